@@ -1,0 +1,156 @@
+"""One process of the table through all its lives: started, heard, restarted with growing pauses, given up, stopped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from daemon.process_table import ProcessSpec
+from mdss.wire.messages import Heartbeat, ProcessState
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+REFUSED = 2  # exit code of a process that cannot start with this configuration: another try would end the same
+log = structlog.get_logger()
+
+
+class Process(Protocol):
+    """What the supervisor needs of a running process; subprocess.Popen has it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+Start = Callable[[ProcessSpec], Process]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a process may take, and how often it may die."""
+
+    ready_timeout_s: float
+    stall_timeout_s: float
+    drain_timeout_s: float
+    restart_limit: int
+    restart_window_s: float
+
+
+class Child:
+    """Keeps one process running; `tick` looks after it, `hear` takes its heartbeats."""
+
+    def __init__(self, spec: ProcessSpec, start: Start, limits: Limits, clock: Callable[[], float]) -> None:
+        self.spec, self.reason, self.restarts = spec, "not started yet", 0
+        self.state: ProcessState = "stopped"
+        self.last: Heartbeat | None = None
+        self._start, self._limits, self._clock = start, limits, clock
+        self._process: Process | None = None
+        self._ends_s: deque[float] = deque()
+        self._restart_at_s: float | None = None
+        self._is_stopping, self._killed_because = False, ""
+        self._heard_s = self._progress_s = self._started_s = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and has said that it can work."""
+        return self._process is not None and self.state in ("running", "degraded")
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last heartbeat."""
+        return self._clock() - self._heard_s
+
+    def start(self) -> None:
+        """Start the process."""
+        now_s = self._clock()
+        self._process, self.last, self._restart_at_s, self._killed_because = self._start(self.spec), None, None, ""
+        self._heard_s = self._progress_s = self._started_s = now_s
+        self._become("starting", "")
+
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """Take a heartbeat of this process."""
+        self._heard_s = self._clock()
+        if self.last is None or heartbeat.steps != self.last.steps or not heartbeat.waiting or heartbeat.state != "running":
+            self._progress_s = self._heard_s
+        self.last = heartbeat
+        self._become(heartbeat.state, heartbeat.reason)
+
+    def tick(self) -> None:
+        """Notice an end or a stall, and start again when the pause is over."""
+        if self._process is None:
+            if self._restart_at_s is not None and self._clock() >= self._restart_at_s:
+                self.restarts += 1
+                self.start()
+            return
+        code = self._process.poll()
+        if code is not None:
+            self._process = None
+            self._ended(code)
+        elif not self._is_stopping and not self._killed_because:
+            self._killed_because = self._stall()
+            if self._killed_because:
+                self._process.kill()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM; from now on an end is what was asked for."""
+        self._is_stopping, self._restart_at_s = True, None
+        if self._process is None:
+            self._become("stopped", "")
+        else:
+            self._process.terminate()
+
+    def stop_now(self) -> None:
+        """Send SIGKILL."""
+        self._is_stopping, self._restart_at_s = True, None
+        if self._process is not None:
+            self._process.kill()
+
+    def _stall(self) -> str:
+        now_s, limits = self._clock(), self._limits
+        if self.state == "starting":
+            is_over = now_s - self._started_s > limits.ready_timeout_s
+            return f"not ready after {limits.ready_timeout_s:g} s" if is_over else ""
+        if now_s - self._heard_s > limits.stall_timeout_s:
+            return f"silent for {limits.stall_timeout_s:g} s"
+        if now_s - self._progress_s > limits.stall_timeout_s:
+            return f"no progress for {limits.stall_timeout_s:g} s while parts wait"
+        return ""
+
+    def _ended(self, code: int) -> None:
+        if self._is_stopping:
+            self._become("stopped", "" if code == 0 else f"ended with code {code}")
+            return
+        why = self._killed_because or f"ended with code {code}"
+        self._ends_s.append(self._clock())
+        while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
+            self._ends_s.popleft()
+        if code == REFUSED and not self._killed_because:
+            self._become("error", f"refused to start, see its message above (code {code})")
+        elif len(self._ends_s) >= self._limits.restart_limit:
+            self._become("error", f"{why}; ended {len(self._ends_s)} times in {self._limits.restart_window_s:g} s, not started again")
+        else:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (len(self._ends_s) - 1))
+            self._restart_at_s = self._clock() + pause_s
+            self._become("degraded", f"{why}; starts again in {pause_s:g} s")
+
+    def _become(self, state: ProcessState, reason: str) -> None:
+        if (state, reason) != (self.state, self.reason):
+            tell = log.error if state == "error" else log.warning if state == "degraded" else log.info
+            tell("process", name=self.spec.name, state=state, reason=reason)
+        self.state, self.reason = state, reason

@@ -1,0 +1,120 @@
+"""What the processes count and time, kept across their restarts and written as Prometheus reads it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mdss.wire.messages import Heartbeat
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+RATIO = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0)
+SERIES = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+Labels = tuple[tuple[str, str], ...]
+Key = tuple[str, Labels]
+
+
+def parse_series(series: str) -> Key:
+    """Return the name and labels of `name{label="value",...}`."""
+    match = SERIES.fullmatch(series)
+    if match is None:
+        raise ValueError(f"{series!r} is no metric: expected a name and labels such as mdss_frames_total{{branch=\"rgb\"}}")
+    return match["name"], tuple(LABEL.findall(match["labels"] or ""))
+
+
+@dataclass
+class Observations:
+    """One histogram: how many values fell into each bucket, and their sum."""
+
+    limits: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.limits) + 1)
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.limits, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the cumulative counts as Prometheus names them."""
+        names, reached = [*(str(limit) for limit in self.limits), "+Inf"], 0
+        result = []
+        for name, count in zip(names, self.counts, strict=True):
+            reached += count
+            result.append((name, float(reached)))
+        return result
+
+
+class Ledger(Collector):
+    """Sums what the processes report: a counter never falls when its process is replaced; a gauge goes with its process."""
+
+    def __init__(self) -> None:
+        self._finished: dict[str, float] = {}
+        self._current: dict[int, dict[str, float]] = {}
+        self._histograms: dict[str, Observations] = {}
+
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """Take what one heartbeat reports."""
+        self._current[heartbeat.pid] = dict(heartbeat.counters)
+        for series, values in heartbeat.timings.items():
+            limits = RATIO if "_ratio" in series else SECONDS
+            histogram = self._histograms.setdefault(series, Observations(limits))
+            for value in values:
+                histogram.add(value)
+
+    def close(self, pid: int) -> None:
+        """Keep the counters of a process that ended."""
+        for series, value in self._current.pop(pid, {}).items():
+            if is_counter(series):
+                self._finished[series] = self._finished.get(series, 0.0) + value
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family per metric name."""
+        values = dict(self._finished)
+        for counters in list(self._current.values()):
+            for series, value in counters.items():
+                values[series] = values.get(series, 0.0) + value
+        yield from families((parse_series(series), value) for series, value in values.items())
+        yield from histogram_families((parse_series(series), histogram) for series, histogram in list(self._histograms.items()))
+
+
+def is_counter(series: str) -> bool:
+    """Return whether the name says that the value only grows."""
+    return series.partition("{")[0].endswith("_total")
+
+
+def families(samples: Iterable[tuple[Key, float]]) -> Iterator[Metric]:
+    """Group values by name into counters and gauges."""
+    grouped: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for (name, labels), value in samples:
+        kind = CounterMetricFamily if is_counter(name) else GaugeMetricFamily
+        family = grouped.setdefault(name, kind(name, help_of(name)))
+        family.add_sample(name, dict(labels), value)
+    yield from grouped.values()
+
+
+def histogram_families(samples: Iterable[tuple[Key, Observations]]) -> Iterator[Metric]:
+    """Group histograms by name."""
+    grouped: dict[str, HistogramMetricFamily] = {}
+    for (name, labels), histogram in samples:
+        family = grouped.setdefault(name, HistogramMetricFamily(name, help_of(name)))
+        for limit, reached in histogram.buckets():
+            family.add_sample(f"{name}_bucket", {**dict(labels), "le": limit}, reached)
+        family.add_sample(f"{name}_count", dict(labels), sum(histogram.counts))
+        family.add_sample(f"{name}_sum", dict(labels), histogram.total)
+    yield from grouped.values()
+
+
+def help_of(name: str) -> str:
+    """Return the sentence of a metric: its name in words."""
+    return name.removeprefix("mdss_").removesuffix("_total").replace("_", " ")

@@ -1,0 +1,51 @@
+"""systemd's notification protocol: one datagram of KEY=VALUE lines to the socket that the environment names."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+
+Send = Callable[[str], None]
+
+
+def unix_datagrams(address: str) -> Send:
+    """Return a function that sends text to a unix datagram socket; `@` opens the abstract namespace."""
+    target = "\0" + address[1:] if address.startswith("@") else address
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+
+    def send(text: str) -> None:
+        link.sendto(text.encode(), target)
+
+    return send
+
+
+class Notifier:
+    """Tells systemd what it waits for: ready, alive, stopping, and a line on the state; silent where nobody asked."""
+
+    def __init__(self, send: Send | None, watchdog_s: float | None, clock: Callable[[], float]) -> None:
+        self._send, self._clock = send, clock
+        self._ping_every_s = None if watchdog_s is None else watchdog_s / 3
+        self._pinged_s, self._status = float("-inf"), ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], clock: Callable[[], float]) -> Notifier:
+        """Read NOTIFY_SOCKET and WATCHDOG_USEC as systemd sets them."""
+        address, limit_us = environment.get("NOTIFY_SOCKET"), environment.get("WATCHDOG_USEC")
+        return cls(unix_datagrams(address) if address else None, int(limit_us) / 1e6 if limit_us else None, clock)
+
+    def say(self, text: str) -> None:
+        """Send one line, such as READY=1."""
+        if self._send is not None:
+            self._send(text)
+
+    def status(self, text: str) -> None:
+        """Send the state for `systemctl status`, when it has changed."""
+        if text != self._status:
+            self._status = text
+            self.say(f"STATUS={text}")
+
+    def ping(self) -> None:
+        """Tell the watchdog that every stage advances, three times per limit."""
+        if self._ping_every_s is not None and self._clock() - self._pinged_s >= self._ping_every_s:
+            self._pinged_s = self._clock()
+            self.say("WATCHDOG=1")

@@ -1,0 +1,52 @@
+"""The one list of the station's processes: what runs, how many of each, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdss.settings import Settings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `count` is None where there can be only one process."""
+
+    name: str
+    module: str
+    threads: int = 1
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process to run: its name, its command without the interpreter, and what its numeric libraries may use."""
+
+    name: str
+    arguments: tuple[str, ...]
+    threads: int
+
+
+def process_table(settings: Settings) -> tuple[Row, ...]:
+    """Return the rows in starting order; ingest comes last, so no credit is given before all others are ready."""
+    branches = settings.branches
+    return (
+        Row("alerts", "daemon.alerts"),
+        Row("fusion", "workers.fusion"),
+        Row("rgb", "workers.rgb", branches.rgb.threads, branches.rgb.count),
+        Row("sdf", "workers.sdf", branches.sdf.threads, branches.sdf.count),
+        Row("prepare", "workers.prepare", settings.prepare.threads),
+        Row("ingest", "daemon.ingest"),
+    )
+
+
+def processes(rows: tuple[Row, ...], config: Path) -> tuple[ProcessSpec, ...]:
+    """Return one entry per process; those of a row with a count are numbered from 0."""
+    return tuple(_spec(row, index, config) for row in rows for index in range(1 if row.count is None else row.count))
+
+
+def _spec(row: Row, index: int, config: Path) -> ProcessSpec:
+    arguments = ("-m", row.module, "--config", str(config))
+    if row.count is None:
+        return ProcessSpec(row.name, arguments, row.threads)
+    return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads)

@@ -1,0 +1,141 @@
+"""Live, ready, status and metrics over HTTP on the loopback, for probes, people and Prometheus."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from daemon.metrics import Ledger
+from mdss.errors import MdssError
+from mdss.wire.messages import Heartbeat, ProcessState
+
+LIVE_WITHIN_S = 10.0
+
+
+class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One process as the supervisor sees it."""
+
+    name: str
+    state: ProcessState
+    reason: str
+    is_ready: bool
+    pid: int | None
+    steps: int
+    waiting: int
+    restarts: int
+    silence_s: float
+
+
+class StationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The station as /status shows it."""
+
+    station: str
+    state: ProcessState
+    reason: str
+    is_ready: bool
+    uptime_s: float
+    processes: tuple[ProcessReport, ...] = ()
+
+
+class Board:
+    """What the supervisor shows and the HTTP threads read: the last report and the ledger, under one lock."""
+
+    def __init__(self, station: str, clock: Callable[[], float]) -> None:
+        self._clock, self._lock, self._ledger = clock, threading.Lock(), Ledger()
+        self._shown_s, self.started_s = clock(), clock()
+        self._report = StationReport(station=station, state="starting", reason="", is_ready=False, uptime_s=0.0)
+        self._registry = CollectorRegistry()
+        self._registry.register(self._ledger)
+        self._registry.register(ReportCollector(self))
+
+    @property
+    def report(self) -> StationReport:
+        """The last report."""
+        return self._report
+
+    def show(self, report: StationReport) -> None:
+        """Replace the report."""
+        self._report, self._shown_s = report, self._clock()
+
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """Take the counters and timings of a heartbeat."""
+        with self._lock:
+            self._ledger.hear(heartbeat)
+
+    def close(self, pid: int) -> None:
+        """Keep what an ended process had counted."""
+        with self._lock:
+            self._ledger.close(pid)
+
+    def answer(self, path: str) -> tuple[int, str, bytes]:
+        """Return HTTP status, content type and body of one page."""
+        report = self._report
+        if path == "/metrics":
+            with self._lock:
+                return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
+        if path == "/status":
+            return 200, "application/json", msgspec.json.encode(report)
+        if path == "/livez":
+            return sentence(self._clock() - self._shown_s < LIVE_WITHIN_S, "live", "the supervisor's loop stands still")
+        if path == "/readyz":
+            return sentence(report.is_ready, "ready", f"{report.state}: {report.reason}")
+        return 404, "text/plain; charset=utf-8", b"expected /livez, /readyz, /status or /metrics\n"
+
+
+def sentence(is_good: bool, good: str, bad: str) -> tuple[int, str, bytes]:
+    """Return 200 and one word, or 503 and the reason."""
+    return (200 if is_good else 503), "text/plain; charset=utf-8", f"{good if is_good else bad}\n".encode()
+
+
+class ReportCollector(Collector):
+    """The supervisor's own metrics: which processes are ready, and how often each was started again."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> list[Metric]:
+        """Return the families of the last report."""
+        report = self._board.report
+        up = GaugeMetricFamily("mdss_process_ready", "1 where the process runs and can work", labels=["process"])
+        waiting = GaugeMetricFamily("mdss_queue_length", "messages that wait for the process", labels=["process"])
+        restarts = CounterMetricFamily("mdss_worker_restarts", "how often the process was started again", labels=["process"])
+        for process in report.processes:
+            up.add_metric([process.name], float(process.is_ready))
+            waiting.add_metric([process.name], process.waiting)
+            restarts.add_metric([process.name], process.restarts)
+        ready = GaugeMetricFamily("mdss_station_ready", "1 while every process is ready", value=float(report.is_ready))
+        return [ready, up, waiting, restarts]
+
+
+def serve(board: Board, host: str, port: int) -> ThreadingHTTPServer:
+    """Answer in threads of their own until `shutdown` is called."""
+
+    class Page(BaseHTTPRequestHandler):
+        """One request."""
+
+        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+            """Answer from the board."""
+            code, content_type, body = board.answer(self.path)
+            self.send_response(code)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Probes come every few seconds: no line for each."""
+
+    try:
+        server = ThreadingHTTPServer((host, port), Page)
+    except OSError as error:
+        raise MdssError(f"http: {host}:{port} cannot be opened ({error.strerror}): expected a free port of this machine") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
+    return server

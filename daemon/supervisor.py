@@ -1,0 +1,247 @@
+"""`mdss run`: starts the processes of the table, watches them, replaces what dies or stalls, and stops them in order."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import click
+import setproctitle
+import structlog
+import zmq
+
+from daemon.child import Child, Limits, Process
+from daemon.notify import Notifier
+from daemon.process_table import ProcessSpec, process_table, processes
+from daemon.status import Board, ProcessReport, StationReport, serve
+from mdss.errors import MdssError
+from mdss.logs import configure_logs
+from mdss.settings import Settings, load_settings
+from mdss.wire.messages import Heartbeat, Message, ProcessState
+from mdss.wire.sockets import Receiver
+
+TURN_MS = 100
+STOP_GRACE_S = 5.0
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+log = structlog.get_logger()
+
+
+class Health(Protocol):
+    """Where heartbeats arrive."""
+
+    def receive(self, timeout_ms: int) -> Message | None:
+        """Return the next heartbeat, or None when none came in time."""
+
+
+class Supervisor:
+    """Brings the children up in order, keeps them up, and takes them down in order."""
+
+    def __init__(
+        self, children: Sequence[Child], health: Health, board: Board, notifier: Notifier, limits: Limits, clock: Callable[[], float]
+    ) -> None:
+        self._children, self._health, self._board, self._notifier = tuple(children), health, board, notifier
+        self._limits, self._clock = limits, clock
+        self._signals = 0
+        self._phase: ProcessState = "starting"
+
+    def ask_to_stop(self, *_: object) -> None:
+        """Note a signal: the first drains, the second stops at once."""
+        self._signals += 1
+
+    def run(self) -> None:
+        """Run the station until a signal; raise MdssError when it cannot be brought up."""
+        try:
+            is_up = self._bring_up(self._children[:-1]) and self._bring_up(self._children[-1:])
+            if is_up:
+                self._phase = "running"
+                self._notifier.say("READY=1")
+            while is_up and not self._signals:
+                self.turn()
+        finally:
+            self._stop()
+
+    def turn(self) -> None:
+        """Hear what came, look after every child, and show the result."""
+        message = self._health.receive(TURN_MS)
+        while message is not None:
+            if isinstance(message, Heartbeat):
+                self._hear(message)
+            message = self._health.receive(0)
+        for child in self._children:
+            pid = child.pid
+            child.tick()
+            if pid is not None and child.pid != pid:
+                self._board.close(pid)
+        self._show()
+
+    def _hear(self, heartbeat: Heartbeat) -> None:
+        child = next((child for child in self._children if child.pid == heartbeat.pid), None)
+        if child is not None:  # a last word of a process that was replaced is dropped
+            child.hear(heartbeat)
+            self._board.hear(heartbeat)
+
+    def _bring_up(self, children: Sequence[Child]) -> bool:
+        """Start some children and wait until all are ready; False when a signal came first."""
+        end_s = self._clock() + self._limits.ready_timeout_s
+        for child in children:
+            child.start()
+        while not all(child.is_ready for child in children):
+            if self._signals:
+                return False
+            failed = [child for child in self._children if child.state == "error"]
+            missing = failed or [child for child in children if not child.is_ready]
+            if failed or self._clock() > end_s:
+                raise MdssError(f"the station cannot start: {missing[0].spec.name} is {missing[0].state}: {missing[0].reason or 'not ready in time'}")
+            self.turn()
+        return True
+
+    def _show(self) -> None:
+        report = self._report()
+        self._board.show(report)
+        self._notifier.status(f"{report.state}{': ' if report.reason else ''}{report.reason}")
+        if report.state != "error":
+            self._notifier.ping()
+
+    def _report(self) -> StationReport:
+        bad = [child for child in self._children if child.state == "error"] or [
+            child for child in self._children if not child.is_ready or child.state == "degraded"
+        ]
+        state: ProcessState = self._phase
+        if self._phase == "running" and bad:
+            state = "error" if bad[0].state == "error" else "degraded"
+        return StationReport(
+            station=self._board.report.station,
+            state=state,
+            reason=f"{bad[0].spec.name}: {bad[0].reason or bad[0].state}" if bad else "",
+            is_ready=self._phase == "running" and all(child.is_ready for child in self._children),
+            uptime_s=round(self._clock() - self._board.started_s, 1),
+            processes=tuple(process_report(child) for child in self._children),
+        )
+
+    def _stop(self) -> None:
+        """Ingest drains first; when that takes too long, fusion gives what is left its verdict; then the rest in order."""
+        self._phase = "draining"
+        self._notifier.say("STOPPING=1")
+        ingest, *others = reversed(self._children)
+        if not self._stop_one(ingest, self._limits.drain_timeout_s):
+            for fusion in (child for child in others if child.spec.name == "fusion"):
+                self._stop_one(fusion, STOP_GRACE_S)
+            self._wait(ingest, STOP_GRACE_S)
+        for child in (ingest, *others):
+            if not self._stop_one(child, STOP_GRACE_S):
+                log.warning("killed: it did not stop in time", process=child.spec.name)
+                child.stop_now()
+                self._wait(child, STOP_GRACE_S)
+
+    def _stop_one(self, child: Child, limit_s: float) -> bool:
+        if child.pid is not None or child.state != "stopped":
+            child.ask_to_stop()
+        return self._wait(child, limit_s)
+
+    def _wait(self, child: Child, limit_s: float) -> bool:
+        """Wait until a child has ended; a second signal ends all of them at once."""
+        end_s = self._clock() + limit_s
+        while child.pid is not None and self._clock() < end_s:
+            if self._signals > 1:
+                for each in self._children:
+                    each.stop_now()
+            self.turn()
+        return child.pid is None
+
+
+def process_report(child: Child) -> ProcessReport:
+    """Return what /status shows of a child."""
+    last = child.last
+    return ProcessReport(
+        name=child.spec.name,
+        state=child.state,
+        reason=child.reason,
+        is_ready=child.is_ready,
+        pid=child.pid,
+        steps=last.steps if last else 0,
+        waiting=last.waiting if last else 0,
+        restarts=child.restarts,
+        silence_s=round(child.silence_s, 1) if child.pid else 0.0,
+    )
+
+
+def start_process(spec: ProcessSpec) -> Process:
+    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads."""
+    threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+        [sys.executable, *spec.arguments],
+        env=environment | threads,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+    )
+
+
+def _die_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def claim(runtime_directory: Path) -> int:
+    """Lock the runtime directory for this station, so that two daemons never share their sockets."""
+    runtime_directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(runtime_directory / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise MdssError(f"station.runtime_directory {runtime_directory}: another station runs here; expected a directory of its own") from error
+    return lock
+
+
+def supervise(settings: Settings, config: Path) -> None:
+    """Run the station of these settings until SIGTERM or SIGINT."""
+    station, limits = settings.station, limits_of(settings)
+    lock = claim(Path(station.runtime_directory))
+    Path(station.state_directory).mkdir(parents=True, exist_ok=True)
+    board = Board(station.name, time.monotonic)
+    server = serve(board, settings.http.host, settings.http.port)
+    context = zmq.Context()
+    health = Receiver(context, "health", settings)
+    children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), config)]
+    notifier = Notifier.from_environment(os.environ, time.monotonic)
+    supervisor = Supervisor(children, health, board, notifier, limits, time.monotonic)
+    signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
+    signal.signal(signal.SIGINT, supervisor.ask_to_stop)
+    try:
+        supervisor.run()
+    finally:
+        server.shutdown()
+        server.server_close()
+        health.close()
+        context.term()
+        os.close(lock)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the supervisor's settings as its children need them."""
+    own = settings.supervisor
+    return Limits(own.ready_timeout_s, own.stall_timeout_s, own.drain_timeout_s, own.restart_limit, own.restart_window_s)
+
+
+@click.command()
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file.")
+def command(config: Path) -> None:
+    """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it.
+
+    \b
+    Example:
+      mdss run --config config/default.yaml
+    """
+    settings = load_settings(config)
+    configure_logs(settings, "supervisor")
+    setproctitle.setproctitle("mdss: supervisor")
+    supervise(settings, config.resolve())

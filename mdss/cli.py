@@ -1,0 +1,91 @@
+"""`mdss VERB`: names the verbs by dotted string and imports only the one that runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from mdss.errors import BadInput, MdssError
+
+FAILED, MISUSED = 1, 2
+INTERRUPTED = 130  # as a shell reports an end by SIGINT
+
+VERBS = {
+    "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
+    "run": ("daemon.supervisor:command", "Run the station of a configuration file."),
+    "check": ("daemon.verbs:check", "Validate a configuration file."),
+    "status": ("daemon.verbs:status", "Show what the running station says of itself."),
+    "replay": ("daemon.replay:command", "Send recorded scans to the station as a camera would."),
+    "watch": ("daemon.verbs:watch", "Show the verdicts in the terminal as they come."),
+    "alerts": ("daemon.verbs:alerts", "List and show the alerts of parts that are not OK."),
+    "teacher": ("trainer.teacher_verbs:teacher", "Make or import the teacher network."),
+    "train": ("trainer.train:command", "Train a model on good parts."),
+    "calibrate": ("trainer.calibrate:command", "Set a model's threshold from good parts."),
+    "evaluate": ("trainer.evaluate:command", "Measure a model on parts of known kind."),
+    "synthetic": ("trainer.synthetic:command", "Make a line of synthetic parts."),
+    "model": ("trainer.model_verbs:model", "List, verify and promote models."),
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order in which a newcomer meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; None where there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, _, attribute = VERBS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise MdssError(f"verb {cmd_name}: {VERBS[cmd_name][0]} is a {type(command).__name__}; expected a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs with their sentences, without importing any."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, sentence) for verb, (_, sentence) in VERBS.items()])
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mdss")
+def mdss() -> None:
+    """Find defects on parts from colour and shape, at an inspection station.
+
+    \b
+    Example:
+      mdss run --config config/default.yaml
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration."""
+    try:
+        result = mdss.main(args=arguments, prog_name="mdss", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return MISUSED
+    except click.ClickException as error:
+        error.show()
+        return FAILED
+    except click.Abort:
+        return _say("interrupted", INTERRUPTED)
+    except BadInput as error:
+        return _say(str(error), MISUSED)
+    except MdssError as error:
+        return _say(str(error), FAILED)
+
+
+def _say(sentence: str, code: int) -> int:
+    click.echo(f"mdss: {sentence}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

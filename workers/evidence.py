@@ -1,0 +1,75 @@
+"""The picture of a part that is not OK: what the camera saw, where the station looked, and the words of the verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.wire.messages import Evidence
+
+SCALE = 2
+OUTLINE_BGR = (60, 60, 255)
+HEAT_SHARE = 0.45
+CAPTION_HEIGHT_PX = 28
+
+Image = NDArray[np.uint8]
+
+
+def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str) -> bytes:
+    """Return a PNG: the image with outlined regions beside the image under its heat map, and a caption below.
+
+    rgb (S, S, 3), heat (S, S) in deviations of good parts; what is above `level` is outlined.
+    """
+    photograph = enlarge(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    warmth = cv2.applyColorMap(enlarge(brightness(heat, level)), cv2.COLORMAP_INFERNO)
+    overlay = cv2.addWeighted(photograph, 1 - HEAT_SHARE, warmth, HEAT_SHARE, 0)
+    above = enlarge((heat > level).astype(np.uint8))
+    outlines, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for panel in (photograph, overlay):
+        cv2.drawContours(panel, outlines, -1, OUTLINE_BGR, 2)
+    page = np.vstack([np.hstack([photograph, overlay]), caption_strip(2 * photograph.shape[1], caption)])
+    return bytes(cv2.imencode(".png", page)[1])
+
+
+def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
+    """Return the map alone as an 8-bit grey PNG: 0 is the mean of good parts, 255 is twice the level."""
+    return bytes(cv2.imencode(".png", brightness(heat, level))[1])
+
+
+def brightness(heat: NDArray[np.float32], level: float) -> Image:
+    """Return the map as 0..255, where 127 is the level."""
+    return np.nan_to_num(np.clip(heat / (2 * max(level, 1e-9)), 0, 1) * 255).astype(np.uint8)
+
+
+def enlarge(image: NDArray[np.generic]) -> Image:
+    """Return the image at twice its size."""
+    return np.asarray(cv2.resize(np.asarray(image, np.uint8), None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def caption_strip(width_px: int, text: str) -> Image:
+    """Return a dark strip with one line of text."""
+    strip = np.full((CAPTION_HEIGHT_PX, width_px, 3), 24, np.uint8)
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(strip, plain, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    return strip
+
+
+class EvidenceFolder:
+    """Where pictures lie: `<state>/evidence/<result id>.png`, each written whole or not at all."""
+
+    def __init__(self, state_directory: Path) -> None:
+        self._folder = state_directory.resolve() / "evidence"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, result_id: str, png: bytes) -> Evidence:
+        """Store one picture and return where it lies."""
+        path = self._folder / f"{result_id}.png"
+        half = path.with_suffix(".part")
+        half.write_bytes(png)
+        os.replace(half, path)
+        return Evidence(uri=path.as_uri(), sha256=hashlib.sha256(png).hexdigest())

@@ -1,0 +1,178 @@
+"""Decides on one joined part and writes its verdict; pure, so that every history can be played without a process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method import fusion
+from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Grid
+from mdss.settings import FusionSettings
+from mdss.wire.messages import (
+    BranchResult,
+    Evaluation,
+    Evidence,
+    ModelReference,
+    PreparedPart,
+    Region,
+    ThresholdReference,
+    Times,
+    UndefinedCode,
+    Verdict,
+)
+from workers.part_join import JoinedPart
+
+GENERATION = 1
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided on one part, and the map that its evidence is drawn from."""
+
+    evaluation: Evaluation
+    reasons: tuple[str, ...] = ()
+    code: UndefinedCode | None = None
+    score: float | None = None
+    heat: NDArray[np.float32] | None = None  # (S, S), in deviations of good parts
+    regions: tuple[Region, ...] = ()
+    is_partial: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What every verdict of this process says of where it comes from."""
+
+    station: str
+    boot_id: str
+    configuration_id: str
+
+
+class Judge:
+    """Holds the champions' calibrations and the station's rules."""
+
+    def __init__(self, models: Mapping[str, ModelFolder], rules: FusionSettings) -> None:
+        self._models, self._rules = models, rules
+
+    def model_of(self, part: JoinedPart) -> ModelFolder | None:
+        """Return the model that judges this part's recipe."""
+        return self._models.get(part.accepted.identity.recipe_id)
+
+    def judge(self, part: JoinedPart) -> Judgement:
+        """Decide on one part: anything but a clean score below the threshold is not accepted."""
+        model = self.model_of(part)
+        if model is None:
+            return Judgement("Undefined", (f"recipe {part.accepted.identity.recipe_id!r} has no model here",), "LOST")
+        other = [score.model_version for score in part.scores.values() if score.model_version != model.version]
+        if other:
+            return Judgement("NotDecidable", (f"judged by model {other[0]} while the threshold is of {model.version}",), is_partial=True)
+        if part.code == "LATE" and len(part.scores) == 1 and part.prepared is not None:
+            return self._judge_one_branch(part, model)
+        if part.code is not None or part.prepared is None:
+            return Judgement("Undefined", (part.reason,), part.code, is_partial=bool(part.scores))
+        return self._judge_both(part, part.prepared, model)
+
+    def _judge_both(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
+        fused = fusion.fuse(part.scores["rgb"].map, part.scores["sdf"].map, model.calibration)
+        evaluation, reason = self._evaluate(fused.score, model.calibration.threshold.value, prepared.invalid_point_ratio)
+        if evaluation == "OK":
+            return Judgement("OK", score=fused.score, heat=fused.map)
+        grid = Grid(prepared.height, prepared.width, prepared.rgb.shape[0])
+        found = fusion.regions(fused, prepared.xyz, grid, model.calibration)
+        regions = tuple(Region(**asdict(region)) for region in found)
+        return Judgement(evaluation, (reason,), score=fused.score, heat=fused.map, regions=regions)
+
+    def _evaluate(self, score: float, threshold: float, invalid_point_ratio: float) -> tuple[Evaluation, str]:
+        rules = self._rules
+        if not math.isfinite(score):
+            return "NotDecidable", f"the score is {score}; expected a finite number"
+        if invalid_point_ratio > rules.max_invalid_point_ratio:
+            share = f"{invalid_point_ratio:.1%} of the part's points are missing"
+            return "NotDecidable", f"{share}; at most {rules.max_invalid_point_ratio:.1%} are allowed"
+        if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
+            return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
+        if score > threshold:
+            return "NotOK", f"score {score:.4g} is above the threshold {threshold:.4g}"
+        return "OK", ""
+
+    def _judge_one_branch(self, part: JoinedPart, model: ModelFolder) -> Judgement:
+        """Hold one branch alone against the level that the maps of good parts keep, or refuse to decide."""
+        (branch, score), *_ = part.scores.items()
+        statistics = model.calibration.rgb if branch == "rgb" else model.calibration.sdf
+        heat = ((score.map - statistics.mean) / statistics.std).astype(np.float32)
+        alone = f"{part.reason}; only {branch} has judged"
+        if self._rules.degraded_policy == "reject":
+            return Judgement("NotDecidable", (alone,), heat=heat, is_partial=True)
+        peak, level = float(heat.max()), model.calibration.map_level
+        evaluation: Evaluation = "OK" if peak <= level else "NotOK"
+        reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
+        return Judgement(evaluation, (reason,), heat=heat, is_partial=True)
+
+
+def verdict_of(part: JoinedPart, judgement: Judgement, model: ModelFolder | None, origin: Origin, evidence: Evidence | None, now_ns: int) -> Verdict:
+    """Return the verdict as it is journaled; the journal assigns its sequence."""
+    accepted, identity = part.accepted, part.accepted.identity
+    return Verdict(
+        result_id=accepted.result_id,
+        boot_id=origin.boot_id,
+        sequence=0,
+        station=origin.station,
+        source_id=identity.source_id,
+        frame_sequence=identity.sequence,
+        frame_id=identity.frame_id,
+        part_id=identity.part_id,
+        job_id=identity.job_id,
+        recipe_id=identity.recipe_id,
+        configuration_id=origin.configuration_id,
+        model=reference(model),
+        evaluation=judgement.evaluation,
+        code=judgement.code,
+        reasons=judgement.reasons,
+        is_partial=judgement.is_partial,
+        is_simulated=identity.is_simulated,
+        score=finite(judgement.score),
+        threshold=threshold(model),
+        branches={name: BranchResult(score=score.score, model_version=score.model_version) for name, score in part.scores.items()},
+        regions=judgement.regions,
+        invalid_point_ratio=part.prepared.invalid_point_ratio if part.prepared else None,
+        deadline_missed=now_ns > accepted.deadline_ns,
+        attempt=accepted.attempt,
+        times=times(part, now_ns),
+        evidence=evidence,
+    )
+
+
+def reference(model: ModelFolder | None) -> ModelReference | None:
+    """Return what a verdict says of its model."""
+    return model and ModelReference(name=model.name, version=model.version, digest=model.digest, generation=GENERATION)
+
+
+def threshold(model: ModelFolder | None) -> ThresholdReference | None:
+    """Return what a verdict says of its threshold."""
+    if model is None:
+        return None
+    limit = model.calibration.threshold
+    return ThresholdReference(value=limit.value, method=limit.method, calibrated_at=model.calibration.calibrated_at)
+
+
+def times(part: JoinedPart, now_ns: int) -> Times:
+    """Return when each stage was done with the part."""
+    ends = {name: score.finished_ns for name, score in part.scores.items()}
+    accepted = part.accepted
+    return Times(
+        captured=accepted.identity.capture_time_ns,
+        received=accepted.received_ns,
+        rgb=ends.get("rgb"),
+        sdf=ends.get("sdf"),
+        fusion=now_ns,
+        published=now_ns,
+    )
+
+
+def finite(value: float | None) -> float | None:
+    """Return the value, or None where JSON has no number for it."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,194 @@
+"""The one loop of every worker: receive, step, send; say once a second that it lives; finish what waits when asked to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+import zmq
+
+from mdss.errors import MdssError
+from mdss.wire.messages import Fault, Heartbeat, Message, ProcessState
+
+BEAT_EVERY_S = 1.0
+WAIT_MS = 50
+log = structlog.get_logger()
+
+
+class Worker(Protocol):
+    """What a worker module gives to the loop: no sockets, messages in and messages out."""
+
+    def step(self, message: Message) -> Iterable[Message]:
+        """Return what follows from one message."""
+
+    def tick(self) -> Iterable[Message]:
+        """Return what follows from time alone; called at least twenty times a second."""
+
+    def drain(self) -> Iterable[Message]:
+        """Return the last messages before the process ends."""
+
+
+class Inbox(Protocol):
+    """The receiving end of a link."""
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait, as far as the link can tell."""
+
+    def receive(self, timeout_ms: int) -> Message | None:
+        """Return the next message, or None when none came in time."""
+
+
+class Outlet(Protocol):
+    """The sending end of a link."""
+
+    @property
+    def socket(self) -> Any:
+        """The zmq socket, to poll whether a message would be taken."""
+
+    def send(self, message: Message) -> object:
+        """Send one message."""
+
+
+@dataclass
+class Tally:
+    """What a process counts and times; names are Prometheus names with their labels."""
+
+    counters: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, list[float]] = field(default_factory=dict)
+
+    def count(self, name: str, amount: float = 1.0) -> None:
+        """Add to a counter."""
+        self.counters[name] = self.counters.get(name, 0.0) + amount
+
+    def observe(self, name: str, value: float) -> None:
+        """Note one observation of a histogram."""
+        self.timings.setdefault(name, []).append(value)
+
+    def take_timings(self) -> dict[str, list[float]]:
+        """Return the observations since the last call."""
+        taken, self.timings = self.timings, {}
+        return taken
+
+
+class Pulse:
+    """Tells the supervisor once a second that this process lives, and what it got done."""
+
+    def __init__(self, process: str, outlet: Outlet, clock: Callable[[], float] = time.monotonic) -> None:
+        self.process, self.tally, self.steps = process, Tally(), 0
+        self._outlet, self._clock, self._due_s = outlet, clock, float("-inf")
+        self._state: ProcessState = "starting"
+        self._reason = ""
+
+    def say(self, state: ProcessState, reason: str = "") -> None:
+        """Change the state; a change is told at once."""
+        if (state, reason) != (self._state, self._reason):
+            self._state, self._reason, self._due_s = state, reason, float("-inf")
+        self.beat_if_due(0)
+
+    def beat_if_due(self, waiting: int) -> None:
+        """Send a heartbeat when the last one is a second old."""
+        now_s = self._clock()
+        if now_s < self._due_s:
+            return
+        self._due_s = now_s + BEAT_EVERY_S
+        self._outlet.send(
+            Heartbeat(
+                process=self.process,
+                pid=os.getpid(),
+                state=self._state,
+                reason=self._reason,
+                steps=self.steps,
+                waiting=waiting,
+                counters=dict(self.tally.counters),
+                timings=self.tally.take_timings(),
+            )
+        )
+
+
+class StopFlag:
+    """Set by SIGTERM; SIGINT is the supervisor's affair, so that Ctrl-C in a terminal drains the line as well."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def listen(self) -> StopFlag:
+        """Take over the two signals of this process."""
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return self
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+
+class Loop:
+    """Runs one worker until it is asked to stop; a message's type decides which link it leaves by."""
+
+    def __init__(self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], pulse: Pulse, stop: StopFlag) -> None:
+        self._worker, self._inbox, self._outlets, self._pulse, self._stop = worker, inbox, outlets, pulse, stop
+
+    def run(self) -> None:
+        """Work until asked to stop, then finish what is waiting."""
+        self._pulse.say("running")
+        while not self._stop.asked:
+            self._turn()
+        self._pulse.say("draining")
+        while self._turn():
+            pass
+        self._send(self._worker.drain())
+        self._pulse.say("stopped")
+
+    def _turn(self) -> bool:
+        message = self._receive()
+        if message is not None:
+            self._send(self._step(message))
+            self._pulse.steps += 1
+        self._send(self._worker.tick())
+        self._pulse.beat_if_due(self._inbox.waiting)
+        return message is not None
+
+    def _receive(self) -> Message | None:
+        try:
+            return self._inbox.receive(WAIT_MS)
+        except MdssError as error:
+            log.error("message refused", reason=str(error))
+            self._pulse.tally.count(f'mdss_messages_refused_total{{process="{self._pulse.process}"}}')
+            return None
+
+    def _step(self, message: Message) -> list[Message]:
+        try:
+            return list(self._worker.step(message))
+        except Exception as error:
+            self._confess(message, error)
+            raise
+
+    def _confess(self, message: Message, error: Exception) -> None:
+        """Tell fusion which part this process dies of, so that its verdict need not wait for the deadline."""
+        result_id = getattr(message, "result_id", None)
+        if result_id is not None and Fault in self._outlets:
+            reason = f"{self._pulse.process} broke on this part: {type(error).__name__}: {error}"
+            self._send([Fault(result_id=result_id, stage=self._pulse.process, code="WORKER_LOST", reason=reason)])
+
+    def _send(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            outlet = self._outlets[type(message)]
+            if not self._wait_for_room(outlet):
+                return
+            outlet.send(message)
+
+    def _wait_for_room(self, outlet: Outlet) -> bool:
+        """Wait while the next stage is away or behind, without falling silent; False when asked to stop meanwhile."""
+        if outlet.socket.poll(0, zmq.POLLOUT):
+            return True
+        while not outlet.socket.poll(WAIT_MS, zmq.POLLOUT):
+            self._pulse.say("degraded", "the next stage takes nothing")
+            if self._stop.asked:
+                return False
+        self._pulse.say("running")
+        return True

@@ -1,0 +1,82 @@
+"""Process `prepare`: finds the part in the scan and hands each branch its half; no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import click
+import cv2
+
+from mdss.errors import BadPart
+from mdss.method import model_store, point_cloud
+from mdss.method.recipe import PointCloudSettings
+from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
+from workers.loop import Tally
+from workers.start import Opened, Place, config_option, main, work
+
+PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
+DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
+
+
+class Preparer:
+    """Turns a frame into the two tasks and what fusion draws from."""
+
+    def __init__(self, recipes: Mapping[str, PointCloudSettings], tally: Tally, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._recipes, self._tally, self._clock_ns = recipes, tally, clock_ns
+
+    def step(self, message: Message) -> Iterable[Message]:
+        """Return what one frame becomes, or why it becomes nothing."""
+        if not isinstance(message, Frame):
+            raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
+        started_ns = self._clock_ns()
+        try:
+            return self._prepare(message, self._recipes[message.recipe_id])
+        except BadPart as bad:
+            return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad))]
+        finally:
+            self._tally.observe(DURATION, (self._clock_ns() - started_ns) / 1e9)
+
+    def _prepare(self, frame: Frame, settings: PointCloudSettings) -> list[Message]:
+        part = point_cloud.prepare(frame.rgb, frame.xyz, settings)
+        name, recipe, attempt = frame.result_id, frame.recipe_id, frame.attempt
+        prepared = PreparedPart(
+            result_id=name,
+            rgb=part.rgb,
+            xyz=part.xyz,
+            mask=part.mask,
+            height=frame.xyz.shape[0],
+            width=frame.xyz.shape[1],
+            invalid_point_ratio=part.invalid_point_ratio,
+            finished_ns=self._clock_ns(),
+        )
+        colour = ColourTask(result_id=name, recipe_id=recipe, rgb=part.rgb, mask=part.mask, attempt=attempt)
+        return [prepared, colour, ShapeTask(result_id=name, recipe_id=recipe, xyz=part.xyz, attempt=attempt)]
+
+    def tick(self) -> Iterable[Message]:
+        """Nothing follows from time alone."""
+        return ()
+
+    def drain(self) -> Iterable[Message]:
+        """Nothing is kept here."""
+        return ()
+
+
+def make(opened: Opened) -> Preparer:
+    """Read the recipes of the champions."""
+    models = opened.settings.models
+    cv2.setNumThreads(opened.settings.prepare.threads)
+    recipes = {name: model_store.open_champion(Path(models.store), name).recipe.point_cloud for name in models.recipes}
+    return Preparer(recipes, opened.tally)
+
+
+@click.command("prepare")
+@config_option
+def command(config: Path) -> None:
+    """Run the process that finds the part in each scan."""
+    work(PLACE, config, make)
+
+
+if __name__ == "__main__":
+    main(command)
