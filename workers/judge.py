@@ -14,6 +14,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Grid
 from mdss.settings import FusionSettings
 from mdss.wire.messages import (
+    Branch,
     BranchResult,
     Evaluation,
     Evidence,
@@ -50,6 +51,16 @@ class Origin:
     station: str
     boot_id: str
     configuration_id: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """One part with everything that its verdict says."""
+
+    part: JoinedPart
+    judgement: Judgement
+    model: ModelFolder | None
+    evidence: Evidence | None = None
 
 
 class Judge:
@@ -113,8 +124,9 @@ class Judge:
         return Judgement(evaluation, (reason,), heat=heat, is_partial=True)
 
 
-def verdict_of(part: JoinedPart, judgement: Judgement, model: ModelFolder | None, origin: Origin, evidence: Evidence | None, now_ns: int) -> Verdict:
+def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
     """Return the verdict as it is journaled; the journal assigns its sequence."""
+    part, judgement, model = settled.part, settled.judgement, settled.model
     accepted, identity = part.accepted, part.accepted.identity
     return Verdict(
         result_id=accepted.result_id,
@@ -136,14 +148,20 @@ def verdict_of(part: JoinedPart, judgement: Judgement, model: ModelFolder | None
         is_simulated=identity.is_simulated,
         score=finite(judgement.score),
         threshold=threshold(model),
-        branches={name: BranchResult(score=score.score, model_version=score.model_version) for name, score in part.scores.items()},
+        branches=branch_results(part),
         regions=judgement.regions,
         invalid_point_ratio=part.prepared.invalid_point_ratio if part.prepared else None,
         deadline_missed=now_ns > accepted.deadline_ns,
         attempt=accepted.attempt,
         times=times(part, now_ns),
-        evidence=evidence,
+        evidence=settled.evidence,
     )
+
+
+def branch_results(part: JoinedPart) -> dict[Branch, BranchResult]:
+    """Return what each branch found; one whose score is no number found nothing that JSON could say."""
+    found = {name: score for name, score in part.scores.items() if math.isfinite(score.score)}
+    return {name: BranchResult(score=score.score, model_version=score.model_version) for name, score in found.items()}
 
 
 def reference(model: ModelFolder | None) -> ModelReference | None:

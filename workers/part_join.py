@@ -70,6 +70,13 @@ class PartJoin:
             self.late_results += not isinstance(message, Accepted)
             return None
         part = self._open.setdefault(result_id, OpenPart(now_ns))
+        if part.accepted is not None and now_ns >= part.due_ns and not isinstance(message, Accepted):
+            self.late_results += 1  # it is over for this part; the next tick says so
+            return None
+        self._add(part, message)
+        return self._finished(result_id, part)
+
+    def _add(self, part: OpenPart, message: Message) -> None:
         match message:
             case Accepted():
                 part.accepted, part.due_ns, part.is_recovered = message, message.deadline_ns, False
@@ -79,7 +86,6 @@ class PartJoin:
                 part.scores.setdefault(message.branch, message)
             case Fault():
                 part.fault = part.fault or message
-        return self._finished(result_id, part)
 
     def tick(self, now_ns: int) -> list[JoinedPart]:
         """Return the parts whose deadline has passed."""
@@ -104,7 +110,7 @@ class PartJoin:
         part = self._open[name]
         if part.is_recovered:
             return self._close(name, "LOST", "the station was restarted and the camera did not send the part again")
-        return self._close(name, "LATE", f"no result from {' and '.join(missing(part))} before the deadline")
+        return self._close(name, "LATE", f"no result from {' and '.join(missing(part) or ['ingest'])} before the deadline")
 
     def _close(self, name: str, code: UndefinedCode | None, reason: str = "") -> JoinedPart:
         self._closed[name] = None

@@ -1,0 +1,190 @@
+"""A clock that only tests move, processes with named histories, and links that are lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from daemon.process_table import ProcessSpec
+from mdss.wire.messages import Heartbeat, Message, ProcessState
+
+
+class FakeClock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def ns(self) -> int:
+        """The same time as UTC ns."""
+        return int(self.now_s * 1e9)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+
+
+History = Callable[["FakeProcess", float], None]
+
+
+class FakeProcess:
+    """A process that plays a history: a function of its age that may set `code` or `state`."""
+
+    def __init__(self, name: str, pid: int, clock: FakeClock, history: History, asked: list[str] | None = None) -> None:
+        self.name, self.pid, self.started_s = name, pid, clock()
+        self.code: int | None = None
+        self.state: ProcessState | None = "running"
+        self.steps, self.waiting = 0, 0
+        self.terms, self.kills, self.heeds_term = 0, 0, True
+        self._clock, self._history = clock, history
+        self._asked = [] if asked is None else asked
+        history(self, 0.0)
+
+    def poll(self) -> int | None:
+        """Let the history go on, then return the exit code."""
+        if self.code is None:
+            self._history(self, self._clock() - self.started_s)
+        return self.code
+
+    def terminate(self) -> None:
+        """Take SIGTERM."""
+        self.terms += 1
+        self._asked.append(self.name)
+        if self.heeds_term:
+            self.code = 0
+
+    def kill(self) -> None:
+        """Take SIGKILL."""
+        self.kills += 1
+        if self.code is None:
+            self.code = -9
+
+    def heartbeat(self) -> Heartbeat | None:
+        """Return what it would say now."""
+        if self.code is not None or self.state is None:
+            return None
+        return Heartbeat(
+            process=self.name,
+            pid=self.pid,
+            state=self.state,
+            reason="",
+            steps=self.steps,
+            waiting=self.waiting,
+            counters={"mdss_things_total": float(self.steps)},
+            timings={},
+        )
+
+
+def lives(process: FakeProcess, age_s: float) -> None:
+    """Work without end."""
+    process.steps = int(age_s)
+
+
+def dies_often(process: FakeProcess, age_s: float) -> None:
+    """Be ready, then end after two seconds, every time."""
+    lives(process, age_s)
+    if age_s > 2:
+        process.code = 1
+
+
+def dies_once() -> History:
+    """Return a history that ends its first process after two seconds and no other."""
+    victims: list[int] = []
+
+    def history(process: FakeProcess, age_s: float) -> None:
+        victims.append(process.pid)
+        if process.pid == victims[0]:
+            dies_often(process, age_s)
+
+    return history
+
+
+def falls_silent(process: FakeProcess, age_s: float) -> None:
+    """Stop saying anything after two seconds."""
+    if age_s > 2:
+        process.state = None
+
+
+def hangs(process: FakeProcess, age_s: float) -> None:
+    """Go on saying that it lives, while parts wait and nothing gets done."""
+    process.steps, process.waiting = 7, 1
+
+
+def never_ready(process: FakeProcess, age_s: float) -> None:
+    """Start for ever."""
+    process.state = None
+
+
+def refuses(process: FakeProcess, age_s: float) -> None:
+    """End at once, because the configuration is wrong."""
+    process.code = 2
+
+
+def ignores_term(process: FakeProcess, age_s: float) -> None:
+    """Work without end and without an ear for SIGTERM."""
+    process.heeds_term = False
+    lives(process, age_s)
+
+
+class FakeWorld:
+    """Starts fake processes and carries their heartbeats; every receive that finds none lets its timeout pass."""
+
+    def __init__(self, histories: dict[str, History]) -> None:
+        self.clock, self.histories = FakeClock(), histories
+        self.started: list[FakeProcess] = []
+        self.asked_to_stop: list[str] = []
+        self._said_s: dict[int, float] = {}
+
+    def start(self, spec: ProcessSpec) -> FakeProcess:
+        """Start a process that plays its name's history."""
+        process = FakeProcess(spec.name, 100 + len(self.started), self.clock, self.histories.get(spec.name, lives), self.asked_to_stop)
+        self.started.append(process)
+        return process
+
+    def receive(self, timeout_ms: int) -> Message | None:
+        """Return the next heartbeat that is due, one second after the last of its process."""
+        for process in self.started:
+            beat = process.heartbeat()
+            if beat is not None and self.clock() - self._said_s.get(process.pid, 0.0) >= 1.0:
+                self._said_s[process.pid] = self.clock()
+                return beat
+        self.clock.advance(timeout_ms / 1000)
+        return None
+
+    def of(self, name: str) -> list[FakeProcess]:
+        """Return all lives of one name."""
+        return [process for process in self.started if process.name == name]
+
+
+class FakeLink:
+    """Both ends of a link: messages that were sent lie in a list, messages to receive come from one."""
+
+    def __init__(self, messages: Iterable[Message] = (), room: bool = True) -> None:
+        self.to_come, self.sent = list(messages), list[Message]()
+        self.room = room
+        self.socket = self
+        self.on_empty: Callable[[], None] = lambda: None
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self.to_come)
+
+    def receive(self, timeout_ms: int) -> Message | None:
+        """Return the next message."""
+        if self.to_come:
+            return self.to_come.pop(0)
+        self.on_empty()
+        return None
+
+    def poll(self, timeout_ms: int, flags: int) -> int:
+        """Say whether a message would be taken."""
+        if not self.room and timeout_ms:
+            self.on_empty()
+        return flags if self.room else 0
+
+    def send(self, message: Message) -> None:
+        """Keep a message."""
+        self.sent.append(message)

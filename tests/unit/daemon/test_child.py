@@ -1,0 +1,89 @@
+"""One process of the table plays its named histories."""
+
+from __future__ import annotations
+
+from daemon.child import Child, Limits
+from daemon.process_table import ProcessSpec
+from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, never_ready, refuses
+
+LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+SPEC = ProcessSpec("rgb-0", ("-m", "workers.rgb"), threads=1)
+
+
+def play(world: FakeWorld, seconds: float) -> Child:
+    """Run one child for some seconds of the fake clock."""
+    child = Child(SPEC, world.start, LIMITS, world.clock)
+    child.start()
+    go_on(child, world, seconds)
+    return child
+
+
+def go_on(child: Child, world: FakeWorld, seconds: float) -> None:
+    """Let time pass, with heartbeats and ticks."""
+    end_s = world.clock() + seconds
+    while world.clock() < end_s:
+        beat = world.receive(100)
+        if beat is not None and beat.pid == child.pid:  # type: ignore[attr-defined]
+            child.hear(beat)  # type: ignore[arg-type]
+        child.tick()
+
+
+def test_a_process_is_ready_only_after_it_said_so() -> None:
+    world = FakeWorld({})
+    child = Child(SPEC, world.start, LIMITS, world.clock)
+    child.start()
+    assert (child.state, child.is_ready) == ("starting", False)
+    go_on(child, world, 1)
+    assert (child.state, child.is_ready) == ("running", True)
+
+
+def test_dies_once_is_started_again_and_runs() -> None:
+    world = FakeWorld({"rgb-0": dies_once()})
+    child = play(world, 20)
+    assert (len(world.started), child.restarts, child.state) == (2, 1, "running")
+
+
+def test_dies_often_is_started_with_growing_pauses_and_given_up() -> None:
+    world = FakeWorld({"rgb-0": dies_often})
+    child = play(world, 60)
+    starts = [process.started_s for process in world.started]
+    pauses = [round(later - earlier - 2, 0) for earlier, later in zip(starts, starts[1:], strict=False)]
+    assert len(starts) == LIMITS.restart_limit
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= 3
+    assert child.state == "error"
+    assert "5 times in 60 s" in child.reason
+
+
+def test_a_silent_process_is_killed_and_replaced() -> None:
+    world = FakeWorld({"rgb-0": falls_silent})
+    child = play(world, 10)
+    assert world.started[0].kills == 1
+    assert len(world.started) == 2
+    assert child.pid == world.started[1].pid
+
+
+def test_a_process_that_lives_but_does_nothing_while_parts_wait_is_killed() -> None:
+    world = FakeWorld({"rgb-0": hangs})
+    play(world, 7)
+    assert world.started[0].kills == 1
+    assert len(world.started) == 2
+
+
+def test_an_idle_process_is_left_alone() -> None:
+    world = FakeWorld({"rgb-0": lambda process, age_s: None})
+    child = play(world, 60)
+    assert (len(world.started), child.state) == (1, "running")
+
+
+def test_never_ready_is_killed_after_the_ready_timeout() -> None:
+    world = FakeWorld({"rgb-0": never_ready})
+    child = play(world, 30.4)
+    assert world.started[0].kills == 1
+    assert "not ready after 30 s" in child.reason
+
+
+def test_a_refusal_is_an_error_at_once() -> None:
+    world = FakeWorld({"rgb-0": refuses})
+    child = play(world, 60)
+    assert (len(world.started), child.state) == (1, "error")

@@ -1,0 +1,63 @@
+"""Counters survive a restart, histograms are cumulative, labels arrive as they were written."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.metrics import Ledger, parse_series
+from mdss.wire.messages import Heartbeat
+
+
+def beat(pid: int, counters: dict[str, float], timings: dict[str, list[float]] | None = None) -> Heartbeat:
+    return Heartbeat(
+        process="fusion", pid=pid, state="running", reason="", steps=0, waiting=0, counters=counters, timings=timings or {}
+    )
+
+
+def read(ledger: Ledger) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return every sample as Prometheus would scrape it."""
+    registry = CollectorRegistry()
+    registry.register(ledger)
+    text = generate_latest(registry).decode()
+    families = text_string_to_metric_families(text)
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
+
+
+def test_a_counter_goes_on_where_its_dead_process_left_it() -> None:
+    ledger, series = Ledger(), 'mdss_verdicts_total{evaluation="OK"}'
+    ledger.hear(beat(1, {series: 5}))
+    ledger.close(1)
+    ledger.hear(beat(2, {series: 2}))
+    assert read(ledger)[("mdss_verdicts_total", (("evaluation", "OK"),))] == 7
+
+
+def test_processes_of_one_branch_are_summed() -> None:
+    ledger = Ledger()
+    ledger.hear(beat(1, {"mdss_frames_total": 5}))
+    ledger.hear(beat(2, {"mdss_frames_total": 6}))
+    assert read(ledger)[("mdss_frames_total", ())] == 11
+
+
+def test_a_gauge_goes_with_its_process() -> None:
+    ledger = Ledger()
+    ledger.hear(beat(1, {"mdss_open_parts": 5}))
+    ledger.close(1)
+    assert read(ledger) == {}
+
+
+def test_a_histogram_counts_cumulatively() -> None:
+    ledger = Ledger()
+    ledger.hear(beat(1, {}, {'mdss_stage_duration_seconds{stage="rgb"}': [0.2, 0.3, 100.0]}))
+    samples = read(ledger)
+    assert samples[("mdss_stage_duration_seconds_bucket", (("le", "0.25"), ("stage", "rgb")))] == 1
+    assert samples[("mdss_stage_duration_seconds_bucket", (("le", "+Inf"), ("stage", "rgb")))] == 3
+    assert samples[("mdss_stage_duration_seconds_count", (("stage", "rgb"),))] == 3
+    assert samples[("mdss_stage_duration_seconds_sum", (("stage", "rgb"),))] == 100.5
+
+
+def test_a_name_that_is_no_metric_is_refused() -> None:
+    assert parse_series('a_total{x="1",y="two words"}') == ("a_total", (("x", "1"), ("y", "two words")))
+    with pytest.raises(ValueError, match="is no metric"):
+        parse_series("not a metric")

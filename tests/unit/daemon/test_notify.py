@@ -1,0 +1,41 @@
+"""What systemd hears, and how often."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from daemon.notify import Notifier
+from tests.fakes import FakeClock
+
+
+def test_the_datagram_arrives_at_the_named_socket(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")}, FakeClock())
+        notifier.say("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_the_watchdog_is_pinged_three_times_per_limit() -> None:
+    said: list[str] = []
+    clock = FakeClock()
+    notifier = Notifier(said.append, watchdog_s=30, clock=clock)
+    for _ in range(60):
+        notifier.ping()
+        clock.advance(1)
+    assert said == ["WATCHDOG=1"] * 6
+
+
+def test_a_state_is_told_once() -> None:
+    said: list[str] = []
+    notifier = Notifier(said.append, None, FakeClock())
+    for text in ("running", "running", "degraded: rgb-0: ended"):
+        notifier.status(text)
+    assert said == ["STATUS=running", "STATUS=degraded: rgb-0: ended"]
+
+
+def test_without_systemd_nothing_is_sent() -> None:
+    notifier = Notifier.from_environment({}, FakeClock())
+    notifier.say("READY=1")
+    notifier.ping()

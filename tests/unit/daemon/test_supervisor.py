@@ -1,0 +1,166 @@
+"""The supervisor with fake processes and a fake clock: order of start and stop, and what it says meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from daemon.child import Child, Limits
+from daemon.notify import Notifier
+from daemon.process_table import ProcessSpec
+from daemon.status import Board
+from daemon.supervisor import STOP_GRACE_S, Supervisor
+from mdss.errors import MdssError
+from tests.fakes import FakeProcess, FakeWorld, History, dies_often, dies_once, ignores_term, lives, never_ready, refuses
+
+NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
+LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+
+
+class Line:
+    """A supervisor in a fake world; `at` plans what happens when."""
+
+    def __init__(self, **histories: History) -> None:
+        self.world = FakeWorld({name.replace("_", "-"): history for name, history in histories.items()})
+        self.said: list[str] = []
+        self.board = Board("test", self.world.clock)
+        self._plan: list[tuple[float, Callable[[], None]]] = []
+        children = [Child(ProcessSpec(name, (), 1), self.world.start, LIMITS, self.world.clock) for name in NAMES]
+        notifier = Notifier(self.said.append, 6.0, self.world.clock)
+        self.supervisor = Supervisor(children, self, self.board, notifier, LIMITS, self.world.clock)
+
+    def receive(self, timeout_ms: int) -> object:
+        """Carry out what is due, then receive from the world."""
+        for due_s, action in [entry for entry in self._plan if entry[0] <= self.world.clock()]:
+            self._plan.remove((due_s, action))
+            action()
+        return self.world.receive(timeout_ms)
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plan an action for so many seconds after the start."""
+        self._plan.append((self.world.clock() + seconds, action))
+
+    def run(self, seconds: float) -> None:
+        """Run and ask to stop after so many seconds."""
+        self.at(seconds, self.supervisor.ask_to_stop)
+        self.supervisor.run()
+
+    def ended(self) -> bool:
+        """Whether no process is left."""
+        return all(process.code is not None for process in self.world.started)
+
+
+def drains_for(seconds: float) -> History:
+    """Return a history that ends so many seconds after SIGTERM."""
+    asked: list[float] = []
+
+    def history(process: FakeProcess, age_s: float) -> None:
+        process.heeds_term = False
+        lives(process, age_s)
+        if process.terms:
+            asked.append(age_s)
+            if age_s - asked[0] >= seconds:
+                process.code = 0
+
+    return history
+
+
+def test_ingest_starts_only_when_all_others_are_ready() -> None:
+    line = Line(sdf_0=lambda process, age_s: setattr(process, "state", "running" if age_s > 8 else None))
+    line.run(12)
+    (ingest,) = line.world.of("ingest")
+    (sdf,) = line.world.of("sdf-0")
+    assert ingest.started_s >= sdf.started_s + 8
+
+
+def test_ready_is_said_once_and_the_watchdog_is_pinged() -> None:
+    line = Line()
+    line.run(30)
+    assert line.said.count("READY=1") == 1
+    assert line.said.count("WATCHDOG=1") >= 14
+    assert "STATUS=running" in line.said
+
+
+def test_one_signal_stops_all_in_order() -> None:
+    line = Line()
+    line.run(5)
+    assert line.ended()
+    assert line.world.asked_to_stop == list(reversed(NAMES))
+    assert all(process.kills == 0 for process in line.world.started)
+    assert "STOPPING=1" in line.said
+
+
+def test_the_others_work_on_while_ingest_drains() -> None:
+    line = Line(ingest=drains_for(4))
+    alive: list[bool] = []
+    line.at(8, lambda: alive.append(all(process.code is None for process in line.world.started)))
+    line.run(5)
+    assert alive == [True]
+    assert line.ended()
+
+
+def test_when_draining_takes_too_long_fusion_ends_before_ingest() -> None:
+    line = Line(ingest=drains_for(LIMITS.drain_timeout_s + 2))
+    line.run(5)
+    (ingest,), (fusion,) = line.world.of("ingest"), line.world.of("fusion")
+    assert (fusion.terms, fusion.kills) == (1, 0)
+    assert ingest.kills == 0
+    assert line.ended()
+
+
+def test_a_process_that_ignores_term_is_killed() -> None:
+    line = Line(sdf_0=ignores_term)
+    line.run(5)
+    (sdf,) = line.world.of("sdf-0")
+    assert (sdf.kills, line.ended()) == (1, True)
+    assert line.world.clock() < 1000 + 5 + LIMITS.drain_timeout_s + 3 * STOP_GRACE_S
+
+
+def test_a_second_signal_ends_all_at_once() -> None:
+    line = Line(ingest=ignores_term)
+    line.at(6, line.supervisor.ask_to_stop)
+    line.run(5)
+    assert line.ended()
+    assert line.world.clock() < 1000 + 7
+
+
+def test_a_worker_that_dies_once_is_replaced_and_the_line_is_degraded_meanwhile() -> None:
+    line = Line(rgb_0=dies_once())
+    states: list[tuple[str, bool]] = []
+    line.at(3.2, lambda: states.append((line.board.report.state, line.board.report.is_ready)))
+    line.at(9, lambda: states.append((line.board.report.state, line.board.report.is_ready)))
+    line.run(10)
+    assert states[-1] == ("running", True)
+    assert any(text.startswith("STATUS=degraded: rgb-0: ended with code 1") for text in line.said)
+    assert len(line.world.of("rgb-0")) == 2
+
+
+def test_a_worker_that_dies_often_makes_the_station_an_error_and_starves_the_watchdog() -> None:
+    line = Line(rgb_0=dies_often)
+    pings: list[int] = []
+    line.at(50, lambda: pings.append(line.said.count("WATCHDOG=1")))
+    line.at(69, lambda: pings.append(line.said.count("WATCHDOG=1")))
+    states: list[str] = []
+    line.at(69, lambda: states.append(line.board.report.state))
+    line.run(70)
+    assert states == ["error"]
+    assert pings[0] == pings[1]
+    assert line.ended()
+
+
+@pytest.mark.parametrize(("history", "sentence"), [(refuses, "rgb-0 is error: refused to start"), (never_ready, "rgb-0 is ")])
+def test_a_station_that_cannot_start_says_which_process_and_leaves_none(history: History, sentence: str) -> None:
+    line = Line(rgb_0=history)
+    with pytest.raises(MdssError, match=sentence):
+        line.supervisor.run()
+    assert line.ended()
+    assert line.world.of("ingest") == []
+    assert "READY=1" not in line.said
+
+
+def test_a_signal_during_the_start_stops_without_an_error() -> None:
+    line = Line(rgb_0=never_ready)
+    line.run(3)
+    assert line.ended()
+    assert "READY=1" not in line.said

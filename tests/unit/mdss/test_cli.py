@@ -1,0 +1,64 @@
+"""One sentence and the right exit code for whatever a verb does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from mdss import cli
+from mdss.errors import BadInput, MdssError
+
+
+def verb(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
+    """Let `mdss check` run an action."""
+    command = click.command("check")(action)
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: SimpleNamespace(check=command))
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def action() -> None:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (MdssError("the store is gone"), 1, "mdss: the store is gone\n"),
+        (BadInput("a.yaml:3: camera.credit: found 0, expected 1 or more"), 2, "mdss: a.yaml:3: camera.credit: found 0, expected 1 or more\n"),
+    ],
+)
+def test_an_error_becomes_its_sentence_and_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int, sentence: str
+) -> None:
+    verb(monkeypatch, raising(error))
+    assert cli.main(["check"]) == code
+    assert capsys.readouterr().err == sentence
+
+
+def test_an_unknown_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["judge"]) == 2
+    assert "No such command 'judge'" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    verb(monkeypatch, lambda: None)
+    assert cli.main(["check", "--loud"]) == 2
+
+
+def test_done_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    verb(monkeypatch, lambda: None)
+    assert cli.main(["check"]) == 0
+
+
+def test_help_lists_every_verb_and_imports_none() -> None:
+    script = "import sys; from mdss import cli; code = cli.main(['--help']); assert 'torch' not in sys.modules and 'zmq' not in sys.modules; sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in cli.VERBS)

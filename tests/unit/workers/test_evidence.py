@@ -1,0 +1,43 @@
+"""The picture of a part that is not OK."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import cv2
+import numpy as np
+
+from workers import evidence
+
+
+def picture() -> tuple[bytes, np.ndarray]:
+    """Return the PNG of a grey part with one hot place, and its pixels."""
+    heat = np.zeros((32, 32), np.float32)
+    heat[10:20, 10:20] = 9.0
+    png = evidence.draw(np.full((32, 32, 3), 128, np.uint8), heat, level=3.0, caption="p1  NotOK: score 3 is above µ")
+    return png, cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_the_hot_place_is_outlined_in_both_panels_and_nothing_else_is() -> None:
+    _, pixels = picture()
+    outlined = (pixels == evidence.OUTLINE_BGR).all(axis=2)
+    assert outlined[20, 20:38].all()
+    assert outlined[:64, :64].sum() == outlined[:64, 64:].sum() > 0
+    assert not outlined[:15].any()
+
+
+def test_the_file_is_what_its_reference_says(tmp_path: Path) -> None:
+    png, _ = picture()
+    reference = evidence.EvidenceFolder(tmp_path / "with space").write("r1", png)
+    stored = Path(unquote(urlparse(reference.uri).path))
+    assert stored.read_bytes() == png
+    assert reference.sha256 == hashlib.sha256(png).hexdigest()
+    assert [path.name for path in stored.parent.iterdir()] == ["r1.png"]
+
+
+def test_a_map_alone_keeps_its_level_in_the_middle_of_the_grey_scale() -> None:
+    heat = np.array([[0.0, 3.0], [6.0, np.nan]], np.float32)
+    grey = cv2.imdecode(np.frombuffer(evidence.heat_png(heat, 3.0), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert grey.tolist() == [[0, 127], [255, 0]]

@@ -1,0 +1,125 @@
+"""What is decided on a joined part, and what its verdict says."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from mdss.method import fusion
+from mdss.wire.messages import Accepted, Branch, BranchScore, FrameIdentity, PreparedPart, UndefinedCode, Verdict
+from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
+from workers.part_join import JoinedPart
+
+SIZE_PX = 32
+THRESHOLD = 2.0
+
+
+def model() -> Any:
+    """Return what the judge needs of a model folder."""
+    statistics = SimpleNamespace(mean=0.0, std=1.0)
+    threshold = SimpleNamespace(value=THRESHOLD, method="conformal")
+    calibration = SimpleNamespace(rgb=statistics, sdf=statistics, threshold=threshold, map_level=3.0, calibrated_at="2026-01-01T00:00:00Z")
+    return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration)
+
+
+def rules(**changes: Any) -> Any:
+    """Return the station's fusion rules."""
+    given = {"degraded_policy": "reject", "max_invalid_point_ratio": 0.5, "guard_band_ratio": 0.0}
+    return SimpleNamespace(**(given | changes))
+
+
+def part(
+    branches: tuple[Branch, ...] = ("rgb", "sdf"), code: UndefinedCode | None = None, peak: float = 1.0, invalid: float = 0.1, version: str = "0001"
+) -> JoinedPart:
+    """Return a joined part whose branch maps all have this peak."""
+    identity = FrameIdentity(source_id="cam", sequence=4, frame_id="f", part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5)
+    prepared = PreparedPart(
+        result_id="r",
+        rgb=np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8),
+        xyz=np.zeros((SIZE_PX, SIZE_PX, 3), np.float32),
+        mask=np.ones((SIZE_PX, SIZE_PX), np.bool_),
+        height=64,
+        width=64,
+        invalid_point_ratio=invalid,
+        finished_ns=1,
+    )
+    found = np.zeros((SIZE_PX, SIZE_PX), np.float32)
+    found[4:9, 5:12] = peak
+    scores = {
+        branch: BranchScore(result_id="r", branch=branch, model_version=version, score=peak, map=found, started_ns=6, finished_ns=7)
+        for branch in branches
+    }
+    accepted = Accepted(result_id="r", identity=identity, received_ns=6, deadline_ns=100)
+    return JoinedPart(accepted, prepared, scores, code, "no result from sdf before the deadline" if code else "")
+
+
+@pytest.fixture(autouse=True)
+def _fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the method's fusion answer with the product of the peaks and no regions."""
+
+    def fuse(rgb: Any, sdf: Any, calibration: Any) -> Any:
+        return SimpleNamespace(score=float(rgb.max() * sdf.max()), map=np.maximum(rgb, sdf))
+
+    monkeypatch.setattr(fusion, "fuse", fuse)
+    monkeypatch.setattr(fusion, "regions", lambda *_: ())
+
+
+def judge(joined: JoinedPart, **changes: Any) -> Judgement:
+    return Judge({"cap": model()}, rules(**changes)).judge(joined)
+
+
+@pytest.mark.parametrize(
+    ("peak", "evaluation"), [(1.0, "OK"), (2.0**0.5, "OK"), (1.5, "NotOK"), (float("nan"), "NotDecidable"), (float("inf"), "NotDecidable")]
+)
+def test_only_a_score_above_the_threshold_is_not_ok_and_only_a_number_is_ok(peak: float, evaluation: str) -> None:
+    if peak == 2.0**0.5:
+        peak = 1.414
+    assert judge(part(peak=peak)).evaluation == evaluation
+
+
+def test_inside_the_guard_band_nothing_is_decided() -> None:
+    assert judge(part(peak=1.4), guard_band_ratio=0.1).evaluation == "NotDecidable"
+    assert judge(part(peak=1.0), guard_band_ratio=0.1).evaluation == "OK"
+
+
+def test_too_many_missing_points_leave_it_undecided_and_say_how_many() -> None:
+    judgement = judge(part(invalid=0.75))
+    assert judgement.evaluation == "NotDecidable"
+    assert "75.0% of the part's points are missing; at most 50.0%" in judgement.reasons[0]
+
+
+def test_one_branch_alone_decides_nothing_by_default() -> None:
+    judgement = judge(part(("rgb",), "LATE"))
+    assert (judgement.evaluation, judgement.code, judgement.is_partial) == ("NotDecidable", None, True)
+    assert "only rgb has judged" in judgement.reasons[0]
+
+
+@pytest.mark.parametrize(("peak", "evaluation"), [(2.9, "OK"), (3.1, "NotOK")])
+def test_one_branch_alone_decides_where_the_station_allows_it(peak: float, evaluation: str) -> None:
+    judgement = judge(part(("sdf",), "LATE", peak=peak), degraded_policy="single_branch")
+    assert (judgement.evaluation, judgement.is_partial) == (evaluation, True)
+
+
+@pytest.mark.parametrize("code", ["LATE", "WORKER_LOST", "BAD_CLOUD", "DRAINED", "LOST"])
+def test_a_part_that_could_not_be_judged_is_undefined_with_its_code(code: UndefinedCode) -> None:
+    judgement = judge(part((), code))
+    assert (judgement.evaluation, judgement.code) == ("Undefined", code)
+
+
+def test_no_part_is_judged_by_two_models() -> None:
+    judgement = judge(part(version="0002"))
+    assert judgement.evaluation == "NotDecidable"
+    assert "model 0002" in judgement.reasons[0]
+
+
+def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
+    joined = part(peak=float("nan"))
+    verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=101)
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).evaluation == "NotDecidable"
+    assert (verdict.station, verdict.frame_sequence, verdict.model and verdict.model.version) == ("line 1", 4, "0001")
+    assert (verdict.score, verdict.deadline_missed) == (None, True)
+    assert (verdict.times.captured, verdict.times.rgb, verdict.times.published) == (5, 7, 101)

@@ -1,0 +1,111 @@
+"""The loop of every worker: what it sends, when it speaks, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from mdss.wire.messages import Fault, Heartbeat, Judged, Message
+from tests.fakes import FakeClock, FakeLink
+from workers.loop import Loop, Pulse, StopFlag, Tally
+
+
+def judged(number: int) -> Judged:
+    return Judged(result_id=f"r{number}", sequence=number)
+
+
+class Echo:
+    """A worker that answers each message with a fault and says goodbye with one."""
+
+    def __init__(self, on_step: Callable[[], None] = lambda: None) -> None:
+        self.on_step = on_step
+
+    def step(self, message: Message) -> Iterable[Message]:
+        self.on_step()
+        return [Fault(result_id=message.result_id, stage="echo", code="LOST", reason="")]  # type: ignore[attr-defined]
+
+    def tick(self) -> Iterable[Message]:
+        return ()
+
+    def drain(self) -> Iterable[Message]:
+        return [Fault(result_id="goodbye", stage="echo", code="DRAINED", reason="")]
+
+
+def run(worker: Echo, inbox: FakeLink, outlet: FakeLink, stop: StopFlag, health: FakeLink | None = None) -> None:
+    Loop(worker, inbox, {Fault: outlet}, Pulse("echo", health or FakeLink(), FakeClock()), stop).run()
+
+
+def stop_when_empty(inbox: FakeLink, stop: StopFlag) -> None:
+    inbox.on_empty = lambda: setattr(stop, "asked", True)
+
+
+def ids(link: FakeLink) -> list[str]:
+    return [message.result_id for message in link.sent]  # type: ignore[attr-defined]
+
+
+def test_every_message_is_answered_in_order() -> None:
+    inbox, outlet, stop = FakeLink([judged(1), judged(2)]), FakeLink(), StopFlag()
+    stop_when_empty(inbox, stop)
+    run(Echo(), inbox, outlet, stop)
+    assert ids(outlet) == ["r1", "r2", "goodbye"]
+
+
+def test_what_waits_is_finished_after_the_signal() -> None:
+    inbox, outlet, stop = FakeLink([judged(1), judged(2), judged(3)]), FakeLink(), StopFlag()
+    stop.asked = True
+    run(Echo(), inbox, outlet, stop)
+    assert ids(outlet) == ["r1", "r2", "r3", "goodbye"]
+
+
+def test_the_states_are_told_in_order() -> None:
+    inbox, health, stop = FakeLink(), FakeLink(), StopFlag()
+    stop_when_empty(inbox, stop)
+    run(Echo(), inbox, FakeLink(), stop, health)
+    assert [beat.state for beat in health.sent if isinstance(beat, Heartbeat)] == ["running", "draining", "stopped"]
+
+
+def test_a_worker_that_breaks_names_the_part_before_it_ends() -> None:
+    def break_down() -> None:
+        raise RuntimeError("CUDA error")
+
+    outlet = FakeLink()
+    with pytest.raises(RuntimeError):
+        run(Echo(break_down), FakeLink([judged(1)]), outlet, StopFlag())
+    (fault,) = outlet.sent
+    assert isinstance(fault, Fault)
+    assert (fault.result_id, fault.code) == ("r1", "WORKER_LOST")
+    assert "CUDA error" in fault.reason
+
+
+def test_a_stage_that_takes_nothing_is_waited_for_and_said_aloud() -> None:
+    inbox, outlet, health, stop = FakeLink([judged(1)]), FakeLink(room=False), FakeLink(), StopFlag()
+
+    def make_room() -> None:
+        outlet.room = True
+
+    outlet.on_empty = make_room
+    stop_when_empty(inbox, stop)
+    run(Echo(), inbox, outlet, stop, health)
+    assert ids(outlet) == ["r1", "goodbye"]
+
+
+def test_heartbeats_come_once_a_second_with_what_was_counted() -> None:
+    health, clock = FakeLink(), FakeClock()
+    pulse = Pulse("rgb-0", health, clock)
+    pulse.tally.count("mdss_frames_total")
+    pulse.tally.observe("mdss_stage_duration_seconds", 0.25)
+    for _ in range(25):
+        pulse.beat_if_due(3)
+        clock.advance(0.1)
+    beats = [beat for beat in health.sent if isinstance(beat, Heartbeat)]
+    assert len(beats) == 3
+    assert (beats[0].waiting, beats[0].counters) == (3, {"mdss_frames_total": 1.0})
+    assert [beat.timings for beat in beats] == [{"mdss_stage_duration_seconds": [0.25]}, {}, {}]
+
+
+def test_a_tally_adds_up() -> None:
+    tally = Tally()
+    tally.count("a")
+    tally.count("a", 2)
+    assert tally.counters == {"a": 3.0}

@@ -1,0 +1,127 @@
+"""Fusion's join plays its named histories: each part is returned exactly once, whatever comes first, late or never."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, FrameIdentity, Message, PreparedPart
+from workers.part_join import GRACE_NS, ORPHAN_NS, JoinedPart, PartJoin
+
+SECOND_NS = 10**9
+DEADLINE_NS = 5 * SECOND_NS
+IDENTITY = FrameIdentity(source_id="cam", sequence=1, frame_id="f1", part_id="p1", job_id="", recipe_id="cap", capture_time_ns=0)
+
+
+def accepted(name: str = "a", attempt: int = 1) -> Accepted:
+    return Accepted(result_id=name, identity=IDENTITY, received_ns=0, deadline_ns=DEADLINE_NS, attempt=attempt)
+
+
+def prepared(name: str = "a") -> PreparedPart:
+    return PreparedPart(
+        result_id=name,
+        rgb=np.zeros((4, 4, 3), np.uint8),
+        xyz=np.zeros((4, 4, 3), np.float32),
+        mask=np.ones((4, 4), np.bool_),
+        height=64,
+        width=64,
+        invalid_point_ratio=0.0,
+        finished_ns=1,
+    )
+
+
+def score(branch: Branch, name: str = "a", value: float = 1.0) -> BranchScore:
+    return BranchScore(
+        result_id=name, branch=branch, model_version="1", score=value, map=np.full((4, 4), value, np.float32), started_ns=0, finished_ns=1
+    )
+
+
+def play(join: PartJoin, *messages: Message, now_ns: int = 1) -> list[JoinedPart]:
+    """Return the parts that came out of these messages."""
+    return [part for part in (join.take(message, now_ns) for message in messages) if part is not None]
+
+
+def test_rgb_first() -> None:
+    parts = play(PartJoin(), accepted(), prepared(), score("rgb"), score("sdf"))
+    assert [(part.code, set(part.scores)) for part in parts] == [(None, {"rgb", "sdf"})]
+
+
+@pytest.mark.parametrize("last", range(4))
+def test_whatever_comes_last_completes_the_part(last: int) -> None:
+    messages = [accepted(), prepared(), score("rgb"), score("sdf")]
+    messages.append(messages.pop(last))
+    join = PartJoin()
+    assert play(join, *messages[:3]) == []
+    assert len(play(join, messages[3])) == 1
+    assert len(join) == 0
+
+
+def test_sdf_late() -> None:
+    join = PartJoin()
+    play(join, accepted(), prepared(), score("rgb"))
+    assert join.tick(DEADLINE_NS - 1) == []
+    (part,) = join.tick(DEADLINE_NS)
+    assert (part.code, set(part.scores)) == ("LATE", {"rgb"})
+    assert play(join, score("sdf"), now_ns=DEADLINE_NS + 1) == []
+    assert (join.late_results, len(join)) == (1, 0)
+
+
+def test_sdf_between_the_deadline_and_the_next_tick_is_late() -> None:
+    join = PartJoin()
+    play(join, accepted(), prepared(), score("rgb"))
+    assert play(join, score("sdf"), now_ns=DEADLINE_NS) == []
+    assert [part.code for part in join.tick(DEADLINE_NS + 1)] == ["LATE"]
+
+
+def test_sdf_never() -> None:
+    join = PartJoin()
+    play(join, accepted(), prepared(), score("rgb"))
+    assert [part.reason for part in join.tick(DEADLINE_NS)] == ["no result from sdf before the deadline"]
+    assert join.tick(10 * DEADLINE_NS) == []
+
+
+def test_duplicate() -> None:
+    join = PartJoin()
+    parts = play(join, accepted(), prepared(), score("rgb", value=1.0), score("rgb", value=9.0), score("sdf"), score("sdf"), accepted())
+    assert [part.scores["rgb"].score for part in parts] == [1.0]
+    assert join.tick(10 * DEADLINE_NS) == []
+
+
+def test_restart_between_and_the_camera_sends_again() -> None:
+    join = PartJoin()
+    join.recover([accepted()], now_ns=0)
+    parts = play(join, accepted(attempt=2), prepared(), score("rgb"), score("sdf"))
+    assert [(part.code, part.accepted.attempt) for part in parts] == [(None, 2)]
+
+
+def test_restart_between_and_nobody_sends_again() -> None:
+    join, now_ns = PartJoin(), 100 * SECOND_NS
+    join.recover([accepted()], now_ns)
+    assert join.tick(now_ns + GRACE_NS - 1) == []
+    assert [part.code for part in join.tick(now_ns + GRACE_NS)] == ["LOST"]
+
+
+def test_restart_between_and_the_results_were_on_their_way() -> None:
+    join = PartJoin()
+    join.recover([accepted()], now_ns=0)
+    assert [part.code for part in play(join, prepared(), score("rgb"), score("sdf"))] == [None]
+
+
+def test_a_fault_ends_the_wait_at_once() -> None:
+    fault = Fault(result_id="a", stage="prepare", code="BAD_CLOUD", reason="the cloud is empty")
+    (part,) = play(PartJoin(), fault, accepted())
+    assert (part.code, part.reason) == ("BAD_CLOUD", "the cloud is empty")
+
+
+def test_a_stopping_station_drains_what_is_open() -> None:
+    join = PartJoin()
+    play(join, accepted("a"), accepted("b"), score("rgb", "b"), score("rgb", "not accepted here"))
+    assert [(part.accepted.result_id, part.code) for part in join.drain()] == [("a", "DRAINED"), ("b", "DRAINED")]
+    assert join.drain() == []
+
+
+def test_results_of_unknown_parts_are_forgotten() -> None:
+    join = PartJoin()
+    play(join, score("rgb"), now_ns=0)
+    join.tick(ORPHAN_NS + 1)
+    assert play(join, accepted(), prepared(), score("sdf")) == []

@@ -1,0 +1,32 @@
+"""A branch's process: one task in, one score out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mdss.wire.messages import BranchScore, ColourTask, Fault
+from workers.loop import Tally
+from workers.score import LoadedBranch, Scorer
+
+
+def task(recipe: str) -> ColourTask:
+    return ColourTask(result_id="r", recipe_id=recipe, rgb=np.zeros((8, 8, 3), np.uint8), mask=np.ones((8, 8), np.bool_), attempt=2)
+
+
+def scorer(tally: Tally) -> Scorer:
+    found = np.arange(64, dtype=np.float32).reshape(8, 8)
+    return Scorer("rgb", {"cap": LoadedBranch("0007", lambda _: found)}, tally, clock_ns=iter((10**9, 3 * 10**9)).__next__)
+
+
+def test_the_score_is_the_raw_maximum_of_the_map_and_names_its_model() -> None:
+    tally = Tally()
+    (answer,) = scorer(tally).step(task("cap"))
+    assert isinstance(answer, BranchScore)
+    assert (answer.score, answer.model_version, answer.attempt) == (63.0, "0007", 2)
+    assert tally.timings == {'mdss_stage_duration_seconds{stage="rgb"}': [2.0]}
+
+
+def test_a_recipe_without_a_model_is_a_fault_with_a_sentence() -> None:
+    (answer,) = scorer(Tally()).step(task("bolt"))
+    assert isinstance(answer, Fault)
+    assert "'bolt' has no model here; expected one of cap" in answer.reason
