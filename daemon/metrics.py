@@ -25,7 +25,7 @@ def parse_series(series: str) -> Key:
     """Return the name and labels of `name{label="value",...}`."""
     match = SERIES.fullmatch(series)
     if match is None:
-        raise ValueError(f"{series!r} is no metric: expected a name and labels such as mdss_frames_total{{branch=\"rgb\"}}")
+        raise ValueError(f'{series!r} is no metric: expected a name and labels such as mdss_frames_total{{branch="rgb"}}')
     return match["name"], tuple(LABEL.findall(match["labels"] or ""))
 
 

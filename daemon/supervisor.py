@@ -100,7 +100,9 @@ class Supervisor:
             failed = [child for child in self._children if child.state == "error"]
             missing = failed or [child for child in children if not child.is_ready]
             if failed or self._clock() > end_s:
-                raise MdssError(f"the station cannot start: {missing[0].spec.name} is {missing[0].state}: {missing[0].reason or 'not ready in time'}")
+                raise MdssError(
+                    f"the station cannot start: {missing[0].spec.name} is {missing[0].state}: {missing[0].reason or 'not ready in time'}"
+                )
             self.turn()
         return True
 
@@ -198,7 +200,9 @@ def claim(runtime_directory: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise MdssError(f"station.runtime_directory {runtime_directory}: another station runs here; expected a directory of its own") from error
+        raise MdssError(
+            f"station.runtime_directory {runtime_directory}: another station runs here; expected a directory of its own"
+        ) from error
     return lock
 
 

@@ -151,7 +151,7 @@ def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
         branches=branch_results(part),
         regions=judgement.regions,
         invalid_point_ratio=part.prepared.invalid_point_ratio if part.prepared else None,
-        deadline_missed=now_ns > accepted.deadline_ns,
+        deadline_missed=now_ns >= accepted.deadline_ns,
         attempt=accepted.attempt,
         times=times(part, now_ns),
         evidence=settled.evidence,

@@ -30,9 +30,13 @@ class Preparer:
         """Return what one frame becomes, or why it becomes nothing."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
+        settings = self._recipes.get(message.recipe_id)
+        if settings is None:
+            reason = f"recipe {message.recipe_id!r} has no model here; expected one of {', '.join(self._recipes)}"
+            return [Fault(result_id=message.result_id, stage="prepare", code="LOST", reason=reason)]
         started_ns = self._clock_ns()
         try:
-            return self._prepare(message, self._recipes[message.recipe_id])
+            return self._prepare(message, settings)
         except BadPart as bad:
             return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad))]
         finally:

@@ -26,7 +26,9 @@ class LoadedBranch:
 class Scorer:
     """Scores tasks with the branch of their recipe's model."""
 
-    def __init__(self, branch: Branch, models: Mapping[str, LoadedBranch], tally: Tally, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, branch: Branch, models: Mapping[str, LoadedBranch], tally: Tally, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self._branch, self._models, self._tally, self._clock_ns = branch, models, tally, clock_ns
 
     def step(self, message: Message) -> Iterable[Message]:

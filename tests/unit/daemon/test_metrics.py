@@ -11,9 +11,7 @@ from mdss.wire.messages import Heartbeat
 
 
 def beat(pid: int, counters: dict[str, float], timings: dict[str, list[float]] | None = None) -> Heartbeat:
-    return Heartbeat(
-        process="fusion", pid=pid, state="running", reason="", steps=0, waiting=0, counters=counters, timings=timings or {}
-    )
+    return Heartbeat(process="fusion", pid=pid, state="running", reason="", steps=0, waiting=0, counters=counters, timings=timings or {})
 
 
 def read(ledger: Ledger) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -31,7 +31,11 @@ def raising(error: Exception) -> Callable[[], None]:
     ("error", "code", "sentence"),
     [
         (MdssError("the store is gone"), 1, "mdss: the store is gone\n"),
-        (BadInput("a.yaml:3: camera.credit: found 0, expected 1 or more"), 2, "mdss: a.yaml:3: camera.credit: found 0, expected 1 or more\n"),
+        (
+            BadInput("a.yaml:3: camera.credit: found 0, expected 1 or more"),
+            2,
+            "mdss: a.yaml:3: camera.credit: found 0, expected 1 or more\n",
+        ),
     ],
 )
 def test_an_error_becomes_its_sentence_and_code(

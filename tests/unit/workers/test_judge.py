@@ -10,20 +10,10 @@ import numpy as np
 import pytest
 
 from mdss.method import fusion
-from mdss.wire.messages import Accepted, Branch, BranchScore, FrameIdentity, PreparedPart, UndefinedCode, Verdict
+from mdss.wire.messages import Branch, UndefinedCode, Verdict
+from tests.parts import accepted, model, prepared, score
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
-
-SIZE_PX = 32
-THRESHOLD = 2.0
-
-
-def model() -> Any:
-    """Return what the judge needs of a model folder."""
-    statistics = SimpleNamespace(mean=0.0, std=1.0)
-    threshold = SimpleNamespace(value=THRESHOLD, method="conformal")
-    calibration = SimpleNamespace(rgb=statistics, sdf=statistics, threshold=threshold, map_level=3.0, calibrated_at="2026-01-01T00:00:00Z")
-    return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration)
 
 
 def rules(**changes: Any) -> Any:
@@ -33,28 +23,15 @@ def rules(**changes: Any) -> Any:
 
 
 def part(
-    branches: tuple[Branch, ...] = ("rgb", "sdf"), code: UndefinedCode | None = None, peak: float = 1.0, invalid: float = 0.1, version: str = "0001"
+    branches: tuple[Branch, ...] = ("rgb", "sdf"),
+    code: UndefinedCode | None = None,
+    peak: float = 1.0,
+    invalid: float = 0.1,
+    version: str = "0001",
 ) -> JoinedPart:
     """Return a joined part whose branch maps all have this peak."""
-    identity = FrameIdentity(source_id="cam", sequence=4, frame_id="f", part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5)
-    prepared = PreparedPart(
-        result_id="r",
-        rgb=np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8),
-        xyz=np.zeros((SIZE_PX, SIZE_PX, 3), np.float32),
-        mask=np.ones((SIZE_PX, SIZE_PX), np.bool_),
-        height=64,
-        width=64,
-        invalid_point_ratio=invalid,
-        finished_ns=1,
-    )
-    found = np.zeros((SIZE_PX, SIZE_PX), np.float32)
-    found[4:9, 5:12] = peak
-    scores = {
-        branch: BranchScore(result_id="r", branch=branch, model_version=version, score=peak, map=found, started_ns=6, finished_ns=7)
-        for branch in branches
-    }
-    accepted = Accepted(result_id="r", identity=identity, received_ns=6, deadline_ns=100)
-    return JoinedPart(accepted, prepared, scores, code, "no result from sdf before the deadline" if code else "")
+    scores = {branch: score(branch, "r", peak, version) for branch in branches}
+    return JoinedPart(accepted("r", 100), prepared("r", invalid), scores, code, "no result from sdf before the deadline" if code else "")
 
 
 @pytest.fixture(autouse=True)

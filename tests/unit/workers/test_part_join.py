@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, FrameIdentity, Message, PreparedPart
+from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart
+from tests import parts
 from workers.part_join import GRACE_NS, ORPHAN_NS, JoinedPart, PartJoin
 
 SECOND_NS = 10**9
 DEADLINE_NS = 5 * SECOND_NS
-IDENTITY = FrameIdentity(source_id="cam", sequence=1, frame_id="f1", part_id="p1", job_id="", recipe_id="cap", capture_time_ns=0)
 
 
 def accepted(name: str = "a", attempt: int = 1) -> Accepted:
-    return Accepted(result_id=name, identity=IDENTITY, received_ns=0, deadline_ns=DEADLINE_NS, attempt=attempt)
+    return parts.accepted(name, DEADLINE_NS, attempt)
 
 
-def prepared(name: str = "a") -> PreparedPart:
-    return PreparedPart(
-        result_id=name,
-        rgb=np.zeros((4, 4, 3), np.uint8),
-        xyz=np.zeros((4, 4, 3), np.float32),
-        mask=np.ones((4, 4), np.bool_),
-        height=64,
-        width=64,
-        invalid_point_ratio=0.0,
-        finished_ns=1,
-    )
+def prepared() -> PreparedPart:
+    return parts.prepared("a")
 
 
 def score(branch: Branch, name: str = "a", value: float = 1.0) -> BranchScore:
-    return BranchScore(
-        result_id=name, branch=branch, model_version="1", score=value, map=np.full((4, 4), value, np.float32), started_ns=0, finished_ns=1
-    )
+    return parts.score(branch, name, value)
 
 
 def play(join: PartJoin, *messages: Message, now_ns: int = 1) -> list[JoinedPart]:
@@ -42,8 +30,8 @@ def play(join: PartJoin, *messages: Message, now_ns: int = 1) -> list[JoinedPart
 
 
 def test_rgb_first() -> None:
-    parts = play(PartJoin(), accepted(), prepared(), score("rgb"), score("sdf"))
-    assert [(part.code, set(part.scores)) for part in parts] == [(None, {"rgb", "sdf"})]
+    joined = play(PartJoin(), accepted(), prepared(), score("rgb"), score("sdf"))
+    assert [(part.code, set(part.scores)) for part in joined] == [(None, {"rgb", "sdf"})]
 
 
 @pytest.mark.parametrize("last", range(4))
@@ -82,16 +70,16 @@ def test_sdf_never() -> None:
 
 def test_duplicate() -> None:
     join = PartJoin()
-    parts = play(join, accepted(), prepared(), score("rgb", value=1.0), score("rgb", value=9.0), score("sdf"), score("sdf"), accepted())
-    assert [part.scores["rgb"].score for part in parts] == [1.0]
+    joined = play(join, accepted(), prepared(), score("rgb", value=1.0), score("rgb", value=9.0), score("sdf"), score("sdf"), accepted())
+    assert [part.scores["rgb"].score for part in joined] == [1.0]
     assert join.tick(10 * DEADLINE_NS) == []
 
 
 def test_restart_between_and_the_camera_sends_again() -> None:
     join = PartJoin()
     join.recover([accepted()], now_ns=0)
-    parts = play(join, accepted(attempt=2), prepared(), score("rgb"), score("sdf"))
-    assert [(part.code, part.accepted.attempt) for part in parts] == [(None, 2)]
+    joined = play(join, accepted(attempt=2), prepared(), score("rgb"), score("sdf"))
+    assert [(part.code, part.accepted.attempt) for part in joined] == [(None, 2)]
 
 
 def test_restart_between_and_nobody_sends_again() -> None:

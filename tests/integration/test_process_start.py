@@ -1,0 +1,51 @@
+"""Real processes: their threads are set, they hear no Ctrl-C, and they do not outlive their supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from daemon.process_table import ProcessSpec
+from daemon.supervisor import claim, start_process
+from mdss.errors import MdssError
+
+pytestmark = pytest.mark.timeout(60)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_child_keeps_to_its_threads_and_is_in_a_group_of_its_own(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    script = f"import os; open({str(said)!r}, 'w').write(os.environ['OMP_NUM_THREADS'] + ' ' + str(os.getpgid(0) == os.getpid()))"
+    child = start_process(ProcessSpec("test", ("-c", script), threads=3))
+    assert isinstance(child, subprocess.Popen)
+    assert child.wait(30) == 0
+    assert said.read_text() == "3 True"
+
+
+def test_a_child_dies_with_its_supervisor() -> None:
+    script = (
+        "import sys, time; from daemon.process_table import ProcessSpec; from daemon.supervisor import start_process;"
+        "child = start_process(ProcessSpec('test', ('-c', 'import time; time.sleep(600)'), 1));"
+        "print(child.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
+        assert supervisor.stdout is not None
+        child = psutil.Process(int(supervisor.stdout.readline()))
+        os.kill(supervisor.pid, signal.SIGKILL)
+        gone, alive = psutil.wait_procs([child], timeout=30)
+    assert alive == []
+    assert gone == [child]
+
+
+def test_two_stations_never_share_a_runtime_directory(tmp_path: Path) -> None:
+    lock = claim(tmp_path / "run")
+    with pytest.raises(MdssError, match="another station runs here"):
+        claim(tmp_path / "run")
+    os.close(lock)
+    os.close(claim(tmp_path / "run"))

@@ -1,0 +1,53 @@
+"""Messages of one small part, and the model that judges it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mdss.wire.messages import Accepted, Branch, BranchScore, FrameIdentity, Message, PreparedPart
+
+SIZE_PX = 32
+THRESHOLD = 2.0
+
+
+def accepted(name: str, deadline_ns: int, attempt: int = 1) -> Accepted:
+    """Return what ingest says of a part."""
+    identity = FrameIdentity(source_id="cam", sequence=4, frame_id=name, part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5)
+    return Accepted(result_id=name, identity=identity, received_ns=6, deadline_ns=deadline_ns, attempt=attempt)
+
+
+def prepared(name: str, invalid_point_ratio: float = 0.1) -> PreparedPart:
+    """Return what prepare says of a part."""
+    return PreparedPart(
+        result_id=name,
+        rgb=np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8),
+        xyz=np.zeros((SIZE_PX, SIZE_PX, 3), np.float32),
+        mask=np.ones((SIZE_PX, SIZE_PX), np.bool_),
+        height=64,
+        width=64,
+        invalid_point_ratio=invalid_point_ratio,
+        finished_ns=1,
+    )
+
+
+def score(branch: Branch, name: str, peak: float = 1.0, version: str = "0001") -> BranchScore:
+    """Return what a branch says of a part: a map with one hot place."""
+    found = np.zeros((SIZE_PX, SIZE_PX), np.float32)
+    found[4:9, 5:12] = peak
+    return BranchScore(result_id=name, branch=branch, model_version=version, score=peak, map=found, started_ns=6, finished_ns=7)
+
+
+def joined_messages(name: str, deadline_ns: int) -> list[Message]:
+    """Return everything that the stages say of one part."""
+    return [accepted(name, deadline_ns), prepared(name), score("rgb", name), score("sdf", name)]
+
+
+def model() -> Any:
+    """Return what fusion needs of a model folder."""
+    statistics = SimpleNamespace(mean=0.0, std=1.0)
+    threshold = SimpleNamespace(value=THRESHOLD, method="conformal")
+    calibration = SimpleNamespace(rgb=statistics, sdf=statistics, threshold=threshold, map_level=3.0, calibrated_at="2026-01-01T00:00:00Z")
+    return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration)

@@ -1,0 +1,31 @@
+"""The table: what runs, in which order, how many of each."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from daemon.process_table import process_table, processes
+
+
+def settings(rgb: int = 1, sdf: int = 1) -> Any:
+    """Return what the table needs of the settings."""
+    branches = SimpleNamespace(rgb=SimpleNamespace(count=rgb, threads=2), sdf=SimpleNamespace(count=sdf, threads=1))
+    return SimpleNamespace(branches=branches, prepare=SimpleNamespace(threads=1))
+
+
+def test_ingest_comes_last_so_that_no_credit_is_given_too_early() -> None:
+    assert process_table(settings())[-1].name == "ingest"
+
+
+def test_every_row_names_a_module_that_exists() -> None:
+    assert all(importlib.util.find_spec(row.module) is not None for row in process_table(settings()))
+
+
+def test_a_branch_runs_as_many_processes_as_asked() -> None:
+    specs = processes(process_table(settings(rgb=2)), Path("/etc/mdss.yaml"))
+    assert [spec.name for spec in specs] == ["alerts", "fusion", "rgb-0", "rgb-1", "sdf-0", "prepare", "ingest"]
+    assert specs[3].arguments == ("-m", "workers.rgb", "--config", "/etc/mdss.yaml", "--index", "1")
+    assert (specs[3].threads, specs[0].arguments) == (2, ("-m", "daemon.alerts", "--config", "/etc/mdss.yaml"))

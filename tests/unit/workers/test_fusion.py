@@ -1,0 +1,134 @@
+"""The fusion worker: exactly one verdict per part reaches the journal and the subscribers, with its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from mdss.wire.messages import Beat, Evidence, Judged, Verdict
+from tests.fakes import FakeClock
+from tests.parts import accepted, joined_messages, model
+from workers.fusion import Fusion, Outside
+from workers.judge import Judgement, Origin
+from workers.loop import Tally
+from workers.part_join import PartJoin
+
+
+@dataclass
+class World:
+    """A journal, a publisher, a picture folder and a judge in one."""
+
+    evaluation: str = "OK"
+    disk_is_full: bool = False
+    journaled: list[Verdict] = field(default_factory=list)
+    published: list[Verdict] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def judge(self, what: Any) -> Any:
+        """Decide on a part, or journal a verdict: judge and journal have one method name."""
+        if isinstance(what, Verdict):
+            self.journaled.append(msgspec.structs.replace(what, sequence=len(self.journaled) + 1))
+            return self.journaled[-1]
+        heat = what.scores["rgb"].map if what.scores else None
+        if what.code is not None:
+            return Judgement("Undefined", (what.reason,), what.code)
+        return Judgement(self.evaluation, heat=heat, score=1.0)  # type: ignore[arg-type]
+
+    def model_of(self, _: object) -> Any:
+        return model()
+
+    def last_sequence(self) -> int:
+        return len(self.journaled)
+
+    def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
+        self.published.append(verdict)
+
+    def serve(self, beat: Callable[[], Beat]) -> None:
+        self.beats.append(beat())
+
+    def write(self, result_id: str, png: bytes) -> Evidence:
+        if self.disk_is_full:
+            raise OSError(28, "No space left on device")
+        self.pictures.append(result_id)
+        return Evidence(uri=f"file:///{result_id}.png", sha256="00")
+
+    def worker(self) -> Fusion:
+        """Return a fusion worker in this world."""
+        outside = Outside(self, self, self, self.tally, self.clock.ns)
+        return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
+
+
+def deadline(world: World) -> int:
+    return world.clock.ns() + 5 * 10**9
+
+
+def send(worker: Fusion, world: World, name: str) -> list[Any]:
+    """Send everything that belongs to one part."""
+    messages = joined_messages(name, deadline(world))
+    return [answer for message in messages for answer in worker.step(message)]
+
+
+def test_a_good_part_gives_one_verdict_without_a_picture() -> None:
+    world = World()
+    answers = send(world.worker(), world, "a")
+    assert answers == [Judged(result_id="a", sequence=1)]
+    assert world.journaled == world.published
+    assert (world.pictures, world.published[0].evidence) == ([], None)
+
+
+@pytest.mark.parametrize("evaluation", ["NotOK", "NotDecidable"])
+def test_a_part_that_is_not_ok_has_a_picture(evaluation: str) -> None:
+    world = World(evaluation)
+    send(world.worker(), world, "a")
+    assert world.pictures == ["a"]
+    assert world.published[0].evidence == Evidence(uri="file:///a.png", sha256="00")
+
+
+def test_a_full_disk_costs_the_picture_and_is_counted_but_the_verdict_goes_out() -> None:
+    world = World("NotOK", disk_is_full=True)
+    send(world.worker(), world, "a")
+    assert (len(world.published), world.published[0].evidence) == (1, None)
+    assert world.tally.counters["mdss_evidence_failed_total"] == 1
+
+
+def test_late_is_said_at_the_deadline_and_what_comes_after_changes_nothing() -> None:
+    world = World()
+    worker = world.worker()
+    first, *rest = joined_messages("a", deadline(world))
+    assert list(worker.step(first)) == []
+    world.clock.advance(5)
+    assert list(worker.tick()) == [Judged(result_id="a", sequence=1)]
+    assert [answer for message in rest for answer in worker.step(message)] == []
+    assert [(verdict.evaluation, verdict.code, verdict.deadline_missed) for verdict in world.published] == [("Undefined", "LATE", True)]
+
+
+def test_draining_gives_every_open_part_its_verdict() -> None:
+    world = World()
+    worker = world.worker()
+    for name in ("a", "b"):
+        worker.step(accepted(name, deadline(world)))
+    assert [answer.result_id for answer in worker.drain() if isinstance(answer, Judged)] == ["a", "b"]
+    assert {verdict.code for verdict in world.journaled} == {"DRAINED"}
+
+
+def test_the_heartbeat_carries_the_last_sequence() -> None:
+    world = World()
+    worker = world.worker()
+    send(worker, world, "a")
+    worker.tick()
+    assert (world.beats[-1].sequence, world.beats[-1].boot_id) == (1, "boot")
+
+
+def test_verdicts_are_counted_by_evaluation_and_timed() -> None:
+    world = World("NotOK")
+    send(world.worker(), world, "a")
+    assert world.tally.counters['mdss_verdicts_total{evaluation="NotOK",code=""}'] == 1
+    assert len(world.tally.timings["mdss_verdict_latency_seconds"]) == 1
+    assert world.tally.timings["mdss_score_to_threshold_ratio"] == [0.5]

@@ -1,0 +1,47 @@
+"""The prepare process: a frame becomes two tasks and one part, or a fault that says why not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mdss.method.recipe import PointCloudSettings
+from mdss.wire.messages import ColourTask, Fault, Frame, PreparedPart, ShapeTask
+from workers.loop import Tally
+from workers.prepare import Preparer
+
+HEIGHT_PX, WIDTH_PX = 96, 128
+
+
+def frame(bump_mm: float) -> Frame:
+    """Return a flat table with a square bump in its middle."""
+    rows, columns = np.indices((HEIGHT_PX, WIDTH_PX), dtype=np.float32)
+    height = np.full_like(rows, 500.0)
+    height[30:60, 40:80] -= bump_mm
+    rgb = np.full((HEIGHT_PX, WIDTH_PX, 3), 90, np.uint8)
+    return Frame(result_id="r", recipe_id="cap", rgb=rgb, xyz=np.stack([columns, rows, height], axis=-1), attempt=2)
+
+
+def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
+    tally = Tally()
+    part, colour, shape = Preparer({"cap": PointCloudSettings()}, tally).step(frame(bump_mm=20))
+    assert isinstance(part, PreparedPart)
+    assert isinstance(colour, ColourTask)
+    assert isinstance(shape, ShapeTask)
+    assert (part.height, part.width, colour.attempt, shape.attempt) == (HEIGHT_PX, WIDTH_PX, 2, 2)
+    assert np.array_equal(part.mask, colour.mask)
+    assert np.array_equal(part.xyz, shape.xyz, equal_nan=True)
+    assert np.isfinite(part.xyz).any()
+    assert len(tally.timings['mdss_stage_duration_seconds{stage="prepare"}']) == 1
+
+
+def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
+    (fault,) = Preparer({"cap": PointCloudSettings()}, Tally()).step(frame(bump_mm=0))
+    assert isinstance(fault, Fault)
+    assert (fault.code, fault.stage) == ("BAD_CLOUD", "prepare")
+    assert "no part in view" in fault.reason
+
+
+def test_a_recipe_without_a_model_is_a_fault_with_a_sentence() -> None:
+    (fault,) = Preparer({"bolt": PointCloudSettings()}, Tally()).step(frame(bump_mm=20))
+    assert isinstance(fault, Fault)
+    assert "'cap' has no model here; expected one of bolt" in fault.reason
