@@ -1,0 +1,105 @@
+"""What a camera and the station say to each other: MDSS1 multiparts of a kind, a JSON header and raw payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import zmq
+
+from mdss.wire.headers import (
+    PASSING_CODES,
+    Ack,
+    CloudFormat,
+    Credit,
+    Done,
+    Eos,
+    FrameHeader,
+    Hello,
+    ImageFormat,
+    Invalid,
+    Nack,
+    NackCode,
+    Ping,
+    Pong,
+    WireRefusal,
+)
+from mdss.wire.scan import Limits, to_scan
+
+__all__ = [
+    "KINDS", "MAGIC", "PASSING_CODES", "Ack", "CameraMessage", "CloudFormat", "Credit", "Done", "Eos", "FrameHeader", "FrameMessage",
+    "Header", "Hello", "ImageFormat", "Invalid", "Limits", "Nack", "NackCode", "Payload", "Ping", "Pong", "WireRefusal", "compose",
+    "compose_frame", "parse", "to_scan",
+]  # fmt: skip
+
+MAGIC = b"MDSS1"
+
+
+@dataclass(frozen=True)
+class FrameMessage:
+    """FRAME as it arrived: the header is checked, the payloads are not looked at yet."""
+
+    header: FrameHeader
+    payloads: tuple[memoryview, ...]
+
+
+Header = Hello | Credit | Ack | Nack | Done | Ping | Pong | Eos
+CameraMessage = Header | FrameMessage
+KINDS: dict[bytes, type[Header]] = {
+    b"HELLO": Hello,
+    b"CREDIT": Credit,
+    b"ACK": Ack,
+    b"NACK": Nack,
+    b"DONE": Done,
+    b"PING": Ping,
+    b"PONG": Pong,
+    b"EOS": Eos,
+}
+_KIND_OF = {header: kind for kind, header in KINDS.items()}
+Payload = bytes | memoryview
+
+
+class _OnlyFrameId(msgspec.Struct):
+    frame_id: str = ""
+
+
+def compose(message: Header) -> list[bytes]:
+    """Return the frames of any message without payload."""
+    return [MAGIC, _KIND_OF[type(message)], msgspec.json.encode(message)]
+
+
+def compose_frame(header: FrameHeader, payloads: Sequence[Payload]) -> list[Payload]:
+    """Return the frames of FRAME; payloads are not copied."""
+    return [MAGIC, b"FRAME", msgspec.json.encode(header), *payloads]
+
+
+def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
+    """Return the message in these frames (a ROUTER's identity taken off before)."""
+    parts = [frame.buffer if isinstance(frame, zmq.Frame) else memoryview(frame) for frame in frames]
+    if len(parts) < 3 or bytes(parts[0]) != MAGIC:
+        raise WireRefusal("SCHEMA", f"message: found {len(parts)} frames, expected {MAGIC.decode()}, a kind and a header")
+    kind = bytes(parts[1])
+    if kind == b"FRAME":
+        return FrameMessage(_frame_header(parts[2]), tuple(parts[3:]))
+    if kind not in KINDS:
+        raise WireRefusal("SCHEMA", f"message kind: found {kind[:16]!r}, expected one of FRAME {' '.join(map(bytes.decode, KINDS))}")
+    try:
+        return msgspec.json.decode(parts[2], type=KINDS[kind])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireRefusal("SCHEMA", f"{kind.decode()} header: {error}") from error
+
+
+def _frame_header(header: memoryview) -> FrameHeader:
+    try:
+        return msgspec.json.decode(header, type=FrameHeader)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireRefusal("SCHEMA", f"FRAME header: {error}", _frame_id(header)) from error
+
+
+def _frame_id(header: memoryview) -> str:
+    """Read the frame's name out of a header that is otherwise wrong, so that the camera learns which frame was refused."""
+    try:
+        return msgspec.json.decode(header, type=_OnlyFrameId).frame_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""

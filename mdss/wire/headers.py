@@ -1,0 +1,140 @@
+"""The headers of the camera wire: what each kind of message says, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mdss.errors import MdssError
+from mdss.wire.messages import FrameIdentity
+
+NackCode = Literal["BUSY", "DRAINING", "TOO_LARGE", "SCHEMA", "SHAPE_MISMATCH", "NOT_ORGANISED", "UNKNOWN_RECIPE", "NOT_READY", "CRC"]
+PASSING_CODES: frozenset[str] = frozenset({"BUSY", "DRAINING", "NOT_READY"})  # the same frame may be sent again later
+Name = Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,64}$")]  # safe in a topic and in a path
+Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$")]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class WireRefusal(MdssError):
+    """What arrived cannot be taken; `code` and the sentence go back as NACK, for the frame named if it could be read."""
+
+    def __init__(self, code: NackCode, sentence: str, frame_id: str = "") -> None:
+        super().__init__(sentence)
+        self.code: NackCode = code
+        self.frame_id = frame_id
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """Camera -> station: first message on a connection, and again whenever the station seems to have restarted."""
+
+    source_id: Name
+    schema: Literal["mdss.frame.v1"] = "mdss.frame.v1"
+
+
+class Credit(msgspec.Struct, frozen=True, kw_only=True):
+    """Station -> camera: how many frames may be outstanding (sent, neither DONE nor NACK) from now on; 0 means wait."""
+
+    credit: Count
+    boot_id: str  # changes whenever the receiving process starts
+    heartbeat_ms: Annotated[int, Meta(ge=1)] = 1000
+    liveness: Annotated[int, Meta(ge=1)] = 3
+
+
+class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first payload: height x width x 3 bytes, row by row."""
+
+    pixel_format: Literal["RGB8"] = "RGB8"
+    height: Count
+    width: Count
+
+
+class Invalid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the sensor marks a missing point: NaN, all three coordinates equal to `value`, or confidence not above `value`."""
+
+    kind: Literal["nan", "value", "confidence"] = "nan"
+    value: float = 0.0
+
+
+class CloudFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The second payload: height x width x 3 little-endian float32 on the image's own grid; the size, if given, must be the image's."""
+
+    pixel_format: Literal["Coord3D_ABC32f"] = "Coord3D_ABC32f"
+    unit: Literal["mm", "m"]
+    invalid: Invalid = Invalid()
+    height: Count | None = None
+    width: Count | None = None
+
+
+class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The header of FRAME, mdss.frame.v1; `capture_time` is UTC ns, `deadline_ms` counts from the frame's arrival."""
+
+    schema: Literal["mdss.frame.v1"] = "mdss.frame.v1"
+    source_id: Name
+    sequence: Count
+    frame_id: Label
+    part_id: Label
+    job_id: Label = "none"
+    recipe_id: Name
+    capture_time: Count
+    deadline_ms: Annotated[int, Meta(ge=1, le=600_000)] | None = None
+    rgb: ImageFormat
+    xyz: CloudFormat
+    is_simulated: bool = False
+    crc32c: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None  # of all payloads, one after the other
+
+    def identity(self) -> FrameIdentity:
+        """Return the names of this frame as they travel inside the station."""
+        return FrameIdentity(
+            source_id=self.source_id,
+            sequence=self.sequence,
+            frame_id=self.frame_id,
+            part_id=self.part_id,
+            job_id=self.job_id,
+            recipe_id=self.recipe_id,
+            capture_time_ns=self.capture_time,
+            is_simulated=self.is_simulated,
+        )
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """Station -> camera: exactly one verdict will follow."""
+
+    frame_id: str
+    result_id: str
+
+
+class Nack(msgspec.Struct, frozen=True, kw_only=True):
+    """Station -> camera: no verdict will follow, and why; `frame_id` is empty where it could not be read."""
+
+    frame_id: str
+    code: NackCode
+    reason: str
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """Station -> camera: the verdict is in the journal under this sequence, the frame may be forgotten."""
+
+    frame_id: str
+    result_id: str
+    sequence: int
+
+
+class Ping(msgspec.Struct, frozen=True, kw_only=True):
+    """Camera -> station, once a heartbeat: are you there?"""
+
+    source_id: Name
+
+
+class Pong(msgspec.Struct, frozen=True, kw_only=True):
+    """Station -> camera: yes; `is_known` is false for a connection that has not said HELLO to this process."""
+
+    boot_id: str
+    is_known: bool
+
+
+class Eos(msgspec.Struct, frozen=True, kw_only=True):
+    """Camera -> station: no more frames will come, silence is not a fault."""
+
+    source_id: Name

@@ -1,0 +1,223 @@
+"""What processes say to each other: frozen, versioned, with shapes and units."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+VERDICT_SCHEMA = "mdss.verdict.v1"
+FRAME_SCHEMA = "mdss.frame.v1"
+
+Branch = Literal["rgb", "sdf"]
+Evaluation = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
+UndefinedCode = Literal["LATE", "WORKER_LOST", "BAD_CLOUD", "POISON", "DRAINED", "LOST"]
+ProcessState = Literal["starting", "running", "degraded", "draining", "stopped", "error"]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Base of every message between two processes of one station."""
+
+
+class FrameIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who sent which part, as the camera named it; `capture_time_ns` is UTC."""
+
+    source_id: str
+    sequence: int
+    frame_id: str
+    part_id: str
+    job_id: str
+    recipe_id: str
+    capture_time_ns: int
+    is_simulated: bool = False
+
+
+class Accepted(Message):
+    """ingest -> fusion, before the frame itself: exactly one verdict must follow. Times are UTC ns."""
+
+    result_id: str
+    identity: FrameIdentity
+    received_ns: int
+    deadline_ns: int
+    attempt: int = 1
+
+
+class Frame(Message):
+    """ingest -> prepare: one scan in one unit and one convention for missing points."""
+
+    result_id: str
+    recipe_id: str
+    rgb: NDArray[np.uint8]  # (H, W, 3)
+    xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
+    attempt: int = 1
+
+
+class ColourTask(Message):
+    """prepare -> rgb: the resized image and its foreground."""
+
+    result_id: str
+    recipe_id: str
+    rgb: NDArray[np.uint8]  # (S, S, 3)
+    mask: NDArray[np.bool_]  # (S, S) dilated foreground
+    attempt: int = 1
+
+
+class ShapeTask(Message):
+    """prepare -> sdf: the resized cloud without the table."""
+
+    result_id: str
+    recipe_id: str
+    xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
+    attempt: int = 1
+
+
+class PreparedPart(Message):
+    """prepare -> fusion: what regions and evidence are drawn from."""
+
+    result_id: str
+    rgb: NDArray[np.uint8]  # (S, S, 3)
+    xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
+    mask: NDArray[np.bool_]  # (S, S) dilated foreground
+    height: int  # of the frame as recorded, px
+    width: int
+    invalid_point_ratio: float
+    finished_ns: int
+
+
+class BranchScore(Message):
+    """rgb or sdf -> fusion: one branch's map of one part and its raw maximum."""
+
+    result_id: str
+    branch: Branch
+    model_version: str
+    score: float
+    map: NDArray[np.float32]  # (S, S)
+    started_ns: int
+    finished_ns: int
+    attempt: int = 1
+
+
+class Fault(Message):
+    """Any stage -> fusion: this part cannot be judged, and why."""
+
+    result_id: str
+    stage: str
+    code: UndefinedCode
+    reason: str
+
+
+class Judged(Message):
+    """fusion -> ingest: the verdict is in the journal, the frame may be forgotten."""
+
+    result_id: str
+    sequence: int
+
+
+class Heartbeat(Message):
+    """Every process -> supervisor, once a second: `steps` grows whenever the process gets something done."""
+
+    process: str
+    pid: int
+    state: ProcessState
+    reason: str
+    steps: int
+    waiting: int
+    counters: dict[str, float]  # metric name with its labels, as Prometheus writes it -> value since start
+    timings: dict[str, list[float]]  # metric name with labels -> seconds observed since the last heartbeat
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """One connected place on the part that is not as it should be, in pixels of the frame as recorded."""
+
+    area_px: int
+    area_mm2: float | None
+    bbox_px: tuple[int, int, int, int]  # left, top, width, height
+    centroid_px: tuple[float, float]  # x, y
+    centroid_mm: tuple[float, float, float] | None  # None where no point was measured inside the region
+    peak: float
+    branch: Literal["rgb", "sdf", "both"]
+
+
+class BranchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One branch's part of a verdict."""
+
+    score: float
+    model_version: str
+
+
+class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that judged."""
+
+    name: str
+    version: str
+    digest: str
+    generation: int
+
+
+class ThresholdReference(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit the score was held against."""
+
+    value: float
+    method: str
+    calibrated_at: str
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """UTC ns of each stage's end; None where the part never got there."""
+
+    captured: int
+    received: int
+    rgb: int | None
+    sdf: int | None
+    fusion: int
+    published: int
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the picture of a part that is not OK lies."""
+
+    uri: str
+    sha256: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One part's judgement, as published, journaled and stored: mdss.verdict.v1."""
+
+    schema: Literal["mdss.verdict.v1"] = VERDICT_SCHEMA
+    result_id: str
+    boot_id: str
+    sequence: int
+    station: str
+    source_id: str
+    frame_sequence: int
+    frame_id: str
+    part_id: str
+    job_id: str
+    recipe_id: str
+    configuration_id: str
+    model: ModelReference | None
+    evaluation: Evaluation
+    code: UndefinedCode | None
+    reasons: tuple[str, ...]
+    is_partial: bool
+    is_simulated: bool
+    score: float | None
+    threshold: ThresholdReference | None
+    branches: dict[Branch, BranchResult]
+    regions: tuple[Region, ...]
+    invalid_point_ratio: float | None
+    deadline_missed: bool
+    attempt: int
+    times: Times
+    evidence: Evidence | None
+
+
+class Beat(msgspec.Struct, frozen=True, kw_only=True):
+    """Published once a second on `heartbeat/<station>`: a quiet line is told from a dead daemon, and a gap is seen."""
+
+    station: str
+    boot_id: str
+    sequence: int  # of the last verdict journaled
+    time_ns: int

@@ -1,0 +1,66 @@
+"""The question a subscriber that missed something asks, and its answer out of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from mdss.errors import MdssError
+from mdss.wire.messages import Verdict
+
+MOST_VERDICTS = 500  # in one answer; the subscriber asks again from the last one
+
+
+class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Subscriber -> station: the verdicts after this sequence, this many at most; a limit of 0 asks for the last sequence only."""
+
+    since: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    limit: Annotated[int, Meta(ge=0)] = MOST_VERDICTS
+
+
+class SnapshotReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Station -> subscriber: verdicts in order; `error` is the sentence for a request that could not be read."""
+
+    boot_id: str
+    since: int
+    last_sequence: int
+    verdicts: tuple[Verdict, ...]
+    error: str = ""
+
+
+class VerdictSource(Protocol):
+    """What a snapshot reads from: the journal."""
+
+    def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
+        """Return the verdicts after a sequence, in order."""
+
+    def last_sequence(self) -> int:
+        """Return the sequence of the last verdict, 0 before the first."""
+
+
+def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) -> bytes:
+    """Return the answer to one request; a request that cannot be read is answered with the reason."""
+    try:
+        asked = msgspec.json.decode(request, type=SnapshotRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        refused = SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=f"snapshot request: {error}")
+        return msgspec.json.encode(refused)
+    limit = min(asked.limit, MOST_VERDICTS)
+    verdicts = tuple(journal.since(asked.since, limit)) if limit else ()
+    return msgspec.json.encode(
+        SnapshotReply(boot_id=boot_id, since=asked.since, last_sequence=journal.last_sequence(), verdicts=verdicts)
+    )
+
+
+def read_reply(reply: bytes) -> SnapshotReply:
+    """Return a station's answer, raising its own sentence when it refused the request."""
+    try:
+        decoded = msgspec.json.decode(reply, type=SnapshotReply)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MdssError(f"snapshot reply: {error}") from error
+    if decoded.error:
+        raise MdssError(decoded.error)
+    return decoded

@@ -1,0 +1,76 @@
+"""The two ends of one link: a sender that waits or drops as the table says, and a receiver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import zmq
+
+from mdss.wire import codec
+from mdss.wire.codec import AnyMessage
+from mdss.wire.messages import Message
+from mdss.wire.topology import LINKS, Link, address
+
+if TYPE_CHECKING:
+    from mdss.settings import Settings
+
+LINGER_MS = 500  # a closing process gives its last messages this long to leave
+
+
+class Sender:
+    """The sending end of a link."""
+
+    def __init__(self, context: zmq.Context[Any], link_name: str, settings: Settings) -> None:
+        self.link = LINKS[link_name]
+        self.socket: zmq.Socket[bytes] = _open(context, self.link, "sender", address(self.link, settings))
+
+    def send(self, message: Message) -> bool:
+        """Send one message, waiting for room where the link says so; False when it was dropped."""
+        flags = zmq.NOBLOCK if self.link.when_full == "drop" else 0
+        try:
+            self.socket.send_multipart(codec.encode(message), flags=flags, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close, letting the last messages leave."""
+        self.socket.close(LINGER_MS)
+
+
+class Receiver:
+    """The receiving end of a link."""
+
+    def __init__(self, context: zmq.Context[Any], link_name: str, settings: Settings) -> None:
+        self.link = LINKS[link_name]
+        self.socket: zmq.Socket[bytes] = _open(context, self.link, "receiver", address(self.link, settings))
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait here, as far as zmq tells: none, or one at least."""
+        return 1 if self.socket.get(zmq.EVENTS) & zmq.POLLIN else 0
+
+    def receive(self, timeout_ms: int) -> AnyMessage | None:
+        """Return the next message, or None when none came in time; raises DecodeError for what is not one."""
+        if not self.socket.poll(timeout_ms, zmq.POLLIN):
+            return None
+        return codec.decode(self.socket.recv_multipart(copy=False))
+
+    def close(self) -> None:
+        """Close at once."""
+        self.socket.close(0)
+
+
+def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], endpoint: str) -> zmq.Socket[bytes]:
+    if link.pattern != "push_pull":
+        raise ValueError(f"link {link.name} is {link.pattern}: its processes open it themselves")
+    socket: zmq.Socket[bytes] = context.socket(zmq.PUSH if end == "sender" else zmq.PULL)
+    socket.set_hwm(link.high_water)
+    socket.linger = LINGER_MS
+    if link.bound_end == end:
+        Path(endpoint.removeprefix("ipc://")).parent.mkdir(parents=True, exist_ok=True)
+        socket.bind(endpoint)
+    else:
+        socket.connect(endpoint)
+    return socket

@@ -1,0 +1,62 @@
+"""The table of links between the processes of one station, and where each can be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mdss.errors import BadInput
+
+if TYPE_CHECKING:
+    from mdss.settings import Settings
+
+LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link: who binds it, which end that is, how many messages may wait at each end, and what happens beyond."""
+
+    name: str
+    pattern: Literal["push_pull", "xpub", "router_dealer"]
+    binds: str  # process name
+    bound_end: Literal["sender", "receiver"]
+    high_water: int
+    when_full: Literal["block", "drop"]
+
+
+_ROWS = (
+    # Frames and tasks carry megabytes, so few may wait; what is lost with a dead process is what waits at its end.
+    Link("prepare", "push_pull", "ingest", "sender", 4, "block"),
+    Link("rgb", "push_pull", "prepare", "sender", 8, "block"),
+    Link("sdf", "push_pull", "prepare", "sender", 8, "block"),
+    Link("fusion", "push_pull", "fusion", "receiver", 256, "block"),
+    Link("judged", "push_pull", "ingest", "receiver", 1000, "block"),
+    Link("health", "push_pull", "supervisor", "receiver", 100, "drop"),
+    Link("frames", "router_dealer", "ingest", "receiver", 64, "block"),
+    Link("verdicts", "xpub", "fusion", "sender", 1000, "drop"),
+    Link("snapshot", "router_dealer", "fusion", "receiver", 64, "drop"),
+)
+LINKS: dict[str, Link] = {link.name: link for link in _ROWS}
+
+
+def address(link: Link, settings: Settings) -> str:
+    """Return the zmq endpoint of a link: the three public ones are settings, the others are sockets in the runtime directory."""
+    match link.name:
+        case "frames":
+            return settings.camera.endpoint
+        case "verdicts":
+            return settings.verdicts.endpoint
+        case "snapshot":
+            return settings.verdicts.snapshot_endpoint
+        case _:
+            return _private_address(link.name, Path(settings.station.runtime_directory))
+
+
+def _private_address(name: str, runtime_directory: Path) -> str:
+    path = runtime_directory.absolute() / f"{name}.sock"
+    length = len(str(path).encode())
+    if length > LONGEST_SOCKET_PATH:
+        raise BadInput(f"station.runtime_directory: found a socket path of {length} bytes ({path}), expected at most {LONGEST_SOCKET_PATH}")
+    return f"ipc://{path}"
