@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -42,14 +43,22 @@ class Health(Protocol):
         """Return the next heartbeat, or None when none came in time."""
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """Whom the supervisor hears and whom it tells."""
+
+    health: Health
+    board: Board
+    notifier: Notifier
+    clock: Callable[[], float] = time.monotonic
+
+
 class Supervisor:
     """Brings the children up in order, keeps them up, and takes them down in order."""
 
-    def __init__(
-        self, children: Sequence[Child], health: Health, board: Board, notifier: Notifier, limits: Limits, clock: Callable[[], float]
-    ) -> None:
-        self._children, self._health, self._board, self._notifier = tuple(children), health, board, notifier
-        self._limits, self._clock = limits, clock
+    def __init__(self, children: Sequence[Child], limits: Limits, around: Surroundings) -> None:
+        self._children, self._limits, self._clock = tuple(children), limits, around.clock
+        self._health, self._board, self._notifier = around.health, around.board, around.notifier
         self._signals = 0
         self._phase: ProcessState = "starting"
 
@@ -216,8 +225,7 @@ def supervise(settings: Settings, config: Path) -> None:
     context = zmq.Context()
     health = Receiver(context, "health", settings)
     children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), config)]
-    notifier = Notifier.from_environment(os.environ, time.monotonic)
-    supervisor = Supervisor(children, health, board, notifier, limits, time.monotonic)
+    supervisor = Supervisor(children, limits, Surroundings(health, board, Notifier.from_environment(os.environ, time.monotonic)))
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
     try:

@@ -43,7 +43,8 @@ def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
 
 def brightness(heat: NDArray[np.float32], level: float) -> Image:
     """Return the map as 0..255, where 127 is the level."""
-    return np.nan_to_num(np.clip(heat / (2 * max(level, 1e-9)), 0, 1) * 255).astype(np.uint8)
+    share = np.nan_to_num(np.clip(heat / (2 * max(level, 1e-9)), 0, 1))
+    return np.asarray(share * 255, np.uint8)
 
 
 def enlarge(image: NDArray[np.generic]) -> Image:

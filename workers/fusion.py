@@ -24,7 +24,7 @@ from workers import evidence
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.loop import Tally
 from workers.part_join import JoinedPart, PartJoin
-from workers.publisher import Publisher
+from workers.publisher import History, Publisher
 from workers.start import Opened, Place, config_option, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged"})
@@ -144,7 +144,8 @@ def make(opened: Opened) -> Fusion:
     join = PartJoin()
     join.recover(journal.pending(), time.time_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
-    voice = Publisher(opened.context, settings, journal, tally)
+    voice = Publisher(opened.context, settings, History(journal, origin.boot_id), tally)
+    opened.closing.callback(voice.close)
     outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally)
     return Fusion(join, Judge(models, settings.fusion), origin, outside)
 

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import zmq
 
 from mdss.errors import BadInput
-from mdss.journal import Journal
 from mdss.settings import Settings
+from mdss.wire import snapshot
 from mdss.wire.messages import Beat, Verdict
+from mdss.wire.snapshot import VerdictSource
+from mdss.wire.topology import LINKS, address
 from workers.loop import BEAT_EVERY_S, Tally
 
-HIGH_WATER = 1000  # messages that wait for one slow subscriber; what is beyond is dropped for that one alone, and it sees the gap
 LINGER_MS = 1000
+
+
+@dataclass(frozen=True)
+class History:
+    """What subscribers catch up from, and the life of the station it belongs to."""
+
+    journal: VerdictSource
+    boot_id: str
 
 
 class Publisher:
     """Owns the two sockets that face outwards."""
 
-    def __init__(self, context: zmq.Context[Any], settings: Settings, journal: Journal, tally: Tally) -> None:
-        self._with_maps, self._journal, self._tally = settings.verdicts.publish_maps, journal, tally
-        self._verdicts = bound(context, zmq.XPUB, settings.verdicts.endpoint, "verdicts.endpoint")
+    def __init__(self, context: zmq.Context[Any], settings: Settings, history: History, tally: Tally) -> None:
+        self._with_maps, self._history, self._tally = settings.verdicts.publish_maps, history, tally
+        self._verdicts = bound(context, zmq.XPUB, "verdicts", settings)
+        self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings)
         self._beat_due_s = 0.0
 
     def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
@@ -42,20 +53,32 @@ class Publisher:
             self._beat_due_s = time.monotonic() + BEAT_EVERY_S
             message = beat()
             self._verdicts.send_multipart([f"heartbeat/{message.station}".encode(), msgspec.json.encode(message)])
+        if self._snapshots.poll(0):
+            *route, request = self._snapshots.recv_multipart()
+            reply = snapshot.answer(request, self._history.journal, self._history.boot_id)
+            self._snapshots.send_multipart([*route, reply], zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close both sockets, letting the last verdicts leave."""
+        self._verdicts.close()
+        self._snapshots.close()
 
     def _note(self, notice: bytes) -> None:
         """Count a subscription (1) or its end (0)."""
         self._tally.count("mdss_subscriptions", 1.0 if notice[:1] == b"\x01" else -1.0)
 
 
-def bound(context: zmq.Context[Any], kind: int, endpoint: str, key: str) -> zmq.Socket[bytes]:
-    """Return a socket bound to an endpoint of the settings; BadInput names the key where that fails."""
-    link: zmq.Socket[bytes] = context.socket(kind)
-    link.set_hwm(HIGH_WATER)
-    link.linger = LINGER_MS
+def bound(context: zmq.Context[Any], kind: int, name: str, settings: Settings) -> zmq.Socket[bytes]:
+    """Return a socket bound to one of the public links; BadInput names the address where that fails."""
+    link, endpoint = LINKS[name], address(LINKS[name], settings)
+    socket: zmq.Socket[bytes] = context.socket(kind)
+    socket.set_hwm(link.high_water)
+    socket.linger = LINGER_MS
     try:
-        link.bind(endpoint)
+        socket.bind(endpoint)
     except zmq.ZMQError as error:
-        link.close()
-        raise BadInput(f"{key} {endpoint}: cannot be opened ({error.strerror}); expected a free address of this machine") from error
-    return link
+        socket.close()
+        raise BadInput(
+            f"{name} endpoint {endpoint}: cannot be opened ({error.strerror}); expected a free address of this machine"
+        ) from error
+    return socket

@@ -36,11 +36,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Opened:
-    """What a worker is made from."""
+    """What a worker is made from; what it opens itself it hands to `closing`."""
 
     settings: Settings
     tally: Tally
     context: zmq.Context[zmq.Socket[bytes]]
+    closing: ExitStack
 
 
 def work(place: Place, config: Path, make: Callable[[Opened], Worker]) -> None:
@@ -55,11 +56,12 @@ def work(place: Place, config: Path, make: Callable[[Opened], Worker]) -> None:
         health = Sender(context, "health", settings)
         closing.callback(health.close)
         pulse = Pulse(place.name, health)
-        worker = make(Opened(settings, pulse.tally, context))
+        worker = make(Opened(settings, pulse.tally, context, closing))
         senders = {link: Sender(context, link, settings) for link in sorted(set(place.outlets.values()))}
         inbox = Receiver(context, place.inlet, settings)
-        for end in (inbox, *senders.values()):
-            closing.callback(end.close)
+        closing.callback(inbox.close)
+        for sender in senders.values():
+            closing.callback(sender.close)
         Loop(worker, inbox, {kind: senders[link] for kind, link in place.outlets.items()}, pulse, stop).run()
 
 

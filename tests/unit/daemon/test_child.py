@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from daemon.child import Child, Limits
 from daemon.process_table import ProcessSpec
 from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, never_ready, refuses
@@ -47,7 +49,7 @@ def test_dies_often_is_started_with_growing_pauses_and_given_up() -> None:
     world = FakeWorld({"rgb-0": dies_often})
     child = play(world, 60)
     starts = [process.started_s for process in world.started]
-    pauses = [round(later - earlier - 2, 0) for earlier, later in zip(starts, starts[1:], strict=False)]
+    pauses = [round(later - earlier - 2, 0) for earlier, later in pairwise(starts)]
     assert len(starts) == LIMITS.restart_limit
     assert pauses == sorted(pauses)
     assert pauses[-1] >= 3

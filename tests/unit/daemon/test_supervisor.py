@@ -10,8 +10,9 @@ from daemon.child import Child, Limits
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
-from daemon.supervisor import STOP_GRACE_S, Supervisor
+from daemon.supervisor import STOP_GRACE_S, Supervisor, Surroundings
 from mdss.errors import MdssError
+from mdss.wire.messages import Message
 from tests.fakes import FakeProcess, FakeWorld, History, dies_often, dies_once, ignores_term, lives, never_ready, refuses
 
 NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
@@ -28,9 +29,9 @@ class Line:
         self._plan: list[tuple[float, Callable[[], None]]] = []
         children = [Child(ProcessSpec(name, (), 1), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
-        self.supervisor = Supervisor(children, self, self.board, notifier, LIMITS, self.world.clock)
+        self.supervisor = Supervisor(children, LIMITS, Surroundings(self, self.board, notifier, self.world.clock))
 
-    def receive(self, timeout_ms: int) -> object:
+    def receive(self, timeout_ms: int) -> Message | None:
         """Carry out what is due, then receive from the world."""
         for due_s, action in [entry for entry in self._plan if entry[0] <= self.world.clock()]:
             self._plan.remove((due_s, action))

@@ -62,7 +62,9 @@ def test_done_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_help_lists_every_verb_and_imports_none() -> None:
-    script = "import sys; from mdss import cli; code = cli.main(['--help']); assert 'torch' not in sys.modules and 'zmq' not in sys.modules; sys.exit(code)"
+    script = (
+        "import sys; from mdss import cli; code = cli.main(['--help']); sys.exit(code or ('zmq' in sys.modules or 'torch' in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in cli.VERBS)

@@ -1,0 +1,105 @@
+"""The sockets that face outwards, over real zmq: topics, maps, heartbeat and catching up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+from mdss.errors import BadInput
+from mdss.wire.messages import Beat, Verdict
+from mdss.wire.snapshot import SnapshotRequest, read_reply
+from tests.parts import accepted, model
+from workers.judge import Judgement, Origin, Settled, verdict_of
+from workers.loop import Tally
+from workers.part_join import JoinedPart
+from workers.publisher import History, Publisher
+
+pytestmark = pytest.mark.timeout(30)
+BEAT = Beat(station="line", boot_id="boot", sequence=1, time_ns=5)
+
+
+def verdict(sequence: int) -> Verdict:
+    """Return a good part's verdict."""
+    settled = Settled(JoinedPart(accepted("a", 100), None, {}, None), Judgement("OK", score=1.0), model())
+    return msgspec.structs.replace(verdict_of(settled, Origin("line", "boot", "configuration"), 50), sequence=sequence)
+
+
+class Memory:
+    """A journal with two verdicts."""
+
+    def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
+        return [verdict(number) for number in (1, 2) if number > sequence][:limit]
+
+    def last_sequence(self) -> int:
+        return 2
+
+
+class Stage:
+    """A publisher on sockets of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.verdicts, self.snapshots = f"ipc://{folder}/verdicts", f"ipc://{folder}/snapshot"
+        endpoints = SimpleNamespace(publish_maps=True, endpoint=self.verdicts, snapshot_endpoint=self.snapshots)
+        self.settings: Any = SimpleNamespace(verdicts=endpoints)
+        self.tally = Tally()
+        self.publisher = Publisher(self.context, self.settings, History(Memory(), "boot"), self.tally)
+
+    def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
+        """Return a subscriber that the publisher has noticed."""
+        socket: zmq.Socket[bytes] = self.context.socket(zmq.SUB)
+        socket.linger = 0
+        socket.connect(self.verdicts)
+        socket.subscribe(topic)
+        known = self.tally.counters.get("mdss_subscriptions", 0.0)
+        while self.tally.counters.get("mdss_subscriptions", 0.0) == known:
+            self.publisher.serve(lambda: BEAT)
+        return socket
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    made.publisher.close()
+    made.context.destroy(linger=0)
+
+
+def test_a_verdict_goes_to_its_topic_and_its_map_to_another(stage: Stage) -> None:
+    subscriber = stage.subscriber(b"verdict/line/cam/OK")
+    maps = stage.subscriber(b"map/")
+    stage.publisher.publish(verdict(1), b"png")
+    topic, payload = subscriber.recv_multipart()
+    assert topic == b"verdict/line/cam/OK"
+    assert msgspec.json.decode(payload, type=Verdict) == verdict(1)
+    assert maps.recv_multipart() == [b"map/line/cam", b"a", b"png"]
+
+
+def test_the_heartbeat_comes_without_any_part(stage: Stage) -> None:
+    subscriber = stage.subscriber(b"heartbeat/line")
+    while not subscriber.poll(10):
+        stage.publisher.serve(lambda: BEAT)
+    assert msgspec.json.decode(subscriber.recv_multipart()[1], type=Beat) == BEAT
+
+
+def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
+    asking = stage.context.socket(zmq.DEALER)
+    asking.connect(stage.snapshots)
+    asking.send(msgspec.json.encode(SnapshotRequest(since=1)))
+    while not asking.poll(10):
+        stage.publisher.serve(lambda: BEAT)
+    reply = read_reply(asking.recv_multipart()[-1])
+    assert [found.sequence for found in reply.verdicts] == [2]
+    assert (reply.boot_id, reply.last_sequence) == ("boot", 2)
+
+
+def test_an_address_that_cannot_be_opened_is_named(stage: Stage) -> None:
+    stage.settings.verdicts.endpoint = "ipc:///nowhere/at/all"
+    with pytest.raises(BadInput, match="verdicts endpoint ipc:///nowhere/at/all: cannot be opened"):
+        Publisher(stage.context, stage.settings, History(Memory(), "boot"), stage.tally)
