@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.wire.headers import CloudFormat, FrameHeader, WireRefusal
 from mdss.wire.crc32c import crc32c
+from mdss.wire.headers import CloudFormat, FrameHeader, WireRefusal
 
 SMALLEST_SIDE_PX = 64
 LARGEST_SIDE_PX = 2000
@@ -49,7 +49,9 @@ def _check_size(header: FrameHeader, limits: Limits) -> None:
         if found > largest:
             raise WireRefusal("TOO_LARGE", f"FRAME rgb.{name}: found {found} px, expected at most {largest}", header.frame_id)
         if found < SMALLEST_SIDE_PX:
-            raise WireRefusal("SHAPE_MISMATCH", f"FRAME rgb.{name}: found {found} px, expected at least {SMALLEST_SIDE_PX}", header.frame_id)
+            raise WireRefusal(
+                "SHAPE_MISMATCH", f"FRAME rgb.{name}: found {found} px, expected at least {SMALLEST_SIDE_PX}", header.frame_id
+            )
 
 
 def _check_payloads(header: FrameHeader, payloads: Sequence[bytes | memoryview]) -> None:

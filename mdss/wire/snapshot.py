@@ -50,9 +50,7 @@ def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) ->
         return msgspec.json.encode(refused)
     limit = min(asked.limit, MOST_VERDICTS)
     verdicts = tuple(journal.since(asked.since, limit)) if limit else ()
-    return msgspec.json.encode(
-        SnapshotReply(boot_id=boot_id, since=asked.since, last_sequence=journal.last_sequence(), verdicts=verdicts)
-    )
+    return msgspec.json.encode(SnapshotReply(boot_id=boot_id, since=asked.since, last_sequence=journal.last_sequence(), verdicts=verdicts))
 
 
 def read_reply(reply: bytes) -> SnapshotReply:

@@ -1,0 +1,308 @@
+"""What a camera and a subscriber import: FrameSender and VerdictStream; neither needs torch, threads or the station's settings."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Literal, Required, Self, TypedDict, TypeVar, Unpack
+
+import msgspec
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from mdss.errors import BadInput, MdssError
+from mdss.wire import camera
+from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
+from mdss.wire.messages import Beat, Verdict
+from mdss.wire.snapshot import SnapshotRequest, read_reply
+
+POLL_MS = 100
+RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
+REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
+Value = TypeVar("Value")
+
+
+class FrameLabels(TypedDict, total=False):
+    """What may be said about a scan; `part_id` and `recipe_id` must be."""
+
+    part_id: Required[str]
+    recipe_id: Required[str]
+    frame_id: str  # a unique one is made when left out; the same id is judged once, however often it is sent
+    job_id: str
+    unit: Literal["mm", "m"]
+    invalid: camera.Invalid
+    confidence: NDArray[np.float32]  # (H, W), with invalid.kind "confidence"
+    capture_time: int  # UTC ns
+    deadline_ms: int
+    is_simulated: bool
+
+
+class FrameSender:
+    """A camera's end of the wire: waits for credit, keeps every frame until its DONE, and says everything again after a restart.
+
+    Use it from one thread. While no part comes, call `attend` now and then, so that heartbeats are answered.
+    """
+
+    def __init__(self, endpoint: str, source_id: str, *, send_timeout_s: float | None = None) -> None:
+        self.endpoint, self.source_id, self.send_timeout_s = endpoint, source_id, send_timeout_s
+        self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
+        self.rejected: dict[str, Nack] = {}
+        self.done: dict[str, Done] = {}
+        self._frames: dict[str, list[camera.Payload]] = {}  # everything without DONE or final NACK, oldest first
+        self._unsent: deque[str] = deque()
+        self._sequence, self._window, self._boot_id = 0, 0, ""
+        self._heartbeat_s, self._liveness = 1.0, 3
+        self._pause_until_s = self._ping_due_s = 0.0
+        self._asked_s: float | None = None  # when the oldest unanswered question was put
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def outstanding(self) -> int:
+        """How many frames have neither DONE nor a final NACK."""
+        return len(self._frames)
+
+    def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
+        """Send one scan (H, W, 3) and (H, W, 3); waits for credit and returns the frame's id."""
+        header, payloads = self._compose(rgb, xyz, labels)
+        frame_id = header.frame_id
+        self._frames[frame_id] = camera.compose_frame(header, payloads)
+        self._unsent.append(frame_id)
+        if not self._attend_until(lambda: frame_id not in self._unsent, self.send_timeout_s):
+            self._unsent.remove(frame_id)
+            del self._frames[frame_id]
+            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s")
+        return frame_id
+
+    def attend(self, timeout_s: float = 0.0) -> None:
+        """Answer the station, and send what it has room for, for this long."""
+        self._attend_until(lambda: False, timeout_s)
+
+    def wait_until_done(self, timeout_s: float | None = None) -> bool:
+        """Wait until every frame has its verdict or its refusal; False when time ran out first."""
+        return self._attend_until(lambda: not self._frames, timeout_s)
+
+    def close(self) -> None:
+        """Say that no more frames will come, and close."""
+        if not self._socket.closed:
+            self._say(camera.Eos(source_id=self.source_id))
+            self._socket.close(200)
+            self._context.term()
+
+    def _compose(
+        self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], labels: FrameLabels
+    ) -> tuple[camera.FrameHeader, list[camera.Payload]]:
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise BadInput(f"rgb: found {rgb.dtype} of shape {rgb.shape}, expected uint8 of shape (H, W, 3)")
+        if xyz.dtype != np.float32 or xyz.shape != rgb.shape:
+            raise BadInput(f"xyz: found {xyz.dtype} of shape {xyz.shape}, expected float32 of shape {rgb.shape}")
+        self._sequence += 1
+        header = camera.FrameHeader(
+            source_id=self.source_id,
+            sequence=self._sequence,
+            frame_id=labels.get("frame_id") or uuid.uuid4().hex,
+            part_id=labels["part_id"],
+            job_id=labels.get("job_id", "none"),
+            recipe_id=labels["recipe_id"],
+            capture_time=labels.get("capture_time", time.time_ns()),
+            deadline_ms=labels.get("deadline_ms"),
+            rgb=camera.ImageFormat(height=rgb.shape[0], width=rgb.shape[1]),
+            xyz=camera.CloudFormat(unit=labels.get("unit", "mm"), invalid=labels.get("invalid", camera.Invalid())),
+            is_simulated=labels.get("is_simulated", False),
+        )
+        payloads: list[camera.Payload] = [rgb.tobytes(), xyz.astype("<f4").tobytes()]
+        if "confidence" in labels:
+            payloads.append(labels["confidence"].astype("<f4").tobytes())
+        return header, payloads
+
+    def _connect(self) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.connect(self.endpoint)
+        self._socket = socket
+        self._hello()
+        return socket
+
+    def _hello(self) -> None:
+        """Introduce this camera; whatever has no DONE goes out again once credit comes."""
+        self._window, self._unsent = 0, deque(self._frames)
+        self._say(camera.Hello(source_id=self.source_id))
+        self._ping_due_s = time.monotonic() + self._heartbeat_s
+        self._asked_s = self._asked_s or time.monotonic()
+
+    def _say(self, message: camera.Header) -> None:
+        if self._socket.poll(0, zmq.POLLOUT):
+            self._socket.send_multipart(camera.compose(message), flags=zmq.NOBLOCK)
+
+    def _attend_until(self, is_reached: Any, timeout_s: float | None) -> bool:
+        """Serve the connection until something is reached or time is up."""
+        end_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            self._receive_all()
+            self._transmit()
+            if is_reached():
+                return True
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            self._beat()
+            self._socket.poll(int(min(POLL_MS, left_s * 1000 + 1)), zmq.POLLIN)
+
+    def _receive_all(self) -> None:
+        while self._socket.poll(0, zmq.POLLIN):
+            self._asked_s = None
+            self._take(camera.parse(self._socket.recv_multipart()))
+
+    def _take(self, message: camera.CameraMessage) -> None:
+        match message:
+            case Credit():
+                self._boot_id, self._window = message.boot_id, message.credit
+                self._heartbeat_s, self._liveness = message.heartbeat_ms / 1000, message.liveness
+            case Pong() if not message.is_known or message.boot_id != self._boot_id:
+                self._hello()
+            case Ack():
+                _remember(self.acknowledged, message.frame_id, message.result_id)
+            case Done():
+                _remember(self.done, message.frame_id, message)
+                self._forget(message.frame_id)
+            case Nack():
+                self._refused(message)
+
+    def _refused(self, nack: Nack) -> None:
+        if not nack.frame_id and nack.code not in camera.PASSING_CODES:
+            raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
+        if nack.code not in camera.PASSING_CODES:
+            _remember(self.rejected, nack.frame_id, nack)
+            self._forget(nack.frame_id)
+            return
+        self._pause_until_s = time.monotonic() + RETRY_S
+        if nack.frame_id in self._frames and nack.frame_id not in self._unsent:
+            self._unsent.appendleft(nack.frame_id)
+
+    def _forget(self, frame_id: str) -> None:
+        self._frames.pop(frame_id, None)
+        if frame_id in self._unsent:
+            self._unsent.remove(frame_id)
+
+    def _transmit(self) -> None:
+        while self._unsent and len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
+            if not self._socket.poll(0, zmq.POLLOUT):
+                return
+            self._socket.send_multipart(self._frames[self._unsent.popleft()], copy=False)
+
+    def _beat(self) -> None:
+        now_s = time.monotonic()
+        if self._asked_s is not None and now_s - self._asked_s > self._heartbeat_s * self._liveness:
+            self._asked_s = None
+            self._socket.close(0)
+            self._connect()
+        elif now_s >= self._ping_due_s:
+            self._say(camera.Ping(source_id=self.source_id))
+            self._ping_due_s = now_s + self._heartbeat_s
+            self._asked_s = self._asked_s or now_s
+
+
+class VerdictStream:
+    """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
+
+    `since` is the last sequence already known; None starts with what comes from now on. `topics` are prefixes such as
+    "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot and last sequence.
+    """
+
+    def __init__(self, endpoint: str, snapshot_endpoint: str, *, topics: tuple[str, ...] = ("verdict/",), since: int | None = None) -> None:
+        self.snapshot_endpoint, self.topics, self.last_sequence = snapshot_endpoint, topics, since
+        self.beats: Beat | None = None
+        self._is_behind = True  # until the first answer of the snapshot port
+        self._ready: deque[Verdict] = deque()
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
+        self._socket.linger = 0
+        for topic in (b"verdict/", b"heartbeat/"):  # all verdicts, whatever is asked for: only so is a gap seen
+            self._socket.subscribe(topic)
+        self._socket.connect(endpoint)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Verdict]:
+        while True:
+            verdict = self.receive(1.0)
+            if verdict is not None:
+                yield verdict
+
+    def receive(self, timeout_s: float) -> Verdict | None:
+        """Return the next verdict, or None when none came in time."""
+        end_s = time.monotonic() + timeout_s
+        while not self._ready:
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                return None
+            if self._is_behind:
+                self._catch_up(left_s)
+            elif self._socket.poll(int(left_s * 1000) + 1, zmq.POLLIN):
+                self._take(*self._socket.recv_multipart()[:2])
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Close at once."""
+        self._socket.close(0)
+        self._context.term()
+
+    def _take(self, topic: bytes, payload: bytes) -> None:
+        if topic.startswith(b"heartbeat/"):
+            self._take_beat(msgspec.json.decode(payload, type=Beat))
+            return
+        verdict = msgspec.json.decode(payload, type=Verdict)
+        if self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
+            self._deliver(verdict)
+        elif verdict.sequence > self.last_sequence:
+            self._is_behind = True  # the snapshot has this one, too: a verdict is journaled before it is published
+
+    def _take_beat(self, beat: Beat) -> None:
+        known = self.last_sequence or 0
+        if self.beats is not None and beat.boot_id != self.beats.boot_id and beat.sequence < known:
+            self.last_sequence = known = 0  # the station began a new journal
+        self.beats = beat
+        self._is_behind = self._is_behind or beat.sequence > known
+
+    def _deliver(self, verdict: Verdict) -> None:
+        self.last_sequence = verdict.sequence
+        topic = f"verdict/{verdict.station}/{verdict.source_id}/{verdict.evaluation}"
+        if topic.startswith(self.topics):
+            self._ready.append(verdict)
+
+    def _catch_up(self, timeout_s: float) -> None:
+        """Ask the snapshot port for what was missed; no answer in time leaves the stream behind, to ask again."""
+        request = SnapshotRequest(since=self.last_sequence or 0) if self.last_sequence is not None else SnapshotRequest(since=0, limit=0)
+        with self._context.socket(zmq.DEALER) as socket:
+            socket.linger = 0
+            socket.connect(self.snapshot_endpoint)
+            socket.send(msgspec.json.encode(request))
+            if not socket.poll(int(timeout_s * 1000) + 1, zmq.POLLIN):
+                return
+            reply = read_reply(socket.recv_multipart()[-1])
+        if self.last_sequence is None:
+            self.last_sequence = reply.last_sequence
+        for verdict in reply.verdicts:
+            if verdict.sequence > self.last_sequence:
+                self._deliver(verdict)
+        self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
+
+
+def _remember(book: dict[str, Value], key: str, value: Value) -> None:
+    book[key] = value
+    if len(book) > REMEMBERED:
+        del book[next(iter(book))]
