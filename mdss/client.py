@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Required, Self, TypedDict, TypeVar, Unpack
 
-import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
-from mdss.wire.messages import Beat, Verdict
-from mdss.wire.snapshot import SnapshotRequest, read_reply
+from mdss.wire.verdict_stream import VerdictStream
 
+__all__ = ["FrameLabels", "FrameSender", "VerdictStream"]
 POLL_MS = 100
 RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
@@ -144,7 +143,7 @@ class FrameSender:
         if self._socket.poll(0, zmq.POLLOUT):
             self._socket.send_multipart(camera.compose(message), flags=zmq.NOBLOCK)
 
-    def _attend_until(self, is_reached: Any, timeout_s: float | None) -> bool:
+    def _attend_until(self, is_reached: Callable[[], bool], timeout_s: float | None) -> bool:
         """Serve the connection until something is reached or time is up."""
         end_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -210,96 +209,6 @@ class FrameSender:
             self._say(camera.Ping(source_id=self.source_id))
             self._ping_due_s = now_s + self._heartbeat_s
             self._asked_s = self._asked_s or now_s
-
-
-class VerdictStream:
-    """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
-
-    `since` is the last sequence already known; None starts with what comes from now on. `topics` are prefixes such as
-    "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot and last sequence.
-    """
-
-    def __init__(self, endpoint: str, snapshot_endpoint: str, *, topics: tuple[str, ...] = ("verdict/",), since: int | None = None) -> None:
-        self.snapshot_endpoint, self.topics, self.last_sequence = snapshot_endpoint, topics, since
-        self.beats: Beat | None = None
-        self._is_behind = True  # until the first answer of the snapshot port
-        self._ready: deque[Verdict] = deque()
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        for topic in (b"verdict/", b"heartbeat/"):  # all verdicts, whatever is asked for: only so is a gap seen
-            self._socket.subscribe(topic)
-        self._socket.connect(endpoint)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Verdict]:
-        while True:
-            verdict = self.receive(1.0)
-            if verdict is not None:
-                yield verdict
-
-    def receive(self, timeout_s: float) -> Verdict | None:
-        """Return the next verdict, or None when none came in time."""
-        end_s = time.monotonic() + timeout_s
-        while not self._ready:
-            left_s = end_s - time.monotonic()
-            if left_s <= 0:
-                return None
-            if self._is_behind:
-                self._catch_up(left_s)
-            elif self._socket.poll(int(left_s * 1000) + 1, zmq.POLLIN):
-                self._take(*self._socket.recv_multipart()[:2])
-        return self._ready.popleft()
-
-    def close(self) -> None:
-        """Close at once."""
-        self._socket.close(0)
-        self._context.term()
-
-    def _take(self, topic: bytes, payload: bytes) -> None:
-        if topic.startswith(b"heartbeat/"):
-            self._take_beat(msgspec.json.decode(payload, type=Beat))
-            return
-        verdict = msgspec.json.decode(payload, type=Verdict)
-        if self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
-            self._deliver(verdict)
-        elif verdict.sequence > self.last_sequence:
-            self._is_behind = True  # the snapshot has this one, too: a verdict is journaled before it is published
-
-    def _take_beat(self, beat: Beat) -> None:
-        known = self.last_sequence or 0
-        if self.beats is not None and beat.boot_id != self.beats.boot_id and beat.sequence < known:
-            self.last_sequence = known = 0  # the station began a new journal
-        self.beats = beat
-        self._is_behind = self._is_behind or beat.sequence > known
-
-    def _deliver(self, verdict: Verdict) -> None:
-        self.last_sequence = verdict.sequence
-        topic = f"verdict/{verdict.station}/{verdict.source_id}/{verdict.evaluation}"
-        if topic.startswith(self.topics):
-            self._ready.append(verdict)
-
-    def _catch_up(self, timeout_s: float) -> None:
-        """Ask the snapshot port for what was missed; no answer in time leaves the stream behind, to ask again."""
-        request = SnapshotRequest(since=self.last_sequence or 0) if self.last_sequence is not None else SnapshotRequest(since=0, limit=0)
-        with self._context.socket(zmq.DEALER) as socket:
-            socket.linger = 0
-            socket.connect(self.snapshot_endpoint)
-            socket.send(msgspec.json.encode(request))
-            if not socket.poll(int(timeout_s * 1000) + 1, zmq.POLLIN):
-                return
-            reply = read_reply(socket.recv_multipart()[-1])
-        if self.last_sequence is None:
-            self.last_sequence = reply.last_sequence
-        for verdict in reply.verdicts:
-            if verdict.sequence > self.last_sequence:
-                self._deliver(verdict)
-        self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
 
 
 def _remember(book: dict[str, Value], key: str, value: Value) -> None:

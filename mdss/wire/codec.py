@@ -49,7 +49,7 @@ def encode(message: Message) -> list[bytes | memoryview]:
         if not isinstance(value, np.ndarray):
             raise NotImplementedError(f"a {type(value).__name__} cannot be sent")
         array = np.ascontiguousarray(value)
-        buffers.append(memoryview(array.reshape(-1).view(np.uint8)))
+        buffers.append(array.reshape(-1).view(np.uint8).data)
         return ArrayPlace(len(buffers) - 1, array.dtype.str, array.shape)
 
     header = VERSION + msgspec.msgpack.encode(message, enc_hook=place)
@@ -99,4 +99,5 @@ def _element_type(kind: type) -> np.dtype[Any]:
     """Read the element type out of NDArray[element]."""
     if get_origin(kind) is not np.ndarray:
         raise NotImplementedError(f"a {kind} cannot be received")
-    return np.dtype(get_args(get_args(kind)[1])[0])
+    element: np.dtype[Any] = np.dtype(get_args(get_args(kind)[1])[0])
+    return element

@@ -49,7 +49,7 @@ class Receiver:
     @property
     def waiting(self) -> int:
         """How many messages wait here, as far as zmq tells: none, or one at least."""
-        return 1 if self.socket.get(zmq.EVENTS) & zmq.POLLIN else 0
+        return 1 if self.socket.poll(0, zmq.POLLIN) else 0
 
     def receive(self, timeout_ms: int) -> AnyMessage | None:
         """Return the next message, or None when none came in time; raises DecodeError for what is not one."""

@@ -1,0 +1,143 @@
+"""Verb `mdss replay`: a folder of recorded scans as a camera."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import click
+import msgspec
+from mdss.settings import load_settings
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from daemon.recording import Recorded, find_pairs, read_pair
+from mdss.client import FrameSender
+from mdss.errors import BadInput
+from mdss.wire.camera import Invalid
+
+NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded tiffs mark a missing point
+EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to send, as what, and how fast."""
+
+    pairs: list[Recorded]
+    recipe: str
+    unit: Literal["m", "mm"]
+    rate: float | None  # parts per second; None is as fast as credit allows
+    is_endless: bool
+    timeout_s: float
+
+
+@dataclass
+class Report:
+    """What became of the scans."""
+
+    parts: dict[str, str] = field(default_factory=dict)  # frame_id -> part_id
+    unreadable: list[str] = field(default_factory=list)
+    started_s: float = field(default_factory=time.monotonic)
+
+    def summary(self, sender: FrameSender) -> dict[str, object]:
+        """Return the figures that --json prints."""
+        seconds = time.monotonic() - self.started_s
+        refused = [
+            {"part_id": self.parts[name], "code": nack.code, "reason": nack.reason}
+            for name, nack in sender.rejected.items()
+            if name in self.parts
+        ]
+        return {
+            "sent": len(self.parts),
+            "done": len(sender.done),
+            "rejected": refused,
+            "unanswered": sender.outstanding,
+            "unreadable": self.unreadable,
+            "seconds": round(seconds, 3),
+            "parts_per_s": round(len(sender.done) / seconds, 3) if seconds else 0.0,
+        }
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@click.option("--source", "--source-id", default="replay", show_default=True, help="The camera's name.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Parts per second; as fast as credit allows when left out.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the tiffs hold.")
+@click.option("--recipe", help="The recipe to judge by; the station's own when it has only one.")
+@click.option("--split", default="test", show_default=True, help="Which split of a dataset.")
+@click.option("--loop", "is_endless", is_flag=True, help="Begin again at the end, until Ctrl-C.")
+@click.option("--timeout-s", default=60.0, show_default=True, help="How long to wait for credit, and for the last verdict.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(directory: Path, config: Path, source: str, as_json: bool, **choices: object) -> None:
+    """Send the scans recorded under DIRECTORY to a running station, as a camera would."""
+    settings = load_settings(config)
+    plan = _plan(directory, settings.models.recipes, choices)
+    report = Report()
+    with FrameSender(settings.camera.endpoint, source, send_timeout_s=plan.timeout_s) as sender:
+        try:
+            _send_all(plan, sender, report)
+        except KeyboardInterrupt:
+            click.echo("replay: stopped, waiting for the last verdicts", err=True)
+        sender.wait_until_done(plan.timeout_s)
+        summary = report.summary(sender)
+    click.echo(msgspec.json.encode(summary).decode() if as_json else _line(summary))
+    sys.exit(1 if summary["unreadable"] or summary["rejected"] or summary["unanswered"] else 0)
+
+
+def _plan(directory: Path, recipes: list[str] | tuple[str, ...], choices: dict[str, object]) -> Plan:
+    recipe = choices["recipe"] or (recipes[0] if len(recipes) == 1 else None)
+    if recipe is None:
+        raise BadInput(f"--recipe: found none, expected one of {', '.join(recipes)}")
+    return msgspec.convert(
+        {
+            "pairs": find_pairs(directory, str(choices["split"])),
+            "recipe": recipe,
+            "unit": choices["unit"],
+            "rate": choices["rate"],
+            "is_endless": choices["is_endless"],
+            "timeout_s": choices["timeout_s"],
+        },
+        Plan,
+    )
+
+
+def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:
+    console = Console(stderr=True)
+    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("replay", total=None if plan.is_endless else len(plan.pairs))
+        for number, pair in enumerate(_order(plan)):
+            if plan.rate is not None:
+                sender.attend(max(0.0, report.started_s + number / plan.rate - time.monotonic()))
+            _send_one(plan, pair, sender, report)
+            progress.advance(task)
+
+
+def _order(plan: Plan) -> Iterator[Recorded]:
+    return itertools.cycle(plan.pairs) if plan.is_endless else iter(plan.pairs)
+
+
+def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -> None:
+    try:
+        rgb, xyz = read_pair(pair)
+    except BadInput as error:
+        click.echo(f"replay: skipped: {error}", err=True)
+        report.unreadable.append(str(error))
+        return
+    frame_id = sender.send(rgb, xyz, part_id=pair.part_id, recipe_id=plan.recipe, unit=plan.unit, invalid=NOT_MEASURED)
+    report.parts[frame_id] = pair.part_id
+
+
+def _line(summary: dict[str, object]) -> str:
+    refused, unreadable = msgspec.convert(summary["rejected"], list[dict[str, str]]), msgspec.convert(summary["unreadable"], list[str])
+    lines = [f"replay: {refusal['part_id']} refused: {refusal['code']}: {refusal['reason']}" for refusal in refused]
+    counts = f"{summary['sent']} sent, {summary['done']} judged, {len(refused)} refused, {len(unreadable)} unreadable"
+    lines.append(f"replay: {counts}, {summary['unanswered']} unanswered, in {summary['seconds']} s ({summary['parts_per_s']} parts/s)")
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""Verb `mdss watch`: the verdict stream in a terminal, one line per part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+from mdss.settings import load_settings
+from rich.console import Console
+from rich.text import Text
+
+from mdss.client import VerdictStream
+from mdss.wire.messages import Region, Verdict
+
+COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}
+EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@click.option("--count", type=click.IntRange(min=1), help="End after this many verdicts.")
+@click.option("--since", type=click.IntRange(min=0), help="Begin after this sequence; with what comes from now on when left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print each verdict as a line of JSON.")
+def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> None:
+    """Show each verdict of a running station as it comes, until Ctrl-C."""
+    settings = load_settings(config)
+    console = Console(highlight=False, soft_wrap=True)
+    with VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=since) as stream:
+        for verdict in _first(stream, count):
+            if as_json:
+                click.echo(msgspec.json.encode(verdict).decode())
+            else:
+                console.print(line(verdict))
+
+
+def _first(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
+    try:
+        for number, verdict in enumerate(stream, start=1):
+            yield verdict
+            if number == count:
+                return
+    except KeyboardInterrupt:
+        return
+
+
+def line(verdict: Verdict) -> Text:
+    """Return one verdict as a coloured line: evaluation, part, score against threshold, branch, place, latency."""
+    latency_ms = (verdict.times.published - verdict.times.received) / 1e6
+    text = Text(f"{verdict.evaluation:<13}", style=COLOURS[verdict.evaluation])
+    text.append(f"{verdict.part_id:<24} ", style="default")
+    text.append(f"{_score(verdict):<24} {_place(verdict):<42} {latency_ms:6.0f} ms", style="default")
+    if verdict.evaluation != "OK" and verdict.reasons:
+        text.append(f"  {verdict.code + ': ' if verdict.code else ''}{'; '.join(verdict.reasons)}", style="dim")
+    return text
+
+
+def _score(verdict: Verdict) -> str:
+    if verdict.score is None:
+        return "no score"
+    limit = f" / {verdict.threshold.value:.4g}" if verdict.threshold else ""
+    return f"score {verdict.score:.4g}{limit}"
+
+
+def _place(verdict: Verdict) -> str:
+    if not verdict.regions or verdict.evaluation == "OK":
+        return ""
+    region = max(verdict.regions, key=lambda found: found.peak)
+    return f"{region.branch} {_position(region)}"
+
+
+def _position(region: Region) -> str:
+    if region.centroid_mm is None:
+        x, y = region.centroid_px
+        return f"at {x:.0f}, {y:.0f} px"
+    return "at " + ", ".join(f"{value:.1f}" for value in region.centroid_mm) + " mm"
