@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-VERDICT_SCHEMA = "mdss.verdict.v1"
-FRAME_SCHEMA = "mdss.frame.v1"
+VERDICT_SCHEMA: Final = "mdss.verdict.v1"
+FRAME_SCHEMA: Final = "mdss.frame.v1"
 
 Branch = Literal["rgb", "sdf"]
 Evaluation = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
@@ -34,7 +34,7 @@ class FrameIdentity(msgspec.Struct, frozen=True, kw_only=True):
     is_simulated: bool = False
 
 
-class Accepted(Message):
+class Accepted(Message, frozen=True):
     """ingest -> fusion, before the frame itself: exactly one verdict must follow. Times are UTC ns."""
 
     result_id: str
@@ -44,7 +44,7 @@ class Accepted(Message):
     attempt: int = 1
 
 
-class Frame(Message):
+class Frame(Message, frozen=True):
     """ingest -> prepare: one scan in one unit and one convention for missing points."""
 
     result_id: str
@@ -54,7 +54,7 @@ class Frame(Message):
     attempt: int = 1
 
 
-class ColourTask(Message):
+class ColourTask(Message, frozen=True):
     """prepare -> rgb: the resized image and its foreground."""
 
     result_id: str
@@ -64,7 +64,7 @@ class ColourTask(Message):
     attempt: int = 1
 
 
-class ShapeTask(Message):
+class ShapeTask(Message, frozen=True):
     """prepare -> sdf: the resized cloud without the table."""
 
     result_id: str
@@ -73,7 +73,7 @@ class ShapeTask(Message):
     attempt: int = 1
 
 
-class PreparedPart(Message):
+class PreparedPart(Message, frozen=True):
     """prepare -> fusion: what regions and evidence are drawn from."""
 
     result_id: str
@@ -86,7 +86,7 @@ class PreparedPart(Message):
     finished_ns: int
 
 
-class BranchScore(Message):
+class BranchScore(Message, frozen=True):
     """rgb or sdf -> fusion: one branch's map of one part and its raw maximum."""
 
     result_id: str
@@ -99,7 +99,7 @@ class BranchScore(Message):
     attempt: int = 1
 
 
-class Fault(Message):
+class Fault(Message, frozen=True):
     """Any stage -> fusion: this part cannot be judged, and why."""
 
     result_id: str
@@ -108,14 +108,14 @@ class Fault(Message):
     reason: str
 
 
-class Judged(Message):
+class Judged(Message, frozen=True):
     """fusion -> ingest: the verdict is in the journal, the frame may be forgotten."""
 
     result_id: str
     sequence: int
 
 
-class Heartbeat(Message):
+class Heartbeat(Message, frozen=True):
     """Every process -> supervisor, once a second: `steps` grows whenever the process gets something done."""
 
     process: str

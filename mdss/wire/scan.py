@@ -72,7 +72,7 @@ def _missing(points: NDArray[np.float32], cloud: CloudFormat, confidence: NDArra
     """Return which points (H, W) were not measured: those the sensor marks, and any that are not finite."""
     missing: NDArray[np.bool_] = ~np.isfinite(points).all(axis=2)
     if cloud.invalid.kind == "value":
-        missing |= np.all(points == np.float32(cloud.invalid.value), axis=2)
+        missing = missing | np.all(points == np.float32(cloud.invalid.value), axis=2)
     elif confidence is not None:
-        missing |= ~(confidence > cloud.invalid.value)
+        missing = missing | ~(confidence > cloud.invalid.value)
     return missing

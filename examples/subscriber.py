@@ -1,0 +1,19 @@
+"""A subscriber in Python: prints each part that is not OK. Run: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]"""
+
+from __future__ import annotations
+
+import sys
+
+from mdss.client import VerdictStream
+
+
+def main(endpoint: str, snapshot_endpoint: str, since: str = "0") -> None:
+    """Follow the stream from a known sequence on; store `verdict.sequence` to go on there after a restart."""
+    with VerdictStream(endpoint, snapshot_endpoint, since=int(since)) as stream:
+        for verdict in stream:
+            if verdict.evaluation != "OK":  # whatever is not OK is not accepted
+                print(verdict.sequence, verdict.part_id, verdict.evaluation, verdict.score, "; ".join(verdict.reasons), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

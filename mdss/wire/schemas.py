@@ -1,0 +1,29 @@
+"""The published JSON Schemas of what crosses the station's border; `python -m mdss.wire.schemas docs/schemas` writes them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from mdss.wire.headers import FrameHeader
+from mdss.wire.messages import Verdict
+
+SCHEMAS: dict[str, type[msgspec.Struct]] = {"verdict.v1.json": Verdict, "frame.v1.json": FrameHeader}
+
+
+def schema_text(kind: type[msgspec.Struct]) -> str:
+    """Return a type's JSON Schema as it is published."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def write_all(directory: Path) -> None:
+    """Write every schema into a directory."""
+    for name, kind in SCHEMAS.items():
+        (directory / name).write_text(schema_text(kind))
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))
