@@ -73,6 +73,7 @@ class Supervisor:
             if is_up:
                 self._phase = "running"
                 self._notifier.say("READY=1")
+                log.info("the station is ready", processes=len(self._children))
             while is_up and not self._signals:
                 self.turn()
         finally:

@@ -8,16 +8,22 @@ from urllib.parse import unquote, urlparse
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from workers import evidence
 
 
-def picture() -> tuple[bytes, np.ndarray]:
+def decoded(png: bytes, how: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
+    """Return the pixels of a PNG."""
+    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), how), np.uint8)
+
+
+def picture() -> tuple[bytes, NDArray[np.uint8]]:
     """Return the PNG of a grey part with one hot place, and its pixels."""
     heat = np.zeros((32, 32), np.float32)
     heat[10:20, 10:20] = 9.0
     png = evidence.draw(np.full((32, 32, 3), 128, np.uint8), heat, level=3.0, caption="p1  NotOK: score 3 is above µ")
-    return png, cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    return png, decoded(png)
 
 
 def test_the_hot_place_is_outlined_in_both_panels_and_nothing_else_is() -> None:
@@ -39,5 +45,5 @@ def test_the_file_is_what_its_reference_says(tmp_path: Path) -> None:
 
 def test_a_map_alone_keeps_its_level_in_the_middle_of_the_grey_scale() -> None:
     heat = np.array([[0.0, 3.0], [6.0, np.nan]], np.float32)
-    grey = cv2.imdecode(np.frombuffer(evidence.heat_png(heat, 3.0), np.uint8), cv2.IMREAD_UNCHANGED)
+    grey = decoded(evidence.heat_png(heat, 3.0), cv2.IMREAD_UNCHANGED)
     assert grey.tolist() == [[0, 127], [255, 0]]
