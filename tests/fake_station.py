@@ -1,0 +1,75 @@
+"""A small station's front door in a thread: speaks the camera wire over a real ROUTER, judges nothing."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import zmq
+
+from mdss.wire import camera
+from mdss.wire.headers import Ack, Credit, Done, Eos, Hello, Nack, NackCode, Ping, Pong
+
+
+class FakeStation:
+    """Acknowledges every frame; says DONE only while `finishes`; refuses a part id listed in `refusals`, once per entry."""
+
+    def __init__(self, endpoint: str, boot_id: str = "boot-1", credit: int = 2, finishes: bool = True) -> None:
+        self.boot_id, self.credit, self.finishes, self.endpoint = boot_id, credit, finishes, endpoint
+        self.frames: list[camera.FrameMessage] = []
+        self.refusals: dict[str, list[NackCode]] = {}
+        self.has_ended = threading.Event()
+        self._known: set[bytes] = set()
+        self._stop, self._bound = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> FakeStation:
+        self._thread.start()
+        assert self._bound.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def part_ids(self) -> list[str]:
+        """The parts that arrived, re-sent ones again."""
+        return [frame.header.part_id for frame in self.frames]
+
+    def _serve(self) -> None:
+        context: zmq.Context[Any] = zmq.Context()
+        with context, context.socket(zmq.ROUTER) as socket:
+            socket.linger = 0
+            socket.bind(self.endpoint)
+            self._bound.set()
+            while not self._stop.is_set():
+                if socket.poll(10):
+                    peer, *parts = socket.recv_multipart()
+                    for reply in self._answers(peer, camera.parse(parts)):
+                        socket.send_multipart([peer, *camera.compose(reply)])
+
+    def _answers(self, peer: bytes, message: camera.CameraMessage) -> list[camera.Header]:
+        match message:
+            case Hello():
+                self._known.add(peer)
+                return [Credit(credit=self.credit, boot_id=self.boot_id, heartbeat_ms=50, liveness=40)]
+            case Ping():
+                return [Pong(boot_id=self.boot_id, is_known=peer in self._known)]
+            case camera.FrameMessage():
+                return self._judge(peer, message)
+            case Eos():
+                self.has_ended.set()
+        return []
+
+    def _judge(self, peer: bytes, message: camera.FrameMessage) -> list[camera.Header]:
+        frame_id, part_id = message.header.frame_id, message.header.part_id
+        if peer not in self._known:
+            return [Nack(frame_id=frame_id, code="NOT_READY", reason="say HELLO first")]
+        if self.refusals.get(part_id):
+            return [Nack(frame_id=frame_id, code=self.refusals[part_id].pop(), reason="as the test asked")]
+        self.frames.append(message)
+        answers: list[camera.Header] = [Ack(frame_id=frame_id, result_id=f"r-{frame_id}")]
+        if self.finishes:
+            answers.append(Done(frame_id=frame_id, result_id=f"r-{frame_id}", sequence=len(self.frames)))
+        return answers

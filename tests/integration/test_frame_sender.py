@@ -1,0 +1,100 @@
+"""A camera against a front door over real ZeroMQ: credit, refusals, restarts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+from mdss.client import FrameSender
+from mdss.errors import BadInput, MdssError
+from tests.fake_station import FakeStation
+
+RGB = np.zeros((64, 64, 3), np.uint8)
+XYZ = np.ones((64, 64, 3), np.float32)
+CAMERA_CPP = Path(__file__).parents[2] / "examples" / "camera.cpp"
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with TemporaryDirectory() as folder:
+        yield f"ipc://{folder}/frames.sock"
+
+
+def send(camera: FrameSender, *parts: str) -> list[str]:
+    return [camera.send(RGB, XYZ, part_id=part, recipe_id="r") for part in parts]
+
+
+def test_every_frame_is_acknowledged_and_done(endpoint: str) -> None:
+    with FakeStation(endpoint) as station:
+        with FrameSender(endpoint, "camera") as camera:
+            sent = send(camera, *"abcde")
+            assert camera.wait_until_done(30)
+            assert list(camera.done) == list(camera.acknowledged) == sent
+        assert station.has_ended.wait(10)
+    assert station.part_ids == list("abcde")
+
+
+def test_no_more_frames_leave_than_there_is_credit(endpoint: str) -> None:
+    with FakeStation(endpoint, credit=2, finishes=False) as station, FrameSender(endpoint, "camera", send_timeout_s=0.5) as camera:
+        send(camera, "a", "b")
+        with pytest.raises(MdssError, match="no credit"):
+            send(camera, "c")
+        assert station.part_ids == ["a", "b"]
+        assert camera.outstanding == 2
+
+
+def test_a_refused_frame_is_reported_and_the_next_goes_on(endpoint: str) -> None:
+    with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
+        station.refusals["bad"] = ["UNKNOWN_RECIPE"]
+        bad, good = send(camera, "bad", "good")
+        assert camera.wait_until_done(30)
+        assert camera.rejected[bad].code == "UNKNOWN_RECIPE"
+        assert list(camera.done) == [good]
+
+
+def test_a_frame_refused_for_now_is_offered_again(endpoint: str) -> None:
+    with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
+        station.refusals["a"] = ["BUSY", "NOT_READY"]
+        (sent,) = send(camera, "a")
+        assert camera.wait_until_done(30)
+        assert list(camera.done) == [sent] and not camera.rejected
+
+
+def test_what_has_no_done_is_sent_again_to_a_restarted_station(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera") as camera:
+        with FakeStation(endpoint, finishes=False) as first:
+            sent = send(camera, "a", "b")
+            while len(camera.acknowledged) < 2:
+                camera.attend(0.05)
+        with FakeStation(endpoint, boot_id="boot-2") as second:
+            assert camera.wait_until_done(30)
+            assert sorted(camera.done) == sorted(sent)
+            assert [frame.header.frame_id for frame in first.frames] == sent
+            assert sorted({frame.header.frame_id for frame in second.frames}) == sorted(sent)
+
+
+def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera") as camera:
+        with pytest.raises(BadInput, match="rgb: found float32"):
+            camera.send(XYZ, XYZ, part_id="a", recipe_id="r")  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match="xyz: found float64"):
+            camera.send(RGB, XYZ.astype(np.float64), part_id="a", recipe_id="r")  # type: ignore[arg-type]
+
+
+def test_the_camera_in_cpp_builds_and_gets_every_frame_done(endpoint: str, tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None or subprocess.run([compiler, "-E", "-include", "zmq.h", "-"], input=b"", capture_output=True).returncode:
+        pytest.skip("g++ or libzmq's header zmq.h is not installed")
+    program = tmp_path / "camera"
+    subprocess.run([compiler, "-std=c++17", "-Wall", "-Werror", str(CAMERA_CPP), "-lzmq", "-o", str(program)], check=True)
+    with FakeStation(endpoint) as station:
+        result = subprocess.run([str(program), endpoint, "r", "5"], capture_output=True, text=True, timeout=50)
+    assert (result.returncode, result.stdout) == (0, "5 sent, 5 acknowledged, 5 done, 0 refused\n"), result.stderr
+    assert station.part_ids == [f"part-{number}" for number in range(5)]

@@ -1,0 +1,162 @@
+"""A subscriber against a real XPUB and a real snapshot port: each verdict once, in order, whatever was missed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+from mdss.client import VerdictStream
+from mdss.wire import snapshot
+from mdss.wire.messages import Beat, Evaluation, Times, Verdict
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def verdict(sequence: int, evaluation: Evaluation = "OK") -> Verdict:
+    return Verdict(
+        result_id=f"r{sequence}", boot_id="b", sequence=sequence, station="s", source_id="c", frame_sequence=sequence,
+        frame_id=f"f{sequence}", part_id=f"p{sequence}", job_id="none", recipe_id="r", configuration_id="k", model=None,
+        evaluation=evaluation, code=None, reasons=(), is_partial=False, is_simulated=True, score=None, threshold=None, branches={},
+        regions=(), invalid_point_ratio=None, deadline_missed=False, attempt=1,
+        times=Times(captured=0, received=0, rgb=None, sdf=None, fusion=0, published=0), evidence=None,
+    )  # fmt: skip
+
+
+class Station:
+    """Publishes what a test says, and answers snapshots from its journal in a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.endpoint, self.snapshots = f"ipc://{folder}/v.sock", f"ipc://{folder}/s.sock"
+        self.journal: list[Verdict] = []
+        self.boot_id = "b"
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
+        self.publisher.bind(self.endpoint)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def since(self, sequence: int, limit: int) -> list[Verdict]:
+        return [one for one in self.journal if one.sequence > sequence][:limit]
+
+    def last_sequence(self) -> int:
+        return self.journal[-1].sequence if self.journal else 0
+
+    def wait_for_subscriber(self) -> None:
+        topics = {self.publisher.recv() for _ in range(2)}
+        assert topics == {b"\x01verdict/", b"\x01heartbeat/"}
+
+    def judge(self, sequence: int, evaluation: Evaluation = "OK", is_published: bool = True) -> None:
+        self.journal.append(verdict(sequence, evaluation))
+        if is_published:
+            self.publisher.send_multipart([f"verdict/s/c/{evaluation}".encode(), msgspec.json.encode(self.journal[-1])])
+
+    def beat(self) -> None:
+        beat = Beat(station="s", boot_id=self.boot_id, sequence=self.last_sequence(), time_ns=0)
+        self.publisher.send_multipart([b"heartbeat/s", msgspec.json.encode(beat)])
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.publisher.close(0)
+        self.context.term()
+
+    def _serve(self) -> None:
+        with self.context.socket(zmq.ROUTER) as router:
+            router.linger = 0
+            router.bind(self.snapshots)
+            while not self._stop.is_set():
+                if router.poll(10):
+                    *route, request = router.recv_multipart()
+                    router.send_multipart([*route, snapshot.answer(request, self, self.boot_id)])
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    made = Station(tmp_path)
+    yield made
+    made.close()
+
+
+def take(stream: VerdictStream, count: int) -> list[int]:
+    got = [stream.receive(20) for _ in range(count)]
+    return [one.sequence for one in got if one is not None]
+
+
+def test_a_start_from_a_known_sequence_brings_what_was_missed_then_what_comes(station: Station) -> None:
+    for sequence in range(1, 6):
+        station.judge(sequence, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
+        station.wait_for_subscriber()
+        assert take(stream, 3) == [3, 4, 5]
+        station.judge(6)
+        assert take(stream, 1) == [6]
+
+
+def test_a_start_from_now_leaves_out_the_past(station: Station) -> None:
+    station.judge(1, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots) as stream:
+        station.wait_for_subscriber()
+        assert stream.receive(0.5) is None
+        station.judge(2)
+        assert take(stream, 1) == [2]
+
+
+def test_a_gap_is_filled_in_order_and_nothing_comes_twice(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        station.judge(2, is_published=False)
+        station.judge(3)
+        station.judge(4)
+        assert take(stream, 4) == [1, 2, 3, 4]
+        assert stream.receive(0.1) is None
+
+
+def test_a_heartbeat_tells_of_the_last_verdict_that_was_missed(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        assert take(stream, 1) == [1]
+        station.judge(2, is_published=False)
+        station.beat()
+        assert take(stream, 1) == [2]
+        assert stream.beats is not None and stream.beats.sequence == 2
+
+
+def test_a_restarted_station_continues_and_a_new_journal_begins_again(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        station.beat()
+        station.boot_id = "after restart"
+        station.judge(2)
+        station.beat()
+        assert take(stream, 2) == [1, 2]
+        station.boot_id, station.journal = "new journal", []
+        station.judge(1, is_published=False)
+        station.beat()
+        assert take(stream, 1) == [1]
+
+
+def test_topics_choose_without_breaking_the_order(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0, topics=("verdict/s/c/NotOK",)) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        station.judge(2, "NotOK")
+        station.judge(3)
+        station.judge(4, "NotOK")
+        assert take(stream, 2) == [2, 4]
+
+
+def test_a_request_that_cannot_be_read_is_answered_with_the_reason(station: Station) -> None:
+    with station.context.socket(zmq.DEALER) as dealer:
+        dealer.connect(station.snapshots)
+        dealer.send(b'{"sins": 3}')
+        assert "snapshot request" in msgspec.json.decode(dealer.recv(), type=snapshot.SnapshotReply).error

@@ -1,0 +1,61 @@
+"""Recorded scans are found in each layout, and a file that cannot be read is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from daemon.recording import find_pairs, read_pair
+from mdss.errors import BadInput
+
+
+def record(folder: Path, name: str) -> None:
+    (folder / "rgb").mkdir(parents=True, exist_ok=True)
+    (folder / "xyz").mkdir(exist_ok=True)
+    image = np.zeros((64, 70, 3), np.uint8)
+    image[..., 2] = 200  # red, as cv2 orders it
+    cv2.imwrite(str(folder / "rgb" / f"{name}.png"), image)
+    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", np.ones((64, 70, 3), np.float32))
+
+
+@pytest.mark.parametrize(("inside", "opened"), [("test/bent", ""), ("test/bent", "test"), ("bent", "bent")])
+def test_a_dataset_a_split_and_one_folder_are_found(tmp_path: Path, inside: str, opened: str) -> None:
+    for name in ("001", "000"):
+        record(tmp_path / inside, name)
+    pairs = find_pairs(tmp_path / opened, "test")
+    assert [pair.part_id for pair in pairs] == ["bent/000", "bent/001"]
+    rgb, xyz = read_pair(pairs[0])
+    assert rgb[0, 0].tolist() == [200, 0, 0]
+    assert (rgb.dtype, xyz.dtype, xyz.shape) == (np.uint8, np.float32, (64, 70, 3))
+
+
+def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="found no scans"):
+        find_pairs(tmp_path, "test")
+
+
+@pytest.mark.parametrize("wrong", ["grey", "16 bit", "no image", "truncated", "no cloud", "other size", "integers"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, wrong: str) -> None:
+    record(tmp_path, "000")
+    rgb, xyz = tmp_path / "rgb" / "000.png", tmp_path / "xyz" / "000.tiff"
+    match wrong:
+        case "grey":
+            cv2.imwrite(str(rgb), np.zeros((64, 70), np.uint8))
+        case "16 bit":
+            cv2.imwrite(str(rgb), np.zeros((64, 70, 3), np.uint16))
+        case "no image":
+            rgb.write_bytes(b"not an image")
+        case "truncated":
+            xyz.write_bytes(xyz.read_bytes()[:5000])
+        case "no cloud":
+            xyz.unlink()
+        case "other size":
+            tifffile.imwrite(xyz, np.ones((64, 64, 3), np.float32))
+        case "integers":
+            tifffile.imwrite(xyz, np.ones((64, 70, 3), np.uint16))
+    with pytest.raises(BadInput, match="000"):
+        read_pair(find_pairs(tmp_path, "test")[0])

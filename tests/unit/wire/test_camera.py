@@ -1,0 +1,120 @@
+"""Promises of the camera wire: what is taken, what is refused with which code, and the one convention it becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from mdss.wire import camera
+from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat, Invalid, Limits, WireRefusal, to_scan
+from mdss.wire.crc32c import crc32c
+
+SIDE = 64
+PIXELS = SIDE * SIDE
+LIMITS = Limits(max_height_px=128, max_width_px=128)
+
+
+def header(xyz: CloudFormat | None = None, height: int = SIDE, **changes: Any) -> FrameHeader:
+    fields: dict[str, Any] = {"source_id": "c", "sequence": 1, "frame_id": "f", "part_id": "p", "recipe_id": "r", "capture_time": 5}
+    return FrameHeader(**(fields | changes), rgb=ImageFormat(height=height, width=SIDE), xyz=xyz or CloudFormat(unit="mm"))
+
+
+def payloads(points: np.ndarray[Any, Any] | None = None) -> list[bytes]:
+    cloud = np.ones((SIDE, SIDE, 3), np.float32) if points is None else points
+    return [bytes(PIXELS * 3), cloud.tobytes()]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        camera.Hello(source_id="c"),
+        camera.Credit(credit=3, boot_id="b"),
+        camera.Ack(frame_id="f", result_id="r"),
+        camera.Nack(frame_id="f", code="CRC", reason="because"),
+        camera.Done(frame_id="f", result_id="r", sequence=9),
+        camera.Ping(source_id="c"),
+        camera.Pong(boot_id="b", is_known=True),
+        camera.Eos(source_id="c"),
+    ],
+)
+def test_every_kind_comes_back_as_it_was_sent(message: camera.Header) -> None:
+    assert camera.parse(camera.compose(message)) == message
+
+
+def test_a_frame_comes_back_with_its_payloads() -> None:
+    sent = [bytes(part) for part in camera.compose_frame(header(), payloads())]
+    got = camera.parse(sent)
+    assert isinstance(got, camera.FrameMessage)
+    assert got.header == header()
+    assert [bytes(part) for part in got.payloads] == payloads()
+
+
+@pytest.mark.parametrize(
+    "change", [{"sequence": "3"}, {"partid": "x"}, {"source_id": "a/b"}, {"recipe_id": "../x"}, {"deadline_ms": 0}, {"schema": "v9"}]
+)
+def test_a_header_against_the_schema_is_refused_by_name_of_its_frame(change: dict[str, object]) -> None:
+    wrong = msgspec.json.encode(msgspec.to_builtins(header()) | change)
+    with pytest.raises(WireRefusal) as refusal:
+        camera.parse([camera.MAGIC, b"FRAME", wrong])
+    assert (refusal.value.code, refusal.value.frame_id) == ("SCHEMA", "f")
+
+
+@pytest.mark.parametrize("parts", [[], [b"MDSS1"], [b"MDSS2", b"PING", b"{}"], [b"MDSS1", b"SING", b"{}"], [b"MDSS1", b"PING", b"\xff"]])
+def test_foreign_messages_are_refused(parts: list[bytes]) -> None:
+    with pytest.raises(WireRefusal) as refusal:
+        camera.parse(parts)
+    assert refusal.value.code == "SCHEMA"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "data", "code"),
+    [
+        (header(height=500), payloads(), "TOO_LARGE"),
+        (header(height=32), payloads(), "SHAPE_MISMATCH"),
+        (header(xyz=CloudFormat(unit="mm", height=1, width=PIXELS)), payloads(), "NOT_ORGANISED"),
+        (header(xyz=CloudFormat(unit="mm", height=80, width=SIDE)), payloads(), "SHAPE_MISMATCH"),
+        (header(), payloads()[:1], "SHAPE_MISMATCH"),
+        (header(), [payloads()[0], b"short"], "SHAPE_MISMATCH"),
+        (header(xyz=CloudFormat(unit="mm", invalid=Invalid(kind="confidence"))), payloads(), "SHAPE_MISMATCH"),
+        (header(crc32c=1), payloads(), "CRC"),
+    ],
+)
+def test_a_frame_that_does_not_fit_its_header_is_refused(wrong: FrameHeader, data: list[bytes], code: str) -> None:
+    with pytest.raises(WireRefusal) as refusal:
+        to_scan(wrong, data, LIMITS)
+    assert (refusal.value.code, refusal.value.frame_id) == (code, "f")
+
+
+def test_metres_become_millimetres_and_infinite_points_become_missing() -> None:
+    points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
+    points[3, 4, 2] = np.inf
+    _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
+    assert np.isnan(xyz[3, 4]).all()
+    assert xyz[0, 0].tolist() == [250.0, 250.0, 250.0]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_only_a_point_whose_three_coordinates_are_the_value_is_missing(value: float) -> None:
+    points = np.ones((SIDE, SIDE, 3), np.float32)
+    points[1, 1], points[2, 2, 0] = value, value
+    _, xyz = to_scan(header(xyz=CloudFormat(unit="mm", invalid=Invalid(kind="value", value=value))), payloads(points), LIMITS)
+    assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[1, 1]]
+
+
+def test_a_point_without_confidence_is_missing() -> None:
+    confidence = np.ones((SIDE, SIDE), np.float32)
+    confidence[5, 6] = 0
+    form = CloudFormat(unit="mm", invalid=Invalid(kind="confidence", value=0.0))
+    _, xyz = to_scan(header(xyz=form), [*payloads(), confidence.tobytes()], LIMITS)
+    assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[5, 6]]
+
+
+def test_the_checksum_is_castagnolis_however_the_bytes_are_split() -> None:
+    assert crc32c([b"123456789"]) == crc32c([b"1234", b"", b"56789"]) == 0xE3069283
+    data = np.random.default_rng(1).integers(0, 256, 20_011, np.uint8).tobytes()
+    assert crc32c([data]) == crc32c([data[:7], data[7:9000], data[9000:]])
+    right = crc32c(payloads())
+    to_scan(header(crc32c=right), payloads(), LIMITS)
