@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Self
 
 import zmq
 
@@ -23,7 +23,7 @@ class FakeStation:
         self._stop, self._bound = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> FakeStation:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._bound.wait(10)
         return self

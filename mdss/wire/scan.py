@@ -71,8 +71,9 @@ def _check_payloads(header: FrameHeader, payloads: Sequence[bytes | memoryview])
 def _missing(points: NDArray[np.float32], cloud: CloudFormat, confidence: NDArray[np.float32] | None) -> NDArray[np.bool_]:
     """Return which points (H, W) were not measured: those the sensor marks, and any that are not finite."""
     missing: NDArray[np.bool_] = ~np.isfinite(points).all(axis=2)
+    marked: NDArray[np.bool_] = np.zeros_like(missing)
     if cloud.invalid.kind == "value":
-        missing = missing | np.all(points == np.float32(cloud.invalid.value), axis=2)
+        np.all(points == np.float32(cloud.invalid.value), axis=2, out=marked)
     elif confidence is not None:
-        missing = missing | ~(confidence > cloud.invalid.value)
-    return missing
+        marked = ~(confidence > cloud.invalid.value)
+    return missing | marked

@@ -19,7 +19,7 @@ def record(folder: Path, name: str) -> None:
     image = np.zeros((64, 70, 3), np.uint8)
     image[..., 2] = 200  # red, as cv2 orders it
     cv2.imwrite(str(folder / "rgb" / f"{name}.png"), image)
-    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", np.ones((64, 70, 3), np.float32))
+    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", np.ones((64, 70, 3), np.float32), photometric="rgb")
 
 
 @pytest.mark.parametrize(("inside", "opened"), [("test/bent", ""), ("test/bent", "test"), ("bent", "bent")])
@@ -54,8 +54,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, wrong: str) -> None
         case "no cloud":
             xyz.unlink()
         case "other size":
-            tifffile.imwrite(xyz, np.ones((64, 64, 3), np.float32))
+            tifffile.imwrite(xyz, np.ones((64, 64, 3), np.float32), photometric="rgb")
         case "integers":
-            tifffile.imwrite(xyz, np.ones((64, 70, 3), np.uint16))
+            tifffile.imwrite(xyz, np.ones((64, 70, 3), np.uint16), photometric="rgb")
     with pytest.raises(BadInput, match="000"):
         read_pair(find_pairs(tmp_path, "test")[0])

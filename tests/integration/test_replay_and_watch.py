@@ -1,0 +1,133 @@
+"""The verbs replay and watch against a front door and a publisher over real ZeroMQ."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+import tifffile
+import zmq
+from click.testing import CliRunner, Result
+
+from daemon import replay, watch
+from mdss.wire.messages import BranchResult, Region, ThresholdReference, Times, Verdict
+from mdss.wire.snapshot import SnapshotReply
+from tests.fake_station import FakeStation
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = SimpleNamespace(
+        camera=SimpleNamespace(endpoint=f"ipc://{tmp_path}/f.sock"),
+        verdicts=SimpleNamespace(endpoint=f"ipc://{tmp_path}/v.sock", snapshot_endpoint=f"ipc://{tmp_path}/s.sock"),
+        models=SimpleNamespace(recipes=("gland",)),
+    )
+    for module in (replay, watch):
+        monkeypatch.setattr(module, "load_settings", lambda path: made)
+    return made
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    for kind in ("good", "bent"):
+        folder = tmp_path / "data" / "test" / kind
+        (folder / "rgb").mkdir(parents=True)
+        (folder / "xyz").mkdir()
+        cv2.imwrite(str(folder / "rgb" / "000.png"), np.zeros((64, 64, 3), np.uint8))
+        tifffile.imwrite(folder / "xyz" / "000.tiff", np.ones((64, 64, 3), np.float32), photometric="rgb")
+    return tmp_path / "data"
+
+
+def run_replay(recording: Path, *options: str) -> Result:
+    return CliRunner().invoke(replay.command, [str(recording), "--config", "station.yaml", *options])
+
+
+def test_a_dataset_is_replayed_and_summed_up(settings: Any, recording: Path) -> None:
+    with FakeStation(settings.camera.endpoint) as station:
+        result = run_replay(recording, "--json", "--rate", "100")
+    assert result.exit_code == 0, result.output
+    assert {key: json.loads(result.stdout)[key] for key in ("sent", "done", "rejected", "unanswered")} == {
+        "sent": 2,
+        "done": 2,
+        "rejected": [],
+        "unanswered": 0,
+    }
+    assert station.part_ids == ["bent/000", "good/000"]
+    header = station.frames[0].header
+    assert (header.source_id, header.recipe_id, header.xyz.unit, header.xyz.invalid.kind) == ("replay", "gland", "m", "value")
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any, recording: Path) -> None:
+    (recording / "test" / "bent" / "rgb" / "000.png").write_bytes(b"nothing")
+    with FakeStation(settings.camera.endpoint) as station:
+        result = run_replay(recording)
+    assert result.exit_code == 1
+    assert "bent/rgb/000.png: cannot be read" in result.stderr
+    assert "1 sent, 1 judged, 0 refused, 1 unreadable" in result.stdout
+    assert station.part_ids == ["good/000"]
+
+
+def test_a_refused_part_is_named_with_its_reason(settings: Any, recording: Path) -> None:
+    with FakeStation(settings.camera.endpoint) as station:
+        station.refusals["good/000"] = ["UNKNOWN_RECIPE"]
+        result = run_replay(recording)
+    assert result.exit_code == 1
+    assert "good/000 refused: UNKNOWN_RECIPE: as the test asked" in result.stdout
+
+
+def verdict() -> Verdict:
+    region = Region(
+        area_px=9, area_mm2=4.0, bbox_px=(1, 1, 3, 3), centroid_px=(2.0, 2.0), centroid_mm=(1.0, -2.5, 300.0), peak=8.0, branch="sdf"
+    )
+    return Verdict(
+        result_id="r", boot_id="b", sequence=1, station="s", source_id="c", frame_sequence=1, frame_id="f", part_id="bent/000",
+        job_id="none", recipe_id="gland", configuration_id="k", model=None, evaluation="NotOK", code=None, reasons=("above",),
+        is_partial=False, is_simulated=True, score=7.5, threshold=ThresholdReference(value=3.0, method="quantile", calibrated_at="now"),
+        branches={"sdf": BranchResult(score=2.0, model_version="v")}, regions=(region,), invalid_point_ratio=0.1, deadline_missed=False,
+        attempt=1, times=Times(captured=0, received=0, rgb=1, sdf=1, fusion=2, published=120_000_000), evidence=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def snapshots(settings: Any) -> Iterator[None]:
+    """Answer every question of a subscriber with the one verdict there is."""
+    stop = threading.Event()
+    reply = msgspec.json.encode(SnapshotReply(boot_id="b", since=0, last_sequence=1, verdicts=(verdict(),)))
+
+    def serve() -> None:
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+            router.linger = 0
+            router.bind(settings.verdicts.snapshot_endpoint)
+            while not stop.is_set():
+                if router.poll(10):
+                    router.send_multipart([router.recv_multipart()[0], reply])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("snapshots")
+def test_watch_prints_a_line_per_verdict_and_ends_after_count() -> None:
+    result = CliRunner().invoke(watch.watch, ["--config", "station.yaml", "--since", "0", "--count", "1"])
+    assert result.exit_code == 0, result.output
+    for word in ("NotOK", "bent/000", "score 7.5 / 3", "sdf at 1.0, -2.5, 300.0 mm", "120 ms", "above"):
+        assert word in result.stdout
+
+
+@pytest.mark.usefixtures("snapshots")
+def test_watch_prints_json_that_a_program_reads_back() -> None:
+    result = CliRunner().invoke(watch.watch, ["--config", "station.yaml", "--since", "0", "--count", "1", "--json"])
+    assert msgspec.json.decode(result.stdout, type=Verdict) == verdict()

@@ -1,0 +1,68 @@
+"""Promises of a link between two processes, over real ZeroMQ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import zmq
+
+from mdss.errors import BadInput
+from mdss.wire.messages import Heartbeat, Judged
+from mdss.wire.sockets import Receiver, Sender
+from mdss.wire.topology import LINKS, address
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def settings(folder: Path) -> Any:
+    return SimpleNamespace(
+        station=SimpleNamespace(runtime_directory=str(folder)),
+        camera=SimpleNamespace(endpoint="ipc://frames"),
+        verdicts=SimpleNamespace(endpoint="ipc://verdicts", snapshot_endpoint="ipc://snapshot"),
+    )
+
+
+def beat() -> Heartbeat:
+    return Heartbeat(process="rgb", pid=1, state="running", reason="", steps=0, waiting=0, counters={}, timings={})
+
+
+@pytest.mark.parametrize("link", ["judged", "rgb"])
+def test_a_message_crosses_a_link_whichever_end_binds(link: str, tmp_path: Path) -> None:
+    with zmq.Context() as context:
+        sender, receiver = Sender(context, link, settings(tmp_path)), Receiver(context, link, settings(tmp_path))
+        assert sender.send(Judged(result_id="r", sequence=4))
+        assert receiver.receive(10_000) == Judged(result_id="r", sequence=4)
+        assert receiver.receive(0) is None
+        assert receiver.waiting == 0
+        sender.close()
+        receiver.close()
+
+
+def test_heartbeats_are_dropped_when_nobody_reads_them(tmp_path: Path) -> None:
+    with zmq.Context() as context:
+        sender = Sender(context, "health", settings(tmp_path))
+        sent = [sender.send(beat()) for _ in range(LINKS["health"].high_water + 1)]
+        assert sent[0] and not sent[-1]
+        sender.close()
+
+
+def test_a_link_waits_for_its_peer_rather_than_lose_a_frame(tmp_path: Path) -> None:
+    with zmq.Context() as context:
+        sender = Sender(context, "rgb", settings(tmp_path))
+        assert not sender.socket.poll(0, zmq.POLLOUT)
+        sender.close()
+
+
+def test_each_link_has_its_own_address_and_the_public_ones_are_settings(tmp_path: Path) -> None:
+    addresses = {name: address(link, settings(tmp_path)) for name, link in LINKS.items()}
+    assert len(set(addresses.values())) == len(LINKS)
+    assert addresses["frames"] == "ipc://frames"
+    assert addresses["prepare"] == f"ipc://{tmp_path}/prepare.sock"
+
+
+def test_a_runtime_directory_too_long_for_a_socket_is_refused() -> None:
+    with pytest.raises(BadInput, match="runtime_directory: found a socket path of"):
+        address(LINKS["rgb"], settings(Path("/" + "long" * 30)))
