@@ -70,10 +70,10 @@ def _check_payloads(header: FrameHeader, payloads: Sequence[bytes | memoryview])
 
 def _missing(points: NDArray[np.float32], cloud: CloudFormat, confidence: NDArray[np.float32] | None) -> NDArray[np.bool_]:
     """Return which points (H, W) were not measured: those the sensor marks, and any that are not finite."""
-    missing: NDArray[np.bool_] = ~np.isfinite(points).all(axis=2)
-    marked: NDArray[np.bool_] = np.zeros_like(missing)
+    measured, marked = np.ones(points.shape[:2], np.bool_), np.zeros(points.shape[:2], np.bool_)
+    np.all(np.isfinite(points), axis=2, out=measured)
     if cloud.invalid.kind == "value":
         np.all(points == np.float32(cloud.invalid.value), axis=2, out=marked)
     elif confidence is not None:
         marked = ~(confidence > cloud.invalid.value)
-    return missing | marked
+    return ~measured | marked

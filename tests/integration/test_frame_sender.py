@@ -85,7 +85,7 @@ def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> 
         with pytest.raises(BadInput, match="rgb: found float32"):
             camera.send(XYZ, XYZ, part_id="a", recipe_id="r")  # type: ignore[arg-type]
         with pytest.raises(BadInput, match="xyz: found float64"):
-            camera.send(RGB, XYZ.astype(np.float64), part_id="a", recipe_id="r")  # type: ignore[arg-type]
+            camera.send(RGB, XYZ.astype(np.float64), part_id="a", recipe_id="r")
 
 
 def test_the_camera_in_cpp_builds_and_gets_every_frame_done(endpoint: str, tmp_path: Path) -> None:
