@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +90,14 @@ class Judge:
 
     def _judge_both(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
         fused = fusion.fuse(part.scores["rgb"].map, part.scores["sdf"].map, model.calibration)
-        evaluation, reason = self._evaluate(fused.score, model.calibration.threshold.value, prepared.invalid_point_ratio)
+        score = float(fused.score)
+        evaluation, reason = self._evaluate(score, model.calibration.threshold.value, prepared.invalid_point_ratio)
         if evaluation == "OK":
-            return Judgement("OK", score=fused.score, heat=fused.map)
+            return Judgement("OK", score=score, heat=fused.map)
         grid = Grid(prepared.height, prepared.width, prepared.rgb.shape[0])
         found = fusion.regions(fused, prepared.xyz, grid, model.calibration)
-        regions = tuple(Region(**asdict(region)) for region in found)
-        return Judgement(evaluation, (reason,), score=fused.score, heat=fused.map, regions=regions)
+        regions = tuple(Region(**{name: plain(value) for name, value in asdict(region).items()}) for region in found)
+        return Judgement(evaluation, (reason,), score=score, heat=fused.map, regions=regions)
 
     def _evaluate(self, score: float, threshold: float, invalid_point_ratio: float) -> tuple[Evaluation, str]:
         rules = self._rules
@@ -189,6 +191,13 @@ def times(part: JoinedPart, now_ns: int) -> Times:
         fusion=now_ns,
         published=now_ns,
     )
+
+
+def plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python, which is what the wire carries; tuples likewise."""
+    if isinstance(value, tuple):
+        return tuple(plain(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def finite(value: float | None) -> float | None:

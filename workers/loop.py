@@ -147,7 +147,7 @@ class Loop:
     def _turn(self) -> bool:
         message = self._receive()
         if message is not None:
-            self._send(self._step(message))
+            self._handle(message)
             self._pulse.steps += 1
         self._send(self._worker.tick())
         self._pulse.beat_if_due(self._inbox.waiting)
@@ -161,9 +161,9 @@ class Loop:
             self._pulse.tally.count(f'mdss_messages_refused_total{{process="{self._pulse.process}"}}')
             return None
 
-    def _step(self, message: Message) -> list[Message]:
+    def _handle(self, message: Message) -> None:
         try:
-            return list(self._worker.step(message))
+            self._send(self._worker.step(message))
         except Exception as error:
             self._confess(message, error)
             raise

@@ -52,7 +52,7 @@ class Preparer:
             mask=part.mask,
             height=frame.xyz.shape[0],
             width=frame.xyz.shape[1],
-            invalid_point_ratio=part.invalid_point_ratio,
+            invalid_point_ratio=float(part.invalid_point_ratio),
             finished_ns=self._clock_ns(),
         )
         colour = ColourTask(result_id=name, recipe_id=recipe, rgb=part.rgb, mask=part.mask, attempt=attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_no_part_is_judged_by_two_models() -> None:
     judgement = judge(part(version="0002"))
     assert judgement.evaluation == "NotDecidable"
     assert "model 0002" in judgement.reasons[0]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A region as the method finds it, in numbers of numpy."""
+
+    area_px: Any = np.int64(35)
+    area_mm2: Any = None
+    bbox_px: Any = (np.int64(5), np.int64(4), 7, 5)
+    centroid_px: Any = (np.float32(8.0), np.float64(6.0))
+    centroid_mm: Any = (np.float32(1.0), np.float32(2.0), np.float32(3.0))
+    peak: Any = np.float32(9.0)
+    branch: str = "both"
+
+
+def test_regions_in_numbers_of_numpy_leave_as_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "regions", lambda *_: (Found(),))
+    joined = part(peak=3.0)
+    verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50)
+    (region,) = msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).regions
+    assert (region.area_px, region.bbox_px, region.centroid_mm, region.peak) == (35, (5, 4, 7, 5), (1.0, 2.0, 3.0), 9.0)
 
 
 def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
