@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +15,10 @@ import setproctitle
 import structlog
 import zmq
 
-from daemon.child import Child, Limits, Process
+from daemon.child import Child, Limits
 from daemon.notify import Notifier
-from daemon.process_table import ProcessSpec, process_table, processes
+from daemon.process_table import process_table, processes
+from daemon.spawn import claim, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
@@ -31,8 +28,6 @@ from mdss.wire.sockets import Receiver
 
 TURN_MS = 100
 STOP_GRACE_S = 5.0
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
 log = structlog.get_logger()
 
 
@@ -184,36 +179,6 @@ def process_report(child: Child) -> ProcessReport:
         restarts=child.restarts,
         silence_s=round(child.silence_s, 1) if child.pid else 0.0,
     )
-
-
-def start_process(spec: ProcessSpec) -> Process:
-    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads."""
-    threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-        [sys.executable, *spec.arguments],
-        env=environment | threads,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
-    )
-
-
-def _die_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def claim(runtime_directory: Path) -> int:
-    """Lock the runtime directory for this station, so that two daemons never share their sockets."""
-    runtime_directory.mkdir(parents=True, exist_ok=True)
-    lock = os.open(runtime_directory / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise MdssError(
-            f"station.runtime_directory {runtime_directory}: another station runs here; expected a directory of its own"
-        ) from error
-    return lock
 
 
 def supervise(settings: Settings, config: Path) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from daemon.process_table import ProcessSpec
-from daemon.supervisor import claim, start_process
+from daemon.spawn import claim, start_process
 from mdss.errors import MdssError
 
 pytestmark = pytest.mark.timeout(60)
@@ -30,7 +30,7 @@ def test_a_child_keeps_to_its_threads_and_is_in_a_group_of_its_own(tmp_path: Pat
 
 def test_a_child_dies_with_its_supervisor() -> None:
     script = (
-        "import sys, time; from daemon.process_table import ProcessSpec; from daemon.supervisor import start_process;"
+        "import sys, time; from daemon.process_table import ProcessSpec; from daemon.spawn import start_process;"
         "child = start_process(ProcessSpec('test', ('-c', 'import time; time.sleep(600)'), 1));"
         "print(child.pid, flush=True); time.sleep(600)"
     )

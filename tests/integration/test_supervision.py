@@ -19,7 +19,8 @@ from daemon.child import Child, Limits
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
-from daemon.supervisor import Supervisor, Surroundings, start_process
+from daemon.spawn import start_process
+from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.sockets import Receiver
 
 pytestmark = pytest.mark.timeout(120)

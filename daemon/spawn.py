@@ -1,0 +1,48 @@
+"""Starts real processes that cannot outlive their supervisor, and keeps a second supervisor out of the same directory."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from daemon.child import Process
+from daemon.process_table import ProcessSpec
+from mdss.errors import MdssError
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def start_process(spec: ProcessSpec) -> Process:
+    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads."""
+    threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+        [sys.executable, *spec.arguments],
+        env=environment | threads,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+    )
+
+
+def _die_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def claim(runtime_directory: Path) -> int:
+    """Lock the runtime directory for this station, so that two daemons never share their sockets."""
+    runtime_directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(runtime_directory / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise MdssError(
+            f"station.runtime_directory {runtime_directory}: another station runs here; expected a directory of its own"
+        ) from error
+    return lock
