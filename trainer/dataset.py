@@ -1,0 +1,183 @@
+"""A folder of scans in the layout of MVTec 3D-AD: finds them, and reads one or says in a sentence why not.
+
+train/good/{rgb,xyz}, validation/good/{rgb,xyz}, test/KIND/{rgb,xyz,gt}; files of one scan share their stem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.errors import BadInput
+from trainer.scan_files import read_cloud, read_image, read_truth
+
+Unit = Literal["m", "mm"]
+Split = Literal["train", "validation", "test"]
+
+GOOD = "good"
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+CLOUD_SUFFIXES = (".tif", ".tiff")
+TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
+MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
+MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
+PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
+EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Where one recorded scan lies; `truth_path` is None where nothing is marked."""
+
+    split: Split
+    kind: str
+    name: str
+    rgb_path: Path
+    xyz_path: Path
+    truth_path: Path | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether the part is of the kind that has no defect."""
+        return self.kind == GOOD
+
+    @property
+    def part_id(self) -> str:
+        """Return KIND/NAME, as replayed scans are called, too."""
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True)
+class LoadedScan:
+    """One scan in memory."""
+
+    scan: Scan
+    rgb: NDArray[np.uint8]  # (H, W, 3)
+    xyz_mm: NDArray[np.float32]  # (H, W, 3), NaN where nothing was measured
+    truth: NDArray[np.bool_]  # (H, W), all False where nothing is marked
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The scans of one product; files are read one scan at a time."""
+
+    root: Path
+    unit: Unit
+    train: list[Scan]
+    validation: list[Scan]
+    test: list[Scan]
+    has_truth: bool  # whether any defect of the test scans is marked
+
+    @classmethod
+    def open(cls, root: Path, unit: Unit, needs: Collection[Split] = ("train", "validation")) -> Dataset:
+        """List the scans under `root`; BadInput for a missing folder of `needs` and for files without their partner."""
+        if not root.is_dir():
+            raise BadInput(f"{root}: no such folder; expected train/good, validation/good and test/KIND in it")
+        if unit not in get_args(Unit):
+            raise BadInput(f"unit: found {unit!r}, expected m or mm")
+        train, validation, test = (_scans(root, split, split in needs) for split in get_args(Split))
+        return cls(root, unit, train, validation, test, any(scan.truth_path is not None for scan in test if not scan.is_good))
+
+    def load(self, scan: Scan) -> LoadedScan:
+        """Read one scan into millimetres; BadInput names the file, what was found and what was expected."""
+        rgb = read_image(scan.rgb_path)
+        if min(rgb.shape[:2]) < MIN_SIDE_PX or max(rgb.shape[:2]) > MAX_SIDE_PX:
+            raise BadInput(f"{scan.rgb_path}: found {_size(rgb)} px, expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
+        stored = read_cloud(scan.xyz_path)
+        if stored.shape != rgb.shape:
+            raise BadInput(f"{scan.xyz_path}: found {_size(stored)} px, expected {_size(rgb)} px as {scan.rgb_path}")
+        xyz_mm = to_millimetres(stored, self.unit, scan.xyz_path)
+        return LoadedScan(scan, rgb, xyz_mm, _truth(scan, rgb.shape[:2]))
+
+
+def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:
+    """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and infinite points were not."""
+    with np.errstate(over="ignore"):
+        xyz_mm = (stored * MM_PER_UNIT[unit]).astype(np.float32)
+    measured = np.isfinite(xyz_mm).all(axis=2) & (stored != 0).any(axis=2)
+    points = stored[measured]
+    if len(points) == 0:
+        raise BadInput(f"{path}: found no measured point, all are (0, 0, 0) or not finite; expected a part")
+    _check_extent(points.astype(np.float64), unit, path)
+    xyz_mm[~measured] = np.nan
+    return xyz_mm
+
+
+def _check_extent(points: NDArray[np.float64], unit: Unit, path: Path) -> None:
+    if not np.ptp(points, axis=0).any():
+        raise BadInput(f"{path}: found {len(points)} points that are all the same; expected a part")
+    low, high = np.percentile(points, EXTENT_PERCENTILES, axis=0)
+    extent = float((high - low).max()) or float(np.ptp(points, axis=0).max())
+    other: Unit = "mm" if unit == "m" else "m"
+    if not _is_plausible(extent * MM_PER_UNIT[unit]):
+        found = f"found a scene of {extent:.4g} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
+        hint = f"; unit {other} would fit" if _is_plausible(extent * MM_PER_UNIT[other]) else "; neither m nor mm fits"
+        raise BadInput(f"{path}: {found}{hint}")
+
+
+def _is_plausible(extent_mm: float) -> bool:
+    return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
+
+
+def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if scan.truth_path is None:
+        return np.zeros(shape, np.bool_)
+    truth = read_truth(scan.truth_path)
+    if truth.shape != shape:
+        raise BadInput(f"{scan.truth_path}: found {_size(truth)} px, expected {shape[0]} x {shape[1]} px as {scan.rgb_path}")
+    if scan.is_good and truth.any():
+        raise BadInput(f"{scan.truth_path}: found {np.count_nonzero(truth)} marked pixels, expected none on a good part")
+    return truth
+
+
+def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
+    folder = root / split
+    if not folder.is_dir():
+        if is_needed:
+            raise BadInput(f"{folder}: no such folder; expected {'KIND/{rgb,xyz,gt}' if split == 'test' else 'good/{rgb,xyz}'} in it")
+        return []
+    kinds = _folders(folder) if split == "test" else [folder / GOOD]
+    if not kinds:
+        raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
+    is_marked = any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
+    return [scan for kind in kinds for scan in _pairs(kind, split, is_marked and split == "test")]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _pairs(folder: Path, split: Split, is_marked: bool) -> list[Scan]:
+    images, clouds = _by_stem(folder / "rgb", IMAGE_SUFFIXES), _by_stem(folder / "xyz", CLOUD_SUFFIXES)
+    for stem in sorted(images.keys() ^ clouds.keys()):
+        lone, missing = (images[stem], "xyz") if stem in images else (clouds[stem], "rgb")
+        suffixes = CLOUD_SUFFIXES if missing == "xyz" else IMAGE_SUFFIXES
+        raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(suffixes)}")
+    truths = _by_stem(folder / "gt", TRUTH_SUFFIXES) if split == "test" and (folder / "gt").is_dir() else {}
+    unmarked = sorted(images.keys() - truths.keys())
+    if is_marked and folder.name != GOOD and unmarked:
+        raise BadInput(f"{folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
+    return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images)]
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise BadInput(f"{path}: found {found[path.stem].name} beside it, expected one file per scan")
+        found[path.stem] = path
+    if not found and folder.name != "gt":
+        raise BadInput(f"{folder}: found no files, expected {', '.join(suffixes)}")
+    return found
+
+
+def _size(image: NDArray[np.generic]) -> str:
+    return " x ".join(str(side) for side in cast(tuple[int, ...], image.shape[:2]))

@@ -1,0 +1,56 @@
+"""Reads the files of one scan: an 8-bit RGB image, a float cloud and a mask of marked pixels."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from mdss.errors import BadInput
+
+CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+TIFF_ERRORS = (OSError, ValueError, RuntimeError, LookupError, struct.error)  # RuntimeError: the codecs' own
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) in the order R, G, B, exactly as it is stored (no rotation by EXIF)."""
+    image = _decoded(path)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise BadInput(f"{path}: found {_described(image)}, expected 8-bit RGB")
+    return np.ascontiguousarray(image[:, :, ::-1], np.uint8)
+
+
+def read_truth(path: Path) -> NDArray[np.bool_]:
+    """Return which pixels (H, W) are marked: those that are not zero, be the mask of 0 and 255 or of 0 and 1."""
+    mask = _decoded(path)
+    if mask.dtype != np.uint8 or (mask.ndim == 3 and mask.shape[2] != 3):
+        raise BadInput(f"{path}: found {_described(mask)}, expected an 8-bit grey mask")
+    return np.asarray((mask != 0).any(axis=2) if mask.ndim == 3 else mask != 0, np.bool_)
+
+
+def read_cloud(path: Path) -> NDArray[np.floating]:
+    """Return an organised cloud (H, W, 3) as it is stored."""
+    try:
+        cloud = np.asarray(tifffile.imread(path))
+    except TIFF_ERRORS as error:
+        raise BadInput(f"{path}: cannot be read as a TIFF ({error}); expected float32 of shape (H, W, 3)") from error
+    if cloud.dtype.kind != "f" or cloud.ndim != 3 or cloud.shape[2] != 3:
+        raise BadInput(f"{path}: found {cloud.dtype} of shape {cloud.shape}, expected float32 of shape (H, W, 3)")
+    return cloud
+
+
+def _decoded(path: Path) -> NDArray[np.generic]:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise BadInput(f"{path}: cannot be read as an image, it is damaged or cut short; expected PNG, JPEG or TIFF")
+    return np.asarray(image)
+
+
+def _described(image: NDArray[np.generic]) -> str:
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    depth = f"{8 * image.dtype.itemsize}-bit{' float' if image.dtype.kind == 'f' else ''}"
+    return f"{depth} {CHANNELS.get(channels, f'of {channels} channels')}"
