@@ -97,7 +97,7 @@ class Dataset:
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:
     """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and infinite points were not."""
     with np.errstate(over="ignore"):
-        xyz_mm = (stored * MM_PER_UNIT[unit]).astype(np.float32)
+        xyz_mm = stored.astype(np.float32) * np.float32(MM_PER_UNIT[unit])  # the camera wire rounds likewise
     measured = np.isfinite(xyz_mm).all(axis=2) & (stored != 0).any(axis=2)
     points = stored[measured]
     if len(points) == 0:
