@@ -73,7 +73,7 @@ class Dataset:
     has_truth: bool  # whether any defect of the test scans is marked
 
     @classmethod
-    def open(cls, root: Path, unit: Unit, needs: Collection[Split] = ("train", "validation")) -> Dataset:
+    def open(cls, root: Path, unit: Unit, needs: Collection[str] = ("train", "validation")) -> Dataset:
         """List the scans under `root`; BadInput for a missing folder of `needs` and for files without their partner."""
         if not root.is_dir():
             raise BadInput(f"{root}: no such folder; expected train/good, validation/good and test/KIND in it")
