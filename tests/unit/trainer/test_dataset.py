@@ -80,10 +80,15 @@ def bent(root: Path) -> tuple[Dataset, Scan]:
 def refusal(root: Path, unit: Unit = "m") -> str:
     """Return the sentence with which opening or loading ends."""
     with pytest.raises(BadInput) as refused:
-        dataset = Dataset.open(root, unit)
-        for scan in (*dataset.train, *dataset.validation, *dataset.test):
-            dataset.load(scan)
+        read_all(root, unit)
     return str(refused.value)
+
+
+def read_all(root: Path, unit: Unit) -> None:
+    """Open the dataset and load every scan."""
+    dataset = Dataset.open(root, unit)
+    for scan in (*dataset.train, *dataset.validation, *dataset.test):
+        dataset.load(scan)
 
 
 def test_scans_are_found_by_split_and_kind(root: Path) -> None:

@@ -1,0 +1,290 @@
+"""`mdss evaluate` with a champion of known behaviour: what is written for whole, poor and broken test sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from mdss.errors import BadInput
+from mdss.method.recipe import Recipe
+from trainer.champion import Champion, match_brightness, object_brightness
+from trainer.evaluate import Request, command, evaluate
+
+SIDE_PX = 96
+METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
+BRANCHES = ("rgb", "sdf", "fused", "fused_brightness_matched")
+THRESHOLD = 2000.0
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Recorded = tuple[Image, Float, Image]
+Kinds = dict[str, list[Callable[[], Recorded]]]
+
+
+def colour_map(rgb: Image, mask: NDArray[np.bool_]) -> Float:
+    """Score redness: what a colour branch would see of a red stain."""
+    return np.where(mask, 1 + (rgb[..., 0].astype(np.float32) - rgb[..., 1]).clip(0), 0).astype(np.float32)
+
+
+def shape_map(xyz: Float) -> Float:
+    """Score height above the part's top, millimetres: what a shape branch would see of a bump."""
+    height = 480 - xyz[..., 2]
+    return np.where(np.isfinite(height), 1 + height.clip(0), 0).astype(np.float32)
+
+
+def fuse(rgb_map: Float, sdf_map: Float) -> Any:
+    """Combine as the method does: the product of the maxima, the larger of both maps."""
+    return SimpleNamespace(score=float(rgb_map.max()) * float(sdf_map.max()) * 100, map=np.maximum(rgb_map, 10 * sdf_map))
+
+
+def champion() -> Champion:
+    """Return a champion that needs no model files."""
+    threshold = SimpleNamespace(value=THRESHOLD, asked_false_reject_rate=0.05)
+    folder: Any = SimpleNamespace(
+        name="plate", version="0001", digest="abc", recipe=Recipe(), calibration=SimpleNamespace(threshold=threshold)
+    )
+    return Champion(folder, colour_map, shape_map, fuse)
+
+
+def scan(brightness: int = 100) -> Recorded:
+    """Return a plate of 120 x 120 mm and 20 mm height on a table, in metres."""
+    rows, columns = np.indices((SIDE_PX, SIDE_PX))
+    part = (abs(rows - 48) < 24) & (abs(columns - 48) < 24)
+    xyz = np.stack([columns * 0.0025, rows * 0.0025, np.where(part, 0.48, 0.5)], axis=-1).astype(np.float32)
+    return np.full((SIDE_PX, SIDE_PX, 3), brightness, np.uint8), xyz, np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+
+
+def good(brightness: int = 100) -> Recorded:
+    """Return a sound part."""
+    return scan(brightness)
+
+
+def stained() -> Recorded:
+    """Return a part with a red stain on it, darker than others."""
+    rgb, xyz, truth = scan(80)
+    rgb[40:46, 40:46, 0], truth[40:46, 40:46] = 200, 255
+    return rgb, xyz, truth
+
+
+def bumped() -> Recorded:
+    """Return a part with a bump of 9 mm."""
+    rgb, xyz, truth = scan(80)
+    xyz[50:56, 52:60, 2], truth[50:56, 52:60] = 0.471, 255
+    return rgb, xyz, truth
+
+
+def empty_table() -> Recorded:
+    """Return a scan with no part in view."""
+    rgb, xyz, truth = scan()
+    xyz[..., 2] = 0.5
+    return rgb, xyz, truth
+
+
+def write(folder: Path, name: str, recorded: Recorded, with_truth: bool = True) -> None:
+    """Write one scan as a recorder does."""
+    rgb, xyz, truth = recorded
+    for kind in ("rgb", "xyz", "gt"):
+        (folder / kind).mkdir(parents=True, exist_ok=kind != "gt" or with_truth)
+    cv2.imwrite(str(folder / "rgb" / f"{name}.png"), rgb[..., ::-1])
+    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", xyz, photometric="rgb")
+    if with_truth:
+        cv2.imwrite(str(folder / "gt" / f"{name}.png"), truth)
+
+
+def dataset(root: Path, kinds: Kinds, train: int = 2) -> Path:
+    """Write a dataset with these test scans."""
+    for number in range(train):
+        write(root / "train" / "good", f"{number:03d}", good(100))
+    for kind, makers in kinds.items():
+        for number, make in enumerate(makers):
+            write(root / "test" / kind, f"{number:03d}", make())
+    return root
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every store hold the same champion."""
+    monkeypatch.setattr(Champion, "load", lambda *_: champion())
+
+
+def measured(root: Path) -> dict[str, Any]:
+    """Return the JSON of one evaluation."""
+    evaluate(Request(root, "plate", root / "store", json_path=root / "out" / "evaluation.json"))
+    found: dict[str, Any] = json.loads((root / "out" / "evaluation.json").read_text())
+    return found
+
+
+WHOLE: Kinds = {"good": [good, good, good], "stain": [stained, stained], "bump": [bumped]}
+
+
+@pytest.mark.usefixtures("loads")
+def test_the_json_is_spelled_as_promised(tmp_path: Path) -> None:
+    found = measured(dataset(tmp_path, WHOLE))
+    assert all(set(found[branch]) == METRICS for branch in BRANCHES)
+    assert set(found["per_defect"]) == {"stain", "bump"}
+    assert all(set(found["per_defect"]["bump"][branch]) == METRICS for branch in BRANCHES)
+    assert set(found["threshold"]) == {"value", "asked_false_reject_rate", "false_reject_rate", "recall"}
+    assert "i_auroc" in found["baseline_object_brightness"]
+    assert set(found["timing"]["stages"]) == {"load", "prepare", "rgb", "sdf", "fusion"}
+    assert found["timing"]["parts_per_s"] > 0
+
+
+@pytest.mark.usefixtures("loads")
+def test_each_branch_is_measured_on_what_it_sees(tmp_path: Path) -> None:
+    found = measured(dataset(tmp_path, WHOLE))
+    assert found["per_defect"]["stain"]["rgb"]["i_auroc"] == 1.0
+    assert found["per_defect"]["stain"]["sdf"]["i_auroc"] == 0.5
+    assert found["per_defect"]["bump"]["rgb"]["i_auroc"] == 0.5
+    assert found["per_defect"]["bump"]["sdf"]["i_auroc"] == 1.0
+    assert found["fused"]["i_auroc"] == 1.0
+    assert found["per_defect"]["stain"]["fused"]["p_auroc"] > 0.9
+
+
+@pytest.mark.usefixtures("loads")
+def test_the_threshold_decides_as_at_the_station(tmp_path: Path) -> None:
+    found = measured(dataset(tmp_path, WHOLE))
+    limit = {"value": THRESHOLD, "asked_false_reject_rate": 0.05, "false_reject_rate": 0.0, "recall": pytest.approx(2 / 3)}
+    assert found["threshold"] == limit
+    assert {name: scan["evaluation"] for name, scan in found["scans"].items()} == {
+        "bump/000": "OK",
+        "good/000": "OK",
+        "good/001": "OK",
+        "good/002": "OK",
+        "stain/000": "NotOK",
+        "stain/001": "NotOK",
+    }
+    bump = found["scans"]["bump/000"]
+    assert bump["fused"] == pytest.approx(100 * bump["rgb"] * bump["sdf"])
+
+
+@pytest.mark.usefixtures("loads")
+def test_the_brightness_alone_is_reported_in_the_better_direction(tmp_path: Path) -> None:
+    found = measured(dataset(tmp_path, {"good": [good, good], "bump": [bumped]}))
+    assert found["baseline_object_brightness"] == {"i_auroc": 1.0, "direction": "darker"}
+    assert found["training_object_brightness"] == pytest.approx(100)
+
+
+@pytest.mark.usefixtures("loads")
+def test_matching_the_brightness_scales_what_the_colour_branch_sees(tmp_path: Path) -> None:
+    scans = measured(dataset(tmp_path, WHOLE))["scans"]
+    assert scans["good/000"]["fused_brightness_matched"] == scans["good/000"]["fused"]
+    assert scans["stain/000"]["fused_brightness_matched"] > scans["stain/000"]["fused"]
+
+
+@pytest.mark.usefixtures("loads")
+def test_without_training_scans_nothing_is_matched(tmp_path: Path) -> None:
+    found = measured(dataset(tmp_path, WHOLE, train=0))
+    assert set(found["fused_brightness_matched"].values()) == {None}
+    assert found["fused"]["i_auroc"] == 1.0
+
+
+@pytest.mark.usefixtures("loads")
+def test_a_scan_without_a_part_is_named_and_counts_as_rejected(tmp_path: Path) -> None:
+    found = measured(dataset(tmp_path, {"good": [empty_table, good], "bump": [bumped]}))
+    assert found["counts"]["undefined"]["good/000"].startswith("BAD_CLOUD: no part in view")
+    assert found["scans"]["good/000"]["evaluation"] == "Undefined"
+    assert found["scans"]["good/000"]["fused"] is None
+    assert found["threshold"]["false_reject_rate"] == 0.5
+    assert found["fused"]["i_auroc"] == 1.0
+
+
+@pytest.mark.usefixtures("loads")
+def test_a_map_that_is_no_number_is_not_decidable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Champion(champion().folder, lambda rgb, mask: colour_map(rgb, mask) * np.float32(np.nan), shape_map, fuse)
+    monkeypatch.setattr(Champion, "load", lambda *_: broken)
+    found = measured(dataset(tmp_path, {"good": [good]}))
+    assert found["scans"]["good/000"]["evaluation"] == "NotDecidable"
+    assert found["threshold"]["false_reject_rate"] == 1.0
+
+
+@pytest.mark.usefixtures("loads")
+@pytest.mark.parametrize("kinds", [{"good": [good, good]}, {"bump": [bumped]}, {"good": [empty_table]}])
+def test_a_set_with_one_kind_only_runs_and_has_no_auroc(tmp_path: Path, kinds: Kinds) -> None:
+    evaluate(Request(dataset(tmp_path, kinds), "plate", tmp_path, tmp_path / "e.json", report=tmp_path / "report"))
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert found["fused"]["i_auroc"] is None
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+@pytest.mark.usefixtures("loads")
+def test_a_set_without_truth_has_image_metrics_only(tmp_path: Path) -> None:
+    write(tmp_path / "test" / "good", "000", good(), with_truth=False)
+    rgb, xyz, truth = bumped()
+    write(tmp_path / "test" / "bump", "000", (rgb, xyz, truth), with_truth=False)
+    for kind in ("good", "bump"):
+        (tmp_path / "test" / kind / "gt").rmdir()
+    found = measured(tmp_path)
+    assert found["fused"]["i_auroc"] == 1.0
+    assert found["fused"]["p_auroc"] is None
+    assert found["counts"]["has_truth"] is False
+
+
+@pytest.mark.usefixtures("loads")
+def test_maps_are_measured_at_the_resolution_of_each_scan(tmp_path: Path) -> None:
+    def wide() -> Recorded:
+        return tuple(np.concatenate([array, array[:, :32]], axis=1) for array in good())  # type: ignore[return-value]
+
+    found = measured(dataset(tmp_path, {"good": [wide], "bump": [bumped]}))
+    assert found["sdf"]["p_auroc"] > 0.9
+
+
+@pytest.mark.usefixtures("loads")
+def test_the_report_is_one_page_that_needs_no_other_file(tmp_path: Path) -> None:
+    evaluate(Request(dataset(tmp_path, WHOLE), "plate", tmp_path, report=tmp_path / "report"))
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.html"]
+    assert page.count("data:image/png;base64,") == 2 + 6
+    assert "http" not in page.replace("data:image", "")
+    for expected in ("Best maps", "bump/000: OK", "stain/000: NotOK", "fused, brightness matched", "AU-PRO 1 %"):
+        assert expected in page
+
+
+@pytest.mark.usefixtures("loads")
+def test_names_of_folders_do_not_become_markup(tmp_path: Path) -> None:
+    evaluate(Request(dataset(tmp_path, {"good": [good], "<b>": [bumped]}), "plate", tmp_path, report=tmp_path / "report"))
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "<b>" not in page
+    assert "&lt;b&gt;/000" in page
+
+
+@pytest.mark.usefixtures("loads")
+def test_a_broken_file_ends_the_evaluation_by_name(tmp_path: Path) -> None:
+    root = dataset(tmp_path, WHOLE)
+    path = root / "test/bump/xyz/000.tiff"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(BadInput, match=f"{path}: cannot be read as a TIFF"):
+        measured(root)
+    assert not (root / "out" / "evaluation.json").exists()
+
+
+@pytest.mark.usefixtures("loads")
+def test_the_verb_prints_a_table_and_ends_with_an_example(tmp_path: Path) -> None:
+    runner = CliRunner()
+    arguments = ["--data", str(dataset(tmp_path, WHOLE)), "--recipe", "plate", "--store", str(tmp_path), "--json", str(tmp_path / "e.json")]
+    result = runner.invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    assert "fused_brightness_matched" in result.output
+    assert "Example: mdss evaluate" in runner.invoke(command, ["--help"]).output.splitlines()[-2]
+
+
+def test_matched_brightness_is_reached_even_where_pixels_saturate() -> None:
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    mask = random.random((40, 40)) < 0.5
+    for asked in (60.0, 127.0, 170.0):
+        assert object_brightness(match_brightness(rgb, mask, asked), mask) == pytest.approx(asked, abs=0.5)
+
+
+def test_a_black_part_stays_black() -> None:
+    black = np.zeros((8, 8, 3), np.uint8)
+    assert not match_brightness(black, np.ones((8, 8), bool), 100.0).any()

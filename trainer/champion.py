@@ -1,0 +1,120 @@
+"""The champion of one recipe, and what it says of one part: the same calls in the same order as the station's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.errors import BadInput
+from mdss.method.point_cloud import Prepared, prepare
+
+if TYPE_CHECKING:
+    from mdss.method.fusion import Fused
+    from mdss.method.model_store import ModelFolder
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Bool = NDArray[np.bool_]
+Branch = Literal["rgb", "sdf", "fused", "fused_brightness_matched"]
+
+MATCHING_ROUNDS = 8
+
+
+@dataclass
+class Stopwatch:
+    """How long each stage took, part by part."""
+
+    spent_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as one run of that stage."""
+        started = time.perf_counter()
+        yield
+        self.spent_ms.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A model folder with both branches and the fusion at hand."""
+
+    folder: ModelFolder
+    colour_map: Callable[[Image, Bool], Float]
+    shape_map: Callable[[Float], Float]
+    fuse: Callable[[Float, Float], Fused]
+
+    @classmethod
+    def load(cls, store: Path, recipe_name: str, device: str) -> Champion:
+        """Open and verify the recipe's champion; `device` is auto, cpu or cuda:N."""
+        # Here, for `--help` must not wait for torch.
+        from mdss.method import fusion, model_store
+        from mdss.method.signed_distance import ShapeBranch
+        from mdss.method.student_teacher import ColourBranch
+
+        folder = model_store.open_champion(store, recipe_name)
+        chosen = device_of(device)
+        colour = ColourBranch.load(folder.path, folder.recipe, chosen)
+        shape = ShapeBranch.load(folder.path, folder.recipe, chosen)
+        return cls(folder, colour.score_map, shape.score_map, partial(fusion.fuse, calibration=folder.calibration))
+
+    @property
+    def threshold(self) -> float:
+        """Return the score above which a part is not OK."""
+        return float(self.folder.calibration.threshold.value)
+
+    def prepare(self, rgb: Image, xyz_mm: Float) -> Prepared:
+        """Return the part on the model's grid; BadPart where there is none."""
+        return prepare(rgb, xyz_mm, self.folder.recipe.point_cloud)
+
+    def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
+        """Return each branch's score and its map (S, S)."""
+        with watch.stage("rgb"):
+            rgb_map = self.colour_map(prepared.rgb, prepared.mask)
+        with watch.stage("sdf"):
+            sdf_map = self.shape_map(prepared.xyz)
+        with watch.stage("fusion"):
+            fused = self.fuse(rgb_map, sdf_map)
+        scores: dict[Branch, float] = {"rgb": float(rgb_map.max()), "sdf": float(sdf_map.max()), "fused": float(fused.score)}
+        return scores, {"rgb": rgb_map, "sdf": sdf_map, "fused": fused.map}
+
+    def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:
+        """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""
+        return self.fuse(self.colour_map(match_brightness(prepared.rgb, prepared.mask, brightness), prepared.mask), sdf_map)
+
+
+def object_brightness(rgb: Image, mask: Bool) -> float:
+    """Return the mean of all channels on the part, 0 to 255."""
+    return float(rgb[mask].mean())
+
+
+def match_brightness(rgb: Image, mask: Bool, brightness: float) -> Image:
+    """Return the image scaled by one factor to that mean on the part; again, as saturated pixels fall behind."""
+    factor, scaled = 1.0, rgb
+    for _ in range(MATCHING_ROUNDS):
+        found = object_brightness(scaled, mask)
+        if found == 0 or abs(found - brightness) < 0.05:
+            break
+        factor *= brightness / found
+        scaled = np.clip(np.rint(rgb * np.float32(factor)), 0, 255).astype(np.uint8)
+    return scaled
+
+
+def device_of(name: str) -> str:
+    """Return the torch device of `auto`, `cpu` or `cuda:N`; BadInput where this machine has no such device."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    known = ["cpu", *(f"cuda:{number}" for number in range(count))]
+    if name not in known:
+        raise BadInput(f"--device: found {name!r}, expected auto or one of this machine's: {', '.join(known)}")
+    return name

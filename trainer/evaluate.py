@@ -1,0 +1,97 @@
+"""Verb `mdss evaluate`: measures a recipe's champion on test scans of known kind."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from trainer.champion import Champion
+from trainer.dataset import Dataset, Unit
+from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
+from trainer.scoring import score_dataset
+
+EXAMPLE = "Example: mdss evaluate --data data/cable_gland --recipe cable_gland --store models --json evaluation.json --report report"
+COLUMNS = ("i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01")
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset with test/KIND/{rgb,xyz,gt} and train/good.")
+@click.option("--recipe", required=True, help="Whose champion to measure.")
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure to this file.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write report.html into this folder.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+def command(**options: Any) -> None:
+    """Measure a model on parts of known kind, exactly as the station would judge them.
+
+    The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in
+    view is named, is in no metric, and counts as rejected in the threshold's rates.
+    """
+    evaluate(Request(**options))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure on which scans, and where to write it."""
+
+    data: Path
+    recipe: str
+    store: Path
+    json_path: Path | None = None
+    unit: Unit = "m"
+    report: Path | None = None
+    device: str = "auto"
+
+
+def evaluate(request: Request) -> Evaluation:
+    """Score the test scans, write what is asked for and print the table."""
+    dataset = Dataset.open(request.data, request.unit, needs=("test",))
+    for folder in filter(None, (request.report, request.json_path and request.json_path.parent)):
+        folder.mkdir(parents=True, exist_ok=True)
+    champion = Champion.load(request.store, request.recipe, request.device)
+    scored = score_dataset(dataset, champion)
+    evaluation = evaluation_of(scored, champion)
+    if request.json_path:
+        write_json(request.json_path, evaluation)
+    if request.report:
+        from trainer.report import write_report  # here, for matplotlib is not needed otherwise
+
+        click.echo(f"report: {write_report(request.report, evaluation, scored, dataset)}")
+    click.echo(table(evaluation))
+    return evaluation
+
+
+def write_json(path: Path, evaluation: Evaluation) -> None:
+    """Write the evaluation, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
+    os.replace(partial, path)
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the metrics as lines for a terminal."""
+    lines = [f"{'':<26}" + "".join(f"{name:>10}" for name in COLUMNS)]
+    for branch in BRANCHES:
+        lines.append(f"{branch:<26}" + "".join(f"{number(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS))
+    found = evaluation.baseline_object_brightness
+    lines.append(
+        f"{'object brightness alone':<26}{number(found.i_auroc):>10}"
+        + (f"  (defective parts are {found.direction})" if found.direction else "")
+    )
+    limit = evaluation.threshold
+    rates = f"good parts rejected {number(limit.false_reject_rate)} (asked {limit.asked_false_reject_rate:g})"
+    lines.append(f"threshold {limit.value:.4g}: {rates}, defective parts found {number(limit.recall)}")
+    lines += [f"{part_id}: not judged: {reason}" for part_id, reason in evaluation.counts.undefined.items()]
+    rate = evaluation.timing.parts_per_s
+    return "\n".join([*lines, f"{rate:.2f} parts/s in one process" if rate else "no part was judged"])
+
+
+def number(value: float | None) -> str:
+    """Return three places, or a dash where there is nothing to measure."""
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,189 @@
+"""What an evaluation says: metrics of each branch and kind, the threshold's rates, the baseline, the timing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from mdss.method.metrics import LIMITS, PUBLISHED_THRESHOLDS, Metrics, Pixels, area_below, image_auroc, measure, pro_curve
+from trainer.champion import Branch, Champion
+from trainer.scoring import Scored, ScoredPart
+
+BRANCHES: tuple[Branch, ...] = ("rgb", "sdf", "fused", "fused_brightness_matched")
+
+
+class Model(msgspec.Struct, frozen=True):
+    """Which model was evaluated."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What the mean brightness on the part reaches by itself, in the direction that separates better."""
+
+    i_auroc: float | None
+    direction: str | None  # darker or brighter: what the defective parts are
+
+
+class Threshold(msgspec.Struct, frozen=True):
+    """How the station would decide on the test parts; a part that cannot be judged counts as rejected."""
+
+    value: float
+    asked_false_reject_rate: float
+    false_reject_rate: float | None
+    recall: float | None
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """How long one stage takes per part."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Stage by stage, one part at a time; parts per second leave reading the files out."""
+
+    stages: dict[str, Stage]
+    parts_per_s: float | None
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What the figures are made from; undefined parts are named with their reason and are in no metric."""
+
+    good: int
+    defective: int
+    undefined: dict[str, str]
+    has_truth: bool
+
+
+class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One test scan: the numbers that its verdict at the station holds, too."""
+
+    rgb: float | None
+    sdf: float | None
+    fused: float | None
+    fused_brightness_matched: float | None
+    brightness: float | None
+    evaluation: str
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of `mdss evaluate --json`; None where the test set holds nothing to measure it on."""
+
+    model: Model
+    counts: Counts
+    rgb: Metrics
+    sdf: Metrics
+    fused: Metrics
+    fused_brightness_matched: Metrics
+    baseline_object_brightness: Baseline
+    training_object_brightness: float | None
+    per_defect: dict[str, dict[Branch, Metrics]]
+    aupro_published_protocol: dict[Branch, dict[str, float | None]]  # 100 ranks, to compare with published values
+    threshold: Threshold
+    timing: Timing
+    scans: dict[str, ScanResult]
+
+    def of(self, branch: Branch) -> Metrics:
+        """Return the metrics of one branch."""
+        return {
+            "rgb": self.rgb,
+            "sdf": self.sdf,
+            "fused": self.fused,
+            "fused_brightness_matched": self.fused_brightness_matched,
+        }[branch]
+
+
+def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
+    """Return every figure of a scored dataset."""
+    parts, folder = scored.parts, champion.folder
+    kinds = sorted({part.scan.kind for part in parts if not part.scan.is_good})
+    return Evaluation(
+        model=Model(folder.name, folder.version, folder.digest),
+        counts=_counts(scored),
+        **{branch: metrics_of(parts, branch, scored.has_truth) for branch in BRANCHES},
+        baseline_object_brightness=baseline(parts),
+        training_object_brightness=scored.training_brightness,
+        per_defect={kind: _of_kind(scored, kind) for kind in kinds},
+        aupro_published_protocol={branch: _published(parts, branch, scored.has_truth) for branch in BRANCHES},
+        threshold=threshold_of(parts, champion),
+        timing=timing_of(scored.spent_ms),
+        scans={part.scan.part_id: _result(part) for part in parts},
+    )
+
+
+def scored_by(parts: Sequence[ScoredPart], branch: Branch) -> list[ScoredPart]:
+    """Return the parts that this branch has a score for."""
+    return [part for part in parts if branch in part.scores]
+
+
+def labels_of(parts: Sequence[ScoredPart]) -> list[bool]:
+    """Return which parts have a defect."""
+    return [not part.scan.is_good for part in parts]
+
+
+def pixels_of(parts: Sequence[ScoredPart], branch: Branch) -> Pixels:
+    """Return one branch's pixels at the resolution of the scans."""
+    return Pixels.of((part.original(branch) for part in parts), (part.truth for part in parts))
+
+
+def metrics_of(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> Metrics:
+    """Return one branch's metrics; those of pixels are None where no defect is marked."""
+    known = scored_by(parts, branch)
+    marked = known if has_truth else []
+    maps, truths = (part.original(branch) for part in marked), (part.truth for part in marked)
+    return measure([part.scores[branch] for part in known], labels_of(known), maps, truths)
+
+
+def baseline(parts: Sequence[ScoredPart]) -> Baseline:
+    """Return the AUROC of the brightness alone, or of its negative where that is larger."""
+    known = [part for part in parts if part.brightness is not None]
+    found = image_auroc([part.brightness or 0.0 for part in known], labels_of(known))
+    if found is None:
+        return Baseline(None, None)
+    return Baseline(max(found, 1 - found), "brighter" if found >= 0.5 else "darker")
+
+
+def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
+    """Return the share of good and of defective parts that the station would not accept."""
+    asked = champion.folder.calibration.threshold.asked_false_reject_rate
+    good, defective = ([part for part in parts if part.scan.is_good == is_good] for is_good in (True, False))
+    return Threshold(champion.threshold, float(asked), _rejected(good), _rejected(defective))
+
+
+def timing_of(spent_ms: dict[str, list[float]]) -> Timing:
+    """Return the quantiles of each stage and the rate of one process doing all of them in turn."""
+    stages = {name: Stage(*(float(value) for value in np.percentile(spent, (50, 99)))) for name, spent in spent_ms.items()}
+    busy_s = sum(sum(spent) for name, spent in spent_ms.items() if name != "load") / 1000
+    return Timing(stages, len(spent_ms.get("fusion", [])) / busy_s if busy_s else None)
+
+
+def _of_kind(scored: Scored, kind: str) -> dict[Branch, Metrics]:
+    parts = [part for part in scored.parts if part.scan.is_good or part.scan.kind == kind]
+    return {branch: metrics_of(parts, branch, scored.has_truth) for branch in BRANCHES}
+
+
+def _published(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> dict[str, float | None]:
+    pixels = pixels_of(scored_by(parts, branch) if has_truth else [], branch)
+    curve = pro_curve(pixels, PUBLISHED_THRESHOLDS) if pixels.is_measurable else None
+    return {f"aupro_{round(100 * limit):02d}": area_below(curve, limit) if curve else None for limit in LIMITS}
+
+
+def _rejected(parts: Sequence[ScoredPart]) -> float | None:
+    return sum(not part.is_accepted for part in parts) / len(parts) if parts else None
+
+
+def _counts(scored: Scored) -> Counts:
+    good = sum(part.scan.is_good for part in scored.parts)
+    undefined = {part.scan.part_id: part.reason for part in scored.parts if not part.is_scored}
+    return Counts(good, len(scored.parts) - good, undefined, scored.has_truth)
+
+
+def _result(part: ScoredPart) -> ScanResult:
+    scores = {branch: part.scores.get(branch) for branch in BRANCHES}
+    return ScanResult(**scores, brightness=part.brightness, evaluation=part.evaluation)

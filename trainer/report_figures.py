@@ -1,0 +1,111 @@
+"""The pictures of a report, each an <img> with its bytes inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mdss.method.metrics import Curve, area_below, pro_curve, roc_curve
+from trainer.champion import Branch
+from trainer.evaluation import labels_of, pixels_of, scored_by
+from trainer.scoring import Scored, ScoredPart
+
+SHOWN: tuple[Branch, ...] = ("rgb", "sdf", "fused")
+COLOURS: dict[Branch, str] = {"rgb": "#2a6fb0", "sdf": "#c27b1a", "fused": "#1d2530", "fused_brightness_matched": "#8a4fa3"}
+GOOD_COLOUR, DEFECT_COLOUR, OUTLINE = "#5a8f5a", "#b8403a", "#00e5ff"
+SCALE_PERCENTILES = (50.0, 99.9)
+CURVE_POINTS = 20_000
+PRO_LIMIT = 0.3
+PICTURE_PX = 400
+Scales = dict[Branch, tuple[float, float]]
+
+
+def curves(scored: Scored) -> str:
+    """Return ROC and PRO curves of every branch side by side."""
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    roc, pro = figure.subplots(1, 2)
+    for branch, colour in COLOURS.items():
+        parts = scored_by(scored.parts, branch)
+        labels = labels_of(parts)
+        if any(labels) and not all(labels):
+            _draw(roc, roc_curve([part.scores[branch] for part in parts], labels), (branch, colour), 1.0)
+        pixels = pixels_of(parts if scored.has_truth else [], branch)
+        if pixels.is_measurable:
+            _draw(pro, pro_curve(pixels), (branch, colour), PRO_LIMIT)
+    roc.set(
+        title="ROC of parts", xlabel="good parts above the threshold", ylabel="defective parts above it", xlim=(-0.01, 1), ylim=(0, 1.02)
+    )
+    pro.set(
+        title="PRO of regions", xlabel="unmarked pixels above the threshold", ylabel="mean overlap", xlim=(0, PRO_LIMIT), ylim=(0, 1.02)
+    )
+    for axes in (roc, pro):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(loc="lower right", fontsize=9)
+    return _embedded(figure, "ROC and PRO curves")
+
+
+def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
+    """Return the fused scores of good and defective parts with the threshold."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    axes = figure.subplots()
+    known = scored_by(parts, "fused")
+    scores = {is_good: [part.scores["fused"] for part in known if part.scan.is_good == is_good] for is_good in (True, False)}
+    edges = np.histogram_bin_edges([*scores[True], *scores[False], threshold], 50).tolist()
+    axes.hist(scores[True], edges, color=GOOD_COLOUR, alpha=0.75, label="good")
+    axes.hist(scores[False], edges, color=DEFECT_COLOUR, alpha=0.6, label="defective")
+    axes.axvline(threshold, color="#1d2530", linestyle="--", label=f"threshold {threshold:.4g}")
+    axes.set(xlabel="fused score", ylabel="parts")
+    axes.legend()
+    return _embedded(figure, "Histogram of the fused scores")
+
+
+def scales_of(parts: Sequence[ScoredPart]) -> Scales:
+    """Return what is darkest and brightest in the maps of each branch, the same for all parts."""
+    scales: Scales = {}
+    for branch in SHOWN:
+        values = [np.percentile(part.maps[branch], SCALE_PERCENTILES) for part in scored_by(parts, branch)]
+        if values:
+            low, high = float(np.median([low for low, _ in values])), float(np.median([high for _, high in values]))
+            scales[branch] = low, max(2 * high - low, low + 1e-9)
+    return scales
+
+
+def maps(part: ScoredPart, rgb: NDArray[np.uint8], scales: Scales) -> str:
+    """Return one part in a row: the image, the image with the ground truth outlined, the map of each branch."""
+    figure = Figure(figsize=(11, 2.6), layout="constrained")
+    plots = figure.subplots(1, 2 + len(SHOWN))
+    step = max(1, max(rgb.shape[:2]) // PICTURE_PX)
+    truth = part.truth[::step, ::step]
+    titles = ["image", "ground truth", *(f"{branch} {part.scores[branch]:.4g}" for branch in SHOWN)]
+    for axes, title in zip(plots, titles, strict=True):
+        axes.set_title(title, fontsize=9)
+        axes.axis("off")
+        if title != "image" and truth.any() and not truth.all():
+            axes.contour(truth, levels=[0.5], colors=[OUTLINE], linewidths=0.8)
+    for axes in plots[:2]:
+        axes.imshow(rgb[::step, ::step])
+    for axes, branch in zip(plots[2:], SHOWN, strict=True):
+        axes.imshow(part.original(branch)[::step, ::step], cmap="inferno", vmin=scales[branch][0], vmax=scales[branch][1])
+    caption = f"{part.scan.part_id}: {part.evaluation}"
+    return f"<p>{html.escape(caption)}</p>" + _embedded(figure, caption)
+
+
+def _draw(axes: Axes, curve: Curve, look: tuple[str, str], limit: float) -> None:
+    x, y = curve
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), CURVE_POINTS)).astype(int))
+    axes.plot(x[kept], y[kept], color=look[1], label=f"{look[0]} {area_below(curve, limit):.3f}", linewidth=1.4)
+
+
+def _embedded(figure: Figure, text: str) -> str:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    encoded = base64.b64encode(content.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">'
