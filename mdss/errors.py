@@ -1,0 +1,23 @@
+"""The family of errors that have a sentence for a person."""
+
+from __future__ import annotations
+
+
+class MdssError(Exception):
+    """Anything this project refuses or cannot do; its text is one sentence for the person who can mend it."""
+
+
+class BadInput(MdssError):
+    """A file, field or argument is wrong: the text names it, what was found and what was expected."""
+
+
+class BadPart(MdssError):
+    """A scan that cannot be judged; `code` is the verdict's code, such as BAD_CLOUD."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class ModelRefused(MdssError):
+    """A model folder is missing, corrupted or foreign: the text names the file."""

@@ -1,0 +1,83 @@
+"""Overlapping patches of nearest points that leave no point out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+Float = NDArray[np.float32]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Indices of each patch's points (patches, K) in the cloud; every point of the cloud is in at least one."""
+
+    members: Index
+
+    @property
+    def count(self) -> int:
+        """How many patches there are."""
+        return len(self.members)
+
+
+def cut_patches(points: Float, points_per_patch: int, density: float) -> Patches:
+    """Return patches of the K nearest points around farthest-point-sampled centres, about `density` per K points.
+
+    points (N, 3). Centres are added among uncovered points until every point is in a patch (paper, 4.2). A cloud of fewer
+    than K points gives one patch that repeats its points.
+    """
+    count = len(points)
+    if count <= points_per_patch:
+        return Patches(np.resize(np.arange(count), (1, points_per_patch)))
+    tree = cKDTree(points)
+    wanted = max(1, round(density * count / points_per_patch))
+    centres = farthest_points(points, wanted)
+    members = [_nearest(tree, points[centres], points_per_patch)]
+    uncovered = uncovered_points(members[0], count)
+    while len(uncovered):
+        more = uncovered[farthest_points(points[uncovered], min(8, len(uncovered)))]
+        members.append(np.column_stack([more, _nearest(tree, points[more], points_per_patch)[:, :-1]]))
+        uncovered = np.setdiff1d(uncovered, members[-1])
+    return Patches(np.concatenate(members))
+
+
+def _nearest(tree: cKDTree, centres: Float, count: int) -> Index:
+    return np.asarray(tree.query(centres, k=count)[1], np.intp).reshape(len(centres), count)
+
+
+def farthest_points(points: Float, count: int) -> Index:
+    """Return indices of `count` points, each the farthest from those before it; the first is the farthest from the mean."""
+    count = min(count, len(points))
+    chosen = np.empty(count, np.intp)
+    x, y, z = np.ascontiguousarray(points.T, np.float32)
+    nearest = np.full(len(points), np.inf, np.float32)
+    chosen[0] = int(((points - points.mean(axis=0)) ** 2).sum(axis=1).argmax())
+    for i in range(1, count):
+        last = chosen[i - 1]
+        np.minimum(nearest, (x - x[last]) ** 2 + (y - y[last]) ** 2 + (z - z[last]) ** 2, out=nearest)
+        chosen[i] = int(nearest.argmax())
+    return chosen
+
+
+def uncovered_points(members: Index, count: int) -> Index:
+    """Return which of `count` points are in none of the patches."""
+    covered = np.zeros(count, bool)
+    covered[members.ravel()] = True
+    return np.flatnonzero(~covered)
+
+
+def normalise(patches: Float, scale: str, fixed_scale_mm: float) -> tuple[Float, Float]:
+    """Return patches (P, K, 3) centred on their mean and divided by one length each, and those lengths (P,) in mm.
+
+    'extent': the largest side of the patch's box, so that it becomes 1; 'fixed': the same length for all patches.
+    """
+    if scale == "extent":
+        lengths = np.ptp(patches, axis=1).max(axis=1).clip(1e-6)
+    else:
+        lengths = np.full(len(patches), fixed_scale_mm, np.float32)
+    centred = patches - patches.mean(axis=1, keepdims=True)
+    return centred / lengths[:, None, None].astype(np.float32), lengths.astype(np.float32)

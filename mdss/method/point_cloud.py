@@ -1,0 +1,207 @@
+"""From an organised cloud to the part on it: valid points, table removal, foreground mask, one square grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.errors import BadPart
+from mdss.method.recipe import PointCloudSettings
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
+MIN_STRIP_POINTS = 50
+MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
+MIN_STRIP_SHARE = 0.1  # of the strip's pixels, likewise
+MIN_PART_POINTS = 64
+REMOVAL_DEVIATIONS = 6.0
+REMOVAL_LIMITS_MM = (1.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the square model grid samples a frame of height x width: letterboxed, so that nothing is stretched."""
+
+    height: int
+    width: int
+    size: int = 256
+    side: int = field(init=False)
+    top: int = field(init=False)
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        side = max(self.height, self.width)
+        object.__setattr__(self, "side", side)
+        object.__setattr__(self, "top", (side - self.height) // 2)
+        object.__setattr__(self, "left", (side - self.width) // 2)
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Row of the frame that each row of the grid samples, (size,); -1 in the letterbox border."""
+        return self._sampled(self.top, self.height)
+
+    @property
+    def columns(self) -> NDArray[np.intp]:
+        """Column of the frame that each column of the grid samples, (size,); -1 in the letterbox border."""
+        return self._sampled(self.left, self.width)
+
+    def _sampled(self, offset: int, length: int) -> NDArray[np.intp]:
+        index = ((2 * np.arange(self.size) + 1) * self.side) // (2 * self.size) - offset
+        return np.where((index >= 0) & (index < length), index, -1)
+
+    def pixel(self, row: int, column: int) -> tuple[int, int]:
+        """Return the frame's (row, column) that a grid pixel samples, (-1, -1) in the border."""
+        found = int(self.rows[row]), int(self.columns[column])
+        return (-1, -1) if -1 in found else found
+
+    def sample(self, image: NDArray[np.generic], fill: float) -> NDArray[np.generic]:
+        """Return the grid's (size, size, ...) samples of a frame-sized array, `fill` in the border."""
+        rows, columns = self.rows, self.columns
+        sampled = image[np.ix_(rows.clip(0), columns.clip(0))]
+        sampled[(rows < 0)[:, None] | (columns < 0)[None, :]] = fill
+        return sampled
+
+    def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated."""
+        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
+        square = cv2.copyMakeBorder(rgb, self.top, bottom, self.left, right, cv2.BORDER_REPLICATE)
+        how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(square, (self.size, self.size), interpolation=how), np.uint8)
+
+    def to_original(self, grid_map: Float) -> Float:
+        """Return a (size, size) map at the frame's own resolution (height, width), bilinear."""
+        square = cv2.resize(grid_map, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(square[self.top : self.top + self.height, self.left : self.left + self.width], np.float32)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The table: normal . point + offset = 0 in millimetres, and how far its points lie from it."""
+
+    normal: NDArray[np.float64]
+    offset: float
+    deviation_mm: float
+
+    def distance(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return |normal . point + offset| of points (..., 3), millimetres."""
+        return np.abs(points @ self.normal + self.offset)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A part ready for both branches, all on the square grid."""
+
+    rgb: NDArray[np.uint8]  # (S, S, 3)
+    xyz: Float  # (S, S, 3) millimetres, NaN where there is no foreground point
+    mask: Bool  # (S, S) dilated foreground
+    grid: Grid
+    invalid_point_ratio: float
+    has_table: bool
+
+
+def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings) -> Prepared:
+    """Return the part of one scan on the square grid.
+
+    rgb (H, W, 3) uint8, xyz_mm (H, W, 3) float32 in millimetres with NaN where nothing was measured; H and W from 64
+    to 2000. Raises BadPart BAD_CLOUD when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
+    has a point after plane removal, dilated with a square.
+    """
+    check_scan(rgb, xyz_mm)
+    grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
+    plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
+    cloud = np.asarray(grid.sample(xyz_mm, np.nan), np.float32)
+    foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
+    points = np.count_nonzero(foreground)
+    if points < MIN_PART_POINTS:
+        raise BadPart("BAD_CLOUD", f"no part in view: {points} points off the table, expected at least {MIN_PART_POINTS}")
+    square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
+    mask = cv2.dilate(foreground.astype(np.uint8), square).astype(bool)
+    filled = cv2.morphologyEx(foreground.astype(np.uint8), cv2.MORPH_CLOSE, square).astype(bool) | foreground
+    colour = grid.colour(rgb)
+    if settings.blacken_background:
+        colour[~mask] = 0
+    return Prepared(
+        rgb=colour,
+        xyz=np.where(foreground[..., None], cloud, np.float32(np.nan)),
+        mask=mask,
+        grid=grid,
+        invalid_point_ratio=1 - points / np.count_nonzero(filled),
+        has_table=plane is not None,
+    )
+
+
+def check_scan(rgb: NDArray[np.uint8], xyz_mm: Float) -> None:
+    """Raise BadPart where shapes, types or the points themselves cannot be those of a scan."""
+    height, width = xyz_mm.shape[:2]
+    if xyz_mm.ndim != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
+        raise BadPart("BAD_CLOUD", f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
+    if not (MIN_SIDE_PX <= min(height, width) and max(height, width) <= MAX_SIDE_PX):
+        raise BadPart("BAD_CLOUD", f"scan of {height}x{width}: expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
+    valid = xyz_mm[np.isfinite(xyz_mm).all(axis=2)]
+    if len(valid) == 0:
+        raise BadPart("BAD_CLOUD", "the cloud is empty: no pixel has a measured point")
+    if float(np.ptp(valid, axis=0).max()) == 0:
+        raise BadPart("BAD_CLOUD", f"the cloud is constant: all {len(valid)} points are the same")
+
+
+def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
+    """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None."""
+    width = settings.border_px
+    inner = xyz_mm[width:-width]
+    sides = (xyz_mm[:width], xyz_mm[-width:], inner[:, :width], inner[:, -width:])
+    strip = np.concatenate([side.reshape(-1, 3) for side in sides])
+    points = strip[np.isfinite(strip).all(axis=1)].astype(np.float64)
+    if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):
+        return None
+    random = np.random.default_rng(settings.seed)
+    points = points[random.choice(len(points), min(len(points), 3000), replace=False)]
+    corners = points[random.integers(len(points), size=(settings.hypotheses, 3))]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1)
+    usable = lengths > 1e-9
+    if not usable.any():
+        return None
+    normals = normals[usable] / lengths[usable, None]
+    offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
+    counts = (np.abs(points @ normals.T + offsets) < settings.plane_inlier_mm).sum(axis=0)
+    best = int(counts.argmax())
+    if counts[best] < MIN_INLIER_SHARE * len(points):
+        return None
+    return refine(Plane(normals[best], float(offsets[best]), 0.0), points, settings.plane_inlier_mm)
+
+
+def refine(plane: Plane, points: NDArray[np.float64], inlier_mm: float) -> Plane:
+    """Return the least-squares plane of the inliers, refitted until it rests, with its robust deviation."""
+    for _ in range(5):
+        inliers = points[plane.distance(points) < inlier_mm]
+        centre = inliers.mean(axis=0)
+        normal = np.linalg.svd(inliers - centre, full_matrices=False)[2][2]
+        residual = np.abs((inliers - centre) @ normal)
+        plane = Plane(normal, -float(centre @ normal), 1.4826 * float(np.median(residual)))
+        inlier_mm = max(min(inlier_mm, 4 * plane.deviation_mm), 0.5)
+    return plane
+
+
+def remove_table(cloud: Float, plane: Plane | None, settings: PointCloudSettings) -> Bool:
+    """Return which grid pixels (S, S) hold a point off the table.
+
+    The removal distance is the setting, or six deviations of the table's own points within 1 to 5 mm.
+    """
+    off_table = np.isfinite(cloud).all(axis=2)
+    if plane is not None:
+        removal_mm = settings.plane_removal_mm or float(np.clip(REMOVAL_DEVIATIONS * plane.deviation_mm, *REMOVAL_LIMITS_MM))
+        off_table[off_table] = plane.distance(cloud[off_table]) >= removal_mm
+    return off_table
+
+
+def drop_specks(foreground: Bool, min_component_px: int) -> Bool:
+    """Return the foreground without components smaller than that; a detached foreign body stays, noise goes."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
+    large = statistics[:, cv2.CC_STAT_AREA] >= min_component_px
+    large[0] = False
+    return np.asarray(large[labels], bool)

@@ -1,0 +1,174 @@
+"""Every setting of the method, one field for each point that the paper leaves open, and the presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from mdss.errors import BadInput
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the recipe's sections."""
+
+
+class PointCloudSettings(Settings):
+    """How the part is found in a scan."""
+
+    size_px: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=4)] = 256
+    table: Literal["auto", "none"] = "auto"
+    border_px: Count = 10
+    hypotheses: Count = 300
+    plane_inlier_mm: Positive = 4.0
+    plane_removal_mm: Positive | None = None
+    min_component_px: Count = 24
+    dilation_px: Count = 8
+    blacken_background: bool = False
+    seed: int = 0
+
+
+class ColourSettings(Settings):
+    """The student-teacher branch."""
+
+    teacher: str = "default"
+    teacher_statistics: Literal["foreground", "all"] = "foreground"
+    student_width: Positive = 1.0
+    steps: Count = 1200
+    batch: Count = 8
+    window_px: Count | None = 96
+    optimiser: Literal["adam"] = "adam"
+    learning_rate: Positive = 5e-4
+    weight_decay: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
+    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
+    factor_first: Share = 0.99
+    factor_last: Share = 0.999
+    factor_every: Literal["step", "epoch"] = "step"
+    quantile_domain: Literal["batch", "image"] = "batch"
+    mask_training: bool = True
+    mask_scoring: bool = True
+    distance: Literal["squared", "absolute"] = "squared"
+    blur_px: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+
+
+class ShapeSettings(Settings):
+    """The signed distance branch."""
+
+    points_per_patch: Count = 500
+    density: Positive = 3.0
+    training_density: Positive = 3.0
+    scale: Literal["extent", "fixed"] = "extent"
+    fixed_scale_mm: Positive = 10.0
+    score_unit: Literal["scale", "mm"] = "scale"
+    encoder: tuple[int, ...] = (64, 128, 256)
+    code: Count = 128
+    width: Count = 256
+    depth: Count = 4
+    loss: Literal["regression", "pull"] = "regression"
+    queries: Count = 128
+    noise: Positive = 0.08
+    steps: Count = 3000
+    batch: Count = 32
+    learning_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
+    signed: bool = False
+    overlap: Literal["min", "mean"] = "min"
+    blur_px: Annotated[float, msgspec.Meta(ge=0.0)] = 2.0
+
+
+class FusionSettings(Settings):
+    """How the two maps become one score, one map and regions."""
+
+    image_score: Literal["product"] = "product"
+    statistics: Literal["foreground", "all"] = "foreground"
+    clip_aligned: bool = False
+    min_region_px: Count = 4
+
+
+class ThresholdSettings(Settings):
+    """Which share of good parts may be rejected."""
+
+    false_reject_rate: Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)] = 0.05
+
+
+class Recipe(Settings):
+    """All settings a model is trained and run with; stored in its model.json."""
+
+    preset: str = "edge"
+    seed: int = 0
+    point_cloud: PointCloudSettings = PointCloudSettings()
+    rgb: ColourSettings = ColourSettings()
+    sdf: ShapeSettings = ShapeSettings()
+    fusion: FusionSettings = FusionSettings()
+    threshold: ThresholdSettings = ThresholdSettings()
+
+
+PAPER = Recipe(
+    preset="paper",
+    point_cloud=PointCloudSettings(plane_removal_mm=5.0),
+    rgb=ColourSettings(
+        teacher_statistics="all",
+        steps=70_000,
+        batch=4,
+        window_px=None,
+        learning_rate=1e-3,
+        factor_first=0.999,
+        factor_last=0.99,
+    ),
+    sdf=ShapeSettings(
+        density=10.0,
+        training_density=5.0,
+        encoder=(64, 128, 1024),
+        width=512,
+        depth=8,
+        loss="pull",
+        queries=500,
+        steps=60_000,
+        learning_rate=1e-4,
+        blur_px=4.0,
+    ),
+)
+DEMO = Recipe(
+    preset="demo",
+    rgb=ColourSettings(steps=260, batch=6, warmup_steps=30),
+    sdf=ShapeSettings(steps=500, density=2.0),
+    threshold=ThresholdSettings(false_reject_rate=0.01),
+)
+PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}
+
+
+def preset(name: str, seed: int = 0) -> Recipe:
+    """Return the named preset; BadInput names the known ones."""
+    if name not in PRESETS:
+        raise BadInput(f"preset: found {name!r}, expected one of {', '.join(PRESETS)}")
+    return msgspec.structs.replace(PRESETS[name], seed=seed)
+
+
+def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
+    """Return the recipe with 'section.field=value' assignments applied; BadInput names what does not fit."""
+    tree = msgspec.to_builtins(recipe)
+    for assignment in assignments:
+        path, _, value = assignment.partition("=")
+        *sections, field = path.strip().split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.get(section, {}) if isinstance(branch, dict) else {}
+        if not isinstance(branch, dict) or field not in branch:
+            raise BadInput(f"recipe setting {path.strip()!r}: unknown, see docs/method.md for the names")
+        branch[field] = _literal(value.strip())
+    try:
+        return msgspec.convert(tree, Recipe)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"recipe setting: {error}") from error
+
+
+def _literal(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

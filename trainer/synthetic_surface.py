@@ -1,0 +1,73 @@
+"""What products and defects are made of: a height field with its colours, and smooth random patterns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+PATTERN_REACH_MM = 64.0  # patterns are drawn over the square of twice this side around the part's centre
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A part lying on the table, seen from above; everything (H, W), outside the part all zero."""
+
+    height_mm: Float  # above the table
+    inside: Bool
+    colour: Float  # (H, W, 3) share of the light that comes back, R G B
+    gloss: Float  # strength of the highlight, 0 is matt
+    grain_rad: Float | None = None  # direction of the machining marks in the part's frame; None has none
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pixels of a picture lie on the part: millimetres from its centre, along its own axes."""
+
+    u_mm: Float  # (H, W)
+    v_mm: Float
+    pitch_mm: float  # between neighbouring pixels
+
+    @property
+    def radius_mm(self) -> Float:
+        """Distance from the part's centre, (H, W)."""
+        return np.hypot(self.u_mm, self.v_mm)
+
+    def distance_mm(self, u_mm: float, v_mm: float) -> Float:
+        """Distance from a point on the part, (H, W)."""
+        return np.hypot(self.u_mm - np.float32(u_mm), self.v_mm - np.float32(v_mm))
+
+
+def ramp(values: Float, low: float, high: float) -> Float:
+    """Return 0 up to `low`, 1 from `high` (which may be the lower one), and a smooth way between."""
+    share = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def waves(random: np.random.Generator, place: Place, wavelength_mm: float, count: int = 6) -> Float:
+    """Return a smooth random pattern (H, W) of deviation 1: plane waves of about one wavelength, in all directions."""
+    total = np.zeros_like(place.u_mm)
+    for angle, phase, stretch in zip(
+        random.uniform(0, 2 * np.pi, count), random.uniform(0, 2 * np.pi, count), random.uniform(0.7, 1.5, count), strict=True
+    ):
+        number = 2 * np.pi / (wavelength_mm * stretch)
+        total += np.cos(np.float32(number * np.cos(angle)) * place.u_mm + np.float32(number * np.sin(angle)) * place.v_mm + np.float32(phase))
+    return np.asarray(total * np.float32(np.sqrt(2 / count)), np.float32)
+
+
+def mottle(random: np.random.Generator, place: Place, grain_mm: float) -> Float:
+    """Return a random pattern (H, W) of deviation about 1 with spots of the size `grain_mm`, fixed to the part."""
+    cells = int(2 * PATTERN_REACH_MM / grain_mm) + 1
+    values = random.standard_normal((cells, cells), np.float32)
+    scale, offset = np.float32(1 / grain_mm), np.float32(PATTERN_REACH_MM / grain_mm)
+    columns, rows = place.u_mm * scale + offset, place.v_mm * scale + offset
+    return np.asarray(cv2.remap(values, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT) * np.float32(1.3), np.float32)
+
+
+def blend(below: Float, above: Float, share: Float) -> Float:
+    """Return a picture (H, W, 3) with another colour, or picture, laid over it by `share` (H, W)."""
+    return np.asarray(below + (above - below) * share[..., None], np.float32)
