@@ -1,4 +1,4 @@
-"""Every setting of the method, one field for each point that the paper leaves open, and the presets."""
+"""Every setting of the method, one field for each point that the paper leaves open (docs/method.md has the reasons)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from mdss.errors import BadInput
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Schedule = Literal["cosine", "constant"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,20 +42,23 @@ class ColourSettings(Settings):
     student_width: Positive = 1.0
     steps: Count = 1200
     batch: Count = 8
-    window_px: Count | None = 96
-    optimiser: Literal["adam"] = "adam"
+    window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
     learning_rate: Positive = 5e-4
-    weight_decay: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
-    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
+    light_variation: Share = 0.0
+    photograph_penalty: NotNegative = 0.0
     factor_first: Share = 0.99
     factor_last: Share = 0.999
     factor_every: Literal["step", "epoch"] = "step"
     quantile_domain: Literal["batch", "image"] = "batch"
     mask_training: bool = True
     mask_scoring: bool = True
+    mask_sampling: Literal["nearest", "area", "any"] = "nearest"
+    border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    blur_px: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    blur_px: NotNegative = 0.0
 
 
 class ShapeSettings(Settings):
@@ -62,6 +67,7 @@ class ShapeSettings(Settings):
     points_per_patch: Count = 500
     density: Positive = 3.0
     training_density: Positive = 3.0
+    training_scans: Count | None = None
     scale: Literal["extent", "fixed"] = "extent"
     fixed_scale_mm: Positive = 10.0
     score_unit: Literal["scale", "mm"] = "scale"
@@ -76,9 +82,11 @@ class ShapeSettings(Settings):
     batch: Count = 32
     learning_rate: Positive = 1e-3
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
-    signed: bool = False
+    schedule: Schedule = "cosine"
     overlap: Literal["min", "mean"] = "min"
-    blur_px: Annotated[float, msgspec.Meta(ge=0.0)] = 2.0
+    missing: Literal["zero", "ignore"] = "zero"
+    blur_px: NotNegative = 2.0
+    score_blurred: bool = True
 
 
 class FusionSettings(Settings):
@@ -87,13 +95,15 @@ class FusionSettings(Settings):
     image_score: Literal["product"] = "product"
     statistics: Literal["foreground", "all"] = "foreground"
     clip_aligned: bool = False
+    blur_px: NotNegative = 0.0
     min_region_px: Count = 4
 
 
 class ThresholdSettings(Settings):
-    """Which share of good parts may be rejected."""
+    """Which share of good parts may be rejected, and how the limit is found from good validation parts."""
 
     false_reject_rate: Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)] = 0.05
+    method: Literal["conformal", "lognormal"] = "conformal"
 
 
 class Recipe(Settings):
@@ -119,6 +129,7 @@ PAPER = Recipe(
         learning_rate=1e-3,
         factor_first=0.999,
         factor_last=0.99,
+        border="zero",
     ),
     sdf=ShapeSettings(
         density=10.0,
@@ -137,7 +148,7 @@ DEMO = Recipe(
     preset="demo",
     rgb=ColourSettings(steps=260, batch=6, warmup_steps=30),
     sdf=ShapeSettings(steps=500, density=2.0),
-    threshold=ThresholdSettings(false_reject_rate=0.01),
+    threshold=ThresholdSettings(false_reject_rate=0.002, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}
 

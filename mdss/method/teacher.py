@@ -1,0 +1,90 @@
+"""Teacher networks on disk: float16 weights with a card beside them that says how they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mdss.errors import BadInput
+from mdss.method.description_network import PatchDescriptionNetwork
+
+DEFAULT = "default"
+SHIPPED = Path(__file__).parent
+
+
+class TeacherCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person should know of a teacher; `details` are the settings and figures of the way it was made."""
+
+    kind: str  # distilled, procedural or imported
+    source: str
+    licence: str
+    made_at: str
+    details: dict[str, Any] = {}
+    sha256: str = ""  # of the weights file
+
+
+def path_of(name: str) -> Path:
+    """Return the weights file of a shipped teacher's name (such as `default`) or of a path."""
+    shipped = SHIPPED / f"{name}_teacher.safetensors"
+    return shipped if shipped.is_file() else Path(name)
+
+
+def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
+    """Return a teacher in float32, frozen, and its card; BadInput names what is missing or does not fit."""
+    path = path_of(name)
+    if not path.is_file():
+        raise BadInput(f"teacher {name!r}: no such file; expected {', '.join(shipped_names())} or a path to a .safetensors file")
+    card = read_card(path)
+    if card.sha256 != _digest(path):
+        raise BadInput(f"{path}: the weights do not match the checksum in {card_path(path).name}; expected the file that the card describes")
+    network = PatchDescriptionNetwork()
+    try:
+        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise BadInput(f"{path}: found {error}; expected the weights of a PDN-S teacher") from error
+    return network.eval().requires_grad_(requires_grad=False), card
+
+
+def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard) -> TeacherCard:
+    """Write float16 weights and the card beside them, each whole or not at all; returns the card with its checksum."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    weights = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()}
+    save_file(weights, partial)
+    finished = msgspec.structs.replace(card, sha256=_digest(partial))
+    os.replace(partial, path)
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(finished)) + b"\n")
+    os.replace(partial, card_path(path))
+    return finished
+
+
+def card_path(path: Path) -> Path:
+    """Return where the card of a weights file lies."""
+    return path.with_suffix(".json")
+
+
+def read_card(path: Path) -> TeacherCard:
+    """Return the card of a weights file."""
+    card = card_path(path)
+    try:
+        return msgspec.json.decode(card.read_bytes(), type=TeacherCard)
+    except FileNotFoundError as error:
+        raise BadInput(f"{card}: no such file; expected the card of {path.name}") from error
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{card}: {error}; expected a teacher's card") from error
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the teachers that come with the project."""
+    return sorted(path.name.removesuffix("_teacher.safetensors") for path in SHIPPED.glob("*_teacher.safetensors"))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
