@@ -1,0 +1,92 @@
+"""The log: the same lines in every process, as text or JSON to stderr; a line never raises and never ends its process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from mdss.settings import Settings
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class StandardError:
+    """Writes lines to stderr as it is at that moment; what cannot be written is dropped, because nobody could be told."""
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):  # a closed pipe, a closed file, no stderr at all
+            return
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
+class Routed(logging.Handler):
+    """Hands what libraries log, and Python's warnings, to the same lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record of the standard library."""
+        try:
+            sentence = record.getMessage()
+        except Exception as error:  # noqa: BLE001 - whatever a library formats wrongly must not end the process
+            sentence = f"{record.msg} ({type(error).__name__}: {error})"
+        structlog.get_logger().log(record.levelno, sentence, logger=record.name, exc_info=record.exc_info or None)
+
+
+def configure_logs(settings: Settings, process_name: str) -> None:
+    """Log as the settings say, from now on and in this process; every line names the process."""
+    level = LEVELS[settings.logs.level]
+    structlog.configure(
+        processors=[
+            _naming(process_name),
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _safe(_renderer(settings.logs.format)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: StandardError(),
+        cache_logger_on_first_use=False,
+    )
+    logging.root.handlers = [Routed()]
+    logging.root.setLevel(max(level, logging.INFO))  # what libraries say for their own developers stays away
+    logging.captureWarnings(capture=True)
+
+
+def _naming(process_name: str) -> Processor:
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process_name)
+        return event
+
+    return name
+
+
+def _renderer(kind: str) -> Processor:
+    if kind == "text":
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        return structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=structlog.dev.plain_traceback)
+    as_json = structlog.processors.JSONRenderer(default=repr)
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> Any:
+        return as_json(logger, method, structlog.processors.format_exc_info(logger, method, event))
+
+    return render
+
+
+def _safe(render: Processor) -> Processor:
+    """Return a renderer that says at least what happened when a value cannot be shown."""
+
+    def line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        try:
+            return str(render(logger, method, dict(event)))
+        except Exception as error:  # noqa: BLE001 - a value whose repr fails must not end the process
+            return f"{event['process']}: {event['event']} (its values cannot be shown: {type(error).__name__})"
+
+    return line
