@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dataset import Unit
 from trainer.synthetic_surface import Bool, Float, Place, Surface
 
 FIELD_MM = 100.0  # what the shorter side of the picture shows
@@ -15,6 +16,7 @@ DISTANCE_MM = 480.0  # from the camera to the table
 LIGHT_MM = (-120.0, -260.0, 420.0)  # from the middle of the table; light falls from the top of the picture
 LIGHT_SLOPE, PROJECTOR_SLOPE = 1.5, 1.9  # rise per length of the rays that cast shadows; the projector stands on the left
 AMBIENT, DIFFUSE, IN_SHADOW = 0.36, 0.72, 0.62
+LAMP_DRIFT_MM, EXPOSURE_DRIFT, COLOUR_DRIFT = 4.0, 0.012, 0.004  # from scan to scan; the last two are shares
 HIGHLIGHT_POWER = 24.0
 STEEP = 3.2  # rise per length from which a slope gives no point
 TABLE_COLOUR = (0.075, 0.08, 0.085)
@@ -26,7 +28,7 @@ class View:
 
     height_px: int = 300
     width_px: int = 300
-    unit: str = "m"
+    unit: Unit = "m"
     tilt_deg: float = 1.0  # of the table, at most; each scan has its own within a tenth of it
 
     @property
@@ -66,53 +68,62 @@ def photograph(surface: Surface, view: View, pose: Pose, random: np.random.Gener
     """
     x, y = table_mm(view)
     slope = np.tan(np.radians(view.tilt_deg)) * random.normal((0.8, 0.6), 0.05)
-    plane = np.float32(slope[0]) * x + np.float32(slope[1]) * y
-    height = surface.height_mm + plane
-    rise_y, rise_x = np.gradient(height, np.float32(view.pitch_mm))
-    highlight = _highlight(surface, (rise_x, rise_y), (x, y), pose)
-    rgb = _image(surface, (rise_x, rise_y), highlight, random)
-    missing = _missing(height, np.hypot(rise_x, rise_y), highlight, random)
+    height = np.asarray(surface.height_mm + np.float32(slope[0]) * x + np.float32(slope[1]) * y, np.float32)
+    rise = _rise(height, view)
+    light = _light(x, y, random)
+    highlight = _highlight(surface, rise, light, pose)
+    rgb = _image(surface, _facing(rise, light), highlight, view, random)
+    missing = _missing(height, np.hypot(*rise), highlight, random)
     z = np.float32(DISTANCE_MM) - cv2.GaussianBlur(height, (0, 0), 0.4) + random.standard_normal(x.shape, np.float32) * np.float32(0.035)
     xyz = np.stack([x, y, z], axis=-1)
     xyz[missing | _shadowed(height, view.pitch_mm * PROJECTOR_SLOPE, axis=1)] = np.nan
     return rgb, xyz
 
 
-def _light(x: Float, y: Float) -> Float:
-    """Unit vectors (H, W, 3) from the table to the lamp."""
-    ray = np.stack([np.float32(LIGHT_MM[0]) - x, np.float32(LIGHT_MM[1]) - y, np.full_like(x, LIGHT_MM[2])], axis=-1)
+def _rise(height: Float, view: View) -> tuple[Float, Float]:
+    """Rise per length along x and along y, (H, W) each."""
+    rise_y, rise_x = np.gradient(height, np.float32(view.pitch_mm))
+    return np.asarray(rise_x, np.float32), np.asarray(rise_y, np.float32)
+
+
+def _light(x: Float, y: Float, random: np.random.Generator) -> Float:
+    """Unit vectors (H, W, 3) from the table to the lamp, which is never quite in the same place."""
+    lamp = np.asarray(LIGHT_MM + random.normal(0, LAMP_DRIFT_MM, 3), np.float32)
+    ray = np.stack([lamp[0] - x, lamp[1] - y, np.full_like(x, lamp[2])], axis=-1)
     return np.asarray(ray / np.linalg.norm(ray, axis=-1, keepdims=True), np.float32)
 
 
-def _highlight(surface: Surface, rise: tuple[Float, Float], table: tuple[Float, Float], pose: Pose) -> Float:
-    """Strength (H, W) of the lamp's reflection; machining marks stretch it across themselves."""
-    half = _light(*table)
-    half[..., 2] += 1
-    half /= np.linalg.norm(half, axis=-1, keepdims=True)
+def _facing(rise: tuple[Float, Float], directions: Float) -> Float:
+    """Cosine (H, W) between the surface's normal and a direction (H, W, 3), 0 where it turns away."""
     length = np.sqrt(rise[0] ** 2 + rise[1] ** 2 + 1)
-    facing = (half[..., 2] - rise[0] * half[..., 0] - rise[1] * half[..., 1]) / length
+    return np.asarray(
+        np.clip((directions[..., 2] - rise[0] * directions[..., 0] - rise[1] * directions[..., 1]) / length, 0, 1), np.float32
+    )
+
+
+def _highlight(surface: Surface, rise: tuple[Float, Float], light: Float, pose: Pose) -> Float:
+    """Strength (H, W) of the lamp's reflection; machining marks stretch it across themselves."""
+    half = light + np.array([0, 0, 1], np.float32)
+    half /= np.linalg.norm(half, axis=-1, keepdims=True)
+    facing = _facing(rise, half)
     if surface.grain_rad is None:
-        return np.asarray(surface.gloss * np.clip(facing, 0, 1) ** np.float32(HIGHLIGHT_POWER), np.float32)
+        return np.asarray(surface.gloss * facing ** np.float32(HIGHLIGHT_POWER), np.float32)
     angle = surface.grain_rad + np.float32(pose.rotation_rad)
     along = np.cos(angle) * half[..., 0] + np.sin(angle) * half[..., 1]
     sheen = np.sqrt(np.clip(1 - along**2, 0, 1)) ** np.float32(2 * HIGHLIGHT_POWER)
-    return np.asarray(surface.gloss * sheen * np.clip(facing, 0, 1) ** np.float32(HIGHLIGHT_POWER / 3), np.float32)
+    return np.asarray(surface.gloss * sheen * facing ** np.float32(HIGHLIGHT_POWER / 3), np.float32)
 
 
-def _image(surface: Surface, rise: tuple[Float, Float], highlight: Float, random: np.random.Generator) -> NDArray[np.uint8]:
-    x, y = table_mm(View(*highlight.shape))
-    light = _light(x, y)
-    length = np.sqrt(rise[0] ** 2 + rise[1] ** 2 + 1)
-    facing = np.clip((light[..., 2] - rise[0] * light[..., 0] - rise[1] * light[..., 1]) / length, 0, 1)
-    pitch_mm = float(x[0, 1] - x[0, 0])
-    shadow = _shadowed(surface.height_mm, pitch_mm * LIGHT_SLOPE, axis=0).astype(np.float32)
+def _image(surface: Surface, facing: Float, highlight: Float, view: View, random: np.random.Generator) -> NDArray[np.uint8]:
+    shadow = _shadowed(surface.height_mm, view.pitch_mm * LIGHT_SLOPE, axis=0).astype(np.float32)
     lit = 1 - np.float32(1 - IN_SHADOW) * cv2.GaussianBlur(shadow, (0, 0), 1.2)
-    table = np.array(TABLE_COLOUR, np.float32) + random.standard_normal((*x.shape, 1), np.float32) * np.float32(0.004)
+    table = np.array(TABLE_COLOUR, np.float32) + random.standard_normal((*facing.shape, 1), np.float32) * np.float32(0.004)
     colour = np.where(surface.inside[..., None], surface.colour, table)
     seen = colour * ((np.float32(AMBIENT) + np.float32(DIFFUSE) * facing) * lit)[..., None] + (highlight * lit)[..., None]
-    seen = cv2.GaussianBlur(seen, (0, 0), 0.6) * np.float32(random.normal(1, 0.012))
+    exposure = random.normal(1, EXPOSURE_DRIFT) * random.normal(1, COLOUR_DRIFT, 3)
+    seen = cv2.GaussianBlur(seen, (0, 0), 0.6) * exposure.astype(np.float32)
     noise = random.standard_normal(seen.shape, np.float32) * np.float32(1.6)
-    return np.clip(255 * seen ** np.float32(1 / 1.5) + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(255 * seen ** np.float32(1 / 1.5) + noise, 0, 255), np.uint8)
 
 
 def _missing(height: Float, steepness: Float, highlight: Float, random: np.random.Generator) -> Bool:

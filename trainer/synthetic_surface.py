@@ -35,11 +35,11 @@ class Place:
     @property
     def radius_mm(self) -> Float:
         """Distance from the part's centre, (H, W)."""
-        return np.hypot(self.u_mm, self.v_mm)
+        return np.asarray(np.hypot(self.u_mm, self.v_mm), np.float32)
 
     def distance_mm(self, u_mm: float, v_mm: float) -> Float:
         """Distance from a point on the part, (H, W)."""
-        return np.hypot(self.u_mm - np.float32(u_mm), self.v_mm - np.float32(v_mm))
+        return np.asarray(np.hypot(self.u_mm - np.float32(u_mm), self.v_mm - np.float32(v_mm)), np.float32)
 
 
 def ramp(values: Float, low: float, high: float) -> Float:
@@ -51,11 +51,11 @@ def ramp(values: Float, low: float, high: float) -> Float:
 def waves(random: np.random.Generator, place: Place, wavelength_mm: float, count: int = 6) -> Float:
     """Return a smooth random pattern (H, W) of deviation 1: plane waves of about one wavelength, in all directions."""
     total = np.zeros_like(place.u_mm)
-    for angle, phase, stretch in zip(
-        random.uniform(0, 2 * np.pi, count), random.uniform(0, 2 * np.pi, count), random.uniform(0.7, 1.5, count), strict=True
-    ):
-        number = 2 * np.pi / (wavelength_mm * stretch)
-        total += np.cos(np.float32(number * np.cos(angle)) * place.u_mm + np.float32(number * np.sin(angle)) * place.v_mm + np.float32(phase))
+    angles, phases = random.uniform(0, 2 * np.pi, count), random.uniform(0, 2 * np.pi, count)
+    numbers = 2 * np.pi / (wavelength_mm * random.uniform(0.7, 1.5, count))
+    for angle, phase, number in zip(angles, phases, numbers, strict=True):
+        along_u, along_v = np.float32(number * np.cos(angle)), np.float32(number * np.sin(angle))
+        total += np.cos(along_u * place.u_mm + along_v * place.v_mm + np.float32(phase))
     return np.asarray(total * np.float32(np.sqrt(2 / count)), np.float32)
 
 
