@@ -134,9 +134,8 @@ def _described(info: inspect.Type) -> str:
 
 def _shown(value: Any) -> str:
     """Return what a file says, short and without a password."""
-    text = {type(None): "nothing", dict: "a section", list: "a list" if value else "an empty list"}.get(type(value))
-    if text is None:
-        text = (
-            str(value).lower() if isinstance(value, bool) else repr(PASSWORD.sub("//***@", value)) if isinstance(value, str) else str(value)
-        )
-    return text[:LONGEST_SHOWN]
+    if isinstance(value, str):
+        return repr(PASSWORD.sub("//***@", value))[:LONGEST_SHOWN]
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return {"None": "nothing", "True": "true", "False": "false"}.get(str(value), "a section" if isinstance(value, dict) else str(value))

@@ -1,0 +1,128 @@
+"""The durable record of every part: accepted, judged, delivered; one file that the station's processes share.
+
+What a method has stored when it returns survives a power cut. Each process opens a Journal of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mdss.journal_file import JournalFailed, JournalFile, Row
+from mdss.wire.messages import Accepted, Verdict
+
+__all__ = ["Entry", "Journal", "JournalFailed"]
+PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the journal knows of a frame; `sequence` is None until it is judged."""
+
+    result_id: str
+    sequence: int | None
+    attempt: int
+
+
+class Journal:
+    """Every method is one step that happens wholly or, with JournalFailed, not at all."""
+
+    def __init__(self, path: Path, busy_timeout_s: float = 5.0) -> None:
+        self._file = JournalFile(path, busy_timeout_s)
+
+    def close(self) -> None:
+        """Close this process's connection."""
+        self._file.close()
+
+    def accept(self, accepted: Accepted) -> None:
+        """Store that exactly one verdict will follow; the same result id again is another attempt."""
+        identity = accepted.identity
+        with self._file.transaction():
+            self._file.rows(
+                "INSERT INTO part (result_id, source_id, frame_id, accepted) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (result_id) DO UPDATE SET accepted = excluded.accepted WHERE sequence IS NULL",
+                *(accepted.result_id, identity.source_id, identity.frame_id, text(accepted)),
+            )
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        """Store a verdict under the next sequence and return it so; a part that has one keeps it, and that one is returned."""
+        file = self._file
+        with file.transaction():
+            stored = file.rows("SELECT verdict FROM part WHERE result_id = ? AND sequence IS NOT NULL", verdict.result_id)
+            if stored:
+                return read_verdict(stored[0])
+            file.rows("UPDATE counter SET last_sequence = last_sequence + 1")
+            ((sequence,),) = file.rows("SELECT last_sequence FROM counter")
+            numbered = msgspec.structs.replace(verdict, sequence=sequence)
+            file.rows(
+                "INSERT INTO part (result_id, source_id, frame_id, sequence, evaluation, judged_ns, verdict) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (result_id) DO UPDATE SET sequence = excluded.sequence, evaluation = excluded.evaluation,"
+                " judged_ns = excluded.judged_ns, verdict = excluded.verdict",
+                *(verdict.result_id, verdict.source_id, verdict.frame_id, sequence),
+                *(verdict.evaluation, verdict.times.published, text(numbered)),
+            )
+            return numbered
+
+    def last_sequence(self) -> int:
+        """Return the sequence of the last verdict, 0 before the first."""
+        with self._file.named():
+            return int(self._file.rows("SELECT last_sequence FROM counter")[0][0])
+
+    def since(self, sequence: int, limit: int) -> list[Verdict]:
+        """Return the verdicts after a sequence, in order, this many at most."""
+        with self._file.named():
+            rows = self._file.rows("SELECT verdict FROM part WHERE sequence > ? ORDER BY sequence LIMIT ?", sequence, limit)
+            return [read_verdict(row) for row in rows]
+
+    def pending(self) -> list[Accepted]:
+        """Return what was accepted and has no verdict, oldest first."""
+        with self._file.named():
+            return [read_accepted(row) for row in self._file.rows("SELECT accepted FROM part WHERE sequence IS NULL ORDER BY rowid")]
+
+    def find(self, source_id: str, frame_id: str) -> Entry | None:
+        """Return what is known of a frame; None when it was never accepted, or is forgotten."""
+        query = "SELECT result_id, sequence, accepted FROM part WHERE source_id = ? AND frame_id = ?"
+        with self._file.named():
+            for result_id, sequence, accepted in self._file.rows(query, source_id, frame_id):
+                return Entry(result_id, sequence, 1 if accepted is None else read_accepted((accepted,)).attempt)
+        return None
+
+    def undelivered(self, limit: int) -> list[Verdict]:
+        """Return verdicts that are not OK and whose alert is not delivered yet, oldest first, this many at most."""
+        query = "SELECT verdict FROM part WHERE evaluation <> 'OK' AND delivered = 0 ORDER BY sequence LIMIT ?"
+        with self._file.named():
+            return [read_verdict(row) for row in self._file.rows(query, limit)]
+
+    def mark_delivered(self, result_ids: Iterable[str]) -> None:
+        """Note that the alerts of these parts are delivered."""
+        with self._file.transaction():
+            for result_id in result_ids:
+                self._file.rows("UPDATE part SET delivered = 1 WHERE result_id = ?", result_id)
+
+    def prune(self, older_than_ns: int) -> int:
+        """Forget up to a thousand parts judged before this time (UTC ns) and return how many; an alert to deliver is kept."""
+        with self._file.transaction():
+            self._file.rows(
+                "DELETE FROM part WHERE rowid IN (SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ?"
+                " AND (evaluation = 'OK' OR delivered = 1) LIMIT ?)",
+                *(older_than_ns, PRUNED_AT_ONCE),
+            )
+            return int(self._file.rows("SELECT changes()")[0][0])
+
+
+def text(entry: Accepted | Verdict) -> str:
+    """Return an entry as it is stored: JSON, which any SQLite shell shows."""
+    return msgspec.json.encode(entry).decode()
+
+
+def read_verdict(row: Row) -> Verdict:
+    """Return the verdict of a row."""
+    return msgspec.json.decode(row[0], type=Verdict)
+
+
+def read_accepted(row: Row) -> Accepted:
+    """Return what a row says was accepted."""
+    return msgspec.json.decode(row[0], type=Accepted)

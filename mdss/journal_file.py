@@ -1,0 +1,121 @@
+"""The journal's SQLite file: opened, checked and written in transactions that survive a power cut (WAL, synchronous FULL)."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mdss.errors import MdssError
+
+APPLICATION_ID = 0x4D445353  # "MDSS", in the file's header
+VERSION = 1
+RETRY_S = 0.01
+TABLES = (
+    # `accepted` is null where a verdict came without it; `sequence`, `evaluation`, `judged_ns` and `verdict` are null until judged.
+    """CREATE TABLE part (
+        result_id TEXT PRIMARY KEY, source_id TEXT NOT NULL, frame_id TEXT NOT NULL, accepted TEXT,
+        sequence INTEGER UNIQUE, evaluation TEXT, judged_ns INTEGER, verdict TEXT, delivered INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (source_id, frame_id))""",
+    "CREATE INDEX pending ON part (result_id) WHERE sequence IS NULL",
+    "CREATE INDEX undelivered ON part (sequence) WHERE evaluation <> 'OK' AND delivered = 0",
+    "CREATE INDEX judged ON part (judged_ns) WHERE sequence IS NOT NULL",
+    # The counter outlives what is pruned, so that no sequence is given twice.
+    "CREATE TABLE counter (last_sequence INTEGER NOT NULL)",
+    "INSERT INTO counter VALUES (0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+Row = tuple[Any, ...]
+
+
+class JournalFailed(MdssError):
+    """The journal could not be read or written: the text names the file and the cause."""
+
+
+class JournalFile:
+    """One process's connection; every fault of file, disk, lock or content is a JournalFailed."""
+
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        self.path, self._busy_timeout_s = path, busy_timeout_s
+        with self.named():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def rows(self, query: str, *values: object) -> list[Row]:
+        """Run one statement and return its rows."""
+        return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Store all of it or nothing; writers of other processes wait meanwhile."""
+        with self.named():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # some faults have ended it already
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Give every fault the file's name."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalFailed(f"journal {self.path}: {error}") from error
+        except msgspec.MsgspecError as error:
+            raise JournalFailed(f"journal {self.path}: found an entry that cannot be read ({error})") from error
+
+    def _prepare(self) -> None:
+        """Refuse what is no journal of this version before anything is changed; create what is not there yet."""
+        if not self._is_new():
+            self._check()
+        end_s = time.monotonic() + self._busy_timeout_s
+        while not self._is_wal():
+            if time.monotonic() > end_s:
+                raise JournalFailed(
+                    f"journal {self.path}: another process keeps it locked, expected it free within {self._busy_timeout_s} s"
+                )
+            time.sleep(RETRY_S)
+        self.rows("PRAGMA synchronous = FULL")
+        with self.transaction():
+            if self._is_new():
+                for statement in TABLES:
+                    self.rows(statement)
+        self._check()
+
+    def _is_new(self) -> bool:
+        return not self.rows("SELECT 1 FROM sqlite_master LIMIT 1")
+
+    def _check(self) -> None:
+        ((found,),), ((version,),) = self.rows("PRAGMA application_id"), self.rows("PRAGMA user_version")
+        if found != APPLICATION_ID:
+            raise JournalFailed(f"journal {self.path}: found a database of another program, expected a journal of this one")
+        if version != VERSION:
+            raise JournalFailed(f"journal {self.path}: found version {version}, expected {VERSION}; move the file away to begin a new one")
+
+    def _is_wal(self) -> bool:
+        """Ask for WAL; SQLite does not wait where several processes ask for it at the same moment."""
+        try:
+            return bool(self.rows("PRAGMA journal_mode = WAL") == [("wal",)])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return False
+            raise
