@@ -1,0 +1,28 @@
+-- Stores one alert once: a stream entry, its hash, its picture with a time to live. Returns 1 when it is new, 0 when it was here.
+-- KEYS: stream, alert, picture
+-- ARGV: longest stream, seconds the picture lives, picture or '', how many words the entry has, the entry's words, the hash's words
+local stream, alert, picture = KEYS[1], KEYS[2], KEYS[3]
+local longest, words = tonumber(ARGV[1]), tonumber(ARGV[4])
+local SLACK = 100 -- the stream may be this much too long, so that it is seldom trimmed
+
+if redis.call('EXISTS', alert) == 1 then
+  return 0
+end
+local entry = redis.call('XADD', stream, '*', unpack(ARGV, 5, 4 + words))
+redis.call('HSET', alert, 'entry', entry, unpack(ARGV, 5 + words))
+if ARGV[3] ~= '' then
+  redis.call('SET', picture, ARGV[3], 'EX', ARGV[2])
+end
+
+-- An alert goes when its stream entry goes: otherwise the hashes would fill the memory.
+local excess = redis.call('XLEN', stream) - longest
+if excess >= SLACK then
+  for _, old in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 2 * SLACK)) do
+    if excess > 0 then
+      redis.call('DEL', 'mdss:alert:' .. old[2][2], 'mdss:evidence:' .. old[2][2])
+      redis.call('XDEL', stream, old[1])
+      excess = excess - 1
+    end
+  end
+end
+return 1

@@ -1,0 +1,161 @@
+"""Everything that knows Redis keys: a stream of alerts per station, one hash per alert, and its picture for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+import msgspec
+
+from daemon.redis_link import RedisLink, open_link
+from mdss.errors import MdssError
+from mdss.settings import Settings
+from mdss.wire.messages import Verdict
+
+STREAM, ALERT, EVIDENCE = "mdss:alerts:", "mdss:alert:", "mdss:evidence:"
+SCRIPT: Final = (files("daemon") / "alert.lua").read_text()
+PAGE_LENGTH = 100
+AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One part that is not OK, and what people have made of it so far; `entry` is its place in the stream."""
+
+    result_id: str
+    state: AlertState
+    entry: str
+    stored_ns: int  # UTC
+    has_picture: bool
+    verdict: Verdict
+
+
+class AlertStore:
+    """The alerts of one station; whatever Redis refuses is raised as StoreAway."""
+
+    def __init__(self, link: RedisLink, settings: Settings, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._link, self._limits, self._clock_ns = link, settings.alerts, clock_ns
+        self._stream = f"{STREAM}{settings.station.name}"
+        self._script = link.client.register_script(SCRIPT)
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+        with self._link.asking() as client:
+            client.ping()
+
+    def put(self, verdict: Verdict, picture: bytes | None) -> bool:
+        """Store one alert; False when it was stored before, which changes nothing."""
+        entry, fields = words(entry_of(verdict)), words(fields_of(verdict, self._clock_ns()))
+        limits = (self._limits.stream_max_length, self._limits.evidence_ttl_s)
+        keys = [self._stream, f"{ALERT}{verdict.result_id}", f"{EVIDENCE}{verdict.result_id}"]
+        with self._link.asking():
+            return bool(self._script(keys, [*limits, picture or b"", len(entry), *entry, *fields]))
+
+    def newest(self, limit: int, states: Collection[AlertState] | None = None, before: str | None = None) -> list[Alert]:
+        """Return the newest alerts in these states (all when left out), from below the entry `before` where one is given."""
+        found: list[Alert] = []
+        while len(found) < limit:
+            entries = self._entries(before)
+            found += [alert for alert in self._read(entries) if states is None or alert.state in states]
+            if len(entries) < PAGE_LENGTH:
+                break
+            before = entries[-1][0]
+        return found[:limit]
+
+    def find(self, result_id: str) -> Alert | None:
+        """Return one alert, or None where there is none of this id."""
+        return next(self._read([("", result_id)]), None)
+
+    def picture(self, result_id: str) -> bytes | None:
+        """Return the PNG of an alert, or None when there is none or its time is over."""
+        with self._link.asking() as client:
+            found: Any = client.get(f"{EVIDENCE}{result_id}")
+        return None if found is None else bytes(found)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()
+
+    def _entries(self, before: str | None) -> list[tuple[str, str]]:
+        """Return one page of stream entries, newest first, each with its result id."""
+        with self._link.asking() as client:
+            rows: Any = client.xrevrange(self._stream, f"({before}" if before else "+", "-", count=PAGE_LENGTH)
+        return [(entry.decode(), fields[b"result_id"].decode()) for entry, fields in rows]
+
+    def _read(self, entries: list[tuple[str, str]]) -> Iterator[Alert]:
+        """Yield the alerts of these entries; one whose hash Redis has evicted is left out."""
+        with self._link.asking() as client:
+            pipeline = client.pipeline(transaction=False)
+            for _, result_id in entries:
+                pipeline.hmget(f"{ALERT}{result_id}", ["state", "entry", "stored_ns", "verdict"])
+                pipeline.exists(f"{EVIDENCE}{result_id}")
+            answers = pipeline.execute()
+        for (_, result_id), row, has_picture in zip(entries, answers[::2], answers[1::2], strict=True):
+            if None not in row:
+                yield decoded(result_id, row, bool(has_picture))
+
+
+def open_store(settings: Settings) -> AlertStore:
+    """Return the store of these settings; nothing is connected before it is asked for something."""
+    return AlertStore(open_link(settings.alerts), settings)
+
+
+def entry_of(verdict: Verdict) -> dict[str, str]:
+    """Return what a stream entry says; the script that trims finds the result id in its first field."""
+    return {
+        "result_id": verdict.result_id,
+        "part_id": verdict.part_id,
+        "source_id": verdict.source_id,
+        "recipe_id": verdict.recipe_id,
+        "evaluation": verdict.evaluation,
+        "code": verdict.code or "",
+        "score": number(verdict.score),
+        "threshold": number(verdict.threshold.value if verdict.threshold else None),
+        "published_ns": str(verdict.times.published),
+    }
+
+
+def fields_of(verdict: Verdict, stored_ns: int) -> dict[str, str]:
+    """Return the fields of an alert's hash; an empty text is a value that the part does not have."""
+    more = {
+        "state": "new",
+        "stored_ns": str(stored_ns),
+        "station": verdict.station,
+        "sequence": str(verdict.sequence),
+        "frame_id": verdict.frame_id,
+        "job_id": verdict.job_id,
+        "captured_ns": str(verdict.times.captured),
+        "received_ns": str(verdict.times.received),
+        "reasons": as_json(verdict.reasons),
+        "regions": as_json(verdict.regions),
+        "evidence_sha256": verdict.evidence.sha256 if verdict.evidence else "",
+        "verdict": as_json(verdict),
+    }
+    return entry_of(verdict) | more
+
+
+def decoded(result_id: str, row: list[bytes], has_picture: bool) -> Alert:
+    """Return the alert of one hash."""
+    state, entry, stored_ns, verdict = row
+    try:
+        values = {"result_id": result_id, "state": state.decode(), "entry": entry.decode(), "stored_ns": int(stored_ns)}
+        read = msgspec.json.decode(verdict, type=Verdict)
+        return msgspec.convert(values | {"has_picture": has_picture, "verdict": read}, Alert)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise MdssError(f"Redis key {ALERT}{result_id}: {error}; expected an alert of this release") from error
+
+
+def words(fields: Mapping[str, str]) -> list[str]:
+    """Return names and values in turn, as Redis takes them."""
+    return [word for pair in fields.items() for word in pair]
+
+
+def number(value: float | None) -> str:
+    """Return a number as it is read back exactly, or an empty text."""
+    return "" if value is None else repr(value)
+
+
+def as_json(value: object) -> str:
+    """Return any value of a message as JSON text."""
+    return msgspec.json.encode(value).decode()
