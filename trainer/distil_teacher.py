@@ -1,0 +1,69 @@
+"""A teacher distilled from a backbone: it learns to say of photographs what the backbone says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.method.torch_device import learning_precision
+from trainer.backbone import MobileNetV2Features
+from trainer.backbone_target import BackboneTarget
+from trainer.photographs import CROP_PX, Photographs
+from trainer.training import Schedule, Training, channels_last
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a teacher is distilled."""
+
+    photographs: Path
+    backbone: Path
+    steps: int = 3000
+    batch: int = 16
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    greyscale_share: float = 0.1
+    statistics_batches: int = 60
+    seed: int = 0
+
+    def described(self, photographs: int) -> dict[str, Any]:
+        """Return the settings for the card, which a resumed run must share."""
+        return {
+            "backbone": self.backbone.name,
+            "photographs": photographs,
+            "steps": self.steps,
+            "batch": self.batch,
+            "crop_px": CROP_PX,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+        }
+
+
+def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
+    """Return a teacher that imitates the backbone, and its card's details; continues from `checkpoint` where it exists."""
+    torch.manual_seed(settings.seed)
+    backbone = MobileNetV2Features.load(settings.backbone)
+    photographs = Photographs(settings.photographs)
+    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches)
+    network = channels_last(PatchDescriptionNetwork())
+
+    def loss_of(step: int) -> Tensor:
+        crops = photographs.crops(settings.batch, settings.greyscale_share, np.random.default_rng((settings.seed, step)))
+        small = F.avg_pool2d(crops, 2).contiguous(memory_format=torch.channels_last)
+        with learning_precision("cpu"):
+            said = network(small)
+        return F.mse_loss(said.float(), target(crops))
+
+    described = settings.described(len(photographs))
+    rate = settings.learning_rate
+    training = Training(network, Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint)
+    training.run(loss_of)
+    figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}
+    return network.eval(), described | figures

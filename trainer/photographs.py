@@ -1,0 +1,69 @@
+"""A folder of photographs in memory, and random crops of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mdss.errors import BadInput
+from trainer.progress import tracked
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+CROP_PX = 128  # what the description network sees; the backbone sees the same crop at twice the size
+STORED_SIDE_PX = 3 * CROP_PX  # the shorter side in memory, at most
+MAX_PHOTOGRAPHS = 3000  # about 1.5 GB
+
+Image = NDArray[np.uint8]
+
+
+class Photographs:
+    """The photographs of a folder and its subfolders; of very many, evenly spaced ones."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise BadInput(f"{folder}: no such folder; expected photographs in it")
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise BadInput(f"{folder}: no photographs found, expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+        paths = paths[:: -(-len(paths) // MAX_PHOTOGRAPHS)]
+        self._images = [read_photograph(path) for path in tracked(paths, "reading photographs", len(paths))]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def crops(self, count: int, greyscale_share: float, random: np.random.Generator) -> Tensor:
+        """Return `count` random crops (count, 3, 256, 256) in 0..1, some grey, light and contrast varied."""
+        chosen = random.integers(len(self._images), size=count)
+        return torch.from_numpy(np.stack([_crop(self._images[index], greyscale_share, random) for index in chosen]))
+
+
+def read_photograph(path: Path) -> Image:
+    """Return an image file as (H, W, 3) RGB, made smaller where it is large; BadInput names a file that is none."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise BadInput(f"{path}: cannot be read as an image; expected a photograph")
+    shortest = min(image.shape[:2])
+    if shortest < CROP_PX:
+        raise BadInput(f"{path}: found {image.shape[0]} x {image.shape[1]} px, expected at least {CROP_PX} on each side")
+    scale = min(1.0, STORED_SIDE_PX / shortest)
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(image, np.uint8)
+
+
+def _crop(image: Image, greyscale_share: float, random: np.random.Generator) -> NDArray[np.float32]:
+    side = int(min(image.shape[:2]) * random.uniform(0.4, 1.0))
+    top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
+    crop = cv2.resize(image[top : top + side, left : left + side], (2 * CROP_PX, 2 * CROP_PX), interpolation=cv2.INTER_LINEAR)
+    values = crop.astype(np.float32) / 255
+    if random.random() < 0.5:
+        values = values[:, ::-1]
+    if random.random() < greyscale_share:
+        values = np.repeat(values.mean(axis=2, keepdims=True), 3, axis=2)
+    gain, gamma = random.uniform(0.6, 1.1), random.uniform(0.8, 1.25)
+    return np.ascontiguousarray(np.clip(gain * values**gamma, 0, 1).transpose(2, 0, 1), dtype=np.float32)
