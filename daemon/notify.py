@@ -11,10 +11,10 @@ Send = Callable[[str], None]
 def unix_datagrams(address: str) -> Send:
     """Return a function that sends text to a unix datagram socket; `@` opens the abstract namespace."""
     target = "\0" + address[1:] if address.startswith("@") else address
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
     def send(text: str) -> None:
-        link.sendto(text.encode(), target)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+            link.sendto(text.encode(), target)
 
     return send
 

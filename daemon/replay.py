@@ -12,13 +12,13 @@ from typing import Literal
 
 import click
 import msgspec
-from mdss.settings import load_settings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.recording import Recorded, find_pairs, read_pair
 from mdss.client import FrameSender
 from mdss.errors import BadInput
+from mdss.settings import load_settings
 from mdss.wire.camera import Invalid
 
 NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded tiffs mark a missing point

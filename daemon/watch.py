@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 import msgspec
-from mdss.settings import load_settings
 from rich.console import Console
 from rich.text import Text
 
 from mdss.client import VerdictStream
+from mdss.settings import load_settings
 from mdss.wire.messages import Region, Verdict
 
 COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}

@@ -20,9 +20,9 @@ from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
 from mdss.wire.messages import Beat, Evidence, Judged, Message, Verdict
+from mdss.wire.pulse import Tally
 from workers import evidence
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
-from workers.loop import Tally
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
 from workers.start import Opened, Place, config_option, main, work

@@ -13,7 +13,7 @@ from mdss.errors import BadPart
 from mdss.method import model_store, point_cloud
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
-from workers.loop import Tally
+from mdss.wire.pulse import Tally
 from workers.start import Opened, Place, config_option, main, work
 
 PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})

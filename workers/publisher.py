@@ -14,9 +14,9 @@ from mdss.errors import BadInput
 from mdss.settings import Settings
 from mdss.wire import snapshot
 from mdss.wire.messages import Beat, Verdict
+from mdss.wire.pulse import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
 from mdss.wire.topology import LINKS, address
-from workers.loop import BEAT_EVERY_S, Tally
 
 LINGER_MS = 1000
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.wire.messages import Branch, BranchScore, ColourTask, Fault, Message, ShapeTask
-from workers.loop import Tally
+from mdss.wire.pulse import Tally
 
 Map = NDArray[np.float32]
 

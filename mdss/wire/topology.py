@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from mdss.errors import BadInput
-
-if TYPE_CHECKING:
-    from mdss.settings import Settings
-
-LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
+from mdss.settings import LONGEST_SOCKET_PATH, Settings
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,10 @@ import zmq
 
 from mdss.errors import BadInput
 from mdss.wire.messages import Beat, Verdict
+from mdss.wire.pulse import Tally
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 from tests.parts import accepted, model
 from workers.judge import Judgement, Origin, Settled, verdict_of
-from workers.loop import Tally
 from workers.part_join import JoinedPart
 from workers.publisher import History, Publisher
 
@@ -49,17 +50,24 @@ class Stage:
         endpoints = SimpleNamespace(publish_maps=True, endpoint=self.verdicts, snapshot_endpoint=self.snapshots)
         self.settings: Any = SimpleNamespace(verdicts=endpoints)
         self.tally = Tally()
+        self.opened = ExitStack()
         self.publisher = Publisher(self.context, self.settings, History(Memory(), "boot"), self.tally)
 
     def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
         """Return a subscriber that the publisher has noticed."""
-        socket: zmq.Socket[bytes] = self.context.socket(zmq.SUB)
-        socket.linger = 0
-        socket.connect(self.verdicts)
+        socket = self.connected(zmq.SUB, self.verdicts)
         socket.subscribe(topic)
         known = self.tally.counters.get("mdss_subscriptions", 0.0)
         while self.tally.counters.get("mdss_subscriptions", 0.0) == known:
             self.publisher.serve(lambda: BEAT)
+        return socket
+
+    def connected(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
+        """Return a socket that is closed with the stage."""
+        socket: zmq.Socket[bytes] = self.context.socket(kind)
+        socket.linger = 0
+        socket.connect(endpoint)
+        self.opened.callback(socket.close)
         return socket
 
 
@@ -67,6 +75,7 @@ class Stage:
 def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path)
     yield made
+    made.opened.close()
     made.publisher.close()
     made.context.destroy(linger=0)
 
@@ -89,8 +98,7 @@ def test_the_heartbeat_comes_without_any_part(stage: Stage) -> None:
 
 
 def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
-    asking = stage.context.socket(zmq.DEALER)
-    asking.connect(stage.snapshots)
+    asking = stage.connected(zmq.DEALER, stage.snapshots)
     asking.send(msgspec.json.encode(SnapshotRequest(since=1)))
     while not asking.poll(10):
         stage.publisher.serve(lambda: BEAT)

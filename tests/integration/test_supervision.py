@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -18,8 +18,8 @@ import zmq
 from daemon.child import Child, Limits
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
-from daemon.status import Board
 from daemon.spawn import start_process
+from daemon.status import Board
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.sockets import Receiver
 
@@ -28,7 +28,7 @@ LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=4, drain_timeout_s=10, resta
 WORKER = """
 import sys, time, types, zmq
 from mdss.wire.sockets import Sender
-from workers.loop import Pulse, StopFlag
+from mdss.wire.pulse import Pulse, StopFlag
 stop = StopFlag().listen()
 settings = types.SimpleNamespace(station=types.SimpleNamespace(runtime_directory=sys.argv[1]))
 pulse = Pulse(sys.argv[2], Sender(zmq.Context(), "health", settings))
@@ -53,7 +53,7 @@ class RunningLine:
         self.supervisor = Supervisor(children, LIMITS, Surroundings(self.health, self.board, notifier))
         self.thread = threading.Thread(target=self.supervisor.run)
 
-    def __enter__(self) -> RunningLine:
+    def __enter__(self) -> Self:
         self.thread.start()
         return self
 

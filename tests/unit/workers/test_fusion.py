@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from mdss.wire.messages import Beat, Evidence, Judged, Verdict
+from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
 from tests.parts import accepted, joined_messages, model
 from workers.fusion import Fusion, Outside
 from workers.judge import Judgement, Origin
-from workers.loop import Tally
 from workers.part_join import PartJoin
 
 

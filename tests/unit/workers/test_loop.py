@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from mdss.wire.messages import Fault, Heartbeat, Judged, Message
+from mdss.wire.pulse import Pulse, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
-from workers.loop import Loop, Pulse, StopFlag, Tally
+from workers.loop import Loop
 
 
 def judged(number: int) -> Judged:

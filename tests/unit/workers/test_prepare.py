@@ -6,7 +6,7 @@ import numpy as np
 
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.messages import ColourTask, Fault, Frame, PreparedPart, ShapeTask
-from workers.loop import Tally
+from mdss.wire.pulse import Tally
 from workers.prepare import Preparer
 
 HEIGHT_PX, WIDTH_PX = 96, 128

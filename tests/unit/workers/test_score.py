@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mdss.wire.messages import BranchScore, ColourTask, Fault
-from workers.loop import Tally
+from mdss.wire.pulse import Tally
 from workers.score import LoadedBranch, Scorer
 
 

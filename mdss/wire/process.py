@@ -1,0 +1,66 @@
+"""What every process of the station does first and last: settings, log, name, signals, heartbeat; one exit code for what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import setproctitle
+import zmq
+
+from mdss.errors import MdssError
+from mdss.logs import configure_logs
+from mdss.settings import Settings, load_settings
+from mdss.wire.pulse import Pulse, StopFlag, Tally
+from mdss.wire.sockets import Sender
+
+REFUSED = 2  # the supervisor does not start a process again that ended with this code
+
+config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a process has before it does anything of its own; what it opens itself it hands to `closing`."""
+
+    settings: Settings
+    pulse: Pulse
+    stop: StopFlag
+    context: zmq.Context[zmq.Socket[bytes]]
+    closing: ExitStack
+
+    @property
+    def tally(self) -> Tally:
+        """What the heartbeat reports."""
+        return self.pulse.tally
+
+
+@contextmanager
+def opened(name: str, config: Path) -> Iterator[Opened]:
+    """Open what every process needs, and close everything in the end."""
+    settings = load_settings(config)
+    configure_logs(settings, name)
+    setproctitle.setproctitle(f"mdss: {name}")
+    stop = StopFlag().listen()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with ExitStack() as closing:
+        closing.callback(context.term)
+        health = Sender(context, "health", settings)
+        closing.callback(health.close)
+        yield Opened(settings, Pulse(name, health), stop, context, closing)
+
+
+def main(command: click.Command) -> None:
+    """Run a process's command; what it refuses becomes one sentence and the code that means: do not try again."""
+    try:
+        command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(REFUSED)
+    except MdssError as error:
+        click.echo(f"{command.name}: {error}", err=True)
+        sys.exit(REFUSED)

@@ -1,0 +1,93 @@
+"""What a process says of itself once a second, and how it hears that it shall stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mdss.wire.messages import Heartbeat, Message, ProcessState
+
+BEAT_EVERY_S = 1.0
+
+
+class Outlet(Protocol):
+    """Where heartbeats go."""
+
+    def send(self, message: Message) -> object:
+        """Send one message."""
+
+
+@dataclass
+class Tally:
+    """What a process counts and times; names are Prometheus names with their labels."""
+
+    counters: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, list[float]] = field(default_factory=dict)
+
+    def count(self, name: str, amount: float = 1.0) -> None:
+        """Add to a counter."""
+        self.counters[name] = self.counters.get(name, 0.0) + amount
+
+    def observe(self, name: str, value: float) -> None:
+        """Note one observation of a histogram."""
+        self.timings.setdefault(name, []).append(value)
+
+    def take_timings(self) -> dict[str, list[float]]:
+        """Return the observations since the last call."""
+        taken, self.timings = self.timings, {}
+        return taken
+
+
+class Pulse:
+    """Tells the supervisor once a second that this process lives, and what it got done."""
+
+    def __init__(self, process: str, outlet: Outlet, clock: Callable[[], float] = time.monotonic) -> None:
+        self.process, self.tally, self.steps = process, Tally(), 0
+        self._outlet, self._clock, self._due_s = outlet, clock, float("-inf")
+        self._state: ProcessState = "starting"
+        self._reason = ""
+
+    def say(self, state: ProcessState, reason: str = "") -> None:
+        """Change the state; a change is told at once."""
+        if (state, reason) != (self._state, self._reason):
+            self._state, self._reason, self._due_s = state, reason, float("-inf")
+        self.beat_if_due(0)
+
+    def beat_if_due(self, waiting: int) -> None:
+        """Send a heartbeat when the last one is a second old."""
+        now_s = self._clock()
+        if now_s < self._due_s:
+            return
+        self._due_s = now_s + BEAT_EVERY_S
+        self._outlet.send(
+            Heartbeat(
+                process=self.process,
+                pid=os.getpid(),
+                state=self._state,
+                reason=self._reason,
+                steps=self.steps,
+                waiting=waiting,
+                counters=dict(self.tally.counters),
+                timings=self.tally.take_timings(),
+            )
+        )
+
+
+class StopFlag:
+    """Set by SIGTERM; SIGINT is the supervisor's affair, so that Ctrl-C in a terminal drains the line as well."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def listen(self) -> StopFlag:
+        """Take over the two signals of this process."""
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return self
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
