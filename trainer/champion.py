@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput
 from mdss.method.point_cloud import Prepared, prepare
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ class Champion:
         from mdss.method import fusion, model_store
         from mdss.method.signed_distance import ShapeBranch
         from mdss.method.student_teacher import ColourBranch
+        from mdss.method.torch_device import device_of
 
         folder = model_store.open_champion(store, recipe_name)
         chosen = device_of(device)
@@ -105,16 +105,3 @@ def match_brightness(rgb: Image, mask: Bool, brightness: float) -> Image:
         factor *= brightness / found
         scaled = np.clip(np.rint(rgb * np.float32(factor)), 0, 255).astype(np.uint8)
     return scaled
-
-
-def device_of(name: str) -> str:
-    """Return the torch device of `auto`, `cpu` or `cuda:N`; BadInput where this machine has no such device."""
-    import torch
-
-    count = torch.cuda.device_count()
-    if name == "auto":
-        return "cuda:0" if count else "cpu"
-    known = ["cpu", *(f"cuda:{number}" for number in range(count))]
-    if name not in known:
-        raise BadInput(f"--device: found {name!r}, expected auto or one of this machine's: {', '.join(known)}")
-    return name

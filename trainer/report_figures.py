@@ -49,7 +49,7 @@ def curves(scored: Scored) -> str:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(loc="lower right", fontsize=9)
-    return _embedded(figure, "ROC and PRO curves")
+    return embedded(figure, "ROC and PRO curves")
 
 
 def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
@@ -64,7 +64,7 @@ def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
     axes.axvline(threshold, color="#1d2530", linestyle="--", label=f"threshold {threshold:.4g}")
     axes.set(xlabel="fused score", ylabel="parts")
     axes.legend()
-    return _embedded(figure, "Histogram of the fused scores")
+    return embedded(figure, "Histogram of the fused scores")
 
 
 def scales_of(parts: Sequence[ScoredPart]) -> Scales:
@@ -95,7 +95,7 @@ def maps(part: ScoredPart, rgb: NDArray[np.uint8], scales: Scales) -> str:
     for axes, branch in zip(plots[2:], SHOWN, strict=True):
         axes.imshow(part.original(branch)[::step, ::step], cmap="inferno", vmin=scales[branch][0], vmax=scales[branch][1])
     caption = f"{part.scan.part_id}: {part.evaluation}"
-    return f"<p>{html.escape(caption)}</p>" + _embedded(figure, caption)
+    return f"<p>{html.escape(caption)}</p>" + embedded(figure, caption)
 
 
 def _draw(axes: Axes, curve: Curve, look: tuple[str, str], limit: float) -> None:
@@ -104,7 +104,8 @@ def _draw(axes: Axes, curve: Curve, look: tuple[str, str], limit: float) -> None
     axes.plot(x[kept], y[kept], color=look[1], label=f"{look[0]} {area_below(curve, limit):.3f}", linewidth=1.4)
 
 
-def _embedded(figure: Figure, text: str) -> str:
+def embedded(figure: Figure, text: str) -> str:
+    """Return a figure as an <img> with its bytes inside."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     encoded = base64.b64encode(content.getvalue()).decode("ascii")

@@ -27,6 +27,7 @@ class PatchDescriptionNetwork(nn.Module):
 
     def __init__(self, channels: int = CHANNELS, width: float = 1.0) -> None:
         super().__init__()
+        self.channels = channels
         first, second = int(128 * width), int(256 * width)
         self.conv1 = nn.Conv2d(3, first, 4)
         self.conv2 = nn.Conv2d(first, second, 4)

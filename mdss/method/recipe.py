@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of the recipe's sections."""
 
 
-class PointCloudSettings(Settings):
+class PointCloudSettings(Settings, frozen=True):
     """How the part is found in a scan."""
 
     size_px: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=4)] = 256
@@ -34,7 +34,7 @@ class PointCloudSettings(Settings):
     seed: int = 0
 
 
-class ColourSettings(Settings):
+class ColourSettings(Settings, frozen=True):
     """The student-teacher branch."""
 
     teacher: str = "default"
@@ -48,7 +48,7 @@ class ColourSettings(Settings):
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
     schedule: Schedule = "cosine"
     light_variation: Share = 0.0
-    photograph_penalty: NotNegative = 0.0
+    penalty_photographs: str | None = None
     factor_first: Share = 0.99
     factor_last: Share = 0.999
     factor_every: Literal["step", "epoch"] = "step"
@@ -61,7 +61,7 @@ class ColourSettings(Settings):
     blur_px: NotNegative = 0.0
 
 
-class ShapeSettings(Settings):
+class ShapeSettings(Settings, frozen=True):
     """The signed distance branch."""
 
     points_per_patch: Count = 500
@@ -89,7 +89,7 @@ class ShapeSettings(Settings):
     score_blurred: bool = True
 
 
-class FusionSettings(Settings):
+class FusionSettings(Settings, frozen=True):
     """How the two maps become one score, one map and regions."""
 
     image_score: Literal["product"] = "product"
@@ -99,14 +99,14 @@ class FusionSettings(Settings):
     min_region_px: Count = 4
 
 
-class ThresholdSettings(Settings):
+class ThresholdSettings(Settings, frozen=True):
     """Which share of good parts may be rejected, and how the limit is found from good validation parts."""
 
     false_reject_rate: Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)] = 0.05
     method: Literal["conformal", "lognormal"] = "conformal"
 
 
-class Recipe(Settings):
+class Recipe(Settings, frozen=True):
     """All settings a model is trained and run with; stored in its model.json."""
 
     preset: str = "edge"

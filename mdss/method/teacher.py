@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,9 @@ def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
         raise BadInput(f"teacher {name!r}: no such file; expected {', '.join(shipped_names())} or a path to a .safetensors file")
     card = read_card(path)
     if card.sha256 != _digest(path):
-        raise BadInput(f"{path}: the weights do not match the checksum in {card_path(path).name}; expected the file that the card describes")
+        raise BadInput(
+            f"{path}: the weights do not match the checksum in {card_path(path).name}; expected the file that the card describes"
+        )
     network = PatchDescriptionNetwork()
     try:
         network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
@@ -59,9 +60,9 @@ def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard
     weights = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()}
     save_file(weights, partial)
     finished = msgspec.structs.replace(card, sha256=_digest(partial))
-    os.replace(partial, path)
+    partial.replace(path)
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(finished)) + b"\n")
-    os.replace(partial, card_path(path))
+    partial.replace(card_path(path))
     return finished
 
 

@@ -1,0 +1,111 @@
+"""What good validation parts say: the spread of each branch's map, the threshold, and how often a good part will exceed it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.errors import BadInput
+from mdss.method.recipe import FusionSettings, ThresholdSettings
+
+Float = NDArray[np.float32]
+
+MIN_PARTS = 5
+SPARE = 1.05  # the limit of a too small sample, over its highest value
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """Mean and deviation of one branch's map values on good parts."""
+
+    mean: float
+    std: float
+
+    def aligned(self, heat: Float) -> Float:
+        """Return the map in deviations from the mean."""
+        return ((heat - np.float32(self.mean)) / np.float32(self.std)).astype(np.float32)
+
+    @classmethod
+    def of(cls, maps: Sequence[Float], masks: Sequence[NDArray[np.bool_]] | None) -> Statistics:
+        """Measure all pixels of all maps, or those inside the masks."""
+        values = [heat.ravel() if masks is None else heat[mask] for heat, mask in zip(maps, masks or maps, strict=True)]
+        pooled = np.concatenate(values).astype(np.float64)
+        return cls(float(pooled.mean()), max(float(pooled.std()), 1e-12))
+
+
+class Threshold(msgspec.Struct, frozen=True, kw_only=True):
+    """The score above which a part is not OK, and what that promises of good parts."""
+
+    value: float
+    method: str
+    asked_false_reject_rate: float
+    stated_false_reject_rate: float
+    parts: int  # good validation parts it was found from
+    note: str = ""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything fusion needs of a model beside its weights."""
+
+    rgb: Statistics
+    sdf: Statistics
+    threshold: Threshold
+    map_level: float  # deviations; what lies above is outlined
+    fusion: FusionSettings
+    calibrated_at: str  # UTC, ISO 8601
+    validation_scores: tuple[float, ...]
+
+
+def now() -> str:
+    """Return the time as calibrations and model cards write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Threshold:
+    """Return the limit for the asked false-reject rate from the scores of good parts that no training saw.
+
+    conformal: the k-th smallest of n scores, k = ceil((n + 1)(1 - rate)); a fresh good part exceeds it with probability of
+    at most 1 - k / (n + 1), whatever the distribution (split conformal prediction). Where n is too small for the rate, the highest
+    score is taken and the rate it really promises is stated. lognormal: the quantile of a normal distribution of the logarithm,
+    for few parts and small rates; an assumption, not a promise.
+    """
+    if len(scores) < MIN_PARTS:
+        raise BadInput(f"validation: found {len(scores)} good parts, expected at least {MIN_PARTS} to set a threshold")
+    ordered, rate = np.sort(np.asarray(scores, np.float64)), settings.false_reject_rate
+    if settings.method == "lognormal":
+        return _lognormal(ordered, rate)
+    count = len(ordered)
+    rank = math.ceil((count + 1) * (1 - rate))
+    note = ""
+    if rank > count:
+        needed = math.ceil(1 / rate) - 1
+        note = f"{count} good parts cannot promise {rate:g}: {needed - count} more are needed, {needed} in all"
+        rank = count
+    stated = 1 - rank / (count + 1)
+    return Threshold(
+        value=float(ordered[rank - 1]),
+        method="conformal",
+        asked_false_reject_rate=rate,
+        stated_false_reject_rate=stated,
+        parts=count,
+        note=note,
+    )
+
+
+def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
+    logarithms = np.log(np.maximum(ordered, 1e-30))
+    spread = float(logarithms.std(ddof=1))
+    limit = math.exp(float(logarithms.mean()) + NormalDist().inv_cdf(1 - rate) * spread * math.sqrt(1 + 1 / len(ordered)))
+    return Threshold(
+        value=max(limit, SPARE * float(ordered[-1])),
+        method="lognormal",
+        asked_false_reject_rate=rate,
+        stated_false_reject_rate=rate,
+        parts=len(ordered),
+        note=f"assumes that good scores are lognormal; {len(ordered)} parts alone can promise {1 / (len(ordered) + 1):.3g}",
+    )

@@ -1,0 +1,116 @@
+"""From two maps to one score, one map and the places on the part that are not as they should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.calibration import Calibration
+from mdss.method.heat import blurred
+from mdss.method.point_cloud import Grid
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+NEAR_PEAK = 0.5  # of the highest value: what is outlined where no pixel alone is above the level
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One part as both branches see it; maps in deviations of good parts from their mean."""
+
+    score: float
+    map: Float  # (S, S)
+    rgb: Float
+    sdf: Float
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected place, in pixels of the frame as recorded and in millimetres of the camera."""
+
+    area_px: int
+    area_mm2: float | None
+    bbox_px: tuple[int, int, int, int]  # left, top, width, height
+    centroid_px: tuple[float, float]  # x, y
+    centroid_mm: tuple[float, float, float] | None
+    peak: float
+    branch: Literal["rgb", "sdf", "both"]
+
+
+def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
+    """Return the product of the two raw maxima (paper, 3.4) and the pixel maximum of the aligned maps.
+
+    The paper aligns the colour map to the shape map, mean to mean and deviation to deviation; here both are aligned to
+    mean 0 and deviation 1, which is the same picture in another unit, and one in which a level can be named.
+    """
+    rules = calibration.fusion
+    rgb, sdf = calibration.rgb.aligned(rgb_map), calibration.sdf.aligned(sdf_map)
+    if rules.clip_aligned:
+        rgb = np.maximum(rgb, np.float32(-calibration.sdf.mean / calibration.sdf.std))
+    heat = blurred(np.maximum(rgb, sdf), rules.blur_px)
+    return Fused(float(rgb_map.max()) * float(sdf_map.max()), heat, rgb, sdf)
+
+
+def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> tuple[Region, ...]:
+    """Return the connected components of the map above the calibrated level, strongest first.
+
+    xyz (S, S, 3) mm, NaN without a point. Where only the product of both branches is too high and no pixel is above the level,
+    the surroundings of the highest pixel are returned: a part that is not OK always has a place to look at.
+    """
+    peak = float(fused.map.max())
+    level = calibration.map_level if peak > calibration.map_level else NEAR_PEAK * peak
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats((fused.map > level).astype(np.uint8), connectivity=8)
+    kept = [n for n in range(1, count) if statistics[n, cv2.CC_STAT_AREA] >= calibration.fusion.min_region_px]
+    if not kept and count > 1:
+        kept = [int(labels[np.unravel_index(int(fused.map.argmax()), labels.shape)])]
+    found = [_region(labels == number, fused, xyz, grid) for number in kept]
+    return tuple(sorted(found, key=lambda region: region.peak, reverse=True))
+
+
+def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
+    rows, columns = np.nonzero(inside)
+    scale = grid.side / grid.size
+    left, right = (_edge(columns.min(), scale, grid.left, grid.width), _edge(columns.max() + 1, scale, grid.left, grid.width))
+    top, bottom = (_edge(rows.min(), scale, grid.top, grid.height), _edge(rows.max() + 1, scale, grid.top, grid.height))
+    points = xyz[inside]
+    points = points[np.isfinite(points).all(axis=1)]
+    weights = np.maximum(fused.map[rows, columns], 0) + 1e-9
+    return Region(
+        area_px=max(1, round(len(rows) * scale**2)),
+        area_mm2=_area_mm2(inside, xyz),
+        bbox_px=(left, top, right - left, bottom - top),
+        centroid_px=(
+            float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left,
+            float(np.average(rows, weights=weights) + 0.5) * scale - 0.5 - grid.top,
+        ),
+        centroid_mm=None if len(points) == 0 else tuple(float(value) for value in points.mean(axis=0)),  # type: ignore[arg-type]  # three of them
+        peak=float(fused.map[inside].max()),
+        branch=_seen_by(inside, fused),
+    )
+
+
+def _edge(cell: int, scale: float, offset: int, length: int) -> int:
+    return int(np.clip(round(float(cell) * scale) - offset, 0, length))
+
+
+def _area_mm2(inside: Bool, xyz: Float) -> float | None:
+    """Return the surface's area from the measured pixels' own size; None where no neighbours were measured."""
+    across, down = (np.diff(xyz, axis=axis, append=np.nan) for axis in (1, 0))
+    cells = np.linalg.norm(np.cross(across, down), axis=2)
+    known = np.isfinite(cells)
+    here = cells[inside & known]
+    if len(here) == 0:
+        return float(np.count_nonzero(inside) * np.median(cells[known])) if known.any() else None
+    return float(np.count_nonzero(inside) * np.median(here))
+
+
+def _seen_by(inside: Bool, fused: Fused) -> Literal["rgb", "sdf", "both"]:
+    rgb, sdf = float(fused.rgb[inside].max()), float(fused.sdf[inside].max())
+    if min(rgb, sdf) > NEAR_PEAK * max(rgb, sdf):
+        return "both"
+    return "rgb" if rgb > sdf else "sdf"

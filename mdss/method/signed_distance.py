@@ -1,0 +1,140 @@
+"""The shape branch: a network that knows a patch's surface as good parts have it, and how far the scan's points lie from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mdss.method.heat import blurred
+from mdss.method.patches import Patches, cut_patches, normalise
+from mdss.method.recipe import Recipe, ShapeSettings
+from mdss.method.weights import read_weights
+
+Float = NDArray[np.float32]
+
+WEIGHTS = "sdf.safetensors"
+PATCHES_AT_ONCE = 32
+LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
+
+
+class PointEncoder(nn.Module):
+    """PointNet: one multilayer perceptron for every point, the maximum over all points, one code."""
+
+    def __init__(self, widths: tuple[int, ...], code: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(inner, outer) for inner, outer in zip((3, *widths[:-1]), widths, strict=True))
+        self.code = nn.Linear(widths[-1], code)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return the codes (P, C) of patches (P, K, 3)."""
+        for layer in self.layers:
+            points = F.relu(layer(points))
+        code: Tensor = self.code(points.amax(dim=1))
+        return code
+
+
+class SignedDistanceNetwork(nn.Module):
+    """Point encoder and distance network (paper, 3.3): the signed distance of any point to a patch's surface.
+
+    The first layer's half for the code is computed once per patch, the half for the point once per point; together they
+    are one layer on both, side by side.
+    """
+
+    def __init__(self, settings: ShapeSettings) -> None:
+        super().__init__()
+        self.encoder = PointEncoder(settings.encoder, settings.code)
+        self.from_code = nn.Linear(settings.code, settings.width)
+        self.from_point = nn.Linear(3, settings.width, bias=False)
+        self.hidden = nn.ModuleList(nn.Linear(settings.width, settings.width) for _ in range(settings.depth - 1))
+        self.last = nn.Linear(settings.width, 1)
+        nn.init.normal_(self.last.weight, std=LAST_LAYER_DEVIATION)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, patches: Tensor, queries: Tensor) -> Tensor:
+        """Return the signed distances (P, Q) of queries (P, Q, 3) to the surfaces of patches (P, K, 3)."""
+        x = F.relu(self.from_code(self.encoder(patches))[:, None] + self.from_point(queries))
+        for layer in self.hidden:
+            x = F.relu(layer(x))
+        distances: Tensor = self.last(x)
+        return distances.squeeze(-1)
+
+
+@dataclass(frozen=True)
+class PartPoints:
+    """The points of one part and the pixels they came from."""
+
+    points: Float  # (N, 3) mm
+    pixels: NDArray[np.intp]  # (N,) flat index into the (S, S) grid
+
+    @classmethod
+    def of(cls, xyz: Float) -> PartPoints:
+        """Take every finite point of an organised cloud (S, S, 3)."""
+        flat = xyz.reshape(-1, 3)
+        pixels = np.flatnonzero(np.isfinite(flat).all(axis=1))
+        return cls(np.ascontiguousarray(flat[pixels], np.float32), pixels)
+
+
+def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float:
+    """Return one distance (N,) for every point of the cloud from those of all patches it is in (P, K)."""
+    members, values = patches.members.ravel(), distances.ravel()
+    if overlap == "mean":
+        return (np.bincount(members, values, count) / np.bincount(members, minlength=count)).astype(np.float32)
+    merged = np.full(count, np.inf, np.float32)
+    np.minimum.at(merged, members, values)
+    return merged
+
+
+def to_map(values: Float, pixels: NDArray[np.intp], size: int, settings: ShapeSettings) -> Float:
+    """Return the points' values on the grid (S, S), blurred; pixels without a point are 0 or leave their neighbours alone."""
+    heat = on_grid(values, pixels, size)
+    if settings.missing == "zero" or not settings.blur_px:
+        return blurred(heat, settings.blur_px)
+    known = on_grid(np.ones_like(values), pixels, size)
+    return np.where(known > 0, blurred(heat, settings.blur_px) / blurred(known, settings.blur_px).clip(1e-6), 0).astype(np.float32)
+
+
+def on_grid(values: Float, pixels: NDArray[np.intp], size: int) -> Float:
+    """Return values at their pixels (S, S), 0 elsewhere."""
+    flat = np.zeros(size * size, np.float32)
+    flat[pixels] = values
+    return flat.reshape(size, size)
+
+
+class ShapeBranch:
+    """A trained signed distance network that scores one prepared cloud at a time."""
+
+    def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str) -> None:
+        self._network, self._settings, self._device = network.eval().to(device), settings, device
+
+    @classmethod
+    def load(cls, folder: Path, recipe: Recipe, device: str) -> ShapeBranch:
+        """Return the branch of a model folder; ModelRefused names the file that does not fit."""
+        network = SignedDistanceNetwork(recipe.sdf)
+        read_weights(network, folder / WEIGHTS)
+        return cls(network, recipe.sdf, device)
+
+    def score_map(self, xyz: Float) -> Float:
+        """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
+
+        xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.3); lengths are in
+        patch scales, or mm where the recipe says so.
+        """
+        part = PartPoints.of(xyz)
+        patches = cut_patches(part.points, self._settings.points_per_patch, self._settings.density)
+        distances = self.distances(part.points[patches.members])
+        values = merge(distances, patches, len(part.points), self._settings.overlap)
+        return to_map(values, part.pixels, xyz.shape[0], self._settings)
+
+    @torch.inference_mode()
+    def distances(self, patches: Float) -> Float:
+        """Return |distance| (P, K) of the points of patches (P, K, 3) in mm to their own patch's surface."""
+        normal, lengths = normalise(patches, self._settings.scale, self._settings.fixed_scale_mm)
+        chunks = torch.split(torch.from_numpy(normal), PATCHES_AT_ONCE)
+        found = np.concatenate([self._network(chunk, chunk).abs().cpu().numpy() for chunk in (c.to(self._device) for c in chunks)])
+        return found * lengths[:, None] if self._settings.score_unit == "mm" else found

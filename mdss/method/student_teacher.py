@@ -1,0 +1,158 @@
+"""The colour branch: a student that describes good parts as its teacher does, and a map of where it cannot."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
+from mdss.method.heat import blurred
+from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.weights import read_weights
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+WEIGHTS = "rgb.safetensors"
+
+
+class StudentTeacher(nn.Module):
+    """Teacher, its channel statistics, and the student of the same structure (paper, 3.2)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, student_width: float) -> None:
+        super().__init__()
+        self.teacher = PatchDescriptionNetwork().requires_grad_(requires_grad=False)
+        self.student = PatchDescriptionNetwork(width=student_width)
+        self.register_buffer("mean", torch.zeros(1, self.teacher.channels, 1, 1))
+        self.register_buffer("deviation", torch.ones(1, self.teacher.channels, 1, 1))
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Return the teacher's normalised description (B, C, h, w) of images (B, 3, H, W) in 0..1."""
+        with torch.no_grad():
+            described: Tensor = self.teacher(images)
+            return (described - self.mean) / self.deviation
+
+    def forward(self, images: Tensor, distance: str) -> Tensor:
+        """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel."""
+        said: Tensor = self.student(images)
+        difference = self.describe(images) - said.float()
+        return difference.square() if distance == "squared" else difference.abs()
+
+
+def dynamic_factor(progress: float, first: float, last: float) -> float:
+    """Return d of the paper's eq. 1, from `first` to `last` along half a cosine; progress runs from 0 to 1."""
+    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))
+
+
+def dynamic_loss(distances: Tensor, factor: float, domain: str = "batch") -> Tensor:
+    """Return the mean of the elements strictly above the d-quantile (paper, eq. 1), over the batch or image by image.
+
+    distances: D (x) M, zeros of the background included. The quantile interpolates linearly, as torch.quantile does, but
+    has no limit on the number of elements. Where nothing lies above, the loss is 0.
+    """
+    if domain == "image":
+        return torch.stack([dynamic_loss(each, factor) for each in distances]).mean()
+    values = distances.flatten()
+    position = factor * (len(values) - 1)
+    above = len(values) - 1 - math.floor(position)
+    top = values.topk(above + 1).values
+    threshold = torch.lerp(top[-1], top[-2], position - math.floor(position)) if above else top[-1]
+    chosen = top[top > threshold.detach()]
+    return chosen.mean() if len(chosen) else values.sum() * 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """The outputs that a crop of the padded image gives: rows and columns of the map with one cell per 4 pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def around(cls, mask: Bool, cells: int) -> Window:
+        """Return the smallest window that holds every cell whose surroundings touch the mask; all cells where it is empty."""
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        if len(rows) == 0:
+            return cls(0, 0, cells, cells)
+        top, left = rows[0] // STRIDE_PX, columns[0] // STRIDE_PX
+        bottom, right = (min(cells, int(side[-1]) // STRIDE_PX + 2) for side in (rows, columns))
+        return cls(int(top), int(left), bottom - int(top), right - int(left))
+
+    def crop(self, padded: Tensor) -> Tensor:
+        """Return the pixels (B, 3, h, w) that exactly this window's outputs look at."""
+        rows = slice(STRIDE_PX * self.top, STRIDE_PX * (self.top + self.height) + FIELD_PX - 1)
+        columns = slice(STRIDE_PX * self.left, STRIDE_PX * (self.left + self.width) + FIELD_PX - 1)
+        return padded[:, :, rows, columns]
+
+
+def padded_image(rgb: Image, border: str) -> Float:
+    """Return the image (3, S + 32, S + 32) in 0..1, mirrored or black beyond its border; output t is centred on pixel 4 t."""
+    how = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
+    around = cv2.copyMakeBorder(rgb, CENTRE_PX, CENTRE_PX, CENTRE_PX, CENTRE_PX, how)
+    return np.ascontiguousarray(around.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+
+def enlarge(cells: Float) -> Float:
+    """Return a map (S/4, S/4) at image size (S, S): bilinear, with cell t exactly on pixel 4 t, where its field is centred."""
+    size = STRIDE_PX * cells.shape[0]
+    at = np.minimum(np.arange(size, dtype=np.float32) / STRIDE_PX, cells.shape[0] - 1)
+    columns, rows = np.meshgrid(at, at)
+    return np.asarray(cv2.remap(cells, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+class ColourBranch:
+    """A trained student-teacher pair that scores one prepared image at a time."""
+
+    def __init__(self, networks: StudentTeacher, settings: ColourSettings, device: str) -> None:
+        self._networks = networks.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no such call on modules
+        self._settings, self._device = settings, device
+
+    @classmethod
+    def load(cls, folder: Path, recipe: Recipe, device: str) -> ColourBranch:
+        """Return the branch of a model folder; ModelRefused names the file that does not fit."""
+        networks = StudentTeacher(recipe.rgb.student_width)
+        read_weights(networks, folder / WEIGHTS)
+        return cls(networks, recipe.rgb, device)
+
+    @torch.inference_mode()
+    def score_map(self, rgb: Image, mask: Bool) -> Float:
+        """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.2).
+
+        rgb (S, S, 3), mask (S, S) the dilated foreground. Only the mask's box is computed: the networks have no padding,
+        so its values are those of the whole image.
+        """
+        settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
+        is_cropped = settings.mask_scoring and bool(mask.any())
+        window = Window.around(mask, cells) if is_cropped else Window(0, 0, cells, cells)
+        padded = torch.from_numpy(padded_image(rgb, settings.border))[None].to(self._device)
+        crop = window.crop(padded).contiguous(memory_format=torch.channels_last)
+        found = np.zeros((cells, cells), np.float32)
+        inside = np.s_[window.top : window.top + window.height, window.left : window.left + window.width]
+        found[inside] = self._networks(crop, settings.distance).mean(dim=1)[0].cpu().numpy()
+        if settings.border == "zero":
+            found = without_rim(found)
+        heat = enlarge(found)
+        if settings.mask_scoring:
+            heat[~mask] = 0
+        return blurred(heat, settings.blur_px)
+
+
+def without_rim(cells: Float) -> Float:
+    """Return the map with 0 where the field of view leaves the image, as when a map without padding is padded."""
+    rim = CENTRE_PX // STRIDE_PX
+    kept = np.zeros_like(cells)
+    kept[rim:-rim, rim:-rim] = cells[rim:-rim, rim:-rim]
+    return kept

@@ -1,0 +1,56 @@
+"""Measures a trained model on good validation parts: spread of the maps, threshold, level of the outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.calibration import Calibration, Statistics, find_threshold, now
+from mdss.method.fusion import fuse
+from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import Recipe
+from trainer.progress import tracked
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Both branches' maps of some parts, and the masks of the parts."""
+
+    rgb: list[Float]
+    sdf: list[Float]
+    masks: list[NDArray[np.bool_]]
+
+
+def maps_of(
+    parts: Sequence[Prepared], colour_map: Callable[[NDArray[np.uint8], NDArray[np.bool_]], Float], shape_map: Callable[[Float], Float]
+) -> Maps:
+    """Score every part with both branches."""
+    found = Maps([], [], [])
+    for part in tracked(parts, "calibration", len(parts)):
+        found.rgb.append(colour_map(part.rgb, part.mask))
+        found.sdf.append(shape_map(part.xyz))
+        found.masks.append(part.mask)
+    return found
+
+
+def calibration_of(maps: Maps, recipe: Recipe) -> Calibration:
+    """Return the calibration from the maps of good parts that no training saw."""
+    masks = maps.masks if recipe.fusion.statistics == "foreground" else None
+    scores = [float(rgb.max()) * float(sdf.max()) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
+    draft = Calibration(
+        rgb=Statistics.of(maps.rgb, masks),
+        sdf=Statistics.of(maps.sdf, masks),
+        threshold=find_threshold(scores, recipe.threshold),
+        map_level=0.0,
+        fusion=recipe.fusion,
+        calibrated_at=now(),
+        validation_scores=tuple(scores),
+    )
+    peaks = [float(fuse(rgb, sdf, draft).map.max()) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
+    return msgspec.structs.replace(draft, map_level=find_threshold(peaks, recipe.threshold).value)

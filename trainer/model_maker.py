@@ -1,0 +1,72 @@
+"""From prepared parts to a stored model: both branches, the calibration, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+
+from mdss.method import model_store, signed_distance, student_teacher
+from mdss.method.calibration import Calibration
+from mdss.method.model_store import ModelCard, ModelFolder
+from mdss.method.point_cloud import Prepared
+from mdss.method.signed_distance import ShapeBranch, SignedDistanceNetwork
+from mdss.method.student_teacher import ColourBranch, StudentTeacher
+from mdss.method.teacher import load_teacher
+from mdss.method.torch_device import device_of
+from mdss.method.weights import write_weights
+from trainer.calibrate import calibration_of, maps_of
+from trainer.train_rgb import train_colour
+from trainer.train_sdf import train_shape
+from trainer.training import Training
+from trainer.training_report import write_training_report
+
+WORK = ".training"
+Parts = tuple[Sequence[Prepared], Sequence[Prepared]]
+
+
+def make_model(store: Path, card: ModelCard, parts: Parts, device_name: str) -> ModelFolder:
+    """Train on the first parts, calibrate on the second, and store the new version; it is not promoted here."""
+    device, recipe = device_of(device_name), card.recipe
+    work = model_store.recipe_folder(store, card.name) / WORK
+    training, validation = parts
+    torch.manual_seed(recipe.seed)
+    networks, colour = train_colour(training, recipe, device, work / "rgb.checkpoint")
+    network, shape = train_shape(training, recipe, device, work / "sdf.checkpoint")
+    branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
+    maps = maps_of(validation, branches[0].score_map, branches[1].score_map)
+    calibration = calibration_of(maps, recipe)
+    finished = msgspec.structs.replace(
+        card,
+        teacher=msgspec.to_builtins(load_teacher(recipe.rgb.teacher)[1]),
+        training={"rgb": figures(colour), "sdf": figures(shape), "device": device},
+    )
+
+    def write_files(folder: Path) -> None:
+        write_networks(folder, networks, network)
+        write_training_report(folder / "report", (colour.losses, shape.losses), calibration, (validation, maps))
+
+    return model_store.save(store, finished, calibration, write_files)
+
+
+def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistanceNetwork) -> None:
+    """Write both branches' weights."""
+    write_weights(networks, folder / student_teacher.WEIGHTS)
+    write_weights(network, folder / signed_distance.WEIGHTS)
+
+
+def figures(training: Training) -> dict[str, float | None]:
+    """Return what the model's card keeps of a training."""
+    return {"steps": training.step, "seconds": round(training.seconds, 1), "last_loss": training.error}
+
+
+def recalibrated(model: ModelFolder, calibration: Calibration, store: Path) -> ModelFolder:
+    """Store a copy of a model with another calibration as a new version."""
+
+    def write_files(folder: Path) -> None:
+        for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
+            (folder / name).hardlink_to(model.path / name)
+
+    return model_store.save(store, model.card, calibration, write_files)

@@ -1,0 +1,146 @@
+"""Verb `mdss train`: from a folder of good parts to a champion in the model store."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+import numpy as np
+
+from mdss.errors import BadInput, BadPart
+from mdss.method import model_store
+from mdss.method.calibration import now
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import PRESETS, Recipe, changed, preset
+from trainer.champion import object_brightness
+from trainer.dataset import Dataset, Scan, Unit
+from trainer.progress import tracked
+
+if TYPE_CHECKING:
+    from mdss.method.model_store import ModelFolder
+
+EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
+WORK = ".training"  # beside the versions: checkpoints of a training that is not finished
+PLAN = "plan.json"
+MIN_TRAINING_PARTS = 3
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset with train/good and validation/good, each {rgb,xyz}.")
+@click.option("--recipe", required=True, help="The product's name; frames ask for it by this name.")
+@click.option(
+    "--preset", "preset_name", type=click.Choice(list(PRESETS)), default="edge", show_default=True, help="Settings to begin with."
+)
+@click.option("--out", "store", required=True, type=click.Path(path_type=Path), help="The model store.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
+@click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change one setting of the preset; may be repeated."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option("--resume", is_flag=True, help="Go on with a training of this recipe that was interrupted.")
+def command(**options: Any) -> None:
+    """Train both branches on good parts, set the threshold on good validation parts, and make the result the champion.
+
+    The champion before stays as `previous`. Ctrl-C ends the running step and keeps a checkpoint; --resume goes on from there.
+    """
+    preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
+    recipe = changed(preset(preset_name, seed), assignments)
+    name, resume = options.pop("recipe"), options.pop("resume")
+    model = train(Order(name=name, recipe=recipe, **options), resume=resume)
+    click.echo(summary(model))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train on what."""
+
+    data: Path
+    store: Path
+    name: str
+    recipe: Recipe
+    unit: Unit = "m"
+    device: str = "auto"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a training that is under way is made from; resuming with anything else would mix two models."""
+
+    recipe: Recipe
+    unit: str
+    scans: tuple[str, ...]
+
+
+def train(order: Order, resume: bool = False) -> ModelFolder:
+    """Train, calibrate, store and promote; BadInput names the file or setting that is wrong."""
+    from trainer.model_maker import make_model  # here, for `--help` and bad input must not wait for torch
+
+    dataset = Dataset.open(order.data, order.unit)
+    if len(dataset.train) < MIN_TRAINING_PARTS:
+        raise BadInput(f"{order.data / 'train'}: found {len(dataset.train)} scans, expected at least {MIN_TRAINING_PARTS}")
+    recipe_folder = model_store.recipe_folder(order.store, order.name)
+    work = recipe_folder / WORK
+    plan = Plan(
+        order.recipe, order.unit, tuple(str(scan.rgb_path.relative_to(order.data)) for scan in (*dataset.train, *dataset.validation))
+    )
+    begin(work, plan, resume=resume)
+    training, validation = (prepare_all(dataset, scans, order.recipe) for scans in (dataset.train, dataset.validation))
+    card = model_store.ModelCard(
+        name=order.name,
+        recipe=order.recipe,
+        made_at=now(),
+        code_version=version("mdss"),
+        data={
+            "folder": str(order.data.resolve()),
+            "unit": order.unit,
+            "training_scans": len(training),
+            "validation_scans": len(validation),
+            "object_brightness": float(np.mean([object_brightness(part.rgb, part.mask) for part in training])),
+        },
+    )
+    model = make_model(order.store, card, (training, validation), order.device)
+    model_store.promote(order.store, order.name, model.version)
+    shutil.rmtree(work)
+    return model
+
+
+def begin(work: Path, plan: Plan, resume: bool) -> None:
+    """Prepare the folder of checkpoints: go on with the same plan, or begin anew."""
+    path = work / PLAN
+    encoded = msgspec.json.encode(plan)
+    if resume and path.exists():
+        if path.read_bytes() != encoded:
+            raise BadInput(f"{path}: the interrupted training had other settings or scans; expected the same, or no --resume to begin anew")
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    path.write_bytes(encoded)
+
+
+def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:
+    """Read and prepare every scan; BadInput names a scan that holds no part."""
+    parts: list[Prepared] = []
+    for scan in tracked(scans, f"reading {scans[0].split}" if scans else "reading", len(scans)):
+        loaded = dataset.load(scan)
+        try:
+            parts.append(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud))
+        except BadPart as bad:
+            raise BadInput(f"{scan.xyz_path}: {bad}") from bad
+    return parts
+
+
+def summary(model: ModelFolder) -> str:
+    """Return what a person wants to know of a new champion."""
+    limit = model.calibration.threshold
+    promise = f"at most {limit.stated_false_reject_rate:.2%} of good parts above it, asked {limit.asked_false_reject_rate:.2%}"
+    lines = [
+        f"{model.name} {model.version} is the champion: {model.path}",
+        f"threshold {limit.value:.4g} ({limit.method}, {limit.parts} good parts): {promise}",
+        limit.note,
+    ]
+    return "\n".join(filter(None, lines))

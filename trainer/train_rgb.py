@@ -1,0 +1,139 @@
+"""Trains the colour branch: teacher statistics, then the student with the dynamic loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
+from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image
+from mdss.method.teacher import load_teacher
+from mdss.method.torch_device import learning_precision
+from trainer.photographs import Photographs
+from trainer.progress import tracked
+from trainer.training import Schedule, Training, channels_last
+
+Float = NDArray[np.float32]
+
+
+def train_colour(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoint: Path) -> tuple[StudentTeacher, Training]:
+    """Return the trained networks and their training; continues from the checkpoint where it exists."""
+    torch.manual_seed(recipe.seed)
+    settings = recipe.rgb
+    networks = StudentTeacher(settings.student_width)
+    networks.teacher.load_state_dict(load_teacher(settings.teacher)[0].state_dict())
+    channels_last(networks).to(device)
+    schedule = Schedule(
+        "colour branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule, settings.weight_decay
+    )
+    training = Training(networks, schedule, checkpoint)
+    if training.step == 0:
+        measure_teacher(networks, parts, settings, device)
+    windows = Windows(parts, recipe)
+    training.run(lambda step: loss_of(networks, windows, settings, step))
+    return networks.eval(), training
+
+
+def loss_of(networks: StudentTeacher, windows: Windows, settings: ColourSettings, step: int) -> Tensor:
+    """Return the loss of one step's batch (paper, eq. 1)."""
+    device = networks.mean.device
+    images, masks, photographs = windows.batch(step)
+    with learning_precision(device.type):
+        distances = networks(images.to(device, memory_format=torch.channels_last), settings.distance).float()
+        elsewhere = None if photographs is None else networks.student(photographs.to(device)).float()
+    if settings.mask_training:
+        distances = distances * masks.to(device)[:, None]
+    factor = dynamic_factor(windows.progress(step), settings.factor_first, settings.factor_last)
+    loss = dynamic_loss(distances, factor, settings.quantile_domain)
+    return loss if elsewhere is None else loss + elsewhere.square().mean()
+
+
+@torch.inference_mode()
+def measure_teacher(networks: StudentTeacher, parts: Sequence[Prepared], settings: ColourSettings, device: str) -> None:
+    """Set mean and deviation of each teacher channel over the training parts."""
+    count = 0.0
+    total, squares = (torch.zeros_like(networks.mean, dtype=torch.float64) for _ in range(2))
+    for part in tracked(parts, "teacher statistics", len(parts)):
+        cells = part.rgb.shape[0] // STRIDE_PX
+        window = Window.around(part.mask, cells) if settings.teacher_statistics == "foreground" else Window(0, 0, cells, cells)
+        padded = torch.from_numpy(padded_image(part.rgb, settings.border))[None].to(device)
+        features = networks.teacher(window.crop(padded).contiguous(memory_format=torch.channels_last)).double()
+        mask = torch.from_numpy(cell_mask(part.mask, settings.mask_sampling)[::STRIDE_PX, ::STRIDE_PX]).to(device)
+        inside = mask[window.top : window.top + window.height, window.left : window.left + window.width]
+        weights = inside if settings.teacher_statistics == "foreground" else torch.ones_like(inside)
+        count += float(weights.sum())
+        total += (features * weights).sum(dim=(2, 3), keepdim=True)
+        squares += (features.square() * weights).sum(dim=(2, 3), keepdim=True)
+    mean = total / count
+    networks.mean.copy_(mean)
+    networks.deviation.copy_((squares / count - mean.square()).clamp_min(1e-12).sqrt())
+
+
+def cell_mask(mask: NDArray[np.bool_], how: str) -> Float:
+    """Return what the mask says of a map's cell that begins at each pixel: its centre, its mean, or whether any of it is inside."""
+    values = mask.astype(np.float32)
+    if how == "area":
+        return np.asarray(cv2.blur(values, (STRIDE_PX, STRIDE_PX), anchor=(0, 0)), np.float32)
+    return np.asarray(cv2.dilate(values, np.ones((STRIDE_PX, STRIDE_PX), np.uint8), anchor=(0, 0)), np.float32) if how == "any" else values
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a crop begins, in pixels of the padded image, and how large it is."""
+
+    top: int
+    left: int
+    side: int
+
+
+class Windows:
+    """Crops of the training parts: random ones on the part, or whole images; the same step always gives the same batch."""
+
+    def __init__(self, parts: Sequence[Prepared], recipe: Recipe) -> None:
+        self._settings, self._seed = recipe.rgb, recipe.seed
+        self._images = [padded_image(part.rgb, recipe.rgb.border) for part in parts]
+        self._masks = [cell_mask(part.mask, recipe.rgb.mask_sampling) for part in parts]
+        self._inside = [np.argwhere(part.mask) for part in parts]
+        folder = recipe.rgb.penalty_photographs
+        self._photographs = Photographs(Path(folder)) if folder else None
+
+    def progress(self, step: int) -> float:
+        """Return how far the training is, from 0 to 1: step by step, or in whole rounds through the parts."""
+        steps = self._settings.steps
+        if self._settings.factor_every == "epoch":
+            step -= step % max(1, len(self._images) // self._settings.batch)
+        return step / max(1, steps - 1)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return crops (B, 3, w, w), their masks (B, h, h) at the map's cells, and photographs for the penalty."""
+        random = np.random.default_rng((self._seed, step))
+        pairs = [self._crop(int(number), random) for number in random.integers(len(self._images), size=self._settings.batch)]
+        images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*pairs, strict=True))
+        return images, masks, self._photographs.crops(self._settings.batch, 0.3, random) if self._photographs else None
+
+    def _crop(self, number: int, random: np.random.Generator) -> tuple[Float, Float]:
+        image, mask = self._images[number], self._masks[number]
+        place = self._place(number, random)
+        crop = image[:, place.top : place.top + place.side, place.left : place.left + place.side]
+        cells = positions(place.side)
+        rows, columns = (slice(start, start + STRIDE_PX * cells, STRIDE_PX) for start in (place.top, place.left))
+        light = 1 + self._settings.light_variation * random.uniform(-1, 1)
+        return np.clip(crop * np.float32(light), 0, 1), mask[rows, columns]
+
+    def _place(self, number: int, random: np.random.Generator) -> Place:
+        size = self._images[number].shape[1]
+        side = self._settings.window_px
+        if side is None:
+            return Place(CENTRE_PX, CENTRE_PX, size - 2 * CENTRE_PX) if self._settings.border == "zero" else Place(0, 0, size)
+        inside = self._inside[number]
+        row, column = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
+        return Place(int(np.clip(row, 0, size - side)), int(np.clip(column, 0, size - side)), side)

@@ -1,0 +1,144 @@
+"""The one training loop: schedule, checkpoints, a clean stop."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mdss.errors import BadInput, MdssError
+from trainer.interrupts import HeldInterrupt
+from trainer.progress import Meter
+
+N = TypeVar("N", bound=nn.Module)
+SAVE_EVERY_S = 20.0
+RECENT = 100  # losses that a summary averages
+GRADIENT_LIMIT = 1.0
+UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn; `settings` must be the same when a run is resumed."""
+
+    title: str
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    decay: str = "cosine"
+    weight_decay: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate: linear up over the warm-up, then half a cosine down to 0, or constant."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.decay == "constant":
+            return self.learning_rate
+        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Training:
+    """A network on its way through a schedule; starts where the checkpoint ends, if there is one.
+
+    Step n draws its random numbers from a seed of its own, so a resumed run sees the same batches as an unbroken one.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path) -> None:
+        self._network, self._schedule, self._checkpoint = network, schedule, checkpoint
+        learning = [value for value in network.parameters() if value.requires_grad]
+        self._optimiser = torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay)
+        self.losses: list[float] = []
+        self.seconds = 0.0
+        if checkpoint.exists():
+            self._resume()
+
+    @property
+    def step(self) -> int:
+        """Return how many steps are done."""
+        return len(self.losses)
+
+    @property
+    def minutes(self) -> float:
+        """Return how long all runs together have learned."""
+        return round(self.seconds / 60, 1)
+
+    @property
+    def error(self) -> float | None:
+        """Return the mean loss of the last steps."""
+        last = self.losses[-RECENT:]
+        return round(sum(last) / len(last), 4) if last else None
+
+    def run(self, loss_of: Callable[[int], Tensor]) -> None:
+        """Learn to the end of the schedule from the loss of each step; Ctrl-C or SIGTERM leaves a checkpoint."""
+        schedule, saved_s = self._schedule, time.monotonic()
+        with Meter(schedule.title, schedule.steps, self.step) as meter, HeldInterrupt() as interrupt:
+            while self.step < schedule.steps:
+                started_s = time.monotonic()
+                self._learn(loss_of(self.step))
+                self.seconds += time.monotonic() - started_s
+                meter.step(f"loss {self.losses[-1]:.3f}")
+                if interrupt.is_asked or time.monotonic() - saved_s > SAVE_EVERY_S or self.step == schedule.steps:
+                    self._save()
+                    saved_s = time.monotonic()
+                if interrupt.is_asked:
+                    raise KeyboardInterrupt
+
+    def _learn(self, loss: Tensor) -> None:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise MdssError(f"{self._schedule.title}, step {self.step}: found a loss of {value}, expected a finite one")
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._schedule.rate(self.step)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_LIMIT)
+        self._optimiser.step()
+        self.losses.append(value)
+
+    def _resume(self) -> None:
+        try:
+            state = torch.load(self._checkpoint, weights_only=True)
+            _refuse_other_settings(self._checkpoint, state["settings"], self._schedule.settings)
+            self._network.load_state_dict(state["network"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self.losses, self.seconds = list(state["losses"]), float(state["seconds"])
+        except UNREADABLE as error:
+            raise BadInput(f"{self._checkpoint}: cannot be resumed ({_first_line(error)}); expected this training's checkpoint") from error
+
+    def _save(self) -> None:
+        """Write a checkpoint so that a power cut leaves the old or the new one, never half of one."""
+        state = {
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "settings": self._schedule.settings,
+        }
+        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self._checkpoint)
+
+
+def channels_last(network: N) -> N:
+    """Return the network laid out as the CPU's bfloat16 convolutions like it."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
+
+
+def _refuse_other_settings(path: Path, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+    for name, value in asked.items():
+        if stored.get(name, value) != value:
+            raise BadInput(f"{path}: found a checkpoint with {name} {stored[name]}, expected {value}; resume with the same settings")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":.")

@@ -1,0 +1,78 @@
+"""The page that comes with a model: how both losses ran, what good validation parts score, and the strangest of them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mdss.method.calibration import Calibration
+from mdss.method.point_cloud import Prepared
+from trainer.calibrate import Maps
+from trainer.report_figures import embedded
+
+SHOWN = 3
+SMOOTHED_STEPS = 50
+STYLE = "body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem } img { max-width: 100% }"
+
+
+def write_training_report(
+    folder: Path, losses: tuple[list[float], list[float]], calibration: Calibration, validation: tuple[Sequence[Prepared], Maps]
+) -> None:
+    """Write training.html into the folder, pictures inside the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    limit = calibration.threshold
+    promise = f"at most {limit.stated_false_reject_rate:.2%} of good parts above it (asked: {limit.asked_false_reject_rate:.2%})"
+    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {promise}. {limit.note}"
+    body = [
+        "<h1>Training</h1>",
+        _losses(*losses),
+        "<h2>Good validation parts</h2>",
+        f"<p>{html.escape(sentences)}</p>",
+        _histogram(calibration),
+        "<p>The parts with the highest scores: image, colour map, shape map.</p>",
+        *_strangest(calibration, *validation),
+    ]
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>{"".join(body)}</html>\n'
+    (folder / "training.html").write_text(page, "utf-8")
+
+
+def _losses(colour: list[float], shape: list[float]) -> str:
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    for axes, losses, title in zip(figure.subplots(1, 2), (colour, shape), ("colour branch", "shape branch"), strict=True):
+        window = max(1, min(SMOOTHED_STEPS, len(losses) // 4))
+        smooth = np.convolve(losses, np.ones(window) / window, "valid")
+        axes.plot(losses, color="#c9d3de", linewidth=0.6)
+        axes.plot(np.arange(len(smooth)) + window - 1, smooth, color="#2a6fb0")
+        axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
+    return embedded(figure, "Losses of both branches")
+
+
+def _histogram(calibration: Calibration) -> str:
+    figure = Figure(figsize=(11, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(calibration.validation_scores, bins=30, color="#5a8f5a")
+    axes.axvline(calibration.threshold.value, color="#1d2530", linestyle="--", label="threshold")
+    axes.set(xlabel="score", ylabel="good parts")
+    axes.legend()
+    return embedded(figure, "Scores of good validation parts with the threshold")
+
+
+def _strangest(calibration: Calibration, parts: Sequence[Prepared], maps: Maps) -> list[str]:
+    order = np.argsort(calibration.validation_scores)[::-1][:SHOWN]
+    return [_part(parts[n].rgb, (calibration.rgb.aligned(maps.rgb[n]), calibration.sdf.aligned(maps.sdf[n]))) for n in order]
+
+
+def _part(rgb: NDArray[np.uint8], heats: tuple[NDArray[np.float32], NDArray[np.float32]]) -> str:
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    first, *others = figure.subplots(1, 3)
+    first.imshow(rgb)
+    for axes, heat in zip(others, heats, strict=True):
+        axes.imshow(heat, cmap="inferno", vmin=0, vmax=10)
+    for axes in (first, *others):
+        axes.axis("off")
+    return embedded(figure, "A good part: image, colour map, shape map")
