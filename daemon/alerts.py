@@ -1,0 +1,183 @@
+"""Process `alerts`: carries every verdict that is not OK from the journal to Redis, however long Redis was away."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import click
+import structlog
+
+from daemon.alert_store import open_store
+from daemon.retention import Retention
+from mdss.errors import MdssError
+from mdss.journal import Journal, JournalFailed
+from mdss.wire.messages import ProcessState, Verdict
+from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.pulse import StopFlag, Tally
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+ASK_EVERY_S = 10.0  # without alerts to deliver, Redis is asked this often whether it is there
+SLOW_S = 3.0  # Redis that keeps silent for so long is said to be away
+MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is counted up to here
+MARKED_AT_ONCE = 50  # alerts per transaction of the journal
+LOOK_EVERY_S = 0.1
+FAILED = 1  # the supervisor starts a process again that ended with this code
+UP, BACKLOG, DELIVERED = "mdss_store_up", "mdss_alert_backlog", "mdss_alerts_delivered_total"
+log = structlog.get_logger()
+
+
+class Outbox(Protocol):
+    """What the delivery needs of the journal."""
+
+    def undelivered(self, limit: int) -> list[Verdict]:
+        """Return verdicts whose alert waits, oldest first."""
+
+    def mark_delivered(self, result_ids: Iterable[str]) -> None:
+        """Note that these alerts have arrived."""
+
+
+class Store(Protocol):
+    """What the delivery needs of Redis."""
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+
+    def put(self, verdict: Verdict, picture: bytes | None) -> bool:
+        """Store one alert; False when it was there before."""
+
+
+class Delivery:
+    """Delivers in turns; after a failure it pauses, longer each time, and says in one sentence what is wrong."""
+
+    def __init__(self, outbox: Outbox, store: Store, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
+        self._outbox, self._store, self._tally, self._clock = outbox, store, tally, clock
+        self._failures, self._due_s, self._ask_due_s = 0, 0.0, 0.0
+        self._began_s: float | None = None
+        self._state: ProcessState = "starting"
+        self._reason = ""
+        tally.counters.update({UP: 0.0, BACKLOG: 0.0, DELIVERED: 0.0})
+
+    def condition(self) -> tuple[ProcessState, str]:
+        """Return the state and its reason; may be asked from another thread while a turn takes its time."""
+        began_s = self._began_s
+        if began_s is not None and self._clock() - began_s > SLOW_S and self._state != "degraded":
+            return "degraded", f"Redis has kept its answer back for more than {SLOW_S:g} s; alerts wait in the journal meanwhile"
+        return self._state, self._reason
+
+    def turn(self) -> None:
+        """Deliver what waits, unless the pause after a failure is not over yet."""
+        if self._clock() < self._due_s:
+            return
+        self._began_s = self._clock()
+        try:
+            self._deliver()
+        except MdssError as error:
+            self._failed(str(error))
+        except Exception as error:  # whatever it is: an alert must never cost the line its verdicts
+            log.exception("delivery broke")
+            self._failed(f"alerts cannot be delivered: {type(error).__name__}: {error}")
+        else:
+            self._succeeded()
+        finally:
+            self._began_s = None
+
+    def _deliver(self) -> None:
+        waiting = self._outbox.undelivered(MOST_AT_ONCE)
+        self._tally.counters[BACKLOG] = float(len(waiting))
+        if not waiting and self._clock() >= self._ask_due_s:
+            self._store.ping()
+            self._ask_due_s = self._clock() + ASK_EVERY_S
+        for first in range(0, len(waiting), MARKED_AT_ONCE):
+            with self._marking() as arrived:
+                for verdict in waiting[first : first + MARKED_AT_ONCE]:
+                    self._began_s = self._clock()
+                    self._tally.count(DELIVERED, float(self._store.put(verdict, picture_of(verdict))))
+                    arrived.append(verdict.result_id)
+
+    @contextmanager
+    def _marking(self) -> Iterator[list[str]]:
+        """Give a list; whatever stands in it at the end is delivered, also when the rest failed."""
+        arrived: list[str] = []
+        try:
+            yield arrived
+        finally:
+            if arrived:
+                self._outbox.mark_delivered(arrived)
+                self._tally.count(BACKLOG, -float(len(arrived)))
+
+    def _failed(self, reason: str) -> None:
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        self._due_s, self._ask_due_s = self._clock() + pause_s, 0.0
+        self._tally.counters[UP] = 0.0
+        if reason != self._reason:
+            log.warning("alerts wait in the journal", reason=reason, backlog=self._tally.counters[BACKLOG])
+        self._state, self._reason = "degraded", reason
+
+    def _succeeded(self) -> None:
+        if self._failures:
+            log.info("alerts are delivered again")
+        self._failures, self._due_s = 0, 0.0
+        self._tally.counters[UP] = 1.0
+        self._state, self._reason = "running", ""
+
+
+def picture_of(verdict: Verdict) -> bytes | None:
+    """Return the PNG that the verdict names; one that cannot be read costs the picture, not the alert."""
+    if verdict.evidence is None:
+        return None
+    try:
+        return Path(unquote(urlsplit(verdict.evidence.uri).path)).read_bytes()
+    except OSError as error:
+        log.warning("alert without its picture", result_id=verdict.result_id, reason=str(error))
+        return None
+
+
+def carry(delivery: Delivery, retention: Retention, stop: StopFlag) -> None:
+    """Take turns until asked to stop, then a last one: what fusion judged while the line drained leaves as well."""
+    while not stop.asked:
+        delivery.turn()
+        retention.turn()
+        time.sleep(LOOK_EVERY_S)
+    delivery.turn()
+
+
+def work(here: Opened) -> None:
+    """Deliver in a thread of its own, so that this process is heard however long Redis takes to answer."""
+    settings = here.settings
+    thread = here.closing.enter_context(ThreadPoolExecutor(1))
+    state = Path(settings.station.state_directory)
+    journal = thread.submit(Journal, state / "journal.sqlite").result()  # SQLite wants it opened by the thread that uses it
+    store = open_store(settings)
+    here.closing.callback(store.close)
+    delivery = Delivery(journal, store, here.tally)
+    retention = Retention(journal, state / "evidence", settings.journal.keep_days, time.time_ns)
+    carrying = thread.submit(carry, delivery, retention, here.stop)
+    while not carrying.done():
+        here.pulse.say(*delivery.condition())
+        time.sleep(LOOK_EVERY_S)
+    carrying.result()
+    here.pulse.say("stopped")
+
+
+@click.command("alerts")
+@config_option
+def command(config: Path) -> None:
+    """Run the process that carries alerts to Redis."""
+    with opened("alerts", config) as here:
+        try:
+            work(here)
+        except JournalFailed as error:  # another process may keep it locked: worth another try
+            log.error("the journal cannot be opened", reason=str(error))
+            sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main(command)

@@ -1,0 +1,53 @@
+"""Forgets, once an hour, what is older than the settings keep: judged parts in the journal and the pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from mdss.errors import MdssError
+
+EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
+log = structlog.get_logger()
+
+
+class Prunable(Protocol):
+    """What retention needs of the journal."""
+
+    def prune(self, older_than_ns: int) -> int:
+        """Forget some of the parts judged before this time and return how many; 0 when there is none left."""
+
+
+class Retention:
+    """Prunes in small steps, so that the line never waits long for the journal."""
+
+    def __init__(self, journal: Prunable, pictures: Path, keep_days: int, clock_ns: Callable[[], int]) -> None:
+        self._journal, self._pictures = journal, pictures
+        self._keep_ns, self._clock_ns = keep_days * DAY_NS, clock_ns
+        self._due_ns = 0
+
+    def turn(self) -> None:
+        """Forget a little when it is due; called often. What fails is logged and tried again when it is due next."""
+        now_ns = self._clock_ns()
+        if now_ns < self._due_ns <= now_ns + EVERY_NS:  # further ahead it is only when the clock was set back
+            return
+        self._due_ns = now_ns + EVERY_NS
+        try:
+            self._forget(now_ns - self._keep_ns)
+        except (MdssError, OSError) as error:
+            log.error("what is old cannot be removed", reason=str(error))
+
+    def _forget(self, oldest_ns: int) -> None:
+        forgotten = self._journal.prune(oldest_ns)
+        if forgotten:
+            self._due_ns = 0  # there may be more: at the next turn
+            log.info("journal pruned", parts=forgotten)
+            return
+        old = [path for path in self._pictures.glob("*.png") if path.stat().st_mtime_ns < oldest_ns]
+        for path in old:
+            path.unlink(missing_ok=True)
+        if old:
+            log.info("pictures removed", pictures=len(old))

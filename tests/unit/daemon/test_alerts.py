@@ -1,0 +1,318 @@
+"""The delivery of alerts: named failures, growing pauses, nothing lost and nothing doubled, all on a clock that only tests move."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from daemon.alerts import BACKLOG, DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, UP, Delivery, carry
+from daemon.redis_link import StoreAway
+from daemon.retention import Retention
+from mdss.journal import JournalFailed
+from mdss.wire.messages import Verdict
+from mdss.wire.pulse import StopFlag, Tally
+from tests.alerts import PNG, undefined, verdict
+from tests.fakes import FakeClock
+
+AWAY = StoreAway("unreachable", "redis://host:6379", "Connection refused")
+
+
+class FakeJournal:
+    """Alerts that wait, in a list; writes fail while `is_broken`."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.waiting, self.is_broken, self.asked = list(verdicts), False, 0
+
+    def undelivered(self, limit: int) -> list[Verdict]:
+        self.asked += 1
+        return self.waiting[:limit]
+
+    def mark_delivered(self, result_ids: Iterable[str]) -> None:
+        if self.is_broken:
+            raise JournalFailed("journal j.sqlite: database or disk is full")
+        gone = set(result_ids)
+        self.waiting = [each for each in self.waiting if each.result_id not in gone]
+
+
+class FakeStore:
+    """A store that is up, or raises `error`; `before_put` happens at each alert."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[str, bytes | None] = {}
+        self.error: Exception | None = None
+        self.asked = 0
+        self.before_put: Callable[[], None] = lambda: None
+
+    def ping(self) -> None:
+        self._answer()
+
+    def put(self, verdict: Verdict, picture: bytes | None) -> bool:
+        self.before_put()
+        self._answer()
+        is_new = verdict.result_id not in self.alerts
+        self.alerts.setdefault(verdict.result_id, picture)
+        return is_new
+
+    def _answer(self) -> None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+
+
+class Line:
+    """A delivery with everything around it."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.clock, self.tally = FakeClock(), Tally()
+        self.journal, self.store = FakeJournal(*verdicts), FakeStore()
+        self.delivery = Delivery(self.journal, self.store, self.tally, self.clock)
+
+    def turns(self, seconds: float) -> None:
+        """Take turns ten times a second."""
+        for _ in range(round(seconds * 10)):
+            self.delivery.turn()
+            self.clock.advance(0.1)
+
+    def figures(self) -> tuple[float, float, float]:
+        """Return store up, backlog and alerts delivered."""
+        return self.tally.counters[UP], self.tally.counters[BACKLOG], self.tally.counters[DELIVERED]
+
+
+def test_what_waits_is_delivered_once_and_marked() -> None:
+    line = Line(verdict("a"), undefined("b"))
+    line.turns(1)
+    assert list(line.store.alerts) == ["a", "b"]
+    assert line.journal.waiting == []
+    assert line.figures() == (1, 0, 2)
+    assert line.delivery.condition() == ("running", "")
+
+
+def test_before_its_first_answer_it_is_starting_and_the_store_not_up() -> None:
+    line = Line()
+    assert line.delivery.condition() == ("starting", "")
+    assert line.figures() == (0, 0, 0)
+
+
+def test_the_picture_goes_with_its_alert(tmp_path: Path) -> None:
+    path = tmp_path / "with space %20.png"
+    path.write_bytes(PNG)
+    line = Line(verdict("a", evidence=path))
+    line.delivery.turn()
+    assert line.store.alerts == {"a": PNG}
+
+
+def test_a_missing_picture_costs_the_picture_and_is_logged(tmp_path: Path) -> None:
+    line = Line(verdict("a", evidence=tmp_path / "gone.png"))
+    with capture_logs() as logs:
+        line.delivery.turn()
+    assert line.store.alerts == {"a": None}
+    assert [(each["event"], each["result_id"]) for each in logs] == [("alert without its picture", "a")]
+
+
+def test_while_redis_is_away_everything_waits_with_the_reason() -> None:
+    line = Line(verdict("a"), verdict("b"))
+    line.store.error = AWAY
+    line.delivery.turn()
+    assert line.delivery.condition() == ("degraded", str(AWAY))
+    assert [each.result_id for each in line.journal.waiting] == ["a", "b"]
+    assert line.figures() == (0, 2, 0)
+
+
+def test_the_pauses_double_up_to_the_longest() -> None:
+    line, tries_s = Line(verdict("a")), list[float]()
+    line.store.error = AWAY
+    line.store.before_put = lambda: tries_s.append(line.clock())
+    for _ in range(400):
+        line.delivery.turn()
+        line.clock.advance(0.25)
+    pauses_s = [later - earlier for earlier, later in itertools.pairwise(tries_s)]
+    assert pauses_s == [0.5, 1, 2, 4, 8, 16, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+
+
+def test_after_the_return_everything_is_delivered_and_the_next_failure_pauses_briefly_again() -> None:
+    line = Line(verdict("a"), verdict("b"))
+    line.store.error = AWAY
+    line.turns(200)
+    line.store.error = None
+    line.turns(LONGEST_PAUSE_S + 1)
+    assert (list(line.store.alerts), line.delivery.condition()) == (["a", "b"], ("running", ""))
+    line.store.error, asked = AWAY, line.store.asked
+    line.journal.waiting = [verdict("c")]
+    line.turns(1)
+    assert line.store.asked == asked + 2
+
+
+def test_what_arrived_before_a_failure_is_not_delivered_again() -> None:
+    line = Line(verdict("a"), verdict("b"), verdict("c"))
+
+    def fail_at_c() -> None:
+        if "b" in line.store.alerts:
+            line.store.error = AWAY
+
+    line.store.before_put = fail_at_c
+    line.delivery.turn()
+    assert [each.result_id for each in line.journal.waiting] == ["c"]
+    assert line.figures() == (0, 1, 2)
+
+
+def test_a_journal_that_cannot_note_the_delivery_is_a_reason_and_doubles_nothing() -> None:
+    line = Line(verdict("a"))
+    line.journal.is_broken = True
+    line.delivery.turn()
+    assert line.delivery.condition() == ("degraded", "journal j.sqlite: database or disk is full")
+    line.journal.is_broken = False
+    line.turns(2)
+    assert (line.journal.waiting, line.tally.counters[DELIVERED]) == ([], 1)
+
+
+def test_whatever_breaks_is_said_and_never_raised() -> None:
+    line = Line(verdict("a"))
+    line.store.error = RuntimeError("broken library")
+    with capture_logs() as logs:
+        line.delivery.turn()
+    assert line.delivery.condition() == ("degraded", "alerts cannot be delivered: RuntimeError: broken library")
+    assert logs[0]["log_level"] == "error"
+    line.store.error = None
+    line.turns(2)
+    assert list(line.store.alerts) == ["a"]
+
+
+def test_a_failure_that_lasts_is_logged_once() -> None:
+    line = Line(verdict("a"))
+    line.store.error = AWAY
+    with capture_logs() as logs:
+        line.turns(100)
+        line.store.error = None
+        line.turns(60)
+    assert [each["event"] for each in logs] == ["alerts wait in the journal", "alerts are delivered again"]
+
+
+def test_without_alerts_redis_is_asked_now_and_then() -> None:
+    line = Line()
+    line.turns(35)
+    assert line.store.asked == 4
+    line.store.error = AWAY
+    line.turns(10)
+    assert line.delivery.condition()[0] == "degraded"
+    assert line.figures() == (0, 0, 0)
+    line.store.error = None
+    line.turns(LONGEST_PAUSE_S)
+    assert line.figures() == (1, 0, 0)
+
+
+def test_an_answer_that_does_not_come_is_said_while_it_is_waited_for() -> None:
+    line = Line(verdict("a"))
+    seen = []
+
+    def be_slow() -> None:
+        seen.append(line.delivery.condition())
+        line.clock.advance(SLOW_S + 0.1)
+        seen.append(line.delivery.condition())
+
+    line.store.before_put = be_slow
+    line.delivery.turn()
+    assert seen[0] == ("starting", "")
+    assert seen[1][0] == "degraded" and "kept its answer back" in seen[1][1]
+    assert line.delivery.condition() == ("running", "")
+
+
+def test_a_long_backlog_is_not_taken_for_a_slow_answer() -> None:
+    line = Line(*(verdict(f"r{number}") for number in range(5 * MARKED_AT_ONCE)))
+    states = set()
+
+    def take_a_second() -> None:
+        line.clock.advance(1)
+        states.add(line.delivery.condition()[0])
+
+    line.store.before_put = take_a_second
+    line.delivery.turn()
+    assert states == {"starting"}
+    assert line.journal.waiting == []
+
+
+def test_a_backlog_beyond_one_turn_takes_several() -> None:
+    line = Line(*(verdict(f"r{number}") for number in range(MOST_AT_ONCE + 5)))
+    line.delivery.turn()
+    assert len(line.journal.waiting) == 5
+    line.delivery.turn()
+    assert len(line.store.alerts) == MOST_AT_ONCE + 5
+
+
+class Stopping(StopFlag):
+    """Is asked to stop from the first moment."""
+
+    def __init__(self) -> None:
+        self.asked = True
+
+
+def test_what_was_judged_while_the_line_drained_leaves_before_the_end(tmp_path: Path) -> None:
+    line = Line(verdict("last"))
+    carry(line.delivery, Retention(FakeRecord(), tmp_path, 1, line.clock.ns), Stopping())
+    assert list(line.store.alerts) == ["last"]
+
+
+class FakeRecord:
+    """Counts how often it was pruned, and has `parts` to forget each time until there are none."""
+
+    def __init__(self, *parts: int) -> None:
+        self.parts, self.limits_ns = list(parts), list[int]()
+
+    def prune(self, older_than_ns: int) -> int:
+        self.limits_ns.append(older_than_ns)
+        return self.parts.pop(0) if self.parts else 0
+
+
+def test_the_journal_is_pruned_once_an_hour_in_small_steps(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord(1000, 3)
+    clock.advance(1e6)
+    retention = Retention(record, tmp_path, 2, clock.ns)
+    for _ in range(3602):
+        retention.turn()
+        clock.advance(1)
+    assert len(record.limits_ns) == 3
+    retention.turn()
+    assert len(record.limits_ns) == 4
+    assert record.limits_ns[0] == int((1000 + 1e6 - 2 * 86400) * 1e9)
+
+
+def test_pictures_go_when_their_parts_are_forgotten(tmp_path: Path) -> None:
+    clock = FakeClock()
+    for name in ("old.png", "other.txt"):
+        (tmp_path / name).touch()
+    clock.now_s = (tmp_path / "old.png").stat().st_mtime + 86400 + 1
+    new = tmp_path / "new.png"
+    new.touch()
+    os.utime(new, (clock(), clock()))
+    Retention(FakeRecord(), tmp_path, 1, clock.ns).turn()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.png", "other.txt"]
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_pruning(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(1e9)
+    retention = Retention(record, tmp_path, 1, clock.ns)
+    retention.turn()
+    clock.advance(-1e8)
+    retention.turn()
+    assert len(record.limits_ns) == 2
+
+
+def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) -> None:
+    class Broken(FakeRecord):
+        def prune(self, older_than_ns: int) -> int:
+            super().prune(older_than_ns)
+            raise JournalFailed("journal j.sqlite: database is locked")
+
+    clock, record = FakeClock(), Broken()
+    retention = Retention(record, tmp_path, 1, clock.ns)
+    with capture_logs() as logs:
+        retention.turn()
+        retention.turn()
+    clock.advance(3600)
+    retention.turn()
+    assert len(record.limits_ns) == 2
+    assert logs[0]["reason"] == "journal j.sqlite: database is locked"
