@@ -19,6 +19,7 @@ from mdss.wire.headers import (
     Hello,
     ImageFormat,
     Invalid,
+    Label,
     Nack,
     NackCode,
     Ping,
@@ -58,10 +59,11 @@ KINDS: dict[bytes, type[Header]] = {
 }
 _KIND_OF = {header: kind for kind, header in KINDS.items()}
 Payload = bytes | memoryview
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last for brackets within brackets without end
 
 
 class _OnlyFrameId(msgspec.Struct):
-    frame_id: str = ""
+    frame_id: Label = ""
 
 
 def compose(message: Header) -> list[bytes]:
@@ -86,14 +88,14 @@ def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
         raise WireRefusal("SCHEMA", f"message kind: found {kind[:16]!r}, expected one of FRAME {' '.join(map(bytes.decode, KINDS))}")
     try:
         return msgspec.json.decode(parts[2], type=KINDS[kind])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise WireRefusal("SCHEMA", f"{kind.decode()} header: {error}") from error
 
 
 def _frame_header(header: memoryview) -> FrameHeader:
     try:
         return msgspec.json.decode(header, type=FrameHeader)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise WireRefusal("SCHEMA", f"FRAME header: {error}", _frame_id(header)) from error
 
 
@@ -101,5 +103,5 @@ def _frame_id(header: memoryview) -> str:
     """Read the frame's name out of a header that is otherwise wrong, so that the camera learns which frame was refused."""
     try:
         return msgspec.json.decode(header, type=_OnlyFrameId).frame_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""

@@ -12,8 +12,8 @@ from mdss.wire.messages import FrameIdentity
 
 NackCode = Literal["BUSY", "DRAINING", "TOO_LARGE", "SCHEMA", "SHAPE_MISMATCH", "NOT_ORGANISED", "UNKNOWN_RECIPE", "NOT_READY", "CRC"]
 PASSING_CODES: frozenset[str] = frozenset({"BUSY", "DRAINING", "NOT_READY"})  # the same frame may be sent again later
-Name = Annotated[str, Meta(pattern="^[A-Za-z0-9._:-]{1,64}$")]  # safe in a topic and in a path
-Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]  # safe in a topic and in a path
+Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$(?!\n)")]  # `$` alone would let a line break through
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 

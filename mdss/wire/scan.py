@@ -34,8 +34,12 @@ def to_scan(header: FrameHeader, payloads: Sequence[bytes | memoryview], limits:
     rgb = np.frombuffer(payloads[0], np.uint8).reshape(height, width, 3)
     points = np.frombuffer(payloads[1], "<f4").reshape(height, width, 3).astype(np.float32)
     confidence = np.frombuffer(payloads[2], "<f4").reshape(height, width) if len(payloads) > 2 else None
-    points[_missing(points, header.xyz, confidence)] = np.nan
-    return rgb, points * MM_PER_M if header.xyz.unit == "m" else points
+    missing = _missing(points, header.xyz, confidence)
+    if header.xyz.unit == "m":
+        with np.errstate(over="ignore"):  # what is no number in mm was not measured either
+            points *= MM_PER_M
+    points[missing | ~np.isfinite(points).all(axis=2)] = np.nan
+    return rgb, points
 
 
 def _check_size(header: FrameHeader, limits: Limits) -> None:
@@ -69,11 +73,12 @@ def _check_payloads(header: FrameHeader, payloads: Sequence[bytes | memoryview])
 
 
 def _missing(points: NDArray[np.float32], cloud: CloudFormat, confidence: NDArray[np.float32] | None) -> NDArray[np.bool_]:
-    """Return which points (H, W) were not measured: those the sensor marks, and any that are not finite."""
-    measured, marked = np.ones(points.shape[:2], np.bool_), np.zeros(points.shape[:2], np.bool_)
-    np.all(np.isfinite(points), axis=2, out=measured)
+    """Return which points (H, W) the sensor marks as not measured."""
+    marked = np.zeros(points.shape[:2], np.bool_)
+    with np.errstate(over="ignore"):  # a value beyond float32 marks nothing
+        value = np.float32(cloud.invalid.value)
     if cloud.invalid.kind == "value":
-        np.all(points == np.float32(cloud.invalid.value), axis=2, out=marked)
+        np.all(points == value, axis=2, out=marked)
     elif confidence is not None:
-        marked = ~(confidence > cloud.invalid.value)
-    return ~measured | marked
+        marked = ~(confidence > value)
+    return marked

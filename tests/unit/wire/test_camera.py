@@ -53,7 +53,16 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"sequence": "3"}, {"partid": "x"}, {"source_id": "a/b"}, {"recipe_id": "../x"}, {"deadline_ms": 0}, {"schema": "v9"}]
+    "change",
+    [
+        {"sequence": "3"},
+        {"partid": "x"},
+        {"source_id": "a/b"},
+        {"source_id": "a\n"},
+        {"recipe_id": "../x"},
+        {"deadline_ms": 0},
+        {"schema": "v9"},
+    ],
 )
 def test_a_header_against_the_schema_is_refused_by_name_of_its_frame(change: dict[str, object]) -> None:
     wrong = msgspec.json.encode(msgspec.to_builtins(header()) | change)
@@ -62,7 +71,21 @@ def test_a_header_against_the_schema_is_refused_by_name_of_its_frame(change: dic
     assert (refusal.value.code, refusal.value.frame_id) == ("SCHEMA", "f")
 
 
-@pytest.mark.parametrize("parts", [[], [b"MDSS1"], [b"MDSS2", b"PING", b"{}"], [b"MDSS1", b"SING", b"{}"], [b"MDSS1", b"PING", b"\xff"]])
+BRACKETS = b'{"a":' + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [b"MDSS1"],
+        [b"MDSS2", b"PING", b"{}"],
+        [b"MDSS1", b"SING", b"{}"],
+        [b"MDSS1", b"PING", b"\xff"],
+        [b"MDSS1", b"HELLO", BRACKETS],
+        [b"MDSS1", b"FRAME", BRACKETS],
+    ],
+)
 def test_foreign_messages_are_refused(parts: list[bytes]) -> None:
     with pytest.raises(WireRefusal) as refusal:
         camera.parse(parts)
@@ -94,6 +117,13 @@ def test_metres_become_millimetres_and_infinite_points_become_missing() -> None:
     _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
     assert np.isnan(xyz[3, 4]).all()
     assert xyz[0, 0].tolist() == [250.0, 250.0, 250.0]
+
+
+def test_a_point_that_is_too_far_for_millimetres_is_missing() -> None:
+    points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
+    points[3, 4, 2] = 3e38
+    _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
+    assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[3, 4]]
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
