@@ -1,0 +1,110 @@
+"""A teacher from generated pictures alone: it learns to know each place again and to tell it from every other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mdss.method.description_network import CHANNELS, PatchDescriptionNetwork, positions
+from mdss.method.torch_device import learning_precision
+from trainer.procedural_views import CROP_PX, CROPS_PER_PICTURE, pairs
+from trainer.progress import tracked
+from trainer.training import Schedule, Training, channels_last
+
+TEMPERATURE = 0.1
+TOO_NEAR = 2  # positions: their patches of 33 px are nearly the same and need not be told apart
+DECORRELATION = 1.0  # weight of the channels' independence beside the contrast
+STATISTICS_BATCHES = 12
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How a teacher is made of generated pictures."""
+
+    steps: int = 800
+    pictures: int = 4
+    places: int = 12  # of each crop's 64 positions, in each step
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    seed: int = 0
+
+
+def make_procedural(settings: Procedure, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
+    """Return a teacher that has seen no photograph, and its card's details; continues from `checkpoint` where it exists."""
+    torch.manual_seed(settings.seed)
+    network = channels_last(PatchDescriptionNetwork())
+    rate, described = settings.learning_rate, asdict(settings)
+    training = Training(
+        network, Schedule("procedural teacher", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint
+    )
+    training.run(lambda step: loss_of(network, settings, np.random.default_rng((settings.seed, step))))
+    network.eval()
+    standardise(network, settings)
+    figures = {"crop_px": CROP_PX, "crops_per_picture": CROPS_PER_PICTURE, "minutes": training.minutes, "loss": training.error}
+    return network, described | figures
+
+
+def loss_of(network: PatchDescriptionNetwork, settings: Procedure, random: np.random.Generator) -> Tensor:
+    """Return how badly places are known again, and how much the channels say the same."""
+    first, second = describe(network, pairs(settings.pictures, random))  # (N, P, 384) each
+    chosen = torch.from_numpy(np.stack([random.permutation(first.shape[1])[: settings.places] for _ in first]))
+    own = chosen[..., None].expand(-1, -1, CHANNELS)
+    contrast = contrast_of(first.gather(1, own).flatten(0, 1), second.gather(1, own).flatten(0, 1), excluded(chosen))
+    return contrast + DECORRELATION * redundancy(first.flatten(0, 1), second.flatten(0, 1))
+
+
+def describe(network: PatchDescriptionNetwork, views: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each view's features (N, P, 384) at its P positions, each channel of mean 0 and deviation 1 over all of them."""
+    images = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    with learning_precision("cpu"):
+        features = network(images)
+    features = features.float().flatten(2).transpose(1, 2)  # (2 N, P, 384)
+    normal = (features - features.mean((0, 1))) / (features.std((0, 1)) + 1e-4)
+    first, second = normal.chunk(2)
+    return first, second
+
+
+def contrast_of(first: Tensor, second: Tensor, ignored: Tensor) -> Tensor:
+    """Return the cross-entropy of finding each place (M, 384) among all places of the other view, both ways, over ln M."""
+    likeness = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / TEMPERATURE  # (M, M)
+    likeness = likeness.masked_fill(ignored, -math.inf)
+    own = torch.arange(len(likeness))
+    return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / (2 * math.log(len(likeness)))
+
+
+def excluded(chosen: Tensor) -> Tensor:
+    """Return which pairs (M, M) of chosen positions (N, K) are of one crop and too near to be told apart, but not the same."""
+    side = positions(CROP_PX)
+    crop = torch.arange(len(chosen)).repeat_interleave(chosen.shape[1])
+    row, column = chosen.flatten() // side, chosen.flatten() % side
+    steps = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs())
+    return (crop[:, None] == crop) & (steps < TOO_NEAR) & (steps > 0)
+
+
+def redundancy(first: Tensor, second: Tensor) -> Tensor:
+    """Return the root mean square of the correlations between different channels of the two views (N, 384)."""
+    correlation = first.T @ second / len(first)
+    others = correlation - torch.diag(torch.diag(correlation))
+    return (others.square().sum() / (CHANNELS * (CHANNELS - 1)) + 1e-8).sqrt()
+
+
+@torch.no_grad()
+def standardise(network: PatchDescriptionNetwork, settings: Procedure) -> None:
+    """Scale the last layer so that each channel has mean 0 and deviation 1 over new generated pictures."""
+    seen = []
+    for batch in tracked(range(STATISTICS_BATCHES), "channel statistics", STATISTICS_BATCHES):
+        random = np.random.default_rng((settings.seed, settings.steps, 1 + batch))
+        features = network(pairs(settings.pictures, random)[0].contiguous(memory_format=torch.channels_last))
+        seen.append(features.permute(0, 2, 3, 1).flatten(0, 2).double())
+    mean, deviation = torch.cat(seen).mean(0), torch.cat(seen).std(0).clamp_min(1e-6)
+    state = network.state_dict()
+    state["conv4.weight"] /= deviation[:, None, None, None].float()
+    state["conv4.bias"] = ((state["conv4.bias"] - mean) / deviation).float()
+    network.load_state_dict(state)
