@@ -22,7 +22,7 @@ VERBS = {
     "alerts": ("daemon.verbs:alerts", "List and show the alerts of parts that are not OK."),
     "teacher": ("trainer.teacher_verbs:teacher", "Make or import the teacher network."),
     "train": ("trainer.train:command", "Train a model on good parts."),
-    "calibrate": ("trainer.calibrate:command", "Set a model's threshold from good parts."),
+    "calibrate": ("trainer.calibrate_verb:command", "Set a model's threshold from good parts."),
     "evaluate": ("trainer.evaluate:command", "Measure a model on parts of known kind."),
     "synthetic": ("trainer.synthetic:command", "Make a line of synthetic parts."),
     "model": ("trainer.model_verbs:model", "List, verify and promote models."),

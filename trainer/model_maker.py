@@ -62,11 +62,11 @@ def figures(training: Training) -> dict[str, float | None]:
     return {"steps": training.step, "seconds": round(training.seconds, 1), "last_loss": training.error}
 
 
-def recalibrated(model: ModelFolder, calibration: Calibration, store: Path) -> ModelFolder:
-    """Store a copy of a model with another calibration as a new version."""
+def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
+    """Store a copy of a model with another card and calibration as a new version."""
 
     def write_files(folder: Path) -> None:
         for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
             (folder / name).hardlink_to(model.path / name)
 
-    return model_store.save(store, model.card, calibration, write_files)
+    return model_store.save(store, card, calibration, write_files)
