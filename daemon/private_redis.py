@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from daemon.spawn import LIBC, PR_SET_PDEATHSIG
 from mdss.errors import MdssError
-from mdss.wire.topology import LONGEST_SOCKET_PATH
+from mdss.settings import LONGEST_SOCKET_PATH
 
 START_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
