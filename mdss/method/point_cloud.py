@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,12 +14,15 @@ from mdss.method.recipe import PointCloudSettings
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
 MIN_STRIP_POINTS = 50
 MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
 MIN_STRIP_SHARE = 0.1  # of the strip's pixels, likewise
 MIN_PART_POINTS = 64
+DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
+MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
 REMOVAL_DEVIATIONS = 6.0
 REMOVAL_LIMITS_MM = (1.0, 5.0)
 
@@ -59,10 +63,10 @@ class Grid:
         found = int(self.rows[row]), int(self.columns[column])
         return (-1, -1) if -1 in found else found
 
-    def sample(self, image: NDArray[np.generic], fill: float) -> NDArray[np.generic]:
+    def sample(self, image: NDArray[Pixel], fill: float) -> NDArray[Pixel]:
         """Return the grid's (size, size, ...) samples of a frame-sized array, `fill` in the border."""
         rows, columns = self.rows, self.columns
-        sampled = image[np.ix_(rows.clip(0), columns.clip(0))]
+        sampled: NDArray[Pixel] = image[np.ix_(rows.clip(0), columns.clip(0))]
         sampled[(rows < 0)[:, None] | (columns < 0)[None, :]] = fill
         return sampled
 
@@ -100,7 +104,7 @@ class Prepared:
     xyz: Float  # (S, S, 3) millimetres, NaN where there is no foreground point
     mask: Bool  # (S, S) dilated foreground
     grid: Grid
-    invalid_point_ratio: float
+    invalid_point_ratio: float  # share of the part's pixels, small gaps closed, without a measured point
     has_table: bool
 
 
@@ -114,14 +118,15 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
-    cloud = np.asarray(grid.sample(xyz_mm, np.nan), np.float32)
+    cloud = grid.sample(xyz_mm, np.nan)
     foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
     if points < MIN_PART_POINTS:
-        raise BadPart("BAD_CLOUD", f"no part in view: {points} points off the table, expected at least {MIN_PART_POINTS}")
+        where = f"at least {removal_mm(plane, settings):.2g} mm off the table" if plane else "in clusters large enough"
+        raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
     mask = cv2.dilate(foreground.astype(np.uint8), square).astype(bool)
-    filled = cv2.morphologyEx(foreground.astype(np.uint8), cv2.MORPH_CLOSE, square).astype(bool) | foreground
+    filled = cv2.erode(mask.astype(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
     colour = grid.colour(rgb)
     if settings.blacken_background:
         colour[~mask] = 0
@@ -130,22 +135,28 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
         xyz=np.where(foreground[..., None], cloud, np.float32(np.nan)),
         mask=mask,
         grid=grid,
-        invalid_point_ratio=1 - points / np.count_nonzero(filled),
+        invalid_point_ratio=1 - float(np.mean(is_measured(cloud)[filled])),
         has_table=plane is not None,
     )
 
 
+def is_measured(cloud: Float) -> Bool:
+    """Return which pixels (H, W) hold a point."""
+    x, y, z = np.moveaxis(np.isfinite(cloud), 2, 0)  # np.all over so short an axis takes five times as long
+    return np.asarray(x & y & z, np.bool_)
+
+
 def check_scan(rgb: NDArray[np.uint8], xyz_mm: Float) -> None:
     """Raise BadPart where shapes, types or the points themselves cannot be those of a scan."""
-    height, width = xyz_mm.shape[:2]
     if xyz_mm.ndim != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
         raise BadPart("BAD_CLOUD", f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
-    if not (MIN_SIDE_PX <= min(height, width) and max(height, width) <= MAX_SIDE_PX):
+    height, width = xyz_mm.shape[:2]
+    if min(height, width) < MIN_SIDE_PX or max(height, width) > MAX_SIDE_PX:
         raise BadPart("BAD_CLOUD", f"scan of {height}x{width}: expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
-    valid = xyz_mm[np.isfinite(xyz_mm).all(axis=2)]
+    valid = xyz_mm[is_measured(xyz_mm)]
     if len(valid) == 0:
         raise BadPart("BAD_CLOUD", "the cloud is empty: no pixel has a measured point")
-    if float(np.ptp(valid, axis=0).max()) == 0:
+    if (valid == valid[0]).all():
         raise BadPart("BAD_CLOUD", f"the cloud is constant: all {len(valid)} points are the same")
 
 
@@ -168,9 +179,10 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
         return None
     normals = normals[usable] / lengths[usable, None]
     offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
-    counts = (np.abs(points @ normals.T + offsets) < settings.plane_inlier_mm).sum(axis=0)
-    best = int(counts.argmax())
-    if counts[best] < MIN_INLIER_SHARE * len(points):
+    distances = np.abs(normals @ points.T + offsets[:, None])
+    # The nearer the better: a plane slanted over table and part has the most points within some millimetres, too.
+    best = int(np.clip(settings.plane_inlier_mm / 4 - distances, 0, None).sum(axis=1).argmax())
+    if np.count_nonzero(distances[best] < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
         return None
     return refine(Plane(normals[best], float(offsets[best]), 0.0), points, settings.plane_inlier_mm)
 
@@ -178,24 +190,26 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
 def refine(plane: Plane, points: NDArray[np.float64], inlier_mm: float) -> Plane:
     """Return the least-squares plane of the inliers, refitted until it rests, with its robust deviation."""
     for _ in range(5):
-        inliers = points[plane.distance(points) < inlier_mm]
+        distance = plane.distance(points)
+        reach_mm = 4 * DEVIATIONS_PER_MEDIAN * float(np.median(distance[distance < inlier_mm]))
+        inliers = points[distance < np.clip(reach_mm, MIN_INLIER_MM, inlier_mm)]
         centre = inliers.mean(axis=0)
         normal = np.linalg.svd(inliers - centre, full_matrices=False)[2][2]
         residual = np.abs((inliers - centre) @ normal)
-        plane = Plane(normal, -float(centre @ normal), 1.4826 * float(np.median(residual)))
-        inlier_mm = max(min(inlier_mm, 4 * plane.deviation_mm), 0.5)
+        plane = Plane(normal, -float(centre @ normal), DEVIATIONS_PER_MEDIAN * float(np.median(residual)))
     return plane
 
 
-def remove_table(cloud: Float, plane: Plane | None, settings: PointCloudSettings) -> Bool:
-    """Return which grid pixels (S, S) hold a point off the table.
+def removal_mm(plane: Plane, settings: PointCloudSettings) -> float:
+    """Return up to which distance points belong to the table: the setting, or six deviations of its own points within 1 to 5 mm."""
+    return settings.plane_removal_mm or float(np.clip(REMOVAL_DEVIATIONS * plane.deviation_mm, *REMOVAL_LIMITS_MM))
 
-    The removal distance is the setting, or six deviations of the table's own points within 1 to 5 mm.
-    """
-    off_table = np.isfinite(cloud).all(axis=2)
+
+def remove_table(cloud: Float, plane: Plane | None, settings: PointCloudSettings) -> Bool:
+    """Return which grid pixels (S, S) hold a point off the table."""
+    off_table = is_measured(cloud)
     if plane is not None:
-        removal_mm = settings.plane_removal_mm or float(np.clip(REMOVAL_DEVIATIONS * plane.deviation_mm, *REMOVAL_LIMITS_MM))
-        off_table[off_table] = plane.distance(cloud[off_table]) >= removal_mm
+        off_table[off_table] = plane.distance(cloud[off_table]) >= removal_mm(plane, settings)
     return off_table
 
 

@@ -1,0 +1,310 @@
+"""From a scan to the part on it: table, mask, grid, and each scan that is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+
+from mdss.errors import BadPart
+from mdss.method.point_cloud import Bool, Float, Grid, Prepared, drop_specks, find_table, prepare, remove_table
+from mdss.method.recipe import PointCloudSettings
+
+DEFAULT = PointCloudSettings()
+SIDES = st.integers(64, 2000)
+SIZES = st.sampled_from([64, 128, 256, 320])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A square block in the middle of a tilted table of 120 mm on its shorter side."""
+
+    height_px: int = 200
+    width_px: int = 200
+    tilt_deg: float = 0.0
+    block_mm: float = 8.0
+    side_mm: float = 40.0
+    noise_mm: float = 0.05
+    has_table: bool = True
+
+    def block(self) -> Bool:
+        """Return which pixels show the block."""
+        x, y = self._table()
+        return (np.abs(x) < self.side_mm / 2) & (np.abs(y) < self.side_mm / 2)
+
+    def cloud(self) -> Float:
+        """Return the points (H, W, 3), all of them measured where there is a table."""
+        x, y = self._table()
+        noise = np.random.default_rng(3).normal(0, self.noise_mm, x.shape)
+        z = 500 + np.tan(np.radians(self.tilt_deg)) * (0.8 * x + 0.6 * y) - self.block_mm * self.block() + noise
+        cloud = np.stack([x, y, z], axis=-1).astype(np.float32)
+        if not self.has_table:
+            cloud[~self.block()] = np.nan
+        return cloud
+
+    def _table(self) -> tuple[Float, Float]:
+        pitch = 120 / min(self.height_px, self.width_px)
+        rows, columns = np.indices((self.height_px, self.width_px), np.float32)
+        return (columns - self.width_px / 2 + 0.5) * pitch, (rows - self.height_px / 2 + 0.5) * pitch
+
+
+def grey(cloud: Float) -> NDArray[np.uint8]:
+    """Return an image that fits the cloud."""
+    return np.full(cloud.shape, 128, np.uint8)
+
+
+def part_of(cloud: Float, settings: PointCloudSettings = DEFAULT) -> Prepared:
+    """Return the part of a cloud whose image does not matter."""
+    return prepare(grey(cloud), cloud, settings)
+
+
+def foreground(part: Prepared) -> Bool:
+    """Return which pixels of the grid have a point of the part."""
+    return np.asarray(np.isfinite(part.xyz).all(axis=2), np.bool_)
+
+
+def refusal(rgb: NDArray[np.generic], cloud: Float, settings: PointCloudSettings = DEFAULT) -> str:
+    """Return the sentence with which a scan is refused."""
+    with pytest.raises(BadPart) as refused:
+        prepare(rgb, cloud, settings)  # type: ignore[arg-type]
+    assert refused.value.code == "BAD_CLOUD"
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 3, 6, 15, 30])
+@pytest.mark.parametrize("size", [(200, 200), (400, 400), (120, 300), (640, 480), (64, 64), (64, 400), (2000, 1500)])
+def test_the_part_and_nothing_of_a_tilted_table_is_found(size: tuple[int, int], tilt_deg: float) -> None:
+    scene = Scene(*size, tilt_deg=tilt_deg)
+    part = part_of(scene.cloud())
+    expected = part.grid.sample(scene.block(), fill=False)
+    assert part.has_table
+    np.testing.assert_array_equal(foreground(part), expected)
+
+
+@pytest.mark.parametrize("noise_mm", [0.02, 0.3, 0.5])
+def test_a_thin_part_is_found_on_a_noisy_tilted_table(noise_mm: float) -> None:
+    scene = Scene(tilt_deg=6, block_mm=4.6, noise_mm=noise_mm)
+    part = part_of(scene.cloud())
+    expected = part.grid.sample(scene.block(), fill=False)
+    assert np.mean(foreground(part)[expected]) > 0.99
+    assert not foreground(part)[~expected].any()
+
+
+@pytest.mark.parametrize(("block_mm", "block_px"), [(3, 30), (8, 60), (40, 60)])
+def test_the_table_found_is_the_table_though_a_part_lies_across_the_border(block_mm: float, block_px: int) -> None:
+    cloud = Scene(tilt_deg=5).cloud()
+    cloud[:, :block_px, 2] -= block_mm
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    assert np.abs(plane.distance(cloud[20:60, 100:180])).max() < 0.5
+    assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
+
+
+def test_stray_points_do_not_move_the_table() -> None:
+    cloud = Scene(tilt_deg=4).cloud()
+    random = np.random.default_rng(0)
+    stray = random.random(cloud.shape[:2]) < 0.2
+    before = find_table(cloud, DEFAULT)
+    cloud[stray, 2] += random.uniform(-200, 200, np.count_nonzero(stray)).astype(np.float32)
+    after = find_table(cloud, DEFAULT)
+    assert before is not None and after is not None
+    assert abs(abs(before.normal @ after.normal) - 1) < 1e-5
+
+
+def test_without_a_table_every_point_is_of_the_part() -> None:
+    scene = Scene(has_table=False)
+    part = part_of(scene.cloud())
+    assert not part.has_table
+    np.testing.assert_array_equal(foreground(part), part.grid.sample(scene.block(), fill=False))
+
+
+def test_a_border_that_is_no_plane_is_no_table() -> None:
+    cloud = Scene().cloud()
+    cloud[..., 2] += np.random.default_rng(0).uniform(-60, 60, cloud.shape[:2]).astype(np.float32)
+    assert find_table(cloud, DEFAULT) is None
+
+
+def test_the_table_stays_where_the_recipe_says_that_there_is_none() -> None:
+    cloud = Scene().cloud()
+    part = part_of(cloud, PointCloudSettings(table="none"))
+    assert not part.has_table
+    assert foreground(part).all()
+
+
+def test_the_same_scan_gives_the_same_part() -> None:
+    cloud = Scene(tilt_deg=7, noise_mm=0.4).cloud()
+    np.testing.assert_array_equal(part_of(cloud).xyz, part_of(cloud).xyz)
+
+
+def test_a_removal_distance_in_the_recipe_is_kept_to() -> None:
+    cloud = Scene(noise_mm=0).cloud()
+    plane = find_table(cloud, DEFAULT)
+    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=7.9)).sum() == Scene().block().sum()
+    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=8.1)).sum() == 0
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+def test_a_point_that_is_not_finite_is_not_of_the_part_and_is_counted(missing: float) -> None:
+    scene = Scene(256, 256)
+    cloud = scene.cloud()
+    cloud[120:124, 120:130, 1] = missing
+    part = part_of(cloud)
+    assert not foreground(part)[120:124, 120:130].any()
+    assert part.mask[120:124, 120:130].all()
+    assert part.invalid_point_ratio == pytest.approx(40 / scene.block().sum())
+
+
+def test_the_table_seen_through_a_hole_is_not_missing() -> None:
+    scene = Scene(256, 256)
+    cloud = scene.cloud()
+    cloud[120:124, 120:124, 2] += 8
+    part = part_of(cloud)
+    assert not foreground(part)[120:124, 120:124].any()
+    assert part.invalid_point_ratio == 0
+
+
+def test_the_mask_is_the_foreground_dilated_with_a_square() -> None:
+    cloud = Scene(256, 256).cloud()
+    part = part_of(cloud)
+    np.testing.assert_array_equal(part.mask, binary_dilation(foreground(part), np.ones((8, 8), np.bool_), origin=-1))
+    smaller = part_of(cloud, PointCloudSettings(dilation_px=1))
+    np.testing.assert_array_equal(smaller.mask, foreground(smaller))
+
+
+def test_specks_go_and_small_bodies_stay() -> None:
+    found = np.zeros((100, 100), np.bool_)
+    found[10:50, 10:50] = True
+    found[80:83, 80:83] = True  # 9 px
+    found[80:85, 20:25] = True  # 25 px
+    found[60, 60] = found[61, 61] = True
+    kept = drop_specks(found, min_component_px=24)
+    found[80:83, 80:83] = found[60:62, 60:62] = False
+    np.testing.assert_array_equal(kept, found)
+
+
+def test_noise_on_the_table_is_no_part_and_a_body_beside_the_part_is() -> None:
+    cloud = Scene(256, 256).cloud()
+    cloud[30:33, 30:33, 2] -= 5
+    cloud[220:230, 220:230, 2] -= 5
+    part = part_of(cloud)
+    assert not foreground(part)[30:33, 30:33].any()
+    assert foreground(part)[220:230, 220:230].all()
+
+
+def test_the_background_turns_black_only_where_the_recipe_asks() -> None:
+    cloud = Scene().cloud()
+    black = part_of(cloud, PointCloudSettings(blacken_background=True))
+    assert (part_of(cloud).rgb == 128).all()
+    assert (black.rgb[black.mask] == 128).all() and (black.rgb[~black.mask] == 0).all()
+
+
+def test_nothing_that_came_in_is_changed() -> None:
+    cloud = Scene(has_table=False).cloud()
+    rgb, before = grey(cloud), cloud.copy()
+    prepare(rgb, cloud, PointCloudSettings(blacken_background=True))
+    assert (rgb == 128).all()
+    np.testing.assert_array_equal(cloud, before)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIDES, SIDES, SIZES)
+def test_pixels_of_the_grid_map_back_to_the_frame_exactly(height: int, width: int, size: int) -> None:
+    grid = Grid(height, width, size)
+    index = np.arange(height * width, dtype=np.int64).reshape(height, width)
+    sampled = grid.sample(index, fill=-1)
+    rows, columns = np.indices((size, size))
+    for row, column in ((0, 0), (size // 2, size // 2), (size - 1, size // 3), (size // 3, size - 1)):
+        assert grid.pixel(row, column) == (tuple(divmod(int(sampled[row, column]), width)) if sampled[row, column] >= 0 else (-1, -1))
+    on_frame = sampled >= 0
+    np.testing.assert_array_equal(sampled[on_frame] // width, grid.rows[rows[on_frame]])
+    np.testing.assert_array_equal(sampled[on_frame] % width, grid.columns[columns[on_frame]])
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIDES, SIDES, SIZES)
+def test_the_grid_shows_the_whole_frame_without_stretching_it(height: int, width: int, size: int) -> None:
+    grid = Grid(height, width, size)
+    for found, length in ((grid.rows, height), (grid.columns, width)):
+        shown = found[found >= 0]
+        step = grid.side / size
+        assert shown[0] < step and shown[-1] >= length - 1 - step
+        assert np.ptp(shown - step * np.arange(len(shown))) < 1 + 1e-9
+        assert abs(np.count_nonzero(found[: size // 2] < 0) - np.count_nonzero(found[size // 2 :] < 0)) <= 1 + 1 / step
+        if step <= 1:
+            assert set(shown) == set(range(length))
+
+
+@settings(deadline=None, max_examples=30)
+@given(SIDES, SIDES, st.integers(40, 215), st.integers(40, 215))
+def test_a_peak_on_the_grid_lies_at_its_pixel_of_the_frame(height: int, width: int, row: int, column: int) -> None:
+    grid = Grid(height, width)
+    expected = grid.pixel(row, column)
+    found = np.zeros((256, 256), np.float32)
+    found[row - 1 : row + 2, column - 1 : column + 2] = 0.5
+    found[row, column] = 1
+    original = grid.to_original(found)
+    assert original.shape == (height, width)
+    if expected != (-1, -1):
+        peak = np.unravel_index(int(original.argmax()), original.shape)
+        assert np.abs(np.subtract(peak, expected)).max() <= grid.side / 256 / 2 + 1
+
+
+@pytest.mark.parametrize("size", [(400, 400), (300, 500), (64, 100), (1000, 700)])
+def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) -> None:
+    grid = Grid(*size)
+    row, column = size[0] // 3, size[1] // 4
+    rgb = np.zeros((*size, 3), np.uint8)
+    rgb[row : row + 12, column : column + 12] = 255
+    bright = grid.colour(rgb)[..., 0] > 127
+    sampled = np.asarray(grid.sample(rgb[..., 0], fill=0)) > 127
+    assert np.abs(np.argwhere(bright).mean(axis=0) - np.argwhere(sampled).mean(axis=0)).max() < 0.75
+
+
+@pytest.mark.parametrize(
+    ("scene", "sentence"),
+    [
+        (Scene(block_mm=0), "no part in view: 0 points at least 1 mm off the table, expected 64 or more"),
+        (Scene(side_mm=3), "no part in view: 36 points at least 1 mm off the table, expected 64 or more"),
+        (Scene(63, 200), "scan of 63x200: expected 64 to 2000 on each side"),
+        (Scene(64, 2001), "scan of 64x2001: expected 64 to 2000 on each side"),
+        (Scene(side_mm=0, has_table=False), "the cloud is empty: no pixel has a measured point"),
+    ],
+)
+def test_a_scan_without_a_part_is_refused_with_a_sentence(scene: Scene, sentence: str) -> None:
+    cloud = scene.cloud()
+    assert sentence in refusal(grey(cloud), cloud)
+
+
+def test_a_part_thinner_than_the_removal_distance_is_refused_and_the_distance_is_named() -> None:
+    cloud = replace(Scene(), block_mm=4.0).cloud()
+    assert "0 points at least 5 mm off the table" in refusal(grey(cloud), cloud, PointCloudSettings(plane_removal_mm=5.0))
+
+
+def test_a_few_points_without_a_table_are_no_part() -> None:
+    cloud = Scene(side_mm=1.5, has_table=False).cloud()
+    assert "no part in view: 0 points in clusters large enough" in refusal(grey(cloud), cloud)
+
+
+def test_a_constant_cloud_is_refused() -> None:
+    cloud = np.full((80, 80, 3), 7, np.float32)
+    assert refusal(grey(cloud), cloud) == "the cloud is constant: all 6400 points are the same"
+
+
+@pytest.mark.parametrize(
+    ("rgb_shape", "dtype", "cloud_shape"),
+    [
+        ((80, 80, 3), np.uint8, (80, 90, 3)),
+        ((80, 80), np.uint8, (80, 80, 3)),
+        ((80, 80, 3), np.uint16, (80, 80, 3)),
+        ((80, 80, 1), np.uint8, (80, 80, 1)),
+        ((6400,), np.uint8, (6400,)),
+    ],
+)
+def test_arrays_that_are_no_scan_are_refused(rgb_shape: tuple[int, ...], dtype: type, cloud_shape: tuple[int, ...]) -> None:
+    sentence = refusal(np.zeros(rgb_shape, dtype), np.ones(cloud_shape, np.float32))
+    assert "expected both (H, W, 3), the image uint8" in sentence
