@@ -1,0 +1,192 @@
+"""Verb `mdss demo`: the whole station on a synthetic line, from training to alerts, and a page with pictures of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import click
+import zmq
+from rich.console import Console
+from rich.text import Text
+
+from daemon.alert_store import Alert, open_store
+from daemon.private_redis import PrivateRedis
+from daemon.watch import line
+from demo.camera import mixed
+from demo.page import Shown, write_page
+from demo.station import Place, running
+from mdss.client import VerdictStream
+from mdss.errors import BadInput, MdssError
+from mdss.settings import Settings
+from mdss.wire.messages import Verdict
+from trainer.dataset import GOOD
+from trainer.synthetic_products import PRODUCTS
+
+EXAMPLE = "Example: mdss demo --product potato --seed 3 --out out/demo"
+MARKER = ".mdss-demo"
+TRAIN, VALIDATION, GOOD_PARTS, DEFECTIVE_PARTS = 60, 40, 40, 20
+SILENT_FOR_S = 60.0
+ALERTS_WITHIN_S = 30.0
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass
+class Outcome:
+    """What came out of the station."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)  # part_id -> verdict
+    heats: dict[str, bytes] = field(default_factory=dict)  # result_id -> map as PNG
+    alerts: list[Alert] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)  # result_id -> PNG out of Redis
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--product", type=click.Choice(list(PRODUCTS)), default="flange", show_default=True, help="What the line makes.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another seed makes another line.")
+@click.option(
+    "--out", default=Path("out/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Where all goes."
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser at the end.")
+def command(product: str, seed: int, out: Path, is_opened: bool) -> None:
+    """Make a line of synthetic parts, train on its good ones, run the station on 60 more, and show what it found.
+
+    Exit code 0 when every one of the 60 parts got its verdict.
+    """
+    started_s = time.monotonic()
+    begin(out)
+    data, store = out / "line", out / "models"
+    make_line(product, seed, data)
+    train_model(product, seed, data, store)
+    truth = {part_id: pair.rgb_path.parent.parent.name for part_id, pair in mixed(data, seed).items()}
+    with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
+        outcome = run_line(Place(out / "station", Path(run), store), redis.url, (product, seed, data), truth)
+    page = write_page(out / "index.html", Shown(outcome.verdicts, truth, mixed(data, seed), outcome.heats, outcome.pictures))
+    conclude(outcome, truth, time.monotonic() - started_s)
+    console.print(f"the page with pictures: {page.resolve()}")
+    if is_opened:
+        webbrowser.open(page.resolve().as_uri())
+    if len(outcome.verdicts) != len(truth):
+        raise MdssError(f"{len(truth)} parts were sent, {len(outcome.verdicts)} got a verdict")
+
+
+def begin(out: Path) -> None:
+    """Empty the folder, if it is new or an earlier demo made it."""
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier demo")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARKER).touch()
+
+
+def say(step: int, sentence: str) -> None:
+    """Announce the next of the demo's five steps."""
+    console.print(Text(f"\n{step}/5  {sentence}", style="bold"))
+
+
+def make_line(product: str, seed: int, data: Path) -> None:
+    """Draw good parts to learn from, and the parts that will come along the line."""
+    from trainer.synthetic import Line, LineSize, write_line
+
+    say(
+        1, f"a synthetic line: {TRAIN} good {product}s to train on, {VALIDATION} to calibrate on, {GOOD_PARTS + DEFECTIVE_PARTS} to inspect"
+    )
+    write_line(Line(product, seed, LineSize(TRAIN, VALIDATION, GOOD_PARTS, DEFECTIVE_PARTS)), data)
+
+
+def train_model(product: str, seed: int, data: Path, store: Path) -> None:
+    """Train as `mdss train` does."""
+    from mdss.method.recipe import preset
+    from trainer.train import Order, summary, train
+
+    say(2, "training on the good parts")
+    console.print(summary(train(Order(data, store, product, preset("demo", seed)))))
+
+
+def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:
+    """Start the station, let the parts come along, and read the alerts back from Redis."""
+    product, seed, data = line_of
+    say(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
+    outcome = Outcome()
+    with running(place.write_settings(product, redis_url)) as settings:
+        say(4, f"{len(truth)} parts come along")
+        arguments = ["--data", str(data), "--endpoint", settings.camera.endpoint, "--recipe", product, "--seed", str(seed)]
+        with (
+            VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=0) as stream,
+            MapListener(settings) as maps,
+        ):
+            camera = subprocess.Popen([sys.executable, "-m", "demo.camera", *arguments])
+            watch(stream, maps, outcome, truth)
+            camera.wait()
+        say(5, "reading the alerts back from Redis")
+        read_alerts(settings, outcome)
+    return outcome
+
+
+class MapListener:
+    """Keeps the heat maps that the station publishes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.linger = 0
+        self._socket.connect(settings.verdicts.endpoint)
+        self._socket.subscribe(b"map/")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.destroy(linger=0)
+
+    def take(self, heats: dict[str, bytes], timeout_ms: int = 0) -> None:
+        """Add what has come since the last call."""
+        while self._socket.poll(timeout_ms):
+            _, result_id, png = self._socket.recv_multipart()
+            heats[result_id.decode()] = png
+
+
+def watch(stream: VerdictStream, maps: MapListener, outcome: Outcome, truth: dict[str, str]) -> None:
+    """Show each verdict as it comes, until all are in or the line falls silent."""
+    while len(outcome.verdicts) < len(truth):
+        verdict = stream.receive(SILENT_FOR_S)
+        if verdict is None:
+            return
+        outcome.verdicts[verdict.part_id] = verdict
+        maps.take(outcome.heats)
+        console.print(line(verdict))
+    maps.take(outcome.heats, timeout_ms=500)
+
+
+def read_alerts(settings: Settings, outcome: Outcome) -> None:
+    """Wait until every part that is not OK is an alert in Redis, and fetch the pictures."""
+    expected = sum(verdict.evaluation != "OK" for verdict in outcome.verdicts.values())
+    end_s = time.monotonic() + ALERTS_WITHIN_S
+    with closing(open_store(settings)) as alerts:
+        while len(outcome.alerts) < expected and time.monotonic() < end_s:
+            outcome.alerts = alerts.newest(2 * len(outcome.verdicts))
+            time.sleep(0.1)
+        found = {alert.result_id: alerts.picture(alert.result_id) for alert in outcome.alerts}
+    outcome.pictures = {result_id: png for result_id, png in found.items() if png is not None}
+    console.print(f"{len(outcome.alerts)} alerts for {expected} parts that are not OK, {len(outcome.pictures)} with a picture")
+
+
+def conclude(outcome: Outcome, truth: dict[str, str], seconds: float) -> None:
+    """Say how well the parts were told apart."""
+    rejected = {part_id for part_id, verdict in outcome.verdicts.items() if verdict.evaluation != "OK"}
+    good = {part_id for part_id, kind in truth.items() if kind == GOOD}
+    console.print(
+        f"\n{len(outcome.verdicts)} verdicts for {len(truth)} parts: {len(rejected - good)} of {len(truth) - len(good)} defective parts "
+        f"not OK, {len(rejected & good)} of {len(good)} good parts rejected, in {seconds:.0f} s",
+        style="bold",
+    )
+    for part_id in sorted(set(truth) - good - rejected):
+        console.print(f"missed: {part_id} ({truth[part_id]})", style="yellow")

@@ -1,0 +1,110 @@
+"""A station of production's own processes in a folder of its own: settings, start, readiness, stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mdss.errors import MdssError
+from mdss.settings import Settings, load_settings
+
+READY_WITHIN_S = 120.0
+STOP_WITHIN_S = 40.0
+LOOK_EVERY_S = 0.2
+TEMPLATE = files("config") / "demo.yaml"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a station keeps what it makes: `state` stays, `run` holds sockets and must have a short path."""
+
+    state: Path
+    run: Path
+    store: Path
+
+    def write_settings(self, recipe: str, redis_url: str, **sections: dict[str, Any]) -> Path:
+        """Write station.yaml: the demo's settings with this place's paths and a free port."""
+        tree = yaml.safe_load(TEMPLATE.read_text("utf-8"))
+        own: dict[str, dict[str, Any]] = {
+            "station": {"state_directory": str(self.state.resolve()), "runtime_directory": str(self.run)},
+            "camera": {"endpoint": f"ipc://{self.run}/frames.sock"},
+            "verdicts": {
+                "endpoint": f"ipc://{self.run}/verdicts.sock",
+                "snapshot_endpoint": f"ipc://{self.run}/snapshot.sock",
+                "publish_maps": True,
+            },
+            "models": {"store": str(self.store.resolve()), "recipes": [recipe]},
+            "alerts": {"redis_url": redis_url},
+            "http": {"port": free_port()},
+        }
+        for name, values in (*own.items(), *sections.items()):
+            tree[name] = {**(tree.get(name) or {}), **values}
+        path = self.state / "station.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(tree, sort_keys=False), "utf-8")
+        return path
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(config: Path) -> Iterator[Settings]:
+    """Run `mdss run` until the block ends; it is ready when the block begins, and has drained when it is left."""
+    settings, log = load_settings(config), config.with_name("station.log")
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "mdss.cli", "run", "--config", str(config)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
+    try:
+        wait_until_ready(settings, process, log)
+        yield settings
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+    if code != 0:
+        raise MdssError(f"the station ended with code {code}; its last words: {last_words(log)} (see {log})")
+
+
+def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when /readyz says so; MdssError with the station's last words when it ends or takes too long."""
+    end_s = time.monotonic() + READY_WITHIN_S
+    while not answers(f"http://{settings.http.host}:{settings.http.port}/readyz"):
+        if process.poll() is not None or time.monotonic() > end_s:
+            raise MdssError(f"the station did not become ready; its last words: {last_words(log)} (see {log})")
+        time.sleep(LOOK_EVERY_S)
+
+
+def answers(url: str) -> bool:
+    """Return whether a page is there and says 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as page:  # noqa: S310 - the station's own loopback address
+            return bool(page.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log that says anything."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "nothing"
