@@ -1,0 +1,191 @@
+"""Verbs `mdss alerts list` and `mdss alerts show`: the alerts as Redis holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from daemon.alert_store import Alert, AlertState, AlertStore, open_store
+from daemon.watch import COLOURS
+from mdss.errors import MdssError
+from mdss.settings import load_settings
+from mdss.wire.messages import Region, Verdict
+
+COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
+STATES: tuple[AlertState, ...] = get_args(AlertState)
+FALLBACK_COLUMNS = 160  # where the output is no terminal, lines are not broken
+config_option = click.option(
+    "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.group("alerts")
+def alerts() -> None:
+    """List and show the alerts of parts that are not OK.
+
+    \b
+    Example:
+      mdss alerts list --config station.yaml
+    """
+
+
+@alerts.command("list")
+@config_option
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@click.option("--state", type=click.Choice(STATES), default="new", show_default=True, help="Only those in this state.")
+@click.option("--all", "is_all", is_flag=True, help="In every state.")
+@click.option("--before", metavar="RESULT_ID", help="Go on below this alert, the last one of the page above.")
+@json_option
+def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
+    """List the newest alerts, one line each.
+
+    \b
+    Example:
+      mdss alerts list --config station.yaml --limit 50 --all
+    """
+    states = None if choices["is_all"] else (choices["state"],)
+    with opened_store(config) as store:
+        entry = None if choices["before"] is None else the_one(store, choices["before"]).entry
+        found = store.newest(choices["limit"], states, entry)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    elif found:
+        show_table(found)
+    else:
+        click.echo(f"no alerts{f' in state {states[0]}' if states else ''}{' below this one' if entry else ''}")
+
+
+@alerts.command("show")
+@config_option
+@click.argument("result_id")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture, a PNG, to this file.")
+@json_option
+def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> None:
+    """Show everything that is known of one alert.
+
+    \b
+    Example:
+      mdss alerts show 3f2a9c --config station.yaml --picture part.png
+    """
+    with opened_store(config) as store:
+        alert = the_one(store, result_id)
+        if picture is not None:
+            write_picture(picture, result_id, store.picture(result_id))
+    if as_json:
+        click.echo(msgspec.json.encode(alert).decode())
+        return
+    for name, value in rows(alert):
+        click.echo(f"{name:<16}{value}")
+
+
+@contextmanager
+def opened_store(config: Path) -> Iterator[AlertStore]:
+    """Give the store of a settings file."""
+    store = open_store(load_settings(config))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def the_one(store: AlertStore, result_id: str) -> Alert:
+    """Return an alert, or say that there is none."""
+    alert = store.find(result_id)
+    if alert is None:
+        raise MdssError(f"found no alert {result_id}; expected one of those that `mdss alerts list --all` shows")
+    return alert
+
+
+def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
+    """Write the PNG, or say why there is none to write."""
+    if png is None:
+        raise MdssError(f"alert {result_id} has no picture: the part had no map to show, or alerts.evidence_ttl_s is over")
+    try:
+        path.write_bytes(png)
+    except OSError as error:
+        raise MdssError(f"{path}: the picture cannot be written ({error.strerror})") from error
+
+
+def show_table(found: list[Alert]) -> None:
+    """Print one line per alert."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=FALLBACK_COLUMNS)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
+    for alert in found:
+        verdict = alert.verdict
+        cells = (alert.result_id, at(verdict.times.published), verdict.part_id, verdict.source_id)
+        coloured = Text(evaluation(verdict), style=COLOURS[verdict.evaluation])
+        table.add_row(*map(Text, cells), coloured, *map(Text, (score(verdict), where(verdict), alert.state)))
+    console.print(table)
+
+
+def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of everything that a person may ask of an alert."""
+    verdict = alert.verdict
+    yield from (("result", alert.result_id), ("state", alert.state), ("station", verdict.station), ("sequence", verdict.sequence))
+    yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
+    yield "recipe", verdict.recipe_id
+    yield "model", f"{verdict.model.version} ({verdict.model.digest})" if verdict.model else "none"
+    yield "evaluation", f"{evaluation(verdict)}{' (one branch only)' if verdict.is_partial else ''}"
+    yield from (("reason", reason) for reason in verdict.reasons)
+    yield "score", score(verdict)
+    yield from ((f"branch {name}", f"{result.score:.4g} by {result.model_version}") for name, result in verdict.branches.items())
+    yield from ((f"region {number}", place(region)) for number, region in enumerate(verdict.regions, start=1))
+    if verdict.invalid_point_ratio is not None:
+        yield "missing points", f"{verdict.invalid_point_ratio:.1%}"
+    yield from (("captured", at(verdict.times.captured)), ("received", at(verdict.times.received)), ("judged", at(verdict.times.published)))
+    yield "in Redis since", at(alert.stored_ns)
+    yield from (("simulated", verdict.is_simulated), ("deadline missed", verdict.deadline_missed), ("attempt", verdict.attempt))
+    yield "picture", "yes" if alert.has_picture else "none, or no longer"
+
+
+def at(time_ns: int) -> str:
+    """Return a time as people read it, in UTC."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def evaluation(verdict: Verdict) -> str:
+    """Return the evaluation, with its code where it has one."""
+    return f"{verdict.evaluation}{f' {verdict.code}' if verdict.code else ''}"
+
+
+def score(verdict: Verdict) -> str:
+    """Return the score against its threshold."""
+    if verdict.score is None:
+        return "none"
+    return f"{verdict.score:.4g}{f' / {verdict.threshold.value:.4g}' if verdict.threshold else ''}"
+
+
+def where(verdict: Verdict) -> str:
+    """Return the branch and the place of the strongest region, in mm where it was measured."""
+    if not verdict.regions:
+        return ""
+    region = max(verdict.regions, key=lambda found: found.peak)
+    return f"{region.branch} at {position(region)}"
+
+
+def position(region: Region) -> str:
+    """Return the middle of a region."""
+    if region.centroid_mm is None:
+        return "{:.0f}, {:.0f} px".format(*region.centroid_px)
+    return "{:.1f}, {:.1f}, {:.1f} mm".format(*region.centroid_mm)
+
+
+def place(region: Region) -> str:
+    """Return everything about a region in one line."""
+    area = f"{region.area_px} px" if region.area_mm2 is None else f"{region.area_mm2:.1f} mm2 ({region.area_px} px)"
+    left, top, width, height = region.bbox_px
+    return f"{region.branch} at {position(region)}, {area}, box {width} x {height} px at {left}, {top} px, peak {region.peak:.3g}"
