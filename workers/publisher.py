@@ -10,15 +10,12 @@ from typing import Any
 import msgspec
 import zmq
 
-from mdss.errors import BadInput
 from mdss.settings import Settings
 from mdss.wire import snapshot
 from mdss.wire.messages import Beat, Verdict
 from mdss.wire.pulse import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
-from mdss.wire.topology import LINKS, address
-
-LINGER_MS = 1000
+from mdss.wire.sockets import bound
 
 
 @dataclass(frozen=True)
@@ -66,19 +63,3 @@ class Publisher:
     def _note(self, notice: bytes) -> None:
         """Count a subscription (1) or its end (0)."""
         self._tally.count("mdss_subscriptions", 1.0 if notice[:1] == b"\x01" else -1.0)
-
-
-def bound(context: zmq.Context[Any], kind: int, name: str, settings: Settings) -> zmq.Socket[bytes]:
-    """Return a socket bound to one of the public links; BadInput names the address where that fails."""
-    link, endpoint = LINKS[name], address(LINKS[name], settings)
-    socket: zmq.Socket[bytes] = context.socket(kind)
-    socket.set_hwm(link.high_water)
-    socket.linger = LINGER_MS
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise BadInput(
-            f"{name} endpoint {endpoint}: cannot be opened ({error.strerror}); expected a free address of this machine"
-        ) from error
-    return socket

@@ -12,13 +12,13 @@ import click
 import setproctitle
 import zmq
 
-from mdss.errors import MdssError
+from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
 from mdss.wire.pulse import Pulse, StopFlag, Tally
 from mdss.wire.sockets import Sender
 
-REFUSED = 2  # the supervisor does not start a process again that ended with this code
+FAILED, REFUSED = 1, 2  # the supervisor does not start a process again that ended with the second
 
 config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
 
@@ -55,7 +55,7 @@ def opened(name: str, config: Path) -> Iterator[Opened]:
 
 
 def main(command: click.Command) -> None:
-    """Run a process's command; what it refuses becomes one sentence and the code that means: do not try again."""
+    """Run a process's command; what it refuses becomes one sentence, and bad settings or models the code that means: do not try again."""
     try:
         command.main(standalone_mode=False)
     except click.ClickException as error:
@@ -63,4 +63,4 @@ def main(command: click.Command) -> None:
         sys.exit(REFUSED)
     except MdssError as error:
         click.echo(f"{command.name}: {error}", err=True)
-        sys.exit(REFUSED)
+        sys.exit(REFUSED if isinstance(error, BadInput | ModelRefused) else FAILED)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import zmq
 
+from mdss.errors import BadInput
+from mdss.settings import IPC, Settings
 from mdss.wire import codec
 from mdss.wire.codec import AnyMessage
 from mdss.wire.messages import Message
 from mdss.wire.topology import LINKS, Link, address
 
-if TYPE_CHECKING:
-    from mdss.settings import Settings
-
 LINGER_MS = 500  # a closing process gives its last messages this long to leave
+LAST_WORDS_MS = 1000  # likewise, to those outside the station
 
 
 class Sender:
@@ -62,6 +62,29 @@ class Receiver:
         self.socket.close(0)
 
 
+def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:
+    """Return a socket bound to one of the public links, with zmq's options by name; BadInput names the address where that fails."""
+    link, endpoint = LINKS[link_name], address(LINKS[link_name], settings)
+    socket: zmq.Socket[bytes] = context.socket(kind)
+    socket.set_hwm(link.high_water)
+    socket.linger = LAST_WORDS_MS
+    for name, value in options.items():
+        setattr(socket, name, value)
+    try:
+        _make_folder(endpoint)
+        socket.bind(endpoint)
+    except OSError as error:  # zmq's own errors are of this kind, too
+        socket.close(0)
+        sentence = f"{link_name} endpoint {endpoint}: cannot be opened ({error.strerror}); expected a free address of this machine"
+        raise BadInput(sentence) from error
+    return socket
+
+
+def _make_folder(endpoint: str) -> None:
+    if endpoint.startswith(IPC):
+        Path(endpoint.removeprefix(IPC)).parent.mkdir(parents=True, exist_ok=True)
+
+
 def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], endpoint: str) -> zmq.Socket[bytes]:
     if link.pattern != "push_pull":
         raise ValueError(f"link {link.name} is {link.pattern}: its processes open it themselves")
@@ -69,7 +92,7 @@ def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receive
     socket.set_hwm(link.high_water)
     socket.linger = LINGER_MS
     if link.bound_end == end:
-        Path(endpoint.removeprefix("ipc://")).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(endpoint)
         socket.bind(endpoint)
     else:
         socket.connect(endpoint)

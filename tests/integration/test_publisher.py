@@ -108,6 +108,6 @@ def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
 
 
 def test_an_address_that_cannot_be_opened_is_named(stage: Stage) -> None:
-    stage.settings.verdicts.endpoint = "ipc:///nowhere/at/all"
-    with pytest.raises(BadInput, match="verdicts endpoint ipc:///nowhere/at/all: cannot be opened"):
+    stage.settings.verdicts.endpoint = "ipc:///proc/nowhere/at/all"
+    with pytest.raises(BadInput, match="verdicts endpoint ipc:///proc/nowhere/at/all: cannot be opened"):
         Publisher(stage.context, stage.settings, History(Memory(), "boot"), stage.tally)

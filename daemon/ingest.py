@@ -1,0 +1,126 @@
+"""Process `ingest`: the station's front door; takes frames from cameras, records them, and holds each part until its verdict."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import click
+import structlog
+import zmq
+
+from daemon.intake import Intake, Outside, Reply
+from daemon.outbox import Outbox
+from mdss.errors import MdssError
+from mdss.journal import Journal
+from mdss.settings import Settings
+from mdss.wire import camera
+from mdss.wire.messages import Judged
+from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.pulse import Pulse
+from mdss.wire.sockets import Receiver, Sender, bound
+
+WAIT_MS = 50
+WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
+JOURNAL_WAIT_S = 1.0  # a longer wait for another process's lock would silence PONGs
+LARGEST_FRAME_BYTES = 256 * 1024 * 1024  # of one payload; a larger one ends its connection before it fills the memory
+LAST_VERDICTS_S = 4.0  # beyond the drain time-out, for what fusion says of the rest when it is stopped
+log = structlog.get_logger()
+
+
+class Door:
+    """The sockets of ingest: one to all cameras, three to the other processes."""
+
+    def __init__(self, process: Opened) -> None:
+        context, settings, closing = process.context, process.settings, process.closing
+        options = {"maxmsgsize": LARGEST_FRAME_BYTES, "router_handover": 1}
+        self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
+        closing.callback(self.cameras.close)
+        self.judged, self.fusion, self.prepare = (
+            Receiver(context, "judged", settings),
+            Sender(context, "fusion", settings),
+            Sender(context, "prepare", settings),
+        )
+        for link in (self.judged, self.fusion, self.prepare):
+            closing.callback(link.close)
+        self._poller = zmq.Poller()
+        self._poller.register(self.cameras, zmq.POLLIN)
+        self._poller.register(self.judged.socket, zmq.POLLIN)
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Wait for anything to come; return whether a camera's message did."""
+        return self.cameras in dict(self._poller.poll(timeout_ms))
+
+    def verdicts(self) -> Iterator[Judged]:
+        """Yield what fusion has judged meanwhile."""
+        while True:
+            try:
+                message = self.judged.receive(0)
+            except MdssError as error:
+                log.error("message refused", reason=str(error))
+                continue
+            if not isinstance(message, Judged):
+                return
+            yield message
+
+    def say(self, replies: Iterable[Reply]) -> None:
+        """Send to cameras; what goes to one that has left or does not read is dropped by zmq, and found again by its HELLO."""
+        for reply in replies:
+            self.cameras.send_multipart([reply.peer, *camera.compose(reply.message)])
+
+
+class Ingest:
+    """Carries messages between the door and the intake until it is asked to stop and every part has its verdict."""
+
+    def __init__(self, door: Door, intake: Intake, outbox: Outbox, pulse: Pulse) -> None:
+        self._door, self._intake, self._outbox, self._pulse = door, intake, outbox, pulse
+
+    def run(self, is_asked_to_stop: Callable[[], bool], drain_timeout_s: float) -> None:
+        """Serve, then drain."""
+        while not is_asked_to_stop():
+            self._turn()
+        self._door.say(self._intake.stop())
+        end_s = time.monotonic() + drain_timeout_s + LAST_VERDICTS_S
+        while not self._intake.is_idle and time.monotonic() < end_s:
+            self._turn()
+        self._pulse.say("stopped")
+
+    def _turn(self) -> None:
+        """Take one message of a camera and all verdicts; nothing in here waits for another process."""
+        door, intake = self._door, self._intake
+        has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
+        for judged in door.verdicts():
+            self._pulse.steps += 1
+            door.say(intake.judged([judged]))
+        if has_message:
+            peer, *frames = door.cameras.recv_multipart(copy=False)
+            self._pulse.steps += 1
+            door.say(intake.take(peer.bytes, frames))
+        door.say(intake.tick())
+        self._outbox.flush(door.fusion, door.prepare)
+        self._pulse.say(*intake.state)
+        self._pulse.beat_if_due(len(self._outbox))
+
+
+def outside(settings: Settings, process: Opened) -> Outside:
+    """Open the journal and make what the intake works with."""
+    journal = Journal(Path(settings.station.state_directory) / "journal.sqlite", JOURNAL_WAIT_S)
+    process.closing.callback(journal.close)
+    return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex)
+
+
+@click.command("ingest")
+@config_option
+def command(config: Path) -> None:
+    """Run the process that takes frames from cameras."""
+    with opened("ingest", config) as process:
+        around = outside(process.settings, process)
+        door = Door(process)
+        ingest = Ingest(door, Intake(process.settings, around), around.outbox, process.pulse)
+        ingest.run(lambda: process.stop.asked, process.settings.supervisor.drain_timeout_s)
+
+
+if __name__ == "__main__":
+    main(command)

@@ -1,0 +1,200 @@
+"""What ingest does with every message, without sockets: introduces cameras, accepts frames, and answers when verdicts are there."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+import zmq
+
+from daemon.held_parts import HeldParts
+from daemon.outbox import Outbox
+from daemon.record import Journal, Record
+from daemon.sources import Source, Sources
+from mdss.journal import Entry
+from mdss.settings import Settings
+from mdss.wire import camera
+from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Limits, Nack, Ping, Pong, WireRefusal
+from mdss.wire.headers import FrameHeader
+from mdss.wire.messages import Accepted, Frame, Judged, ProcessState
+from mdss.wire.pulse import Tally
+
+LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
+DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
+log = structlog.get_logger()
+
+
+class Reply(NamedTuple):
+    """One message to one connection."""
+
+    peer: bytes
+    message: Header
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Everything that intake touches outside its own memory."""
+
+    journal: Journal
+    outbox: Outbox
+    tally: Tally
+    boot_id: str
+    clock: Callable[[], float] = time.monotonic
+    clock_ns: Callable[[], int] = time.time_ns
+
+
+class Intake:
+    """Every method returns what is to be said; whatever was accepted lies in the outbox."""
+
+    def __init__(self, settings: Settings, outside: Outside) -> None:
+        self._settings, self._out = settings, outside
+        self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
+        self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
+        self._record = Record(outside.journal, outside.tally, outside.clock)
+        self._is_stopping = False
+        self._look_at_s = float("-inf")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no part waits for its verdict."""
+        return not self._held
+
+    @property
+    def state(self) -> tuple[ProcessState, str]:
+        """How this process is, and why."""
+        trouble = self._record.trouble or self._out.outbox.trouble
+        if self._is_stopping:
+            return "draining", f"{len(self._held)} parts wait for their verdicts"
+        return ("degraded", trouble) if trouble else ("running", "")
+
+    def take(self, peer: bytes, frames: Sequence[zmq.Frame | bytes]) -> list[Reply]:
+        """Answer one multipart of one connection; what cannot be taken is answered with the reason."""
+        self._sources.hear(peer)
+        try:
+            return [Reply(peer, message) for message in self._answer(peer, camera.parse(frames))]
+        except WireRefusal as refusal:
+            self._out.tally.count(f'mdss_frames_rejected_total{{code="{refusal.code}"}}')
+            tell = log.debug if refusal.code in camera.PASSING_CODES else log.warning
+            source = self._sources.of(peer)
+            tell("frame refused", source=source and source.name, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
+            return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
+
+    def judged(self, result_ids: Iterable[Judged]) -> list[Reply]:
+        """Answer DONE for parts whose verdict is in the journal."""
+        replies = []
+        for judged in result_ids:
+            accepted = self._held.remove(judged.result_id)
+            if accepted is None:
+                continue  # of an earlier life of this process: the camera sends the frame again and finds its verdict
+            self._out.outbox.drop(judged.result_id)
+            peer = self._sources.peer_of(accepted.identity.source_id)
+            if peer is not None:
+                done = Done(frame_id=accepted.identity.frame_id, result_id=judged.result_id, sequence=judged.sequence)
+                replies.append(Reply(peer, done))
+        return replies
+
+    def tick(self) -> list[Reply]:
+        """Do what is due by time alone."""
+        self._sources.tick()
+        self._gauges()
+        now_s = self._out.clock()
+        if now_s < self._look_at_s:
+            return []
+        self._look_at_s = now_s + LOOK_EVERY_S
+        late = [accepted for accepted in self._held if accepted.deadline_ns <= self._out.clock_ns()]
+        found = [(accepted.result_id, self._record.sequence_of(accepted)) for accepted in late]
+        return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found if sequence is not None)
+
+    def stop(self) -> list[Reply]:
+        """Take nothing more; every camera gets credit 0."""
+        self._is_stopping = True
+        return [Reply(source.peer, self._credit()) for source in self._sources]
+
+    def _answer(self, peer: bytes, message: camera.CameraMessage) -> list[Header]:
+        match message:
+            case Hello():
+                self._sources.introduce(message.source_id, peer)
+                return [self._credit()]
+            case Ping():
+                return [Pong(boot_id=self._out.boot_id, is_known=self._sources.of(peer) is not None)]
+            case Eos():
+                self._sources.end(peer)
+            case FrameMessage():
+                return self._take_frame(self._introduced(peer, message.header), message)
+            case _:  # what only a station says: an answer might be answered again, without end
+                self._out.tally.count('mdss_frames_rejected_total{code="SCHEMA"}')
+        return []
+
+    def _credit(self) -> Credit:
+        return Credit(credit=0 if self._is_stopping else self._settings.camera.credit, boot_id=self._out.boot_id)
+
+    def _introduced(self, peer: bytes, header: FrameHeader) -> Source:
+        source = self._sources.of(peer)
+        if source is None:
+            sentence = "FRAME: this connection has not said HELLO, or another has taken its place; expected HELLO first"
+            raise WireRefusal("NOT_READY", sentence, header.frame_id)
+        if source.name != header.source_id:
+            sentence = f"FRAME source_id: found {header.source_id}, expected {source.name} as in HELLO"
+            raise WireRefusal("SCHEMA", sentence, header.frame_id)
+        return source
+
+    def _take_frame(self, source: Source, message: FrameMessage) -> list[Header]:
+        header, received_ns = message.header, self._out.clock_ns()
+        self._out.tally.count("mdss_frames_received_total")
+        held = self._held.result_of(source.name, header.frame_id)
+        if held is not None:
+            return [self._again(header, held)]
+        entry = self._record.find(source.name, header.frame_id)
+        if entry is not None and entry.sequence is not None:
+            done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
+            return [self._again(header, entry.result_id), done]
+        self._check_room(header)
+        return [self._accept(message, entry, received_ns)]
+
+    def _again(self, header: FrameHeader, result_id: str) -> Ack:
+        self._out.tally.count("mdss_frames_repeated_total")
+        return Ack(frame_id=header.frame_id, result_id=result_id)
+
+    def _check_room(self, header: FrameHeader) -> None:
+        recipes, credit, outstanding = self._settings.models.recipes, self._settings.camera.credit, self._held.count(header.source_id)
+        if self._is_stopping:
+            raise WireRefusal("DRAINING", "FRAME: the station is stopping; expected to be sent again after it has started", header.frame_id)
+        if header.recipe_id not in recipes:
+            sentence = f"FRAME recipe_id: found {header.recipe_id}, expected one of {', '.join(recipes)}"
+            raise WireRefusal("UNKNOWN_RECIPE", sentence, header.frame_id)
+        if outstanding >= credit:
+            raise WireRefusal("BUSY", f"FRAME: {outstanding} frames are outstanding, expected at most {credit} by credit", header.frame_id)
+        if self._out.outbox.is_full:
+            raise WireRefusal(
+                "BUSY", "FRAME: the frames that wait fill the memory they may; expected to be sent again later", header.frame_id
+            )
+
+    def _accept(self, message: FrameMessage, entry: Entry | None, received_ns: int) -> Ack:
+        header, out = message.header, self._out
+        rgb, xyz = camera.to_scan(header, message.payloads, self._limits)
+        accepted = Accepted(
+            result_id=uuid.uuid4().hex if entry is None else entry.result_id,
+            identity=header.identity(),
+            received_ns=received_ns,
+            deadline_ns=received_ns + (header.deadline_ms or self._settings.camera.deadline_ms) * 10**6,
+            attempt=1 if entry is None else entry.attempt + 1,
+        )
+        self._record.accept(accepted)
+        self._held.add(accepted)
+        frame = Frame(result_id=accepted.result_id, recipe_id=header.recipe_id, rgb=rgb, xyz=xyz, attempt=accepted.attempt)
+        out.outbox.put(accepted, frame)
+        out.tally.count("mdss_frames_accepted_total")
+        out.tally.observe(DURATION, (out.clock_ns() - received_ns) / 1e9)
+        return Ack(frame_id=header.frame_id, result_id=accepted.result_id)
+
+    def _gauges(self) -> None:
+        counters = self._out.tally.counters
+        counters["mdss_outstanding_parts"] = float(len(self._held))
+        counters["mdss_frames_waiting"] = float(len(self._out.outbox))
+        counters["mdss_sources"] = float(self._sources.speaking)
+        counters["mdss_sources_silent"] = float(self._sources.silent)
+        counters["mdss_source_takeovers_total"] = float(self._sources.takeovers)

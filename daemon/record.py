@@ -1,0 +1,66 @@
+"""The journal as ingest asks it: while it fails, frames are refused for now, and a locked file does not hold up every message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import structlog
+
+from mdss.journal import Entry, JournalFailed
+from mdss.wire.headers import WireRefusal
+from mdss.wire.messages import Accepted
+from mdss.wire.pulse import Tally
+
+PAUSE_S = 0.5
+Value = TypeVar("Value")
+log = structlog.get_logger()
+
+
+class Journal(Protocol):
+    """What ingest needs of the journal."""
+
+    def accept(self, accepted: Accepted) -> None:
+        """Store that a verdict will follow."""
+
+    def find(self, source_id: str, frame_id: str) -> Entry | None:
+        """Return what is known of a frame."""
+
+
+class Record:
+    """Asks the journal; `trouble` is its last fault until a part is stored again."""
+
+    def __init__(self, journal: Journal, tally: Tally, clock: Callable[[], float]) -> None:
+        self._journal, self._tally, self._clock = journal, tally, clock
+        self._again_s, self.trouble = float("-inf"), ""
+
+    def find(self, source_id: str, frame_id: str) -> Entry | None:
+        """Return what is known of a frame, or refuse it for now."""
+        return self._ask(frame_id, lambda: self._journal.find(source_id, frame_id))
+
+    def accept(self, accepted: Accepted) -> None:
+        """Store that a verdict will follow, or refuse the frame for now."""
+        self._ask(accepted.identity.frame_id, lambda: self._journal.accept(accepted))
+        if self.trouble:
+            log.info("the journal works again")
+        self.trouble = ""
+
+    def sequence_of(self, accepted: Accepted) -> int | None:
+        """Return the sequence of a part's verdict; None where there is none, or the journal cannot say."""
+        try:
+            entry = self.find(accepted.identity.source_id, accepted.identity.frame_id)
+        except WireRefusal:
+            return None
+        return None if entry is None else entry.sequence
+
+    def _ask(self, frame_id: str, question: Callable[[], Value]) -> Value:
+        if self._clock() < self._again_s:
+            raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {self.trouble}", frame_id)
+        try:
+            return question()
+        except JournalFailed as error:
+            if not self.trouble:
+                log.error("the journal fails: no frame is accepted until it works again", reason=str(error))
+            self.trouble, self._again_s = str(error), self._clock() + PAUSE_S
+            self._tally.count("mdss_journal_failures_total")
+            raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {error}", frame_id) from error

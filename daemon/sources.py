@@ -1,0 +1,105 @@
+"""Which camera speaks through which connection, and since when it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from mdss.wire.headers import WireRefusal
+
+MOST_SOURCES = 64
+LIVE_WITHIN_S = 3.0  # three heartbeats
+log = structlog.get_logger()
+
+
+@dataclass
+class Source:
+    """One camera that has said HELLO."""
+
+    name: str
+    peer: bytes  # the connection, as the ROUTER names it
+    heard_s: float
+    is_silent: bool = False
+    has_ended: bool = False  # it has said EOS: silence is no fault, what it still waits for is sent all the same
+
+
+class Sources:
+    """The cameras that have introduced themselves; a source has one connection, the newest."""
+
+    def __init__(self, silence_s: float, clock: Callable[[], float]) -> None:
+        self._silence_s, self._clock = silence_s, clock
+        self._by_name: dict[str, Source] = {}
+        self._by_peer: dict[bytes, Source] = {}
+        self.takeovers = 0
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self._by_name.values())
+
+    @property
+    def speaking(self) -> int:
+        """How many have not said EOS."""
+        return sum(not source.has_ended for source in self)
+
+    @property
+    def silent(self) -> int:
+        """How many have been silent for too long."""
+        return sum(source.is_silent for source in self)
+
+    def of(self, peer: bytes) -> Source | None:
+        """Return who speaks through a connection; None where nobody said HELLO, or another connection took over."""
+        return self._by_peer.get(peer)
+
+    def peer_of(self, name: str) -> bytes | None:
+        """Return a camera's connection."""
+        source = self._by_name.get(name)
+        return None if source is None else source.peer
+
+    def introduce(self, name: str, peer: bytes) -> None:
+        """Take a HELLO. A camera that connects anew takes over its name at once: its old connection may be dead unnoticed."""
+        known = self._by_name.get(name)
+        if known is None and len(self._by_name) >= MOST_SOURCES and not self._make_room():
+            raise WireRefusal("NOT_READY", f"HELLO: {MOST_SOURCES} cameras are connected already, expected one of them to end first")
+        if known is not None and known.peer != peer and self._clock() - known.heard_s < LIVE_WITHIN_S:
+            self.takeovers += 1
+            log.warning("another connection took over the name of a camera that still spoke", source=name)
+        self._forget(peer)
+        if known is not None:
+            self._by_peer.pop(known.peer, None)
+        self._by_name[name] = self._by_peer[peer] = Source(name, peer, self._clock())
+
+    def hear(self, peer: bytes) -> None:
+        """Note that something came through a connection."""
+        source = self.of(peer)
+        if source is None:
+            return
+        source.heard_s, source.has_ended = self._clock(), False
+        if source.is_silent:
+            source.is_silent = False
+            log.info("the camera speaks again", source=source.name)
+
+    def end(self, peer: bytes) -> None:
+        """Take a farewell."""
+        source = self.of(peer)
+        if source is not None:
+            source.has_ended = True
+
+    def tick(self) -> None:
+        """Say of each camera once that it has fallen silent."""
+        for source in self:
+            if not (source.is_silent or source.has_ended) and self._clock() - source.heard_s > self._silence_s:
+                source.is_silent = True
+                log.warning("the camera is silent", source=source.name, silent_for_s=round(self._silence_s, 1))
+
+    def _make_room(self) -> bool:
+        """Forget a camera that has ended, or the one that has been silent longest; False when all speak."""
+        gone = min((source for source in self if source.has_ended or source.is_silent), key=lambda source: source.heard_s, default=None)
+        if gone is not None:
+            self._forget(gone.peer)
+        return gone is not None
+
+    def _forget(self, peer: bytes) -> None:
+        source = self._by_peer.pop(peer, None)
+        if source is not None:
+            del self._by_name[source.name]

@@ -1,0 +1,108 @@
+"""The front door without sockets: an intake with everything around it, and a camera's hand to feed it."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from daemon.intake import Intake, Outside, Reply
+from daemon.outbox import Outbox
+from mdss.journal import Entry, JournalFailed
+from mdss.settings import CameraSettings, ModelSettings, Settings
+from mdss.wire import camera
+from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
+from mdss.wire.messages import Accepted, Judged
+from mdss.wire.pulse import Tally
+from tests.fakes import FakeClock, FakeLink
+
+SIDE = 64
+CAMERA, OTHER = b"peer-1", b"peer-2"
+RULES = Settings(camera=CameraSettings(credit=2, deadline_ms=2000, silence_s=10), models=ModelSettings(recipes=("gland", "cap")))
+
+
+class Notebook:
+    """A journal in memory that fails when told to."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, str], Entry] = {}
+        self.trouble, self.asked = "", 0
+
+    def accept(self, accepted: Accepted) -> None:
+        self._fail()
+        identity = accepted.identity
+        self.entries[identity.source_id, identity.frame_id] = Entry(accepted.result_id, None, accepted.attempt)
+
+    def find(self, source_id: str, frame_id: str) -> Entry | None:
+        self._fail()
+        return self.entries.get((source_id, frame_id))
+
+    def judge(self, frame_id: str, sequence: int) -> str:
+        """Store a verdict and return its result id."""
+        entry = self.entries["cam", frame_id]
+        self.entries["cam", frame_id] = Entry(entry.result_id, sequence, entry.attempt)
+        return entry.result_id
+
+    def _fail(self) -> None:
+        self.asked += 1
+        if self.trouble:
+            raise JournalFailed(self.trouble)
+
+
+class Station:
+    """An intake with everything around it, and a camera's hand to feed it."""
+
+    def __init__(self, journal: Any = None, settings: Settings = RULES) -> None:
+        self.clock, self.tally = FakeClock(), Tally()
+        self.journal, self.outbox = journal or Notebook(), Outbox(self.clock)
+        self.fusion, self.prepare = FakeLink(), FakeLink()
+        self.intake = Intake(settings, Outside(self.journal, self.outbox, self.tally, "boot", self.clock, self.clock.ns))
+
+    @classmethod
+    def introduced(cls, journal: Any = None) -> Self:
+        """Return a station to which CAMERA has said HELLO."""
+        made = cls(journal)
+        made.say(Hello(source_id="cam"))
+        return made
+
+    def say(self, message: camera.Header, peer: bytes = CAMERA) -> list[camera.Header]:
+        return self.answers(peer, camera.compose(message))
+
+    def send(self, frame_id: str = "f1", peer: bytes = CAMERA, **changes: Any) -> list[camera.Header]:
+        return self.answers(peer, [bytes(part) for part in camera.compose_frame(header(frame_id, **changes), payloads())])
+
+    def answers(self, peer: bytes, frames: list[bytes]) -> list[camera.Header]:
+        replies = self.intake.take(peer, frames)
+        assert all(reply.peer == peer for reply in replies)
+        self.outbox.flush(self.fusion, self.prepare)
+        return [reply.message for reply in replies]
+
+    def judge(self, frame_id: str, sequence: int = 1) -> list[Reply]:
+        return self.intake.judged([Judged(result_id=self.journal.judge(frame_id, sequence), sequence=sequence)])
+
+    def count(self, name: str) -> float:
+        return self.tally.counters.get(name, 0.0)
+
+
+def header(frame_id: str, **changes: Any) -> FrameHeader:
+    fields: dict[str, Any] = {
+        "source_id": "cam",
+        "sequence": 1,
+        "frame_id": frame_id,
+        "part_id": "p",
+        "recipe_id": "gland",
+        "capture_time": 5,
+    }
+    fields |= {"rgb": ImageFormat(height=SIDE, width=SIDE), "xyz": CloudFormat(unit="mm")}
+    return FrameHeader(**(fields | changes))
+
+
+def payloads(points: np.ndarray[Any, Any] | None = None) -> list[bytes]:
+    cloud = np.ones((SIDE, SIDE, 3), np.float32) if points is None else points
+    return [bytes(SIDE * SIDE * 3), cloud.tobytes()]
+
+
+def code_of(answers: list[camera.Header]) -> str:
+    (nack,) = answers
+    assert isinstance(nack, Nack), nack
+    return nack.code
