@@ -40,7 +40,9 @@ def cut_patches(points: Float, points_per_patch: int, density: float) -> Patches
     uncovered = uncovered_points(members[0], count)
     while len(uncovered):
         more = uncovered[farthest_points(points[uncovered], min(8, len(uncovered)))]
-        members.append(np.column_stack([more, _nearest(tree, points[more], points_per_patch)[:, :-1]]))
+        members.append(_nearest(tree, points[more], points_per_patch))
+        crowded_out = (members[-1] != more[:, None]).all(axis=1)  # by K other points in the same place
+        members[-1][crowded_out, -1] = more[crowded_out]
         uncovered = np.setdiff1d(uncovered, members[-1])
     return Patches(np.concatenate(members))
 
@@ -75,9 +77,6 @@ def normalise(patches: Float, scale: str, fixed_scale_mm: float) -> tuple[Float,
 
     'extent': the largest side of the patch's box, so that it becomes 1; 'fixed': the same length for all patches.
     """
-    if scale == "extent":
-        lengths = np.ptp(patches, axis=1).max(axis=1).clip(1e-6)
-    else:
-        lengths = np.full(len(patches), fixed_scale_mm, np.float32)
-    centred = patches - patches.mean(axis=1, keepdims=True)
-    return centred / lengths[:, None, None].astype(np.float32), lengths.astype(np.float32)
+    extents = np.ptp(patches, axis=1).max(axis=1).clip(1e-6)
+    lengths = (extents if scale == "extent" else np.full(len(patches), fixed_scale_mm)).astype(np.float32)
+    return (patches - patches.mean(axis=1, keepdims=True)) / lengths[:, None, None], lengths

@@ -1,0 +1,126 @@
+"""Patches: no point is left out, neighbours are the nearest, and scale is what the recipe says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mdss.method.patches import cut_patches, farthest_points, normalise, uncovered_points
+
+Float = NDArray[np.float32]
+
+
+def sheet(count: int, seed: int = 0) -> Float:
+    """Return points on a wavy sheet of 60 mm."""
+    random = np.random.default_rng(seed)
+    x, y = random.uniform(-30, 30, (2, count))
+    return np.stack([x, y, 500 + 3 * np.sin(x / 8)], axis=1).astype(np.float32)
+
+
+def clusters(count: int, seed: int) -> Float:
+    """Return points in clumps of very different density, with a few far from all others."""
+    random = np.random.default_rng(seed)
+    middles = random.uniform(-100, 100, (5, 3))
+    spread = random.choice([0.01, 1, 20], (count, 1))
+    return np.asarray(middles[random.integers(5, size=count)] + random.normal(0, 1, (count, 3)) * spread, np.float32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    count=st.integers(1, 3000),
+    points_per_patch=st.integers(4, 500),
+    density=st.floats(0.2, 5),
+    seed=st.integers(0, 1000),
+    clumped=st.booleans(),
+)
+def test_every_point_is_in_a_patch(count: int, points_per_patch: int, density: float, seed: int, clumped: bool) -> None:
+    points = clusters(count, seed) if clumped else sheet(count, seed)
+    patches = cut_patches(points, points_per_patch, density)
+    assert patches.members.shape == (patches.count, points_per_patch)
+    assert set(patches.members.ravel()) == set(range(count))
+
+
+@pytest.mark.parametrize("points_per_patch", [2, 50, 99])
+def test_points_that_lie_on_each_other_are_all_in_a_patch(points_per_patch: int) -> None:
+    points = np.repeat(sheet(20), 100, axis=0)
+    assert len(uncovered_points(cut_patches(points, points_per_patch, 1.0).members, len(points))) == 0
+
+
+def test_a_cloud_smaller_than_a_patch_is_one_patch_that_repeats_its_points() -> None:
+    members = cut_patches(sheet(7), 20, 3.0).members
+    np.testing.assert_array_equal(members, [[0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5]])
+
+
+def test_a_cloud_as_large_as_a_patch_is_one_patch() -> None:
+    assert sorted(cut_patches(sheet(20), 20, 3.0).members[0]) == list(range(20))
+
+
+def test_a_patch_holds_the_nearest_points_of_its_centre() -> None:
+    points = sheet(2000)
+    members = cut_patches(points, 50, 3.0).members
+    own = {int(patch[0]) for patch in members}
+    assert len(own) == len(members)
+    assert own >= set(farthest_points(points, 120).tolist())
+    for patch in members:
+        distances = np.linalg.norm(points - points[patch[0]], axis=1)
+        assert distances[patch].max() <= np.sort(distances)[49] * (1 + 1e-6)
+        assert len(set(patch)) == 50
+
+
+def test_there_are_about_as_many_patches_as_the_density_asks_for() -> None:
+    assert 120 <= cut_patches(sheet(2000), 50, 3.0).count <= 130
+    assert cut_patches(sheet(2000), 50, 0.01).count < 120
+
+
+def test_a_point_far_from_all_centres_gets_a_patch_of_its_own() -> None:
+    points = np.concatenate([sheet(1000), np.full((1, 3), 400, np.float32), np.full((1, 3), -400, np.float32)])
+    members = cut_patches(points, 100, 0.1).members
+    assert 1000 in members and 1001 in members
+
+
+def test_the_same_cloud_gives_the_same_patches() -> None:
+    points = sheet(1500)
+    np.testing.assert_array_equal(cut_patches(points, 60, 2.0).members, cut_patches(points, 60, 2.0).members)
+
+
+def test_the_next_point_is_the_farthest_from_all_before() -> None:
+    points = sheet(400)
+    chosen = farthest_points(points, 40)
+    for i in range(1, 40):
+        to_chosen = np.linalg.norm(points[:, None] - points[chosen[:i]][None], axis=2).min(axis=1)
+        assert to_chosen[chosen[i]] == pytest.approx(to_chosen.max(), rel=1e-5)
+    assert len(set(chosen)) == 40
+
+
+def test_the_first_point_is_the_farthest_from_the_mean() -> None:
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 9, 0], [0, 0, 1]], np.float32)
+    assert farthest_points(points, 1).tolist() == [2]
+
+
+def test_no_more_points_are_chosen_than_there_are() -> None:
+    assert sorted(farthest_points(sheet(5), 12)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("shift_mm", [0, 500])
+def test_patches_scaled_by_extent_have_a_largest_side_of_one_around_their_mean(shift_mm: float) -> None:
+    patches = np.stack([sheet(50, seed) * size + np.float32(shift_mm) for seed, size in enumerate((0.1, 1, 7))])
+    scaled, lengths_mm = normalise(patches, "extent", 10.0)
+    np.testing.assert_allclose(np.ptp(scaled, axis=1).max(axis=1), 1, rtol=1e-3)
+    np.testing.assert_allclose(scaled.mean(axis=1), 0, atol=1e-3)
+    np.testing.assert_allclose(lengths_mm, np.ptp(patches, axis=1).max(axis=1), rtol=1e-6)
+    assert scaled.dtype == lengths_mm.dtype == np.float32
+
+
+def test_patches_of_a_fixed_scale_keep_their_millimetres() -> None:
+    patches = np.stack([sheet(50), sheet(50) * 2])
+    scaled, lengths_mm = normalise(patches, "fixed", 10.0)
+    assert lengths_mm.tolist() == [10, 10]
+    np.testing.assert_allclose(np.ptp(scaled, axis=1) * 10, np.ptp(patches, axis=1), rtol=1e-4)
+
+
+def test_a_patch_of_one_place_is_scaled_to_zero() -> None:
+    scaled, _ = normalise(np.full((1, 5, 3), 7, np.float32), "extent", 10.0)
+    assert (scaled == 0).all()
