@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mdss.wire.messages import Accepted, Branch, BranchScore, FrameIdentity, Message, PreparedPart
+from mdss.wire.messages import Accepted, Branch, BranchScore, Evaluation, FrameIdentity, Message, PreparedPart, Times, Verdict
 
 SIZE_PX = 32
 THRESHOLD = 2.0
@@ -17,6 +17,18 @@ def accepted(name: str, deadline_ns: int, attempt: int = 1) -> Accepted:
     """Return what ingest says of a part."""
     identity = FrameIdentity(source_id="cam", sequence=4, frame_id=name, part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5)
     return Accepted(result_id=name, identity=identity, received_ns=6, deadline_ns=deadline_ns, attempt=attempt)
+
+
+def verdict(part: Accepted, evaluation: Evaluation = "OK", published_ns: int = 7) -> Verdict:
+    """Return a verdict on a part, as fusion gives it to the journal."""
+    identity = part.identity
+    return Verdict(
+        result_id=part.result_id, boot_id="b", sequence=0, station="s", source_id=identity.source_id, frame_sequence=identity.sequence,
+        frame_id=identity.frame_id, part_id=identity.part_id, job_id=identity.job_id, recipe_id=identity.recipe_id, configuration_id="k",
+        model=None, evaluation=evaluation, code=None, reasons=(), is_partial=False, is_simulated=False, score=1.0, threshold=None,
+        branches={}, regions=(), invalid_point_ratio=0.1, deadline_missed=False, attempt=part.attempt, evidence=None,
+        times=Times(captured=5, received=part.received_ns, rgb=None, sdf=None, fusion=published_ns, published=published_ns),
+    )  # fmt: skip
 
 
 def prepared(name: str, invalid_point_ratio: float = 0.1) -> PreparedPart:

@@ -1,0 +1,114 @@
+"""The real process `ingest`, with a test as its supervisor, fusion and prepare, and strangers at its door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import zmq
+
+from mdss.client import FrameSender
+from mdss.journal import Journal
+from mdss.settings import Settings, load_settings
+from mdss.wire import camera
+from mdss.wire.messages import Accepted, Heartbeat, Judged
+from mdss.wire.sockets import Receiver, Sender
+from tests.parts import verdict
+
+CONFIG = """
+station: {state_directory: state, runtime_directory: run}
+camera: {endpoint: ipc://run/frames.sock, credit: 3, deadline_ms: 600000}
+verdicts: {endpoint: ipc://run/verdicts.sock, snapshot_endpoint: ipc://run/snapshot.sock}
+models: {recipes: [gland]}
+"""
+
+
+class Line:
+    """Starts and kills ingest, and is its supervisor, fusion and prepare."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "station.yaml"
+        self.config.write_text(CONFIG)
+        self.settings: Settings = load_settings(self.config)
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.health = Receiver(self.context, "health", self.settings)
+        self.fusion = Receiver(self.context, "fusion", self.settings)
+        self.prepare: Receiver | None = None
+        self.to_ingest = Sender(self.context, "judged", self.settings)
+        self.journal = Journal(folder / "state" / "journal.sqlite")
+        self.process = self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for link in (self.health, self.fusion, self.prepare, self.to_ingest):
+            if link is not None:
+                link.close()
+        self.journal.close()
+        self.context.term()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process and wait until it says that it runs."""
+        self.process = subprocess.Popen([sys.executable, "-m", "daemon.ingest", "--config", str(self.config)])
+        self.hear(lambda beat: beat.state == "running" and beat.pid == self.process.pid)
+        return self.process
+
+    def kill(self) -> None:
+        """Let the process end without a word."""
+        self.process.kill()
+        self.process.wait()
+
+    def hear(self, is_it: Callable[[Heartbeat], bool]) -> Heartbeat:
+        """Wait for a heartbeat."""
+        while True:
+            beat = self.health.receive(100)
+            if isinstance(beat, Heartbeat) and is_it(beat):
+                return beat
+
+    def open_prepare(self) -> None:
+        """Let the next stage appear."""
+        self.prepare = Receiver(self.context, "prepare", self.settings)
+
+    def accepted(self, sender: FrameSender) -> Accepted:
+        """Wait for the next part that fusion is told of."""
+        while True:
+            message = self.accepted_or_none(sender)
+            if message is not None:
+                return message
+
+    def accepted_or_none(self, sender: FrameSender) -> Accepted | None:
+        """Let the camera do its part, and return what fusion is told of meanwhile."""
+        sender.attend(0.02)
+        message = self.fusion.receive(0)
+        assert message is None or isinstance(message, Accepted)
+        return message
+
+    def judge(self, accepted: Accepted) -> Judged:
+        """Put a verdict into the journal."""
+        stored = self.journal.judge(verdict(accepted))
+        return Judged(result_id=stored.result_id, sequence=stored.sequence)
+
+
+class Stranger:
+    """A bare DEALER that says whatever it likes."""
+
+    def __init__(self, line: Line) -> None:
+        self.socket: zmq.Socket[bytes] = line.context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(line.settings.camera.endpoint)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def ask(self, frames: list[bytes]) -> camera.CameraMessage:
+        """Send one multipart and return the answer."""
+        self.socket.send_multipart(frames)
+        return camera.parse(self.socket.recv_multipart())
