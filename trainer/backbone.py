@@ -89,7 +89,7 @@ class MobileNetV2Features(nn.Module):
             raise BadInput(f"{path}: no such file; expected a MobileNetV2 backbone (.npz)")
         weights: dict[str, Tensor] = {}
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 for node, shape in weight_shapes().items():
                     weights[f"{node}_w"] = _array(path, archive, f"{node}_w", shape)
                     weights[f"{node}_b"] = _array(path, archive, f"{node}_b", shape[:1])

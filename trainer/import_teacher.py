@@ -5,6 +5,7 @@ The originals were trained with padding inside the network; padding is no weight
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         stored = load_file(path) if suffix == SAFE_SUFFIX else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, *UNREADABLE) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":. ")
-        raise BadInput(f"{path}: cannot be read ({reason}); expected a file that holds weights and nothing else") from error
+        raise BadInput(f"{path}: cannot be read ({_reason(error)}); expected a file that holds weights and nothing else") from error
     return _unwrapped(path, stored)
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong without the library's advice, which is to run the file's code."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds Python objects, whose loading would run code"
+    return (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(":. ")
 
 
 def _unwrapped(path: Path, stored: object) -> Mapping[str, Any]:

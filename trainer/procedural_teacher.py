@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from torch.nn import functional as F
 
 from mdss.method.description_network import CHANNELS, PatchDescriptionNetwork, positions
 from mdss.method.torch_device import learning_precision
-from trainer.procedural_views import CROP_PX, CROPS_PER_PICTURE, pairs
+from trainer.procedural_views import CROP_PX, pairs
 from trainer.progress import tracked
 from trainer.training import Schedule, Training, channels_last
 
 TEMPERATURE = 0.1
 TOO_NEAR = 2  # positions: their patches of 33 px are nearly the same and need not be told apart
 DECORRELATION = 1.0  # weight of the channels' independence beside the contrast
-STATISTICS_BATCHES = 12
+STATISTICS_PICTURES, STATISTICS_CROPS = 16, 2  # of each batch: the same positions from many pictures say more
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Procedure:
 
     steps: int = 800
     pictures: int = 4
+    crops: int = 16  # of each picture: its own colours do not tell them apart
     places: int = 12  # of each crop's 64 positions, in each step
     learning_rate: float = 1e-3
     warmup_steps: int = 50
+    statistics_batches: int = 16
     seed: int = 0
 
 
@@ -46,14 +49,14 @@ def make_procedural(settings: Procedure, checkpoint: Path) -> tuple[PatchDescrip
     )
     training.run(lambda step: loss_of(network, settings, np.random.default_rng((settings.seed, step))))
     network.eval()
-    standardise(network, settings)
-    figures = {"crop_px": CROP_PX, "crops_per_picture": CROPS_PER_PICTURE, "minutes": training.minutes, "loss": training.error}
+    standardise(network, tracked(_statistics(settings), "channel statistics", settings.statistics_batches))
+    figures = {"crop_px": CROP_PX, "minutes": training.minutes, "loss": training.error}
     return network, described | figures
 
 
 def loss_of(network: PatchDescriptionNetwork, settings: Procedure, random: np.random.Generator) -> Tensor:
     """Return how badly places are known again, and how much the channels say the same."""
-    first, second = describe(network, pairs(settings.pictures, random))  # (N, P, 384) each
+    first, second = describe(network, pairs(settings.pictures, settings.crops, random))  # (N, P, 384) each
     chosen = torch.from_numpy(np.stack([random.permutation(first.shape[1])[: settings.places] for _ in first]))
     own = chosen[..., None].expand(-1, -1, CHANNELS)
     contrast = contrast_of(first.gather(1, own).flatten(0, 1), second.gather(1, own).flatten(0, 1), excluded(chosen))
@@ -96,15 +99,21 @@ def redundancy(first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def standardise(network: PatchDescriptionNetwork, settings: Procedure) -> None:
-    """Scale the last layer so that each channel has mean 0 and deviation 1 over new generated pictures."""
+def standardise(network: PatchDescriptionNetwork, batches: Iterable[Tensor]) -> None:
+    """Scale the last layer so that each channel has mean 0 and deviation 1 over the images (B, 3, H, W) of all batches."""
     seen = []
-    for batch in tracked(range(STATISTICS_BATCHES), "channel statistics", STATISTICS_BATCHES):
-        random = np.random.default_rng((settings.seed, settings.steps, 1 + batch))
-        features = network(pairs(settings.pictures, random)[0].contiguous(memory_format=torch.channels_last))
+    for images in batches:
+        with learning_precision("cpu"):
+            features = network(images.contiguous(memory_format=torch.channels_last))
         seen.append(features.permute(0, 2, 3, 1).flatten(0, 2).double())
     mean, deviation = torch.cat(seen).mean(0), torch.cat(seen).std(0).clamp_min(1e-6)
     state = network.state_dict()
-    state["conv4.weight"] /= deviation[:, None, None, None].float()
+    state["conv4.weight"] = state["conv4.weight"] / deviation[:, None, None, None].float()
     state["conv4.bias"] = ((state["conv4.bias"] - mean) / deviation).float()
     network.load_state_dict(state)
+
+
+def _statistics(settings: Procedure) -> Iterator[Tensor]:
+    for batch in range(settings.statistics_batches):
+        random = np.random.default_rng((settings.seed, settings.steps, 1 + batch))  # no step has drawn these
+        yield pairs(STATISTICS_PICTURES, STATISTICS_CROPS, random)[0]

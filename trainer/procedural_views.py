@@ -12,12 +12,11 @@ from trainer.procedural_textures import SIDE_PX, Float
 
 CROP_PX = 64  # what the network sees: 8 x 8 positions
 JITTER_PX = 1  # of the same place in the two crops of a pair
-CROPS_PER_PICTURE = 16  # many of one picture: its own colours do not tell them apart
 
 
-def pairs(pictures: int, random: np.random.Generator) -> Tensor:
-    """Return first and second views (2, 16 * pictures, 3, 64, 64) in 0..1 of random places in new pictures."""
-    places = [place for _ in range(pictures) for place in _places(picture(random), random)]
+def pairs(pictures: int, crops: int, random: np.random.Generator) -> Tensor:
+    """Return first and second views (2, pictures * crops, 3, 64, 64) in 0..1 of random places in new pictures."""
+    places = [place for _ in range(pictures) for place in _places(picture(random), crops, random)]
     views = [[view(place, random) for place in places] for _ in range(2)]
     return torch.from_numpy(np.asarray(views, np.float32)).permute(0, 1, 4, 2, 3)
 
@@ -34,8 +33,8 @@ def view(place: Float, random: np.random.Generator) -> Float:
     return np.asarray(np.clip(seen + noise, 0, 1), np.float32)
 
 
-def _places(whole: Float, random: np.random.Generator) -> list[Float]:
+def _places(whole: Float, crops: int, random: np.random.Generator) -> list[Float]:
     side = CROP_PX + 2 * JITTER_PX
-    corners = random.integers(0, SIDE_PX - side + 1, (CROPS_PER_PICTURE, 2))
+    corners = random.integers(0, SIDE_PX - side + 1, (crops, 2))
     places = [whole[top : top + side, left : left + side] for top, left in corners]
     return [np.rot90(place, int(random.integers(4))) for place in places]

@@ -1,0 +1,116 @@
+"""Distillation: what the teacher learns, from which photographs, and that a stopped run loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mdss.errors import BadInput
+from mdss.method.description_network import PatchDescriptionNetwork
+from tests.teachers import interrupting, write_backbone, write_photographs
+from trainer import photographs as photographs_module
+from trainer.backbone import MobileNetV2Features
+from trainer.backbone_target import BackboneTarget
+from trainer.distil_teacher import Distillation, distil
+from trainer.photographs import Photographs, read_photograph
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Distillation:
+    """Return a distillation of three small steps."""
+    folder, backbone = write_photographs(tmp_path / "photographs"), write_backbone(tmp_path / "backbone.npz")
+    return Distillation(folder, backbone, steps=3, batch=2, warmup_steps=1, statistics_batches=1)
+
+
+def weights(network: PatchDescriptionNetwork) -> torch.Tensor:
+    """Return all weights in one row."""
+    return torch.cat([value.flatten() for value in network.state_dict().values()])
+
+
+def test_a_teacher_is_distilled_and_its_details_say_how(settings: Distillation, tmp_path: Path) -> None:
+    network, details = distil(settings, tmp_path / "run.checkpoint")
+    assert not network.training
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 384, 8, 8)
+    assert details["backbone"] == "backbone.npz" and details["photographs"] == 4 and details["steps"] == 3
+    assert 0 < details["error_of_variance_1"] < 10 and 0 < details["variance_kept"] <= 1
+
+
+def test_a_run_stopped_and_resumed_gives_the_weights_of_an_unbroken_one(
+    settings: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken, _ = distil(settings, tmp_path / "unbroken.checkpoint")
+    stopped = tmp_path / "stopped.checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(Photographs, "crops", interrupting(Photographs.crops, call=2))  # call 1 is for the statistics
+        with pytest.raises(KeyboardInterrupt):
+            distil(settings, stopped)
+    assert torch.load(stopped, weights_only=True)["settings"]["steps"] == 3
+    resumed, _ = distil(settings, stopped)
+    assert torch.equal(weights(resumed), weights(unbroken))
+
+
+def test_a_run_is_not_resumed_with_another_seed(settings: Distillation, tmp_path: Path) -> None:
+    distil(replace(settings, steps=1), tmp_path / "run.checkpoint")
+    with pytest.raises(BadInput, match=r"run\.checkpoint: found a checkpoint with seed 0, expected 7"):
+        distil(replace(settings, steps=1, seed=7), tmp_path / "run.checkpoint")
+
+
+def test_the_target_weighs_all_channels_alike(settings: Distillation) -> None:
+    photographs = Photographs(settings.photographs)
+    target = BackboneTarget(MobileNetV2Features.load(settings.backbone), photographs, seed=0, batches=1)
+    said = target(photographs.crops(16, 0.1, np.random.default_rng(0)))  # the crops that the statistics saw
+    assert said.shape == (16, 384, 24, 24)
+    assert said.mean((0, 2, 3)).abs().max() < 0.25  # a third of the positions was measured
+    assert (said.std((0, 2, 3)) - 1).abs().max() < 0.25
+
+
+def test_crops_are_seeded_and_varied(settings: Distillation) -> None:
+    photographs = Photographs(settings.photographs)
+    first, again, other = (photographs.crops(3, 0.5, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert first.shape == (3, 3, 256, 256) and first.min() >= 0 and first.max() <= 1
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_as_many_crops_are_grey_as_asked(settings: Distillation, share: float) -> None:
+    crops = Photographs(settings.photographs).crops(6, share, np.random.default_rng(0))
+    is_grey = [torch.allclose(crop[0], crop[2], atol=1e-5) for crop in crops]
+    assert sum(is_grey) == 6 * share
+
+
+def test_of_very_many_photographs_evenly_spaced_ones_are_read(settings: Distillation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photographs_module, "MAX_PHOTOGRAPHS", 2)
+    assert len(Photographs(settings.photographs)) == 2
+
+
+def test_a_large_photograph_is_kept_smaller(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "large.jpg"), np.full((800, 1200, 3), (200, 100, 50), np.uint8))
+    image = read_photograph(tmp_path / "large.jpg")
+    assert image.shape == (384, 576, 3)
+    assert np.abs(image[100, 100].astype(int) - [50, 100, 200]).max() <= 3
+
+
+def test_photographs_that_cannot_be_used_are_named(settings: Distillation, tmp_path: Path) -> None:
+    bad, empty = settings.photographs / "bad.jpg", tmp_path / "empty"
+    empty.mkdir()
+    cases = {
+        empty: f"{empty}: no photographs found, expected files ending in .jpg",
+        tmp_path / "none": f"{tmp_path / 'none'}: no such folder; expected photographs in it",
+    }
+    for folder, sentence in cases.items():
+        with pytest.raises(BadInput) as refused:
+            Photographs(folder)
+        assert str(refused.value).startswith(sentence)
+    bad.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"bad\.jpg: cannot be read as an image; expected a photograph"):
+        Photographs(settings.photographs)
+    assert cv2.imwrite(str(bad), np.zeros((127, 300, 3), np.uint8))
+    with pytest.raises(BadInput, match=r"bad\.jpg: found 127 x 300 px, expected at least 128 on each side"):
+        Photographs(settings.photographs)
