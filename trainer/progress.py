@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Self, TypeVar
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -22,7 +23,7 @@ class Meter:
         self._first, self._started, self._said = done, time.monotonic(), time.monotonic()
         self._bar: Progress | None = None
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description:<22}"),
@@ -56,7 +57,7 @@ class Meter:
         self._said = time.monotonic()
         spent = self._said - self._started
         left = spent / max(1, self.done - self._first) * (self.total - self.done)
-        print(f"{self.title}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left {self.note}".rstrip(), file=sys.stderr)
+        click.echo(f"{self.title}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left {self.note}".rstrip(), err=True)
 
 
 def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -60,7 +60,7 @@ class Line:
     def scan(self, split: Split, kind: str, index: int) -> SyntheticScan:
         """Draw one scan; its seed is its own, so that no count and no other kind changes it."""
         name = f"{self.product}/{split}/{kind}/{index}"
-        return draw_scan(self.product, kind, self.view, np.random.SeedSequence([self.seed, *name.encode()]))
+        return draw_scan(self.product, kind, self.view, [self.seed, *name.encode()])
 
 
 def write_line(line: Line, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +47,9 @@ class Subject:
         return photograph(surface, self.view, self.pose, np.random.default_rng(self.camera_seed))
 
 
-def draw_scan(product: str, kind: str, view: View, seed: np.random.SeedSequence) -> SyntheticScan:
+def draw_scan(product: str, kind: str, view: View, seed: Sequence[int]) -> SyntheticScan:
     """Draw a part of the product, good or with a defect of that kind; part and camera do not depend on the kind."""
-    part_seed, camera_seed, defect_seed = seed.spawn(3)
+    part_seed, camera_seed, defect_seed = np.random.SeedSequence(seed).spawn(3)
     subject = draw_subject(product, view, part_seed, camera_seed)
     before = subject.photograph(subject.surface)
     if kind == GOOD:
