@@ -87,6 +87,19 @@ class JournalFile:
         """Refuse what is no journal of this version before anything is changed; create what is not there yet."""
         if not self._is_new():
             self._check()
+        self._use_wal()
+        self.rows("PRAGMA synchronous = FULL")
+        if self._is_new():
+            self._create()
+        self._check()
+
+    def _create(self) -> None:
+        with self.transaction():
+            if self._is_new():  # and no other process was faster
+                for statement in TABLES:
+                    self.rows(statement)
+
+    def _use_wal(self) -> None:
         end_s = time.monotonic() + self._busy_timeout_s
         while not self._is_wal():
             if time.monotonic() > end_s:
@@ -94,12 +107,6 @@ class JournalFile:
                     f"journal {self.path}: another process keeps it locked, expected it free within {self._busy_timeout_s} s"
                 )
             time.sleep(RETRY_S)
-        self.rows("PRAGMA synchronous = FULL")
-        with self.transaction():
-            if self._is_new():
-                for statement in TABLES:
-                    self.rows(statement)
-        self._check()
 
     def _is_new(self) -> bool:
         return not self.rows("SELECT 1 FROM sqlite_master LIMIT 1")

@@ -1,0 +1,94 @@
+"""Verbs `mdss check` and `mdss status`: is the file right, and how is the station."""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from daemon.status import StationReport
+from mdss.errors import BadInput, MdssError
+from mdss.settings import HttpSettings, Settings, load_settings
+
+ANSWER_WITHIN_S = 5.0
+MISUSED = 2
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - asked here, not bound
+COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopped": "dim"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def check(file: Path, as_json: bool) -> None:
+    """Say whether FILE is a station's settings, and if not, what is wrong in which line.
+
+    \b
+    Example:
+      mdss check station.yaml
+    """
+    try:
+        settings = load_settings(file)
+    except BadInput as error:
+        if not as_json:
+            raise
+        click.echo(msgspec.json.encode({"is_valid": False, "error": str(error)}))
+        raise click.exceptions.Exit(MISUSED) from error
+    click.echo(msgspec.json.encode({"is_valid": True, "settings": settings}) if as_json else _summary(file, settings))
+
+
+def _summary(file: Path, settings: Settings) -> str:
+    return f"{file}: station {settings.station.name}, recipes {', '.join(settings.models.recipes)}, cameras at {settings.camera.endpoint}"
+
+
+@click.command()
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
+def status(config: Path, as_json: bool) -> None:
+    """Show what a running station says of itself; the exit code is 1 where none answers.
+
+    \b
+    Example:
+      mdss status --config station.yaml
+    """
+    report = ask(load_settings(config).http)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+        return
+    console = Console(highlight=False)
+    console.print(f"{report.station}: [{COLOURS.get(report.state, 'default')}]{report.state}[/] for {report.uptime_s:.0f} s", end="")
+    console.print(f" ({report.reason})" if report.reason else "", markup=False)
+    console.print(table(report))
+
+
+def ask(place: HttpSettings) -> StationReport:
+    """Return the station's own report."""
+    host = "127.0.0.1" if place.host in ANY_ADDRESS else place.host
+    connection = http.client.HTTPConnection(host, place.port, timeout=ANSWER_WITHIN_S)
+    try:
+        connection.request("GET", "/status")
+        return msgspec.json.decode(connection.getresponse().read(), type=StationReport)
+    except (OSError, http.client.HTTPException) as error:
+        raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
+    finally:
+        connection.close()
+
+
+def table(report: StationReport) -> Table:
+    """Return one row per process."""
+    made = Table("process", "state", "pid", "done", "waiting", "restarts", "heard", "reason", box=None, pad_edge=False)
+    for process in report.processes:
+        made.add_row(
+            process.name,
+            f"[{COLOURS.get(process.state, 'default')}]{process.state}[/]",
+            "" if process.pid is None else str(process.pid),
+            *(str(process.steps), str(process.waiting), str(process.restarts)),
+            f"{process.silence_s:.1f} s ago" if process.pid else "",
+            process.reason.replace("[", r"\["),
+        )
+    return made

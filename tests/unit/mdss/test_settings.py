@@ -1,0 +1,156 @@
+"""Settings: what is refused, at which line, in which words; and what the files that ship say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from mdss.errors import BadInput
+from mdss.settings import Settings, load_settings
+
+CONFIG = Path(__file__).parents[3] / "config"
+LONG = "x" * 120
+
+
+def refusal(tmp_path: Path, content: str) -> str:
+    """Return the sentence for a file, without the folder it lies in."""
+    path = tmp_path / "s.yaml"
+    path.write_text(content)
+    with pytest.raises(BadInput) as refused:
+        load_settings(path)
+    return str(refused.value).removeprefix(f"{tmp_path}/")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("camera:\n  credit: 0", "s.yaml:2: camera.credit: found 0, expected a whole number from 1 to 64"),
+        ("camera:\n  credit: 1.5", "s.yaml:2: camera.credit: found 1.5, expected a whole number from 1 to 64"),
+        ("camera:\n  credit: yes", "s.yaml:2: camera.credit: found true, expected a whole number from 1 to 64"),
+        ("# why\n\ncamera:\n  silence_s: .nan", "s.yaml:4: camera.silence_s: found nan, expected a number from 0.1 to 3600"),
+        ("camera:\n  silence_s: .inf", "s.yaml:2: camera.silence_s: found inf, expected a number from 0.1 to 3600"),
+        ("branches:\n  rgb:\n    count: many", "s.yaml:3: branches.rgb.count: found 'many', expected a whole number from 1 to 16"),
+        ("branches:\n  rgb: {device: gpu}", "s.yaml:2: branches.rgb.device: found 'gpu', expected auto, cpu or cuda:N"),
+        ("fusion:\n  degraded_policy: maybe", "s.yaml:2: fusion.degraded_policy: found 'maybe', expected one of reject, single_branch"),
+        ("verdicts:\n  publish_maps: 1", "s.yaml:2: verdicts.publish_maps: found 1, expected true or false"),
+        ("station:\n  name: line/3", "s.yaml:2: station.name: found 'line/3', expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -"),
+        ('station:\n  name: "line\\n"', "s.yaml:2: station.name: found 'line\\n', expected 1 to 64 of the characters"),
+        ("models:\n  recipes: [a, b c]", "s.yaml:2: models.recipes[1]: found 'b c', expected 1 to 64 of the characters"),
+        ("models:\n  recipes: []", "s.yaml:2: models.recipes: found an empty list, expected a list of at least 1"),
+        ("models:\n  recipes: [a, a]", "s.yaml:2: models.recipes: found a, a, expected each name once"),
+        ("alerts:\n  password_file: 3", "s.yaml:2: alerts.password_file: found 3, expected a path or null"),
+        ("camera:", "s.yaml:1: camera: found nothing, expected a section with keys out of endpoint, credit"),
+        ("camera: 3", "s.yaml:1: camera: found 3, expected a section with keys out of endpoint, credit"),
+        ("camera: [1]", "s.yaml:1: camera: found a list, expected a section"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_line(tmp_path: Path, content: str, sentence: str) -> None:
+    assert refusal(tmp_path, content).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("stations: {}", "s.yaml:1: stations: found an unknown key, expected one of station, camera, verdicts, models"),
+        ("http:\n  port: 80\n  ports: 80", "s.yaml:3: http.ports: found an unknown key, expected one of host, port"),
+        ("branches:\n  sdf:\n    cpu: 1", "s.yaml:3: branches.sdf.cpu: found an unknown key, expected one of device, count, threads"),
+        ("http: {port: 80}\nlogs: {}\nhttp: {port: 81}", "s.yaml:3: http: found the key a second time (first in line 1)"),
+        ("http:\n  port: 80\n  port: 81", "s.yaml:3: http.port: found the key a second time (first in line 2)"),
+        ("1: 2", "s.yaml:1: file: found a key that is no plain word"),
+        ("? [a]\n: 2", "s.yaml:1: file: found a key that is no plain word"),
+    ],
+)
+def test_a_key_that_is_unknown_or_twice_there_is_named_with_its_line(tmp_path: Path, content: str, sentence: str) -> None:
+    assert refusal(tmp_path, content).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "s.yaml:1: found an empty file"),
+        ("# only words\n", "s.yaml:1: found an empty file"),
+        ("hello", "s.yaml:1: found no sections"),
+        ("[1, 2]", "s.yaml:1: found no sections"),
+        ("camera:\n\tcredit: 1", "s.yaml:2: found no valid YAML (found character '\\t'"),
+        ("camera: {credit: 1", "s.yaml:1: found no valid YAML"),
+        ("a: 1\n---\nb: 2", "s.yaml:2: found no valid YAML (but found another document)"),
+        ("camera: !!python/object/apply:os.system [ls]", "s.yaml:1: found no valid YAML (could not determine a constructor"),
+        ("camera: *nowhere", "s.yaml:1: found no valid YAML (found undefined alias"),
+        ("camera: &own {credit: *own}", "s.yaml:1: camera.credit: found a reference to another section"),
+    ],
+)
+def test_what_is_no_yaml_of_sections_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
+    assert refusal(tmp_path, content).startswith(sentence)
+
+
+def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    for name, word in (("nowhere.yaml", "No such file"), (".", "directory"), ("bytes", "no text")):
+        with pytest.raises(BadInput, match=word):
+            load_settings(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("tcp://0.0.0.0:5555", "only with CURVE"),
+        ("tcp://192.168.1.4:5555", "only with CURVE"),
+        ("tcp://127.0.0.1:70000", "expected ipc://PATH or tcp://127.0.0.1:PORT"),
+        ("tcp://127.0.0.1:*", "expected ipc://PATH or tcp://127.0.0.1:PORT"),
+        ("udp://127.0.0.1:5555", "expected ipc://PATH or tcp://127.0.0.1:PORT"),
+        (f"ipc://{LONG}", "expected at most 107"),
+        ("ipc://station/run/verdicts.sock", "which is camera.endpoint already"),
+    ],
+)
+def test_an_endpoint_that_would_not_work_is_refused(tmp_path: Path, endpoint: str, words: str) -> None:
+    sentence = refusal(tmp_path, f"camera:\n  endpoint: {endpoint}")
+    assert words in sentence
+    assert sentence.startswith(("s.yaml:2: camera.endpoint: ", "s.yaml:1: verdicts.endpoint: "))
+
+
+def test_a_runtime_directory_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, f"station:\n  runtime_directory: {LONG}").startswith(
+        "s.yaml:2: station.runtime_directory: found a socket path"
+    )
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, "alerts:\n  redis_url: redis://:hunter2@localhost:6379/0")
+    assert "alerts.password_file" in sentence
+    assert "hunter2" not in sentence
+
+
+def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    (tmp_path / "s.yaml").write_text("station: {state_directory: here, runtime_directory: /run/mdss}\nalerts: {password_file: secret}")
+    settings = load_settings(tmp_path / "s.yaml")
+    assert settings.station.state_directory == f"{tmp_path}/here"
+    assert settings.station.runtime_directory == "/run/mdss"
+    assert settings.camera.endpoint == f"ipc://{tmp_path}/station/run/frames.sock"
+    assert (settings.models.store, settings.alerts.password_file) == (f"{tmp_path}/station/models", f"{tmp_path}/secret")
+
+
+def test_a_file_named_from_its_own_folder_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text("station: {name: line-3}")
+    assert load_settings(Path("s.yaml")).station.state_directory == f"{tmp_path}/station/state"
+
+
+def test_the_default_file_has_every_key_with_its_default_and_says_what_it_is_for() -> None:
+    text = (CONFIG / "default.yaml").read_text()
+    assert yaml.safe_load(text) == msgspec.json.decode(msgspec.json.encode(Settings()))
+    silent = [line for line in text.splitlines() if line.strip() and not line.endswith(":") and "#" not in line]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", ["default.yaml", "station.example.yaml", "demo.yaml"])
+def test_every_file_that_ships_is_valid(name: str) -> None:
+    load_settings(CONFIG / name)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Settings().camera.credit = 5  # type: ignore[misc]
