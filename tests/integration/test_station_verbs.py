@@ -1,0 +1,125 @@
+"""The verbs check and status, as a person and as a program use them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from daemon.status import Board, ProcessReport, StationReport, serve
+from mdss import cli
+from mdss.cli import main, mdss
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def config(tmp_path: Path, port: int) -> Path:
+    path = tmp_path / "station.yaml"
+    path.write_text(f"station: {{name: line-3}}\nhttp: {{port: {port}}}\n")
+    return path
+
+
+@pytest.fixture
+def board(port: int) -> Iterator[Board]:
+    board = Board("line-3", time.monotonic)
+    ingest = ProcessReport(
+        name="ingest", state="degraded", reason="[disk] is full", is_ready=True, pid=41, steps=7, waiting=2, restarts=1, silence_s=0.4
+    )
+    board.show(
+        StationReport(
+            station="line-3", state="degraded", reason="ingest: [disk] is full", is_ready=True, uptime_s=61.0, processes=(ingest,)
+        )
+    )
+    server = serve(board, "127.0.0.1", port)
+    yield board
+    server.shutdown()
+    server.server_close()
+
+
+def test_check_says_in_one_line_what_station_a_file_is_of(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(config)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{config}: station line-3, recipes part, cameras at ipc://{config.parent}/")
+
+
+def test_check_says_what_is_wrong_and_where(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("camera:\n  credits: 4\n")
+    assert main(["check", str(config)]) == 2
+    assert f"mdss: {config}:2: camera.credits: found an unknown key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("content", "code"), [("logs: {level: debug}", 0), ("logs: {level: loud}", 2)])
+def test_check_tells_a_program_the_same(config: Path, capsys: pytest.CaptureFixture[str], content: str, code: int) -> None:
+    config.write_text(content)
+    assert main(["check", str(config), "--json"]) == code
+    result = json.loads(capsys.readouterr().out)
+    assert result["is_valid"] is (code == 0)
+    assert result["settings"]["logs"]["level"] == "debug" if code == 0 else "logs.level" in result["error"]
+
+
+@pytest.mark.usefixtures("board")
+def test_status_shows_the_station_and_its_processes(config: Path) -> None:
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(mdss, ["status", "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    first, heading, row = result.stdout.splitlines()
+    assert first == "line-3: degraded for 61 s (ingest: [disk] is full)"
+    assert heading.split() == ["process", "state", "pid", "done", "waiting", "restarts", "heard", "reason"]
+    assert row.split() == ["ingest", "degraded", "41", "7", "2", "1", "0.4", "s", "ago", "[disk]", "is", "full"]
+
+
+@pytest.mark.usefixtures("board")
+def test_status_tells_a_program_the_same(config: Path) -> None:
+    result = CliRunner().invoke(mdss, ["status", "--config", str(config), "--json"])
+    assert json.loads(result.stdout)["processes"][0]["reason"] == "[disk] is full"
+
+
+def test_status_of_a_station_that_does_not_run_is_a_failure(config: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--config", str(config)]) == 1
+    assert f"mdss: http://127.0.0.1:{port}/status: found no answer" in capsys.readouterr().err
+
+
+def test_another_program_on_the_port_is_not_taken_for_a_station(config: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"station": 5}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", port), Other)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    assert main(["status", "--config", str(config)]) == 1
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert "found another program's answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "check", "status", "replay", "watch", "alerts"])
+def test_the_help_of_each_verb_of_the_station_ends_with_an_example(verb: str) -> None:
+    assert verb in cli.VERBS
+    result = CliRunner().invoke(mdss, [verb, "--help"])
+    assert result.exit_code == 0, result.output
+    assert f"mdss {verb}" in result.output.partition("Example:")[2]
