@@ -41,7 +41,7 @@ def stain(surface: Surface, place: Place, random: np.random.Generator) -> tuple[
 
 
 def scratch_colour(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
-    """Draw a line of ink, 6 to 12 mm long and 0.6 to 1.1 mm wide."""
+    """Draw a line of ink, 6 to 12 mm long where there is room, and 0.6 to 1.1 mm wide."""
     corners = walk(surface, place, random, random.uniform(6, 12))
     reach = along(place, corners, np.full(len(corners) - 1, _radius(place, random.uniform(0.30, 0.55), 0.7)))
     share = np.asarray(0.9 * ramp(reach, 1.4, 0.6) * surface.inside, np.float32)
@@ -67,7 +67,7 @@ def hole(surface: Surface, place: Place, random: np.random.Generator) -> tuple[S
 
 
 def crack(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
-    """Open a crack, 7 to 13 mm long, at most 0.7 to 1.2 mm wide and 1.5 to 3 mm deep, thinner towards its ends."""
+    """Open a crack, 7 to 13 mm long where there is room, 0.7 to 1.2 mm wide in its middle and 1.5 to 3 mm deep."""
     corners = walk(surface, place, random, random.uniform(7, 13))
     half_width = _radius(place, random.uniform(0.35, 0.6), 0.7)
     taper = np.sin(np.linspace(0, np.pi, len(corners) + 1)[1:-1]).clip(0.45)
