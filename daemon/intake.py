@@ -12,6 +12,7 @@ import structlog
 import zmq
 
 from daemon.held_parts import HeldParts
+from daemon.inherited import Inherited
 from daemon.outbox import Outbox
 from daemon.record import Journal, Record
 from daemon.sources import Source, Sources
@@ -55,6 +56,7 @@ class Intake:
         self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
         self._record = Record(outside.journal, outside.tally, outside.clock)
+        self._inherited = Inherited(outside.journal.pending(), outside.clock_ns())
         self._is_stopping = False
         self._look_at_s = float("-inf")
 
@@ -105,6 +107,8 @@ class Intake:
         if now_s < self._look_at_s:
             return []
         self._look_at_s = now_s + LOOK_EVERY_S
+        for lost in self._inherited.lost(self._out.clock_ns(), lambda accepted: self._record.sequence_of(accepted) is not None):
+            self._out.outbox.tell(lost)
         late = [accepted for accepted in self._held if accepted.deadline_ns <= self._out.clock_ns()]
         found = [(accepted.result_id, self._record.sequence_of(accepted)) for accepted in late]
         return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found if sequence is not None)
@@ -185,6 +189,7 @@ class Intake:
         )
         self._record.accept(accepted)
         self._held.add(accepted)
+        self._inherited.remove(accepted.result_id)
         frame = Frame(result_id=accepted.result_id, recipe_id=header.recipe_id, rgb=rgb, xyz=xyz, attempt=accepted.attempt)
         out.outbox.put(accepted, frame)
         out.tally.count("mdss_frames_accepted_total")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import zmq
@@ -29,7 +29,7 @@ class Outbox:
     """Two queues: what was accepted goes to fusion before its frame goes to prepare."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._accepted, self._frames = deque[Accepted](), deque[Frame]()
+        self._to_fusion, self._frames = deque[Message](), deque[Frame]()
         self._clock, self._moved_s, self._bytes = clock, clock(), 0
 
     def __len__(self) -> int:
@@ -43,17 +43,21 @@ class Outbox:
     @property
     def trouble(self) -> str:
         """Say who has taken nothing for seconds; empty when all is well."""
-        if not (self._accepted or self._frames) or self._clock() - self._moved_s < STUCK_AFTER_S:
+        if not (self._to_fusion or self._frames) or self._clock() - self._moved_s < STUCK_AFTER_S:
             return ""
-        return f"{'fusion' if self._accepted else 'prepare'} takes nothing, {len(self)} frames wait"
+        return f"{'fusion' if self._to_fusion else 'prepare'} takes nothing, {len(self)} frames wait"
 
     def put(self, accepted: Accepted, frame: Frame) -> None:
         """Take one part."""
-        if not (self._accepted or self._frames):
-            self._moved_s = self._clock()
-        self._accepted.append(accepted)
+        self.tell([accepted])
         self._frames.append(frame)
         self._bytes += size(frame)
+
+    def tell(self, messages: Iterable[Message]) -> None:
+        """Take what fusion alone is told."""
+        if not (self._to_fusion or self._frames):
+            self._moved_s = self._clock()
+        self._to_fusion.extend(messages)
 
     def drop(self, result_id: str) -> None:
         """Forget the frame of a part that has its verdict already."""
@@ -63,10 +67,10 @@ class Outbox:
 
     def flush(self, fusion: Outlet, prepare: Outlet) -> None:
         """Send what the two stages take without waiting."""
-        while self._accepted and fusion.socket.poll(0, zmq.POLLOUT):
-            fusion.send(self._accepted.popleft())
+        while self._to_fusion and fusion.socket.poll(0, zmq.POLLOUT):
+            fusion.send(self._to_fusion.popleft())
             self._moved_s = self._clock()
-        while self._frames and not self._accepted and prepare.socket.poll(0, zmq.POLLOUT):
+        while self._frames and not self._to_fusion and prepare.socket.poll(0, zmq.POLLOUT):
             frame = self._frames.popleft()
             self._bytes -= size(frame)
             prepare.send(frame)

@@ -26,6 +26,9 @@ class Journal(Protocol):
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame."""
 
+    def pending(self) -> list[Accepted]:
+        """Return what was accepted and has no verdict."""
+
 
 class Record:
     """Asks the journal; `trouble` is its last fault until a part is stored again."""

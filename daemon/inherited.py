@@ -1,0 +1,39 @@
+"""Parts that an earlier life of ingest acknowledged: one that neither fusion nor the camera remembers is LOST, which is a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mdss.wire.messages import Accepted, Fault
+
+GRACE_NS = 10 * 10**9  # after the start, or the deadline: how long a camera has to send again, and fusion to judge
+REASON = "the station was restarted and the camera did not send the part again"
+
+
+class Inherited:
+    """Names the parts that nobody has judged in time; each again after a while, until its verdict is in the journal."""
+
+    def __init__(self, pending: Iterable[Accepted], now_ns: int) -> None:
+        self._parts = {accepted.result_id: accepted for accepted in pending}
+        self._due_ns = {name: max(accepted.deadline_ns, now_ns) + GRACE_NS for name, accepted in self._parts.items()}
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def remove(self, result_id: str) -> None:
+        """Forget a part that the camera has sent again, or that is judged."""
+        self._parts.pop(result_id, None)
+
+    def lost(self, now_ns: int, is_judged: Callable[[Accepted], bool]) -> list[tuple[Fault, Accepted]]:
+        """Return what fusion is to be told of the parts whose time is over: first why, because they are due at once."""
+        due = [accepted for accepted in self._parts.values() if now_ns >= self._due_ns[accepted.result_id]]
+        for accepted in due:
+            self._due_ns[accepted.result_id] = now_ns + GRACE_NS
+            if is_judged(accepted):
+                self.remove(accepted.result_id)
+        return [(fault(accepted.result_id), accepted) for accepted in due if accepted.result_id in self._parts]
+
+
+def fault(result_id: str) -> Fault:
+    """Return why a part has no verdict but LOST."""
+    return Fault(result_id=result_id, stage="ingest", code="LOST", reason=REASON)
