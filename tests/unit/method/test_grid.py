@@ -1,0 +1,67 @@
+"""The model's square grid over frames of any shape: nothing stretched, and every pixel maps back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdss.method.point_cloud import Grid
+
+SIDES = st.integers(64, 2000)
+SIZES = st.sampled_from([64, 128, 256, 320])
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIDES, SIDES, SIZES)
+def test_pixels_of_the_grid_map_back_to_the_frame_exactly(height: int, width: int, size: int) -> None:
+    grid = Grid(height, width, size)
+    index = np.arange(height * width, dtype=np.int64).reshape(height, width)
+    sampled = grid.sample(index, fill=-1)
+    rows, columns = np.indices((size, size))
+    for row, column in ((0, 0), (size // 2, size // 2), (size - 1, size // 3), (size // 3, size - 1)):
+        assert grid.pixel(row, column) == (tuple(divmod(int(sampled[row, column]), width)) if sampled[row, column] >= 0 else (-1, -1))
+    on_frame = sampled >= 0
+    np.testing.assert_array_equal(sampled[on_frame] // width, grid.rows[rows[on_frame]])
+    np.testing.assert_array_equal(sampled[on_frame] % width, grid.columns[columns[on_frame]])
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIDES, SIDES, SIZES)
+def test_the_grid_shows_the_whole_frame_without_stretching_it(height: int, width: int, size: int) -> None:
+    grid = Grid(height, width, size)
+    for found, length in ((grid.rows, height), (grid.columns, width)):
+        shown = found[found >= 0]
+        step = grid.side / size
+        assert shown[0] < step and shown[-1] >= length - 1 - step
+        assert np.ptp(shown - step * np.arange(len(shown))) < 1 + 1e-9
+        assert abs(np.count_nonzero(found[: size // 2] < 0) - np.count_nonzero(found[size // 2 :] < 0)) <= 1 + 1 / step
+        if step <= 1:
+            assert set(shown) == set(range(length))
+
+
+@settings(deadline=None, max_examples=30)
+@given(SIDES, SIDES, st.integers(40, 215), st.integers(40, 215))
+def test_a_peak_on_the_grid_lies_at_its_pixel_of_the_frame(height: int, width: int, row: int, column: int) -> None:
+    grid = Grid(height, width)
+    expected = grid.pixel(row, column)
+    found = np.zeros((256, 256), np.float32)
+    found[row - 1 : row + 2, column - 1 : column + 2] = 0.5
+    found[row, column] = 1
+    original = grid.to_original(found)
+    assert original.shape == (height, width)
+    if expected != (-1, -1):
+        peak = np.unravel_index(int(original.argmax()), original.shape)
+        assert np.abs(np.subtract(peak, expected)).max() <= grid.side / 256 / 2 + 1
+
+
+@pytest.mark.parametrize("size", [(400, 400), (300, 500), (64, 100), (1000, 700)])
+def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) -> None:
+    grid = Grid(*size)
+    row, column = size[0] // 3, size[1] // 4
+    rgb = np.zeros((*size, 3), np.uint8)
+    rgb[row : row + 12, column : column + 12] = 255
+    bright = grid.colour(rgb)[..., 0] > 127
+    sampled = np.asarray(grid.sample(rgb[..., 0], fill=0)) > 127
+    assert np.abs(np.argwhere(bright).mean(axis=0) - np.argwhere(sampled).mean(axis=0)).max() < 0.75
