@@ -22,7 +22,7 @@ def start_process(spec: ProcessSpec) -> Process:
     """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads."""
     threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+    return subprocess.Popen(
         [sys.executable, *spec.arguments],
         env=environment | threads,
         stdin=subprocess.DEVNULL,

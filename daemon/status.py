@@ -120,7 +120,7 @@ def serve(board: Board, host: str, port: int) -> ThreadingHTTPServer:
     class Page(BaseHTTPRequestHandler):
         """One request."""
 
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_GET(self) -> None:
             """Answer from the board."""
             code, content_type, body = board.answer(self.path)
             self.send_response(code)

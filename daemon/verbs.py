@@ -20,16 +20,11 @@ ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - asked here, not bound
 COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopped": "dim"}
 
 
-@click.command()
+@click.command(epilog="Example: mdss check station.yaml")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(file: Path, as_json: bool) -> None:
-    """Say whether FILE is a station's settings, and if not, what is wrong in which line.
-
-    \b
-    Example:
-      mdss check station.yaml
-    """
+    """Say whether FILE is a station's settings, and if not, what is wrong in which line."""
     try:
         settings = load_settings(file)
     except BadInput as error:
@@ -44,16 +39,11 @@ def _summary(file: Path, settings: Settings) -> str:
     return f"{file}: station {settings.station.name}, recipes {', '.join(settings.models.recipes)}, cameras at {settings.camera.endpoint}"
 
 
-@click.command()
+@click.command(epilog="Example: mdss status --config station.yaml")
 @click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
 def status(config: Path, as_json: bool) -> None:
-    """Show what a running station says of itself; the exit code is 1 where none answers.
-
-    \b
-    Example:
-      mdss status --config station.yaml
-    """
+    """Show what a running station says of itself; the exit code is 1 where none answers."""
     report = ask(load_settings(config).http)
     if as_json:
         click.echo(msgspec.json.encode(report))
