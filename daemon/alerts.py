@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import structlog
 from daemon.alert_store import open_store
 from daemon.retention import Retention
 from mdss.errors import MdssError
-from mdss.journal import Journal, JournalFailed
+from mdss.journal import Journal
 from mdss.wire.messages import ProcessState, Verdict
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.pulse import StopFlag, Tally
@@ -28,7 +27,6 @@ SLOW_S = 3.0  # Redis that keeps silent for so long is said to be away
 MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is counted up to here
 MARKED_AT_ONCE = 50  # alerts per transaction of the journal
 LOOK_EVERY_S = 0.1
-FAILED = 1  # the supervisor starts a process again that ended with this code
 UP, BACKLOG, DELIVERED = "mdss_store_up", "mdss_alert_backlog", "mdss_alerts_delivered_total"
 log = structlog.get_logger()
 
@@ -172,11 +170,7 @@ def work(here: Opened) -> None:
 def command(config: Path) -> None:
     """Run the process that carries alerts to Redis."""
     with opened("alerts", config) as here:
-        try:
-            work(here)
-        except JournalFailed as error:  # another process may keep it locked: worth another try
-            log.error("the journal cannot be opened", reason=str(error))
-            sys.exit(FAILED)
+        work(here)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,184 @@
+"""deploy/'s scripts on an empty root: run twice, upgraded, refused and come back; what would need root or a network takes notes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+SCRIPTS = ("install.sh", "upgrade.sh", "release.sh")
+UNITS = ("mdss.service", "mdss-retrain.service", "mdss-retrain.timer")
+TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+SHELLCHECK = shutil.which("shellcheck") or ""
+STUBS = {
+    "id": 'case "$*" in -u) echo 0;; *) echo root;; esac',
+    "systemd-sysusers": "true",
+    "systemctl": 'echo "systemctl $* ($(readlink "$MDSS_ROOT/opt/mdss/.venv"))" >> "$LOG"',
+    "runuser": 'shift 3; exec "$@"',
+    # Only root may give a file to another user.
+    "install": """
+        arguments= skip=
+        for word; do
+            case $word in
+            -o | -g) skip=yes ;;
+            *) test -n "$skip" || arguments="$arguments $word"; skip= ;;
+            esac
+        done
+        exec /usr/bin/install $arguments""",
+    # Makes what the scripts need of a venv: a pip that notes what it is asked for, and a station that checks its settings.
+    "python3": """
+        test "$1" = -c && exit 0
+        mkdir -p "$3/bin"
+        printf '#!/bin/sh\\necho "pip $*" >> "$LOG"; test ! -e "$MDSS_ROOT/no-network"\\n' > "$3/bin/python"
+        printf '#!/bin/sh\\ntest "$1" = check && grep -q station "$2"\\n' > "$3/bin/mdss"
+        chmod +x "$3/bin/python" "$3/bin/mdss"
+    """,
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_scripts_are_plain_sh(name: str) -> None:
+    assert subprocess.run(["/bin/sh", "-n", str(DEPLOY / name)], capture_output=True, text=True, check=False).stderr == ""
+    if name != "release.sh":
+        assert "\nset -eu\n" in (DEPLOY / name).read_text()
+
+
+@pytest.mark.skipif(not SHELLCHECK, reason="shellcheck is not on this machine")
+def test_shellcheck_finds_nothing() -> None:
+    done = subprocess.run([SHELLCHECK, "-x", *SCRIPTS], cwd=DEPLOY, capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
+
+
+class Machine:
+    """An empty root on which the scripts run; what would need a real root or a network is a stub that takes notes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.log, stubs = folder / "root", folder / "log", folder / "stubs"
+        self.root.mkdir()
+        stubs.mkdir()
+        for name, script in STUBS.items():
+            (stubs / name).write_text(f"#!/bin/sh\n{script}\n")
+            (stubs / name).chmod(0o755)
+        self.environment = {"PATH": f"{stubs}:{TOOLS}", "MDSS_ROOT": str(self.root), "LOG": str(self.log), "TMPDIR": str(folder)}
+
+    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of deploy/."""
+        self.log.write_text("")
+        return subprocess.run(
+            ["/bin/sh", str(DEPLOY / script)], env=self.environment | environment, capture_output=True, text=True, check=False
+        )
+
+    @property
+    def live(self) -> Path:
+        """The release that runs."""
+        return (self.root / "opt/mdss/.venv").readlink()
+
+    @property
+    def releases(self) -> list[Path]:
+        """All releases, oldest first."""
+        return sorted((self.root / "opt/mdss/releases").iterdir())
+
+    @property
+    def settings(self) -> Path:
+        """The station's settings."""
+        return self.root / "etc/mdss/station.yaml"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    yield made
+    left = [path.name for path in tmp_path.iterdir() if path.name not in ("root", "log", "stubs")]
+    assert left == []  # no temporary copies stay behind
+
+
+@pytest.fixture
+def station(machine: Machine) -> Machine:
+    """A machine with an installed station whose engineer has written something."""
+    done = machine.run("install.sh")
+    assert done.returncode == 0, done.stderr
+    machine.settings.write_text("station: {name: mine}\n")
+    (machine.root / "var/lib/mdss/journal.sqlite").write_text("precious")
+    return machine
+
+
+def test_install_puts_everything_in_its_place_and_starts_nothing(machine: Machine) -> None:
+    done = machine.run("install.sh")
+    assert done.returncode == 0, done.stderr
+    assert machine.settings.read_text() == (ROOT / "config" / "station.example.yaml").read_text()
+    for name in UNITS:
+        assert (machine.root / "etc/systemd/system" / name).read_text() == (DEPLOY / name).read_text()
+    assert (machine.root / "opt/mdss/docs/operations.md").is_file()
+    assert (machine.root / "var/lib/mdss/models").is_dir()
+    notes = machine.log.read_text()
+    assert "--constraint" in notes and "--only-binary :all: --no-build-isolation" in notes
+    assert [line.split()[1] for line in notes.splitlines() if line.startswith("systemctl")] == ["daemon-reload"]
+
+
+def test_install_a_second_time_changes_nothing_that_was_written(station: Machine) -> None:
+    before = station.live
+    assert station.run("install.sh").returncode == 0
+    assert (station.live, station.releases) == (before, [before])
+    assert station.settings.read_text() == "station: {name: mine}\n"
+    assert "pip" not in station.log.read_text()
+
+
+def test_an_upgrade_switches_restarts_and_keeps_state_settings_and_the_release_before(station: Machine) -> None:
+    first = station.live
+    for _ in range(2):
+        before = station.live
+        done = station.run("upgrade.sh")
+        assert done.returncode == 0, done.stderr
+        assert station.live != before
+        assert station.releases == [before, station.live]
+        assert f"systemctl restart mdss ({station.live})" in station.log.read_text()
+    assert not first.exists()
+    assert station.settings.read_text() == "station: {name: mine}\n"
+    assert (station.root / "var/lib/mdss/journal.sqlite").read_text() == "precious"
+
+
+def test_an_upgrade_that_refuses_the_settings_changes_nothing(station: Machine) -> None:
+    before = station.live
+    station.settings.write_text("of another age\n")
+    done = station.run("upgrade.sh")
+    assert done.returncode == 1
+    assert f"refuses {station.settings} (above); {before} stays" in done.stderr
+    assert (station.live, station.releases) == (before, [before])
+    assert "systemctl" not in station.log.read_text()
+
+
+def test_an_upgrade_that_cannot_be_built_changes_nothing(station: Machine) -> None:
+    before = station.live
+    (station.root / "no-network").touch()
+    assert station.run("upgrade.sh").returncode != 0
+    assert (station.live, station.releases) == (before, [before])
+
+
+def test_a_release_that_does_not_come_up_makes_way_for_the_one_before(station: Machine) -> None:
+    before = station.live
+    stub = Path(station.environment["PATH"].partition(":")[0]) / "systemctl"
+    stub.write_text(f'{stub.read_text()}test "$1" != restart || test "$(readlink "$MDSS_ROOT/opt/mdss/.venv")" = {before}\n')
+    done = station.run("upgrade.sh")
+    assert done.returncode == 1
+    assert f"did not start; {before} is back" in done.stderr
+    assert (station.live, station.releases) == (before, [before])
+    assert station.log.read_text().splitlines()[-1] == f"systemctl restart mdss ({before})"
+
+
+def test_an_upgrade_of_nothing_says_to_install_first(machine: Machine) -> None:
+    done = machine.run("upgrade.sh")
+    assert done.returncode == 1
+    assert "expected an installed station; run deploy/install.sh" in done.stderr
+
+
+def test_the_scripts_want_root_and_a_python_that_is_new_enough(machine: Machine) -> None:
+    assert "is no Python >= 3.11" in machine.run("install.sh", PYTHON="/bin/false").stderr
+    stub = Path(machine.environment["PATH"].partition(":")[0]) / "id"
+    stub.write_text("#!/bin/sh\necho 1000\n")
+    assert "expected root" in machine.run("install.sh").stderr

@@ -1,0 +1,230 @@
+"""What deploy/ promises: units that systemd accepts, pages and rules that name only what exists."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from daemon import supervisor
+from daemon.process_table import process_table, processes
+from mdss import cli
+from mdss.settings import Settings, load_settings
+
+pytestmark = pytest.mark.timeout(120)
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "deploy"
+UNITS = ("mdss.service", "mdss-retrain.service", "mdss-retrain.timer")
+MDSS = "/opt/mdss/.venv/bin/mdss"
+WORST_EXPOSURE = 2.0  # of 10; "OK" begins below 5
+
+
+def unit(name: str) -> dict[str, dict[str, str]]:
+    """Return a unit's sections; the values of a key that is given several times are joined by lines."""
+    sections: dict[str, dict[str, str]] = {}
+    for line in (DEPLOY / name).read_text().splitlines():
+        if line.startswith("["):
+            section = sections.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            section[key] = f"{section[key]}\n{value}" if key in section else value
+    return sections
+
+
+def start_line(name: str) -> list[str]:
+    """Return the words of the one command that a service starts."""
+    return unit(name)["Service"]["ExecStart"].split()
+
+
+def seconds(text: str) -> float:
+    """Return a unit's time span in seconds."""
+    return float(text[:-1]) * 3600 if text.endswith("h") else float(text)
+
+
+def verb_of(words: list[str]) -> click.Command:
+    """Return the command that `mdss ...` runs; fails where there is no such verb."""
+    module, _, attribute = cli.VERBS[words[0]][0].partition(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    for word in words[1:]:
+        if not isinstance(command, click.Group) or word.startswith("-"):
+            break
+        command = command.commands[word]
+    return command
+
+
+def options_of(command: click.Command) -> set[str]:
+    """Return the options that a command takes."""
+    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Return the words of each `mdss VERB ...` in a text."""
+    found = re.findall(r"(?:bin/|`|^ *|\"|-- )mdss +([a-z][^\n`;&|]*)", text, re.MULTILINE)
+    return [re.split(r"\s+", words.strip()) for words in found]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_parses_and_says_what_it_is(name: str) -> None:
+    sections = unit(name)
+    assert sections["Unit"]["Description"].startswith("MDSS ")
+    assert set(sections) <= {"Unit", "Service", "Timer", "Install"}
+
+
+def test_the_units_start_verbs_that_exist_with_options_that_they_take() -> None:
+    for name in ("mdss.service", "mdss-retrain.service"):
+        program, *words = start_line(name)
+        assert program == MDSS
+        command = verb_of(words)
+        assert {word for word in words if word.startswith("--")} <= options_of(command)
+
+
+def test_the_station_is_told_apart_from_a_dead_one_and_stopped_by_its_supervisor_alone() -> None:
+    service = unit("mdss.service")["Service"]
+    assert (service["Type"], service["NotifyAccess"], service["KillMode"]) == ("notify", "main", "mixed")
+    assert service["RestartPreventExitStatus"] == str(cli.MISUSED)
+    assert service["Restart"] == "on-failure"
+
+
+def test_systemd_waits_longer_than_the_station_takes_to_start_and_to_drain() -> None:
+    limits, service = Settings().supervisor, unit("mdss.service")["Service"]
+    count = len(processes(process_table(Settings()), Path("station.yaml")))
+    drain_s = limits.drain_timeout_s + 2 * supervisor.STOP_GRACE_S * (count + 1)
+    assert seconds(service["TimeoutStopSec"]) > drain_s
+    assert seconds(service["TimeoutStartSec"]) > 2 * limits.ready_timeout_s
+    assert seconds(service["WatchdogSec"]) > limits.stall_timeout_s
+
+
+def test_the_example_settings_lie_where_the_unit_lets_the_station_write() -> None:
+    settings, service = load_settings(ROOT / "config" / "station.example.yaml"), unit("mdss.service")["Service"]
+    state, run = f"/var/lib/{service['StateDirectory']}", f"/run/{service['RuntimeDirectory']}"
+    assert settings.station.state_directory == state
+    assert settings.models.store.startswith(f"{state}/")
+    assert settings.station.runtime_directory == run
+    for endpoint in (settings.camera.endpoint, settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint):
+        assert endpoint.startswith(f"ipc://{run}/")
+    assert settings.alerts.password_file is not None
+    assert settings.alerts.password_file.startswith(f"/etc/{service['ConfigurationDirectory']}/")
+
+
+def test_torch_and_zeromq_may_do_in_the_sandbox_what_they_cannot_do_without() -> None:
+    service = unit("mdss.service")["Service"]
+    assert "MemoryDenyWriteExecute" not in service  # torch writes kernels while it runs
+    assert "ProcSubset" not in service  # torch reads /proc/cpuinfo
+    assert set(service["RestrictAddressFamilies"].split()) == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}  # ZeroMQ asks for interfaces
+
+
+def test_the_training_gives_way_to_the_station() -> None:
+    station, training = unit("mdss.service")["Service"], unit("mdss-retrain.service")["Service"]
+    assert (training["CPUSchedulingPolicy"], training["IOSchedulingClass"], training["Nice"]) == ("idle", "idle", "19")
+    assert int(training["OOMScoreAdjust"]) > int(station["OOMScoreAdjust"])
+
+
+def test_the_training_never_writes_into_the_store_of_the_station() -> None:
+    words = start_line("mdss-retrain.service")
+    store = words[words.index("--out") + 1]
+    assert store == "/var/lib/mdss/candidates"
+    assert store != load_settings(ROOT / "config" / "station.example.yaml").models.store
+
+
+def test_the_training_reads_exactly_the_parameters_that_its_file_explains() -> None:
+    asked = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / "mdss-retrain.service").read_text()))
+    given = dict(line.split("=", 1) for line in (DEPLOY / "retrain.env").read_text().splitlines() if not line.startswith("#"))
+    assert asked == set(given)
+    options = [parameter for parameter in verb_of(["train"]).params if isinstance(parameter.type, click.Choice)]
+    choices = {option.opts[0]: option.type.choices for option in options if isinstance(option.type, click.Choice)}
+    assert given["MDSS_PRESET"] in choices["--preset"]
+    assert given["MDSS_UNIT"] in choices["--unit"]
+
+
+def test_the_timer_starts_the_training() -> None:
+    assert (DEPLOY / "mdss-retrain.timer").with_suffix(".service").is_file()
+    assert unit("mdss-retrain.timer")["Timer"]["OnCalendar"] == "Sun 02:00"
+
+
+@pytest.mark.parametrize(
+    "path", ["deploy/README.md", "docs/operations.md", "deploy/alert-rules.yaml", "deploy/upgrade.sh", "deploy/install.sh"]
+)
+def test_every_command_that_a_page_names_exists_and_takes_those_options(path: str) -> None:
+    for words in commands_in((ROOT / path).read_text()):
+        command = verb_of(words)
+        asked = {word for word in words if word.startswith("--")}
+        assert asked <= options_of(command), words
+        if asked:  # a whole command, not a mention of its verb
+            assert {
+                parameter.opts[0] for parameter in command.params if parameter.required and parameter.opts[0].startswith("--")
+            } <= asked, words
+
+
+@pytest.mark.parametrize("path", ["deploy/README.md", "docs/operations.md"])
+def test_every_file_that_a_page_links_to_exists(path: str) -> None:
+    page = ROOT / path
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    assert links
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    named = re.findall(r"deploy/[\w.-]+\.(?:sh|service|timer|yaml|conf|env)", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def metrics_in_code() -> set[str]:
+    """Return the names of the metrics that some process counts."""
+    found: set[str] = set()
+    for folder in ("daemon", "workers", "mdss"):
+        for source in (ROOT / folder).rglob("*.py"):
+            text = source.read_text()
+            counters = re.findall(r'CounterMetricFamily\("(mdss_\w+)"', text)
+            found |= set(re.findall(r"[\"'](mdss_[a-z_]+)[\"'{]", text)) | {f"{name}_total" for name in counters}
+    return found
+
+
+def test_the_rules_watch_metrics_that_exist() -> None:
+    rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())["groups"][0]["rules"]
+    names = {name for rule in rules for name in re.findall(r"mdss_[a-z_]+", rule["expr"])}
+    assert len(names) >= 8
+    assert names <= metrics_in_code()
+    assert all({"summary", "action"} <= set(rule["annotations"]) for rule in rules)
+
+
+def test_the_container_runs_the_station_unprivileged_and_is_asked_whether_it_is_ready() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert text.splitlines()[1].startswith("FROM python:3.11-slim")
+    user, entry, health = (text.index(word) for word in ("\nUSER mdss", "\nENTRYPOINT", "\nHEALTHCHECK"))
+    assert user < entry < health
+    assert f"127.0.0.1:{Settings().http.port}/readyz" in text
+    for source in re.findall(r"source/(\S+) ", text):
+        assert (ROOT / source).exists()
+
+
+ANALYZE = shutil.which("systemd-analyze", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
+needs_systemd = pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not on this machine")
+
+
+@pytest.fixture
+def installed_units(tmp_path: Path) -> Path:
+    """The units with their program replaced by one that is on every machine, because systemd-analyze looks for it."""
+    for name in UNITS:
+        (tmp_path / name).write_text((DEPLOY / name).read_text().replace(MDSS, "/bin/true"))
+    return tmp_path
+
+
+@needs_systemd
+def test_systemd_finds_no_fault_in_the_units(installed_units: Path) -> None:
+    paths = [str(installed_units / name) for name in UNITS]
+    done = subprocess.run([ANALYZE, "verify", "--man=no", *paths], capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "mdss" in line and "User= " not in line]
+    assert ours == []
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", ["mdss.service", "mdss-retrain.service"])
+def test_systemd_finds_the_sandbox_tight(installed_units: Path, name: str) -> None:
+    command = [ANALYZE, "security", "--offline=true", f"--threshold={WORST_EXPOSURE * 10:.0f}", str(installed_units / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Unknown option" in done.stderr or "unrecognized option" in done.stderr:
+        pytest.skip("systemd-analyze of this machine cannot judge a unit that is not installed")
+    assert done.returncode == 0, done.stdout[-400:] + done.stderr
