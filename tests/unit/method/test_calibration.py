@@ -1,0 +1,58 @@
+"""The threshold's promise, and what is said when there are too few parts for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mdss.errors import BadInput
+from mdss.method.calibration import Statistics, find_threshold
+from mdss.method.recipe import ThresholdSettings
+
+
+def test_the_conformal_threshold_keeps_its_promise_on_fresh_good_parts() -> None:
+    random = np.random.default_rng(0)
+    rejected = []
+    for _ in range(2000):
+        scores = random.lognormal(0, 0.7, 50)
+        limit = find_threshold(scores[:49].tolist(), ThresholdSettings(false_reject_rate=0.1))
+        rejected.append(scores[49] > limit.value)
+    assert limit.stated_false_reject_rate == pytest.approx(0.1)
+    assert np.mean(rejected) == pytest.approx(0.1, abs=0.02)
+
+
+def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is_stated() -> None:
+    limit = find_threshold([float(n) for n in range(23)], ThresholdSettings(false_reject_rate=0.01))
+    assert limit.value == 22
+    assert limit.stated_false_reject_rate == pytest.approx(1 / 24)
+    assert limit.note == "23 good parts cannot promise 0.01: 76 more are needed, 99 in all"
+
+
+def test_just_enough_parts_promise_the_asked_rate() -> None:
+    limit = find_threshold([float(n) for n in range(99)], ThresholdSettings(false_reject_rate=0.01))
+    assert (limit.value, limit.note) == (98, "")
+    assert limit.stated_false_reject_rate == pytest.approx(0.01)
+
+
+def test_the_lognormal_threshold_lies_above_every_part_it_was_found_from() -> None:
+    scores = np.random.default_rng(1).lognormal(0, 0.2, 40).tolist()
+    limit = find_threshold(scores, ThresholdSettings(false_reject_rate=0.001, method="lognormal"))
+    assert max(scores) < limit.value < 3
+    assert "assumes" in limit.note
+
+
+def test_a_handful_of_parts_set_no_threshold() -> None:
+    with pytest.raises(BadInput, match="found 4 good parts, expected at least 5"):
+        find_threshold([1.0] * 4, ThresholdSettings())
+
+
+def test_statistics_are_those_of_the_foreground_where_asked() -> None:
+    heat, mask = np.zeros((8, 8), np.float32), np.zeros((8, 8), bool)
+    heat[2:4, 2:4], mask[2:4, 2:4] = [[1, 2], [3, 4]], True
+    assert Statistics.of([heat], [mask]) == Statistics(2.5, pytest.approx(np.std([1, 2, 3, 4])))
+    assert Statistics.of([heat], None).mean == pytest.approx(10 / 64)
+
+
+def test_maps_that_never_vary_do_not_divide_by_zero() -> None:
+    flat = np.ones((4, 4), np.float32)
+    assert np.isfinite(Statistics.of([flat], None).aligned(flat)).all()

@@ -1,0 +1,102 @@
+"""Two maps become one: the paper's product and alignment, and regions that a person can find on the part."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mdss.method.calibration import Calibration, Statistics, Threshold
+from mdss.method.fusion import fuse, regions
+from mdss.method.point_cloud import Grid
+from mdss.method.recipe import FusionSettings
+
+SIZE_PX = 64
+LIMIT = Threshold(value=1.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30)
+
+
+def calibration(**changes: object) -> Calibration:
+    given = Calibration(
+        rgb=Statistics(2.0, 0.5), sdf=Statistics(0.1, 0.02), threshold=LIMIT, map_level=4.0, fusion=FusionSettings(),
+        calibrated_at="now", validation_scores=(),
+    )  # fmt: skip
+    return msgspec.structs.replace(given, **changes)
+
+
+def maps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    return random.normal(2.0, 0.5, (SIZE_PX, SIZE_PX)).astype(np.float32), random.normal(0.1, 0.02, (SIZE_PX, SIZE_PX)).astype(np.float32)
+
+
+def cloud(pitch_mm: float = 0.5) -> NDArray[np.float32]:
+    rows, columns = np.indices((SIZE_PX, SIZE_PX), dtype=np.float32)
+    return np.stack([pitch_mm * columns, pitch_mm * rows, np.full_like(rows, 300)], axis=-1)
+
+
+def test_the_score_is_the_product_of_the_raw_maxima() -> None:
+    rgb, sdf = maps()
+    assert fuse(rgb, sdf, calibration()).score == pytest.approx(float(rgb.max()) * float(sdf.max()))
+
+
+def test_the_map_is_the_papers_aligned_maximum_in_deviations_of_the_shape_map() -> None:
+    rgb, sdf = maps()
+    aligned = (rgb - 2.0) * (0.02 / 0.5) + 0.1  # mean +- 3 deviations onto mean +- 3 deviations
+    assert np.allclose(fuse(rgb, sdf, calibration()).map, (np.maximum(aligned, sdf) - 0.1) / 0.02, atol=1e-3)
+
+
+def test_clipping_holds_the_aligned_colour_map_at_zero() -> None:
+    rgb, sdf = maps()
+    fused = fuse(rgb - 20, sdf, calibration(fusion=FusionSettings(clip_aligned=True)))
+    assert fused.rgb.min() == pytest.approx(-0.1 / 0.02)
+
+
+def hot(branch: str, value: float, size: int = 6) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rgb, sdf = np.full((SIZE_PX, SIZE_PX), 2.0, np.float32), np.full((SIZE_PX, SIZE_PX), 0.1, np.float32)
+    inside = np.s_[20 : 20 + size, 30 : 30 + size]
+    if branch != "sdf":
+        rgb[inside] += 0.5 * value
+    if branch != "rgb":
+        sdf[inside] += 0.02 * value
+    return rgb, sdf
+
+
+@pytest.mark.parametrize("branch", ["rgb", "sdf", "both"])
+def test_a_region_says_where_how_large_and_which_branch_saw_it(branch: str) -> None:
+    grid = Grid(2 * SIZE_PX, 2 * SIZE_PX, SIZE_PX)
+    (region,) = regions(fuse(*hot(branch, 9.0), calibration()), cloud(), grid, calibration())
+    assert region.branch == branch
+    assert (region.area_px, region.bbox_px) == (144, (60, 40, 12, 12))
+    assert region.area_mm2 == pytest.approx(36 * 0.25, rel=1e-3)
+    assert region.centroid_px == pytest.approx((65.5, 45.5), abs=0.01)
+    assert region.centroid_mm == pytest.approx((0.5 * 32.5, 0.5 * 22.5, 300), abs=0.01)
+    assert region.peak == pytest.approx(9.0, abs=0.01)
+
+
+def test_a_letterboxed_frame_has_its_regions_in_its_own_pixels() -> None:
+    grid = Grid(SIZE_PX // 2, SIZE_PX, SIZE_PX)  # rows 16 to 48 of the grid hold the frame
+    (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), cloud(), grid, calibration())
+    assert region.bbox_px == (30, 4, 6, 6)
+    assert region.centroid_px == pytest.approx((32.5, 6.5), abs=0.01)
+
+
+def test_specks_are_dropped_unless_nothing_else_is_there() -> None:
+    rgb, sdf = hot("rgb", 9.0)
+    rgb[5, 5] = 10
+    grid = Grid(SIZE_PX, SIZE_PX, SIZE_PX)
+    assert len(regions(fuse(rgb, sdf, calibration()), cloud(), grid, calibration())) == 1
+    (speck,) = regions(fuse(*hot("rgb", 9.0, size=1), calibration()), cloud(), grid, calibration())
+    assert speck.area_px == 1
+
+
+def test_a_part_without_a_pixel_above_the_level_still_has_a_place_to_look_at() -> None:
+    (region,) = regions(fuse(*hot("sdf", 2.0), calibration()), cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
+    assert region.bbox_px == (30, 20, 6, 6)
+
+
+def test_where_no_point_was_measured_there_are_pixels_but_no_millimetres() -> None:
+    points = cloud()
+    points[18:30, 28:40] = np.nan
+    (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), points, Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
+    assert region.centroid_mm is None
+    assert region.area_mm2 == pytest.approx(36 * 0.25, rel=1e-3)

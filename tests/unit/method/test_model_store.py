@@ -1,0 +1,123 @@
+"""Models on disk: whole or not at all, never damaged ones, and one champion."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from mdss.errors import BadInput, ModelRefused
+from mdss.method import model_store
+from mdss.method.calibration import Calibration, Statistics, Threshold
+from mdss.method.model_store import ModelCard, ModelFolder
+from mdss.method.recipe import FusionSettings, Recipe
+
+LIMIT = Threshold(value=2.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30)
+CALIBRATION = Calibration(
+    rgb=Statistics(1.0, 2.0), sdf=Statistics(3.0, 4.0), threshold=LIMIT, map_level=5.0, fusion=FusionSettings(), calibrated_at="now",
+    validation_scores=(1.0,),
+)  # fmt: skip
+
+
+def write_files(folder: Path) -> None:
+    (folder / "rgb.safetensors").write_bytes(b"colour")
+    (folder / "report").mkdir()
+    (folder / "report" / "training.html").write_text("page")
+
+
+def store_one(store: Path, name: str = "gland") -> ModelFolder:
+    card = ModelCard(name=name, recipe=Recipe(seed=7), made_at="now", code_version="0")
+    return model_store.save(store, card, CALIBRATION, write_files)
+
+
+def test_a_stored_model_is_read_back_whole(tmp_path: Path) -> None:
+    model = store_one(tmp_path)
+    assert (model.name, model.version, model.recipe.seed) == ("gland", "0001", 7)
+    assert model.calibration == CALIBRATION
+    assert (model.path / "report" / "training.html").read_text() == "page"
+    assert model_store.recipes(tmp_path) == ["gland"]
+
+
+def test_versions_count_up_and_only_promotion_makes_a_champion(tmp_path: Path) -> None:
+    assert [store_one(tmp_path).version for _ in range(3)] == ["0001", "0002", "0003"]
+    with pytest.raises(ModelRefused, match="champion: no such model"):
+        model_store.open_champion(tmp_path, "gland")
+    model_store.promote(tmp_path, "gland", "0002")
+    assert model_store.open_champion(tmp_path, "gland").version == "0002"
+
+
+def test_a_rollback_takes_the_champion_before(tmp_path: Path) -> None:
+    for _ in range(2):
+        model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    assert model_store.rollback(tmp_path, "gland").version == "0001"
+    assert model_store.rollback(tmp_path, "gland").version == "0002"
+
+
+def test_without_a_champion_before_there_is_nothing_to_roll_back_to(tmp_path: Path) -> None:
+    model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    with pytest.raises(BadInput, match="no previous champion"):
+        model_store.rollback(tmp_path, "gland")
+
+
+@pytest.mark.parametrize("name", ["rgb.safetensors", "model.json", "calibration.json", "report/training.html"])
+def test_a_changed_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    path = store_one(tmp_path).path / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ModelRefused, match=f"{name}: found the checksum"):
+        model_store.open_version(path.parents[len(Path(name).parts) - 1])
+
+
+def test_a_missing_file_and_a_missing_list_of_checksums_are_refused_by_name(tmp_path: Path) -> None:
+    path = store_one(tmp_path).path
+    (path / "rgb.safetensors").unlink()
+    with pytest.raises(ModelRefused, match=r"rgb\.safetensors: no such file"):
+        model_store.open_version(path)
+    (path / "SHA256SUMS").write_text("nonsense\n")
+    with pytest.raises(ModelRefused, match="SHA256SUMS: expected lines"):
+        model_store.open_version(path)
+    (path / "SHA256SUMS").unlink()
+    with pytest.raises(ModelRefused, match="SHA256SUMS: no such file"):
+        model_store.open_version(path)
+
+
+def test_a_damaged_version_never_becomes_champion(tmp_path: Path) -> None:
+    model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    path = store_one(tmp_path).path
+    (path / "rgb.safetensors").write_bytes(b"other")
+    with pytest.raises(ModelRefused):
+        model_store.promote(tmp_path, "gland", "0002")
+    assert model_store.open_champion(tmp_path, "gland").version == "0001"
+
+
+def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "rgb.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        model_store.save(tmp_path, ModelCard(name="gland", recipe=Recipe(), made_at="now", code_version="0"), CALIBRATION, fail)
+    assert list((tmp_path / "gland").iterdir()) == []
+
+
+def test_two_writers_at_once_get_a_version_each(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        found = pool.map(version_of_new_model, [tmp_path] * 6)
+    assert sorted(found) == [f"{number:04d}" for number in range(1, 7)]
+
+
+def version_of_new_model(store: Path) -> str:
+    return store_one(store).version
+
+
+def test_an_unknown_version_names_the_known_ones(tmp_path: Path) -> None:
+    store_one(tmp_path)
+    with pytest.raises(BadInput, match=r"no such version in .*expected one of 0001"):
+        model_store.promote(tmp_path, "gland", "0009")
+
+
+@pytest.mark.parametrize("name", ["../gland", "a/b", "", ".hidden", "x" * 65])
+def test_a_name_that_is_no_name_never_reaches_the_disk(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="expected 1 to 64 of the characters"):
+        store_one(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,55 @@
+"""The recipe: presets, changes by name, and a page that explains every setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mdss.errors import BadInput
+from mdss.method.recipe import PRESETS, Recipe, changed, preset
+
+PAGE = Path(__file__).parents[3] / "docs" / "method.md"
+
+
+def names() -> list[str]:
+    tree = msgspec.to_builtins(Recipe())
+    return [f"{section}.{name}" for section, values in tree.items() if isinstance(values, dict) for name in values]
+
+
+def test_every_setting_has_its_line_in_the_documentation() -> None:
+    text = PAGE.read_text()
+    assert [name for name in names() if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_the_way_through_a_file(name: str) -> None:
+    recipe = preset(name, seed=3)
+    assert msgspec.json.decode(msgspec.json.encode(recipe), type=Recipe) == recipe
+    assert recipe.seed == 3
+
+
+def test_settings_are_changed_by_name() -> None:
+    recipe = changed(Recipe(), ("rgb.steps=7", "sdf.encoder=[8, 16]", "rgb.window_px=null", "rgb.teacher=my.safetensors"))
+    assert (recipe.rgb.steps, recipe.sdf.encoder, recipe.rgb.window_px, recipe.rgb.teacher) == (7, (8, 16), None, "my.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("rgb.stepps=7", "'rgb.stepps': unknown"),
+        ("steps=7", "'steps': unknown"),
+        ("rgb.steps=0", "Expected `int` >= 1"),
+        ("rgb.steps=many", "Expected `int`, got `str`"),
+        ("sdf.overlap=median", "Invalid enum value 'median'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(assignment: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        changed(Recipe(), (assignment,))
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(BadInput, match="found 'large', expected one of edge, paper, demo"):
+        preset("large")

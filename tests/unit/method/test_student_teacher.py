@@ -1,0 +1,131 @@
+"""The colour branch: eq. 1 as written, crops that change nothing, maps that lie where the image does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdss.errors import ModelRefused
+from mdss.method.description_network import PatchDescriptionNetwork, positions
+from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.student_teacher import WEIGHTS, ColourBranch, StudentTeacher, Window, dynamic_factor, dynamic_loss, enlarge, padded_image
+from mdss.method.weights import write_weights
+
+SIZE_PX = 128
+
+
+@pytest.fixture(scope="module")
+def networks() -> StudentTeacher:
+    torch.manual_seed(0)
+    return StudentTeacher(student_width=0.25)
+
+
+def image(seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("factor", [0.9, 0.99, 0.995, 0.999])
+def test_the_loss_is_the_mean_strictly_above_the_quantile(factor: float) -> None:
+    values = torch.rand(4, 8, 10, 10, generator=torch.Generator().manual_seed(1))
+    threshold = torch.quantile(values.flatten(), factor)
+    assert dynamic_loss(values, factor).item() == pytest.approx(values[values > threshold].mean().item(), rel=1e-6)
+
+
+def test_zeros_of_the_background_are_never_averaged_in() -> None:
+    values = torch.zeros(1, 1, 10, 10)
+    values[0, 0, 0, :3] = torch.tensor([1.0, 2.0, 3.0])
+    assert dynamic_loss(values, 0.9).item() == 2.0
+
+
+def test_nothing_above_the_quantile_is_a_loss_of_zero_with_a_gradient() -> None:
+    values = torch.ones(1, 1, 4, 4, requires_grad=True)
+    loss = dynamic_loss(values, 0.99)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0
+
+
+def test_image_by_image_each_image_has_its_own_quantile() -> None:
+    values = torch.stack([torch.rand(1, 20, 20), 100 * torch.rand(1, 20, 20)])
+    expected = (dynamic_loss(values[:1], 0.9) + dynamic_loss(values[1:], 0.9)) / 2
+    assert dynamic_loss(values, 0.9, "image").item() == pytest.approx(expected.item())
+
+
+def test_the_factor_runs_along_half_a_cosine() -> None:
+    assert [round(dynamic_factor(at, 0.99, 0.999), 5) for at in (0, 0.25, 0.5, 1)] == [0.99, 0.99132, 0.9945, 0.999]
+
+
+@pytest.mark.parametrize(("side", "expected"), [(256, 56), (288, 64), (96, 16), (33, 1)])
+def test_the_network_gives_as_many_positions_as_it_says(side: int, expected: int) -> None:
+    found = PatchDescriptionNetwork(width=0.1)(torch.zeros(1, 3, side, side))
+    assert positions(side) == expected == found.shape[-1] == found.shape[-2]
+
+
+@settings(max_examples=15, deadline=None)
+@given(top=st.integers(0, 90), left=st.integers(0, 90), height=st.integers(1, 60), width=st.integers(1, 60))
+def test_cropping_to_the_mask_changes_no_value_inside_it(networks: StudentTeacher, top: int, left: int, height: int, width: int) -> None:
+    mask = np.zeros((SIZE_PX, SIZE_PX), bool)
+    mask[top : top + height, left : left + width] = True
+    cropped = ColourBranch(networks, ColourSettings(), "cpu").score_map(image(), mask)
+    whole = ColourBranch(networks, ColourSettings(mask_scoring=False), "cpu").score_map(image(), mask)
+    assert np.allclose(cropped[mask], whole[mask], rtol=1e-4, atol=1e-8)
+    assert not cropped[~mask].any()
+
+
+@pytest.mark.parametrize("at", [(40, 40), (61, 83), (100, 33)])
+def test_a_change_in_the_image_is_where_the_map_changes(networks: StudentTeacher, at: tuple[int, int]) -> None:
+    everywhere = np.ones((SIZE_PX, SIZE_PX), bool)
+    branch = ColourBranch(networks, ColourSettings(), "cpu")
+    grey = np.full((SIZE_PX, SIZE_PX, 3), 100, np.uint8)
+    changed = grey.copy()
+    changed[at] = 255
+    change = abs(branch.score_map(changed, everywhere) - branch.score_map(grey, everywhere)).astype(np.float64)
+    centre = [float((axis * change).sum() / change.sum()) for axis in np.indices(change.shape)]
+    assert centre == pytest.approx(at, abs=2.5)
+
+
+def test_a_map_is_enlarged_with_each_cell_on_the_pixel_it_looks_at() -> None:
+    cells = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    heat = enlarge(cells)
+    assert np.allclose(heat[::4, ::4], cells, atol=1e-3)
+    assert heat[2, 4] == pytest.approx((cells[0, 1] + cells[1, 1]) / 2, abs=1e-3)
+
+
+def test_without_a_mirrored_border_nothing_is_said_where_the_field_leaves_the_image(networks: StudentTeacher) -> None:
+    everywhere = np.ones((SIZE_PX, SIZE_PX), bool)
+    heat = ColourBranch(networks, ColourSettings(border="zero"), "cpu").score_map(image(), everywhere)
+    assert not heat[:13].any() and not heat[:, :13].any()
+    assert (heat[20:100, 20:100] > 0).all()
+
+
+def test_an_empty_mask_is_scored_as_nothing(networks: StudentTeacher) -> None:
+    nothing = np.zeros((SIZE_PX, SIZE_PX), bool)
+    assert not ColourBranch(networks, ColourSettings(), "cpu").score_map(image(), nothing).any()
+
+
+def test_the_window_of_all_cells_is_the_whole_padded_image() -> None:
+    padded = torch.from_numpy(padded_image(image(), "reflect"))[None]
+    cells = SIZE_PX // 4
+    assert Window(0, 0, cells, cells).crop(padded).shape == (1, 3, SIZE_PX + 32, SIZE_PX + 32)
+
+
+def test_a_saved_branch_scores_as_before(networks: StudentTeacher, tmp_path: Path) -> None:
+    write_weights(networks, tmp_path / WEIGHTS)
+    recipe = Recipe(rgb=ColourSettings(student_width=0.25))
+    mask = np.ones((SIZE_PX, SIZE_PX), bool)
+    before = ColourBranch(networks, recipe.rgb, "cpu").score_map(image(), mask)
+    assert np.array_equal(ColourBranch.load(tmp_path, recipe, "cpu").score_map(image(), mask), before)
+
+
+def test_weights_of_another_width_are_refused_by_the_files_name(networks: StudentTeacher, tmp_path: Path) -> None:
+    write_weights(networks, tmp_path / WEIGHTS)
+    with pytest.raises(
+        ModelRefused, match=r"rgb\.safetensors: student\.conv1\.bias: found a tensor of shape \(32,\), expected a tensor of shape \(128,\)"
+    ):
+        ColourBranch.load(tmp_path, Recipe(), "cpu")
+    with pytest.raises(ModelRefused, match="no such file"):
+        ColourBranch.load(tmp_path / "nowhere", Recipe(), "cpu")

@@ -1,0 +1,54 @@
+"""Teachers on disk: half precision with a card, and no other file is taken for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mdss.errors import BadInput
+from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.method.teacher import TeacherCard, card_path, load_teacher, path_of, save_teacher, shipped_names
+
+CARD = TeacherCard(kind="procedural", source="a test", licence="Apache-2.0", made_at="now", details={"steps": 3})
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_teacher(tmp_path / "t.safetensors", PatchDescriptionNetwork(), CARD)
+    return tmp_path / "t.safetensors"
+
+
+def test_a_teacher_comes_back_in_half_precision_with_its_card(stored: Path) -> None:
+    torch.manual_seed(0)
+    original = PatchDescriptionNetwork()
+    network, card = load_teacher(str(stored))
+    assert (card.kind, card.details, len(card.sha256)) == ("procedural", {"steps": 3}, 64)
+    assert torch.equal(network.conv2.weight, original.conv2.weight.half().float())
+    assert not any(value.requires_grad for value in network.parameters())
+
+
+def test_the_default_teacher_ships_with_the_project_and_describes_patches() -> None:
+    assert "default" in shipped_names()
+    network, card = load_teacher("default")
+    assert card.kind == "distilled"
+    assert 4e6 < path_of("default").stat().st_size < 6e6
+    described = network(torch.rand(2, 3, 64, 64))
+    assert described.std() > 0.1
+    assert torch.isfinite(described).all()
+
+
+def test_changed_weights_are_refused(stored: Path) -> None:
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    with pytest.raises(BadInput, match="do not match the checksum"):
+        load_teacher(str(stored))
+
+
+def test_a_missing_file_and_a_missing_card_are_named(stored: Path) -> None:
+    card_path(stored).unlink()
+    with pytest.raises(BadInput, match=r"t\.json: no such file; expected the card of t\.safetensors"):
+        load_teacher(str(stored))
+    with pytest.raises(BadInput, match="teacher 'defult': no such file; expected default"):
+        load_teacher("defult")
