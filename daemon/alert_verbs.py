@@ -29,17 +29,12 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-@click.group("alerts")
+@click.group("alerts", epilog="Example: mdss alerts list --config station.yaml")
 def alerts() -> None:
-    """List and show the alerts of parts that are not OK.
-
-    \b
-    Example:
-      mdss alerts list --config station.yaml
-    """
+    """List and show the alerts of parts that are not OK."""
 
 
-@alerts.command("list")
+@alerts.command("list", epilog="Example: mdss alerts list --config station.yaml --limit 50 --all")
 @config_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
 @click.option("--state", type=click.Choice(STATES), default="new", show_default=True, help="Only those in this state.")
@@ -47,12 +42,7 @@ def alerts() -> None:
 @click.option("--before", metavar="RESULT_ID", help="Go on below this alert, the last one of the page above.")
 @json_option
 def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
-    """List the newest alerts, one line each.
-
-    \b
-    Example:
-      mdss alerts list --config station.yaml --limit 50 --all
-    """
+    """List the newest alerts, one line each."""
     states = None if choices["is_all"] else (choices["state"],)
     with opened_store(config) as store:
         entry = None if choices["before"] is None else the_one(store, choices["before"]).entry
@@ -65,18 +55,13 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
         click.echo(f"no alerts{f' in state {states[0]}' if states else ''}{' below this one' if entry else ''}")
 
 
-@alerts.command("show")
+@alerts.command("show", epilog="Example: mdss alerts show 3f2a9c --config station.yaml --picture part.png")
 @config_option
 @click.argument("result_id")
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture, a PNG, to this file.")
 @json_option
 def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> None:
-    """Show everything that is known of one alert.
-
-    \b
-    Example:
-      mdss alerts show 3f2a9c --config station.yaml --picture part.png
-    """
+    """Show everything that is known of one alert."""
     with opened_store(config) as store:
         alert = the_one(store, result_id)
         if picture is not None:

@@ -11,6 +11,7 @@ from mdss.errors import BadInput, MdssError
 
 FAILED, MISUSED = 1, 2
 INTERRUPTED = 130  # as a shell reports an end by SIGINT
+EXAMPLE = "Example: mdss run --config config/default.yaml"
 
 VERBS = {
     "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
@@ -52,15 +53,10 @@ class Verbs(click.Group):
             formatter.write_dl([(verb, sentence) for verb, (_, sentence) in VERBS.items()])
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLE)
 @click.version_option(package_name="mdss")
 def mdss() -> None:
-    """Find defects on parts from colour and shape, at an inspection station.
-
-    \b
-    Example:
-      mdss run --config config/default.yaml
-    """
+    """Find defects on parts from colour and shape, at an inspection station."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -75,14 +75,9 @@ def training_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(epilog="Example: mdss teacher show default")
 def teacher() -> None:
-    """Make, import or show the network that the colour branch learns from.
-
-    \b
-    Example:
-      mdss teacher show default
-    """
+    """Make, import or show the network that the colour branch learns from."""
 
 
 @teacher.command(epilog=DISTIL_EXAMPLE, short_help="Distil one from a backbone and photographs.")
