@@ -188,3 +188,14 @@ class FakeLink:
     def send(self, message: Message) -> None:
         """Keep a message."""
         self.sent.append(message)
+
+
+class FakeRecord:
+    """Counts how often it was pruned, and has `parts` to forget each time until there are none."""
+
+    def __init__(self, *parts: int) -> None:
+        self.parts, self.limits_ns = list(parts), list[int]()
+
+    def prune(self, older_than_ns: int) -> int:
+        self.limits_ns.append(older_than_ns)
+        return self.parts.pop(0) if self.parts else 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
+from redis import Redis
 
 from daemon.alert_store import ALERT, EVIDENCE, STREAM, AlertStore, open_store
 from daemon.alerts import BACKLOG, DELIVERED, LONGEST_PAUSE_S, UP, Delivery
@@ -24,7 +25,6 @@ from tests.alerts import PNG, settings, undefined, verdict
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.timeout(120)
-Redis = redis.Redis
 RIGHT = "right"
 
 
@@ -294,9 +294,7 @@ def test_the_stream_keeps_about_as_many_as_asked_and_an_alert_goes_with_its_entr
 
 def test_two_stations_share_a_redis_and_not_a_stream(redis_server: PrivateRedis) -> None:
     left, right = (open_store(settings(redis_server.url, station=name)) for name in ("left", "right"))
-    left.put(verdict("of left"), None)
-    right.put(verdict("of right"), None)
-    assert [alert.result_id for alert in left.newest(10)] == ["of left"]
-    assert [alert.result_id for alert in right.newest(10)] == ["of right"]
-    left.close()
-    right.close()
+    with closing(left), closing(right):
+        left.put(verdict("of left"), None)
+        right.put(verdict("of right"), None)
+        assert [[alert.result_id for alert in store.newest(10)] for store in (left, right)] == [["of left"], ["of right"]]

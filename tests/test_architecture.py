@@ -1,0 +1,230 @@
+"""The rules of the house: who may import whom, what stays out of which process, how large things may grow."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "config")
+
+# Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
+MAY_IMPORT = {
+    "mdss.errors": (),
+    "mdss.settings_file": ("mdss.errors",),
+    "mdss.settings": ("mdss.settings_file",),
+    "mdss.logs": ("mdss.settings",),
+    "mdss.wire": ("mdss.settings", "mdss.logs", "mdss.errors"),
+    "mdss.method": ("mdss.settings", "mdss.logs", "mdss.errors"),
+    "mdss.journal_file": ("mdss.errors",),
+    "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "mdss.client": ("mdss.wire", "mdss.errors"),
+    "mdss.cli": ("mdss.errors",),
+    "daemon": ("mdss.wire", "mdss.journal", "mdss.client", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "workers": ("mdss.wire", "mdss.journal", "mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "trainer": ("mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "demo": ("mdss", "daemon", "trainer"),
+    "config": (),
+}
+EXCEPTIONS = {
+    ("mdss.journal", "mdss.wire.messages"): "what it stores are messages (docs/decisions/0003)",
+}
+NEVER_LOADS = {
+    "mdss.wire": ("torch", "cv2", "scipy"),
+    "mdss.method": ("zmq", "redis"),
+    "mdss": ("torch",),
+    "daemon": ("torch",),
+    "workers": ("redis",),
+    "trainer": ("zmq", "redis"),
+}
+IMPORTS_BY_NAME = {"mdss.cli": "a verb is imported when it runs, and no other"}
+WITHOUT_TORCH = ("workers.prepare", "workers.fusion")  # torch in one of them would cost the station 200 MiB
+
+MOST_LINES, MOST_FUNCTION_LINES, MOST_ARGUMENTS = 300, 40, 5
+MAY_BE_LARGER: dict[str, str] = {}  # "tests/test_x.py" or "daemon/x.py:function" -> the reason
+DRAWERS = {"utils", "util", "common", "helper", "helpers", "manager", "managers", "misc", "base"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+MODULES = {name_of(path): path for path in FILES if path.name != "__init__.py"}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def rule_of(module: str, table: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the longest key of the table that is the module or one of its packages."""
+    fitting = [key for key in table if f"{module}.".startswith(f"{key}.")]
+    return max(fitting, key=len, default="")
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Yield what a module imports, also inside functions; `from a import b` is a.b where that is a module of ours."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            origin = str(node.module)
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else origin for name in names)
+
+
+def violations(module: str, tree: ast.Module) -> list[str]:
+    """Return what a module imports though neither the table nor an exception lets it."""
+    group = rule_of(module, MAY_IMPORT)
+    allowed = (group, *MAY_IMPORT[group])
+    found = sorted({name for name in imported(tree) if name.split(".")[0] in PACKAGES})
+    return [
+        f"{module} -> {name}"
+        for name in found
+        if not any(f"{name}.".startswith(f"{key}.") for key in allowed) and (module, name) not in EXCEPTIONS
+    ]
+
+
+def test_every_module_imports_only_what_the_table_lets_it() -> None:
+    assert [each for module, path in MODULES.items() for each in violations(module, tree_of(path))] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("daemon.ingest", "from mdss.method.recipe import preset"),
+        ("daemon.ingest", "def later():\n    from mdss.method import fusion"),
+        ("daemon.ingest", "import workers.loop"),
+        ("trainer.train", "from mdss.wire.messages import Verdict"),
+        ("trainer.train", "from mdss import journal"),
+        ("mdss.method.fusion", "from mdss.wire.messages import Region"),
+        ("mdss.wire.codec", "from mdss.method import fusion"),
+        ("mdss.journal", "from mdss.wire.sockets import Sender"),
+        ("mdss.settings", "from mdss.logs import configure_logs"),
+        ("mdss.client", "from mdss.settings import Settings"),
+        ("workers.loop", "if TYPE_CHECKING:\n    from daemon.child import Child"),
+    ],
+)
+def test_the_rule_sees_what_it_forbids(module: str, source: str) -> None:
+    assert len(violations(module, ast.parse(source))) == 1
+
+
+def test_every_exception_is_needed() -> None:
+    edges = {(module, name) for module, path in MODULES.items() for name in imported(tree_of(path))}
+    assert set(EXCEPTIONS) <= edges
+
+
+def test_every_module_has_a_row_in_the_table() -> None:
+    assert [module for module in MODULES if not rule_of(module, MAY_IMPORT)] == []
+
+
+def test_heavy_libraries_stay_where_they_belong() -> None:
+    found = []
+    for module, path in MODULES.items():
+        if group := rule_of(module, NEVER_LOADS):
+            libraries = {name.split(".")[0] for name in imported(tree_of(path))}
+            found += [f"{module} -> {library}" for library in NEVER_LOADS[group] if library in libraries]
+    assert found == []
+
+
+def test_only_verbs_are_imported_by_name() -> None:
+    by_name = {module for module, path in MODULES.items() if "import_module" in path.read_text() or "__import__" in path.read_text()}
+    assert by_name == set(IMPORTS_BY_NAME)
+
+
+def loaded_after(*modules: str) -> dict[str, list[str]]:
+    """Import modules one after the other in a fresh interpreter; return which of the watched libraries each brought in."""
+    program = """
+import importlib, json, sys
+watched, found = ("torch", "cv2", "yaml", "zmq", "redis", "mdss.settings"), {}
+for name in sys.argv[1:]:
+    before = set(sys.modules)
+    importlib.import_module(name)
+    found[name] = [each for each in watched if each in sys.modules and each not in before]
+print(json.dumps(found))
+"""
+    done = subprocess.run([sys.executable, "-c", program, *modules], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+def test_no_process_of_the_daemon_loads_torch() -> None:
+    modules = [module for module in MODULES if module.startswith("daemon.")]
+    assert len(modules) > 10
+    assert [module for module, libraries in loaded_after(*modules).items() if "torch" in libraries] == []
+
+
+def test_prepare_and_fusion_do_without_torch() -> None:
+    assert [module for module, libraries in loaded_after(*WITHOUT_TORCH).items() if "torch" in libraries] == []
+
+
+def test_a_camera_and_a_subscriber_load_zmq_and_nothing_heavy() -> None:
+    assert loaded_after("mdss.client") == {"mdss.client": ["zmq"]}
+
+
+def test_the_probe_sees_torch() -> None:
+    assert "torch" in loaded_after("workers.rgb")["workers.rgb"]
+
+
+def test_init_files_are_empty() -> None:
+    inits = [path for path in FILES if path.name == "__init__.py"]
+    assert len(inits) == len({path.parent for path in FILES})
+    assert [path for path in inits if path.read_text()] == []
+
+
+def test_every_module_opens_with_a_sentence() -> None:
+    def sentence(path: Path) -> str:
+        return (ast.get_docstring(tree_of(path)) or "").split("\n\n")[0].split("\n")[0]
+
+    assert [module for module, path in MODULES.items() if not sentence(path).endswith(".")] == []
+
+
+def test_no_module_is_a_drawer() -> None:
+    assert [module for module in MODULES if set(module.split(".")[-1].split("_")) & DRAWERS] == []
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in (*MODULES.values(), *TESTS):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{place(path)}:{node.name}", node
+
+
+def argument_count(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len(given) - (bool(given) and given[0].arg in ("self", "cls"))
+
+
+def too_large() -> set[str]:
+    """Return the files that are too long, and the functions that are too long or take too much."""
+    files = {place(path) for path in (*MODULES.values(), *TESTS) if len(path.read_text("utf-8").splitlines()) > MOST_LINES}
+    lengths = {name: (node.end_lineno or node.lineno) - node.lineno + 1 for name, node in functions()}
+    greedy = {name for name, node in functions() if argument_count(node) > MOST_ARGUMENTS}
+    return files | greedy | {name for name, length in lengths.items() if length > MOST_FUNCTION_LINES}
+
+
+def test_files_and_functions_stay_small_enough_to_be_read() -> None:
+    assert too_large() == set(MAY_BE_LARGER)
+
+
+def test_the_measure_sees_what_is_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    large = tmp_path / "large.py"
+    large.write_text("def greedy(a, b, c, d, e, f):\n" + 45 * "    a += 1\n" + "def fine(self, a, b, c, d, e):\n    pass\n" + 300 * "\n")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    monkeypatch.setitem(globals(), "TESTS", [])
+    monkeypatch.setitem(globals(), "MODULES", {"large": large})
+    assert too_large() == {"large.py", "large.py:greedy"}
