@@ -1,8 +1,7 @@
-"""What deploy/ promises: units that systemd accepts, pages and rules that name only what exists."""
+"""What deploy/ promises: units that systemd accepts, and rules that name only what exists."""
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from daemon import supervisor
 from daemon.process_table import process_table, processes
 from mdss import cli
 from mdss.settings import Settings, load_settings
+from tests.pages import options_of, verb_of
 
 pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,28 +45,6 @@ def start_line(name: str) -> list[str]:
 def seconds(text: str) -> float:
     """Return a unit's time span in seconds."""
     return float(text[:-1]) * 3600 if text.endswith("h") else float(text)
-
-
-def verb_of(words: list[str]) -> click.Command:
-    """Return the command that `mdss ...` runs; fails where there is no such verb."""
-    module, _, attribute = cli.VERBS[words[0]][0].partition(":")
-    command: click.Command = getattr(importlib.import_module(module), attribute)
-    for word in words[1:]:
-        if not isinstance(command, click.Group) or word.startswith("-"):
-            break
-        command = command.commands[word]
-    return command
-
-
-def options_of(command: click.Command) -> set[str]:
-    """Return the options that a command takes."""
-    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
-
-
-def commands_in(text: str) -> list[list[str]]:
-    """Return the words of each `mdss VERB ...` in a text."""
-    found = re.findall(r"(?:bin/|`|^ *|\"|-- )mdss +([a-z][^\n`;&|]*)", text, re.MULTILINE)
-    return [re.split(r"\s+", words.strip()) for words in found]
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -145,30 +123,6 @@ def test_the_training_reads_exactly_the_parameters_that_its_file_explains() -> N
 def test_the_timer_starts_the_training() -> None:
     assert (DEPLOY / "mdss-retrain.timer").with_suffix(".service").is_file()
     assert unit("mdss-retrain.timer")["Timer"]["OnCalendar"] == "Sun 02:00"
-
-
-@pytest.mark.parametrize(
-    "path", ["deploy/README.md", "docs/operations.md", "deploy/alert-rules.yaml", "deploy/upgrade.sh", "deploy/install.sh"]
-)
-def test_every_command_that_a_page_names_exists_and_takes_those_options(path: str) -> None:
-    for words in commands_in((ROOT / path).read_text()):
-        command = verb_of(words)
-        asked = {word for word in words if word.startswith("--")}
-        assert asked <= options_of(command), words
-        if asked:  # a whole command, not a mention of its verb
-            assert {
-                parameter.opts[0] for parameter in command.params if parameter.required and parameter.opts[0].startswith("--")
-            } <= asked, words
-
-
-@pytest.mark.parametrize("path", ["deploy/README.md", "docs/operations.md"])
-def test_every_file_that_a_page_links_to_exists(path: str) -> None:
-    page = ROOT / path
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
-    assert links
-    assert [link for link in links if not (page.parent / link).exists()] == []
-    named = re.findall(r"deploy/[\w.-]+\.(?:sh|service|timer|yaml|conf|env)", page.read_text())
-    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def metrics_in_code() -> set[str]:

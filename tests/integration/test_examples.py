@@ -1,0 +1,89 @@
+"""The examples run as they are: a camera against a front door, a subscriber against a publisher and its journal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import pytest
+import zmq
+
+from mdss.journal import Journal
+from mdss.settings import Settings, VerdictSettings
+from mdss.wire.messages import Beat
+from mdss.wire.pulse import Tally
+from tests.alerts import verdict
+from tests.fake_station import FakeStation
+from workers.publisher import History, Publisher
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory() as name:  # short enough for a socket
+        yield Path(name)
+
+
+def command(example: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(EXAMPLES / example), *arguments]
+
+
+def test_the_camera_gets_ten_parts_judged(folder: Path) -> None:
+    with FakeStation(f"ipc://{folder}/frames.sock") as station:
+        done = subprocess.run(command("camera.py", station.endpoint, "cap"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "10 judged, 0 refused\n"), done.stderr
+    assert station.part_ids == [f"part-{number}" for number in range(10)]
+
+
+def test_the_camera_says_what_was_refused_and_fails(folder: Path) -> None:
+    with FakeStation(f"ipc://{folder}/frames.sock") as station:
+        station.refusals["part-3"] = ["UNKNOWN_RECIPE"]
+        done = subprocess.run(command("camera.py", station.endpoint, "cap"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith("9 judged, 1 refused\nrefused: UNKNOWN_RECIPE")
+
+
+class Publishing:
+    """A publisher in a thread, with everything that its journal holds on the snapshot port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.addresses = VerdictSettings(endpoint=f"ipc://{folder}/v.sock", snapshot_endpoint=f"ipc://{folder}/s.sock")
+        self._folder, self._stop, self._thread = folder, threading.Event(), threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        journal, context = Journal(self._folder / "journal.sqlite"), zmq.Context[zmq.Socket[bytes]]()
+        publisher = Publisher(context, Settings(verdicts=self.addresses), History(journal, "boot"), Tally())
+        while not self._stop.wait(0.02):
+            publisher.serve(lambda: Beat(station="line-1", boot_id="boot", sequence=journal.last_sequence(), time_ns=0))
+        publisher.close()
+        context.destroy(0)
+        journal.close()
+
+
+def test_the_subscriber_prints_each_part_that_is_not_ok_from_where_it_was_told(folder: Path) -> None:
+    journal = Journal(folder / "journal.sqlite")
+    for name, evaluation in (("a", "NotOK"), ("b", "NotOK"), ("c", "OK"), ("d", "NotOK")):
+        journal.judge(verdict(name, evaluation=evaluation))
+    journal.close()
+    with Publishing(folder) as station:
+        arguments = command("subscriber.py", station.addresses.endpoint, station.addresses.snapshot_endpoint, "1")
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(2)]
+            process.terminate()
+    assert lines == [f"{number} part of {name} NotOK 7.5 score 7.5 is above the threshold 3\n" for number, name in ((2, "b"), (4, "d"))]

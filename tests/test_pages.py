@@ -1,0 +1,87 @@
+"""Pages tell the truth: commands exist and take what is given, links lead somewhere, the README's tree is the tree, its snippets run."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
+
+SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
+PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "config")
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SCRIPTS], ids=place)
+def test_every_command_that_a_page_names_exists_and_takes_those_options(page: Path) -> None:
+    for words in commands_in(page.read_text("utf-8")):
+        command = verb_of(words)
+        asked = {word for word in words if word.startswith("--")} - {"--help"}
+        assert asked <= options_of(command), words
+        if asked:  # a whole command, not a mention of its verb
+            needed = {parameter.opts[0] for parameter in command.params if parameter.required}
+            assert {option for option in needed if option.startswith("--")} <= asked, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=place)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for file, heading in links_in(page.read_text("utf-8")):
+        target = page.parent / file if file else page
+        assert target.exists(), file
+        assert not heading or heading in headings_of(target), f"{file}#{heading}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=place)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    named = set(
+        re.findall(
+            r"(?<![\w/.-])(?:deploy|docs|examples|config|mdss|daemon|workers|trainer|demo|tests)/[\w./-]*\w\.\w+", page.read_text("utf-8")
+        )
+    )
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def tree_files() -> list[str]:
+    """Return what the README's tree names: one file or folder a line, two more spaces for each folder it lies in."""
+    found, folders = [], list[str]()
+    for line in README.partition("<!-- tree -->\n```\n")[2].partition("```\n<!-- end of tree -->")[0].splitlines():
+        indent, name = re.match(r"( *)(\S+)  +\S", line + "  -").groups()  # type: ignore[union-attr]  # every line has a name
+        folders = folders[: len(indent) // 2]
+        found.append("".join([*folders, name]))
+        if name.endswith("/"):
+            folders.append(name)
+    return found
+
+
+def test_the_readme_names_every_python_file_of_the_packages_once() -> None:
+    python = {place(path) for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"}
+    named = [name for name in tree_files() if name.endswith(".py") and name.split("/")[0] in PACKAGES]
+    assert sorted(named) == sorted(python)
+
+
+def test_the_readme_names_every_page_example_and_setting_file() -> None:
+    expected = {place(path) for folder in ("docs", "examples", "config") for path in (ROOT / folder).glob("*.*") if path.suffix != ".png"}
+    assert expected - {"config/__init__.py"} <= set(tree_files())
+
+
+def test_the_readme_names_no_file_that_does_not_exist() -> None:
+    assert len(tree_files()) > 100
+    assert [name for name in tree_files() if not (ROOT / name).exists()] == []
+
+
+def snippets() -> list[tuple[str, str]]:
+    """Return the README's Python paragraphs, each with the example that the line above its block names."""
+    blocks = re.findall(r"\(`?(examples/\w+\.py)[^\n]*\n\n?```python\n(.*?)```", README, re.DOTALL)
+    return [(path, paragraph.strip("\n")) for path, block in blocks for paragraph in re.split(r"\n\s*\n", block)]
+
+
+def test_the_readme_quotes_its_examples_word_for_word() -> None:
+    assert {path for path, _ in snippets()} == {"examples/camera.py", "examples/subscriber.py"}
+    assert README.count("```python") == 2
+    for path, paragraph in snippets():
+        source = (ROOT / path).read_text("utf-8")
+        indents = {len(line) - len(line.lstrip()) for line in source.splitlines()}
+        assert any(textwrap.indent(paragraph, " " * indent) in source for indent in indents), paragraph
