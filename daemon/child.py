@@ -58,7 +58,7 @@ class Child:
         self._process: Process | None = None
         self._ends_s: deque[float] = deque()
         self._restart_at_s: float | None = None
-        self._is_stopping, self._killed_because = False, ""
+        self._is_stopping, self._killed_because, self._has_refused = False, "", False
         self._heard_s = self._progress_s = self._started_s = 0.0
 
     @property
@@ -79,7 +79,8 @@ class Child:
     def start(self) -> None:
         """Start the process."""
         now_s = self._clock()
-        self._process, self.last, self._restart_at_s, self._killed_because = self._start(self.spec), None, None, ""
+        self._process, self.last, self._restart_at_s = self._start(self.spec), None, None
+        self._killed_because, self._has_refused = "", False
         self._heard_s = self._progress_s = self._started_s = now_s
         self._become("starting", "")
 
@@ -99,7 +100,9 @@ class Child:
                 self.start()
             return
         code = self._process.poll()
-        if code is not None:
+        if code == REFUSED and not self._has_refused:
+            self._has_refused = True  # its last words may still be on their way; they are heard before the next tick
+        elif code is not None:
             self._process = None
             self._ended(code)
         elif not self._is_stopping and not self._killed_because:
@@ -141,7 +144,8 @@ class Child:
         while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
             self._ends_s.popleft()
         if code == REFUSED and not self._killed_because:
-            self._become("error", f"refused to start, see its message above (code {code})")
+            said = self.last.reason if self.last and self.last.state == "error" else ""
+            self._become("error", said or f"refused to start, see its message above (code {code})")
         elif len(self._ends_s) >= self._limits.restart_limit:
             self._become("error", f"{why}; ended {len(self._ends_s)} times in {self._limits.restart_window_s:g} s, not started again")
         else:

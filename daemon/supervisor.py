@@ -105,9 +105,7 @@ class Supervisor:
             failed = [child for child in self._children if child.state == "error"]
             missing = failed or [child for child in children if not child.is_ready]
             if failed or self._clock() > end_s:
-                raise MdssError(
-                    f"the station cannot start: {missing[0].spec.name} is {missing[0].state}: {missing[0].reason or 'not ready in time'}"
-                )
+                raise MdssError(f"the station cannot start: {missing[0].spec.name}: {missing[0].reason or 'not ready in time'}")
             self.turn()
         return True
 

@@ -36,6 +36,7 @@ class FakeProcess:
         self.name, self.pid, self.started_s = name, pid, clock()
         self.code: int | None = None
         self.state: ProcessState | None = "running"
+        self.reason = ""
         self.steps, self.waiting = 0, 0
         self.terms, self.kills, self.heeds_term = 0, 0, True
         self._clock, self._history = clock, history
@@ -69,7 +70,7 @@ class FakeProcess:
             process=self.name,
             pid=self.pid,
             state=self.state,
-            reason="",
+            reason=self.reason,
             steps=self.steps,
             waiting=self.waiting,
             counters={"mdss_things_total": float(self.steps)},

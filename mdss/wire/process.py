@@ -51,7 +51,12 @@ def opened(name: str, config: Path) -> Iterator[Opened]:
         closing.callback(context.term)
         health = Sender(context, "health", settings)
         closing.callback(health.close)
-        yield Opened(settings, Pulse(name, health), stop, context, closing)
+        pulse = Pulse(name, health)
+        try:
+            yield Opened(settings, pulse, stop, context, closing)
+        except (BadInput, ModelRefused) as error:
+            pulse.say("error", str(error))  # so that the supervisor can say why the station does not start
+            raise
 
 
 def main(command: click.Command) -> None:

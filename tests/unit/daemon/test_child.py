@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from daemon.child import Child, Limits
 from daemon.process_table import ProcessSpec
-from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, never_ready, refuses
+from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, refuses
 
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 SPEC = ProcessSpec("rgb-0", ("-m", "workers.rgb"), threads=1)
@@ -89,3 +89,18 @@ def test_a_refusal_is_an_error_at_once() -> None:
     world = FakeWorld({"rgb-0": refuses})
     child = play(world, 60)
     assert (len(world.started), child.state) == (1, "error")
+
+
+def test_a_refusal_whose_words_arrive_after_the_end_is_told_in_them() -> None:
+    world = FakeWorld({"rgb-0": lives})
+    child = play(world, 1)
+    (process,) = world.started
+    process.state, process.reason = "error", "model.json: no such file"
+    words = process.heartbeat()
+    process.code = 2
+    child.tick()
+    assert words is not None and words.pid == child.pid
+    child.hear(words)
+    child.tick()
+    assert (child.state, child.reason) == ("error", "model.json: no such file")
+    assert child.pid is None

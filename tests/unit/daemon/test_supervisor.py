@@ -150,7 +150,7 @@ def test_a_worker_that_dies_often_makes_the_station_an_error_and_starves_the_wat
     assert line.ended()
 
 
-@pytest.mark.parametrize(("history", "sentence"), [(refuses, "rgb-0 is error: refused to start"), (never_ready, "rgb-0 is ")])
+@pytest.mark.parametrize(("history", "sentence"), [(refuses, "rgb-0: refused to start"), (never_ready, "rgb-0: not ready")])
 def test_a_station_that_cannot_start_says_which_process_and_leaves_none(history: History, sentence: str) -> None:
     line = Line(rgb_0=history)
     with pytest.raises(MdssError, match=sentence):
