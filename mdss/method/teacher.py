@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from mdss.errors import BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
@@ -58,7 +58,7 @@ def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     weights = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()}
-    save_file(weights, partial)
+    partial.write_bytes(save(weights))
     finished = msgspec.structs.replace(card, sha256=_digest(partial))
     partial.replace(path)
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(finished)) + b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mdss.errors import ModelRefused
@@ -13,7 +13,7 @@ from mdss.errors import ModelRefused
 
 def write_weights(network: nn.Module, path: Path) -> None:
     """Write everything that the network learned or measured."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, path)
+    path.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}))
 
 
 def read_weights(network: nn.Module, path: Path) -> None:
