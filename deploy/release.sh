@@ -40,7 +40,7 @@ build_release() {
 	tar -C "$SOURCE" -cf - --exclude=./.venv --exclude=./.git --exclude=./build --exclude=./out --exclude='*.egg-info' . | tar -C "$COPY" -xf -
 	pip_install setuptools
 	pip_install --no-build-isolation "$COPY"
-	cp -R "$COPY/docs" "$COPY/deploy" "$RELEASE/"
+	cp -R "$COPY/docs" "$COPY/deploy" "$COPY/config" "$RELEASE/"
 	rm -rf "$COPY"
 	trap 'rm -rf "$RELEASE"' EXIT
 }
@@ -69,8 +69,6 @@ install_units() {
 	for unit in mdss.service mdss-retrain.service mdss-retrain.timer; do
 		install -m 0644 "$LIVE/deploy/$unit" "$UNITS/$unit"
 	done
-	rm -rf "$OPT/docs"
-	cp -R "$LIVE/docs" "$OPT/docs"
 	systemctl daemon-reload
 }
 

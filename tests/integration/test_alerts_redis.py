@@ -236,6 +236,22 @@ def test_a_user_of_its_own_needs_only_the_rights_that_the_sentence_names(server:
     line.close()
 
 
+def test_a_redis_that_cannot_save_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    with PrivateRedis(tmp_path / "redis", "--save", "3600", "1") as server, client_of(server) as client:
+        (tmp_path / "gone").mkdir()
+        client.config_set("dir", str(tmp_path / "gone"))
+        (tmp_path / "gone").rmdir()
+        client.bgsave()
+        while client.info("persistence")["rdb_bgsave_in_progress"]:
+            pass
+        store = open_store(settings(server.url))
+        with pytest.raises(StoreAway, match="cannot write its own disk") as refused:
+            store.put(verdict("a"), None)
+        store.close()
+        client.config_set("save", "")  # else it would not end either
+    assert refused.value.state == "disk"
+
+
 def test_a_replica_that_becomes_the_primary_gets_what_waited(tmp_path: Path) -> None:
     with PrivateRedis(tmp_path / "redis", "--replicaof", "127.0.0.1", "1") as server:
         line = Line.of(settings(server.url), tmp_path)

@@ -114,7 +114,7 @@ def test_install_puts_everything_in_its_place_and_starts_nothing(machine: Machin
     assert machine.settings.read_text() == (ROOT / "config" / "station.example.yaml").read_text()
     for name in UNITS:
         assert (machine.root / "etc/systemd/system" / name).read_text() == (DEPLOY / name).read_text()
-    assert (machine.root / "opt/mdss/docs/operations.md").is_file()
+    assert (machine.live / "docs/operations.md").is_file()
     assert (machine.root / "var/lib/mdss/models").is_dir()
     notes = machine.log.read_text()
     assert "--constraint" in notes and "--only-binary :all: --no-build-isolation" in notes
