@@ -110,6 +110,12 @@ class Station:
         """Return one process of the report."""
         return next(process for process in self.report.processes if process.name == name)
 
+    def pid(self, name: str) -> int:
+        """Return the process id of one process that runs."""
+        pid = self.process(name).pid
+        assert pid is not None
+        return pid
+
     def page(self, path: str) -> tuple[int, str]:
         """Return status and text of one page."""
         try:

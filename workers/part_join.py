@@ -109,7 +109,7 @@ class PartJoin:
     def _expire(self, name: str) -> JoinedPart:
         part = self._open[name]
         if part.is_recovered:
-            return self._close(name, "LOST", "the station was restarted and the camera did not send the part again")
+            return self._close(name, "LOST", "fusion was started again before the part was judged, and the camera did not send it anew")
         return self._close(name, "LATE", f"no result from {' and '.join(missing(part) or ['ingest'])} before the deadline")
 
     def _close(self, name: str, code: UndefinedCode | None, reason: str = "") -> JoinedPart:

@@ -18,7 +18,7 @@ from mdss.wire.snapshot import SnapshotRequest, read_reply
 class VerdictStream:
     """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
 
-    `since` is the last sequence already known; None starts with what comes from now on. `topics` are prefixes such as
+    `since` is the last sequence already known; None starts with what comes after the stream is made. `topics` are prefixes such as
     "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot and last sequence.
     """
 
@@ -33,6 +33,7 @@ class VerdictStream:
         for topic in (b"verdict/", b"heartbeat/"):  # all verdicts, whatever is asked for: only so is a gap seen
             self._socket.subscribe(topic)
         self._socket.connect(endpoint)
+        self._question = self._ask()
 
     def __enter__(self) -> Self:
         return self
@@ -61,8 +62,7 @@ class VerdictStream:
 
     def close(self) -> None:
         """Close at once."""
-        self._socket.close(0)
-        self._context.term()
+        self._context.destroy(linger=0)
 
     def _take(self, topic: bytes, payload: bytes) -> None:
         if topic.startswith(b"heartbeat/"):
@@ -88,12 +88,10 @@ class VerdictStream:
             self._ready.append(verdict)
 
     def _catch_up(self, timeout_s: float) -> None:
-        """Ask the snapshot port for what was missed; no answer in time leaves the stream behind, to ask again."""
-        request = SnapshotRequest(since=self.last_sequence or 0) if self.last_sequence is not None else SnapshotRequest(since=0, limit=0)
-        with self._context.socket(zmq.DEALER) as socket:
-            socket.linger = 0
-            socket.connect(self.snapshot_endpoint)
-            socket.send(msgspec.json.encode(request))
+        """Learn from the snapshot port what was missed; no answer in time leaves the stream behind, to ask again."""
+        if self._question.closed:
+            self._question = self._ask()
+        with self._question as socket:
             if not socket.poll(int(timeout_s * 1000) + 1, zmq.POLLIN):
                 return
             reply = read_reply(socket.recv_multipart()[-1])
@@ -103,3 +101,12 @@ class VerdictStream:
             if verdict.sequence > self.last_sequence:
                 self._deliver(verdict)
         self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
+
+    def _ask(self) -> zmq.Socket[bytes]:
+        """Send the question for what follows the last known verdict, or for the last sequence where none is known."""
+        known = self.last_sequence
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.connect(self.snapshot_endpoint)
+        socket.send(msgspec.json.encode(SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)))
+        return socket

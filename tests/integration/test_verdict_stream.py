@@ -38,7 +38,7 @@ class Station:
         self.context: zmq.Context[Any] = zmq.Context()
         self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
         self.publisher.bind(self.endpoint)
-        self._stop = threading.Event()
+        self._stop, self._was_asked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -51,6 +51,9 @@ class Station:
     def wait_for_subscriber(self) -> None:
         topics = {self.publisher.recv() for _ in range(2)}
         assert topics == {b"\x01verdict/", b"\x01heartbeat/"}
+
+    def wait_for_question(self) -> None:
+        assert self._was_asked.wait(10)
 
     def judge(self, sequence: int, evaluation: Evaluation = "OK", is_published: bool = True) -> None:
         self.journal.append(verdict(sequence, evaluation))
@@ -75,6 +78,7 @@ class Station:
                 if router.poll(10):
                     *route, request = router.recv_multipart()
                     router.send_multipart([*route, snapshot.answer(request, self, self.boot_id)])
+                    self._was_asked.set()
 
 
 @pytest.fixture
@@ -106,6 +110,14 @@ def test_a_start_from_now_leaves_out_the_past(station: Station) -> None:
         assert stream.receive(0.5) is None
         station.judge(2)
         assert take(stream, 1) == [2]
+
+
+def test_now_is_when_the_stream_was_made_not_when_it_was_first_read(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots) as stream:
+        station.wait_for_subscriber()
+        station.wait_for_question()
+        station.judge(1)
+        assert take(stream, 1) == [1]
 
 
 def test_a_gap_is_filled_in_order_and_nothing_comes_twice(station: Station) -> None:

@@ -1,0 +1,147 @@
+"""The whole station on a bad day: processes are killed, the station is stopped under load and started again; no part is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from daemon.private_redis import PrivateRedis
+from mdss.client import FrameSender
+from mdss.wire.messages import Verdict
+from tests.station import GOOD, LOOK_EVERY_S, PAINTED, PATIENCE_S, Station, Trained, read_journal, site, wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    sections = {"branches": {"rgb": {"count": 2, "device": "cpu"}}}
+    with site(trained, redis_server.url, tmp_path_factory.mktemp("troubled"), **sections) as place, place.running() as running:
+        yield running
+
+
+def judged(station: Station, camera: FrameSender, parts: tuple[str, ...] = GOOD) -> list[Verdict]:
+    """Send parts, wait for their verdicts, and return them."""
+    names = [station.send(camera, part) for part in parts]
+    assert camera.wait_until_done(PATIENCE_S)
+    return [verdict for verdict in station.verdicts(camera.source_id) if verdict.frame_id in names]
+
+
+def ids(verdicts: list[Verdict]) -> list[str]:
+    """Return the frames that verdicts are of, in order of name."""
+    return sorted(verdict.frame_id for verdict in verdicts)
+
+
+def test_two_processes_share_a_branch(station: Station) -> None:
+    with station.camera("many") as camera:
+        verdicts = judged(station, camera, GOOD + PAINTED)
+    assert [verdict.evaluation for verdict in verdicts] == ["OK"] * len(GOOD) + ["NotOK"] * len(PAINTED)
+    wait_until(lambda: all(station.process(name).steps for name in ("rgb-0", "rgb-1")))
+
+
+def test_a_killed_branch_degrades_the_station_comes_back_and_costs_no_part_its_verdict(station: Station) -> None:
+    with station.camera("bereft") as camera:
+        judged(station, camera)
+        for part in GOOD:
+            station.send(camera, part, deadline_ms=5000)
+        os.kill(station.pid("sdf-0"), signal.SIGKILL)
+        wait_until(lambda: station.report.state == "degraded")
+        assert station.report.reason.startswith("sdf-0: ended with code -9")
+        station.send(camera, PAINTED[0], deadline_ms=5000)
+        assert camera.wait_until_done(PATIENCE_S)
+        wait_until(lambda: station.report.state == "running" and station.process("sdf-0").restarts == 1)
+        assert [verdict.evaluation for verdict in judged(station, camera)] == ["OK"] * len(GOOD)
+    verdicts = station.verdicts("bereft")
+    assert ids(verdicts) == sorted(camera.acknowledged)
+    for verdict in verdicts:
+        assert verdict.score is not None or (verdict.deadline_missed and "no result from" in verdict.reasons[0])
+
+
+def test_parts_that_were_open_when_fusion_was_killed_get_their_verdict_and_later_ones_are_judged(station: Station) -> None:
+    with station.camera("unjoined") as camera, station.stream(since=None) as stream:
+        judged(station, camera, GOOD[:1])
+        sdf = station.pid("sdf-0")
+        os.kill(sdf, signal.SIGSTOP)  # so that the next parts are open
+        for part in GOOD:
+            station.send(camera, part, deadline_ms=3000)
+        attend_until_acknowledged(camera, 1 + len(GOOD))
+        os.kill(station.pid("fusion"), signal.SIGKILL)
+        os.kill(sdf, signal.SIGCONT)
+        assert camera.wait_until_done(PATIENCE_S)
+        wait_until(lambda: station.report.state == "running" and station.process("fusion").restarts == 1)
+        assert [verdict.evaluation for verdict in judged(station, camera)] == ["OK"] * len(GOOD)
+        seen = [stream.receive(PATIENCE_S) for _ in range(1 + 2 * len(GOOD))]
+    verdicts = station.verdicts("unjoined")
+    assert ids(verdicts) == sorted(camera.acknowledged)
+    assert [verdict.code for verdict in verdicts] == [None, *["LOST"] * len(GOOD), *[None] * len(GOOD)]
+    assert seen == verdicts
+
+
+def attend_until_acknowledged(camera: FrameSender, count: int) -> None:
+    """Let the camera do its part until so many of its frames are accepted."""
+    while len(camera.acknowledged) < count:
+        camera.attend(LOOK_EVERY_S)
+
+
+class Load:
+    """A camera in a thread that sends good parts without end, whatever becomes of the station."""
+
+    def __init__(self, station: Station) -> None:
+        self._station, self._stop = station, threading.Event()
+        self.camera = station.camera("busy")
+        self._thread = threading.Thread(target=self._send)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Send no more, and wait for the last verdict."""
+        self._stop.set()
+        self._thread.join()
+
+    def _send(self) -> None:
+        with self.camera as camera:
+            for part in cycle(GOOD):
+                self._station.send(camera, part)
+                if self._stop.is_set():
+                    break
+            camera.wait_until_done(PATIENCE_S)
+
+
+def test_a_station_stopped_under_load_drains_and_goes_on_without_a_gap(
+    trained: Trained, redis_server: PrivateRedis, tmp_path: Path
+) -> None:
+    with site(trained, redis_server.url, tmp_path / "restarted", supervisor={"drain_timeout_s": 30}) as place:
+        with place.running() as station:
+            stream, load = station.stream(), Load(station)
+            seen = [stream.receive(PATIENCE_S) for _ in range(5)]
+        before = read_journal(station.settings)
+        assert set(load.camera.acknowledged) <= set(ids(before))
+        with place.running() as station:
+            seen += [stream.receive(PATIENCE_S) for _ in range(len(before))]
+            load.end()
+            after = read_journal(station.settings)
+            seen += [stream.receive(PATIENCE_S) for _ in range(len(after) - len(seen))]
+            stream.close()
+    assert load.camera.outstanding == 0
+    assert ids(after) == sorted(load.camera.acknowledged)
+    assert [verdict.sequence for verdict in after] == list(range(1, len(after) + 1))
+    assert {verdict.evaluation for verdict in after} == {"OK"}
+    assert len({verdict.boot_id for verdict in after}) == 2
+    assert seen == after
+
+
+def test_what_cannot_be_judged_before_the_stop_is_drained(trained: Trained, redis_server: PrivateRedis, tmp_path: Path) -> None:
+    with site(trained, redis_server.url, tmp_path / "drained", supervisor={"drain_timeout_s": 1}) as place:
+        with place.running() as station, station.camera("cam") as camera:
+            os.kill(station.pid("sdf-0"), signal.SIGSTOP)
+            for part in GOOD:
+                station.send(camera, part)
+            attend_until_acknowledged(camera, len(GOOD))
+        verdicts = read_journal(station.settings)
+    assert ids(verdicts) == sorted(camera.acknowledged)
+    assert {(verdict.evaluation, verdict.code) for verdict in verdicts} == {("Undefined", "DRAINED")}
