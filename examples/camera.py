@@ -1,4 +1,7 @@
-"""A camera in Python: sends ten made-up scans and waits for their verdicts. Run: python examples/camera.py ipc:///tmp/frames.sock RECIPE"""
+"""A camera in Python: sends ten made-up scans and waits for their verdicts.
+
+Run: python examples/camera.py ipc:///tmp/frames.sock RECIPE
+"""
 
 from __future__ import annotations
 

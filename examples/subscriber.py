@@ -1,4 +1,7 @@
-"""A subscriber in Python: prints each part that is not OK. Run: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]"""
+"""A subscriber in Python: prints each part that is not OK.
+
+Run: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]
+"""
 
 from __future__ import annotations
 
