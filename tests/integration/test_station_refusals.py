@@ -1,0 +1,113 @@
+"""What `mdss run` cannot start with: one sentence that names the file, an exit code, and no process left; no second try."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from daemon.spawn import claim
+from mdss.method.model_store import SUMS
+from mdss.settings import load_settings
+from tests.station import NAME, Trained, site
+
+pytestmark = pytest.mark.timeout(120)
+NO_REDIS = "redis://127.0.0.1:1/0"  # the station starts without it, so it cannot be the reason
+Refused = tuple[int, str]
+
+
+def remove_champion(model: Path) -> None:
+    """Leave the versions, but none that is the champion."""
+    (model.parent / "champion").unlink()
+
+
+def flip_a_byte(model: Path) -> None:
+    """Damage the weights as a bad disk would."""
+    weights = model / "sdf.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def forge_a_checksum(model: Path) -> None:
+    """Let the list of checksums promise another file."""
+    lines = (model / SUMS).read_text().splitlines()
+    wrong = [f"{'0' * 64}  rgb.safetensors" if line.endswith("  rgb.safetensors") else line for line in lines]
+    (model / SUMS).write_text("\n".join(wrong) + "\n")
+
+
+def replace_weights(model: Path) -> None:
+    """Put weights of another network in, with a checksum that fits."""
+    rgb, sdf = (model / f"{branch}.safetensors" for branch in ("rgb", "sdf"))
+    before, after = (hashlib.sha256(weights.read_bytes()).hexdigest() for weights in (rgb, sdf))
+    shutil.copyfile(sdf, rgb)
+    (model / SUMS).write_text((model / SUMS).read_text().replace(before, after))
+
+
+def start_damaged(trained: Trained, tmp_path: Path, damage: Callable[[Path], None]) -> Refused:
+    """Run a station on a damaged copy of the store; return its exit code and its last sentence."""
+    store = tmp_path / "models"
+    shutil.copytree(trained.store, store, symlinks=True)
+    damage(store / NAME / "0001")
+    with site(Trained(trained.data, store), NO_REDIS, tmp_path / "station") as place:
+        return run(place.config)
+
+
+def run(config: Path) -> Refused:
+    """Run a station that ends by itself."""
+    command = [sys.executable, "-m", "mdss.cli", "run", "--config", str(config)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in result.stderr and "starts again" not in result.stderr
+    assert not [process for process in psutil.process_iter(["cmdline"]) if str(config) in (process.info["cmdline"] or [])]
+    return result.returncode, result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (remove_champion, "{store}/flange/champion: no such model; expected one made by `mdss train --recipe flange --out {store}`"),
+        (flip_a_byte, "{store}/flange/0001/sdf.safetensors: found the checksum "),
+        (forge_a_checksum, "{store}/flange/0001/rgb.safetensors: found the checksum "),
+        (replace_weights, "{store}/flange/0001/rgb.safetensors: deviation: found nothing, expected a tensor of shape (1, 384, 1, 1)"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_named(trained: Trained, tmp_path: Path, damage: Callable[[Path], None], sentence: str) -> None:
+    code, said = start_damaged(trained, tmp_path, damage)
+    assert code == 1
+    assert said.startswith("mdss: the station cannot start: ")
+    assert sentence.format(store=tmp_path / "models") in said
+
+
+def test_a_device_that_this_machine_lacks_is_named(trained: Trained, tmp_path: Path) -> None:
+    with site(trained, NO_REDIS, tmp_path / "station", branches={"sdf": {"device": "cuda:99"}}) as place:
+        code, said = run(place.config)
+    assert code == 1
+    assert said.startswith("mdss: the station cannot start: sdf-0: device: found 'cuda:99', expected auto or one of this machine's: cpu")
+
+
+def test_a_taken_port_is_named_before_anything_starts(trained: Trained, tmp_path: Path) -> None:
+    with site(trained, NO_REDIS, tmp_path / "station") as place, socket.socket() as other:
+        port = load_settings(place.config).http.port
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        code, said = run(place.config)
+    assert code == 1
+    assert said == f"mdss: http: 127.0.0.1:{port} cannot be opened (Address already in use): expected a free port of this machine"
+
+
+def test_a_directory_in_which_another_station_runs_is_named(trained: Trained, tmp_path: Path) -> None:
+    with site(trained, NO_REDIS, tmp_path / "station") as place:
+        directory = load_settings(place.config).station.runtime_directory
+        lock = claim(Path(directory))
+        code, said = run(place.config)
+        os.close(lock)
+    assert code == 1
+    assert said == f"mdss: station.runtime_directory {directory}: another station runs here; expected a directory of its own"
