@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
 from trainer.train import Order, train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

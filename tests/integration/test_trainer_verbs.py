@@ -1,0 +1,167 @@
+"""The verbs that make and keep models, from the command line on a tiny line: train, evaluate, calibrate, model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from mdss.cli import main
+from mdss.method.model_store import open_champion
+from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
+from trainer.train import WORK
+
+pytestmark = pytest.mark.timeout(180)
+METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
+BRANCHES = ("rgb", "sdf", "fused", "fused_brightness_matched")
+RGB_STEPS, SDF_STEPS = 24, 1000
+SOON_S = 0.2  # well within the steps of either branch
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A store that `mdss train` filled."""
+    folder = tmp_path_factory.mktemp("trained")
+    data, teacher = write_line(folder / "data"), write_teacher(folder / "teacher.safetensors")
+    assert main(["train", *train_options(data, folder / "models", teacher)]) == 0
+    return Trained(data, folder / "models")
+
+
+def train_options(data: Path, store: Path, teacher: Path) -> list[str]:
+    """Return the options of a training that takes seconds."""
+    settings = [
+        word
+        for setting in (*SMALL, f"rgb.steps={RGB_STEPS}", f"sdf.steps={SDF_STEPS}", f"rgb.teacher={teacher}")
+        for word in ("--set", setting)
+    ]
+    return ["--data", str(data), "--recipe", NAME, "--preset", "demo", "--out", str(store), "--device", "cpu", *settings]
+
+
+@pytest.fixture
+def copy(made: Trained, tmp_path: Path) -> Trained:
+    """A copy of the store, for tests that change it."""
+    return Trained(made.data, shutil.copytree(made.store, tmp_path / "models", symlinks=True))
+
+
+def test_train_makes_a_champion_with_a_report_and_leaves_nothing_else(made: Trained) -> None:
+    model = open_champion(made.store, NAME)
+    assert sorted(path.name for path in (made.store / NAME).iterdir()) == ["0001", "champion"]
+    assert (model.name, model.version, model.recipe.preset) == (NAME, "0001", "demo")
+    assert (model.card.data["training_scans"], model.card.data["validation_scans"]) == (8, 6)
+    page = (model.path / "report" / "training.html").read_text()
+    assert "Good validation parts" in page and "data:image/png;base64," in page
+
+
+def test_evaluate_writes_every_key_that_was_asked_for(made: Trained, tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    options = ["--data", str(made.data), "--recipe", NAME, "--store", str(made.store), "--device", "cpu"]
+    assert main(["evaluate", *options, "--json", str(path), "--report", str(tmp_path / "report")]) == 0
+    found = json.loads(path.read_text())
+    for branch in BRANCHES:
+        assert found[branch].keys() == found["per_defect"]["painted"][branch].keys() == METRICS
+        assert all(isinstance(value, float) and 0 <= value <= 1 for value in found[branch].values())
+    assert found["per_defect"].keys() == {"painted"}
+    assert "i_auroc" in found["baseline_object_brightness"]
+    assert {"value", "asked_false_reject_rate", "false_reject_rate", "recall"} <= found["threshold"].keys()
+    assert {"load", "prepare", "rgb", "sdf", "fusion"} <= found["timing"]["stages"].keys()
+    assert sorted(found["scans"]) == sorted(GOOD + PAINTED)
+    assert found["rgb"]["i_auroc"] == 1.0  # a painted square is what a colour branch sees
+    assert "data:image/png;base64," in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_calibrate_makes_a_new_champion_with_the_same_weights_and_another_threshold(copy: Trained, capsys: Capture) -> None:
+    before = open_champion(copy.store, NAME)
+    options = ["--data", str(copy.data), "--recipe", NAME, "--store", str(copy.store), "--device", "cpu"]
+    assert main(["calibrate", *options, "--method", "conformal", "--false-reject-rate", "0.4"]) == 0
+    after = open_champion(copy.store, NAME)
+    assert (before.version, after.version) == ("0001", "0002")
+    for name in ("rgb.safetensors", "sdf.safetensors"):
+        assert (before.path / name).read_bytes() == (after.path / name).read_bytes()
+    assert after.calibration.threshold.value == sorted(after.calibration.validation_scores)[4]
+    assert after.calibration.validation_scores == pytest.approx(before.calibration.validation_scores, rel=1e-5)
+    assert "flange 0002 is the champion" in capsys.readouterr().out
+
+
+def test_models_are_listed_promoted_and_rolled_back(copy: Trained, capsys: Capture) -> None:
+    store = ["--store", str(copy.store)]
+    options = ["--data", str(copy.data), "--recipe", NAME, "--device", "cpu"]
+    assert main(["calibrate", *options, *store]) == 0
+    assert roles(store, capsys) == {"0001": "previous", "0002": "champion"}
+    assert main(["model", "rollback", *store, "--recipe", NAME]) == 0
+    assert roles(store, capsys) == {"0001": "champion", "0002": "previous"}
+    assert main(["model", "promote", *store, "--recipe", NAME, "--version", "0002"]) == 0
+    assert roles(store, capsys) == {"0001": "previous", "0002": "champion"}
+    assert main(["model", "promote", *store, "--recipe", NAME, "--version", "0009"]) == 2
+    assert "model flange 0009: no such version" in capsys.readouterr().err
+
+
+def roles(store: list[str], capsys: Capture) -> dict[str, str]:
+    """Return version -> role as `mdss model list` shows them to a program."""
+    capsys.readouterr()
+    assert main(["model", "list", *store, "--json"]) == 0
+    return {row["version"]: row["role"] for row in json.loads(capsys.readouterr().out)}
+
+
+def test_verify_names_a_damaged_file(copy: Trained, capsys: Capture) -> None:
+    assert main(["model", "verify", "--store", str(copy.store)]) == 0
+    assert capsys.readouterr().out == "flange 0001: whole\n"
+    weights = copy.store / NAME / "0001" / "rgb.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert main(["model", "verify", "--store", str(copy.store)]) == 1
+    said = capsys.readouterr()
+    assert str(weights) in said.out
+    assert "1 of 1 models are damaged" in said.err
+
+
+class Trainer:
+    """`mdss train` as a process of its own, to be interrupted where its progress says it is."""
+
+    def __init__(self, made: Trained, store: Path) -> None:
+        teacher = made.data.parent / "teacher.safetensors"
+        self._command = [sys.executable, "-m", "mdss.cli", "train", *train_options(made.data, store, teacher)]
+
+    def run(self, *options: str, until: str = "") -> tuple[int, str]:
+        """Train; where `until` is given, press Ctrl-C soon after a line that begins so. Return the exit code and the last line."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(
+            [*self._command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        ) as process:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line.strip())
+                if until and line.startswith(until):
+                    time.sleep(SOON_S)
+                    process.send_signal(signal.SIGINT)
+        return process.returncode, said[-1]
+
+
+def steps_done(checkpoint: Path) -> int:
+    """Return how far a branch's training had come."""
+    return len(torch.load(checkpoint, weights_only=True)["losses"])
+
+
+def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken_training(made: Trained, copy: Trained) -> None:
+    trainer, work = Trainer(made, copy.store), copy.store / NAME / WORK
+    assert trainer.run(until="teacher statistics") == (130, "mdss: interrupted")
+    assert 0 < steps_done(work / "rgb.checkpoint") < RGB_STEPS
+    assert trainer.run("--resume", until="patches") == (130, "mdss: interrupted")
+    assert steps_done(work / "rgb.checkpoint") == RGB_STEPS
+    assert 0 < steps_done(work / "sdf.checkpoint") < SDF_STEPS
+    assert open_champion(copy.store, NAME).version == "0001"
+    assert trainer.run("--resume")[0] == 0
+    broken, whole = open_champion(copy.store, NAME), open_champion(made.store, NAME)
+    assert (broken.version, whole.version, work.exists()) == ("0002", "0001", False)
+    for name in ("rgb.safetensors", "sdf.safetensors"):
+        assert (broken.path / name).read_bytes() == (whole.path / name).read_bytes()
+    assert msgspec.structs.replace(broken.calibration, calibrated_at="") == msgspec.structs.replace(whole.calibration, calibrated_at="")
