@@ -110,8 +110,9 @@ class Intake:
         for lost in self._inherited.lost(self._out.clock_ns(), lambda accepted: self._record.sequence_of(accepted) is not None):
             self._out.outbox.tell(lost)
         late = [accepted for accepted in self._held if accepted.deadline_ns <= self._out.clock_ns()]
-        found = [(accepted.result_id, self._record.sequence_of(accepted)) for accepted in late]
-        return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found if sequence is not None)
+        found = {accepted.result_id: self._record.sequence_of(accepted) for accepted in late}
+        self._out.outbox.remind([accepted for accepted in late if found[accepted.result_id] is None])
+        return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found.items() if sequence is not None)
 
     def stop(self) -> list[Reply]:
         """Take nothing more; every camera gets credit 0."""

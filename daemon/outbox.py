@@ -59,6 +59,11 @@ class Outbox:
             self._moved_s = self._clock()
         self._to_fusion.extend(messages)
 
+    def remind(self, late: list[Accepted]) -> None:
+        """Tell fusion once more of parts whose deadline is over, unless what it was told before still waits."""
+        if not self._to_fusion:
+            self.tell(late)
+
     def drop(self, result_id: str) -> None:
         """Forget the frame of a part that has its verdict already."""
         for frame in [frame for frame in self._frames if frame.result_id == result_id]:

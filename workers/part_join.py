@@ -78,8 +78,9 @@ class PartJoin:
 
     def _add(self, part: OpenPart, message: Message) -> None:
         match message:
-            case Accepted():
-                part.accepted, part.due_ns, part.is_recovered = message, message.deadline_ns, False
+            case Accepted():  # of a recovered part: the camera sent it again, or ingest reminds that it is due and nobody will
+                part.is_recovered = part.is_recovered and message == part.accepted
+                part.accepted, part.due_ns = message, message.deadline_ns
             case PreparedPart():
                 part.prepared = part.prepared or message
             case BranchScore():

@@ -26,6 +26,32 @@ def test_a_verdict_whose_message_was_lost_is_found_in_the_journal_after_the_dead
     assert station.intake.tick() == []
 
 
+def test_fusion_is_reminded_of_a_part_without_a_verdict_after_its_deadline(station: Station) -> None:
+    station.send("f1", deadline_ms=500)
+    for told in (1, 2, 3):
+        assert len(station.fusion.sent) == told
+        station.clock.advance(1.1)
+        assert station.intake.tick() == []
+        station.outbox.flush(station.fusion, station.prepare)
+    assert station.fusion.sent[1:] == [station.fusion.sent[0]] * 3
+    station.judge("f1")
+    station.clock.advance(1.1)
+    station.intake.tick()
+    station.outbox.flush(station.fusion, station.prepare)
+    assert len(station.fusion.sent) == 4
+
+
+def test_while_fusion_takes_nothing_the_reminders_do_not_pile_up(station: Station) -> None:
+    station.send("f1", deadline_ms=500)
+    station.fusion.room = False
+    for _ in range(10):
+        station.clock.advance(1.1)
+        station.intake.tick()
+    station.fusion.room = True
+    station.outbox.flush(station.fusion, station.prepare)
+    assert len(station.fusion.sent) == 2
+
+
 def test_the_journal_is_not_searched_for_parts_whose_deadline_is_ahead(station: Station) -> None:
     station.send("f1", deadline_ms=60_000)
     asked = station.journal.asked

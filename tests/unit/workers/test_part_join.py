@@ -89,6 +89,14 @@ def test_restart_between_and_nobody_sends_again() -> None:
     assert [part.code for part in join.tick(now_ns + GRACE_NS)] == ["LOST"]
 
 
+def test_restart_between_and_ingest_reminds_that_the_part_is_due() -> None:
+    join, now_ns = PartJoin(), 100 * SECOND_NS
+    join.recover([accepted()], now_ns)
+    assert play(join, accepted(), now_ns=now_ns) == []
+    assert [part.code for part in join.tick(now_ns)] == ["LOST"]
+    assert play(join, accepted(), now_ns=now_ns) == join.tick(now_ns) == []
+
+
 def test_restart_between_and_the_results_were_on_their_way() -> None:
     join = PartJoin()
     join.recover([accepted()], now_ns=0)
