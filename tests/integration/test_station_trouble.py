@@ -6,13 +6,16 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
+import psutil
 import pytest
 
 from daemon.private_redis import PrivateRedis
 from mdss.client import FrameSender
+from mdss.errors import MdssError
 from mdss.wire.messages import Verdict
 from tests.station import GOOD, LOOK_EVERY_S, PAINTED, PATIENCE_S, Station, Trained, read_journal, site, wait_until
 
@@ -133,6 +136,25 @@ def test_a_station_stopped_under_load_drains_and_goes_on_without_a_gap(
     assert {verdict.evaluation for verdict in after} == {"OK"}
     assert len({verdict.boot_id for verdict in after}) == 2
     assert seen == after
+
+
+def test_a_station_that_is_killed_whole_leaves_no_process_and_judges_every_accepted_part_after_its_restart(
+    trained: Trained, redis_server: PrivateRedis, tmp_path: Path
+) -> None:
+    with site(trained, redis_server.url, tmp_path / "killed") as place, ExitStack() as first_life:
+        station = first_life.enter_context(place.running())
+        load, processes = Load(station), [psutil.Process(process.pid) for process in station.report.processes]
+        wait_until(lambda: len(read_journal(station.settings)) > len(GOOD))
+        os.kill(processes[0].ppid(), signal.SIGKILL)
+        psutil.wait_procs(processes)
+        with pytest.raises(MdssError, match="the station ended with code -9"):
+            first_life.close()
+        with place.running() as station:
+            load.end()
+        verdicts = read_journal(station.settings)
+    assert ids(verdicts) == sorted(load.camera.acknowledged)
+    assert [verdict.sequence for verdict in verdicts] == list(range(1, len(verdicts) + 1))
+    assert {verdict.evaluation for verdict in verdicts} == {"OK"}
 
 
 def test_what_cannot_be_judged_before_the_stop_is_drained(trained: Trained, redis_server: PrivateRedis, tmp_path: Path) -> None:
