@@ -14,7 +14,7 @@ from mdss.wire.messages import Heartbeat, ProcessState
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-REFUSED = 2  # exit code of a process that cannot start with this configuration: another try would end the same
+FAILED, REFUSED = 1, 2  # exit codes; of the second another try would end the same: it cannot start with these settings or models
 log = structlog.get_logger()
 
 
@@ -58,7 +58,7 @@ class Child:
         self._process: Process | None = None
         self._ends_s: deque[float] = deque()
         self._restart_at_s: float | None = None
-        self._is_stopping, self._killed_because, self._has_refused = False, "", False
+        self._is_stopping, self._killed_because, self._has_failed = False, "", False
         self._heard_s = self._progress_s = self._started_s = 0.0
 
     @property
@@ -80,7 +80,7 @@ class Child:
         """Start the process."""
         now_s = self._clock()
         self._process, self.last, self._restart_at_s = self._start(self.spec), None, None
-        self._killed_because, self._has_refused = "", False
+        self._killed_because, self._has_failed = "", False
         self._heard_s = self._progress_s = self._started_s = now_s
         self._become("starting", "")
 
@@ -100,8 +100,8 @@ class Child:
                 self.start()
             return
         code = self._process.poll()
-        if code == REFUSED and not self._has_refused:
-            self._has_refused = True  # its last words may still be on their way; they are heard before the next tick
+        if code in (FAILED, REFUSED) and not self._has_failed:
+            self._has_failed = True  # its last words may still be on their way; they are heard before the next tick
         elif code is not None:
             self._process = None
             self._ended(code)
@@ -139,12 +139,12 @@ class Child:
         if self._is_stopping:
             self._become("stopped", "" if code == 0 else f"ended with code {code}")
             return
-        why = self._killed_because or f"ended with code {code}"
+        said = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
+        why = self._killed_because or f"ended with code {code}{': ' if said else ''}{said}"
         self._ends_s.append(self._clock())
         while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
             self._ends_s.popleft()
         if code == REFUSED and not self._killed_because:
-            said = self.last.reason if self.last and self.last.state == "error" else ""
             self._become("error", said or f"refused to start, see its message above (code {code})")
         elif len(self._ends_s) >= self._limits.restart_limit:
             self._become("error", f"{why}; ended {len(self._ends_s)} times in {self._limits.restart_window_s:g} s, not started again")

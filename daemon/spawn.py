@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from daemon.child import Process
 from daemon.process_table import ProcessSpec
-from mdss.errors import MdssError
+from mdss.errors import BadInput, MdssError
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -35,9 +36,19 @@ def _die_with_parent() -> None:
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def make_folder(setting: str, path: Path) -> None:
+    """Make a folder that files can be written to; BadInput names the setting."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise BadInput(f"{setting} {path}: cannot be written ({error.strerror}); expected a folder of the station's own") from error
+
+
 def claim(runtime_directory: Path) -> int:
     """Lock the runtime directory for this station, so that two daemons never share their sockets."""
-    runtime_directory.mkdir(parents=True, exist_ok=True)
+    make_folder("station.runtime_directory", runtime_directory)
     lock = os.open(runtime_directory / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

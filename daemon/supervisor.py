@@ -18,7 +18,7 @@ import zmq
 from daemon.child import Child, Limits
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
-from daemon.spawn import claim, start_process
+from daemon.spawn import claim, make_folder, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
@@ -183,7 +183,7 @@ def supervise(settings: Settings, config: Path) -> None:
     """Run the station of these settings until SIGTERM or SIGINT."""
     station, limits = settings.station, limits_of(settings)
     lock = claim(Path(station.runtime_directory))
-    Path(station.state_directory).mkdir(parents=True, exist_ok=True)
+    make_folder("station.state_directory", Path(station.state_directory))
     board = Board(station.name, time.monotonic)
     server = serve(board, settings.http.host, settings.http.port)
     context = zmq.Context()

@@ -16,9 +16,10 @@ from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
 from mdss.wire.pulse import Pulse, StopFlag, Tally
-from mdss.wire.sockets import Sender
+from mdss.wire.sockets import LINGER_MS, Sender
 
 FAILED, REFUSED = 1, 2  # the supervisor does not start a process again that ended with the second
+REFUSALS = (BadInput, ModelRefused)
 
 config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
 
@@ -48,14 +49,14 @@ def opened(name: str, config: Path) -> Iterator[Opened]:
     stop = StopFlag().listen()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with ExitStack() as closing:
-        closing.callback(context.term)
+        closing.callback(context.destroy, LINGER_MS)  # also what an error left open, or it would wait for ever
         health = Sender(context, "health", settings)
         closing.callback(health.close)
         pulse = Pulse(name, health)
         try:
             yield Opened(settings, pulse, stop, context, closing)
-        except (BadInput, ModelRefused) as error:
-            pulse.say("error", str(error))  # so that the supervisor can say why the station does not start
+        except MdssError as error:
+            pulse.say("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
             raise
 
 
@@ -68,4 +69,4 @@ def main(command: click.Command) -> None:
         sys.exit(REFUSED)
     except MdssError as error:
         click.echo(f"{command.name}: {error}", err=True)
-        sys.exit(REFUSED if isinstance(error, BadInput | ModelRefused) else FAILED)
+        sys.exit(REFUSED if isinstance(error, REFUSALS) else FAILED)

@@ -70,19 +70,19 @@ def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settin
     socket.linger = LAST_WORDS_MS
     for name, value in options.items():
         setattr(socket, name, value)
-    try:
-        _make_folder(endpoint)
-        socket.bind(endpoint)
-    except OSError as error:  # zmq's own errors are of this kind, too
-        socket.close(0)
-        sentence = f"{link_name} endpoint {endpoint}: cannot be opened ({error.strerror}); expected a free address of this machine"
-        raise BadInput(sentence) from error
+    _bind(socket, link, endpoint)
     return socket
 
 
-def _make_folder(endpoint: str) -> None:
-    if endpoint.startswith(IPC):
-        Path(endpoint.removeprefix(IPC)).parent.mkdir(parents=True, exist_ok=True)
+def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
+    try:
+        if endpoint.startswith(IPC):
+            Path(endpoint.removeprefix(IPC)).parent.mkdir(parents=True, exist_ok=True)
+        socket.bind(endpoint)
+    except (OSError, zmq.ZMQError) as error:
+        socket.close(0)
+        why = zmq.strerror(error.errno or 0)
+        raise BadInput(f"{link.name} endpoint {endpoint}: cannot be opened ({why}); expected a free address of this machine") from error
 
 
 def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], endpoint: str) -> zmq.Socket[bytes]:
@@ -92,8 +92,7 @@ def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receive
     socket.set_hwm(link.high_water)
     socket.linger = LINGER_MS
     if link.bound_end == end:
-        _make_folder(endpoint)
-        socket.bind(endpoint)
+        _bind(socket, link, endpoint)
     else:
         socket.connect(endpoint)
     return socket

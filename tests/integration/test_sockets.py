@@ -11,16 +11,16 @@ import zmq
 
 from mdss.errors import BadInput
 from mdss.wire.messages import Heartbeat, Judged
-from mdss.wire.sockets import Receiver, Sender
+from mdss.wire.sockets import Receiver, Sender, bound
 from mdss.wire.topology import LINKS, address
 
 pytestmark = pytest.mark.timeout(30)
 
 
-def settings(folder: Path) -> Any:
+def settings(folder: Path, frames: str = "ipc://frames") -> Any:
     return SimpleNamespace(
         station=SimpleNamespace(runtime_directory=str(folder)),
-        camera=SimpleNamespace(endpoint="ipc://frames"),
+        camera=SimpleNamespace(endpoint=frames),
         verdicts=SimpleNamespace(endpoint="ipc://verdicts", snapshot_endpoint="ipc://snapshot"),
     )
 
@@ -61,6 +61,18 @@ def test_each_link_has_its_own_address_and_the_public_ones_are_settings(tmp_path
     assert len(set(addresses.values())) == len(LINKS)
     assert addresses["frames"] == "ipc://frames"
     assert addresses["prepare"] == f"ipc://{tmp_path}/prepare.sock"
+
+
+def test_an_address_that_cannot_be_opened_is_named_and_keeps_no_socket_open(tmp_path: Path) -> None:
+    (tmp_path / "prepare.sock").mkdir()
+    with zmq.Context() as context:  # whose end waits for every socket
+        with pytest.raises(BadInput, match=f"prepare endpoint ipc://{tmp_path}/prepare.sock: cannot be opened"):
+            Sender(context, "prepare", settings(tmp_path))
+        first = bound(context, zmq.ROUTER, "frames", settings(tmp_path, "tcp://127.0.0.1:*"))
+        taken = first.get_string(zmq.LAST_ENDPOINT)
+        with pytest.raises(BadInput, match=rf"frames endpoint {taken}: cannot be opened \(Address already in use\)"):
+            bound(context, zmq.ROUTER, "frames", settings(tmp_path, taken))
+        first.close()
 
 
 def test_a_runtime_directory_too_long_for_a_socket_is_refused() -> None:

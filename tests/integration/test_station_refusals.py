@@ -103,6 +103,25 @@ def test_a_taken_port_is_named_before_anything_starts(trained: Trained, tmp_path
     assert said == f"mdss: http: 127.0.0.1:{port} cannot be opened (Address already in use): expected a free port of this machine"
 
 
+def test_a_taken_camera_endpoint_is_named(trained: Trained, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with site(trained, NO_REDIS, tmp_path / "station", camera={"endpoint": endpoint}) as place:
+            code, said = run(place.config)
+    assert code == 1
+    assert said.startswith(f"mdss: the station cannot start: ingest: frames endpoint {endpoint}: cannot be opened (Address already in use)")
+
+
+@pytest.mark.parametrize("key", ["state_directory", "runtime_directory"])
+def test_a_folder_that_cannot_be_written_is_named(trained: Trained, tmp_path: Path, key: str) -> None:
+    with site(trained, NO_REDIS, tmp_path / "station", station={key: "/proc/mdss"}) as place:
+        code, said = run(place.config)
+    assert code == 2
+    assert said.startswith(f"mdss: station.{key} /proc/mdss: cannot be written (")
+
+
 def test_a_directory_in_which_another_station_runs_is_named(trained: Trained, tmp_path: Path) -> None:
     with site(trained, NO_REDIS, tmp_path / "station") as place:
         directory = load_settings(place.config).station.runtime_directory

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from daemon.child import Child, Limits
 from daemon.process_table import ProcessSpec
+from mdss.wire.messages import Heartbeat
 from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, refuses
 
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -98,9 +99,25 @@ def test_a_refusal_whose_words_arrive_after_the_end_is_told_in_them() -> None:
     process.state, process.reason = "error", "model.json: no such file"
     words = process.heartbeat()
     process.code = 2
+    assert last_words(child, words) == ("error", "model.json: no such file")
+
+
+def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again() -> None:
+    world = FakeWorld({"rgb-0": lives})
+    child = play(world, 1)
+    (process,) = world.started
+    process.state, process.reason = "stopped", "journal: disk full"
+    words = process.heartbeat()
+    process.code = 1
+    assert last_words(child, words) == ("degraded", "ended with code 1: journal: disk full; starts again in 0.5 s")
+
+
+def last_words(child: Child, words: Heartbeat | None) -> tuple[str, str]:
+    """Let a process's last heartbeat arrive after its end; return what is said of the child."""
     child.tick()
-    assert words is not None and words.pid == child.pid
+    pid = child.pid
+    assert words is not None and words.pid == pid
     child.hear(words)
     child.tick()
-    assert (child.state, child.reason) == ("error", "model.json: no such file")
     assert child.pid is None
+    return child.state, child.reason
