@@ -15,6 +15,7 @@ from mdss.settings import load_settings
 from mdss.wire.messages import Region, Verdict
 
 COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}
+SILENT_AFTER_S = 5.0
 EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
 
 
@@ -36,11 +37,17 @@ def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> 
 
 
 def _first(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
+    shown, beat, is_silent = 0, stream.beats, False
     try:
-        for number, verdict in enumerate(stream, start=1):
-            yield verdict
-            if number == count:
-                return
+        while count is None or shown < count:
+            verdict = stream.receive(SILENT_AFTER_S)
+            was_silent, is_silent = is_silent, verdict is None and stream.beats is beat
+            beat = stream.beats
+            if is_silent and not was_silent:
+                click.echo(f"watch: no heartbeat for {SILENT_AFTER_S:g} s; expected one each second from a station that runs", err=True)
+            if verdict is not None:
+                shown += 1
+                yield verdict
     except KeyboardInterrupt:
         return
 

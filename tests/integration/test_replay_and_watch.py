@@ -18,6 +18,7 @@ import zmq
 from click.testing import CliRunner, Result
 
 from daemon import replay, watch
+from mdss.client import VerdictStream
 from mdss.wire.messages import BranchResult, Region, ThresholdReference, Times, Verdict
 from mdss.wire.snapshot import SnapshotReply
 from tests.fake_station import FakeStation
@@ -125,6 +126,22 @@ def test_watch_prints_a_line_per_verdict_and_ends_after_count() -> None:
     assert result.exit_code == 0, result.output
     for word in ("NotOK", "bent/000", "score 7.5 / 3", "sdf at 1.0, -2.5, 300.0 mm", "120 ms", "above"):
         assert word in result.stdout
+
+
+@pytest.mark.usefixtures("settings")
+def test_watch_says_that_no_station_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SILENT_AFTER_S", 0.1)
+    receive, turns = VerdictStream.receive, iter(range(3))
+
+    def receive_thrice(stream: VerdictStream, timeout_s: float) -> Verdict | None:
+        if next(turns, None) is None:
+            raise KeyboardInterrupt
+        return receive(stream, timeout_s)
+
+    monkeypatch.setattr(VerdictStream, "receive", receive_thrice)
+    result = CliRunner().invoke(watch.watch, ["--config", "station.yaml"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "watch: no heartbeat for 0.1 s; expected one each second from a station that runs\n"
 
 
 @pytest.mark.usefixtures("snapshots")
