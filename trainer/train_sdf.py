@@ -16,6 +16,7 @@ from mdss.method.patches import cut_patches, normalise
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import PartPoints, SignedDistanceNetwork
+from mdss.method.torch_device import learning_precision
 from trainer.progress import tracked
 from trainer.training import Schedule, Training
 
@@ -108,7 +109,8 @@ def target(patches: Tensor, normals: Tensor, queries: Tensor) -> Batch:
 
 def regression_loss(network: SignedDistanceNetwork, batch: Batch, device: str) -> Tensor:
     """Return the mean absolute error of the distances: the surface is seen from one side, so their sign is known."""
-    said: Tensor = network(batch.patches.to(device), batch.queries.to(device))
+    with learning_precision(device):
+        said: Tensor = network(batch.patches.to(device), batch.queries.to(device))
     return (said - batch.distances.to(device)).abs().mean()
 
 

@@ -43,7 +43,7 @@ class Region:
 
 
 def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
-    """Return the product of the two raw maxima (paper, 3.4) and the pixel maximum of the aligned maps.
+    """Return the product of the two raw maxima (paper, 3.3) and the pixel maximum of the aligned maps.
 
     The paper aligns the colour map to the shape map, mean to mean and deviation to deviation; here both are aligned to
     mean 0 and deviation 1, which is the same picture in another unit, and one in which a level can be named.

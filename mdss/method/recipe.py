@@ -40,7 +40,7 @@ class ColourSettings(Settings, frozen=True):
     teacher: str = "default"
     teacher_statistics: Literal["foreground", "all"] = "foreground"
     student_width: Positive = 1.0
-    steps: Count = 1200
+    steps: Count = 2000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
     learning_rate: Positive = 5e-4
@@ -58,7 +58,7 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    blur_px: NotNegative = 0.0
+    blur_px: NotNegative = 4.0
 
 
 class ShapeSettings(Settings, frozen=True):
@@ -72,27 +72,26 @@ class ShapeSettings(Settings, frozen=True):
     fixed_scale_mm: Positive = 10.0
     score_unit: Literal["scale", "mm"] = "scale"
     encoder: tuple[int, ...] = (64, 128, 256)
+    octaves: Annotated[int, msgspec.Meta(ge=0, le=8)] = 4
     code: Count = 128
     width: Count = 256
     depth: Count = 4
     loss: Literal["regression", "pull"] = "regression"
     queries: Count = 128
-    noise: Positive = 0.08
-    steps: Count = 3000
+    noise: Positive = 0.15
+    steps: Count = 5000
     batch: Count = 32
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 2e-3
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
-    overlap: Literal["min", "mean"] = "min"
+    overlap: Literal["min", "mean"] = "mean"
     missing: Literal["zero", "ignore"] = "zero"
-    blur_px: NotNegative = 2.0
-    score_blurred: bool = True
+    blur_px: NotNegative = 4.0
 
 
 class FusionSettings(Settings, frozen=True):
     """How the two maps become one score, one map and regions."""
 
-    image_score: Literal["product"] = "product"
     statistics: Literal["foreground", "all"] = "foreground"
     clip_aligned: bool = False
     blur_px: NotNegative = 0.0
@@ -130,24 +129,27 @@ PAPER = Recipe(
         factor_first=0.999,
         factor_last=0.99,
         border="zero",
+        blur_px=0.0,
     ),
     sdf=ShapeSettings(
         density=10.0,
         training_density=5.0,
         encoder=(64, 128, 1024),
+        octaves=0,
         width=512,
         depth=8,
         loss="pull",
         queries=500,
+        noise=0.08,
         steps=60_000,
         learning_rate=1e-4,
-        blur_px=4.0,
+        overlap="min",
     ),
 )
 DEMO = Recipe(
     preset="demo",
-    rgb=ColourSettings(steps=260, batch=6, warmup_steps=30),
-    sdf=ShapeSettings(steps=500, density=2.0),
+    rgb=ColourSettings(steps=240, batch=8, warmup_steps=30),
+    sdf=ShapeSettings(steps=900, density=2.0),
     threshold=ThresholdSettings(false_reject_rate=0.002, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}

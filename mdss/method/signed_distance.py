@@ -20,27 +20,52 @@ Float = NDArray[np.float32]
 
 WEIGHTS = "sdf.safetensors"
 PATCHES_AT_ONCE = 32
+MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
+
+
+def exactly(layer: nn.Module, values: Tensor) -> Tensor:
+    """Apply a layer in float32, whatever precision surrounds it: coordinates and distances need more than eight bits."""
+    with torch.autocast(values.device.type, enabled=False):
+        result: Tensor = layer(values.float())
+        return result
+
+
+class Waves(nn.Module):
+    """Coordinates and their sines and cosines at doubling frequencies: what lets a small network see sharp edges."""
+
+    frequencies: Tensor
+
+    def __init__(self, octaves: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.pi * 2.0 ** torch.arange(octaves), persistent=False)
+        self.width = 3 + 6 * octaves
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return (..., 3 + 6 octaves) features of points (..., 3)."""
+        angles = (points[..., None, :] * self.frequencies[:, None]).flatten(-2)
+        return torch.cat([points, angles.sin(), angles.cos()], dim=-1)
 
 
 class PointEncoder(nn.Module):
     """PointNet: one multilayer perceptron for every point, the maximum over all points, one code."""
 
-    def __init__(self, widths: tuple[int, ...], code: int) -> None:
+    def __init__(self, inlet: int, widths: tuple[int, ...], code: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(inner, outer) for inner, outer in zip((3, *widths[:-1]), widths, strict=True))
+        self.layers = nn.ModuleList(nn.Linear(inner, outer) for inner, outer in zip((inlet, *widths[:-1]), widths, strict=True))
         self.code = nn.Linear(widths[-1], code)
 
     def forward(self, points: Tensor) -> Tensor:
-        """Return the codes (P, C) of patches (P, K, 3)."""
-        for layer in self.layers:
+        """Return the codes (P, C) of the features of patches (P, K, F)."""
+        first, *others = self.layers
+        points = F.relu(exactly(first, points))
+        for layer in others:
             points = F.relu(layer(points))
-        code: Tensor = self.code(points.amax(dim=1))
-        return code
+        return exactly(self.code, points.amax(dim=1))
 
 
 class SignedDistanceNetwork(nn.Module):
-    """Point encoder and distance network (paper, 3.3): the signed distance of any point to a patch's surface.
+    """Point encoder and distance network (paper, 3.2): the signed distance of any point to a patch's surface.
 
     The first layer's half for the code is computed once per patch, the half for the point once per point; together they
     are one layer on both, side by side.
@@ -48,9 +73,10 @@ class SignedDistanceNetwork(nn.Module):
 
     def __init__(self, settings: ShapeSettings) -> None:
         super().__init__()
-        self.encoder = PointEncoder(settings.encoder, settings.code)
+        self.waves = Waves(settings.octaves)
+        self.encoder = PointEncoder(self.waves.width, settings.encoder, settings.code)
         self.from_code = nn.Linear(settings.code, settings.width)
-        self.from_point = nn.Linear(3, settings.width, bias=False)
+        self.from_point = nn.Linear(self.waves.width, settings.width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(settings.width, settings.width) for _ in range(settings.depth - 1))
         self.last = nn.Linear(settings.width, 1)
         nn.init.normal_(self.last.weight, std=LAST_LAYER_DEVIATION)
@@ -58,11 +84,11 @@ class SignedDistanceNetwork(nn.Module):
 
     def forward(self, patches: Tensor, queries: Tensor) -> Tensor:
         """Return the signed distances (P, Q) of queries (P, Q, 3) to the surfaces of patches (P, K, 3)."""
-        x = F.relu(self.from_code(self.encoder(patches))[:, None] + self.from_point(queries))
+        code = self.encoder(self.waves(patches))
+        x = F.relu(exactly(self.from_code, code)[:, None] + exactly(self.from_point, self.waves(queries)))
         for layer in self.hidden:
             x = F.relu(layer(x))
-        distances: Tensor = self.last(x)
-        return distances.squeeze(-1)
+        return exactly(self.last, x).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -91,12 +117,13 @@ def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float
 
 
 def to_map(values: Float, pixels: NDArray[np.intp], size: int, settings: ShapeSettings) -> Float:
-    """Return the points' values on the grid (S, S), blurred; pixels without a point are 0 or leave their neighbours alone."""
+    """Return the points' values on the grid (S, S), blurred; pixels without a point count as 0, or take the mean of those around."""
     heat = on_grid(values, pixels, size)
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
     known = on_grid(np.ones_like(values), pixels, size)
-    return np.where(known > 0, blurred(heat, settings.blur_px) / blurred(known, settings.blur_px).clip(1e-6), 0).astype(np.float32)
+    weight = blurred(known, settings.blur_px)
+    return np.where(weight > MIN_WEIGHT, blurred(heat, settings.blur_px) / weight.clip(MIN_WEIGHT), 0).astype(np.float32)
 
 
 def on_grid(values: Float, pixels: NDArray[np.intp], size: int) -> Float:
@@ -122,7 +149,7 @@ class ShapeBranch:
     def score_map(self, xyz: Float) -> Float:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
-        xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.3); lengths are in
+        xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); lengths are in
         patch scales, or mm where the recipe says so.
         """
         part = PartPoints.of(xyz)

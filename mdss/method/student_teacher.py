@@ -25,7 +25,7 @@ WEIGHTS = "rgb.safetensors"
 
 
 class StudentTeacher(nn.Module):
-    """Teacher, its channel statistics, and the student of the same structure (paper, 3.2)."""
+    """Teacher, its channel statistics, and the student of the same structure (paper, 3.1)."""
 
     mean: Tensor
     deviation: Tensor
@@ -129,7 +129,7 @@ class ColourBranch:
 
     @torch.inference_mode()
     def score_map(self, rgb: Image, mask: Bool) -> Float:
-        """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.2).
+        """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.1).
 
         rgb (S, S, 3), mask (S, S) the dilated foreground. Only the mask's box is computed: the networks have no padding,
         so its values are those of the whole image.
