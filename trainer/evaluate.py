@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,14 +70,13 @@ def write_json(path: Path, evaluation: Evaluation) -> None:
     """Write the evaluation, whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def table(evaluation: Evaluation) -> str:
     """Return the metrics as lines for a terminal."""
     lines = [f"{'':<26}" + "".join(f"{name:>10}" for name in COLUMNS)]
-    for branch in BRANCHES:
-        lines.append(f"{branch:<26}" + "".join(f"{number(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS))
+    lines += [f"{branch:<26}" + "".join(f"{number(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS) for branch in BRANCHES]
     found = evaluation.baseline_object_brightness
     lines.append(
         f"{'object brightness alone':<26}{number(found.i_auroc):>10}"

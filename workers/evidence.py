@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import cv2
@@ -72,5 +71,5 @@ class EvidenceFolder:
         path = self._folder / f"{result_id}.png"
         half = path.with_suffix(".part")
         half.write_bytes(png)
-        os.replace(half, path)
+        half.replace(path)
         return Evidence(uri=path.as_uri(), sha256=hashlib.sha256(png).hexdigest())

@@ -168,7 +168,9 @@ def branch_results(part: JoinedPart) -> dict[Branch, BranchResult]:
 
 def reference(model: ModelFolder | None) -> ModelReference | None:
     """Return what a verdict says of its model."""
-    return model and ModelReference(name=model.name, version=model.version, digest=model.digest, generation=GENERATION)
+    if model is None:
+        return None
+    return ModelReference(name=model.name, version=model.version, digest=model.digest, generation=GENERATION)
 
 
 def threshold(model: ModelFolder | None) -> ThresholdReference | None:

@@ -10,10 +10,10 @@ import torch
 
 from mdss.method import model_store
 from mdss.method.student_teacher import ColourBranch
+from mdss.method.torch_device import device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.score import LoadedBranch, Map, Scorer
 from workers.start import Opened, Place, config_option, index_option, main, work
-from mdss.method.torch_device import device_of
 
 
 def make(opened: Opened) -> Scorer:

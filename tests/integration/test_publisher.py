@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
 import zmq
 
 from mdss.errors import BadInput
+from mdss.settings import Settings, VerdictSettings
 from mdss.wire.messages import Beat, Verdict
 from mdss.wire.pulse import Tally
 from mdss.wire.snapshot import SnapshotRequest, read_reply
@@ -47,8 +46,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.verdicts, self.snapshots = f"ipc://{folder}/verdicts", f"ipc://{folder}/snapshot"
-        endpoints = SimpleNamespace(publish_maps=True, endpoint=self.verdicts, snapshot_endpoint=self.snapshots)
-        self.settings: Any = SimpleNamespace(verdicts=endpoints)
+        self.settings = Settings(verdicts=VerdictSettings(publish_maps=True, endpoint=self.verdicts, snapshot_endpoint=self.snapshots))
         self.tally = Tally()
         self.opened = ExitStack()
         self.publisher = Publisher(self.context, self.settings, History(Memory(), "boot"), self.tally)
@@ -108,6 +106,6 @@ def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
 
 
 def test_an_address_that_cannot_be_opened_is_named(stage: Stage) -> None:
-    stage.settings.verdicts.endpoint = "ipc:///proc/nowhere/at/all"
+    settings = Settings(verdicts=VerdictSettings(endpoint="ipc:///proc/nowhere/at/all"))
     with pytest.raises(BadInput, match="verdicts endpoint ipc:///proc/nowhere/at/all: cannot be opened"):
-        Publisher(stage.context, stage.settings, History(Memory(), "boot"), stage.tally)
+        Publisher(stage.context, settings, History(Memory(), "boot"), stage.tally)

@@ -17,7 +17,7 @@ from mdss.errors import BadInput, MdssError
 def verb(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
     """Let `mdss check` run an action."""
     command = click.command("check")(action)
-    monkeypatch.setattr(cli.importlib, "import_module", lambda name: SimpleNamespace(check=command))
+    monkeypatch.setattr("mdss.cli.importlib.import_module", lambda name: SimpleNamespace(check=command))
 
 
 def raising(error: Exception) -> Callable[[], None]:

@@ -43,7 +43,7 @@ def test_the_map_has_a_value_at_every_point_and_none_elsewhere(network: SignedDi
 def test_the_order_and_place_of_the_cloud_do_not_matter(network: SignedDistanceNetwork) -> None:
     branch = ShapeBranch(network, SMALL, "cpu")
     rough = plate() + np.random.default_rng(0).normal(0, 0.2, (SIZE_PX, SIZE_PX, 3)).astype(np.float32)  # no two distances are equal
-    moved = rough + np.float32([30, -20, 100])
+    moved = rough + np.array([30, -20, 100], np.float32)
     assert np.allclose(branch.score_map(moved), branch.score_map(rough), atol=2e-4)
 
 
@@ -57,7 +57,7 @@ def test_millimetres_are_the_patch_scale_times_its_length(network: SignedDistanc
 
 @pytest.mark.parametrize(("overlap", "expected"), [("min", [1, 2, 4]), ("mean", [1, 2.5, 4])])
 def test_a_point_in_two_patches_has_the_smaller_or_the_mean_distance(overlap: str, expected: list[float]) -> None:
-    found = merge(np.float32([[1, 2], [3, 4]]), Patches(np.array([[0, 1], [1, 2]])), 3, overlap)
+    found = merge(np.array([[1, 2], [3, 4]], np.float32), Patches(np.array([[0, 1], [1, 2]])), 3, overlap)
     assert found.tolist() == expected
 
 

@@ -94,16 +94,19 @@ def test_no_part_is_judged_by_two_models() -> None:
     assert "model 0002" in judgement.reasons[0]
 
 
+SEVEN_BY_FIVE, NINE = np.int64(35), np.float32(9.0)
+
+
 @dataclass(frozen=True)
 class Found:
     """A region as the method finds it, in numbers of numpy."""
 
-    area_px: Any = np.int64(35)
+    area_px: Any = SEVEN_BY_FIVE
     area_mm2: Any = None
     bbox_px: Any = (np.int64(5), np.int64(4), 7, 5)
     centroid_px: Any = (np.float32(8.0), np.float64(6.0))
     centroid_mm: Any = (np.float32(1.0), np.float32(2.0), np.float32(3.0))
-    peak: Any = np.float32(9.0)
+    peak: Any = NINE
     branch: str = "both"
 
 
