@@ -23,13 +23,15 @@ from daemon.private_redis import PrivateRedis
 from mdss.cli import mdss
 from mdss.wire.messages import Verdict
 from tests.json_schema import faults
+from tests.lines import SIDE_PX
 from tests.station import GOOD, NAME, PAINTED, PATIENCE_S, Station, Trained, read_journal, scan_of, site, wait_until
 from trainer.synthetic import Line
-from trainer.synthetic_camera import View
+from trainer.synthetic_camera import FIELD_MM, View
 
 pytestmark = pytest.mark.timeout(180)
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "verdict.v1.json").read_text())
 SOURCE = "replayed"
+PITCH_MM = FIELD_MM / SIDE_PX
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def test_the_region_lies_on_the_painted_square(replayed: Replayed) -> None:
         x, y = region["centroid_px"]
         assert 20 <= x <= 44 and 36 <= y <= 60
         assert region["branch"] == "rgb"
-        assert region["area_mm2"] == pytest.approx(625, rel=0.3)  # 24 px of about 1.04 mm squared
+        assert region["area_mm2"] / region["area_px"] == pytest.approx(PITCH_MM**2, rel=0.1)
 
 
 @pytest.mark.usefixtures("replayed")
