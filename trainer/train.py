@@ -14,7 +14,7 @@ import numpy as np
 
 from mdss.errors import BadInput, BadPart
 from mdss.method import model_store
-from mdss.method.calibration import now
+from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from trainer.champion import object_brightness
@@ -52,7 +52,11 @@ def command(**options: Any) -> None:
     preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
     recipe = changed(preset(preset_name, seed), assignments)
     name, resume = options.pop("recipe"), options.pop("resume")
-    model = train(Order(name=name, recipe=recipe, **options), resume=resume)
+    try:
+        model = train(Order(name=name, recipe=recipe, **options), resume=resume)
+    except KeyboardInterrupt:
+        click.echo("train: stopped; what was learned is kept, the same command with --resume goes on from there", err=True)
+        raise
     click.echo(summary(model))
 
 
@@ -81,8 +85,9 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     from trainer.model_maker import make_model  # here, for `--help` and bad input must not wait for torch
 
     dataset = Dataset.open(order.data, order.unit)
-    if len(dataset.train) < MIN_TRAINING_PARTS:
-        raise BadInput(f"{order.data / 'train'}: found {len(dataset.train)} scans, expected at least {MIN_TRAINING_PARTS}")
+    for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
+        if len(scans) < fewest:
+            raise BadInput(f"{order.data / split}: found {len(scans)} scans, expected at least {fewest}")
     recipe_folder = model_store.recipe_folder(order.store, order.name)
     work = recipe_folder / WORK
     plan = Plan(
