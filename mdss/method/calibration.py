@@ -17,7 +17,6 @@ from mdss.method.recipe import FusionSettings, ThresholdSettings
 Float = NDArray[np.float32]
 
 MIN_PARTS = 5
-SPARE = 1.05  # the limit of a too small sample, over its highest value
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -102,7 +101,7 @@ def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
     spread = float(logarithms.std(ddof=1))
     limit = math.exp(float(logarithms.mean()) + NormalDist().inv_cdf(1 - rate) * spread * math.sqrt(1 + 1 / len(ordered)))
     return Threshold(
-        value=max(limit, SPARE * float(ordered[-1])),
+        value=limit,
         method="lognormal",
         asked_false_reject_rate=rate,
         stated_false_reject_rate=rate,

@@ -148,8 +148,8 @@ PAPER = Recipe(
 )
 DEMO = Recipe(
     preset="demo",
-    rgb=ColourSettings(steps=240, batch=8, warmup_steps=30),
-    sdf=ShapeSettings(steps=900, density=2.0),
+    rgb=ColourSettings(steps=360, batch=8, warmup_steps=30),
+    sdf=ShapeSettings(steps=1000, density=2.0),
     threshold=ThresholdSettings(false_reject_rate=0.002, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}
