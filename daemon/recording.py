@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-CLOUD_SUFFIXES = (".tif", ".tiff")
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, read_scan
 
 
 @dataclass(frozen=True)
@@ -47,26 +43,5 @@ def _cloud_beside(folder: Path, stem: str) -> Path:
 
 def read_pair(pair: Recorded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return image and cloud, both (H, W, 3), as they were recorded."""
-    rgb, xyz = _read_image(pair.rgb_path), _read_cloud(pair.xyz_path)
-    if rgb.shape != xyz.shape:
-        raise BadInput(f"{pair.xyz_path}: found {xyz.shape}, expected the image's shape {rgb.shape}")
-    return rgb, xyz
-
-
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise BadInput(f"{path}: cannot be read as an image")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise BadInput(f"{path}: found {image.dtype} of shape {image.shape}, expected 8-bit RGB")
-    return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-
-
-def _read_cloud(path: Path) -> NDArray[np.float32]:
-    try:
-        cloud = np.asarray(tifffile.imread(path))
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise BadInput(f"{path}: cannot be read as a tiff: {error}") from error
-    if cloud.dtype.kind != "f" or cloud.ndim != 3 or cloud.shape[2] != 3:
-        raise BadInput(f"{path}: found {cloud.dtype} of shape {cloud.shape}, expected float32 of shape (H, W, 3)")
-    return cloud.astype(np.float32)
+    rgb, xyz = read_scan(pair.rgb_path, pair.xyz_path)
+    return rgb, xyz.astype(np.float32)

@@ -17,6 +17,7 @@ PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "config")
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
 MAY_IMPORT = {
     "mdss.errors": (),
+    "mdss.scans": ("mdss.errors",),
     "mdss.settings_file": ("mdss.errors",),
     "mdss.settings": ("mdss.settings_file",),
     "mdss.logs": ("mdss.settings",),
@@ -26,9 +27,9 @@ MAY_IMPORT = {
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),
     "mdss.cli": ("mdss.errors",),
-    "daemon": ("mdss.wire", "mdss.journal", "mdss.client", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "daemon": ("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.logs", "mdss.errors"),
     "workers": ("mdss.wire", "mdss.journal", "mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
-    "trainer": ("mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "trainer": ("mdss.method", "mdss.scans", "mdss.settings", "mdss.logs", "mdss.errors"),
     "demo": ("mdss", "daemon", "trainer"),
     "config": (),
 }

@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from trainer.scan_files import read_cloud, read_image, read_truth
+from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, read_scan, read_truth, size
 
 Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
 
 GOOD = "good"
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-CLOUD_SUFFIXES = (".tif", ".tiff")
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
-MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
@@ -84,12 +82,9 @@ class Dataset:
 
     def load(self, scan: Scan) -> LoadedScan:
         """Read one scan into millimetres; BadInput names the file, what was found and what was expected."""
-        rgb = read_image(scan.rgb_path)
+        rgb, stored = read_scan(scan.rgb_path, scan.xyz_path)
         if min(rgb.shape[:2]) < MIN_SIDE_PX or max(rgb.shape[:2]) > MAX_SIDE_PX:
-            raise BadInput(f"{scan.rgb_path}: found {_size(rgb)} px, expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
-        stored = read_cloud(scan.xyz_path)
-        if stored.shape != rgb.shape:
-            raise BadInput(f"{scan.xyz_path}: found {_size(stored)} px, expected {_size(rgb)} px as {scan.rgb_path}")
+            raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
         xyz_mm = to_millimetres(stored, self.unit, scan.xyz_path)
         return LoadedScan(scan, rgb, xyz_mm, _truth(scan, rgb.shape[:2]))
 
@@ -128,7 +123,7 @@ def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         return np.zeros(shape, np.bool_)
     truth = read_truth(scan.truth_path)
     if truth.shape != shape:
-        raise BadInput(f"{scan.truth_path}: found {_size(truth)} px, expected {shape[0]} x {shape[1]} px as {scan.rgb_path}")
+        raise BadInput(f"{scan.truth_path}: found {size(truth)} px, expected {shape[0]} x {shape[1]} px as {scan.rgb_path}")
     if scan.is_good and truth.any():
         raise BadInput(f"{scan.truth_path}: found {np.count_nonzero(truth)} marked pixels, expected none on a good part")
     return truth
@@ -177,7 +172,3 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not found and folder.name != "gt":
         raise BadInput(f"{folder}: found no files, expected {', '.join(suffixes)}")
     return found
-
-
-def _size(image: NDArray[np.generic]) -> str:
-    return " x ".join(str(side) for side in cast(tuple[int, ...], image.shape[:2]))

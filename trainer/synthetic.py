@@ -14,7 +14,8 @@ import numpy as np
 import tifffile
 
 from mdss.errors import BadInput, MdssError
-from trainer.dataset import GOOD, MAX_SIDE_PX, MIN_SIDE_PX, MM_PER_UNIT, Split, Unit
+from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
 from trainer.synthetic_camera import View
 from trainer.synthetic_defects import KINDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -38,8 +39,8 @@ def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
         find_pairs(tmp_path, "test")
 
 
-@pytest.mark.parametrize("wrong", ["grey", "16 bit", "no image", "truncated", "no cloud", "other size", "integers"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["grey", "16 bit", "no image", "cut image", "folder", "truncated", "no cloud", "other size", "integers"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str], wrong: str) -> None:
     record(tmp_path, "000")
     rgb, xyz = tmp_path / "rgb" / "000.png", tmp_path / "xyz" / "000.tiff"
     match wrong:
@@ -49,6 +50,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, wrong: str) -> None
             cv2.imwrite(str(rgb), np.zeros((64, 70, 3), np.uint16))
         case "no image":
             rgb.write_bytes(b"not an image")
+        case "cut image":
+            rgb.write_bytes(rgb.read_bytes()[:-30])
+        case "folder":
+            rgb.unlink()
+            rgb.mkdir()
         case "truncated":
             xyz.write_bytes(xyz.read_bytes()[:5000])
         case "no cloud":
@@ -59,3 +65,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, wrong: str) -> None
             tifffile.imwrite(xyz, np.ones((64, 70, 3), np.uint16), photometric="rgb")
     with pytest.raises(BadInput, match="000"):
         read_pair(find_pairs(tmp_path, "test")[0])
+    assert capfd.readouterr().err == ""  # the sentence is all: no library speaks beside it
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_cloud_whose_tags_are_damaged_is_read_or_refused_and_nothing_else(tmp_path: Path, seed: int) -> None:
+    record(tmp_path, "000")
+    path, random = tmp_path / "xyz" / "000.tiff", np.random.default_rng(seed)
+    content = bytearray(path.read_bytes())
+    for place in random.integers(8, 200, 6):  # the tags follow the eight bytes that say where they are
+        content[place] = random.integers(256)
+    path.write_bytes(content)
+    with contextlib.suppress(BadInput):
+        assert read_pair(find_pairs(tmp_path, "test")[0])[1].shape == (64, 70, 3)

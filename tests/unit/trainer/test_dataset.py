@@ -207,6 +207,7 @@ def test_two_images_of_one_scan_are_refused(root: Path) -> None:
 )
 def test_an_image_of_another_kind_is_refused(root: Path, pixels: NDArray[np.integer], found: str) -> None:
     write_image(root / "train/good/rgb/000.png", pixels)
+    write_cloud(root / "train/good/xyz/000.tiff", cloud((pixels.shape[0], pixels.shape[1])))
     sentence = refusal(root)
     assert sentence.startswith(f"{root}/train/good/rgb/000.png: found {found}")
     assert "expected" in sentence

@@ -1,9 +1,11 @@
-"""Reads the files of one scan: an 8-bit RGB image, a float cloud and a mask of marked pixels."""
+"""Recorded scans on disk: an 8-bit RGB image, a float cloud on the same pixels, a mask of marked ones; read, or refused in a sentence."""
 
 from __future__ import annotations
 
+import logging
 import struct
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -12,8 +14,20 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+CLOUD_SUFFIXES = (".tif", ".tiff")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
-TIFF_ERRORS = (OSError, ValueError, RuntimeError, LookupError, struct.error)  # RuntimeError: the codecs' own
+# RuntimeError is the codecs' own; the others are what a damaged header leads tifffile to.
+TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file is worth one sentence, ours
+
+
+def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
+    """Return image and cloud, both (H, W, 3), as they are stored."""
+    rgb, xyz = read_image(rgb_path), read_cloud(xyz_path)
+    if xyz.shape != rgb.shape:
+        raise BadInput(f"{xyz_path}: found {size(xyz)} px, expected {size(rgb)} px as {rgb_path}")
+    return rgb, xyz
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -43,7 +57,16 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
     return cloud
 
 
+def size(image: NDArray[np.generic]) -> str:
+    """Return height and width in words."""
+    return " x ".join(str(side) for side in cast(tuple[int, ...], image.shape[:2]))
+
+
 def _decoded(path: Path) -> NDArray[np.generic]:
+    try:
+        path.open("rb").close()  # cv2 does not say why it cannot
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); expected PNG, JPEG or TIFF") from error
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise BadInput(f"{path}: cannot be read as an image, it is damaged or cut short; expected PNG, JPEG or TIFF")
