@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX, PLAUSIBLE_MM, is_plausible, scene_extent
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, read_scan, read_truth, size
 
 Unit = Literal["m", "mm"]
@@ -23,8 +23,6 @@ Split = Literal["train", "validation", "test"]
 GOOD = "good"
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
-PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
-EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
 
 
 @dataclass(frozen=True)
@@ -105,17 +103,12 @@ def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDAr
 def _check_extent(points: NDArray[np.float64], unit: Unit, path: Path) -> None:
     if not np.ptp(points, axis=0).any():
         raise BadInput(f"{path}: found {len(points)} points that are all the same; expected a part")
-    low, high = np.percentile(points, EXTENT_PERCENTILES, axis=0)
-    extent = float((high - low).max()) or float(np.ptp(points, axis=0).max())
+    extent = scene_extent(points)
     other: Unit = "mm" if unit == "m" else "m"
-    if not _is_plausible(extent * MM_PER_UNIT[unit]):
+    if not is_plausible(extent * MM_PER_UNIT[unit]):
         found = f"found a scene of {extent:.4g} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
-        hint = f"; unit {other} would fit" if _is_plausible(extent * MM_PER_UNIT[other]) else "; neither m nor mm fits"
+        hint = f"; unit {other} would fit" if is_plausible(extent * MM_PER_UNIT[other]) else "; neither m nor mm fits"
         raise BadInput(f"{path}: {found}{hint}")
-
-
-def _is_plausible(extent_mm: float) -> bool:
-    return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
 
 
 def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -21,6 +21,10 @@ MIN_STRIP_POINTS = 50
 MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
 MIN_STRIP_SHARE = 0.1  # of the strip's pixels, likewise
 MIN_PART_POINTS = 64
+MOST_REPEATED = 64  # pixels beside one another with one and the same point: more, and it is a sensor's mark for missing ones
+PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
+EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
+FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
 MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
 REMOVAL_DEVIATIONS = 6.0
@@ -117,8 +121,9 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
-    plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
     cloud = grid.sample(xyz_mm, np.nan)
+    check_points(cloud if grid.side >= grid.size else xyz_mm)  # the smaller: an enlarged grid repeats points by itself
+    plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
     foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
     if points < MIN_PART_POINTS:
@@ -141,8 +146,8 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
 
 
 def is_measured(cloud: Float) -> Bool:
-    """Return which pixels (H, W) hold a point."""
-    x, y, z = np.moveaxis(np.isfinite(cloud), 2, 0)  # np.all over so short an axis takes five times as long
+    """Return which of the points (..., 3) are there, and no farther than anything can be."""
+    x, y, z = np.moveaxis(np.abs(cloud) < FARTHEST_MM, -1, 0)  # np.all over so short an axis takes five times as long
     return np.asarray(x & y & z, np.bool_)
 
 
@@ -160,13 +165,39 @@ def check_scan(rgb: NDArray[np.uint8], xyz_mm: Float) -> None:
         raise BadPart("BAD_CLOUD", f"the cloud is constant: all {len(valid)} points are the same")
 
 
+def check_points(cloud: Float) -> None:
+    """Raise BadPart where the points are of another unit, or where missing ones are not marked as such."""
+    repeated = cloud[:, 1:][(cloud[:, 1:] == cloud[:, :-1]).all(axis=2)]
+    if len(repeated) > MOST_REPEATED:
+        values, counts = np.unique(repeated, axis=0, return_counts=True)
+        if counts.max() > MOST_REPEATED:
+            value = ", ".join(f"{each:g}" for each in values[counts.argmax()])
+            sentence = f"at least {counts.max() + 1} pixels hold the same point ({value})"
+            raise BadPart("BAD_CLOUD", f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
+    points = cloud[is_measured(cloud)]
+    if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):
+        expected = f"expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
+        raise BadPart("BAD_CLOUD", f"the scene measures {extent:.4g} mm, {expected}: another unit?")
+
+
+def scene_extent(points: NDArray[np.floating]) -> float:
+    """Return the longest side of the box around points (N, 3), but for a few strays; of the box around all where that is none."""
+    low, high = np.percentile(points, EXTENT_PERCENTILES, axis=0)
+    return float((high - low).max()) or float(np.ptp(points, axis=0).max())
+
+
+def is_plausible(extent_mm: float) -> bool:
+    """Return whether a scene can be so large."""
+    return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
+
+
 def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
     """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None."""
     width = settings.border_px
     inner = xyz_mm[width:-width]
     sides = (xyz_mm[:width], xyz_mm[-width:], inner[:, :width], inner[:, -width:])
     strip = np.concatenate([side.reshape(-1, 3) for side in sides])
-    points = strip[np.isfinite(strip).all(axis=1)].astype(np.float64)
+    points = strip[is_measured(strip)].astype(np.float64)
     if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):
         return None
     random = np.random.default_rng(settings.seed)

@@ -250,3 +250,35 @@ def test_a_constant_cloud_is_refused() -> None:
 def test_arrays_that_are_no_scan_are_refused(rgb_shape: tuple[int, ...], dtype: type, cloud_shape: tuple[int, ...]) -> None:
     sentence = refusal(np.zeros(rgb_shape, dtype), np.ones(cloud_shape, np.float32))
     assert "expected both (H, W, 3), the image uint8" in sentence
+
+
+@pytest.mark.parametrize("mark", [(0, 0, 0), (0, 0, -1), (-9999, -9999, -9999)])
+@pytest.mark.parametrize("size", [(200, 200), (80, 64), (700, 300)])
+def test_points_that_only_mark_what_was_not_measured_are_refused_by_name(size: tuple[int, int], mark: tuple[int, int, int]) -> None:
+    cloud = Scene(*size).cloud()
+    cloud[20:50, 30:60] = mark
+    sentence = refusal(grey(cloud), cloud)
+    assert f"pixels hold the same point ({', '.join(map(str, mark))}); expected that of a pixel that was not measured" in sentence
+
+
+def test_a_cloud_of_fewer_pixels_than_its_image_may_be_enlarged_by_repeating_points() -> None:
+    scene = Scene(100, 100)
+    cloud = scene.cloud().repeat(4, axis=0).repeat(4, axis=1)
+    part = part_of(cloud)
+    assert np.mean(foreground(part)) == pytest.approx(np.mean(scene.block()), rel=0.05)
+
+
+@pytest.mark.parametrize(("factor", "found"), [(0.001, "0.117 mm"), (1000, "1.17e+05 mm")])
+def test_a_cloud_in_another_unit_is_refused(factor: float, found: str) -> None:
+    cloud = (Scene().cloud() * factor).astype(np.float32)
+    assert f"the scene measures {found}, expected 1 mm to 5 m: another unit?" in refusal(grey(cloud), cloud)
+
+
+def test_points_farther_away_than_any_camera_sees_were_not_measured() -> None:
+    scene = Scene(256, 256)
+    cloud = scene.cloud()
+    cloud[120:124, 120:130] = 3e38
+    cloud[3, ::20] = -1e30
+    part = part_of(cloud)
+    np.testing.assert_array_equal(foreground(part)[118:126, 118:132].sum(), 8 * 14 - 40)
+    assert part.invalid_point_ratio == pytest.approx(40 / scene.block().sum())
