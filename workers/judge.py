@@ -83,7 +83,7 @@ class Judge:
         if other:
             return Judgement("NotDecidable", (f"judged by model {other[0]} while the threshold is of {model.version}",), is_partial=True)
         if part.code == "LATE" and len(part.scores) == 1 and part.prepared is not None:
-            return self._judge_one_branch(part, model)
+            return self._judge_one_branch(part, part.prepared, model)
         if part.code is not None or part.prepared is None:
             return Judgement("Undefined", (part.reason,), part.code, is_partial=bool(part.scores))
         return self._judge_both(part, part.prepared, model)
@@ -91,6 +91,8 @@ class Judge:
     def _judge_both(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
         fused = fusion.fuse(part.scores["rgb"].map, part.scores["sdf"].map, model.calibration)
         score = float(fused.score)
+        if not math.isfinite(score):
+            return Judgement("NotDecidable", (f"the score is {score}; expected a finite number",))
         evaluation, reason = self._evaluate(score, model.calibration.threshold.value, prepared.invalid_point_ratio)
         if evaluation == "OK":
             return Judgement("OK", score=score, heat=fused.map)
@@ -101,26 +103,33 @@ class Judge:
 
     def _evaluate(self, score: float, threshold: float, invalid_point_ratio: float) -> tuple[Evaluation, str]:
         rules = self._rules
-        if not math.isfinite(score):
-            return "NotDecidable", f"the score is {score}; expected a finite number"
-        if invalid_point_ratio > rules.max_invalid_point_ratio:
-            share = f"{invalid_point_ratio:.1%} of the part's points are missing"
-            return "NotDecidable", f"{share}; at most {rules.max_invalid_point_ratio:.1%} are allowed"
+        if unseen := self._unseen(invalid_point_ratio):
+            return "NotDecidable", unseen
         if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
             return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
         if score > threshold:
             return "NotOK", f"score {score:.4g} is above the threshold {threshold:.4g}"
         return "OK", ""
 
-    def _judge_one_branch(self, part: JoinedPart, model: ModelFolder) -> Judgement:
+    def _unseen(self, invalid_point_ratio: float) -> str:
+        """Say that too little of the part was seen; empty where it was enough."""
+        allowed = self._rules.max_invalid_point_ratio
+        if invalid_point_ratio <= allowed:
+            return ""
+        return f"{invalid_point_ratio:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
+
+    def _judge_one_branch(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
         """Hold one branch alone against the level that the maps of good parts keep, or refuse to decide."""
         (branch, score), *_ = part.scores.items()
         statistics = model.calibration.rgb if branch == "rgb" else model.calibration.sdf
         heat = ((score.map - statistics.mean) / statistics.std).astype(np.float32)
         alone = f"{part.reason}; only {branch} has judged"
-        if self._rules.degraded_policy == "reject":
-            return Judgement("NotDecidable", (alone,), heat=heat, is_partial=True)
         peak, level = float(heat.max()), model.calibration.map_level
+        if not math.isfinite(peak):
+            return Judgement("NotDecidable", (f"{alone}: its peak is {peak}; expected a finite number",), is_partial=True)
+        unseen = self._unseen(prepared.invalid_point_ratio)
+        if unseen or self._rules.degraded_policy == "reject":
+            return Judgement("NotDecidable", tuple(filter(None, (alone, unseen))), heat=heat, is_partial=True)
         evaluation: Evaluation = "OK" if peak <= level else "NotOK"
         reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
         return Judgement(evaluation, (reason,), heat=heat, is_partial=True)

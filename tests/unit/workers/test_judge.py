@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from mdss.method import fusion
+from mdss.method.calibration import Calibration, Statistics, Threshold
+from mdss.method.recipe import FusionSettings
 from mdss.wire.messages import Branch, UndefinedCode, Verdict
 from tests.parts import accepted, model, prepared, score
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
+
+LIMIT = Threshold(value=2.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30)
 
 
 def rules(**changes: Any) -> Any:
@@ -82,6 +86,12 @@ def test_one_branch_alone_decides_where_the_station_allows_it(peak: float, evalu
     assert (judgement.evaluation, judgement.is_partial) == (evaluation, True)
 
 
+def test_one_branch_alone_does_not_decide_on_a_part_of_which_too_little_was_seen() -> None:
+    judgement = judge(part(("sdf",), "LATE", invalid=0.75), degraded_policy="single_branch")
+    assert judgement.evaluation == "NotDecidable"
+    assert "75.0% of the part's points are missing" in judgement.reasons[1]
+
+
 @pytest.mark.parametrize("code", ["LATE", "WORKER_LOST", "BAD_CLOUD", "DRAINED", "LOST"])
 def test_a_part_that_could_not_be_judged_is_undefined_with_its_code(code: UndefinedCode) -> None:
     judgement = judge(part((), code))
@@ -116,6 +126,23 @@ def test_regions_in_numbers_of_numpy_leave_as_plain_ones(monkeypatch: pytest.Mon
     verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50)
     (region,) = msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).regions
     assert (region.area_px, region.bbox_px, region.centroid_mm, region.peak) == (35, (5, 4, 7, 5), (1.0, 2.0, 3.0), 9.0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("branches", "code"), [(("rgb", "sdf"), None), (("rgb",), "LATE")])
+def test_a_map_that_holds_no_numbers_decides_nothing_and_leaves_a_verdict_that_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, value: float, branches: tuple[Branch, ...], code: UndefinedCode | None
+) -> None:
+    monkeypatch.undo()  # the method's own fusion and regions
+    joined, calibrated = part(branches, code, peak=value), model()
+    calibrated.calibration = Calibration(
+        rgb=Statistics(0.0, 1.0), sdf=Statistics(0.0, 1.0), threshold=LIMIT, map_level=3.0, fusion=FusionSettings(), calibrated_at="now",
+        validation_scores=(),
+    )  # fmt: skip
+    judgement = Judge({"cap": calibrated}, rules(degraded_policy="single_branch")).judge(joined)
+    verdict = verdict_of(Settled(joined, judgement, model()), Origin("line 1", "boot", "configuration"), now_ns=50)
+    assert verdict.evaluation == "NotDecidable"
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
 
 
 def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
