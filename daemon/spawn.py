@@ -49,7 +49,13 @@ def make_folder(setting: str, path: Path) -> None:
 def claim(runtime_directory: Path) -> int:
     """Lock the runtime directory for this station, so that two daemons never share their sockets."""
     make_folder("station.runtime_directory", runtime_directory)
-    lock = os.open(runtime_directory / "supervisor.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    path = runtime_directory / "supervisor.lock"
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:  # left behind by a station of another user, say
+        raise BadInput(
+            f"station.runtime_directory: {path} cannot be opened ({error.strerror}); expected it to be the station's own"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -76,6 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(str(error), MISUSED)
     except MdssError as error:
         return _say(str(error), FAILED)
+    except OSError as error:  # a folder that may not be written, a disk that is full: no verb need foresee it
+        place = error.filename2 or error.filename
+        return _say(f"{place}: {error.strerror}" if place else str(error), FAILED)
 
 
 def _say(sentence: str, code: int) -> int:

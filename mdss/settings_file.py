@@ -41,6 +41,8 @@ class SettingsFile:
             raise BadInput(f"{path}: found bytes that are no text, expected YAML in UTF-8") from error
         except yaml.YAMLError as error:
             raise _not_yaml(path, error) from error
+        except RecursionError as error:
+            raise BadInput(f"{path}: found brackets within brackets without end, expected sections such as station:") from error
         if not isinstance(root, yaml.MappingNode):
             raise BadInput(f"{path}:1: found {'an empty file' if root is None else 'no sections'}, expected sections such as station:")
         lines: dict[str, int] = {}

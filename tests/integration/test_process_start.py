@@ -13,7 +13,7 @@ import pytest
 
 from daemon.process_table import ProcessSpec
 from daemon.spawn import claim, start_process
-from mdss.errors import MdssError
+from mdss.errors import BadInput, MdssError
 
 pytestmark = pytest.mark.timeout(60)
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,3 +49,9 @@ def test_two_stations_never_share_a_runtime_directory(tmp_path: Path) -> None:
         claim(tmp_path / "run")
     os.close(lock)
     os.close(claim(tmp_path / "run"))
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "supervisor.lock").mkdir()
+    with pytest.raises(BadInput, match=r"station\.runtime_directory: .*supervisor\.lock cannot be opened \(Is a directory\)"):
+        claim(tmp_path)

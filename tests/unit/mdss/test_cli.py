@@ -31,6 +31,9 @@ def raising(error: Exception) -> Callable[[], None]:
     ("error", "code", "sentence"),
     [
         (MdssError("the store is gone"), 1, "mdss: the store is gone\n"),
+        (OSError(28, "No space left on device", "models/0001"), 1, "mdss: models/0001: No space left on device\n"),
+        (OSError(13, "Permission denied", "0001", None, "models/champion"), 1, "mdss: models/champion: Permission denied\n"),
+        (TimeoutError("nobody answers"), 1, "mdss: nobody answers\n"),
         (
             BadInput("a.yaml:3: camera.credit: found 0, expected 1 or more"),
             2,
@@ -44,6 +47,11 @@ def test_an_error_becomes_its_sentence_and_code(
     verb(monkeypatch, raising(error))
     assert cli.main(["check"]) == code
     assert capsys.readouterr().err == sentence
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["synthetic", "--product", "mat", "--out", "/proc/line", "--train", "1"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "mdss: /proc/line: No such file or directory"
 
 
 def test_an_unknown_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

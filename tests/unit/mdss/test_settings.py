@@ -79,6 +79,7 @@ def test_a_key_that_is_unknown_or_twice_there_is_named_with_its_line(tmp_path: P
         ("a: 1\n---\nb: 2", "s.yaml:2: found no valid YAML (but found another document)"),
         ("camera: !!python/object/apply:os.system [ls]", "s.yaml:1: found no valid YAML (could not determine a constructor"),
         ("camera: *nowhere", "s.yaml:1: found no valid YAML (found undefined alias"),
+        (f"camera: {'[' * 10_000}", "s.yaml: found brackets within brackets without end"),
         ("camera: &own {credit: *own}", "s.yaml:1: camera.credit: found a reference to another section"),
     ],
 )
