@@ -64,18 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = mdss.main(args=arguments, prog_name="mdss", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.UsageError as error:
-        error.show()
-        return MISUSED
     except click.ClickException as error:
         error.show()
-        return FAILED
+        return MISUSED if isinstance(error, click.UsageError) else FAILED
     except click.Abort:
         return _say("interrupted", INTERRUPTED)
-    except BadInput as error:
-        return _say(str(error), MISUSED)
     except MdssError as error:
-        return _say(str(error), FAILED)
+        return _say(str(error), MISUSED if isinstance(error, BadInput) else FAILED)
     except OSError as error:  # a folder that may not be written, a disk that is full: no verb need foresee it
         place = error.filename2 or error.filename
         return _say(f"{place}: {error.strerror}" if place else str(error), FAILED)
