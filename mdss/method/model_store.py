@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,14 +61,34 @@ class ModelFolder:
 def open_champion(store: Path, name: str) -> ModelFolder:
     """Return the recipe's champion, verified; ModelRefused says what is missing or damaged."""
     link = recipe_folder(store, name) / CHAMPION
-    if not link.is_dir():
-        raise ModelRefused(f"{link}: no such model; expected one made by `mdss train --recipe {name} --out {store}`")
-    return open_version(link.resolve())
+    with _readable(link):
+        if not link.is_dir():
+            raise ModelRefused(f"{link}: no such model; expected one made by `mdss train --recipe {name} --out {store}`")
+        return open_version(link.resolve())
 
 
 def open_version(path: Path) -> ModelFolder:
     """Return the model of a folder after checking every file against its checksum."""
+    with _readable(path):
+        return _verified(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say which file the disk, or this user's rights, keep from being read."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelRefused(
+            f"{error.filename or path}: cannot be read ({error.strerror}); expected a model that this user may read"
+        ) from error
+
+
+def _verified(path: Path) -> ModelFolder:
     sums = _read_sums(path)
+    for weights in sorted(path.glob("*.safetensors")):
+        if weights.name not in sums:
+            raise ModelRefused(f"{weights}: found no checksum of it in {SUMS}; expected weights that can be verified")
     for name, expected in sums.items():
         file = path / name
         if not file.is_file():

@@ -81,6 +81,24 @@ def test_a_missing_file_and_a_missing_list_of_checksums_are_refused_by_name(tmp_
         model_store.open_version(path)
 
 
+@pytest.mark.parametrize("name", ["rgb.safetensors", "SHA256SUMS"])
+def test_a_file_that_the_disk_does_not_give_is_refused(tmp_path: Path, name: str) -> None:
+    path = store_one(tmp_path).path
+    model_store.promote(tmp_path, "gland", "0001")
+    (path / name).unlink()
+    (path / name).symlink_to("/proc/self/mem")  # a file whose first byte is an input/output error
+    with pytest.raises(ModelRefused, match=r"gland/.*: cannot be read \(Input/output error\)"):
+        model_store.open_champion(tmp_path, "gland")
+
+
+def test_weights_that_the_list_of_checksums_does_not_name_are_refused(tmp_path: Path) -> None:
+    path = store_one(tmp_path).path
+    lines = (path / "SHA256SUMS").read_text().splitlines()
+    (path / "SHA256SUMS").write_text("\n".join(line for line in lines if "rgb" not in line) + "\n")
+    with pytest.raises(ModelRefused, match=r"rgb\.safetensors: found no checksum of it"):
+        model_store.open_version(path)
+
+
 def test_a_damaged_version_never_becomes_champion(tmp_path: Path) -> None:
     model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
     path = store_one(tmp_path).path
