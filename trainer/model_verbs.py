@@ -8,11 +8,14 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from mdss.errors import MdssError, ModelRefused
+from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, PREVIOUS, ModelFolder
 
+COLUMNS = ("recipe", "version", "role", "preset", "made_at", "threshold", "fault")
+FALLBACK_COLUMNS = 160  # where the output is no terminal
 store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
 recipe_option = click.option("--recipe", required=True, help="The product's name.")
 
@@ -27,14 +30,31 @@ def model() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def list_models(store: Path, as_json: bool) -> None:
     """Show every version with its role, age and threshold; a damaged one is shown with its fault."""
-    rows = [describe(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
+    rows = described(store)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
-        return
-    table = Table("recipe", "version", "role", "preset", "made at", "threshold", "fault")
+    elif rows:
+        show_table(rows)
+    else:
+        click.echo(f"{store}: no models")
+
+
+def show_table(rows: list[dict[str, str]]) -> None:
+    """Print one line per version."""
+    table = Table()
+    for title in COLUMNS:
+        table.add_column(title.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[key]) for key in ("recipe", "version", "role", "preset", "made_at", "threshold", "fault")))
-    Console().print(table)
+        table.add_row(*(Text(row[name]) for name in COLUMNS))
+    console = Console()
+    (console if console.is_terminal else Console(width=FALLBACK_COLUMNS)).print(table)
+
+
+def described(store: Path) -> list[dict[str, str]]:
+    """Return one row for each version of each recipe; BadInput where there is no store."""
+    if not store.is_dir():
+        raise BadInput(f"--store {store}: no such folder; expected a model store")
+    return [describe(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
 
 
 def describe(path: Path, name: str) -> dict[str, str]:
@@ -53,7 +73,7 @@ def describe(path: Path, name: str) -> dict[str, str]:
 @store_option
 def verify(store: Path) -> None:
     """Check every file of every version against its checksum; exit code 1 where one is damaged."""
-    rows = [describe(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
+    rows = described(store)
     for row in rows:
         click.echo(f"{row['recipe']} {row['version']}: {row['fault'] or 'whole'}")
     if damaged := [row for row in rows if row["fault"]]:
