@@ -16,6 +16,8 @@ from mdss.settings_file import SettingsFile
 
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
 IPC = "ipc://"
+HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s@:/?#\[\]]+)"
+TLS_OPTIONS = r"(\?ssl_\w+=[^\s@&]+(&ssl_\w+=[^\s@&]+)*)?"
 PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")]
@@ -31,7 +33,7 @@ Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)\Z", descri
 RedisUrl = Annotated[
     str,
     Meta(
-        pattern=r"^(rediss?://([^\s@:/]+@)?[^\s@]+|unix:///[^\s@]+)\Z",
+        pattern=rf"^(rediss?://([^\s@:/?]+@)?{HOST}(:{PORT})?(/[0-9]{{1,5}})?{TLS_OPTIONS}|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
         description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file)",
     ),
 ]

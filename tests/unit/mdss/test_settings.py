@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import yaml
 
+from daemon.redis_link import open_link
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
 
@@ -42,6 +43,9 @@ def refusal(tmp_path: Path, content: str) -> str:
         ("models:\n  recipes: []", "s.yaml:2: models.recipes: found an empty list, expected a list of at least 1"),
         ("models:\n  recipes: [a, a]", "s.yaml:2: models.recipes: found a, a, expected each name once"),
         ("alerts:\n  password_file: 3", "s.yaml:2: alerts.password_file: found 3, expected a path or null"),
+        ("alerts:\n  redis_url: redis://h:99999/0", "s.yaml:2: alerts.redis_url: found 'redis://h:99999/0', expected redis://HOST:PORT/DB"),
+        ("alerts:\n  redis_url: redis://h/alerts", "s.yaml:2: alerts.redis_url: found 'redis://h/alerts', expected redis://HOST:PORT/DB"),
+        ("alerts:\n  redis_url: redis://h/0?retries=3", "s.yaml:2: alerts.redis_url: found 'redis://h/0?retries=3', expected"),
         ("camera:", "s.yaml:1: camera: found nothing, expected a section with keys out of endpoint, credit"),
         ("camera: 3", "s.yaml:1: camera: found 3, expected a section with keys out of endpoint, credit"),
         ("camera: [1]", "s.yaml:1: camera: found a list, expected a section"),
@@ -122,6 +126,21 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path) -> No
     sentence = refusal(tmp_path, "alerts:\n  redis_url: redis://:hunter2@localhost:6379/0")
     assert "alerts.password_file" in sentence
     assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost", "redis://mdss@10.0.0.7:6379/3", "redis://[::1]:6379/0", "rediss://h:1/0?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=yes",
+        "unix:///run/redis/redis.sock", "unix://mdss@/run/redis.sock?db=2",
+    ],
+)  # fmt: skip
+def test_every_address_that_a_redis_may_have_is_taken(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"alerts:\n  redis_url: {url}")
+    settings = load_settings(path)
+    assert settings.alerts.redis_url == url
+    open_link(settings.alerts).close()
 
 
 def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
