@@ -92,6 +92,8 @@ def _check(line: Line, out: Path) -> None:
         raise BadInput(f"kinds: found {unknown[0]!r}, expected some of {', '.join(KINDS)}")
     if not line.kinds:
         raise BadInput(f"kinds: found none, expected some of {', '.join(KINDS)}")
+    if not line.counts():
+        raise BadInput("train, validation, good, defective: found 0 parts in all, expected at least one")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out}: found {'files in it' if out.is_dir() else 'a file'}, expected a new or empty folder")
 
