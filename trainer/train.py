@@ -142,10 +142,9 @@ def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Pre
 def summary(model: ModelFolder) -> str:
     """Return what a person wants to know of a new champion."""
     limit = model.calibration.threshold
-    promise = f"at most {limit.stated_false_reject_rate:.2%} of good parts above it, asked {limit.asked_false_reject_rate:.2%}"
     lines = [
         f"{model.name} {model.version} is the champion: {model.path}",
-        f"threshold {limit.value:.4g} ({limit.method}, {limit.parts} good parts): {promise}",
+        f"threshold {limit.value:.4g} ({limit.method}, {limit.parts} good parts): {limit.promise}",
         limit.note,
     ]
     return "\n".join(filter(None, lines))

@@ -26,8 +26,7 @@ def write_training_report(
     """Write training.html into the folder, pictures inside the file."""
     folder.mkdir(parents=True, exist_ok=True)
     limit = calibration.threshold
-    promise = f"at most {limit.stated_false_reject_rate:.2%} of good parts above it (asked: {limit.asked_false_reject_rate:.2%})"
-    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {promise}. {limit.note}"
+    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {limit.promise}. {limit.note}"
     body = [
         "<h1>Training</h1>",
         _losses(*losses),

@@ -47,6 +47,12 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
     parts: int  # good validation parts it was found from
     note: str = ""
 
+    @property
+    def promise(self) -> str:
+        """Say how many good parts will exceed it, and whether that holds or is only assumed."""
+        says = "at most" if self.method == "conformal" else "as assumed,"
+        return f"{says} {self.stated_false_reject_rate:.2%} of good parts above it, asked {self.asked_false_reject_rate:.2%}"
+
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Everything fusion needs of a model beside its weights."""

@@ -25,6 +25,7 @@ def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is
     limit = find_threshold([float(n) for n in range(23)], ThresholdSettings(false_reject_rate=0.01))
     assert limit.value == 22
     assert limit.stated_false_reject_rate == pytest.approx(1 / 24)
+    assert limit.promise == "at most 4.17% of good parts above it, asked 1.00%"
     assert limit.note == "23 good parts cannot promise 0.01: 76 more are needed, 99 in all"
 
 
@@ -39,6 +40,7 @@ def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> N
     limit = find_threshold(scores, ThresholdSettings(false_reject_rate=0.02275, method="lognormal"))
     assert np.log(limit.value) == pytest.approx(2 * 0.2, abs=0.02)
     assert "assumes" in limit.note
+    assert limit.promise == "as assumed, 2.27% of good parts above it, asked 2.27%"
 
 
 def test_a_handful_of_parts_set_no_threshold() -> None:
