@@ -13,6 +13,7 @@ from mdss.wire.messages import Accepted
 from mdss.wire.pulse import Tally
 
 PAUSE_S = 0.5
+FAILURES = "mdss_journal_failures_total"
 Value = TypeVar("Value")
 log = structlog.get_logger()
 
@@ -36,6 +37,7 @@ class Record:
     def __init__(self, journal: Journal, tally: Tally, clock: Callable[[], float]) -> None:
         self._journal, self._tally, self._clock = journal, tally, clock
         self._again_s, self.trouble = float("-inf"), ""
+        tally.counters[FAILURES] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame, or refuse it for now."""
@@ -65,5 +67,5 @@ class Record:
             if not self.trouble:
                 log.error("the journal fails: no frame is accepted until it works again", reason=str(error))
             self.trouble, self._again_s = str(error), self._clock() + PAUSE_S
-            self._tally.count("mdss_journal_failures_total")
+            self._tally.count(FAILURES)
             raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {error}", frame_id) from error

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import click
 import cv2
@@ -19,7 +19,7 @@ from mdss.journal import Journal
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
-from mdss.wire.messages import Beat, Evidence, Judged, Message, Verdict
+from mdss.wire.messages import Beat, Evidence, Judged, Message, UndefinedCode, Verdict
 from mdss.wire.pulse import Tally
 from workers import evidence
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
@@ -28,6 +28,8 @@ from workers.publisher import History, Publisher
 from workers.start import Opened, Place, config_option, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged"})
+EVIDENCE_FAILED = "mdss_evidence_failed_total"
+ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
 
@@ -74,6 +76,8 @@ class Fusion:
 
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
+        # From 0 on, or Prometheus would not see the first of each as an increase.
+        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0})
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
@@ -110,21 +114,28 @@ class Fusion:
             return self._out.pictures.write(part.accepted.result_id, png)
         except OSError as error:
             log.error("evidence not written", reason=str(error))
-            self._out.tally.count("mdss_evidence_failed_total")
+            self._out.tally.count(EVIDENCE_FAILED)
             return None
 
     def _count(self, verdict: Verdict) -> None:
         tally = self._out.tally
-        tally.count(f'mdss_verdicts_total{{evaluation="{verdict.evaluation}",code="{verdict.code or ""}"}}')
+        tally.count(counted(verdict.evaluation, verdict.code or ""))
         tally.count("mdss_deadline_misses_total", float(verdict.deadline_missed))
         tally.counters["mdss_late_results_total"] = float(self._join.late_results)
         tally.observe("mdss_verdict_latency_seconds", (verdict.times.published - verdict.times.received) / 1e9)
         if verdict.score is not None and verdict.threshold is not None:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
+        if verdict.invalid_point_ratio is not None:
+            tally.observe("mdss_invalid_point_ratio", verdict.invalid_point_ratio)
 
     def _beat(self) -> Beat:
         sequence = self._out.journal.last_sequence()
         return Beat(station=self._origin.station, boot_id=self._origin.boot_id, sequence=sequence, time_ns=self._out.clock_ns())
+
+
+def counted(evaluation: str, code: str) -> str:
+    """Return the counter of one way in which a part can end."""
+    return f'mdss_verdicts_total{{evaluation="{evaluation}",code="{code}"}}'
 
 
 def caption(part: JoinedPart, judgement: Judgement) -> str:

@@ -62,10 +62,12 @@ def test_the_journal_is_not_searched_for_parts_whose_deadline_is_ahead(station: 
 
 
 def test_while_the_journal_fails_nothing_is_promised_and_it_is_said_aloud(station: Station) -> None:
+    assert station.tally.counters["mdss_journal_failures_total"] == 0
     station.journal.trouble = "journal j: database or disk is full"
     (nack,) = station.send("f1")
     assert isinstance(nack, Nack)
     assert nack.code == "BUSY" and "disk is full" in nack.reason
+    assert station.tally.counters["mdss_journal_failures_total"] == 1
     assert station.intake.state == ("degraded", "journal j: database or disk is full")
     assert station.prepare.sent == station.fusion.sent == []
     assert station.say(Ping(source_id="cam")) == [Pong(boot_id="boot", is_known=True)]

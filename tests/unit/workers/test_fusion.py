@@ -132,3 +132,21 @@ def test_verdicts_are_counted_by_evaluation_and_timed() -> None:
     assert world.tally.counters['mdss_verdicts_total{evaluation="NotOK",code=""}'] == 1
     assert len(world.tally.timings["mdss_verdict_latency_seconds"]) == 1
     assert world.tally.timings["mdss_score_to_threshold_ratio"] == [0.5]
+    assert world.tally.timings["mdss_invalid_point_ratio"] == [0.1]
+
+
+def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
+    world = World()
+    worker = world.worker()
+    counted = {name: value for name, value in world.tally.counters.items() if name.startswith("mdss_verdicts_total")}
+    assert len(counted) == 9
+    assert set(counted.values()) == {0.0}
+    for evaluation in ("OK", "NotOK", "NotDecidable"):
+        world.evaluation = evaluation
+        send(worker, world, evaluation)
+    worker.step(accepted("late", deadline(world)))
+    world.clock.advance(5)
+    assert len(list(worker.tick())) == 1
+    after = {name: value for name, value in world.tally.counters.items() if name.startswith("mdss_verdicts_total")}
+    assert after.keys() == counted.keys()
+    assert sum(after.values()) == 4
