@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERDICT_SCHEMA: Final = "mdss.verdict.v1"
-FRAME_SCHEMA: Final = "mdss.frame.v1"
 
 Branch = Literal["rgb", "sdf"]
 Evaluation = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
