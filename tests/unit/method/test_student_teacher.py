@@ -70,8 +70,8 @@ def test_the_network_gives_as_many_positions_as_it_says(side: int, expected: int
 def test_cropping_to_the_mask_changes_no_value_inside_it(networks: StudentTeacher, top: int, left: int, height: int, width: int) -> None:
     mask = np.zeros((SIZE_PX, SIZE_PX), bool)
     mask[top : top + height, left : left + width] = True
-    cropped = ColourBranch(networks, ColourSettings(), "cpu").score_map(image(), mask)
-    whole = ColourBranch(networks, ColourSettings(mask_scoring=False), "cpu").score_map(image(), mask)
+    cropped = ColourBranch(networks, ColourSettings(blur_px=0), "cpu").score_map(image(), mask)
+    whole = ColourBranch(networks, ColourSettings(blur_px=0, mask_scoring=False), "cpu").score_map(image(), mask)
     assert np.allclose(cropped[mask], whole[mask], rtol=1e-4, atol=1e-8)
     assert not cropped[~mask].any()
 
@@ -97,7 +97,7 @@ def test_a_map_is_enlarged_with_each_cell_on_the_pixel_it_looks_at() -> None:
 
 def test_without_a_mirrored_border_nothing_is_said_where_the_field_leaves_the_image(networks: StudentTeacher) -> None:
     everywhere = np.ones((SIZE_PX, SIZE_PX), bool)
-    heat = ColourBranch(networks, ColourSettings(border="zero"), "cpu").score_map(image(), everywhere)
+    heat = ColourBranch(networks, ColourSettings(border="zero", blur_px=0), "cpu").score_map(image(), everywhere)
     assert not heat[:13].any() and not heat[:, :13].any()
     assert (heat[20:100, 20:100] > 0).all()
 
@@ -105,6 +105,15 @@ def test_without_a_mirrored_border_nothing_is_said_where_the_field_leaves_the_im
 def test_an_empty_mask_is_scored_as_nothing(networks: StudentTeacher) -> None:
     nothing = np.zeros((SIZE_PX, SIZE_PX), bool)
     assert not ColourBranch(networks, ColourSettings(), "cpu").score_map(image(), nothing).any()
+
+
+def test_the_blur_comes_after_the_mask(networks: StudentTeacher) -> None:
+    mask = np.zeros((SIZE_PX, SIZE_PX), bool)
+    mask[40:80, 40:80] = True
+    sharp, soft = (ColourBranch(networks, ColourSettings(blur_px=blur), "cpu").score_map(image(), mask) for blur in (0, 4))
+    assert soft[39, 60] > 0 == sharp[39, 60]
+    assert soft.max() < sharp.max()
+    assert soft.sum() == pytest.approx(sharp.sum(), rel=1e-3)
 
 
 def test_the_window_of_all_cells_is_the_whole_padded_image() -> None:
