@@ -61,7 +61,7 @@ class Sources:
         known = self._by_name.get(name)
         if known is None and len(self._by_name) >= MOST_SOURCES and not self._make_room():
             raise WireRefusal("NOT_READY", f"HELLO: {MOST_SOURCES} cameras are connected already, expected one of them to end first")
-        if known is not None and known.peer != peer and self._clock() - known.heard_s < LIVE_WITHIN_S:
+        if known is not None and known.peer != peer and self._speaks(known):
             self.takeovers += 1
             log.warning("another connection took over the name of a camera that still spoke", source=name)
         self._forget(peer)
@@ -91,6 +91,9 @@ class Sources:
             if not (source.is_silent or source.has_ended) and self._clock() - source.heard_s > self._silence_s:
                 source.is_silent = True
                 log.warning("the camera is silent", source=source.name, silent_for_s=round(self._silence_s, 1))
+
+    def _speaks(self, source: Source) -> bool:
+        return not source.has_ended and self._clock() - source.heard_s < LIVE_WITHIN_S
 
     def _make_room(self) -> bool:
         """Forget a camera that has ended, or the one that has been silent longest; False when all speak."""

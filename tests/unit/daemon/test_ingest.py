@@ -121,6 +121,13 @@ def test_a_camera_that_comes_back_after_its_connection_died_is_no_takeover(stati
     assert station.count("mdss_source_takeovers_total") == 0
 
 
+def test_a_camera_that_said_goodbye_and_connects_anew_is_no_takeover(station: Station) -> None:
+    station.say(Eos(source_id="cam"))
+    station.say(Hello(source_id="cam"), OTHER)
+    station.intake.tick()
+    assert station.count("mdss_source_takeovers_total") == 0
+
+
 def test_silence_is_an_event_and_a_gauge_and_ends_with_the_next_word(station: Station) -> None:
     station.clock.advance(10.1)
     station.intake.tick()
