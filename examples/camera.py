@@ -29,4 +29,6 @@ def main(endpoint: str, recipe: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/camera.py ENDPOINT RECIPE")
+    sys.exit(main(*sys.argv[1:]))

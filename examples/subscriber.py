@@ -19,4 +19,6 @@ def main(endpoint: str, snapshot_endpoint: str, since: str = "0") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]")
+    main(*sys.argv[1:])

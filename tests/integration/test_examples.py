@@ -87,3 +87,10 @@ def test_the_subscriber_prints_each_part_that_is_not_ok_from_where_it_was_told(f
             lines = [process.stdout.readline() for _ in range(2)]
             process.terminate()
     assert lines == [f"{number} part of {name} NotOK 7.5 score 7.5 is above the threshold 3\n" for number, name in ((2, "b"), (4, "d"))]
+
+
+@pytest.mark.parametrize("example", ["camera.py", "subscriber.py"])
+def test_an_example_without_its_arguments_says_which_it_needs(example: str) -> None:
+    done = subprocess.run(command(example), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"usage: python examples/{example} ") and len(done.stderr.splitlines()) == 1
