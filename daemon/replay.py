@@ -127,11 +127,11 @@ def _order(plan: Plan) -> Iterator[Recorded]:
 def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -> None:
     try:
         rgb, xyz = read_pair(pair)
+        frame_id = sender.send(rgb, xyz, part_id=pair.part_id, recipe_id=plan.recipe, unit=plan.unit, invalid=NOT_MEASURED)
     except BadInput as error:
-        click.echo(f"replay: skipped: {error}", err=True)
-        report.unreadable.append(str(error))
+        click.echo(f"replay: skipped: {pair.part_id}: {error}", err=True)
+        report.unreadable.append(f"{pair.part_id}: {error}")
         return
-    frame_id = sender.send(rgb, xyz, part_id=pair.part_id, recipe_id=plan.recipe, unit=plan.unit, invalid=NOT_MEASURED)
     report.parts[frame_id] = pair.part_id
 
 

@@ -28,6 +28,7 @@ from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings
 from mdss.wire.messages import Verdict
+from mdss.wire.outer_end import connected
 from trainer.dataset import GOOD
 from trainer.synthetic_products import PRODUCTS
 
@@ -136,9 +137,7 @@ class MapListener:
 
     def __init__(self, settings: Settings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.connect(settings.verdicts.endpoint)
+        self._socket = connected(self._context, zmq.SUB, settings.verdicts.endpoint)
         self._socket.subscribe(b"map/")
 
     def __enter__(self) -> Self:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
+from mdss.wire.outer_end import connected
+from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["FrameLabels", "FrameSender", "VerdictStream"]
@@ -105,6 +107,8 @@ class FrameSender:
             raise BadInput(f"rgb: found {rgb.dtype} of shape {rgb.shape}, expected uint8 of shape (H, W, 3)")
         if xyz.dtype != np.float32 or xyz.shape != rgb.shape:
             raise BadInput(f"xyz: found {xyz.dtype} of shape {xyz.shape}, expected float32 of shape {rgb.shape}")
+        if max(rgb.shape) > LARGEST_SIDE_PX:  # no station takes it, and payloads far above would end the connection
+            raise BadInput(f"rgb: found {rgb.shape[0]} x {rgb.shape[1]} px, expected at most {LARGEST_SIDE_PX} on each side")
         self._sequence += 1
         header = camera.FrameHeader(
             source_id=self.source_id,
@@ -125,12 +129,9 @@ class FrameSender:
         return header, payloads
 
     def _connect(self) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(self.endpoint)
-        self._socket = socket
+        self._socket = connected(self._context, zmq.DEALER, self.endpoint)
         self._hello()
-        return socket
+        return self._socket
 
     def _hello(self) -> None:
         """Introduce this camera; whatever has no DONE goes out again once credit comes."""

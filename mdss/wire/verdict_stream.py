@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from mdss.wire.messages import Beat, Verdict
+from mdss.wire.outer_end import connected
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 
 
@@ -28,11 +29,9 @@ class VerdictStream:
         self._is_behind = True  # until the first answer of the snapshot port
         self._ready: deque[Verdict] = deque()
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
+        self._socket = connected(self._context, zmq.SUB, endpoint)
         for topic in (b"verdict/", b"heartbeat/"):  # all verdicts, whatever is asked for: only so is a gap seen
             self._socket.subscribe(topic)
-        self._socket.connect(endpoint)
         self._question = self._ask()
 
     def __enter__(self) -> Self:
@@ -105,8 +104,6 @@ class VerdictStream:
     def _ask(self) -> zmq.Socket[bytes]:
         """Send the question for what follows the last known verdict, or for the last sequence where none is known."""
         known = self.last_sequence
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(self.snapshot_endpoint)
+        socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint)
         socket.send(msgspec.json.encode(SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)))
         return socket

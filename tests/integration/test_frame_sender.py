@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from mdss.client import FrameSender
+from mdss.client import FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
 from tests.fake_station import FakeStation
 
@@ -86,6 +86,20 @@ def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> 
             camera.send(XYZ, XYZ, part_id="a", recipe_id="r")  # type: ignore[arg-type]
         with pytest.raises(BadInput, match="xyz: found float64"):
             camera.send(RGB, XYZ.astype(np.float64), part_id="a", recipe_id="r")
+        with pytest.raises(BadInput, match="rgb: found 64 x 2001 px, expected at most 2000 on each side"):
+            camera.send(np.zeros((64, 2001, 3), np.uint8), np.zeros((64, 2001, 3), np.float32), part_id="a", recipe_id="r")
+        assert camera.outstanding == 0
+
+
+@pytest.mark.parametrize("wrong", ["frames.sock", "udp://x", "tcp://127.0.0.1:port"])
+def test_an_address_that_is_none_is_refused_in_words(wrong: str) -> None:
+    for connect in (
+        lambda: FrameSender(wrong, "camera"),
+        lambda: VerdictStream(wrong, "ipc:///tmp/s"),
+        lambda: VerdictStream("ipc:///tmp/v", wrong),
+    ):
+        with pytest.raises(BadInput, match=f"endpoint '{wrong}': .*; expected ipc://PATH or tcp://HOST:PORT"):
+            connect()
 
 
 def test_the_camera_in_cpp_builds_and_gets_every_frame_done(endpoint: str, tmp_path: Path) -> None:
