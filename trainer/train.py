@@ -82,8 +82,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 def train(order: Order, resume: bool = False) -> ModelFolder:
     """Train, calibrate, store and promote; BadInput names the file or setting that is wrong."""
-    from trainer.model_maker import make_model  # here, for `--help` and bad input must not wait for torch
+    # Here, for `--help` and bad settings must not wait for torch.
+    from mdss.method.teacher import load_teacher
+    from mdss.method.torch_device import device_of
+    from trainer.model_maker import make_model
 
+    device_of(order.device)  # refused before the scans are read and an unfinished training is discarded
+    load_teacher(order.recipe.rgb.teacher)
     dataset = Dataset.open(order.data, order.unit)
     for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
         if len(scans) < fewest:

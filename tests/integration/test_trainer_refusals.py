@@ -139,3 +139,15 @@ def test_a_recipe_name_that_is_no_file_name_is_refused(tmp_path: Path, trained: 
     code, said = train(trained.data, tmp_path / "models", capsys, "--recipe", "../elsewhere")
     assert code == 2
     assert said.startswith("mdss: recipe '../elsewhere': expected 1 to 64 of the characters")
+
+
+@pytest.mark.parametrize("wrong", [["--device", "cuda:99"], ["--set", "rgb.teacher=nobody"], ["--data", "nowhere"]])
+def test_what_cannot_be_trained_is_refused_before_anything_is_read_or_discarded(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]
+) -> None:
+    unfinished = tmp_path / NAME / ".training" / "rgb.checkpoint"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.touch()
+    assert main(["train", "--data", str(trained.data), "--recipe", NAME, "--out", str(tmp_path), *wrong]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert unfinished.exists()
