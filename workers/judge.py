@@ -81,11 +81,11 @@ class Judge:
             return Judgement("Undefined", (f"recipe {part.accepted.identity.recipe_id!r} has no model here",), "LOST")
         other = [score.model_version for score in part.scores.values() if score.model_version != model.version]
         if other:
-            return Judgement("NotDecidable", (f"judged by model {other[0]} while the threshold is of {model.version}",), is_partial=True)
+            return Judgement("NotDecidable", (f"judged by model {other[0]} while the threshold is of {model.version}",))
         if part.code == "LATE" and len(part.scores) == 1 and part.prepared is not None:
             return self._judge_one_branch(part, part.prepared, model)
         if part.code is not None or part.prepared is None:
-            return Judgement("Undefined", (part.reason,), part.code, is_partial=bool(part.scores))
+            return Judgement("Undefined", (part.reason,), part.code, is_partial=len(part.scores) == 1)
         return self._judge_both(part, part.prepared, model)
 
     def _judge_both(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:

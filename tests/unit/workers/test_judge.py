@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,15 +93,18 @@ def test_one_branch_alone_does_not_decide_on_a_part_of_which_too_little_was_seen
 
 
 @pytest.mark.parametrize("code", ["LATE", "WORKER_LOST", "BAD_CLOUD", "DRAINED", "LOST"])
-def test_a_part_that_could_not_be_judged_is_undefined_with_its_code(code: UndefinedCode) -> None:
-    judgement = judge(part((), code))
-    assert (judgement.evaluation, judgement.code) == ("Undefined", code)
+@pytest.mark.parametrize("branches", [(), ("rgb",), ("rgb", "sdf")])
+def test_a_part_that_could_not_be_judged_is_undefined_with_its_code(code: UndefinedCode, branches: tuple[Branch, ...]) -> None:
+    joined = replace(part(branches, code), prepared=None)
+    judgement = judge(joined)
+    assert (judgement.evaluation, judgement.code, judgement.is_partial) == ("Undefined", code, len(branches) == 1)
 
 
 def test_no_part_is_judged_by_two_models() -> None:
     judgement = judge(part(version="0002"))
     assert judgement.evaluation == "NotDecidable"
     assert "model 0002" in judgement.reasons[0]
+    assert not judgement.is_partial
 
 
 SEVEN_BY_FIVE, NINE = np.int64(35), np.float32(9.0)
