@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def test_weights_that_the_list_of_checksums_does_not_name_are_refused(tmp_path: 
     lines = (path / "SHA256SUMS").read_text().splitlines()
     (path / "SHA256SUMS").write_text("\n".join(line for line in lines if "rgb" not in line) + "\n")
     with pytest.raises(ModelRefused, match=r"rgb\.safetensors: found no checksum of it"):
+        model_store.open_version(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (b'"mdss.model.v1"', b'"mdss.model.v0"', r"model\.json: found schema 'mdss\.model\.v0', expected 'mdss\.model\.v1'"),
+        (b'"dilation_px"', b'"dilation"', r"model\.json: Object contains unknown field `dilation`.*; expected a model of this release"),
+        (b'"recipe": {', b'"recipe": [', r"model\.json: Expected `object`, got `array`.*; expected a model of this release"),
+    ],
+)
+def test_a_model_of_another_release_is_refused(tmp_path: Path, before: bytes, after: bytes, sentence: str) -> None:
+    path = store_one(tmp_path).path
+    card, sums = path / "model.json", path / "SHA256SUMS"
+    old = hashlib.sha256(card.read_bytes()).hexdigest()
+    card.write_bytes(card.read_bytes().replace(before, after))
+    sums.write_text(sums.read_text().replace(old, hashlib.sha256(card.read_bytes()).hexdigest()))
+    with pytest.raises(ModelRefused, match=sentence):
         model_store.open_version(path)
 
 

@@ -53,22 +53,27 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "place"),
     [
-        {"sequence": "3"},
-        {"partid": "x"},
-        {"source_id": "a/b"},
-        {"source_id": "a\n"},
-        {"recipe_id": "../x"},
-        {"deadline_ms": 0},
-        {"schema": "v9"},
+        ({"sequence": "3"}, "$.sequence"),
+        ({"partid": "x"}, "partid"),
+        ({"source_id": "a/b"}, "$.source_id"),
+        ({"source_id": "a\n"}, "$.source_id"),
+        ({"recipe_id": "../x"}, "$.recipe_id"),
+        ({"deadline_ms": 0}, "$.deadline_ms"),
+        ({"schema": "v9"}, "$.schema"),
+        ({"xyz": {"unit": "cm"}}, "$.xyz.unit"),
+        ({"xyz": {}}, "unit"),
+        ({"xyz": {"unit": "mm", "pixel_format": "Coord3D_C16"}}, "$.xyz.pixel_format"),
+        ({"rgb": {"height": 64, "width": 64, "pixel_format": "Mono16"}}, "$.rgb.pixel_format"),
     ],
 )
-def test_a_header_against_the_schema_is_refused_by_name_of_its_frame(change: dict[str, object]) -> None:
+def test_a_header_against_the_schema_is_refused_by_name_of_its_frame_and_field(change: dict[str, object], place: str) -> None:
     wrong = msgspec.json.encode(msgspec.to_builtins(header()) | change)
     with pytest.raises(WireRefusal) as refusal:
         camera.parse([camera.MAGIC, b"FRAME", wrong])
     assert (refusal.value.code, refusal.value.frame_id) == ("SCHEMA", "f")
+    assert place in str(refusal.value)
 
 
 BRACKETS = b'{"a":' + b"[" * 100_000
