@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.alert_store import Alert, AlertState, AlertStore, open_store
-from daemon.watch import COLOURS
+from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
 from mdss.wire.messages import Region, Verdict
@@ -145,28 +145,6 @@ def at(time_ns: int) -> str:
 def evaluation(verdict: Verdict) -> str:
     """Return the evaluation, with its code where it has one."""
     return f"{verdict.evaluation}{f' {verdict.code}' if verdict.code else ''}"
-
-
-def score(verdict: Verdict) -> str:
-    """Return the score against its threshold."""
-    if verdict.score is None:
-        return "none"
-    return f"{verdict.score:.4g}{f' / {verdict.threshold.value:.4g}' if verdict.threshold else ''}"
-
-
-def where(verdict: Verdict) -> str:
-    """Return the branch and the place of the strongest region, in mm where it was measured."""
-    if not verdict.regions:
-        return ""
-    region = max(verdict.regions, key=lambda found: found.peak)
-    return f"{region.branch} at {position(region)}"
-
-
-def position(region: Region) -> str:
-    """Return the middle of a region."""
-    if region.centroid_mm is None:
-        return "{:.0f}, {:.0f} px".format(*region.centroid_px)
-    return "{:.1f}, {:.1f}, {:.1f} mm".format(*region.centroid_mm)
 
 
 def place(region: Region) -> str:

@@ -10,11 +10,11 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from daemon.verdict_words import COLOURS, score, where
 from mdss.client import VerdictStream
 from mdss.settings import load_settings
-from mdss.wire.messages import Region, Verdict
+from mdss.wire.messages import Verdict
 
-COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}
 SILENT_AFTER_S = 5.0
 EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
 
@@ -57,28 +57,7 @@ def line(verdict: Verdict) -> Text:
     latency_ms = (verdict.times.published - verdict.times.received) / 1e6
     text = Text(f"{verdict.evaluation:<13}", style=COLOURS[verdict.evaluation])
     text.append(f"{verdict.part_id:<24} ", style="default")
-    text.append(f"{_score(verdict):<24} {_place(verdict):<42} {latency_ms:6.0f} ms", style="default")
+    text.append(f"score {score(verdict):<18} {where(verdict):<42} {latency_ms:6.0f} ms", style="default")
     if verdict.evaluation != "OK" and verdict.reasons:
         text.append(f"  {verdict.code + ': ' if verdict.code else ''}{'; '.join(verdict.reasons)}", style="dim")
     return text
-
-
-def _score(verdict: Verdict) -> str:
-    if verdict.score is None:
-        return "no score"
-    limit = f" / {verdict.threshold.value:.4g}" if verdict.threshold else ""
-    return f"score {verdict.score:.4g}{limit}"
-
-
-def _place(verdict: Verdict) -> str:
-    if not verdict.regions or verdict.evaluation == "OK":
-        return ""
-    region = max(verdict.regions, key=lambda found: found.peak)
-    return f"{region.branch} {_position(region)}"
-
-
-def _position(region: Region) -> str:
-    if region.centroid_mm is None:
-        x, y = region.centroid_px
-        return f"at {x:.0f}, {y:.0f} px"
-    return "at " + ", ".join(f"{value:.1f}" for value in region.centroid_mm) + " mm"

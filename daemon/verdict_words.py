@@ -1,0 +1,29 @@
+"""A verdict in a few words, as every verb that shows verdicts writes it."""
+
+from __future__ import annotations
+
+from mdss.wire.messages import Region, Verdict
+
+COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}
+
+
+def score(verdict: Verdict) -> str:
+    """Return the score against its threshold."""
+    if verdict.score is None:
+        return "none"
+    return f"{verdict.score:.4g}{f' / {verdict.threshold.value:.4g}' if verdict.threshold else ''}"
+
+
+def where(verdict: Verdict) -> str:
+    """Return the branch and the place of the strongest region, in mm where it was measured."""
+    if not verdict.regions:
+        return ""
+    region = max(verdict.regions, key=lambda found: found.peak)
+    return f"{region.branch} at {position(region)}"
+
+
+def position(region: Region) -> str:
+    """Return the middle of a region."""
+    if region.centroid_mm is None:
+        return "{:.0f}, {:.0f} px".format(*region.centroid_px)
+    return "{:.1f}, {:.1f}, {:.1f} mm".format(*region.centroid_mm)
