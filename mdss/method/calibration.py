@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from statistics import NormalDist
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from mdss.errors import BadInput
 from mdss.method.recipe import FusionSettings, ThresholdSettings
@@ -76,8 +76,8 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 
     conformal: the k-th smallest of n scores, k = ceil((n + 1)(1 - rate)); a fresh good part exceeds it with probability of
     at most 1 - k / (n + 1), whatever the distribution (split conformal prediction). Where n is too small for the rate, the highest
-    score is taken and the rate it really promises is stated. lognormal: the quantile of a normal distribution of the logarithm,
-    for few parts and small rates; an assumption, not a promise.
+    score is taken and the rate it really promises is stated. lognormal: what one more score exceeds at that rate if the logarithms
+    are normal with unknown mean and deviation (Student's t), for few parts and small rates; an assumption, not a promise.
     """
     if len(scores) < MIN_PARTS:
         raise BadInput(f"validation: found {len(scores)} good parts, expected at least {MIN_PARTS} to set a threshold")
@@ -105,7 +105,8 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
     logarithms = np.log(np.maximum(ordered, 1e-30))
     spread = float(logarithms.std(ddof=1))
-    limit = math.exp(float(logarithms.mean()) + NormalDist().inv_cdf(1 - rate) * spread * math.sqrt(1 + 1 / len(ordered)))
+    deviations = float(student_t.isf(rate, len(ordered) - 1)) * math.sqrt(1 + 1 / len(ordered))
+    limit = math.exp(float(logarithms.mean()) + deviations * spread)
     return Threshold(
         value=limit,
         method="lognormal",

@@ -148,9 +148,9 @@ PAPER = Recipe(
 )
 DEMO = Recipe(
     preset="demo",
-    rgb=ColourSettings(steps=360, batch=8, warmup_steps=30),
+    rgb=ColourSettings(steps=300, batch=8, warmup_steps=30),
     sdf=ShapeSettings(steps=1000, density=2.0),
-    threshold=ThresholdSettings(false_reject_rate=0.0005, method="lognormal"),
+    threshold=ThresholdSettings(false_reject_rate=0.0001, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}
 
