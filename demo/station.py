@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from daemon.spawn import LIBC, PR_SET_PDEATHSIG
 from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
 
@@ -71,7 +72,14 @@ def running(config: Path) -> Iterator[Settings]:
     settings, log = load_settings(config), config.with_name("station.log")
     with log.open("wb") as output:
         command = [sys.executable, "-m", "mdss.cli", "run", "--config", str(config)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            preexec_fn=stop_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+        )
     try:
         wait_until_ready(settings, process, log)
         yield settings
@@ -84,6 +92,11 @@ def running(config: Path) -> Iterator[Settings]:
             code = process.wait()
     if code != 0:
         raise MdssError(f"the station ended with code {code}; its last words: {last_words(log)} (see {log})")
+
+
+def stop_with_parent() -> None:
+    """Ask the kernel to send this process SIGTERM when its parent dies, however that comes to pass."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
