@@ -38,6 +38,7 @@ class Shown:
     scans: Mapping[str, Recorded]  # part_id -> files
     heats: Mapping[str, bytes]  # result_id -> map as PNG
     pictures: Mapping[str, bytes]  # result_id -> PNG
+    grid: PointCloudSettings  # by which the model finds the part, so that points and heat lie on one grid
 
     def alerts(self) -> list[Verdict]:
         """Return the verdicts that are not OK, highest score first."""
@@ -98,7 +99,7 @@ def alert_section(verdict: Verdict, shown: Shown) -> str:
     if picture:
         parts.append(f'<img alt="{html.escape(title)}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">')
     if heat:
-        parts.append(cloud_canvas(shown.scans[verdict.part_id], heat))
+        parts.append(cloud_canvas(shown.scans[verdict.part_id], heat, shown.grid))
     return "".join([*parts, "</div>"])
 
 
@@ -112,10 +113,10 @@ def places(verdict: Verdict) -> str:
     return " ".join(sentences)
 
 
-def cloud_canvas(scan: Recorded, heat_png: bytes) -> str:
+def cloud_canvas(scan: Recorded, heat_png: bytes, settings: PointCloudSettings) -> str:
     """Return a canvas with the part's points and their scores, for the page's own viewer."""
     rgb, stored = read_pair(scan)
-    part = prepare(rgb, to_millimetres(stored, "m", scan.xyz_path), PointCloudSettings())
+    part = prepare(rgb, to_millimetres(stored, "m", scan.xyz_path), settings)
     heat = cv2.imdecode(np.frombuffer(heat_png, np.uint8), cv2.IMREAD_GRAYSCALE)
     grid = np.s_[::EVERY_PX, ::EVERY_PX]
     xyz, grey, score = part.xyz[grid], part.rgb[grid].mean(axis=2), np.asarray(heat)[grid]

@@ -26,6 +26,7 @@ from demo.page import Shown, write_page
 from demo.station import Place, running
 from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
+from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
 from mdss.wire.messages import Verdict
 from mdss.wire.outer_end import connected
@@ -66,11 +67,12 @@ def command(product: str, seed: int, out: Path, is_opened: bool) -> None:
     begin(out)
     data, store = out / "line", out / "models"
     make_line(product, seed, data)
-    train_model(product, seed, data, store)
+    model = train_model(product, seed, data, store)
     truth = {part_id: pair.rgb_path.parent.parent.name for part_id, pair in mixed(data, seed).items()}
     with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
         outcome = run_line(Place(out / "station", Path(run), store), redis.url, (product, seed, data), truth)
-    page = write_page(out / "index.html", Shown(outcome.verdicts, truth, mixed(data, seed), outcome.heats, outcome.pictures))
+    shown = Shown(outcome.verdicts, truth, mixed(data, seed), outcome.heats, outcome.pictures, model.recipe.point_cloud)
+    page = write_page(out / "index.html", shown)
     conclude(outcome, truth, time.monotonic() - started_s)
     console.print(f"the page with pictures: {page.resolve()}")
     if is_opened:
@@ -103,13 +105,15 @@ def make_line(product: str, seed: int, data: Path) -> None:
     write_line(Line(product, seed, LineSize(TRAIN, VALIDATION, GOOD_PARTS, DEFECTIVE_PARTS)), data)
 
 
-def train_model(product: str, seed: int, data: Path, store: Path) -> None:
+def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder:
     """Train as `mdss train` does."""
     from mdss.method.recipe import preset
     from trainer.train import Order, summary, train
 
     say(2, "training on the good parts")
-    console.print(summary(train(Order(data, store, product, preset("demo", seed)))))
+    model = train(Order(data, store, product, preset("demo", seed)))
+    console.print(summary(model))
+    return model
 
 
 def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:

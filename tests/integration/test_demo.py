@@ -1,0 +1,99 @@
+"""`mdss demo`, the first thing anybody runs: from a synthetic line to a page of alerts, and what its exit code promises."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from demo import run as demo
+from demo.run import Outcome
+from mdss.cli import main
+from mdss.method.recipe import PRESETS
+from mdss.wire.messages import Verdict
+from tests.alerts import verdict
+from tests.station import small_recipe, write_teacher
+
+pytestmark = pytest.mark.timeout(180)
+SIZE = {"TRAIN": 6, "VALIDATION": 6, "GOOD_PARTS": 3, "DEFECTIVE_PARTS": 4}
+PARTS = SIZE["GOOD_PARTS"] + SIZE["DEFECTIVE_PARTS"]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the line be short and the model small, which rejects about half of all parts, as it has learned so little."""
+    for name, count in SIZE.items():
+        monkeypatch.setattr(demo, name, count)
+    teacher = write_teacher(tmp_path / "teacher.safetensors")
+    monkeypatch.setitem(PRESETS, "demo", small_recipe(teacher, "threshold.method=conformal", "threshold.false_reject_rate=0.49"))
+
+
+def test_the_demo_judges_every_part_reads_its_alerts_back_and_shows_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--seed", "3"]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^(?:OK|NotOK|NotDecidable|Undefined) +part-0", said, re.MULTILINE)) == PARTS
+    alerts, rejected, pictures = map(int, re.findall(r"^(\d+) alerts for (\d+) parts that are not OK, (\d+) with", said, re.MULTILINE)[0])
+    assert 0 < alerts == rejected == pictures
+    assert f"{PARTS} verdicts for {PARTS} parts: " in said
+    page = (out / "index.html").read_text()
+    assert page.count("<h3>") == alerts
+    assert "<!--" not in page
+    clouds = [json.loads(found) for found in re.findall(r"data-cloud='([^']+)'", page)]
+    assert len(clouds) == alerts
+    assert all(cloud["xyz"] and len(cloud["grey"]) == len(cloud["score"]) for cloud in clouds)
+
+
+def without_work(monkeypatch: pytest.MonkeyPatch, judged: dict[str, Verdict]) -> None:
+    """Let every step be done already, and the station have judged these parts of three."""
+    names = ["part-001", "part-002", "part-003"]
+    scan = SimpleNamespace(rgb_path=Path("line/test/good/rgb/000.png"))
+    steps: dict[str, Callable[..., object]] = {
+        "make_line": lambda *_: None,
+        "train_model": lambda *_: SimpleNamespace(recipe=PRESETS["demo"]),
+        "mixed": lambda *_: dict.fromkeys(names, scan),
+        "run_line": lambda *_: Outcome(verdicts=judged),
+    }
+    for name, step in steps.items():
+        monkeypatch.setattr(demo, name, step)
+
+
+def test_a_demo_that_loses_a_part_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    without_work(monkeypatch, {name: verdict(name, part_id=name) for name in ("part-001", "part-003")})
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 1
+    assert capsys.readouterr().err == "mdss: 3 parts were sent, 2 got a verdict\n"
+
+
+def test_parts_without_a_score_are_shown_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: dict[str, Any] = {
+        "score": None,
+        "threshold": None,
+        "regions": (),
+        "evaluation": "Undefined",
+        "reasons": ("<no part> in view",),
+    }
+    without_work(monkeypatch, {name: verdict(name, part_id=name, **nothing) for name in ("part-001", "part-002", "part-003")})
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    page = (tmp_path / "demo" / "index.html").read_text()
+    assert page.count("&lt;no part&gt; in view") == 3
+    assert "No part has a score." in page
+
+
+def test_a_folder_of_another_origin_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "found files of another origin" in capsys.readouterr().err
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_the_demo_before_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_work(monkeypatch, {name: verdict(name, part_id=name) for name in ("part-001", "part-002", "part-003")})
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    (tmp_path / "demo" / "old.txt").touch()
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    assert not (tmp_path / "demo" / "old.txt").exists()
