@@ -21,7 +21,7 @@ MIN_STRIP_POINTS = 50
 MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
 MIN_STRIP_SHARE = 0.1  # of the strip's pixels, likewise
 MIN_PART_POINTS = 64
-MOST_REPEATED = 64  # pixels beside one another with one and the same point: more, and it is a sensor's mark for missing ones
+MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
@@ -168,11 +168,12 @@ def check_scan(rgb: NDArray[np.uint8], xyz_mm: Float) -> None:
 def check_points(cloud: Float) -> None:
     """Raise BadPart where the points are of another unit, or where missing ones are not marked as such."""
     repeated = cloud[:, 1:][(cloud[:, 1:] == cloud[:, :-1]).all(axis=2)]
-    if len(repeated) > MOST_REPEATED:
+    if len(repeated):
         values, counts = np.unique(repeated, axis=0, return_counts=True)
-        if counts.max() > MOST_REPEATED:
-            value = ", ".join(f"{each:g}" for each in values[counts.argmax()])
-            sentence = f"at least {counts.max() + 1} pixels hold the same point ({value})"
+        mark = values[counts.argmax()]
+        holding = np.count_nonzero((cloud == mark).all(axis=2))
+        if holding > MOST_REPEATED:
+            sentence = f"{holding} pixels hold the same point ({', '.join(f'{value:g}' for value in mark)})"
             raise BadPart("BAD_CLOUD", f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
     points = cloud[is_measured(cloud)]
     if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):

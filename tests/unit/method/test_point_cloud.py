@@ -261,6 +261,12 @@ def test_points_that_only_mark_what_was_not_measured_are_refused_by_name(size: t
     assert f"pixels hold the same point ({', '.join(map(str, mark))}); expected that of a pixel that was not measured" in sentence
 
 
+def test_a_mark_is_found_where_only_some_of_its_pixels_are_neighbours() -> None:
+    cloud = Scene(256, 256).cloud()
+    cloud[np.random.default_rng(0).random((256, 256)) < 0.02] = 0
+    assert f"{np.count_nonzero((cloud == 0).all(axis=2))} pixels hold the same point (0, 0, 0)" in refusal(grey(cloud), cloud)
+
+
 def test_a_cloud_of_fewer_pixels_than_its_image_may_be_enlarged_by_repeating_points() -> None:
     scene = Scene(100, 100)
     cloud = scene.cloud().repeat(4, axis=0).repeat(4, axis=1)
