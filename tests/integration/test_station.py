@@ -237,22 +237,26 @@ def test_an_unknown_recipe_is_refused_with_a_sentence_and_the_line_goes_on(stati
     assert list(camera.done) == [judged]
 
 
-def test_a_table_without_a_part_and_a_cloud_without_points_are_undefined_and_the_next_part_is_judged(station: Station) -> None:
-    rgb, _ = scan_of(station.trained.data, GOOD[0])
+def test_clouds_that_cannot_be_judged_are_undefined_with_a_sentence_and_the_next_part_is_judged(station: Station) -> None:
+    rgb, recorded = scan_of(station.trained.data, GOOD[0])
     rows, columns = np.indices(rgb.shape[:2], np.float32)
     table = np.stack([columns, rows, np.full_like(rows, 480)], axis=-1)
     with station.camera("empty") as camera:
         camera.send(rgb, table, part_id="table", recipe_id=NAME, unit="mm")
         camera.send(rgb, np.full_like(table, np.nan), part_id="nothing", recipe_id=NAME, unit="mm")
+        camera.send(rgb, recorded, part_id="zeros", recipe_id=NAME, unit="m")  # not said to be missing points
+        camera.send(rgb, np.where(recorded == 0, np.nan, recorded).astype(np.float32), part_id="metres", recipe_id=NAME, unit="mm")
         station.send(camera, GOOD[0])
         assert camera.wait_until_done(PATIENCE_S)
     verdicts = {verdict.part_id: verdict for verdict in station.verdicts("empty")}
     assert {name: (verdict.evaluation, verdict.code) for name, verdict in verdicts.items()} == {
-        "table": ("Undefined", "BAD_CLOUD"), "nothing": ("Undefined", "BAD_CLOUD"), GOOD[0]: ("OK", None),
+        **dict.fromkeys(("table", "nothing", "zeros", "metres"), ("Undefined", "BAD_CLOUD")), GOOD[0]: ("OK", None),
     }  # fmt: skip
     assert verdicts["table"].reasons[0].startswith("no part in view")
     assert verdicts["nothing"].reasons == ("the cloud is empty: no pixel has a measured point",)
-    wait_until(lambda: len(alerts_of(station, "empty")) == 2)
+    assert "pixels hold the same point (0, 0, 0)" in verdicts["zeros"].reasons[0]
+    assert "the scene measures 0.0" in verdicts["metres"].reasons[0]
+    wait_until(lambda: len(alerts_of(station, "empty")) == 4)
 
 
 @pytest.mark.parametrize(("view", "source"), [(View(120, 160, "m"), "wide"), (View(160, 120, "mm", tilt_deg=8.0), "tall")])
