@@ -208,7 +208,7 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(own.ready_timeout_s, own.stall_timeout_s, own.drain_timeout_s, own.restart_limit, own.restart_window_s)
 
 
-@click.command(epilog="Example: mdss run --config config/default.yaml")
+@click.command(epilog="Example: mdss run --config station.yaml")
 @click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file.")
 def command(config: Path) -> None:
     """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it."""

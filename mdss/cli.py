@@ -11,7 +11,7 @@ from mdss.errors import BadInput, MdssError
 
 FAILED, MISUSED = 1, 2
 INTERRUPTED = 130  # as a shell reports an end by SIGINT
-EXAMPLE = "Example: mdss run --config config/default.yaml"
+EXAMPLE = "Example: mdss demo"
 
 VERBS = {
     "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
