@@ -27,7 +27,7 @@ COLUMNS = ("i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write report.html into this folder.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 def command(**options: Any) -> None:
-    """Measure a model on parts of known kind, exactly as the station would judge them.
+    """Measure a model on parts of known kind, by the same scores as the station's.
 
     The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in
     view is named, is in no metric, and counts as rejected in the threshold's rates.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,14 +24,12 @@ from trainer.train_sdf import train_shape
 from trainer.training import Training
 from trainer.training_report import write_training_report
 
-WORK = ".training"
 Parts = tuple[Sequence[Prepared], Sequence[Prepared]]
 
 
-def make_model(store: Path, card: ModelCard, parts: Parts, device_name: str) -> ModelFolder:
-    """Train on the first parts, calibrate on the second, and store the new version; it is not promoted here."""
+def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
+    """Train on the first parts, calibrate on the second, and store the new version; `work` keeps checkpoints; nothing is promoted."""
     device, recipe = device_of(device_name), card.recipe
-    work = model_store.recipe_folder(store, card.name) / WORK
     training, validation = parts
     torch.manual_seed(recipe.seed)
     networks, colour = train_colour(training, recipe, device, work / "rgb.checkpoint")
@@ -67,6 +66,6 @@ def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, 
 
     def write_files(folder: Path) -> None:
         for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
-            (folder / name).hardlink_to(model.path / name)
+            shutil.copy2(model.path / name, folder / name)
 
     return model_store.save(store, card, calibration, write_files)

@@ -93,8 +93,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
         if len(scans) < fewest:
             raise BadInput(f"{order.data / split}: found {len(scans)} scans, expected at least {fewest}")
-    recipe_folder = model_store.recipe_folder(order.store, order.name)
-    work = recipe_folder / WORK
+    work = model_store.recipe_folder(order.store, order.name) / WORK
     plan = Plan(
         order.recipe, order.unit, tuple(str(scan.rgb_path.relative_to(order.data)) for scan in (*dataset.train, *dataset.validation))
     )
@@ -113,7 +112,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
             "object_brightness": float(np.mean([object_brightness(part.rgb, part.mask) for part in training])),
         },
     )
-    model = make_model(order.store, card, (training, validation), order.device)
+    model = make_model(order.store, card, (training, validation), work, order.device)
     model_store.promote(order.store, order.name, model.version)
     shutil.rmtree(work)
     return model
@@ -127,6 +126,8 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
         if path.read_bytes() != encoded:
             raise BadInput(f"{path}: the interrupted training had other settings or scans; expected the same, or no --resume to begin anew")
         return
+    if path.exists():
+        click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     path.write_bytes(encoded)

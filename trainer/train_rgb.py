@@ -131,7 +131,7 @@ class Windows:
 
     def _place(self, number: int, random: np.random.Generator) -> Place:
         size = self._images[number].shape[1]
-        side = self._settings.window_px
+        side = self._settings.window_px and min(self._settings.window_px, size)
         if side is None:
             return Place(CENTRE_PX, CENTRE_PX, size - 2 * CENTRE_PX) if self._settings.border == "zero" else Place(0, 0, size)
         inside = self._inside[number]

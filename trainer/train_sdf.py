@@ -24,6 +24,7 @@ Float = NDArray[np.float32]
 
 NORMAL_NEIGHBOURS = 16
 TINY = 1e-8
+OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])  # where no two neighbours of the grid were measured
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class TrainingCloud:
     """One part's points with the normals of its surface, and its patches."""
 
     points: Float  # (N, 3) mm
-    normals: Float  # (N, 3), unit length, all on the side of the viewer
+    normals: Float  # (N, 3), unit length, all on one side of the surface
     members: NDArray[np.intp]  # (P, K)
 
 
@@ -67,15 +68,16 @@ def training_cloud(xyz: Float, settings: ShapeSettings) -> TrainingCloud:
 
 
 def normals_of(points: Float, xyz: Float) -> Float:
-    """Return the unit normals (N, 3): of the plane through each point's nearest neighbours, turned to the viewer's side.
+    """Return the unit normals (N, 3): of the plane through each point's nearest neighbours, all on one side of the surface.
 
-    The viewer's side is the mean normal of the grid's own cells, so the sign needs no knowledge of where the camera stands.
+    The side is that of the mean normal of the grid's own cells, so the sign needs no knowledge of where the camera stands.
     """
     neighbours = points[cKDTree(points).query(points, k=min(NORMAL_NEIGHBOURS, len(points)))[1]]
     spread = (neighbours - neighbours.mean(axis=1, keepdims=True)).astype(np.float64)
     normals = np.linalg.eigh(np.einsum("nki,nkj->nij", spread, spread))[1][:, :, 0]
     cells = np.cross(np.diff(xyz, axis=1)[:-1].reshape(-1, 3), np.diff(xyz, axis=0)[:, :-1].reshape(-1, 3))
-    viewer = np.nanmean(cells, axis=0)
+    known = cells[np.isfinite(cells).all(axis=1)]
+    viewer = known.mean(axis=0) if len(known) else OPTICAL_AXIS
     return np.where((normals @ viewer < 0)[:, None], -normals, normals).astype(np.float32)
 
 

@@ -39,7 +39,7 @@ class ColourSettings(Settings, frozen=True):
 
     teacher: str = "default"
     teacher_statistics: Literal["foreground", "all"] = "foreground"
-    student_width: Positive = 1.0
+    student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 1.0
     steps: Count = 2000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
@@ -64,14 +64,14 @@ class ColourSettings(Settings, frozen=True):
 class ShapeSettings(Settings, frozen=True):
     """The signed distance branch."""
 
-    points_per_patch: Count = 500
+    points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 500
     density: Positive = 3.0
     training_density: Positive = 3.0
     training_scans: Count | None = None
     scale: Literal["extent", "fixed"] = "extent"
     fixed_scale_mm: Positive = 10.0
     score_unit: Literal["scale", "mm"] = "scale"
-    encoder: tuple[int, ...] = (64, 128, 256)
+    encoder: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (64, 128, 256)
     octaves: Annotated[int, msgspec.Meta(ge=0, le=8)] = 4
     code: Count = 128
     width: Count = 256
@@ -84,9 +84,11 @@ class ShapeSettings(Settings, frozen=True):
     learning_rate: Positive = 2e-3
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
+    sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean"] = "mean"
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
+    keep_peak: bool = False
 
 
 class FusionSettings(Settings, frozen=True):

@@ -117,11 +117,19 @@ def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float
 
 
 def to_map(values: Float, pixels: NDArray[np.intp], size: int, settings: ShapeSettings) -> Float:
-    """Return the points' values on the grid (S, S), blurred; pixels without a point count as 0, or take the mean of those around."""
+    """Return the points' values on the grid (S, S), blurred; pixels without a point count as 0, or take the mean of those around.
+
+    The highest value may stay as it was before the blur, so that it is the branch's score.
+    """
     heat = on_grid(values, pixels, size)
+    soft = spread(heat, on_grid(np.ones_like(values), pixels, size), settings)
+    return np.where(heat == heat.max(), np.maximum(heat, soft), soft) if settings.keep_peak else soft
+
+
+def spread(heat: Float, known: Float, settings: ShapeSettings) -> Float:
+    """Return the blurred map; `known` is 1 where a point was measured."""
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
-    known = on_grid(np.ones_like(values), pixels, size)
     weight = blurred(known, settings.blur_px)
     return np.where(weight > MIN_WEIGHT, blurred(heat, settings.blur_px) / weight.clip(MIN_WEIGHT), 0).astype(np.float32)
 
@@ -131,6 +139,12 @@ def on_grid(values: Float, pixels: NDArray[np.intp], size: int) -> Float:
     flat = np.zeros(size * size, np.float32)
     flat[pixels] = values
     return flat.reshape(size, size)
+
+
+def counted(distances: Tensor, sign: str) -> Float:
+    """Return how far points are off the surface: on either side of it, or on one alone."""
+    sided = distances.abs() if sign == "both" else (distances if sign == "positive" else -distances).clamp_min(0)
+    return np.asarray(sided.cpu().numpy(), np.float32)
 
 
 class ShapeBranch:
@@ -160,8 +174,10 @@ class ShapeBranch:
 
     @torch.inference_mode()
     def distances(self, patches: Float) -> Float:
-        """Return |distance| (P, K) of the points of patches (P, K, 3) in mm to their own patch's surface."""
+        """Return the distance (P, K), not negative, of the points of patches (P, K, 3) in mm to their own patch's surface."""
         normal, lengths = normalise(patches, self._settings.scale, self._settings.fixed_scale_mm)
         chunks = torch.split(torch.from_numpy(normal), PATCHES_AT_ONCE)
-        found = np.concatenate([self._network(chunk, chunk).abs().cpu().numpy() for chunk in (c.to(self._device) for c in chunks)])
+        found = np.concatenate(
+            [counted(self._network(chunk, chunk), self._settings.sign) for chunk in (c.to(self._device) for c in chunks)]
+        )
         return found * lengths[:, None] if self._settings.score_unit == "mm" else found

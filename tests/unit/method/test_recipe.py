@@ -42,6 +42,9 @@ def test_settings_are_changed_by_name() -> None:
         ("steps=7", "'steps': unknown"),
         ("rgb.steps=0", "Expected `int` >= 1"),
         ("rgb.steps=many", "Expected `int`, got `str`"),
+        ("sdf.encoder=[]", "Expected `array` of length >= 1"),
+        ("rgb.student_width=0.001", "Expected `float` >= 0.05"),
+        ("sdf.points_per_patch=1", "Expected `int` >= 16"),
         ("sdf.overlap=median", "Invalid enum value 'median'"),
     ],
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mdss.method.patches import Patches
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import PartPoints, ShapeBranch, SignedDistanceNetwork, merge, to_map
+from mdss.method.signed_distance import PartPoints, ShapeBranch, SignedDistanceNetwork, counted, merge, to_map
 from mdss.method.weights import write_weights
 from trainer.train_sdf import draw, normals_of, regression_loss, target, training_cloud
 
@@ -74,6 +74,19 @@ def test_missing_pixels_count_as_nothing_or_take_the_mean_of_those_around() -> N
     assert not filled[:, 31].any()
 
 
+def test_the_peak_may_stay_as_it_was_before_the_blur() -> None:
+    values, pixels = np.array([1.0, 3.0, 1.0], np.float32), np.array([10 * 32 + 10, 10 * 32 + 11, 20 * 32 + 5])
+    soft, kept = (to_map(values, pixels, 32, ShapeSettings(blur_px=2, keep_peak=keep)) for keep in (False, True))
+    assert soft.max() < 0.5
+    assert (kept[10, 11], kept.max()) == (3, 3)
+    assert np.count_nonzero(kept != soft) == 1
+
+
+@pytest.mark.parametrize(("sign", "expected"), [("both", [2, 3]), ("positive", [2, 0]), ("negative", [0, 3])])
+def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float]) -> None:
+    assert counted(torch.tensor([2.0, -3.0]), sign).tolist() == expected
+
+
 def test_splitting_the_first_layer_is_one_layer_on_code_and_point_side_by_side(network: SignedDistanceNetwork) -> None:
     patches, queries = torch.rand(2, 50, 3), torch.rand(2, 7, 3)
     with torch.no_grad():
@@ -95,6 +108,13 @@ def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
     normals = normals_of(PartPoints.of(cloud).points, cloud)
     expected = np.array([-0.5, 0, 1]) / np.hypot(0.5, 1)
     assert np.allclose(normals, expected, atol=1e-3)
+
+
+def test_a_cloud_without_neighbours_on_the_grid_has_normals_on_one_side_too() -> None:
+    cloud = plate(tilt=0.5)
+    cloud[::2] = np.nan
+    normals = normals_of(PartPoints.of(cloud).points, cloud)
+    assert np.allclose(normals, np.array([-0.5, 0, 1]) / np.hypot(0.5, 1), atol=1e-3)
 
 
 def test_the_target_is_the_signed_distance_to_the_plane_at_the_nearest_point() -> None:
