@@ -1,10 +1,16 @@
-"""What several tests of real processes share: one tiny line and the model that was trained on it."""
+"""What several tests of real processes share: one tiny line and the model that was trained on it, and a Redis."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from daemon.private_redis import PrivateRedis
+from tests.alert_line import Line
+from tests.alerts import settings
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
 from trainer.train import Order, train
 
@@ -22,3 +28,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data = write_line(folder / "data")
     train(Order(data, folder / "models", NAME, small_recipe(write_teacher(folder / "teacher.safetensors")), device="cpu"))
     return Trained(data, folder / "models")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PrivateRedis]:
+    """A Redis of this test alone."""
+    with PrivateRedis(tmp_path / "redis") as running:
+        yield running
+
+
+@pytest.fixture
+def line(server: PrivateRedis, tmp_path: Path) -> Iterator[Line]:
+    """A line whose alerts go to that Redis."""
+    opened = Line.of(settings(server.url), tmp_path)
+    yield opened
+    opened.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,6 @@ from tests.alert_line import Line, client_of, stored
 from tests.alerts import PNG, settings, undefined, verdict
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[PrivateRedis]:
-    """A Redis of this test alone."""
-    with PrivateRedis(tmp_path / "redis") as running:
-        yield running
-
-
-@pytest.fixture
-def line(server: PrivateRedis, tmp_path: Path) -> Iterator[Line]:
-    """A line whose alerts go to that Redis."""
-    opened = Line.of(settings(server.url), tmp_path)
-    yield opened
-    opened.close()
 
 
 def test_an_alert_is_a_stream_entry_a_hash_and_a_picture_for_a_while(server: PrivateRedis, line: Line, tmp_path: Path) -> None:

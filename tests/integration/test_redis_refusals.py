@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,6 @@ from tests.alerts import settings, verdict
 
 pytestmark = pytest.mark.timeout(120)
 RIGHT = "right"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[PrivateRedis]:
-    """A Redis of this test alone."""
-    with PrivateRedis(tmp_path / "redis") as running:
-        yield running
-
-
-@pytest.fixture
-def line(server: PrivateRedis, tmp_path: Path) -> Iterator[Line]:
-    """A line whose alerts go to that Redis."""
-    opened = Line.of(settings(server.url), tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize(
