@@ -122,15 +122,15 @@ def to_map(values: Float, pixels: NDArray[np.intp], size: int, settings: ShapeSe
     The highest value may stay as it was before the blur, so that it is the branch's score.
     """
     heat = on_grid(values, pixels, size)
-    soft = spread(heat, on_grid(np.ones_like(values), pixels, size), settings)
+    soft = spread(heat, pixels, settings)
     return np.where(heat == heat.max(), np.maximum(heat, soft), soft) if settings.keep_peak else soft
 
 
-def spread(heat: Float, known: Float, settings: ShapeSettings) -> Float:
-    """Return the blurred map; `known` is 1 where a point was measured."""
+def spread(heat: Float, pixels: NDArray[np.intp], settings: ShapeSettings) -> Float:
+    """Return the blurred map; `pixels` are those with a measured point."""
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
-    weight = blurred(known, settings.blur_px)
+    weight = blurred(on_grid(np.ones(len(pixels), np.float32), pixels, len(heat)), settings.blur_px)
     return np.where(weight > MIN_WEIGHT, blurred(heat, settings.blur_px) / weight.clip(MIN_WEIGHT), 0).astype(np.float32)
 
 
