@@ -11,9 +11,10 @@ import torch
 
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
+from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
-from mdss.method.signed_distance import ShapeBranch, SignedDistanceNetwork
+from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of

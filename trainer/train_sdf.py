@@ -1,49 +1,32 @@
-"""Trains the shape branch: patches of good parts, points near their surfaces, and how far those are from it."""
+"""Trains the shape branch: patches of good parts, places near their surfaces, and what is there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn import functional as F
 
-from mdss.method.patches import cut_patches, normalise
+from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import PartPoints, SignedDistanceNetwork
+from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import learning_precision
 from trainer.progress import tracked
+from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
+from trainer.training_cloud import TrainingCloud
 
 Float = NDArray[np.float32]
 
-NORMAL_NEIGHBOURS = 16
 TINY = 1e-8
-OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])  # where no two neighbours of the grid were measured
-
-
-@dataclass(frozen=True)
-class TrainingCloud:
-    """One part's points with the normals of its surface, and its patches."""
-
-    points: Float  # (N, 3) mm
-    normals: Float  # (N, 3), unit length, all on one side of the surface
-    members: NDArray[np.intp]  # (P, K)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Patches, points near them, and how far those points are; lengths in patch scales."""
-
-    patches: Tensor  # (B, K, 3)
-    queries: Tensor  # (B, Q, 3)
-    nearest: Tensor  # (B, Q, 3) the patch's own point next to each query
-    distances: Tensor  # (B, Q) signed, to the plane of the surface there
+DISTANCE_WEIGHT, PRESENCE_WEIGHT, USUAL_WEIGHT = 10.0, 0.3, 0.1  # so that each has about the same say
+PARTS_TO_MEASURE = 24
+LEAST_EVIDENCE = 0.02  # of good parts' voids, so that none at all does not make the weight of one endless
 
 
 def train_shape(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoint: Path) -> tuple[SignedDistanceNetwork, Training]:
@@ -55,72 +38,53 @@ def train_shape(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoi
         network, Schedule("shape branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule), checkpoint
     )
     chosen = parts[: settings.training_scans]
-    clouds = [training_cloud(part.xyz, settings) for part in tracked(chosen, "patches", len(chosen))]
+    clouds = [
+        TrainingCloud.of(part.xyz, settings, np.random.default_rng((recipe.seed, number)))
+        for number, part in enumerate(tracked(chosen, "patches", len(chosen)))
+    ]
     loss = pull_loss if settings.loss == "pull" else regression_loss
-    training.run(lambda step: loss(network, draw(clouds, recipe, step), device))
+    training.run(lambda step: loss(network, draw(clouds, recipe, step), settings, device))
+    if settings.void_weight:
+        weigh_voids(network, parts, settings, device)
     return network.eval(), training
 
 
-def training_cloud(xyz: Float, settings: ShapeSettings) -> TrainingCloud:
-    """Return points, normals and patches of an organised cloud (S, S, 3)."""
-    points = PartPoints.of(xyz).points
-    return TrainingCloud(points, normals_of(points, xyz), cut_patches(points, settings.points_per_patch, settings.training_density).members)
+def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: ShapeSettings, device: str) -> Tensor:
+    """Return the mean absolute error of the distances, and what the other two heads have to learn where the recipe asks for them.
 
-
-def normals_of(points: Float, xyz: Float) -> Float:
-    """Return the unit normals (N, 3): of the plane through each point's nearest neighbours, all on one side of the surface.
-
-    The side is that of the mean normal of the grid's own cells, so the sign needs no knowledge of where the camera stands.
+    The surface is seen from one side, so the sign of the distances is known.
     """
-    neighbours = points[cKDTree(points).query(points, k=min(NORMAL_NEIGHBOURS, len(points)))[1]]
-    spread = (neighbours - neighbours.mean(axis=1, keepdims=True)).astype(np.float64)
-    normals = np.linalg.eigh(np.einsum("nki,nkj->nij", spread, spread))[1][:, :, 0]
-    cells = np.cross(np.diff(xyz, axis=1)[:-1].reshape(-1, 3), np.diff(xyz, axis=0)[:, :-1].reshape(-1, 3))
-    known = cells[np.isfinite(cells).all(axis=1)]
-    viewer = known.mean(axis=0) if len(known) else OPTICAL_AXIS
-    return np.where((normals @ viewer < 0)[:, None], -normals, normals).astype(np.float32)
-
-
-def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
-    """Return the batch of a step: patches of random parts, each with queries around random points of its own."""
-    settings, random = recipe.sdf, np.random.default_rng((recipe.seed, step))
-    chosen = [clouds[number] for number in random.integers(len(clouds), size=settings.batch)]
-    members = [cloud.members[random.integers(len(cloud.members))] for cloud in chosen]
-    patches, _ = normalise(
-        np.stack([cloud.points[each] for cloud, each in zip(chosen, members, strict=True)]), settings.scale, settings.fixed_scale_mm
-    )
-    normals = np.stack([cloud.normals[each] for cloud, each in zip(chosen, members, strict=True)])
-    near = random.integers(patches.shape[1], size=(settings.batch, settings.queries))
-    queries = np.take_along_axis(patches, near[..., None], axis=1) + noise(random, near.shape, settings.noise)
-    return target(torch.from_numpy(patches), torch.from_numpy(normals), torch.from_numpy(queries))
-
-
-def noise(random: np.random.Generator, shape: tuple[int, ...], largest: float) -> Float:
-    """Return offsets (..., 3) in all directions, most of them short: the largest length times a uniform number squared."""
-    directions = random.standard_normal((*shape, 3))
-    lengths = largest * random.random(shape) ** 2
-    return np.asarray(directions / np.linalg.norm(directions, axis=-1, keepdims=True) * lengths[..., None], np.float32)
-
-
-def target(patches: Tensor, normals: Tensor, queries: Tensor) -> Batch:
-    """Return the batch with the signed distance of each query to the plane at the patch's nearest point."""
-    at = torch.cdist(queries, patches).argmin(dim=2)[..., None].expand(-1, -1, 3)
-    nearest, normal = patches.gather(1, at), normals.gather(1, at)
-    return Batch(patches, queries, nearest, ((queries - nearest) * normal).sum(dim=2))
-
-
-def regression_loss(network: SignedDistanceNetwork, batch: Batch, device: str) -> Tensor:
-    """Return the mean absolute error of the distances: the surface is seen from one side, so their sign is known."""
+    queries = torch.cat([batch.queries, batch.places, batch.own], dim=1).to(device)
     with learning_precision(device):
-        said: Tensor = network(batch.patches.to(device), batch.queries.to(device))
-    return (said - batch.distances.to(device)).abs().mean()
+        said: Said = network(batch.patches.to(device), queries)
+    asked, placed = batch.queries.shape[1], batch.places.shape[1]
+    error = (said.distance[:, :asked] - batch.distances.to(device)).abs().mean()
+    loss = DISTANCE_WEIGHT * error
+    if settings.void_weight:
+        presence = said.presence[:, asked : asked + placed]
+        loss = loss + PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(presence, batch.is_point.to(device), batch.weights.to(device))
+    if settings.tolerance:
+        off = said.distance[:, asked + placed :].detach().abs()
+        usual = said.usual[:, asked + placed :]
+        likelihood = (off / usual.exp() + usual) * batch.is_good.to(device)[:, None]  # Laplace, but for a constant
+        loss = loss + USUAL_WEIGHT * likelihood.mean()
+    return loss
 
 
-def pull_loss(network: SignedDistanceNetwork, batch: Batch, device: str) -> Tensor:
+def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, device: str) -> Tensor:
     """Return how far queries land from the surface when pulled along the gradient by their distance (Neural-Pull)."""
     queries = batch.queries.to(device).requires_grad_()
-    distances: Tensor = network(batch.patches.to(device), queries)
+    distances: Tensor = network(batch.patches.to(device), queries).distance
     (gradient,) = torch.autograd.grad(distances.sum(), queries, create_graph=True)
     steps = distances[..., None] * gradient / (gradient.square().sum(dim=2, keepdim=True) + TINY).sqrt()
     missed: Tensor = queries - steps - batch.nearest.to(device)
     return missed.square().sum(dim=2).add(TINY).sqrt().mean()
+
+
+def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Prepared], settings: ShapeSettings, device: str) -> None:
+    """Set what a missing point counts: on good parts, so much of what their distances come to as the recipe says."""
+    chosen = parts[:: max(1, len(parts) // PARTS_TO_MEASURE)]
+    branch = ShapeBranch(network, settings, device)
+    peaks = np.array([[float(each.max()) for each in branch.maps(part.xyz)] for part in tracked(chosen, "missing points", len(chosen))])
+    distance, evidence = peaks.mean(axis=0)
+    network.void_unit.fill_(settings.void_weight * distance / max(float(evidence), LEAST_EVIDENCE))

@@ -70,13 +70,3 @@ def uncovered_points(members: Index, count: int) -> Index:
     covered = np.zeros(count, bool)
     covered[members.ravel()] = True
     return np.flatnonzero(~covered)
-
-
-def normalise(patches: Float, scale: str, fixed_scale_mm: float) -> tuple[Float, Float]:
-    """Return patches (P, K, 3) centred on their mean and divided by one length each, and those lengths (P,) in mm.
-
-    'extent': the largest side of the patch's box, so that it becomes 1; 'fixed': the same length for all patches.
-    """
-    extents = np.ptp(patches, axis=1).max(axis=1).clip(1e-6)
-    lengths = (extents if scale == "extent" else np.full(len(patches), fixed_scale_mm)).astype(np.float32)
-    return (patches - patches.mean(axis=1, keepdims=True)) / lengths[:, None, None], lengths

@@ -68,24 +68,30 @@ class ShapeSettings(Settings, frozen=True):
     density: Positive = 3.0
     training_density: Positive = 3.0
     training_scans: Count | None = None
+    frame: Literal["camera", "upright"] = "upright"
     scale: Literal["extent", "fixed"] = "extent"
     fixed_scale_mm: Positive = 10.0
-    score_unit: Literal["scale", "mm"] = "scale"
-    encoder: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (64, 128, 256)
+    score_unit: Literal["scale", "mm"] = "mm"
+    encoder: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (64, 128, 128)
+    cells: Annotated[int, msgspec.Meta(ge=0, le=32)] = 8
     octaves: Annotated[int, msgspec.Meta(ge=0, le=8)] = 4
     code: Count = 128
     width: Count = 256
     depth: Count = 4
     loss: Literal["regression", "pull"] = "regression"
     queries: Count = 128
+    placement: Literal["near", "even"] = "even"
     noise: Positive = 0.15
-    steps: Count = 5000
+    damaged_copies: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+    steps: Count = 4000
     batch: Count = 32
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 3e-3
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean"] = "mean"
+    tolerance: NotNegative = 1.5
+    void_weight: NotNegative = 1.0
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
     keep_peak: bool = False
@@ -136,22 +142,29 @@ PAPER = Recipe(
     sdf=ShapeSettings(
         density=10.0,
         training_density=5.0,
+        frame="camera",
+        score_unit="scale",
         encoder=(64, 128, 1024),
+        cells=0,
         octaves=0,
         width=512,
         depth=8,
         loss="pull",
         queries=500,
+        placement="near",
         noise=0.08,
+        damaged_copies=0,
         steps=60_000,
         learning_rate=1e-4,
         overlap="min",
+        tolerance=0.0,
+        void_weight=0.0,
     ),
 )
 DEMO = Recipe(
     preset="demo",
     rgb=ColourSettings(steps=300, batch=8, warmup_steps=30),
-    sdf=ShapeSettings(steps=1000, density=2.0),
+    sdf=ShapeSettings(steps=600, density=2.0),
     threshold=ThresholdSettings(false_reject_rate=0.0001, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}

@@ -2,93 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.heat import blurred
-from mdss.method.patches import Patches, cut_patches, normalise
+from mdss.method.patch_frame import PatchFrames, viewing_direction
+from mdss.method.patches import Patches, cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
+from mdss.method.voids import Voids
 from mdss.method.weights import read_weights
 
 Float = NDArray[np.float32]
+Index = NDArray[np.intp]
 
 WEIGHTS = "sdf.safetensors"
 PATCHES_AT_ONCE = 32
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
-LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
-
-
-def exactly(layer: nn.Module, values: Tensor) -> Tensor:
-    """Apply a layer in float32, whatever precision surrounds it: coordinates and distances need more than eight bits."""
-    with torch.autocast(values.device.type, enabled=False):
-        result: Tensor = layer(values.float())
-        return result
-
-
-class Waves(nn.Module):
-    """Coordinates and their sines and cosines at doubling frequencies: what lets a small network see sharp edges."""
-
-    frequencies: Tensor
-
-    def __init__(self, octaves: int) -> None:
-        super().__init__()
-        self.register_buffer("frequencies", torch.pi * 2.0 ** torch.arange(octaves), persistent=False)
-        self.width = 3 + 6 * octaves
-
-    def forward(self, points: Tensor) -> Tensor:
-        """Return (..., 3 + 6 octaves) features of points (..., 3)."""
-        angles = (points[..., None, :] * self.frequencies[:, None]).flatten(-2)
-        return torch.cat([points, angles.sin(), angles.cos()], dim=-1)
-
-
-class PointEncoder(nn.Module):
-    """PointNet: one multilayer perceptron for every point, the maximum over all points, one code."""
-
-    def __init__(self, inlet: int, widths: tuple[int, ...], code: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(inner, outer) for inner, outer in zip((inlet, *widths[:-1]), widths, strict=True))
-        self.code = nn.Linear(widths[-1], code)
-
-    def forward(self, points: Tensor) -> Tensor:
-        """Return the codes (P, C) of the features of patches (P, K, F)."""
-        first, *others = self.layers
-        points = F.relu(exactly(first, points))
-        for layer in others:
-            points = F.relu(layer(points))
-        return exactly(self.code, points.amax(dim=1))
-
-
-class SignedDistanceNetwork(nn.Module):
-    """Point encoder and distance network (paper, 3.2): the signed distance of any point to a patch's surface.
-
-    The first layer's half for the code is computed once per patch, the half for the point once per point; together they
-    are one layer on both, side by side.
-    """
-
-    def __init__(self, settings: ShapeSettings) -> None:
-        super().__init__()
-        self.waves = Waves(settings.octaves)
-        self.encoder = PointEncoder(self.waves.width, settings.encoder, settings.code)
-        self.from_code = nn.Linear(settings.code, settings.width)
-        self.from_point = nn.Linear(self.waves.width, settings.width, bias=False)
-        self.hidden = nn.ModuleList(nn.Linear(settings.width, settings.width) for _ in range(settings.depth - 1))
-        self.last = nn.Linear(settings.width, 1)
-        nn.init.normal_(self.last.weight, std=LAST_LAYER_DEVIATION)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, patches: Tensor, queries: Tensor) -> Tensor:
-        """Return the signed distances (P, Q) of queries (P, Q, 3) to the surfaces of patches (P, K, 3)."""
-        code = self.encoder(self.waves(patches))
-        x = F.relu(exactly(self.from_code, code)[:, None] + exactly(self.from_point, self.waves(queries)))
-        for layer in self.hidden:
-            x = F.relu(layer(x))
-        return exactly(self.last, x).squeeze(-1)
+SUREST = 1e-3  # a point is never expected with more certainty than all but this
+NONE = -1  # fills the rows of patches that hold fewer voids than others
 
 
 @dataclass(frozen=True)
@@ -96,7 +35,7 @@ class PartPoints:
     """The points of one part and the pixels they came from."""
 
     points: Float  # (N, 3) mm
-    pixels: NDArray[np.intp]  # (N,) flat index into the (S, S) grid
+    pixels: Index  # (N,) flat index into the (S, S) grid
 
     @classmethod
     def of(cls, xyz: Float) -> PartPoints:
@@ -104,6 +43,16 @@ class PartPoints:
         flat = xyz.reshape(-1, 3)
         pixels = np.flatnonzero(np.isfinite(flat).all(axis=1))
         return cls(np.ascontiguousarray(flat[pixels], np.float32), pixels)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the network says of every point of every patch, and of the voids that lie in a patch."""
+
+    distances: Float  # (P, K) not negative
+    usual: Float  # (P, K) how far off a good part's points are there
+    presence: Float  # (P, W) how probable a point is
+    voids: Index  # (P, W) which void that is of, NONE in the rest of a row
 
 
 def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float:
@@ -116,7 +65,18 @@ def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float
     return merged
 
 
-def to_map(values: Float, pixels: NDArray[np.intp], size: int, settings: ShapeSettings) -> Float:
+def evidence_of(readings: Readings, count: int) -> Float:
+    """Return for each of the voids (V,) how surprising it is that nothing was measured, 0 where a point is not to be expected.
+
+    -log(1 - p) of the mean p of all patches it lies in, less that of p = 1/2.
+    """
+    known = readings.voids != NONE
+    index, values = readings.voids[known], readings.presence[known]
+    mean = np.bincount(index, values, count) / np.bincount(index, minlength=count).clip(1)
+    return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
+
+
+def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> Float:
     """Return the points' values on the grid (S, S), blurred; pixels without a point count as 0, or take the mean of those around.
 
     The highest value may stay as it was before the blur, so that it is the branch's score.
@@ -126,7 +86,7 @@ def to_map(values: Float, pixels: NDArray[np.intp], size: int, settings: ShapeSe
     return np.where(heat == heat.max(), np.maximum(heat, soft), soft) if settings.keep_peak else soft
 
 
-def spread(heat: Float, pixels: NDArray[np.intp], settings: ShapeSettings) -> Float:
+def spread(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
     """Return the blurred map; `pixels` are those with a measured point."""
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
@@ -134,7 +94,7 @@ def spread(heat: Float, pixels: NDArray[np.intp], settings: ShapeSettings) -> Fl
     return np.where(weight > MIN_WEIGHT, blurred(heat, settings.blur_px) / weight.clip(MIN_WEIGHT), 0).astype(np.float32)
 
 
-def on_grid(values: Float, pixels: NDArray[np.intp], size: int) -> Float:
+def on_grid(values: Float, pixels: Index, size: int) -> Float:
     """Return values at their pixels (S, S), 0 elsewhere."""
     flat = np.zeros(size * size, np.float32)
     flat[pixels] = values
@@ -164,20 +124,55 @@ class ShapeBranch:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
         xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); lengths are in
-        patch scales, or mm where the recipe says so.
+        patch lengths, or mm where the recipe says so. Where a point is missing that good parts have, the map says so in the same unit.
         """
-        part = PartPoints.of(xyz)
-        patches = cut_patches(part.points, self._settings.points_per_patch, self._settings.density)
-        distances = self.distances(part.points[patches.members])
-        values = merge(distances, patches, len(part.points), self._settings.overlap)
-        return to_map(values, part.pixels, xyz.shape[0], self._settings)
+        surface, missing = self.maps(xyz)
+        return surface + missing * float(self._network.void_unit)
+
+    def maps(self, xyz: Float) -> tuple[Float, Float]:
+        """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none."""
+        part, settings = PartPoints.of(xyz), self._settings
+        voids = Voids.of(xyz) if settings.void_weight else Voids.nowhere()
+        patches = cut_patches(part.points, settings.points_per_patch, settings.density)
+        readings = self._read(part.points[patches.members], voids, viewing_direction(xyz))
+        distances, usual = (merge(each, patches, len(part.points), settings.overlap) for each in (readings.distances, readings.usual))
+        excess = np.maximum(distances - settings.tolerance * usual, 0) if settings.tolerance else distances
+        surprise = on_grid(evidence_of(readings, len(voids.pixels)), voids.pixels, xyz.shape[0])
+        return to_map(excess, part.pixels, xyz.shape[0], settings), blurred(surprise, settings.blur_px)
+
+    def _read(self, patches: Float, voids: Voids, towards: NDArray[np.float64]) -> Readings:
+        """Return what the network says of patches (P, K, 3) mm and of the voids within their reach."""
+        settings = self._settings
+        frames = PatchFrames.of(patches, towards, settings)
+        held = padded(voids.within(*balls(patches)))
+        places = np.concatenate([voids.places, np.zeros((1, 3), np.float32)])[held]  # NONE takes the last
+        queries = frames.into(np.concatenate([patches, places], axis=1))
+        said = Said(*(torch.cat(each) for each in zip(*self._ask(queries, patches.shape[1]), strict=True)))
+        unit = frames.lengths[:, None] if settings.score_unit == "mm" else np.float32(1)
+        own = np.s_[:, : patches.shape[1]]
+        return Readings(
+            counted(said.distance[own], settings.sign) * unit,
+            np.asarray(said.usual[own].exp()) * unit,
+            np.asarray(said.presence[:, patches.shape[1] :].sigmoid()),
+            held,
+        )
 
     @torch.inference_mode()
-    def distances(self, patches: Float) -> Float:
-        """Return the distance (P, K), not negative, of the points of patches (P, K, 3) in mm to their own patch's surface."""
-        normal, lengths = normalise(patches, self._settings.scale, self._settings.fixed_scale_mm)
-        chunks = torch.split(torch.from_numpy(normal), PATCHES_AT_ONCE)
-        found = np.concatenate(
-            [counted(self._network(chunk, chunk), self._settings.sign) for chunk in (c.to(self._device) for c in chunks)]
-        )
-        return found * lengths[:, None] if self._settings.score_unit == "mm" else found
+    def _ask(self, queries: Float, points: int) -> Iterator[Said]:
+        for chunk in torch.split(torch.from_numpy(queries), PATCHES_AT_ONCE):
+            asked = chunk.to(self._device)
+            yield Said(*(each.cpu() for each in self._network(asked[:, :points], asked)))
+
+
+def balls(patches: Float) -> tuple[Float, Float]:
+    """Return centre (P, 3) and radius (P,) of patches (P, K, 3), whose first point is the one they were cut around."""
+    centres = patches[:, 0]
+    return centres, np.linalg.norm(patches - centres[:, None], axis=2).max(axis=1)
+
+
+def padded(lists: Sequence[Index]) -> Index:
+    """Return lists of indices as the rows of one array (P, W), filled up with NONE."""
+    rows = np.full((len(lists), max((len(each) for each in lists), default=0)), NONE, np.intp)
+    for row, each in zip(rows, lists, strict=True):
+        row[: len(each)] = each
+    return rows

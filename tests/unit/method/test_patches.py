@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mdss.method.patches import cut_patches, farthest_points, normalise, uncovered_points
+from mdss.method.patches import cut_patches, farthest_points, uncovered_points
 
 Float = NDArray[np.float32]
 
@@ -102,25 +102,3 @@ def test_the_first_point_is_the_farthest_from_the_mean() -> None:
 
 def test_no_more_points_are_chosen_than_there_are() -> None:
     assert sorted(farthest_points(sheet(5), 12)) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("shift_mm", [0, 500])
-def test_patches_scaled_by_extent_have_a_largest_side_of_one_around_their_mean(shift_mm: float) -> None:
-    patches = np.stack([sheet(50, seed) * size + np.float32(shift_mm) for seed, size in enumerate((0.1, 1, 7))])
-    scaled, lengths_mm = normalise(patches, "extent", 10.0)
-    np.testing.assert_allclose(np.ptp(scaled, axis=1).max(axis=1), 1, rtol=1e-3)
-    np.testing.assert_allclose(scaled.mean(axis=1), 0, atol=1e-3)
-    np.testing.assert_allclose(lengths_mm, np.ptp(patches, axis=1).max(axis=1), rtol=1e-6)
-    assert scaled.dtype == lengths_mm.dtype == np.float32
-
-
-def test_patches_of_a_fixed_scale_keep_their_millimetres() -> None:
-    patches = np.stack([sheet(50), sheet(50) * 2])
-    scaled, lengths_mm = normalise(patches, "fixed", 10.0)
-    assert lengths_mm.tolist() == [10, 10]
-    np.testing.assert_allclose(np.ptp(scaled, axis=1) * 10, np.ptp(patches, axis=1), rtol=1e-4)
-
-
-def test_a_patch_of_one_place_is_scaled_to_zero() -> None:
-    scaled, _ = normalise(np.full((1, 5, 3), 7, np.float32), "extent", 10.0)
-    assert (scaled == 0).all()

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.patches import Patches
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import PartPoints, ShapeBranch, SignedDistanceNetwork, counted, merge, to_map
+from mdss.method.signed_distance import NONE, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
 from mdss.method.weights import write_weights
-from trainer.train_sdf import draw, normals_of, regression_loss, target, training_cloud
+from tests.plates import SIZE_PX, plate
 
-SIZE_PX = 64
-SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, blur_px=0, queries=20, batch=4)
-
-
-def plate(tilt: float = 0.2) -> NDArray[np.float32]:
-    """Return an organised tilted plate of 40 x 40 px, one point per mm, in the middle of nothing."""
-    rows, columns = np.indices((SIZE_PX, SIZE_PX), dtype=np.float32)
-    cloud = np.stack([columns, rows, 500 + tilt * columns], axis=-1)
-    cloud[:12], cloud[52:], cloud[:, :12], cloud[:, 52:] = np.nan, np.nan, np.nan, np.nan
-    return cloud
+SMALL = ShapeSettings(
+    encoder=(8, 16), code=8, width=16, depth=2, cells=0, points_per_patch=50, blur_px=0, tolerance=0, void_weight=0, score_unit="scale"
+)
 
 
-@pytest.fixture(scope="module")
-def network() -> SignedDistanceNetwork:
+@pytest.fixture(scope="module", params=[0, 4], ids=["one code", "cells"])
+def network(request: pytest.FixtureRequest) -> SignedDistanceNetwork:
     torch.manual_seed(0)
-    return SignedDistanceNetwork(SMALL)
+    return SignedDistanceNetwork(msgspec.structs.replace(SMALL, cells=request.param))
 
 
 def test_the_map_has_a_value_at_every_point_and_none_elsewhere(network: SignedDistanceNetwork) -> None:
@@ -48,11 +42,10 @@ def test_the_order_and_place_of_the_cloud_do_not_matter(network: SignedDistanceN
 
 
 def test_millimetres_are_the_patch_scale_times_its_length(network: SignedDistanceNetwork) -> None:
-    patches = np.random.default_rng(0).random((3, 50, 3)).astype(np.float32) * 7
-    settings = ShapeSettings(**{**{name: getattr(SMALL, name) for name in SMALL.__struct_fields__}, "score_unit": "mm"})
-    lengths = np.ptp(patches, axis=1).max(axis=1)
-    share, millimetres = (ShapeBranch(network, each, "cpu").distances(patches) for each in (SMALL, settings))
-    assert np.allclose(millimetres, share * lengths[:, None])
+    fixed = msgspec.structs.replace(SMALL, scale="fixed", fixed_scale_mm=7.0)
+    share = ShapeBranch(network, fixed, "cpu").score_map(plate())
+    millimetres = ShapeBranch(network, msgspec.structs.replace(fixed, score_unit="mm"), "cpu").score_map(plate())
+    assert np.allclose(millimetres, share * 7, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("overlap", "expected"), [("min", [1, 2, 4]), ("mean", [1, 2.5, 4])])
@@ -87,58 +80,43 @@ def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float
     assert counted(torch.tensor([2.0, -3.0]), sign).tolist() == expected
 
 
-def test_splitting_the_first_layer_is_one_layer_on_code_and_point_side_by_side(network: SignedDistanceNetwork) -> None:
-    patches, queries = torch.rand(2, 50, 3), torch.rand(2, 7, 3)
-    with torch.no_grad():
-        codes = network.encoder(network.waves(patches))[:, None].expand(-1, 7, -1)
-        joint = torch.cat([network.from_code.weight, network.from_point.weight], dim=1)
-        x = torch.relu(torch.cat([codes, network.waves(queries)], dim=2) @ joint.T + network.from_code.bias)
-        for layer in network.hidden:
-            x = torch.relu(layer(x))
-        assert torch.allclose(network.last(x)[..., 0], network(patches, queries), atol=1e-6)
+@pytest.mark.parametrize(("presence", "expected"), [(0.5, 0.0), (0.2, 0.0), (0.75, np.log(2)), (1.0, np.log(500))])
+def test_a_void_says_nothing_unless_a_point_is_more_likely_than_not(presence: float, expected: float) -> None:
+    readings = Readings(np.empty((1, 0), np.float32), np.empty((1, 0), np.float32), np.array([[presence]], np.float32), np.array([[0]]))
+    assert evidence_of(readings, 1) == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_untrained_network_says_that_everything_lies_on_the_surface(network: SignedDistanceNetwork) -> None:
-    with torch.no_grad():
-        assert network(torch.rand(2, 50, 3), torch.rand(2, 50, 3)).abs().max() < 0.1
+def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> None:
+    presence = np.array([[0.9, 0.0], [0.6, 1.0]], np.float32)
+    readings = Readings(np.empty((2, 0), np.float32), np.empty((2, 0), np.float32), presence, np.array([[1, NONE], [1, NONE]]))
+    assert evidence_of(readings, 3) == pytest.approx([0, np.log(2), 0], abs=1e-6)
 
 
-def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
-    cloud = plate(tilt=0.5)
-    normals = normals_of(PartPoints.of(cloud).points, cloud)
-    expected = np.array([-0.5, 0, 1]) / np.hypot(0.5, 1)
-    assert np.allclose(normals, expected, atol=1e-3)
+def test_lists_of_different_lengths_are_filled_up() -> None:
+    assert padded([np.array([4, 5]), np.array([], np.intp), np.array([6])]).tolist() == [[4, 5], [NONE, NONE], [6, NONE]]
+    assert padded([np.array([], np.intp)] * 2).shape == (2, 0)
 
 
-def test_a_cloud_without_neighbours_on_the_grid_has_normals_on_one_side_too() -> None:
-    cloud = plate(tilt=0.5)
-    cloud[::2] = np.nan
-    normals = normals_of(PartPoints.of(cloud).points, cloud)
-    assert np.allclose(normals, np.array([-0.5, 0, 1]) / np.hypot(0.5, 1), atol=1e-3)
+def test_what_is_usual_at_a_place_is_taken_off_and_no_value_falls_below_zero(network: SignedDistanceNetwork) -> None:
+    plain = ShapeBranch(network, SMALL, "cpu").score_map(plate())
+    tolerant = ShapeBranch(network, msgspec.structs.replace(SMALL, tolerance=0.01), "cpu").score_map(plate())
+    generous = ShapeBranch(network, msgspec.structs.replace(SMALL, tolerance=1e6), "cpu").score_map(plate())
+    assert (tolerant <= plain).all() and tolerant.sum() < plain.sum()
+    assert not generous.any()
 
 
-def test_the_target_is_the_signed_distance_to_the_plane_at_the_nearest_point() -> None:
-    patches = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
-    normals = torch.tensor([[[0.0, 0, 1]] * 3])
-    batch = target(patches, normals, torch.tensor([[[0.1, 0, 0.3], [0.9, 0.1, -0.2]]]))
-    assert torch.allclose(batch.distances, torch.tensor([[0.3, -0.2]]))
-    assert torch.equal(batch.nearest, patches[:, :2])
-
-
-def test_a_short_training_learns_distances_to_a_plate() -> None:
+def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     torch.manual_seed(0)
     learner = SignedDistanceNetwork(SMALL)
-    recipe = Recipe(sdf=SMALL)
-    clouds = [training_cloud(plate(tilt), SMALL) for tilt in (-0.3, 0.0, 0.3)]
-    optimiser = torch.optim.Adam(learner.parameters(), 5e-3)
-    losses = []
-    for step in range(200):
-        loss = regression_loss(learner, draw(clouds, recipe, step), "cpu")
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(loss.item())
-    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+    torch.nn.init.constant_(learner.presence.bias, 3.0)  # a point is expected everywhere
+    settings = msgspec.structs.replace(SMALL, void_weight=1.0)
+    cloud = plate()
+    cloud[30:33, 30:33] = np.nan
+    surface, missing = ShapeBranch(learner, settings, "cpu").maps(cloud)
+    assert missing[31, 31] > 1 and surface[31, 31] == 0
+    assert not missing[~np.isnan(cloud[..., 0])].any()
+    learner.void_unit.fill_(0.5)
+    assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), surface + 0.5 * missing)
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:

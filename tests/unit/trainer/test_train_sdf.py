@@ -1,0 +1,127 @@
+"""The training of the shape branch: targets, batches, and that it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.point_cloud import Grid, Prepared
+from mdss.method.recipe import Recipe, ShapeSettings, preset
+from mdss.method.signed_distance import ShapeBranch
+from tests.plates import SIZE_PX, plate
+from trainer.shape_batch import draw
+from trainer.train_sdf import pull_loss, regression_loss, train_shape
+from trainer.training_cloud import TrainingCloud
+
+SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, cells=4, points_per_patch=50, blur_px=0, queries=20, batch=4)
+
+
+def cloud_of(settings: ShapeSettings, tilt: float = 0.2, seed: int = 0) -> TrainingCloud:
+    return TrainingCloud.of(plate(tilt), settings, np.random.default_rng(seed))
+
+
+def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
+    expected = np.array([-0.5, 0, 1]) / np.hypot(0.5, 1)
+    assert np.allclose(cloud_of(SMALL, 0.5).normals, expected, atol=1e-3)
+
+
+def test_a_cloud_without_neighbours_on_the_grid_has_normals_on_one_side_too() -> None:
+    lone = plate(0.5)
+    lone[::2] = np.nan
+    cloud = TrainingCloud.of(lone, SMALL, np.random.default_rng(0))
+    assert np.allclose(cloud.normals, np.array([-0.5, 0, 1]) / np.hypot(0.5, 1), atol=1e-3)
+
+
+def test_the_target_is_the_signed_distance_to_the_plane_at_the_nearest_point() -> None:
+    cloud = cloud_of(SMALL, 0.0)
+    distances, nearest = cloud.distances(np.array([[30.1, 30, 500.3], [20.4, 20.1, 499.8]], np.float32))
+    assert np.allclose(distances, [0.3, -0.2], atol=1e-3)
+    assert np.allclose(nearest, [[30, 30, 500], [20, 20, 500]])
+
+
+@pytest.mark.parametrize("placement", ["near", "even"])
+def test_a_batch_of_a_plate_asks_for_the_height_above_it_in_patch_lengths(placement: str) -> None:
+    settings = msgspec.structs.replace(SMALL, placement=placement)
+    batch = draw([cloud_of(msgspec.structs.replace(settings, damaged_copies=0), 0.0)], Recipe(sdf=settings), 3)
+    assert batch.patches.shape == (4, 50, 3) and batch.queries.shape == (4, 20, 3)
+    assert torch.allclose(batch.distances, batch.queries[..., 2], atol=2e-3)
+    assert batch.distances.abs().max() <= settings.noise + 0.01
+    assert batch.is_good.tolist() == [1, 1, 1, 1]
+
+
+def test_evenly_placed_queries_lie_at_all_heights_and_near_ones_mostly_on_the_surface() -> None:
+    heights = {}
+    for placement in ("near", "even"):
+        settings = msgspec.structs.replace(SMALL, placement=placement, queries=500)
+        heights[placement] = draw([cloud_of(settings, 0.0)], Recipe(sdf=settings), 0).distances.abs()
+    assert heights["even"].mean() == pytest.approx(SMALL.noise / 2, rel=0.1)
+    assert heights["near"].mean() < 0.6 * heights["even"].mean()
+
+
+def test_a_damaged_patch_is_asked_for_the_surface_of_the_good_part() -> None:
+    settings = msgspec.structs.replace(SMALL, frame="camera", queries=200)
+    batches = [draw([cloud_of(settings, 0.0)], Recipe(sdf=settings), step) for step in range(10)]
+    damaged = [batch.is_good == 0 for batch in batches]
+    assert any(each.any() for each in damaged)
+    uneven = torch.cat([batch.patches[..., 2].amax(1) - batch.patches[..., 2].amin(1) for batch in batches])
+    assert uneven.max() > 0.05
+    for batch in batches:
+        level = (batch.queries[..., 2] - batch.distances).median(dim=1, keepdim=True).values
+        assert torch.allclose(batch.queries[..., 2] - batch.distances, level.expand_as(batch.distances), atol=2e-3)
+
+
+def test_places_are_points_and_voids_weighted_as_they_are_frequent() -> None:
+    batch = draw([cloud_of(SMALL)], Recipe(sdf=SMALL), 0)
+    assert set(batch.is_point.unique().tolist()) <= {0.0, 1.0}
+    assert torch.allclose(batch.weights.mean(dim=1), torch.ones(4), atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [0, 4])
+def test_a_short_training_learns_distances_to_a_plate_and_where_it_ends(cells: int) -> None:
+    settings = msgspec.structs.replace(SMALL, cells=cells)
+    torch.manual_seed(0)
+    learner, recipe = SignedDistanceNetwork(settings), Recipe(sdf=settings)
+    clouds = [cloud_of(settings, tilt) for tilt in (-0.3, 0.0, 0.3)]
+    optimiser = torch.optim.Adam(learner.parameters(), 5e-3)
+    losses = []
+    for step in range(250):
+        loss = regression_loss(learner, draw(clouds, recipe, step), settings, "cpu")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+    cut = plate()
+    cut[28:34, 28:34] = np.nan
+    missing = ShapeBranch(learner, settings, "cpu").maps(cut)[1]
+    assert missing[30:32, 30:32].mean() > 2 * missing[:12].mean()
+
+
+def test_the_pull_of_the_paper_preset_learns_too() -> None:
+    settings = msgspec.structs.replace(
+        preset("paper").sdf, encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, queries=20, batch=4, noise=0.3
+    )
+    torch.manual_seed(0)
+    learner, recipe, clouds = SignedDistanceNetwork(settings), Recipe(sdf=settings), [cloud_of(settings, 0.0)]
+    optimiser = torch.optim.Adam(learner.parameters(), 3e-3)
+    losses = []
+    for step in range(120):
+        loss = pull_loss(learner, draw(clouds, recipe, step), settings, "cpu")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
+
+
+def test_training_says_what_a_missing_point_counts(tmp_path: Path) -> None:
+    cloud = plate()
+    part = Prepared(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), cloud, np.isfinite(cloud).all(axis=2), Grid(64, 64, 64), 0.0, has_table=True)
+    recipe = Recipe(sdf=msgspec.structs.replace(SMALL, steps=30, damaged_copies=1))
+    network, _ = train_shape([part] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
+    assert float(network.void_unit) > 0

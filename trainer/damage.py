@@ -1,0 +1,67 @@
+"""Copies of good parts with dents, bumps and missing places, so that the network learns what surface belongs under them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.patch_frame import viewing_direction
+from mdss.method.voids import pixel_steps
+
+Float = NDArray[np.float32]
+
+POINTS_PER_PLACE = 700  # with patches of 500, about half of them hold a place or a part of one
+FEWEST_PLACES = 2
+RADIUS_PX = (1.5, 9.0)
+LONGEST = 4.0  # times as long as wide
+DEPTH_STEPS = (0.7, 8.0)  # in steps from one pixel to the next: from the noise up to what no defect is larger than
+CUT_SHARE = 0.4  # of the places lose their points; the others are pushed in or pulled out
+STEEPEST = 0.1  # of the radius, over which a place rises to its full depth
+
+
+@dataclass(frozen=True)
+class Spot:
+    """An ellipse on the grid."""
+
+    row: float
+    column: float
+    angle_rad: float
+    length_px: float
+    width_px: float
+
+    def reach(self, size: int) -> Float:
+        """Return how far out each pixel (size, size) is: 0 in the middle, 1 on the rim."""
+        rows, columns = np.mgrid[:size, :size].astype(np.float32)
+        rows, columns = rows - np.float32(self.row), columns - np.float32(self.column)
+        sine, cosine = np.float32(np.sin(self.angle_rad)), np.float32(np.cos(self.angle_rad))
+        along, across = columns * cosine + rows * sine, rows * cosine - columns * sine
+        return np.asarray(np.hypot(along / np.float32(self.length_px), across / np.float32(self.width_px)), np.float32)
+
+
+def damaged(xyz: Float, random: np.random.Generator) -> Float:
+    """Return a copy of an organised cloud (S, S, 3) mm with places that are pushed in, pulled out, or without points."""
+    changed, measured = xyz.copy(), np.argwhere(np.isfinite(xyz).all(axis=2))
+    pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
+    towards = viewing_direction(xyz).astype(np.float32)
+    for _ in range(max(FEWEST_PLACES, round(len(measured) / POINTS_PER_PLACE))):
+        reach = _spot(measured, random).reach(len(xyz))
+        if random.random() < CUT_SHARE:
+            changed[reach < 1] = np.nan
+        else:
+            height_mm = pitch_mm * _between(random, DEPTH_STEPS) * random.choice([-1, 1])
+            profile = np.clip((1 - reach) / np.float32(random.uniform(STEEPEST, 1)), 0, 1)
+            changed += np.float32(height_mm) * profile[..., None] * towards
+    return changed
+
+
+def _spot(measured: NDArray[np.intp], random: np.random.Generator) -> Spot:
+    row, column = measured[random.integers(len(measured))]
+    radius_px, shape = _between(random, RADIUS_PX), _between(random, (1.0, LONGEST)) ** 0.5
+    return Spot(float(row), float(column), random.uniform(0, np.pi), radius_px * shape, radius_px / shape)
+
+
+def _between(random: np.random.Generator, limits: tuple[float, float]) -> float:
+    """Return a number between the limits, each factor as probable as any other."""
+    return float(np.exp(random.uniform(*np.log(limits))))

@@ -1,0 +1,89 @@
+"""What the shape branch learns from: a good part's surface, and patches of it as it is and of damaged copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from mdss.method.patch_frame import viewing_direction
+from mdss.method.patches import cut_patches
+from mdss.method.recipe import ShapeSettings
+from mdss.method.signed_distance import PartPoints, balls
+from mdss.method.voids import Voids
+from trainer.damage import damaged
+
+Float = NDArray[np.float32]
+Index = NDArray[np.intp]
+
+NORMAL_NEIGHBOURS = 16
+
+
+@dataclass(frozen=True)
+class Ball:
+    """One patch, and what of the good part lies within the ball around it."""
+
+    patch: Float  # (K, 3) mm
+    surface: Index  # the good part's points; the nearest to the patch where none is within
+    voids: Index  # its voids
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One state of a part, as it is or damaged, in patches."""
+
+    points: Float  # (N, 3) mm
+    members: Index  # (P, K)
+    surface: list[Index]
+    voids: list[Index]
+
+    def ball(self, number: int) -> Ball:
+        """Return one of the patches."""
+        return Ball(self.points[self.members[number]], self.surface[number], self.voids[number])
+
+
+@dataclass(frozen=True)
+class TrainingCloud:
+    """One good part's surface, where it has no points, and its copies: the first is the part itself."""
+
+    points: Float  # (N, 3) mm
+    normals: Float  # (N, 3), unit length, all on one side of the surface
+    tree: cKDTree
+    void_places: Float  # (V, 3) mm
+    towards: NDArray[np.float64]  # (3,) the viewing direction
+    copies: list[Copy]
+
+    @classmethod
+    def of(cls, xyz: Float, settings: ShapeSettings, random: np.random.Generator) -> TrainingCloud:
+        """Return surface, voids and copies of an organised cloud (S, S, 3)."""
+        points, towards = PartPoints.of(xyz).points, viewing_direction(xyz)
+        tree, voids = cKDTree(points), Voids.of(xyz)
+        clouds = [xyz, *(damaged(xyz, random) for _ in range(settings.damaged_copies))]
+        copies = [_copy(PartPoints.of(cloud).points, tree, voids, settings) for cloud in clouds]
+        return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies)
+
+    def distances(self, queries: Float) -> tuple[Float, Float]:
+        """Return the signed distance (Q,) in mm of each query to the plane at the nearest point of the good part, and that point (Q, 3)."""
+        at = self.tree.query(queries)[1]
+        nearest = self.points[at]
+        return ((queries - nearest) * self.normals[at]).sum(axis=1), nearest
+
+
+def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> Copy:
+    members = cut_patches(points, settings.points_per_patch, settings.training_density).members
+    centres, radii = balls(points[members])
+    surface = [
+        np.asarray(found or tree.query(points[patch])[1], np.intp)
+        for found, patch in zip(tree.query_ball_point(centres, radii), members, strict=True)
+    ]
+    return Copy(points, members, surface, voids.within(centres, radii))
+
+
+def normals_of(points: Float, tree: cKDTree, towards: NDArray[np.float64]) -> Float:
+    """Return the unit normals (N, 3): of the plane through each point's nearest neighbours, all on the side of `towards`."""
+    neighbours = points[tree.query(points, k=min(NORMAL_NEIGHBOURS, len(points)))[1]]
+    spread = (neighbours - neighbours.mean(axis=1, keepdims=True)).astype(np.float64)
+    normals = np.linalg.eigh(np.einsum("nki,nkj->nij", spread, spread))[1][:, :, 0]
+    return np.where((normals @ towards < 0)[:, None], -normals, normals).astype(np.float32)
