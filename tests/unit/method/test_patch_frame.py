@@ -25,7 +25,8 @@ def slab(normal: NDArray[np.float64], seed: int = 0) -> NDArray[np.float32]:
 
 
 def test_a_patch_is_centred_and_its_longest_side_becomes_one() -> None:
-    patches = np.random.default_rng(0).uniform(0, 1, (2, 30, 3)).astype(np.float32) * [[[8, 2, 1]], [[1, 5, 40]]]
+    sides = np.array([[[8, 2, 1]], [[1, 5, 40]]], np.float32)
+    patches = (np.random.default_rng(0).uniform(0, 1, (2, 30, 3)) * sides).astype(np.float32)
     frames = PatchFrames.of(patches, OPTICAL_AXIS, CAMERA)
     inside = frames.into(patches)
     assert np.allclose(inside.mean(axis=1), 0, atol=1e-5)
