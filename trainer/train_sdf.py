@@ -44,8 +44,8 @@ def train_shape(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoi
     ]
     loss = pull_loss if settings.loss == "pull" else regression_loss
     training.run(lambda step: loss(network, draw(clouds, recipe, step), settings, device))
-    if settings.void_weight:
-        weigh_voids(network, parts, settings, device)
+    if settings.void_weight or settings.tolerance:
+        measure_good_parts(network, parts, settings, device)
     return network.eval(), training
 
 
@@ -81,10 +81,15 @@ def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, de
     return missed.square().sum(dim=2).add(TINY).sqrt().mean()
 
 
-def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Prepared], settings: ShapeSettings, device: str) -> None:
-    """Set what a missing point counts: on good parts, so much of what their distances come to as the recipe says."""
+def measure_good_parts(network: SignedDistanceNetwork, parts: Sequence[Prepared], settings: ShapeSettings, device: str) -> None:
+    """Set what the tolerance takes off good parts in the mean, and what a missing point counts.
+
+    On good parts, the highest value of the missing points comes to so much of that of the distances as the recipe says.
+    """
     chosen = parts[:: max(1, len(parts) // PARTS_TO_MEASURE)]
     branch = ShapeBranch(network, settings, device)
-    peaks = np.array([[float(each.max()) for each in branch.maps(part.xyz)] for part in tracked(chosen, "missing points", len(chosen))])
-    distance, evidence = peaks.mean(axis=0)
+    readings = [branch.read(part.xyz) for part in tracked(chosen, "good parts", len(chosen))]
+    size = parts[0].xyz.shape[0]
+    distance, evidence = np.mean([[float(each.max()) for each in branch.maps(reading, size)] for reading in readings], axis=0)
     network.void_unit.fill_(settings.void_weight * distance / max(float(evidence), LEAST_EVIDENCE))
+    network.usual_level.fill_(settings.tolerance * np.mean([reading.usual.mean() for reading in readings]))

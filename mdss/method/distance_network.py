@@ -111,6 +111,7 @@ class SignedDistanceNetwork(nn.Module):
     """
 
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
+    usual_level: Tensor  # what the tolerance takes off a good part's points in the mean, in that unit
 
     def __init__(self, settings: ShapeSettings) -> None:
         super().__init__()
@@ -125,6 +126,7 @@ class SignedDistanceNetwork(nn.Module):
             nn.init.zeros_(head.bias)
         nn.init.constant_(self.usual.bias, USUAL_AT_FIRST)
         self.register_buffer("void_unit", torch.zeros(()))
+        self.register_buffer("usual_level", torch.zeros(()))
 
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames.

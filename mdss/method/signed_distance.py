@@ -55,6 +55,17 @@ class Readings:
     voids: Index  # (P, W) which void that is of, NONE in the rest of a row
 
 
+@dataclass(frozen=True)
+class PartReading:
+    """One part: how far off each of its points is, how far is usual there, and how surprising it is that there is none."""
+
+    distances: Float  # (N,)
+    usual: Float  # (N,)
+    pixels: Index  # (N,)
+    surprise: Float  # (V,)
+    void_pixels: Index  # (V,)
+
+
 def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float:
     """Return one distance (N,) for every point of the cloud from those of all patches it is in (P, K)."""
     members, values = patches.members.ravel(), distances.ravel()
@@ -126,19 +137,27 @@ class ShapeBranch:
         xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); lengths are in
         patch lengths, or mm where the recipe says so. Where a point is missing that good parts have, the map says so in the same unit.
         """
-        surface, missing = self.maps(xyz)
+        surface, missing = self.maps(self.read(xyz), xyz.shape[0])
         return surface + missing * float(self._network.void_unit)
 
-    def maps(self, xyz: Float) -> tuple[Float, Float]:
-        """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none."""
+    def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
+        """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none.
+
+        What is usual at a place is taken off, and what is usual on the whole part put on: every place counts as if it were an average one.
+        """
+        settings, level = self._settings, float(self._network.usual_level)
+        values = np.maximum(part.distances - settings.tolerance * part.usual, 0) + level if settings.tolerance else part.distances
+        surprise = on_grid(part.surprise, part.void_pixels, size)
+        return to_map(values.astype(np.float32), part.pixels, size, settings), blurred(surprise, settings.blur_px)
+
+    def read(self, xyz: Float) -> PartReading:
+        """Return what the network says of the points and voids of an organised cloud (S, S, 3) mm."""
         part, settings = PartPoints.of(xyz), self._settings
         voids = Voids.of(xyz) if settings.void_weight else Voids.nowhere()
         patches = cut_patches(part.points, settings.points_per_patch, settings.density)
         readings = self._read(part.points[patches.members], voids, viewing_direction(xyz))
         distances, usual = (merge(each, patches, len(part.points), settings.overlap) for each in (readings.distances, readings.usual))
-        excess = np.maximum(distances - settings.tolerance * usual, 0) if settings.tolerance else distances
-        surprise = on_grid(evidence_of(readings, len(voids.pixels)), voids.pixels, xyz.shape[0])
-        return to_map(excess, part.pixels, xyz.shape[0], settings), blurred(surprise, settings.blur_px)
+        return PartReading(distances, usual, part.pixels, evidence_of(readings, len(voids.pixels)), voids.pixels)
 
     def _read(self, patches: Float, voids: Voids, towards: NDArray[np.float64]) -> Readings:
         """Return what the network says of patches (P, K, 3) mm and of the voids within their reach."""

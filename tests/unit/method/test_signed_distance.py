@@ -97,12 +97,17 @@ def test_lists_of_different_lengths_are_filled_up() -> None:
     assert padded([np.array([], np.intp)] * 2).shape == (2, 0)
 
 
-def test_what_is_usual_at_a_place_is_taken_off_and_no_value_falls_below_zero(network: SignedDistanceNetwork) -> None:
-    plain = ShapeBranch(network, SMALL, "cpu").score_map(plate())
-    tolerant = ShapeBranch(network, msgspec.structs.replace(SMALL, tolerance=0.01), "cpu").score_map(plate())
-    generous = ShapeBranch(network, msgspec.structs.replace(SMALL, tolerance=1e6), "cpu").score_map(plate())
+def test_what_is_usual_at_a_place_is_taken_off_and_what_is_usual_at_all_put_on() -> None:
+    torch.manual_seed(0)
+    learner = SignedDistanceNetwork(SMALL)
+    plain, tolerant, generous = (
+        ShapeBranch(learner, msgspec.structs.replace(SMALL, tolerance=share), "cpu").score_map(plate()) for share in (0, 0.01, 1e6)
+    )
     assert (tolerant <= plain).all() and tolerant.sum() < plain.sum()
     assert not generous.any()
+    learner.usual_level.fill_(0.25)
+    levelled = ShapeBranch(learner, msgspec.structs.replace(SMALL, tolerance=1e6), "cpu").score_map(plate())
+    assert np.array_equal(levelled, np.where(np.isfinite(plate()[..., 0]), np.float32(0.25), np.float32(0)))
 
 
 def test_missing_points_count_as_much_as_the_network_was_told() -> None:
@@ -112,11 +117,12 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     settings = msgspec.structs.replace(SMALL, void_weight=1.0)
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
-    surface, missing = ShapeBranch(learner, settings, "cpu").maps(cloud)
+    branch = ShapeBranch(learner, settings, "cpu")
+    surface, missing = branch.maps(branch.read(cloud), SIZE_PX)
     assert missing[31, 31] > 1 and surface[31, 31] == 0
     assert not missing[~np.isnan(cloud[..., 0])].any()
     learner.void_unit.fill_(0.5)
-    assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), surface + 0.5 * missing)
+    assert np.allclose(branch.score_map(cloud), surface + 0.5 * missing)
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:

@@ -118,9 +118,10 @@ def test_the_pull_of_the_paper_preset_learns_too() -> None:
     assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
 
 
-def test_training_says_what_a_missing_point_counts(tmp_path: Path) -> None:
+def test_training_says_what_a_missing_point_counts_and_what_is_usual(tmp_path: Path) -> None:
     cloud = plate()
     part = Prepared(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), cloud, np.isfinite(cloud[..., 2]), Grid(64, 64, 64), 0.0, has_table=True)
-    recipe = Recipe(sdf=msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, tolerance=0))
+    recipe = Recipe(sdf=msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, tolerance=0.1))
     network, _ = train_shape([part] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
     assert float(network.void_unit) > 0
+    assert 0 < float(network.usual_level) < 5
