@@ -1,0 +1,86 @@
+"""A memory bank of the teacher's descriptions, as PatchCore has one of a backbone's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.memory_bank import BYTES_PER_MB, MemoryBank
+from mdss.method.description_network import STRIDE_PX
+from mdss.method.heat import blurred
+from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.student_teacher import WEIGHTS, StudentTeacher, Window, enlarge, padded_image
+from mdss.method.weights import read_weights
+from trainer.progress import tracked
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+BLUR_PX = 4.0
+
+
+@dataclass(frozen=True)
+class Describer:
+    """The teacher of a model with its channel statistics."""
+
+    networks: StudentTeacher
+    settings: ColourSettings
+    device: str
+
+    @classmethod
+    def load(cls, folder: Path, recipe: Recipe, device: str) -> Describer:
+        """Return the teacher of a model folder."""
+        networks = StudentTeacher(recipe.rgb.student_width)
+        read_weights(networks, folder / WEIGHTS)
+        return cls(networks.eval().to(device), recipe.rgb, device)
+
+    @property
+    def size_mb(self) -> float:
+        """Return how much of the model a bank still needs: the teacher and its statistics, no student."""
+        kept = [*self.networks.teacher.state_dict().values(), self.networks.mean, self.networks.deviation]
+        return sum(tensor.nbytes for tensor in kept) / BYTES_PER_MB
+
+    @torch.inference_mode()
+    def describe(self, rgb: Image, mask: Bool) -> tuple[Float, Bool]:
+        """Return the normalised descriptions (N, 384) of the cells on the mask, and which cells (S/4, S/4) these are."""
+        cells = mask[::STRIDE_PX, ::STRIDE_PX]
+        window = Window.around(mask, len(cells))
+        padded = torch.from_numpy(padded_image(rgb, self.settings.border))[None].to(self.device)
+        described = self.networks.describe(window.crop(padded).contiguous(memory_format=torch.channels_last))[0].cpu().numpy()
+        inside = cells[window.top : window.top + window.height, window.left : window.left + window.width]
+        return np.ascontiguousarray(described[:, inside].T), cells
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Scores an image by how far its descriptions are from all that good parts showed."""
+
+    describer: Describer
+    bank: MemoryBank
+
+    @classmethod
+    def fit(cls, describer: Describer, parts: Sequence[Prepared], share: float) -> FeatureBank:
+        """Remember good parts."""
+        described = (describer.describe(part.rgb, part.mask)[0] for part in tracked(parts, "feature bank", len(parts)))
+        return cls(describer, MemoryBank.of(described, len(parts), share, describer.device))
+
+    @property
+    def size_mb(self) -> float:
+        """Return how much has to be kept, the teacher included."""
+        return self.bank.size_mb + self.describer.size_mb
+
+    def score_map(self, rgb: Image, mask: Bool) -> Float:
+        """Return the distance to the nearest entry at each pixel (S, S), enlarged and blurred like a colour map."""
+        described, cells = self.describer.describe(rgb, mask)
+        found = np.zeros(cells.shape, np.float32)
+        found[cells] = self.bank.distances(described)
+        heat = enlarge(found)
+        heat[~mask] = 0
+        return blurred(heat, BLUR_PX)

@@ -1,0 +1,93 @@
+"""A memory bank: descriptions of good parts, thinned to a coreset, and how far a new description is from all of them.
+
+Greedy k-centre takes time in proportion to candidates times entries. So that it ends, at most 50 000 candidates are taken, equally
+many of each part, at random with a fixed seed; the share that is asked for is a share of the candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.progress import tracked
+
+Float = NDArray[np.float32]
+
+MOST_CANDIDATES = 50_000
+PROJECTED = 128  # dimensions, as PatchCore's own code chooses its coreset in
+BLOCK = 2048  # queries at a time, so that their distances to a whole bank fit into memory
+BYTES_PER_MB = 1e6
+SEED = 0
+
+
+@dataclass(frozen=True)
+class MemoryBank:
+    """What is remembered of good parts."""
+
+    entries: Tensor  # (M, C)
+
+    @classmethod
+    def of(cls, descriptions: Iterable[Float], parts: int, share: float, device: str = "cpu") -> Self:
+        """Keep that share of the candidates among each part's descriptions (N, C)."""
+        candidates = torch.from_numpy(candidates_of(descriptions, parts)).to(device)
+        return cls(candidates[coreset(candidates, share)].contiguous())
+
+    @property
+    def size_mb(self) -> float:
+        """Return how much has to be kept."""
+        return self.entries.nbytes / BYTES_PER_MB
+
+    @torch.inference_mode()
+    def distances(self, descriptions: Float) -> Float:
+        """Return the Euclidean distance (N,) of each description (N, C) to the nearest entry: all are looked at."""
+        squares = self.entries.square().sum(dim=1)
+        found = [self._nearest(block, squares) for block in torch.from_numpy(descriptions).to(self.entries.device).split(BLOCK)]
+        return np.asarray(torch.cat(found).cpu().numpy(), np.float32)
+
+    def _nearest(self, block: Tensor, squares: Tensor) -> Tensor:
+        nearest = torch.addmm(squares, block, self.entries.T, alpha=-2).argmin(dim=1)
+        return torch.linalg.vector_norm(block - self.entries[nearest], dim=1)  # again, as a difference of squares loses digits
+
+
+def candidates_of(descriptions: Iterable[Float], parts: int, most: int = MOST_CANDIDATES) -> Float:
+    """Return at most that many descriptions, equally many of each part."""
+    random = np.random.default_rng(SEED)
+    of_each = math.ceil(most / parts)
+    chosen = [each[random.permutation(len(each))[:of_each]] for each in descriptions]
+    return np.concatenate(chosen)[:most]
+
+
+@torch.inference_mode()
+def coreset(candidates: Tensor, share: float) -> Tensor:
+    """Return the indices of that share of the candidates, each the farthest from those before it (greedy k-centre).
+
+    Distances are measured on a random projection where the candidates (N, C) have more dimensions than that.
+    """
+    count = max(1, round(share * len(candidates)))
+    if count == len(candidates):
+        return torch.arange(count)
+    points = projected(candidates)
+    squares = points.square().sum(dim=1)
+    nearest = torch.full_like(squares, torch.inf)
+    chosen = [int((points - points.mean(dim=0)).square().sum(dim=1).argmax())]
+    for _ in tracked(range(count - 1), "coreset", count - 1):
+        last = chosen[-1]
+        torch.minimum(nearest, torch.addmv(squares + squares[last], points, points[last], alpha=-2), out=nearest)
+        chosen.append(int(nearest.argmax()))
+    return torch.tensor(chosen)
+
+
+def projected(points: Tensor) -> Tensor:
+    """Return points (N, C) in at most 128 random directions, which keep distances nearly."""
+    width = points.shape[1]
+    if width <= PROJECTED:
+        return points
+    directions = torch.randn(width, PROJECTED, generator=torch.Generator().manual_seed(SEED)) / math.sqrt(PROJECTED)
+    return points @ directions.to(points.device)
