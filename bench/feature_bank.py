@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bench.memory_bank import BYTES_PER_MB, MemoryBank
 from mdss.method.description_network import STRIDE_PX
@@ -44,8 +45,8 @@ class Describer:
     @property
     def size_mb(self) -> float:
         """Return how much of the model a bank still needs: the teacher and its statistics, no student."""
-        kept = [*self.networks.teacher.state_dict().values(), self.networks.mean, self.networks.deviation]
-        return sum(tensor.nbytes for tensor in kept) / BYTES_PER_MB
+        kept: list[Tensor] = [*self.networks.teacher.state_dict().values(), self.networks.mean, self.networks.deviation]
+        return sum(int(tensor.nbytes) for tensor in kept) / BYTES_PER_MB
 
     @torch.inference_mode()
     def describe(self, rgb: Image, mask: Bool) -> tuple[Float, Bool]:

@@ -48,12 +48,14 @@ class MemoryBank:
     def distances(self, descriptions: Float) -> Float:
         """Return the Euclidean distance (N,) of each description (N, C) to the nearest entry: all are looked at."""
         squares = self.entries.square().sum(dim=1)
-        found = [self._nearest(block, squares) for block in torch.from_numpy(descriptions).to(self.entries.device).split(BLOCK)]
-        return np.asarray(torch.cat(found).cpu().numpy(), np.float32)
+        queries = torch.from_numpy(descriptions).to(self.entries.device)
+        found = [self._nearest(queries[start : start + BLOCK], squares).cpu() for start in range(0, len(queries), BLOCK)]
+        return np.asarray(torch.cat(found).numpy(), np.float32)
 
     def _nearest(self, block: Tensor, squares: Tensor) -> Tensor:
         nearest = torch.addmm(squares, block, self.entries.T, alpha=-2).argmin(dim=1)
-        return torch.linalg.vector_norm(block - self.entries[nearest], dim=1)  # again, as a difference of squares loses digits
+        differences: Tensor = block - self.entries[nearest]  # for the distance itself: a difference of squares loses digits
+        return differences.square().sum(dim=1).sqrt()
 
 
 def candidates_of(descriptions: Iterable[Float], parts: int, most: int = MOST_CANDIDATES) -> Float:

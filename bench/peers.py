@@ -169,7 +169,7 @@ def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str
     shape_map = no_map
     if not request.without_fpfh:
         with watch.stage("sdf"):
-            shapes = FpfhBank.fit(training, request.bank_share, device)
+            shapes = FpfhBank.fit(training, request.bank_share)
         costs["sdf"] = Cost(watch.spent_ms["sdf"][0] / 1000, shapes.size_mb)
         costs["fused"] = costs["rgb"] + costs["sdf"]
         shape_map = shapes.score_map
