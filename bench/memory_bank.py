@@ -47,15 +47,15 @@ class MemoryBank:
     @torch.inference_mode()
     def distances(self, descriptions: Float) -> Float:
         """Return the Euclidean distance (N,) of each description (N, C) to the nearest entry: all are looked at."""
-        squares = self.entries.square().sum(dim=1)
-        queries = torch.from_numpy(descriptions).to(self.entries.device)
-        found = [self._nearest(queries[start : start + BLOCK], squares).cpu() for start in range(0, len(queries), BLOCK)]
-        return np.asarray(torch.cat(found).numpy(), np.float32)
-
-    def _nearest(self, block: Tensor, squares: Tensor) -> Tensor:
-        nearest = torch.addmm(squares, block, self.entries.T, alpha=-2).argmin(dim=1)
-        differences: Tensor = block - self.entries[nearest]  # for the distance itself: a difference of squares loses digits
-        return differences.square().sum(dim=1).sqrt()
+        centre = self.entries.mean(dim=0)  # the nearer to 0 all are, the more digits a difference of squares keeps
+        entries, queries = self.entries - centre, torch.from_numpy(descriptions).to(self.entries.device) - centre
+        squares = entries.square().sum(dim=1)
+        found = torch.empty(len(queries), device=queries.device)
+        for start in range(0, len(queries), BLOCK):
+            block = queries[start : start + BLOCK]
+            nearest = torch.addmm(squares, block, entries.T, alpha=-2).argmin(dim=1)
+            found[start : start + BLOCK] = (block - entries[nearest]).square().sum(dim=1).sqrt()
+        return np.asarray(found.cpu().numpy(), np.float32)
 
 
 def candidates_of(descriptions: Iterable[Float], parts: int, most: int = MOST_CANDIDATES) -> Float:

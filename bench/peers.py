@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.feature_bank import Describer, FeatureBank
 from bench.fpfh_bank import FpfhBank, require_open3d
-from bench.memory_bank import BYTES_PER_MB
+from bench.memory_bank import BYTES_PER_MB, MOST_CANDIDATES
 from mdss.errors import BadInput, MdssError
 from mdss.method import signed_distance, student_teacher
 from mdss.method.fusion import fuse
@@ -197,7 +197,7 @@ def rows_of(contestant: Contestant, dataset: Dataset) -> list[Row]:
 
 
 def table(comparison: Comparison) -> str:
-    """Return the rows as a table in Markdown."""
+    """Return the rows as a table in Markdown, and what they were made from."""
     lines = [
         "| method | image AUROC | AU-PRO 30 % | AU-PRO 5 % | ms per part | s to fit | MB kept |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -206,7 +206,8 @@ def table(comparison: Comparison) -> str:
         figures = [_number(value, 3) for value in (row.i_auroc, row.aupro_30, row.aupro_05)]
         costs = [_number(row.ms_per_part, 1), _number(row.fit_s, 0), _number(row.kept_mb, 1)]
         lines.append(f"| {' | '.join([row.method, *figures, *costs])} |")
-    return "\n".join(lines)
+    kept = f"Banks keep {comparison.bank_share:.0%} of at most {MOST_CANDIDATES} descriptions of {comparison.training_scans} training scans"
+    return "\n".join([*lines, "", f"{kept}; {comparison.test_scans} test scans, {comparison.device}."])
 
 
 def _number(value: float | None, places: int) -> str:

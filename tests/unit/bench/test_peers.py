@@ -1,0 +1,154 @@
+"""The memory banks beside a champion: what they remember, how near they find it, and what the table says of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.feature_bank import Describer, FeatureBank
+from bench.fpfh_bank import FpfhBank, pitch_of
+from bench.memory_bank import BLOCK, MemoryBank, candidates_of, coreset
+from bench.peers import main
+from mdss.method.point_cloud import Prepared
+from mdss.method.student_teacher import StudentTeacher
+from mdss.method.teacher import load_teacher
+from tests.lines import write_tiny_line
+from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
+from trainer.dataset import Dataset
+from trainer.synthetic import LineSize
+from trainer.train import Order, prepare_all, train
+from trainer.train_rgb import measure_teacher
+
+SIZE = LineSize(train=4, validation=1, good=3, defective=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("line")
+    data = write_line(folder / "data")
+    recipe = small_recipe(write_teacher(folder / "teacher.safetensors"), "rgb.steps=2", "sdf.steps=2")
+    train(Order(data, folder / "models", NAME, recipe, device="cpu"))
+    return Trained(data, folder / "models")
+
+
+def parts_of(data: Path, teacher: Path) -> tuple[list[Prepared], list[Prepared], list[Prepared], Describer]:
+    """Return the training parts, good and defective test parts, and what describes them."""
+    recipe, dataset = small_recipe(write_teacher(teacher)), Dataset.open(data, "m")
+    good, defective = ([scan for scan in dataset.test if scan.is_good == is_good] for is_good in (True, False))
+    training, sound, faulty = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, good, defective))
+    networks = StudentTeacher(recipe.rgb.student_width)
+    networks.teacher.load_state_dict(load_teacher(recipe.rgb.teacher)[0].state_dict())
+    measure_teacher(networks, training, recipe.rgb, "cpu")
+    return training, sound, faulty, Describer(networks.eval(), recipe.rgb, "cpu")
+
+
+def test_distances_are_those_of_brute_force() -> None:
+    random = np.random.default_rng(0)
+    entries, queries = (random.normal(100, 1, (count, 7)).astype(np.float32) for count in (30, BLOCK + 5))
+    brute = np.linalg.norm(queries[:, None].astype(np.float64) - entries[None], axis=2).min(axis=1)
+    np.testing.assert_allclose(MemoryBank(torch.from_numpy(entries)).distances(queries), brute, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dimensions", [3, 384])
+def test_a_coreset_keeps_something_of_every_cluster_however_small(dimensions: int) -> None:
+    random = np.random.default_rng(0)
+    centres = 50 * random.standard_normal((5, dimensions))
+    of_cluster = np.repeat(np.arange(5), (500, 200, 30, 3, 1))
+    points = (centres[of_cluster] + random.standard_normal((len(of_cluster), dimensions))).astype(np.float32)
+    chosen = coreset(torch.from_numpy(points), 5 / len(points))
+    assert sorted(of_cluster[chosen.numpy()]) == [0, 1, 2, 3, 4]
+
+
+def test_a_share_of_one_keeps_everything() -> None:
+    assert coreset(torch.rand(20, 3), 1.0).tolist() == list(range(20))
+
+
+def test_candidates_are_equally_many_of_each_part_and_not_more_than_the_most() -> None:
+    parts = [np.full((100, 2), number, np.float32) for number in range(4)]
+    found = candidates_of(iter(parts), len(parts), most=40)
+    assert np.unique(found[:, 0], return_counts=True)[1].tolist() == [10, 10, 10, 10]
+    assert len(candidates_of(iter(parts), len(parts), most=1000)) == 400
+
+
+def test_the_feature_bank_scores_a_painted_part_above_all_good_ones(trained: Trained, tmp_path: Path) -> None:
+    training, sound, faulty, describer = parts_of(trained.data, tmp_path / "teacher.safetensors")
+    bank = FeatureBank.fit(describer, training, 0.1)
+    good, painted = ([float(bank.score_map(part.rgb, part.mask).max()) for part in parts] for parts in (sound, faulty))
+    assert min(painted) > 1.2 * max(good)
+
+
+def test_the_feature_bank_finds_what_it_remembers_and_nothing_beside_the_part(trained: Trained, tmp_path: Path) -> None:
+    training, _, faulty, describer = parts_of(trained.data, tmp_path / "teacher.safetensors")
+    bank = FeatureBank.fit(describer, training, 1.0)
+    assert bank.score_map(training[0].rgb, training[0].mask).max() < 1e-3 * bank.score_map(faulty[0].rgb, faulty[0].mask).max()
+    nothing = np.zeros_like(training[0].mask)
+    assert not bank.score_map(training[0].rgb, nothing).any()
+    cells = sum(np.count_nonzero(part.mask[::4, ::4]) for part in training)
+    assert bank.size_mb == pytest.approx(describer.size_mb + cells * 384 * 4 / 1e6)
+
+
+def test_the_pitch_is_the_distance_of_neighbours_in_a_row(trained: Trained) -> None:
+    dataset = Dataset.open(trained.data, "m")
+    (part,) = prepare_all(dataset, dataset.train[:1], small_recipe(Path("none")))
+    pitch_mm = pitch_of([part])
+    rows = part.xyz[..., 0][np.isfinite(part.xyz[..., 0]).any(axis=1)]
+    widest = max(np.nanmax(row) - np.nanmin(row) for row in rows)
+    columns = np.ptp(np.flatnonzero(np.isfinite(part.xyz[..., 0]).any(axis=0)))
+    assert pitch_mm == pytest.approx(widest / columns, rel=0.1)
+
+
+def test_the_fpfh_bank_scores_a_bump_above_good_parts(tmp_path: Path) -> None:
+    pytest.importorskip("open3d", reason="an extra: pip install -e '.[peers]'")
+    write_tiny_line(tmp_path / "line", size=SIZE)
+    training, sound, faulty, _ = parts_of(tmp_path / "line", tmp_path / "teacher.safetensors")
+    bank = FpfhBank.fit(training, 0.1)
+    assert float(bank.score_map(faulty[0].xyz).max()) > max(float(bank.score_map(part.xyz).max()) for part in sound)
+
+
+def test_without_open3d_the_command_says_how_to_install_it_and_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    options = ["--data", str(tmp_path / "none"), "--recipe", "part", "--store", str(tmp_path), "--json", str(tmp_path / "out.json")]
+    assert main(options) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "pip install -e '.[peers]'" in said[0]
+    assert "--without-fpfh" in said[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_measures_champion_and_bank_on_the_same_scans(trained: Trained, tmp_path: Path) -> None:
+    options = ["--data", str(trained.data), "--recipe", NAME, "--store", str(trained.store), "--without-fpfh"]
+    assert main([*options, "--json", str(tmp_path / "a" / "peers.json"), "--markdown", str(tmp_path / "peers.md")]) == 0
+    found = json.loads((tmp_path / "a" / "peers.json").read_text())
+    rows = {row["method"]: row for row in found["rows"]}
+    assert list(rows) == ["MDSS, rgb", "MDSS, sdf", "MDSS, fused", "feature bank (PatchCore)"]
+    bank = rows["feature bank (PatchCore)"]
+    assert bank["i_auroc"] == 1.0
+    assert bank["aupro_30"] > 0.8
+    assert all(row["ms_per_part"] > 0 and row["fit_s"] is not None and row["kept_mb"] > 0 for row in rows.values())
+    ours = [rows[f"MDSS, {branch}"]["kept_mb"] for branch in ("rgb", "sdf", "fused")]
+    assert ours[2] == pytest.approx(ours[0] + ours[1])
+    lines = (tmp_path / "peers.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {name}" for name in rows]
+
+
+def test_a_wrong_share_is_a_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", "x", "--recipe", "x", "--store", "x", "--bank-share", "0"]) == 2
+    assert "--bank-share" in capsys.readouterr().err
