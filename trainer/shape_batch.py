@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mdss.method.patch_frame import PatchFrames
+from mdss.method.patch_frame import PatchFrames, patch_lengths
 from mdss.method.recipe import Recipe, ShapeSettings
 from trainer.training_cloud import Ball, TrainingCloud
 
@@ -19,8 +19,6 @@ Float = NDArray[np.float32]
 GOOD_SHARE = 0.4  # of the patches are of the part as it is; the others of a damaged copy of it
 PLACES = 64  # where presence is learned, half of them voids where there are any
 OFF_SURFACE = 0.05  # patch lengths: a void's place is only guessed, so presence must hold a little above and below, too
-JITTER = 0.01  # patch lengths, sideways
-EVERY_POINT = 8  # of those of a patch, where it is learned what is usual
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,6 @@ class Batch:
     places: Tensor  # (B, V, 3) of points and of voids
     is_point: Tensor  # (B, V) 1 for points
     weights: Tensor  # (B, V) as points and voids are frequent in the patch
-    own: Tensor  # (B, O, 3) some of the patch's own points
-    is_good: Tensor  # (B,) 1 where the patch is not damaged
 
 
 @dataclass(frozen=True)
@@ -50,22 +46,20 @@ class Example:
     is_point: Float
     weights: Float
     towards: NDArray[np.float64]
-    is_good: bool
 
 
 def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
     """Return the batch of a step: patches of random parts, each with queries and places of its own."""
     random = np.random.default_rng((recipe.seed, step))
     examples = [example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)]
-    patches, queries, nearest, distances, places, is_point, weights, towards, is_good = (
+    patches, queries, nearest, distances, places, is_point, weights, towards = (
         np.stack([getattr(example, name) for example in examples]) for name in Example.__dataclass_fields__
     )
     frames = PatchFrames.of(patches, towards, recipe.sdf)
     inside = [torch.from_numpy(frames.into(points)) for points in (patches, queries, nearest, places)]
-    own = inside[0][:, ::EVERY_POINT]
     lengths = torch.from_numpy(distances.astype(np.float32) / frames.lengths[:, None])
-    facts = [torch.from_numpy(each.astype(np.float32)) for each in (is_point, weights, is_good)]
-    return Batch(inside[0], inside[1], inside[2], lengths, inside[3], facts[0], facts[1], own, facts[2])
+    facts = [torch.from_numpy(each.astype(np.float32)) for each in (is_point, weights)]
+    return Batch(inside[0], inside[1], inside[2], lengths, inside[3], facts[0], facts[1])
 
 
 def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.Generator) -> Example:
@@ -73,41 +67,27 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
     is_good = len(cloud.copies) == 1 or random.random() < GOOD_SHARE
     copy = cloud.copies[0 if is_good else random.integers(1, len(cloud.copies))]
     ball = copy.ball(int(random.integers(len(copy.members))))
-    length_mm = float(np.ptp(ball.patch, axis=0).max()) if settings.scale == "extent" else settings.fixed_scale_mm
+    length_mm = float(patch_lengths(ball.patch[None], settings)[0])
     queries = np.asarray(_around(cloud, ball, settings, random) + _jitter(settings, random) * length_mm, np.float32)
-    if settings.placement == "even":
-        queries = np.asarray(queries + _heights(cloud, queries, settings, random) * length_mm, np.float32)
     distances, nearest = cloud.distances(queries)
     places, is_point, weights = _places(cloud, ball, random)
     off_mm = random.uniform(-OFF_SURFACE, OFF_SURFACE, (PLACES, 1)) * length_mm
     places = np.asarray(places + cloud.towards * off_mm, np.float32)
-    return Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards, is_good)
+    return Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards)
 
 
 def _around(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> Float:
-    """Return points (Q, 3) mm: half of them the patch's own, half those that the good part has there; all on its surface if `even`."""
+    """Return points (Q, 3) mm: half of them the patch's own, half those that the good part has there."""
     half = settings.queries // 2
     own = ball.patch[random.integers(len(ball.patch), size=settings.queries - half)]
-    if settings.placement == "even":
-        own = cloud.points[cloud.tree.query(own)[1]]
     return np.concatenate([own, cloud.points[random.choice(ball.surface, half)]])
 
 
 def _jitter(settings: ShapeSettings, random: np.random.Generator) -> Float:
-    """Return offsets (Q, 3) in patch lengths in all directions: most of them short, a uniform number squared; or sideways for `even`."""
+    """Return offsets (Q, 3) in patch lengths in all directions, most of them short: a uniform number squared."""
     directions = random.standard_normal((settings.queries, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    lengths = settings.noise * random.random((settings.queries, 1)) ** 2 if settings.placement == "near" else JITTER
-    return np.asarray(directions * lengths, np.float32)
-
-
-def _heights(cloud: TrainingCloud, queries: Float, settings: ShapeSettings, random: np.random.Generator) -> Float:
-    """Return offsets (Q, 3) in patch lengths along the surface's normals, each height as probable as any other.
-
-    Were most queries near the surface, a network that does not know where it is would do best to say that they all are on it.
-    """
-    normals = cloud.normals[cloud.tree.query(queries)[1]]
-    return np.asarray(normals * random.uniform(-settings.noise, settings.noise, (len(queries), 1)), np.float32)
+    return np.asarray(directions * settings.noise * random.random((settings.queries, 1)) ** 2, np.float32)
 
 
 def _places(cloud: TrainingCloud, ball: Ball, random: np.random.Generator) -> tuple[Float, Float, Float]:

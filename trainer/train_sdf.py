@@ -24,7 +24,7 @@ from trainer.training_cloud import TrainingCloud
 Float = NDArray[np.float32]
 
 TINY = 1e-8
-DISTANCE_WEIGHT, PRESENCE_WEIGHT, USUAL_WEIGHT = 10.0, 0.3, 0.1  # so that each has about the same say
+DISTANCE_WEIGHT, PRESENCE_WEIGHT = 10.0, 0.3  # so that each has about the same say
 PARTS_TO_MEASURE = 24
 LEAST_EVIDENCE = 0.02  # of good parts' voids, so that none at all does not make the weight of one endless
 
@@ -44,30 +44,25 @@ def train_shape(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoi
     ]
     loss = pull_loss if settings.loss == "pull" else regression_loss
     training.run(lambda step: loss(network, draw(clouds, recipe, step), settings, device))
-    if settings.void_weight or settings.tolerance:
-        measure_good_parts(network, parts, settings, device)
+    network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
+    if settings.void_weight:
+        weigh_voids(network, parts, settings, device)
     return network.eval(), training
 
 
 def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: ShapeSettings, device: str) -> Tensor:
-    """Return the mean absolute error of the distances, and what the other two heads have to learn where the recipe asks for them.
+    """Return the mean absolute error of the distances and, where the recipe asks for it, the cross-entropy of the presence.
 
     The surface is seen from one side, so the sign of the distances is known.
     """
-    queries = torch.cat([batch.queries, batch.places, batch.own], dim=1).to(device)
+    queries = torch.cat([batch.queries, batch.places], dim=1) if settings.void_weight else batch.queries
     with learning_precision(device):
-        said: Said = network(batch.patches.to(device), queries)
-    asked, placed = batch.queries.shape[1], batch.places.shape[1]
-    error = (said.distance[:, :asked] - batch.distances.to(device)).abs().mean()
-    loss = DISTANCE_WEIGHT * error
+        said: Said = network(batch.patches.to(device), queries.to(device))
+    asked = batch.queries.shape[1]
+    loss = DISTANCE_WEIGHT * (said.distance[:, :asked] - batch.distances.to(device)).abs().mean()
     if settings.void_weight:
-        presence = said.presence[:, asked : asked + placed]
-        loss = loss + PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(presence, batch.is_point.to(device), batch.weights.to(device))
-    if settings.tolerance:
-        off = said.distance[:, asked + placed :].detach().abs()
-        usual = said.usual[:, asked + placed :]
-        likelihood = (off / usual.exp() + usual) * batch.is_good.to(device)[:, None]  # Laplace, but for a constant
-        loss = loss + USUAL_WEIGHT * likelihood.mean()
+        presence, is_point, weights = said.presence[:, asked:], batch.is_point.to(device), batch.weights.to(device)
+        loss = loss + PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(presence, is_point, weights)
     return loss
 
 
@@ -81,15 +76,10 @@ def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, de
     return missed.square().sum(dim=2).add(TINY).sqrt().mean()
 
 
-def measure_good_parts(network: SignedDistanceNetwork, parts: Sequence[Prepared], settings: ShapeSettings, device: str) -> None:
-    """Set what the tolerance takes off good parts in the mean, and what a missing point counts.
-
-    On good parts, the highest value of the missing points comes to so much of that of the distances as the recipe says.
-    """
+def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Prepared], settings: ShapeSettings, device: str) -> None:
+    """Set what a missing point counts: on good parts, the highest of all comes to `void_weight` times the highest distance."""
     chosen = parts[:: max(1, len(parts) // PARTS_TO_MEASURE)]
     branch = ShapeBranch(network, settings, device)
-    readings = [branch.read(part.xyz) for part in tracked(chosen, "good parts", len(chosen))]
-    size = parts[0].xyz.shape[0]
-    distance, evidence = np.mean([[float(each.max()) for each in branch.maps(reading, size)] for reading in readings], axis=0)
+    halves = [branch.maps(branch.read(part.xyz), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
+    distance, evidence = np.mean([[float(each.max()) for each in pair] for pair in halves], axis=0)
     network.void_unit.fill_(settings.void_weight * distance / max(float(evidence), LEAST_EVIDENCE))
-    network.usual_level.fill_(settings.tolerance * np.mean([reading.usual.mean() for reading in readings]))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mdss.method.patch_frame import viewing_direction
+from mdss.method.patch_frame import patch_lengths, viewing_direction
 from mdss.method.patches import cut_patches
 from mdss.method.recipe import ShapeSettings
 from mdss.method.signed_distance import PartPoints, balls
@@ -54,6 +54,7 @@ class TrainingCloud:
     void_places: Float  # (V, 3) mm
     towards: NDArray[np.float64]  # (3,) the viewing direction
     copies: list[Copy]
+    lengths_mm: Float  # (P,) of the part's own patches
 
     @classmethod
     def of(cls, xyz: Float, settings: ShapeSettings, random: np.random.Generator) -> TrainingCloud:
@@ -62,7 +63,8 @@ class TrainingCloud:
         tree, voids = cKDTree(points), Voids.of(xyz)
         clouds = [xyz, *(damaged(xyz, random) for _ in range(settings.damaged_copies))]
         copies = [_copy(PartPoints.of(cloud).points, tree, voids, settings) for cloud in clouds]
-        return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies)
+        lengths_mm = patch_lengths(points[copies[0].members], settings)
+        return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies, lengths_mm)
 
     def distances(self, queries: Float) -> tuple[Float, Float]:
         """Return the signed distance (Q,) in mm of each query to the plane at the nearest point of the good part, and that point (Q, 3)."""

@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from mdss.method.recipe import ShapeSettings
 
 LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
-USUAL_AT_FIRST = -4.0  # logarithm of patch lengths
-GRID_SIDE = 1.2  # patch lengths that the cells cover; the longest diagonal of a patch sticks out and goes to the outermost ones
 
 
 def exactly(layer: nn.Module, values: Tensor) -> Tensor:
@@ -55,44 +53,16 @@ class PointLayers(nn.Module):
 
 
 class PatchEncoder(nn.Module):
-    """PointNet: the maximum over all points of a patch, one code for the whole of it."""
+    """PointNet: one code of a patch, from the maximum over its points."""
 
     def __init__(self, inlet: int, settings: ShapeSettings) -> None:
         super().__init__()
         self.points = PointLayers(inlet, settings.encoder)
         self.code = nn.Linear(settings.encoder[-1], settings.code)
 
-    def forward(self, patches: Tensor, waves: Tensor, queries: Tensor) -> Tensor:
-        """Return the patches' codes (P, 1, C), the same for all queries."""
-        return exactly(self.code, self.points(waves).amax(dim=1))[:, None]
-
-
-class CellEncoder(nn.Module):
-    """PointNet with a code for each cell of a grid on the patch's xy plane, and neighbours that know of each other."""
-
-    def __init__(self, inlet: int, settings: ShapeSettings) -> None:
-        super().__init__()
-        width = settings.encoder[-1]
-        self.side = settings.cells
-        self.points = PointLayers(inlet, settings.encoder)
-        self.whole = nn.Linear(width, width)
-        self.around = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        self.code = nn.Conv2d(width, settings.code, 1)
-
-    def forward(self, patches: Tensor, waves: Tensor, queries: Tensor) -> Tensor:
-        """Return the codes (P, Q, C) at the queries, bilinear between the cells around them."""
-        features = self.points(waves).float()
-        count, _, width = features.shape
-        column, row = ((patches[..., :2] / GRID_SIDE + 0.5) * self.side).long().clamp(0, self.side - 1).unbind(-1)
-        cell = (row * self.side + column)[..., None].expand_as(features)
-        empty = features.new_zeros(count, self.side**2, width)
-        grid = empty.scatter_reduce(1, cell, features, "amax")
-        grid = (grid + self.whole(grid.amax(dim=1, keepdim=True))).transpose(1, 2).unflatten(2, (self.side, self.side))
-        for layer in self.around:
-            grid = F.relu(layer(grid))
-        at = queries[:, None, :, :2] * (2 / GRID_SIDE)
-        codes = F.grid_sample(self.code(grid).float(), at, padding_mode="border", align_corners=False)
-        return codes[:, :, 0].transpose(1, 2)
+    def forward(self, waves: Tensor) -> Tensor:
+        """Return the codes (P, C) of patches whose points have these coordinates and waves (P, K, F)."""
+        return exactly(self.code, self.points(waves).amax(dim=1))
 
 
 class Said(NamedTuple):
@@ -100,42 +70,36 @@ class Said(NamedTuple):
 
     distance: Tensor  # signed, to the surface; patch lengths
     presence: Tensor  # the logit of a good part having a measured point there
-    usual: Tensor  # the logarithm of how far off a good part's own points are there; patch lengths
 
 
 class SignedDistanceNetwork(nn.Module):
     """Point encoder and distance network (paper, 3.2): the signed distance of any point to a patch's surface.
 
-    The first layer's half for the code is computed once per code, the half for the point once per point; together they
+    The first layer's half for the code is computed once per patch, the half for the point once per point; together they
     are one layer on both, side by side.
     """
 
+    patch_mm: Tensor  # how long a patch of a good part usually is
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
-    usual_level: Tensor  # what the tolerance takes off a good part's points in the mean, in that unit
 
     def __init__(self, settings: ShapeSettings) -> None:
         super().__init__()
         self.waves = Waves(settings.octaves)
-        self.encoder = CellEncoder(self.waves.width, settings) if settings.cells else PatchEncoder(self.waves.width, settings)
+        self.encoder = PatchEncoder(self.waves.width, settings)
         self.from_code = nn.Linear(settings.code, settings.width)
         self.from_point = nn.Linear(self.waves.width, settings.width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(settings.width, settings.width) for _ in range(settings.depth - 1))
-        self.distance, self.presence, self.usual = (nn.Linear(settings.width, 1) for _ in range(3))
-        for head in (self.distance, self.presence, self.usual):
+        self.distance, self.presence = nn.Linear(settings.width, 1), nn.Linear(settings.width, 1)
+        for head in (self.distance, self.presence):
             nn.init.normal_(head.weight, std=LAST_LAYER_DEVIATION)
             nn.init.zeros_(head.bias)
-        nn.init.constant_(self.usual.bias, USUAL_AT_FIRST)
+        self.register_buffer("patch_mm", torch.ones(()))
         self.register_buffer("void_unit", torch.zeros(()))
-        self.register_buffer("usual_level", torch.zeros(()))
 
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
-        """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames.
-
-        How far good parts are off is learned beside the rest and takes no part in it.
-        """
-        codes = self.encoder(patches, self.waves(patches), queries)
-        x = F.relu(exactly(self.from_code, codes) + exactly(self.from_point, self.waves(queries)))
+        """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
+        code = exactly(self.from_code, self.encoder(self.waves(patches)))
+        x = F.relu(code[:, None] + exactly(self.from_point, self.waves(queries)))
         for layer in self.hidden:
             x = F.relu(layer(x))
-        heads = (exactly(head, values).squeeze(-1) for head, values in ((self.distance, x), (self.presence, x), (self.usual, x.detach())))
-        return Said(*heads)
+        return Said(exactly(self.distance, x).squeeze(-1), exactly(self.presence, x).squeeze(-1))

@@ -39,25 +39,26 @@ class PatchFrames:
     def of(cls, patches: Float, towards: NDArray[np.float64], settings: ShapeSettings) -> PatchFrames:
         """Return the frames of patches (P, K, 3) mm that were seen along `towards`, (3,) or one for each patch.
 
-        Centred on the mean; divided by the largest side of the patch's box ('extent') or by one length for all ('fixed');
-        with the camera's axes, or turned so that the normal of the patch's plane is z ('upright').
+        Centred on the mean and divided by its length; with the camera's axes, or turned so that the normal of the patch's
+        plane is z ('upright').
         """
         centres = patches.mean(axis=1)
-        extents = np.ptp(patches, axis=1).max(axis=1).clip(SMALLEST_MM)
-        lengths = extents if settings.scale == "extent" else np.full(len(patches), settings.fixed_scale_mm)
         turns = np.broadcast_to(np.eye(3), (len(patches), 3, 3))
         if settings.frame == "upright":
             turns = upright(patches - centres[:, None], towards)
-        return cls(centres, lengths.astype(np.float32), turns.astype(np.float32))
+        return cls(centres, patch_lengths(patches, settings), turns.astype(np.float32))
 
     def into(self, points: Float) -> Float:
         """Return points (P, Q, 3) mm in their patches' frames, in patch lengths."""
         centred = (points - self.centres[:, None]) / self.lengths[:, None, None]
         return np.asarray(centred @ self.turns.transpose(0, 2, 1), np.float32)
 
-    def only(self, chosen: slice) -> PatchFrames:
-        """Return the frames of some of the patches."""
-        return PatchFrames(self.centres[chosen], self.lengths[chosen], self.turns[chosen])
+
+def patch_lengths(patches: Float, settings: ShapeSettings) -> Float:
+    """Return the lengths (P,) in mm of patches (P, K, 3): the largest side of the box ('extent'), or one for all ('fixed')."""
+    if settings.scale == "fixed":
+        return np.full(len(patches), settings.fixed_scale_mm, np.float32)
+    return np.asarray(np.ptp(patches, axis=1).max(axis=1).clip(SMALLEST_MM), np.float32)
 
 
 def upright(centred: Float, towards: NDArray[np.float64]) -> NDArray[np.float64]:

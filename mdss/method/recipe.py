@@ -71,16 +71,14 @@ class ShapeSettings(Settings, frozen=True):
     frame: Literal["camera", "upright"] = "upright"
     scale: Literal["extent", "fixed"] = "extent"
     fixed_scale_mm: Positive = 10.0
-    score_unit: Literal["scale", "mm"] = "mm"
+    score_unit: Literal["scale", "mm", "usual_mm"] = "usual_mm"
     encoder: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (64, 128, 128)
-    cells: Annotated[int, msgspec.Meta(ge=0, le=32)] = 8
     octaves: Annotated[int, msgspec.Meta(ge=0, le=8)] = 4
     code: Count = 128
     width: Count = 256
     depth: Count = 4
     loss: Literal["regression", "pull"] = "regression"
     queries: Count = 128
-    placement: Literal["near", "even"] = "even"
     noise: Positive = 0.15
     damaged_copies: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
     steps: Count = 4000
@@ -89,9 +87,8 @@ class ShapeSettings(Settings, frozen=True):
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
     sign: Literal["both", "positive", "negative"] = "both"
-    overlap: Literal["min", "mean"] = "mean"
-    tolerance: NotNegative = 1.5
-    void_weight: NotNegative = 1.0
+    overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
+    void_weight: NotNegative = 0.5
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
     keep_peak: bool = False
@@ -145,19 +142,16 @@ PAPER = Recipe(
         frame="camera",
         score_unit="scale",
         encoder=(64, 128, 1024),
-        cells=0,
         octaves=0,
         width=512,
         depth=8,
         loss="pull",
         queries=500,
-        placement="near",
         noise=0.08,
         damaged_copies=0,
         steps=60_000,
         learning_rate=1e-4,
         overlap="min",
-        tolerance=0.0,
         void_weight=0.0,
     ),
 )

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.heat import blurred
@@ -49,31 +48,46 @@ class PartPoints:
 class Readings:
     """What the network says of every point of every patch, and of the voids that lie in a patch."""
 
-    distances: Float  # (P, K) not negative
-    usual: Float  # (P, K) how far off a good part's points are there
+    distances: Float  # (P, K) signed
     presence: Float  # (P, W) how probable a point is
     voids: Index  # (P, W) which void that is of, NONE in the rest of a row
 
 
 @dataclass(frozen=True)
 class PartReading:
-    """One part: how far off each of its points is, how far is usual there, and how surprising it is that there is none."""
+    """One part: how far off each of its points is, and how surprising it is that there is none."""
 
-    distances: Float  # (N,)
-    usual: Float  # (N,)
+    distances: Float  # (N,) not negative
     pixels: Index  # (N,)
     surprise: Float  # (V,)
     void_pixels: Index  # (V,)
 
 
-def merge(distances: Float, patches: Patches, count: int, overlap: str) -> Float:
-    """Return one distance (N,) for every point of the cloud from those of all patches it is in (P, K)."""
-    members, values = patches.members.ravel(), distances.ravel()
-    if overlap == "mean":
-        return (np.bincount(members, values, count) / np.bincount(members, minlength=count)).astype(np.float32)
+def merge(distances: Float, patches: Patches, points: Float, settings: ShapeSettings) -> Float:
+    """Return one distance (N,), not negative, for every point (N, 3) from those of all patches it is in (P, K).
+
+    By `overlap`: the mean of the signed distances, so that what patches disagree on cancels out; the mean of their sizes; the smallest; or
+    that of the patch whose centre is nearest.
+    """
+    members, count = patches.members.ravel(), len(points)
+    if settings.overlap == "mean":
+        return counted(_mean(distances.ravel(), members, count), settings.sign)
+    sizes = counted(distances.ravel(), settings.sign)
+    if settings.overlap == "mean_size":
+        return _mean(sizes, members, count)
     merged = np.full(count, np.inf, np.float32)
-    np.minimum.at(merged, members, values)
+    if settings.overlap == "nearest_centre":
+        centres = points[patches.members[:, :1]]
+        away = np.linalg.norm(points[patches.members] - centres, axis=2).ravel()
+        farthest_first = np.argsort(-away, kind="stable")
+        merged[members[farthest_first]] = sizes[farthest_first]
+        return merged
+    np.minimum.at(merged, members, sizes)
     return merged
+
+
+def _mean(values: Float, index: Index, count: int) -> Float:
+    return np.asarray(np.bincount(index, values, count) / np.bincount(index, minlength=count).clip(1), np.float32)
 
 
 def evidence_of(readings: Readings, count: int) -> Float:
@@ -82,8 +96,7 @@ def evidence_of(readings: Readings, count: int) -> Float:
     -log(1 - p) of the mean p of all patches it lies in, less that of p = 1/2.
     """
     known = readings.voids != NONE
-    index, values = readings.voids[known], readings.presence[known]
-    mean = np.bincount(index, values, count) / np.bincount(index, minlength=count).clip(1)
+    mean = _mean(readings.presence[known], readings.voids[known], count)
     return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
 
 
@@ -112,10 +125,9 @@ def on_grid(values: Float, pixels: Index, size: int) -> Float:
     return flat.reshape(size, size)
 
 
-def counted(distances: Tensor, sign: str) -> Float:
+def counted(distances: Float, sign: str) -> Float:
     """Return how far points are off the surface: on either side of it, or on one alone."""
-    sided = distances.abs() if sign == "both" else (distances if sign == "positive" else -distances).clamp_min(0)
-    return np.asarray(sided.cpu().numpy(), np.float32)
+    return np.abs(distances) if sign == "both" else np.maximum(distances if sign == "positive" else -distances, 0)
 
 
 class ShapeBranch:
@@ -134,21 +146,16 @@ class ShapeBranch:
     def score_map(self, xyz: Float) -> Float:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
-        xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); lengths are in
-        patch lengths, or mm where the recipe says so. Where a point is missing that good parts have, the map says so in the same unit.
+        xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); the unit is that of the
+        recipe. Where a point is missing that good parts have, the map says so in the same unit.
         """
         surface, missing = self.maps(self.read(xyz), xyz.shape[0])
         return surface + missing * float(self._network.void_unit)
 
     def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
-        """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none.
-
-        What is usual at a place is taken off, and what is usual on the whole part put on: every place counts as if it were an average one.
-        """
-        settings, level = self._settings, float(self._network.usual_level)
-        values = np.maximum(part.distances - settings.tolerance * part.usual, 0) + level if settings.tolerance else part.distances
+        """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none."""
         surprise = on_grid(part.surprise, part.void_pixels, size)
-        return to_map(values.astype(np.float32), part.pixels, size, settings), blurred(surprise, settings.blur_px)
+        return to_map(part.distances, part.pixels, size, self._settings), blurred(surprise, self._settings.blur_px)
 
     def read(self, xyz: Float) -> PartReading:
         """Return what the network says of the points and voids of an organised cloud (S, S, 3) mm."""
@@ -156,25 +163,25 @@ class ShapeBranch:
         voids = Voids.of(xyz) if settings.void_weight else Voids.nowhere()
         patches = cut_patches(part.points, settings.points_per_patch, settings.density)
         readings = self._read(part.points[patches.members], voids, viewing_direction(xyz))
-        distances, usual = (merge(each, patches, len(part.points), settings.overlap) for each in (readings.distances, readings.usual))
-        return PartReading(distances, usual, part.pixels, evidence_of(readings, len(voids.pixels)), voids.pixels)
+        distances = merge(readings.distances, patches, part.points, settings)
+        return PartReading(distances, part.pixels, evidence_of(readings, len(voids.pixels)), voids.pixels)
 
     def _read(self, patches: Float, voids: Voids, towards: NDArray[np.float64]) -> Readings:
         """Return what the network says of patches (P, K, 3) mm and of the voids within their reach."""
-        settings = self._settings
-        frames = PatchFrames.of(patches, towards, settings)
+        frames = PatchFrames.of(patches, towards, self._settings)
         held = padded(voids.within(*balls(patches)))
         places = np.concatenate([voids.places, np.zeros((1, 3), np.float32)])[held]  # NONE takes the last
         queries = frames.into(np.concatenate([patches, places], axis=1))
         said = Said(*(torch.cat(each) for each in zip(*self._ask(queries, patches.shape[1]), strict=True)))
-        unit = frames.lengths[:, None] if settings.score_unit == "mm" else np.float32(1)
-        own = np.s_[:, : patches.shape[1]]
-        return Readings(
-            counted(said.distance[own], settings.sign) * unit,
-            np.asarray(said.usual[own].exp()) * unit,
-            np.asarray(said.presence[:, patches.shape[1] :].sigmoid()),
-            held,
-        )
+        points = patches.shape[1]
+        distances = said.distance[:, :points].numpy() * self._unit(frames.lengths)
+        return Readings(np.asarray(distances, np.float32), said.presence[:, points:].sigmoid().numpy(), held)
+
+    def _unit(self, lengths: Float) -> Float:
+        """Return what one patch length counts (P, 1), for patches of these lengths (P,) in mm."""
+        if self._settings.score_unit == "mm":
+            return lengths[:, None]
+        return np.full((len(lengths), 1), float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1, np.float32)
 
     @torch.inference_mode()
     def _ask(self, queries: Float, points: int) -> Iterator[Said]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,15 +17,13 @@ from mdss.method.signed_distance import NONE, Readings, ShapeBranch, counted, ev
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
 
-SMALL = ShapeSettings(
-    encoder=(8, 16), code=8, width=16, depth=2, cells=0, points_per_patch=50, blur_px=0, tolerance=0, void_weight=0, score_unit="scale"
-)
+SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, blur_px=0, void_weight=0, score_unit="scale")
 
 
-@pytest.fixture(scope="module", params=[0, 4], ids=["one code", "cells"])
-def network(request: pytest.FixtureRequest) -> SignedDistanceNetwork:
+@pytest.fixture
+def network() -> SignedDistanceNetwork:
     torch.manual_seed(0)
-    return SignedDistanceNetwork(msgspec.structs.replace(SMALL, cells=request.param))
+    return SignedDistanceNetwork(SMALL)
 
 
 def test_the_map_has_a_value_at_every_point_and_none_elsewhere(network: SignedDistanceNetwork) -> None:
@@ -48,9 +47,22 @@ def test_millimetres_are_the_patch_scale_times_its_length(network: SignedDistanc
     assert np.allclose(millimetres, share * 7, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("overlap", "expected"), [("min", [1, 2, 4]), ("mean", [1, 2.5, 4])])
-def test_a_point_in_two_patches_has_the_smaller_or_the_mean_distance(overlap: str, expected: list[float]) -> None:
-    found = merge(np.array([[1, 2], [3, 4]], np.float32), Patches(np.array([[0, 1], [1, 2]])), 3, overlap)
+def test_usual_millimetres_are_the_patch_scale_times_what_patches_of_good_parts_measure(network: SignedDistanceNetwork) -> None:
+    share = ShapeBranch(network, SMALL, "cpu").score_map(plate())
+    network.patch_mm.fill_(6.0)
+    millimetres = ShapeBranch(network, msgspec.structs.replace(SMALL, score_unit="usual_mm"), "cpu").score_map(plate())
+    assert np.allclose(millimetres, share * 6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "expected"), [("min", [1, 1, 4]), ("mean", [1, 0.5, 4]), ("mean_size", [1, 1.5, 4]), ("nearest_centre", [1, 2, 4])]
+)
+def test_patches_agree_on_one_distance_of_a_point(
+    overlap: Literal["min", "mean", "mean_size", "nearest_centre"], expected: list[float]
+) -> None:
+    points = np.array([[0, 0, 0], [5, 0, 0], [7, 0, 0]], np.float32)  # the second is nearer to the third, the other patch's centre
+    patches = Patches(np.array([[0, 1], [2, 1]]))
+    found = merge(np.array([[-1, -1], [4, 2]], np.float32), patches, points, msgspec.structs.replace(SMALL, overlap=overlap))
     assert found.tolist() == expected
 
 
@@ -77,37 +89,24 @@ def test_the_peak_may_stay_as_it_was_before_the_blur() -> None:
 
 @pytest.mark.parametrize(("sign", "expected"), [("both", [2, 3]), ("positive", [2, 0]), ("negative", [0, 3])])
 def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float]) -> None:
-    assert counted(torch.tensor([2.0, -3.0]), sign).tolist() == expected
+    assert counted(np.array([2, -3], np.float32), sign).tolist() == expected
 
 
 @pytest.mark.parametrize(("presence", "expected"), [(0.5, 0.0), (0.2, 0.0), (0.75, np.log(2)), (1.0, np.log(500))])
 def test_a_void_says_nothing_unless_a_point_is_more_likely_than_not(presence: float, expected: float) -> None:
-    readings = Readings(np.empty((1, 0), np.float32), np.empty((1, 0), np.float32), np.array([[presence]], np.float32), np.array([[0]]))
+    readings = Readings(np.empty((1, 0), np.float32), np.array([[presence]], np.float32), np.array([[0]]))
     assert evidence_of(readings, 1) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> None:
     presence = np.array([[0.9, 0.0], [0.6, 1.0]], np.float32)
-    readings = Readings(np.empty((2, 0), np.float32), np.empty((2, 0), np.float32), presence, np.array([[1, NONE], [1, NONE]]))
+    readings = Readings(np.empty((2, 0), np.float32), presence, np.array([[1, NONE], [1, NONE]]))
     assert evidence_of(readings, 3) == pytest.approx([0, np.log(2), 0], abs=1e-6)
 
 
 def test_lists_of_different_lengths_are_filled_up() -> None:
     assert padded([np.array([4, 5]), np.array([], np.intp), np.array([6])]).tolist() == [[4, 5], [NONE, NONE], [6, NONE]]
     assert padded([np.array([], np.intp)] * 2).shape == (2, 0)
-
-
-def test_what_is_usual_at_a_place_is_taken_off_and_what_is_usual_at_all_put_on() -> None:
-    torch.manual_seed(0)
-    learner = SignedDistanceNetwork(SMALL)
-    plain, tolerant, generous = (
-        ShapeBranch(learner, msgspec.structs.replace(SMALL, tolerance=share), "cpu").score_map(plate()) for share in (0, 0.01, 1e6)
-    )
-    assert (tolerant <= plain).all() and tolerant.sum() < plain.sum()
-    assert not generous.any()
-    learner.usual_level.fill_(0.25)
-    levelled = ShapeBranch(learner, msgspec.structs.replace(SMALL, tolerance=1e6), "cpu").score_map(plate())
-    assert np.array_equal(levelled, np.where(np.isfinite(plate()[..., 0]), np.float32(0.25), np.float32(0)))
 
 
 def test_missing_points_count_as_much_as_the_network_was_told() -> None:
@@ -128,5 +127,4 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:
     write_weights(network, tmp_path / "sdf.safetensors")
     before = ShapeBranch(network, SMALL, "cpu").score_map(plate())
-    recipe = Recipe(sdf=msgspec.structs.replace(SMALL, cells=getattr(network.encoder, "side", 0)))
-    assert np.array_equal(ShapeBranch.load(tmp_path, recipe, "cpu").score_map(plate()), before)
+    assert np.array_equal(ShapeBranch.load(tmp_path, Recipe(sdf=SMALL), "cpu").score_map(plate()), before)
