@@ -56,6 +56,8 @@ def test_the_data_files_that_the_code_needs_are_in_the_packages() -> None:
         "demo/page.html",
         "mdss/method/default_teacher.json",
         "mdss/method/default_teacher.safetensors",
+        "mdss/method/procedural_teacher.json",
+        "mdss/method/procedural_teacher.safetensors",
         "mdss/py.typed",  # without it, type checkers take nothing from mdss.client
     }
     assert needed <= set(DATA)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import learning_precision
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
@@ -25,6 +26,7 @@ class Distillation:
 
     photographs: Path
     backbone: Path
+    start: str | None = None  # a teacher's name or path, whose weights are the first; None: random ones
     steps: int = 3000
     batch: int = 16
     learning_rate: float = 1e-3
@@ -37,6 +39,7 @@ class Distillation:
         """Return the settings for the card, which a resumed run must share."""
         return {
             "backbone": self.backbone.name,
+            "start": self.start or "random",
             "photographs": photographs,
             "steps": self.steps,
             "batch": self.batch,
@@ -52,7 +55,7 @@ def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNe
     backbone = MobileNetV2Features.load(settings.backbone)
     photographs = Photographs(settings.photographs)
     target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches)
-    network = channels_last(PatchDescriptionNetwork())
+    network = channels_last(first_weights(settings.start))
 
     def loss_of(step: int) -> Tensor:
         crops = photographs.crops(settings.batch, settings.greyscale_share, np.random.default_rng((settings.seed, step)))
@@ -67,3 +70,11 @@ def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNe
     training.run(loss_of)
     figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}
     return network.eval(), described | figures
+
+
+def first_weights(start: str | None) -> PatchDescriptionNetwork:
+    """Return a network to learn on: random weights, or those of a teacher that exists."""
+    if start is None:
+        return PatchDescriptionNetwork()
+    network, _ = load_teacher(start)
+    return network.train().requires_grad_()

@@ -83,9 +83,10 @@ def teacher() -> None:
 @teacher.command(epilog=DISTIL_EXAMPLE, short_help="Distil one from a backbone and photographs.")
 @click.option("--photographs", required=True, type=click.Path(path_type=Path), help="A folder of photographs of anything.")
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="MobileNetV2 weights (.npz), as docs/teachers.md says.")
+@click.option("--start", help="Begin with this teacher's weights, a name or a file, instead of random ones.")
 @click.option("--licence", default=UNSAID, show_default=True, help="What the card says of backbone and photographs.")
 @training_options
-def distil(photographs: Path, backbone: Path, licence: str, **options: Any) -> None:
+def distil(photographs: Path, backbone: Path, start: str | None, licence: str, **options: Any) -> None:
     """Distil a teacher from a backbone and any folder of photographs.
 
     Ctrl-C stops after the running step and leaves a checkpoint beside --out.
@@ -95,7 +96,7 @@ def distil(photographs: Path, backbone: Path, licence: str, **options: Any) -> N
     from trainer.distil_teacher import Distillation
     from trainer.distil_teacher import distil as make
 
-    settings = Distillation(photographs, backbone, **asked)
+    settings = Distillation(photographs, backbone, start, **asked)
     source = f"{backbone.name} on the photographs of {photographs.name}"
     _deliver(order, Origin("distilled", source, licence), lambda: make(settings, order.checkpoint))
 

@@ -30,11 +30,12 @@ def test_a_teacher_comes_back_in_half_precision_with_its_card(stored: Path) -> N
     assert not any(value.requires_grad for value in network.parameters())
 
 
-def test_the_default_teacher_ships_with_the_project_and_describes_patches() -> None:
-    assert "default" in shipped_names()
-    network, card = load_teacher("default")
-    assert card.kind == "distilled"
-    assert 4e6 < path_of("default").stat().st_size < 6e6
+@pytest.mark.parametrize(("name", "kind"), [("default", "distilled"), ("procedural", "procedural")])
+def test_two_teachers_ship_with_the_project_and_describe_patches(name: str, kind: str) -> None:
+    assert name in shipped_names()
+    network, card = load_teacher(name)
+    assert card.kind == kind
+    assert 4e6 < path_of(name).stat().st_size < 6e6
     described = network(torch.rand(2, 3, 64, 64))
     assert described.std() > 0.1
     assert torch.isfinite(described).all()
@@ -50,5 +51,5 @@ def test_a_missing_file_and_a_missing_card_are_named(stored: Path) -> None:
     card_path(stored).unlink()
     with pytest.raises(BadInput, match=r"t\.json: no such file; expected the card of t\.safetensors"):
         load_teacher(str(stored))
-    with pytest.raises(BadInput, match="teacher 'defult': no such file; expected default"):
+    with pytest.raises(BadInput, match="teacher 'defult': no such file; expected default, procedural"):
         load_teacher("defult")

@@ -12,6 +12,7 @@ import torch
 
 from mdss.errors import BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.method.teacher import load_teacher
 from tests.teachers import interrupting, write_backbone, write_photographs
 from trainer import photographs as photographs_module
 from trainer.backbone import MobileNetV2Features
@@ -38,6 +39,13 @@ def test_a_teacher_is_distilled_and_its_details_say_how(settings: Distillation, 
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 384, 8, 8)
     assert details["backbone"] == "backbone.npz" and details["photographs"] == 4 and details["steps"] == 3
     assert 0 < details["error_of_variance_1"] < 10 and 0 < details["variance_kept"] <= 1
+
+
+def test_a_distillation_begins_with_the_weights_of_the_teacher_it_is_told(settings: Distillation, tmp_path: Path) -> None:
+    settings = replace(settings, start="procedural", learning_rate=1e-9)
+    network, details = distil(settings, tmp_path / "run.checkpoint")
+    assert torch.allclose(weights(network), weights(load_teacher("procedural")[0]), atol=1e-6)
+    assert details["start"] == "procedural"
 
 
 def test_a_run_stopped_and_resumed_gives_the_weights_of_an_unbroken_one(
