@@ -1,0 +1,73 @@
+"""The rows of the ablation: one for each point that the paper leaves open and that may matter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdss.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Row:
+    """One change to the base recipe, and the question that it answers."""
+
+    name: str
+    asks: str
+    assignments: tuple[str, ...] = ()
+
+
+BASE = Row("base", "What the preset `edge` reaches as it is.")
+ROWS = (
+    BASE,
+    Row("d-falling", "Does it matter that d rises, or may it fall?", ("rgb.factor_first=0.999", "rgb.factor_last=0.99")),
+    Row("d-fixed", "Is a d that moves worth more than one that stands still?", ("rgb.factor_first=0.999", "rgb.factor_last=0.999")),
+    Row("mask-off-training", "What is lost when the student learns the background, too?", ("rgb.mask_training=false",)),
+    Row("mask-off-scoring", "What is lost when the background may score, too?", ("rgb.mask_scoring=false",)),
+    Row("mask-area", "May a cell count by the share of the part in it?", ("rgb.mask_sampling=area",)),
+    Row("mask-any", "May a cell count as soon as any of the part is in it?", ("rgb.mask_sampling=any",)),
+    Row("teacher-statistics-all", "May channels be normalised over whole images?", ("rgb.teacher_statistics=all",)),
+    Row("rgb-blur-0", "What does the blur of the colour map bring?", ("rgb.blur_px=0",)),
+    Row("rgb-blur-2", "Is half the blur of the colour map enough?", ("rgb.blur_px=2",)),
+    Row("rgb-blur-8", "Is twice the blur of the colour map too much?", ("rgb.blur_px=8",)),
+    Row("sdf-overlap-min", "May the patches' smallest distance count, as in Shape-Guided?", ("sdf.overlap=min",)),
+    Row("sdf-overlap-mean-size", "Does it matter that patches' signs cancel out?", ("sdf.overlap=mean_size",)),
+    Row("sdf-overlap-nearest", "May the patch with the nearest centre decide alone?", ("sdf.overlap=nearest_centre",)),
+    Row("sdf-density-1", "Is one patch for each point enough?", ("sdf.density=1",)),
+    Row("sdf-density-2", "Are two patches for each point enough?", ("sdf.density=2",)),
+    Row("sdf-density-5", "What do five patches for each point bring?", ("sdf.density=5",)),
+    Row("sdf-density-10", "What do Shape-Guided's ten patches for each point bring?", ("sdf.density=10",)),
+    Row("sdf-blur-0", "What does the blur of the shape map bring?", ("sdf.blur_px=0",)),
+    Row("sdf-blur-2", "Is half the blur of the shape map enough?", ("sdf.blur_px=2",)),
+    Row("sdf-blur-8", "Is twice the blur of the shape map too much?", ("sdf.blur_px=8",)),
+    Row("sdf-keep-peak", "May the score be taken before the blur?", ("sdf.keep_peak=true",)),
+    Row("sdf-missing-ignore", "May pixels without a point take the mean of those around?", ("sdf.missing=ignore",)),
+    Row("sdf-unit-scale", "May distances count in patch lengths?", ("sdf.score_unit=scale",)),
+    Row("sdf-unit-mm", "May each patch's distances count in its own millimetres?", ("sdf.score_unit=mm",)),
+    Row("sdf-void-weight-0", "What do missing points bring?", ("sdf.void_weight=0",)),
+    Row("sdf-frame-camera", "What does turning patches level bring?", ("sdf.frame=camera",)),
+    Row("sdf-damaged-copies-0", "What does learning from damaged copies bring?", ("sdf.damaged_copies=0",)),
+    Row("sdf-loss-pull", "Is the cited pull loss as good? It can't teach missing points.", ("sdf.loss=pull", "sdf.void_weight=0")),
+    Row("statistics-all", "May maps be aligned over the background, too?", ("fusion.statistics=all",)),
+)
+
+
+def teacher_row(teacher: str) -> Row:
+    """Return the row of a teacher by its path or its name among those that are shipped."""
+    return Row(f"teacher-{Path(teacher).stem}", f"How good is the teacher {teacher}?", (f"rgb.teacher={teacher}",))
+
+
+def chosen_rows(names: Collection[str], teachers: Sequence[str]) -> tuple[Row, ...]:
+    """Return the rows of these names, all where none is given; the base comes first in any case, teachers last."""
+    known = (*ROWS, *(teacher_row(teacher) for teacher in teachers))
+    unknown = [name for name in names if name not in {row.name for row in known}]
+    if unknown:
+        raise BadInput(f"row {unknown[0]!r}: unknown, expected some of {', '.join(row.name for row in known)}")
+    return tuple(row for row in known if not names or row is BASE or row.name in names or row not in ROWS)
+
+
+def listed() -> str:
+    """Return every row with its question and its settings."""
+    width = max(len(row.name) for row in ROWS)
+    return "\n".join(f"{row.name:<{width}}  {' '.join((row.asks, *row.assignments))}" for row in ROWS)

@@ -1,0 +1,24 @@
+"""How a command of this folder ends: an exit code, and one sentence where it is refused."""
+
+from __future__ import annotations
+
+import click
+
+from mdss.errors import BadInput, MdssError
+
+INTERRUPTED = 130  # as a shell reports an end by SIGINT
+
+
+def run(command: click.Command, module: str, arguments: list[str] | None) -> int:
+    """Run the command of `python -m MODULE` and return its exit code: 0 done, 1 failed, 2 usage or configuration."""
+    try:
+        command.main(args=arguments, prog_name=f"python -m {module}", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except MdssError as error:
+        click.echo(f"{module.rpartition('.')[2]}: {error}", err=True)
+        return 2 if isinstance(error, BadInput) else 1
+    return 0

@@ -1,0 +1,82 @@
+"""One score from two: the paper's product beside other rules, all of them set by good validation parts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+
+Values = NDArray[np.float64]
+SMALLEST = 1e-30  # so that a score of 0 has a logarithm
+LEAST_DEVIATION = 1e-12
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """Both branches' scores of some parts, one after the other."""
+
+    rgb: tuple[float, ...]
+    sdf: tuple[float, ...]
+
+
+Rule = Callable[[Scores, Scores], Values]
+
+
+def product(scores: Scores, _: Scores) -> Values:
+    """Return the product of the two scores (paper, 3.3)."""
+    return np.asarray(np.multiply(scores.rgb, scores.sdf))
+
+
+def larger_deviation(scores: Scores, good: Scores) -> Values:
+    """Return the larger of the two scores, each in deviations from the mean of good parts."""
+    return np.maximum(in_deviations(scores.rgb, good.rgb), in_deviations(scores.sdf, good.sdf))
+
+
+def sum_of_deviations(scores: Scores, good: Scores) -> Values:
+    """Return the sum of the two scores, each in deviations from the mean of good parts."""
+    return in_deviations(scores.rgb, good.rgb) + in_deviations(scores.sdf, good.sdf)
+
+
+def sum_of_surprises(scores: Scores, good: Scores) -> Values:
+    """Return the sum of -log p, p the share of good parts that score higher if the logarithms of each branch's scores are normal."""
+    return surprise(scores.rgb, good.rgb) + surprise(scores.sdf, good.sdf)
+
+
+def colour_alone(scores: Scores, _: Scores) -> Values:
+    """Return the colour branch's score."""
+    return np.asarray(scores.rgb)
+
+
+def shape_alone(scores: Scores, _: Scores) -> Values:
+    """Return the shape branch's score."""
+    return np.asarray(scores.sdf)
+
+
+RULES: dict[str, Rule] = {
+    "product of maxima (paper)": product,
+    "larger of the two, in deviations": larger_deviation,
+    "sum of the two, in deviations": sum_of_deviations,
+    "sum of -log tail probabilities": sum_of_surprises,
+    "colour alone": colour_alone,
+    "shape alone": shape_alone,
+}
+
+
+def in_deviations(values: ArrayLike, good: ArrayLike) -> Values:
+    """Return values in deviations from the mean of good ones."""
+    reference = np.asarray(good, np.float64)
+    return np.asarray((np.asarray(values) - reference.mean()) / max(reference.std(ddof=1), LEAST_DEVIATION))
+
+
+def surprise(values: ArrayLike, good: ArrayLike) -> Values:
+    """Return -log of the probability that a good value is higher, from a normal fit of the logarithms of good ones."""
+    logarithms, reference = (np.log(np.maximum(each, SMALLEST)) for each in (values, good))
+    return np.asarray(-norm.logsf(in_deviations(logarithms, reference)))
+
+
+def reach(rule: Rule, good: Scores) -> float:
+    """Return how many deviations above the mean the highest good part is: what a defect must exceed by this rule."""
+    found = rule(good, good)
+    return float(in_deviations(found, found).max())

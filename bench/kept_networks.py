@@ -1,0 +1,85 @@
+"""Trained networks in a folder, each under a digest of what it learned from: rows that only score otherwise share one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from torch import nn
+
+from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import Recipe
+from mdss.method.signed_distance import ShapeBranch
+from mdss.method.student_teacher import ColourBranch, StudentTeacher
+from mdss.method.teacher import path_of, read_card
+from mdss.method.weights import read_weights, write_weights
+from trainer.train_rgb import train_colour
+from trainer.train_sdf import train_shape, weigh_voids
+from trainer.training import Training
+
+Half = Literal["rgb", "sdf"]
+Train = Callable[[Sequence[Prepared], Recipe, str, Path], tuple[nn.Module, Training]]
+TRAIN: dict[Half, Train] = {"rgb": train_colour, "sdf": train_shape}
+DIGITS = 16
+
+# What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points.
+SCORES_ONLY: dict[Half, frozenset[str]] = {
+    "rgb": frozenset({"mask_scoring", "blur_px"}),
+    "sdf": frozenset({"density", "sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"}),
+}
+
+
+def digest_of(*facts: Any) -> str:
+    """Return a short name of facts that msgspec can write."""
+    return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:DIGITS]
+
+
+def facts_of(recipe: Recipe, half: Half) -> dict[str, Any]:
+    """Return everything that a branch says depends on, beside the scans."""
+    settings = msgspec.to_builtins(recipe)
+    teacher = read_card(path_of(recipe.rgb.teacher)).sha256 if half == "rgb" else ""  # another one may come under the same name
+    return {"seed": recipe.seed, "point_cloud": settings["point_cloud"], half: settings[half], "teacher": teacher}
+
+
+def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
+    """Return what the training of a branch depends on, beside the scans."""
+    facts = facts_of(recipe, half)
+    return facts | {half: {name: value for name, value in facts[half].items() if name not in SCORES_ONLY[half]}}
+
+
+@dataclass(frozen=True)
+class KeptNetworks:
+    """A folder of networks that learned from the training scans of one dataset, which `scans` names."""
+
+    folder: Path
+    scans: Any
+    device: str
+
+    def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
+        """Return the colour branch, trained where no such network is kept."""
+        network = StudentTeacher(recipe.rgb.student_width)
+        self._fill(network, "rgb", parts, recipe)
+        return ColourBranch(network, recipe.rgb, self.device)
+
+    def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
+        """Return the shape branch, trained where no such network is kept; what a missing point counts is measured as the recipe scores."""
+        network = SignedDistanceNetwork(recipe.sdf)
+        self._fill(network, "sdf", parts, recipe)
+        if recipe.sdf.void_weight:
+            weigh_voids(network.eval().to(self.device), parts, recipe.sdf, self.device)
+        return ShapeBranch(network, recipe.sdf, self.device)
+
+    def _fill(self, network: nn.Module, half: Half, parts: Sequence[Prepared], recipe: Recipe) -> None:
+        path = self.folder / f"{half}-{digest_of(self.scans, lessons_of(recipe, half))}.safetensors"
+        if not path.is_file():
+            checkpoint, partial = path.with_suffix(".checkpoint"), path.with_suffix(".partial")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_weights(TRAIN[half](parts, recipe, self.device, checkpoint)[0], partial)
+            partial.replace(path)
+            checkpoint.unlink(missing_ok=True)
+        read_weights(network, path)

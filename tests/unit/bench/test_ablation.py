@@ -1,0 +1,250 @@
+"""The ablation: every row can be had, only what a row touches is trained, and nothing is computed twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from bench import ablation_figures, kept_networks
+from bench.ablation import command, main, mean_of, table
+from bench.ablation_figures import Figures
+from bench.ablation_rows import ROWS, chosen_rows
+from bench.fusion_rules import RULES, Scores
+from bench.kept_networks import SCORES_ONLY, KeptNetworks, lessons_of
+from mdss.method.metrics import Metrics
+from mdss.method.recipe import Recipe, changed, preset
+from tests.lines import write_tiny_line
+from tests.station import SMALL, write_teacher
+from trainer.champion import Branch, Champion
+from trainer.dataset import Dataset
+from trainer.evaluation import metrics_of
+from trainer.scoring import score_dataset
+from trainer.synthetic import LineSize
+from trainer.train import Order, prepare_all, train
+
+QUICK = (*SMALL, "rgb.steps=1", "sdf.steps=1", "sdf.damaged_copies=1")
+SIZE = LineSize(train=3, validation=5, good=1, defective=2)
+OTHERWISE = (
+    *("rgb.mask_scoring=false", "rgb.blur_px=1", "sdf.density=1", "sdf.sign=positive", "sdf.overlap=min", "sdf.missing=ignore"),
+    *("sdf.blur_px=1", "sdf.keep_peak=true", "sdf.score_unit=scale"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A line on disk with a teacher, and where an ablation of it keeps what it makes."""
+
+    data: Path
+    teacher: Path
+    work: Path
+
+    def ablate(self, *options: str) -> int:
+        """Run the command with one seed and a recipe that trains in no time."""
+        given = [word for setting in (*QUICK, f"rgb.teacher={self.teacher}") for word in ("--set", setting)]
+        return main(["--data", str(self.data), "--work", str(self.work), "--device", "cpu", "--seeds", "0", *given, *options])
+
+    def made(self, pattern: str) -> dict[str, int]:
+        """Return what is kept, and when it was written."""
+        return {path.name: path.stat().st_mtime_ns for path in self.work.rglob(pattern)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Return a line on which the base is measured."""
+    folder = tmp_path_factory.mktemp("ablation")
+    write_tiny_line(folder / "data", size=SIZE)
+    found = Place(folder / "data", write_teacher(folder / "teacher.safetensors"), folder / "work")
+    assert found.ablate("--rows", "base") == 0
+    return found
+
+
+def test_every_row_has_a_name_of_its_own_and_settings_that_differ_from_the_base() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    recipes = [changed(preset("edge"), row.assignments) for row in ROWS]
+    assert len(set(map(msgspec.json.encode, recipes))) == len(ROWS)
+
+
+def test_what_only_scores_is_changed_by_settings_that_exist() -> None:
+    usual, other = (msgspec.to_builtins(recipe) for recipe in (preset("edge"), changed(preset("edge"), OTHERWISE)))
+    for half, names in SCORES_ONLY.items():
+        assert {name for name, value in usual[half].items() if other[half][name] != value} == names
+
+
+def test_settings_that_only_score_leave_what_is_learned_as_it_is(place: Place, tmp_path: Path) -> None:
+    recipes = [changed(preset("edge"), (*SMALL, f"rgb.teacher={place.teacher}", *more)) for more in ((), OTHERWISE)]
+    learned = [weights_of(recipe, place.data, tmp_path / str(number)) for number, recipe in enumerate(recipes)]
+    assert lessons_of(recipes[0], "sdf") == lessons_of(recipes[1], "sdf")
+    assert learned[0].keys() == learned[1].keys()
+    assert [name for name, values in learned[0].items() if not np.array_equal(values, learned[1][name])] == ["void_unit"]
+
+
+def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray]:
+    """Train both branches and return every tensor; what a missing point counts is set anew whenever a recipe scores."""
+    dataset = Dataset.open(data, "m")
+    parts = prepare_all(dataset, dataset.train, recipe)
+    networks = [learn(parts, recipe, "cpu", folder / f"{half}.checkpoint")[0] for half, learn in kept_networks.TRAIN.items()]
+    return {name: values.numpy() for network in networks for name, values in network.state_dict().items()}
+
+
+def test_the_base_reaches_what_the_trainer_s_own_champion_reaches(place: Place, tmp_path: Path) -> None:
+    recipe = changed(preset("edge"), (*QUICK, f"rgb.teacher={place.teacher}"))
+    train(Order(place.data, tmp_path / "models", "flange", recipe, device="cpu"))
+    champion = Champion.load(tmp_path / "models", "flange", "cpu")
+    scored = score_dataset(Dataset.open(place.data, "m", needs=("test",)), champion)
+    (kept,) = (found for path in place.work.rglob("*.json") if (found := decoded(path)).recipe == recipe)
+    branches: tuple[Branch, ...] = ("rgb", "sdf", "fused")
+    assert [getattr(kept, branch) for branch in branches] == [metrics_of(scored.parts, branch, has_truth=True) for branch in branches]
+    products = np.multiply(kept.validation.rgb, kept.validation.sdf).tolist()
+    assert products == list(champion.folder.calibration.validation_scores)
+
+
+def decoded(path: Path) -> Figures:
+    return msgspec.json.decode(path.read_bytes(), type=Figures)
+
+
+def test_a_row_that_only_scores_otherwise_trains_nothing(place: Place) -> None:
+    networks, figures = place.made("*.safetensors"), place.made("*.json")
+    assert {name[:3] for name in networks} == {"rgb", "sdf"}
+    assert place.ablate("--rows", "rgb-blur-0,sdf-density-1,statistics-all") == 0
+    assert place.made("*.safetensors") == networks
+    assert len(place.made("*.json")) == len(figures) + 3
+
+
+def test_a_row_of_one_branch_trains_that_branch_alone(place: Place) -> None:
+    networks = place.made("*.safetensors")
+    assert place.ablate("--rows", "d-fixed") == 0
+    new = place.made("*.safetensors").keys() - networks.keys()
+    assert [name[:3] for name in new] == ["rgb"]
+    assert networks.items() <= place.made("*.safetensors").items()
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--rows", "sdf-blur-0", "--markdown", str(tmp_path / "table.md"))
+    assert place.ablate(*options) == 0
+    first = capsys.readouterr().out
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ablation_figures, "prepare_all", refuse)
+    assert place.ablate(*options) == 0
+    assert capsys.readouterr().out == first == (tmp_path / "table.md").read_text()
+    assert [line.split(" | ")[0] for line in first.splitlines()[2:4]] == ["| base", "| sdf-blur-0"]
+
+
+def test_a_run_that_was_cut_off_goes_on_with_the_networks_that_it_has(place: Place, tmp_path: Path) -> None:
+    other = dataclasses.replace(place, work=tmp_path / "work")
+    (other.work / "networks").mkdir(parents=True)
+    (kept,) = place.work.rglob("sdf-*.safetensors")
+    (other.work / "networks" / kept.name).write_bytes(kept.read_bytes())
+    assert other.ablate("--rows", "base") == 0
+    assert sorted(name[:3] for name in other.made("*.safetensors")) == ["rgb", "sdf"]
+    assert kept.name in other.made("*.safetensors")
+    assert not other.made("*.checkpoint") and not other.made("*.partial")
+
+
+def test_what_a_missing_point_counts_is_set_for_the_way_the_recipe_scores(place: Place, tmp_path: Path) -> None:
+    base = changed(preset("edge"), SMALL)
+    other = changed(base, ("sdf.blur_px=0",))
+    dataset = Dataset.open(place.data, "m")
+    parts = prepare_all(dataset, dataset.train, base)
+    networks = KeptNetworks(tmp_path, "scans", "cpu")
+    found = [networks.shape(parts, recipe)._network.void_unit.item() for recipe in (base, other, base)]
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert found[0] == found[2] != found[1] > 0
+
+
+def test_another_teacher_under_the_same_name_is_another_lesson(tmp_path: Path) -> None:
+    recipe = changed(preset("edge"), (f"rgb.teacher={write_teacher(tmp_path / 'teacher.safetensors')}",))
+    before = lessons_of(recipe, "rgb")
+    card = (tmp_path / "teacher.json").read_text()
+    (tmp_path / "teacher.json").write_text(card.replace('"sha256": "', '"sha256": "0'))
+    assert lessons_of(recipe, "rgb") != before
+
+
+def test_an_unknown_row_gets_one_sentence_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path), "--work", str(tmp_path / "work"), "--rows", "base,mask-on"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("ablation: row 'mask-on': unknown, expected some of base, d-falling, ")
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_teacher_that_is_not_there_is_refused_before_anything_is_trained(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    before = place.made("*")
+    assert place.ablate("--rows", "d-falling", "--teacher", "nowhere.safetensors") == 2
+    assert "nowhere.safetensors" in capsys.readouterr().err
+    assert place.made("*") == before
+
+
+def test_seeds_that_are_no_numbers_are_a_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", "x", "--work", "x", "--seeds", "0,one"]) == 2
+    assert "expected whole numbers such as 0,1,2" in capsys.readouterr().err
+
+
+def test_the_base_and_the_rows_of_teachers_are_always_there() -> None:
+    assert [row.name for row in chosen_rows(["sdf-blur-0"], ["a/mine.safetensors"])] == ["base", "sdf-blur-0", "teacher-mine"]
+    assert chosen_rows([], []) == ROWS
+
+
+def test_the_list_names_every_row_with_its_settings() -> None:
+    lines = CliRunner().invoke(command, ["--list"]).output.splitlines()
+    assert [line.split()[0] for line in lines] == [row.name for row in ROWS]
+    assert all(setting in line for row, line in zip(ROWS, lines, strict=True) for setting in row.assignments)
+
+
+def test_the_example_of_the_help_is_one_that_the_command_would_take() -> None:
+    example = CliRunner().invoke(command, ["--help"], terminal_width=300).output.rstrip().rpartition("\n")[2].split()
+    assert example[:4] == ["Example:", "python", "-m", "bench.ablation"]
+    rows = example[example.index("--rows") + 1].split(",")
+    assert {word for word in example if word.startswith("--")} <= {name for option in command.params for name in option.opts}
+    assert len(chosen_rows(rows, [])) == len(rows) + 1
+
+
+def test_a_mean_is_given_with_half_the_range_of_its_seeds() -> None:
+    assert mean_of([0.9, 0.92, 0.94]) == "0.920 ± 0.020"
+    assert mean_of([0.01, -0.03], "+.3f") == "-0.010 ± 0.020"
+    assert mean_of([0.5]) == "0.500"
+    assert mean_of([0.5, None]) == "-"
+
+
+def figures_of(fused: float, seed: int) -> Figures:
+    metrics = [dataclasses.replace(Metrics(*6 * [None]), i_auroc=value, aupro_30=value) for value in (0.5, 0.6, fused)]
+    return Figures(
+        recipe=preset("edge", seed),
+        **dict(zip(("rgb", "sdf", "fused"), metrics, strict=True)),
+        validation=Scores((1.0, 2.0, 3.0, 2.0, 2.0), (1.0, 2.0, 3.0, 2.0, 2.0)),
+        test=Scores((1.0, 5.0), (3.0, 2.0)),
+        is_defective=(False, True),
+    )
+
+
+def test_the_table_has_a_line_for_each_row_and_each_rule_with_the_difference_to_the_base() -> None:
+    lines = table({"base": [figures_of(0.7, 0), figures_of(0.9, 1)], "d-fixed": [figures_of(0.8, 0), figures_of(0.9, 1)]}).splitlines()
+    assert lines[2] == (
+        "| base | 0.500 ± 0.000 | 0.500 ± 0.000 | 0.600 ± 0.000 | 0.600 ± 0.000 | 0.800 ± 0.100 | 0.800 ± 0.100 "
+        "| +0.000 ± 0.000 | +0.000 ± 0.000 |"
+    )
+    assert lines[3].endswith("| 0.850 ± 0.050 | 0.850 ± 0.050 | +0.050 ± 0.050 | +0.050 ± 0.050 |")
+    assert lines[5] == "Mean over seeds 0, 1 ± half the range; 5 validation parts, 2 test parts."
+    rules = {line.split(" | ")[0].lstrip("| "): line.split(" | ")[1] for line in lines[9:]}
+    assert list(rules) == list(RULES)
+    assert rules["colour alone"] == "1.000 ± 0.000"
+    assert rules["shape alone"] == "0.000 ± 0.000"
