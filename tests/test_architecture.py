@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "config")
+PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
 
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
 MAY_IMPORT = {
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "workers": ("mdss.wire", "mdss.journal", "mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
     "trainer": ("mdss.method", "mdss.scans", "mdss.settings", "mdss.logs", "mdss.errors"),
     "demo": ("mdss", "daemon", "trainer"),
+    "bench": ("mdss.method", "mdss.errors", "trainer"),
     "config": (),
 }
 EXCEPTIONS = {
@@ -43,6 +44,7 @@ NEVER_LOADS = {
     "daemon": ("torch",),
     "workers": ("redis",),
     "trainer": ("zmq", "redis"),
+    "bench": ("zmq", "redis"),
 }
 IMPORTS_BY_NAME = {"mdss.cli": "a verb is imported when it runs, and no other"}
 WITHOUT_TORCH = ("workers.prepare", "workers.fusion")  # torch in one of them would cost the station 200 MiB
@@ -112,6 +114,7 @@ def test_every_module_imports_only_what_the_table_lets_it() -> None:
         ("mdss.journal", "from mdss.wire.sockets import Sender"),
         ("mdss.settings", "from mdss.logs import configure_logs"),
         ("mdss.client", "from mdss.settings import Settings"),
+        ("trainer.train", "from bench.fusion_rules import RULES"),
         ("workers.loop", "if TYPE_CHECKING:\n    from daemon.child import Child"),
     ],
 )

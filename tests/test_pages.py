@@ -13,7 +13,7 @@ from mdss.method.recipe import PRESETS
 from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
-PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "config")
+PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -38,11 +38,8 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=place)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    named = set(
-        re.findall(
-            r"(?<![\w/.-])(?:deploy|docs|examples|config|mdss|daemon|workers|trainer|demo|tests)/[\w./-]*\w\.\w+", page.read_text("utf-8")
-        )
-    )
+    folders = "|".join(("deploy", "docs", "examples", "tests", *PACKAGES))
+    named = set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w\.\w+", page.read_text("utf-8")))
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
