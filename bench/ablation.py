@@ -182,7 +182,7 @@ def mean_of(values: Sequence[float | None], form: str = ".3f") -> str:
     if not known or len(known) < len(values):
         return "-"
     spread = f" ± {(max(known) - min(known)) / 2:{form.lstrip('+')}}" if len(known) > 1 else ""
-    return f"{np.mean(known):{form}}{spread}"
+    return f"{np.mean(known).round(3) + 0:{form}}{spread}"  # + 0: no "-0.000"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -222,6 +222,7 @@ def test_a_mean_is_given_with_half_the_range_of_its_seeds() -> None:
     assert mean_of([0.9, 0.92, 0.94]) == "0.920 ± 0.020"
     assert mean_of([0.01, -0.03], "+.3f") == "-0.010 ± 0.020"
     assert mean_of([0.5]) == "0.500"
+    assert mean_of([-0.0001], "+.3f") == "+0.000"
     assert mean_of([0.5, None]) == "-"
 
 
