@@ -64,7 +64,7 @@ class ColourSettings(Settings, frozen=True):
 class ShapeSettings(Settings, frozen=True):
     """The signed distance branch."""
 
-    points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 500
+    points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
     training_density: Positive = 3.0
     training_scans: Count | None = None
@@ -78,17 +78,17 @@ class ShapeSettings(Settings, frozen=True):
     width: Count = 256
     depth: Count = 4
     loss: Literal["regression", "pull"] = "regression"
-    queries: Count = 128
+    queries: Count = 64
     noise: Positive = 0.15
     damaged_copies: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
-    steps: Count = 4000
-    batch: Count = 32
+    steps: Count = 5000
+    batch: Count = 64
     learning_rate: Positive = 3e-3
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
-    void_weight: NotNegative = 0.5
+    void_weight: NotNegative = 0.6
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
     keep_peak: bool = False
@@ -137,6 +137,7 @@ PAPER = Recipe(
         blur_px=0.0,
     ),
     sdf=ShapeSettings(
+        points_per_patch=500,
         density=10.0,
         training_density=5.0,
         frame="camera",
@@ -150,6 +151,7 @@ PAPER = Recipe(
         noise=0.08,
         damaged_copies=0,
         steps=60_000,
+        batch=32,
         learning_rate=1e-4,
         overlap="min",
         void_weight=0.0,
@@ -158,7 +160,7 @@ PAPER = Recipe(
 DEMO = Recipe(
     preset="demo",
     rgb=ColourSettings(steps=300, batch=8, warmup_steps=30),
-    sdf=ShapeSettings(steps=600, density=2.0),
+    sdf=ShapeSettings(steps=1000, batch=32),
     threshold=ThresholdSettings(false_reject_rate=0.0001, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}

@@ -147,10 +147,10 @@ class ShapeBranch:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
         xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); the unit is that of the
-        recipe. Where a point is missing that good parts have, the map says so in the same unit.
+        recipe. Where a point is missing that good parts have, the map says so in the same unit: a pixel has the larger of both.
         """
         surface, missing = self.maps(self.read(xyz), xyz.shape[0])
-        return surface + missing * float(self._network.void_unit)
+        return np.asarray(np.maximum(surface, missing * float(self._network.void_unit)), np.float32)
 
     def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
         """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none."""

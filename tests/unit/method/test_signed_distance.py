@@ -121,7 +121,7 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert missing[31, 31] > 1 and surface[31, 31] == 0
     assert not missing[~np.isnan(cloud[..., 0])].any()
     learner.void_unit.fill_(0.5)
-    assert np.allclose(branch.score_map(cloud), surface + 0.5 * missing)
+    assert np.allclose(branch.score_map(cloud), np.maximum(surface, 0.5 * missing))
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:
