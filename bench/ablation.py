@@ -18,7 +18,7 @@ import numpy as np
 from bench.ablation_figures import Bench, Figures
 from bench.ablation_rows import BASE, chosen_rows, listed
 from bench.command_line import run
-from bench.fusion_rules import RULES, Rule, reach
+from bench.fusion_rules import PAPER, RULES, Rule, reach
 from mdss.errors import BadInput
 from mdss.method.calibration import MIN_PARTS
 from mdss.method.metrics import Metrics, image_auroc
@@ -153,7 +153,7 @@ def cells_of(figures: Sequence[Figures], base: Sequence[Figures]) -> list[str]:
 
 def rule_lines(base: Sequence[Figures]) -> list[str]:
     """Return a table of what each rule of fusion makes of the base's two scores."""
-    paper = [figures.fused.i_auroc for figures in base]
+    paper = [auroc_by(RULES[PAPER], figures) for figures in base]
     lines = [
         "| rule of fusion | image AUROC | - product | highest good validation part, in deviations above their mean |",
         "|---|---:|---:|---:|",

@@ -49,6 +49,8 @@ ROWS = (
     Row("sdf-frame-camera", "What does turning patches level bring?", ("sdf.frame=camera",)),
     Row("sdf-damaged-copies-0", "What does learning from damaged copies bring?", ("sdf.damaged_copies=0",)),
     Row("sdf-loss-pull", "Is the cited pull loss as good? It can't teach missing points.", ("sdf.loss=pull", "sdf.void_weight=0")),
+    Row("sdf-patches-500", "Are patches of 500 points as good?", ("sdf.points_per_patch=500", "sdf.queries=128", "sdf.batch=32")),
+    Row("floor-none", "Does the paper's plain product rank parts as well?", ("fusion.shape_floor=null",)),
     Row("statistics-all", "May maps be aligned over the background, too?", ("fusion.statistics=all",)),
 )
 

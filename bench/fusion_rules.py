@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from mdss.method.calibration import usual_limit
+
 Values = NDArray[np.float64]
+PAPER = "product of maxima (paper)"
+FLOOR_DEVIATIONS = 2.0
 SMALLEST = 1e-30  # so that a score of 0 has a logarithm
 LEAST_DEVIATION = 1e-12
 
@@ -27,6 +31,11 @@ Rule = Callable[[Scores, Scores], Values]
 def product(scores: Scores, _: Scores) -> Values:
     """Return the product of the two scores (paper, 3.3)."""
     return np.asarray(np.multiply(scores.rgb, scores.sdf))
+
+
+def product_above_floor(scores: Scores, good: Scores) -> Values:
+    """Return the product; the shape's score counts as no less than what good parts rarely exceed."""
+    return np.asarray(np.multiply(scores.rgb, np.maximum(scores.sdf, usual_limit(good.sdf, FLOOR_DEVIATIONS))))
 
 
 def larger_deviation(scores: Scores, good: Scores) -> Values:
@@ -55,7 +64,8 @@ def shape_alone(scores: Scores, _: Scores) -> Values:
 
 
 RULES: dict[str, Rule] = {
-    "product of maxima (paper)": product,
+    PAPER: product,
+    "product, the shape's above its floor": product_above_floor,
     "larger of the two, in deviations": larger_deviation,
     "sum of the two, in deviations": sum_of_deviations,
     "sum of -log tail probabilities": sum_of_surprises,

@@ -9,13 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.method.calibration import Calibration, Statistics, find_threshold, now
+from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, usual_limit
 from mdss.method.fusion import fuse
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]
+
+NOT_YET = Threshold(value=0.0, method="none", asked_false_reject_rate=0.0, stated_false_reject_rate=0.0, parts=0)
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,21 @@ def maps_of(
 def calibration_of(maps: Maps, recipe: Recipe) -> Calibration:
     """Return the calibration from the maps of good parts that no training saw."""
     masks = maps.masks if recipe.fusion.statistics == "foreground" else None
-    scores = [float(rgb.max()) * float(sdf.max()) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
     draft = Calibration(
         rgb=Statistics.of(maps.rgb, masks),
         sdf=Statistics.of(maps.sdf, masks),
-        threshold=find_threshold(scores, recipe.threshold),
+        threshold=NOT_YET,
         map_level=0.0,
         fusion=recipe.fusion,
         calibrated_at=now(),
+        validation_scores=(),
+        shape_floor=usual_limit([float(sdf.max()) for sdf in maps.sdf], recipe.fusion.shape_floor),
+    )
+    fused = [fuse(rgb, sdf, draft) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
+    scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]
+    return msgspec.structs.replace(
+        draft,
+        threshold=find_threshold(scores, recipe.threshold),
+        map_level=find_threshold(peaks, recipe.threshold).value,
         validation_scores=tuple(scores),
     )
-    peaks = [float(fuse(rgb, sdf, draft).map.max()) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
-    return msgspec.structs.replace(draft, map_level=find_threshold(peaks, recipe.threshold).value)

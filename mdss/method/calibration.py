@@ -17,6 +17,7 @@ from mdss.method.recipe import FusionSettings, ThresholdSettings
 Float = NDArray[np.float32]
 
 MIN_PARTS = 5
+SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -64,11 +65,20 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     fusion: FusionSettings
     calibrated_at: str  # UTC, ISO 8601
     validation_scores: tuple[float, ...]
+    shape_floor: float = 0.0  # the shape branch's score counts as no less
 
 
 def now() -> str:
     """Return the time as calibrations and model cards write it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
+    """Return what good parts' scores rarely exceed: so many deviations above the mean, both of their logarithms; 0 for None."""
+    if deviations is None:
+        return 0.0
+    logarithms = np.log(np.maximum(np.asarray(scores, np.float64), SMALLEST_SCORE))
+    return math.exp(float(logarithms.mean()) + deviations * float(logarithms.std(ddof=1)))
 
 
 def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Threshold:
@@ -103,7 +113,7 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 
 
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
-    logarithms = np.log(np.maximum(ordered, 1e-30))
+    logarithms = np.log(np.maximum(ordered, SMALLEST_SCORE))
     spread = float(logarithms.std(ddof=1))
     deviations = float(student_t.isf(rate, len(ordered) - 1)) * math.sqrt(1 + 1 / len(ordered))
     limit = math.exp(float(logarithms.mean()) + deviations * spread)

@@ -43,7 +43,7 @@ class Region:
 
 
 def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
-    """Return the product of the two raw maxima (paper, 3.3) and the pixel maximum of the aligned maps.
+    """Return the score, and the pixel maximum of the aligned maps.
 
     The paper aligns the colour map to the shape map, mean to mean and deviation to deviation; here both are aligned to
     mean 0 and deviation 1, which is the same picture in another unit, and one in which a level can be named.
@@ -53,7 +53,15 @@ def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
     if rules.clip_aligned:
         rgb = np.maximum(rgb, np.float32(-calibration.sdf.mean / calibration.sdf.std))
     heat = blurred(np.maximum(rgb, sdf), rules.blur_px)
-    return Fused(float(rgb_map.max()) * float(sdf_map.max()), heat, rgb, sdf)
+    return Fused(score_of(rgb_map, sdf_map, calibration), heat, rgb, sdf)
+
+
+def score_of(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
+    """Return the product of the two raw maxima (paper, 3.3); the shape's counts as no less than the floor.
+
+    Below what good parts reach, its ups and downs say nothing of a part, and the product would hand them on.
+    """
+    return float(rgb_map.max()) * max(float(sdf_map.max()), calibration.shape_floor)
 
 
 def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> tuple[Region, ...]:

@@ -98,6 +98,7 @@ class FusionSettings(Settings, frozen=True):
     """How the two maps become one score, one map and regions."""
 
     statistics: Literal["foreground", "all"] = "foreground"
+    shape_floor: NotNegative | None = 2.0
     clip_aligned: bool = False
     blur_px: NotNegative = 0.0
     min_region_px: Count = 4
@@ -156,6 +157,7 @@ PAPER = Recipe(
         overlap="min",
         void_weight=0.0,
     ),
+    fusion=FusionSettings(shape_floor=None),
 )
 DEMO = Recipe(
     preset="demo",

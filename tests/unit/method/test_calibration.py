@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdss.errors import BadInput
-from mdss.method.calibration import Statistics, find_threshold
+from mdss.method.calibration import Statistics, find_threshold, usual_limit
 from mdss.method.recipe import ThresholdSettings
 
 
@@ -19,6 +19,22 @@ def test_the_conformal_threshold_keeps_its_promise_on_fresh_good_parts() -> None
         rejected.append(scores[49] > limit.value)
     assert limit.stated_false_reject_rate == pytest.approx(0.1)
     assert np.mean(rejected) == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_promise_holds_with_a_floor_from_the_same_parts() -> None:
+    random = np.random.default_rng(0)
+    rejected = []
+    for _ in range(2000):
+        rgb, sdf = random.lognormal(0, 0.2, 50), random.lognormal(0, 0.3, 50)
+        scores = rgb * np.maximum(sdf, usual_limit(sdf[:49].tolist(), 2.0))
+        rejected.append(scores[49] > find_threshold(scores[:49].tolist(), ThresholdSettings(false_reject_rate=0.1)).value)
+    assert np.mean(rejected) == pytest.approx(0.1, abs=0.02)
+
+
+def test_what_good_parts_rarely_exceed_is_counted_in_deviations_of_the_logarithm() -> None:
+    scores = np.exp([1.0, 2.0, 3.0]).tolist()
+    assert usual_limit(scores, 2.0) == pytest.approx(np.exp(4))
+    assert usual_limit(scores, None) == 0
 
 
 def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is_stated() -> None:

@@ -39,6 +39,13 @@ def test_the_score_is_the_product_of_the_raw_maxima() -> None:
     assert fuse(rgb, sdf, calibration()).score == pytest.approx(float(rgb.max()) * float(sdf.max()))
 
 
+def test_a_shape_score_among_those_of_good_parts_counts_as_the_floor_and_one_above_as_itself() -> None:
+    rgb, sdf = maps()
+    highest = float(sdf.max())
+    below, above = (fuse(rgb, sdf, calibration(shape_floor=floor)).score for floor in (2 * highest, 0.5 * highest))
+    assert below == pytest.approx(2 * above) == pytest.approx(2 * highest * float(rgb.max()))
+
+
 def test_the_map_is_the_papers_aligned_maximum_in_deviations_of_the_shape_map() -> None:
     rgb, sdf = maps()
     aligned = (rgb - 2.0) * (0.02 / 0.5) + 0.1  # mean +- 3 deviations onto mean +- 3 deviations
