@@ -1,0 +1,41 @@
+"""Pictures for the pages: drawn from a real champion, and refused with the kinds that there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from bench.overlays import main
+from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
+from trainer.train import Order, train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("line")
+    data = write_line(folder / "data")
+    recipe = small_recipe(write_teacher(folder / "teacher.safetensors"), "rgb.steps=2", "sdf.steps=2")
+    train(Order(data, folder / "models", NAME, recipe, device="cpu"))
+    return Trained(data, folder / "models")
+
+
+def draw(trained: Trained, out: Path, *more: str) -> int:
+    return main(["--data", str(trained.data), "--recipe", NAME, "--store", str(trained.store), "--out", str(out), *more])
+
+
+def test_a_picture_has_a_column_for_each_kind(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "overlays.png"
+    assert draw(trained, out) == 0
+    kinds = capsys.readouterr().out.strip().partition(": ")[2].split(", ")
+    image = cv2.imread(str(out))
+    assert image is not None
+    assert image.shape[1] / image.shape[0] == pytest.approx(len(kinds) / 2, rel=0.05)
+
+
+def test_a_kind_that_is_not_there_is_refused_with_those_that_are(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert draw(trained, tmp_path / "o.png", "--kinds", "rust") == 2
+    assert "--kinds: found 'rust', expected some of" in capsys.readouterr().err
