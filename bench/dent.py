@@ -1,0 +1,91 @@
+"""How small a dent the shape branch sees: dents of known depth pushed into good test scans, against the scans as they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.command_line import run
+from mdss.errors import BadInput
+from mdss.method.patch_frame import viewing_direction
+from trainer.champion import Champion
+from trainer.dataset import Dataset
+from trainer.progress import tracked
+
+EXAMPLE = "Example: python -m bench.dent --data data/flange --unit m --recipe flange --store models"
+DEPTHS_MM = (0.1, 0.2, 0.3, 0.5, 1.0)
+
+Float = NDArray[np.float32]
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset with test/good.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
+@click.option("--recipe", required=True, help="Whose champion to ask.")
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
+@click.option("--radius-mm", type=click.FloatRange(0.5, 50), default=3.0, show_default=True, help="Of the dents, from middle to rim.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where the dents lie.")
+def command(**options: Any) -> None:
+    """Measure from which depth on a dent stands above the noise of good parts.
+
+    One dent for each good test scan, at a random place whose surroundings are measured, deepest in the middle and level with the surface
+    at its rim. A dent is seen where the shape branch's score is above that of every good scan without one.
+    """
+    champion = Champion.load(options["store"], options["recipe"], "cpu")
+    dataset = Dataset.open(options["data"], options["unit"], needs=("test",))
+    scans = [dataset.load(scan) for scan in dataset.test if scan.is_good]
+    if not scans:
+        raise BadInput(f"{options['data'] / 'test' / 'good'}: found no scan, expected good parts")
+    clouds = [champion.prepare(scan.rgb, scan.xyz_mm).xyz for scan in scans]
+    good = scores_of(champion, clouds, "good")
+    lines = [
+        f"{len(good)} good scans score {np.median(good):.4f} in the middle and {good.max():.4f} at most",
+        "| depth | median score | of the highest good score | seen |",
+        "|---:|---:|---:|---:|",
+    ]
+    for depth_mm in DEPTHS_MM:
+        random = np.random.default_rng(options["seed"])
+        dented = [dent(cloud, depth_mm, options["radius_mm"], random) for cloud in clouds]
+        found = scores_of(champion, dented, f"{depth_mm} mm")
+        lines.append(
+            f"| {depth_mm} mm | {np.median(found):.4f} | {np.median(found) / good.max():.1f} | {np.mean(found > good.max()):.0%} |"
+        )
+    click.echo("\n".join(lines))
+
+
+def scores_of(champion: Champion, clouds: Sequence[Float], title: str) -> NDArray[np.float64]:
+    """Return the shape branch's score of each cloud."""
+    return np.array([float(champion.shape_map(cloud).max()) for cloud in tracked(clouds, title, len(clouds))])
+
+
+def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Generator) -> Float:
+    """Return the cloud (S, S, 3) mm with one dent, away from the viewer, around a random point inside the part."""
+    measured = np.isfinite(xyz).all(axis=2)
+    towards = viewing_direction(xyz).astype(np.float32)
+    points = xyz[measured]
+    sideways = points - (points @ towards)[:, None] * towards
+    for middle in random.permutation(len(points)):
+        away = np.linalg.norm(sideways - sideways[middle], axis=1)
+        near = away < radius_mm
+        height = points[near] @ towards
+        if np.ptp(height) < radius_mm:  # no edge of the part runs through it
+            break
+    profile = np.clip(1 - (away / radius_mm) ** 2, 0, None)
+    changed = xyz.copy()
+    changed[measured] = points - np.float32(depth_mm) * profile[:, None].astype(np.float32) * towards
+    return changed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.dent", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
