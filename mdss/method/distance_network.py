@@ -46,9 +46,9 @@ class PointLayers(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (P, K, C) of features (P, K, F)."""
         first, *others = self.layers
-        features = F.relu(exactly(first, features))
+        features = F.relu(exactly(first, features), inplace=True)
         for layer in others:
-            features = F.relu(layer(features))
+            features = F.relu(layer(features), inplace=True)
         return features
 
 
@@ -99,7 +99,7 @@ class SignedDistanceNetwork(nn.Module):
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
         code = exactly(self.from_code, self.encoder(self.waves(patches)))
-        x = F.relu(code[:, None] + exactly(self.from_point, self.waves(queries)))
+        x = F.relu(code[:, None] + exactly(self.from_point, self.waves(queries)), inplace=True)
         for layer in self.hidden:
-            x = F.relu(layer(x))
+            x = F.relu(layer(x), inplace=True)
         return Said(exactly(self.distance, x).squeeze(-1), exactly(self.presence, x).squeeze(-1))

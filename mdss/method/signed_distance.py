@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,8 @@ class Readings:
     """What the network says of every point of every patch, and of the voids that lie in a patch."""
 
     distances: Float  # (P, K) signed
-    presence: Float  # (P, W) how probable a point is
-    voids: Index  # (P, W) which void that is of, NONE in the rest of a row
+    presence: Float  # (V',) how probable a point is, once for each void and each patch it lies in
+    voids: Index  # (V',) which void that is of
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ def evidence_of(readings: Readings, count: int) -> Float:
 
     -log(1 - p) of the mean p of all patches it lies in, less that of p = 1/2.
     """
-    known = readings.voids != NONE
-    mean = _mean(readings.presence[known], readings.voids[known], count)
+    mean = _mean(readings.presence, readings.voids, count)
     return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
 
 
@@ -167,27 +166,36 @@ class ShapeBranch:
         return PartReading(distances, part.pixels, evidence_of(readings, len(voids.pixels)), voids.pixels)
 
     def _read(self, patches: Float, voids: Voids, towards: NDArray[np.float64]) -> Readings:
-        """Return what the network says of patches (P, K, 3) mm and of the voids within their reach."""
-        frames = PatchFrames.of(patches, towards, self._settings)
-        held = padded(voids.within(*balls(patches)))
-        places = np.concatenate([voids.places, np.zeros((1, 3), np.float32)])[held]  # NONE takes the last
-        queries = frames.into(np.concatenate([patches, places], axis=1))
-        said = Said(*(torch.cat(each) for each in zip(*self._ask(queries, patches.shape[1]), strict=True)))
-        points = patches.shape[1]
-        distances = said.distance[:, :points].numpy() * self._unit(frames.lengths)
-        return Readings(np.asarray(distances, np.float32), said.presence[:, points:].sigmoid().numpy(), held)
+        """Return what the network says of patches (P, K, 3) mm and of the voids within their reach.
+
+        Patches with about as many voids are asked together, so that few rows are filled up.
+        """
+        held = voids.within(*balls(patches))
+        fewest_first = np.argsort([len(each) for each in held], kind="stable")
+        distances = np.empty(patches.shape[:2], np.float32)
+        presence: list[Float] = []
+        indices: list[Index] = []
+        for chosen in np.array_split(fewest_first, math.ceil(len(patches) / PATCHES_AT_ONCE)):
+            rows = padded([held[number] for number in chosen])
+            distances[chosen], said = self._ask(patches[chosen], voids.places_at(rows), towards)
+            presence.append(said[rows != NONE])
+            indices.append(rows[rows != NONE])
+        return Readings(distances, np.concatenate(presence), np.concatenate(indices))
+
+    @torch.inference_mode()
+    def _ask(self, patches: Float, places: Float, towards: NDArray[np.float64]) -> tuple[Float, Float]:
+        """Return the distances (P, K) of a few patches' points and the presence (P, W) at places of each."""
+        frames, points = PatchFrames.of(patches, towards, self._settings), patches.shape[1]
+        queries = torch.from_numpy(frames.into(np.concatenate([patches, places], axis=1))).to(self._device)
+        said: Said = self._network(queries[:, :points], queries)
+        distances = said.distance[:, :points].cpu().numpy() * self._unit(frames.lengths)
+        return distances, said.presence[:, points:].sigmoid().cpu().numpy()
 
     def _unit(self, lengths: Float) -> Float:
         """Return what one patch length counts (P, 1), for patches of these lengths (P,) in mm."""
         if self._settings.score_unit == "mm":
             return lengths[:, None]
         return np.full((len(lengths), 1), float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1, np.float32)
-
-    @torch.inference_mode()
-    def _ask(self, queries: Float, points: int) -> Iterator[Said]:
-        for chunk in torch.split(torch.from_numpy(queries), PATCHES_AT_ONCE):
-            asked = chunk.to(self._device)
-            yield Said(*(each.cpu() for each in self._network(asked[:, :points], asked)))
 
 
 def balls(patches: Float) -> tuple[Float, Float]:

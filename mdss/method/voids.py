@@ -43,6 +43,10 @@ class Voids:
         """Return no voids at all."""
         return cls(np.empty((0, 3), np.float32), np.empty(0, np.intp))
 
+    def places_at(self, rows: Index) -> Float:
+        """Return the places (P, W, 3) of rows (P, W) of voids; an index of -1 has a place at 0."""
+        return np.concatenate([self.places, np.zeros((1, 3), np.float32)])[rows]
+
     def within(self, centres: Float, radii: Float) -> list[Index]:
         """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""
         if len(self.places) == 0:

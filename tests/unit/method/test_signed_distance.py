@@ -94,13 +94,12 @@ def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float
 
 @pytest.mark.parametrize(("presence", "expected"), [(0.5, 0.0), (0.2, 0.0), (0.75, np.log(2)), (1.0, np.log(500))])
 def test_a_void_says_nothing_unless_a_point_is_more_likely_than_not(presence: float, expected: float) -> None:
-    readings = Readings(np.empty((1, 0), np.float32), np.array([[presence]], np.float32), np.array([[0]]))
+    readings = Readings(np.empty((1, 0), np.float32), np.array([presence], np.float32), np.array([0]))
     assert evidence_of(readings, 1) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> None:
-    presence = np.array([[0.9, 0.0], [0.6, 1.0]], np.float32)
-    readings = Readings(np.empty((2, 0), np.float32), presence, np.array([[1, NONE], [1, NONE]]))
+    readings = Readings(np.empty((2, 0), np.float32), np.array([0.9, 0.6], np.float32), np.array([1, 1]))
     assert evidence_of(readings, 3) == pytest.approx([0, np.log(2), 0], abs=1e-6)
 
 
