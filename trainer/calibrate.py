@@ -52,7 +52,7 @@ def calibration_of(maps: Maps, recipe: Recipe) -> Calibration:
         fusion=recipe.fusion,
         calibrated_at=now(),
         validation_scores=(),
-        shape_floor=usual_limit([float(sdf.max()) for sdf in maps.sdf], recipe.fusion.shape_floor),
+        score_floor=usual_limit([float(sdf.max()) for sdf in maps.sdf], recipe.fusion.score_floor),
     )
     fused = [fuse(rgb, sdf, draft) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]

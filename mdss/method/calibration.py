@@ -65,7 +65,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     fusion: FusionSettings
     calibrated_at: str  # UTC, ISO 8601
     validation_scores: tuple[float, ...]
-    shape_floor: float = 0.0  # the shape branch's score counts as no less
+    score_floor: float = 0.0  # the shape branch's score counts as no less
 
 
 def now() -> str:

@@ -43,17 +43,19 @@ class Region:
 
 
 def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
-    """Return the score, and the pixel maximum of the aligned maps.
+    """Return the score and the map.
 
-    The paper aligns the colour map to the shape map, mean to mean and deviation to deviation; here both are aligned to
-    mean 0 and deviation 1, which is the same picture in another unit, and one in which a level can be named.
+    With a floor, the map is the aligned colour map plus what the aligned shape map has above the floor; without one it is
+    the maximum of the two (paper, 3.3). The paper aligns the colour map to the shape map, mean to mean and deviation to
+    deviation; here both are aligned to mean 0 and deviation 1, which is the same picture in another unit, and one in which
+    a level can be named.
     """
     rules = calibration.fusion
     rgb, sdf = calibration.rgb.aligned(rgb_map), calibration.sdf.aligned(sdf_map)
     if rules.clip_aligned:
         rgb = np.maximum(rgb, np.float32(-calibration.sdf.mean / calibration.sdf.std))
-    heat = blurred(np.maximum(rgb, sdf), rules.blur_px)
-    return Fused(score_of(rgb_map, sdf_map, calibration), heat, rgb, sdf)
+    heat = np.maximum(rgb, sdf) if rules.map_floor is None else rgb + np.maximum(sdf - np.float32(rules.map_floor), 0)
+    return Fused(score_of(rgb_map, sdf_map, calibration), blurred(heat, rules.blur_px), rgb, sdf)
 
 
 def score_of(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
@@ -61,7 +63,7 @@ def score_of(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
 
     Below what good parts reach, its ups and downs say nothing of a part, and the product would hand them on.
     """
-    return float(rgb_map.max()) * max(float(sdf_map.max()), calibration.shape_floor)
+    return float(rgb_map.max()) * max(float(sdf_map.max()), calibration.score_floor)
 
 
 def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> tuple[Region, ...]:

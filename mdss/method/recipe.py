@@ -40,7 +40,7 @@ class ColourSettings(Settings, frozen=True):
     teacher: str = "default"
     teacher_statistics: Literal["foreground", "all"] = "foreground"
     student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 1.0
-    steps: Count = 2000
+    steps: Count = 4000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
     learning_rate: Positive = 5e-4
@@ -98,7 +98,8 @@ class FusionSettings(Settings, frozen=True):
     """How the two maps become one score, one map and regions."""
 
     statistics: Literal["foreground", "all"] = "foreground"
-    shape_floor: NotNegative | None = 2.0
+    score_floor: NotNegative | None = 2.0
+    map_floor: NotNegative | None = 1.0
     clip_aligned: bool = False
     blur_px: NotNegative = 0.0
     min_region_px: Count = 4
@@ -157,7 +158,7 @@ PAPER = Recipe(
         overlap="min",
         void_weight=0.0,
     ),
-    fusion=FusionSettings(shape_floor=None),
+    fusion=FusionSettings(score_floor=None, map_floor=None),
 )
 DEMO = Recipe(
     preset="demo",

@@ -110,7 +110,7 @@ def test_the_base_reaches_what_the_trainer_s_own_champion_reaches(place: Place, 
     (kept,) = (found for path in place.work.rglob("*.json") if (found := decoded(path)).recipe == recipe)
     branches: tuple[Branch, ...] = ("rgb", "sdf", "fused")
     assert [getattr(kept, branch) for branch in branches] == [metrics_of(scored.parts, branch, has_truth=True) for branch in branches]
-    floored = np.multiply(kept.validation.rgb, np.maximum(kept.validation.sdf, champion.folder.calibration.shape_floor)).tolist()
+    floored = np.multiply(kept.validation.rgb, np.maximum(kept.validation.sdf, champion.folder.calibration.score_floor)).tolist()
     assert floored == list(champion.folder.calibration.validation_scores)
 
 

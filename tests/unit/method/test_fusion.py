@@ -42,14 +42,21 @@ def test_the_score_is_the_product_of_the_raw_maxima() -> None:
 def test_a_shape_score_among_those_of_good_parts_counts_as_the_floor_and_one_above_as_itself() -> None:
     rgb, sdf = maps()
     highest = float(sdf.max())
-    below, above = (fuse(rgb, sdf, calibration(shape_floor=floor)).score for floor in (2 * highest, 0.5 * highest))
+    below, above = (fuse(rgb, sdf, calibration(score_floor=floor)).score for floor in (2 * highest, 0.5 * highest))
     assert below == pytest.approx(2 * above) == pytest.approx(2 * highest * float(rgb.max()))
 
 
 def test_the_map_is_the_papers_aligned_maximum_in_deviations_of_the_shape_map() -> None:
     rgb, sdf = maps()
+    paper = calibration(fusion=FusionSettings(map_floor=None))
     aligned = (rgb - 2.0) * (0.02 / 0.5) + 0.1  # mean +- 3 deviations onto mean +- 3 deviations
-    assert np.allclose(fuse(rgb, sdf, calibration()).map, (np.maximum(aligned, sdf) - 0.1) / 0.02, atol=1e-3)
+    assert np.allclose(fuse(rgb, sdf, paper).map, (np.maximum(aligned, sdf) - 0.1) / 0.02, atol=1e-3)
+
+
+def test_shape_above_its_floor_is_added_to_the_aligned_colour_map() -> None:
+    rgb, sdf = maps()
+    fused = fuse(rgb, sdf, calibration(fusion=FusionSettings(map_floor=1.5)))
+    assert np.allclose(fused.map, (rgb - 2.0) / 0.5 + np.maximum((sdf - 0.1) / 0.02 - 1.5, 0), atol=1e-3)
 
 
 def test_clipping_holds_the_aligned_colour_map_at_zero() -> None:
@@ -68,8 +75,8 @@ def hot(branch: str, value: float, size: int = 6) -> tuple[NDArray[np.float32], 
     return rgb, sdf
 
 
-@pytest.mark.parametrize("branch", ["rgb", "sdf", "both"])
-def test_a_region_says_where_how_large_and_which_branch_saw_it(branch: str) -> None:
+@pytest.mark.parametrize(("branch", "peak"), [("rgb", 9), ("sdf", 8), ("both", 17)])  # shape above a floor of 1
+def test_a_region_says_where_how_large_and_which_branch_saw_it(branch: str, peak: float) -> None:
     grid = Grid(2 * SIZE_PX, 2 * SIZE_PX, SIZE_PX)
     (region,) = regions(fuse(*hot(branch, 9.0), calibration()), cloud(), grid, calibration())
     assert region.branch == branch
@@ -77,7 +84,7 @@ def test_a_region_says_where_how_large_and_which_branch_saw_it(branch: str) -> N
     assert region.area_mm2 == pytest.approx(36 * 0.25, rel=1e-3)
     assert region.centroid_px == pytest.approx((65.5, 45.5), abs=0.01)
     assert region.centroid_mm == pytest.approx((0.5 * 32.5, 0.5 * 22.5, 300), abs=0.01)
-    assert region.peak == pytest.approx(9.0, abs=0.01)
+    assert region.peak == pytest.approx(peak, abs=0.01)
 
 
 def test_a_letterboxed_frame_has_its_regions_in_its_own_pixels() -> None:
