@@ -13,7 +13,7 @@ from mdss.method.calibration import usual_limit
 
 Values = NDArray[np.float64]
 PAPER = "product of maxima (paper)"
-FLOOR_DEVIATIONS = 2.0
+FLOOR_DEVIATIONS = 3.0
 SMALLEST = 1e-30  # so that a score of 0 has a logarithm
 LEAST_DEVIATION = 1e-12
 

@@ -98,7 +98,7 @@ class FusionSettings(Settings, frozen=True):
     """How the two maps become one score, one map and regions."""
 
     statistics: Literal["foreground", "all"] = "foreground"
-    score_floor: NotNegative | None = 2.0
+    score_floor: NotNegative | None = 3.0
     map_floor: NotNegative | None = 1.0
     clip_aligned: bool = False
     blur_px: NotNegative = 0.0

@@ -36,7 +36,7 @@ def test_the_larger_deviation_and_their_sum_differ_where_both_branches_see_somet
 def test_a_shape_score_counts_only_from_where_good_parts_end() -> None:
     good = Scores((1.0, 1.0, 1.0), tuple(np.exp([1.0, 2.0, 3.0])))
     rule = RULES["product, the shape's above its floor"]
-    assert rule(Scores((2.0, 2.0), (1.0, float(np.exp(5)))), good).tolist() == pytest.approx([2 * np.exp(4), 2 * np.exp(5)])
+    assert rule(Scores((2.0, 2.0), (1.0, float(np.exp(6)))), good).tolist() == pytest.approx([2 * np.exp(5), 2 * np.exp(6)])
 
 
 def test_a_surprise_is_the_tail_of_a_normal_fit_of_logarithms() -> None:
