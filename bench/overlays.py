@@ -19,7 +19,6 @@ from trainer.dataset import Dataset, LoadedScan, Scan
 EXAMPLE = "Example: python -m bench.overlays --data data/flange --unit m --recipe flange --store models --out docs/overlays_flange.png"
 SHOWN = 3
 OUTLINE = "#00e5ff"
-HIGHEST_LEVELS = 3.0  # what is brightest in the heat, in times of the level from which places are outlined
 MOST_HEAT = 0.75  # how much of the image the heat covers at most
 
 
@@ -39,7 +38,7 @@ def command(**options: Any) -> None:
     dataset = Dataset.open(options["data"], options["unit"], needs=("test",))
     scans = [dataset.load(scan) for scan in first_of_each(dataset, options["kinds"])]
     options["out"].parent.mkdir(parents=True, exist_ok=True)
-    picture(scans, champion).savefig(options["out"], dpi=80)
+    picture(scans, champion).savefig(options["out"], dpi=64)
     click.echo(f"{options['out']}: {', '.join(each.scan.part_id for each in scans)}")
 
 
@@ -66,8 +65,8 @@ def picture(scans: list[LoadedScan], champion: Champion) -> Figure:
         if loaded.truth.any():
             above.contour(loaded.truth, levels=[0.5], colors=[OUTLINE], linewidths=1.2)
         above.set_title(loaded.scan.kind.replace("_", " "))
-        level = champion.folder.calibration.map_level
-        cover = np.clip((heat - level / 2) / (level * HIGHEST_LEVELS - level / 2), 0, 1)
+        half_level = champion.folder.calibration.map_level / 2  # places are outlined from the level on
+        cover = np.clip((heat - half_level) / max(float(heat.max()) - half_level, half_level), 0, 1)
         below.imshow(loaded.rgb)
         below.imshow(cover, cmap="inferno", alpha=MOST_HEAT * np.sqrt(cover), vmin=0, vmax=1)
         below.set_title(f"score {scores:.3g}, threshold {champion.threshold:.3g}", fontsize=10)
