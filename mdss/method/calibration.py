@@ -52,7 +52,8 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
     def promise(self) -> str:
         """Say how many good parts will exceed it, and whether that holds or is only assumed."""
         says = "at most" if self.method == "conformal" else "as assumed,"
-        return f"{says} {self.stated_false_reject_rate:.2%} of good parts above it, asked {self.asked_false_reject_rate:.2%}"
+        stated, asked = (f"{100 * rate:.3g}%" for rate in (self.stated_false_reject_rate, self.asked_false_reject_rate))
+        return f"{says} {stated} of good parts above it, asked {asked}"
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

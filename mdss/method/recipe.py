@@ -164,7 +164,7 @@ DEMO = Recipe(
     preset="demo",
     rgb=ColourSettings(steps=300, batch=8, warmup_steps=30),
     sdf=ShapeSettings(steps=1000, batch=32),
-    threshold=ThresholdSettings(false_reject_rate=0.0001, method="lognormal"),
+    threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}
 

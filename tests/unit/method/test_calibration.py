@@ -41,7 +41,7 @@ def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is
     limit = find_threshold([float(n) for n in range(23)], ThresholdSettings(false_reject_rate=0.01))
     assert limit.value == 22
     assert limit.stated_false_reject_rate == pytest.approx(1 / 24)
-    assert limit.promise == "at most 4.17% of good parts above it, asked 1.00%"
+    assert limit.promise == "at most 4.17% of good parts above it, asked 1%"
     assert limit.note == "23 good parts cannot promise 0.01: 76 more are needed, 99 in all"
 
 
