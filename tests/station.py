@@ -40,7 +40,7 @@ LOOK_EVERY_S = 0.05
 SMALL = (
     *("point_cloud.size_px=96", "rgb.student_width=0.25", "rgb.steps=6", "rgb.batch=2", "rgb.window_px=64", "rgb.warmup_steps=1"),
     *("sdf.steps=12", "sdf.batch=4", "sdf.points_per_patch=64", "sdf.encoder=[16,32]", "sdf.code=16", "sdf.width=32", "sdf.depth=2"),
-    "sdf.warmup_steps=1",
+    *("sdf.warmup_steps=1", "threshold.false_reject_rate=0.0001"),  # six parts cannot tell of rarer ones
 )
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
