@@ -14,19 +14,22 @@ from numpy.typing import NDArray
 from mdss.errors import MdssError
 from mdss.wire.messages import (
     Accepted,
+    Began,
     BranchScore,
     ColourTask,
+    Ended,
     Fault,
     Frame,
     Heartbeat,
     Judged,
     Message,
     PreparedPart,
+    Resend,
     ShapeTask,
 )
 
 VERSION = b"\x01"  # first byte of the header; both ends of a link come from one release
-AnyMessage = Accepted | Frame | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | Heartbeat
+AnyMessage = Accepted | Frame | Began | Ended | Resend | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | Heartbeat
 
 
 class DecodeError(MdssError):

@@ -34,23 +34,25 @@ class FrameIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(Message, frozen=True):
-    """ingest -> fusion, before the frame itself: exactly one verdict must follow. Times are UTC ns."""
+    """ingest -> fusion, before the frame itself: exactly one verdict must follow."""
 
     result_id: str
     identity: FrameIdentity
-    received_ns: int
-    deadline_ns: int
+    received_ns: int  # UTC
+    deadline_ns: int  # of the clock that nobody sets (time.monotonic_ns), which all processes of a machine share until it is started anew
+    deadline_ms: int = 0  # how long that was from the frame's arrival
     attempt: int = 1
 
 
 class Frame(Message, frozen=True):
-    """ingest -> prepare: one scan in one unit and one convention for missing points."""
+    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
 
     result_id: str
     recipe_id: str
     rgb: NDArray[np.uint8]  # (H, W, 3)
     xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
     attempt: int = 1
+    wanted: tuple[Branch, ...] = ("rgb", "sdf")
 
 
 class ColourTask(Message, frozen=True):
@@ -98,8 +100,30 @@ class BranchScore(Message, frozen=True):
     attempt: int = 1
 
 
+class Began(Message, frozen=True):
+    """prepare or a branch -> fusion, before it looks at a part: if the process ends now, this part may be why."""
+
+    result_id: str
+    process: str
+
+
+class Ended(Message, frozen=True):
+    """supervisor -> fusion: a process ended that nobody asked to; what it had is lost."""
+
+    process: str
+    reason: str
+
+
+class Resend(Message, frozen=True):
+    """fusion -> ingest: what these branches had of a part is lost; send its frame once more."""
+
+    result_id: str
+    attempt: int
+    wanted: tuple[Branch, ...]
+
+
 class Fault(Message, frozen=True):
-    """Any stage -> fusion: this part cannot be judged, and why."""
+    """Any stage -> fusion: this part cannot be judged, and why; WORKER_LOST says what the stage is about to die of."""
 
     result_id: str
     stage: str
@@ -108,10 +132,12 @@ class Fault(Message, frozen=True):
 
 
 class Judged(Message, frozen=True):
-    """fusion -> ingest: the verdict is in the journal, the frame may be forgotten."""
+    """fusion -> ingest: the verdict is in the journal, the frame may be forgotten; one that is POISON is kept for inspection."""
 
     result_id: str
     sequence: int
+    code: UndefinedCode | None = None
+    reason: str = ""
 
 
 class Heartbeat(Message, frozen=True):
