@@ -92,23 +92,24 @@ class Child:
         self.last = heartbeat
         self._become(heartbeat.state, heartbeat.reason)
 
-    def tick(self) -> None:
-        """Notice an end or a stall, and start again when the pause is over."""
+    def tick(self) -> str:
+        """Notice an end or a stall, and start again when the pause is over; return why it ended, where nobody had asked it to."""
         if self._process is None:
             if self._restart_at_s is not None and self._clock() >= self._restart_at_s:
                 self.restarts += 1
                 self.start()
-            return
+            return ""
         code = self._process.poll()
         if code in (FAILED, REFUSED) and not self._has_failed:
             self._has_failed = True  # its last words may still be on their way; they are heard before the next tick
         elif code is not None:
             self._process = None
-            self._ended(code)
+            return self._ended(code)
         elif not self._is_stopping and not self._killed_because:
             self._killed_because = self._stall()
             if self._killed_because:
                 self._process.kill()
+        return ""
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM; from now on an end is what was asked for."""
@@ -135,10 +136,10 @@ class Child:
             return f"no progress for {limits.stall_timeout_s:g} s while parts wait"
         return ""
 
-    def _ended(self, code: int) -> None:
+    def _ended(self, code: int) -> str:
         if self._is_stopping:
             self._become("stopped", "" if code == 0 else f"ended with code {code}")
-            return
+            return ""
         said = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
         why = self._killed_because or f"ended with code {code}{': ' if said else ''}{said}"
         self._ends_s.append(self._clock())
@@ -152,6 +153,7 @@ class Child:
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (len(self._ends_s) - 1))
             self._restart_at_s = self._clock() + pause_s
             self._become("degraded", f"{why}; starts again in {pause_s:g} s")
+        return why
 
     def _become(self, state: ProcessState, reason: str) -> None:
         if (state, reason) != (self.state, self.reason):

@@ -16,6 +16,7 @@ import structlog
 import zmq
 
 from daemon.child import Child, Limits
+from daemon.endings import Endings, Outlet
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
 from daemon.spawn import claim, make_folder, start_process
@@ -24,7 +25,7 @@ from mdss.errors import MdssError
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
 from mdss.wire.messages import Heartbeat, Message, ProcessState
-from mdss.wire.sockets import Receiver
+from mdss.wire.sockets import Receiver, Sender
 
 TURN_MS = 100
 STOP_GRACE_S = 5.0
@@ -45,6 +46,7 @@ class Surroundings:
     health: Health
     board: Board
     notifier: Notifier
+    fusion: Outlet
     clock: Callable[[], float] = time.monotonic
 
 
@@ -54,6 +56,7 @@ class Supervisor:
     def __init__(self, children: Sequence[Child], limits: Limits, around: Surroundings) -> None:
         self._children, self._limits, self._clock = tuple(children), limits, around.clock
         self._health, self._board, self._notifier = around.health, around.board, around.notifier
+        self._endings = Endings(around.fusion)
         self._signals = 0
         self._phase: ProcessState = "starting"
 
@@ -82,10 +85,12 @@ class Supervisor:
                 self._hear(message)
             message = self._health.receive(0)
         for child in self._children:
-            pid = child.pid
-            child.tick()
+            pid, why = child.pid, child.tick()
             if pid is not None and child.pid != pid:
                 self._board.close(pid)
+            if why:
+                self._endings.note(child.spec.name, why)
+        self._endings.flush()
         self._show()
 
     def _hear(self, heartbeat: Heartbeat) -> None:
@@ -187,9 +192,10 @@ def supervise(settings: Settings, config: Path) -> None:
     board = Board(station.name, time.monotonic)
     server = serve(board, settings.http.host, settings.http.port)
     context = zmq.Context()
-    health = Receiver(context, "health", settings)
+    health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
     children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), config)]
-    supervisor = Supervisor(children, limits, Surroundings(health, board, Notifier.from_environment(os.environ, time.monotonic)))
+    notifier = Notifier.from_environment(os.environ, time.monotonic)
+    supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion))
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
     try:
@@ -198,6 +204,7 @@ def supervise(settings: Settings, config: Path) -> None:
         server.shutdown()
         server.server_close()
         health.close()
+        fusion.close()
         context.term()
         os.close(lock)
 

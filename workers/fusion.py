@@ -19,7 +19,7 @@ from mdss.journal import Journal
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
-from mdss.wire.messages import Beat, Evidence, Judged, Message, UndefinedCode, Verdict
+from mdss.wire.messages import Beat, Ended, Evidence, Judged, Message, UndefinedCode, Verdict
 from mdss.wire.pulse import Tally
 from workers import evidence
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
@@ -81,6 +81,8 @@ class Fusion:
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
+        if isinstance(message, Ended):  # what the process had is late at its deadline
+            return []
         part = self._join.take(message, self._out.clock_ns())
         return [] if part is None else [self._settle(part)]
 

@@ -21,7 +21,8 @@ from daemon.process_table import ProcessSpec
 from daemon.spawn import start_process
 from daemon.status import Board
 from daemon.supervisor import Supervisor, Surroundings
-from mdss.wire.sockets import Receiver
+from mdss.wire.messages import Ended
+from mdss.wire.sockets import Receiver, Sender
 
 pytestmark = pytest.mark.timeout(120)
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=4, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -46,11 +47,12 @@ class RunningLine:
         settings: Any = SimpleNamespace(station=SimpleNamespace(runtime_directory=str(folder)))
         self.context: zmq.Context[Any] = zmq.Context()
         self.health = Receiver(self.context, "health", settings)
+        self.to_fusion, self.fusion = Sender(self.context, "fusion", settings), Receiver(self.context, "fusion", settings)
         self.board, self.said = Board("test", time.monotonic), list[str]()
         specs = [ProcessSpec(name, ("-c", WORKER, str(folder), name), 1) for name in ("fusion", "ingest")]
         children = [Child(spec, start_process, LIMITS, time.monotonic) for spec in specs]
         notifier = Notifier(self.said.append, None, time.monotonic)
-        self.supervisor = Supervisor(children, LIMITS, Surroundings(self.health, self.board, notifier))
+        self.supervisor = Supervisor(children, LIMITS, Surroundings(self.health, self.board, notifier, self.to_fusion))
         self.thread = threading.Thread(target=self.supervisor.run)
 
     def __enter__(self) -> Self:
@@ -60,7 +62,8 @@ class RunningLine:
     def __exit__(self, *_: object) -> None:
         self.supervisor.ask_to_stop()
         self.thread.join()
-        self.health.close()
+        for link in (self.health, self.to_fusion, self.fusion):
+            link.close()
         self.context.term()
 
     def pid(self, name: str) -> int:
@@ -84,6 +87,7 @@ def test_a_killed_process_is_replaced_and_all_stop_when_asked(tmp_path: Path) ->
         os.kill(line.pid("fusion"), signal.SIGKILL)
         wait_until(lambda: line.restarts() == [1, 0] and line.board.report.is_ready)
         pids = [line.pid("fusion"), line.pid("ingest")]
+        assert line.fusion.receive(5000) == Ended(process="fusion", reason="ended with code -9")
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert line.said.count("READY=1") == 1
     assert "STOPPING=1" in line.said

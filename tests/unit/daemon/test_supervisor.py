@@ -7,13 +7,26 @@ from collections.abc import Callable
 import pytest
 
 from daemon.child import Child, Limits
+from daemon.endings import MOST_WAITING, Endings
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
 from daemon.supervisor import STOP_GRACE_S, Supervisor, Surroundings
 from mdss.errors import MdssError
-from mdss.wire.messages import Message
-from tests.fakes import FakeProcess, FakeWorld, History, dies_often, dies_once, ignores_term, lives, never_ready, refuses
+from mdss.wire.messages import Ended, Message
+from tests.fakes import (
+    FakeLink,
+    FakeProcess,
+    FakeWorld,
+    History,
+    dies_often,
+    dies_once,
+    falls_silent,
+    ignores_term,
+    lives,
+    never_ready,
+    refuses,
+)
 
 NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -25,11 +38,12 @@ class Line:
     def __init__(self, **histories: History) -> None:
         self.world = FakeWorld({name.replace("_", "-"): history for name, history in histories.items()})
         self.said: list[str] = []
+        self.fusion = FakeLink()
         self.board = Board("test", self.world.clock)
         self._plan: list[tuple[float, Callable[[], None]]] = []
         children = [Child(ProcessSpec(name, (), 1), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
-        self.supervisor = Supervisor(children, LIMITS, Surroundings(self, self.board, notifier, self.world.clock))
+        self.supervisor = Supervisor(children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.world.clock))
 
     def receive(self, timeout_ms: int) -> Message | None:
         """Carry out what is due, then receive from the world."""
@@ -165,3 +179,62 @@ def test_a_signal_during_the_start_stops_without_an_error() -> None:
     line.run(3)
     assert line.ended()
     assert "READY=1" not in line.said
+
+
+def told(line: Line) -> list[tuple[str, str]]:
+    """Return which endings fusion was told of."""
+    return [(message.process, message.reason) for message in line.fusion.sent if isinstance(message, Ended)]
+
+
+def test_fusion_is_told_once_of_a_process_that_ended_unasked_before_the_next_life_begins() -> None:
+    line = Line(rgb_0=dies_once())
+    heard: list[float] = []
+    line.fusion.send = lambda message: heard.append(line.world.clock())  # type: ignore[method-assign]
+    line.run(10)
+    second = line.world.of("rgb-0")[1]
+    assert len(heard) == 1
+    assert heard[0] < second.started_s
+
+
+def test_fusion_is_told_of_a_process_that_was_killed_because_it_was_silent() -> None:
+    line = Line(sdf_0=falls_silent)
+    line.run(9)
+    assert told(line) == [("sdf-0", "silent for 5 s")]
+
+
+def test_fusion_is_told_of_a_process_that_is_not_started_again() -> None:
+    line = Line(rgb_0=dies_often)
+    line.run(70)
+    assert told(line) == [("rgb-0", "ended with code 1")] * LIMITS.restart_limit
+
+
+def test_fusion_is_told_of_nobody_who_was_asked_to_end() -> None:
+    line = Line(sdf_0=ignores_term)
+    line.run(5)
+    assert line.ended()
+    assert told(line) == []
+
+
+def test_a_fusion_without_room_holds_nobody_up_and_hears_of_the_ending_later() -> None:
+    line = Line(sdf_0=dies_once())
+    line.fusion.room = False
+    waits: list[float] = []
+    line.fusion.on_empty = lambda: waits.append(line.world.clock())
+    said: list[list[tuple[str, str]]] = []
+    line.at(8, lambda: said.append(told(line)))
+    line.at(8.5, lambda: setattr(line.fusion, "room", True))
+    line.run(10)
+    assert (len(line.world.of("sdf-0")), waits, said) == (2, [], [[]])
+    assert told(line) == [("sdf-0", "ended with code 1")]
+
+
+def test_endings_that_nobody_takes_are_bounded_and_the_newest_are_kept() -> None:
+    fusion = FakeLink(room=False)
+    endings = Endings(fusion)
+    for number in range(MOST_WAITING + 3):
+        endings.note(f"rgb-{number}", "ended with code -9")
+        endings.flush()
+    assert fusion.sent == []
+    fusion.room = True
+    endings.flush()
+    assert [message.process for message in fusion.sent] == [f"rgb-{number}" for number in range(3, MOST_WAITING + 3)]  # type: ignore[attr-defined]

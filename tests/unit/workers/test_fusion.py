@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mdss.wire.messages import Beat, Evidence, Judged, Verdict
+from mdss.wire.messages import Beat, Ended, Evidence, Judged, Verdict
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
 from tests.parts import accepted, joined_messages, model
@@ -150,3 +150,9 @@ def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
     after = {name: value for name, value in world.tally.counters.items() if name.startswith("mdss_verdicts_total")}
     assert after.keys() == counted.keys()
     assert sum(after.values()) == 4
+
+
+def test_the_end_of_a_process_is_no_verdict() -> None:
+    world = World()
+    assert list(world.worker().step(Ended(process="rgb-0", reason="ended with code -9"))) == []
+    assert world.journaled == []
