@@ -18,6 +18,7 @@ VERBS = {
     "run": ("daemon.supervisor:command", "Run the station of a configuration file."),
     "check": ("daemon.verbs:check", "Validate a configuration file."),
     "status": ("daemon.verbs:status", "Show what the running station says of itself."),
+    "doctor": ("daemon.doctor:command", "Tell a station's weak points, and what to do about each."),
     "replay": ("daemon.replay:command", "Send recorded scans to the station as a camera would."),
     "watch": ("daemon.watch:watch", "Show the verdicts in the terminal as they come."),
     "alerts": ("daemon.alert_verbs:alerts", "List and show the alerts of parts that are not OK."),

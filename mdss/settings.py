@@ -29,7 +29,7 @@ Endpoint = Annotated[
         description="ipc://PATH or tcp://127.0.0.1:PORT (tcp to other machines only with CURVE, which this release does not have)",
     ),
 ]
-Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)\Z", description="auto, cpu or cuda:N")]
+Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})\Z", description="auto, cpu or cuda:N")]
 RedisUrl = Annotated[
     str,
     Meta(

@@ -117,7 +117,7 @@ def test_another_program_on_the_port_is_not_taken_for_a_station(config: Path, po
     assert "found another program's answer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["run", "check", "status", "replay", "watch", "alerts"])
+@pytest.mark.parametrize("verb", ["run", "check", "status", "doctor", "replay", "watch", "alerts"])
 def test_the_help_of_each_verb_of_the_station_ends_with_an_example(verb: str) -> None:
     assert verb in cli.VERBS
     result = CliRunner().invoke(mdss, [verb, "--help"])

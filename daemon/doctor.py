@@ -1,0 +1,106 @@
+"""Verb `mdss doctor`: tells the weak points of a station and its machine in plain sentences, and changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from daemon.doctor_disk import disk_findings
+from daemon.doctor_machine import machine_findings
+from daemon.doctor_models import model_findings
+from daemon.doctor_redis import redis_findings
+from daemon.doctor_station import station_findings
+from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
+from daemon.status import StationReport
+from daemon.verbs import ask
+from mdss.errors import MdssError
+from mdss.journal import Journal, JournalFailed
+from mdss.settings import Settings, load_settings
+from mdss.wire.messages import Verdict
+
+FAILED = 1
+RECENT = 1000  # verdicts from which rate, lateness and latency are told
+COLOURS: dict[Level, str] = {"ok": "green", "weak": "yellow", "bad": "bold red"}
+CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    station_findings,
+    model_findings,
+    disk_findings,
+    redis_findings,
+    machine_findings,
+)
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was found, as `--json` prints it."""
+
+    station: str
+    level: Level
+    findings: list[Finding]
+
+
+@click.command(epilog="Example: mdss doctor --config station.yaml")
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
+def command(config: Path, as_json: bool) -> None:
+    """Tell a station's weak points: what was found, why it matters, what to do; the exit code is 1 where something is bad."""
+    settings = load_settings(config)
+    findings = examine(settings)
+    if as_json:
+        made = Examination(station=settings.station.name, level=worst(findings), findings=findings)
+        click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
+    else:
+        show(settings.station.name, findings)
+    if worst(findings) == "bad":
+        raise click.exceptions.Exit(FAILED)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Return what is found of a station, whether it runs or not."""
+    journal, recent = read_journal(Path(settings.station.state_directory) / "journal.sqlite")
+    case = Case(settings, recent, *asked(settings))
+    return [journal, *(finding for check in CHECKS for finding in check(case))]
+
+
+def asked(settings: Settings) -> tuple[StationReport | None, str]:
+    """Return what the station says of itself, or None and why it says nothing."""
+    try:
+        return ask(settings.http), ""
+    except MdssError as error:
+        return None, str(error)
+
+
+def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
+    """Return what is to be said of the journal, and its newest verdicts; one that is not there yet is not made."""
+    if not path.is_file():
+        return ok("journal", f"{path} is not there yet: the first start makes it"), ()
+    try:
+        with closing(Journal(path)) as journal:
+            last = journal.last_sequence()
+            recent = tuple(journal.since(max(0, last - RECENT), RECENT))
+            waiting, pending = len(journal.undelivered(RECENT)), len(journal.pending())
+    except JournalFailed as failed:
+        why = "no part can be recorded, so none is accepted"
+        return bad("journal", str(failed), why, "run mdss doctor as the station's own user; see docs/operations.md"), ()
+    return ok("journal", f"{path}: {last} verdicts so far, {pending} parts under way, {waiting} alerts that wait for Redis"), recent
+
+
+def show(station: str, findings: list[Finding]) -> None:
+    """Print one line per finding, and below what is not well why it matters and what to do."""
+    console = Console(highlight=False, soft_wrap=True)
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        line = Text(f"{finding.level:<5} ", style=COLOURS[finding.level])
+        line.append(f"{finding.subject:<{width}}  {finding.found}", style="default")
+        console.print(line)
+        for name, said in (("why", finding.why), ("do", finding.advice)):
+            if said:
+                console.print(Text(f"{'':<{width + 8}}{name}: {said}"))
+    counts = Counter(finding.level for finding in findings)
+    console.print(f"{station}: {', '.join(f'{counts[level]} {level}' for level in LEVELS)}", markup=False)

@@ -1,0 +1,145 @@
+"""What `mdss doctor` says of the disk under the journal and the pictures: its kind, its room, and how long that lasts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from daemon.finding import Case, Finding, bad, ok, size, weak
+from mdss.wire.messages import Verdict
+
+NETWORKED: Final = {
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "smb3",
+    "smbfs",
+    "sshfs",
+    "s3fs",
+}
+IN_MEMORY: Final = {"ramfs", "tmpfs"}
+LEAST_BYTES, LITTLE_BYTES = 200_000_000, 1_000_000_000
+LEAST_INODES, LITTLE_INODES = 1000, 20_000
+RATED_FROM = 100  # verdicts; fewer say nothing of a rate
+RATED_OVER_NS = 60 * 10**9
+DAY_NS = 86_400 * 10**9
+ENTRY_BYTES = 1000  # of the journal for each part, beside its verdict: what was accepted, and the indexes
+SUBJECT: Final = "state directory"
+
+
+def disk_findings(case: Case) -> Iterator[Finding]:
+    """Look at the folder that holds what the station must not lose."""
+    state = Path(case.settings.station.state_directory)
+    folder = next(path for path in (state, *state.parents) if path.is_dir())  # before the first start it is not there yet
+    kind, options = mounted(case, folder)
+    yield _kind(state, kind)
+    yield _writable(folder, options)
+    folders = {path.stat().st_dev: path for path in (state / "evidence", folder) if path.is_dir()}
+    for place in folders.values():
+        disk = os.statvfs(place)
+        yield _room(case, place, disk.f_bavail * disk.f_frsize)
+        if disk.f_files:  # some file systems make inodes as they need them
+            yield _inodes(place, disk.f_favail)
+
+
+def mounted(case: Case, folder: Path) -> tuple[str, set[str]]:
+    """Return the kind of file system that a folder lies on, and the options it is mounted with."""
+    found, path = ("", "", ""), folder.resolve()
+    for line in case.system("proc/self/mounts").splitlines():
+        _, place, kind, options = line.split(" ")[:4]
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)  # \040 is a space
+        if path.is_relative_to(place) and len(place) >= len(found[0]):
+            found = (place, kind, options)
+    return found[1].removeprefix("fuse."), set(found[2].split(","))
+
+
+def _kind(state: Path, kind: str) -> Finding:
+    subject, advice = f"{SUBJECT}: file system", "point station.state_directory at a local disk"
+    if kind in NETWORKED:
+        why = "the journal (SQLite with WAL) needs memory that its processes share, which a network file system does not promise"
+        return bad(subject, f"{state} lies on a network ({kind})", why, advice)
+    if kind in IN_MEMORY:
+        why = "a restart of the machine forgets every part that was acknowledged, and the sequence begins again"
+        return bad(subject, f"{state} lies in memory ({kind})", why, advice)
+    if kind == "overlay":
+        return weak(subject, f"{state} lies in a container's own layer", "it goes with the container", "mount a volume there")
+    return ok(subject, f"{state} lies on a local disk ({kind or 'of unknown kind'})")
+
+
+def _writable(folder: Path, options: set[str]) -> Finding:
+    subject = f"{SUBJECT}: rights"
+    if "ro" in options:
+        return bad(subject, f"{folder} is mounted read-only", "no part can be recorded, so none is accepted", "mount it for writing")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        why = "a station of this user could record nothing"
+        return weak(subject, f"this user may not write to {folder}", why, "run mdss doctor as the station's own user")
+    return ok(subject, f"{folder} can be written")
+
+
+def _room(case: Case, folder: Path, free: int) -> Finding:
+    subject, keep_days = "free space", case.settings.journal.keep_days
+    daily = daily_bytes(case.recent)
+    found = f"{size(free)} free at {folder}"
+    advice = "free space, or make journal.keep_days smaller"
+    why = "with a full disk no part can be recorded, so cameras get BUSY"
+    if daily is None:
+        level = bad if free < LEAST_BYTES else weak
+        return level(subject, found, why, advice) if free < LITTLE_BYTES else ok(subject, f"{found}; too few verdicts to tell for how long")
+    found = f"{found}: {free / daily:.3g} days at the rate of the last {len(case.recent)} parts ({size(daily)} a day)"
+    if free < max(LEAST_BYTES, daily):
+        return bad(subject, found, why, advice)
+    if free + kept_bytes(case) < daily * keep_days:
+        return weak(subject, f"{found}, and journal.keep_days is {keep_days}", why, advice)
+    return ok(subject, found)
+
+
+def _inodes(folder: Path, free: int) -> Finding:
+    subject, found = "free inodes", f"{free} free at {folder}"
+    why, advice = (
+        "each picture is a file; without inodes no file can be made",
+        "remove small files there, or make journal.keep_days smaller",
+    )
+    if free < LITTLE_INODES:
+        return (bad if free < LEAST_INODES else weak)(subject, found, why, advice)
+    return ok(subject, found)
+
+
+def daily_bytes(recent: tuple[Verdict, ...]) -> float | None:
+    """Return what journal and pictures grow by in a day at the newest verdicts' rate; None where they are too few to tell."""
+    if len(recent) < RATED_FROM:
+        return None
+    took_ns = recent[-1].times.published - recent[0].times.published
+    if took_ns < RATED_OVER_NS:
+        return None
+    written = sum(ENTRY_BYTES + len(msgspec.json.encode(verdict)) + picture_bytes(verdict) for verdict in recent)
+    return written * DAY_NS / took_ns
+
+
+def picture_bytes(verdict: Verdict) -> int:
+    """Return how large the picture of a part is, 0 where it has none (any longer)."""
+    if verdict.evidence is None:
+        return 0
+    try:
+        return Path(unquote(urlsplit(verdict.evidence.uri).path)).stat().st_size
+    except OSError:
+        return 0
+
+
+def kept_bytes(case: Case) -> int:
+    """Return what journal and pictures take already."""
+    state = Path(case.settings.station.state_directory)
+    return sum(path.stat().st_size for path in (*state.glob("journal.sqlite*"), *state.glob("evidence/*.png")) if path.is_file())

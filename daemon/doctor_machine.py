@@ -1,0 +1,166 @@
+"""What `mdss doctor` says of the machine: memory, open files, clock, cores, GPU, and /dev/shm, which the station does not need."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from daemon.finding import Case, Finding, bad, ok, size, weak
+from daemon.spawn import LIBC
+
+MIB: Final = 2**20
+BRANCH_BYTES, PROCESS_BYTES, HELD_BYTES = 500 * MIB, 80 * MIB, 512 * MIB  # about, with models and frames at work
+PROCESSES: Final = 5  # beside the branches, with the supervisor
+ENOUGH_FILES, FEWEST_FILES = 1024, 256
+TIME_ERROR: Final = 5  # what adjtimex answers where nobody keeps the clock right
+GPU_WITHIN_S: Final = 10.0
+SHARED_MEMORY: Final = "dev/shm"
+
+
+class Timex(ctypes.Structure):
+    """What adjtimex fills; with modes 0 it changes nothing, and only its answer is read here."""
+
+    _fields_ = (("modes", ctypes.c_uint), ("rest", ctypes.c_byte * 508))
+
+
+def machine_findings(case: Case) -> Iterator[Finding]:
+    """Look at what the station takes from its machine."""
+    yield _shared_memory(case)
+    yield _open_files(case)
+    yield from _memory(case)
+    yield _clock(case)
+    yield _cores(case)
+    yield _gpu(case)
+
+
+def _shared_memory(case: Case) -> Finding:
+    found = "the station needs none of it: its processes speak through sockets"
+    try:
+        disk = os.statvfs(case.root / SHARED_MEMORY)
+    except OSError:
+        return ok("shared memory", f"/{SHARED_MEMORY} is not there; {found}")
+    return ok("shared memory", f"/{SHARED_MEMORY} has {size(disk.f_blocks * disk.f_frsize)}; {found}")
+
+
+def _open_files(case: Case) -> Finding:
+    found = re.search(r"^Max open files +(\S+)", case.system(f"{case.process}/limits"), re.MULTILINE)
+    limit = int(found[1]) if found and found[1].isdigit() else ENOUGH_FILES
+    whose = "the station's processes" if case.report else "this shell; under systemd LimitNOFILE counts instead"
+    said = f"{limit} for {whose}"
+    if limit >= ENOUGH_FILES:
+        return ok("open files", said)
+    why = "every camera and every subscriber takes one; without any left, new ones are not let in and files are not opened"
+    return (bad if limit < FEWEST_FILES else weak)(
+        "open files", said, why, f"raise it to {ENOUGH_FILES} or more: LimitNOFILE=, or ulimit -n"
+    )
+
+
+def _memory(case: Case) -> Iterator[Finding]:
+    branches = case.settings.branches
+    needed = BRANCH_BYTES * (branches.rgb.count + branches.sdf.count) + PROCESS_BYTES * PROCESSES + HELD_BYTES
+    total = re.search(r"^MemTotal: +(\d+) kB", case.system("proc/meminfo"), re.MULTILINE)
+    limits = [*_group_limits(case), *([int(total[1]) * 1024] if total else [])]
+    found = (
+        f"{size(min(limits))} for the station, which takes about {size(needed)}" if limits else "the machine does not say how much it has"
+    )
+    why = "the kernel ends processes where memory runs out, and their parts are judged again or lost to their deadline"
+    advice = "give it more (MemoryMax=, the container's limit), or lower branches.*.count"
+    if limits and min(limits) < needed:
+        yield (bad if min(limits) < needed / 2 else weak)("memory", found, why, advice)
+    else:
+        yield ok("memory", found)
+    kills = sum(int(count) for text in _group_files(case, "memory.events") for count in re.findall(r"^oom_kill (\d+)", text, re.MULTILINE))
+    if kills:
+        yield weak("memory: kills", f"the kernel has ended {kills} processes of this control group for want of memory", why, advice)
+
+
+def _group_limits(case: Case) -> list[int]:
+    """Return every limit that holds for the station's processes: their control group's, and those of the groups around it."""
+    texts = [*_group_files(case, "memory.max"), *_group_files(case, "memory.limit_in_bytes")]
+    return [int(text) for text in texts if text.strip().isdigit()]
+
+
+def _group_files(case: Case, name: str) -> Iterator[str]:
+    """Yield what a file says in the control group of the station's processes and in all around it; of both versions of control groups."""
+    for line in case.system(f"{case.process}/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            base = Path("sys/fs/cgroup", controllers)
+            groups = [base / path.strip("/"), *(base / path.strip("/")).parents]
+            texts = [case.system(str(group / name)) for group in groups if group.is_relative_to(base)]
+            yield from (text for text in texts if text)
+
+
+def _clock(case: Case) -> Finding:
+    subject = "clock"
+    ahead_s = (case.recent[-1].times.published - time.time_ns()) / 1e9 if case.recent else 0.0
+    if ahead_s > 60:
+        why = "times of verdicts go backwards, and what is pruned follows the clock"
+        return bad(subject, f"the newest verdict is {ahead_s:.0f} s in the future: the clock was set back", why, "set the clock right")
+    is_kept = LIBC.adjtimex(ctypes.byref(Timex())) not in (-1, TIME_ERROR)
+    if is_kept or (case.root / "run/systemd/timesync/synchronized").exists():
+        return ok(subject, "kept right by a time service")
+    why = "times of verdicts and alerts drift away from those of other machines; deadlines do not depend on it"
+    return weak(subject, "no time service keeps it right", why, "switch on chrony or systemd-timesyncd")
+
+
+def _cores(case: Case) -> Finding:
+    gpus = bool(gpu_names(case))
+    branches = [case.settings.branches.rgb, case.settings.branches.sdf]
+    on_cpu = [branch for branch in branches if branch.device == "cpu" or (branch.device == "auto" and not gpus)]
+    asked, cores = sum(branch.count * branch.threads for branch in on_cpu), core_count(case)
+    found = f"{cores:.3g}, of which the branches ask for {asked}"
+    if asked <= cores:
+        return ok("cores", found)
+    why = "threads that wait for each other's core make every part slower, and late in the end"
+    return weak("cores", found, why, "lower branches.*.threads or branches.*.count until they fit")
+
+
+def core_count(case: Case) -> float:
+    """Return how many cores the station may use: those it may run on, or the share of them that its control group leaves it."""
+    pairs = [text.split() for text in _group_files(case, "cpu.max")]
+    shares = [int(quota) / int(period) for quota, period in pairs if quota.isdigit()]
+    return min([float(len(os.sched_getaffinity(0))), *shares])
+
+
+def _gpu(case: Case) -> Finding:
+    names = gpu_names(case)
+    branches = {"rgb": case.settings.branches.rgb.device, "sdf": case.settings.branches.sdf.device}
+    missing = {name: device for name, device in branches.items() if device.startswith("cuda") and not _is_there(device, len(names))}
+    there = ", ".join(f"{number}: {name}" for number, name in enumerate(names)) or "none"
+    if missing:
+        asked = ", ".join(f"branches.{name}.device: {device}" for name, device in missing.items())
+        why = "the branch refuses to start, and the station with it"
+        return bad("GPU", f"{there}, though {asked}", why, "install the driver, or set the device to auto or cpu")
+    if names and version("torch").endswith("+cpu") and set(branches.values()) != {"cpu"}:
+        level = bad if any(device.startswith("cuda") for device in branches.values()) else weak
+        why = "the installed torch computes on CPUs only"
+        return level(
+            "GPU", f"{there}, and torch {version('torch')}", why, "install a torch built for CUDA, or set branches.*.device to cpu"
+        )
+    return ok("GPU", f"{there}; devices asked for: {', '.join(branches.values())}")
+
+
+def _is_there(device: str, count: int) -> bool:
+    return int(device.partition(":")[2]) < count
+
+
+def gpu_names(case: Case) -> list[str]:
+    """Return the NVIDIA GPUs in order: as nvidia-smi names them, or else as many as have a device file."""
+    smi = shutil.which("nvidia-smi")
+    if smi is not None:
+        command = [smi, "--query-gpu=name", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=GPU_WITHIN_S, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        return done.stdout.splitlines() if done.returncode == 0 else []
+    return [path.name for path in sorted((case.root / "dev").glob("nvidia[0-9]*"))]

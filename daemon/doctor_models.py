@@ -1,0 +1,55 @@
+"""What `mdss doctor` says of the model store: has every recipe a champion, and does each of its files still have its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from daemon.finding import Case, Finding, bad, ok
+from mdss.errors import MdssError
+
+# What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring torch along.
+CHAMPION, SUMS, NEEDED = "champion", "SHA256SUMS", ("model.json", "calibration.json")
+WHY: Final = "the station does not start with a model that is missing or damaged"
+
+
+def model_findings(case: Case) -> Iterator[Finding]:
+    """Look at the champion of every recipe that frames may name."""
+    store = Path(case.settings.models.store)
+    for recipe in case.settings.models.recipes:
+        subject, folder = f"model {recipe}", store / recipe / CHAMPION
+        try:
+            count = check(folder)
+        except MdssError as error:
+            yield bad(subject, str(error), WHY, f"train it, or mdss model rollback --store {store} --recipe {recipe}")
+        else:
+            yield ok(subject, f"{folder.resolve()}: {count} files have their checksums")
+
+
+def check(folder: Path) -> int:
+    """Check every file of a model against its checksum and return how many there are; MdssError names the first that is off."""
+    if not folder.is_dir():
+        raise MdssError(f"{folder}: found no model, expected the recipe's champion")
+    try:
+        sums = _sums(folder)
+        unsigned = [path.name for path in sorted(folder.glob("*.safetensors")) if path.name not in sums]
+        if unsigned:
+            raise MdssError(f"{folder / unsigned[0]}: found no checksum of it in {SUMS}")
+        for name, expected in sums.items():
+            with (folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                    raise MdssError(f"{folder / name}: found another checksum than {SUMS} has; the file was damaged or replaced")
+    except OSError as error:
+        raise MdssError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
+    return len(sums)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Return file -> checksum as SHA256SUMS says, which must name the card and the calibration."""
+    pairs = [line.split("  ", 1) for line in (folder / SUMS).read_text("utf-8", errors="replace").splitlines()]
+    sums = {pair[-1]: pair[0] for pair in pairs if len(pair) == 2}
+    if len(sums) < len(pairs) or not set(NEEDED) <= sums.keys():
+        raise MdssError(f"{folder / SUMS}: found no list of checksums of all files, expected one as `mdss train` writes it")
+    return sums

@@ -1,0 +1,124 @@
+"""What `mdss doctor` says of the station itself: does it run, does the journal tell of trouble, do its settings ask for some."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from daemon.finding import Case, Finding, bad, ok, weak
+from mdss.settings import SupervisorSettings
+from mdss.wire.messages import Verdict
+
+LOOPBACK: Final = ("127.", "::1", "localhost")
+LATE_SHARE: Final = 0.01
+FEWEST_DEATHS: Final = 3
+SHARED: Final = "who can read it can write into the station's alerts"
+
+
+def station_findings(case: Case) -> Iterator[Finding]:
+    """Look at what the station says, at how long its parts took, and at settings that ask for trouble."""
+    yield from _state(case)
+    yield from _timing(case)
+    yield _restarts(case.settings.supervisor)
+    yield from _doors(case)
+    yield from _password(case.settings.alerts.password_file)
+
+
+def _state(case: Case) -> Iterator[Finding]:
+    report = case.report
+    if report is None:
+        yield weak("station", f"it does not run: {case.silence}", "no part is judged", "start it: systemctl start mdss")
+        return
+    if report.state in ("degraded", "error"):
+        level = bad if report.state == "error" else weak
+        yield level(
+            "station", f"{report.state}: {report.reason}", "parts are judged late, in part, or not at all", "see docs/operations.md"
+        )
+    else:
+        yield ok("station", f"{report.state} for {report.uptime_s:.0f} s")
+    restarted = {process.name: process.restarts for process in report.processes if process.restarts}
+    if restarted:
+        said = ", ".join(f"{name} {count} times" for name, count in restarted.items())
+        why = "what a process had in its hands is judged again or comes late"
+        yield weak("restarts", f"since the start: {said}", why, "read why in the log: journalctl -u mdss")
+
+
+def _timing(case: Case) -> Iterator[Finding]:
+    judged = [verdict for verdict in case.recent if verdict.evaluation != "Undefined"]
+    late = sum(verdict.code == "LATE" for verdict in case.recent)
+    advice = "give the branches more cores or a GPU, or raise camera.deadline_ms where the line can wait (docs/operations.md)"
+    if late > LATE_SHARE * len(case.recent):
+        why = "a part without a verdict in time is not accepted, good or not"
+        yield weak("late parts", f"{late} of the last {len(case.recent)} were late", why, advice)
+    if not judged:
+        return
+    took_ms = sorted(map(latency_ms, judged))
+    usual_ms, slow_ms, deadline_ms = took_ms[len(took_ms) // 2], took_ms[int(0.99 * (len(took_ms) - 1))], case.settings.camera.deadline_ms
+    found = (
+        f"half of the last {len(judged)} parts took {usual_ms:.0f} ms, 99 in 100 at most {slow_ms:.0f} ms; the deadline is {deadline_ms} ms"
+    )
+    why = "what is not judged by its deadline is Undefined/LATE"
+    if deadline_ms < slow_ms:
+        yield (bad if deadline_ms < usual_ms else weak)("deadline", found, why, advice)
+    else:
+        yield ok("deadline", found)
+
+
+def latency_ms(verdict: Verdict) -> float:
+    """Return how long a part took from its arrival to its verdict."""
+    return (verdict.times.published - verdict.times.received) / 1e6
+
+
+def _restarts(own: SupervisorSettings) -> Finding:
+    subject, found = "restarts allowed", f"{own.restart_limit} ends in {own.restart_window_s:g} s"
+    if own.restart_limit < FEWEST_DEATHS:
+        why = "a process that dies twice by chance stays away, and the whole station is started again"
+        return weak(subject, found, why, f"set supervisor.restart_limit to {FEWEST_DEATHS} or more")
+    if own.restart_limit > most_ends(own.restart_window_s):
+        why = "the pauses between restarts let no process end so often in that time: one that cannot live is tried for ever, never an error"
+        return weak(subject, found, why, "lower supervisor.restart_limit, or raise supervisor.restart_window_s")
+    return ok(subject, found)
+
+
+def most_ends(window_s: float) -> int:
+    """Return how often a process that dies at once can end within a time, with the pauses that grow between its lives."""
+    ends, passed_s = 1, 0.0
+    while (passed_s := passed_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(ends - 1, 16))) <= window_s:
+        ends += 1
+    return ends
+
+
+def _doors(case: Case) -> Iterator[Finding]:
+    """Look at where others come in without showing who they are."""
+    settings = case.settings
+    endpoints = {
+        "camera.endpoint": settings.camera.endpoint,
+        "verdicts.endpoint": settings.verdicts.endpoint,
+        "verdicts.snapshot_endpoint": settings.verdicts.snapshot_endpoint,
+    }
+    for name, endpoint in endpoints.items():
+        if endpoint.startswith("tcp://"):
+            why = "every program of this machine may send frames, or read verdicts, whoever runs it"
+            yield weak(name, f"{endpoint}, without keys", why, "use ipc://, where the folder's rights say who may connect")
+    if not settings.http.host.startswith(LOOPBACK):
+        why = "every machine that reaches it sees how the station is"
+        yield weak("http.host", f"{settings.http.host}, without a password", why, "keep it on 127.0.0.1")
+
+
+def _password(path: str | None) -> Iterator[Finding]:
+    if path is None:
+        return
+    subject = "alerts.password_file"
+    try:
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
+    except OSError as error:
+        why = "alerts wait in the journal until it can be read"
+        yield bad(subject, f"{path}: cannot be read ({error.strerror})", why, "write the password, alone, into that file")
+        return
+    if mode & 0o077:
+        yield weak(subject, f"{path} may be read by others (mode {mode:o})", SHARED, f"chmod 600 {path}")
+    else:
+        yield ok(subject, f"{path} is read by its owner alone")

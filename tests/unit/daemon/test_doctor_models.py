@@ -1,0 +1,71 @@
+"""`mdss doctor` and the workers agree on which models are whole, though the first loads none of the code of the second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.doctor_models import model_findings
+from daemon.finding import Case
+from mdss.errors import ModelRefused
+from mdss.method import model_store
+from mdss.method.model_store import SUMS
+from mdss.settings import ModelSettings, Settings
+from tests.unit.method.test_model_store import store_one
+
+
+def nothing(model: Path) -> None:
+    """Leave the model as it is."""
+
+
+def no_champion(model: Path) -> None:
+    (model.parent / "champion").unlink()
+
+
+def another_byte(model: Path) -> None:
+    (model / "report" / "training.html").write_text("pages")
+
+
+def one_file_less(model: Path) -> None:
+    (model / "rgb.safetensors").unlink()
+
+
+def unsigned_weights(model: Path) -> None:
+    (model / "sdf.safetensors").write_bytes(b"shape")
+
+
+def no_sums(model: Path) -> None:
+    (model / SUMS).unlink()
+
+
+def sums_without_the_card(model: Path) -> None:
+    lines = (model / SUMS).read_text().splitlines()
+    (model / SUMS).write_text("\n".join(line for line in lines if not line.endswith("model.json")))
+
+
+def sums_that_are_none(model: Path) -> None:
+    (model / SUMS).write_text("checksums\n")
+
+
+@pytest.mark.parametrize(
+    "damage", [nothing, no_champion, another_byte, one_file_less, unsigned_weights, no_sums, sums_without_the_card, sums_that_are_none]
+)
+def test_a_model_is_whole_for_both_or_for_neither(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    damage(tmp_path / "gland" / "0001")
+    (found,) = model_findings(Case(Settings(models=ModelSettings(store=str(tmp_path), recipes=("gland",)))))
+    try:
+        model_store.open_champion(tmp_path, "gland")
+    except ModelRefused:
+        assert found.level == "bad" and str(tmp_path / "gland") in found.found
+    else:
+        assert damage is nothing
+        assert (found.level, found.found) == ("ok", f"{tmp_path / 'gland' / '0001'}: 4 files have their checksums")
+
+
+def test_each_recipe_is_looked_at(tmp_path: Path) -> None:
+    model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    found = list(model_findings(Case(Settings(models=ModelSettings(store=str(tmp_path), recipes=("gland", "cap"))))))
+    assert [(finding.subject, finding.level) for finding in found] == [("model gland", "ok"), ("model cap", "bad")]
