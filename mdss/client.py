@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Required, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, Required, Self, TypedDict, TypeVar, Unpack, get_args
 
 import numpy as np
 import zmq
@@ -20,10 +20,12 @@ from mdss.wire.outer_end import connected
 from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.verdict_stream import VerdictStream
 
-__all__ = ["FrameLabels", "FrameSender", "VerdictStream"]
+__all__ = ["FrameLabels", "FrameSender", "OverflowPolicy", "VerdictStream"]
 POLL_MS = 100
 RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
+ROOM = 4  # frames that may wait for their first credit where the sender does not wait itself
+OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
 
 
@@ -46,15 +48,27 @@ class FrameSender:
     """A camera's end of the wire: waits for credit, keeps every frame until its DONE, and says everything again after a restart.
 
     Use it from one thread. While no part comes, call `attend` now and then, so that heartbeats are answered.
+
+    `overflow_policy` says what becomes of a frame for which there is no credit. `wait`: `send` waits for it. With the others it never
+    waits: up to four frames do, and then the oldest that was never sent gives way (`drop_oldest`), or the new one is not taken
+    (`drop_latest`). What was dropped stands in `dropped`; a frame that was sent once is never dropped.
     """
 
-    def __init__(self, endpoint: str, source_id: str, *, send_timeout_s: float | None = None) -> None:
+    def __init__(
+        self, endpoint: str, source_id: str, *, send_timeout_s: float | None = None, overflow_policy: OverflowPolicy = "wait"
+    ) -> None:
+        if overflow_policy not in get_args(OverflowPolicy):
+            raise BadInput(f"overflow_policy: found {overflow_policy!r}, expected one of {', '.join(get_args(OverflowPolicy))}")
         self.endpoint, self.source_id, self.send_timeout_s = endpoint, source_id, send_timeout_s
+        self.overflow_policy = overflow_policy
         self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
         self.rejected: dict[str, Nack] = {}
         self.done: dict[str, Done] = {}
+        self.dropped: dict[str, str] = {}  # frame_id -> part_id of what never left this camera
+        self.dropped_count = 0  # since it was made; `dropped` remembers the last ten thousand
         self._frames: dict[str, list[camera.Payload]] = {}  # everything without DONE or final NACK, oldest first
         self._unsent: deque[str] = deque()
+        self._never_sent: dict[str, str] = {}  # frame_id -> part_id, oldest first; what else is unsent must be sent again
         self._sequence, self._window, self._boot_id = 0, 0, ""
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
@@ -74,14 +88,17 @@ class FrameSender:
         return len(self._frames)
 
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
-        """Send one scan (H, W, 3) and (H, W, 3); waits for credit and returns the frame's id."""
+        """Send one scan (H, W, 3) and (H, W, 3) and return the frame's id; where there is no credit, as `overflow_policy` says."""
         header, payloads = self._compose(rgb, xyz, labels)
         frame_id = header.frame_id
-        self._frames[frame_id] = camera.compose_frame(header, payloads)
-        self._unsent.append(frame_id)
-        if not self._attend_until(lambda: frame_id not in self._unsent, self.send_timeout_s):
-            self._unsent.remove(frame_id)
-            del self._frames[frame_id]
+        if self.overflow_policy != "wait":
+            self._attend_until(lambda: True, 0)  # may have made room
+            if len(self._never_sent) >= ROOM and not self._make_room(frame_id, header.part_id):
+                return frame_id
+        self._take_in(header, payloads)
+        is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)
+        if self.overflow_policy == "wait" and not is_sent:
+            self._forget(frame_id)
             raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s")
         return frame_id
 
@@ -128,6 +145,23 @@ class FrameSender:
             payloads.append(labels["confidence"].astype("<f4").tobytes())
         return header, payloads
 
+    def _make_room(self, frame_id: str, part_id: str) -> bool:
+        """Drop a frame that was never sent, by name; False when it is the new one."""
+        is_oldest = self.overflow_policy == "drop_oldest"
+        name = next(iter(self._never_sent)) if is_oldest else frame_id
+        _remember(self.dropped, name, self._never_sent[name] if is_oldest else part_id)
+        self.dropped_count += 1
+        if is_oldest:
+            self._forget(name)
+        return is_oldest
+
+    def _take_in(self, header: camera.FrameHeader, payloads: list[camera.Payload]) -> None:
+        if header.frame_id not in self._frames:
+            self._never_sent[header.frame_id] = header.part_id
+        self._frames[header.frame_id] = camera.compose_frame(header, payloads)
+        if header.frame_id not in self._unsent:
+            self._unsent.append(header.frame_id)
+
     def _connect(self) -> zmq.Socket[bytes]:
         self._socket = connected(self._context, zmq.DEALER, self.endpoint)
         self._hello()
@@ -150,12 +184,12 @@ class FrameSender:
         while True:
             self._receive_all()
             self._transmit()
+            self._beat()
             if is_reached():
                 return True
             left_s = end_s - time.monotonic()
             if left_s <= 0:
                 return False
-            self._beat()
             self._socket.poll(int(min(POLL_MS, left_s * 1000 + 1)), zmq.POLLIN)
 
     def _receive_all(self) -> None:
@@ -191,6 +225,7 @@ class FrameSender:
 
     def _forget(self, frame_id: str) -> None:
         self._frames.pop(frame_id, None)
+        self._never_sent.pop(frame_id, None)
         if frame_id in self._unsent:
             self._unsent.remove(frame_id)
 
@@ -198,7 +233,9 @@ class FrameSender:
         while self._unsent and len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
             if not self._socket.poll(0, zmq.POLLOUT):
                 return
-            self._socket.send_multipart(self._frames[self._unsent.popleft()], copy=False)
+            frame_id = self._unsent.popleft()
+            self._never_sent.pop(frame_id, None)
+            self._socket.send_multipart(self._frames[frame_id], copy=False)
 
     def _beat(self) -> None:
         now_s = time.monotonic()

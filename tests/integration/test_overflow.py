@@ -1,0 +1,109 @@
+"""What a camera does with scans for which there is no credit, against a real ingest: nothing waits that must not, and no loss is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+from mdss.client import ROOM, FrameSender, OverflowPolicy
+from mdss.errors import BadInput
+from tests.ingest_process import Line
+
+pytestmark = pytest.mark.timeout(60)
+RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
+CREDIT = 3
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    with TemporaryDirectory() as folder, Line(Path(folder)) as made:
+        yield made
+
+
+def camera_of(line: Line, policy: OverflowPolicy) -> FrameSender:
+    return FrameSender(line.settings.camera.endpoint, "cam", overflow_policy=policy, send_timeout_s=30)
+
+
+def send(camera: FrameSender, *numbers: int) -> list[str]:
+    return [camera.send(RGB, XYZ, frame_id=f"f{number}", part_id=f"part-{number}", recipe_id="gland") for number in numbers]
+
+
+def use_up_credit(line: Line, camera: FrameSender) -> None:
+    """Send as many frames as there is credit for, and wait until all of them are accepted."""
+    send(camera, *range(CREDIT))
+    while len(camera.acknowledged) < CREDIT:
+        camera.attend(0.02)
+
+
+def judge_all(line: Line, camera: FrameSender) -> None:
+    """Give every part its verdict until the camera waits for nothing."""
+    while camera.outstanding:
+        accepted = line.accepted_or_none(camera)
+        if accepted is not None:
+            line.to_ingest.send(line.judge(accepted))
+
+
+@pytest.mark.parametrize(
+    ("policy", "dropped"),
+    [
+        ("drop_oldest", range(CREDIT, 10 - ROOM)),
+        ("drop_latest", range(CREDIT + ROOM, 10)),
+    ],
+)
+def test_send_never_waits_and_what_was_dropped_is_named_and_nothing_else_is_lost(
+    line: Line, policy: OverflowPolicy, dropped: range
+) -> None:
+    with camera_of(line, policy) as camera:
+        use_up_credit(line, camera)
+        sent = send(camera, *range(CREDIT, 10))  # nobody judges: a send that waited would wait for ever
+        assert sent == [f"f{number}" for number in range(CREDIT, 10)]
+        assert camera.dropped == {f"f{number}": f"part-{number}" for number in dropped}
+        assert camera.outstanding == CREDIT + ROOM
+        judge_all(line, camera)
+        assert camera.dropped_count == len(dropped)
+        kept = [f"f{number}" for number in range(10) if number not in dropped]
+        assert list(camera.done) == list(camera.acknowledged) == kept
+    assert [verdict.frame_id for verdict in line.journal.since(0, 100)] == kept
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
+def test_a_frame_that_was_sent_is_not_dropped_though_it_must_be_sent_again(line: Line, policy: OverflowPolicy) -> None:
+    with camera_of(line, policy) as camera:
+        use_up_credit(line, camera)
+        line.kill()
+        send(camera, *range(CREDIT, 10))
+        line.start()
+        boot = camera._boot_id
+        while camera._boot_id == boot:  # it has noticed, and all it holds is to be sent again
+            camera.attend(0.02)
+        send(camera, *range(10, 20))
+        judge_all(line, camera)
+        assert {f"f{number}" for number in range(CREDIT)} <= camera.done.keys()
+        assert not camera.dropped.keys() & camera.done.keys()
+        assert len(camera.dropped) + len(camera.done) == 20
+    assert {verdict.frame_id for verdict in line.journal.since(0, 100)} == camera.done.keys()
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
+def test_with_room_nothing_is_dropped(line: Line, policy: OverflowPolicy) -> None:
+    with camera_of(line, policy) as camera:
+        for first in range(0, 12, ROOM):
+            send(camera, *range(first, first + ROOM))
+            judge_all(line, camera)
+        assert (len(camera.done), camera.dropped_count, camera.dropped) == (12, 0, {})
+
+
+def test_a_station_that_is_away_costs_the_camera_no_time_and_no_more_than_its_room(tmp_path: Path) -> None:
+    with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy="drop_oldest") as camera:
+        send(camera, *range(100))
+        assert (camera.outstanding, camera.dropped_count) == (ROOM, 100 - ROOM)
+        assert list(camera.dropped) == [f"f{number}" for number in range(100 - ROOM)]
+
+
+def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="overflow_policy: found 'drop', expected one of wait, drop_oldest, drop_latest"):
+        FrameSender(f"ipc://{tmp_path}/f.sock", "cam", overflow_policy="drop")  # type: ignore[arg-type]
