@@ -50,6 +50,9 @@ class Store(Protocol):
     def put(self, verdict: Verdict, picture: bytes | None) -> bool:
         """Store one alert; False when it was there before."""
 
+    def close(self) -> None:
+        """Close the connections."""
+
 
 class Delivery:
     """Delivers in turns; after a failure it pauses, longer each time, and says in one sentence what is wrong."""
@@ -68,6 +71,15 @@ class Delivery:
         if began_s is not None and self._clock() - began_s > SLOW_S and self._state != "degraded":
             return "degraded", f"Redis has kept its answer back for more than {SLOW_S:g} s; alerts wait in the journal meanwhile"
         return self._state, self._reason
+
+    def deliver_to(self, store: Store) -> None:
+        """Deliver to another store from the next turn on, at once."""
+        self._store.close()
+        self._store, self._due_s, self._ask_due_s = store, 0.0, 0.0
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
 
     def turn(self) -> None:
         """Deliver what waits, unless the pause after a failure is not over yet."""
@@ -138,9 +150,10 @@ def picture_of(verdict: Verdict) -> bytes | None:
         return None
 
 
-def carry(delivery: Delivery, retention: Retention, stop: StopFlag) -> None:
+def carry(delivery: Delivery, retention: Retention, stop: StopFlag, between: Callable[[], None] = lambda: None) -> None:
     """Take turns until asked to stop, then a last one: what fusion judged while the line drained leaves as well."""
     while not stop.asked:
+        between()
         delivery.turn()
         retention.turn()
         time.sleep(LOOK_EVERY_S)
@@ -153,11 +166,17 @@ def work(here: Opened) -> None:
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
     journal = thread.submit(Journal, state / "journal.sqlite").result()  # SQLite wants it opened by the thread that uses it
-    store = open_store(settings)
-    here.closing.callback(store.close)
-    delivery = Delivery(journal, store, here.tally)
+    delivery = Delivery(journal, open_store(settings), here.tally)
+    here.closing.callback(delivery.close)
     retention = Retention(journal, state / "evidence", settings.journal.keep_days, time.time_ns)
-    carrying = thread.submit(carry, delivery, retention, here.stop)
+
+    def take_over() -> None:
+        changed = here.changed_settings()
+        if changed is not None:
+            delivery.deliver_to(open_store(changed))
+            retention.keep(changed.journal.keep_days)
+
+    carrying = thread.submit(carry, delivery, retention, here.stop, take_over)
     while not carrying.done():
         here.pulse.say(*delivery.condition())
         time.sleep(LOOK_EVERY_S)

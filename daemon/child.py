@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ class Process(Protocol):
 
     def terminate(self) -> None:
         """Ask it to stop."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it any signal."""
 
     def kill(self) -> None:
         """End it at once."""
@@ -110,6 +114,12 @@ class Child:
             if self._killed_because:
                 self._process.kill()
         return ""
+
+    def take_over(self, limits: Limits) -> None:
+        """Keep to other limits from now on, and let the process read its settings again."""
+        self._limits = limits
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM; from now on an end is what was asked for."""

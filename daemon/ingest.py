@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -19,7 +19,6 @@ from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.messages import Judged
 from mdss.wire.process import Opened, config_option, main, opened
-from mdss.wire.pulse import Pulse
 from mdss.wire.sockets import Receiver, Sender, bound
 
 WAIT_MS = 50
@@ -74,18 +73,26 @@ class Door:
 class Ingest:
     """Carries messages between the door and the intake until it is asked to stop and every part has its verdict."""
 
-    def __init__(self, door: Door, intake: Intake, outbox: Outbox, pulse: Pulse) -> None:
-        self._door, self._intake, self._outbox, self._pulse = door, intake, outbox, pulse
+    def __init__(self, door: Door, intake: Intake, outbox: Outbox, process: Opened) -> None:
+        self._door, self._intake, self._outbox, self._process, self._pulse = door, intake, outbox, process, process.pulse
+        self._drain_timeout_s = process.settings.supervisor.drain_timeout_s
 
-    def run(self, is_asked_to_stop: Callable[[], bool], drain_timeout_s: float) -> None:
+    def run(self) -> None:
         """Serve, then drain."""
-        while not is_asked_to_stop():
+        while not self._process.stop.asked:
+            self._take_over(self._process.changed_settings())
             self._turn()
         self._door.say(self._intake.stop())
-        end_s = time.monotonic() + drain_timeout_s + LAST_VERDICTS_S
+        end_s = time.monotonic() + self._drain_timeout_s + LAST_VERDICTS_S
         while not self._intake.is_idle and time.monotonic() < end_s:
             self._turn()
         self._pulse.say("stopped")
+
+    def _take_over(self, settings: Settings | None) -> None:
+        """Keep to changed settings, where there are any."""
+        if settings is not None:
+            self._drain_timeout_s = settings.supervisor.drain_timeout_s
+            self._door.say(self._intake.reconfigure(settings))
 
     def _turn(self) -> None:
         """Take one message of a camera and all verdicts; nothing in here waits for another process."""
@@ -118,8 +125,7 @@ def command(config: Path) -> None:
     with opened("ingest", config) as process:
         around = outside(process.settings, process)
         door = Door(process)
-        ingest = Ingest(door, Intake(process.settings, around), around.outbox, process.pulse)
-        ingest.run(lambda: process.stop.asked, process.settings.supervisor.drain_timeout_s)
+        Ingest(door, Intake(process.settings, around), around.outbox, process).run()
 
 
 if __name__ == "__main__":

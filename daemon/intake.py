@@ -114,6 +114,13 @@ class Intake:
         self._out.outbox.remind([accepted for accepted in late if found[accepted.result_id] is None])
         return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found.items() if sequence is not None)
 
+    def reconfigure(self, settings: Settings) -> list[Reply]:
+        """Keep to other settings from the next frame on; every camera hears of a changed credit."""
+        has_other_credit = settings.camera.credit != self._settings.camera.credit
+        self._settings, self._sources.silence_s = settings, settings.camera.silence_s
+        self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
+        return [Reply(source.peer, self._credit()) for source in self._sources] if has_other_credit else []
+
     def stop(self) -> list[Reply]:
         """Take nothing more; every camera gets credit 0."""
         self._is_stopping = True

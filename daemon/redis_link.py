@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -24,6 +23,7 @@ RETRIES = 1  # at once, for a connection that was lost while idle; longer pauses
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 HEALTH_CHECK_EVERY_S = 15
 CODE: Final = re.compile(r"(?:^|-)([A-Z]{3,}) (.*)")  # Redis 6 names the cause of an error raised in a script behind a dash
+USER: Final = re.compile(r"//[^/@]*@")
 
 StoreState = Literal["unreachable", "wrong_password", "not_permitted", "read_only", "full", "disk", "loading", "refused"]
 KINDS: Final[tuple[tuple[type[redis.RedisError], StoreState], ...]] = (
@@ -121,5 +121,4 @@ def away(error: redis.RedisError, place: str) -> StoreAway:
 
 def shown(url: str) -> str:
     """Return the address without user, password and options."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return USER.sub("//", url.partition("?")[0])  # not taken apart: it may be shown because it cannot be

@@ -29,6 +29,10 @@ class Retention:
         self._keep_ns, self._clock_ns = keep_days * DAY_NS, clock_ns
         self._due_ns = 0
 
+    def keep(self, keep_days: int) -> None:
+        """Keep for so many days from now on; what is older goes at the next turn."""
+        self._keep_ns, self._due_ns = keep_days * DAY_NS, 0
+
     def turn(self) -> None:
         """Forget a little when it is due; called often. What fails is logged and tried again when it is due next."""
         now_ns = self._clock_ns()

@@ -29,7 +29,7 @@ class Sources:
     """The cameras that have introduced themselves; a source has one connection, the newest."""
 
     def __init__(self, silence_s: float, clock: Callable[[], float]) -> None:
-        self._silence_s, self._clock = silence_s, clock
+        self.silence_s, self._clock = silence_s, clock
         self._by_name: dict[str, Source] = {}
         self._by_peer: dict[bytes, Source] = {}
         self.takeovers = 0
@@ -88,9 +88,9 @@ class Sources:
     def tick(self) -> None:
         """Say of each camera once that it has fallen silent."""
         for source in self:
-            if not (source.is_silent or source.has_ended) and self._clock() - source.heard_s > self._silence_s:
+            if not (source.is_silent or source.has_ended) and self._clock() - source.heard_s > self.silence_s:
                 source.is_silent = True
-                log.warning("the camera is silent", source=source.name, silent_for_s=round(self._silence_s, 1))
+                log.warning("the camera is silent", source=source.name, silent_for_s=round(self.silence_s, 1))
 
     def _speaks(self, source: Source) -> bool:
         return not source.has_ended and self._clock() - source.heard_s < LIVE_WITHIN_S

@@ -28,12 +28,13 @@ def start_process(spec: ProcessSpec) -> Process:
         env=environment | threads,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+        preexec_fn=_begin,  # noqa: PLW1509 - two system calls, on a library that is loaded already
     )
 
 
-def _die_with_parent() -> None:
+def _begin() -> None:
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # would end it before it listens; what it then reads is the newest anyway
 
 
 def make_folder(setting: str, path: Path) -> None:

@@ -33,6 +33,15 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
     silence_s: float
 
 
+class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the last wish to read the settings again; `keys` are those that the file had changed."""
+
+    at_ns: int  # UTC
+    is_applied: bool
+    reason: str
+    keys: tuple[str, ...] = ()
+
+
 class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     """The station as /status shows it."""
 
@@ -42,6 +51,7 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     is_ready: bool
     uptime_s: float
     processes: tuple[ProcessReport, ...] = ()
+    reload: ReloadReport | None = None
 
 
 class Board:
@@ -51,6 +61,8 @@ class Board:
         self._clock, self._lock, self._ledger = clock, threading.Lock(), Ledger()
         self._shown_s, self.started_s = clock(), clock()
         self._report = StationReport(station=station, state="starting", reason="", is_ready=False, uptime_s=0.0)
+        self.last_reload: ReloadReport | None = None
+        self.reloads = {"applied": 0, "refused": 0}
         self._registry = CollectorRegistry()
         self._registry.register(self._ledger)
         self._registry.register(ReportCollector(self))
@@ -63,6 +75,11 @@ class Board:
     def show(self, report: StationReport) -> None:
         """Replace the report."""
         self._report, self._shown_s = report, self._clock()
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Keep what became of a reload; the next report of the station shows it."""
+        self.last_reload = report
+        self.reloads["applied" if report.is_applied else "refused"] += 1
 
     def hear(self, heartbeat: Heartbeat) -> None:
         """Take the counters and timings of a heartbeat."""
@@ -111,7 +128,19 @@ class ReportCollector(Collector):
             waiting.add_metric([process.name], process.waiting)
             restarts.add_metric([process.name], process.restarts)
         ready = GaugeMetricFamily("mdss_station_ready", "1 while every process is ready", value=float(report.is_ready))
-        return [ready, up, waiting, restarts]
+        return [ready, up, waiting, restarts, *self._reloads()]
+
+    def _reloads(self) -> list[Metric]:
+        last = self._board.last_reload
+        tried = CounterMetricFamily("mdss_reloads", "how often the settings were to be read again", labels=["result"])
+        for result, count in self._board.reloads.items():
+            tried.add_metric([result], count)
+        success = GaugeMetricFamily(
+            "mdss_last_reload_success", "1 unless the last reload was refused", value=float(last is None or last.is_applied)
+        )
+        time_s = GaugeMetricFamily("mdss_last_reload_timestamp_seconds", "when the last reload was, 0 before the first")
+        time_s.add_metric([], 0.0 if last is None else last.at_ns / 1e9)
+        return [tried, success, time_s]
 
 
 def serve(board: Board, host: str, port: int) -> ThreadingHTTPServer:

@@ -19,14 +19,17 @@ from daemon.child import Child, Limits
 from daemon.endings import Endings, Outlet
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
+from daemon.reload import Reloading
 from daemon.spawn import claim, make_folder, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
 from mdss.wire.messages import Heartbeat, Message, ProcessState
+from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
 
+NAME = "supervisor"
 TURN_MS = 100
 STOP_GRACE_S = 5.0
 log = structlog.get_logger()
@@ -64,8 +67,8 @@ class Supervisor:
         """Note a signal: the first drains, the second stops at once."""
         self._signals += 1
 
-    def run(self) -> None:
-        """Run the station until a signal; raise MdssError when it cannot be brought up."""
+    def run(self, between: Callable[[], None] = lambda: None) -> None:
+        """Run the station until a signal, calling `between` after every turn; raise MdssError when it cannot be brought up."""
         try:
             is_up = self._bring_up(self._children[:-1]) and self._bring_up(self._children[-1:])
             if is_up:
@@ -74,8 +77,15 @@ class Supervisor:
                 log.info("the station is ready", processes=len(self._children))
             while is_up and not self._signals:
                 self.turn()
+                between()
         finally:
             self._stop()
+
+    def take_over(self, limits: Limits) -> None:
+        """Keep to other limits from now on, and let every process read its settings again."""
+        self._limits = limits
+        for child in self._children:
+            child.take_over(limits)
 
     def turn(self) -> None:
         """Hear what came, look after every child, and show the result."""
@@ -135,6 +145,7 @@ class Supervisor:
             is_ready=self._phase == "running" and all(child.is_ready for child in self._children),
             uptime_s=round(self._clock() - self._board.started_s, 1),
             processes=tuple(process_report(child) for child in self._children),
+            reload=self._board.last_reload,
         )
 
     def _stop(self) -> None:
@@ -184,29 +195,44 @@ def process_report(child: Child) -> ProcessReport:
     )
 
 
-def supervise(settings: Settings, config: Path) -> None:
-    """Run the station of these settings until SIGTERM or SIGINT."""
+def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
+    """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
     station, limits = settings.station, limits_of(settings)
     lock = claim(Path(station.runtime_directory))
     make_folder("station.state_directory", Path(station.state_directory))
-    board = Board(station.name, time.monotonic)
+    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic)
     server = serve(board, settings.http.host, settings.http.port)
     context = zmq.Context()
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
-    children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), config)]
+    children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
     notifier = Notifier.from_environment(os.environ, time.monotonic)
     supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion))
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
+
+    def look() -> None:
+        if hang_up.take():
+            reload(reloading, board, supervisor)
+
     try:
-        supervisor.run()
+        supervisor.run(look)
     finally:
+        hang_up.end()
         server.shutdown()
         server.server_close()
         health.close()
         fusion.close()
         context.term()
         os.close(lock)
+
+
+def reload(reloading: Reloading, board: Board, supervisor: Supervisor) -> None:
+    """Read the settings again; when all of them can be taken over, everybody does."""
+    report = reloading.reload()
+    board.reloaded(report)
+    if report.is_applied:
+        configure_logs(reloading.settings, NAME)
+        supervisor.take_over(limits_of(reloading.settings))
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -218,8 +244,9 @@ def limits_of(settings: Settings) -> Limits:
 @click.command(epilog="Example: mdss run --config station.yaml")
 @click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file.")
 def command(config: Path) -> None:
-    """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it."""
+    """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
+    hang_up = ReloadFlag().listen()
     settings = load_settings(config)
-    configure_logs(settings, "supervisor")
+    configure_logs(settings, NAME)
     setproctitle.setproctitle("mdss: supervisor")
-    supervise(settings, config.resolve())
+    supervise(settings, config, hang_up)

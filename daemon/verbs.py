@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from daemon.status import StationReport
+from daemon.status import ReloadReport, StationReport
 from mdss.errors import BadInput, MdssError
 from mdss.settings import HttpSettings, Settings, load_settings
 
@@ -52,6 +53,8 @@ def status(config: Path, as_json: bool) -> None:
     console.print(f"{report.station}: [{COLOURS.get(report.state, 'default')}]{report.state}[/] for {report.uptime_s:.0f} s", end="")
     console.print(f" ({report.reason})" if report.reason else "", markup=False)
     console.print(table(report))
+    if report.reload is not None:
+        console.print(reload_line(report.reload), markup=False)
 
 
 def ask(place: HttpSettings) -> StationReport:
@@ -67,6 +70,15 @@ def ask(place: HttpSettings) -> StationReport:
         raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
     finally:
         connection.close()
+
+
+def reload_line(reload: ReloadReport) -> str:
+    """Return in a line what became of the last reload."""
+    at = datetime.fromtimestamp(reload.at_ns / 1e9, UTC).isoformat(" ", "seconds")
+    what = (
+        f"took over {', '.join(reload.keys) or 'nothing, because no key had changed'}" if reload.is_applied else f"refused: {reload.reason}"
+    )
+    return f"reload at {at}: {what}"
 
 
 def table(report: StationReport) -> Table:

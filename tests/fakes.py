@@ -39,6 +39,7 @@ class FakeProcess:
         self.reason = ""
         self.steps, self.waiting = 0, 0
         self.terms, self.kills, self.heeds_term = 0, 0, True
+        self.signals: list[int] = []
         self._clock, self._history = clock, history
         self._asked = [] if asked is None else asked
         history(self, 0.0)
@@ -55,6 +56,10 @@ class FakeProcess:
         self._asked.append(self.name)
         if self.heeds_term:
             self.code = 0
+
+    def send_signal(self, sig: int) -> None:
+        """Take any other signal."""
+        self.signals.append(sig)
 
     def kill(self) -> None:
         """Take SIGKILL."""

@@ -69,6 +69,13 @@ def test_the_station_is_told_apart_from_a_dead_one_and_stopped_by_its_supervisor
     assert service["Restart"] == "on-failure"
 
 
+def test_a_reload_checks_the_file_that_the_station_reads_and_then_tells_the_supervisor_alone() -> None:
+    check, tell = (line.split() for line in unit("mdss.service")["Service"]["ExecReload"].splitlines())
+    assert check == [MDSS, "check", start_line("mdss.service")[-1]]
+    verb_of(check[1:])
+    assert tell == ["/bin/kill", "-HUP", "$MAINPID"]
+
+
 def test_systemd_waits_longer_than_the_station_takes_to_start_and_to_drain() -> None:
     limits, service = Settings().supervisor, unit("mdss.service")["Service"]
     count = len(processes(process_table(Settings()), Path("station.yaml")))

@@ -6,7 +6,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -96,6 +96,11 @@ class Fusion:
     def drain(self) -> Iterable[Message]:
         """Give every part that is still open its verdict."""
         return [self._settle(part) for part in self._join.drain()]
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Judge by other rules from the next part on, under the name of the configuration that holds them."""
+        self._judge = self._judge.ruled_by(settings.fusion)
+        self._origin = replace(self._origin, configuration_id=configuration_id(settings))
 
     def _settle(self, part: JoinedPart) -> Judged:
         judgement, model, out = self._judge.judge(part), self._judge.model_of(part), self._out

@@ -70,6 +70,10 @@ class Judge:
     def __init__(self, models: Mapping[str, ModelFolder], rules: FusionSettings) -> None:
         self._models, self._rules = models, rules
 
+    def ruled_by(self, rules: FusionSettings) -> Judge:
+        """Return a judge with the same models and other rules."""
+        return Judge(self._models, rules)
+
     def model_of(self, part: JoinedPart) -> ModelFolder | None:
         """Return the model that judges this part's recipe."""
         return self._models.get(part.accepted.identity.recipe_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -57,10 +57,11 @@ class Loop:
     def __init__(self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], pulse: Pulse, stop: StopFlag) -> None:
         self._worker, self._inbox, self._outlets, self._pulse, self._stop = worker, inbox, outlets, pulse, stop
 
-    def run(self) -> None:
-        """Work until asked to stop, then finish what is waiting."""
+    def run(self, between: Callable[[], None] = lambda: None) -> None:
+        """Work until asked to stop, calling `between` before every message; then finish what is waiting."""
         self._pulse.say("running")
         while not self._stop.asked:
+            between()
             self._turn()
         self._pulse.say("draining")
         while self._turn():

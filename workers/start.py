@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import click
 
+from mdss.settings import Settings
 from mdss.wire.messages import Message
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.sockets import Receiver, Sender
@@ -15,6 +17,14 @@ from workers.loop import Loop, Worker
 
 __all__ = ["Opened", "Place", "config_option", "index_option", "main", "work"]
 index_option = click.option("--index", default=0, help="Which of the branch's processes this is.")
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A worker that takes some settings over while it runs."""
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Keep to other settings from the next message on."""
 
 
 @dataclass(frozen=True)
@@ -36,4 +46,11 @@ def work(place: Place, config: Path, make: Callable[[Opened], Worker]) -> None:
         for sender in senders.values():
             process.closing.callback(sender.close)
         outlets = {kind: senders[link] for kind, link in place.outlets.items()}
-        Loop(worker, inbox, outlets, process.pulse, process.stop).run()
+        Loop(worker, inbox, outlets, process.pulse, process.stop).run(lambda: take_over(process, worker))
+
+
+def take_over(process: Opened, worker: Worker) -> None:
+    """Hand changed settings to a worker that has a use for them while it runs; the log keeps to them in every process."""
+    settings = process.changed_settings()
+    if settings is not None and isinstance(worker, Adaptable):
+        worker.reconfigure(settings)

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import click
 import setproctitle
+import structlog
 import zmq
 
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
-from mdss.wire.pulse import Pulse, StopFlag, Tally
+from mdss.wire.pulse import Pulse, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
 FAILED, REFUSED = 1, 2  # the supervisor does not start a process again that ended with the second
 REFUSALS = (BadInput, ModelRefused)
+log = structlog.get_logger()
 
 config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
 
@@ -31,6 +33,8 @@ class Opened:
     settings: Settings
     pulse: Pulse
     stop: StopFlag
+    reload: ReloadFlag
+    config: Path
     context: zmq.Context[zmq.Socket[bytes]]
     closing: ExitStack
 
@@ -39,22 +43,36 @@ class Opened:
         """What the heartbeat reports."""
         return self.pulse.tally
 
+    def changed_settings(self) -> Settings | None:
+        """Return the settings anew after a SIGHUP, and None at any other time; the log keeps to them at once."""
+        if not self.reload.take():
+            return None
+        try:
+            settings = load_settings(self.config)
+        except BadInput as error:  # the supervisor wrote what it had checked, so somebody has laid hands on the file
+            log.error("settings not taken over", reason=str(error))
+            return None
+        configure_logs(settings, self.pulse.process)
+        return settings
+
 
 @contextmanager
 def opened(name: str, config: Path) -> Iterator[Opened]:
     """Open what every process needs, and close everything in the end."""
+    reload = ReloadFlag().listen()
     settings = load_settings(config)
     configure_logs(settings, name)
     setproctitle.setproctitle(f"mdss: {name}")
     stop = StopFlag().listen()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with ExitStack() as closing:
+        closing.callback(reload.end)
         closing.callback(context.destroy, LINGER_MS)  # also what an error left open, or it would wait for ever
         health = Sender(context, "health", settings)
         closing.callback(health.close)
         pulse = Pulse(name, health)
         try:
-            yield Opened(settings, pulse, stop, context, closing)
+            yield Opened(settings, pulse, stop, reload, config, context, closing)
         except MdssError as error:
             pulse.say("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
             raise

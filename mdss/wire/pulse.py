@@ -1,4 +1,4 @@
-"""What a process says of itself once a second, and how it hears that it shall stop."""
+"""What a process says of itself once a second, and how it hears that it shall stop or read its settings again."""
 
 from __future__ import annotations
 
@@ -91,3 +91,27 @@ class StopFlag:
 
     def _ask(self, *_: object) -> None:
         self.asked = True
+
+
+class ReloadFlag:
+    """Set by SIGHUP: the settings have changed; looked at between two messages."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def listen(self) -> ReloadFlag:
+        """Take over the signal of this process; before the settings are read, so that no change falls in between."""
+        signal.signal(signal.SIGHUP, self._set)
+        return self
+
+    def end(self) -> None:
+        """Ignore the signal from now on: Python gives it back its deadly meaning while it ends."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def take(self) -> bool:
+        """Return whether the signal came since the last call."""
+        was_set, self._is_set = self._is_set, False
+        return was_set
+
+    def _set(self, *_: object) -> None:
+        self._is_set = True

@@ -55,3 +55,10 @@ def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "supervisor.lock").mkdir()
     with pytest.raises(BadInput, match=r"station\.runtime_directory: .*supervisor\.lock cannot be opened \(Is a directory\)"):
         claim(tmp_path)
+
+
+def test_a_child_that_does_not_listen_yet_is_not_ended_by_a_hang_up() -> None:
+    script = "import signal, sys; signal.raise_signal(signal.SIGHUP); sys.exit(7)"
+    child = start_process(ProcessSpec("test", ("-c", script), threads=1))
+    assert isinstance(child, subprocess.Popen)
+    assert child.wait(30) == 7

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import cycle
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ from daemon.private_redis import PrivateRedis
 from mdss.client import FrameSender
 from mdss.errors import MdssError
 from mdss.wire.messages import Verdict
+from tests.load import Load, ids
 from tests.station import GOOD, LOOK_EVERY_S, PAINTED, PATIENCE_S, Station, Trained, read_journal, site, wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -34,11 +33,6 @@ def judged(station: Station, camera: FrameSender, parts: tuple[str, ...] = GOOD)
     names = [station.send(camera, part) for part in parts]
     assert camera.wait_until_done(PATIENCE_S)
     return [verdict for verdict in station.verdicts(camera.source_id) if verdict.frame_id in names]
-
-
-def ids(verdicts: list[Verdict]) -> list[str]:
-    """Return the frames that verdicts are of, in order of name."""
-    return sorted(verdict.frame_id for verdict in verdicts)
 
 
 def test_two_processes_share_a_branch(station: Station) -> None:
@@ -91,29 +85,6 @@ def attend_until_acknowledged(camera: FrameSender, count: int) -> None:
     """Let the camera do its part until so many of its frames are accepted."""
     while len(camera.acknowledged) < count:
         camera.attend(LOOK_EVERY_S)
-
-
-class Load:
-    """A camera in a thread that sends good parts without end, whatever becomes of the station."""
-
-    def __init__(self, station: Station) -> None:
-        self._station, self._stop = station, threading.Event()
-        self.camera = station.camera("busy")
-        self._thread = threading.Thread(target=self._send)
-        self._thread.start()
-
-    def end(self) -> None:
-        """Send no more, and wait for the last verdict."""
-        self._stop.set()
-        self._thread.join()
-
-    def _send(self) -> None:
-        with self.camera as camera:
-            for part in cycle(GOOD):
-                self._station.send(camera, part)
-                if self._stop.is_set():
-                    break
-            camera.wait_until_done(PATIENCE_S)
 
 
 def test_a_station_stopped_under_load_drains_and_goes_on_without_a_gap(

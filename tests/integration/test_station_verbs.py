@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
-from daemon.status import Board, ProcessReport, StationReport, serve
+from daemon.status import Board, ProcessReport, ReloadReport, StationReport, serve
 from mdss import cli
 from mdss.cli import main, mdss
 
@@ -123,3 +124,22 @@ def test_the_help_of_each_verb_of_the_station_ends_with_an_example(verb: str) ->
     result = CliRunner().invoke(mdss, [verb, "--help"])
     assert result.exit_code == 0, result.output
     assert f"mdss {verb}" in result.output.partition("Example:")[2]
+
+
+@pytest.mark.parametrize(
+    ("report", "line"),
+    [
+        (
+            ReloadReport(at_ns=0, is_applied=False, reason="s.yaml:5: camera.credit: found 0"),
+            "reload at 1970-01-01 00:00:00+00:00: refused: s.yaml:5: camera.credit: found 0",
+        ),
+        (
+            ReloadReport(at_ns=0, is_applied=True, reason="", keys=("camera.credit", "logs.level")),
+            "reload at 1970-01-01 00:00:00+00:00: took over camera.credit, logs.level",
+        ),
+    ],
+)
+def test_status_says_what_became_of_the_last_reload(config: Path, board: Board, report: ReloadReport, line: str) -> None:
+    board.show(msgspec.structs.replace(board.report, reload=report))
+    result = CliRunner().invoke(mdss, ["status", "--config", str(config)])
+    assert line in result.output.replace("\n", " ").replace("  ", " ")

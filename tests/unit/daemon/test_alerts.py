@@ -43,7 +43,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.alerts: dict[str, bytes | None] = {}
         self.error: Exception | None = None
-        self.asked = 0
+        self.asked, self.is_closed = 0, False
         self.before_put: Callable[[], None] = lambda: None
 
     def ping(self) -> None:
@@ -55,6 +55,9 @@ class FakeStore:
         is_new = verdict.result_id not in self.alerts
         self.alerts.setdefault(verdict.result_id, picture)
         return is_new
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def _answer(self) -> None:
         self.asked += 1
@@ -252,3 +255,17 @@ def test_what_was_judged_while_the_line_drained_leaves_before_the_end(tmp_path: 
     line = Line(verdict("last"))
     carry(line.delivery, Retention(FakeRecord(), tmp_path, 1, line.clock.ns), Stopping())
     assert list(line.store.alerts) == ["last"]
+
+
+def test_another_store_gets_what_waits_at_once_and_the_first_one_is_closed() -> None:
+    line = Line(verdict("a"))
+    line.store.error = AWAY
+    line.turns(20)
+    other = FakeStore()
+    line.delivery.deliver_to(other)
+    line.delivery.turn()
+    assert (list(line.store.alerts), list(other.alerts)) == ([], ["a"])
+    assert (line.store.is_closed, other.is_closed) == (True, False)
+    assert line.delivery.condition() == ("running", "")
+    line.delivery.close()
+    assert other.is_closed

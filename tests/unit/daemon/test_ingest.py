@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 
 from daemon.intake import Reply
 from mdss.journal import Journal
+from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Ping, Pong
 from mdss.wire.messages import Accepted, Frame, Judged
-from tests.front_door import CAMERA, OTHER, SIDE, Station, code_of, header, payloads
+from tests.front_door import CAMERA, OTHER, RULES, SIDE, Station, code_of, header, payloads
 
 
 @pytest.fixture
@@ -166,3 +168,39 @@ def test_frames_of_zmq_are_taken_as_they_are(station: Station) -> None:
     parts = [zmq.Frame(bytes(part)) for part in camera.compose_frame(header("f1"), payloads())]
     (reply,) = station.intake.take(CAMERA, parts)
     assert isinstance(reply.message, Ack)
+
+
+def camera_rules(**changes: float) -> Settings:
+    return msgspec.structs.replace(RULES, camera=msgspec.structs.replace(RULES.camera, **changes))
+
+
+def test_every_camera_hears_of_another_credit_and_of_nothing_else(station: Station) -> None:
+    station.say(Hello(source_id="other"), OTHER)
+    credit = Credit(credit=5, boot_id="boot")
+    assert station.intake.reconfigure(camera_rules(credit=5)) == [Reply(CAMERA, credit), Reply(OTHER, credit)]
+    assert station.intake.reconfigure(camera_rules(credit=5, deadline_ms=9)) == []
+    assert station.say(Hello(source_id="cam")) == [credit]
+
+
+def test_less_credit_leaves_what_is_held_and_takes_more_only_when_there_is_room(station: Station) -> None:
+    for name in ("f1", "f2"):
+        station.send(name)
+    station.intake.reconfigure(camera_rules(credit=1))
+    station.judge("f1", 1)
+    assert code_of(station.send("f3")) == "BUSY"
+    station.judge("f2", 2)
+    assert isinstance(station.send("f3")[0], Ack)
+
+
+def test_deadline_size_and_silence_are_those_of_the_moment(station: Station) -> None:
+    station.send("before")
+    station.intake.reconfigure(camera_rules(deadline_ms=700, max_width_px=2 * SIDE, silence_s=3))
+    station.send("after")
+    first, second = station.fusion.sent
+    assert isinstance(first, Accepted) and isinstance(second, Accepted)
+    assert second.deadline_ns - first.deadline_ns == (700 - 2000) * 10**6
+    station.intake.reconfigure(camera_rules(max_width_px=SIDE - 1, credit=9, silence_s=3))
+    assert code_of(station.send("wide")) == "TOO_LARGE"
+    station.clock.advance(4)
+    station.intake.tick()
+    assert station.tally.counters["mdss_sources_silent"] == 1

@@ -62,3 +62,13 @@ def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) ->
     retention.turn()
     assert len(record.limits_ns) == 2
     assert logs[0]["reason"] == "journal j.sqlite: database is locked"
+
+
+def test_a_changed_number_of_days_counts_from_the_next_turn_on(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(1e6)
+    retention = Retention(record, tmp_path, 5, clock.ns)
+    retention.turn()
+    retention.keep(2)
+    retention.turn()
+    assert record.limits_ns == [clock.ns() - days * 86_400 * 10**9 for days in (5, 2)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from daemon.status import LIVE_WITHIN_S, Board, ProcessReport, StationReport, serve
+from daemon.status import LIVE_WITHIN_S, Board, ProcessReport, ReloadReport, StationReport, serve
 from mdss.errors import MdssError
 from mdss.wire.messages import Heartbeat
 from tests.fakes import FakeClock
@@ -94,3 +94,19 @@ def test_an_unknown_page_names_the_known_ones(station: Station) -> None:
 def test_a_port_that_is_taken_is_named(station: Station) -> None:
     with pytest.raises(MdssError, match=f"127.0.0.1:{station.port} cannot be opened"):
         serve(station.board, "127.0.0.1", station.port)
+
+
+def test_before_the_first_reload_there_is_none_to_show_and_nothing_to_complain_of(station: Station) -> None:
+    station.show(is_ready=True)
+    assert json.loads(station.get("/status")[1])["reload"] is None
+    lines = station.get("/metrics")[1].splitlines()
+    assert {'mdss_reloads_total{result="applied"} 0.0', 'mdss_reloads_total{result="refused"} 0.0'} <= set(lines)
+    assert {"mdss_last_reload_success 1.0", "mdss_last_reload_timestamp_seconds 0.0"} <= set(lines)
+
+
+def test_reloads_are_counted_and_the_last_one_is_told_with_its_time(station: Station) -> None:
+    station.board.reloaded(ReloadReport(at_ns=5 * 10**9, is_applied=True, reason="", keys=("camera.credit",)))
+    station.board.reloaded(ReloadReport(at_ns=7 * 10**9, is_applied=False, reason="needs a restart: http.port"))
+    lines = station.get("/metrics")[1].splitlines()
+    assert {'mdss_reloads_total{result="applied"} 1.0', 'mdss_reloads_total{result="refused"} 1.0'} <= set(lines)
+    assert {"mdss_last_reload_success 0.0", "mdss_last_reload_timestamp_seconds 7.0"} <= set(lines)

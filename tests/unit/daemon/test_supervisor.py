@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +79,16 @@ def drains_for(seconds: float) -> History:
             asked.append(age_s)
             if age_s - asked[0] >= seconds:
                 process.code = 0
+
+    return history
+
+
+def silent_after(seconds: float) -> History:
+    """Return a history that says nothing for twelve seconds after so many."""
+
+    def history(process: FakeProcess, age_s: float) -> None:
+        lives(process, age_s)
+        process.state = None if seconds < age_s < seconds + 12 else "running"
 
     return history
 
@@ -238,3 +250,31 @@ def test_endings_that_nobody_takes_are_bounded_and_the_newest_are_kept() -> None
     fusion.room = True
     endings.flush()
     assert [message.process for message in fusion.sent] == [f"rgb-{number}" for number in range(3, MOST_WAITING + 3)]  # type: ignore[attr-defined]
+
+
+def test_other_limits_hold_from_now_on_and_every_process_is_told_to_read_its_settings_again() -> None:
+    line = Line(sdf_0=silent_after(4), ingest=drains_for(4))
+    line.at(3, lambda: line.supervisor.take_over(replace(LIMITS, stall_timeout_s=20, drain_timeout_s=2)))
+    line.run(15)
+    assert {process.name: process.signals for process in line.world.started} == {name: [signal.SIGHUP] for name in NAMES}
+    (fusion,) = line.world.of("fusion")
+    assert line.world.asked_to_stop.index("fusion") == 1  # ingest took longer than the new limit
+    assert fusion.kills == 0
+
+
+def test_a_process_that_waits_for_its_next_start_reads_the_settings_then() -> None:
+    line = Line(rgb_0=dies_once())
+    line.at(2.4, lambda: line.supervisor.take_over(LIMITS))
+    line.run(10)
+    first, second = line.world.of("rgb-0")
+    assert (first.signals, second.signals) == ([], [])
+    assert line.world.of("fusion")[0].signals == [signal.SIGHUP]
+
+
+def test_nothing_comes_between_while_the_line_starts_and_while_it_drains() -> None:
+    line = Line(rgb_0=lambda process, age_s: setattr(process, "state", "running" if age_s > 4 else None), ingest=drains_for(4))
+    phases: list[str] = []
+    line.at(8, line.supervisor.ask_to_stop)
+    line.supervisor.run(lambda: phases.append(line.board.report.state))
+    assert len(phases) > 10
+    assert set(phases) == {"running"}

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from mdss.settings import FusionSettings, Settings
 from mdss.wire.messages import Beat, Ended, Evidence, Judged, Verdict
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
 from tests.parts import accepted, joined_messages, model
-from workers.fusion import Fusion, Outside
+from workers.fusion import Fusion, Outside, configuration_id
 from workers.judge import Judgement, Origin
 from workers.part_join import PartJoin
 
@@ -28,6 +29,7 @@ class World:
     published: list[Verdict] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
+    rules: list[FusionSettings] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     clock: FakeClock = field(default_factory=FakeClock)
 
@@ -40,6 +42,10 @@ class World:
         if what.code is not None:
             return Judgement("Undefined", (what.reason,), what.code)
         return Judgement(self.evaluation, heat=heat, score=1.0)  # type: ignore[arg-type]
+
+    def ruled_by(self, rules: FusionSettings) -> World:
+        self.rules.append(rules)
+        return self
 
     def model_of(self, _: object) -> Any:
         return model()
@@ -156,3 +162,14 @@ def test_the_end_of_a_process_is_no_verdict() -> None:
     world = World()
     assert list(world.worker().step(Ended(process="rgb-0", reason="ended with code -9"))) == []
     assert world.journaled == []
+
+
+def test_a_verdict_names_the_configuration_that_judged_it_though_it_changes_between_two_parts() -> None:
+    world = World()
+    worker = world.worker()
+    send(worker, world, "before")
+    settings = Settings(fusion=FusionSettings(guard_band_ratio=0.5))
+    worker.reconfigure(settings)
+    send(worker, world, "after")
+    assert [verdict.configuration_id for verdict in world.published] == ["configuration", configuration_id(settings)]
+    assert world.rules == [settings.fusion]

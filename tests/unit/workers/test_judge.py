@@ -155,3 +155,9 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
     assert (verdict.station, verdict.frame_sequence, verdict.model and verdict.model.version) == ("line 1", 4, "0001")
     assert (verdict.score, verdict.deadline_missed) == (None, True)
     assert (verdict.times.captured, verdict.times.rgb, verdict.times.published) == (5, 7, 101)
+
+
+def test_other_rules_judge_by_the_same_models() -> None:
+    judge = Judge({"cap": model()}, rules())
+    assert judge.judge(part(peak=1.4)).evaluation == "OK"
+    assert judge.ruled_by(rules(guard_band_ratio=0.1)).judge(part(peak=1.4)).evaluation == "NotDecidable"

@@ -110,3 +110,16 @@ def test_a_tally_adds_up() -> None:
     tally.count("a")
     tally.count("a", 2)
     assert tally.counters == {"a": 3.0}
+
+
+def test_something_may_come_between_two_messages_until_the_line_drains() -> None:
+    inbox, outlet, stop = FakeLink([judged(1), judged(2), judged(3)]), FakeLink(), StopFlag()
+    answered: list[int] = []
+
+    def between() -> None:
+        answered.append(len(outlet.sent))
+        stop.asked = len(answered) == 2
+
+    Loop(Echo(), inbox, {Fault: outlet}, Pulse("echo", FakeLink(), FakeClock()), stop).run(between)
+    assert answered == [0, 1]
+    assert ids(outlet) == ["r1", "r2", "r3", "goodbye"]

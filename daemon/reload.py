@@ -1,0 +1,126 @@
+"""Takes a changed settings file over while the station runs: all of it or nothing, and says which."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import structlog
+import yaml
+
+from daemon.redis_link import open_link
+from daemon.status import ReloadReport
+from mdss.errors import BadInput
+from mdss.settings import Settings, load_settings
+
+SETTINGS_FILE = "settings.yaml"  # in the runtime directory: what the station runs with, whatever becomes of the file it was read from
+Taker = Literal["restart", "ingest", "fusion", "alerts", "supervisor", "supervisor, ingest", "all"]
+TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload; `restart`: only a new start does
+    "station.name": "restart",
+    "station.state_directory": "restart",
+    "station.runtime_directory": "restart",
+    "camera.endpoint": "restart",
+    "camera.credit": "ingest",
+    "camera.deadline_ms": "ingest",
+    "camera.max_height_px": "ingest",
+    "camera.max_width_px": "ingest",
+    "camera.silence_s": "ingest",
+    "verdicts.endpoint": "restart",
+    "verdicts.snapshot_endpoint": "restart",
+    "verdicts.publish_maps": "restart",
+    "models.store": "restart",
+    "models.recipes": "restart",
+    "branches.rgb.device": "restart",
+    "branches.rgb.count": "restart",
+    "branches.rgb.threads": "restart",
+    "branches.sdf.device": "restart",
+    "branches.sdf.count": "restart",
+    "branches.sdf.threads": "restart",
+    "prepare.threads": "restart",
+    "fusion.degraded_policy": "fusion",
+    "fusion.max_invalid_point_ratio": "fusion",
+    "fusion.guard_band_ratio": "fusion",
+    "alerts.redis_url": "alerts",
+    "alerts.password_file": "alerts",
+    "alerts.timeout_s": "alerts",
+    "alerts.stream_max_length": "alerts",
+    "alerts.evidence_ttl_s": "alerts",
+    "journal.keep_days": "alerts",
+    "supervisor.ready_timeout_s": "supervisor",
+    "supervisor.stall_timeout_s": "supervisor",
+    "supervisor.drain_timeout_s": "supervisor, ingest",
+    "supervisor.restart_limit": "supervisor",
+    "supervisor.restart_window_s": "supervisor",
+    "http.host": "restart",
+    "http.port": "restart",
+    "logs.level": "all",
+    "logs.format": "restart",
+}
+log = structlog.get_logger()
+
+
+class Reloading:
+    """Holds the settings that the station runs with, in memory and in a file of its own that its processes read."""
+
+    def __init__(self, config: Path, settings: Settings, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self.settings, self.file = settings, Path(settings.station.runtime_directory) / SETTINGS_FILE
+        self._config, self._clock_ns = config.absolute(), clock_ns
+        write_settings(settings, self.file)
+
+    def reload(self) -> ReloadReport:
+        """Read the station's file again; what cannot be taken over whole changes nothing."""
+        keys: list[str] = []
+        try:
+            settings = load_settings(self._config)
+            keys = changed_keys(self.settings, settings)
+            check(settings, keys)
+            write_settings(settings, self.file)
+        except BadInput as error:
+            log.error("reload refused: the settings stay as they were", reason=str(error))
+            return ReloadReport(at_ns=self._clock_ns(), is_applied=False, reason=str(error), keys=tuple(keys))
+        self.settings = settings
+        log.info("settings reloaded", keys=", ".join(keys) or "none has changed")
+        return ReloadReport(at_ns=self._clock_ns(), is_applied=True, reason="", keys=tuple(keys))
+
+
+def check(settings: Settings, keys: list[str]) -> None:
+    """Refuse what the running processes could not take over."""
+    bound = [key for key in keys if TAKERS.get(key, "restart") == "restart"]
+    if bound:
+        raise BadInput(f"needs a restart: {', '.join(bound)}")
+    open_link(settings.alerts).close()  # refuses an address that Redis' own library does not understand
+
+
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """Return the keys, as they are written in the file, whose values differ."""
+    before, after = dict(values_of(old)), dict(values_of(new))
+    return sorted(key for key in before if before[key] != after[key])
+
+
+def values_of(section: msgspec.Struct, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value."""
+    for field in msgspec.structs.fields(type(section)):
+        value = getattr(section, field.name)
+        if isinstance(value, msgspec.Struct):
+            yield from values_of(value, f"{above}{field.name}.")
+        else:
+            yield f"{above}{field.name}", value
+
+
+def write_settings(settings: Settings, path: Path) -> None:
+    """Write settings so that they are read back as they are; nobody ever reads half of the file."""
+    text = yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False)
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640), "w", encoding="utf-8") as file:
+            file.write(text)
+        unfinished.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"station.runtime_directory: {path} cannot be written ({error.strerror}); expected room of the station's own"
+        ) from error

@@ -1,0 +1,174 @@
+"""The whole station is told to read its settings again: under load, with a broken file, while it starts and while it drains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from daemon.alert_store import open_store
+from daemon.private_redis import PrivateRedis
+from daemon.reload import SETTINGS_FILE
+from daemon.status import ReloadReport
+from demo.station import wait_until_ready
+from mdss.cli import mdss
+from mdss.settings import load_settings
+from tests.load import Load, ids
+from tests.station import GOOD, LOOK_EVERY_S, PATIENCE_S, Station, Trained, read_journal, site, wait_until
+from workers.fusion import configuration_id
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    with site(trained, redis_server.url, tmp_path_factory.mktemp("reloaded")) as place, place.running() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _same_file_again(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Put the station's file back."""
+    if "station" not in request.fixturenames:
+        yield
+        return
+    station: Station = request.getfixturevalue("station")
+    before = station.config.read_text()
+    yield
+    station.config.write_text(before)
+    assert reload(station).is_applied
+
+
+def change(station: Station, section: str, **values: Any) -> None:
+    """Write other values into the station's file."""
+    tree = yaml.safe_load(station.config.read_text())
+    tree[section] = (tree.get(section) or {}) | values
+    station.config.write_text(yaml.safe_dump(tree))
+
+
+def supervisor_of(station: Station) -> psutil.Process:
+    """Return the station's first process."""
+    parent = psutil.Process(station.pid("fusion")).parent()
+    assert parent is not None
+    return parent
+
+
+def reload(station: Station) -> ReloadReport:
+    """Send SIGHUP and return what became of it."""
+    before = station.report.reload
+    supervisor_of(station).send_signal(signal.SIGHUP)
+    wait_until(lambda: station.report.reload not in (None, before))
+    report = station.report.reload
+    assert report is not None
+    return report
+
+
+def test_credit_and_rules_change_between_two_frames_under_load_and_no_part_is_lost(station: Station) -> None:
+    names = [configuration_id(load_settings(station.config))]
+    load = Load(station)
+    wait_until(lambda: len(station.verdicts("busy")) > len(GOOD))
+    change(station, "camera", credit=2)
+    change(station, "fusion", guard_band_ratio=1.0)
+    names.append(configuration_id(load_settings(station.config)))
+    report = reload(station)
+    assert (report.is_applied, report.keys) == (True, ("camera.credit", "fusion.guard_band_ratio"))
+    wait_until(lambda: len({verdict.configuration_id for verdict in station.verdicts("busy")}) == 2)
+    several = len(station.verdicts("busy")) + 2 * len(GOOD)
+    wait_until(lambda: len(station.verdicts("busy")) >= several)
+    assert load.camera._window == 2
+    load.end()
+    verdicts = station.verdicts("busy")
+    assert (load.camera.outstanding, load.camera.rejected) == (0, {})
+    assert ids(verdicts) == sorted(load.camera.acknowledged)
+    assert [name for name, _ in groupby(verdict.configuration_id for verdict in verdicts)] == names
+    assert {(verdict.configuration_id, verdict.evaluation) for verdict in verdicts} == {(names[0], "OK"), (names[1], "NotDecidable")}
+    assert all(process.restarts == 0 for process in station.report.processes)
+
+
+def test_a_broken_file_changes_nothing_is_reported_and_processes_that_die_meanwhile_come_back(station: Station) -> None:
+    change(station, "camera", credit=2)
+    station.config.write_text(station.config.read_text() + "journal:\n  keep_days: never\n")
+    line = len(station.config.read_text().splitlines())
+    report = reload(station)
+    assert not report.is_applied
+    assert report.reason.endswith(f"station.yaml:{line}: journal.keep_days: found 'never', expected a whole number from 1 to 3650")
+    assert "mdss_last_reload_success 0.0" in station.page("/metrics")[1]
+    for name in ("fusion", "sdf-0", "ingest"):
+        os.kill(station.pid(name), signal.SIGKILL)
+    wait_until(lambda: all(station.process(name).restarts == 1 for name in ("fusion", "sdf-0", "ingest")))
+    wait_until(lambda: station.report.state == "running")
+    with station.camera("patient") as camera:
+        for part in GOOD:
+            station.send(camera, part)
+        assert camera.wait_until_done(PATIENCE_S)
+        assert camera._window == 4
+    assert [verdict.evaluation for verdict in station.verdicts("patient")] == ["OK"] * len(GOOD)
+    in_force = Path(station.settings.station.runtime_directory) / SETTINGS_FILE
+    assert "refused" in CliRunner().invoke(mdss, ["status", "--config", str(in_force)]).output
+
+
+def test_keys_that_need_a_restart_are_named_and_hold_all_others_back(station: Station) -> None:
+    change(station, "camera", credit=3)
+    change(station, "http", port=station.settings.http.port + 1)
+    report = reload(station)
+    assert (report.is_applied, report.reason) == (False, "needs a restart: http.port")
+    with station.camera("unmoved") as camera:
+        station.send(camera, GOOD[0])
+        assert camera._window == 4
+
+
+def test_the_log_s_level_changes_in_every_process_and_alerts_go_to_another_redis(station: Station, tmp_path: Path) -> None:
+    log = station.config.with_name("station.log")
+    with PrivateRedis(tmp_path / "redis") as other:
+        change(station, "logs", level="error")
+        change(station, "alerts", redis_url=other.url)
+        change(station, "fusion", guard_band_ratio=1.0)
+        assert reload(station).is_applied
+        with station.camera("moved") as camera:
+            station.send(camera, GOOD[0])
+            assert camera.wait_until_done(PATIENCE_S)
+        with closing(open_store(load_settings(station.config))) as store:
+            wait_until(lambda: len(store.newest(9)) == 1)
+        size = log.stat().st_size
+        os.kill(station.pid("prepare"), signal.SIGKILL)
+        wait_until(lambda: station.process("prepare").restarts > 0 and station.report.state == "running")
+        assert log.stat().st_size == size
+
+
+def test_a_hang_up_harms_nobody_while_the_station_starts_or_drains(trained: Trained, redis_server: PrivateRedis, tmp_path: Path) -> None:
+    with site(trained, redis_server.url, tmp_path / "hurried", supervisor={"drain_timeout_s": 30}) as place:
+        settings, log = load_settings(place.config), tmp_path / "log"
+        command = [sys.executable, "-m", "mdss.cli", "run", "--config", str(place.config)]
+        with log.open("wb") as output, subprocess.Popen(command, stderr=output) as run:
+            supervisor = psutil.Process(run.pid)
+            wait_until(lambda: len(supervisor.children()) == 5)
+            for process in (supervisor, *supervisor.children()):  # as `systemctl kill` would
+                process.send_signal(signal.SIGHUP)
+            wait_until_ready(settings, run, log)
+            station = Station(place.config, settings, trained)
+            wait_until(lambda: station.report.reload is not None)
+            load = Load(station)
+            wait_until(lambda: len(station.verdicts("busy")) > len(GOOD))
+            assert all(process.restarts == 0 for process in station.report.processes)
+            run.send_signal(signal.SIGTERM)
+            while run.poll() is None:
+                run.send_signal(signal.SIGHUP)
+                time.sleep(LOOK_EVERY_S / 10)
+        assert run.returncode == 0
+        before = read_journal(settings)
+        with place.running():
+            load.end()
+        assert ids(read_journal(settings)) == sorted(load.camera.acknowledged)
+        assert {verdict.code for verdict in before} == {None}

@@ -1,0 +1,31 @@
+"""How a process hears of signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from mdss.wire.pulse import ReloadFlag
+
+
+@pytest.fixture
+def flag() -> Iterator[ReloadFlag]:
+    before = signal.getsignal(signal.SIGHUP)
+    yield ReloadFlag().listen()
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hang_up_is_taken_once_however_often_it_came(flag: ReloadFlag) -> None:
+    assert not flag.take()
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert (flag.take(), flag.take()) == (True, False)
+
+
+def test_a_process_that_ends_hears_no_hang_up_any_more(flag: ReloadFlag) -> None:
+    flag.end()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not flag.take()
