@@ -6,13 +6,14 @@ every verb finds the same files and sockets, wherever it was started.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from mdss.settings_file import SettingsFile
+from mdss.settings_file import LONGEST_SHOWN, SettingsFile
 
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
 IPC = "ipc://"
@@ -171,9 +172,9 @@ def load_settings(path: Path) -> Settings:
     """Read the settings of a YAML file; BadInput says at which line what was found and what was expected."""
     file = SettingsFile.read(path)
     settings = file.convert(Settings)
-    recipes = settings.models.recipes
-    if len(set(recipes)) != len(recipes):
-        raise file.refusal("models.recipes", f"found {', '.join(recipes)}, expected each name once")
+    for name, found in Counter(settings.models.recipes).items():
+        if found > 1:
+            raise file.refusal("models.recipes", f"found {', '.join([name] * 2)}, expected each name once")
     placed = _placed(settings, path.absolute().parent)
     _check_endpoints(placed, file)
     return placed
@@ -215,7 +216,9 @@ def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
     ):
         length = len(endpoint.removeprefix(IPC).encode())
         if endpoint.startswith(IPC) and length > LONGEST_SOCKET_PATH:
-            raise file.refusal(place, f"found a socket path of {length} bytes ({endpoint}), expected at most {LONGEST_SOCKET_PATH}")
+            raise file.refusal(
+                place, f"found a socket path of {length} bytes ({endpoint[:LONGEST_SHOWN]}), expected at most {LONGEST_SOCKET_PATH}"
+            )
         if endpoint in taken:
-            raise file.refusal(place, f"found {endpoint}, which is {taken[endpoint]} already, expected another")
+            raise file.refusal(place, f"found {endpoint[:LONGEST_SHOWN]}, which is {taken[endpoint]} already, expected another")
         taken[endpoint] = place

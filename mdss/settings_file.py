@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +17,23 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
 UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
 PASSWORD = re.compile(r"//[^/@]*@")
-TEXT = "tag:yaml.org,2002:str"
-LONGEST_SHOWN = 80  # characters of a value that are repeated in a refusal
+TAG = "tag:yaml.org,2002:"
+TEXT = f"{TAG}str"
+KINDS: dict[type[yaml.Node], tuple[str, ...]] = {
+    yaml.ScalarNode: ("str", "int", "float", "bool", "null", "timestamp"),
+    yaml.SequenceNode: ("seq",),
+    yaml.MappingNode: ("map",),
+}
+NO_VALUE = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+)  # what YAML's reader raises for `!!int x`, 2026-02-30, 0x_ ...
+LARGEST_BYTES = 32 * 1024  # seven times every key with its explanation; YAML is read slowly
+DEEPEST = 20  # brackets within brackets
+LONGEST_SHOWN = 80  # characters of a key or value that are repeated in a refusal
 
 
 @dataclass(frozen=True)
@@ -34,26 +48,20 @@ class SettingsFile:
     def read(cls, path: Path) -> SettingsFile:
         """Read a file; BadInput where it is none, is no YAML, says nothing, or says one thing twice."""
         try:
-            root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            root = yaml.compose(_text(path), Loader=_Loader)
         except OSError as error:
             raise BadInput(f"{path}: found no readable file ({error.strerror}), expected the station's settings in YAML") from error
         except UnicodeDecodeError as error:
             raise BadInput(f"{path}: found bytes that are no text, expected YAML in UTF-8") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise _not_yaml(path, error) from error
         except RecursionError as error:
             raise BadInput(f"{path}: found brackets within brackets without end, expected sections such as station:") from error
-        if not isinstance(root, yaml.MappingNode):
+        if not isinstance(root, yaml.MappingNode) or not _is_plain(root):
             raise BadInput(f"{path}:1: found {'an empty file' if root is None else 'no sections'}, expected sections such as station:")
-        lines: dict[str, int] = {}
-        for place, line in _places(root, path):
-            if place in lines:
-                raise BadInput(f"{path}:{line}: {place}: found the key a second time (first in line {lines[place]}), expected it once")
-            lines[place] = line
-        try:
-            return cls(path, yaml.SafeLoader("").construct_document(root), lines)
-        except yaml.YAMLError as error:
-            raise _not_yaml(path, error) from error
+        reading = _Reading(path)
+        reading.section(root, "")
+        return cls(path, reading.constructor.construct_document(root), reading.lines)
 
     def convert(self, kind: type[Kind]) -> Kind:
         """Return the content as this type, or refuse the first thing that does not fit."""
@@ -74,28 +82,91 @@ class SettingsFile:
         known = re.sub(r"\[\d+\]$", "", place)
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
-        return BadInput(f"{self.path}:{self.lines.get(known, 1)}: {place + ': ' if place else ''}{sentence}")
+        return BadInput(f"{self.path}:{self.lines.get(known, 1)}: {place[:LONGEST_SHOWN] + ': ' if place else ''}{sentence}")
 
 
-def _not_yaml(path: Path, error: yaml.YAMLError) -> BadInput:
+class _Loader(yaml.SafeLoader):
+    """Gives up on brackets within brackets before they cost a second: the reader looks again at all that are open, for each that opens."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - the name that the base has
+        if self.flow_level >= DEEPEST:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as stream:
+        data = stream.read(LARGEST_BYTES + 1)
+    if len(data) > LARGEST_BYTES:
+        raise BadInput(f"{path}: found more than {LARGEST_BYTES} bytes, expected the station's settings, which are short")
+    return data.decode()
+
+
+def _not_yaml(path: Path, error: Exception) -> BadInput:
     mark = getattr(error, "problem_mark", None)
     line = f":{mark.line + 1}" if mark is not None else ""
     problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    return BadInput(f"{path}{line}: found no valid YAML ({problem}), expected sections such as station:")
+    return BadInput(f"{path}{line}: found no valid YAML ({problem[:LONGEST_SHOWN]}), expected sections such as station:")
 
 
-def _places(node: yaml.MappingNode, path: Path, above: str = "") -> Iterator[tuple[str, int]]:
-    """Yield each key's place and line; a section that refers to another (an alias) is refused, as is a key that is no word."""
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode) or key.tag != TEXT:
-            raise BadInput(f"{path}:{line}: {above or 'file'}: found a key that is no plain word, expected a name such as station")
-        place = f"{above}{key.value}"
-        yield place, line
+class _Reading:
+    """Looks at every node before anything is made of it: no key twice, nothing named twice, nothing but text, numbers, lists and sections.
+
+    Lists and sections that may be named again elsewhere would let a short file become more than any memory holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.lines: dict[str, int] = {}
+        self.constructor = yaml.SafeLoader("")
+        self._path, self._seen = path, set[int]()
+
+    def section(self, node: yaml.MappingNode, above: str) -> None:
+        """Note the line of each key; refuse a key that is no word, or is there already."""
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag != TEXT or not _is_text(key.value):
+                raise self._refusal(key, above.rstrip(".") or "file", "found a key that is no plain word, expected a name such as station")
+            place, line = f"{above}{key.value}", key.start_mark.line + 1
+            if place in self.lines:
+                sentence = f"found the key a second time (first in line {self.lines[place]}), expected it once"
+                raise self._refusal(key, place, sentence)
+            self.lines[place] = line
+            self._value(key, value, place)
+
+    def _value(self, key: yaml.Node, value: yaml.Node, place: str) -> None:
+        if not _is_plain(value):
+            sentence = f"found a value of kind {value.tag[:LONGEST_SHOWN]!r}, expected plain text, a number, a list or a section"
+            raise self._refusal(key, place, sentence)
+        if isinstance(value, yaml.ScalarNode):
+            return self._scalar(key, value, place)
+        if id(value) in self._seen:
+            raise self._refusal(key, place, "found a reference to another section or list, expected its own content")
+        self._seen.add(id(value))
         if isinstance(value, yaml.MappingNode):
-            if value.start_mark.index < key.start_mark.index:
-                raise BadInput(f"{path}:{line}: {place}: found a reference to another section, expected keys of its own")
-            yield from _places(value, path, f"{place}.")
+            return self.section(value, f"{place}.")
+        for item in value.value:
+            self._value(key, item, place)
+        return None
+
+    def _scalar(self, key: yaml.Node, value: yaml.ScalarNode, place: str) -> None:
+        try:
+            is_value = _is_text(str(self.constructor.construct_object(value)))
+        except NO_VALUE:
+            is_value = False
+        if not is_value:
+            found = value.value.encode("ascii", "backslashreplace").decode()[:LONGEST_SHOWN]
+            raise self._refusal(key, place, f"found {found!r}, which is no {value.tag.removeprefix(TAG)}, expected text or a number")
+
+    def _refusal(self, key: yaml.Node, place: str, sentence: str) -> BadInput:
+        return BadInput(f"{self._path}:{key.start_mark.line + 1}: {place[:LONGEST_SHOWN]}: {sentence}")
+
+
+def _is_plain(node: yaml.Node) -> bool:
+    return node.tag.removeprefix(TAG) in KINDS[type(node)]
+
+
+def _is_text(text: str) -> bool:
+    """Return whether this can be written down: half of a surrogate pair, as an escape may give it, cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, Any]:
@@ -140,4 +211,6 @@ def _shown(value: Any) -> str:
         return repr(PASSWORD.sub("//***@", value))[:LONGEST_SHOWN]
     if isinstance(value, list):
         return "a list" if value else "an empty list"
-    return {"None": "nothing", "True": "true", "False": "false"}.get(str(value), "a section" if isinstance(value, dict) else str(value))
+    if isinstance(value, dict):
+        return "a section"
+    return {"None": "nothing", "True": "true", "False": "false"}.get(str(value), str(value)[:LONGEST_SHOWN])

@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "trainer": ("mdss.method", "mdss.scans", "mdss.settings", "mdss.logs", "mdss.errors"),
     "demo": ("mdss", "daemon", "trainer"),
     "bench": ("mdss.method", "mdss.errors", "trainer"),
+    "bench.fuzz": ("bench.fuzzing", "bench.command_line", "mdss.errors", "trainer.progress"),
+    "bench.fuzzing": ("mdss.wire", "mdss.journal", "mdss.settings", "mdss.errors", "daemon"),
     "config": (),
 }
 EXCEPTIONS = {

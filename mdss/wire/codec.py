@@ -69,7 +69,7 @@ def decode(frames: Sequence[zmq.Frame | bytes]) -> AnyMessage:
     places: list[int] = []
     try:
         message: AnyMessage = msgspec.msgpack.decode(header[1:], type=AnyMessage, dec_hook=_array_reader(buffers, places))
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"message header: {error}") from error
     if sorted(places) != list(range(len(buffers))):
         raise DecodeError(f"message {type(message).__name__}: found {len(buffers)} array frames, expected {len(places)}")

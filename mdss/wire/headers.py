@@ -17,11 +17,14 @@ Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$(?!\n)")]  # `$` alon
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
+LONGEST_SENTENCE = 500  # characters of a refusal; one that repeats what was sent would otherwise be as long as that
+
+
 class WireRefusal(MdssError):
     """What arrived cannot be taken; `code` and the sentence go back as NACK, for the frame named if it could be read."""
 
     def __init__(self, code: NackCode, sentence: str, frame_id: str = "") -> None:
-        super().__init__(sentence)
+        super().__init__(sentence[:LONGEST_SENTENCE])
         self.code: NackCode = code
         self.frame_id = frame_id
 

@@ -36,7 +36,7 @@ def to_scan(header: FrameHeader, payloads: Sequence[bytes | memoryview], limits:
     confidence = np.frombuffer(payloads[2], "<f4").reshape(height, width) if len(payloads) > 2 else None
     missing = _missing(points, header.xyz, confidence)
     if header.xyz.unit == "m":
-        with np.errstate(over="ignore"):  # what is no number in mm was not measured either
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number in mm was not measured either
             points *= MM_PER_M
     points[missing | ~np.isfinite(points).all(axis=2)] = np.nan
     return rgb, points

@@ -9,8 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from mdss.errors import MdssError
+from mdss.wire.headers import LONGEST_SENTENCE
 from mdss.wire.messages import Verdict
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last for brackets within brackets without end
 MOST_VERDICTS = 500  # in one answer; the subscriber asks again from the last one
 
 
@@ -45,8 +47,9 @@ def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) ->
     """Return the answer to one request; a request that cannot be read is answered with the reason."""
     try:
         asked = msgspec.json.decode(request, type=SnapshotRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        refused = SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=f"snapshot request: {error}")
+    except UNREADABLE as error:
+        sentence = f"snapshot request: {error}"[:LONGEST_SENTENCE]
+        refused = SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=sentence)
         return msgspec.json.encode(refused)
     limit = min(asked.limit, MOST_VERDICTS)
     verdicts = tuple(journal.since(asked.since, limit)) if limit else ()
@@ -57,7 +60,7 @@ def read_reply(reply: bytes) -> SnapshotReply:
     """Return a station's answer, raising its own sentence when it refused the request."""
     try:
         decoded = msgspec.json.decode(reply, type=SnapshotReply)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MdssError(f"snapshot reply: {error}") from error
     if decoded.error:
         raise MdssError(decoded.error)

@@ -81,14 +81,48 @@ def test_a_key_that_is_unknown_or_twice_there_is_named_with_its_line(tmp_path: P
         ("camera:\n\tcredit: 1", "s.yaml:2: found no valid YAML (found character '\\t'"),
         ("camera: {credit: 1", "s.yaml:1: found no valid YAML"),
         ("a: 1\n---\nb: 2", "s.yaml:2: found no valid YAML (but found another document)"),
-        ("camera: !!python/object/apply:os.system [ls]", "s.yaml:1: found no valid YAML (could not determine a constructor"),
+        ("camera: !!python/object/apply:os.system [ls]", "s.yaml:1: camera: found a value of kind 'tag:yaml.org,2002:python/object/apply"),
         ("camera: *nowhere", "s.yaml:1: found no valid YAML (found undefined alias"),
         (f"camera: {'[' * 10_000}", "s.yaml: found brackets within brackets without end"),
+        (f"camera: {'[' * 21}", "s.yaml: found brackets within brackets without end"),
+        (f"{'a: 1 # why' * 4000}", "s.yaml: found more than 32768 bytes"),
         ("camera: &own {credit: *own}", "s.yaml:1: camera.credit: found a reference to another section"),
+        ("models:\n  recipes: &own [*own]", "s.yaml:2: models.recipes: found a reference to another section or list"),
+        ("models:\n  recipes: [{<<: {a: 1}}]", "s.yaml:2: models.recipes: found a key that is no plain word"),
+        ("!!seq {}", "s.yaml:1: found no sections"),
+        ('"\\ud800": 1', "s.yaml:1: file: found a key that is no plain word"),
     ],
 )
 def test_what_is_no_yaml_of_sections_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
     assert refusal(tmp_path, content).startswith(sentence)
+
+
+@pytest.mark.parametrize("kind", ["[{}]", "{{z: [{}]}}", "{{<<: [{}]}}"])
+def test_a_short_line_that_would_become_more_than_any_memory_holds_is_refused(tmp_path: Path, kind: str) -> None:
+    levels = ["&l0 [x, x]", *(f"&l{level} " + kind.format(", ".join([f"*l{level - 1}"] * 10)) for level in range(1, 30))]
+    sentence = refusal(tmp_path, f"station:\n  name: {{a: [{', '.join(levels)}]}}")
+    assert sentence.startswith("s.yaml:2: station.name.a") and ("a reference to another" in sentence or "no plain word" in sentence)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!int x", "!!int ''", "!!float x", "!!bool maybe", "!!timestamp x", "!!timestamp 2026-13-01", "!!seq {}", "!!map []",
+        "!!binary aGk=", "!!set {a}", "2026-02-30", "2026-01-01t23:59:59+99:99", "0x_", "0b_", "9" * 5000, "0x" + "f" * 9000,
+        '"\\ud800"', '"\\U00110000"', "x" * 30_000, "=", "<<",
+    ],
+)  # fmt: skip
+def test_whatever_yaml_makes_of_a_value_or_cannot_is_refused_in_one_short_sentence(tmp_path: Path, value: str) -> None:
+    for place in ("  state_directory", "camera:\n  credit", "models:\n  recipes"):
+        sentence = refusal(tmp_path, f"station:\n  name: a/b\n{place}: {value}")
+        assert sentence.startswith("s.yaml:") and len(sentence) < 400
+
+
+def test_a_key_or_a_name_without_end_is_not_repeated_whole(tmp_path: Path) -> None:
+    for content in (f"{'k' * 20_000}: 1", f"station:\n  {'k' * 20_000}: 1", f"camera: {{endpoint: 'ipc://{'p' * 20_000}'}}"):
+        assert len(refusal(tmp_path, content)) < 400
+    names = ", ".join(f"r{number}" for number in range(2000))
+    assert "found r7, r7, expected each name once" in refusal(tmp_path, f"models:\n  recipes: [{names}, r7]")
 
 
 def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:

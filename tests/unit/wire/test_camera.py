@@ -97,6 +97,12 @@ def test_foreign_messages_are_refused(parts: list[bytes]) -> None:
     assert refusal.value.code == "SCHEMA"
 
 
+def test_a_refusal_does_not_repeat_without_end_what_was_sent() -> None:
+    with pytest.raises(WireRefusal) as refusal:
+        camera.parse([camera.MAGIC, b"FRAME", msgspec.json.encode(msgspec.to_builtins(header()) | {"x" * 100_000: 1})])
+    assert len(str(refusal.value)) <= 500
+
+
 @pytest.mark.parametrize(
     ("wrong", "data", "code"),
     [
@@ -127,6 +133,13 @@ def test_metres_become_millimetres_and_infinite_points_become_missing() -> None:
 def test_a_point_that_is_too_far_for_millimetres_is_missing() -> None:
     points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
     points[3, 4, 2] = 3e38
+    _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
+    assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[3, 4]]
+
+
+def test_bits_that_are_no_number_are_a_missing_point_in_metres_too() -> None:
+    points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
+    points.view(np.uint32)[3, 4, 2] = 0x7F800001  # NaN that raises a warning when it is reckoned with
     _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
     assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[3, 4]]
 

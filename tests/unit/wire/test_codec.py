@@ -50,6 +50,8 @@ def test_a_message_without_arrays_is_one_frame() -> None:
         ([b"\x09abc"], "version"),
         ([VERSION + b"\xff\xff"], "header"),
         ([VERSION + b"\x81\xa4type\xa3Own"], "Invalid value"),
+        ([VERSION + b"\x81\xa4typ\xff\xa3Own"], "header"),
+        ([VERSION + b"\x82\xa4type\xa6Judged\xa1x" + b"\x91" * 5000], "header"),
         ([bytes(part) for part in encode(frame())][:2], "has no frame"),
         ([*(bytes(part) for part in encode(frame())), b"more"], "3 array frames, expected 2"),
         ([bytes(encode(frame())[0]), b"short", b"short"], "bytes, expected 36"),

@@ -1,0 +1,167 @@
+"""What cameras send, damaged: to the parser, to the reader of scans, and to a front door that has never seen it."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from bench.fuzzing.mutations import mutated, mutated_json, shuffled
+from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
+from daemon.intake import Intake, Outside
+from daemon.outbox import Outbox
+from mdss.journal import Entry
+from mdss.settings import CameraSettings, Settings
+from mdss.wire import camera
+from mdss.wire.camera import Ack, CloudFormat, Eos, FrameHeader, FrameMessage, Hello, ImageFormat, Invalid, Limits, Nack, Ping, WireRefusal
+from mdss.wire.crc32c import crc32c
+from mdss.wire.messages import Accepted
+from mdss.wire.pulse import Tally
+
+SIDE = 64
+PEER = b"peer"
+RULES = Settings(camera=CameraSettings(credit=2))
+LIMITS = Limits()
+
+
+class Notebook:
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, str], Entry] = {}
+
+    def accept(self, accepted: Accepted) -> None:
+        """Note that a verdict will follow."""
+        identity = accepted.identity
+        self.entries[identity.source_id, identity.frame_id] = Entry(accepted.result_id, None, accepted.attempt)
+
+    def find(self, source_id: str, frame_id: str) -> Entry | None:
+        """Return what is known of a frame."""
+        return self.entries.get((source_id, frame_id))
+
+    def pending(self) -> list[Accepted]:
+        """Return nothing: each input meets a new station."""
+        return []
+
+
+def frame(random: Random) -> list[bytes]:
+    """Return a FRAME that is valid, of one of the kinds that cameras send."""
+    kind: Literal["nan", "value", "confidence"] = random.choice(("nan", "nan", "value", "confidence"))
+    payloads = [random.choice(COLOURS), random.choice(CLOUDS), *([random.choice(CONFIDENCES)] if kind == "confidence" else [])]
+    header = FrameHeader(
+        source_id="cam",
+        sequence=random.randrange(9),
+        frame_id=f"f{random.randrange(3)}",
+        part_id="p",
+        recipe_id="part",
+        capture_time=5,
+        deadline_ms=random.choice((None, 2000)),
+        rgb=ImageFormat(height=SIDE, width=SIDE),
+        xyz=CloudFormat(unit=random.choice(("mm", "m")), invalid=Invalid(kind=kind, value=random.choice((0.0, 1e39, -1.0)))),
+        crc32c=checksum(*payloads) if random.random() < 0.005 else None,
+    )
+    return [bytes(part) for part in camera.compose_frame(header, payloads)]
+
+
+@cache
+def checksum(*payloads: bytes) -> int:
+    """Return the checksum that a header gives."""
+    return crc32c(payloads)
+
+
+def message(random: Random) -> list[bytes]:
+    """Return any valid message of a camera, most of them FRAME."""
+    if random.random() < 0.8:
+        return frame(random)
+    return camera.compose(random.choice((Hello(source_id="cam"), Hello(source_id="other"), Ping(source_id="cam"), Eos(source_id="cam"))))
+
+
+def camera_messages(random: Random) -> Input:
+    """Return one to three messages, at least one of them damaged; HELLO comes first in most."""
+    messages = [damaged_message(random)]
+    while random.random() < 0.15:
+        messages.append(random.choice((messages[0], message(random), damaged_message(random))))
+    if len(messages) > 1:
+        random.shuffle(messages)
+    return [camera.compose(Hello(source_id="cam")), *messages] if random.random() < 0.9 else messages
+
+
+def damaged_message(random: Random) -> list[bytes]:
+    """Return a message with a wrong header, wrong payloads, wrong frames, or all of them."""
+    frames = message(random)
+    way = random.random()
+    if way < 0.4:
+        frames[2] = mutated_json(msgspec.json.decode(frames[2]), random)
+    elif way < 0.65:
+        at = random.randrange(3)
+        frames[at] = mutated(frames[at], random, frames[2])
+    elif way < 0.85 and len(frames) > 3:
+        at = random.randrange(3, len(frames))
+        frames[at] = random.choice((*CLOUDS, *COLOURS, b"", frames[at][:-1], frames[at] + b"\x00", mutated(frames[at], random, frames[3])))
+    else:
+        frames = shuffled(frames, random, message(random))
+    return frames
+
+
+def feed_frames(messages: Input) -> bool:
+    """Parse each message, make a scan of it, and let a new front door take all of them."""
+    notebook = Notebook()
+    intake = front_door(notebook)
+    is_taken = True
+    for frames in messages:
+        is_read = False
+        try:
+            parsed = camera.parse(frames)
+            if isinstance(parsed, FrameMessage):
+                check_scan(parsed.header, *camera.to_scan(parsed.header, parsed.payloads, LIMITS))
+            is_read = True
+        except WireRefusal as refusal:
+            is_taken = False
+            check_sentence(refusal)
+        held = {entry.result_id for entry in notebook.entries.values()}
+        for reply in intake.take(PEER, frames):
+            check(reply.peer == PEER, "an answer goes to whom it answers")
+            said = reply.message
+            check(sum(map(len, camera.compose(said))) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was sent")
+            is_known = isinstance(said, Ack) and said.result_id in held  # only the name of a frame that comes again is looked at
+            check(isinstance(said, Nack) or is_read or is_known, "what cannot be read is refused")
+            if isinstance(said, Ack):
+                check(
+                    any(entry.result_id == said.result_id for entry in notebook.entries.values()), "what is acknowledged is in the journal"
+                )
+    check(len(notebook.entries) <= RULES.camera.credit, "no more is held than credit allows")
+    return is_taken
+
+
+def front_door(notebook: Notebook) -> Intake:
+    """Return an intake with nothing around it but a journal in memory."""
+    return Intake(RULES, Outside(notebook, Outbox(time.monotonic), Tally(), "boot"))
+
+
+def check_scan(header: FrameHeader, rgb: Any, xyz: Any) -> None:
+    """Raise Broken where a scan is not one grid of colours and of points that are measured or wholly missing."""
+    check((rgb.dtype, xyz.dtype) == (np.uint8, np.float32), "a scan has the types it promises")
+    check(rgb.shape == xyz.shape == (header.rgb.height, header.rgb.width, 3), "a scan has the size that its header says")
+    measured = np.isfinite(xyz).sum(axis=2, dtype=np.uint8)
+    check(bool(np.isin(measured, (0, 3)).all()) and not np.isinf(xyz).any(), "a point is three numbers or three NaN")
+
+
+def cloud(values: Any) -> bytes:
+    """Return a payload of points of one value, or of the numbers that an array holds."""
+    return np.broadcast_to(np.asarray(values, "<f4"), (SIDE, SIDE, 3)).tobytes()
+
+
+_NOISE = np.random.default_rng(1)
+COLOURS = (bytes(SIDE * SIDE * 3), _NOISE.bytes(SIDE * SIDE * 3))
+CLOUDS = (
+    cloud(1.0), cloud(np.nan), cloud(np.inf), cloud(-np.inf), cloud(0.0), cloud(3.4e38), cloud(1e-45),
+    cloud([1, np.nan, 2]), cloud([np.inf, 0, -np.inf]),
+    cloud(_NOISE.normal(size=(SIDE, SIDE, 3))), _NOISE.bytes(SIDE * SIDE * 12),
+)  # fmt: skip
+CONFIDENCES = (np.ones(SIDE * SIDE, "<f4").tobytes(), np.full(SIDE * SIDE, np.nan, "<f4").tobytes(), _NOISE.bytes(SIDE * SIDE * 4))
+
+FRAMES = Target(camera_messages, feed_frames, share=0.75)

@@ -1,0 +1,117 @@
+"""What the station's processes send each other and what a subscriber asks, damaged: to the codec and to the snapshot port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+import numpy as np
+
+from bench.fuzzing.mutations import mutated, mutated_json, shuffled
+from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
+from mdss.errors import MdssError
+from mdss.wire import codec, snapshot
+from mdss.wire.messages import (
+    Accepted,
+    Began,
+    BranchScore,
+    Ended,
+    Fault,
+    Frame,
+    FrameIdentity,
+    Heartbeat,
+    Judged,
+    Message,
+    PreparedPart,
+    Resend,
+    ShapeTask,
+    Verdict,
+)
+
+_IDENTITY = FrameIdentity(source_id="cam", sequence=4, frame_id="f", part_id="p", job_id="j", recipe_id="r", capture_time_ns=5)
+_POINTS, _MASK, _COLOUR = np.zeros((4, 4, 3), np.float32), np.ones((4, 4), np.bool_), np.zeros((4, 4, 3), np.uint8)
+MESSAGES: tuple[Message, ...] = (
+    Accepted(result_id="r", identity=_IDENTITY, received_ns=6, deadline_ns=7),
+    Frame(result_id="r", recipe_id="a", rgb=_COLOUR, xyz=_POINTS),
+    ShapeTask(result_id="r", recipe_id="a", xyz=_POINTS),
+    PreparedPart(result_id="r", rgb=_COLOUR, xyz=_POINTS, mask=_MASK, height=4, width=4, invalid_point_ratio=0.1, finished_ns=1),
+    BranchScore(result_id="r", branch="rgb", model_version="1", score=1.0, map=_POINTS[..., 0].copy(), started_ns=1, finished_ns=2),
+    Fault(result_id="r", stage="prepare", code="BAD_CLOUD", reason="empty"),
+    Judged(result_id="r", sequence=3),
+    Began(result_id="r", process="rgb-0"),
+    Ended(process="rgb-0", reason="killed"),
+    Resend(result_id="r", attempt=2, wanted=("rgb",)),
+    Heartbeat(process="rgb", pid=1, state="running", reason="", steps=2, waiting=0, counters={"a": 1.0}, timings={"b": [0.5]}),
+)
+ENCODED = tuple([bytes(part) for part in codec.encode(message)] for message in MESSAGES)
+PLACES = tuple(
+    codec.VERSION + msgspec.msgpack.encode({"type": "ShapeTask", "result_id": "r", "recipe_id": "a", "xyz": [index, dtype, shape]})
+    for index in (0, 1, -1, 2**63)
+    for dtype in ("<f4", ">f4", "|O", "<U9")
+    for shape in ([0], [], [0, 2**63 - 1], [2**40, 0], [-1], [2**32, 2**32], [0] * 65, [1] * 65, [2**62, 4], [True], [4, 4, 3])
+)
+
+
+def link_message(random: Random) -> Input:
+    """Return one damaged message between two processes."""
+    frames = list(random.choice(ENCODED))
+    way = random.random()
+    if way < 0.1:
+        frames[0] = random.choice(PLACES)
+        frames[1:] = [random.choice((b"", b"1234", bytes(192)))] * random.randint(0, 2)
+    elif way < 0.75:
+        frames[0] = mutated(frames[0], random, random.choice(ENCODED)[0])
+    else:
+        frames = shuffled(frames, random, random.choice(ENCODED))
+    return [frames]
+
+
+def feed_codec(messages: Input) -> bool:
+    """Decode one message; what comes out can be encoded again."""
+    try:
+        codec.encode(codec.decode(messages[0]))
+    except codec.DecodeError as error:
+        check_sentence(error)
+        return False
+    return True
+
+
+class Blank:
+    """A journal without verdicts."""
+
+    def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
+        """Return no verdicts."""
+        return ()
+
+    def last_sequence(self) -> int:
+        """Return the sequence before the first."""
+        return 0
+
+
+QUESTION = {"since": 3, "limit": 5}
+REPLY = msgspec.json.encode(snapshot.SnapshotReply(boot_id="b", since=3, last_sequence=9, verdicts=()))
+
+
+def question(random: Random) -> Input:
+    """Return a damaged question, and a damaged answer."""
+    asked = mutated_json(QUESTION, random) if random.random() < 0.6 else mutated(msgspec.json.encode(QUESTION), random)
+    replied = mutated_json(msgspec.json.decode(REPLY), random) if random.random() < 0.6 else mutated(REPLY, random)
+    return [[asked, replied]]
+
+
+def feed_snapshot(messages: Input) -> bool:
+    """Answer the question, and read the answer."""
+    asked, replied = messages[0]
+    answer = snapshot.answer(asked, Blank(), "boot")
+    check(len(answer) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was asked")
+    is_answered = not msgspec.json.decode(answer, type=snapshot.SnapshotReply).error
+    try:
+        snapshot.read_reply(replied)
+    except MdssError as error:
+        str(error).encode()
+    return is_answered
+
+
+CODEC = Target(link_message, feed_codec, share=0.16)
+SNAPSHOT = Target(question, feed_snapshot, share=0.05)

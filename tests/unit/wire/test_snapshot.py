@@ -1,0 +1,42 @@
+"""The snapshot port answers whatever it is asked, and a subscriber reads whatever it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from mdss.errors import MdssError
+from mdss.wire.messages import Verdict
+from mdss.wire.snapshot import SnapshotReply, answer, read_reply
+
+
+class Blank:
+    """A journal without verdicts."""
+
+    def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
+        return ()
+
+    def last_sequence(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("question", [b"", b"\xff", b"{}", b'{"since":-1}', b"[" * 100_000, b'{"since":0,"' + b"x" * 100_000 + b'":1}'])
+def test_a_question_that_cannot_be_read_is_answered_in_one_short_sentence(question: bytes) -> None:
+    reply = msgspec.json.decode(answer(question, Blank(), "boot"), type=SnapshotReply)
+    assert reply.error.startswith("snapshot request: ") and len(reply.error) <= 500
+    with pytest.raises(MdssError, match="snapshot request"):
+        read_reply(msgspec.json.encode(reply))
+
+
+@pytest.mark.parametrize("reply", [b"", b"\xff", b"{}", b'{"more":' + b"[" * 100_000])
+def test_an_answer_that_cannot_be_read_is_an_error_with_a_sentence(reply: bytes) -> None:
+    with pytest.raises(MdssError, match="snapshot reply"):
+        read_reply(reply)
+
+
+def test_a_limit_of_0_asks_for_the_last_sequence() -> None:
+    assert read_reply(answer(b'{"since":3,"limit":0}', Blank(), "boot")) == SnapshotReply(
+        boot_id="boot", since=3, last_sequence=7, verdicts=()
+    )
