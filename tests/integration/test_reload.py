@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
@@ -159,16 +158,16 @@ def test_a_hang_up_harms_nobody_while_the_station_starts_or_drains(trained: Trai
             wait_until_ready(settings, run, log)
             station = Station(place.config, settings, trained)
             wait_until(lambda: station.report.reload is not None)
-            load = Load(station)
-            wait_until(lambda: len(station.verdicts("busy")) > len(GOOD))
             assert all(process.restarts == 0 for process in station.report.processes)
-            run.send_signal(signal.SIGTERM)
-            while run.poll() is None:
-                run.send_signal(signal.SIGHUP)
-                time.sleep(LOOK_EVERY_S / 10)
-        assert run.returncode == 0
-        before = read_journal(settings)
-        with place.running():
-            load.end()
-        assert ids(read_journal(settings)) == sorted(load.camera.acknowledged)
-        assert {verdict.code for verdict in before} == {None}
+            with station.camera("hurried") as camera:
+                for part in GOOD:
+                    station.send(camera, part)
+                camera.attend(LOOK_EVERY_S)
+                run.send_signal(signal.SIGTERM)
+                while run.poll() is None:
+                    run.send_signal(signal.SIGHUP)
+                    camera.attend(LOOK_EVERY_S / 10)
+        verdicts = read_journal(settings)
+    assert run.returncode == 0
+    assert ids(verdicts) == sorted(camera.acknowledged)
+    assert [verdict.evaluation for verdict in verdicts] == ["OK"] * len(verdicts)
