@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -140,6 +141,14 @@ def test_heavy_libraries_stay_where_they_belong() -> None:
             libraries = {name.split(".")[0] for name in imported(tree_of(path))}
             found += [f"{module} -> {library}" for library in NEVER_LOADS[group] if library in libraries]
     assert found == []
+
+
+def test_nothing_is_unpickled_but_the_teachers_of_others() -> None:
+    loaders = {
+        module for module, path in MODULES.items() if re.search(r"import pickle|torch\.(load|save)\(|allow_pickle=True", path.read_text())
+    }
+    assert loaders == {"trainer.import_teacher"}
+    assert "weights_only=True" in MODULES["trainer.import_teacher"].read_text()
 
 
 def test_only_verbs_are_imported_by_name() -> None:

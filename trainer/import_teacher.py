@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mdss.errors import BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
-from trainer.training import UNREADABLE
 
 TORCH_SUFFIXES, SAFE_SUFFIX = (".pth", ".pt"), ".safetensors"
 LAYERS = ("conv1", "conv2", "conv3", "conv4")
@@ -25,6 +24,7 @@ SEQUENTIAL = ("0", "3", "6", "8")  # conv relu pool, conv relu pool, conv relu, 
 MEDIUM = ("10", "12", "conv5", "conv6")  # layers that only the larger network has
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 FLOAT16_LIMIT = 65504.0  # teachers are stored in half precision
+UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
 
 
 def import_teacher(path: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
@@ -52,7 +52,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     suffix = path.suffix.lower()
     if suffix not in (*TORCH_SUFFIXES, SAFE_SUFFIX):
         raise BadInput(f"{path}: found a file ending in {suffix or 'nothing'}, expected {', '.join((*TORCH_SUFFIXES, SAFE_SUFFIX))}")
-    try:
+    try:  # others' teachers come as torch.save wrote them, here alone: weights_only admits tensors, and calls nothing that the file names
         stored = load_file(path) if suffix == SAFE_SUFFIX else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, *UNREADABLE) as error:
         raise BadInput(f"{path}: cannot be read ({_reason(error)}); expected a file that holds weights and nothing else") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import BadInput, MdssError
+from trainer.checkpoint import Checkpoint, as_stored
 from trainer.interrupts import HeldInterrupt
 from trainer.progress import Meter
 
@@ -21,7 +21,6 @@ N = TypeVar("N", bound=nn.Module)
 SAVE_EVERY_S = 20.0
 RECENT = 100  # losses that a summary averages
 GRADIENT_LIMIT = 1.0
-UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -105,28 +104,36 @@ class Training:
         self.losses.append(value)
 
     def _resume(self) -> None:
+        state = Checkpoint.read(self._checkpoint)
+        _refuse_other_settings(self._checkpoint, state.settings, as_stored(self._schedule.settings))
         try:
-            state = torch.load(self._checkpoint, weights_only=True)
-            _refuse_other_settings(self._checkpoint, state["settings"], self._schedule.settings)
-            self._network.load_state_dict(state["network"])
-            self._optimiser.load_state_dict(state["optimiser"])
-            self.losses, self.seconds = list(state["losses"]), float(state["seconds"])
-        except UNREADABLE as error:
-            raise BadInput(f"{self._checkpoint}: cannot be resumed ({_first_line(error)}); expected this training's checkpoint") from error
+            self._network.load_state_dict(state.network)
+            self._optimiser.load_state_dict(
+                {"state": self._laid_out(state.moments), "param_groups": self._optimiser.state_dict()["param_groups"]}
+            )
+        except (RuntimeError, LookupError) as error:
+            raise BadInput(
+                f"{self._checkpoint}: found another network's checkpoint ({_first_line(error)}), expected this training's"
+            ) from error
+        self.losses, self.seconds = state.losses, state.seconds
+
+    def _laid_out(self, moments: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
+        """Return the optimiser's moments in their parameters' own layout (channels last), which a file does not keep."""
+        learning = [value for group in self._optimiser.param_groups for value in group["params"]]
+        return {
+            number: {name: _like(learning[number], value) if value.ndim else value for name, value in values.items()}
+            for number, values in moments.items()
+        }
 
     def _save(self) -> None:
-        """Write a checkpoint so that a power cut leaves the old or the new one, never half of one."""
-        state = {
-            "network": self._network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "losses": self.losses,
-            "seconds": self.seconds,
-            "settings": self._schedule.settings,
-        }
-        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self._checkpoint)
+        moments = self._optimiser.state_dict()["state"]
+        Checkpoint(self._network.state_dict(), moments, self.losses, self.seconds, self._schedule.settings).write(self._checkpoint)
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    if parameter.shape != value.shape:
+        raise LookupError(f"a moment of shape {tuple(value.shape)} for a parameter of shape {tuple(parameter.shape)}")
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def channels_last(network: N) -> N:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import torch
 
 from mdss.cli import main
 from mdss.method.model_store import open_champion
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
+from trainer.checkpoint import Checkpoint
 from trainer.train import WORK
 
 pytestmark = pytest.mark.timeout(180)
@@ -148,7 +148,7 @@ class Trainer:
 
 def steps_done(checkpoint: Path) -> int:
     """Return how far a branch's training had come."""
-    return len(torch.load(checkpoint, weights_only=True)["losses"])
+    return len(Checkpoint.read(checkpoint).losses)
 
 
 def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken_training(made: Trained, copy: Trained) -> None:

@@ -17,6 +17,7 @@ from tests.teachers import interrupting, write_backbone, write_photographs
 from trainer import photographs as photographs_module
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
+from trainer.checkpoint import Checkpoint
 from trainer.distil_teacher import Distillation, distil
 from trainer.photographs import Photographs, read_photograph
 
@@ -57,7 +58,7 @@ def test_a_run_stopped_and_resumed_gives_the_weights_of_an_unbroken_one(
         patch.setattr(Photographs, "crops", interrupting(Photographs.crops, call=2))  # call 1 is for the statistics
         with pytest.raises(KeyboardInterrupt):
             distil(settings, stopped)
-    assert torch.load(stopped, weights_only=True)["settings"]["steps"] == 3
+    assert Checkpoint.read(stopped).settings["steps"] == 3
     resumed, _ = distil(settings, stopped)
     assert torch.equal(weights(resumed), weights(unbroken))
 

@@ -1,0 +1,107 @@
+"""A training that is not finished, on disk: safetensors with JSON in its header, so that resuming one runs no code of whoever wrote it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mdss.errors import BadInput
+
+FORMAT = "mdss.checkpoint.v1"
+CARD = "card"  # the header's one entry
+NETWORK, OPTIMISER, LOSSES = "network.", "optimiser.", "losses"
+ZIP = b"PK"  # how the files began that torch.save wrote for earlier releases
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What is no tensor."""
+
+    format: str
+    seconds: float
+    settings: dict[str, Any]
+    sha256: str  # of the tensors
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a training needs to go on as if it had never stopped."""
+
+    network: dict[str, Tensor]
+    moments: dict[int, dict[str, Tensor]]  # of the optimiser, for each parameter in its order
+    losses: list[float]
+    seconds: float
+    settings: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write it so that a power cut leaves the old file or the new one, never half of one."""
+        tensors = {f"{NETWORK}{name}": value for name, value in self.network.items()}
+        tensors |= {f"{OPTIMISER}{number}.{name}": value for number, values in self.moments.items() for name, value in values.items()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        tensors[LOSSES] = torch.tensor(self.losses, dtype=torch.float64)
+        card = Card(format=FORMAT, seconds=self.seconds, settings=self.settings, sha256=digest(tensors))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(save(tensors, {CARD: msgspec.json.encode(card).decode()}))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read what `write` wrote; BadInput says why a file is none, is of an earlier release, or is damaged."""
+        try:
+            with path.open("rb") as file:
+                is_old = file.read(len(ZIP)) == ZIP
+            if is_old:
+                raise BadInput(
+                    f"{path}: found a checkpoint of an earlier release, expected one of this ({FORMAT}); begin the training anew"
+                )
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                card = msgspec.json.decode((file.metadata() or {}).get(CARD, ""), type=Card)
+        except (OSError, SafetensorError, msgspec.MsgspecError) as error:
+            raise _unusable(path, str(error)) from error
+        if card.format != FORMAT or LOSSES not in tensors:
+            raise _unusable(path, f"it is of the format {card.format!r}")
+        if card.sha256 != digest(tensors):
+            raise _unusable(path, "its numbers are not those that were written")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(OPTIMISER, tensors).items():
+            number, _, field = name.partition(".")
+            moments.setdefault(int(number), {})[field] = value
+        return cls(_below(NETWORK, tensors), moments, tensors[LOSSES].tolist(), card.seconds, card.settings)
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return one checksum over names, kinds, shapes and numbers."""
+    total = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def as_stored(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as a checkpoint gives them back: lists for tuples."""
+    stored: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
+    return stored
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _unusable(path: Path, why: str) -> BadInput:
+    reason = (why.splitlines() or ["it cannot be read"])[0].rstrip(":.")
+    return BadInput(f"{path}: cannot be resumed ({reason}); expected this training's checkpoint")
