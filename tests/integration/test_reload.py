@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -23,7 +24,9 @@ from daemon.reload import SETTINGS_FILE
 from daemon.status import ReloadReport
 from demo.station import wait_until_ready
 from mdss.cli import mdss
+from mdss.client import FrameSender
 from mdss.settings import load_settings
+from tests.ingest_process import Line
 from tests.load import Load, ids
 from tests.station import GOOD, LOOK_EVERY_S, PATIENCE_S, Station, Trained, read_journal, site, wait_until
 from workers.fusion import configuration_id
@@ -144,6 +147,21 @@ def test_the_log_s_level_changes_in_every_process_and_alerts_go_to_another_redis
         os.kill(station.pid("prepare"), signal.SIGKILL)
         wait_until(lambda: station.process("prepare").restarts > 0 and station.report.state == "running")
         assert log.stat().st_size == size
+
+
+def test_a_process_whose_file_somebody_else_broke_goes_on_as_it_was_until_it_is_mended() -> None:
+    with TemporaryDirectory() as folder, Line(Path(folder)) as line, FrameSender(line.settings.camera.endpoint, "cam") as camera:
+        in_order = line.config.read_text()
+        line.config.write_text("camera: {credit: 9999}\n")
+        line.process.send_signal(signal.SIGHUP)
+        for _ in range(2):  # a second apart: it has seen the file by then
+            assert line.hear(lambda _: True).state == "running"
+        while camera._window != 3:
+            camera.attend(LOOK_EVERY_S)
+        line.config.write_text(in_order.replace("credit: 3", "credit: 7"))
+        line.process.send_signal(signal.SIGHUP)
+        while camera._window != 7:
+            camera.attend(LOOK_EVERY_S)
 
 
 def test_a_hang_up_harms_nobody_while_the_station_starts_or_drains(trained: Trained, redis_server: PrivateRedis, tmp_path: Path) -> None:
