@@ -15,6 +15,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
 
+# The modules of a chaos run, which has a station, its cameras and its subscriber; what it judges and draws stays with "bench".
+CHAOS_PARTS = ("camera", "crew", "faults", "line", "records", "station", "subscriber", "watch")
+CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS))
+CHAOS_MAY = (
+    "bench",
+    "mdss.client",
+    "mdss.wire",
+    "mdss.journal",
+    "mdss.settings",
+    "mdss.method",
+    "mdss.errors",
+    "daemon",
+    "demo",
+    "trainer",
+)
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
 MAY_IMPORT = {
     "mdss.errors": (),
@@ -35,6 +50,7 @@ MAY_IMPORT = {
     "bench": ("mdss.method", "mdss.errors", "trainer"),
     "bench.fuzz": ("bench.fuzzing", "bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzzing": ("mdss.wire", "mdss.journal", "mdss.settings", "mdss.errors", "daemon"),
+    **dict.fromkeys(CHAOS, CHAOS_MAY),
     "config": (),
 }
 EXCEPTIONS = {
@@ -48,6 +64,7 @@ NEVER_LOADS = {
     "workers": ("redis",),
     "trainer": ("zmq", "redis"),
     "bench": ("zmq", "redis"),
+    **dict.fromkeys(CHAOS, ("torch",)),
 }
 IMPORTS_BY_NAME = {"mdss.cli": "a verb is imported when it runs, and no other"}
 WITHOUT_TORCH = ("workers.prepare", "workers.fusion")  # torch in one of them would cost the station 200 MiB

@@ -1,0 +1,196 @@
+"""A running station under load while its processes are killed, stopped and cut off; at the end an audit, part by part."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import msgspec
+
+from bench.chaos_audit import audit
+from bench.chaos_crew import Member
+from bench.chaos_faults import Happened, Injector, Scene
+from bench.chaos_line import Product, small_line
+from bench.chaos_log import LineLog
+from bench.chaos_plan import KINDS, STALL_S, plan
+from bench.chaos_records import is_settled, read_journal, read_records
+from bench.chaos_report import Course, Report, Toll, as_text, report_of
+from bench.chaos_station import Daemon
+from bench.chaos_watch import Watch
+from bench.command_line import run
+from daemon.private_redis import PrivateRedis
+from demo.station import Place
+from mdss.errors import BadInput, MdssError
+from mdss.settings import Settings, load_settings
+
+EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
+KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has taken outlives its own death
+MARKER = ".mdss-chaos"
+BEGIN_WITHIN_S, READY_WITHIN_S, DONE_WITHIN_S, SETTLED_WITHIN_S = 120.0, 60.0, 120.0, 60.0
+LOOK_EVERY_S = 0.1
+SECTIONS: dict[str, dict[str, Any]] = {
+    "station": {"name": "chaos"},
+    "camera": {"deadline_ms": 5000},
+    "branches": {"rgb": {"device": "cpu"}, "sdf": {"device": "cpu"}},
+    "alerts": {"timeout_s": 1.0, "stream_max_length": 1_000_000},
+    # Whatever dies so often would be given up; here it is to come back, soon.
+    "supervisor": {"stall_timeout_s": STALL_S, "drain_timeout_s": 20, "restart_limit": 1000, "restart_window_s": 5},
+    "logs": {"level": "info"},
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, for how long, and where to leave its traces."""
+
+    minutes: float
+    seed: int
+    cameras: int
+    rate: float
+    kill_every_s: float
+    without: tuple[str, ...]
+    out: Path
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--minutes", type=click.FloatRange(0.1, 1000), default=1.0, show_default=True, help="How long things go wrong.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Which things, to whom, and when.")
+@click.option("--cameras", type=click.IntRange(1, 10), default=3, show_default=True, help="How many send at the same time.")
+@click.option("--rate", type=click.FloatRange(0.1, 100), default=4.0, show_default=True, help="Parts per second of each, if it has credit.")
+@click.option("--kill-every-s", type=click.FloatRange(0.5, 60), default=2.4, show_default=True, help="From one killed process to the next.")
+@click.option("--without", multiple=True, type=click.Choice(KINDS), help="Leave out this kind of fault; may be repeated.")
+@click.option("--data", type=click.Path(path_type=Path), help="Scans to send, in metres; with --store and --recipe.")
+@click.option("--store", type=click.Path(path_type=Path), help="The model store; without it a small model is trained.")
+@click.option("--recipe", help="Whose champion judges.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/chaos"), show_default=True, help="Where logs and journal lie.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure to this file.")
+def command(json_path: Path | None, **options: Any) -> None:
+    """Run a station of real processes under load, let faults happen that the seed draws, and hold four records against each other.
+
+    Processes of the station, the station whole, cameras, the subscriber and Redis are killed, stopped and started again, the disk fills up
+    and the settings are reloaded. Exit code 0 when, at the end, the cameras' logs, the journal, the subscriber's log and Redis agree.
+    """
+    given = [options.pop(name) for name in ("data", "store", "recipe")]
+    if None in given and given != [None] * 3:
+        raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
+    order = Order(**options)
+    begin(order.out)
+    report = chaos(order, small_line(order.out) if None in given else Product(*given))
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    click.echo(as_text(report))
+    if report.findings:
+        raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {order.out / 'run'})")
+
+
+def begin(out: Path) -> None:
+    """Empty the folder of the last run; the line and its model, if they were made here, stay."""
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier run")
+    shutil.rmtree(out / "run", ignore_errors=True)
+    (out / "run").mkdir(parents=True)
+    (out / MARKER).touch()
+
+
+def chaos(order: Order, product: Product) -> Report:
+    """Run everything, and return what came of it."""
+    folder, course = order.out.resolve() / "run", Course()
+    with ExitStack() as closing:
+        run_folder = Path(closing.enter_context(TemporaryDirectory(prefix="mdss-")))
+        redis = closing.enter_context(PrivateRedis(run_folder / "redis", *KEEPS_ALL))
+        config = Place(folder, run_folder, product.store).write_settings(product.recipe, redis.url, **SECTIONS)
+        settings = load_settings(config)
+        watch = closing.enter_context(Watch(settings.http))
+        scene = Scene(Daemon(config, folder / "station.log"), watch, redis, *crew(order, product, settings))
+        injector = Injector(scene, LineLog(folder / "faults.jsonl", Happened))
+        raise_curtain(scene, injector, settings, closing)
+        course.memory_start_bytes, course.begun_ns = scene.daemon.memory_bytes(), time.time_ns()
+        injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
+        course.ended_ns = time.time_ns()
+        incidents = let_settle(scene, injector, settings, course)
+        records = read_records(settings, [camera.log for camera in scene.cameras], scene.subscriber.log)
+    recoveries = watch.recoveries
+    toll = Toll(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
+    return report_of(records, audit(records), toll, course)
+
+
+def crew(order: Order, product: Product, settings: Settings) -> tuple[tuple[Member, ...], Member]:
+    """Return the cameras and the subscriber, not started yet."""
+    folder = Path(settings.station.state_directory)
+    sent = [
+        "--endpoint",
+        settings.camera.endpoint,
+        "--recipe",
+        product.recipe,
+        "--data",
+        str(product.data),
+        "--every-s",
+        str(1 / order.rate),
+    ]
+    names = [f"camera-{number}" for number in range(1, order.cameras + 1)]
+    cameras = tuple(Member("bench.chaos_camera", name, sent, folder) for name in names)
+    heard = ["--endpoint", settings.verdicts.endpoint, "--snapshot-endpoint", settings.verdicts.snapshot_endpoint]
+    return cameras, Member("bench.chaos_subscriber", "subscriber", heard, folder)
+
+
+def raise_curtain(scene: Scene, injector: Injector, settings: Settings, closing: ExitStack) -> None:
+    """Start the station, then everybody else, and wait until verdicts come."""
+    scene.daemon.start()
+    closing.callback(scene.daemon.kill)
+    if not wait_until(lambda: scene.watch.is_ready, BEGIN_WITHIN_S, injector):
+        raise MdssError(f"the station did not become ready (see {scene.daemon.config.with_name('station.log')})")
+    for member in (scene.subscriber, *scene.cameras):
+        member.start()
+        closing.callback(member.kill)
+    if not wait_until(lambda: any(entry.sequence for entry in read_journal(settings)), BEGIN_WITHIN_S, injector):
+        raise MdssError("the station gave no verdict before the first fault; expected one soon after the cameras began")
+
+
+def let_settle(scene: Scene, injector: Injector, settings: Settings, course: Course) -> list[str]:
+    """Let the station come to rest, and end everything in order; returns what went wrong without anybody's doing."""
+    ended_s = time.monotonic()
+    incidents = [] if wait_until(lambda: scene.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]
+    course.ready_after_s = round(time.monotonic() - ended_s, 1)
+    for camera in scene.cameras:
+        camera.ask_to_finish()
+    done_by_s = time.monotonic() + DONE_WITHIN_S
+    incidents += [f"{camera.name} did not get all its answers" for camera in scene.cameras if not camera.wait(done_by_s)]
+    if not wait_until(lambda: is_settled(settings, scene.subscriber.log), SETTLED_WITHIN_S, scene.daemon):
+        incidents.append("parts, alerts or verdicts were still on their way at the end")
+    course.settled_after_s = round(time.monotonic() - ended_s, 1)
+    course.memory_end_bytes = scene.daemon.memory_bytes()
+    scene.subscriber.ask_to_finish()
+    if not scene.subscriber.wait(time.monotonic() + DONE_WITHIN_S):
+        incidents.append("the subscriber did not end when asked")
+    code = scene.daemon.stop()
+    incidents += [] if code == 0 else [f"the station was asked to stop and ended with code {code}"]
+    ends = [*scene.daemon.incidents, *(incident for each in (scene.subscriber, *scene.cameras) for incident in each.incidents)]
+    return [*ends, *(f"the station's state was error: {reason}" for reason in scene.watch.errors), *incidents]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, keeper: Injector | Daemon) -> bool:
+    """Wait for something while what ends by itself is started again; False when time ran out first."""
+    end_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end_s:
+            return False
+        keeper.tick()
+        time.sleep(LOOK_EVERY_S)
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.chaos", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The cameras and the subscriber of a chaos run: processes that are killed, started again, and asked to finish."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.chaos_station import die_with_parent
+
+
+class Member:
+    """One process with a log of its own that it goes on from."""
+
+    def __init__(self, module: str, name: str, arguments: Sequence[str], folder: Path) -> None:
+        self.name, self.log, self.incidents = name, folder / f"{name}.jsonl", list[str]()
+        self._words, self._command = folder / f"{name}.log", [sys.executable, "-m", module, *arguments, "--log", str(self.log)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        with self._words.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+            )
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def tick(self) -> None:
+        """Start it again if it ended without being killed, which should never be."""
+        if self._process is not None and self._process.poll() is not None:
+            self.incidents.append(f"{self.name} ended by itself with code {self._process.returncode} (see {self._words})")
+            self.start()
+
+    def ask_to_finish(self) -> None:
+        """Send SIGTERM."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait(self, end_s: float) -> bool:
+        """Wait until it has ended as asked; one that has not by then (of the monotonic clock) is killed, and False returned."""
+        if self._process is None:
+            return False
+        try:
+            return self._process.wait(max(0.0, end_s - time.monotonic())) == 0
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False

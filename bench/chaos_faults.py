@@ -1,0 +1,229 @@
+"""Lets the faults of a plan happen: each begins at its time, and what it did is undone when its time is over."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, cycle
+from pathlib import Path
+
+import msgspec
+import psutil
+import yaml
+
+from bench.chaos_crew import Member
+from bench.chaos_log import LineLog
+from bench.chaos_plan import PROCESSES, Fault, Kind
+from bench.chaos_station import Daemon
+from bench.chaos_watch import STATION, Watch
+from daemon.private_redis import PrivateRedis
+
+TURN_S = 0.02
+BROKEN = "fusion: {guard_band_ratio: much}\n"
+GUARD_BANDS = (0.01, 0.0)  # what a changed file says; either leaves most parts as they were
+Undo = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that a fault can befall."""
+
+    daemon: Daemon
+    watch: Watch
+    redis: PrivateRedis
+    cameras: tuple[Member, ...]
+    subscriber: Member
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """One line of the log of faults: what began, and whom it befell."""
+
+    at_ns: int
+    kind: Kind
+    target: str
+    lasts_s: float
+
+
+class Injector:
+    """Plays a plan; `done` counts what happened by kind, `killed` the processes that were killed by name."""
+
+    def __init__(self, scene: Scene, log: LineLog[Happened]) -> None:
+        self.done, self.killed, self.missed = Counter[str](), Counter[str](), 0
+        self._scene, self._log = scene, log
+        self._cameras, self._bands = cycle(scene.cameras), cycle(GUARD_BANDS)
+        self._settings = scene.daemon.config.read_text("utf-8")
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+
+    def play(self, plan: Iterable[Fault], seconds: float) -> None:
+        """Let everything happen, and return when the time is over and the last fault undone."""
+        begun_s = time.monotonic()
+        for fault in plan:
+            self._at(begun_s + fault.at_s, lambda fault=fault: self._begin(fault))  # type: ignore[misc]  # mypy sees no default in a lambda
+        while self._due or time.monotonic() < begun_s + seconds:
+            while self._due and self._due[0][0] <= time.monotonic():
+                heapq.heappop(self._due)[2]()
+            self.tick()
+            time.sleep(TURN_S)
+
+    def tick(self) -> None:
+        """Start again what ended by itself."""
+        self._scene.daemon.tick()
+        for member in (self._scene.subscriber, *self._scene.cameras):
+            member.tick()
+
+    def _at(self, at_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (at_s, next(self._order), action))
+
+    def _begin(self, fault: Fault) -> None:
+        undo = self._inject(fault)
+        if undo is None:
+            self.missed += 1
+            return
+        self.done[fault.kind] += 1
+        self._log.write(Happened(time.time_ns(), fault.kind, fault.target, round(fault.lasts_s, 2)))
+        self._at(time.monotonic() + fault.lasts_s, undo)
+
+    def _inject(self, fault: Fault) -> Undo | None:
+        """Do it and return what undoes it; None where nobody was there to befall."""
+        scene = self._scene
+        happen: dict[Kind, Callable[[], Undo | None]] = {
+            "kill": lambda: self._kill(fault.target),
+            "stop": lambda: self._stop(fault.target, scene.watch.pid(fault.target)),
+            "hang": lambda: self._stop(fault.target, scene.watch.pid(fault.target)),
+            "kill_station": self._kill_station,
+            "stop_supervisor": lambda: self._stop(STATION, scene.daemon.pid),
+            "disk_full": self._fill_disk,
+            "reload": self._reload,
+            "broken_reload": self._break_settings,
+            "redis_killed": lambda: self._end_redis(scene.redis.kill),
+            "redis_stopped": lambda: self._end_redis(scene.redis.stop),
+            "redis_hangs": self._stop_redis,
+            "kill_camera": lambda: kill_member(next(self._cameras)),
+            "kill_subscriber": lambda: kill_member(scene.subscriber),
+        }
+        return happen[fault.kind]()
+
+    def _kill(self, target: str) -> Undo | None:
+        """Kill one process of the station; where it does not run, the next of the table that does."""
+        first = PROCESSES.index(target)
+        for name in (*PROCESSES[first:], *PROCESSES[:first]):
+            process = self._process(self._scene.watch.pid(name))
+            if process is not None:
+                self._scene.watch.recoveries.killed(name, process.pid)
+                process.kill()
+                self.killed[name] += 1
+                return nothing
+        return None
+
+    def _process(self, pid: int | None) -> psutil.Process | None:
+        """Return a process of this station that runs; the last report may name one that is gone."""
+        return next((process for process in self._scene.daemon.processes() if process.pid == pid and is_alive(process)), None)
+
+    def _stop(self, name: str, pid: int | None) -> Undo | None:
+        process = self._process(pid)
+        if process is None:
+            return None
+        process.suspend()
+
+        def resume() -> None:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+        return self._hindering(name, resume)
+
+    def _hindering(self, name: str, undo: Undo) -> Undo:
+        """Note that whoever is killed may be away for longer, until it is undone."""
+        recoveries = self._scene.watch.recoveries
+        recoveries.hinder(name)
+
+        def relieve() -> None:
+            undo()
+            recoveries.relieve(name)
+
+        return relieve
+
+    def _kill_station(self) -> Undo | None:
+        daemon = self._scene.daemon
+        if daemon.pid is None:
+            return None
+        self._scene.watch.recoveries.killed(STATION, daemon.pid)
+        daemon.kill()
+        self.killed[STATION] += 1
+        return daemon.start
+
+    def _fill_disk(self) -> Undo:
+        daemon = self._scene.daemon
+        daemon.fill_disk(is_full=True)
+        return self._hindering(STATION, lambda: daemon.fill_disk(is_full=False))
+
+    def _end_redis(self, end: Callable[[], None]) -> Undo:
+        end()
+        return self._hindering("alerts", self._scene.redis.start)
+
+    def _stop_redis(self) -> Undo:
+        os.kill(self._redis_pid, signal.SIGSTOP)
+        return self._hindering("alerts", lambda: os.kill(self._redis_pid, signal.SIGCONT))
+
+    @property
+    def _redis_pid(self) -> int:
+        assert self._scene.redis.pid is not None  # its faults come one after the other, and each gives it back
+        return self._scene.redis.pid
+
+    def _reload(self) -> Undo | None:
+        self._settings = changed(self._settings, next(self._bands))
+        return self._hang_up(self._settings)
+
+    def _break_settings(self) -> Undo | None:
+        return self._hang_up(self._settings + BROKEN)
+
+    def _mend(self) -> None:
+        write(self._scene.daemon.config, self._settings)
+        self._scene.daemon.mended()
+
+    def _hang_up(self, settings: str) -> Undo | None:
+        """Write the file and send SIGHUP; what is broken is there for a while, then the file is as before."""
+        daemon = self._scene.daemon
+        if daemon.pid is None:
+            return None
+        write(daemon.config, settings)
+        os.kill(daemon.pid, signal.SIGHUP)
+        return self._mend
+
+
+def kill_member(member: Member) -> Undo:
+    """Kill a camera or the subscriber; it is started again later."""
+    member.kill()
+    return member.start
+
+
+def changed(settings: str, guard_band_ratio: float) -> str:
+    """Return the settings with another guard band."""
+    tree = yaml.safe_load(settings)
+    tree["fusion"] = (tree.get("fusion") or {}) | {"guard_band_ratio": guard_band_ratio}
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step: no reader finds half of it."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text, "utf-8")
+    fresh.replace(path)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def nothing() -> None:
+    """Undo what lasts no time."""

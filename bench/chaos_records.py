@@ -1,0 +1,81 @@
+"""Reads the four records of a chaos run: the cameras' logs, the journal, the subscriber's log, and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bench.chaos_audit import Alerted, Entry, Heard, Records, Seen
+from bench.chaos_log import read_lines
+from daemon.alert_store import ALERT, STREAM
+from daemon.redis_link import open_link
+from mdss.journal import Journal
+from mdss.settings import Settings
+
+PAGE = 1000
+
+
+def read_records(settings: Settings, cameras: Sequence[Path], subscriber: Path) -> Records:
+    """Return what each of the four says."""
+    return Records(
+        cameras=[line for log in cameras for line in read_lines(log, Heard)],
+        journal=list(read_journal(settings)),
+        subscriber=read_lines(subscriber, Seen),
+        redis=list(read_alerts(settings)),
+    )
+
+
+def read_journal(settings: Settings) -> Iterator[Entry]:
+    """Yield every part that was accepted, those with a verdict first and in order."""
+    with closing(open_journal(settings)) as journal:
+        last = 0
+        while verdicts := journal.since(last, PAGE):
+            for verdict in verdicts:
+                yield Entry(
+                    source_id=verdict.source_id,
+                    frame_id=verdict.frame_id,
+                    result_id=verdict.result_id,
+                    sequence=verdict.sequence,
+                    evaluation=verdict.evaluation,
+                    code=verdict.code or "",
+                    published_ns=verdict.times.published,
+                )
+            last = verdicts[-1].sequence
+        for accepted in journal.pending():
+            identity = accepted.identity
+            yield Entry(source_id=identity.source_id, frame_id=identity.frame_id, result_id=accepted.result_id, sequence=None)
+
+
+def read_alerts(settings: Settings) -> Iterator[Alerted]:
+    """Yield every stream entry of the station and every hash of an alert."""
+    link = open_link(settings.alerts)
+    try:
+        with link.asking() as client:
+            entries: Any = client.xrange(f"{STREAM}{settings.station.name}")
+            for entry, fields in entries:
+                yield alerted("stream", entry, fields[b"result_id"], fields[b"evaluation"])
+            for key in set(client.scan_iter(f"{ALERT}*", count=PAGE)):
+                row: Any = client.hmget(key, ["entry", "evaluation"])
+                yield alerted("hash", row[0], key.removeprefix(ALERT.encode()), row[1])
+    finally:
+        link.close()
+
+
+def alerted(where: Any, entry: bytes | None, result_id: bytes, evaluation: bytes | None) -> Alerted:
+    """Return one record of Redis; what it lacks is empty, and then agrees with nothing."""
+    return Alerted(where=where, entry=(entry or b"").decode(), result_id=result_id.decode(), evaluation=(evaluation or b"").decode())
+
+
+def open_journal(settings: Settings) -> Journal:
+    """Return the station's journal."""
+    return Journal(Path(settings.station.state_directory) / "journal.sqlite")
+
+
+def is_settled(settings: Settings, subscriber: Path) -> bool:
+    """Return whether every accepted part is judged, every alert delivered, and every verdict seen."""
+    with closing(open_journal(settings)) as journal:
+        seen = read_lines(subscriber, Seen)
+        is_seen = (seen[-1].sequence if seen else 0) >= journal.last_sequence()
+        return is_seen and not journal.pending() and not journal.undelivered(1)

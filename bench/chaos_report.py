@@ -1,0 +1,167 @@
+"""What a chaos run came to: faults, parts, what the audit found, how long things were away; as text and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+
+from bench.chaos_audit import Entry, Finding, Records
+from bench.chaos_watch import STATION, Recovery
+
+SHOWN = 20  # findings, in the text
+
+
+class Away(msgspec.Struct, frozen=True):
+    """How long killed processes were away, from the kill until they were ready again."""
+
+    count: int
+    p50_s: float
+    p99_s: float
+    longest_s: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of `--json`."""
+
+    seed: int
+    seconds: float
+    faults: dict[str, int]
+    killed: dict[str, int]
+    missed: int
+    sent: int
+    acknowledged: int
+    refused: int
+    judged: dict[str, int]
+    alerts: int
+    lost: int
+    doubled: int
+    disagreeing: int
+    findings: tuple[Finding, ...]
+    unhindered: Away
+    processes: Away
+    station: Away
+    recoveries: tuple[Recovery, ...]
+    cut_short: int
+    longest_silence_s: float
+    ready_after_s: float
+    settled_after_s: float
+    memory_start_bytes: int
+    memory_end_bytes: int
+    incidents: tuple[str, ...]
+
+
+@dataclass
+class Course:
+    """What was measured while the run went on."""
+
+    begun_ns: int = 0
+    ended_ns: int = 0
+    ready_after_s: float = 0.0
+    settled_after_s: float = 0.0
+    memory_start_bytes: int = 0
+    memory_end_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Toll:
+    """What was done to the station, and how it stood that."""
+
+    seed: int
+    faults: Mapping[str, int]
+    killed: Mapping[str, int]
+    missed: int
+    recoveries: Sequence[Recovery]
+    cut_short: int
+    incidents: Sequence[str]
+
+
+def report_of(records: Records, findings: Sequence[Finding], toll: Toll, course: Course) -> Report:
+    """Return the report."""
+    events = Counter(line.event for line in records.cameras)
+    kinds = Counter(finding.kind for finding in findings)
+    return Report(
+        seed=toll.seed,
+        seconds=round((course.ended_ns - course.begun_ns) / 1e9, 1),
+        faults=dict(sorted(toll.faults.items())),
+        killed=dict(sorted(toll.killed.items())),
+        missed=toll.missed,
+        sent=events["sent"],
+        acknowledged=len({(line.source_id, line.frame_id) for line in records.cameras if line.event == "ack"}),
+        refused=events["refused"],
+        judged=judged(records.journal),
+        alerts=sum(alert.where == "stream" for alert in records.redis),
+        lost=kinds["lost"],
+        doubled=kinds["doubled"],
+        disagreeing=kinds["disagrees"],
+        findings=tuple(findings),
+        unhindered=away([each.seconds for each in toll.recoveries if each.name != STATION and not each.is_hindered]),
+        processes=away([each.seconds for each in toll.recoveries if each.name != STATION]),
+        station=away([each.seconds for each in toll.recoveries if each.name == STATION]),
+        recoveries=tuple(toll.recoveries),
+        cut_short=toll.cut_short,
+        longest_silence_s=longest_silence_s([entry.published_ns for entry in records.journal], course),
+        ready_after_s=course.ready_after_s,
+        settled_after_s=course.settled_after_s,
+        memory_start_bytes=course.memory_start_bytes,
+        memory_end_bytes=course.memory_end_bytes,
+        incidents=tuple(toll.incidents),
+    )
+
+
+def judged(journal: Sequence[Entry]) -> dict[str, int]:
+    """Count verdicts by evaluation, and by code where there is one."""
+    names = [f"{entry.evaluation}{entry.code and '/'}{entry.code}" for entry in journal if entry.sequence is not None]
+    return dict(sorted(Counter(names).items()))
+
+
+def away(seconds: Sequence[float]) -> Away:
+    """Return median, 99th percentile and maximum."""
+    if not seconds:
+        return Away(0, 0.0, 0.0, 0.0)
+    p50, p99 = np.percentile(seconds, [50, 99])
+    return Away(len(seconds), round(float(p50), 2), round(float(p99), 2), round(max(seconds), 2))
+
+
+def longest_silence_s(published_ns: Sequence[int], course: Course) -> float:
+    """Return the longest time without a verdict between the first fault and the last."""
+    within = sorted(time_ns for time_ns in published_ns if course.begun_ns < time_ns < course.ended_ns)
+    times = [course.begun_ns, *within, course.ended_ns]
+    return round(max(after - before for before, after in pairwise(times)) / 1e9, 2)
+
+
+def as_text(report: Report) -> str:
+    """Return the report as people read it."""
+    lines = [
+        f"chaos of {report.seconds:.0f} s, seed {report.seed}",
+        f"faults       {listed(report.faults)}; {report.missed} befell nobody",
+        f"killed       {listed(report.killed)}: {sum(report.killed.values())} kills",
+        f"parts        {report.sent} sent, {report.acknowledged} acknowledged, {report.refused} refused",
+        f"judged       {listed(report.judged)}; {report.alerts} alerts",
+        f"audit        lost {report.lost}, doubled {report.doubled}, disagreeing {report.disagreeing}",
+        f"recovery     of a killed process {away_text(report.unhindered)}",
+        f"             with those that more befell meanwhile {away_text(report.processes)}; killed again before {report.cut_short}",
+        f"             of the killed station, while its processes are killed {away_text(report.station)}",
+        f"silence      {report.longest_silence_s:.1f} s at most without a verdict",
+        f"afterwards   ready after {report.ready_after_s:.1f} s, all parts settled after {report.settled_after_s:.1f} s",
+        f"memory       {report.memory_start_bytes / 1e6:.0f} MB at the start, {report.memory_end_bytes / 1e6:.0f} MB at the end",
+        *(f"incident     {incident}" for incident in report.incidents),
+        *(f"{finding.kind:<12} {finding.sentence}" for finding in report.findings[:SHOWN]),
+    ]
+    if len(report.findings) > SHOWN:
+        lines.append(f"             and {len(report.findings) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Return counts in one line."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def away_text(seconds: Away) -> str:
+    """Return one group's figures."""
+    return f"p50 {seconds.p50_s:.1f} s, p99 {seconds.p99_s:.1f} s, longest {seconds.longest_s:.1f} s ({seconds.count})"

@@ -1,0 +1,148 @@
+"""The station of a chaos run, kept as systemd keeps it, with its log and its disk in our hands."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from daemon.spawn import LIBC, PR_SET_PDEATHSIG
+
+RESTART_S = 1.0  # after an end that nobody here asked for; systemd waits 5 s
+REFUSED = 2  # the exit code after which systemd does not start it again
+STOP_WITHIN_S = 60.0
+die_with_parent = partial(LIBC.prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Pipe:
+    """Carries the station's log to a file through this process, as journald does: a full disk of the station costs no line."""
+
+    def __init__(self, path: Path) -> None:
+        self._read, self.end = os.pipe()
+        self._thread = threading.Thread(target=self._copy, args=(path,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait for the last line; every process that writes must have ended."""
+        os.close(self.end)
+        self._thread.join()
+
+    def _copy(self, path: Path) -> None:
+        with path.open("ab", buffering=0) as file, os.fdopen(self._read, "rb", buffering=0) as log:
+            while block := log.read(65536):
+                file.write(block)
+
+
+class Daemon:
+    """`mdss run`, started again after every end; `incidents` are the ends that no fault asked for."""
+
+    def __init__(self, config: Path, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.config, self.incidents = config, list[str]()
+        self._pipe, self._clock = Pipe(log), clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_at_s = float("inf")
+        self._is_disk_full = self._is_refused = False
+
+    @property
+    def pid(self) -> int | None:
+        """The supervisor's process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start it."""
+        self._start_at_s, self._is_refused = float("inf"), False
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mdss.cli", "run", "--config", str(self.config)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._pipe.end,
+            stderr=self._pipe.end,
+            process_group=0,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+        )
+        if self._is_disk_full:
+            limit_files(psutil.Process(self._process.pid), is_full=True)
+
+    def tick(self) -> None:
+        """Start it again if it has ended, unless it refused its settings."""
+        code = None if self._process is None else self._process.poll()
+        if code is not None:
+            self._process = None
+            self.incidents.append(f"the station ended by itself with code {code}")
+            self._is_refused = code == REFUSED
+            self._start_at_s = float("inf") if self._is_refused else self._clock() + RESTART_S
+        if self._clock() >= self._start_at_s:
+            self.start()
+
+    def mended(self) -> None:
+        """Start it again if it has refused its settings: whoever mends them does so."""
+        if self._is_refused:
+            self.start()
+
+    def kill(self) -> None:
+        """End the supervisor at once and wait until its processes are gone with it."""
+        if self._process is not None:
+            children = self.processes()[1:]
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            psutil.wait_procs(children, timeout=STOP_WITHIN_S)
+
+    def stop(self) -> int | None:
+        """Ask it to stop, and return its exit code; None when it did not run, or had to be killed."""
+        process, self._process = self._process, None
+        code = None
+        if process is not None:
+            process.terminate()
+            try:
+                code = process.wait(STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._pipe.close()
+        return code
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the supervisor and its processes; nothing while it does not run."""
+        if self._process is None:
+            return []
+        try:
+            supervisor = psutil.Process(self._process.pid)
+            return [supervisor, *supervisor.children()]
+        except psutil.NoSuchProcess:
+            return []
+
+    def fill_disk(self, is_full: bool) -> None:
+        """Let no process of the station write to any file, or let all of them write again."""
+        self._is_disk_full = is_full
+        for process in self.processes()[:1]:  # first, for whom it starts from now on has its limits
+            limit_files(process, is_full)
+        for process in self.processes()[1:]:
+            limit_files(process, is_full)
+
+    def memory_bytes(self) -> int:
+        """Return what all its processes take, what they share counted once."""
+        total = 0
+        for process in self.processes():
+            try:
+                total += process.memory_full_info().pss
+            except psutil.Error:
+                continue  # it has just ended
+        return total
+
+
+def limit_files(process: psutil.Process, is_full: bool) -> None:
+    """Set how large a file the process may write: not a byte, or as large as it could before."""
+    try:
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0 if is_full else most, most))
+    except ProcessLookupError:
+        return

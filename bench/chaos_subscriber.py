@@ -1,0 +1,37 @@
+"""The subscriber of a chaos run, a process of its own: notes every verdict, and after its own death goes on behind the last one noted."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from bench.chaos_audit import Seen
+from bench.chaos_log import LineLog
+from mdss.client import VerdictStream
+
+WAIT_S = 0.2
+
+
+@click.command()
+@click.option("--endpoint", required=True)
+@click.option("--snapshot-endpoint", required=True)
+@click.option("--log", "log_path", required=True, type=click.Path(path_type=Path))
+def command(endpoint: str, snapshot_endpoint: str, log_path: Path) -> None:
+    """Note verdicts until SIGTERM."""
+    asked = list[int]()
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    log = LineLog(log_path, Seen)
+    since = log.before[-1].sequence if log.before else 0
+    with VerdictStream(endpoint, snapshot_endpoint, since=since) as stream:
+        while not asked:
+            verdict = stream.receive(WAIT_S)
+            if verdict is not None:
+                seen = Seen(sequence=verdict.sequence, result_id=verdict.result_id, evaluation=verdict.evaluation, at_ns=time.time_ns())
+                log.write(seen)
+
+
+if __name__ == "__main__":
+    command()

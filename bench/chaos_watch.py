@@ -1,0 +1,115 @@
+"""Watches the station of a chaos run from outside: what it says of itself, and how long each killed process was away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Self
+
+import msgspec
+
+from daemon.status import StationReport
+from daemon.verbs import ask
+from mdss.errors import MdssError
+from mdss.settings import HttpSettings
+
+LOOK_EVERY_S = 0.05
+STATION = "station"
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """One killed process, or the station, and how long it was away."""
+
+    name: str
+    killed_ns: int
+    seconds: float
+    is_hindered: bool  # something else befell it, or all of the station, before it was ready
+
+
+class Recoveries:
+    """From a kill to the same process ready again; a kill in between begins it anew."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.done = list[Recovery]()
+        self.cut_short = 0
+        self._clock = clock
+        self._waiting: dict[str, tuple[int, float]] = {}  # name -> the killed process id, and when
+        self._hindered, self._hindrances = set[str](), Counter[str]()
+        self._lock = threading.Lock()
+
+    def killed(self, name: str, pid: int) -> None:
+        """Note a kill; what else waited to be ready when the whole station was killed waits for that no more."""
+        with self._lock:
+            gone = list(self._waiting) if name == STATION else [name] if name in self._waiting else []
+            for each in gone:
+                del self._waiting[each]
+            self.cut_short += len(gone)
+            self._waiting[name] = (pid, self._clock())
+            self._hindered -= {name}
+            if self._hindrances[name] or self._hindrances[STATION] or (STATION in self._waiting and name != STATION):
+                self._hindered.add(name)
+
+    def hinder(self, name: str) -> None:
+        """Note that from now on something else keeps a process, or with the station's name everybody, from being ready."""
+        with self._lock:
+            self._hindrances[name] += 1
+            self._hindered |= {each for each in self._waiting if name in (each, STATION) or each == STATION}
+
+    def relieve(self, name: str) -> None:
+        """Note that this is over."""
+        with self._lock:
+            self._hindrances[name] -= 1
+
+    def see(self, report: StationReport) -> None:
+        """Take what the station says: who of the killed is ready again."""
+        ready = {process.name: process.pid for process in report.processes if process.is_ready}
+        with self._lock:
+            for name, (killed, at_s) in list(self._waiting.items()):
+                away_s = self._clock() - at_s
+                # All were ready once, whoever was killed since; and it is not the last word of the one that was killed.
+                is_new = report.state != "starting" and report.uptime_s < away_s
+                if is_new if name == STATION else ready.get(name) not in (None, killed):
+                    self.done.append(Recovery(name, time.time_ns() - int(away_s * 1e9), round(away_s, 2), name in self._hindered))
+                    del self._waiting[name]
+
+
+class Watch:
+    """Asks for /status many times a second, in a thread, because a stopped supervisor lets it wait."""
+
+    def __init__(self, http: HttpSettings) -> None:
+        self.report: StationReport | None = None
+        self.recoveries = Recoveries()
+        self.errors: dict[str, None] = {}  # reasons of the state `error`, each once
+        self._http, self._stop = http, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the station answers and says that all its processes can work."""
+        return self.report is not None and self.report.is_ready
+
+    def pid(self, name: str) -> int | None:
+        """Return the id of one process, as the supervisor said it last."""
+        report = self.report
+        return next((process.pid for process in report.processes if process.name == name), None) if report else None
+
+    def _look(self) -> None:
+        while not self._stop.wait(LOOK_EVERY_S):
+            try:
+                self.report = ask(self._http)
+            except MdssError:
+                self.report = None
+                continue
+            self.recoveries.see(self.report)
+            if self.report.state == "error":
+                self.errors[self.report.reason] = None
