@@ -17,14 +17,16 @@ from mdss.errors import MdssError
 from mdss.journal import Journal
 from mdss.settings import Settings
 from mdss.wire import camera
+from mdss.wire.gate import Gate
 from mdss.wire.messages import Judged
 from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.sockets import Receiver, Sender, bound
 
 WAIT_MS = 50
 WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
 JOURNAL_WAIT_S = 1.0  # a longer wait for another process's lock would silence PONGs
-LARGEST_FRAME_BYTES = 256 * 1024 * 1024  # of one payload; a larger one ends its connection before it fills the memory
+LARGEST_PAYLOAD_BYTES = LARGEST_SIDE_PX**2 * 12  # a cloud; what is larger ends its connection before memory is reserved for it
 LAST_VERDICTS_S = 4.0  # beyond the drain time-out, for what fusion says of the rest when it is stopped
 log = structlog.get_logger()
 
@@ -34,7 +36,10 @@ class Door:
 
     def __init__(self, process: Opened) -> None:
         context, settings, closing = process.context, process.settings, process.closing
-        options = {"maxmsgsize": LARGEST_FRAME_BYTES, "router_handover": 1}
+        gate = Gate(context, settings)
+        closing.callback(gate.close)
+        has_keys = settings.security.server_key_file is not None  # then nobody may take over a connection by its routing id
+        options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
         self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
         closing.callback(self.cameras.close)
         self.judged, self.fusion, self.prepare = (

@@ -20,6 +20,7 @@ from mdss.journal import Entry
 from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Limits, Nack, Ping, Pong, WireRefusal
+from mdss.wire.gate import speaker_of
 from mdss.wire.headers import FrameHeader
 from mdss.wire.messages import Accepted, Frame, Judged, ProcessState
 from mdss.wire.pulse import Tally
@@ -77,7 +78,8 @@ class Intake:
         """Answer one multipart of one connection; what cannot be taken is answered with the reason."""
         self._sources.hear(peer)
         try:
-            return [Reply(peer, message) for message in self._answer(peer, camera.parse(frames))]
+            message = self._sources.checked(peer, camera.parse(frames), speaker_of(frames))
+            return [Reply(peer, answer) for answer in self._answer(peer, message)]
         except WireRefusal as refusal:
             self._out.tally.count(f'mdss_frames_rejected_total{{code="{refusal.code}"}}')
             tell = log.debug if refusal.code in camera.PASSING_CODES else log.warning

@@ -15,7 +15,7 @@ import yaml
 from daemon.redis_link import open_link
 from daemon.status import ReloadReport
 from mdss.errors import BadInput
-from mdss.settings import Settings, load_settings
+from mdss.settings import Settings, checked_settings
 
 SETTINGS_FILE = "settings.yaml"  # in the runtime directory: what the station runs with, whatever becomes of the file it was read from
 Taker = Literal["restart", "ingest", "fusion", "alerts", "supervisor", "supervisor, ingest", "all"]
@@ -55,8 +55,13 @@ TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload;
     "supervisor.drain_timeout_s": "supervisor, ingest",
     "supervisor.restart_limit": "supervisor",
     "supervisor.restart_window_s": "supervisor",
+    "security.server_key_file": "restart",
+    "security.client_keys": "restart",
+    "security.client_key_file": "restart",
+    "security.plain_loopback": "restart",
     "http.host": "restart",
     "http.port": "restart",
+    "http.token_file": "restart",
     "logs.level": "all",
     "logs.format": "restart",
 }
@@ -75,7 +80,7 @@ class Reloading:
         """Read the station's file again; what cannot be taken over whole changes nothing."""
         keys: list[str] = []
         try:
-            settings = load_settings(self._config)
+            settings = checked_settings(self._config)
             keys = changed_keys(self.settings, settings)
             check(settings, keys)
             write_settings(settings, self.file)

@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from daemon.client_keys import keys_for
 from daemon.recording import Recorded, find_pairs, read_pair
 from mdss.client import FrameSender
 from mdss.errors import BadInput
@@ -80,7 +81,8 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
     settings = load_settings(config)
     plan = _plan(directory, settings.models.recipes, choices)
     report = Report()
-    with FrameSender(settings.camera.endpoint, source, send_timeout_s=plan.timeout_s) as sender:
+    keys = keys_for(settings, settings.camera.endpoint)
+    with FrameSender(settings.camera.endpoint, source, send_timeout_s=plan.timeout_s, keys=keys) as sender:
         try:
             _send_all(plan, sender, report)
         except KeyboardInterrupt:

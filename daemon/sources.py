@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from mdss.wire.headers import WireRefusal
+from mdss.wire.camera import CameraMessage, FrameMessage, Hello, WireRefusal
 
 MOST_SOURCES = 64
 LIVE_WITHIN_S = 3.0  # three heartbeats
@@ -55,6 +55,18 @@ class Sources:
         """Return a camera's connection."""
         source = self._by_name.get(name)
         return None if source is None else source.peer
+
+    def checked(self, peer: bytes, message: CameraMessage, speaker: str | None) -> CameraMessage:
+        """Return a message, unless it speaks for another than the client whose key it came under; None is a door without keys."""
+        if speaker is None:
+            return message
+        known = self.of(peer)
+        claimed = message.source_id if isinstance(message, Hello) else known and known.name
+        if claimed is not None and claimed != speaker:
+            what = "HELLO source_id" if isinstance(message, Hello) else "connection"
+            frame_id = message.header.frame_id if isinstance(message, FrameMessage) else ""
+            raise WireRefusal("SCHEMA", f"{what}: found {claimed}, expected {speaker} as the name of the key's file", frame_id)
+        return message
 
     def introduce(self, name: str, peer: bytes) -> None:
         """Take a HELLO. A camera that connects anew takes over its name at once: its old connection may be dead unnoticed."""

@@ -1,10 +1,16 @@
-"""Live, ready, status and metrics over HTTP on the loopback, for probes, people and Prometheus."""
+"""Live, ready, status and metrics over HTTP, for probes, people and Prometheus."""
 
 from __future__ import annotations
 
+import hmac
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,6 +23,10 @@ from mdss.errors import MdssError
 from mdss.wire.messages import Heartbeat, ProcessState
 
 LIVE_WITHIN_S = 10.0
+REQUEST_WITHIN_S = 5.0  # from its first byte to its answer
+MOST_REQUESTS = 32  # at once
+NO_TOKEN = (401, "text/plain; charset=utf-8", b"expected the header Authorization: Bearer TOKEN, as in http.token_file\n")
+Connection = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it; over tcp always the first
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,16 +153,58 @@ class ReportCollector(Collector):
         return [tried, success, time_s]
 
 
-def serve(board: Board, host: str, port: int) -> ThreadingHTTPServer:
-    """Answer in threads of their own until `shutdown` is called."""
+class Pages(ThreadingHTTPServer):
+    """Answers each request in a thread of its own, a few at a time, and none for longer than it needs."""
+
+    daemon_threads, request_queue_size = True, MOST_REQUESTS
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[Connection, float] = {}
+        super().__init__(address, handler)
+
+    def process_request(self, request: Connection, client_address: Any) -> None:
+        """Take one more connection, or close it at once where too many are open."""
+        if len(self._open) >= MOST_REQUESTS:
+            self.shutdown_request(request)
+            return
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Connection) -> None:
+        """Close a connection that has its answer."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut off who has been asking for too long; called twice a second."""
+        for request, began_s in list(self._open.items()):
+            if time.monotonic() - began_s > REQUEST_WITHIN_S and isinstance(request, socket.socket):
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Connection, client_address: Any) -> None:
+        """Say nothing of a client that left or was cut off; only what is a fault of the station's own."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def serve(board: Board, host: str, port: int, token: str | None = None) -> Pages:
+    """Answer in threads of their own until `shutdown` is called; with a token only who sends it."""
+    expected = None if token is None else f"Bearer {token}".encode()
 
     class Page(BaseHTTPRequestHandler):
         """One request."""
 
+        server_version, sys_version, timeout = "mdss", "", REQUEST_WITHIN_S
+
         def do_GET(self) -> None:
             """Answer from the board."""
-            code, content_type, body = board.answer(self.path)
+            given = self.headers.get("Authorization", "").encode("utf-8", "replace")
+            may = expected is None or hmac.compare_digest(given, expected)
+            code, content_type, body = board.answer(self.path) if may else NO_TOKEN
             self.send_response(code)
+            if not may:
+                self.send_header("WWW-Authenticate", "Bearer")
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -162,9 +214,8 @@ def serve(board: Board, host: str, port: int) -> ThreadingHTTPServer:
             """Probes come every few seconds: no line for each."""
 
     try:
-        server = ThreadingHTTPServer((host, port), Page)
+        server = Pages((host, port), Page)
     except OSError as error:
         raise MdssError(f"http: {host}:{port} cannot be opened ({error.strerror}): expected a free port of this machine") from error
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
     return server

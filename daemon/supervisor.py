@@ -16,6 +16,7 @@ import structlog
 import zmq
 
 from daemon.child import Child, Limits
+from daemon.client_keys import token_of
 from daemon.endings import Endings, Outlet
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
@@ -24,7 +25,7 @@ from daemon.spawn import claim, make_folder, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
-from mdss.settings import Settings, load_settings
+from mdss.settings import Settings, checked_settings
 from mdss.wire.messages import Heartbeat, Message, ProcessState
 from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
@@ -32,6 +33,7 @@ from mdss.wire.sockets import Receiver, Sender
 NAME = "supervisor"
 TURN_MS = 100
 STOP_GRACE_S = 5.0
+NOT_FOR_OTHERS = 0o007  # sockets, journal and pictures are for the station and its group; its processes inherit this
 log = structlog.get_logger()
 
 
@@ -197,11 +199,12 @@ def process_report(child: Child) -> ProcessReport:
 
 def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
+    os.umask(NOT_FOR_OTHERS)
     station, limits = settings.station, limits_of(settings)
     lock = claim(Path(station.runtime_directory))
     make_folder("station.state_directory", Path(station.state_directory))
     reloading, board = Reloading(config, settings), Board(station.name, time.monotonic)
-    server = serve(board, settings.http.host, settings.http.port)
+    server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
     context = zmq.Context()
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
     children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
@@ -246,7 +249,7 @@ def limits_of(settings: Settings) -> Limits:
 def command(config: Path) -> None:
     """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
     hang_up = ReloadFlag().listen()
-    settings = load_settings(config)
+    settings = checked_settings(config)
     configure_logs(settings, NAME)
     setproctitle.setproctitle("mdss: supervisor")
     supervise(settings, config, hang_up)

@@ -11,12 +11,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from daemon.client_keys import token_of
 from daemon.status import ReloadReport, StationReport
 from mdss.errors import BadInput, MdssError
-from mdss.settings import HttpSettings, Settings, load_settings
+from mdss.settings import Settings, checked_settings, load_settings
+from mdss.settings_doors import HttpSettings
 
 ANSWER_WITHIN_S = 5.0
-MISUSED = 2
+MISUSED, UNAUTHORISED = 2, 401
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - asked here, not bound
 COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopped": "dim"}
 
@@ -27,7 +29,7 @@ COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopp
 def check(file: Path, as_json: bool) -> None:
     """Say whether FILE is a station's settings, and if not, what is wrong in which line."""
     try:
-        settings = load_settings(file)
+        settings = checked_settings(file)
     except BadInput as error:
         if not as_json:
             raise
@@ -59,11 +61,15 @@ def status(config: Path, as_json: bool) -> None:
 
 def ask(place: HttpSettings) -> StationReport:
     """Return the station's own report."""
+    token = token_of(place)
     host = "127.0.0.1" if place.host in ANY_ADDRESS else place.host
     connection = http.client.HTTPConnection(host, place.port, timeout=ANSWER_WITHIN_S)
     try:
-        connection.request("GET", "/status")
-        return msgspec.json.decode(connection.getresponse().read(), type=StationReport)
+        connection.request("GET", "/status", headers={} if token is None else {"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        if answer.status == UNAUTHORISED:
+            raise MdssError(f"http://{host}:{place.port}/status: the station does not take this token, expected that of http.token_file")
+        return msgspec.json.decode(answer.read(), type=StationReport)
     except (OSError, http.client.HTTPException) as error:
         raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

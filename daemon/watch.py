@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from daemon.client_keys import keys_for
 from daemon.verdict_words import COLOURS, score, where
 from mdss.client import VerdictStream
 from mdss.settings import load_settings
@@ -28,7 +29,8 @@ def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> 
     """Show each verdict of a running station as it comes, until Ctrl-C."""
     settings = load_settings(config)
     console = Console(highlight=False, soft_wrap=True)
-    with VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=since) as stream:
+    live, missed = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
+    with VerdictStream(live, missed, since=since, keys=keys_for(settings, live, missed)) as stream:
         for verdict in _first(stream, count):
             if as_json:
                 click.echo(msgspec.json.encode(verdict).decode())

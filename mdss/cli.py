@@ -17,6 +17,7 @@ VERBS = {
     "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
     "run": ("daemon.supervisor:command", "Run the station of a configuration file."),
     "check": ("daemon.verbs:check", "Validate a configuration file."),
+    "keygen": ("daemon.keygen:command", "Make keys for the station and its clients."),
     "status": ("daemon.verbs:status", "Show what the running station says of itself."),
     "doctor": ("daemon.doctor:command", "Tell a station's weak points, and what to do about each."),
     "replay": ("daemon.replay:command", "Send recorded scans to the station as a camera would."),

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
-from mdss.wire.outer_end import connected
+from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.verdict_stream import VerdictStream
 
-__all__ = ["FrameLabels", "FrameSender", "OverflowPolicy", "VerdictStream"]
+__all__ = ["CurveKeys", "FrameLabels", "FrameSender", "OverflowPolicy", "VerdictStream"]
 POLL_MS = 100
 RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
@@ -52,15 +52,23 @@ class FrameSender:
     `overflow_policy` says what becomes of a frame for which there is no credit. `wait`: `send` waits for it. With the others it never
     waits: up to four frames do, and then the oldest that was never sent gives way (`drop_oldest`), or the new one is not taken
     (`drop_latest`). What was dropped stands in `dropped`; a frame that was sent once is never dropped.
+
+    `keys` are needed over tcp, and must be this source's own.
     """
 
     def __init__(
-        self, endpoint: str, source_id: str, *, send_timeout_s: float | None = None, overflow_policy: OverflowPolicy = "wait"
+        self,
+        endpoint: str,
+        source_id: str,
+        *,
+        send_timeout_s: float | None = None,
+        overflow_policy: OverflowPolicy = "wait",
+        keys: CurveKeys | None = None,
     ) -> None:
         if overflow_policy not in get_args(OverflowPolicy):
             raise BadInput(f"overflow_policy: found {overflow_policy!r}, expected one of {', '.join(get_args(OverflowPolicy))}")
         self.endpoint, self.source_id, self.send_timeout_s = endpoint, source_id, send_timeout_s
-        self.overflow_policy = overflow_policy
+        self.overflow_policy, self._keys = overflow_policy, keys
         self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
         self.rejected: dict[str, Nack] = {}
         self.done: dict[str, Done] = {}
@@ -163,7 +171,7 @@ class FrameSender:
             self._unsent.append(header.frame_id)
 
     def _connect(self) -> zmq.Socket[bytes]:
-        self._socket = connected(self._context, zmq.DEALER, self.endpoint)
+        self._socket = connected(self._context, zmq.DEALER, self.endpoint, self._keys)
         self._hello()
         return self._socket
 

@@ -13,39 +13,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from mdss.settings_doors import HttpSettings, SecuritySettings, check_doors, check_files
 from mdss.settings_file import LONGEST_SHOWN, SettingsFile
+from mdss.settings_types import IPC, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
-IPC = "ipc://"
-HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s@:/?#\[\]]+)"
-TLS_OPTIONS = r"(\?ssl_\w+=[^\s@&]+(&ssl_\w+=[^\s@&]+)*)?"
-PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
-
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")]
-Location = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+\Z", description="a path")]
-Endpoint = Annotated[
-    str,
-    Meta(
-        pattern=rf"^(ipc://[^\x00-\x20]+|tcp://127\.0\.0\.1:{PORT})\Z",
-        description="ipc://PATH or tcp://127.0.0.1:PORT (tcp to other machines only with CURVE, which this release does not have)",
-    ),
-]
-Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})\Z", description="auto, cpu or cuda:N")]
-RedisUrl = Annotated[
-    str,
-    Meta(
-        pattern=rf"^(rediss?://([^\s@:/?]+@)?{HOST}(:{PORT})?(/[0-9]{{1,5}})?{TLS_OPTIONS}|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
-        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file)",
-    ),
-]
-Ratio = Annotated[float, Meta(ge=0, le=1)]
-Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
-SidePx = Annotated[int, Meta(ge=64, le=2000)]
-Threads = Annotated[int, Meta(ge=1, le=64)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every section: nothing in it changes, and an unknown key is refused."""
 
 
 class StationSettings(Section, frozen=True):
@@ -137,13 +109,6 @@ class SupervisorSettings(Section, frozen=True):
     restart_window_s: Seconds = 60.0
 
 
-class HttpSettings(Section, frozen=True):
-    """Where the station says how it is."""
-
-    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z", description="an address of this machine")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65_535)] = 8420
-
-
 class LogSettings(Section, frozen=True):
     """What is logged, and how."""
 
@@ -164,12 +129,24 @@ class Settings(Section, frozen=True):
     alerts: AlertSettings = AlertSettings()
     journal: JournalSettings = JournalSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    security: SecuritySettings = SecuritySettings()
     http: HttpSettings = HttpSettings()
     logs: LogSettings = LogSettings()
 
 
 def load_settings(path: Path) -> Settings:
     """Read the settings of a YAML file; BadInput says at which line what was found and what was expected."""
+    return _load(path)[0]
+
+
+def checked_settings(path: Path) -> Settings:
+    """Read the settings, and look at the keys and the token that they name: what a station does once, before it starts."""
+    settings, file = _load(path)
+    check_files(settings.security, settings.http, file)
+    return settings
+
+
+def _load(path: Path) -> tuple[Settings, SettingsFile]:
     file = SettingsFile.read(path)
     settings = file.convert(Settings)
     for name, found in Counter(settings.models.recipes).items():
@@ -177,12 +154,14 @@ def load_settings(path: Path) -> Settings:
             raise file.refusal("models.recipes", f"found {', '.join([name] * 2)}, expected each name once")
     placed = _placed(settings, path.absolute().parent)
     _check_endpoints(placed, file)
-    return placed
+    check_doors(placed.security, placed.http, _public_endpoints(placed), file)
+    return placed, file
 
 
 def _placed(settings: Settings, folder: Path) -> Settings:
     """Return the settings with every path made absolute."""
     replace, station, alerts, verdicts = msgspec.structs.replace, settings.station, settings.alerts, settings.verdicts
+    security, http = settings.security, settings.http
     return replace(
         settings,
         station=replace(
@@ -197,8 +176,19 @@ def _placed(settings: Settings, folder: Path) -> Settings:
             snapshot_endpoint=_placed_endpoint(verdicts.snapshot_endpoint, folder),
         ),
         models=replace(settings.models, store=str(folder / settings.models.store)),
-        alerts=replace(alerts, password_file=alerts.password_file and str(folder / alerts.password_file)),
+        alerts=replace(alerts, password_file=_placed_file(alerts.password_file, folder)),
+        security=replace(
+            security,
+            server_key_file=_placed_file(security.server_key_file, folder),
+            client_keys=_placed_file(security.client_keys, folder),
+            client_key_file=_placed_file(security.client_key_file, folder),
+        ),
+        http=replace(http, token_file=_placed_file(http.token_file, folder)),
     )
+
+
+def _placed_file(path: str | None, folder: Path) -> str | None:
+    return path and str(folder / path)
 
 
 def _placed_endpoint(endpoint: str, folder: Path) -> str:
@@ -210,9 +200,7 @@ def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
     taken: dict[str, str] = {}
     for place, endpoint in (
         ("station.runtime_directory", f"{IPC}{settings.station.runtime_directory}/prepare.sock"),  # the longest of the private ones
-        ("camera.endpoint", settings.camera.endpoint),
-        ("verdicts.endpoint", settings.verdicts.endpoint),
-        ("verdicts.snapshot_endpoint", settings.verdicts.snapshot_endpoint),
+        *_public_endpoints(settings).items(),
     ):
         length = len(endpoint.removeprefix(IPC).encode())
         if endpoint.startswith(IPC) and length > LONGEST_SOCKET_PATH:
@@ -222,3 +210,12 @@ def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
         if endpoint in taken:
             raise file.refusal(place, f"found {endpoint[:LONGEST_SHOWN]}, which is {taken[endpoint]} already, expected another")
         taken[endpoint] = place
+
+
+def _public_endpoints(settings: Settings) -> dict[str, str]:
+    """Return what others connect to, by its place in the file."""
+    return {
+        "camera.endpoint": settings.camera.endpoint,
+        "verdicts.endpoint": settings.verdicts.endpoint,
+        "verdicts.snapshot_endpoint": settings.verdicts.snapshot_endpoint,
+    }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
 import zmq
 
 from mdss.client import FrameSender
@@ -18,20 +19,21 @@ from mdss.wire.messages import Accepted, Heartbeat, Judged
 from mdss.wire.sockets import Receiver, Sender
 from tests.parts import verdict
 
-CONFIG = """
-station: {state_directory: state, runtime_directory: run}
-camera: {endpoint: ipc://run/frames.sock, credit: 3, deadline_ms: 600000}
-verdicts: {endpoint: ipc://run/verdicts.sock, snapshot_endpoint: ipc://run/snapshot.sock}
-models: {recipes: [gland]}
-"""
+CONFIG: dict[str, Any] = {
+    "station": {"state_directory": "state", "runtime_directory": "run"},
+    "camera": {"endpoint": "ipc://run/frames.sock", "credit": 3, "deadline_ms": 600_000},
+    "verdicts": {"endpoint": "ipc://run/verdicts.sock", "snapshot_endpoint": "ipc://run/snapshot.sock"},
+    "models": {"recipes": ["gland"]},
+}
 
 
 class Line:
     """Starts and kills ingest, and is its supervisor, fusion and prepare."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, endpoint: str = "ipc://run/frames.sock", security: dict[str, str] | None = None) -> None:
         self.config = folder / "station.yaml"
-        self.config.write_text(CONFIG)
+        doors = {"camera": CONFIG["camera"] | {"endpoint": endpoint}, "security": security or {}}
+        self.config.write_text(yaml.safe_dump(CONFIG | doors))
         self.settings: Settings = load_settings(self.config)
         self.context: zmq.Context[Any] = zmq.Context()
         self.health = Receiver(self.context, "health", self.settings)

@@ -12,10 +12,14 @@ import zmq
 
 from mdss.settings import Settings
 from mdss.wire import snapshot
+from mdss.wire.gate import Gate
 from mdss.wire.messages import Beat, Verdict
 from mdss.wire.pulse import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
 from mdss.wire.sockets import bound
+
+LARGEST_QUESTION_BYTES = 64 * 1024  # of what a subscriber says; a larger one ends its connection
+MOST_NOTICES = 100  # at once, so that no subscriber holds up a verdict
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,9 @@ class Publisher:
 
     def __init__(self, context: zmq.Context[Any], settings: Settings, history: History, tally: Tally) -> None:
         self._with_maps, self._history, self._tally = settings.verdicts.publish_maps, history, tally
-        self._verdicts = bound(context, zmq.XPUB, "verdicts", settings)
-        self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings)
+        self._gate = Gate(context, settings)
+        self._verdicts = bound(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
+        self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._beat_due_s = 0.0
 
     def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
@@ -44,7 +49,9 @@ class Publisher:
 
     def serve(self, beat: Callable[[], Beat]) -> None:
         """Send the heartbeat when it is due, note who subscribed, and answer who wants to catch up."""
-        while self._verdicts.poll(0):
+        for _ in range(MOST_NOTICES):
+            if not self._verdicts.poll(0):
+                break
             self._note(self._verdicts.recv())
         if time.monotonic() >= self._beat_due_s:
             self._beat_due_s = time.monotonic() + BEAT_EVERY_S
@@ -59,7 +66,10 @@ class Publisher:
         """Close both sockets, letting the last verdicts leave."""
         self._verdicts.close()
         self._snapshots.close()
+        self._gate.close()
 
     def _note(self, notice: bytes) -> None:
-        """Count a subscription (1) or its end (0)."""
-        self._tally.count("mdss_subscriptions", 1.0 if notice[:1] == b"\x01" else -1.0)
+        """Count a subscription (1) or its end (0); a subscriber may say anything else, too."""
+        step = {b"\x01": 1.0, b"\x00": -1.0}.get(notice[:1])
+        if step is not None:
+            self._tally.count("mdss_subscriptions", step)

@@ -59,6 +59,9 @@ KINDS: dict[bytes, type[Header]] = {
 }
 _KIND_OF = {header: kind for kind, header in KINDS.items()}
 Payload = bytes | memoryview
+LARGEST_HEADER_BYTES = 64 * 1024  # far above any header; looked at before JSON is
+LONGEST_KIND = 16
+MOST_PAYLOADS = 3
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last for brackets within brackets without end
 
 
@@ -79,13 +82,19 @@ def compose_frame(header: FrameHeader, payloads: Sequence[Payload]) -> list[Payl
 def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
     """Return the message in these frames (a ROUTER's identity taken off before)."""
     parts = [frame.buffer if isinstance(frame, zmq.Frame) else memoryview(frame) for frame in frames]
-    if len(parts) < 3 or bytes(parts[0]) != MAGIC:
+    if len(parts) < 3 or parts[0].nbytes != len(MAGIC) or bytes(parts[0]) != MAGIC:
         raise WireRefusal("SCHEMA", f"message: found {len(parts)} frames, expected {MAGIC.decode()}, a kind and a header")
-    kind = bytes(parts[1])
+    kind = bytes(parts[1][:LONGEST_KIND])  # never all of what may be megabytes
+    if parts[2].nbytes > LARGEST_HEADER_BYTES:
+        raise WireRefusal("SCHEMA", f"message header: found {parts[2].nbytes} bytes, expected at most {LARGEST_HEADER_BYTES}")
     if kind == b"FRAME":
-        return FrameMessage(_frame_header(parts[2]), tuple(parts[3:]))
+        header = _frame_header(parts[2])
+        if len(parts) > 3 + MOST_PAYLOADS:
+            sentence = f"FRAME: found {len(parts) - 3} payloads, expected at most {MOST_PAYLOADS}"
+            raise WireRefusal("SHAPE_MISMATCH", sentence, header.frame_id)
+        return FrameMessage(header, tuple(parts[3:]))
     if kind not in KINDS:
-        raise WireRefusal("SCHEMA", f"message kind: found {kind[:16]!r}, expected one of FRAME {' '.join(map(bytes.decode, KINDS))}")
+        raise WireRefusal("SCHEMA", f"message kind: found {kind!r}, expected one of FRAME {' '.join(map(bytes.decode, KINDS))}")
     try:
         return msgspec.json.decode(parts[2], type=KINDS[kind])
     except UNREADABLE as error:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import zmq
 
+from mdss import key_files
 from mdss.errors import BadInput
 
+TCP, LOOPBACK = "tcp://", ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
 
-def connected(context: zmq.Context[Any], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+
+@dataclass(frozen=True)
+class CurveKeys:
+    """What a client needs to connect over tcp: its own two keys, and the station's public one."""
+
+    public: bytes
+    secret: bytes = field(repr=False)
+    server: bytes
+
+    @classmethod
+    def read(cls, secret_file: Path | str, server_file: Path | str) -> Self:
+        """Read the client's own NAME.key_secret and the station's public NAME.key; BadInput names the file that is not one."""
+        own = key_files.read_pair(Path(secret_file))
+        return cls(own.public, own.secret, key_files.read_public(Path(server_file)))
+
+
+def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys | None = None) -> zmq.Socket[bytes]:
     """Return a socket connected to an endpoint, that nobody need be listening on yet; BadInput where it is no endpoint."""
+    if keys is None and endpoint.startswith(TCP) and not endpoint.startswith(LOOPBACK):
+        context.destroy(0)
+        raise BadInput(f"endpoint {endpoint!r}: found no keys, expected CurveKeys for tcp to another machine (`mdss keygen` makes them)")
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.linger = 0
+    if endpoint.startswith(TCP):
+        socket.ipv6 = "[" in endpoint
+        if keys is not None:
+            socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = keys.public, keys.secret, keys.server
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:

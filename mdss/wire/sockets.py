@@ -8,13 +8,16 @@ from typing import Any, Literal
 import zmq
 
 from mdss.errors import BadInput
-from mdss.settings import IPC, Settings
+from mdss.settings import Settings
+from mdss.settings_types import IPC, TCP
 from mdss.wire import codec
 from mdss.wire.codec import AnyMessage
+from mdss.wire.gate import lock
 from mdss.wire.messages import Message
 from mdss.wire.topology import LINKS, Link, address
 
 LINGER_MS = 500  # a closing process gives its last messages this long to leave
+KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 10, "tcp_keepalive_intvl": 5, "tcp_keepalive_cnt": 3}  # finds a dead peer in 25 s
 LAST_WORDS_MS = 1000  # likewise, to those outside the station
 
 
@@ -63,15 +66,33 @@ class Receiver:
 
 
 def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:
-    """Return a socket bound to one of the public links, with zmq's options by name; BadInput names the address where that fails."""
+    """Return a socket bound to one of the public links, with zmq's options by name; BadInput names the address where that fails.
+
+    Over tcp it speaks CURVE wherever the settings name keys; a Gate in the same context says to whom.
+    """
     link, endpoint = LINKS[link_name], address(LINKS[link_name], settings)
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.set_hwm(link.high_water)
     socket.linger = LAST_WORDS_MS
     for name, value in options.items():
         setattr(socket, name, value)
+    if endpoint.startswith(TCP):
+        _prepare_tcp(socket, link_name, endpoint, settings.security.server_key_file)
     _bind(socket, link, endpoint)
     return socket
+
+
+def _prepare_tcp(socket: zmq.Socket[bytes], link_name: str, endpoint: str, server_key_file: str | None) -> None:
+    socket.ipv6 = "[" in endpoint
+    for name, value in KEEPALIVE.items():
+        setattr(socket, name, value)
+    if server_key_file is None:
+        return
+    try:
+        lock(socket, link_name, Path(server_key_file))
+    except BadInput:
+        socket.close(0)
+        raise
 
 
 def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:

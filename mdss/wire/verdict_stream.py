@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from mdss.wire.messages import Beat, Verdict
-from mdss.wire.outer_end import connected
+from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 
 
@@ -21,15 +21,25 @@ class VerdictStream:
 
     `since` is the last sequence already known; None starts with what comes after the stream is made. `topics` are prefixes such as
     "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot and last sequence.
+    `keys` are needed over tcp.
     """
 
-    def __init__(self, endpoint: str, snapshot_endpoint: str, *, topics: tuple[str, ...] = ("verdict/",), since: int | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        snapshot_endpoint: str,
+        *,
+        topics: tuple[str, ...] = ("verdict/",),
+        since: int | None = None,
+        keys: CurveKeys | None = None,
+    ) -> None:
         self.snapshot_endpoint, self.topics, self.last_sequence = snapshot_endpoint, topics, since
         self.beats: Beat | None = None
+        self._keys = keys
         self._is_behind = True  # until the first answer of the snapshot port
         self._ready: deque[Verdict] = deque()
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = connected(self._context, zmq.SUB, endpoint)
+        self._socket = connected(self._context, zmq.SUB, endpoint, keys)
         for topic in (b"verdict/", b"heartbeat/"):  # all verdicts, whatever is asked for: only so is a gap seen
             self._socket.subscribe(topic)
         self._question = self._ask()
@@ -104,6 +114,6 @@ class VerdictStream:
     def _ask(self) -> zmq.Socket[bytes]:
         """Send the question for what follows the last known verdict, or for the last sequence where none is known."""
         known = self.last_sequence
-        socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint)
+        socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
         socket.send(msgspec.json.encode(SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)))
         return socket

@@ -22,6 +22,7 @@ def settings(folder: Path, frames: str = "ipc://frames") -> Any:
         station=SimpleNamespace(runtime_directory=str(folder)),
         camera=SimpleNamespace(endpoint=frames),
         verdicts=SimpleNamespace(endpoint="ipc://verdicts", snapshot_endpoint="ipc://snapshot"),
+        security=SimpleNamespace(server_key_file=None),
     )
 
 

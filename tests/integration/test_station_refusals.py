@@ -20,6 +20,7 @@ from mdss.settings import load_settings
 from tests.station import NAME, Trained, site
 
 pytestmark = pytest.mark.timeout(120)
+PLAIN = {"plain_loopback": True}
 NO_REDIS = "redis://127.0.0.1:1/0"  # the station starts without it, so it cannot be the reason
 Refused = tuple[int, str]
 
@@ -108,7 +109,7 @@ def test_a_taken_camera_endpoint_is_named(trained: Trained, tmp_path: Path) -> N
         other.bind(("127.0.0.1", 0))
         other.listen()
         endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
-        with site(trained, NO_REDIS, tmp_path / "station", camera={"endpoint": endpoint}) as place:
+        with site(trained, NO_REDIS, tmp_path / "station", camera={"endpoint": endpoint}, security=PLAIN) as place:
             code, said = run(place.config)
     assert code == 1
     assert said.startswith(f"mdss: the station cannot start: ingest: frames endpoint {endpoint}: cannot be opened (Address already in use)")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from daemon.status import LIVE_WITHIN_S, Board, ProcessReport, ReloadReport, StationReport, serve
+from daemon.status import LIVE_WITHIN_S, MOST_REQUESTS, Board, ProcessReport, ReloadReport, StationReport, serve
+from daemon.verbs import ask
 from mdss.errors import MdssError
+from mdss.settings_doors import HttpSettings
 from mdss.wire.messages import Heartbeat
 from tests.fakes import FakeClock
 
@@ -20,16 +25,16 @@ FUSION = ProcessReport(name="fusion", state="running", reason="", is_ready=True,
 class Station:
     """A board with its server on a free port."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
         self.clock = FakeClock()
         self.board = Board("line 1", self.clock)
-        self.server = serve(self.board, "127.0.0.1", 0)
+        self.server = serve(self.board, "127.0.0.1", 0, token)
         self.port = self.server.server_address[1]
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
         """Return the status and text of a page."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as page:
+            with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers), timeout=5) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -110,3 +115,59 @@ def test_reloads_are_counted_and_the_last_one_is_told_with_its_time(station: Sta
     lines = station.get("/metrics")[1].splitlines()
     assert {'mdss_reloads_total{result="applied"} 1.0', 'mdss_reloads_total{result="refused"} 1.0'} <= set(lines)
     assert {"mdss_last_reload_success 0.0", "mdss_last_reload_timestamp_seconds 7.0"} <= set(lines)
+
+
+SIXTEEN = "0123456789abcdef"
+PAGES = ("/livez", "/readyz", "/status", "/metrics", "/nowhere")
+
+
+@pytest.fixture
+def guarded() -> Iterator[Station]:
+    running = Station(SIXTEEN)
+    running.show(is_ready=True)
+    yield running
+    running.server.shutdown()
+    running.server.server_close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("given", [None, "", SIXTEEN, f"Basic {SIXTEEN}", f"Bearer {SIXTEEN}x", f"Bearer {SIXTEEN[:-1]}", "Bearer \xe4"])
+def test_no_page_is_shown_without_the_token(guarded: Station, page: str, given: str | None) -> None:
+    code, said = guarded.get(page, **({} if given is None else {"Authorization": given}))
+    assert (code, said) == (401, "expected the header Authorization: Bearer TOKEN, as in http.token_file\n")
+
+
+def test_every_page_is_shown_with_it(guarded: Station) -> None:
+    assert [guarded.get(page, Authorization=f"Bearer {SIXTEEN}")[0] for page in PAGES] == [200, 200, 200, 200, 404]
+
+
+def test_mdss_status_sends_the_token_of_the_settings(guarded: Station, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.touch(0o600)
+    path.write_text(f"{SIXTEEN}\n")
+    assert ask(HttpSettings(port=guarded.port, token_file=str(path))).station == "line 1"
+    path.write_text(f"{SIXTEEN}-of-before\n")
+    with pytest.raises(MdssError, match="does not take this token"):
+        ask(HttpSettings(port=guarded.port, token_file=str(path)))
+
+
+def test_clients_that_never_finish_asking_are_cut_off_and_the_pages_go_on(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.status.REQUEST_WITHIN_S", 0.2)
+    slow = [socket.create_connection(("127.0.0.1", station.port)) for _ in range(MOST_REQUESTS + 8)]
+    for each in slow:
+        with suppress(ConnectionError):
+            each.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+    for each in slow:
+        with each, suppress(ConnectionError):
+            assert each.recv(1) == b""
+    assert station.get("/livez") == (200, "live\n")
+
+
+@pytest.mark.parametrize("request_line", [b"GET /" + b"a" * 200_000, b"POST /status HTTP/1.1\r\n\r\n", b"\xff" * 1000 + b"\r\n\r\n"])
+def test_what_is_no_request_for_a_page_is_refused_and_the_pages_go_on(station: Station, request_line: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", station.port)) as client, suppress(OSError):
+        client.sendall(request_line)
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(1000)
+        assert b" 200 " not in answer
+    assert station.get("/livez") == (200, "live\n")

@@ -135,11 +135,10 @@ def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "words"),
     [
-        ("tcp://0.0.0.0:5555", "only with CURVE"),
-        ("tcp://192.168.1.4:5555", "only with CURVE"),
-        ("tcp://127.0.0.1:70000", "expected ipc://PATH or tcp://127.0.0.1:PORT"),
-        ("tcp://127.0.0.1:*", "expected ipc://PATH or tcp://127.0.0.1:PORT"),
-        ("udp://127.0.0.1:5555", "expected ipc://PATH or tcp://127.0.0.1:PORT"),
+        ("tcp://127.0.0.1:70000", "expected ipc://PATH or tcp://ADDRESS:PORT"),
+        ("tcp://127.0.0.1:*", "expected ipc://PATH or tcp://ADDRESS:PORT"),
+        ("tcp://*:5555", "expected ipc://PATH or tcp://ADDRESS:PORT"),
+        ("udp://127.0.0.1:5555", "expected ipc://PATH or tcp://ADDRESS:PORT"),
         (f"ipc://{LONG}", "expected at most 107"),
         ("ipc://station/run/verdicts.sock", "which is camera.endpoint already"),
     ],

@@ -1,0 +1,72 @@
+"""Verb `mdss keygen`: CURVE certificates for a station and its clients."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+from zmq.auth import create_certificates
+
+from mdss.errors import BadInput
+from mdss.key_files import CLIENT_NAME, SECRET_SUFFIX, SUFFIX
+
+EXAMPLE = "Example: mdss keygen --out keys station camera-1 plc"
+NOT_FOR_OTHERS = 0o077
+FOR_ALL = 0o644
+ADVICE = (
+    f"NAME{SECRET_SUFFIX} stays on the machine of its owner, who alone may read it; the station's is security.server_key_file.",
+    f"NAME{SUFFIX} is public: a client's belongs into the station's folder security.client_keys, the station's to every client.",
+    "A client may speak only for the source that its file is named after.",
+)
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """One certificate."""
+
+    name: str
+    secret_file: str
+    public_file: str
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option(
+    "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where to write; made where missing."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the files as JSON.")
+def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Make a pair of CURVE keys for each NAME: one for the station itself, one for each camera and subscriber that connects over tcp."""
+    _check(folder, names)
+    before = os.umask(NOT_FOR_OTHERS)  # a secret must not be open even for a moment
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = [_make(folder, name) for name in names]
+    finally:
+        os.umask(before)
+    if as_json:
+        click.echo(msgspec.json.encode(made).decode())
+        return
+    for each in made:
+        click.echo(f"keygen: {each.secret_file} and {each.public_file}")
+    for sentence in ADVICE:
+        click.echo(f"keygen: {sentence}")
+
+
+def _check(folder: Path, names: tuple[str, ...]) -> None:
+    """Refuse all names before anything is written."""
+    for name in names:
+        if CLIENT_NAME.fullmatch(name) is None:
+            raise BadInput(f"NAME: found {name!r}, expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -")
+        if names.count(name) > 1:
+            raise BadInput(f"NAME: found {name} more than once, expected each name once")
+        for path in (folder / f"{name}{SUFFIX}", folder / f"{name}{SECRET_SUFFIX}"):
+            if path.exists():
+                raise BadInput(f"{path}: found a key already, expected none; a key is never overwritten")
+
+
+def _make(folder: Path, name: str) -> Made:
+    public_file, secret_file = create_certificates(folder, name)
+    Path(public_file).chmod(FOR_ALL)
+    return Made(name=name, secret_file=secret_file, public_file=public_file)

@@ -1,0 +1,40 @@
+"""What one key of the settings may be, and what every section is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+IPC, TCP = "ipc://", "tcp://"
+HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s@:/?#\[\]]+)"
+ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)"
+TLS_OPTIONS = r"(\?ssl_\w+=[^\s@&]+(&ssl_\w+=[^\s@&]+)*)?"
+PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")]
+Location = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+\Z", description="a path")]
+Endpoint = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(ipc://[^\x00-\x20]+|tcp://{ADDRESS}:{PORT})\Z",
+        description="ipc://PATH or tcp://ADDRESS:PORT (an address of this machine, or 0.0.0.0 for all of them)",
+    ),
+]
+Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})\Z", description="auto, cpu or cuda:N")]
+RedisUrl = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(rediss?://([^\s@:/?]+@)?{HOST}(:{PORT})?(/[0-9]{{1,5}})?{TLS_OPTIONS}|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
+        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file)",
+    ),
+]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
+SidePx = Annotated[int, Meta(ge=64, le=2000)]
+Threads = Annotated[int, Meta(ge=1, le=64)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: nothing in it changes, and an unknown key is refused."""

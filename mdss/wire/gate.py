@@ -1,0 +1,106 @@
+"""Lets clients in over tcp by their keys: CURVE for the sockets, and the allow-list that ZeroMQ asks at every handshake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
+
+from mdss import key_files
+from mdss.errors import BadInput
+from mdss.settings import Settings
+
+PUBLIC_LINKS = ("frames", "verdicts", "snapshot")
+HANDSHAKE_MS = 5000  # a connection that has not shown its key by then is cut off
+TELL_EVERY_S = 10.0  # a client that is refused tries again at once, for ever
+log = structlog.get_logger()
+
+
+class Clients:
+    """The allow-list: a folder of public certificates, read at every handshake, so that a key added or removed counts at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._names, self._tell_s = folder, dict[bytes, str](), float("-inf")
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Return whether a key, in Z85, is on the list; called by the thread of the authenticator."""
+        self._names = self._read()
+        if key not in self._names and time.monotonic() >= self._tell_s:
+            self._tell_s = time.monotonic() + TELL_EVERY_S
+            log.warning("a client was refused: its key is not on the list", link=domain, key=key.decode(), folder=str(self._folder))
+        return key in self._names
+
+    def name_of(self, key: bytes) -> str:
+        """Return which client a key belongs to."""
+        return self._names.get(key, "")
+
+    def _read(self) -> dict[bytes, str]:
+        """Read what can be read: a file that is damaged, or being written just now, shuts out nobody else."""
+        names: dict[bytes, str] = {}
+        try:
+            for path in key_files.client_files(self._folder):
+                try:
+                    names.setdefault(key_files.read_public(path), path.name.removesuffix(key_files.SUFFIX))
+                except BadInput as error:
+                    log.warning("a client's key is ignored", reason=str(error))
+        except BadInput as error:
+            log.error("no client can be let in", reason=str(error))
+        return names
+
+
+class _Authenticator(ThreadAuthenticator):
+    """ZeroMQ's own, which calls a client by the name of its file."""
+
+    def __init__(self, context: zmq.Context[Any], clients: Clients) -> None:
+        super().__init__(context)
+        self.clients = clients
+
+    def curve_user_id(self, client_public_key: bytes) -> str:
+        """Return what arrives as User-Id with each message of this client."""
+        return self.clients.name_of(z85.encode(client_public_key))
+
+
+class Gate:
+    """Answers the handshakes of one context; without keys in the settings there are none. Opened before the sockets, closed after them."""
+
+    def __init__(self, context: zmq.Context[Any], settings: Settings) -> None:
+        self._authenticator: _Authenticator | None = None
+        own = settings.security
+        if own.server_key_file is None or own.client_keys is None:
+            return
+        self._authenticator = _Authenticator(context, Clients(Path(own.client_keys)))
+        self._authenticator.start()
+        for link in PUBLIC_LINKS:
+            self._authenticator.configure_curve_callback(link, self._authenticator.clients)
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
+
+
+def lock(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
+    """Let a socket speak CURVE only, under the station's key, and with those alone whom the gate lets in."""
+    pair = key_files.read_pair(secret_file)
+    socket.curve_server = True
+    socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
+    socket.zap_domain = link_name.encode()
+    socket.zap_enforce_domain = 1  # where the gate does not answer, nobody gets in
+    socket.handshake_ivl = HANDSHAKE_MS
+
+
+def speaker_of(frames: Sequence[zmq.Frame | bytes]) -> str | None:
+    """Return the client whose key a message came under; None where the door has no keys."""
+    frame = frames[0] if frames else None
+    if not isinstance(frame, zmq.Frame):
+        return None
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:  # without a handshake there is no such property
+        return None

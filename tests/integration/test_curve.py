@@ -1,0 +1,167 @@
+"""Keys at the doors, over real tcp: who is on the list gets in under the name of the key's file, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import zmq
+
+from demo.station import free_port
+from mdss.client import CurveKeys, FrameSender, VerdictStream
+from mdss.errors import BadInput, MdssError
+from mdss.settings import Settings, VerdictSettings
+from mdss.settings_doors import SecuritySettings
+from mdss.wire.messages import Beat, Verdict
+from mdss.wire.pulse import Tally
+from tests.ingest_process import Line
+from tests.keys import KeyRing
+from tests.parts import accepted, verdict
+from workers.publisher import History, Publisher
+
+pytestmark = pytest.mark.timeout(120)
+RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
+REFUSED_AFTER_S = 1.0  # how long a test waits for what must not come
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    made = KeyRing.make(tmp_path / "keys", "cam", "cam-2", "plc")
+    made.add("stranger", is_listed=False)
+    return made
+
+
+@pytest.fixture
+def line(ring: KeyRing) -> Iterator[Line]:
+    with TemporaryDirectory() as folder, Line(Path(folder), endpoint=f"tcp://127.0.0.1:{free_port()}", security=ring.section) as made:
+        yield made
+
+
+def camera(line: Line, source: str, keys: CurveKeys | None) -> FrameSender:
+    return FrameSender(line.settings.camera.endpoint, source, send_timeout_s=REFUSED_AFTER_S, keys=keys)
+
+
+def send(sender: FrameSender) -> str:
+    return sender.send(RGB, XYZ, part_id="a", recipe_id="gland")
+
+
+def until(sender: FrameSender, is_reached: Callable[[], bool]) -> None:
+    while not is_reached():
+        sender.attend(0.02)
+
+
+def is_let_in(line: Line, source: str, keys: CurveKeys | None) -> bool:
+    """Return whether a camera gets credit."""
+    with camera(line, source, keys) as sender:
+        try:
+            send(sender)
+        except MdssError:
+            return False
+        until(sender, lambda: bool(sender.acknowledged))
+        return True
+
+
+def test_a_camera_on_the_list_sends_frames_and_gets_its_verdicts(line: Line, ring: KeyRing) -> None:
+    with camera(line, "cam", ring.of("cam")) as sender:
+        send(sender)
+        line.to_ingest.send(line.judge(line.accepted(sender)))
+        assert sender.wait_until_done(30)
+        assert len(sender.done) == 1
+
+
+def test_a_key_that_is_not_on_the_list_gets_nothing(line: Line, ring: KeyRing) -> None:
+    assert not is_let_in(line, "stranger", ring.of("stranger"))
+    assert is_let_in(line, "cam", ring.of("cam"))
+
+
+def test_a_camera_without_a_key_gets_nothing(line: Line) -> None:
+    assert not is_let_in(line, "cam", None)
+
+
+def test_a_camera_that_expects_another_station_gets_nothing(line: Line, ring: KeyRing) -> None:
+    own, other = ring.of("cam"), ring.of("cam-2")
+    assert not is_let_in(line, "cam", CurveKeys(own.public, own.secret, other.public))
+
+
+def test_a_key_speaks_only_for_the_source_it_is_named_after(line: Line, ring: KeyRing) -> None:
+    with (
+        camera(line, "cam", ring.of("cam-2")) as sender,
+        pytest.raises(MdssError, match="SCHEMA: HELLO source_id: found cam, expected cam-2"),
+    ):
+        send(sender)
+    assert line.hear(lambda beat: beat.counters.get('mdss_frames_rejected_total{code="SCHEMA"}', 0) > 0)
+
+
+def test_a_key_added_lets_in_at_once_and_a_removed_one_no_more(line: Line, ring: KeyRing) -> None:
+    (ring.clients / "stranger.key").write_bytes((ring.secrets / "stranger.key").read_bytes())
+    (ring.clients / "cam.key").unlink()
+    assert is_let_in(line, "stranger", ring.of("stranger"))
+    assert not is_let_in(line, "cam", ring.of("cam"))
+
+
+def test_a_damaged_file_on_the_list_shuts_out_nobody_else(line: Line, ring: KeyRing) -> None:
+    (ring.clients / "aaa.key").write_bytes(b"\xff\x00")
+    (ring.clients / "bbb.key").mkdir()
+    assert is_let_in(line, "cam", ring.of("cam"))
+
+
+def test_another_machine_is_not_called_without_keys() -> None:
+    with pytest.raises(BadInput, match=r"endpoint 'tcp://10\.0\.0\.7:5555': found no keys"):
+        FrameSender("tcp://10.0.0.7:5555", "cam")
+
+
+class Book:
+    """A journal of one verdict."""
+
+    stored = msgspec.structs.replace(verdict(accepted("a", deadline_ns=0)), sequence=1)
+
+    def since(self, sequence: int, limit: int) -> list[Verdict]:
+        return [self.stored][sequence:limit]
+
+    def last_sequence(self) -> int:
+        return 1
+
+
+class Stage:
+    """A publisher on tcp that is served by a thread of its own."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        ports = [free_port(), free_port()]
+        own = SecuritySettings(server_key_file=ring.section["server_key_file"], client_keys=ring.section["client_keys"])
+        self.verdicts, self.snapshots = (f"tcp://127.0.0.1:{port}" for port in ports)
+        settings = Settings(verdicts=VerdictSettings(endpoint=self.verdicts, snapshot_endpoint=self.snapshots), security=own)
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.publisher = Publisher(self.context, settings, History(Book(), "boot"), Tally())
+
+        self._is_closing, self._thread = Event(), Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._is_closing.wait(0.005):
+            self.publisher.serve(lambda: Beat(station="s", boot_id="boot", sequence=1, time_ns=0))
+        self.publisher.close()
+
+    def close(self) -> None:
+        self._is_closing.set()
+        self._thread.join()
+        self.context.term()
+
+    def first_for(self, keys: CurveKeys | None, patience_s: float = REFUSED_AFTER_S) -> str | None:
+        """Return the result id of the first verdict that a subscriber gets."""
+        with VerdictStream(self.verdicts, self.snapshots, since=0, keys=keys) as stream:
+            found = stream.receive(patience_s)
+        return None if found is None else found.result_id
+
+
+def test_a_subscriber_on_the_list_hears_verdicts_and_nobody_else_does(ring: KeyRing) -> None:
+    with closing(Stage(ring)) as stage:
+        assert stage.first_for(ring.of("plc"), patience_s=30) == Book.stored.result_id
+        assert stage.first_for(ring.of("stranger")) is None
+        assert stage.first_for(None) is None
