@@ -13,7 +13,7 @@ import msgspec
 from daemon.status import StationReport
 from daemon.verbs import ask
 from mdss.errors import MdssError
-from mdss.settings import HttpSettings
+from mdss.settings_doors import HttpSettings
 
 LOOK_EVERY_S = 0.05
 STATION = "station"

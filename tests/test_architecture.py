@@ -24,6 +24,7 @@ CHAOS_MAY = (
     "mdss.wire",
     "mdss.journal",
     "mdss.settings",
+    "mdss.settings_doors",
     "mdss.method",
     "mdss.errors",
     "daemon",
