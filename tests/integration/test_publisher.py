@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import msgspec
 import pytest
 import zmq
 
+from mdss.client import VerdictStream
 from mdss.errors import BadInput
 from mdss.settings import Settings, VerdictSettings
 from mdss.wire.messages import Beat, Verdict
@@ -21,6 +23,7 @@ from workers.part_join import JoinedPart
 from workers.publisher import History, Publisher
 
 pytestmark = pytest.mark.timeout(30)
+MANY = 5000  # verdicts; a link keeps 1000 at each end, and what the kernel takes between
 BEAT = Beat(station="line", boot_id="boot", sequence=1, time_ns=5)
 
 
@@ -31,13 +34,16 @@ def verdict(sequence: int) -> Verdict:
 
 
 class Memory:
-    """A journal with two verdicts."""
+    """A journal, with two verdicts at first."""
+
+    def __init__(self) -> None:
+        self.last = 2
 
     def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
-        return [verdict(number) for number in (1, 2) if number > sequence][:limit]
+        return [verdict(number) for number in range(sequence + 1, min(self.last, sequence + limit) + 1)]
 
     def last_sequence(self) -> int:
-        return 2
+        return self.last
 
 
 class Stage:
@@ -49,7 +55,8 @@ class Stage:
         self.settings = Settings(verdicts=VerdictSettings(publish_maps=True, endpoint=self.verdicts, snapshot_endpoint=self.snapshots))
         self.tally = Tally()
         self.opened = ExitStack()
-        self.publisher = Publisher(self.context, self.settings, History(Memory(), "boot"), self.tally)
+        self.memory = Memory()
+        self.publisher = Publisher(self.context, self.settings, History(self.memory, "boot"), self.tally)
 
     def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
         """Return a subscriber that the publisher has noticed."""
@@ -103,6 +110,48 @@ def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
     reply = read_reply(asking.recv_multipart()[-1])
     assert [found.sequence for found in reply.verdicts] == [2]
     assert (reply.boot_id, reply.last_sequence) == ("boot", 2)
+
+
+def test_a_subscriber_that_does_not_read_holds_nobody_up_and_catches_up_when_it_does(stage: Stage) -> None:
+    quick, deaf = stage.subscriber(b"verdict/line"), stage.subscriber(b"verdict/line/cam")  # XPUB tells of each topic once
+    with VerdictStream(stage.verdicts, stage.snapshots, since=2) as slow:
+        while stage.tally.counters["mdss_subscriptions"] < 4:  # it subscribes to verdicts and heartbeats
+            stage.publisher.serve(lambda: BEAT)
+        for sequence in range(3, 3 + MANY):  # a publish that waited for the two that do not read would never come to its end
+            stage.memory.last = sequence
+            stage.publisher.publish(verdict(sequence), None)
+            assert msgspec.json.decode(quick.recv_multipart()[1], type=Verdict).sequence == sequence
+        assert taken_at_last(deaf) < MANY  # so much is too much for a link
+        with serving(stage):
+            caught_up = [slow.receive(20) for _ in range(MANY)]
+    assert [found.sequence for found in caught_up if found] == list(range(3, 3 + MANY))
+
+
+def taken_at_last(socket: zmq.Socket[bytes]) -> int:
+    """Return how many messages were kept for a subscriber that reads only now."""
+    count = 0
+    while socket.poll(200):
+        socket.recv_multipart()
+        count += 1
+    return count
+
+
+@contextmanager
+def serving(stage: Stage) -> Iterator[None]:
+    """Answer subscribers in a thread until the block ends; meanwhile nobody else may touch the publisher."""
+    is_over = Event()
+
+    def serve() -> None:
+        while not is_over.wait(0.001):
+            stage.publisher.serve(lambda: msgspec.structs.replace(BEAT, sequence=stage.memory.last))
+
+    thread = Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_an_address_that_cannot_be_opened_is_named(stage: Stage) -> None:
