@@ -14,6 +14,7 @@ import click
 import structlog
 
 from daemon.alert_store import open_store
+from daemon.clock_watch import ClockWatch
 from daemon.retention import Retention
 from mdss.errors import MdssError
 from mdss.journal import Journal
@@ -168,7 +169,7 @@ def work(here: Opened) -> None:
     journal = thread.submit(Journal, state / "journal.sqlite").result()  # SQLite wants it opened by the thread that uses it
     delivery = Delivery(journal, open_store(settings), here.tally)
     here.closing.callback(delivery.close)
-    retention = Retention(journal, state / "evidence", settings.journal.keep_days, time.time_ns)
+    retention = Retention(journal, state / "evidence", settings.journal.keep_days, ClockWatch(state / "clock.json"))
 
     def take_over() -> None:
         changed = here.changed_settings()

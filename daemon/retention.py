@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from daemon.clock_watch import ClockWatch
 from mdss.errors import MdssError
 
 EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
@@ -24,10 +24,10 @@ class Prunable(Protocol):
 class Retention:
     """Prunes in small steps, so that the line never waits long for the journal."""
 
-    def __init__(self, journal: Prunable, pictures: Path, keep_days: int, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, journal: Prunable, pictures: Path, keep_days: int, clock: ClockWatch) -> None:
         self._journal, self._pictures = journal, pictures
-        self._keep_ns, self._clock_ns = keep_days * DAY_NS, clock_ns
-        self._due_ns = 0
+        self._keep_ns, self._clock = keep_days * DAY_NS, clock
+        self._due_ns = 0  # by the clock that nobody sets
 
     def keep(self, keep_days: int) -> None:
         """Keep for so many days from now on; what is older goes at the next turn."""
@@ -35,10 +35,10 @@ class Retention:
 
     def turn(self) -> None:
         """Forget a little when it is due; called often. What fails is logged and tried again when it is due next."""
-        now_ns = self._clock_ns()
-        if now_ns < self._due_ns <= now_ns + EVERY_NS:  # further ahead it is only when the clock was set back
+        now_ns = self._clock.now_ns(self._keep_ns)
+        if now_ns is None or self._clock.since_boot_ns() < self._due_ns:
             return
-        self._due_ns = now_ns + EVERY_NS
+        self._due_ns = self._clock.since_boot_ns() + EVERY_NS
         try:
             self._forget(now_ns - self._keep_ns)
         except (MdssError, OSError) as error:

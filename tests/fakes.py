@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from daemon.clock_watch import Clocks, ClockWatch
 from daemon.process_table import ProcessSpec
 from mdss.wire.messages import Heartbeat, Message, ProcessState
 
@@ -13,6 +15,8 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.set_s = 0.0  # by how much the wall clock was set
+        self.boot_id = "first boot"
 
     def __call__(self) -> float:
         return self.now_s
@@ -20,6 +24,10 @@ class FakeClock:
     def ns(self) -> int:
         """The same time as UTC ns."""
         return int(self.now_s * 1e9)
+
+    def watch(self, note: Path) -> ClockWatch:
+        """Return a watch on this clock, which keeps its note in a file."""
+        return ClockWatch(note, Clocks(lambda: int((self.now_s + self.set_s) * 1e9), self.ns, lambda: self.boot_id))
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

@@ -253,7 +253,7 @@ class Stopping(StopFlag):
 
 def test_what_was_judged_while_the_line_drained_leaves_before_the_end(tmp_path: Path) -> None:
     line = Line(verdict("last"))
-    carry(line.delivery, Retention(FakeRecord(), tmp_path, 1, line.clock.ns), Stopping())
+    carry(line.delivery, Retention(FakeRecord(), tmp_path, 1, line.clock.watch(tmp_path / "clock.json")), Stopping())
     assert list(line.store.alerts) == ["last"]
 
 

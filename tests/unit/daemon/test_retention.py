@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
+from daemon.clock_watch import ClockWatch
 from daemon.retention import Retention
 from mdss.journal import JournalFailed
 from tests.fakes import FakeClock, FakeRecord
+
+YEAR_S, DAY_S = 365 * 86_400.0, 86_400.0
 
 
 def test_the_journal_is_pruned_once_an_hour_in_small_steps(tmp_path: Path) -> None:
     clock, record = FakeClock(), FakeRecord(1000, 3)
     clock.advance(1e6)
-    retention = Retention(record, tmp_path, 2, clock.ns)
+    retention = Retention(record, tmp_path, 2, clock.watch(tmp_path / "clock.json"))
     for _ in range(3602):
         retention.turn()
         clock.advance(1)
@@ -33,18 +38,8 @@ def test_pictures_go_when_their_parts_are_forgotten(tmp_path: Path) -> None:
     new = tmp_path / "new.png"
     new.touch()
     os.utime(new, (clock(), clock()))
-    Retention(FakeRecord(), tmp_path, 1, clock.ns).turn()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.png", "other.txt"]
-
-
-def test_a_clock_that_is_set_back_does_not_end_the_pruning(tmp_path: Path) -> None:
-    clock, record = FakeClock(), FakeRecord()
-    clock.advance(1e9)
-    retention = Retention(record, tmp_path, 1, clock.ns)
-    retention.turn()
-    clock.advance(-1e8)
-    retention.turn()
-    assert len(record.limits_ns) == 2
+    Retention(FakeRecord(), tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clock.json", "new.png", "other.txt"]
 
 
 def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) -> None:
@@ -54,7 +49,7 @@ def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) ->
             raise JournalFailed("journal j.sqlite: database is locked")
 
     clock, record = FakeClock(), Broken()
-    retention = Retention(record, tmp_path, 1, clock.ns)
+    retention = Retention(record, tmp_path, 1, clock.watch(tmp_path / "clock.json"))
     with capture_logs() as logs:
         retention.turn()
         retention.turn()
@@ -67,8 +62,115 @@ def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) ->
 def test_a_changed_number_of_days_counts_from_the_next_turn_on(tmp_path: Path) -> None:
     clock, record = FakeClock(), FakeRecord()
     clock.advance(1e6)
-    retention = Retention(record, tmp_path, 5, clock.ns)
+    retention = Retention(record, tmp_path, 5, clock.watch(tmp_path / "clock.json"))
     retention.turn()
     retention.keep(2)
     retention.turn()
     assert record.limits_ns == [clock.ns() - days * 86_400 * 10**9 for days in (5, 2)]
+
+
+def turns(retention: Retention, clock: FakeClock, seconds: float) -> None:
+    """Let time pass with a turn every five minutes, or one alone where it is less."""
+    for _ in range(max(1, int(seconds / 300))):
+        retention.turn()
+        clock.advance(min(seconds, 300))
+
+
+@pytest.mark.parametrize("jump_s", [10 * YEAR_S, -10 * YEAR_S, 61.0, -61.0])
+def test_after_a_jump_of_the_clock_nothing_is_removed_for_a_day_which_is_said_once(tmp_path: Path, jump_s: float) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+    turns(retention, clock, 7200)
+    before = len(record.limits_ns)
+    clock.set_s = jump_s
+    with capture_logs() as logs:
+        turns(retention, clock, DAY_S)
+    assert before == 2 and len(record.limits_ns) == before
+    assert [(line["event"], line["by_s"]) for line in logs] == [("the clock was set: nothing is taken for old for a day", jump_s)]
+    turns(retention, clock, 7200)
+    assert len(record.limits_ns) == before + 2  # it goes on, whichever way it was set
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_set_ten_years_ahead_that_nobody_sets_right_lets_older_parts_reach_their_age_all_the_same(
+    tmp_path: Path, restarts: bool
+) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+    turns(retention, clock, 60)
+    clock.set_s = 10 * YEAR_S
+    for day in range(40):
+        if restarts:
+            retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+        first = len(record.limits_ns)
+        turns(retention, clock, DAY_S)
+        newest_s = max(record.limits_ns[first:], default=0) / 1e9
+        if day < 30:
+            assert newest_s <= clock() - 30 * DAY_S
+    assert newest_s == pytest.approx(clock() + clock.set_s - 30 * DAY_S, abs=3600)  # and it does not stop
+
+
+def test_a_clock_that_is_set_wrong_and_right_again_within_the_day_costs_no_part(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+    for clock.set_s in (0.0, 10 * YEAR_S, 0.0):
+        turns(retention, clock, 7200)
+    turns(retention, clock, 2 * DAY_S)
+    assert max(record.limits_ns) <= clock.ns() - 30 * DAY_S * 1e9
+
+
+def test_a_clock_that_is_corrected_little_by_little_changes_nothing(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+    with capture_logs() as logs:
+        for _ in range(48 * 60):
+            clock.set_s += 0.5
+            turns(retention, clock, 60)
+    assert len(record.limits_ns) == 48 and logs == []
+
+
+def test_a_jump_while_the_process_was_away_is_seen_and_a_restart_shortens_no_wait(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 60)
+    clock.set_s = 10 * YEAR_S
+    for _ in range(11):
+        clock.advance(3600)
+        turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 3600)
+    assert len(record.limits_ns) == 1
+
+
+@pytest.mark.parametrize(
+    ("off_s", "set_s", "is_jump"), [(60, 0, False), (6 * DAY_S, 0, False), (8 * DAY_S, 0, True), (60, -3600, True), (60, YEAR_S, True)]
+)
+def test_a_machine_that_starts_with_a_clock_of_another_time_removes_nothing_at_first(
+    tmp_path: Path, off_s: float, set_s: float, is_jump: bool
+) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 60)
+    clock.advance(off_s)
+    clock.set_s, clock.boot_id = set_s, "second boot"
+    turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 7200)
+    assert len(record.limits_ns) == (1 if is_jump else 3)
+
+
+def test_a_note_that_cannot_be_read_or_written_keeps_nothing_from_being_removed(tmp_path: Path) -> None:
+    (tmp_path / "clock.json").write_bytes(b"{half a note")
+    (tmp_path / "clock.partial").mkdir()
+    clock, record = FakeClock(), FakeRecord()
+    with capture_logs() as logs:
+        turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 7200)
+    assert len(record.limits_ns) == 2
+    assert {line["event"] for line in logs} == {"what the clock says cannot be noted"}
+
+
+def test_the_machine_has_the_clocks_that_are_watched(tmp_path: Path) -> None:
+    before = time.time_ns()
+    watch = ClockWatch(tmp_path / "clock.json")
+    now_ns = watch.now_ns(0)
+    assert now_ns is not None and before <= now_ns <= time.time_ns()
+    assert watch.since_boot_ns() <= watch.since_boot_ns()

@@ -1,0 +1,108 @@
+"""Notices when the machine's clock jumps, also while nobody looked, so that nothing is taken for old only because of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import structlog
+
+MINUTE_NS, HOUR_NS, DAY_NS = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9
+LONGEST_REST_NS = 7 * DAY_NS  # a machine that was off for longer may as well have a clock that was set
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clock that people and programs set (UTC), and the one that only counts since the machine was started."""
+
+    wall_ns: Callable[[], int] = time.time_ns
+    since_boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    boot_id: Callable[[], str] = lambda: BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What both clocks said when somebody last looked, and what was still to be thought of then of a jump."""
+
+    boot_id: str
+    wall_ns: int
+    since_boot_ns: int
+    doubt_ns: int = 0
+    lag_ns: int = 0
+    age_ns: int = 0
+
+
+class ClockWatch:
+    """Gives the time by which things are old.
+
+    For a day of running after a jump of more than a minute there is none: time enough to see the jump and to set the clock right.
+    After one ahead it then lags behind the clock by as much, until whatever is older than the jump has reached its age by the time that
+    really passed.
+    """
+
+    def __init__(self, path: Path, clocks: Clocks | None = None) -> None:
+        self._path, self._clocks = path, clocks or Clocks()
+        self._boot_id = self._clocks.boot_id()
+        self._wall_ns, self._since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
+        self._doubt_until_ns = self._noted_ns = self._lag_ns = self._jumped_ns = 0
+        note = self._read()
+        if note is not None:
+            self._go_on_from(note)
+
+    def since_boot_ns(self) -> int:
+        """Return the time that nobody sets."""
+        return self._clocks.since_boot_ns()
+
+    def now_ns(self, keep_ns: int) -> int | None:
+        """Return the time (UTC) by which things kept for so long are old, or None while that is in doubt; to be asked often."""
+        wall_ns, since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
+        jump_ns = (wall_ns - self._wall_ns) - (since_boot_ns - self._since_boot_ns)
+        self._wall_ns, self._since_boot_ns = wall_ns, since_boot_ns
+        if abs(jump_ns) > MINUTE_NS:
+            self._doubt(jump_ns)
+        if since_boot_ns >= self._noted_ns:
+            self._write()
+        if since_boot_ns - self._jumped_ns > keep_ns:
+            self._lag_ns = 0
+        return None if since_boot_ns < self._doubt_until_ns else wall_ns - self._lag_ns
+
+    def _go_on_from(self, note: Note) -> None:
+        """Compare with what an earlier life saw; after a restart of the machine only a clock that went back, or far ahead, is seen."""
+        self._doubt_until_ns = self._since_boot_ns + note.doubt_ns
+        self._lag_ns, self._jumped_ns = note.lag_ns, self._since_boot_ns - note.age_ns
+        if note.boot_id == self._boot_id:
+            self._wall_ns, self._since_boot_ns = note.wall_ns, note.since_boot_ns
+        elif not -MINUTE_NS <= self._wall_ns - note.wall_ns <= LONGEST_REST_NS:
+            self._doubt(self._wall_ns - note.wall_ns)
+
+    def _doubt(self, jump_ns: int) -> None:
+        self._doubt_until_ns, self._noted_ns = self._since_boot_ns + DAY_NS, 0
+        self._lag_ns, self._jumped_ns = max(0, self._lag_ns + jump_ns), self._since_boot_ns
+        log.warning("the clock was set: nothing is taken for old for a day", by_s=round(jump_ns / 1e9))
+
+    def _read(self) -> Note | None:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Note)
+        except (OSError, msgspec.MsgspecError):  # the first start, or half a file: as if nobody had looked before
+            return None
+
+    def _write(self) -> None:
+        self._noted_ns = self._since_boot_ns + HOUR_NS
+        note = Note(
+            boot_id=self._boot_id,
+            wall_ns=self._wall_ns,
+            since_boot_ns=self._since_boot_ns,
+            doubt_ns=max(0, self._doubt_until_ns - self._since_boot_ns),
+            lag_ns=self._lag_ns,
+            age_ns=self._since_boot_ns - self._jumped_ns,
+        )
+        partial = self._path.with_suffix(".partial")
+        try:
+            partial.write_bytes(msgspec.json.encode(note))
+            partial.replace(self._path)
+        except OSError as error:  # a full disk must not keep what is old from being removed
+            log.warning("what the clock says cannot be noted", reason=str(error))
