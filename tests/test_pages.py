@@ -14,6 +14,7 @@ from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
 PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
+NAMED_TEST = r"`((?:integration|unit)/[\w/]+\.py)::(test_\w+)`"
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -41,6 +42,27 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     folders = "|".join(("deploy", "docs", "examples", "tests", *PACKAGES))
     named = set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w\.\w+", page.read_text("utf-8")))
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def failure_table() -> list[list[str]]:
+    """Return the cells of each row of the table of failures."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    rows = page.partition("## When something happens")[2].partition("\n## ")[0].partition("\n### ")[0].splitlines()
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows if row.startswith("|")]
+
+
+def test_every_row_of_the_failure_table_names_a_test_that_shows_it() -> None:
+    heading, _, *rows = failure_table()
+    assert heading[-1] == "shown by" and len(rows) > 20
+    assert [row for row in rows if len(row) != len(heading) or not re.fullmatch(rf"{NAMED_TEST}(, {NAMED_TEST})*", row[-1])] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=place)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    for file, name in re.findall(NAMED_TEST, page.read_text("utf-8")):
+        path = ROOT / "tests" / file
+        assert path.is_file(), file
+        assert re.search(rf"^def {name}\(", path.read_text("utf-8"), re.MULTILINE), f"{file}::{name}"
 
 
 def tree_files() -> list[str]:
