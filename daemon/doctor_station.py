@@ -92,20 +92,29 @@ def most_ends(window_s: float) -> int:
 
 
 def _doors(case: Case) -> Iterator[Finding]:
-    """Look at where others come in without showing who they are."""
-    settings = case.settings
+    """Look at where others come in without showing who they are, and at a list of clients that lets nobody in."""
+    settings, security = case.settings, case.settings.security
     endpoints = {
         "camera.endpoint": settings.camera.endpoint,
         "verdicts.endpoint": settings.verdicts.endpoint,
         "verdicts.snapshot_endpoint": settings.verdicts.snapshot_endpoint,
     }
     for name, endpoint in endpoints.items():
-        if endpoint.startswith("tcp://"):
+        if endpoint.startswith("tcp://") and security.server_key_file is None:
             why = "every program of this machine may send frames, or read verdicts, whoever runs it"
-            yield weak(name, f"{endpoint}, without keys", why, "use ipc://, where the folder's rights say who may connect")
+            yield weak(name, f"{endpoint}, without keys", why, "use ipc://, where the folder's rights say who may connect, or mdss keygen")
+    if security.client_keys is not None and not any(Path(security.client_keys).glob("*.key")):
+        why = "over tcp nobody is let in, no camera and no subscriber"
+        yield weak("security.client_keys", f"no key in {security.client_keys}", why, "put the NAME.key of each client there (mdss keygen)")
     if not settings.http.host.startswith(LOOPBACK):
-        why = "every machine that reaches it sees how the station is"
-        yield weak("http.host", f"{settings.http.host}, without a password", why, "keep it on 127.0.0.1")
+        why = "the pages are not encrypted: who listens on that network learns the token"
+        yield weak("http.host", f"{settings.http.host}, for other machines", why, "keep it on 127.0.0.1, or behind a proxy with TLS")
+    folders = {"station.state_directory": settings.station.state_directory, "station.runtime_directory": settings.station.runtime_directory}
+    for name, folder in folders.items():
+        mode = stat.S_IMODE(Path(folder).stat().st_mode) if Path(folder).is_dir() else 0
+        if mode & 0o007:
+            why = "every user of this machine may look at its parts, or speak through its sockets"
+            yield weak(name, f"{folder} is open to everybody (mode {mode:o})", why, f"chmod 750 {folder}")
 
 
 def _password(path: str | None) -> Iterator[Finding]:

@@ -277,10 +277,30 @@ def test_a_password_that_others_may_read_is_weak_and_one_that_is_not_there_is_ba
         assert found.level == level and "secret" not in found.found
 
 
-def test_doors_without_keys_and_pages_without_a_password_are_named() -> None:
-    open_to_all = settings(verdicts={"endpoint": "tcp://127.0.0.1:5556"}, http={"host": "0.0.0.0"})  # noqa: S104 - what the finding is about
-    assert [finding.subject for finding in doctor_station._doors(Case(open_to_all))] == ["verdicts.endpoint", "http.host"]
-    assert list(doctor_station._doors(Case(Settings()))) == []
+def doors(tmp_path: Path, **sections: dict[str, Any]) -> list[str]:
+    """Return what is said of the ways into a station whose folders are its own."""
+    own = {"state_directory": str(tmp_path / "state"), "runtime_directory": str(tmp_path / "run")}
+    return [finding.subject for finding in doctor_station._doors(Case(settings(**({"station": own} | sections))))]
+
+
+def test_doors_without_keys_and_pages_for_other_machines_are_named(tmp_path: Path) -> None:
+    assert doors(tmp_path) == []
+    plain: dict[str, dict[str, Any]] = {"verdicts": {"endpoint": "tcp://127.0.0.1:5556"}, "security": {"plain_loopback": True}}
+    assert doors(tmp_path, **plain) == ["verdicts.endpoint"]
+    assert doors(tmp_path, http={"host": "192.168.1.5", "token_file": "token"}) == ["http.host"]
+    keys = {"server_key_file": "station.key_secret", "client_keys": str(tmp_path)}
+    assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == ["security.client_keys"]
+    (tmp_path / "plc.key").touch()
+    assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == []
+
+
+def test_folders_that_are_open_to_everybody_are_named(tmp_path: Path) -> None:
+    for name, mode in (("state", 0o755), ("run", 0o770)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    assert doors(tmp_path) == ["station.state_directory"]
+    (tmp_path / "state").chmod(0o750)
+    assert doors(tmp_path) == []
 
 
 def test_a_station_that_does_not_run_is_told_why() -> None:
