@@ -127,7 +127,7 @@ def _password(path: str | None) -> Iterator[Finding]:
         why = "alerts wait in the journal until it can be read"
         yield bad(subject, f"{path}: cannot be read ({error.strerror})", why, "write the password, alone, into that file")
         return
-    if mode & 0o077:
-        yield weak(subject, f"{path} may be read by others (mode {mode:o})", SHARED, f"chmod 600 {path}")
+    if mode & 0o007:
+        yield weak(subject, f"{path} may be read by everybody (mode {mode:o})", SHARED, f"chmod 640 {path}")
     else:
-        yield ok(subject, f"{path} is read by its owner alone")
+        yield ok(subject, f"{path} may be read by its owner and group alone")

@@ -1,0 +1,62 @@
+"""What `mdss doctor` says of the disk under the journal, and of how long it lasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon import doctor_disk
+from daemon.finding import Case, Level
+from tests.cases import DAY_S, judged, laid_out, of, settings
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "words"),
+    [
+        ("nas:/mdss {place} nfs4 rw,relatime 0 0", "bad", "lies on a network (nfs4)"),
+        ("sshfs {place} fuse.sshfs rw 0 0", "bad", "lies on a network (sshfs)"),
+        ("tmpfs {place} tmpfs rw,size=4g 0 0", "bad", "lies in memory (tmpfs)"),
+        ("overlay {place} overlay rw 0 0", "weak", "lies in a container's own layer"),
+        ("/dev/sda1 {place} ext4 rw 0 0", "ok", "lies on a local disk (ext4)"),
+    ],
+)
+def test_the_file_system_of_the_journal_is_named(tmp_path: Path, line: str, level: Level, words: str) -> None:
+    state = tmp_path / "a disk" / "state"
+    state.mkdir(parents=True)
+    mounts = "/dev/sda1 / ext4 rw 0 0\n" + line.format(place=str(tmp_path / "a disk").replace(" ", "\\040")) + "\n"
+    case = Case(settings(station={"state_directory": str(state)}), root=laid_out(tmp_path / "root", proc__self__mounts=mounts))
+    found = of(doctor_disk.disk_findings(case), "state directory: file system")
+    assert (found.level, words in found.found) == (level, True), found
+
+
+def test_a_disk_that_is_mounted_read_only_is_bad(tmp_path: Path) -> None:
+    root = laid_out(tmp_path / "root", proc__self__mounts=f"/dev/sda1 {tmp_path} ext4 ro,relatime 0 0\n")
+    case = Case(settings(station={"state_directory": str(tmp_path / "not" / "there" / "yet")}), root=root)
+    found = of(doctor_disk.disk_findings(case), "state directory: rights")
+    assert (found.level, found.found) == ("bad", f"{tmp_path} is mounted read-only")
+
+
+def test_how_long_the_disk_lasts_is_told_from_the_rate_of_the_newest_verdicts(tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    picture = tmp_path / "evidence" / "a.png"
+    picture.write_bytes(bytes(500_000))
+    recent = judged(200, every_s=1.0, evidence=picture)
+    daily = doctor_disk.daily_bytes(recent)
+    assert daily is not None and 500_000 * DAY_S < daily < 510_000 * DAY_S
+    case = Case(settings(station={"state_directory": str(tmp_path)}, journal={"keep_days": 10}), recent)
+    for free, level in ((daily * 11, "ok"), (daily * 9, "weak"), (daily / 2, "bad")):
+        found = doctor_disk._room(case, tmp_path, int(free))
+        assert found.level == level, found
+        assert f"{free / daily:.3g} days at the rate of the last 200 parts" in found.found
+
+
+def test_few_verdicts_tell_of_no_rate_and_little_space_is_named_all_the_same(tmp_path: Path) -> None:
+    assert doctor_disk.daily_bytes(judged(99, every_s=10)) is None
+    assert doctor_disk.daily_bytes(judged(200, every_s=0.1)) is None
+    case = Case(settings(station={"state_directory": str(tmp_path)}))
+    assert [doctor_disk._room(case, tmp_path, free).level for free in (10**8, 5 * 10**8, 10**10)] == ["bad", "weak", "ok"]
+
+
+def test_inodes_run_out_before_the_space_does(tmp_path: Path) -> None:
+    assert [doctor_disk._inodes(tmp_path, free).level for free in (999, 19_999, 20_000)] == ["bad", "weak", "ok"]

@@ -1,0 +1,117 @@
+"""What `mdss doctor` says of a machine whose files a test has laid out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from daemon import doctor_machine
+from daemon.finding import Case, Finding, Level, size
+from mdss.settings import Settings
+from tests.cases import S, judged, laid_out, of, settings
+
+
+def machine(case: Case, subject: str) -> Finding:
+    return of(doctor_machine.machine_findings(case), subject)
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever GPU this machine has, no test sees it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.parametrize(("limit", "level"), [("128", "bad"), ("512", "weak"), ("1024", "ok"), ("unlimited", "ok")])
+def test_the_limit_of_open_files_is_read(tmp_path: Path, limit: str, level: Level) -> None:
+    text = f"Limit            Soft Limit  Hard Limit  Units\nMax open files   {limit}       524288      files\n"
+    assert machine(Case(Settings(), root=laid_out(tmp_path / "root", proc__self__limits=text)), "open files").level == level
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proc__self__cgroup": "0::/mdss.slice/mdss.service\n", "sys__fs__cgroup__mdss.slice__memory.max": "{limit}\n"},
+        {
+            "proc__self__cgroup": "4:memory:/docker/ab\n1:cpu:/\n",
+            "sys__fs__cgroup__memory__docker__ab__memory.limit_in_bytes": "{limit}\n",
+            "sys__fs__cgroup__memory__memory.limit_in_bytes": "9223372036854771712\n",
+        },
+        {"proc__meminfo": "MemTotal:       {limit_kb} kB\n"},
+    ],
+    ids=["cgroup v2", "cgroup v1", "the machine itself"],
+)
+def test_memory_is_the_least_of_what_the_machine_and_each_group_around_leave(tmp_path: Path, files: dict[str, str]) -> None:
+    for number, (limit, level) in enumerate(((512 * 2**20, "bad"), (1400 * 2**20, "weak"), (4 * 2**30, "ok"))):
+        written = {name: text.format(limit=limit, limit_kb=limit // 1024) for name, text in files.items()}
+        found = machine(Case(Settings(), root=laid_out(tmp_path / str(number), **written)), "memory")
+        assert found.level == level, found
+        assert found.found.startswith(f"{size(limit)} for the station")
+
+
+def test_more_branches_need_more_memory(tmp_path: Path) -> None:
+    root = laid_out(tmp_path / "root", proc__meminfo=f"MemTotal:  {3 * 2**20} kB\n")
+    assert machine(Case(settings(branches={"sdf": {"count": 2}}), root=root), "memory").level == "ok"
+    assert machine(Case(settings(branches={"sdf": {"count": 8}}), root=root), "memory").level == "weak"
+
+
+def test_what_the_kernel_has_ended_for_want_of_memory_is_counted(tmp_path: Path) -> None:
+    files = {"proc__self__cgroup": "0::/mdss\n", "sys__fs__cgroup__mdss__memory.events": "low 0\noom 3\noom_kill 2\n"}
+    found = machine(Case(Settings(), root=laid_out(tmp_path / "root", **files)), "memory: kills")
+    assert found.level == "weak" and "has ended 2 processes" in found.found
+
+
+def test_a_clock_that_was_set_back_is_seen_from_the_journal() -> None:
+    (newest,) = judged(1)
+    future = msgspec.structs.replace(newest, times=msgspec.structs.replace(newest.times, published=newest.times.published + 3600 * S))
+    found = machine(Case(Settings(), (future,)), "clock")
+    assert found.level == "bad" and "the clock was set back" in found.found
+    assert machine(Case(Settings(), (newest,)), "clock").level != "bad"
+
+
+def test_a_clock_that_systemd_has_synchronised_is_well(tmp_path: Path) -> None:
+    root = laid_out(tmp_path / "root", run__systemd__timesync__synchronized="")
+    assert machine(Case(Settings(), root=root), "clock").level == "ok"
+
+
+def test_more_threads_than_cores_are_weak_and_those_of_a_gpu_do_not_count(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    asking = settings(branches={"rgb": {"device": "cpu"}, "sdf": {"count": 16, "threads": min(64, cores)}})
+    found = machine(Case(asking, root=tmp_path), "cores")
+    assert (found.level, found.found) == ("weak", f"{cores}, of which the branches ask for {1 + 16 * min(64, cores)}")
+    assert machine(Case(asking, root=laid_out(tmp_path / "gpu", dev__nvidia0="")), "cores").level == "ok"
+    files = {"proc__self__cgroup": "0::/mdss\n", "sys__fs__cgroup__mdss__cpu.max": "50000 100000\n"}
+    found = machine(Case(Settings(), root=laid_out(tmp_path / "half", **files)), "cores")
+    assert (found.level, found.found) == ("weak", "0.5, of which the branches ask for 2")
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_bad(tmp_path: Path) -> None:
+    two = laid_out(tmp_path / "two", dev__nvidia0="", dev__nvidia1="", dev__nvidiactl="")
+    asking = settings(branches={"rgb": {"device": "cuda:1"}, "sdf": {"device": "cuda:2"}})
+    found = machine(Case(asking, root=two), "GPU")
+    assert (found.level, found.found) == ("bad", "0: nvidia0, 1: nvidia1, though branches.sdf.device: cuda:2")
+    found = machine(Case(asking, root=tmp_path), "GPU")
+    assert found.found == "none, though branches.rgb.device: cuda:1, branches.sdf.device: cuda:2"
+    assert machine(Case(Settings(), root=tmp_path), "GPU").level == "ok"
+
+
+def test_a_gpu_is_named_as_nvidia_smi_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'NVIDIA T4'\n")
+    smi.chmod(0o755)
+    assert doctor_machine.gpu_names(Case(Settings(), root=tmp_path)) == ["NVIDIA T4"]
+    smi.write_text("#!/bin/sh\necho 'the driver does not answer'\nexit 9\n")
+    assert doctor_machine.gpu_names(Case(Settings(), root=tmp_path)) == []
+
+
+def test_a_torch_for_cpus_on_a_machine_with_a_gpu_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = laid_out(tmp_path / "root", dev__nvidia0="")
+    answers: dict[str, Callable[[str], str]] = {"cpu": lambda _: "2.9.0+cpu", "gpu": lambda _: "2.9.0+cu128"}
+    monkeypatch.setattr(doctor_machine, "version", answers["cpu"])
+    assert machine(Case(Settings(), root=root), "GPU").level == "weak"
+    assert machine(Case(settings(branches={"rgb": {"device": "cuda:0"}}), root=root), "GPU").level == "bad"
+    monkeypatch.setattr(doctor_machine, "version", answers["gpu"])
+    assert machine(Case(Settings(), root=root), "GPU").level == "ok"
