@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from bench.chaos_watch import STATION, Watch
 from daemon.private_redis import PrivateRedis
 
 TURN_S = 0.02
+AGAIN_S = 0.3
 BROKEN = "fusion: {guard_band_ratio: much}\n"
 GUARD_BANDS = (0.01, 0.0)  # what a changed file says; either leaves most parts as they were
 Undo = Callable[[], None]
@@ -59,14 +61,15 @@ class Injector:
         self._cameras, self._bands = cycle(scene.cameras), cycle(GUARD_BANDS)
         self._settings = scene.daemon.config.read_text("utf-8")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
+        self._order, self._end_s = count(), 0.0
 
     def play(self, plan: Iterable[Fault], seconds: float) -> None:
         """Let everything happen, and return when the time is over and the last fault undone."""
         begun_s = time.monotonic()
+        self._end_s = begun_s + seconds
         for fault in plan:
-            self._at(begun_s + fault.at_s, lambda fault=fault: self._begin(fault))  # type: ignore[misc]  # mypy sees no default in a lambda
-        while self._due or time.monotonic() < begun_s + seconds:
+            self._at(begun_s + fault.at_s, partial(self._begin, fault))
+        while self._due or time.monotonic() < self._end_s:
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
             self.tick()
@@ -82,9 +85,14 @@ class Injector:
         heapq.heappush(self._due, (at_s, next(self._order), action))
 
     def _begin(self, fault: Fault) -> None:
+        """Let a fault happen; where nobody is there to befall, a little later."""
         undo = self._inject(fault)
         if undo is None:
-            self.missed += 1
+            again_s = time.monotonic() + AGAIN_S
+            if again_s < self._end_s:
+                self._at(again_s, partial(self._begin, fault))
+            else:
+                self.missed += 1
             return
         self.done[fault.kind] += 1
         self._log.write(Happened(time.time_ns(), fault.kind, fault.target, round(fault.lasts_s, 2)))
@@ -95,10 +103,10 @@ class Injector:
         scene = self._scene
         happen: dict[Kind, Callable[[], Undo | None]] = {
             "kill": lambda: self._kill(fault.target),
-            "stop": lambda: self._stop(fault.target, scene.watch.pid(fault.target)),
-            "hang": lambda: self._stop(fault.target, scene.watch.pid(fault.target)),
+            "stop": lambda: self._stop(fault.target),
+            "hang": lambda: self._stop(fault.target),
             "kill_station": self._kill_station,
-            "stop_supervisor": lambda: self._stop(STATION, scene.daemon.pid),
+            "stop_supervisor": self._stop_supervisor,
             "disk_full": self._fill_disk,
             "reload": self._reload,
             "broken_reload": self._break_settings,
@@ -111,25 +119,34 @@ class Injector:
         return happen[fault.kind]()
 
     def _kill(self, target: str) -> Undo | None:
-        """Kill one process of the station; where it does not run, the next of the table that does."""
+        found = self._running(target)
+        if found is None:
+            return None
+        name, process = found
+        self._scene.watch.recoveries.killed(name, process.pid)
+        process.kill()
+        self.killed[name] += 1
+        return nothing
+
+    def _running(self, target: str) -> tuple[str, psutil.Process] | None:
+        """Return a process of the station and its name; where it does not run, the next of the table that does."""
+        running = {process.pid: process for process in self._scene.daemon.processes() if is_alive(process)}
         first = PROCESSES.index(target)
         for name in (*PROCESSES[first:], *PROCESSES[:first]):
-            process = self._process(self._scene.watch.pid(name))
-            if process is not None:
-                self._scene.watch.recoveries.killed(name, process.pid)
-                process.kill()
-                self.killed[name] += 1
-                return nothing
+            pid = self._scene.watch.pid(name)
+            if pid in running:
+                return name, running[pid]
         return None
 
-    def _process(self, pid: int | None) -> psutil.Process | None:
-        """Return a process of this station that runs; the last report may name one that is gone."""
-        return next((process for process in self._scene.daemon.processes() if process.pid == pid and is_alive(process)), None)
+    def _stop(self, target: str) -> Undo | None:
+        found = self._running(target)
+        return None if found is None else self._suspend(*found)
 
-    def _stop(self, name: str, pid: int | None) -> Undo | None:
-        process = self._process(pid)
-        if process is None:
-            return None
+    def _stop_supervisor(self) -> Undo | None:
+        supervisor = self._scene.daemon.processes()[:1]
+        return self._suspend(STATION, supervisor[0]) if supervisor else None
+
+    def _suspend(self, name: str, process: psutil.Process) -> Undo:
         process.suspend()
 
         def resume() -> None:
@@ -177,11 +194,13 @@ class Injector:
         return self._scene.redis.pid
 
     def _reload(self) -> Undo | None:
+        if not self._scene.watch.has_started:  # as `systemctl reload` waits for a start to be over
+            return None
         self._settings = changed(self._settings, next(self._bands))
         return self._hang_up(self._settings)
 
     def _break_settings(self) -> Undo | None:
-        return self._hang_up(self._settings + BROKEN)
+        return self._hang_up(self._settings + BROKEN) if self._scene.watch.has_started else None
 
     def _mend(self) -> None:
         write(self._scene.daemon.config, self._settings)

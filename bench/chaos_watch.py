@@ -80,6 +80,7 @@ class Watch:
 
     def __init__(self, http: HttpSettings) -> None:
         self.report: StationReport | None = None
+        self._pids: dict[str, int | None] = {}
         self.recoveries = Recoveries()
         self.errors: dict[str, None] = {}  # reasons of the state `error`, each once
         self._http, self._stop = http, threading.Event()
@@ -98,10 +99,14 @@ class Watch:
         """Whether the station answers and says that all its processes can work."""
         return self.report is not None and self.report.is_ready
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the station answers and is no longer starting."""
+        return self.report is not None and self.report.state != "starting"
+
     def pid(self, name: str) -> int | None:
-        """Return the id of one process, as the supervisor said it last."""
-        report = self.report
-        return next((process.pid for process in report.processes if process.name == name), None) if report else None
+        """Return the id of one process, as the supervisor said it last; it may be gone."""
+        return self._pids.get(name)
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):
@@ -110,6 +115,7 @@ class Watch:
             except MdssError:
                 self.report = None
                 continue
+            self._pids = {process.name: process.pid for process in self.report.processes}
             self.recoveries.see(self.report)
             if self.report.state == "error":
                 self.errors[self.report.reason] = None
