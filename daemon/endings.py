@@ -1,14 +1,16 @@
-"""Which processes ended unasked, told to fusion without ever waiting for it: the supervisor has others to look after."""
+"""Which processes ended unasked, and with which part in hand; told to fusion without ever waiting for it."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import zmq
 
 from mdss.wire.messages import Ended, Message
 
+MOST_SUSPECTS = 1000  # parts; the oldest are forgotten
 MOST_WAITING = 64  # beyond what zmq takes for a fusion that is away; the oldest go, their parts are late by then
 
 
@@ -24,15 +26,26 @@ class Outlet(Protocol):
 
 
 class Endings:
-    """Keeps what fusion has no room for, up to a limit."""
+    """Keeps what fusion has no room for, up to a limit; remembers, through all restarts of others, which parts processes ended with."""
 
-    def __init__(self, fusion: Outlet) -> None:
-        self._fusion = fusion
+    def __init__(self, fusion: Outlet, in_hand: Callable[[str], str]) -> None:
+        self._fusion, self._in_hand = fusion, in_hand
         self._waiting = deque[Ended](maxlen=MOST_WAITING)
+        self._deaths: dict[str, tuple[str, ...]] = {}
 
-    def note(self, process: str, reason: str) -> None:
+    def note(self, process: str, reason: str, *, is_last: bool = False) -> None:
         """Take one ending."""
-        self._waiting.append(Ended(process=process, reason=reason))
+        result_id = self._in_hand(process)
+        deaths = self._counted(result_id, process, reason)
+        self._waiting.append(Ended(process=process, reason=reason, result_id=result_id, deaths=deaths, is_last=is_last))
+
+    def _counted(self, result_id: str, process: str, reason: str) -> tuple[str, ...]:
+        if not result_id:
+            return ()
+        self._deaths[result_id] = (*self._deaths.pop(result_id, ()), f"{process} {reason}")
+        if len(self._deaths) > MOST_SUSPECTS:
+            del self._deaths[next(iter(self._deaths))]
+        return self._deaths[result_id]
 
     def flush(self) -> None:
         """Send what fusion takes at once."""

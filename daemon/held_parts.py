@@ -1,33 +1,47 @@
-"""The parts that were accepted and have no DONE yet: found by result, by frame, and counted by camera."""
+"""The parts that were accepted and have no DONE yet, each with its frame: found by result, by frame, and counted by camera."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from mdss.wire.messages import Accepted
+from mdss.wire.messages import Accepted, Frame
+
+
+class HeldPart(NamedTuple):
+    """What was promised, and the scan to judge: it can be sent to the workers again until the verdict is in the journal."""
+
+    accepted: Accepted
+    frame: Frame
 
 
 class HeldParts:
-    """Holds each part until its verdict is known; the scan itself is not kept."""
+    """Holds each part until its verdict is known."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, Accepted] = {}
+        self._parts: dict[str, HeldPart] = {}
         self._by_frame: dict[tuple[str, str], str] = {}
         self._of_source: Counter[str] = Counter()
+        self.nbytes = 0  # of all frames held
 
     def __len__(self) -> int:
         return len(self._parts)
 
     def __iter__(self) -> Iterator[Accepted]:
-        return iter(list(self._parts.values()))
+        return iter([part.accepted for part in self._parts.values()])
 
-    def add(self, accepted: Accepted) -> None:
+    def add(self, accepted: Accepted, frame: Frame) -> None:
         """Hold one part."""
         identity = accepted.identity
-        self._parts[accepted.result_id] = accepted
+        self._parts[accepted.result_id] = HeldPart(accepted, frame)
         self._by_frame[identity.source_id, identity.frame_id] = accepted.result_id
         self._of_source[identity.source_id] += 1
+        self.nbytes += size(frame)
+
+    def find(self, result_id: str) -> HeldPart | None:
+        """Return one part, or None when it is not held."""
+        return self._parts.get(result_id)
 
     def result_of(self, source_id: str, frame_id: str) -> str | None:
         """Return the result id of a frame that is held."""
@@ -37,12 +51,18 @@ class HeldParts:
         """Return how many parts of a camera are held."""
         return self._of_source[source_id]
 
-    def remove(self, result_id: str) -> Accepted | None:
+    def remove(self, result_id: str) -> HeldPart | None:
         """Let go of one part; None when it is not held."""
-        accepted = self._parts.pop(result_id, None)
-        if accepted is not None:
-            identity = accepted.identity
+        part = self._parts.pop(result_id, None)
+        if part is not None:
+            identity = part.accepted.identity
             del self._by_frame[identity.source_id, identity.frame_id]
             self._of_source[identity.source_id] -= 1
             self._of_source += Counter()  # drops the cameras that have none
-        return accepted
+            self.nbytes -= size(part.frame)
+        return part
+
+
+def size(frame: Frame) -> int:
+    """Return the bytes of a frame's arrays."""
+    return frame.rgb.nbytes + frame.xyz.nbytes

@@ -13,12 +13,13 @@ import zmq
 
 from daemon.intake import Intake, Outside, Reply
 from daemon.outbox import Outbox
+from daemon.quarantine import Quarantine
 from mdss.errors import MdssError
 from mdss.journal import Journal
 from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.gate import Gate
-from mdss.wire.messages import Judged
+from mdss.wire.messages import Judged, Resend
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.sockets import Receiver, Sender, bound
@@ -57,15 +58,15 @@ class Door:
         """Wait for anything to come; return whether a camera's message did."""
         return self.cameras in dict(self._poller.poll(timeout_ms))
 
-    def verdicts(self) -> Iterator[Judged]:
-        """Yield what fusion has judged meanwhile."""
+    def words(self) -> Iterator[Judged | Resend]:
+        """Yield what fusion has judged meanwhile, and what it asks for again."""
         while True:
             try:
                 message = self.judged.receive(0)
             except MdssError as error:
                 log.error("message refused", reason=str(error))
                 continue
-            if not isinstance(message, Judged):
+            if not isinstance(message, Judged | Resend):
                 return
             yield message
 
@@ -100,12 +101,15 @@ class Ingest:
             self._door.say(self._intake.reconfigure(settings))
 
     def _turn(self) -> None:
-        """Take one message of a camera and all verdicts; nothing in here waits for another process."""
+        """Take one message of a camera and all words of fusion; nothing in here waits for another process."""
         door, intake = self._door, self._intake
         has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
-        for judged in door.verdicts():
+        for word in door.words():
             self._pulse.steps += 1
-            door.say(intake.judged([judged]))
+            if isinstance(word, Resend):
+                intake.resend(word)
+            else:
+                door.say(intake.judged([word]))
         if has_message:
             peer, *frames = door.cameras.recv_multipart(copy=False)
             self._pulse.steps += 1
@@ -118,9 +122,10 @@ class Ingest:
 
 def outside(settings: Settings, process: Opened) -> Outside:
     """Open the journal and make what the intake works with."""
-    journal = Journal(Path(settings.station.state_directory) / "journal.sqlite", JOURNAL_WAIT_S)
+    state = Path(settings.station.state_directory)
+    journal = Journal(state / "journal.sqlite", JOURNAL_WAIT_S)
     process.closing.callback(journal.close)
-    return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex)
+    return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"))
 
 
 @click.command("ingest")

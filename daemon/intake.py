@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import structlog
 import zmq
 
+from daemon import admission
+from daemon.admission import Admission
 from daemon.held_parts import HeldParts
 from daemon.inherited import Inherited
 from daemon.outbox import Outbox
+from daemon.quarantine import Quarantine
 from daemon.record import Journal, Record
 from daemon.sources import Source, Sources
 from mdss.journal import Entry
@@ -22,9 +26,10 @@ from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Limits, Nack, Ping, Pong, WireRefusal
 from mdss.wire.gate import speaker_of
 from mdss.wire.headers import FrameHeader
-from mdss.wire.messages import Accepted, Frame, Judged, ProcessState
+from mdss.wire.messages import Accepted, Frame, Judged, ProcessState, Resend
 from mdss.wire.pulse import Tally
 
+PIXEL_BYTES = 15  # three of colour, twelve of the point
 LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
 log = structlog.get_logger()
@@ -45,8 +50,13 @@ class Outside:
     outbox: Outbox
     tally: Tally
     boot_id: str
-    clock: Callable[[], float] = time.monotonic
-    clock_ns: Callable[[], int] = time.time_ns
+    quarantine: Quarantine
+    clock: Callable[[], float] = time.monotonic  # what deadlines are told in: nobody sets it
+    clock_ns: Callable[[], int] = time.time_ns  # UTC
+
+    def steady_ns(self) -> int:
+        """Return the first clock's time in ns."""
+        return int(self.clock() * 1e9)
 
 
 class Intake:
@@ -57,7 +67,8 @@ class Intake:
         self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
         self._record = Record(outside.journal, outside.tally, outside.clock)
-        self._inherited = Inherited(outside.journal.pending(), outside.clock_ns())
+        self._inherited = Inherited(outside.journal.pending(), outside.steady_ns())
+        self._admission = Admission(outside.clock)
         self._is_stopping = False
         self._look_at_s = float("-inf")
 
@@ -87,19 +98,31 @@ class Intake:
             tell("frame refused", source=source and source.name, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
             return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
 
-    def judged(self, result_ids: Iterable[Judged]) -> list[Reply]:
+    def judged(self, judgements: Iterable[Judged]) -> list[Reply]:
         """Answer DONE for parts whose verdict is in the journal."""
         replies = []
-        for judged in result_ids:
-            accepted = self._held.remove(judged.result_id)
-            if accepted is None:
+        for judged in judgements:
+            part = self._held.remove(judged.result_id)
+            if part is None:
                 continue  # of an earlier life of this process: the camera sends the frame again and finds its verdict
             self._out.outbox.drop(judged.result_id)
-            peer = self._sources.peer_of(accepted.identity.source_id)
+            if judged.code is None:
+                self._admission.judged(len(self._held))
+            elif judged.code == "POISON":
+                self._out.quarantine.keep(part, judged.reason)
+            identity = part.accepted.identity
+            peer = self._sources.peer_of(identity.source_id)
             if peer is not None:
-                done = Done(frame_id=accepted.identity.frame_id, result_id=judged.result_id, sequence=judged.sequence)
+                done = Done(frame_id=identity.frame_id, result_id=judged.result_id, sequence=judged.sequence)
                 replies.append(Reply(peer, done))
         return replies
+
+    def resend(self, asked: Resend) -> None:
+        """Send a held frame to the workers once more; one that is not held its camera will send again."""
+        part = self._held.find(asked.result_id)
+        if part is not None:
+            accepted = msgspec.structs.replace(part.accepted, attempt=asked.attempt)
+            self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, attempt=asked.attempt, wanted=asked.wanted))
 
     def tick(self) -> list[Reply]:
         """Do what is due by time alone."""
@@ -109,9 +132,10 @@ class Intake:
         if now_s < self._look_at_s:
             return []
         self._look_at_s = now_s + LOOK_EVERY_S
-        for lost in self._inherited.lost(self._out.clock_ns(), lambda accepted: self._record.sequence_of(accepted) is not None):
+        now_ns = self._out.steady_ns()
+        for lost in self._inherited.lost(now_ns, lambda accepted: self._record.sequence_of(accepted) is not None):
             self._out.outbox.tell(lost)
-        late = [accepted for accepted in self._held if accepted.deadline_ns <= self._out.clock_ns()]
+        late = [accepted for accepted in self._held if accepted.deadline_ns <= now_ns]
         found = {accepted.result_id: self._record.sequence_of(accepted) for accepted in late}
         self._out.outbox.remind([accepted for accepted in late if found[accepted.result_id] is None])
         return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found.items() if sequence is not None)
@@ -157,7 +181,7 @@ class Intake:
         return source
 
     def _take_frame(self, source: Source, message: FrameMessage) -> list[Header]:
-        header, received_ns = message.header, self._out.clock_ns()
+        header = message.header
         self._out.tally.count("mdss_frames_received_total")
         held = self._held.result_of(source.name, header.frame_id)
         if held is not None:
@@ -167,7 +191,7 @@ class Intake:
             done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
             return [self._again(header, entry.result_id), done]
         self._check_room(header)
-        return [self._accept(message, entry, received_ns)]
+        return [self._accept(message, entry)]
 
     def _again(self, header: FrameHeader, result_id: str) -> Ack:
         self._out.tally.count("mdss_frames_repeated_total")
@@ -182,33 +206,51 @@ class Intake:
             raise WireRefusal("UNKNOWN_RECIPE", sentence, header.frame_id)
         if outstanding >= credit:
             raise WireRefusal("BUSY", f"FRAME: {outstanding} frames are outstanding, expected at most {credit} by credit", header.frame_id)
-        if self._out.outbox.is_full:
-            raise WireRefusal(
-                "BUSY", "FRAME: the frames that wait fill the memory they may; expected to be sent again later", header.frame_id
-            )
+        if waits := self._admission.refusal(header.source_id, self._room(header)):
+            raise WireRefusal("BUSY", f"FRAME: {waits}; expected to be sent again later", header.frame_id)
 
-    def _accept(self, message: FrameMessage, entry: Entry | None, received_ns: int) -> Ack:
-        header, out = message.header, self._out
+    def _room(self, header: FrameHeader) -> int:
+        """Return for how many frames such as this one there is room, in memory and in time."""
+        rows, columns = min(header.rgb.height, self._limits.max_height_px), min(header.rgb.width, self._limits.max_width_px)
+        in_memory = (admission.MOST_BYTES - self._held.nbytes) // max(1, rows * columns * PIXEL_BYTES)
+        window = self._admission.window(self._deadline_ms(header) / 1000)
+        return in_memory if window is None else min(in_memory, window - len(self._held))
+
+    def _deadline_ms(self, header: FrameHeader) -> int:
+        return header.deadline_ms or self._settings.camera.deadline_ms
+
+    def _accept(self, message: FrameMessage, entry: Entry | None) -> Ack:
+        header, out, deadline_ms = message.header, self._out, self._deadline_ms(message.header)
+        received_ns, arrived_ns = out.clock_ns(), out.steady_ns()
         rgb, xyz = camera.to_scan(header, message.payloads, self._limits)
         accepted = Accepted(
             result_id=uuid.uuid4().hex if entry is None else entry.result_id,
             identity=header.identity(),
             received_ns=received_ns,
-            deadline_ns=received_ns + (header.deadline_ms or self._settings.camera.deadline_ms) * 10**6,
+            deadline_ns=arrived_ns + deadline_ms * 10**6,
+            deadline_ms=deadline_ms,
             attempt=1 if entry is None else entry.attempt + 1,
         )
         self._record.accept(accepted)
-        self._held.add(accepted)
+        frame = Frame(
+            result_id=accepted.result_id,
+            recipe_id=header.recipe_id,
+            rgb=rgb,
+            xyz=xyz,
+            attempt=accepted.attempt,
+            deadline_ns=accepted.deadline_ns,
+        )
+        self._held.add(accepted, frame)
         self._inherited.remove(accepted.result_id)
-        frame = Frame(result_id=accepted.result_id, recipe_id=header.recipe_id, rgb=rgb, xyz=xyz, attempt=accepted.attempt)
         out.outbox.put(accepted, frame)
         out.tally.count("mdss_frames_accepted_total")
-        out.tally.observe(DURATION, (out.clock_ns() - received_ns) / 1e9)
+        out.tally.observe(DURATION, (out.steady_ns() - arrived_ns) / 1e9)
         return Ack(frame_id=header.frame_id, result_id=accepted.result_id)
 
     def _gauges(self) -> None:
         counters = self._out.tally.counters
         counters["mdss_outstanding_parts"] = float(len(self._held))
+        counters["mdss_held_bytes"] = float(self._held.nbytes)
         counters["mdss_frames_waiting"] = float(len(self._out.outbox))
         counters["mdss_sources"] = float(self._sources.speaking)
         counters["mdss_sources_silent"] = float(self._sources.silent)

@@ -1,4 +1,4 @@
-"""What ingest has accepted and the next stages have not taken yet: bounded, and never waited for."""
+"""What ingest has accepted and the next stages have not taken yet; never waited for. How much that may be is admission's affair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import zmq
 
 from mdss.wire.messages import Accepted, Frame, Message
 
-MOST_BYTES = 512 * 1024 * 1024
 STUCK_AFTER_S = 3.0
 
 
@@ -30,15 +29,10 @@ class Outbox:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._to_fusion, self._frames = deque[Message](), deque[Frame]()
-        self._clock, self._moved_s, self._bytes = clock, clock(), 0
+        self._clock, self._moved_s = clock, clock()
 
     def __len__(self) -> int:
         return len(self._frames)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the waiting frames fill what memory they may."""
-        return self._bytes >= MOST_BYTES
 
     @property
     def trouble(self) -> str:
@@ -48,10 +42,11 @@ class Outbox:
         return f"{'fusion' if self._to_fusion else 'prepare'} takes nothing, {len(self)} frames wait"
 
     def put(self, accepted: Accepted, frame: Frame) -> None:
-        """Take one part."""
+        """Take one part; of one that waits already, only what the frame that waits does not bring."""
         self.tell([accepted])
-        self._frames.append(frame)
-        self._bytes += size(frame)
+        waiting = {branch for each in self._frames if each.result_id == frame.result_id for branch in each.wanted}
+        if not waiting.issuperset(frame.wanted):
+            self._frames.append(frame)
 
     def tell(self, messages: Iterable[Message]) -> None:
         """Take what fusion alone is told."""
@@ -68,7 +63,6 @@ class Outbox:
         """Forget the frame of a part that has its verdict already."""
         for frame in [frame for frame in self._frames if frame.result_id == result_id]:
             self._frames.remove(frame)
-            self._bytes -= size(frame)
 
     def flush(self, fusion: Outlet, prepare: Outlet) -> None:
         """Send what the two stages take without waiting."""
@@ -76,12 +70,5 @@ class Outbox:
             fusion.send(self._to_fusion.popleft())
             self._moved_s = self._clock()
         while self._frames and not self._to_fusion and prepare.socket.poll(0, zmq.POLLOUT):
-            frame = self._frames.popleft()
-            self._bytes -= size(frame)
-            prepare.send(frame)
+            prepare.send(self._frames.popleft())
             self._moved_s = self._clock()
-
-
-def size(frame: Frame) -> int:
-    """Return the bytes of a frame's arrays."""
-    return frame.rgb.nbytes + frame.xyz.nbytes

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,13 +20,14 @@ from daemon.child import Child, Limits
 from daemon.client_keys import token_of
 from daemon.endings import Endings, Outlet
 from daemon.notify import Notifier
-from daemon.process_table import process_table, processes
+from daemon.process_table import process_table, processes, stage_of
 from daemon.reload import Reloading
 from daemon.spawn import claim, make_folder, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
 from mdss.settings import Settings, checked_settings
+from mdss.wire.hand import read_hand
 from mdss.wire.messages import Heartbeat, Message, ProcessState
 from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
@@ -52,6 +54,7 @@ class Surroundings:
     board: Board
     notifier: Notifier
     fusion: Outlet
+    in_hand: Callable[[str], str]  # process -> the part that it had in hand when it ended
     clock: Callable[[], float] = time.monotonic
 
 
@@ -61,7 +64,7 @@ class Supervisor:
     def __init__(self, children: Sequence[Child], limits: Limits, around: Surroundings) -> None:
         self._children, self._limits, self._clock = tuple(children), limits, around.clock
         self._health, self._board, self._notifier = around.health, around.board, around.notifier
-        self._endings = Endings(around.fusion)
+        self._endings = Endings(around.fusion, around.in_hand)
         self._signals = 0
         self._phase: ProcessState = "starting"
 
@@ -101,9 +104,14 @@ class Supervisor:
             if pid is not None and child.pid != pid:
                 self._board.close(pid)
             if why:
-                self._endings.note(child.spec.name, why)
+                self._endings.note(child.spec.name, why, is_last=self._is_last(child))
         self._endings.flush()
         self._show()
+
+    def _is_last(self, child: Child) -> bool:
+        """Whether nothing is left of a child's stage: it is not started again, nor are its twins."""
+        stage = stage_of(child.spec.name)
+        return all(each.state == "error" for each in self._children if stage_of(each.spec.name) == stage)
 
     def _hear(self, heartbeat: Heartbeat) -> None:
         child = next((child for child in self._children if child.pid == heartbeat.pid), None)
@@ -209,7 +217,9 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
     children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
     notifier = Notifier.from_environment(os.environ, time.monotonic)
-    supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion))
+    supervisor = Supervisor(
+        children, limits, Surroundings(health, board, notifier, fusion, partial(read_hand, Path(station.runtime_directory)))
+    )
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
 

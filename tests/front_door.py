@@ -6,13 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from daemon.held_parts import HeldPart
 from daemon.intake import Intake, Outside, Reply
 from daemon.outbox import Outbox
 from mdss.journal import Entry, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
-from mdss.wire.messages import Accepted, Judged
+from mdss.wire.messages import Accepted, Judged, UndefinedCode
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock, FakeLink
 
@@ -59,7 +60,9 @@ class Station:
         self.clock, self.tally = FakeClock(), Tally()
         self.journal, self.outbox = journal or Notebook(), Outbox(self.clock)
         self.fusion, self.prepare = FakeLink(), FakeLink()
-        self.intake = Intake(settings, Outside(self.journal, self.outbox, self.tally, "boot", self.clock, self.clock.ns))
+        self.kept: list[tuple[HeldPart, str]] = []
+        outside = Outside(self.journal, self.outbox, self.tally, "boot", self, self.clock, self.clock.ns)  # type: ignore[arg-type]
+        self.intake = Intake(settings, outside)
 
     @classmethod
     def introduced(cls, journal: Any = None) -> Self:
@@ -80,8 +83,13 @@ class Station:
         self.outbox.flush(self.fusion, self.prepare)
         return [reply.message for reply in replies]
 
-    def judge(self, frame_id: str, sequence: int = 1) -> list[Reply]:
-        return self.intake.judged([Judged(result_id=self.journal.judge(frame_id, sequence), sequence=sequence)])
+    def judge(self, frame_id: str, sequence: int = 1, code: UndefinedCode | None = None) -> list[Reply]:
+        judged = Judged(result_id=self.journal.judge(frame_id, sequence), sequence=sequence, code=code, reason="it broke two workers")
+        return self.intake.judged([judged])
+
+    def keep(self, part: HeldPart, reason: str) -> None:
+        """Stand in for the quarantine."""
+        self.kept.append((part, reason))
 
     def count(self, name: str) -> float:
         return self.tally.counters.get(name, 0.0)

@@ -16,7 +16,7 @@ THRESHOLD = 2.0
 def accepted(name: str, deadline_ns: int, attempt: int = 1) -> Accepted:
     """Return what ingest says of a part."""
     identity = FrameIdentity(source_id="cam", sequence=4, frame_id=name, part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5)
-    return Accepted(result_id=name, identity=identity, received_ns=6, deadline_ns=deadline_ns, attempt=attempt)
+    return Accepted(result_id=name, identity=identity, received_ns=6, deadline_ns=deadline_ns, deadline_ms=5000, attempt=attempt)
 
 
 def verdict(part: Accepted, evaluation: Evaluation = "OK", published_ns: int = 7) -> Verdict:

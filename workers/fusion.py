@@ -19,7 +19,7 @@ from mdss.journal import Journal
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
-from mdss.wire.messages import Beat, Ended, Evidence, Judged, Message, UndefinedCode, Verdict
+from mdss.wire.messages import Accepted, Beat, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
 from mdss.wire.pulse import Tally
 from workers import evidence
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
@@ -27,8 +27,10 @@ from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
 from workers.start import Opened, Place, config_option, main, work
 
-PLACE = Place("fusion", "fusion", {Judged: "judged"})
+PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
+LATENCY = "mdss_verdict_latency_seconds"
 EVIDENCE_FAILED = "mdss_evidence_failed_total"
+RESENDS = "mdss_parts_resent_total"
 ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
@@ -68,7 +70,8 @@ class Outside:
     voice: Voice
     pictures: Pictures
     tally: Tally
-    clock_ns: Callable[[], int] = time.time_ns
+    clock_ns: Callable[[], int] = time.time_ns  # UTC: what verdicts say
+    steady_ns: Callable[[], int] = time.monotonic_ns  # what deadlines are told in: nobody sets it
 
 
 class Fusion:
@@ -77,18 +80,20 @@ class Fusion:
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
         # From 0 on, or Prometheus would not see the first of each as an increase.
-        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0})
+        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0, RESENDS: 0.0})
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
-        if isinstance(message, Ended):  # what the process had is late at its deadline
-            return []
-        part = self._join.take(message, self._out.clock_ns())
+        part = self._join.take(message, self._out.steady_ns())
         return [] if part is None else [self._settle(part)]
 
     def tick(self) -> Iterable[Message]:
-        """Judge what is due, and speak to the subscribers."""
-        answers = [self._settle(part) for part in self._join.tick(self._out.clock_ns())]
+        """Judge what is due, ask again for what was lost, and speak to the subscribers."""
+        answers: list[Message] = [self._settle(part) for part in self._join.tick(self._out.steady_ns())]
+        for resend in self._join.resends():
+            log.warning("asked for again", result_id=resend.result_id, attempt=resend.attempt, wanted=resend.wanted)
+            self._out.tally.count(RESENDS)
+            answers.append(resend)
         self._out.tally.counters["mdss_open_parts"] = float(len(self._join))
         self._out.voice.serve(self._beat)
         return answers
@@ -103,14 +108,27 @@ class Fusion:
         self._origin = replace(self._origin, configuration_id=configuration_id(settings))
 
     def _settle(self, part: JoinedPart) -> Judged:
-        judgement, model, out = self._judge.judge(part), self._judge.model_of(part), self._out
-        picture = None if judgement.evaluation == "OK" else self._picture(part, judgement, model)
-        now_ns = out.clock_ns()
-        verdict = out.journal.judge(verdict_of(Settled(part, judgement, model, picture), self._origin, now_ns))
+        out = self._out
+        settled = self._judged(part)
+        verdict = out.journal.judge(verdict_of(settled, self._origin, out.clock_ns()))
+        heat, model = settled.judgement.heat, settled.model
         level = 0.0 if model is None else model.calibration.map_level
-        out.voice.publish(verdict, None if judgement.heat is None else evidence.heat_png(judgement.heat, level))
+        out.voice.publish(verdict, None if heat is None else evidence.heat_png(heat, level))
         self._count(verdict)
-        return Judged(result_id=verdict.result_id, sequence=verdict.sequence)
+        self._time(part.accepted)
+        return Judged(result_id=verdict.result_id, sequence=verdict.sequence, code=verdict.code, reason="; ".join(verdict.reasons))
+
+    def _judged(self, part: JoinedPart) -> Settled:
+        """Decide on one part; one that this process breaks on would break the next as well, so it is POISON at once."""
+        is_late = self._out.steady_ns() >= part.accepted.deadline_ns
+        try:
+            judgement, model = self._judge.judge(part), self._judge.model_of(part)
+            picture = None if judgement.evaluation == "OK" else self._picture(part, judgement, model)
+        except Exception as error:  # whatever it is: it must not cost the parts beside it their verdicts
+            log.exception("fusion broke on a part", result_id=part.accepted.result_id)
+            reason = f"fusion broke on this part: {type(error).__name__}: {error}"
+            return Settled(part, Judgement("Undefined", (reason,), "POISON"), None, is_late=is_late)
+        return Settled(part, judgement, model, picture, is_late)
 
     def _picture(self, part: JoinedPart, judgement: Judgement, model: ModelFolder | None) -> Evidence | None:
         """Store the evidence; a full disk costs the picture, never the verdict."""
@@ -129,11 +147,16 @@ class Fusion:
         tally.count(counted(verdict.evaluation, verdict.code or ""))
         tally.count("mdss_deadline_misses_total", float(verdict.deadline_missed))
         tally.counters["mdss_late_results_total"] = float(self._join.late_results)
-        tally.observe("mdss_verdict_latency_seconds", (verdict.times.published - verdict.times.received) / 1e9)
         if verdict.score is not None and verdict.threshold is not None:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
         if verdict.invalid_point_ratio is not None:
             tally.observe("mdss_invalid_point_ratio", verdict.invalid_point_ratio)
+
+    def _time(self, accepted: Accepted) -> None:
+        """Note how long a part took; of one from before the machine was started nothing is known."""
+        seconds = (self._out.steady_ns() - accepted.deadline_ns) / 1e9 + accepted.deadline_ms / 1e3
+        if seconds >= 0:
+            self._out.tally.observe(LATENCY, seconds)
 
     def _beat(self) -> Beat:
         sequence = self._out.journal.last_sequence()
@@ -160,7 +183,7 @@ def make(opened: Opened) -> Fusion:
     for model in models.values():
         tally.counters[f'mdss_model_info{{recipe="{model.name}",version="{model.version}"}}'] = 1.0
     join = PartJoin()
-    join.recover(journal.pending(), time.time_ns())
+    join.recover(journal.pending(), time.monotonic_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
     voice = Publisher(opened.context, settings, History(journal, origin.boot_id), tally)
     opened.closing.callback(voice.close)

@@ -62,6 +62,7 @@ class Settled:
     judgement: Judgement
     model: ModelFolder | None
     evidence: Evidence | None = None
+    is_late: bool = False
 
 
 class Judge:
@@ -86,7 +87,7 @@ class Judge:
         other = [score.model_version for score in part.scores.values() if score.model_version != model.version]
         if other:
             return Judgement("NotDecidable", (f"judged by model {other[0]} while the threshold is of {model.version}",))
-        if part.code == "LATE" and len(part.scores) == 1 and part.prepared is not None:
+        if part.code in ("LATE", "WORKER_LOST") and len(part.scores) == 1 and part.prepared is not None:
             return self._judge_one_branch(part, part.prepared, model)
         if part.code is not None or part.prepared is None:
             return Judgement("Undefined", (part.reason,), part.code, is_partial=len(part.scores) == 1)
@@ -166,7 +167,7 @@ def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
         branches=branch_results(part),
         regions=judgement.regions,
         invalid_point_ratio=part.prepared.invalid_point_ratio if part.prepared else None,
-        deadline_missed=now_ns >= accepted.deadline_ns,
+        deadline_missed=settled.is_late or part.code in ("LATE", "LOST"),
         attempt=accepted.attempt,
         times=times(part, now_ns),
         evidence=settled.evidence,

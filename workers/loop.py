@@ -9,7 +9,7 @@ import structlog
 import zmq
 
 from mdss.errors import MdssError
-from mdss.wire.messages import Fault, Message
+from mdss.wire.messages import Message
 from mdss.wire.pulse import Pulse, StopFlag
 
 WAIT_MS = 50
@@ -89,16 +89,9 @@ class Loop:
     def _handle(self, message: Message) -> None:
         try:
             self._send(self._worker.step(message))
-        except Exception as error:
-            self._confess(message, error)
+        except Exception as error:  # the supervisor hears of it, and fusion from there; the part is tried once more
+            self._pulse.say("stopped", f"broke on a part: {type(error).__name__}: {error}")
             raise
-
-    def _confess(self, message: Message, error: Exception) -> None:
-        """Tell fusion which part this process dies of, so that its verdict need not wait for the deadline."""
-        result_id = getattr(message, "result_id", None)
-        if result_id is not None and Fault in self._outlets:
-            reason = f"{self._pulse.process} broke on this part: {type(error).__name__}: {error}"
-            self._send([Fault(result_id=result_id, stage=self._pulse.process, code="WORKER_LOST", reason=reason)])
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart, UndefinedCode
+import msgspec
+
+from mdss.wire.messages import Accepted, Branch, BranchScore, Ended, Message, PreparedPart, Resend, UndefinedCode
+from workers.open_part import BRANCHES, MS_NS, OpenPart, stage_of
 
 REMEMBERED = 10_000  # verdicts whose late results are still recognised
 ORPHAN_NS = 300 * 10**9  # how long a result waits for an Accepted that never comes
 GRACE_NS = 10 * 10**9  # how long a camera has, after a restart, to send again what has no verdict
+SETTLED_NS = 200 * MS_NS  # after a process ended: by then all that it had said is here, and nothing more is handed to it
+DEATHS = 2  # of processes that had one part: a third would follow
 
 
 @dataclass(frozen=True)
@@ -24,81 +29,95 @@ class JoinedPart:
     reason: str = ""
 
 
-@dataclass
-class OpenPart:
-    """One part on its way."""
-
-    since_ns: int
-    accepted: Accepted | None = None
-    prepared: PreparedPart | None = None
-    scores: dict[Branch, BranchScore] = field(default_factory=dict)
-    fault: Fault | None = None
-    is_recovered: bool = False
-    due_ns: int = 0
-
-    def is_complete(self) -> bool:
-        """Whether both branches and the preparation are in."""
-        return self.prepared is not None and len(self.scores) == 2
-
-    def close(self, code: UndefinedCode | None, reason: str = "") -> JoinedPart:
-        """Return the part as it is now."""
-        assert self.accepted is not None
-        return JoinedPart(self.accepted, self.prepared, self.scores, code, reason)
-
-
 class PartJoin:
-    """Holds open parts by result id; each is returned exactly once."""
+    """Holds open parts by result id; each is returned exactly once. Times are ns of the clock that deadlines are told in."""
 
     def __init__(self) -> None:
         self._open: dict[str, OpenPart] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
+        self._ended: deque[tuple[int, Ended]] = deque()
+        self._resends: list[Resend] = []
+        self._gone: dict[str, str] = {}  # stages that nobody will start again -> why
         self.late_results = 0
 
     def __len__(self) -> int:
         return sum(part.accepted is not None for part in self._open.values())
 
     def recover(self, pending: Iterable[Accepted], now_ns: int) -> None:
-        """Take over parts that were accepted before a restart; what nobody sends again is LOST."""
+        """Take over parts that were accepted before a restart, and ask for their frames; what nobody sends again is LOST."""
         for accepted in pending:
-            due_ns = max(accepted.deadline_ns, now_ns + GRACE_NS)
-            self._open[accepted.result_id] = OpenPart(now_ns, accepted, is_recovered=True, due_ns=due_ns)
+            left_ns = min(
+                accepted.deadline_ns - now_ns, accepted.deadline_ms * MS_NS
+            )  # the first says nothing after a start of the machine
+            part = OpenPart(now_ns, accepted, is_recovered=True, due_ns=now_ns + max(GRACE_NS, left_ns))
+            self._open[accepted.result_id] = part
+            self._resends.append(Resend(result_id=accepted.result_id, attempt=accepted.attempt + 1, wanted=BRANCHES))
 
     def take(self, message: Message, now_ns: int) -> JoinedPart | None:
         """Add one message to its part; return the part when nothing is missing any more."""
-        result_id: str = getattr(message, "result_id")  # noqa: B009 - every message that comes here has one
+        if isinstance(message, Ended):
+            self._ended.append((now_ns + SETTLED_NS, message))
+            return None
+        result_id: str = getattr(message, "result_id")  # noqa: B009 - every other message that comes here has one
+        is_result = not isinstance(message, Accepted)
         if result_id in self._closed:
-            self.late_results += not isinstance(message, Accepted)
+            self.late_results += is_result
             return None
         part = self._open.setdefault(result_id, OpenPart(now_ns))
-        if part.accepted is not None and now_ns >= part.due_ns and not isinstance(message, Accepted):
+        if part.accepted is not None and now_ns >= part.due_ns and is_result:
             self.late_results += 1  # it is over for this part; the next tick says so
             return None
-        self._add(part, message)
+        part.add(message)
         return self._finished(result_id, part)
 
-    def _add(self, part: OpenPart, message: Message) -> None:
-        match message:
-            case Accepted():  # of a recovered part: the camera sent it again, or ingest reminds that it is due and nobody will
-                part.is_recovered = part.is_recovered and message == part.accepted
-                part.accepted, part.due_ns = message, message.deadline_ns
-            case PreparedPart():
-                part.prepared = part.prepared or message
-            case BranchScore():
-                part.scores.setdefault(message.branch, message)
-            case Fault():
-                part.fault = part.fault or message
-
     def tick(self, now_ns: int) -> list[JoinedPart]:
-        """Return the parts whose deadline has passed."""
+        """Return the parts whose deadline has passed, and those that no process survives."""
         due = [name for name, part in self._open.items() if part.accepted is not None and now_ns >= part.due_ns]
         for name in [name for name, part in self._open.items() if part.accepted is None and now_ns - part.since_ns > ORPHAN_NS]:
             del self._open[name]
-        return [self._expire(name) for name in due]
+        joined = [self._expire(name) for name in due]
+        while self._ended and now_ns >= self._ended[0][0]:
+            joined += self._bury(self._ended.popleft()[1])
+        return joined + self._hopeless()
+
+    def resends(self) -> list[Resend]:
+        """Return, once, what ingest is to send again."""
+        asked, self._resends = self._resends, []
+        return asked
 
     def drain(self) -> list[JoinedPart]:
         """Return all that is open, because the station stops."""
         names = [name for name, part in self._open.items() if part.accepted is not None]
         return [self._close(name, "DRAINED", "the station stopped before the part was judged") for name in names]
+
+    def _bury(self, ended: Ended) -> list[JoinedPart]:
+        """Ask again for what was lost with a process, and give up the part that it is the second to end with."""
+        if ended.is_last:
+            self._gone[stage_of(ended.process)] = f"{ended.process} {ended.reason}"
+        suspect = self._open.get(ended.result_id)
+        joined = []
+        if suspect is not None:
+            suspect.deaths = ended.deaths
+            if len(ended.deaths) >= DEATHS and suspect.accepted is not None:
+                reason = f"{len(ended.deaths)} processes ended while they had this part in hand: {'; '.join(ended.deaths)}"
+                joined.append(self._close(ended.result_id, "POISON", reason))
+        for part in self._open.values():
+            if wanted := part.lost_with(stage_of(ended.process)):
+                self._ask_again(part, wanted)
+        return joined
+
+    def _hopeless(self) -> list[JoinedPart]:
+        """Return the parts for which only stages are missing that nobody will start again: nothing is gained by their deadline."""
+        if not self._gone:
+            return []
+        why = "; ".join(self._gone.values())
+        names = [name for name, part in self._open.items() if part.accepted is not None and part.waits_only_for(self._gone)]
+        return [self._close(name, "WORKER_LOST", f"no result from {' and '.join(self._open[name].missing())}: {why}") for name in names]
+
+    def _ask_again(self, part: OpenPart, wanted: tuple[Branch, ...]) -> None:
+        if part.accepted is not None:
+            part.accepted = msgspec.structs.replace(part.accepted, attempt=part.accepted.attempt + 1)
+            self._resends.append(Resend(result_id=part.accepted.result_id, attempt=part.accepted.attempt, wanted=wanted))
 
     def _finished(self, name: str, part: OpenPart) -> JoinedPart | None:
         if part.accepted is None:
@@ -111,16 +130,13 @@ class PartJoin:
         part = self._open[name]
         if part.is_recovered:
             return self._close(name, "LOST", "fusion was started again before the part was judged, and the camera did not send it anew")
-        return self._close(name, "LATE", f"no result from {' and '.join(missing(part) or ['ingest'])} before the deadline")
+        ended = "".join(f"; {reason}" for reason in part.deaths)
+        return self._close(name, "LATE", f"no result from {' and '.join(part.missing() or ['ingest'])} before the deadline{ended}")
 
     def _close(self, name: str, code: UndefinedCode | None, reason: str = "") -> JoinedPart:
         self._closed[name] = None
         if len(self._closed) > REMEMBERED:
             self._closed.popitem(last=False)
-        return self._open.pop(name).close(code, reason)
-
-
-def missing(part: OpenPart) -> list[str]:
-    """Return the stages that have not answered."""
-    silent = [branch for branch in ("rgb", "sdf") if branch not in part.scores]
-    return silent if part.prepared is not None else ["prepare", *silent]
+        part = self._open.pop(name)
+        assert part.accepted is not None
+        return JoinedPart(part.accepted, part.prepared, part.scores, code, reason)

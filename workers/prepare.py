@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -12,11 +13,12 @@ import cv2
 from mdss.errors import BadPart
 from mdss.method import model_store, point_cloud
 from mdss.method.recipe import PointCloudSettings
-from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
+from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.pulse import Tally
 from workers.start import Opened, Place, config_option, main, work
 
 PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
+SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'
 DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
 
 
@@ -27,13 +29,16 @@ class Preparer:
         self._recipes, self._tally, self._clock_ns = recipes, tally, clock_ns
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return what one frame becomes, or why it becomes nothing."""
+        """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
         settings = self._recipes.get(message.recipe_id)
         if settings is None:
             reason = f"recipe {message.recipe_id!r} has no model here; expected one of {', '.join(self._recipes)}"
             return [Fault(result_id=message.result_id, stage="prepare", code="LOST", reason=reason)]
+        if time.monotonic_ns() >= message.deadline_ns:
+            self._tally.count(SKIPPED)
+            return []
         started_ns = self._clock_ns()
         try:
             return self._prepare(message, settings)
@@ -44,9 +49,9 @@ class Preparer:
 
     def _prepare(self, frame: Frame, settings: PointCloudSettings) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, settings)
-        name, recipe, attempt = frame.result_id, frame.recipe_id, frame.attempt
+        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "attempt", "deadline_ns")}
         prepared = PreparedPart(
-            result_id=name,
+            result_id=frame.result_id,
             rgb=part.rgb,
             xyz=part.xyz,
             mask=part.mask,
@@ -55,8 +60,8 @@ class Preparer:
             invalid_point_ratio=float(part.invalid_point_ratio),
             finished_ns=self._clock_ns(),
         )
-        colour = ColourTask(result_id=name, recipe_id=recipe, rgb=part.rgb, mask=part.mask, attempt=attempt)
-        return [prepared, colour, ShapeTask(result_id=name, recipe_id=recipe, xyz=part.xyz, attempt=attempt)]
+        tasks: dict[Branch, Message] = {"rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask), "sdf": ShapeTask(**same, xyz=part.xyz)}
+        return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
     def tick(self) -> Iterable[Message]:
         """Nothing follows from time alone."""

@@ -30,15 +30,19 @@ class Scorer:
         self, branch: Branch, models: Mapping[str, LoadedBranch], tally: Tally, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
         self._branch, self._models, self._tally, self._clock_ns = branch, models, tally, clock_ns
+        self._skipped = f'mdss_tasks_skipped_total{{stage="{branch}"}}'
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return the score of one task."""
+        """Return the score of one task; nothing where its part's deadline is over."""
         if not isinstance(message, ColourTask | ShapeTask):
             raise TypeError(f"{type(message).__name__} came to {self._branch}: expected a task")
         model = self._models.get(message.recipe_id)
         if model is None:
             reason = f"recipe {message.recipe_id!r} has no model here; expected one of {', '.join(self._models)}"
             return [Fault(result_id=message.result_id, stage=self._branch, code="LOST", reason=reason)]
+        if time.monotonic_ns() >= message.deadline_ns:
+            self._tally.count(self._skipped)
+            return []
         started_ns = self._clock_ns()
         found = model.score_map(message)
         finished_ns = self._clock_ns()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import click
 
 from mdss.settings import Settings
+from mdss.wire.hand import Hand
 from mdss.wire.messages import Message
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.sockets import Receiver, Sender
@@ -25,6 +26,21 @@ class Adaptable(Protocol):
 
     def reconfigure(self, settings: Settings) -> None:
         """Keep to other settings from the next message on."""
+
+
+class Handling:
+    """A worker that says which part it has in hand; after an error it stays there, because the process ends with it."""
+
+    def __init__(self, worker: Worker, hand: Hand) -> None:
+        self._worker, self._hand = worker, hand
+        self.tick, self.drain = worker.tick, worker.drain
+
+    def step(self, message: Message) -> Iterable[Message]:
+        """Return what follows from one message."""
+        self._hand.write(getattr(message, "result_id", ""))
+        answers = list(self._worker.step(message))
+        self._hand.write("")
+        return answers
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,9 @@ def work(place: Place, config: Path, make: Callable[[Opened], Worker]) -> None:
         for sender in senders.values():
             process.closing.callback(sender.close)
         outlets = {kind: senders[link] for kind, link in place.outlets.items()}
-        Loop(worker, inbox, outlets, process.pulse, process.stop).run(lambda: take_over(process, worker))
+        hand = Hand(Path(process.settings.station.runtime_directory), place.name)
+        process.closing.callback(hand.close)
+        Loop(Handling(worker, hand), inbox, outlets, process.pulse, process.stop).run(lambda: take_over(process, worker))
 
 
 def take_over(process: Opened, worker: Worker) -> None:

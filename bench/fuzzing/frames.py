@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from bench.fuzzing.mutations import mutated, mutated_json, shuffled
 from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
 from daemon.intake import Intake, Outside
 from daemon.outbox import Outbox
+from daemon.quarantine import Quarantine
 from mdss.journal import Entry
 from mdss.settings import CameraSettings, Settings
 from mdss.wire import camera
@@ -139,7 +141,7 @@ def feed_frames(messages: Input) -> bool:
 
 def front_door(notebook: Notebook) -> Intake:
     """Return an intake with nothing around it but a journal in memory."""
-    return Intake(RULES, Outside(notebook, Outbox(time.monotonic), Tally(), "boot"))
+    return Intake(RULES, Outside(notebook, Outbox(time.monotonic), Tally(), "boot", Quarantine(Path("quarantine"))))
 
 
 def check_scan(header: FrameHeader, rgb: Any, xyz: Any) -> None:

@@ -14,7 +14,6 @@ from mdss.errors import MdssError
 from mdss.wire import codec, snapshot
 from mdss.wire.messages import (
     Accepted,
-    Began,
     BranchScore,
     Ended,
     Fault,
@@ -39,8 +38,7 @@ MESSAGES: tuple[Message, ...] = (
     BranchScore(result_id="r", branch="rgb", model_version="1", score=1.0, map=_POINTS[..., 0].copy(), started_ns=1, finished_ns=2),
     Fault(result_id="r", stage="prepare", code="BAD_CLOUD", reason="empty"),
     Judged(result_id="r", sequence=3),
-    Began(result_id="r", process="rgb-0"),
-    Ended(process="rgb-0", reason="killed"),
+    Ended(process="rgb-0", reason="killed", result_id="r", deaths=("rgb-0 killed",)),
     Resend(result_id="r", attempt=2, wanted=("rgb",)),
     Heartbeat(process="rgb", pid=1, state="running", reason="", steps=2, waiting=0, counters={"a": 1.0}, timings={"b": [0.5]}),
 )

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from mdss.errors import MdssError
 from mdss.wire.messages import (
     Accepted,
-    Began,
     BranchScore,
     ColourTask,
     Ended,
@@ -29,7 +28,7 @@ from mdss.wire.messages import (
 )
 
 VERSION = b"\x01"  # first byte of the header; both ends of a link come from one release
-AnyMessage = Accepted | Frame | Began | Ended | Resend | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | Heartbeat
+AnyMessage = Accepted | Frame | Ended | Resend | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | Heartbeat
 
 
 class DecodeError(MdssError):

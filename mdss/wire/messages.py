@@ -13,6 +13,7 @@ VERDICT_SCHEMA: Final = "mdss.verdict.v1"
 Branch = Literal["rgb", "sdf"]
 Evaluation = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
 UndefinedCode = Literal["LATE", "WORKER_LOST", "BAD_CLOUD", "POISON", "DRAINED", "LOST"]
+NEVER_NS: Final = 2**63 - 1
 ProcessState = Literal["starting", "running", "degraded", "draining", "stopped", "error"]
 
 
@@ -52,6 +53,7 @@ class Frame(Message, frozen=True):
     rgb: NDArray[np.uint8]  # (H, W, 3)
     xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
     attempt: int = 1
+    deadline_ns: int = NEVER_NS  # monotonic; nobody waits for what is done later
     wanted: tuple[Branch, ...] = ("rgb", "sdf")
 
 
@@ -63,6 +65,7 @@ class ColourTask(Message, frozen=True):
     rgb: NDArray[np.uint8]  # (S, S, 3)
     mask: NDArray[np.bool_]  # (S, S) dilated foreground
     attempt: int = 1
+    deadline_ns: int = NEVER_NS
 
 
 class ShapeTask(Message, frozen=True):
@@ -72,6 +75,7 @@ class ShapeTask(Message, frozen=True):
     recipe_id: str
     xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
     attempt: int = 1
+    deadline_ns: int = NEVER_NS
 
 
 class PreparedPart(Message, frozen=True):
@@ -100,18 +104,14 @@ class BranchScore(Message, frozen=True):
     attempt: int = 1
 
 
-class Began(Message, frozen=True):
-    """prepare or a branch -> fusion, before it looks at a part: if the process ends now, this part may be why."""
-
-    result_id: str
-    process: str
-
-
 class Ended(Message, frozen=True):
     """supervisor -> fusion: a process ended that nobody asked to; what it had is lost."""
 
     process: str
     reason: str
+    result_id: str = ""  # of the part that it had in hand, which may be why
+    deaths: tuple[str, ...] = ()  # how processes ended that had this part in hand, this one last
+    is_last: bool = False  # no process of its stage is left, and none will be started
 
 
 class Resend(Message, frozen=True):
@@ -123,7 +123,7 @@ class Resend(Message, frozen=True):
 
 
 class Fault(Message, frozen=True):
-    """Any stage -> fusion: this part cannot be judged, and why; WORKER_LOST says what the stage is about to die of."""
+    """Any stage -> fusion: this part cannot be judged, and why."""
 
     result_id: str
     stage: str

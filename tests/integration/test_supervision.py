@@ -52,7 +52,7 @@ class RunningLine:
         specs = [ProcessSpec(name, ("-c", WORKER, str(folder), name), 1) for name in ("fusion", "ingest")]
         children = [Child(spec, start_process, LIMITS, time.monotonic) for spec in specs]
         notifier = Notifier(self.said.append, None, time.monotonic)
-        self.supervisor = Supervisor(children, LIMITS, Surroundings(self.health, self.board, notifier, self.to_fusion))
+        self.supervisor = Supervisor(children, LIMITS, Surroundings(self.health, self.board, notifier, self.to_fusion, lambda _: ""))
         self.thread = threading.Thread(target=self.supervisor.run)
 
     def __enter__(self) -> Self:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from daemon import outbox
+from daemon import admission
 from daemon.intake import Reply
 from mdss.settings import CameraSettings, Settings
 from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
+from mdss.wire.messages import Accepted, Frame, Resend
 from tests.front_door import CAMERA, RULES, SIDE, Station, code_of
 
 
@@ -122,16 +123,54 @@ def test_a_frame_that_waited_past_its_verdict_is_not_worked_on(station: Station)
     assert station.prepare.sent == []
 
 
-def test_the_frames_that_wait_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "MOST_BYTES", 2 * SIDE * SIDE * 15)
+def test_the_frames_that_are_held_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MOST_BYTES", 2 * SIDE * SIDE * 15)
     station = Station(settings=Settings(camera=CameraSettings(credit=9), models=RULES.models))
     station.say(Hello(source_id="cam"))
-    station.prepare.room = False
     kinds = [type(station.send(f"f{number}")[0]) for number in range(4)]
     assert kinds == [Ack, Ack, Nack, Nack]
+    station.intake.tick()
+    assert station.count("mdss_held_bytes") == 2 * SIDE * SIDE * 15
+    station.judge("f0")
+    assert isinstance(station.send("f2")[0], Ack)
+
+
+def test_what_fusion_asks_for_again_goes_out_again_with_its_attempt(station: Station) -> None:
+    (ack,) = station.send("f1")
+    assert isinstance(ack, Ack)
+    station.intake.resend(Resend(result_id=ack.result_id, attempt=2, wanted=("sdf",)))
+    station.outbox.flush(station.fusion, station.prepare)
+    first, second = station.prepare.sent
+    assert isinstance(first, Frame) and isinstance(second, Frame)
+    assert (first.wanted, second.wanted, second.attempt) == (("rgb", "sdf"), ("sdf",), 2)
+    assert second.xyz is first.xyz
+    assert [accepted.attempt for accepted in station.fusion.sent if isinstance(accepted, Accepted)] == [1, 2]
+
+
+def test_a_frame_that_still_waits_is_not_sent_twice(station: Station) -> None:
+    station.prepare.room = False
+    (ack,) = station.send("f1")
+    assert isinstance(ack, Ack)
+    station.intake.resend(Resend(result_id=ack.result_id, attempt=2, wanted=("rgb", "sdf")))
     station.prepare.room = True
     station.outbox.flush(station.fusion, station.prepare)
-    assert isinstance(station.send("f2")[0], Ack)
+    assert len(station.prepare.sent) == 1
+
+
+def test_what_is_not_held_is_left_to_its_camera(station: Station) -> None:
+    station.intake.resend(Resend(result_id="of an earlier life", attempt=2, wanted=("rgb",)))
+    station.outbox.flush(station.fusion, station.prepare)
+    assert station.fusion.sent == station.prepare.sent == []
+
+
+def test_the_scan_of_a_part_that_is_poison_is_kept(station: Station) -> None:
+    station.send("f1")
+    station.send("f2")
+    station.judge("f1", code="LATE")
+    assert station.kept == []
+    station.judge("f2", code="POISON")
+    ((part, reason),) = station.kept
+    assert (part.accepted.identity.frame_id, part.frame.rgb.shape, reason) == ("f2", (SIDE, SIDE, 3), "it broke two workers")
 
 
 def test_a_station_that_stops_takes_the_credit_back_and_waits_for_what_it_holds(station: Station) -> None:

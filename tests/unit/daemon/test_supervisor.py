@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from daemon.child import Child, Limits
-from daemon.endings import MOST_WAITING, Endings
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
@@ -42,10 +41,13 @@ class Line:
         self.said: list[str] = []
         self.fusion = FakeLink()
         self.board = Board("test", self.world.clock)
+        self.hands: dict[str, str] = {}
         self._plan: list[tuple[float, Callable[[], None]]] = []
         children = [Child(ProcessSpec(name, (), 1), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
-        self.supervisor = Supervisor(children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.world.clock))
+        self.supervisor = Supervisor(
+            children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.in_hand, self.world.clock)
+        )
 
     def receive(self, timeout_ms: int) -> Message | None:
         """Carry out what is due, then receive from the world."""
@@ -53,6 +55,10 @@ class Line:
             self._plan.remove((due_s, action))
             action()
         return self.world.receive(timeout_ms)
+
+    def in_hand(self, process: str) -> str:
+        """Return what a process had in hand."""
+        return self.hands.get(process, "")
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
         """Plan an action for so many seconds after the start."""
@@ -218,6 +224,7 @@ def test_fusion_is_told_of_a_process_that_is_not_started_again() -> None:
     line = Line(rgb_0=dies_often)
     line.run(70)
     assert told(line) == [("rgb-0", "ended with code 1")] * LIMITS.restart_limit
+    assert [message.is_last for message in line.fusion.sent if isinstance(message, Ended)] == [False] * 4 + [True]
 
 
 def test_fusion_is_told_of_nobody_who_was_asked_to_end() -> None:
@@ -240,16 +247,16 @@ def test_a_fusion_without_room_holds_nobody_up_and_hears_of_the_ending_later() -
     assert told(line) == [("sdf-0", "ended with code 1")]
 
 
-def test_endings_that_nobody_takes_are_bounded_and_the_newest_are_kept() -> None:
-    fusion = FakeLink(room=False)
-    endings = Endings(fusion)
-    for number in range(MOST_WAITING + 3):
-        endings.note(f"rgb-{number}", "ended with code -9")
-        endings.flush()
-    assert fusion.sent == []
-    fusion.room = True
-    endings.flush()
-    assert [message.process for message in fusion.sent] == [f"rgb-{number}" for number in range(3, MOST_WAITING + 3)]  # type: ignore[attr-defined]
+def test_fusion_is_told_which_part_every_process_had_in_hand_that_ended_with_it() -> None:
+    line = Line(rgb_0=dies_once(), prepare=dies_often)
+    line.hands = {"rgb-0": "r1", "prepare": "r1"}
+    line.run(6)
+    ended = [message for message in line.fusion.sent if isinstance(message, Ended)]
+    assert [(message.process, message.result_id) for message in ended] == [("rgb-0", "r1"), ("prepare", "r1"), ("prepare", "r1")]
+    assert [message.deaths for message in ended[:2]] == [
+        ("rgb-0 ended with code 1",),
+        ("rgb-0 ended with code 1", "prepare ended with code 1"),
+    ]
 
 
 def test_other_limits_hold_from_now_on_and_every_process_is_told_to_read_its_settings_again() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from mdss.settings import FusionSettings, Settings
-from mdss.wire.messages import Beat, Ended, Evidence, Judged, Verdict
+from mdss.wire.messages import Beat, Ended, Evidence, Judged, Resend, Verdict
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
 from tests.parts import accepted, joined_messages, model
@@ -67,7 +67,7 @@ class World:
 
     def worker(self) -> Fusion:
         """Return a fusion worker in this world."""
-        outside = Outside(self, self, self, self.tally, self.clock.ns)
+        outside = Outside(self, self, self, self.tally, self.clock.ns, self.clock.ns)
         return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
 
@@ -110,7 +110,9 @@ def test_late_is_said_at_the_deadline_and_what_comes_after_changes_nothing() -> 
     first, *rest = joined_messages("a", deadline(world))
     assert list(worker.step(first)) == []
     world.clock.advance(5)
-    assert list(worker.tick()) == [Judged(result_id="a", sequence=1)]
+    assert list(worker.tick()) == [
+        Judged(result_id="a", sequence=1, code="LATE", reason="no result from prepare and rgb and sdf before the deadline")
+    ]
     assert [answer for message in rest for answer in worker.step(message)] == []
     assert [(verdict.evaluation, verdict.code, verdict.deadline_missed) for verdict in world.published] == [("Undefined", "LATE", True)]
 
@@ -158,10 +160,44 @@ def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
     assert sum(after.values()) == 4
 
 
-def test_the_end_of_a_process_is_no_verdict() -> None:
+def test_what_was_lost_with_a_process_is_asked_for_again_and_judged() -> None:
     world = World()
-    assert list(world.worker().step(Ended(process="rgb-0", reason="ended with code -9"))) == []
-    assert world.journaled == []
+    worker = world.worker()
+    first, prepared, rgb, sdf = joined_messages("a", deadline(world))
+    for message in (first, prepared, rgb, Ended(process="sdf-0", reason="ended with code -9", result_id="a")):
+        worker.step(message)
+    assert list(worker.tick()) == []
+    world.clock.advance(1)
+    assert list(worker.tick()) == [Resend(result_id="a", attempt=2, wanted=("sdf",))]
+    assert list(worker.step(sdf)) == [Judged(result_id="a", sequence=1)]
+    assert (world.journaled[0].attempt, world.tally.counters["mdss_parts_resent_total"]) == (2, 1)
+
+
+def test_a_part_that_fusion_itself_breaks_on_is_poison_and_the_next_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    worker = world.worker()
+    monkeypatch.setattr(world, "model_of", lambda _: 1 / 0)
+    (answer,) = send(worker, world, "a")
+    assert (answer.code, answer.reason) == ("POISON", "fusion broke on this part: ZeroDivisionError: division by zero")
+    monkeypatch.undo()
+    assert [answer.code for answer in send(worker, world, "b")] == [None]
+
+
+def test_a_clock_that_is_set_changes_no_deadline() -> None:
+    world = World()
+    worker = Fusion(
+        PartJoin(),
+        world,  # type: ignore[arg-type]
+        Origin("line", "boot", "configuration"),
+        Outside(world, world, world, world.tally, lambda: 10**18, world.clock.ns),
+    )
+    first, *_ = joined_messages("a", deadline(world))
+    worker.step(first)
+    world.clock.advance(4.9)
+    assert list(worker.tick()) == []
+    world.clock.advance(0.2)
+    assert [answer.code for answer in worker.tick() if isinstance(answer, Judged)] == ["LATE"]
+    assert world.tally.timings["mdss_verdict_latency_seconds"] == [pytest.approx(5.1)]
 
 
 def test_a_verdict_names_the_configuration_that_judged_it_though_it_changes_between_two_parts() -> None:

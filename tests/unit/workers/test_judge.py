@@ -126,7 +126,7 @@ class Found:
 def test_regions_in_numbers_of_numpy_leave_as_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusion, "regions", lambda *_: (Found(),))
     joined = part(peak=3.0)
-    verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50)
+    verdict = verdict_of(Settled(joined, judge(joined), model(), is_late=True), Origin("line 1", "boot", "configuration"), now_ns=50)
     (region,) = msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).regions
     assert (region.area_px, region.bbox_px, region.centroid_mm, region.peak) == (35, (5, 4, 7, 5), (1.0, 2.0, 3.0), 9.0)
 
@@ -150,7 +150,7 @@ def test_a_map_that_holds_no_numbers_decides_nothing_and_leaves_a_verdict_that_c
 
 def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
     joined = part(peak=float("nan"))
-    verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=101)
+    verdict = verdict_of(Settled(joined, judge(joined), model(), is_late=True), Origin("line 1", "boot", "configuration"), now_ns=101)
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).evaluation == "NotDecidable"
     assert (verdict.station, verdict.frame_sequence, verdict.model and verdict.model.version) == ("line 1", 4, "0001")
     assert (verdict.score, verdict.deadline_missed) == (None, True)

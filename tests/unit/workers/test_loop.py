@@ -66,17 +66,17 @@ def test_the_states_are_told_in_order() -> None:
     assert [beat.state for beat in health.sent if isinstance(beat, Heartbeat)] == ["running", "draining", "stopped"]
 
 
-def test_a_worker_that_breaks_names_the_part_before_it_ends() -> None:
+def test_a_worker_that_breaks_says_why_and_ends() -> None:
     def break_down() -> None:
         raise RuntimeError("CUDA error")
 
-    outlet = FakeLink()
+    outlet, health = FakeLink(), FakeLink()
     with pytest.raises(RuntimeError):
-        run(Echo(break_down), FakeLink([judged(1)]), outlet, StopFlag())
-    (fault,) = outlet.sent
-    assert isinstance(fault, Fault)
-    assert (fault.result_id, fault.code) == ("r1", "WORKER_LOST")
-    assert "CUDA error" in fault.reason
+        run(Echo(break_down), FakeLink([judged(1)]), outlet, StopFlag(), health)
+    assert outlet.sent == []
+    last = health.sent[-1]
+    assert isinstance(last, Heartbeat)
+    assert (last.state, last.reason) == ("stopped", "broke on a part: RuntimeError: CUDA error")
 
 
 def test_a_stage_that_takes_nothing_is_waited_for_and_said_aloud() -> None:

@@ -1,0 +1,48 @@
+"""How many parts the station can judge in time: beyond that a camera is asked to wait, and all cameras wait in one line."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+MOST_BYTES = 512 * 1024 * 1024  # of all frames held
+RECENT = 16  # pauses between verdicts that the pace is measured from
+OUTLIERS = 2  # the longest of them: a worker was being replaced
+SAFE = 0.8  # share of the deadline that parts may spend in the station, waiting included
+LEAST = 2  # one is judged, one waits
+PATIENCE_S = 2.0  # a camera that has not asked again for so long has left the line
+
+
+class Admission:
+    """Knows the station's pace, and whose turn it is when there is room for few."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._pauses_s: deque[float] = deque(maxlen=RECENT)
+        self._judged_s: float | None = None  # when the last part was judged while others waited
+        self._line: dict[str, float] = {}  # camera -> when it asked last; in the order in which they first asked
+
+    def judged(self, held: int) -> None:
+        """Note a verdict that the workers have earned; `held` parts are left."""
+        now_s = self._clock()
+        if self._judged_s is not None:
+            self._pauses_s.append(now_s - self._judged_s)
+        self._judged_s = now_s if held else None
+
+    def window(self, deadline_s: float) -> int | None:
+        """Return how many parts can be under way and be judged in time; None while the pace is unknown."""
+        if len(self._pauses_s) <= OUTLIERS:
+            return None
+        usual = sorted(self._pauses_s)[:-OUTLIERS]
+        return max(LEAST, int(SAFE * deadline_s / max(sum(usual) / len(usual), 1e-6)))
+
+    def refusal(self, source: str, room: int) -> str:
+        """Return why a camera has to wait, given room for so many more parts; empty when it is admitted."""
+        now_s = self._clock()
+        self._line = {name: asked_s for name, asked_s in self._line.items() if now_s - asked_s <= PATIENCE_S}
+        ahead = list(self._line).index(source) if source in self._line else len(self._line)
+        if room > ahead:
+            self._line.pop(source, None)
+            return ""
+        self._line[source] = now_s
+        return f"as many parts are under way as can be judged in time and held in memory; {ahead} other cameras wait for their turn"

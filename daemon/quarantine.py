@@ -1,0 +1,42 @@
+"""Keeps the scan of a part that no worker survives, where `mdss replay` finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from daemon.held_parts import HeldPart
+
+MOST_SCANS = 100  # a station that breaks on everything must not fill its disk
+log = structlog.get_logger()
+
+
+class Quarantine:
+    """A folder of scans as they came, in millimetres: rgb/NAME.png, xyz/NAME.tiff and NAME.json, which says what happened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, part: HeldPart, reason: str) -> None:
+        """Write one part; a disk that takes nothing costs the scan, which is logged, and no verdict."""
+        import cv2  # these two only a station on a bad day needs
+        import tifffile
+
+        name = part.accepted.result_id
+        try:
+            if len(list(self.folder.glob("*.json"))) >= MOST_SCANS:
+                log.error("not kept: the quarantine is full", result_id=name, folder=str(self.folder), scans=MOST_SCANS)
+                return
+            for kind in ("rgb", "xyz"):
+                (self.folder / kind).mkdir(parents=True, exist_ok=True)
+            encoded = cv2.imencode(".png", cv2.cvtColor(part.frame.rgb, cv2.COLOR_RGB2BGR))[1]
+            (self.folder / "rgb" / f"{name}.png").write_bytes(encoded.tobytes())
+            tifffile.imwrite(self.folder / "xyz" / f"{name}.tiff", part.frame.xyz, photometric="rgb")
+            text = msgspec.json.encode({"reason": reason, "unit": "mm", "accepted": part.accepted})
+            (self.folder / f"{name}.json").write_bytes(msgspec.json.format(text, indent=2))
+        except OSError as error:
+            log.error("the scan of a part that no worker survives is not kept", result_id=name, reason=str(error))
+        else:
+            log.error("a part that no worker survives is kept for inspection", result_id=name, folder=str(self.folder), reason=reason)

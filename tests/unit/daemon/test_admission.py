@@ -1,0 +1,88 @@
+"""Admission keeps what is under way within what can be judged in time, and lets all cameras have their turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.admission import LEAST, PATIENCE_S, Admission
+from tests.fakes import FakeClock
+
+
+def at_pace(clock: FakeClock, pauses_s: list[float]) -> Admission:
+    """Return an admission that has seen verdicts with these pauses while parts waited."""
+    admission = Admission(clock)
+    admission.judged(1)
+    for pause_s in pauses_s:
+        clock.advance(pause_s)
+        admission.judged(1)
+    return admission
+
+
+def test_while_the_pace_is_unknown_credit_alone_bounds() -> None:
+    admission = at_pace(FakeClock(), [0.5, 0.5])
+    assert admission.window(5.0) is None
+
+
+def test_the_window_is_what_fits_into_most_of_the_deadline() -> None:
+    assert at_pace(FakeClock(), [0.5] * 10).window(5.0) == 8
+    assert at_pace(FakeClock(), [0.5] * 10).window(60.0) == 96
+
+
+def test_one_part_is_judged_and_one_waits_however_slow_the_station() -> None:
+    assert at_pace(FakeClock(), [9.0] * 10).window(1.0) == LEAST
+
+
+def test_a_worker_that_was_replaced_does_not_change_the_pace() -> None:
+    assert at_pace(FakeClock(), [0.5] * 6 + [4.0, 0.5, 3.0] + [0.5] * 3).window(5.0) == 8
+
+
+def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
+    clock = FakeClock()
+    admission = at_pace(clock, [0.5] * 10)
+    for _ in range(20):
+        clock.advance(0.5)
+        admission.judged(0)
+        clock.advance(60)
+        admission.judged(1)
+    assert admission.window(5.0) == 8
+
+
+def test_room_is_given_in_the_order_in_which_cameras_asked() -> None:
+    admission = Admission(FakeClock())
+    assert admission.refusal("slow", 0)
+    assert admission.refusal("fast", 0).endswith("1 other cameras wait for their turn")
+    assert admission.refusal("fast", 1), "the fast one came second"
+    assert not admission.refusal("slow", 1)
+    assert not admission.refusal("fast", 1)
+
+
+def test_with_room_for_two_the_first_two_in_the_line_may_come_in_any_order() -> None:
+    admission = Admission(FakeClock())
+    for name in ("a", "b", "c"):
+        assert admission.refusal(name, 0)
+    assert admission.refusal("c", 2)
+    assert not admission.refusal("b", 2)
+    assert not admission.refusal("a", 1)
+
+
+def test_a_camera_that_does_not_ask_again_loses_its_place() -> None:
+    clock = FakeClock()
+    admission = Admission(clock)
+    assert admission.refusal("gone", 0)
+    clock.advance(PATIENCE_S + 0.1)
+    assert not admission.refusal("here", 1)
+
+
+@pytest.mark.parametrize("rounds", [200])
+def test_ten_cameras_that_never_rest_get_the_same_share(rounds: int) -> None:
+    clock = FakeClock()
+    admission, share = Admission(clock), dict.fromkeys("abcdefghij", 0)
+    names = list(share)
+    for turn in range(rounds):
+        clock.advance(0.1)
+        free = 1
+        for name in names[turn % 3 :] + names[: turn % 3]:  # the order in which they happen to ask favours some
+            if not admission.refusal(name, free):
+                share[name], free = share[name] + 1, free - 1
+    assert sum(share.values()) == rounds
+    assert max(share.values()) - min(share.values()) <= 1

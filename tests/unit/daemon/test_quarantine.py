@@ -1,0 +1,48 @@
+"""The quarantine keeps scans so that they can be looked at and replayed, and never more than fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from daemon import quarantine
+from daemon.held_parts import HeldPart
+from daemon.quarantine import Quarantine
+from daemon.recording import find_pairs, read_pair
+from mdss.wire.messages import Frame
+from tests.parts import accepted
+
+
+def held(name: str) -> HeldPart:
+    random = np.random.default_rng(1)
+    xyz = random.normal(size=(8, 9, 3)).astype(np.float32)
+    xyz[0, 0] = np.nan
+    return HeldPart(accepted(name, 10), Frame(result_id=name, recipe_id="cap", rgb=random.integers(0, 255, (8, 9, 3), np.uint8), xyz=xyz))
+
+
+def test_what_is_kept_is_read_back_bit_by_bit_as_replay_reads_it(tmp_path: Path) -> None:
+    part = held("r1")
+    Quarantine(tmp_path).keep(part, "two processes ended with it")
+    (pair,) = find_pairs(tmp_path, "test")
+    rgb, xyz = read_pair(pair)
+    np.testing.assert_array_equal(rgb, part.frame.rgb)
+    np.testing.assert_array_equal(xyz, part.frame.xyz)
+    said = msgspec.json.decode((tmp_path / "r1.json").read_bytes())
+    assert (said["reason"], said["unit"], said["accepted"]["identity"]["part_id"]) == ("two processes ended with it", "mm", "p")
+
+
+def test_a_station_that_breaks_on_everything_does_not_fill_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MOST_SCANS", 2)
+    for name in ("a", "b", "c"):
+        Quarantine(tmp_path).keep(held(name), "")
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["a", "b"]
+    assert len(list((tmp_path / "xyz").iterdir())) == 2
+
+
+def test_a_disk_that_takes_nothing_costs_the_scan_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "quarantine").write_text("a file where the folder should be")
+    Quarantine(tmp_path / "quarantine").keep(held("r1"), "")
+    assert "is not kept" in capsys.readouterr().out

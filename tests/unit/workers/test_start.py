@@ -1,0 +1,73 @@
+"""A worker that has a part in hand says so in a file that outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from mdss.wire.hand import Hand, read_hand
+from mdss.wire.messages import Fault, Message
+from workers.start import Handling
+
+FAULT = Fault(result_id="r1", stage="s", code="LOST", reason="")
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mdss.wire.hand import Hand
+hand = Hand(Path(sys.argv[1]), "rgb-0")
+hand.write("r7")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class Curious:
+    """A worker that looks at its own hand, and may break."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.seen, self.breaks = folder, "", False
+
+    def step(self, message: Message) -> Iterable[Message]:
+        self.seen = (self.folder / "rgb-0.hand").read_text().strip()
+        if self.breaks:
+            raise RuntimeError("CUDA error")
+        yield message
+
+    def tick(self) -> Iterable[Message]:
+        return ()
+
+    def drain(self) -> Iterable[Message]:
+        return ()
+
+
+def test_a_part_is_in_hand_while_it_is_worked_on_and_not_longer(tmp_path: Path) -> None:
+    hand, curious = Hand(tmp_path, "rgb-0"), Curious(tmp_path)
+    assert list(Handling(curious, hand).step(FAULT)) == [FAULT]
+    assert curious.seen == "r1"
+    assert read_hand(tmp_path, "rgb-0") == ""
+    hand.close()
+
+
+def test_a_part_stays_in_the_hand_of_a_worker_that_breaks_on_it(tmp_path: Path) -> None:
+    hand, curious = Hand(tmp_path, "rgb-0"), Curious(tmp_path)
+    curious.breaks = True
+    with pytest.raises(RuntimeError):
+        Handling(curious, hand).step(FAULT)
+    hand.close()
+    assert read_hand(tmp_path, "rgb-0") == "r1"
+    assert read_hand(tmp_path, "rgb-0") == "", "it is read once: the next life has not had it"
+
+
+def test_what_was_in_hand_is_known_however_suddenly_the_process_ended(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, env=os.environ)
+    assert ended.returncode == -signal.SIGKILL
+    assert read_hand(tmp_path, "rgb-0") == "r7"
+
+
+def test_a_process_that_never_had_anything_had_nothing(tmp_path: Path) -> None:
+    assert read_hand(tmp_path, "rgb-0") == ""

@@ -1,0 +1,67 @@
+"""One part on its way: what the stages have said of it, and which processes ended with it in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart
+
+BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
+MS_NS = 10**6
+
+
+def stage_of(process: str) -> str:
+    """Return the stage of a process: rgb of rgb-0."""
+    return process.partition("-")[0]
+
+
+@dataclass
+class OpenPart:
+    """Everything that is known of one part; `due_ns` holds once it is accepted."""
+
+    since_ns: int
+    accepted: Accepted | None = None
+    prepared: PreparedPart | None = None
+    scores: dict[Branch, BranchScore] = field(default_factory=dict)
+    fault: Fault | None = None
+    is_recovered: bool = False
+    due_ns: int = 0
+    deaths: tuple[str, ...] = ()  # how processes ended that had it in hand
+
+    def add(self, message: Message) -> None:
+        """Take what one stage says."""
+        match message:
+            case Accepted():  # of a recovered part: another attempt, or ingest reminds that it is due and there will be none
+                self.is_recovered = self.is_recovered and self.accepted is not None and message.attempt <= self.accepted.attempt
+                self.accepted, self.due_ns = message, message.deadline_ns
+            case PreparedPart():
+                self.prepared = self.prepared or message
+            case BranchScore():
+                self.scores.setdefault(message.branch, message)
+            case Fault():
+                self.fault = self.fault or message
+
+    def lost_with(self, stage: str) -> tuple[Branch, ...]:
+        """Return the branches that must see the part again because what waited at a stage's ended process is lost."""
+        if self.is_recovered:  # its frame is asked for already
+            return ()
+        absent = tuple(branch for branch in BRANCHES if branch not in self.scores)
+        if stage == "prepare":
+            return absent
+        return tuple(branch for branch in absent if branch == stage and self.prepared is not None)
+
+    def is_complete(self) -> bool:
+        """Whether both branches and the preparation are in."""
+        return self.prepared is not None and len(self.scores) == len(BRANCHES)
+
+    def waits_only_for(self, stages: Container[str]) -> bool:
+        """Whether every missing answer would have to come from, or through, one of these stages."""
+        return ("prepare" in stages and self.prepared is None) or (
+            self.prepared is not None and all(each in stages for each in self.missing())
+        )
+
+    def missing(self) -> list[str]:
+        """Return the stages that have not answered."""
+        silent: list[str] = [branch for branch in BRANCHES if branch not in self.scores]
+        return silent if self.prepared is not None else ["prepare", *silent]
