@@ -57,9 +57,8 @@ class OpenPart:
 
     def waits_only_for(self, stages: Container[str]) -> bool:
         """Whether every missing answer would have to come from, or through, one of these stages."""
-        return ("prepare" in stages and self.prepared is None) or (
-            self.prepared is not None and all(each in stages for each in self.missing())
-        )
+        missing = self.missing()
+        return missing[0] in stages if self.prepared is None else all(stage in stages for stage in missing)
 
     def missing(self) -> list[str]:
         """Return the stages that have not answered."""
