@@ -38,7 +38,8 @@ def judged(station: Station, camera: FrameSender, parts: tuple[str, ...] = GOOD)
 def test_two_processes_share_a_branch(station: Station) -> None:
     with station.camera("many") as camera:
         verdicts = judged(station, camera, GOOD + PAINTED)
-    assert [verdict.evaluation for verdict in verdicts] == ["OK"] * len(GOOD) + ["NotOK"] * len(PAINTED)
+    expected = [(part, "OK") for part in GOOD] + [(part, "NotOK") for part in PAINTED]
+    assert sorted((verdict.part_id, verdict.evaluation) for verdict in verdicts) == expected, "one process may overtake the other"
     wait_until(lambda: all(station.process(name).steps for name in ("rgb-0", "rgb-1")))
 
 
