@@ -91,7 +91,7 @@ def test_a_part_that_two_workers_end_with_is_quarantined_with_its_scan_and_the_n
         frame_id = station.send(camera, PAINTED[0])
         station.send(camera, GOOD[0])
         verdicts = {verdict.part_id: verdict for verdict in verdicts_of(station, camera)}
-        assert station.process("prepare").restarts == 2
+        wait_until(lambda: station.process("prepare").restarts == 2)
     assert (verdicts[GOOD[0]].evaluation, len(verdicts)) == ("OK", 2)
     poison = verdicts[PAINTED[0]]
     assert (poison.frame_id, poison.evaluation, poison.code, poison.attempt) == (frame_id, "Undefined", "POISON", 2)
