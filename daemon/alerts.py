@@ -169,7 +169,7 @@ def work(here: Opened) -> None:
     journal = thread.submit(Journal, state / "journal.sqlite").result()  # SQLite wants it opened by the thread that uses it
     delivery = Delivery(journal, open_store(settings), here.tally)
     here.closing.callback(delivery.close)
-    retention = Retention(journal, state / "evidence", settings.journal.keep_days, ClockWatch(state / "clock.json"))
+    retention = Retention(journal, state, settings.journal.keep_days, ClockWatch(state / "clock.json"))
 
     def take_over() -> None:
         changed = here.changed_settings()

@@ -1,4 +1,4 @@
-"""Forgets, once an hour, what is older than the settings keep: judged parts in the journal and the pictures beside it."""
+"""Forgets, once an hour, what is older than the settings keep: judged parts in the journal, their pictures, and scans in quarantine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from daemon.clock_watch import ClockWatch
 from mdss.errors import MdssError
 
 EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
+KEPT = ("evidence/*.png", "quarantine/*.json", "quarantine/rgb/*.png", "quarantine/xyz/*.tiff")  # in the state directory
 log = structlog.get_logger()
 
 
@@ -24,8 +25,8 @@ class Prunable(Protocol):
 class Retention:
     """Prunes in small steps, so that the line never waits long for the journal."""
 
-    def __init__(self, journal: Prunable, pictures: Path, keep_days: int, clock: ClockWatch) -> None:
-        self._journal, self._pictures = journal, pictures
+    def __init__(self, journal: Prunable, state: Path, keep_days: int, clock: ClockWatch) -> None:
+        self._journal, self._state = journal, state
         self._keep_ns, self._clock = keep_days * DAY_NS, clock
         self._due_ns = 0  # by the clock that nobody sets
 
@@ -50,8 +51,9 @@ class Retention:
             self._due_ns = 0  # there may be more: at the next turn
             log.info("journal pruned", parts=forgotten)
             return
-        old = [path for path in self._pictures.glob("*.png") if path.stat().st_mtime_ns < oldest_ns]
+        kept = [path for pattern in KEPT for path in self._state.glob(pattern)]
+        old = [path for path in kept if path.stat().st_mtime_ns < oldest_ns]
         for path in old:
             path.unlink(missing_ok=True)
         if old:
-            log.info("pictures removed", pictures=len(old))
+            log.info("old pictures and scans removed", files=len(old))

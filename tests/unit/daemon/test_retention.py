@@ -30,16 +30,18 @@ def test_the_journal_is_pruned_once_an_hour_in_small_steps(tmp_path: Path) -> No
     assert record.limits_ns[0] == int((1000 + 1e6 - 2 * 86400) * 1e9)
 
 
-def test_pictures_go_when_their_parts_are_forgotten(tmp_path: Path) -> None:
+def test_pictures_and_quarantined_scans_go_when_their_parts_are_forgotten(tmp_path: Path) -> None:
     clock = FakeClock()
-    for name in ("old.png", "other.txt"):
+    old = ("evidence/old.png", "quarantine/old.json", "quarantine/rgb/old.png", "quarantine/xyz/old.tiff")
+    stays = ("evidence/other.txt", "journal.sqlite", "quarantine/new.json")
+    for name in old + stays:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    clock.now_s = (tmp_path / "old.png").stat().st_mtime + 86400 + 1
-    new = tmp_path / "new.png"
-    new.touch()
-    os.utime(new, (clock(), clock()))
+    clock.now_s = (tmp_path / old[0]).stat().st_mtime + 86400 + 1
+    os.utime(tmp_path / stays[-1], (clock(), clock()))
     Retention(FakeRecord(), tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clock.json", "new.png", "other.txt"]
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == sorted(("clock.json", *stays))
 
 
 def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) -> None:
