@@ -19,9 +19,9 @@ def token_of(http: HttpSettings) -> str | None:
 
 def keys_for(settings: Settings, *endpoints: str) -> CurveKeys | None:
     """Return the keys by which a verb connects to the station's own endpoints; None where it needs none."""
-    own = settings.security
-    if own.server_key_file is None or not any(endpoint.startswith(TCP) for endpoint in endpoints):
+    if not any(endpoint.startswith(TCP) for endpoint in endpoints) or settings.security.server_key_file is None:
         return None
+    own = settings.security
     if own.client_key_file is None:
         raise BadInput("security.client_key_file: found null, expected the secret certificate of a client; `mdss keygen` makes one")
-    return CurveKeys.read(own.client_key_file, Path(own.server_key_file).with_suffix(key_files.SUFFIX))
+    return CurveKeys.read(own.client_key_file, Path(settings.security.server_key_file).with_suffix(key_files.SUFFIX))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ WAIT_MS = 50
 WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
 JOURNAL_WAIT_S = 1.0  # a longer wait for another process's lock would silence PONGs
 LARGEST_PAYLOAD_BYTES = LARGEST_SIDE_PX**2 * 12  # a cloud; what is larger ends its connection before memory is reserved for it
+MEMORY_BYTES = 3 * 1024**3  # what may be held, and forty of the largest frames on their way; ZeroMQ itself bounds no message of many frames
 LAST_VERDICTS_S = 4.0  # beyond the drain time-out, for what fusion says of the rest when it is stopped
 log = structlog.get_logger()
 
@@ -128,10 +130,17 @@ def outside(settings: Settings, process: Opened) -> Outside:
     return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"))
 
 
+def bound_memory(limit_bytes: int) -> None:
+    """Let this process fail alone, and be replaced, where a message without end would fill the machine."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard), hard))
+
+
 @click.command("ingest")
 @config_option
 def command(config: Path) -> None:
     """Run the process that takes frames from cameras."""
+    bound_memory(MEMORY_BYTES)
     with opened("ingest", config) as process:
         around = outside(process.settings, process)
         door = Door(process)

@@ -30,6 +30,8 @@ CONFIG: dict[str, Any] = {
 class Line:
     """Starts and kills ingest, and is its supervisor, fusion and prepare."""
 
+    program: tuple[str, ...] = ("-m", "daemon.ingest")
+
     def __init__(self, folder: Path, endpoint: str = "ipc://run/frames.sock", security: dict[str, str] | None = None) -> None:
         self.config = folder / "station.yaml"
         doors = {"camera": CONFIG["camera"] | {"endpoint": endpoint}, "security": security or {}}
@@ -56,7 +58,7 @@ class Line:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process and wait until it says that it runs."""
-        self.process = subprocess.Popen([sys.executable, "-m", "daemon.ingest", "--config", str(self.config)])
+        self.process = subprocess.Popen([sys.executable, *self.program, "--config", str(self.config)])
         self.hear(lambda beat: beat.state == "running" and beat.pid == self.process.pid)
         return self.process
 

@@ -17,7 +17,6 @@ from mdss.errors import BadInput
 from mdss.settings import Settings
 
 PUBLIC_LINKS = ("frames", "verdicts", "snapshot")
-HANDSHAKE_MS = 5000  # a connection that has not shown its key by then is cut off
 TELL_EVERY_S = 10.0  # a client that is refused tries again at once, for ever
 log = structlog.get_logger()
 
@@ -92,7 +91,6 @@ def lock(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
     socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
     socket.zap_domain = link_name.encode()
     socket.zap_enforce_domain = 1  # where the gate does not answer, nobody gets in
-    socket.handshake_ivl = HANDSHAKE_MS
 
 
 def speaker_of(frames: Sequence[zmq.Frame | bytes]) -> str | None:

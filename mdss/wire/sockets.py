@@ -18,6 +18,7 @@ from mdss.wire.topology import LINKS, Link, address
 
 LINGER_MS = 500  # a closing process gives its last messages this long to leave
 KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 10, "tcp_keepalive_intvl": 5, "tcp_keepalive_cnt": 3}  # finds a dead peer in 25 s
+HANDSHAKE_MS = 5000  # a connection that has not said by then who it is, is cut off
 LAST_WORDS_MS = 1000  # likewise, to those outside the station
 
 
@@ -73,7 +74,7 @@ def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settin
     link, endpoint = LINKS[link_name], address(LINKS[link_name], settings)
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.set_hwm(link.high_water)
-    socket.linger = LAST_WORDS_MS
+    socket.linger, socket.handshake_ivl = LAST_WORDS_MS, HANDSHAKE_MS
     for name, value in options.items():
         setattr(socket, name, value)
     if endpoint.startswith(TCP):
