@@ -81,7 +81,7 @@ class World:
         self.error: BaseException | None = None
         self.is_over, self.broken = False, list[str]()
         self.children = {name: Child(ProcessSpec(name, (), 1), self.start, LIMITS, self.clock) for name in NAMES}
-        around = Surroundings(self, Board("test", self.clock), Notifier(None, None, self.clock), self.fusion, self.clock)
+        around = Surroundings(self, Board("test", self.clock), Notifier(None, None, self.clock), self.fusion, lambda _: "", self.clock)
         self.supervisor = Supervisor([*self.children.values()], LIMITS, around)
         self._parked, self._go = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
