@@ -14,7 +14,7 @@ import yaml
 
 from daemon.redis_link import open_link
 from daemon.status import ReloadReport
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, checked_settings
 
 SETTINGS_FILE = "settings.yaml"  # in the runtime directory: what the station runs with, whatever becomes of the file it was read from
@@ -84,7 +84,7 @@ class Reloading:
             keys = changed_keys(self.settings, settings)
             check(settings, keys)
             write_settings(settings, self.file)
-        except BadInput as error:
+        except MdssError as error:
             log.error("reload refused: the settings stay as they were", reason=str(error))
             return ReloadReport(at_ns=self._clock_ns(), is_applied=False, reason=str(error), keys=tuple(keys))
         self.settings = settings
@@ -126,6 +126,6 @@ def write_settings(settings: Settings, path: Path) -> None:
             file.write(text)
         unfinished.replace(path)
     except OSError as error:
-        raise BadInput(
+        raise MdssError(  # no fault of the settings: whoever starts the station tries again until there is room
             f"station.runtime_directory: {path} cannot be written ({error.strerror}); expected room of the station's own"
         ) from error

@@ -16,8 +16,11 @@ class Hand:
         self.write("")
 
     def write(self, result_id: str) -> None:
-        """Say which part; an empty text for none."""
-        os.pwrite(self._file, result_id.encode()[:LONGEST].ljust(LONGEST), 0)
+        """Say which part; an empty text for none. On a full disk nothing is said: that costs no part its verdict, and blames none."""
+        try:
+            os.pwrite(self._file, result_id.encode()[:LONGEST].ljust(LONGEST), 0)
+        except OSError:
+            os.ftruncate(self._file, 0)
 
     def close(self) -> None:
         """Close the file."""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from daemon.reload import TAKERS, Reloading, values_of, write_settings
+from mdss.errors import BadInput, MdssError
 from mdss.settings import FusionSettings, Settings, StationSettings, load_settings
 from tests.fakes import FakeClock
 from workers.fusion import configuration_id
@@ -132,6 +133,13 @@ def test_settings_that_cannot_be_written_for_the_processes_are_not_taken_over(pl
     assert not report.is_applied
     assert "settings.yaml cannot be written" in report.reason
     assert place.reloading.settings == place.in_force() == before
+
+
+def test_a_start_without_room_for_the_settings_is_no_fault_of_the_settings(place: Place) -> None:
+    place.reloading.file.with_suffix(".unfinished").mkdir()
+    with pytest.raises(MdssError, match=r"settings\.yaml cannot be written") as refused:
+        Reloading(place.config, place.reloading.settings)
+    assert not isinstance(refused.value, BadInput)  # whose exit code says: do not start it again
 
 
 def test_a_mended_file_is_taken_over_after_a_broken_one(place: Place) -> None:

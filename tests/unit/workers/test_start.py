@@ -24,6 +24,19 @@ hand = Hand(Path(sys.argv[1]), "rgb-0")
 hand.write("r7")
 os.kill(os.getpid(), signal.SIGKILL)
 """
+FULL = """
+import resource, sys
+from pathlib import Path
+from mdss.wire.hand import Hand
+hand = Hand(Path(sys.argv[1]), "rgb-0")
+hand.write("r7")
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+hand.write("r8")
+if sys.argv[2:]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    hand.write("r9")
+"""
 
 
 class Curious:
@@ -71,3 +84,12 @@ def test_what_was_in_hand_is_known_however_suddenly_the_process_ended(tmp_path: 
 
 def test_a_process_that_never_had_anything_had_nothing(tmp_path: Path) -> None:
     assert read_hand(tmp_path, "rgb-0") == ""
+
+
+@pytest.mark.parametrize(("freed", "in_hand"), [((), ""), (("freed",), "r9")])
+def test_a_full_disk_ends_no_worker_and_blames_no_part_that_was_in_hand_before(
+    tmp_path: Path, freed: tuple[str, ...], in_hand: str
+) -> None:
+    ended = subprocess.run([sys.executable, "-c", FULL, tmp_path, *freed], check=False, env=os.environ)
+    assert ended.returncode == 0
+    assert read_hand(tmp_path, "rgb-0") == in_hand
