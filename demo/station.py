@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from daemon.client_keys import token_of
 from daemon.spawn import LIBC, PR_SET_PDEATHSIG
 from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
@@ -102,17 +103,21 @@ def stop_with_parent() -> None:
 def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return when /readyz says so; MdssError with the station's last words when it ends or takes too long."""
     end_s = time.monotonic() + READY_WITHIN_S
-    while not answers(f"http://{settings.http.host}:{settings.http.port}/readyz"):
+    token = token_of(settings.http)
+    page = urllib.request.Request(
+        f"http://{settings.http.host}:{settings.http.port}/readyz", headers={} if token is None else {"Authorization": f"Bearer {token}"}
+    )
+    while not answers(page):
         if process.poll() is not None or time.monotonic() > end_s:
             raise MdssError(f"the station did not become ready; its last words: {last_words(log)} (see {log})")
         time.sleep(LOOK_EVERY_S)
 
 
-def answers(url: str) -> bool:
+def answers(page: urllib.request.Request) -> bool:
     """Return whether a page is there and says 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as page:  # noqa: S310 - the station's own loopback address
-            return bool(page.status == 200)
+        with urllib.request.urlopen(page, timeout=2) as answer:  # noqa: S310 - as above
+            return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 

@@ -1,11 +1,14 @@
 // A camera in C++ on libzmq's C API alone: sends generated scans, waits for ACK and DONE of each.
-// Build: g++ -std=c++17 -O2 examples/camera.cpp -lzmq -o camera      Run: ./camera ENDPOINT RECIPE [PARTS]
+// Build: g++ -std=c++17 -O2 examples/camera.cpp -lzmq -o camera      Run: ./camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]
+// The last two are needed over tcp: cpp-camera.key_secret of its own, and the station's public NAME.key, as `mdss keygen` makes them.
 #include <zmq.h>
 
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <string>
@@ -86,6 +89,21 @@ std::string field(const std::string &json, const std::string &name) {
     return json.substr(from, json.find_first_of(",}", from) - from);
 }
 
+// Reads one key, 40 characters between quotes, out of a certificate.
+std::string key_in(const char *path, const std::string &name) {
+    std::ifstream file(path);
+    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::string before = name + " = \"";
+    const size_t at = text.find(before);
+    if (at == std::string::npos || text.size() < at + before.size() + 40) {
+        std::fprintf(stderr, "camera: %s: found no %s, expected a certificate\n", path, name.c_str());
+        std::exit(1);
+    }
+    return text.substr(at + before.size(), 40);
+}
+
+void set_key(void *socket, int option, const std::string &key) { zmq_setsockopt(socket, option, key.c_str(), key.size() + 1); }
+
 class Camera {
   public:
     Camera(void *socket, std::string recipe, int parts) : socket_(socket), recipe_(std::move(recipe)), parts_(parts) {}
@@ -135,13 +153,18 @@ class Camera {
 
 int main(int count, char **arguments) {
     if (count < 3) {
-        std::fprintf(stderr, "usage: camera ENDPOINT RECIPE [PARTS]\n");
+        std::fprintf(stderr, "usage: camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]\n");
         return 2;
     }
     void *context = zmq_ctx_new();
     void *socket = zmq_socket(context, ZMQ_DEALER);
     const int linger_ms = 200;
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    if (count > 5) {
+        set_key(socket, ZMQ_CURVE_PUBLICKEY, key_in(arguments[4], "public-key"));
+        set_key(socket, ZMQ_CURVE_SECRETKEY, key_in(arguments[4], "secret-key"));
+        set_key(socket, ZMQ_CURVE_SERVERKEY, key_in(arguments[5], "public-key"));
+    }
     if (zmq_connect(socket, arguments[1]) != 0) {
         std::fprintf(stderr, "camera: cannot connect to %s: %s\n", arguments[1], zmq_strerror(zmq_errno()));
         return 1;

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daemon.status import ProcessReport, StationReport
 from daemon.verbs import ask
 from demo.station import Place, running
-from mdss.client import FrameSender, VerdictStream
+from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.journal import Journal
 from mdss.method.description_network import PatchDescriptionNetwork
 from mdss.method.recipe import Recipe, changed, preset
@@ -124,13 +124,13 @@ class Station:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def camera(self, source: str) -> FrameSender:
+    def camera(self, source: str, keys: CurveKeys | None = None) -> FrameSender:
         """Return a camera of this station."""
-        return FrameSender(self.settings.camera.endpoint, source, send_timeout_s=PATIENCE_S)
+        return FrameSender(self.settings.camera.endpoint, source, send_timeout_s=PATIENCE_S, keys=keys)
 
-    def stream(self, since: int | None = 0) -> VerdictStream:
+    def stream(self, since: int | None = 0, keys: CurveKeys | None = None) -> VerdictStream:
         """Return a subscriber of this station."""
-        return VerdictStream(self.settings.verdicts.endpoint, self.settings.verdicts.snapshot_endpoint, since=since)
+        return VerdictStream(self.settings.verdicts.endpoint, self.settings.verdicts.snapshot_endpoint, since=since, keys=keys)
 
     def send(self, sender: FrameSender, part_id: str, **labels: Any) -> str:
         """Send one recorded part; returns the frame's id."""

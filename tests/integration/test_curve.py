@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +21,7 @@ from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, VerdictSettings
 from mdss.settings_doors import SecuritySettings
-from mdss.wire.messages import Beat, Verdict
+from mdss.wire.messages import Accepted, Beat, Verdict
 from mdss.wire.pulse import Tally
 from tests.ingest_process import Line
 from tests.keys import KeyRing
@@ -28,6 +30,7 @@ from workers.publisher import History, Publisher
 
 pytestmark = pytest.mark.timeout(120)
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
+CAMERA_CPP = Path(__file__).parents[2] / "examples" / "camera.cpp"
 REFUSED_AFTER_S = 1.0  # how long a test waits for what must not come
 
 
@@ -115,6 +118,23 @@ def test_a_damaged_file_on_the_list_shuts_out_nobody_else(line: Line, ring: KeyR
 def test_another_machine_is_not_called_without_keys() -> None:
     with pytest.raises(BadInput, match=r"endpoint 'tcp://10\.0\.0\.7:5555': found no keys"):
         FrameSender("tcp://10.0.0.7:5555", "cam")
+
+
+def test_the_camera_in_cpp_connects_with_the_files_that_keygen_makes(line: Line, ring: KeyRing, tmp_path: Path) -> None:
+    program, compiler = tmp_path / "camera", shutil.which("g++")
+    if compiler is None or not Path("/usr/include/zmq.h").exists():
+        pytest.skip("g++ or libzmq's header zmq.h is not installed")
+    subprocess.run([compiler, "-std=c++17", "-Wall", "-Werror", str(CAMERA_CPP), "-lzmq", "-o", str(program)], check=True)
+    ring.add("cpp-camera")
+    files = (str(ring.secrets / "cpp-camera.key_secret"), str(ring.secrets / "station.key"))
+    command = [str(program), line.settings.camera.endpoint, "gland", "5", *files]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            accepted_now = line.fusion.receive(20)
+            if isinstance(accepted_now, Accepted):
+                line.to_ingest.send(line.judge(accepted_now))
+        assert process.stdout is not None
+        assert (process.returncode, process.stdout.read()) == (0, "5 sent, 5 acknowledged, 5 done, 0 refused\n")
 
 
 class Book:
