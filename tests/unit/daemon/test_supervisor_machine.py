@@ -81,7 +81,9 @@ class World:
         self.error: BaseException | None = None
         self.is_over, self.broken = False, list[str]()
         self.children = {name: Child(ProcessSpec(name, (), 1), self.start, LIMITS, self.clock) for name in NAMES}
-        around = Surroundings(self, Board("test", self.clock), Notifier(None, None, self.clock), self.fusion, lambda _: "", self.clock)
+        self.hands = dict.fromkeys(NAMES, "")
+        board, notifier = Board("test", self.clock), Notifier(None, None, self.clock)
+        around = Surroundings(self, board, notifier, self.fusion, self.hands.__getitem__, self.clock)
         self.supervisor = Supervisor([*self.children.values()], LIMITS, around)
         self._parked, self._go = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -206,6 +208,10 @@ class SupervisorMachine(RuleBasedStateMachine):
     def be_born_otherwise(self, name: str, birth: str) -> None:
         self.world.births[name] = birth
 
+    @rule(name=VICTIMS, part=st.sampled_from(["", "a", "b"]))
+    def take_a_part(self, name: str, part: str) -> None:
+        self.world.hands[name] = part
+
     @rule(number=st.integers(0, 99), state=st.sampled_from(["running", "error", "stopped"]))
     def hear_a_dead_process(self, number: int, state: Any) -> None:
         dead = [actor for actor in self.world.actors if actor.code is not None and self.world.children[actor.name].pid != actor.pid]
@@ -260,7 +266,11 @@ class SupervisorMachine(RuleBasedStateMachine):
 
     @invariant()
     def fusion_hears_of_every_end_that_nobody_asked_for(self) -> None:
-        told = [message.process for message in self.world.fusion.sent if isinstance(message, Ended)]
+        endings = [message for message in self.world.fusion.sent if isinstance(message, Ended)]
+        for part in ("a", "b"):
+            deaths = [message.deaths for message in endings if message.result_id == part]
+            assert [len(each) for each in deaths] == [*range(1, len(deaths) + 1)], f"a death over part {part} was forgotten"
+        told = [message.process for message in endings]
         for name, child in self.world.children.items():
             lives = self.world.of(name)
             unasked = sum(actor.code is not None and not actor.is_stopping for actor in lives)
