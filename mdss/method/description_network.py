@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mdss.method.torch_device import narrowed
 
 CHANNELS = 384
 FIELD_PX = 33
@@ -39,10 +43,14 @@ class PatchDescriptionNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return one feature vector for each stride-4 position of the image."""
         x = (image - self.mean) / self.std
-        x = F.avg_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.avg_pool2d(narrowed(F.relu(self.conv1(x)), self.conv2), 2)
         x = F.avg_pool2d(F.relu(self.conv2(x)), 2)
         x = F.relu(self.conv3(x))
         return self.conv4(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+
+    def wide_layers(self) -> Iterable[nn.Module]:
+        """Return all layers but the first, whose input's eight bits must not lose any."""
+        return self.conv2, self.conv3, self.conv4
 
 
 def positions(size_px: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mdss.method.recipe import ShapeSettings
+from mdss.method.torch_device import narrowed
 
 LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
 
@@ -48,7 +50,7 @@ class PointLayers(nn.Module):
         first, *others = self.layers
         features = F.relu(exactly(first, features), inplace=True)
         for layer in others:
-            features = F.relu(layer(features), inplace=True)
+            features = F.relu(layer(narrowed(features, layer)), inplace=True)
         return features
 
 
@@ -101,5 +103,9 @@ class SignedDistanceNetwork(nn.Module):
         code = exactly(self.from_code, self.encoder(self.waves(patches)))
         x = F.relu(code[:, None] + exactly(self.from_point, self.waves(queries)), inplace=True)
         for layer in self.hidden:
-            x = F.relu(layer(x), inplace=True)
+            x = F.relu(layer(narrowed(x, layer)), inplace=True)
         return Said(exactly(self.distance, x).squeeze(-1), exactly(self.presence, x).squeeze(-1))
+
+    def wide_layers(self) -> Iterable[nn.Module]:
+        """Return the layers between the first, which reads coordinates, and the last, which says distances."""
+        return *self.encoder.points.layers[1:], *self.hidden

@@ -16,6 +16,7 @@ from mdss.method.heat import blurred
 from mdss.method.patch_frame import PatchFrames, viewing_direction
 from mdss.method.patches import Patches, cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
+from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.voids import Voids
 from mdss.method.weights import read_weights
 
@@ -132,15 +133,15 @@ def counted(distances: Float, sign: str) -> Float:
 class ShapeBranch:
     """A trained signed distance network that scores one prepared cloud at a time."""
 
-    def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str) -> None:
-        self._network, self._settings, self._device = network.eval().to(device), settings, device
+    def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
+        self._network, self._settings, self._device = for_scoring(network, device, precision), settings, device
 
     @classmethod
-    def load(cls, folder: Path, recipe: Recipe, device: str) -> ShapeBranch:
+    def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
         """Return the branch of a model folder; ModelRefused names the file that does not fit."""
         network = SignedDistanceNetwork(recipe.sdf)
         read_weights(network, folder / WEIGHTS)
-        return cls(network, recipe.sdf, device)
+        return cls(network, recipe.sdf, device, precision)
 
     def score_map(self, xyz: Float) -> Float:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.heat import blurred
 from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.weights import read_weights
 
 Image = NDArray[np.uint8]
@@ -42,6 +44,10 @@ class StudentTeacher(nn.Module):
         with torch.no_grad():
             described: Tensor = self.teacher(images)
             return (described - self.mean) / self.deviation
+
+    def wide_layers(self) -> Iterable[nn.Module]:
+        """Return the layers of both that score in bfloat16 where the processor has it."""
+        return *self.teacher.wide_layers(), *self.student.wide_layers()
 
     def forward(self, images: Tensor, distance: str) -> Tensor:
         """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel."""
@@ -116,16 +122,17 @@ def enlarge(cells: Float) -> Float:
 class ColourBranch:
     """A trained student-teacher pair that scores one prepared image at a time."""
 
-    def __init__(self, networks: StudentTeacher, settings: ColourSettings, device: str) -> None:
-        self._networks = networks.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no such call on modules
+    def __init__(self, networks: StudentTeacher, settings: ColourSettings, device: str, precision: Precision = "auto") -> None:
+        copied = for_scoring(networks, device, precision)
+        self._networks = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no such call on modules
         self._settings, self._device = settings, device
 
     @classmethod
-    def load(cls, folder: Path, recipe: Recipe, device: str) -> ColourBranch:
+    def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
         """Return the branch of a model folder; ModelRefused names the file that does not fit."""
         networks = StudentTeacher(recipe.rgb.student_width)
         read_weights(networks, folder / WEIGHTS)
-        return cls(networks, recipe.rgb, device)
+        return cls(networks, recipe.rgb, device, precision)
 
     @torch.inference_mode()
     def score_map(self, rgb: Image, mask: Bool) -> Float:

@@ -1,10 +1,27 @@
-"""Which device a branch computes on, and in which precision it may learn there."""
+"""Which device a branch computes on, and in which precision it learns and scores there."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
+from typing import Literal, Protocol, TypeVar
+
 import torch
+from torch import Tensor, nn
 
 from mdss.errors import BadInput
+
+Precision = Literal["auto", "float32"]
+
+
+class Scoring(Protocol):
+    """A network that knows which of its layers hardly lose by eight bits."""
+
+    def wide_layers(self) -> Iterable[nn.Module]:
+        """Return the layers that do most of the multiplying, behind one that has seen every digit of the input."""
+
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def device_of(name: str) -> str:
@@ -21,5 +38,25 @@ def device_of(name: str) -> str:
 def learning_precision(device: str) -> torch.autocast:
     """Return the context that a training step runs in: bfloat16 where the device has it in hardware, float32 elsewhere."""
     kind = device.partition(":")[0]
-    has_it = torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch has no public question
+    has_it = torch.cuda.is_bf16_supported() if kind == "cuda" else cpu_has_bfloat16()
     return torch.autocast(kind, torch.bfloat16, enabled=has_it)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this machine's processor multiplies in bfloat16 by itself."""
+    return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 - torch has no public question
+
+
+def for_scoring(network: N, device: str, precision: Precision) -> N:
+    """Return a copy of a network on its device, its wide layers in bfloat16 where that is faster: on a CPU that has it (decision 5)."""
+    copied = copy.deepcopy(network).eval().to(device)
+    if precision == "auto" and device == "cpu" and cpu_has_bfloat16():
+        scoring: Scoring = copied  # type: ignore[assignment]  # both networks have the method
+        for layer in scoring.wide_layers():
+            layer.to(torch.bfloat16)
+    return copied
+
+
+def narrowed(values: Tensor, layer: nn.Module) -> Tensor:
+    """Return what a layer is given, in bfloat16 where its weights are; otherwise as it is."""
+    return values.to(torch.bfloat16) if layer.weight.dtype is torch.bfloat16 else values
