@@ -120,15 +120,16 @@ class Supervisor:
             self._board.hear(heartbeat)
 
     def _bring_up(self, children: Sequence[Child]) -> bool:
-        """Start some children and wait until all are ready; False when a signal came first."""
+        """Start some children and wait until each has been ready, be it not at one moment; False when a signal came first."""
         end_s = self._clock() + self._limits.ready_timeout_s
+        missing = list(children)
         for child in children:
             child.start()
-        while not all(child.is_ready for child in children):
+        while missing := [child for child in missing if not child.is_ready]:
             if self._signals:
                 return False
             failed = [child for child in self._children if child.state == "error"]
-            missing = failed or [child for child in children if not child.is_ready]
+            missing = failed or missing
             if failed or self._clock() > end_s:
                 raise MdssError(f"the station cannot start: {missing[0].spec.name}: {missing[0].reason or 'not ready in time'}")
             self.turn()

@@ -55,9 +55,10 @@ class ModelSettings(Section, frozen=True):
 
 
 class BranchSettings(Section, frozen=True):
-    """Where one branch computes, in how many processes."""
+    """Where one branch computes, how exactly, in how many processes."""
 
     device: Device = "auto"
+    precision: Literal["auto", "float32"] = "auto"
     count: Annotated[int, Meta(ge=1, le=16)] = 1
     threads: Threads = 1
 

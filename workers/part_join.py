@@ -13,7 +13,7 @@ from workers.open_part import BRANCHES, MS_NS, OpenPart, stage_of
 
 REMEMBERED = 10_000  # verdicts whose late results are still recognised
 ORPHAN_NS = 300 * 10**9  # how long a result waits for an Accepted that never comes
-GRACE_NS = 10 * 10**9  # how long a camera has, after a restart, to send again what has no verdict
+GRACE_NS = 120 * 10**9  # after a restart; ingest, which may start later, says much sooner that a camera did not send again
 SETTLED_NS = 200 * MS_NS  # after a process ended: by then all that it had said is here, and nothing more is handed to it
 DEATHS = 2  # of processes that had one part: a third would follow
 

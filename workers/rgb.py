@@ -11,6 +11,7 @@ import torch
 from mdss.method import model_store
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
+from mdss.settings import BranchSettings
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.score import LoadedBranch, Map, Scorer
 from workers.start import Opened, Place, config_option, index_option, main, work
@@ -20,15 +21,14 @@ def make(opened: Opened) -> Scorer:
     """Load the colour branch of every recipe and score an empty image once, so that the first part waits for nothing."""
     settings = opened.settings
     torch.set_num_threads(settings.branches.rgb.threads)
-    device = device_of(settings.branches.rgb.device)
-    models = {name: load(Path(settings.models.store), name, device) for name in settings.models.recipes}
+    models = {name: load(Path(settings.models.store), name, settings.branches.rgb) for name in settings.models.recipes}
     return Scorer("rgb", models, opened.tally)
 
 
-def load(store: Path, recipe_name: str, device: str) -> LoadedBranch:
+def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranch:
     """Return one recipe's colour branch, warmed up."""
     folder = model_store.open_champion(store, recipe_name)
-    branch = ColourBranch.load(folder.path, folder.recipe, device)
+    branch = ColourBranch.load(folder.path, folder.recipe, device_of(settings.device), settings.precision)
 
     def score_map(task: ColourTask | ShapeTask) -> Map:
         if not isinstance(task, ColourTask):

@@ -11,6 +11,7 @@ import torch
 from mdss.method import model_store
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import device_of
+from mdss.settings import BranchSettings
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.score import LoadedBranch, Map, Scorer
 from workers.start import Opened, Place, config_option, index_option, main, work
@@ -20,15 +21,14 @@ def make(opened: Opened) -> Scorer:
     """Load the shape branch of every recipe and score a flat plate once, so that the first part waits for nothing."""
     settings = opened.settings
     torch.set_num_threads(settings.branches.sdf.threads)
-    device = device_of(settings.branches.sdf.device)
-    models = {name: load(Path(settings.models.store), name, device) for name in settings.models.recipes}
+    models = {name: load(Path(settings.models.store), name, settings.branches.sdf) for name in settings.models.recipes}
     return Scorer("sdf", models, opened.tally)
 
 
-def load(store: Path, recipe_name: str, device: str) -> LoadedBranch:
+def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranch:
     """Return one recipe's shape branch, warmed up."""
     folder = model_store.open_champion(store, recipe_name)
-    branch = ShapeBranch.load(folder.path, folder.recipe, device)
+    branch = ShapeBranch.load(folder.path, folder.recipe, device_of(settings.device), settings.precision)
 
     def score_map(task: ColourTask | ShapeTask) -> Map:
         if not isinstance(task, ShapeTask):

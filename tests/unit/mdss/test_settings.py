@@ -60,7 +60,10 @@ def test_a_wrong_value_is_named_with_its_line(tmp_path: Path, content: str, sent
     [
         ("stations: {}", "s.yaml:1: stations: found an unknown key, expected one of station, camera, verdicts, models"),
         ("http:\n  port: 80\n  ports: 80", "s.yaml:3: http.ports: found an unknown key, expected one of host, port"),
-        ("branches:\n  sdf:\n    cpu: 1", "s.yaml:3: branches.sdf.cpu: found an unknown key, expected one of device, count, threads"),
+        (
+            "branches:\n  sdf:\n    cpu: 1",
+            "s.yaml:3: branches.sdf.cpu: found an unknown key, expected one of device, precision, count, threads",
+        ),
         ("http: {port: 80}\nlogs: {}\nhttp: {port: 81}", "s.yaml:3: http: found the key a second time (first in line 1)"),
         ("http:\n  port: 80\n  port: 81", "s.yaml:3: http.port: found the key a second time (first in line 2)"),
         ("1: 2", "s.yaml:1: file: found a key that is no plain word"),

@@ -16,6 +16,7 @@ from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import NONE, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
+from tests.precision import needs_bfloat16
 
 SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, blur_px=0, void_weight=0, score_unit="scale")
 
@@ -120,10 +121,26 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert missing[31, 31] > 1 and surface[31, 31] == 0
     assert not missing[~np.isnan(cloud[..., 0])].any()
     learner.void_unit.fill_(0.5)
-    assert np.allclose(branch.score_map(cloud), np.maximum(surface, 0.5 * missing))
+    assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), np.maximum(surface, 0.5 * missing))
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:
     write_weights(network, tmp_path / "sdf.safetensors")
     before = ShapeBranch(network, SMALL, "cpu").score_map(plate())
     assert np.array_equal(ShapeBranch.load(tmp_path, Recipe(sdf=SMALL), "cpu").score_map(plate()), before)
+
+
+def test_a_branch_scores_with_a_copy_that_its_network_does_not_notice() -> None:
+    learner = SignedDistanceNetwork(SMALL)
+    ShapeBranch(learner, SMALL, "cpu")
+    assert {value.dtype for value in learner.state_dict().values()} == {torch.float32}
+
+
+@needs_bfloat16
+def test_in_bfloat16_the_map_is_the_same_within_a_hundredth_of_its_peak() -> None:
+    torch.manual_seed(0)
+    learner = SignedDistanceNetwork(SMALL)
+    torch.nn.init.normal_(learner.distance.weight, std=0.3)
+    exact, quick = (ShapeBranch(learner, SMALL, "cpu", precision).score_map(plate()) for precision in ("float32", "auto"))
+    assert not np.array_equal(quick, exact), "it was not computed otherwise"
+    assert np.abs(quick - exact).max() < 0.01 * exact.max()

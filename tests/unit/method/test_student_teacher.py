@@ -15,6 +15,7 @@ from mdss.method.description_network import PatchDescriptionNetwork, positions
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import WEIGHTS, ColourBranch, StudentTeacher, Window, dynamic_factor, dynamic_loss, enlarge, padded_image
 from mdss.method.weights import write_weights
+from tests.precision import needs_bfloat16
 
 SIZE_PX = 128
 
@@ -138,3 +139,14 @@ def test_weights_of_another_width_are_refused_by_the_files_name(networks: Studen
         ColourBranch.load(tmp_path, Recipe(), "cpu")
     with pytest.raises(ModelRefused, match="no such file"):
         ColourBranch.load(tmp_path / "nowhere", Recipe(), "cpu")
+
+
+@needs_bfloat16
+def test_in_bfloat16_the_map_is_the_same_within_a_hundredth_of_its_peak() -> None:
+    torch.manual_seed(0)
+    learner, image = StudentTeacher(1.0), np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    mask = np.ones((128, 128), np.bool_)
+    exact, quick = (ColourBranch(learner, ColourSettings(), "cpu", precision).score_map(image, mask) for precision in ("float32", "auto"))
+    assert not np.array_equal(quick, exact), "it was not computed otherwise"
+    assert np.abs(quick - exact).max() < 0.01 * exact.max()
+    assert {value.dtype for value in learner.state_dict().values()} == {torch.float32}
