@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import msgspec
 from bench.chaos_audit import audit
 from bench.chaos_crew import Member
 from bench.chaos_faults import Happened, Injector, Scene
-from bench.chaos_line import Product, small_line
+from bench.chaos_line import Product
 from bench.chaos_log import LineLog
 from bench.chaos_plan import KINDS, STALL_S, plan
 from bench.chaos_records import is_settled, read_journal, read_records
@@ -26,16 +24,14 @@ from bench.chaos_report import Course, Report, Toll, as_text, report_of
 from bench.chaos_station import Daemon
 from bench.chaos_watch import Watch
 from bench.command_line import run
+from bench.stage import KEEPS_ALL, begin, data_option, json_option, product_of, recipe_option, store_option, wait_until
 from daemon.private_redis import PrivateRedis
 from demo.station import Place
-from mdss.errors import BadInput, MdssError
+from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
 
 EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
-KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has taken outlives its own death
-MARKER = ".mdss-chaos"
 BEGIN_WITHIN_S, READY_WITHIN_S, DONE_WITHIN_S, SETTLED_WITHIN_S = 120.0, 60.0, 120.0, 60.0
-LOOK_EVERY_S = 0.1
 SECTIONS: dict[str, dict[str, Any]] = {
     "station": {"name": "chaos"},
     "camera": {"deadline_ms": 5000},
@@ -67,11 +63,11 @@ class Order:
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=4.0, show_default=True, help="Parts per second of each, if it has credit.")
 @click.option("--kill-every-s", type=click.FloatRange(0.5, 60), default=2.4, show_default=True, help="From one killed process to the next.")
 @click.option("--without", multiple=True, type=click.Choice(KINDS), help="Leave out this kind of fault; may be repeated.")
-@click.option("--data", type=click.Path(path_type=Path), help="Scans to send, in metres; with --store and --recipe.")
-@click.option("--store", type=click.Path(path_type=Path), help="The model store; without it a small model is trained.")
-@click.option("--recipe", help="Whose champion judges.")
+@data_option
+@store_option
+@recipe_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/chaos"), show_default=True, help="Where logs and journal lie.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure to this file.")
+@json_option
 def command(json_path: Path | None, **options: Any) -> None:
     """Run a station of real processes under load, let faults happen that the seed draws, and hold four records against each other.
 
@@ -79,25 +75,14 @@ def command(json_path: Path | None, **options: Any) -> None:
     and the settings are reloaded. Exit code 0 when, at the end, the cameras' logs, the journal, the subscriber's log and Redis agree.
     """
     given = [options.pop(name) for name in ("data", "store", "recipe")]
-    if None in given and given != [None] * 3:
-        raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
     order = Order(**options)
     begin(order.out)
-    report = chaos(order, small_line(order.out) if None in given else Product(*given))
+    report = chaos(order, product_of(order.out, *given))
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     click.echo(as_text(report))
     if report.findings:
         raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {order.out / 'run'})")
-
-
-def begin(out: Path) -> None:
-    """Empty the folder of the last run; the line and its model, if they were made here, stay."""
-    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
-        raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier run")
-    shutil.rmtree(out / "run", ignore_errors=True)
-    (out / "run").mkdir(parents=True)
-    (out / MARKER).touch()
 
 
 def chaos(order: Order, product: Product) -> Report:
@@ -174,17 +159,6 @@ def let_settle(scene: Scene, injector: Injector, settings: Settings, course: Cou
     incidents += [] if code == 0 else [f"the station was asked to stop and ended with code {code}"]
     ends = [*scene.daemon.incidents, *(incident for each in (scene.subscriber, *scene.cameras) for incident in each.incidents)]
     return [*ends, *(f"the station's state was error: {reason}" for reason in scene.watch.errors), *incidents]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, keeper: Injector | Daemon) -> bool:
-    """Wait for something while what ends by itself is started again; False when time ran out first."""
-    end_s = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end_s:
-            return False
-        keeper.tick()
-        time.sleep(LOOK_EVERY_S)
-    return True
 
 
 def main(arguments: list[str] | None = None) -> int:

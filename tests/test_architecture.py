@@ -15,9 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
 
-# The modules of a chaos run, which has a station, its cameras and its subscriber; what it judges and draws stays with "bench".
+# What runs a station, with its cameras and its subscriber; what is judged and drawn from what they noted stays with "bench".
 CHAOS_PARTS = ("camera", "crew", "faults", "line", "records", "station", "subscriber", "watch")
-CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS))
+STAGED = ("overload", "outage", "recovery", "stage", "stage_camera")
+CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"bench.{name}" for name in STAGED))
 CHAOS_MAY = (
     "bench",
     "mdss.client",
@@ -184,7 +185,7 @@ def loaded_after(*modules: str) -> dict[str, list[str]]:
     """Import modules one after the other in a fresh interpreter; return which of the watched libraries each brought in."""
     program = """
 import importlib, json, sys
-watched, found = ("torch", "cv2", "yaml", "zmq", "redis", "mdss.settings"), {}
+watched, found = ("torch", "cv2", "yaml", "zmq", "redis", "scipy.stats", "mdss.settings"), {}
 for name in sys.argv[1:]:
     before = set(sys.modules)
     importlib.import_module(name)
@@ -205,6 +206,12 @@ def test_no_process_of_the_daemon_loads_torch() -> None:
 
 def test_prepare_and_fusion_do_without_torch() -> None:
     assert [module for module, libraries in loaded_after(*WITHOUT_TORCH).items() if "torch" in libraries] == []
+
+
+def test_no_worker_pays_for_scipy_stats_whenever_it_starts_again() -> None:
+    modules = [module for module in MODULES if module.startswith("workers.")]
+    assert len(modules) > 5
+    assert [module for module, libraries in loaded_after(*modules).items() if "scipy.stats" in libraries] == []
 
 
 def test_a_camera_and_a_subscriber_load_zmq_and_nothing_heavy() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # scipy.stats has it too, and takes half a second to load in every worker that starts again
 
 from mdss.errors import BadInput
 from mdss.method.recipe import FusionSettings, ThresholdSettings
@@ -116,7 +116,7 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
     logarithms = np.log(np.maximum(ordered, SMALLEST_SCORE))
     spread = float(logarithms.std(ddof=1))
-    deviations = float(student_t.isf(rate, len(ordered) - 1)) * math.sqrt(1 + 1 / len(ordered))
+    deviations = -float(stdtrit(len(ordered) - 1, rate)) * math.sqrt(1 + 1 / len(ordered))
     limit = math.exp(float(logarithms.mean()) + deviations * spread)
     return Threshold(
         value=limit,

@@ -1,0 +1,156 @@
+"""Whether verdicts wait for Redis: parts at a steady pace while Redis is there, killed, there, and stopped, in turns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import product as combinations
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from bench.chaos_crew import Member
+from bench.chaos_line import Product
+from bench.chaos_records import open_journal, read_alerts
+from bench.command_line import run
+from bench.outage_report import STATES, UP, Course, Report, State, Window, alert_faults, as_text, report_of, rounds_of
+from bench.stage import (
+    Crew,
+    Stage,
+    answers_of,
+    begin,
+    data_option,
+    json_option,
+    product_of,
+    recipe_option,
+    staged,
+    store_option,
+    wait_until,
+)
+from mdss.errors import MdssError
+
+EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
+CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries grows to 30 s
+WARM_S = 3.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and where to leave its traces."""
+
+    rounds: int
+    window_s: float
+    cameras: int
+    rate: float
+    out: Path
+
+
+@dataclass
+class Traces:
+    """What was noted while the run went on."""
+
+    windows: list[Window] = field(default_factory=list)
+    caught_up_s: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Each: Redis there, killed, there, stopped.")
+@click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each of the four lasts.")
+@click.option("--cameras", type=click.IntRange(1, 10), default=2, show_default=True, help="How many send at the same time.")
+@click.option("--rate", type=click.FloatRange(0.1, 100), default=3.0, show_default=True, help="Parts per second of each; half are painted.")
+@data_option
+@store_option
+@recipe_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/outage"), show_default=True, help="Where logs and journal lie.")
+@json_option
+def command(json_path: Path | None, **options: Any) -> None:
+    """Measure how long parts wait from when they are due until DONE, with Redis there and away, in one run and in turns.
+
+    Exit code 0 when p99 is not shown to be more than 10 % slower while Redis is away, and after each return every alert is there once.
+    """
+    given = [options.pop(name) for name in ("data", "store", "recipe")]
+    order = Order(**options)
+    folder = begin(order.out)
+    report = outage(order, folder, product_of(order.out, *given))
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    click.echo(as_text(report))
+    if report.failures:
+        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
+
+
+def outage(order: Order, folder: Path, product: Product) -> Report:
+    """Run everything, and return what came of it."""
+    traces = Traces()
+    with staged(folder, product, {"station": {"name": "outage"}}) as stage:
+        cameras = [stage.camera(f"camera-{number}", 1 / order.rate, "--painted") for number in range(1, order.cameras + 1)]
+        crew = Crew(stage.daemon, *cameras)
+        wait_until(lambda: stage.judged() > 0, CAUGHT_UP_WITHIN_S, crew)
+        wait_until(lambda: False, WARM_S, crew)
+        for number, state in combinations(range(order.rounds), STATES):
+            traces.windows.append(window(stage, crew, (number, state), order.window_s))
+            if state not in UP:
+                traces.caught_up_s.append(let_return(stage, crew, traces.failures))
+        answers = answers_of(cameras)
+        evaluations = [verdict.evaluation for verdict in stage.verdicts()]
+        failures = [*traces.failures, *ends(stage, cameras), *([f"{stage.unjudged()} parts have no verdict"] if stage.unjudged() else [])]
+    waits = [(line.offered_ns, line.done_ns) for lines in answers.values() for line in lines]
+    missing = sum(not done_ns for _, done_ns in waits)
+    failures += [f"{missing} frames got no DONE"] if missing else []
+    return report_of(rounds_of(traces.windows, waits), Course(order.window_s, evaluations, traces.caught_up_s, failures))
+
+
+def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -> Window:
+    """Let Redis be in one state for a while; it is still so at the end."""
+    number, state = place
+    if state == "killed":
+        stage.redis.kill()
+    elif state == "stopped":
+        signal_redis(stage, signal.SIGSTOP)
+    begun_ns = time.monotonic_ns()
+    wait_until(lambda: False, seconds, crew)
+    return Window(number, state, begun_ns, time.monotonic_ns())
+
+
+def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
+    """Bring Redis back, wait until no alert waits, and hold what is there against the journal; return how long it took."""
+    signal_redis(stage, signal.SIGCONT)
+    stage.redis.start()  # where it runs, nothing happens
+    before, begun_s = stage.judged(), time.monotonic()
+    with closing(open_journal(stage.settings)) as journal:
+        if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, crew):
+            failures.append(f"alerts still waited {CAUGHT_UP_WITHIN_S:g} s after Redis had returned")
+    seconds = time.monotonic() - begun_s
+    expected = [each.result_id for each in stage.verdicts() if each.evaluation != "OK" and each.sequence <= before]
+    alerts = list(read_alerts(stage.settings))
+    for where in ("stream", "hash"):
+        failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
+    return seconds
+
+
+def signal_redis(stage: Stage, number: signal.Signals) -> None:
+    """Send Redis a signal, if it runs."""
+    if stage.redis.pid is not None:
+        os.kill(stage.redis.pid, number)
+
+
+def ends(stage: Stage, cameras: Sequence[Member]) -> list[str]:
+    """Return what ended though nobody had asked it to."""
+    return [*stage.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.outage", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""More cameras than a station can serve, all as fast as they are let and one of them slow: memory stays flat and everybody is served."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from bench.chaos_crew import Member
+from bench.chaos_line import Product
+from bench.command_line import run
+from bench.overload_report import Load, Look, Report, as_text, report_of
+from bench.stage import (
+    Crew,
+    Stage,
+    answers_of,
+    begin,
+    data_option,
+    json_option,
+    product_of,
+    read_metrics,
+    recipe_option,
+    staged,
+    store_option,
+    wait_until,
+)
+from mdss.errors import MdssError
+from mdss.wire.messages import Verdict
+
+EXAMPLE = "Example: python -m bench.overload --cameras 10 --frames 10000 --json overload.json"
+BUSY = 'mdss_frames_rejected_total{code="BUSY"}'
+HELD = "mdss_held_bytes"
+SLOW, SLOW_EVERY_S = "slow", 1.0
+LOOK_EVERY_S = 1.0
+MOST_S_PER_FRAME, LEAST_S = 2.0, 60.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and where to leave its traces."""
+
+    cameras: int
+    frames: int
+    deadline_ms: int
+    credit: int
+    out: Path
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--cameras", type=click.IntRange(3, 50), default=10, show_default=True, help="How many send; one of them a part a second.")
+@click.option("--frames", type=click.IntRange(50), default=10_000, show_default=True, help="Verdicts to wait for.")
+@click.option("--deadline-ms", type=click.IntRange(100), default=5000, show_default=True, help="The station's camera.deadline_ms.")
+@click.option("--credit", type=click.IntRange(1, 64), default=4, show_default=True, help="The station's camera.credit.")
+@data_option
+@store_option
+@recipe_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/overload"), show_default=True, help="Where logs and journal lie.")
+@json_option
+def command(json_path: Path | None, **options: Any) -> None:
+    """Let many cameras send as fast as they are let, and see who is served, how long parts wait and how much memory that takes.
+
+    Exit code 0 when every frame has its verdict, no fast camera got less than half of another's share, the slow camera's parts were all
+    judged in time, and at the end memory is where it was after 1000 frames (5 % and 20 MB are allowed).
+    """
+    given = [options.pop(name) for name in ("data", "store", "recipe")]
+    order = Order(**options)
+    folder = begin(order.out)
+    report = overload(order, folder, product_of(order.out, *given))
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    click.echo(as_text(report))
+    if report.failures:
+        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
+
+
+def overload(order: Order, folder: Path, product: Product) -> Report:
+    """Run everything, and return what came of it."""
+    sections: dict[str, dict[str, Any]] = {
+        "station": {"name": "overload"},
+        "camera": {"deadline_ms": order.deadline_ms, "credit": order.credit},
+    }
+    with staged(folder, product, sections) as stage:
+        cameras = [stage.camera(f"fast-{number}", 0) for number in range(1, order.cameras)] + [stage.camera(SLOW, SLOW_EVERY_S)]
+        looks = watched(stage, cameras, order.frames)
+        waits = answers_of(cameras)
+        busy = int(read_metrics(stage.settings.http).get(BUSY, 0))
+        return report_of(
+            Load(
+                waits={name: [(line.offered_ns, line.done_ns) for line in lines] for name, lines in waits.items()},
+                slow=SLOW,
+                slow_every_s=SLOW_EVERY_S,
+                codes=codes_of(stage.verdicts()),
+                unjudged=stage.unjudged(),
+                busy=busy,
+                looks=looks,
+                incidents=[*stage.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)],
+            )
+        )
+
+
+def watched(stage: Stage, cameras: list[Member], frames: int) -> list[Look]:
+    """Look at the station once a second until so many parts are judged."""
+    looks = list[Look]()
+
+    def is_enough() -> bool:
+        held = int(read_metrics(stage.settings.http).get(HELD, 0))
+        looks.append(Look(stage.judged(), stage.memory(), held))
+        return looks[-1].judged >= frames
+
+    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), Crew(stage.daemon, *cameras), LOOK_EVERY_S):
+        raise MdssError(f"the station judged {looks[-1].judged} parts and then took too long; expected {frames}")
+    return looks
+
+
+def codes_of(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
+    """Count what is Undefined, by camera and code."""
+    found = defaultdict[str, Counter[str]](Counter)
+    for verdict in verdicts:
+        if verdict.code is not None:
+            found[verdict.source_id][verdict.code] += 1
+    return {name: dict(codes) for name, codes in found.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.overload", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""What an overloaded station came to: who got how much, how long parts waited, how much memory it took; and what must not be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+LEAST_SHARE = 0.5  # of what another camera gets in the same time
+MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
+WARM_FRAMES = 1000  # or a tenth of a shorter run: then every buffer has had its largest part
+Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What the station took at one moment."""
+
+    judged: int
+    memory: dict[str, int]  # process -> bytes
+    held_bytes: int
+
+    @property
+    def total(self) -> int:
+        """The bytes of all processes."""
+        return sum(self.memory.values())
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """How long parts waited from when they were offered to DONE."""
+
+    count: int
+    p50_s: float
+    p99_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was measured: the waits of every camera by name, what the journal says, and what was seen meanwhile."""
+
+    waits: Mapping[str, Sequence[Wait]]
+    slow: str  # the camera that sends one part in `slow_every_s`
+    slow_every_s: float
+    codes: Mapping[str, Mapping[str, int]]  # camera -> code of what is Undefined -> parts
+    unjudged: int
+    busy: int
+    looks: Sequence[Look]
+    incidents: Sequence[str]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of `--json`."""
+
+    sent: int
+    judged: int
+    unanswered: int
+    undefined: dict[str, int]
+    seconds: float
+    verdicts_per_s: float
+    shares: dict[str, int]
+    fast: Waits
+    slow: Waits
+    busy: int
+    memory_warm: dict[str, int]
+    memory_end: dict[str, int]
+    memory_most: int
+    held_bytes_most: int
+    failures: tuple[str, ...]
+
+
+def report_of(load: Load) -> Report:
+    """Return the report."""
+    fast = {name: waits for name, waits in load.waits.items() if name != load.slow}
+    begun_ns, ended_ns = common_time(list(fast.values()))
+    seconds = (ended_ns - begun_ns) / 1e9
+    shares = {name: sum(begun_ns < done_ns <= ended_ns for _, done_ns in waits) for name, waits in fast.items()}
+    done_slow = sum(begun_ns < done_ns <= ended_ns for _, done_ns in load.waits[load.slow])
+    every = [wait for waits in load.waits.values() for wait in waits]
+    warm, end = warm_look(load.looks), load.looks[-1]
+    return Report(
+        sent=len(every),
+        judged=end.judged,
+        unanswered=sum(not done_ns for _, done_ns in every) + load.unjudged,
+        undefined=dict(sum((Counter(codes) for codes in load.codes.values()), Counter())),
+        seconds=round(seconds, 1),
+        verdicts_per_s=round((sum(shares.values()) + done_slow) / seconds, 2) if seconds > 0 else 0.0,
+        shares=shares,
+        fast=waits_of([wait for waits in fast.values() for wait in waits]),
+        slow=waits_of(load.waits[load.slow]),
+        busy=load.busy,
+        memory_warm=warm.memory,
+        memory_end=end.memory,
+        memory_most=max(look.total for look in load.looks),
+        held_bytes_most=max(look.held_bytes for look in load.looks),
+        failures=(
+            *unanswered(every, load.unjudged),
+            *unfair(shares),
+            *starved(load, done_slow, seconds),
+            *grown(warm, end),
+            *load.incidents,
+        ),
+    )
+
+
+def common_time(cameras: Sequence[Sequence[Wait]]) -> tuple[int, int]:
+    """Return from when to when all of them got answers."""
+    done = [sorted(done_ns for _, done_ns in waits if done_ns) or [0] for waits in cameras]
+    return max(times[0] for times in done), min(times[-1] for times in done)
+
+
+def warm_look(looks: Sequence[Look]) -> Look:
+    """Return the first look after a thousand frames."""
+    warm = min(WARM_FRAMES, looks[-1].judged // 10)
+    return next(look for look in looks if look.judged >= warm)
+
+
+def waits_of(waits: Sequence[Wait]) -> Waits:
+    """Return median, 99th percentile and maximum of what was answered."""
+    seconds = [(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns]
+    if not seconds:
+        return Waits(0, 0.0, 0.0, 0.0)
+    p50, p99 = np.percentile(seconds, [50, 99])
+    return Waits(len(seconds), round(float(p50), 3), round(float(p99), 3), round(max(seconds), 3))
+
+
+def unanswered(every: Sequence[Wait], unjudged: int) -> list[str]:
+    """Say that parts have no verdict."""
+    without = sum(not done_ns for _, done_ns in every)
+    return [f"{without} frames got no DONE and {unjudged} accepted parts have no verdict"] if without or unjudged else []
+
+
+def unfair(shares: Mapping[str, int]) -> list[str]:
+    """Say that a camera got far less than another."""
+    least, most = min(shares, key=lambda name: shares[name]), max(shares, key=lambda name: shares[name])
+    if shares[least] >= LEAST_SHARE * shares[most]:
+        return []
+    return [f"{least} got {shares[least]} verdicts while {most} got {shares[most]}; expected at least {LEAST_SHARE:.0%} of that"]
+
+
+def starved(load: Load, done: int, seconds: float) -> list[str]:
+    """Say that the slow camera was not served: its parts were late, or it could not send the few that it has."""
+    late, due = load.codes.get(load.slow, {}), int(seconds / load.slow_every_s)
+    found = [f"the slow camera's parts ended as {listed(late)}; expected all of them judged in time"] if late else []
+    if done < LEAST_SHARE * due:
+        found.append(f"the slow camera got {done} verdicts in {seconds:.0f} s; expected about {due}")
+    return found
+
+
+def grown(warm: Look, end: Look) -> list[str]:
+    """Say that memory has grown."""
+    allowed = warm.total * MOST_GROWTH + SLACK_BYTES
+    if end.total <= allowed:
+        return []
+    by_name = {name: size - warm.memory.get(name, 0) for name, size in end.memory.items()}
+    most = max(by_name, key=lambda name: by_name[name])
+    grew = f"memory grew from {megabytes(warm.total)} after {warm.judged} verdicts to {megabytes(end.total)} after {end.judged}"
+    return [f"{grew}, {most} by {megabytes(by_name[most])}; expected at most {megabytes(int(allowed))}"]
+
+
+def as_text(report: Report) -> str:
+    """Return the report as people read it."""
+    shares = sorted(report.shares.values())
+    warm, end = (sum(memory.values()) for memory in (report.memory_warm, report.memory_end))
+    lines = [
+        f"frames       {report.sent} sent, {report.judged} judged, {report.unanswered} without a verdict",
+        f"Undefined    {listed(report.undefined)}",
+        f"pace         {report.verdicts_per_s:.1f} verdicts per second over {report.seconds:.0f} s in which all cameras sent",
+        f"shares       {shares[0]} to {shares[-1]} verdicts for each of the {len(shares)} fast cameras",
+        f"waiting      {waits_text(report.fast)} for their parts, from send to DONE",
+        f"             {waits_text(report.slow)} for the slow camera's",
+        f"BUSY         {report.busy} answers",
+        f"memory       {megabytes(warm)} when warm, {megabytes(end)} at the end, {megabytes(report.memory_most)} at most",
+        *(f"{name:>12} {megabytes(size)} -> {megabytes(report.memory_end.get(name, 0))}" for name, size in report.memory_warm.items()),
+        f"frames held  {megabytes(report.held_bytes_most)} at most",
+        *(f"FAILED       {failure}" for failure in report.failures),
+    ]
+    return "\n".join(lines)
+
+
+def waits_text(waits: Waits) -> str:
+    """Return one group's figures."""
+    return f"p50 {waits.p50_s:.2f} s, p99 {waits.p99_s:.2f} s, longest {waits.longest_s:.2f} s ({waits.count})"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Return counts in one line."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def megabytes(size: int) -> str:
+    """Return bytes as people read them."""
+    return f"{size / 1e6:.0f} MB"

@@ -1,0 +1,127 @@
+"""How long a killed process is away under a steady load, and what becomes of the parts that were in the station."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import psutil
+
+from bench.chaos_line import Product
+from bench.command_line import run
+from bench.recovery_report import Course, Judged, Kill, Report, as_text, report_of
+from bench.stage import (
+    Crew,
+    Stage,
+    answers_of,
+    begin,
+    data_option,
+    json_option,
+    product_of,
+    recipe_option,
+    staged,
+    store_option,
+    wait_until,
+)
+from mdss.errors import MdssError
+from mdss.wire.messages import Verdict
+
+EXAMPLE = "Example: python -m bench.recovery --store models --recipe cable_gland --data data/cable_gland --kills 10 --json recovery.json"
+PROCESSES = ("prepare", "rgb-0", "sdf-0", "fusion", "ingest")
+FIRST_WITHIN_S, READY_WITHIN_S = 60.0, 60.0
+# A process that dies once in a while, not one that dies over and over: the pause before each restart is the first, 0.5 s.
+SECTIONS: dict[str, dict[str, Any]] = {"station": {"name": "recovery"}, "supervisor": {"restart_limit": 1000, "restart_window_s": 1}}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and where to leave its traces."""
+
+    kills: int
+    whom: tuple[str, ...]
+    cameras: int
+    rate: float
+    settle_s: float
+    within_s: float
+    out: Path
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--kills", type=click.IntRange(1), default=5, show_default=True, help="Of each process, one after the other.")
+@click.option("--whom", multiple=True, type=click.Choice(PROCESSES), help="Only this process; may be repeated. All where left out.")
+@click.option("--cameras", type=click.IntRange(1, 10), default=2, show_default=True, help="How many send at the same time.")
+@click.option("--rate", type=click.FloatRange(0.05, 100), default=0.25, show_default=True, help="Parts per second of each.")
+@click.option("--settle-s", type=click.FloatRange(0), default=8.0, show_default=True, help="From ready again to the next kill.")
+@click.option("--within-s", type=click.FloatRange(0.1), default=5.0, show_default=True, help="How long a killed process may be away.")
+@data_option
+@store_option
+@recipe_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/recovery"), show_default=True, help="Where logs and journal lie.")
+@json_option
+def command(json_path: Path | None, **options: Any) -> None:
+    """Kill each process of a loaded station in turns; measure from the kill until it is ready again, and count what its parts became.
+
+    Exit code 0 when each was ready again in time and every frame has its verdict.
+    """
+    given = [options.pop(name) for name in ("data", "store", "recipe")]
+    order = Order(**options)
+    folder = begin(order.out)
+    report = recovery(order, folder, product_of(order.out, *given))
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    click.echo(as_text(report))
+    if report.failures:
+        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
+
+
+def recovery(order: Order, folder: Path, product: Product) -> Report:
+    """Run everything, and return what came of it."""
+    with staged(folder, product, SECTIONS) as stage:
+        cameras = [stage.camera(f"camera-{number}", 1 / order.rate) for number in range(1, order.cameras + 1)]
+        crew = Crew(stage.daemon, *cameras)
+        if not wait_until(lambda: stage.judged() > 0, FIRST_WITHIN_S, crew):
+            raise MdssError(f"the station gave no verdict within {FIRST_WITHIN_S:g} s (see {folder / 'station.log'})")
+        wait_until(lambda: False, order.settle_s, crew)
+        kills = list[Kill]()
+        for name in (order.whom or PROCESSES) * order.kills:
+            kills.append(kill(stage, crew, name))
+            wait_until(lambda: False, order.settle_s, crew)
+        lines = [line for log in answers_of(cameras).values() for line in log]
+        incidents = [*stage.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)]
+        unanswered = stage.unjudged() + sum(not line.done_ns for line in lines)
+        return report_of(kills, [judged_of(each) for each in stage.verdicts()], Course(order.within_s, unanswered, incidents))
+
+
+def kill(stage: Stage, crew: Crew, name: str) -> Kill:
+    """Kill one process and wait until it is ready again."""
+    watch, pid = stage.watch, stage.watch.pid(name)
+    if pid is None:
+        raise MdssError(f"{name} did not run when it was to be killed")
+    at_ns, known = time.time_ns(), len(watch.recoveries.done)
+    watch.recoveries.killed(name, pid)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
+    if not wait_until(lambda: len(watch.recoveries.done) > known, READY_WITHIN_S, crew):
+        raise MdssError(f"{name} was not ready again within {READY_WITHIN_S:g} s (see {stage.folder / 'station.log'})")
+    return Kill(name, at_ns, watch.recoveries.done[-1].seconds)
+
+
+def judged_of(verdict: Verdict) -> Judged:
+    """Return what counts of a verdict here."""
+    times = verdict.times
+    return Judged(times.received, times.published, verdict.attempt, verdict.evaluation, verdict.code or "")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.recovery", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""A station for a bench: a folder of its own, a model that was given or made here, real processes, Redis, and a look from outside."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import click
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.chaos_crew import Member
+from bench.chaos_line import Product, small_line
+from bench.chaos_log import read_lines
+from bench.chaos_records import open_journal
+from bench.chaos_station import Daemon
+from bench.chaos_watch import Watch
+from bench.stage_camera import Answered
+from daemon.private_redis import PrivateRedis
+from demo.station import Place
+from mdss.errors import BadInput, MdssError
+from mdss.settings import Settings, load_settings
+from mdss.settings_doors import HttpSettings
+from mdss.wire.messages import Verdict
+
+KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has taken outlives its own death
+MARKER = ".mdss-bench"
+LOOK_EVERY_S = 0.1
+READY_WITHIN_S, DONE_WITHIN_S, METRICS_WITHIN_S = 120.0, 120.0, 5.0
+PAGE = 1000
+ON_CPU: Mapping[str, dict[str, Any]] = {
+    "branches": {"rgb": {"device": "cpu"}, "sdf": {"device": "cpu"}},
+    "alerts": {"timeout_s": 1.0, "stream_max_length": 1_000_000},
+    "logs": {"level": "info"},
+}
+
+data_option = click.option("--data", type=click.Path(path_type=Path), help="Scans to send, in metres; with --store and --recipe.")
+store_option = click.option("--store", type=click.Path(path_type=Path), help="The model store; without it a small model is trained.")
+recipe_option = click.option("--recipe", help="Whose champion judges.")
+json_option = click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure to this file.")
+
+
+class Keeper(Protocol):
+    """Who looks after what has ended."""
+
+    def tick(self) -> None:
+        """Start it again."""
+
+
+class Crew:
+    """Several who are looked after together."""
+
+    def __init__(self, *keepers: Keeper) -> None:
+        self._keepers = keepers
+
+    def tick(self) -> None:
+        """Start again what has ended of each."""
+        for keeper in self._keepers:
+            keeper.tick()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a bench has in hand while its station runs."""
+
+    settings: Settings
+    daemon: Daemon
+    watch: Watch
+    redis: PrivateRedis
+    product: Product
+    closing: ExitStack
+
+    def camera(self, name: str, every_s: float, *options: str) -> Member:
+        """Start a camera that offers a part every so many seconds, or with 0 as fast as it is let."""
+        sent = ["--endpoint", self.settings.camera.endpoint, "--recipe", self.product.recipe, "--data", str(self.product.data)]
+        camera = Member("bench.stage_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
+        camera.start()
+        self.closing.callback(camera.kill)
+        return camera
+
+    @property
+    def folder(self) -> Path:
+        """Where journal and logs lie."""
+        return Path(self.settings.station.state_directory)
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of each process by name; what several share is counted once, in shares."""
+        names = {process.pid: process.name for process in self.watch.report.processes} if self.watch.report else {}
+        found = dict[str, int]()
+        for process in self.daemon.processes():
+            try:
+                found[names.get(process.pid, "supervisor")] = process.memory_full_info().pss
+            except psutil.Error:
+                continue  # it has just ended
+        return found
+
+    def judged(self) -> int:
+        """Return how many parts have a verdict."""
+        with closing(open_journal(self.settings)) as journal:
+            return journal.last_sequence()
+
+    def verdicts(self) -> list[Verdict]:
+        """Return all verdicts in order."""
+        found = list[Verdict]()
+        with closing(open_journal(self.settings)) as journal:
+            while page := journal.since(found[-1].sequence if found else 0, PAGE):
+                found += page
+        return found
+
+    def unjudged(self) -> int:
+        """Return how many parts were accepted and have no verdict."""
+        with closing(open_journal(self.settings)) as journal:
+            return len(journal.pending())
+
+
+@contextmanager
+def staged(folder: Path, product: Product, sections: Mapping[str, dict[str, Any]]) -> Iterator[Stage]:
+    """Run a station that judges this product, ready when the block begins."""
+    with ExitStack() as closing_all:
+        run_folder = Path(closing_all.enter_context(TemporaryDirectory(prefix="mdss-")))
+        redis = closing_all.enter_context(PrivateRedis(run_folder / "redis", *KEEPS_ALL))
+        config = Place(folder, run_folder, product.store).write_settings(product.recipe, redis.url, **{**ON_CPU, **sections})
+        settings = load_settings(config)
+        watch = closing_all.enter_context(Watch(settings.http))
+        daemon = Daemon(config, folder / "station.log")
+        daemon.start()
+        closing_all.callback(daemon.kill)
+        if not wait_until(lambda: watch.is_ready, READY_WITHIN_S, daemon):
+            raise MdssError(f"the station did not become ready (see {folder / 'station.log'})")
+        yield Stage(settings, daemon, watch, redis, product, closing_all)
+
+
+def answers_of(cameras: list[Member]) -> dict[str, list[Answered]]:
+    """Ask cameras to finish, wait until every part of theirs is answered, and return their logs by name."""
+    for camera in cameras:
+        camera.ask_to_finish()
+    end_s = time.monotonic() + DONE_WITHIN_S
+    for camera in cameras:
+        camera.wait(end_s)  # what has no answer by then stands in the log as that
+    return {camera.name: read_lines(camera.log, Answered) for camera in cameras}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, keeper: Keeper, every_s: float = LOOK_EVERY_S) -> bool:
+    """Wait for something while what ends by itself is started again; False when time ran out first."""
+    end_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end_s:
+            return False
+        keeper.tick()
+        time.sleep(every_s)
+    return True
+
+
+def begin(out: Path) -> Path:
+    """Empty the folder of the last run and return it; the line and its model, if they were made here, stay."""
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier run")
+    run_folder = out.resolve() / "run"
+    shutil.rmtree(run_folder, ignore_errors=True)
+    run_folder.mkdir(parents=True)
+    (out / MARKER).touch()
+    return run_folder
+
+
+def product_of(out: Path, data: Path | None, store: Path | None, recipe: str | None) -> Product:
+    """Return what was given to be judged, or a small line with its own model where nothing was."""
+    if data is not None and store is not None and recipe is not None:
+        return Product(data, store, recipe)
+    if (data, store, recipe) != (None, None, None):
+        raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
+    return small_line(out)
+
+
+def read_metrics(http: HttpSettings) -> dict[str, float]:
+    """Return what the station counts, by name and labels; nothing while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{http.host}:{http.port}/metrics", timeout=METRICS_WITHIN_S) as page:
+            text = page.read().decode()
+    except OSError:
+        return {}
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return {f"{name}{labels_of(labels)}": value for name, labels, value, *_ in samples}
+
+
+def labels_of(labels: Mapping[str, str]) -> str:
+    """Return labels as a metric's page writes them."""
+    written = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return written and f"{{{written}}}"

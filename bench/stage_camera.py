@@ -1,0 +1,112 @@
+"""A camera of a bench, a process of its own: offers parts at a steady pace or as fast as it is let, and notes how long each waited."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import click
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.chaos_log import LineLog
+from daemon.recording import find_pairs, read_pair
+from mdss.client import FrameLabels, FrameSender
+from mdss.wire.camera import Done, Invalid
+
+LOOK_S = 0.05
+ANSWERED_WITHIN_S = 60.0
+ZERO = Invalid(kind="value", value=0.0)
+PAINT = (255, 0, 255)
+Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """One line of a camera's log, in ns of the clock that all processes of a machine share; `done_ns` is 0 where no DONE came."""
+
+    frame_id: str
+    offered_ns: int
+    done_ns: int = 0
+
+
+class Stamped(dict[str, Done]):
+    """The sender's book of answers, which notes each at the moment it comes: `send` may wait long after."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def __setitem__(self, frame_id: str, done: Done) -> None:
+        super().__setitem__(frame_id, done)
+        self._note(frame_id)
+
+
+class Camera:
+    """Offers scans in turn; a part's time begins when it is due, be it that the one before was still not let in."""
+
+    def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[Answered]) -> None:
+        self._sender, self._scans, self._recipe, self._log = sender, scans, recipe, log
+        self._offered = dict[str, int]()
+        sender.done = Stamped(self._note)
+
+    def offer(self, number: int, due_ns: int) -> None:
+        """Send one part as soon as there is credit."""
+        rgb, xyz = self._scans[number % len(self._scans)]
+        frame_id = f"{self._sender.source_id}-{number:06d}"
+        self._offered[frame_id] = due_ns
+        labels = FrameLabels(part_id=frame_id, frame_id=frame_id, recipe_id=self._recipe, unit="m", invalid=ZERO, is_simulated=True)
+        self._sender.send(rgb, xyz, **labels)
+
+    def finish(self) -> None:
+        """Wait until all is answered; a part that is not, or was refused, is noted as one without answer."""
+        self._sender.wait_until_done(ANSWERED_WITHIN_S)
+        for frame_id, offered_ns in self._offered.items():
+            self._log.write(Answered(frame_id, offered_ns))
+
+    def _note(self, frame_id: str) -> None:
+        if (offered_ns := self._offered.pop(frame_id, None)) is not None:
+            self._log.write(Answered(frame_id, offered_ns, time.monotonic_ns()))
+
+
+def painted(scan: Scan) -> Scan:
+    """Return a scan with a loud square in its middle, which no good part has."""
+    rgb, xyz = scan[0].copy(), scan[1]
+    rows, columns = rgb.shape[:2]
+    rgb[rows * 2 // 5 : rows * 3 // 5, columns * 2 // 5 : columns * 3 // 5] = PAINT
+    return rgb, xyz
+
+
+@click.command()
+@click.option("--endpoint", required=True)
+@click.option("--recipe", required=True)
+@click.option("--data", required=True, type=click.Path(path_type=Path))
+@click.option("--every-s", required=True, type=float)
+@click.option("--scans", "most_scans", type=int, default=24)
+@click.option("--painted", "is_painted", is_flag=True)
+@click.option("--log", "log_path", required=True, type=click.Path(path_type=Path))
+def command(endpoint: str, recipe: str, data: Path, log_path: Path, **options: float) -> None:
+    """Offer parts until SIGTERM, then wait until all are answered; the camera is called as its log."""
+    asked = list[int]()
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    scans = [read_pair(pair) for pair in find_pairs(data, "test")[: int(options["most_scans"])]]
+    if options["is_painted"]:
+        scans = [each for scan in scans for each in (scan, painted(scan))]
+    every_ns = int(options["every_s"] * 1e9)
+    with FrameSender(endpoint, log_path.stem) as sender:
+        camera, begun_ns = Camera(sender, scans, recipe, LineLog(log_path, Answered)), time.monotonic_ns()
+        for number in count():
+            due_ns = begun_ns + number * every_ns if every_ns else time.monotonic_ns()
+            while not asked and (left_s := (due_ns - time.monotonic_ns()) / 1e9) > 0:
+                sender.attend(min(LOOK_S, left_s))
+            if asked:
+                break
+            camera.offer(number, due_ns)
+        camera.finish()
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,84 @@
+"""What benches with a station share: their folders, what they judge, and how a camera notes how long its parts waited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.chaos_line import Product
+from bench.chaos_log import LineLog, read_lines
+from bench.stage import begin, labels_of, product_of, wait_until
+from bench.stage_camera import ZERO, Answered, Camera, painted
+from mdss.client import FrameSender
+from mdss.errors import BadInput
+from tests.fake_station import FakeStation
+
+SCAN = (np.full((64, 80, 3), 90, np.uint8), np.ones((64, 80, 3), np.float32))
+
+
+def test_the_folder_of_another_is_left_alone_and_one_s_own_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(BadInput, match="found files of another origin"):
+        begin(tmp_path / "other")
+    run = begin(tmp_path / "own")
+    (run / "journal.sqlite").touch()
+    (tmp_path / "own" / "models").mkdir()
+    assert list(begin(tmp_path / "own").iterdir()) == []
+    assert (tmp_path / "own" / "models").is_dir()
+
+
+def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) -> None:
+    assert product_of(tmp_path, Path("data"), Path("store"), "part") == Product(Path("data"), Path("store"), "part")
+    with pytest.raises(BadInput, match="expected all three or none"):
+        product_of(tmp_path, Path("data"), None, "part")
+
+
+def test_labels_are_written_as_the_station_writes_them() -> None:
+    assert labels_of({"code": "BUSY", "a": "b"}) == '{code="BUSY",a="b"}'
+    assert labels_of({}) == ""
+
+
+class Counted:
+    """A keeper who counts how often it is asked."""
+
+    ticks = 0
+
+    def tick(self) -> None:
+        """Count."""
+        self.ticks += 1
+
+
+def test_waiting_looks_after_the_others_and_ends_when_time_is_over() -> None:
+    keeper = Counted()
+    assert not wait_until(lambda: False, 0.0, keeper, 0.0)
+    assert wait_until(lambda: keeper.ticks > 5, 60.0, keeper, 0.0)
+
+
+def test_a_camera_notes_when_each_part_was_due_and_when_its_done_came(tmp_path: Path) -> None:
+    with FakeStation(f"ipc://{tmp_path}/frames") as station, FrameSender(station.endpoint, "cam") as sender:
+        camera = Camera(sender, [SCAN], "part", LineLog(tmp_path / "cam.jsonl", Answered))
+        for number in range(3):
+            camera.offer(number, due_ns=number + 1)
+        camera.finish()
+    lines = read_lines(tmp_path / "cam.jsonl", Answered)
+    assert [(line.frame_id, line.offered_ns) for line in lines] == [(f"cam-{number:06d}", number + 1) for number in range(3)]
+    assert all(line.done_ns > line.offered_ns for line in lines)
+    assert [frame.header.xyz.invalid for frame in station.frames] == [ZERO] * 3
+
+
+def test_a_part_that_is_refused_stands_in_the_log_without_an_answer(tmp_path: Path) -> None:
+    with FakeStation(f"ipc://{tmp_path}/frames") as station, FrameSender(station.endpoint, "cam") as sender:
+        station.refusals["cam-000000"] = ["UNKNOWN_RECIPE"]
+        camera = Camera(sender, [SCAN], "part", LineLog(tmp_path / "cam.jsonl", Answered))
+        camera.offer(0, due_ns=1)
+        camera.finish()
+    assert read_lines(tmp_path / "cam.jsonl", Answered) == [Answered("cam-000000", 1)]
+
+
+def test_a_painted_scan_has_a_square_in_its_middle_and_the_first_stays_as_it_was() -> None:
+    rgb, xyz = painted(SCAN)
+    assert (rgb[32, 40] == (255, 0, 255)).all() and (rgb[5, 5] == 90).all()
+    assert (SCAN[0] == 90).all() and xyz is SCAN[1]
