@@ -39,8 +39,8 @@ class Door:
 
     def __init__(self, process: Opened) -> None:
         context, settings, closing = process.context, process.settings, process.closing
-        gate = Gate(context, settings)
-        closing.callback(gate.close)
+        self.gate = Gate(context, settings)
+        closing.callback(self.gate.close)
         has_keys = settings.security.server_key_file is not None  # then nobody may take over a connection by its routing id
         options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
         self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
@@ -58,6 +58,7 @@ class Door:
 
     def wait(self, timeout_ms: int) -> bool:
         """Wait for anything to come; return whether a camera's message did."""
+        self.gate.check()
         return self.cameras in dict(self._poller.poll(timeout_ms))
 
     def words(self) -> Iterator[Judged | Resend]:

@@ -49,6 +49,7 @@ class Publisher:
 
     def serve(self, beat: Callable[[], Beat]) -> None:
         """Send the heartbeat when it is due, note who subscribed, and answer who wants to catch up."""
+        self._gate.check()
         for _ in range(MOST_NOTICES):
             if not self._verdicts.poll(0):
                 break

@@ -13,7 +13,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from mdss import key_files
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings
 
 PUBLIC_LINKS = ("frames", "verdicts", "snapshot")
@@ -64,6 +64,13 @@ class _Authenticator(ThreadAuthenticator):
         """Return what arrives as User-Id with each message of this client."""
         return self.clients.name_of(z85.encode(client_public_key))
 
+    def stop(self) -> None:
+        """Stop, also where the thread has ended: it would be waited for without end to take the word."""
+        if self.pipe and not self.is_alive():
+            self.pipe.close(0)
+            self.pipe = None  # type: ignore[assignment]  # as its own `stop` leaves it
+        super().stop()
+
 
 class Gate:
     """Answers the handshakes of one context; without keys in the settings there are none. Opened before the sockets, closed after them."""
@@ -77,6 +84,16 @@ class Gate:
         self._authenticator.start()
         for link in PUBLIC_LINKS:
             self._authenticator.configure_curve_callback(link, self._authenticator.clients)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether handshakes are answered, or need no answer."""
+        return self._authenticator is None or self._authenticator.is_alive()
+
+    def check(self) -> None:
+        """Raise MdssError where nobody answers any more: then no client would be let in until the process is replaced."""
+        if not self.is_open:
+            raise MdssError("the thread that answers handshakes has ended; expected it to live as long as the process")
 
     def close(self) -> None:
         """Stop answering."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,10 +20,12 @@ import zmq
 from demo.station import free_port
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
-from mdss.settings import Settings, VerdictSettings
+from mdss.settings import CameraSettings, Settings, VerdictSettings
 from mdss.settings_doors import SecuritySettings
+from mdss.wire.gate import Gate
 from mdss.wire.messages import Accepted, Beat, Verdict
 from mdss.wire.pulse import Tally
+from mdss.wire.sockets import bound
 from tests.ingest_process import Line
 from tests.keys import KeyRing
 from tests.parts import accepted, verdict
@@ -113,6 +116,39 @@ def test_a_damaged_file_on_the_list_shuts_out_nobody_else(line: Line, ring: KeyR
     (ring.clients / "aaa.key").write_bytes(b"\xff\x00")
     (ring.clients / "bbb.key").mkdir()
     assert is_let_in(line, "cam", ring.of("cam"))
+
+
+def locked(ring: KeyRing) -> Settings:
+    """Return settings whose cameras come over tcp."""
+    own = SecuritySettings(server_key_file=ring.section["server_key_file"], client_keys=ring.section["client_keys"])
+    return Settings(camera=CameraSettings(endpoint=f"tcp://127.0.0.1:{free_port()}"), security=own)
+
+
+def test_a_door_without_its_gate_lets_nobody_in(ring: KeyRing) -> None:
+    settings = locked(ring)
+    with (
+        zmq.Context() as context,
+        bound(context, zmq.ROUTER, "frames", settings) as door,
+        FrameSender(settings.camera.endpoint, "cam", keys=ring.of("cam")) as sender,
+    ):
+        sender.attend(REFUSED_AFTER_S)
+        assert not door.poll(0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_gate_that_answers_no_more_is_not_passed_over_in_silence(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, keys = locked(ring), ring.of("cam")
+    monkeypatch.setattr("mdss.key_files.read_public", lambda _: [0] * sys.maxsize)  # MemoryError, as in a process at its limit
+    with (
+        zmq.Context() as context,
+        closing(Gate(context, settings)) as gate,
+        bound(context, zmq.ROUTER, "frames", settings),
+        FrameSender(settings.camera.endpoint, "cam", keys=keys) as sender,
+    ):
+        while gate.is_open:
+            sender.attend(0.02)
+        with pytest.raises(MdssError, match="handshakes has ended"):
+            gate.check()
 
 
 def test_another_machine_is_not_called_without_keys() -> None:

@@ -20,7 +20,7 @@ from mdss.wire.snapshot import SnapshotRequest, read_reply
 from tests.parts import accepted, model
 from workers.judge import Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
-from workers.publisher import History, Publisher
+from workers.publisher import LARGEST_QUESTION_BYTES, MOST_NOTICES, History, Publisher
 
 pytestmark = pytest.mark.timeout(30)
 MANY = 5000  # verdicts; a link keeps 1000 at each end, and what the kernel takes between
@@ -158,3 +158,21 @@ def test_an_address_that_cannot_be_opened_is_named(stage: Stage) -> None:
     settings = Settings(verdicts=VerdictSettings(endpoint="ipc:///proc/nowhere/at/all"))
     with pytest.raises(BadInput, match="verdicts endpoint ipc:///proc/nowhere/at/all: cannot be opened"):
         Publisher(stage.context, settings, History(Memory(), "boot"), stage.tally)
+
+
+def test_a_subscriber_that_talks_nonsense_changes_no_count_and_costs_no_verdict(stage: Stage) -> None:
+    honest = stage.subscriber(b"verdict/")
+    before, noisy = dict(stage.tally.counters), stage.connected(zmq.XSUB, stage.verdicts)
+    asking, shouting = stage.connected(zmq.DEALER, stage.snapshots), stage.connected(zmq.DEALER, stage.snapshots)
+    for _ in range(3 * MOST_NOTICES):
+        noisy.send(b"\x07 nonsense")
+    asking.send_multipart([b"x"] * 1000)
+    shouting.send(bytes(2 * LARGEST_QUESTION_BYTES))
+    while not asking.poll(1, zmq.POLLIN):
+        stage.publisher.serve(lambda: BEAT)
+    assert b"snapshot request" in asking.recv_multipart()[-1]
+    stage.publisher.publish(verdict(3), None)
+    while not honest.poll(1, zmq.POLLIN):
+        stage.publisher.serve(lambda: BEAT)
+    assert honest.recv_multipart()[0].startswith(b"verdict/")
+    assert stage.tally.counters == before

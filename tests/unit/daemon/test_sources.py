@@ -1,0 +1,36 @@
+"""Which connection speaks for which camera, where the door has keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.sources import Sources
+from mdss.wire.camera import CameraMessage, Eos, FrameMessage, Hello, Ping, WireRefusal
+from tests.fakes import FakeClock
+from tests.front_door import header
+
+PEER = b"peer"
+FRAME = FrameMessage(header("f1"), ())
+
+
+def introduced() -> Sources:
+    """Return sources that know the camera `cam`."""
+    made = Sources(10, FakeClock())
+    made.introduce("cam", PEER)
+    return made
+
+
+@pytest.mark.parametrize("message", [Hello(source_id="cam"), Ping(source_id="cam"), FRAME, Eos(source_id="cam")])
+@pytest.mark.parametrize("speaker", ["cam", None])
+def test_a_camera_under_its_own_key_or_at_a_door_without_keys_may_speak(message: CameraMessage, speaker: str | None) -> None:
+    assert introduced().checked(PEER, message, speaker) is message
+
+
+@pytest.mark.parametrize(
+    ("message", "frame_id"), [(Hello(source_id="cam"), ""), (Ping(source_id="cam"), ""), (FRAME, "f1"), (Eos(source_id="cam"), "")]
+)
+@pytest.mark.parametrize("speaker", ["other", ""])
+def test_another_key_says_nothing_for_it_even_over_its_connection(message: CameraMessage, frame_id: str, speaker: str) -> None:
+    with pytest.raises(WireRefusal, match=f"found cam, expected {speaker} as the name") as caught:
+        introduced().checked(PEER, message, speaker)
+    assert (caught.value.code, caught.value.frame_id) == ("SCHEMA", frame_id)
