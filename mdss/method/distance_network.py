@@ -104,7 +104,13 @@ class SignedDistanceNetwork(nn.Module):
         x = F.relu(code[:, None] + exactly(self.from_point, self.waves(queries)), inplace=True)
         for layer in self.hidden:
             x = F.relu(layer(narrowed(x, layer)), inplace=True)
-        return Said(exactly(self.distance, x).squeeze(-1), exactly(self.presence, x).squeeze(-1))
+        return Said(*self._last(x).unbind(-1))
+
+    def _last(self, x: Tensor) -> Tensor:
+        """Return distance and presence (P, Q, 2) in float32: both heads at once, because x is large and read once so."""
+        heads = (self.distance, self.presence)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.float(), torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]))
 
     def wide_layers(self) -> Iterable[nn.Module]:
         """Return the layers between the first, which reads coordinates, and the last, which says distances."""
