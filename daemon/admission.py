@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 MOST_BYTES = 512 * 1024 * 1024  # of all frames held
 RECENT = 16  # pauses between verdicts that the pace is measured from
-OUTLIERS = 2  # the longest of them: a worker was being replaced
+OUTLIERS, REPLACED_S = 2, 1.0  # the longest of them, where they are as long as this: a worker was being replaced
 SAFE = 0.8  # share of the deadline that parts may spend in the station, waiting included
 LEAST = 2  # one is judged, one waits
 PATIENCE_S = 2.0  # a camera that has not asked again for so long has left the line
@@ -33,7 +33,9 @@ class Admission:
         """Return how many parts can be under way and be judged in time; None while the pace is unknown."""
         if len(self._pauses_s) <= OUTLIERS:
             return None
-        usual = sorted(self._pauses_s)[:-OUTLIERS]
+        ordered = sorted(self._pauses_s)
+        # Shorter ones count, however uneven: verdicts that come in bursts would look like a faster station.
+        usual = ordered[:-OUTLIERS] + [pause_s for pause_s in ordered[-OUTLIERS:] if pause_s < REPLACED_S]
         return max(LEAST, int(SAFE * deadline_s / max(sum(usual) / len(usual), 1e-6)))
 
     def refusal(self, source: str, room: int) -> str:

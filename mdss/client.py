@@ -228,8 +228,8 @@ class FrameSender:
             self._forget(nack.frame_id)
             return
         self._pause_until_s = time.monotonic() + RETRY_S
-        if nack.frame_id in self._frames and nack.frame_id not in self._unsent:
-            self._unsent.appendleft(nack.frame_id)
+        waiting = {*self._unsent, nack.frame_id}
+        self._unsent = deque(name for name in self._frames if name in waiting)  # oldest first, in whatever order they were refused
 
     def _forget(self, frame_id: str) -> None:
         self._frames.pop(frame_id, None)

@@ -67,6 +67,15 @@ def test_a_frame_refused_for_now_is_offered_again(endpoint: str) -> None:
         assert list(camera.done) == [sent] and not camera.rejected
 
 
+def test_frames_refused_for_now_are_offered_again_in_the_order_in_which_they_came(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera", overflow_policy="drop_latest") as camera:
+        send(camera, "a", "b", "c")  # all three wait for the first credit, and then leave together
+        with FakeStation(endpoint, credit=3) as station:
+            station.refusals = {"a": ["BUSY"], "b": ["BUSY"], "c": ["BUSY"]}
+            assert camera.wait_until_done(30)
+            assert station.part_ids == ["a", "b", "c"]
+
+
 def test_what_has_no_done_is_sent_again_to_a_restarted_station(endpoint: str) -> None:
     with FrameSender(endpoint, "camera") as camera:
         with FakeStation(endpoint, finishes=False) as first:

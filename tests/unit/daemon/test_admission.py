@@ -36,6 +36,10 @@ def test_a_worker_that_was_replaced_does_not_change_the_pace() -> None:
     assert at_pace(FakeClock(), [0.5] * 6 + [4.0, 0.5, 3.0] + [0.5] * 3).window(5.0) == 8
 
 
+def test_verdicts_that_come_in_bursts_are_no_faster_than_their_mean() -> None:
+    assert at_pace(FakeClock(), [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.73] * 2).window(1.0) == 8
+
+
 def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
     clock = FakeClock()
     admission = at_pace(clock, [0.5] * 10)
