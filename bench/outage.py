@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import product as combinations
@@ -14,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from bench.chaos_crew import Member
 from bench.chaos_line import Product
 from bench.chaos_records import open_journal, read_alerts
 from bench.command_line import run
@@ -26,6 +23,7 @@ from bench.stage import (
     Stage,
     answers_of,
     begin,
+    conclude,
     data_option,
     json_option,
     product_of,
@@ -34,7 +32,6 @@ from bench.stage import (
     store_option,
     wait_until,
 )
-from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries grows to 30 s
@@ -80,11 +77,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     order = Order(**options)
     folder = begin(order.out)
     report = outage(order, folder, product_of(order.out, *given))
-    if json_path is not None:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    click.echo(as_text(report))
-    if report.failures:
-        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
+    conclude(report, as_text(report), folder, json_path)
 
 
 def outage(order: Order, folder: Path, product: Product) -> Report:
@@ -101,7 +94,11 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
                 traces.caught_up_s.append(let_return(stage, crew, traces.failures))
         answers = answers_of(cameras)
         evaluations = [verdict.evaluation for verdict in stage.verdicts()]
-        failures = [*traces.failures, *ends(stage, cameras), *([f"{stage.unjudged()} parts have no verdict"] if stage.unjudged() else [])]
+        failures = [
+            *traces.failures,
+            *stage.incidents(cameras),
+            *([f"{stage.unjudged()} parts have no verdict"] if stage.unjudged() else []),
+        ]
     waits = [(line.offered_ns, line.done_ns) for lines in answers.values() for line in lines]
     missing = sum(not done_ns for _, done_ns in waits)
     failures += [f"{missing} frames got no DONE"] if missing else []
@@ -140,11 +137,6 @@ def signal_redis(stage: Stage, number: signal.Signals) -> None:
     """Send Redis a signal, if it runs."""
     if stage.redis.pid is not None:
         os.kill(stage.redis.pid, number)
-
-
-def ends(stage: Stage, cameras: Sequence[Member]) -> list[str]:
-    """Return what ended though nobody had asked it to."""
-    return [*stage.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)]
 
 
 def main(arguments: list[str] | None = None) -> int:

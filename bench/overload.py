@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from bench.chaos_crew import Member
 from bench.chaos_line import Product
@@ -21,6 +20,7 @@ from bench.stage import (
     Stage,
     answers_of,
     begin,
+    conclude,
     data_option,
     json_option,
     product_of,
@@ -72,11 +72,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     order = Order(**options)
     folder = begin(order.out)
     report = overload(order, folder, product_of(order.out, *given))
-    if json_path is not None:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    click.echo(as_text(report))
-    if report.failures:
-        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
+    conclude(report, as_text(report), folder, json_path)
 
 
 def overload(order: Order, folder: Path, product: Product) -> Report:
@@ -99,7 +95,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
                 unjudged=stage.unjudged(),
                 busy=busy,
                 looks=looks,
-                incidents=[*stage.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)],
+                incidents=stage.incidents(cameras),
             )
         )
 

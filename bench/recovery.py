@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 import psutil
 
 from bench.chaos_line import Product
@@ -21,6 +20,7 @@ from bench.stage import (
     Stage,
     answers_of,
     begin,
+    conclude,
     data_option,
     json_option,
     product_of,
@@ -73,11 +73,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     order = Order(**options)
     folder = begin(order.out)
     report = recovery(order, folder, product_of(order.out, *given))
-    if json_path is not None:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    click.echo(as_text(report))
-    if report.failures:
-        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
+    conclude(report, as_text(report), folder, json_path)
 
 
 def recovery(order: Order, folder: Path, product: Product) -> Report:
@@ -93,9 +89,10 @@ def recovery(order: Order, folder: Path, product: Product) -> Report:
             kills.append(kill(stage, crew, name))
             wait_until(lambda: False, order.settle_s, crew)
         lines = [line for log in answers_of(cameras).values() for line in log]
-        incidents = [*stage.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)]
         unanswered = stage.unjudged() + sum(not line.done_ns for line in lines)
-        return report_of(kills, [judged_of(each) for each in stage.verdicts()], Course(order.within_s, unanswered, incidents))
+        return report_of(
+            kills, [judged_of(each) for each in stage.verdicts()], Course(order.within_s, unanswered, stage.incidents(cameras))
+        )
 
 
 def kill(stage: Stage, crew: Crew, name: str) -> Kill:

@@ -13,12 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import click
+import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.chaos_crew import Member
 from bench.chaos_line import Product, small_line
 from bench.chaos_log import read_lines
+from bench.chaos_plan import PROCESSES
 from bench.chaos_records import open_journal
 from bench.chaos_station import Daemon
 from bench.chaos_watch import Watch
@@ -66,6 +68,14 @@ class Crew:
             keeper.tick()
 
 
+class Findings(Protocol):
+    """A report that says what must not be."""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One sentence for each."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a bench has in hand while its station runs."""
@@ -92,14 +102,18 @@ class Stage:
 
     def memory(self) -> dict[str, int]:
         """Return the bytes of each process by name; what several share is counted once, in shares."""
-        names = {process.pid: process.name for process in self.watch.report.processes} if self.watch.report else {}
+        names = {self.daemon.pid: "supervisor"} | {self.watch.pid(name): name for name in PROCESSES}
         found = dict[str, int]()
         for process in self.daemon.processes():
             try:
-                found[names.get(process.pid, "supervisor")] = process.memory_full_info().pss
+                found[names.get(process.pid, str(process.pid))] = process.memory_full_info().pss
             except psutil.Error:
                 continue  # it has just ended
         return found
+
+    def incidents(self, cameras: list[Member]) -> list[str]:
+        """Return what ended though nobody had asked it to."""
+        return [*self.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)]
 
     def judged(self) -> int:
         """Return how many parts have a verdict."""
@@ -135,6 +149,15 @@ def staged(folder: Path, product: Product, sections: Mapping[str, dict[str, Any]
         if not wait_until(lambda: watch.is_ready, READY_WITHIN_S, daemon):
             raise MdssError(f"the station did not become ready (see {folder / 'station.log'})")
         yield Stage(settings, daemon, watch, redis, product, closing_all)
+
+
+def conclude(report: Findings, text: str, folder: Path, json_path: Path | None) -> None:
+    """Write and show a report; MdssError where it says that something must not be."""
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    click.echo(text)
+    if report.failures:
+        raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
 
 
 def answers_of(cameras: list[Member]) -> dict[str, list[Answered]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog, read_lines
-from bench.stage import begin, labels_of, product_of, wait_until
+from bench.stage import begin, conclude, labels_of, product_of, wait_until
 from bench.stage_camera import ZERO, Answered, Camera, painted
 from mdss.client import FrameSender
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from tests.fake_station import FakeStation
 
 SCAN = (np.full((64, 80, 3), 90, np.uint8), np.ones((64, 80, 3), np.float32))
@@ -34,6 +35,19 @@ def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) 
     assert product_of(tmp_path, Path("data"), Path("store"), "part") == Product(Path("data"), Path("store"), "part")
     with pytest.raises(BadInput, match="expected all three or none"):
         product_of(tmp_path, Path("data"), None, "part")
+
+
+class Found(msgspec.Struct):
+    """A report of one line."""
+
+    failures: tuple[str, ...] = ()
+
+
+def test_a_report_is_written_whatever_it_says_and_failures_end_the_command(tmp_path: Path) -> None:
+    conclude(Found(), "all is well", tmp_path, None)
+    with pytest.raises(MdssError, match="1 things that must not be"):
+        conclude(Found(("memory grew",)), "it grew", tmp_path, tmp_path / "report.json")
+    assert msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Found).failures == ("memory grew",)
 
 
 def test_labels_are_written_as_the_station_writes_them() -> None:
