@@ -27,6 +27,7 @@ VERBS = {
     "train": ("trainer.train:command", "Train a model on good parts."),
     "calibrate": ("trainer.calibrate_verb:command", "Set a model's threshold from good parts."),
     "evaluate": ("trainer.evaluate:command", "Measure a model on parts of known kind."),
+    "bench": ("measure.bench:command", "Measure how fast this machine judges parts, beside its floors."),
     "synthetic": ("trainer.synthetic:command", "Make a line of synthetic parts."),
     "model": ("trainer.model_verbs:model", "List, verify and promote models."),
 }

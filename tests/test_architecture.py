@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
+PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", "config")
 
 # What runs a station, with its cameras and its subscriber; what is judged and drawn from what they noted stays with "bench".
 CHAOS_PARTS = ("camera", "crew", "faults", "line", "records", "station", "subscriber", "watch")
@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "workers": ("mdss.wire", "mdss.journal", "mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
     "trainer": ("mdss.method", "mdss.scans", "mdss.settings", "mdss.logs", "mdss.errors"),
     "demo": ("mdss", "daemon", "trainer"),
+    "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),
     "bench": ("mdss.method", "mdss.errors", "trainer"),
     "bench.fuzz": ("bench.fuzzing", "bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzzing": ("mdss.wire", "mdss.journal", "mdss.settings", "mdss.errors", "daemon"),

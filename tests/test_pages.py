@@ -13,7 +13,7 @@ from mdss.method.recipe import PRESETS
 from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
-PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "bench", "config")
+PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", "config")
 NAMED_TEST = r"`((?:integration|unit)/[\w/]+\.py)::(test_\w+)`"
 README = (ROOT / "README.md").read_text("utf-8")
 

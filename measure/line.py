@@ -1,0 +1,223 @@
+"""The whole station, from a camera's frame to the verdict that a subscriber hears: rate, latency, memory, start."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from daemon.private_redis import PrivateRedis
+from daemon.verbs import ask
+from demo.station import Place, running
+from mdss.client import FrameSender, VerdictStream
+from mdss.errors import MdssError
+from mdss.settings import Settings
+from mdss.wire.messages import Branch, Verdict
+from measure.results import EndToEnd, percentile
+from measure.stages import LEAST_PARTS, Effort
+from measure.subject import ZERO, Scan, Size, Subject
+from trainer.progress import Meter
+
+FILLING = 6  # parts until the station is full; not counted
+PATIENCE_S = 180.0
+HEARD_S = 1.5  # the processes report what they timed once a second
+LISTEN_S = 0.1
+BRANCH_SECONDS = re.compile(r'^mdss_stage_duration_seconds_(sum|count)\{stage="(rgb|sdf)"\} (\S+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class LineFigures:
+    """What a station came to."""
+
+    end_to_end: dict[str, EndToEnd]
+    memory_mb: dict[str, float]
+    start_to_ready_s: float
+
+
+class Listener:
+    """A subscriber in a thread of its own, which notes when it hears each verdict (monotonic ns)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.heard: dict[str, tuple[int, Verdict]] = {}
+        self._place, self._stop = settings.verdicts, threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="subscriber", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        with VerdictStream(self._place.endpoint, self._place.snapshot_endpoint, since=0) as stream:
+            while not self._stop.is_set():
+                verdict = stream.receive(LISTEN_S)
+                if verdict is not None:
+                    self.heard[verdict.part_id] = (time.monotonic_ns(), verdict)
+
+
+@dataclass
+class Latencies:
+    """How long parts took from the camera's call to the subscriber, and how much of it the networks did not need."""
+
+    total_ms: list[float] = field(default_factory=list)
+    overhead_ms: list[float] = field(default_factory=list)
+
+
+class Line:
+    """A running station with one camera and one subscriber."""
+
+    def __init__(self, subject: Subject, settings: Settings, sender: FrameSender, listener: Listener) -> None:
+        self._subject, self._settings, self._sender, self._listener = subject, settings, sender, listener
+        self._sent = 0
+
+    def figures(self, size: Size, effort: Effort) -> EndToEnd:
+        """Measure at one size: first as many parts as the station takes, then half as many."""
+        scans = self._subject.scans_at(size)
+        rate = self.rate(scans, effort, f"full load {size}")
+        latencies = self.latencies(scans, effort, f"half load {size}", rate / 2)
+        verdicts = Counter(verdict.evaluation for _, verdict in self._listener.heard.values())
+        return EndToEnd(
+            parts_per_s=round(rate, 2),
+            p50_ms=percentile(latencies.total_ms, 0.5),
+            p99_ms=percentile(latencies.total_ms, 0.99),
+            overhead_p50_ms=percentile(latencies.overhead_ms, 0.5),
+            overhead_p99_ms=percentile(latencies.overhead_ms, 0.99),
+            parts=len(latencies.total_ms),
+            not_ok=round(1 - verdicts["OK"] / verdicts.total(), 3),
+        )
+
+    def rate(self, scans: tuple[Scan, ...], effort: Effort, title: str) -> float:
+        """Return how many verdicts a second come while the camera uses all its credit."""
+        names = list[str]()
+        with Meter(title, effort.parts) as meter:
+            names += [self._send(scans[number % len(scans)]) for number in range(FILLING)]
+            for number in effort.numbers():
+                names.append(self._send(scans[number % len(scans)]))
+                meter.step()
+            self._wait()
+        heard_ns = sorted(self._heard(name)[0] for name in names)[FILLING:]
+        return (len(heard_ns) - 1) / (heard_ns[-1] - heard_ns[0]) * 1e9
+
+    def latencies(self, scans: tuple[Scan, ...], effort: Effort, title: str, rate: float) -> Latencies:
+        """Return the latencies of parts that come at an even pace, one scan after the other."""
+        found = Latencies()
+        share = Effort(max(LEAST_PARTS, effort.parts // len(scans)), effort.longest_s / len(scans))
+        with Meter(title, share.parts * len(scans)) as meter:
+            for scan in scans:
+                before = self._branch_seconds()
+                sent = self._paced(scan, share, 1 / rate, meter)
+                self._sender.attend(HEARD_S)
+                usual_ms = mean_ms(before, self._branch_seconds())
+                for name, sent_ns in sent.items():
+                    heard_ns, verdict = self._heard(name)
+                    total_ms = (heard_ns - sent_ns) / 1e6
+                    found.total_ms.append(total_ms)
+                    found.overhead_ms.append(total_ms - usual_ms[last_branch(verdict)])
+        return found
+
+    def _paced(self, scan: Scan, effort: Effort, pause_s: float, meter: Meter) -> dict[str, int]:
+        """Send one scan again and again, so far apart; return when each was sent (monotonic ns)."""
+        sent, due_s = {}, time.monotonic()
+        for _ in effort.numbers():
+            now_ns = time.monotonic_ns()
+            sent[self._send(scan)] = now_ns
+            due_s += pause_s
+            self._sender.attend(max(0.0, due_s - time.monotonic()))
+            meter.step()
+        self._wait()
+        return sent
+
+    def _send(self, scan: Scan) -> str:
+        self._sent += 1
+        name = f"part-{self._sent}"
+        self._sender.send(
+            scan.rgb, scan.xyz, part_id=name, recipe_id=self._subject.recipe, unit=self._subject.unit, invalid=ZERO, is_simulated=True
+        )
+        return name
+
+    def _wait(self) -> None:
+        if not self._sender.wait_until_done(PATIENCE_S):
+            raise MdssError(f"{self._sender.outstanding} parts have no verdict after {PATIENCE_S:g} s; expected a station that keeps up")
+        for nack in self._sender.rejected.values():
+            raise MdssError(f"the station refused a scan: {nack.code}: {nack.reason}")
+
+    def _heard(self, name: str) -> tuple[int, Verdict]:
+        """Return when a part's verdict was heard, and the verdict; one that is no judgement says nothing of speed."""
+        end_s = time.monotonic() + PATIENCE_S
+        while name not in self._listener.heard and time.monotonic() < end_s:
+            time.sleep(LISTEN_S)
+        heard_ns, verdict = self._listener.heard[name]
+        if verdict.evaluation == "Undefined":
+            raise MdssError(f"{name} is Undefined/{verdict.code} ({'; '.join(verdict.reasons)}); expected scans that can be judged in time")
+        return heard_ns, verdict
+
+    def _branch_seconds(self) -> dict[tuple[str, str], float]:
+        """Return sum and count of what the branches' processes timed since their start."""
+        place = self._settings.http
+        with urllib.request.urlopen(f"http://{place.host}:{place.port}/metrics", timeout=5) as answer:
+            return parse_branch_seconds(answer.read().decode())
+
+
+def parse_branch_seconds(page: str) -> dict[tuple[str, str], float]:
+    """Return {("rgb", "sum"): seconds, ("rgb", "count"): parts, ...} of a page of metrics."""
+    return {(branch, what): float(value) for what, branch, value in BRANCH_SECONDS.findall(page)}
+
+
+def mean_ms(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> dict[Branch, float]:
+    """Return how long each branch took for a part, on average between two looks."""
+    branches: tuple[Branch, ...] = ("rgb", "sdf")
+    grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
+    return {branch: 1000 * grown[branch, "sum"] / grown[branch, "count"] for branch in branches}
+
+
+def last_branch(verdict: Verdict) -> Branch:
+    """Return the branch that a part waited for."""
+    return "rgb" if (verdict.times.rgb or 0) > (verdict.times.sdf or 0) else "sdf"
+
+
+def memory_mb(settings: Settings) -> dict[str, float]:
+    """Return what each process keeps for itself, its share of what it shares included (PSS; where that is not to be had, RSS)."""
+    pids = {process.name: process.pid for process in ask(settings.http).processes if process.pid is not None}
+    found = {name: psutil.Process(pid) for name, pid in pids.items()}
+    parents = [process.parent() for process in found.values()]
+    return {name: _megabytes(process) for name, process in {"supervisor": parents[0], **found}.items() if process is not None}
+
+
+def _megabytes(process: psutil.Process) -> float:
+    try:
+        return round(float(process.memory_full_info().pss) / 1e6, 1)
+    except (psutil.AccessDenied, AttributeError):
+        return round(float(process.memory_info().rss) / 1e6, 1)
+
+
+@contextmanager
+def station(subject: Subject) -> Iterator[tuple[Settings, float]]:
+    """Run a station in a folder of its own; yield its settings and how long it took to be ready."""
+    with tempfile.TemporaryDirectory(prefix="mdss-") as folder, PrivateRedis(Path(folder)) as redis:
+        place = Place(Path(folder) / "state", Path(folder), subject.store)
+        config = place.write_settings(subject.recipe, redis.url, verdicts={"publish_maps": False})
+        started_s = time.monotonic()
+        with running(config) as settings:
+            yield settings, time.monotonic() - started_s
+
+
+def measure_line(subject: Subject, sizes: tuple[Size, ...], effort: Effort) -> LineFigures:
+    """Start a station, send it scans of each size, and look at its memory when all are judged."""
+    with station(subject) as (settings, ready_s), FrameSender(settings.camera.endpoint, "bench") as sender:
+        listener = Listener(settings)
+        try:
+            line = Line(subject, settings, sender, listener)
+            end_to_end = {str(size): line.figures(size, effort) for size in sizes}
+        finally:
+            listener.stop()
+        return LineFigures(end_to_end, memory_mb(settings), round(ready_s, 2))

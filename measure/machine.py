@@ -1,0 +1,130 @@
+"""What the machine does at best: its matrix rates, how fast it copies memory, how long a durable write takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mdss.method.torch_device import device_of, for_scoring
+from measure.results import Machine
+
+CPU_SIDES, GPU_SIDES, QUICK_SIDES = (512, 1024, 2048), (2048, 4096, 8192), (512,)
+REPETITIONS, QUICK_REPETITIONS = 8, 3
+COPIED_BYTES = 64 * 2**20
+WRITTEN_BYTES, WRITES = 4096, 50
+Rates = dict[str, dict[str, float]]
+
+
+class _Wide(nn.Module):
+    """A network that is one wide layer: what becomes of it says in which precision the branches score."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def wide_layers(self) -> Iterable[nn.Module]:
+        """Return the layer."""
+        return (self.layer,)
+
+
+def scoring_type(device: str) -> torch.dtype:
+    """Return the type of the branches' wide layers on a device."""
+    return for_scoring(_Wide(), device, "auto").layer.weight.dtype
+
+
+def measure_machine(folder: Path, *, is_quick: bool) -> Machine:
+    """Measure the machine; `folder` lies on the disk that durable writes go to."""
+    load, device, cores = os.getloadavg()[0], device_of("auto"), len(os.sched_getaffinity(0))
+    precision = scoring_type(device)
+    types = dict.fromkeys((torch.float32, precision))
+    return Machine(
+        processor=processor_name(),
+        cores=cores,
+        device=device,
+        device_name=torch.cuda.get_device_name(device) if device != "cpu" else "",
+        torch=str(torch.__version__),
+        threads=cores,
+        precision=name_of(precision),
+        gflops={name_of(kind): rates(kind, device, (1, cores), is_quick=is_quick) for kind in types},
+        copy_gb_s=round(copy_rate(QUICK_REPETITIONS if is_quick else 3 * REPETITIONS), 2),
+        sync_write_ms=round(sync_write_ms(folder), 4),
+        load_before=round(load, 2),
+    )
+
+
+def rates(kind: torch.dtype, device: str, threads: tuple[int, ...], *, is_quick: bool) -> dict[str, float]:
+    """Return the best GFLOP/s for each number of threads; afterwards torch has one thread."""
+    sides = QUICK_SIDES if is_quick else CPU_SIDES if device == "cpu" else GPU_SIDES
+    found = {}
+    for count in threads:
+        torch.set_num_threads(count)
+        best = max(matrix_rate(side, kind, device, QUICK_REPETITIONS if is_quick else REPETITIONS) for side in sides)
+        found[str(count)] = round(best, 1)
+    torch.set_num_threads(1)
+    return found
+
+
+@torch.inference_mode()
+def matrix_rate(side: int, kind: torch.dtype, device: str, repetitions: int) -> float:
+    """Return GFLOP/s of the better of A B and A B^T, square matrices of that side, in the best of some repetitions."""
+    first, second, product = (torch.rand(side, side, device=device).to(kind) for _ in range(3))
+
+    def multiply(other: torch.Tensor) -> None:
+        torch.mm(first, other, out=product)
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+
+    seconds = min(best_of(lambda: multiply(second), repetitions), best_of(lambda: multiply(second.t()), repetitions))
+    return 2 * side**3 / seconds / 1e9
+
+
+def copy_rate(repetitions: int) -> float:
+    """Return GB/s of a copy that is too large for the caches."""
+    source, target = np.ones(COPIED_BYTES, np.uint8), np.zeros(COPIED_BYTES, np.uint8)
+    return COPIED_BYTES / best_of(lambda: np.copyto(target, source), repetitions) / 1e9
+
+
+def sync_write_ms(folder: Path) -> float:
+    """Return the best time of a page written to the end of a file until it is on the disk."""
+    path, page = folder / "sync", bytes(WRITTEN_BYTES)
+    with path.open("wb", buffering=0) as file:
+
+        def write() -> None:
+            file.write(page)
+            os.fdatasync(file.fileno())
+
+        seconds = best_of(write, WRITES)
+    path.unlink()
+    return seconds * 1000
+
+
+def best_of(action: Callable[[], object], repetitions: int) -> float:
+    """Return the seconds of the fastest of some repetitions, one before them not counted."""
+    action()
+    spent = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        action()
+        spent.append(time.perf_counter() - started)
+    return min(spent)
+
+
+def name_of(kind: torch.dtype) -> str:
+    """Return a type as people write it."""
+    return str(kind).removeprefix("torch.")
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

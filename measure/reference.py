@@ -1,0 +1,72 @@
+"""The method as the code that the paper builds on runs it: the whole image, ten patches for each point, one at a time, all in float32."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mdss.method import point_cloud
+from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.patch_frame import PatchFrames, viewing_direction
+from mdss.method.patches import cut_patches
+from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import PAPER
+from mdss.method.signed_distance import PartPoints, merge
+from mdss.method.student_teacher import StudentTeacher
+from mdss.method.torch_device import device_of
+from mdss.wire import camera
+from measure.stages import Bed
+from measure.subject import Size
+from trainer.progress import tracked
+
+SCANS = 2
+Float = NDArray[np.float32]
+
+
+class Reference:
+    """Networks of the published size that were never taught: what they have learned changes no time."""
+
+    def __init__(self) -> None:
+        self._device = device_of("auto")
+        self._pair = StudentTeacher(1.0).eval().to(self._device)
+        self._shape = SignedDistanceNetwork(PAPER.sdf).eval().to(self._device)
+
+    @torch.inference_mode()
+    def colour_map(self, part: Prepared) -> Float:
+        """Return the colour map (S, S) of the whole image."""
+        image = torch.from_numpy(part.rgb).to(self._device).permute(2, 0, 1)[None].float() / 255
+        cells = self._pair(image, "squared").mean(dim=1, keepdim=True)
+        found = torch.nn.functional.interpolate(cells, size=part.rgb.shape[:2], mode="bilinear")
+        return np.asarray(found[0, 0].cpu().numpy(), np.float32)
+
+    @torch.inference_mode()
+    def shape_distances(self, part: Prepared) -> Float:
+        """Return the distance (N,) of every point, the smallest that any of its patches says."""
+        settings, cloud, towards = PAPER.sdf, PartPoints.of(part.xyz), viewing_direction(part.xyz)
+        patches = cut_patches(cloud.points, settings.points_per_patch, settings.density)
+        said = []
+        for members in patches.members:
+            patch = cloud.points[members][None]
+            points = torch.from_numpy(PatchFrames.of(patch, towards, settings).into(patch)).to(self._device)
+            said.append(self._shape(points, points).distance[0].cpu().numpy())
+        return merge(np.stack(said), patches, cloud.points, settings)
+
+
+def speedup(bed: Bed, size: Size) -> float:
+    """Return how many times longer the two branches of the reference take than ours, on the same scans and in one thread."""
+    reference, ours_s, theirs_s = Reference(), 0.0, 0.0
+    scans = bed.subject.scans_at(size)[:SCANS]
+    for scan in tracked(scans, "reference", len(scans)):
+        rgb, xyz = camera.to_scan(bed.subject.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.Limits())
+        part = point_cloud.prepare(rgb, xyz, bed.model.recipe.point_cloud)
+        started = time.perf_counter()
+        reference.colour_map(part)
+        reference.shape_distances(part)
+        between = time.perf_counter()
+        bed.colour.score_map(part.rgb, part.mask)
+        bed.shape.score_map(part.xyz)
+        theirs_s, ours_s = theirs_s + between - started, ours_s + time.perf_counter() - between
+    return round(theirs_s / ours_s, 1)

@@ -1,0 +1,95 @@
+"""What a bench found: the figures as they go into JSON, and how they are made from single times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine does when nothing else is asked of it; the floors come from here."""
+
+    processor: str
+    cores: int
+    device: str
+    device_name: str
+    torch: str
+    threads: int  # that one process may use: the second column of the rates
+    precision: str  # in which the branches do most of their multiplying
+    gflops: dict[str, dict[str, float]]  # precision -> threads -> best matrix rate
+    copy_gb_s: float  # bytes copied per second, read once and written once
+    sync_write_ms: float  # one small durable write
+    load_before: float  # running programs, averaged over the minute before
+
+    @property
+    def scoring_gflops(self) -> float:
+        """The rate of one thread in the precision that the branches score in."""
+        return self.gflops[self.precision]["1"]
+
+
+class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage by itself, in one thread; of operations and bytes it has what it is held against."""
+
+    p50_ms: float
+    p99_ms: float
+    floor_ms: float
+    over_floor: float
+    parts: int
+    gflop: float | None = None
+    megabytes: float | None = None
+
+
+class EndToEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole station at one size of scan."""
+
+    parts_per_s: float
+    p50_ms: float
+    p99_ms: float
+    overhead_p50_ms: float
+    overhead_p99_ms: float
+    parts: int  # behind the latencies
+    not_ok: float  # share of verdicts that came with a picture
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a run; `speedup_over_reference` is None where it was not asked for."""
+
+    date: str
+    product: str
+    preset: str
+    is_trained: bool
+    machine: Machine
+    stages: dict[str, StageFigures]
+    stages_at: dict[str, dict[str, StageFigures]]  # those that depend on the size of the scan, at all other sizes
+    end_to_end: dict[str, EndToEnd]
+    speedup_over_reference: float | None
+    memory_mb: dict[str, float]
+    start_to_ready_s: float
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)) + b"\n")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that this share of all lies below, between two of them linearly, to a microsecond."""
+    return round(float(np.percentile(values, 100 * share)), 3)
+
+
+def stage_figures(
+    spent_ms: Sequence[float], floor_ms: float, *, gflop: float | None = None, megabytes: float | None = None
+) -> StageFigures:
+    """Return a stage's figures; `over_floor` is the usual time over the floor."""
+    p50_ms = percentile(spent_ms, 0.5)
+    return StageFigures(
+        p50_ms=p50_ms,
+        p99_ms=percentile(spent_ms, 0.99),
+        floor_ms=round(floor_ms, 4),
+        over_floor=round(p50_ms / floor_ms, 2),
+        parts=len(spent_ms),
+        gflop=None if gflop is None else round(gflop, 3),
+        megabytes=None if megabytes is None else round(megabytes, 3),
+    )

@@ -1,0 +1,208 @@
+"""Each stage by itself: in this process, in one thread, over some parts, beside the floor of the machine."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from mdss.journal import Journal
+from mdss.method import fusion, model_store, point_cloud
+from mdss.method.point_cloud import Prepared
+from mdss.method.signed_distance import ShapeBranch
+from mdss.method.student_teacher import ColourBranch
+from mdss.method.torch_device import device_of
+from mdss.settings import FusionSettings
+from mdss.wire import camera, codec
+from mdss.wire.messages import Accepted, Branch, BranchScore, Frame, PreparedPart
+from measure.results import Machine, StageFigures, stage_figures
+from measure.subject import Scan, Size, Subject
+from trainer.progress import Meter
+from workers import evidence
+from workers.judge import Judge, Origin, Settled, verdict_of
+from workers.part_join import JoinedPart
+
+LEAST_PARTS = 3
+ORIGIN = Origin("bench", "bench", "bench")
+Float = NDArray[np.float32]
+
+
+@dataclass
+class Record:
+    """What was measured of one stage, part by part; what it is held against likewise."""
+
+    spent_ms: list[float] = field(default_factory=list)
+    gflop: list[float] = field(default_factory=list)
+    megabytes: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Notes:
+    """The records of all stages, in the order in which a part meets them."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str, *, megabytes: float | None = None, gflop: float | None = None) -> Iterator[None]:
+        """Time the block as one part in that stage."""
+        record = self.records.setdefault(stage, Record())
+        started = time.perf_counter()
+        yield
+        record.spent_ms.append((time.perf_counter() - started) * 1000)
+        if megabytes is not None:
+            record.megabytes.append(megabytes)
+        if gflop is not None:
+            record.gflop.append(gflop)
+
+    def figures(self, machine: Machine) -> dict[str, StageFigures]:
+        """Hold operations against the machine's matrix rate, bytes against its copies, and the journal against its disk."""
+        return {name: _figures(record, machine) for name, record in self.records.items()}
+
+
+def _figures(record: Record, machine: Machine) -> StageFigures:
+    if record.gflop:
+        gflop = float(np.median(record.gflop))
+        return stage_figures(record.spent_ms, gflop / machine.scoring_gflops * 1000, gflop=gflop)
+    if record.megabytes:
+        megabytes = float(np.median(record.megabytes))
+        return stage_figures(record.spent_ms, megabytes / machine.copy_gb_s, megabytes=megabytes)
+    return stage_figures(record.spent_ms, 2 * machine.sync_write_ms)  # accepted and judged, each durable before anything is said
+
+
+class Bed:
+    """One model and one journal, and a part's way through them."""
+
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self.subject, device = subject, device_of("auto")
+        self.model = model_store.open_champion(subject.store, subject.recipe)
+        self.colour = ColourBranch.load(self.model.path, self.model.recipe, device)
+        self.shape = ShapeBranch.load(self.model.path, self.model.recipe, device)
+        self.judge = Judge({self.model.name: self.model}, FusionSettings())
+        self.journal = Journal(folder / "stages.sqlite")
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+    def front(self, scan: Scan, notes: Notes) -> tuple[Frame, Prepared]:
+        """Take one part as far as the branches: what depends on the size of the scan."""
+        name, payloads = uuid.uuid4().hex, [scan.rgb.tobytes(), scan.xyz.tobytes()]
+        header = self.subject.header(scan, name)
+        with notes.timed("ingest", megabytes=megabytes(scan.rgb, scan.xyz)):
+            rgb, xyz = camera.to_scan(header, payloads, camera.Limits())
+        frame = Frame(result_id=name, recipe_id=self.subject.recipe, rgb=rgb, xyz=xyz)
+        with notes.timed("codec_frame", megabytes=megabytes(rgb, xyz)):
+            received = codec.decode(cast(list[bytes], codec.encode(frame)))
+        assert isinstance(received, Frame)
+        with notes.timed("prepare", megabytes=megabytes(rgb, xyz)):
+            prepared = point_cloud.prepare(received.rgb, received.xyz, self.model.recipe.point_cloud)
+        return frame, prepared
+
+    def back(self, frame: Frame, prepared: Prepared, notes: Notes, gflop: tuple[float, float]) -> None:
+        """Take it on to its verdict in the journal."""
+        with notes.timed("rgb", gflop=gflop[0]):
+            colour = self.colour.score_map(prepared.rgb, prepared.mask)
+        with notes.timed("sdf", gflop=gflop[1]):
+            shape = self.shape.score_map(prepared.xyz)
+        scores: dict[Branch, BranchScore] = {"rgb": self._score(frame, "rgb", colour), "sdf": self._score(frame, "sdf", shape)}
+        with notes.timed("codec_score", megabytes=megabytes(colour)):
+            codec.decode(cast(list[bytes], codec.encode(scores["rgb"])))
+        part = JoinedPart(self._accepted(frame), prepared_part(frame, prepared), scores, None)
+        with notes.timed("fusion", megabytes=megabytes(colour, shape, prepared.xyz, prepared.rgb)):
+            self._draw(prepared, colour, shape)
+        verdict = verdict_of(Settled(part, self.judge.judge(part), self.model), ORIGIN, time.time_ns())
+        with notes.timed("journal"):
+            self.journal.accept(part.accepted)
+            self.journal.judge(verdict)
+
+    def operations(self, prepared: Prepared) -> tuple[float, float]:
+        """Return how many billion operations the two branches spend on a part."""
+        with FlopCounterMode(display=False) as colour:
+            self.colour.score_map(prepared.rgb, prepared.mask)
+        with FlopCounterMode(display=False) as shape:
+            self.shape.score_map(prepared.xyz)
+        return colour.get_total_flops() / 1e9, shape.get_total_flops() / 1e9
+
+    def _draw(self, prepared: Prepared, colour: Float, shape: Float) -> None:
+        """Do what fusion does for a part that is not OK, whether it is or not."""
+        calibration = self.model.calibration
+        fused = fusion.fuse(colour, shape, calibration)
+        fusion.regions(fused, prepared.xyz, prepared.grid, calibration)
+        evidence.draw(prepared.rgb, fused.map, calibration.map_level, "a part")
+
+    def _accepted(self, frame: Frame) -> Accepted:
+        identity = self.subject.header(self.subject.scans[0], frame.result_id).identity()
+        return Accepted(result_id=frame.result_id, identity=identity, received_ns=0, deadline_ns=frame.deadline_ns)
+
+    def _score(self, frame: Frame, branch: Branch, heat: Float) -> BranchScore:
+        return BranchScore(
+            result_id=frame.result_id,
+            branch=branch,
+            model_version=self.model.version,
+            score=float(heat.max()),
+            map=heat,
+            started_ns=0,
+            finished_ns=0,
+        )
+
+
+def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:
+    """Return what `prepare` tells fusion of a part."""
+    return PreparedPart(
+        result_id=frame.result_id,
+        rgb=prepared.rgb,
+        xyz=prepared.xyz,
+        mask=prepared.mask,
+        height=frame.xyz.shape[0],
+        width=frame.xyz.shape[1],
+        invalid_point_ratio=prepared.invalid_point_ratio,
+        finished_ns=0,
+    )
+
+
+def megabytes(*arrays: NDArray[np.generic]) -> float:
+    """Return how large arrays are together."""
+    return sum(array.nbytes for array in arrays) / 1e6
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many parts a stretch has at most, and how long it may take."""
+
+    parts: int
+    longest_s: float
+
+    def numbers(self) -> Iterator[int]:
+        """Count the parts of a stretch until one of both is reached, a few in any case."""
+        end_s = time.monotonic() + self.longest_s
+        for number in range(self.parts):
+            if number >= LEAST_PARTS and time.monotonic() > end_s:
+                return
+            yield number
+
+
+def measure_stages(bed: Bed, size: Size, effort: Effort, *, is_whole: bool) -> Notes:
+    """Send parts of one size through all stages, or only through those before the branches; each scan once before, not counted."""
+    scans, notes, warming = bed.subject.scans_at(size), Notes(), Notes()
+    parts = [bed.front(scan, warming) for scan in scans]
+    operations = [bed.operations(prepared) for _, prepared in parts] if is_whole else []
+    with Meter(f"stages {size}", effort.parts) as meter:
+        for number in effort.numbers():
+            which = number % len(scans)
+            frame, prepared = bed.front(scans[which], notes)
+            if is_whole:
+                bed.back(frame, prepared, notes, operations[which])
+            meter.step()
+    return notes

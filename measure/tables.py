@@ -1,0 +1,69 @@
+"""A bench's results for people: what the machine does, and beside it what the stages and the station do."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from measure.results import Machine, Results, StageFigures
+
+
+def show(results: Results, console: Console) -> None:
+    """Print everything, the machine first."""
+    console.print(f"{results.product}, preset {results.preset}{'' if results.is_trained else ' after two steps of training'}")
+    for line in machine_lines(results.machine):
+        console.print(line, soft_wrap=True)
+    first = next(iter(results.end_to_end))
+    console.print(stage_table(f"stages by themselves, one thread, scans of {first}", results.stages))
+    for size, figures in results.stages_at.items():
+        console.print(stage_table(f"what depends on the size, scans of {size}", figures))
+    console.print(line_table(results))
+    memory = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in results.memory_mb.items())
+    console.print(f"memory in MB: {memory}; all {sum(results.memory_mb.values()):.0f}", soft_wrap=True)
+    console.print(f"from start to ready: {results.start_to_ready_s:.1f} s")
+    if results.speedup_over_reference is not None:
+        console.print(f"both branches are {results.speedup_over_reference:g} times as fast as the reference")
+
+
+def machine_lines(machine: Machine) -> list[str]:
+    """Return the machine in words."""
+    rates = [
+        f"{precision} {rate:g} GFLOP/s with {threads} thread{'s' if threads != '1' else ''}"
+        for precision, by_threads in machine.gflops.items()
+        for threads, rate in by_threads.items()
+    ]
+    return [
+        f"machine: {machine.processor}, {machine.cores} cores, {machine.device} {machine.device_name}".rstrip()
+        + f", torch {machine.torch}, load {machine.load_before:g} before",
+        f"matrices: {', '.join(rates)}; branches score in {machine.precision}",
+        f"memory copies {machine.copy_gb_s:g} GB/s, a durable write takes {machine.sync_write_ms:g} ms",
+    ]
+
+
+def stage_table(title: str, stages: dict[str, StageFigures]) -> Table:
+    """Return a table with one row for each stage."""
+    table = Table("stage", title=title, title_justify="left")
+    for heading in ("p50 ms", "p99 ms", "work", "floor ms", "time / floor"):
+        table.add_column(heading, justify="right")
+    for name, each in stages.items():
+        table.add_row(name, f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", work(each), f"{each.floor_ms:.3g}", f"{each.over_floor:.3g}")
+    return table
+
+
+def work(figures: StageFigures) -> str:
+    """Say what a stage is held against."""
+    if figures.gflop is not None:
+        return f"{figures.gflop:.1f} GFLOP"
+    return "2 writes" if figures.megabytes is None else f"{figures.megabytes:.2f} MB"
+
+
+def line_table(results: Results) -> Table:
+    """Return a table with one row for each size of scan."""
+    table = Table("scans", title="the station: parts/s at full load, from the camera to a subscriber at half of it", title_justify="left")
+    for heading in ("parts/s", "p50 ms", "p99 ms", "p99 / p50", "overhead p50", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for size, each in results.end_to_end.items():
+        spread = f"{each.p99_ms / each.p50_ms:.2f}"
+        overhead = f"{each.overhead_p50_ms:.1f}", f"{each.overhead_p99_ms:.1f}"
+        table.add_row(size, f"{each.parts_per_s:.2f}", f"{each.p50_ms:.1f}", f"{each.p99_ms:.1f}", spread, *overhead)
+    return table

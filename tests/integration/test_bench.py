@@ -1,0 +1,36 @@
+"""`mdss bench` with a real station on a tiny line: every figure that was promised is there, and none contradicts another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mdss.cli import main
+from tests.station import NAME, Trained
+
+pytestmark = pytest.mark.timeout(300)
+STAGES = ["ingest", "codec_frame", "prepare", "rgb", "sdf", "codec_score", "fusion", "journal"]
+PROCESSES = {"supervisor", "ingest", "prepare", "rgb-0", "sdf-0", "fusion", "alerts"}
+
+
+def test_a_bench_measures_machine_stages_and_station(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bench.json"
+    line = ["--store", str(trained.store), "--recipe", NAME, "--data", str(trained.data)]
+    sizes = ["--size", "96x96", "--size", "128x112"]
+    assert main(["bench", *line, *sizes, "--parts", "3", "--quick", "--reference", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert found["machine"]["gflops"]["float32"]["1"] > 0 and found["machine"]["copy_gb_s"] > 0
+    assert list(found["stages"]) == STAGES and list(found["stages_at"]["128x112"]) == STAGES[:3]
+    for stage in found["stages"].values():
+        assert 0 < stage["p50_ms"] <= stage["p99_ms"]
+        assert stage["over_floor"] == pytest.approx(stage["p50_ms"] / stage["floor_ms"], rel=0.05, abs=0.01)
+    assert list(found["end_to_end"]) == ["96x96", "128x112"]
+    for size in found["end_to_end"].values():
+        assert size["parts_per_s"] > 0 and size["parts"] >= 12
+        assert size["overhead_p99_ms"] < size["p99_ms"] and size["p50_ms"] <= size["p99_ms"]
+    assert found["speedup_over_reference"] > 0
+    assert found["memory_mb"].keys() == PROCESSES and min(found["memory_mb"].values()) > 1
+    assert found["start_to_ready_s"] > 0 and found["is_trained"]
+    assert "parts/s at full load" in capsys.readouterr().out
