@@ -57,6 +57,7 @@ MAY_IMPORT = {
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),
     "bench": ("mdss.method", "mdss.errors", "trainer"),
+    "bench.compare": ("bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzz": ("bench.fuzzing", "bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzzing": ("mdss.wire", "mdss.journal", "mdss.settings", "mdss.errors", "daemon"),
     **dict.fromkeys(CHAOS, CHAOS_MAY),

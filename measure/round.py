@@ -1,0 +1,45 @@
+"""One round of a comparison, a process of its own: how long the stages of whatever code it finds take, as JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from measure.stages import Bed, Effort, measure_stages
+from measure.subject import Size, given, made
+from trainer.dataset import Unit
+
+LONGEST_S = 60.0
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to measure; without a store a synthetic line, made once in the folder."""
+
+    folder: str
+    store: str | None = None
+    recipe: str | None = None
+    data: str | None = None
+    unit: Unit = "m"
+    preset: str = "edge"
+    size: str = "400x400"
+    parts: int = 20
+    is_quick: bool = False
+
+
+def times(order: Order) -> dict[str, list[float]]:
+    """Return {stage: [milliseconds, ...]}."""
+    folder = Path(order.folder)
+    if order.store is None or order.recipe is None or order.data is None:
+        subject = made(order.preset, folder, is_quick=order.is_quick)
+    else:
+        subject = given(Path(order.store), order.recipe, Path(order.data), order.unit)
+    bed = Bed(subject, folder)
+    notes = measure_stages(bed, Size.parse(order.size), Effort(order.parts, LONGEST_S), is_whole=True)
+    bed.close()
+    return {name: record.spent_ms for name, record in notes.records.items()}
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(times(msgspec.json.decode(sys.argv[1], type=Order))))
