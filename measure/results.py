@@ -35,6 +35,7 @@ class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     p50_ms: float
     p99_ms: float
+    best_ms: float
     floor_ms: float
     over_floor: float
     parts: int
@@ -87,6 +88,7 @@ def stage_figures(
     return StageFigures(
         p50_ms=p50_ms,
         p99_ms=percentile(spent_ms, 0.99),
+        best_ms=round(min(spent_ms), 3),
         floor_ms=round(floor_ms, 4),
         over_floor=round(p50_ms / floor_ms, 2),
         parts=len(spent_ms),

@@ -1,13 +1,16 @@
-"""`mdss bench` with a real station on a tiny line: every figure that was promised is there, and none contradicts another."""
+"""`mdss bench` with a real station on a tiny line, and two commits side by side: every figure that was promised is there."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from bench.compare import main as compare
 from mdss.cli import main
+from tests.pages import ROOT
 from tests.station import NAME, Trained
 
 pytestmark = pytest.mark.timeout(300)
@@ -34,3 +37,19 @@ def test_a_bench_measures_machine_stages_and_station(trained: Trained, tmp_path:
     assert found["memory_mb"].keys() == PROCESSES and min(found["memory_mb"].values()) > 1
     assert found["start_to_ready_s"] > 0 and found["is_trained"]
     assert "parts/s at full load" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="there are no commits to compare outside a checkout")
+def test_two_commits_are_measured_in_turn_and_leave_nothing_behind(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    before = worktrees()
+    line = ["--store", str(trained.store), "--recipe", NAME, "--data", str(trained.data), "--size", "96x96"]
+    assert compare(["HEAD", "HEAD", *line, "--rounds", "1", "--parts", "3"]) == 0
+    heading, _, *rows = capsys.readouterr().out.splitlines()
+    assert heading.count("HEAD") == 2
+    assert [row.split("|")[1].strip() for row in rows] == STAGES
+    assert worktrees() == before
+
+
+def worktrees() -> str:
+    """Return the working trees that git knows of this repository."""
+    return subprocess.run(["git", "-C", str(ROOT), "worktree", "list"], capture_output=True, text=True, check=True).stdout  # noqa: S607
