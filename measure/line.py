@@ -29,9 +29,10 @@ from trainer.progress import Meter
 
 FILLING = 6  # parts until the station is full; not counted
 PATIENCE_S = 180.0
-HEARD_S = 1.5  # the processes report what they timed once a second
 LISTEN_S = 0.1
-BRANCH_SECONDS = re.compile(r'^mdss_stage_duration_seconds_(sum|count)\{stage="(rgb|sdf)"\} (\S+)$', re.MULTILINE)
+BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
+BranchSeconds = dict[tuple[str, str], float]  # (branch, "sum" or "count") -> seconds or parts
+TIMED = re.compile(r'^mdss_stage_duration_seconds_(sum|count)\{stage="(rgb|sdf)"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ class Line:
             for scan in scans:
                 before = self._branch_seconds()
                 sent = self._paced(scan, share, 1 / rate, meter)
-                self._sender.attend(HEARD_S)
                 usual_ms = mean_ms(before, self._branch_seconds())
                 for name, sent_ns in sent.items():
                     heard_ns, verdict = self._heard(name)
@@ -156,28 +156,34 @@ class Line:
         end_s = time.monotonic() + PATIENCE_S
         while name not in self._listener.heard and time.monotonic() < end_s:
             time.sleep(LISTEN_S)
+        if name not in self._listener.heard:
+            raise MdssError(f"the verdict on {name} was not heard after {PATIENCE_S:g} s, though its camera knows that it was judged")
         heard_ns, verdict = self._listener.heard[name]
         if verdict.evaluation == "Undefined":
             raise MdssError(f"{name} is Undefined/{verdict.code} ({'; '.join(verdict.reasons)}); expected scans that can be judged in time")
         return heard_ns, verdict
 
-    def _branch_seconds(self) -> dict[tuple[str, str], float]:
-        """Return sum and count of what the branches' processes timed since their start."""
-        place = self._settings.http
-        with urllib.request.urlopen(f"http://{place.host}:{place.port}/metrics", timeout=5) as answer:
-            return parse_branch_seconds(answer.read().decode())
+    def _branch_seconds(self) -> BranchSeconds:
+        """Return what the branches' processes timed since their start, once they have reported every part that was sent."""
+        place, end_s = self._settings.http, time.monotonic() + PATIENCE_S
+        while time.monotonic() < end_s:
+            with urllib.request.urlopen(f"http://{place.host}:{place.port}/metrics", timeout=5) as answer:
+                found = parse_branch_seconds(answer.read().decode())
+            if all(found.get((branch, "count"), 0) >= self._sent for branch in BRANCHES):
+                return found
+            self._sender.attend(LISTEN_S)
+        raise MdssError(f"the branches have not reported all of {self._sent} parts after {PATIENCE_S:g} s; expected it within a second")
 
 
-def parse_branch_seconds(page: str) -> dict[tuple[str, str], float]:
+def parse_branch_seconds(page: str) -> BranchSeconds:
     """Return {("rgb", "sum"): seconds, ("rgb", "count"): parts, ...} of a page of metrics."""
-    return {(branch, what): float(value) for what, branch, value in BRANCH_SECONDS.findall(page)}
+    return {(branch, what): float(value) for what, branch, value in TIMED.findall(page)}
 
 
-def mean_ms(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> dict[Branch, float]:
+def mean_ms(before: BranchSeconds, after: BranchSeconds) -> dict[Branch, float]:
     """Return how long each branch took for a part, on average between two looks."""
-    branches: tuple[Branch, ...] = ("rgb", "sdf")
     grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
-    return {branch: 1000 * grown[branch, "sum"] / grown[branch, "count"] for branch in branches}
+    return {branch: 1000 * grown[branch, "sum"] / grown[branch, "count"] for branch in BRANCHES}
 
 
 def last_branch(verdict: Verdict) -> Branch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -42,12 +43,19 @@ def machine_lines(machine: Machine) -> list[str]:
 
 def stage_table(title: str, stages: dict[str, StageFigures]) -> Table:
     """Return a table with one row for each stage."""
-    table = Table("stage", title=title, title_justify="left")
-    for heading in ("p50 ms", "p99 ms", "best ms", "work", "floor ms", "time / floor"):
-        table.add_column(heading, justify="right")
+    table = framed(title, "stage", "p50 ms", "p99 ms", "best ms", "work", "floor ms", "over floor")
     for name, each in stages.items():
         times = f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.best_ms:.2f}"
         table.add_row(name, *times, work(each), f"{each.floor_ms:.3g}", f"{each.over_floor:.3g}")
+    return table
+
+
+def framed(title: str, first: str, *others: str) -> Table:
+    """Return an empty table of numbers under a title."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
@@ -60,9 +68,8 @@ def work(figures: StageFigures) -> str:
 
 def line_table(results: Results) -> Table:
     """Return a table with one row for each size of scan."""
-    table = Table("scans", title="the station: parts/s at full load, from the camera to a subscriber at half of it", title_justify="left")
-    for heading in ("parts/s", "p50 ms", "p99 ms", "p99 / p50", "overhead p50", "p99 ms"):
-        table.add_column(heading, justify="right")
+    title = "the station: parts/s at full load; from the camera to a subscriber at half of it"
+    table = framed(title, "scans", "parts/s", "p50 ms", "p99 ms", "p99 / p50", "overhead p50", "p99 ms")
     for size, each in results.end_to_end.items():
         spread = f"{each.p99_ms / each.p50_ms:.2f}"
         overhead = f"{each.overhead_p50_ms:.1f}", f"{each.overhead_p99_ms:.1f}"
