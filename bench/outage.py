@@ -36,6 +36,7 @@ from bench.stage import (
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries grows to 30 s
 WARM_S = 3.0
+ASIDE_S = 1.0  # between a window and what this bench itself does: to start Redis and to read the journal takes a processor
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -
         signal_redis(stage, signal.SIGSTOP)
     begun_ns = time.monotonic_ns()
     wait_until(lambda: False, seconds, crew)
-    return Window(number, state, begun_ns, time.monotonic_ns())
+    ended_ns = time.monotonic_ns()
+    wait_until(lambda: False, ASIDE_S, crew)
+    return Window(number, state, begun_ns, ended_ns)
 
 
 def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
@@ -130,6 +133,7 @@ def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
     alerts = list(read_alerts(stage.settings))
     for where in ("stream", "hash"):
         failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
+    wait_until(lambda: False, ASIDE_S, crew)
     return seconds
 
 
