@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from daemon.private_redis import PrivateRedis
 
@@ -14,3 +16,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRe
     """One real Redis for tests that only write keys of their own; a test that stops it or fills it starts another."""
     with PrivateRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def quiet_log() -> Iterator[None]:
+    """No log: thousands of histories, each with dozens of lines, would be kept for nobody."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -17,7 +17,9 @@ from daemon.supervisor import STOP_GRACE_S, TURN_MS, Supervisor, Surroundings
 from mdss.errors import MdssError
 from mdss.wire.messages import Ended, Heartbeat, Message
 from tests.fakes import FakeClock, FakeLink, FakeProcess
+from tests.machines import histories
 
+pytestmark = pytest.mark.usefixtures("quiet_log")
 NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 LIMITS = Limits(ready_timeout_s=12, stall_timeout_s=5, drain_timeout_s=10, restart_limit=4, restart_window_s=20)
 VICTIMS = st.sampled_from((*NAMES, "rgb-0", "rgb-0", "rgb-0"))  # one of them often, or none would reach the limit of restarts
@@ -290,7 +292,5 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert order == [name for name in reversed(NAMES) if name in order], "they were not stopped in order"
 
 
-SupervisorMachine.TestCase.settings = settings(
-    derandomize=True, max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SupervisorMachine.TestCase.settings = histories(500)
 TestSupervisor = SupervisorMachine.TestCase

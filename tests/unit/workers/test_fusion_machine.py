@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, settings
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -20,10 +20,12 @@ from mdss.wire.messages import Accepted, Beat, BranchScore, Ended, Fault, Judged
 from mdss.wire.pulse import Tally
 from tests import parts
 from tests.fakes import FakeClock
+from tests.machines import histories
 from workers.fusion import Fusion, Outside
 from workers.judge import Judgement, Origin
 from workers.part_join import GRACE_NS, SETTLED_NS, PartJoin
 
+pytestmark = pytest.mark.usefixtures("quiet_log")
 SECOND_NS = 10**9
 DEADLINE_MS = 4000
 LIVES_ON_S = (GRACE_NS + DEADLINE_MS * 10**6 + SETTLED_NS) / SECOND_NS + 1  # by then everything that was ever accepted is over
@@ -198,11 +200,9 @@ class FusionMachine(RuleBasedStateMachine):
         self.is_troubled.add(name)
         self.flying.append(Fault(result_id=name, stage="prepare", code="BAD_CLOUD", reason="empty"))
 
-    @rule(name=PART)
-    def ingest_reminds(self, name: str) -> None:
-        accepted = self.accepted.get(name)
-        if accepted is not None and accepted.deadline_ns <= self.clock.ns():
-            self.flying.append(accepted)
+    @rule()
+    def ingest_reminds(self) -> None:
+        self.flying += [accepted for accepted in self.accepted.values() if accepted.deadline_ns <= self.clock.ns()]
 
     @rule(is_heard=st.booleans())
     def ingest_sends_again_what_it_was_asked_for(self, is_heard: bool) -> None:
@@ -291,7 +291,5 @@ class FusionMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-FusionMachine.TestCase.settings = settings(
-    derandomize=True, max_examples=160, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+FusionMachine.TestCase.settings = histories(500)
 TestFusion = FusionMachine.TestCase
