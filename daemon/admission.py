@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 MOST_BYTES = 512 * 1024 * 1024  # of all frames held
 RECENT = 16  # pauses between verdicts that the pace is measured from
 OUTLIERS, REPLACED_S = 2, 1.0  # the longest of them, where they are as long as this: a worker was being replaced
 SAFE = 0.8  # share of the deadline that parts may spend in the station, waiting included
 LEAST = 2  # one is judged, one waits
-PATIENCE_S = 2.0  # a camera that has not asked again for so long has left the line
+PATIENCE_S = 5.0  # a camera that has not asked again for so long has left the line
+
+
+class Load(NamedTuple):
+    """Parts and their bytes: what is under way, or what a camera's next frame allows and needs."""
+
+    parts: int
+    nbytes: int
 
 
 class Admission:
@@ -20,7 +28,7 @@ class Admission:
         self._clock = clock
         self._pauses_s: deque[float] = deque(maxlen=RECENT)
         self._judged_s: float | None = None  # when the last part was judged while others waited
-        self._line: dict[str, float] = {}  # camera -> when it asked last; in the order in which they first asked
+        self._line: dict[str, tuple[float, Load]] = {}  # camera -> when it asked last, and for what; in the order in which they first asked
 
     def judged(self, held: int) -> None:
         """Note a verdict that the workers have earned; `held` parts are left."""
@@ -29,22 +37,28 @@ class Admission:
             self._pauses_s.append(now_s - self._judged_s)
         self._judged_s = now_s if held else None
 
-    def window(self, deadline_s: float) -> int | None:
-        """Return how many parts can be under way and be judged in time; None while the pace is unknown."""
+    def window(self, deadline_s: float, unknown: int) -> int:
+        """Return how many parts can be under way and be judged in time; `unknown` while the pace is."""
         if len(self._pauses_s) <= OUTLIERS:
-            return None
+            return unknown
         ordered = sorted(self._pauses_s)
         # Shorter ones count, however uneven: verdicts that come in bursts would look like a faster station.
         usual = ordered[:-OUTLIERS] + [pause_s for pause_s in ordered[-OUTLIERS:] if pause_s < REPLACED_S]
         return max(LEAST, int(SAFE * deadline_s / max(sum(usual) / len(usual), 1e-6)))
 
-    def refusal(self, source: str, room: int) -> str:
-        """Return why a camera has to wait, given room for so many more parts; empty when it is admitted."""
+    def refusal(self, source: str, asked: Load, held: Load) -> str:
+        """Return why a camera has to wait; empty when it is admitted.
+
+        `asked` is how many parts may be under way for this frame to be in time, and its bytes. Nobody is let in past a camera
+        ahead for which there would be no room then, be it because its deadline is shorter or its frames are larger.
+        """
         now_s = self._clock()
-        self._line = {name: asked_s for name, asked_s in self._line.items() if now_s - asked_s <= PATIENCE_S}
-        ahead = list(self._line).index(source) if source in self._line else len(self._line)
-        if room > ahead:
+        self._line = {name: entry for name, entry in self._line.items() if now_s - entry[0] <= PATIENCE_S}
+        names = list(self._line)
+        ahead = [self._line[name][1] for name in names[: names.index(source) if source in self._line else None]]
+        all_in_time = held.parts + len(ahead) < min(load.parts for load in (*ahead, asked))
+        if all_in_time and held.nbytes + sum(load.nbytes for load in (*ahead, asked)) <= MOST_BYTES:
             self._line.pop(source, None)
             return ""
-        self._line[source] = now_s
-        return f"as many parts are under way as can be judged in time and held in memory; {ahead} other cameras wait for their turn"
+        self._line[source] = now_s, asked
+        return f"as many parts are under way as can be judged in time and held in memory; {len(ahead)} other cameras wait for their turn"

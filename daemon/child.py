@@ -83,10 +83,15 @@ class Child:
     def start(self) -> None:
         """Start the process."""
         now_s = self._clock()
-        self._process, self.last, self._restart_at_s = self._start(self.spec), None, None
+        self.last, self._restart_at_s = None, None
         self._killed_because, self._has_failed = "", False
         self._heard_s = self._progress_s = self._started_s = now_s
-        self._become("starting", "")
+        try:
+            self._process = self._start(self.spec)
+        except OSError as error:  # the machine has no memory or no process left for it: later, perhaps
+            self._again(f"could not be started ({error})")
+        else:
+            self._become("starting", "")
 
     def hear(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat of this process."""
@@ -152,18 +157,23 @@ class Child:
             return ""
         said = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
         why = self._killed_because or f"ended with code {code}{': ' if said else ''}{said}"
+        if code == REFUSED and not self._killed_because:
+            self._become("error", said or f"refused to start, see its message above (code {code})")
+        else:
+            self._again(why)
+        return why
+
+    def _again(self, why: str) -> None:
+        """Plan the next life after a pause, or give up."""
         self._ends_s.append(self._clock())
         while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
             self._ends_s.popleft()
-        if code == REFUSED and not self._killed_because:
-            self._become("error", said or f"refused to start, see its message above (code {code})")
-        elif len(self._ends_s) >= self._limits.restart_limit:
+        if len(self._ends_s) >= self._limits.restart_limit:
             self._become("error", f"{why}; ended {len(self._ends_s)} times in {self._limits.restart_window_s:g} s, not started again")
-        else:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (len(self._ends_s) - 1))
-            self._restart_at_s = self._clock() + pause_s
-            self._become("degraded", f"{why}; starts again in {pause_s:g} s")
-        return why
+            return
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (len(self._ends_s) - 1))
+        self._restart_at_s = self._clock() + pause_s
+        self._become("degraded", f"{why}; starts again in {pause_s:g} s")
 
     def _become(self, state: ProcessState, reason: str) -> None:
         if (state, reason) != (self.state, self.reason):

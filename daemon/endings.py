@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
-
-import zmq
+from typing import Protocol
 
 from mdss.wire.messages import Ended, Message
 
@@ -17,12 +15,8 @@ MOST_WAITING = 64  # beyond what zmq takes for a fusion that is away; the oldest
 class Outlet(Protocol):
     """The sending end of the link to fusion."""
 
-    @property
-    def socket(self) -> Any:
-        """The zmq socket, to poll whether a message would be taken."""
-
-    def send(self, message: Message) -> object:
-        """Send one message."""
+    def send(self, message: Message) -> bool:
+        """Send one message; False where there is no room for it now."""
 
 
 class Endings:
@@ -49,5 +43,5 @@ class Endings:
 
     def flush(self) -> None:
         """Send what fusion takes at once."""
-        while self._waiting and self._fusion.socket.poll(0, zmq.POLLOUT):
-            self._fusion.send(self._waiting.popleft())
+        while self._waiting and self._fusion.send(self._waiting[0]):
+            self._waiting.popleft()

@@ -119,8 +119,7 @@ class Ingest:
             door.say(intake.take(peer.bytes, frames))
         door.say(intake.tick())
         self._outbox.flush(door.fusion, door.prepare)
-        self._pulse.say(*intake.state)
-        self._pulse.beat_if_due(len(self._outbox))
+        self._pulse.say(*intake.state, len(self._outbox))
 
 
 def outside(settings: Settings, process: Opened) -> Outside:

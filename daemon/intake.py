@@ -12,8 +12,7 @@ import msgspec
 import structlog
 import zmq
 
-from daemon import admission
-from daemon.admission import Admission
+from daemon.admission import Admission, Load
 from daemon.held_parts import HeldParts
 from daemon.inherited import Inherited
 from daemon.outbox import Outbox
@@ -31,6 +30,7 @@ from mdss.wire.pulse import Tally
 
 PIXEL_BYTES = 15  # three of colour, twelve of the point
 LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
+RESENT = "mdss_parts_resent_total"
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
 log = structlog.get_logger()
 
@@ -122,6 +122,7 @@ class Intake:
         part = self._held.find(asked.result_id)
         if part is not None:
             accepted = msgspec.structs.replace(part.accepted, attempt=asked.attempt)
+            self._out.tally.count(RESENT)
             self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, attempt=asked.attempt, wanted=asked.wanted))
 
     def tick(self) -> list[Reply]:
@@ -133,12 +134,12 @@ class Intake:
             return []
         self._look_at_s = now_s + LOOK_EVERY_S
         now_ns = self._out.steady_ns()
-        for lost in self._inherited.lost(now_ns, lambda accepted: self._record.sequence_of(accepted) is not None):
-            self._out.outbox.tell(lost)
+        lost = self._inherited.lost(now_ns, lambda accepted: self._record.verdict_of(accepted) is not None)
+        self._out.outbox.remind([message for pair in lost for message in pair])
         late = [accepted for accepted in self._held if accepted.deadline_ns <= now_ns]
-        found = {accepted.result_id: self._record.sequence_of(accepted) for accepted in late}
+        found = {accepted.result_id: self._record.verdict_of(accepted) for accepted in late}
         self._out.outbox.remind([accepted for accepted in late if found[accepted.result_id] is None])
-        return self.judged(Judged(result_id=result_id, sequence=sequence) for result_id, sequence in found.items() if sequence is not None)
+        return self.judged(judged for judged in found.values() if judged is not None)
 
     def reconfigure(self, settings: Settings) -> list[Reply]:
         """Keep to other settings from the next frame on; every camera hears of a changed credit."""
@@ -190,31 +191,35 @@ class Intake:
         if entry is not None and entry.sequence is not None:
             done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
             return [self._again(header, entry.result_id), done]
-        self._check_room(header)
+        self._check_recipe(header)
+        if entry is None:  # what was acknowledged before a restart has had its turn
+            self._check_room(header)
         return [self._accept(message, entry)]
 
     def _again(self, header: FrameHeader, result_id: str) -> Ack:
         self._out.tally.count("mdss_frames_repeated_total")
         return Ack(frame_id=header.frame_id, result_id=result_id)
 
-    def _check_room(self, header: FrameHeader) -> None:
-        recipes, credit, outstanding = self._settings.models.recipes, self._settings.camera.credit, self._held.count(header.source_id)
+    def _check_recipe(self, header: FrameHeader) -> None:
+        recipes = self._settings.models.recipes
         if self._is_stopping:
             raise WireRefusal("DRAINING", "FRAME: the station is stopping; expected to be sent again after it has started", header.frame_id)
         if header.recipe_id not in recipes:
             sentence = f"FRAME recipe_id: found {header.recipe_id}, expected one of {', '.join(recipes)}"
             raise WireRefusal("UNKNOWN_RECIPE", sentence, header.frame_id)
+
+    def _check_room(self, header: FrameHeader) -> None:
+        credit, outstanding = self._settings.camera.credit, self._held.count(header.source_id)
         if outstanding >= credit:
             raise WireRefusal("BUSY", f"FRAME: {outstanding} frames are outstanding, expected at most {credit} by credit", header.frame_id)
-        if waits := self._admission.refusal(header.source_id, self._room(header)):
+        if waits := self._admission.refusal(header.source_id, self._asked(header), Load(len(self._held), self._held.nbytes)):
             raise WireRefusal("BUSY", f"FRAME: {waits}; expected to be sent again later", header.frame_id)
 
-    def _room(self, header: FrameHeader) -> int:
-        """Return for how many frames such as this one there is room, in memory and in time."""
+    def _asked(self, header: FrameHeader) -> Load:
+        """Return with how many parts under way a frame is judged in time, and how many bytes it has."""
         rows, columns = min(header.rgb.height, self._limits.max_height_px), min(header.rgb.width, self._limits.max_width_px)
-        in_memory = (admission.MOST_BYTES - self._held.nbytes) // max(1, rows * columns * PIXEL_BYTES)
-        window = self._admission.window(self._deadline_ms(header) / 1000)
-        return in_memory if window is None else min(in_memory, window - len(self._held))
+        window = self._admission.window(self._deadline_ms(header) / 1000, self._settings.camera.credit + self._sources.speaking)
+        return Load(window, rows * columns * PIXEL_BYTES)
 
     def _deadline_ms(self, header: FrameHeader) -> int:
         return header.deadline_ms or self._settings.camera.deadline_ms

@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 
+import structlog
+
 Send = Callable[[str], None]
+log = structlog.get_logger()
 
 
 def unix_datagrams(address: str) -> Send:
@@ -35,8 +38,12 @@ class Notifier:
 
     def say(self, text: str) -> None:
         """Send one line, such as READY=1."""
-        if self._send is not None:
+        if self._send is None:
+            return
+        try:
             self._send(text)
+        except OSError as error:  # its watchdog hears nothing, then, and decides
+            log.error("systemd does not listen", said=text, reason=str(error))
 
     def status(self, text: str) -> None:
         """Send the state for `systemctl status`, when it has changed."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
-
-import zmq
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from mdss.wire.messages import Accepted, Frame, Message
 
@@ -16,16 +14,12 @@ STUCK_AFTER_S = 3.0
 class Outlet(Protocol):
     """The sending end of a link."""
 
-    @property
-    def socket(self) -> Any:
-        """The zmq socket, to poll whether a message would be taken."""
-
-    def send(self, message: Message) -> object:
-        """Send one message."""
+    def send(self, message: Message) -> bool:
+        """Send one message; False where there is no room for it now."""
 
 
 class Outbox:
-    """Two queues: what was accepted goes to fusion before its frame goes to prepare."""
+    """Two queues: what was accepted goes to fusion before its frame goes to prepare, the earliest deadline first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._to_fusion, self._frames = deque[Message](), deque[Frame]()
@@ -46,7 +40,8 @@ class Outbox:
         self.tell([accepted])
         waiting = {branch for each in self._frames if each.result_id == frame.result_id for branch in each.wanted}
         if not waiting.issuperset(frame.wanted):
-            self._frames.append(frame)
+            later = (place for place, each in enumerate(self._frames) if each.deadline_ns > frame.deadline_ns)
+            self._frames.insert(next(later, len(self._frames)), frame)
 
     def tell(self, messages: Iterable[Message]) -> None:
         """Take what fusion alone is told."""
@@ -54,10 +49,10 @@ class Outbox:
             self._moved_s = self._clock()
         self._to_fusion.extend(messages)
 
-    def remind(self, late: list[Accepted]) -> None:
-        """Tell fusion once more of parts whose deadline is over, unless what it was told before still waits."""
-        if not self._to_fusion:
-            self.tell(late)
+    def remind(self, words: Sequence[Message]) -> None:
+        """Tell fusion once more of parts whose time is over, unless what it was told before still waits."""
+        if words and not self._to_fusion:
+            self.tell(words)
 
     def drop(self, result_id: str) -> None:
         """Forget the frame of a part that has its verdict already."""
@@ -66,9 +61,9 @@ class Outbox:
 
     def flush(self, fusion: Outlet, prepare: Outlet) -> None:
         """Send what the two stages take without waiting."""
-        while self._to_fusion and fusion.socket.poll(0, zmq.POLLOUT):
-            fusion.send(self._to_fusion.popleft())
+        while self._to_fusion and fusion.send(self._to_fusion[0]):
+            self._to_fusion.popleft()
             self._moved_s = self._clock()
-        while self._frames and not self._to_fusion and prepare.socket.poll(0, zmq.POLLOUT):
-            prepare.send(self._frames.popleft())
+        while self._frames and not self._to_fusion and prepare.send(self._frames[0]):
+            self._frames.popleft()
             self._moved_s = self._clock()

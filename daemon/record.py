@@ -9,7 +9,7 @@ import structlog
 
 from mdss.journal import Entry, JournalFailed
 from mdss.wire.headers import WireRefusal
-from mdss.wire.messages import Accepted
+from mdss.wire.messages import Accepted, Judged
 from mdss.wire.pulse import Tally
 
 PAUSE_S = 0.5
@@ -50,13 +50,15 @@ class Record:
             log.info("the journal works again")
         self.trouble = ""
 
-    def sequence_of(self, accepted: Accepted) -> int | None:
-        """Return the sequence of a part's verdict; None where there is none, or the journal cannot say."""
+    def verdict_of(self, accepted: Accepted) -> Judged | None:
+        """Return what is known of a part's verdict; None where there is none, or the journal cannot say."""
         try:
             entry = self.find(accepted.identity.source_id, accepted.identity.frame_id)
         except WireRefusal:
             return None
-        return None if entry is None else entry.sequence
+        if entry is None or entry.sequence is None:
+            return None
+        return Judged(result_id=entry.result_id, sequence=entry.sequence, code=entry.code, reason=entry.reason)
 
     def _ask(self, frame_id: str, question: Callable[[], Value]) -> Value:
         if self._clock() < self._again_s:

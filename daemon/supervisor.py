@@ -94,11 +94,11 @@ class Supervisor:
 
     def turn(self) -> None:
         """Hear what came, look after every child, and show the result."""
-        message = self._health.receive(TURN_MS)
+        message = self._heard(TURN_MS)
         while message is not None:
             if isinstance(message, Heartbeat):
                 self._hear(message)
-            message = self._health.receive(0)
+            message = self._heard(0)
         for child in self._children:
             pid, why = child.pid, child.tick()
             if pid is not None and child.pid != pid:
@@ -108,6 +108,14 @@ class Supervisor:
         self._endings.flush()
         self._show()
 
+    def _heard(self, timeout_ms: int) -> Message | None:
+        """Return the next message; one that is none is as good as none: it must not end the station."""
+        try:
+            return self._health.receive(timeout_ms)
+        except MdssError as error:
+            log.error("message refused", reason=str(error))
+            return None
+
     def _is_last(self, child: Child) -> bool:
         """Whether nothing is left of a child's stage: it is not started again, nor are its twins."""
         stage = stage_of(child.spec.name)
@@ -115,9 +123,18 @@ class Supervisor:
 
     def _hear(self, heartbeat: Heartbeat) -> None:
         child = next((child for child in self._children if child.pid == heartbeat.pid), None)
-        if child is not None:  # a last word of a process that was replaced is dropped
-            child.hear(heartbeat)
-            self._board.hear(heartbeat)
+        if child is None:  # a last word of a process that was replaced is dropped
+            return
+        if child.spec.name == "fusion" and child.last is None:
+            self._tell_who_is_gone()
+        child.hear(heartbeat)
+        self._board.hear(heartbeat)
+
+    def _tell_who_is_gone(self) -> None:
+        """A fusion that begins does not know which stages it would wait for in vain."""
+        for child in self._children:
+            if child.state == "error" and self._is_last(child):
+                self._endings.note(child.spec.name, child.reason, is_last=True)
 
     def _bring_up(self, children: Sequence[Child]) -> bool:
         """Start some children and wait until each has been ready, be it not at one moment; False when a signal came first."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from mdss.journal_file import JournalFailed, JournalFile, Row
-from mdss.wire.messages import Accepted, Verdict
+from mdss.wire.messages import Accepted, UndefinedCode, Verdict
 
 __all__ = ["Entry", "Journal", "JournalFailed"]
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
@@ -25,6 +25,8 @@ class Entry:
     result_id: str
     sequence: int | None
     attempt: int
+    code: UndefinedCode | None = None
+    reason: str = ""
 
 
 class Journal:
@@ -84,10 +86,14 @@ class Journal:
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame; None when it was never accepted, or is forgotten."""
-        query = "SELECT result_id, sequence, accepted FROM part WHERE source_id = ? AND frame_id = ?"
+        query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.named():
-            for result_id, sequence, accepted in self._file.rows(query, source_id, frame_id):
-                return Entry(result_id, sequence, 1 if accepted is None else read_accepted((accepted,)).attempt)
+            for result_id, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
+                attempt = 1 if accepted is None else read_accepted((accepted,)).attempt
+                if sequence is None:
+                    return Entry(result_id, None, attempt)
+                known = read_verdict((verdict,))
+                return Entry(result_id, sequence, attempt, known.code, "; ".join(known.reasons))
         return None
 
     def undelivered(self, limit: int) -> list[Verdict]:

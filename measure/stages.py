@@ -162,6 +162,7 @@ def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:
     """Return what `prepare` tells fusion of a part."""
     return PreparedPart(
         result_id=frame.result_id,
+        model_version="0001",
         rgb=prepared.rgb,
         xyz=prepared.xyz,
         mask=prepared.mask,

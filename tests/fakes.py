@@ -199,9 +199,11 @@ class FakeLink:
             self.on_empty()
         return flags if self.room else 0
 
-    def send(self, message: Message) -> None:
-        """Keep a message."""
-        self.sent.append(message)
+    def send(self, message: Message) -> bool:
+        """Keep a message, if there is room."""
+        if self.room:
+            self.sent.append(message)
+        return self.room
 
 
 class FakeRecord:

@@ -41,10 +41,10 @@ class Notebook:
     def pending(self) -> list[Accepted]:
         return []
 
-    def judge(self, frame_id: str, sequence: int) -> str:
+    def judge(self, frame_id: str, sequence: int, code: UndefinedCode | None = None) -> str:
         """Store a verdict and return its result id."""
         entry = self.entries["cam", frame_id]
-        self.entries["cam", frame_id] = Entry(entry.result_id, sequence, entry.attempt)
+        self.entries["cam", frame_id] = Entry(entry.result_id, sequence, entry.attempt, code)
         return entry.result_id
 
     def _fail(self) -> None:

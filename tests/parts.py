@@ -35,6 +35,7 @@ def prepared(name: str, invalid_point_ratio: float = 0.1) -> PreparedPart:
     """Return what prepare says of a part."""
     return PreparedPart(
         result_id=name,
+        model_version="0001",
         rgb=np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8),
         xyz=np.zeros((SIZE_PX, SIZE_PX, 3), np.float32),
         mask=np.ones((SIZE_PX, SIZE_PX), np.bool_),

@@ -30,7 +30,6 @@ from workers.start import Opened, Place, config_option, main, work
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
 EVIDENCE_FAILED = "mdss_evidence_failed_total"
-RESENDS = "mdss_parts_resent_total"
 ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
@@ -80,7 +79,7 @@ class Fusion:
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
         # From 0 on, or Prometheus would not see the first of each as an increase.
-        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0, RESENDS: 0.0})
+        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0})
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
@@ -92,7 +91,6 @@ class Fusion:
         answers: list[Message] = [self._settle(part) for part in self._join.tick(self._out.steady_ns())]
         for resend in self._join.resends():
             log.warning("asked for again", result_id=resend.result_id, attempt=resend.attempt, wanted=resend.wanted)
-            self._out.tally.count(RESENDS)
             answers.append(resend)
         self._out.tally.counters["mdss_open_parts"] = float(len(self._join))
         self._out.voice.serve(self._beat)

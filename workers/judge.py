@@ -84,13 +84,14 @@ class Judge:
         model = self.model_of(part)
         if model is None:
             return Judgement("Undefined", (f"recipe {part.accepted.identity.recipe_id!r} has no model here",), "LOST")
-        other = [score.model_version for score in part.scores.values() if score.model_version != model.version]
-        if other:
-            return Judgement("NotDecidable", (f"judged by model {other[0]} while the threshold is of {model.version}",))
-        if part.code in ("LATE", "WORKER_LOST") and len(part.scores) == 1 and part.prepared is not None:
-            return self._judge_one_branch(part, part.prepared, model)
-        if part.code is not None or part.prepared is None:
+        is_alone = part.code in ("LATE", "WORKER_LOST") and len(part.scores) == 1
+        if part.prepared is None or (part.code is not None and not is_alone):
             return Judgement("Undefined", (part.reason,), part.code, is_partial=len(part.scores) == 1)
+        others = {part.prepared.model_version, *(score.model_version for score in part.scores.values())} - {model.version}
+        if others:
+            return Judgement("NotDecidable", (f"seen by model {', '.join(sorted(others))} while the threshold is of {model.version}",))
+        if is_alone:
+            return self._judge_one_branch(part, part.prepared, model)
         return self._judge_both(part, part.prepared, model)
 
     def _judge_both(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:

@@ -47,8 +47,8 @@ class Outlet(Protocol):
     def socket(self) -> Any:
         """The zmq socket, to poll whether a message would be taken."""
 
-    def send(self, message: Message) -> object:
-        """Send one message."""
+    def send(self, message: Message) -> bool:
+        """Send one message; False where there is no room for it now."""
 
 
 class Loop:
@@ -90,21 +90,18 @@ class Loop:
         try:
             self._send(self._worker.step(message))
         except Exception as error:  # the supervisor hears of it, and fusion from there; the part is tried once more
-            self._pulse.say("stopped", f"broke on a part: {type(error).__name__}: {error}")
+            self._pulse.say("stopped", f"broke on a message: {type(error).__name__}: {error}")
             raise
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:
             outlet = self._outlets[type(message)]
-            if not self._wait_for_room(outlet):
+            if not outlet.send(message) and not self._sent_later(outlet, message):
                 return
-            outlet.send(message)
 
-    def _wait_for_room(self, outlet: Outlet) -> bool:
+    def _sent_later(self, outlet: Outlet, message: Message) -> bool:
         """Wait while the next stage is away or behind, without falling silent; False when asked to stop meanwhile."""
-        if outlet.socket.poll(0, zmq.POLLOUT):
-            return True
-        while not outlet.socket.poll(WAIT_MS, zmq.POLLOUT):
+        while not (outlet.socket.poll(WAIT_MS, zmq.POLLOUT) and outlet.send(message)):
             self._pulse.say("degraded", "the next stage takes nothing")
             if self._stop.asked:
                 return False

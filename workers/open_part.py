@@ -32,8 +32,8 @@ class OpenPart:
     def add(self, message: Message) -> None:
         """Take what one stage says."""
         match message:
-            case Accepted():  # of a recovered part: another attempt, or ingest reminds that it is due and there will be none
-                self.is_recovered = self.is_recovered and self.accepted is not None and message.attempt <= self.accepted.attempt
+            case Accepted():  # of a recovered part: ingest holds it, so there is another attempt, or its deadline is over
+                self.is_recovered = False
                 self.accepted, self.due_ns = message, message.deadline_ns
             case PreparedPart():
                 self.prepared = self.prepared or message

@@ -12,7 +12,7 @@ import cv2
 
 from mdss.errors import BadPart
 from mdss.method import model_store, point_cloud
-from mdss.method.recipe import PointCloudSettings
+from mdss.method.model_store import ModelFolder
 from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.pulse import Tally
 from workers.start import Opened, Place, config_option, main, work
@@ -25,33 +25,34 @@ DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
 class Preparer:
     """Turns a frame into the two tasks and what fusion draws from."""
 
-    def __init__(self, recipes: Mapping[str, PointCloudSettings], tally: Tally, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._recipes, self._tally, self._clock_ns = recipes, tally, clock_ns
+    def __init__(self, models: Mapping[str, ModelFolder], tally: Tally, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._models, self._tally, self._clock_ns = models, tally, clock_ns
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
-        settings = self._recipes.get(message.recipe_id)
-        if settings is None:
-            reason = f"recipe {message.recipe_id!r} has no model here; expected one of {', '.join(self._recipes)}"
+        model = self._models.get(message.recipe_id)
+        if model is None:
+            reason = f"recipe {message.recipe_id!r} has no model here; expected one of {', '.join(self._models)}"
             return [Fault(result_id=message.result_id, stage="prepare", code="LOST", reason=reason)]
         if time.monotonic_ns() >= message.deadline_ns:
             self._tally.count(SKIPPED)
             return []
         started_ns = self._clock_ns()
         try:
-            return self._prepare(message, settings)
+            return self._prepare(message, model)
         except BadPart as bad:
             return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad))]
         finally:
             self._tally.observe(DURATION, (self._clock_ns() - started_ns) / 1e9)
 
-    def _prepare(self, frame: Frame, settings: PointCloudSettings) -> list[Message]:
-        part = point_cloud.prepare(frame.rgb, frame.xyz, settings)
+    def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
+        part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
         same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "attempt", "deadline_ns")}
         prepared = PreparedPart(
             result_id=frame.result_id,
+            model_version=model.version,
             rgb=part.rgb,
             xyz=part.xyz,
             mask=part.mask,
@@ -76,8 +77,7 @@ def make(opened: Opened) -> Preparer:
     """Read the recipes of the champions."""
     models = opened.settings.models
     cv2.setNumThreads(opened.settings.prepare.threads)
-    recipes = {name: model_store.open_champion(Path(models.store), name).recipe.point_cloud for name in models.recipes}
-    return Preparer(recipes, opened.tally)
+    return Preparer({name: model_store.open_champion(Path(models.store), name) for name in models.recipes}, opened.tally)
 
 
 @click.command("prepare")

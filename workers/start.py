@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import click
 
+from mdss.journal import JournalFailed
 from mdss.settings import Settings
 from mdss.wire.hand import Hand
 from mdss.wire.messages import Message
@@ -38,7 +39,11 @@ class Handling:
     def step(self, message: Message) -> Iterable[Message]:
         """Return what follows from one message."""
         self._hand.write(getattr(message, "result_id", ""))
-        answers = list(self._worker.step(message))
+        try:
+            answers = list(self._worker.step(message))
+        except JournalFailed:  # whichever part it was, it is not why
+            self._hand.write("")
+            raise
         self._hand.write("")
         return answers
 

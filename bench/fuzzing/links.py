@@ -34,7 +34,9 @@ MESSAGES: tuple[Message, ...] = (
     Accepted(result_id="r", identity=_IDENTITY, received_ns=6, deadline_ns=7),
     Frame(result_id="r", recipe_id="a", rgb=_COLOUR, xyz=_POINTS),
     ShapeTask(result_id="r", recipe_id="a", xyz=_POINTS),
-    PreparedPart(result_id="r", rgb=_COLOUR, xyz=_POINTS, mask=_MASK, height=4, width=4, invalid_point_ratio=0.1, finished_ns=1),
+    PreparedPart(
+        result_id="r", model_version="1", rgb=_COLOUR, xyz=_POINTS, mask=_MASK, height=4, width=4, invalid_point_ratio=0.1, finished_ns=1
+    ),
     BranchScore(result_id="r", branch="rgb", model_version="1", score=1.0, map=_POINTS[..., 0].copy(), started_ns=1, finished_ns=2),
     Fault(result_id="r", stage="prepare", code="BAD_CLOUD", reason="empty"),
     Judged(result_id="r", sequence=3),

@@ -82,6 +82,7 @@ class PreparedPart(Message, frozen=True):
     """prepare -> fusion: what regions and evidence are drawn from."""
 
     result_id: str
+    model_version: str  # whose recipe said how to prepare it
     rgb: NDArray[np.uint8]  # (S, S, 3)
     xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
     mask: NDArray[np.bool_]  # (S, S) dilated foreground

@@ -51,11 +51,11 @@ class Pulse:
         self._state: ProcessState = "starting"
         self._reason = ""
 
-    def say(self, state: ProcessState, reason: str = "") -> None:
-        """Change the state; a change is told at once."""
+    def say(self, state: ProcessState, reason: str = "", waiting: int = 0) -> None:
+        """Change the state; a change is told at once, the same again when a heartbeat is due."""
         if (state, reason) != (self._state, self._reason):
             self._state, self._reason, self._due_s = state, reason, float("-inf")
-        self.beat_if_due(0)
+        self.beat_if_due(waiting)
 
     def beat_if_due(self, waiting: int) -> None:
         """Send a heartbeat when the last one is a second old."""

@@ -30,10 +30,9 @@ class Sender:
         self.socket: zmq.Socket[bytes] = _open(context, self.link, "sender", address(self.link, settings))
 
     def send(self, message: Message) -> bool:
-        """Send one message, waiting for room where the link says so; False when it was dropped."""
-        flags = zmq.NOBLOCK if self.link.when_full == "drop" else 0
+        """Send one message without ever waiting; False where there was no room for it: on some links it is dropped, on others kept."""
         try:
-            self.socket.send_multipart(codec.encode(message), flags=flags, copy=False)
+            self.socket.send_multipart(codec.encode(message), flags=zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return False
         return True

@@ -15,6 +15,8 @@ from mdss.wire.messages import Beat, Verdict
 from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 
+ASK_AGAIN_S = 1.0  # without an answer of the snapshot port
+
 
 class VerdictStream:
     """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
@@ -61,13 +63,18 @@ class VerdictStream:
         end_s = time.monotonic() + timeout_s
         while not self._ready:
             left_s = end_s - time.monotonic()
-            if left_s <= 0:
+            if not self._advance(max(0.0, left_s)) and left_s <= 0:
                 return None
-            if self._is_behind:
-                self._catch_up(left_s)
-            elif self._socket.poll(int(left_s * 1000) + 1, zmq.POLLIN):
-                self._take(*self._socket.recv_multipart()[:2])
         return self._ready.popleft()
+
+    def _advance(self, timeout_s: float) -> bool:
+        """Take one message from where the next verdict is to be had; False when none came in time."""
+        if self._is_behind:
+            return self._catch_up(timeout_s)
+        if not self._socket.poll(int(timeout_s * 1000), zmq.POLLIN):
+            return False
+        self._take(*self._socket.recv_multipart()[:2])
+        return True
 
     def close(self) -> None:
         """Close at once."""
@@ -96,13 +103,15 @@ class VerdictStream:
         if topic.startswith(self.topics):
             self._ready.append(verdict)
 
-    def _catch_up(self, timeout_s: float) -> None:
-        """Learn from the snapshot port what was missed; no answer in time leaves the stream behind, to ask again."""
+    def _catch_up(self, timeout_s: float) -> bool:
+        """Learn from the snapshot port what was missed; False when no answer came in time: it is waited for, and asked again in the end."""
         if self._question.closed:
             self._question = self._ask()
+        if not self._question.poll(int(timeout_s * 1000), zmq.POLLIN):
+            if time.monotonic() - self._asked_s > ASK_AGAIN_S:
+                self._question.close(0)
+            return False
         with self._question as socket:
-            if not socket.poll(int(timeout_s * 1000) + 1, zmq.POLLIN):
-                return
             reply = read_reply(socket.recv_multipart()[-1])
         if self.last_sequence is None:
             self.last_sequence = reply.last_sequence
@@ -110,10 +119,11 @@ class VerdictStream:
             if verdict.sequence > self.last_sequence:
                 self._deliver(verdict)
         self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
+        return True
 
     def _ask(self) -> zmq.Socket[bytes]:
         """Send the question for what follows the last known verdict, or for the last sequence where none is known."""
-        known = self.last_sequence
+        known, self._asked_s = self.last_sequence, time.monotonic()
         socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
         socket.send(msgspec.json.encode(SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)))
         return socket

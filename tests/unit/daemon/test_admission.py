@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.admission import LEAST, PATIENCE_S, Admission
+from daemon.admission import LEAST, MOST_BYTES, PATIENCE_S, Admission, Load
 from tests.fakes import FakeClock
 
 
@@ -18,26 +18,26 @@ def at_pace(clock: FakeClock, pauses_s: list[float]) -> Admission:
     return admission
 
 
-def test_while_the_pace_is_unknown_credit_alone_bounds() -> None:
+def test_while_the_pace_is_unknown_a_few_are_tried() -> None:
     admission = at_pace(FakeClock(), [0.5, 0.5])
-    assert admission.window(5.0) is None
+    assert admission.window(5.0, 4) == 4
 
 
 def test_the_window_is_what_fits_into_most_of_the_deadline() -> None:
-    assert at_pace(FakeClock(), [0.5] * 10).window(5.0) == 8
-    assert at_pace(FakeClock(), [0.5] * 10).window(60.0) == 96
+    assert at_pace(FakeClock(), [0.5] * 10).window(5.0, 4) == 8
+    assert at_pace(FakeClock(), [0.5] * 10).window(60.0, 4) == 96
 
 
 def test_one_part_is_judged_and_one_waits_however_slow_the_station() -> None:
-    assert at_pace(FakeClock(), [9.0] * 10).window(1.0) == LEAST
+    assert at_pace(FakeClock(), [9.0] * 10).window(1.0, 4) == LEAST
 
 
 def test_a_worker_that_was_replaced_does_not_change_the_pace() -> None:
-    assert at_pace(FakeClock(), [0.5] * 6 + [4.0, 0.5, 3.0] + [0.5] * 3).window(5.0) == 8
+    assert at_pace(FakeClock(), [0.5] * 6 + [4.0, 0.5, 3.0] + [0.5] * 3).window(5.0, 4) == 8
 
 
 def test_verdicts_that_come_in_bursts_are_no_faster_than_their_mean() -> None:
-    assert at_pace(FakeClock(), [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.73] * 2).window(1.0) == 8
+    assert at_pace(FakeClock(), [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.73] * 2).window(1.0, 4) == 8
 
 
 def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
@@ -48,33 +48,62 @@ def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
         admission.judged(0)
         clock.advance(60)
         admission.judged(1)
-    assert admission.window(5.0) == 8
+    assert admission.window(5.0, 4) == 8
+
+
+def refused(admission: Admission, source: str, room: int) -> str:
+    """Ask for a frame where so many more parts would be in time."""
+    return admission.refusal(source, Load(8, 1), Load(8 - room, 0))
 
 
 def test_room_is_given_in_the_order_in_which_cameras_asked() -> None:
     admission = Admission(FakeClock())
-    assert admission.refusal("slow", 0)
-    assert admission.refusal("fast", 0).endswith("1 other cameras wait for their turn")
-    assert admission.refusal("fast", 1), "the fast one came second"
-    assert not admission.refusal("slow", 1)
-    assert not admission.refusal("fast", 1)
+    assert refused(admission, "slow", 0)
+    assert refused(admission, "fast", 0).endswith("1 other cameras wait for their turn")
+    assert refused(admission, "fast", 1), "the fast one came second"
+    assert not refused(admission, "slow", 1)
+    assert not refused(admission, "fast", 1)
 
 
 def test_with_room_for_two_the_first_two_in_the_line_may_come_in_any_order() -> None:
     admission = Admission(FakeClock())
     for name in ("a", "b", "c"):
-        assert admission.refusal(name, 0)
-    assert admission.refusal("c", 2)
-    assert not admission.refusal("b", 2)
-    assert not admission.refusal("a", 1)
+        assert refused(admission, name, 0)
+    assert refused(admission, "c", 2)
+    assert not refused(admission, "b", 2)
+    assert not refused(admission, "a", 1)
 
 
 def test_a_camera_that_does_not_ask_again_loses_its_place() -> None:
     clock = FakeClock()
     admission = Admission(clock)
-    assert admission.refusal("gone", 0)
+    assert refused(admission, "gone", 0)
     clock.advance(PATIENCE_S + 0.1)
-    assert not admission.refusal("here", 1)
+    assert not refused(admission, "here", 1)
+
+
+def test_a_camera_that_asks_seldom_keeps_its_place() -> None:
+    clock = FakeClock()
+    admission = Admission(clock)
+    assert refused(admission, "seldom", 0)
+    clock.advance(3)
+    assert refused(admission, "often", 1)
+    assert not refused(admission, "seldom", 1)
+
+
+def test_cameras_with_time_let_in_first_who_has_little() -> None:
+    admission, under_way = Admission(FakeClock()), Load(20, 0)
+    assert admission.refusal("hurried", Load(8, 1), under_way)
+    assert admission.refusal("patient", Load(160, 1), under_way), "it would keep the hurried one out for ever"
+    assert not admission.refusal("hurried", Load(8, 1), Load(7, 0))
+    assert not admission.refusal("patient", Load(160, 1), under_way)
+
+
+def test_small_frames_let_in_first_what_is_large() -> None:
+    admission, under_way = Admission(FakeClock()), Load(1, MOST_BYTES - 10)
+    assert admission.refusal("large", Load(8, 20), under_way)
+    assert admission.refusal("small", Load(8, 5), under_way)
+    assert not admission.refusal("large", Load(8, 20), Load(1, MOST_BYTES - 20))
 
 
 @pytest.mark.parametrize("rounds", [200])
@@ -86,7 +115,7 @@ def test_ten_cameras_that_never_rest_get_the_same_share(rounds: int) -> None:
         clock.advance(0.1)
         free = 1
         for name in names[turn % 3 :] + names[: turn % 3]:  # the order in which they happen to ask favours some
-            if not admission.refusal(name, free):
+            if not refused(admission, name, free):
                 share[name], free = share[name] + 1, free - 1
     assert sum(share.values()) == rounds
     assert max(share.values()) - min(share.values()) <= 1

@@ -182,3 +182,31 @@ def test_a_station_that_stops_takes_the_credit_back_and_waits_for_what_it_holds(
     assert station.send("f1") != [] and not station.intake.is_idle
     assert len(station.judge("f1")) == 1
     assert station.intake.is_idle
+
+
+def test_what_is_asked_for_again_goes_before_what_has_more_time(station: Station) -> None:
+    (ack,) = station.send("f1", deadline_ms=1000)
+    station.prepare.room = False
+    station.send("f2", deadline_ms=60_000)
+    assert isinstance(ack, Ack)
+    station.intake.resend(Resend(result_id=ack.result_id, attempt=2, wanted=("rgb",)))
+    station.prepare.room = True
+    station.outbox.flush(station.fusion, station.prepare)
+    assert [frame.attempt for frame in station.prepare.sent if isinstance(frame, Frame)] == [1, 2, 1]
+
+
+def test_a_poison_verdict_that_is_found_in_the_journal_is_quarantined_as_well(station: Station) -> None:
+    station.send("f1", deadline_ms=500)
+    station.journal.judge("f1", 3, code="POISON")
+    station.clock.advance(1.1)
+    station.intake.tick()
+    assert [part.accepted.identity.frame_id for part, _ in station.kept] == ["f1"]
+
+
+def test_what_was_acknowledged_before_a_restart_is_taken_though_there_is_no_room(station: Station) -> None:
+    station.send("f1")
+    reborn = Station.introduced(station.journal)
+    reborn.send("new 1")
+    reborn.send("new 2")
+    assert code_of(reborn.send("new 3")) == "BUSY"
+    assert isinstance(reborn.send("f1")[0], Ack)

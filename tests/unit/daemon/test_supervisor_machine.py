@@ -272,7 +272,11 @@ class SupervisorMachine(RuleBasedStateMachine):
         for part in ("a", "b"):
             deaths = [message.deaths for message in endings if message.result_id == part]
             assert [len(each) for each in deaths] == [*range(1, len(deaths) + 1)], f"a death over part {part} was forgotten"
+        given_up = [message.process for message in endings if message.is_last]
+        reminders = [name for place, name in enumerate(given_up) if name in given_up[:place]]  # to a fusion that began later
         told = [message.process for message in endings]
+        for name in reminders:
+            told.remove(name)
         for name, child in self.world.children.items():
             lives = self.world.of(name)
             unasked = sum(actor.code is not None and not actor.is_stopping for actor in lives)

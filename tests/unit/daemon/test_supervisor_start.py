@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from daemon.child import Child
+from daemon.notify import Notifier
+from daemon.process_table import ProcessSpec
+from daemon.supervisor import Supervisor, Surroundings
+from mdss.wire.messages import Ended
 from tests.fakes import FakeProcess, History, dies_often
-from tests.unit.daemon.test_supervisor import Line
+from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line
 
 
 def ready_after(seconds: float) -> History:
@@ -20,3 +25,29 @@ def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_u
     line.at(9, lambda: line.said.append("nine seconds"))
     line.run(12)
     assert line.said.index("READY=1") < line.said.index("nine seconds")
+
+
+def test_a_process_that_the_machine_cannot_start_is_tried_again_and_nobody_else_suffers() -> None:
+    line = Line()
+    start, tries = line.world.start, list[str]()
+
+    def starved(spec: ProcessSpec) -> FakeProcess:
+        tries.append(spec.name)
+        if spec.name == "rgb-0" and tries.count("rgb-0") < 3:
+            raise OSError(12, "Cannot allocate memory")
+        return start(spec)
+
+    children = [Child(ProcessSpec(name, (), 1), starved, LIMITS, line.world.clock) for name in NAMES]
+    notifier = Notifier(None, None, line.world.clock)
+    around = Surroundings(line, line.board, notifier, line.fusion, line.in_hand, line.world.clock)
+    line.supervisor = Supervisor(children, LIMITS, around)
+    line.run(5)
+    assert tries.count("rgb-0") == 3 and tries.count("sdf-0") == 1
+
+
+def test_a_fusion_that_begins_is_told_which_stages_are_gone_for_good() -> None:
+    line = Line(rgb_0=dies_often)
+    line.at(60, lambda: setattr(line.world.of("fusion")[-1], "code", -9))
+    line.run(70)
+    last = [message.process for message in line.fusion.sent if isinstance(message, Ended) and message.is_last]
+    assert last == ["rgb-0", "rgb-0"]

@@ -76,7 +76,7 @@ def test_a_worker_that_breaks_says_why_and_ends() -> None:
     assert outlet.sent == []
     last = health.sent[-1]
     assert isinstance(last, Heartbeat)
-    assert (last.state, last.reason) == ("stopped", "broke on a part: RuntimeError: CUDA error")
+    assert (last.state, last.reason) == ("stopped", "broke on a message: RuntimeError: CUDA error")
 
 
 def test_a_stage_that_takes_nothing_is_waited_for_and_said_aloud() -> None:

@@ -93,7 +93,7 @@ def test_restart_between_and_ingest_reminds_that_the_part_is_due() -> None:
     join, now_ns = PartJoin(), 100 * SECOND_NS
     join.recover([accepted()], now_ns)
     assert play(join, accepted(), now_ns=now_ns) == []
-    assert [part.code for part in join.tick(now_ns)] == ["LOST"]
+    assert [part.code for part in join.tick(now_ns)] == ["LATE"]
     assert play(join, accepted(), now_ns=now_ns) == join.tick(now_ns) == []
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 
 from mdss.method.recipe import PointCloudSettings
@@ -10,6 +13,9 @@ from mdss.wire.pulse import Tally
 from workers.prepare import Preparer
 
 HEIGHT_PX, WIDTH_PX = 96, 128
+
+
+MODEL: Any = SimpleNamespace(version="0007", recipe=SimpleNamespace(point_cloud=PointCloudSettings()))
 
 
 def frame(bump_mm: float) -> Frame:
@@ -23,11 +29,12 @@ def frame(bump_mm: float) -> Frame:
 
 def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
     tally = Tally()
-    part, colour, shape = Preparer({"cap": PointCloudSettings()}, tally).step(frame(bump_mm=20))
+    part, colour, shape = Preparer({"cap": MODEL}, tally).step(frame(bump_mm=20))
     assert isinstance(part, PreparedPart)
     assert isinstance(colour, ColourTask)
     assert isinstance(shape, ShapeTask)
     assert (part.height, part.width, colour.attempt, shape.attempt) == (HEIGHT_PX, WIDTH_PX, 2, 2)
+    assert part.model_version == "0007"
     assert np.array_equal(part.mask, colour.mask)
     assert np.array_equal(part.xyz, shape.xyz, equal_nan=True)
     assert np.isfinite(part.xyz).any()
@@ -35,13 +42,13 @@ def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
 
 
 def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
-    (fault,) = Preparer({"cap": PointCloudSettings()}, Tally()).step(frame(bump_mm=0))
+    (fault,) = Preparer({"cap": MODEL}, Tally()).step(frame(bump_mm=0))
     assert isinstance(fault, Fault)
     assert (fault.code, fault.stage) == ("BAD_CLOUD", "prepare")
     assert "no part in view" in fault.reason
 
 
 def test_a_recipe_without_a_model_is_a_fault_with_a_sentence() -> None:
-    (fault,) = Preparer({"bolt": PointCloudSettings()}, Tally()).step(frame(bump_mm=20))
+    (fault,) = Preparer({"bolt": MODEL}, Tally()).step(frame(bump_mm=20))
     assert isinstance(fault, Fault)
     assert "'cap' has no model here; expected one of bolt" in fault.reason

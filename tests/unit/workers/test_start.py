@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mdss.journal import JournalFailed
 from mdss.wire.hand import Hand, read_hand
 from mdss.wire.messages import Fault, Message
 from workers.start import Handling
@@ -43,12 +44,13 @@ class Curious:
     """A worker that looks at its own hand, and may break."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.seen, self.breaks = folder, "", False
+        self.folder, self.seen = folder, ""
+        self.breaks_with: Exception | None = None
 
     def step(self, message: Message) -> Iterable[Message]:
-        self.seen = (self.folder / "rgb-0.hand").read_text().strip()
-        if self.breaks:
-            raise RuntimeError("CUDA error")
+        self.seen = "".join(path.read_text().strip() for path in self.folder.glob("*.hand"))
+        if self.breaks_with is not None:
+            raise self.breaks_with
         yield message
 
     def tick(self) -> Iterable[Message]:
@@ -68,12 +70,21 @@ def test_a_part_is_in_hand_while_it_is_worked_on_and_not_longer(tmp_path: Path) 
 
 def test_a_part_stays_in_the_hand_of_a_worker_that_breaks_on_it(tmp_path: Path) -> None:
     hand, curious = Hand(tmp_path, "rgb-0"), Curious(tmp_path)
-    curious.breaks = True
+    curious.breaks_with = RuntimeError("CUDA error")
     with pytest.raises(RuntimeError):
         Handling(curious, hand).step(FAULT)
     hand.close()
     assert read_hand(tmp_path, "rgb-0") == "r1"
     assert read_hand(tmp_path, "rgb-0") == "", "it is read once: the next life has not had it"
+
+
+def test_a_journal_that_fails_is_blamed_on_no_part(tmp_path: Path) -> None:
+    hand, curious = Hand(tmp_path, "fusion"), Curious(tmp_path)
+    curious.breaks_with = JournalFailed("journal j.sqlite: database or disk is full")
+    with pytest.raises(JournalFailed):
+        Handling(curious, hand).step(FAULT)
+    hand.close()
+    assert read_hand(tmp_path, "fusion") == ""
 
 
 def test_what_was_in_hand_is_known_however_suddenly_the_process_ended(tmp_path: Path) -> None:
