@@ -34,6 +34,7 @@ def beat() -> Heartbeat:
 def test_a_message_crosses_a_link_whichever_end_binds(link: str, tmp_path: Path) -> None:
     with zmq.Context() as context:
         sender, receiver = Sender(context, link, settings(tmp_path)), Receiver(context, link, settings(tmp_path))
+        assert sender.socket.poll(10_000, zmq.POLLOUT)
         assert sender.send(Judged(result_id="r", sequence=4))
         assert receiver.receive(10_000) == Judged(result_id="r", sequence=4)
         assert receiver.receive(0) is None
@@ -53,7 +54,7 @@ def test_heartbeats_are_dropped_when_nobody_reads_them(tmp_path: Path) -> None:
 def test_a_link_waits_for_its_peer_rather_than_lose_a_frame(tmp_path: Path) -> None:
     with zmq.Context() as context:
         sender = Sender(context, "rgb", settings(tmp_path))
-        assert not sender.socket.poll(0, zmq.POLLOUT)
+        assert not sender.send(Judged(result_id="r", sequence=4)), "it says so at once, and whoever sends keeps the frame"
         sender.close()
 
 
