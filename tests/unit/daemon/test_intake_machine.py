@@ -221,6 +221,20 @@ class IntakeMachine(RuleBasedStateMachine):
             self.is_stopping = True
             self.told(self.station.intake.stop())
 
+    @rule(is_meant=st.sampled_from([False, False, True]), seconds=st.sampled_from([0.0, 75.0]))
+    def what_was_promised_before_a_restart_is_promised_again(self, is_meant: bool, seconds: float) -> None:
+        """Promise: cameras that send again what has no DONE are answered ACK with the same result, and nothing of it is LOST."""
+        if not is_meant:
+            return
+        self.leave("restart")
+        self.the_disk("")
+        for peer, source in list(self.speaks.items()):
+            for name, frame_id in [known for known in self.promised if known[0] == source]:
+                frames = camera.compose_frame(header(frame_id, source_id=name), PAYLOADS)
+                first, *_ = self.say(peer, [bytes(frame) for frame in frames], name, frame_id)
+                assert isinstance(first, Ack), f"what was acknowledged is refused: {first}"
+        self.pass_time(seconds)
+
     @invariant()
     def no_frame_is_accepted_under_two_names(self) -> None:
         assert self.ledger.doubled == []
