@@ -13,7 +13,7 @@ from bench.chaos_plan import streams
 from bench.chaos_report import Report
 from tests.station import NAME, Trained
 
-SECONDS, KILL_EVERY_S, FEWEST_KILLS = 42, 1.5, 20
+SECONDS, KILL_EVERY_S, FEWEST_KILLS = 60, 1.5, 30
 SEED = "25"  # of which the station is killed late: what needs one that has started has come by then
 
 
