@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-from mdss.wire.messages import Ended, Message
+from daemon.outbox import Outlet
+from mdss.wire.messages import Ended
 
 MOST_SUSPECTS = 1000  # parts; the oldest are forgotten
 MOST_WAITING = 64  # beyond what zmq takes for a fusion that is away; the oldest go, their parts are late by then
-
-
-class Outlet(Protocol):
-    """The sending end of the link to fusion."""
-
-    def send(self, message: Message) -> bool:
-        """Send one message; False where there is no room for it now."""
 
 
 class Endings:

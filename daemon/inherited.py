@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from mdss.wire.messages import Accepted, Fault
 
 GRACE_NS = 10 * 10**9  # after the start, or the deadline: how long a camera has to send again, and fusion to judge
-MS_NS = 10**6
 REASON = "the station was restarted and the camera did not send the part again"
 
 
@@ -19,7 +18,7 @@ class Inherited:
 
     def __init__(self, pending: Iterable[Accepted], now_ns: int) -> None:
         self._parts = {accepted.result_id: accepted for accepted in pending}
-        self._due_ns = {name: now_ns + left_ns(accepted, now_ns) + GRACE_NS for name, accepted in self._parts.items()}
+        self._due_ns = {name: now_ns + accepted.left_ns(now_ns) + GRACE_NS for name, accepted in self._parts.items()}
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -36,11 +35,6 @@ class Inherited:
             if is_judged(accepted):
                 self.remove(accepted.result_id)
         return [(fault(accepted.result_id), accepted) for accepted in due if accepted.result_id in self._parts]
-
-
-def left_ns(accepted: Accepted, now_ns: int) -> int:
-    """Return how long a part may still take; its deadline says nothing after a start of the machine, when that clock begins anew."""
-    return max(0, min(accepted.deadline_ns - now_ns, accepted.deadline_ms * MS_NS))
 
 
 def fault(result_id: str) -> Fault:

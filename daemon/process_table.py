@@ -50,8 +50,3 @@ def _spec(row: Row, index: int, config: Path) -> ProcessSpec:
     if row.count is None:
         return ProcessSpec(row.name, arguments, row.threads)
     return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads)
-
-
-def stage_of(process: str) -> str:
-    """Return the row of a process: rgb of rgb-0."""
-    return process.partition("-")[0]

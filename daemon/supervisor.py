@@ -18,9 +18,10 @@ import zmq
 
 from daemon.child import Child, Limits
 from daemon.client_keys import token_of
-from daemon.endings import Endings, Outlet
+from daemon.endings import Endings
 from daemon.notify import Notifier
-from daemon.process_table import process_table, processes, stage_of
+from daemon.outbox import Outlet
+from daemon.process_table import process_table, processes
 from daemon.reload import Reloading
 from daemon.spawn import claim, make_folder, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
@@ -28,7 +29,7 @@ from mdss.errors import MdssError
 from mdss.logs import configure_logs
 from mdss.settings import Settings, checked_settings
 from mdss.wire.hand import read_hand
-from mdss.wire.messages import Heartbeat, Message, ProcessState
+from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
 from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
 

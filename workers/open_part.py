@@ -8,12 +8,6 @@ from dataclasses import dataclass, field
 from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart
 
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
-MS_NS = 10**6
-
-
-def stage_of(process: str) -> str:
-    """Return the stage of a process: rgb of rgb-0."""
-    return process.partition("-")[0]
 
 
 @dataclass

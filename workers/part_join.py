@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mdss.wire.messages import Accepted, Branch, BranchScore, Ended, Message, PreparedPart, Resend, UndefinedCode
-from workers.open_part import BRANCHES, MS_NS, OpenPart, stage_of
+from mdss.wire.messages import MS_NS, Accepted, Branch, BranchScore, Ended, Message, PreparedPart, Resend, UndefinedCode, stage_of
+from workers.open_part import BRANCHES, OpenPart
 
 REMEMBERED = 10_000  # verdicts whose late results are still recognised
 ORPHAN_NS = 300 * 10**9  # how long a result waits for an Accepted that never comes
@@ -46,10 +46,7 @@ class PartJoin:
     def recover(self, pending: Iterable[Accepted], now_ns: int) -> None:
         """Take over parts that were accepted before a restart, and ask for their frames; what nobody sends again is LOST."""
         for accepted in pending:
-            left_ns = min(
-                accepted.deadline_ns - now_ns, accepted.deadline_ms * MS_NS
-            )  # the first says nothing after a start of the machine
-            part = OpenPart(now_ns, accepted, is_recovered=True, due_ns=now_ns + max(GRACE_NS, left_ns))
+            part = OpenPart(now_ns, accepted, is_recovered=True, due_ns=now_ns + max(GRACE_NS, accepted.left_ns(now_ns)))
             self._open[accepted.result_id] = part
             self._resends.append(Resend(result_id=accepted.result_id, attempt=accepted.attempt + 1, wanted=BRANCHES))
 

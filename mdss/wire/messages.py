@@ -14,7 +14,13 @@ Branch = Literal["rgb", "sdf"]
 Evaluation = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
 UndefinedCode = Literal["LATE", "WORKER_LOST", "BAD_CLOUD", "POISON", "DRAINED", "LOST"]
 NEVER_NS: Final = 2**63 - 1
+MS_NS: Final = 10**6
 ProcessState = Literal["starting", "running", "degraded", "draining", "stopped", "error"]
+
+
+def stage_of(process: str) -> str:
+    """Return the stage of a process: rgb of rgb-0."""
+    return process.partition("-")[0]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -43,6 +49,10 @@ class Accepted(Message, frozen=True):
     deadline_ns: int  # of the clock that nobody sets (time.monotonic_ns), which all processes of a machine share until it is started anew
     deadline_ms: int = 0  # how long that was from the frame's arrival
     attempt: int = 1
+
+    def left_ns(self, now_ns: int) -> int:
+        """Return how long the part may still take; its deadline says nothing after a start of the machine, when that clock begins anew."""
+        return max(0, min(self.deadline_ns - now_ns, self.deadline_ms * MS_NS))
 
 
 class Frame(Message, frozen=True):
