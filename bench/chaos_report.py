@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
-import numpy as np
 
 from bench.chaos_audit import Entry, Finding, Records
 from bench.chaos_watch import STATION, Recovery
+from bench.figures import Durations, durations_of, listed
 
 SHOWN = 20  # findings, in the text
-
-
-class Away(msgspec.Struct, frozen=True):
-    """How long killed processes were away, from the kill until they were ready again."""
-
-    count: int
-    p50_s: float
-    p99_s: float
-    longest_s: float
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +33,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     doubled: int
     disagreeing: int
     findings: tuple[Finding, ...]
-    unhindered: Away
-    processes: Away
-    station: Away
+    unhindered: Durations
+    processes: Durations
+    station: Durations
     recoveries: tuple[Recovery, ...]
     cut_short: int
     longest_silence_s: float
@@ -119,12 +110,9 @@ def judged(journal: Sequence[Entry]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def away(seconds: Sequence[float]) -> Away:
-    """Return median, 99th percentile and maximum."""
-    if not seconds:
-        return Away(0, 0.0, 0.0, 0.0)
-    p50, p99 = np.percentile(seconds, [50, 99])
-    return Away(len(seconds), round(float(p50), 2), round(float(p99), 2), round(max(seconds), 2))
+def away(seconds: Sequence[float]) -> Durations:
+    """Return how long killed processes were away, from the kill until they were ready again."""
+    return durations_of(seconds, 2)
 
 
 def longest_silence_s(published_ns: Sequence[int], course: Course) -> float:
@@ -143,9 +131,9 @@ def as_text(report: Report) -> str:
         f"parts        {report.sent} sent, {report.acknowledged} acknowledged, {report.refused} refused",
         f"judged       {listed(report.judged)}; {report.alerts} alerts",
         f"audit        lost {report.lost}, doubled {report.doubled}, disagreeing {report.disagreeing}",
-        f"recovery     of a killed process {away_text(report.unhindered)}",
-        f"             with those that more befell meanwhile {away_text(report.processes)}; killed again before {report.cut_short}",
-        f"             of the killed station, while its processes are killed {away_text(report.station)}",
+        f"recovery     of a killed process {report.unhindered.text(1)}",
+        f"             with those that more befell meanwhile {report.processes.text(1)}; killed again before {report.cut_short}",
+        f"             of the killed station, while its processes are killed {report.station.text(1)}",
         f"silence      {report.longest_silence_s:.1f} s at most without a verdict",
         f"afterwards   ready after {report.ready_after_s:.1f} s, all parts settled after {report.settled_after_s:.1f} s",
         f"memory       {report.memory_start_bytes / 1e6:.0f} MB at the start, {report.memory_end_bytes / 1e6:.0f} MB at the end",
@@ -155,13 +143,3 @@ def as_text(report: Report) -> str:
     if len(report.findings) > SHOWN:
         lines.append(f"             and {len(report.findings) - SHOWN} more")
     return "\n".join(lines)
-
-
-def listed(counts: Mapping[str, int]) -> str:
-    """Return counts in one line."""
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-
-def away_text(seconds: Away) -> str:
-    """Return one group's figures."""
-    return f"p50 {seconds.p50_s:.1f} s, p99 {seconds.p99_s:.1f} s, longest {seconds.longest_s:.1f} s ({seconds.count})"

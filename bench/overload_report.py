@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
+
+from bench.figures import Durations, durations_of, listed
 
 LEAST_SHARE = 0.5  # of what another camera gets in the same time
 MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
@@ -26,15 +27,6 @@ class Look(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """The bytes of all processes."""
         return sum(self.memory.values())
-
-
-class Waits(msgspec.Struct, frozen=True):
-    """How long parts waited from when they were offered to DONE."""
-
-    count: int
-    p50_s: float
-    p99_s: float
-    longest_s: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +53,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     verdicts_per_s: float
     shares: dict[str, int]
-    fast: Waits
-    slow: Waits
+    fast: Durations
+    slow: Durations
     busy: int
     memory_warm: dict[str, int]
     memory_end: dict[str, int]
@@ -117,13 +109,9 @@ def warm_look(looks: Sequence[Look]) -> Look:
     return next(look for look in looks if look.judged >= warm)
 
 
-def waits_of(waits: Sequence[Wait]) -> Waits:
-    """Return median, 99th percentile and maximum of what was answered."""
-    seconds = [(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns]
-    if not seconds:
-        return Waits(0, 0.0, 0.0, 0.0)
-    p50, p99 = np.percentile(seconds, [50, 99])
-    return Waits(len(seconds), round(float(p50), 3), round(float(p99), 3), round(max(seconds), 3))
+def waits_of(waits: Sequence[Wait]) -> Durations:
+    """Return how long parts waited from when they were offered to DONE."""
+    return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
 
 
 def unanswered(every: Sequence[Wait], unjudged: int) -> list[str]:
@@ -169,8 +157,8 @@ def as_text(report: Report) -> str:
         f"Undefined    {listed(report.undefined)}",
         f"pace         {report.verdicts_per_s:.1f} verdicts per second over {report.seconds:.0f} s in which all cameras sent",
         f"shares       {shares[0]} to {shares[-1]} verdicts for each of the {len(shares)} fast cameras",
-        f"waiting      {waits_text(report.fast)} for their parts, from send to DONE",
-        f"             {waits_text(report.slow)} for the slow camera's",
+        f"waiting      {report.fast.text(2)} for their parts, from send to DONE",
+        f"             {report.slow.text(2)} for the slow camera's",
         f"BUSY         {report.busy} answers",
         f"memory       {megabytes(warm)} when warm, {megabytes(end)} at the end, {megabytes(report.memory_most)} at most",
         *(f"{name:>12} {megabytes(size)} -> {megabytes(report.memory_end.get(name, 0))}" for name, size in report.memory_warm.items()),
@@ -178,16 +166,6 @@ def as_text(report: Report) -> str:
         *(f"FAILED       {failure}" for failure in report.failures),
     ]
     return "\n".join(lines)
-
-
-def waits_text(waits: Waits) -> str:
-    """Return one group's figures."""
-    return f"p50 {waits.p50_s:.2f} s, p99 {waits.p99_s:.2f} s, longest {waits.longest_s:.2f} s ({waits.count})"
-
-
-def listed(counts: Mapping[str, int]) -> str:
-    """Return counts in one line."""
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
 def megabytes(size: int) -> str:

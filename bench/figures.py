@@ -1,0 +1,35 @@
+"""How the reports of benches sum up what took how long, and say it in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+
+class Durations(msgspec.Struct, frozen=True):
+    """How long something took: each of `count` times."""
+
+    count: int
+    p50_s: float
+    p99_s: float
+    longest_s: float
+
+    def text(self, digits: int) -> str:
+        """Return the figures in a line, with so many digits behind the point."""
+        p50, p99, longest = (f"{value:.{digits}f} s" for value in (self.p50_s, self.p99_s, self.longest_s))
+        return f"p50 {p50}, p99 {p99}, longest {longest} ({self.count})"
+
+
+def durations_of(seconds: Sequence[float], digits: int) -> Durations:
+    """Return median, 99th percentile and maximum, rounded; all 0 where there is none."""
+    if not seconds:
+        return Durations(0, 0.0, 0.0, 0.0)
+    p50, p99 = np.percentile(seconds, [50, 99])
+    return Durations(len(seconds), *(round(float(value), digits) for value in (p50, p99, max(seconds))))
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Return counts in one line."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
