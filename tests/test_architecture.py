@@ -36,6 +36,7 @@ CHAOS_MAY = (
 MAY_IMPORT = {
     "mdss.errors": (),
     "mdss.scans": ("mdss.errors",),
+    "mdss.collection": ("mdss.scans", "mdss.errors"),
     "mdss.settings_file": ("mdss.errors",),
     "mdss.key_files": ("mdss.errors",),
     "mdss.settings_types": (),
@@ -50,10 +51,10 @@ MAY_IMPORT = {
     "mdss.cli": ("mdss.errors",),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
-        *("mdss.key_files", "mdss.logs", "mdss.errors"),
+        *("mdss.collection", "mdss.key_files", "mdss.logs", "mdss.errors"),
     ),
     "workers": ("mdss.wire", "mdss.journal", "mdss.method", "mdss.settings", "mdss.logs", "mdss.errors"),
-    "trainer": ("mdss.method", "mdss.scans", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "trainer": ("mdss.method", "mdss.scans", "mdss.collection", "mdss.settings", "mdss.logs", "mdss.errors"),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),
     "bench": ("mdss.method", "mdss.errors", "trainer"),
@@ -65,9 +66,11 @@ MAY_IMPORT = {
 }
 EXCEPTIONS = {
     ("mdss.journal", "mdss.wire.messages"): "what it stores are messages (docs/decisions/0003)",
+    ("mdss.collection", "mdss.wire.messages"): "what it keeps of a verdict has the verdict's words",
 }
 NEVER_LOADS = {
     "mdss.wire": ("torch", "cv2", "scipy"),
+    "mdss.collection": ("torch", "zmq", "redis", "cv2"),
     "mdss.method": ("zmq", "redis"),
     "mdss": ("torch",),
     "daemon": ("torch",),
