@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterable
+from functools import cache
 from typing import Literal, Protocol, TypeVar
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 from mdss.errors import BadInput
 
 Precision = Literal["auto", "float32"]
+TRIAL_SIDE, TRIALS = 512, 5  # of the matrices that are multiplied to find the faster type: some 30 ms in all
+LEAST_GAIN = 1.25  # times as fast, or bfloat16 is not worth its lost digits
 
 
 class Scoring(Protocol):
@@ -36,10 +40,31 @@ def device_of(name: str) -> str:
 
 
 def learning_precision(device: str) -> torch.autocast:
-    """Return the context that a training step runs in: bfloat16 where the device has it in hardware, float32 elsewhere."""
+    """Return the context that a training step runs in: bfloat16 where the device is faster in it, float32 elsewhere."""
     kind = device.partition(":")[0]
-    has_it = torch.cuda.is_bf16_supported() if kind == "cuda" else cpu_has_bfloat16()
-    return torch.autocast(kind, torch.bfloat16, enabled=has_it)
+    is_faster = torch.cuda.is_bf16_supported() if kind == "cuda" else cpu_gains_by_bfloat16()
+    return torch.autocast(kind, torch.bfloat16, enabled=is_faster)
+
+
+@cache
+def cpu_gains_by_bfloat16() -> bool:
+    """Whether this processor multiplies faster in bfloat16 than in float32, tried once: one that has it may be slower (decision 5)."""
+    if not cpu_has_bfloat16():
+        return False
+    spent = {kind: [multiplying_s(kind)] for kind in (torch.float32, torch.bfloat16)}  # the first of each is not counted
+    for _ in range(TRIALS):
+        for kind, seconds in spent.items():
+            seconds.append(multiplying_s(kind))
+    exact_s, narrow_s = (min(seconds[1:]) for seconds in spent.values())
+    return exact_s >= LEAST_GAIN * narrow_s
+
+
+def multiplying_s(kind: torch.dtype) -> float:
+    """Return how many seconds one multiplication of two square matrices of a type takes."""
+    factor = torch.ones(TRIAL_SIDE, TRIAL_SIDE, dtype=kind)
+    started_s = time.perf_counter()
+    torch.mm(factor, factor.t())
+    return time.perf_counter() - started_s
 
 
 def cpu_has_bfloat16() -> bool:
@@ -48,9 +73,9 @@ def cpu_has_bfloat16() -> bool:
 
 
 def for_scoring(network: N, device: str, precision: Precision) -> N:
-    """Return a copy of a network on its device, its wide layers in bfloat16 where that is faster: on a CPU that has it (decision 5)."""
+    """Return a copy of a network on its device, its wide layers in bfloat16 on a CPU that is faster in it (decision 5)."""
     copied = copy.deepcopy(network).eval().to(device)
-    if precision == "auto" and device == "cpu" and cpu_has_bfloat16():
+    if precision == "auto" and device == "cpu" and cpu_gains_by_bfloat16():
         scoring: Scoring = copied  # type: ignore[assignment]  # both networks have the method
         for layer in scoring.wide_layers():
             layer.to(torch.bfloat16)

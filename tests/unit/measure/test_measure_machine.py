@@ -25,9 +25,9 @@ def test_a_matrix_rate_counts_two_operations_for_each_product(monkeypatch: pytes
     assert machine.matrix_rate(64, torch.float32, "cpu", 1) == 2 * 64**3 / 0.5 / 1e9
 
 
-@pytest.mark.parametrize(("has_it", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_the_precision_is_the_one_that_branches_score_in(has_it: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: has_it)
+@pytest.mark.parametrize(("is_faster", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_precision_is_the_one_that_branches_score_in(is_faster: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: is_faster)
     assert machine.scoring_type("cpu") is expected
 
 

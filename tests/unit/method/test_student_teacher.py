@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdss.errors import ModelRefused
+from mdss.method import torch_device
 from mdss.method.description_network import PatchDescriptionNetwork, positions
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import WEIGHTS, ColourBranch, StudentTeacher, Window, dynamic_factor, dynamic_loss, enlarge, padded_image
@@ -142,7 +143,8 @@ def test_weights_of_another_width_are_refused_by_the_files_name(networks: Studen
 
 
 @needs_bfloat16
-def test_in_bfloat16_the_map_is_the_same_within_a_hundredth_of_its_peak() -> None:
+def test_in_bfloat16_the_map_is_the_same_within_a_hundredth_of_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: True)
     torch.manual_seed(0)
     learner, image = StudentTeacher(1.0), np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
     mask = np.ones((128, 128), np.bool_)

@@ -1,0 +1,41 @@
+"""bfloat16 is taken where it is faster, not wherever a processor has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from mdss.method import torch_device
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    torch_device.cpu_gains_by_bfloat16.cache_clear()
+    yield
+    torch_device.cpu_gains_by_bfloat16.cache_clear()
+
+
+def with_times(monkeypatch: pytest.MonkeyPatch, exact_s: list[float], narrow_s: list[float]) -> None:
+    readings = {torch.float32: iter(exact_s), torch.bfloat16: iter(narrow_s)}
+    monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(torch_device, "multiplying_s", lambda kind: next(readings[kind]))
+
+
+@pytest.mark.parametrize(("narrow_s", "expected"), [(0.25, True), (0.9, False), (2.0, False)])
+def test_bfloat16_is_used_only_where_it_is_clearly_faster(narrow_s: float, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_times(monkeypatch, [1.0] * 6, [narrow_s] * 6)
+    assert torch_device.cpu_gains_by_bfloat16() is expected
+    assert torch_device.learning_precision("cpu")._enabled is expected
+
+
+def test_what_the_first_multiplication_takes_and_what_disturbs_some_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_times(monkeypatch, [0.1, 1.0, 1.0, 9.0, 9.0, 9.0], [9.0, 9.0, 0.5, 9.0, 9.0, 9.0])
+    assert torch_device.cpu_gains_by_bfloat16()
+
+
+def test_a_processor_without_bfloat16_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(torch_device, "multiplying_s", lambda kind: pytest.fail(f"{kind} was tried"))
+    assert not torch_device.cpu_gains_by_bfloat16()
