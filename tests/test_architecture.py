@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "mdss.logs": ("mdss.settings",),
     "mdss.wire": ("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.logs", "mdss.errors"),
     "mdss.method": ("mdss.settings", "mdss.logs", "mdss.errors"),
+    "mdss.method.golden": ("mdss.method", "mdss.scans", "mdss.errors"),
     "mdss.journal_file": ("mdss.errors",),
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),

@@ -13,6 +13,7 @@ from mdss.method.calibration import Calibration, Statistics, Threshold, find_thr
 from mdss.method.fusion import fuse
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
+from mdss.method.reference import Reference
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]
@@ -41,8 +42,8 @@ def maps_of(
     return found
 
 
-def calibration_of(maps: Maps, recipe: Recipe) -> Calibration:
-    """Return the calibration from the maps of good parts that no training saw."""
+def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -> Calibration:
+    """Return the calibration from the maps of good parts that no training saw; with the parts themselves, drift can be told later."""
     masks = maps.masks if recipe.fusion.statistics == "foreground" else None
     draft = Calibration(
         rgb=Statistics.of(maps.rgb, masks),
@@ -52,7 +53,7 @@ def calibration_of(maps: Maps, recipe: Recipe) -> Calibration:
         fusion=recipe.fusion,
         calibrated_at=now(),
         validation_scores=(),
-        score_floor=usual_limit([float(sdf.max()) for sdf in maps.sdf], recipe.fusion.score_floor),
+        score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
     )
     fused = [fuse(rgb, sdf, draft) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]
@@ -61,4 +62,10 @@ def calibration_of(maps: Maps, recipe: Recipe) -> Calibration:
         threshold=find_threshold(scores, recipe.threshold),
         map_level=find_threshold(peaks, recipe.threshold).value,
         validation_scores=tuple(scores),
+        reference=Reference.of(peaks_of(maps.rgb), peaks_of(maps.sdf), parts) if parts else None,
     )
+
+
+def peaks_of(maps: Sequence[Float]) -> list[float]:
+    """Return the score of each map."""
+    return [float(heat.max()) for heat in maps]

@@ -58,6 +58,6 @@ def calibrate(request: Request) -> model_store.ModelFolder:
     settings = msgspec.structs.replace(model.recipe, threshold=threshold)
     dataset = Dataset.open(request.data, request.unit, needs=("validation",))
     parts = prepare_all(dataset, dataset.validation, settings)
-    calibration = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings)
+    calibration = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts)
     finished = recalibrated(model, msgspec.structs.replace(model.card, recipe=settings), calibration, request.store)
     return model_store.promote(request.store, request.recipe, finished.version)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.reference import object_brightness
 
 if TYPE_CHECKING:
     from mdss.method.fusion import Fused
@@ -88,11 +89,6 @@ class Champion:
     def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:
         """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""
         return self.fuse(self.colour_map(match_brightness(prepared.rgb, prepared.mask, brightness), prepared.mask), sdf_map)
-
-
-def object_brightness(rgb: Image, mask: Bool) -> float:
-    """Return the mean of all channels on the part, 0 to 255."""
-    return float(rgb[mask].mean())
 
 
 def match_brightness(rgb: Image, mask: Bool, brightness: float) -> Image:

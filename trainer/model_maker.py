@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ import torch
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
 from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.fusion import product_of
+from mdss.method.golden import GoldenScan, Scored, chosen, read_golden, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
@@ -20,24 +23,33 @@ from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
 from trainer.calibrate import calibration_of, maps_of
+from trainer.dataset import LoadedScan
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
 from trainer.training import Training
 from trainer.training_report import write_training_report
 
-Parts = tuple[Sequence[Prepared], Sequence[Prepared]]
+
+@dataclass(frozen=True)
+class Parts:
+    """The good parts that a model is made from, and the way back from a validation part's number to its scan."""
+
+    training: Sequence[Prepared]
+    validation: Sequence[Prepared]
+    recorded: Callable[[int], LoadedScan]
 
 
 def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
-    """Train on the first parts, calibrate on the second, and store the new version; `work` keeps checkpoints; nothing is promoted."""
+    """Train on the training parts, calibrate on the others, and store the new version; `work` keeps checkpoints; nothing is promoted."""
     device, recipe = device_of(device_name), card.recipe
-    training, validation = parts
     torch.manual_seed(recipe.seed)
-    networks, colour = train_colour(training, recipe, device, work / "rgb.checkpoint")
-    network, shape = train_shape(training, recipe, device, work / "sdf.checkpoint")
+    networks, colour = train_colour(parts.training, recipe, device, work / "rgb.checkpoint")
+    network, shape = train_shape(parts.training, recipe, device, work / "sdf.checkpoint")
     branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
-    maps = maps_of(validation, branches[0].score_map, branches[1].score_map)
-    calibration = calibration_of(maps, recipe)
+    maps = maps_of(parts.validation, branches[0].score_map, branches[1].score_map)
+    calibration = calibration_of(maps, recipe, parts.validation)
+    precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
+    golden = golden_of(parts, precise, calibration)
     finished = msgspec.structs.replace(
         card,
         teacher=msgspec.to_builtins(load_teacher(recipe.rgb.teacher)[1]),
@@ -46,9 +58,21 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
 
     def write_files(folder: Path) -> None:
         write_networks(folder, networks, network)
-        write_training_report(folder / "report", (colour.losses, shape.losses), calibration, (validation, maps))
+        write_training_report(folder / "report", (colour.losses, shape.losses), calibration, (parts.validation, maps))
+        write_golden(folder, golden)
 
     return model_store.save(store, finished, calibration, write_files)
+
+
+def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibration: Calibration) -> list[GoldenScan]:
+    """Return the validation parts that become golden, as recorded, with what the branches score on them."""
+    found = []
+    for number in chosen(calibration.validation_scores):
+        part, recorded = parts.validation[number], parts.recorded(number)
+        rgb, sdf = float(branches[0].score_map(part.rgb, part.mask).max()), float(branches[1].score_map(part.xyz).max())
+        scores: dict[Scored, float] = {"rgb": rgb, "sdf": sdf, "fused": product_of(rgb, sdf, calibration)}
+        found.append(GoldenScan(recorded.scan.name, recorded.rgb, recorded.xyz_mm, scores))
+    return found
 
 
 def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistanceNetwork) -> None:
@@ -68,5 +92,12 @@ def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, 
     def write_files(folder: Path) -> None:
         for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
             shutil.copy2(model.path / name, folder / name)
+        write_golden(folder, [judged_by(calibration, scan) for scan in read_golden(model.path)])
 
     return model_store.save(store, card, calibration, write_files)
+
+
+def judged_by(calibration: Calibration, scan: GoldenScan) -> GoldenScan:
+    """Return a golden scan whose fused score is the one of another calibration; the branches' stay."""
+    fused = product_of(scan.scores["rgb"], scan.scores["sdf"], calibration)
+    return replace(scan, scores={**scan.scores, "fused": fused})

@@ -17,7 +17,7 @@ from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
-from trainer.champion import object_brightness
+from mdss.method.reference import object_brightness
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.progress import tracked
 
@@ -85,7 +85,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     # Here, for `--help` and bad settings must not wait for torch.
     from mdss.method.teacher import load_teacher
     from mdss.method.torch_device import device_of
-    from trainer.model_maker import make_model
+    from trainer.model_maker import Parts, make_model
 
     device_of(order.device)  # refused before the scans are read and an unfinished training is discarded
     load_teacher(order.recipe.rgb.teacher)
@@ -112,7 +112,8 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
             "object_brightness": float(np.mean([object_brightness(part.rgb, part.mask) for part in training])),
         },
     )
-    model = make_model(order.store, card, (training, validation), work, order.device)
+    parts = Parts(training, validation, lambda number: dataset.load(dataset.validation[number]))
+    model = make_model(order.store, card, parts, work, order.device)
     model_store.promote(order.store, order.name, model.version)
     shutil.rmtree(work)
     return model

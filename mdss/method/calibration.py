@@ -13,6 +13,7 @@ from scipy.special import stdtrit  # scipy.stats has it too, and takes half a se
 
 from mdss.errors import BadInput
 from mdss.method.recipe import FusionSettings, ThresholdSettings
+from mdss.method.reference import Reference
 
 Float = NDArray[np.float32]
 
@@ -67,6 +68,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     calibrated_at: str  # UTC, ISO 8601
     validation_scores: tuple[float, ...]
     score_floor: float = 0.0  # the shape branch's score counts as no less
+    reference: Reference | None = None  # models of earlier releases have none
 
 
 def now() -> str:

@@ -63,7 +63,12 @@ def score_of(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
 
     Below what good parts reach, its ups and downs say nothing of a part, and the product would hand them on.
     """
-    return float(rgb_map.max()) * max(float(sdf_map.max()), calibration.score_floor)
+    return product_of(float(rgb_map.max()), float(sdf_map.max()), calibration)
+
+
+def product_of(rgb: float, sdf: float, calibration: Calibration) -> float:
+    """Return the fused score of a part from the scores of both branches."""
+    return rgb * max(sdf, calibration.score_floor)
 
 
 def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> tuple[Region, ...]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.method.recipe import Recipe
-from trainer.champion import Champion, match_brightness, object_brightness
+from mdss.method.reference import object_brightness
+from trainer.champion import Champion, match_brightness
 from trainer.evaluate import Request, command, evaluate
 
 SIDE_PX = 96

@@ -1,0 +1,78 @@
+"""What the scans of good validation parts were like when a model was calibrated: the figures that drift is told by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Bool = NDArray[np.bool_]
+
+
+class Seen(Protocol):
+    """A prepared part, here or on its way between two processes."""
+
+    @property
+    def rgb(self) -> Image:
+        """The image on the grid (S, S, 3)."""
+
+    @property
+    def xyz(self) -> Float:
+        """The part's points (S, S, 3) in mm, NaN where there is none."""
+
+    @property
+    def mask(self) -> Bool:
+        """The dilated foreground (S, S)."""
+
+    @property
+    def invalid_point_ratio(self) -> float:
+        """The share of the part's pixels without a measured point."""
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """How one part was seen, whatever the branches think of it."""
+
+    brightness: float  # mean of all channels on the part, 0 to 255
+    valid_point_ratio: float  # share of the part's pixels with a measured point
+    distance_mm: float  # median z of the part's points
+
+    @classmethod
+    def of(cls, part: Seen) -> Conditions:
+        """Measure a prepared part."""
+        return cls(
+            brightness=object_brightness(part.rgb, part.mask),
+            valid_point_ratio=1.0 - float(part.invalid_point_ratio),
+            distance_mm=float(np.nanmedian(part.xyz[..., 2])),
+        )
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of all good validation parts, in their order: one value for each part in every list."""
+
+    rgb: tuple[float, ...]  # score of the colour branch
+    sdf: tuple[float, ...]  # score of the shape branch
+    brightness: tuple[float, ...]
+    valid_point_ratio: tuple[float, ...]
+    distance_mm: tuple[float, ...]
+
+    @classmethod
+    def of(cls, rgb: Sequence[float], sdf: Sequence[float], parts: Sequence[Seen]) -> Reference:
+        """Gather the scores of both branches and the conditions of the parts that have them."""
+        seen = [Conditions.of(part) for part in parts]
+        return cls(
+            rgb=tuple(rgb),
+            sdf=tuple(sdf),
+            brightness=tuple(each.brightness for each in seen),
+            valid_point_ratio=tuple(each.valid_point_ratio for each in seen),
+            distance_mm=tuple(each.distance_mm for each in seen),
+        )
+
+
+def object_brightness(rgb: Image, mask: Bool) -> float:
+    """Return the mean of all channels on the part, 0 to 255."""
+    return float(rgb[mask].mean())

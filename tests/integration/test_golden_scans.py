@@ -1,0 +1,70 @@
+"""Golden scans of a trained model: both precisions reproduce them, other weights in their place do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdss.errors import ModelRefused
+from mdss.method.fusion import product_of
+from mdss.method.golden import Scored, read_golden, reproduce
+from mdss.method.model_store import ModelFolder, open_champion
+from mdss.method.point_cloud import Prepared
+from mdss.method.signed_distance import ShapeBranch
+from mdss.method.student_teacher import ColourBranch
+from mdss.method.torch_device import Precision
+from tests.station import NAME, Trained, small_recipe
+from trainer.dataset import Dataset
+from trainer.train import Order, train
+
+pytestmark = pytest.mark.timeout(120)
+Scores = Callable[[Prepared], Mapping[Scored, float]]
+
+
+def scores_by(model: ModelFolder, weights: Path, precision: Precision = "auto") -> Scores:
+    """Return what the weights of a folder say of a part when they judge in a model's place."""
+    colour, shape = (kind.load(weights, model.recipe, "cpu", precision) for kind in (ColourBranch, ShapeBranch))
+    assert isinstance(colour, ColourBranch) and isinstance(shape, ShapeBranch)
+
+    def scores_of(part: Prepared) -> Mapping[Scored, float]:
+        rgb, sdf = float(colour.score_map(part.rgb, part.mask).max()), float(shape.score_map(part.xyz).max())
+        return {"rgb": rgb, "sdf": sdf, "fused": product_of(rgb, sdf, model.calibration)}
+
+    return scores_of
+
+
+def test_a_new_model_keeps_three_validation_scans_as_they_were_recorded(trained: Trained) -> None:
+    dataset = Dataset.open(trained.data, "m")
+    recorded = {scan.name: dataset.load(scan) for scan in dataset.validation}
+    golden = read_golden(open_champion(trained.store, NAME).path)
+    assert len({scan.name for scan in golden}) == 3
+    for scan in golden:
+        assert np.array_equal(scan.rgb, recorded[scan.name].rgb)
+        assert scan.xyz_mm.tobytes() == recorded[scan.name].xyz_mm.tobytes()
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_either_precision_reproduces_them(trained: Trained, precision: Precision) -> None:
+    model = open_champion(trained.store, NAME)
+    assert reproduce(model, scores_by(model, model.path, precision)) == 3
+
+
+def test_weights_of_another_seed_do_not(trained: Trained, tmp_path: Path) -> None:
+    model = open_champion(trained.store, NAME)
+    recipe = small_recipe(Path(model.recipe.rgb.teacher), "seed=1")
+    other = train(Order(trained.data, tmp_path / "models", NAME, recipe, device="cpu"))
+    with pytest.raises(ModelRefused, match="the model does not judge here as it did"):
+        reproduce(model, scores_by(model, other.path))
+
+
+def test_a_reference_for_drift_comes_with_the_calibration(trained: Trained) -> None:
+    calibration = open_champion(trained.store, NAME).calibration
+    reference = calibration.reference
+    assert reference is not None
+    products = [rgb * max(sdf, calibration.score_floor) for rgb, sdf in zip(reference.rgb, reference.sdf, strict=True)]
+    assert tuple(products) == calibration.validation_scores
+    assert all(0 < value < 255 for value in reference.brightness) and all(0 < value <= 1 for value in reference.valid_point_ratio)
+    assert all(300 < value < 1000 for value in reference.distance_mm)

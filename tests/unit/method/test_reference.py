@@ -1,0 +1,44 @@
+"""What drift compares with: one figure for each good validation part, measured where it will be measured again."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from mdss.method.calibration import Calibration
+from mdss.method.point_cloud import prepare
+from mdss.method.recipe import PointCloudSettings
+from mdss.method.reference import Conditions, Reference
+from tests.plates import SIZE_PX, plate
+from tests.unit.method.test_model_store import CALIBRATION
+
+SETTINGS = PointCloudSettings(size_px=SIZE_PX)
+
+
+def test_conditions_are_those_of_the_part_and_not_of_what_lies_around_it() -> None:
+    rgb = np.full((SIZE_PX, SIZE_PX, 3), 255, np.uint8)
+    rgb[8:56, 8:56] = (30, 60, 90)
+    cloud = plate(tilt=0.0)
+    part = prepare(rgb, cloud, SETTINGS)
+    found = Conditions.of(part)
+    assert found.brightness == pytest.approx(60)
+    assert found.distance_mm == 500
+    assert found.valid_point_ratio == pytest.approx(1 - part.invalid_point_ratio)
+    cloud[20:40:2, 20:40:2] = np.nan
+    assert Conditions.of(prepare(rgb, cloud, SETTINGS)).valid_point_ratio < found.valid_point_ratio
+
+
+def test_a_reference_holds_one_value_for_each_part_and_travels_with_the_calibration() -> None:
+    part = prepare(np.full((SIZE_PX, SIZE_PX, 3), 100, np.uint8), plate(), SETTINGS)
+    reference = Reference.of([0.1, 0.2], [3.0, 4.0], [part, part])
+    assert (reference.rgb, reference.sdf, reference.brightness) == ((0.1, 0.2), (3.0, 4.0), (100.0, 100.0))
+    assert {len(getattr(reference, name)) for name in reference.__struct_fields__} == {2}
+    kept = msgspec.json.encode(msgspec.structs.replace(CALIBRATION, reference=reference))
+    assert msgspec.json.decode(kept, type=Calibration).reference == reference
+
+
+def test_a_calibration_of_an_earlier_release_has_no_reference_and_is_read() -> None:
+    tree = msgspec.to_builtins(CALIBRATION)
+    del tree["reference"]
+    assert msgspec.convert(tree, Calibration) == CALIBRATION
