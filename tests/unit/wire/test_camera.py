@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,11 +15,11 @@ from mdss.wire.crc32c import crc32c
 SIDE = 64
 PIXELS = SIDE * SIDE
 LIMITS = Limits(max_height_px=128, max_width_px=128)
+IDENTITY: dict[str, Any] = {"source_id": "c", "sequence": 1, "frame_id": "f", "part_id": "p", "recipe_id": "r", "capture_time": 5}
 
 
 def header(xyz: CloudFormat | None = None, height: int = SIDE, **changes: Any) -> FrameHeader:
-    fields: dict[str, Any] = {"source_id": "c", "sequence": 1, "frame_id": "f", "part_id": "p", "recipe_id": "r", "capture_time": 5}
-    return FrameHeader(**(fields | changes), rgb=ImageFormat(height=height, width=SIDE), xyz=xyz or CloudFormat(unit="mm"))
+    return FrameHeader(**(IDENTITY | changes), rgb=ImageFormat(height=height, width=SIDE), xyz=xyz or CloudFormat(unit="mm"))
 
 
 def payloads(points: np.ndarray[Any, Any] | None = None) -> list[bytes]:
@@ -158,6 +158,23 @@ def test_a_point_without_confidence_is_missing() -> None:
     form = CloudFormat(unit="mm", invalid=Invalid(kind="confidence", value=0.0))
     _, xyz = to_scan(header(xyz=form), [*payloads(), confidence.tobytes()], LIMITS)
     assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[5, 6]]
+
+
+@pytest.mark.parametrize("unit", ["m", "mm"])
+def test_a_large_cloud_becomes_what_the_rule_says_point_by_point(unit: Literal["m", "mm"]) -> None:
+    random = np.random.default_rng(5)
+    points = random.normal(0, 1, (200, 190, 3)).astype(np.float32)
+    for value in (0.0, np.nan, np.inf, -np.inf, 3e38):
+        points[random.random(points.shape) < 0.02] = value
+    points[random.random(points.shape[:2]) < 0.2] = 0
+    form = CloudFormat(unit=unit, invalid=Invalid(kind="value", value=0.0))
+    head = FrameHeader(**IDENTITY, rgb=ImageFormat(height=200, width=190), xyz=form)
+    _, xyz = to_scan(head, [bytes(200 * 190 * 3), points.tobytes()], Limits())
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = points * np.float32(1000 if unit == "m" else 1)
+    expected[(points == 0).all(axis=2) | ~np.isfinite(expected).all(axis=2)] = np.nan
+    assert np.array_equal(xyz, expected, equal_nan=True)
+    assert 0.2 < np.isnan(expected).mean() < 0.5
 
 
 def test_the_checksum_is_castagnolis_however_the_bytes_are_split() -> None:
