@@ -241,7 +241,7 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
 
 
 def support(normals: Double, offsets: Double, points: Double, reach_mm: float) -> Double:
-    """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one that slants through the part may win."""
+    """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one slanted through the part may win."""
     found = np.empty(len(normals))
     for start in range(0, len(normals), PLANES_AT_ONCE):
         here = slice(start, start + PLANES_AT_ONCE)
