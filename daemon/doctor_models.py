@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
+
+import msgspec
 
 from daemon.finding import Case, Finding, bad, ok
 from mdss.errors import MdssError
 
 # What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring torch along.
-CHAMPION, SUMS, NEEDED = "champion", "SHA256SUMS", ("model.json", "calibration.json")
+CHAMPION, SUMS, CARD, FORMAT = "champion", "SHA256SUMS", "model.json", "mdss.model.v1"
+NEEDED = (CARD, "calibration.json")
 WHY: Final = "the station does not start with a model that is missing or damaged"
+
+
+class Card(msgspec.Struct, frozen=True):
+    """Whose model a folder holds."""
+
+    schema: str
+    name: str
+    version: str
 
 
 def model_findings(case: Case) -> Iterator[Finding]:
@@ -29,7 +40,10 @@ def model_findings(case: Case) -> Iterator[Finding]:
 
 
 def check(folder: Path) -> int:
-    """Check every file of a model against its checksum and return how many there are; MdssError names the first that is off."""
+    """Check every file of a champion against its checksum and its card against its place, and return how many files there are.
+
+    MdssError names the first that is off.
+    """
     if not folder.is_dir():
         raise MdssError(f"{folder}: found no model, expected the recipe's champion")
     try:
@@ -43,13 +57,28 @@ def check(folder: Path) -> int:
                     raise MdssError(f"{folder / name}: found another checksum than {SUMS} has; the file was damaged or replaced")
     except OSError as error:
         raise MdssError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
+    _check_card(folder)
     return len(sums)
+
+
+def _check_card(folder: Path) -> None:
+    """Refuse a model of another release, and one that was put in another's place."""
+    version = folder.readlink().name if folder.is_symlink() else folder.name
+    expected, path = Card(FORMAT, folder.parent.name, version), folder.parent / version / CARD
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Card)
+    except (OSError, msgspec.DecodeError) as error:
+        raise MdssError(f"{path}: {error}; expected the card of {expected.name} {version}") from error
+    if found != expected:
+        said = f"{found.name} {found.version} ({found.schema})"
+        raise MdssError(f"{path}: found the card of {said}, expected that of {expected.name} {version} ({FORMAT})")
 
 
 def _sums(folder: Path) -> dict[str, str]:
     """Return file -> checksum as SHA256SUMS says, which must name the card and the calibration."""
     pairs = [line.split("  ", 1) for line in (folder / SUMS).read_text("utf-8", errors="replace").splitlines()]
     sums = {pair[-1]: pair[0] for pair in pairs if len(pair) == 2}
-    if len(sums) < len(pairs) or not set(NEEDED) <= sums.keys():
+    is_inside = all(not name.startswith("/") and ".." not in PurePosixPath(name).parts for name in sums)
+    if len(sums) < len(pairs) or not set(NEEDED) <= sums.keys() or not is_inside:
         raise MdssError(f"{folder / SUMS}: found no list of checksums of all files, expected one as `mdss train` writes it")
     return sums

@@ -5,6 +5,7 @@ train/good/{rgb,xyz}, validation/good/{rgb,xyz}, test/KIND/{rgb,xyz,gt}; files o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,13 @@ class Dataset:
             raise BadInput(f"unit: found {unit!r}, expected m or mm")
         train, validation, test = (_scans(root, split, split in needs) for split in get_args(Split))
         return cls(root, unit, train, validation, test, any(scan.truth_path is not None for scan in test if not scan.is_good))
+
+    @property
+    def digest(self) -> str:
+        """Return one checksum over the names and sizes of the files to train on and to calibrate with: other scans give another."""
+        files = [path for scan in (*self.train, *self.validation) for path in (scan.rgb_path, scan.xyz_path)]
+        said = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def load(self, scan: Scan) -> LoadedScan:
         """Read one scan into millimetres; BadInput names the file, what was found and what was expected."""

@@ -19,15 +19,17 @@ from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
-from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
 from trainer.calibrate import calibration_of, maps_of
 from trainer.dataset import LoadedScan
+from trainer.model_card import Hours, completed, metrics_of
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
 from trainer.training import Training
 from trainer.training_report import write_training_report
+
+REPORT = "report"
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,19 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     torch.manual_seed(recipe.seed)
     networks, colour = train_colour(parts.training, recipe, device, work / "rgb.checkpoint")
     network, shape = train_shape(parts.training, recipe, device, work / "sdf.checkpoint")
-    branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
-    maps = maps_of(parts.validation, branches[0].score_map, branches[1].score_map)
-    calibration = calibration_of(maps, recipe, parts.validation)
-    precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
-    golden = golden_of(parts, precise, calibration)
-    finished = msgspec.structs.replace(
-        card,
-        teacher=msgspec.to_builtins(load_teacher(recipe.rgb.teacher)[1]),
-        training={"rgb": figures(colour), "sdf": figures(shape), "device": device},
-    )
+    hours = Hours({"rgb": colour.seconds, "sdf": shape.seconds})
+    with hours.of("calibration"):
+        branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
+        maps = maps_of(parts.validation, branches[0].score_map, branches[1].score_map)
+        calibration = calibration_of(maps, recipe, parts.validation)
+        precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
+        golden = golden_of(parts, precise, calibration)
+    training = {"rgb": figures(colour), "sdf": figures(shape), "device": device}
+    finished = completed(card, {"rgb": networks, "sdf": network}, training, calibration, hours)
 
     def write_files(folder: Path) -> None:
         write_networks(folder, networks, network)
-        write_training_report(folder / "report", (colour.losses, shape.losses), calibration, (parts.validation, maps))
+        write_training_report(folder / REPORT, (colour.losses, shape.losses), calibration, (parts.validation, maps))
         write_golden(folder, golden)
 
     return model_store.save(store, finished, calibration, write_files)
@@ -87,14 +88,17 @@ def figures(training: Training) -> dict[str, float | None]:
 
 
 def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
-    """Store a copy of a model with another card and calibration as a new version."""
+    """Store a copy of a model with another card and calibration as a new version; its report and golden scans come along."""
 
     def write_files(folder: Path) -> None:
         for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
             shutil.copy2(model.path / name, folder / name)
+        if (model.path / REPORT).is_dir():
+            shutil.copytree(model.path / REPORT, folder / REPORT)
         write_golden(folder, [judged_by(calibration, scan) for scan in read_golden(model.path)])
 
-    return model_store.save(store, card, calibration, write_files)
+    derived = msgspec.structs.replace(card, derived_from=model.version, imported_from="", metrics=metrics_of(calibration))
+    return model_store.save(store, derived, calibration, write_files)
 
 
 def judged_by(calibration: Calibration, scan: GoldenScan) -> GoldenScan:

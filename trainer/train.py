@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.reference import object_brightness
+from mdss.method.store_lock import TRAINING_LOCK, held
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.progress import tracked
 
@@ -85,7 +87,6 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     # Here, for `--help` and bad settings must not wait for torch.
     from mdss.method.teacher import load_teacher
     from mdss.method.torch_device import device_of
-    from trainer.model_maker import Parts, make_model
 
     device_of(order.device)  # refused before the scans are read and an unfinished training is discarded
     load_teacher(order.recipe.rgb.teacher)
@@ -93,30 +94,48 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
         if len(scans) < fewest:
             raise BadInput(f"{order.data / split}: found {len(scans)} scans, expected at least {fewest}")
-    work = model_store.recipe_folder(order.store, order.name) / WORK
+    folder = model_store.recipe_folder(order.store, order.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / WORK
     plan = Plan(
         order.recipe, order.unit, tuple(str(scan.rgb_path.relative_to(order.data)) for scan in (*dataset.train, *dataset.validation))
     )
-    begin(work, plan, resume=resume)
-    training, validation = (prepare_all(dataset, scans, order.recipe) for scans in (dataset.train, dataset.validation))
+    with held(folder / TRAINING_LOCK, "mdss train", patience_s=0):
+        begin(work, plan, resume=resume)
+        model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
+        model_store.promote(order.store, order.name, model.version, model_store.Change("train"))
+        shutil.rmtree(work)
+    return model
+
+
+def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
+    """Train and calibrate on the scans of one dataset or several, and store the new version; goes on from the checkpoints in `work`."""
+    # Here, for `--help` must not wait for torch.
+    from trainer.model_card import Hours
+    from trainer.model_maker import Parts, make_model
+
+    hours = Hours()
+    with hours.of("reading"):
+        training, validation = (
+            [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)]
+            for split in ("train", "validation")
+        )
     card = model_store.ModelCard(
         name=order.name,
         recipe=order.recipe,
         made_at=now(),
         code_version=version("mdss"),
         data={
-            "folder": str(order.data.resolve()),
-            "unit": order.unit,
+            **data,
             "training_scans": len(training),
             "validation_scans": len(validation),
             "object_brightness": float(np.mean([object_brightness(part.rgb, part.mask) for part in training])),
         },
+        seconds=hours.seconds,
     )
-    parts = Parts(training, validation, lambda number: dataset.load(dataset.validation[number]))
-    model = make_model(order.store, card, parts, work, order.device)
-    model_store.promote(order.store, order.name, model.version)
-    shutil.rmtree(work)
-    return model
+    recorded = [(dataset, scan) for dataset in datasets for scan in dataset.validation]
+    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]))
+    return make_model(order.store, card, parts, work, order.device)
 
 
 def begin(work: Path, plan: Plan, resume: bool) -> None:

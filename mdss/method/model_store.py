@@ -1,8 +1,11 @@
-"""Versioned model folders: `<root>/<recipe>/<version>/`, with `champion` and `previous` as atomic links beside them."""
+"""Versioned model folders: `<root>/<recipe>/<version>/`, with `champion`, `previous` and `candidate` as atomic links beside them.
+
+A version is written whole or not at all and never changes. Whatever is done to a recipe's models is done under its lock and noted in its
+audit; reading needs neither.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,25 +13,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from mdss.errors import BadInput, ModelRefused
+from mdss import audit
+from mdss.errors import BadInput, MdssError, ModelRefused
+from mdss.method import store_files
 from mdss.method.calibration import Calibration
 from mdss.method.recipe import Recipe
+from mdss.method.store_files import CALIBRATION, CARD, FORMAT
+from mdss.method.store_lock import LOCK, held
 
-FORMAT = "mdss.model.v1"
-CARD, CALIBRATION, SUMS = "model.json", "calibration.json", "SHA256SUMS"
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
+LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
+INCOMING = ".incoming-"  # begins the names of what is being written
 VERSION = re.compile(r"\d{4,}")
 SAFE_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-DIGEST_LENGTH = 16
-Decoded = TypeVar("Decoded")
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model came to be, for people, and the recipe that it runs with."""
+    """How a model came to be, for people, and the recipe that it runs with; what a release did not write yet is empty."""
 
     schema: str = FORMAT
     name: str
@@ -36,9 +41,15 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     made_at: str
     code_version: str
-    data: dict[str, Any] = {}  # folder, unit, numbers of scans
+    data: dict[str, Any] = {}  # folder, unit, numbers and names of scans
     teacher: dict[str, Any] = {}
-    training: dict[str, Any] = {}  # seconds, last losses, brightness
+    training: dict[str, Any] = {}  # of each branch: steps, seconds, last loss; the device
+    sizes: dict[str, int] = {}  # numbers in each branch's weights
+    seeds: dict[str, int] = {}  # of everything random
+    metrics: dict[str, Any] = {}  # what good validation parts score, and the threshold that follows
+    seconds: dict[str, float] = {}  # each part of the making: reading, rgb, sdf, calibration
+    derived_from: str = ""  # the version whose weights these are, where they are not its own
+    imported_from: str = ""  # version and digest that it had in another store, where this one had to give it another version
 
 
 @dataclass(frozen=True)
@@ -58,86 +69,92 @@ class ModelFolder:
         return self.card.recipe
 
 
+@dataclass(frozen=True)
+class Change:
+    """Why the champion becomes another one, for the audit; with `instead_of`, only where that version is still the champion."""
+
+    what: str = "promote"
+    why: str = ""
+    instead_of: str | None = None
+
+
+PROMOTION = Change()
+
+
 def open_champion(store: Path, name: str) -> ModelFolder:
     """Return the recipe's champion, verified; ModelRefused says what is missing or damaged."""
-    link = recipe_folder(store, name) / CHAMPION
-    with _readable(link):
-        if not link.is_dir():
+    folder = recipe_folder(store, name)
+    link = folder / CHAMPION
+    with store_files.readable(link):
+        version = linked_version(folder, CHAMPION)
+        if version is None or not link.is_dir():
             raise ModelRefused(f"{link}: no such model; expected one made by `mdss train --recipe {name} --out {store}`")
-        return open_version(link.resolve())
+        if not VERSION.fullmatch(version):
+            raise ModelRefused(f"{link}: found a link to {version}, expected one to a version beside it")
+        return open_version(folder / version)
 
 
 def open_version(path: Path) -> ModelFolder:
-    """Return the model of a folder after checking every file against its checksum."""
-    with _readable(path):
-        return _verified(path)
+    """Return the model of a folder after checking every file against its checksum, and the card against the folder's place."""
+    model = open_anywhere(path)
+    if (model.name, model.version) != (path.parent.name, path.name):
+        found = f"found the card of {model.name} {model.version or 'without a version'}"
+        raise ModelRefused(f"{path / CARD}: {found}, expected that of {path.parent.name} {path.name}; the folder was put there by hand")
+    return model
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say which file the disk, or this user's rights, keep from being read."""
-    try:
-        yield
-    except OSError as error:
-        raise ModelRefused(
-            f"{error.filename or path}: cannot be read ({error.strerror}); expected a model that this user may read"
-        ) from error
-
-
-def _verified(path: Path) -> ModelFolder:
-    sums = _read_sums(path)
-    for weights in sorted(path.glob("*.safetensors")):
-        if weights.name not in sums:
-            raise ModelRefused(f"{weights}: found no checksum of it in {SUMS}; expected weights that can be verified")
-    for name, expected in sums.items():
-        file = path / name
-        if not file.is_file():
-            raise ModelRefused(f"{file}: no such file; expected it, as {SUMS} names it")
-        found = _sha256(file)
-        if found != expected:
-            raise ModelRefused(f"{file}: found the checksum {found[:12]}..., expected {expected[:12]}...; the file was damaged or replaced")
-    card, calibration = _decode(path / CARD, ModelCard), _decode(path / CALIBRATION, Calibration)
-    if card.schema != FORMAT:
-        raise ModelRefused(f"{path / CARD}: found schema {card.schema!r}, expected {FORMAT!r}")
-    digest = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()[:DIGEST_LENGTH]
-    return ModelFolder(path, card.name, card.version, digest, card, calibration)
+def open_anywhere(path: Path) -> ModelFolder:
+    """Return the same of a folder that has no place in a store, or not yet."""
+    with store_files.readable(path):
+        store_files.check_files(path)
+        store_files.check_schema(path / CARD)
+        card, calibration = store_files.decode(path / CARD, ModelCard), store_files.decode(path / CALIBRATION, Calibration)
+        return ModelFolder(path, card.name, card.version, store_files.digest_of(path), card, calibration)
 
 
 def save(store: Path, card: ModelCard, calibration: Calibration, write_files: Callable[[Path], None]) -> ModelFolder:
     """Store a new version, whole or not at all; `write_files` puts weights and reports into the folder it is given."""
-    folder = recipe_folder(store, card.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".incoming-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+
+    def write(partial: Path, version: str) -> None:
         write_files(partial)
-        return _publish(folder, partial, card, calibration)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        store_files.write_json(partial / CALIBRATION, calibration)
+        store_files.write_json(partial / CARD, msgspec.structs.replace(card, version=version))
+        store_files.write_sums(partial)
+
+    return add_version(recipe_folder(store, card.name), write)
 
 
-def _publish(folder: Path, partial: Path, card: ModelCard, calibration: Calibration) -> ModelFolder:
-    """Name the folder by the next free version; another writer that takes the same one makes this one take the next."""
-    _write_json(partial / CALIBRATION, calibration)
-    while True:
-        version = f"{1 + max((int(path.name) for path in versions(folder)), default=0):04d}"
-        _write_json(partial / CARD, msgspec.structs.replace(card, version=version))
-        files = sorted(path for path in partial.rglob("*") if path.is_file() and path.name != SUMS)
-        lines = [f"{_sha256(file)}  {file.relative_to(partial)}" for file in files]
-        (partial / SUMS).write_text("\n".join(lines) + "\n", "utf-8")
+def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = "") -> ModelFolder:
+    """Give a recipe one version more: the wanted one where that is free, otherwise the next; `write` fills the folder it is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, "storing a model"):
+        for left in folder.glob(f"{INCOMING}*"):  # by a writer that was killed, for no other can be at it now
+            shutil.rmtree(left, ignore_errors=True)
+        numbers = [int(path.name) for path in versions(folder)]
+        is_free = VERSION.fullmatch(wanted) and int(wanted) not in numbers
+        version = wanted if is_free else f"{1 + max(numbers, default=0):04d}"
+        partial = folder / f"{INCOMING}{os.getpid()}"
+        partial.mkdir()
         try:
+            write(partial, version)
+            store_files.flush(partial)
             partial.rename(folder / version)
-        except OSError:
-            if not (folder / version).exists():
-                raise
-            continue
-        return open_version(folder / version)
+            store_files.flush_names(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return open_version(folder / version)
+
+
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Be the only one who changes a recipe's models; StoreBusy where somebody else is for too long."""
+    with held(folder / LOCK, doing):
+        yield
 
 
 def versions(folder: Path) -> list[Path]:
     """Return the version folders of a recipe, oldest first."""
-    return sorted(path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir())
+    return sorted((path for path in folder.iterdir() if VERSION.fullmatch(path.name) and path.is_dir()), key=lambda path: int(path.name))
 
 
 def recipes(store: Path) -> list[str]:
@@ -145,31 +162,66 @@ def recipes(store: Path) -> list[str]:
     return sorted(path.name for path in store.iterdir() if path.is_dir() and versions(path)) if store.is_dir() else []
 
 
-def promote(store: Path, name: str, version: str) -> ModelFolder:
-    """Make a version the champion after verifying it; the champion before stays as `previous`."""
+def promote(store: Path, name: str, version: str, change: Change = PROMOTION) -> ModelFolder:
+    """Make a version the champion after verifying it; the champion before stays as `previous`, and a candidate is one no longer."""
     folder = recipe_folder(store, name)
-    path = folder / version
-    if not VERSION.fullmatch(version) or not path.is_dir():
-        known = ", ".join(each.name for each in versions(folder)) if folder.is_dir() else "none"
-        raise BadInput(f"model {name} {version}: no such version in {folder}; expected one of {known}")
-    model = open_version(path)
-    before = linked_version(folder, CHAMPION)
-    if before not in (None, version):
-        _link(folder, PREVIOUS, str(before))
-    _link(folder, CHAMPION, version)
+    model = open_version(version_folder(folder, name, version))
+    with locked(folder, f"making {version} the champion"):
+        before = linked_version(folder, CHAMPION)
+        if change.instead_of not in (None, before):
+            found = f"found {before} as the champion, expected {change.instead_of} as when the {change.what} of {version} began"
+            raise MdssError(f"model {name}: {found}; nothing was changed")
+        if before not in (None, version):
+            _link(folder, PREVIOUS, str(before))
+        _link(folder, CHAMPION, version)
+        if linked_version(folder, CANDIDATE) == version:
+            _unlink(folder, CANDIDATE)
+        audit.record(folder, change.what, (before, version), change.why)
     return model
 
 
-def rollback(store: Path, name: str) -> ModelFolder:
+def rollback(store: Path, name: str, why: str = "") -> ModelFolder:
     """Make the previous champion the champion again."""
-    before = linked_version(recipe_folder(store, name), PREVIOUS)
-    if before is None:
+    folder = recipe_folder(store, name)
+    now, before = (linked_version(folder, link) for link in (CHAMPION, PREVIOUS))
+    if before in (None, now):
         raise BadInput(f"model {name}: found no previous champion in {store / name}; expected one to roll back to")
-    return promote(store, name, before)
+    return promote(store, name, str(before), Change("rollback", why, instead_of=now))
+
+
+def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder:
+    """Make a version the candidate after verifying it; it judges nothing until somebody promotes it."""
+    folder = recipe_folder(store, name)
+    model = open_version(version_folder(folder, name, version))
+    with locked(folder, f"making {version} the candidate"):
+        before = linked_version(folder, CANDIDATE)
+        _link(folder, CANDIDATE, version)
+        audit.record(folder, CANDIDATE, (before, version), why)
+    return model
+
+
+def withdraw(store: Path, name: str, why: str = "") -> str | None:
+    """Take the candidate's place from it and return which version had it; its files stay."""
+    folder = recipe_folder(store, name)
+    with locked(folder, "withdrawing the candidate"):
+        before = linked_version(folder, CANDIDATE)
+        if before is not None:
+            _unlink(folder, CANDIDATE)
+            audit.record(folder, "withdraw", (before, None), why)
+    return before
+
+
+def version_folder(folder: Path, name: str, version: str) -> Path:
+    """Return where a version lies; BadInput names those that there are."""
+    path = folder / version
+    if not VERSION.fullmatch(version) or not path.is_dir():
+        known = ", ".join(each.name for each in versions(folder)) if folder.is_dir() else ""
+        raise BadInput(f"model {name} {version}: no such version in {folder}; expected one of {known or 'none'}")
+    return path
 
 
 def linked_version(folder: Path, link: str) -> str | None:
-    """Return the version that `champion` or `previous` points to."""
+    """Return the version that `champion`, `previous` or `candidate` points to."""
     path = folder / link
     return str(path.readlink()) if path.is_symlink() else None
 
@@ -179,6 +231,12 @@ def _link(folder: Path, name: str, version: str) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(version)
     partial.replace(folder / name)
+    store_files.flush_names(folder)
+
+
+def _unlink(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    store_files.flush_names(folder)
 
 
 def recipe_folder(store: Path, name: str) -> Path:
@@ -186,29 +244,3 @@ def recipe_folder(store: Path, name: str) -> Path:
     if not SAFE_NAME.fullmatch(name) or name.startswith("."):
         raise BadInput(f"recipe {name!r}: expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -, not beginning with a dot")
     return store / name
-
-
-def _read_sums(path: Path) -> dict[str, str]:
-    sums = path / SUMS
-    if not sums.is_file():
-        raise ModelRefused(f"{sums}: no such file; expected a model folder with the checksums of its files")
-    pairs = [line.split("  ", 1) for line in sums.read_text("utf-8", errors="replace").splitlines()]
-    if any(len(pair) != 2 for pair in pairs) or not {CARD, CALIBRATION} <= {pair[-1] for pair in pairs}:
-        raise ModelRefused(f"{sums}: expected lines of a checksum and a file, among them {CARD} and {CALIBRATION}")
-    return {name: digest for digest, name in pairs}
-
-
-def _decode(path: Path, kind: type[Decoded]) -> Decoded:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
-        raise ModelRefused(f"{path}: {error}; expected a model of this release ({FORMAT})") from error
-
-
-def _write_json(path: Path, value: msgspec.Struct) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from daemon.spawn import claim
-from mdss.method.model_store import SUMS
+from mdss.method.store_files import SUMS
 from mdss.settings import load_settings
 from tests.station import NAME, Trained, site
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from mdss.audit import events
 from mdss.cli import main
 from mdss.method.model_store import open_champion
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
@@ -55,11 +58,26 @@ def copy(made: Trained, tmp_path: Path) -> Trained:
 
 def test_train_makes_a_champion_with_a_report_and_leaves_nothing_else(made: Trained) -> None:
     model = open_champion(made.store, NAME)
-    assert sorted(path.name for path in (made.store / NAME).iterdir()) == ["0001", "champion"]
+    visible = sorted(path.name for path in (made.store / NAME).iterdir() if not path.name.endswith(".lock"))
+    assert visible == ["0001", "audit.jsonl", "champion"]
     assert (model.name, model.version, model.recipe.preset) == (NAME, "0001", "demo")
     assert (model.card.data["training_scans"], model.card.data["validation_scans"]) == (8, 6)
     page = (model.path / "report" / "training.html").read_text()
     assert "Good validation parts" in page and "data:image/png;base64," in page
+    assert [(event.what, event.before, event.after) for event in events(made.store / NAME)] == [("train", "", "0001")]
+
+
+def test_the_card_says_from_what_how_long_and_how_well(made: Trained) -> None:
+    model = open_champion(made.store, NAME)
+    card, calibration = model.card, model.calibration
+    assert card.data["folder"] == str(made.data) and card.data["unit"] == "m" and len(card.data["digest"]) == 16
+    assert card.seeds == {"training": 0, "point_cloud": 0}
+    assert card.sizes.keys() == {"rgb", "sdf"} and min(card.sizes.values()) > 1000
+    assert card.seconds.keys() == {"reading", "rgb", "sdf", "calibration"} and min(card.seconds.values()) >= 0
+    assert (card.training["rgb"]["steps"], card.training["sdf"]["steps"]) == (RGB_STEPS, SDF_STEPS)
+    assert card.metrics["threshold"] == calibration.threshold.value
+    assert card.metrics["validation_scores"]["fused"]["highest"] == max(calibration.validation_scores)
+    assert card.code_version and card.made_at and card.teacher["kind"] == "procedural"
 
 
 def test_evaluate_writes_every_key_that_was_asked_for(made: Trained, tmp_path: Path) -> None:
@@ -87,6 +105,8 @@ def test_calibrate_makes_a_new_champion_with_the_same_weights_and_another_thresh
     assert (before.version, after.version) == ("0001", "0002")
     for name in ("rgb.safetensors", "sdf.safetensors"):
         assert (before.path / name).read_bytes() == (after.path / name).read_bytes()
+    assert (after.card.derived_from, after.card.metrics["threshold"]) == ("0001", after.calibration.threshold.value)
+    assert (after.path / "report" / "training.html").read_bytes() == (before.path / "report" / "training.html").read_bytes()
     assert after.calibration.threshold.value == sorted(after.calibration.validation_scores)[4]
     assert after.calibration.validation_scores == pytest.approx(before.calibration.validation_scores, rel=1e-5)
     assert "flange 0002 is the champion" in capsys.readouterr().out
@@ -128,19 +148,23 @@ class Trainer:
 
     def __init__(self, made: Trained, store: Path) -> None:
         teacher = made.data.parent / "teacher.safetensors"
-        self._command = [sys.executable, "-m", "mdss.cli", "train", *train_options(made.data, store, teacher)]
+        self.command = [sys.executable, "-m", "mdss.cli", "train", *train_options(made.data, store, teacher)]
 
-    def run(self, *options: str, until: str = "") -> tuple[int, str]:
-        """Train; where `until` is given, press Ctrl-C soon after a line that begins so. Return the exit code and the last line."""
+    def run(self, *options: str, until: str = "", before: Callable[[], None] = lambda: None) -> tuple[int, str]:
+        """Train; where `until` is given, press Ctrl-C soon after a line that begins so, and `before` that do something else.
+
+        Return the exit code and the last line.
+        """
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with subprocess.Popen(
-            [*self._command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+            [*self.command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
             assert process.stderr is not None
             said = []
             for line in process.stderr:
                 said.append(line.strip())
                 if until and line.startswith(until):
+                    before()
                     time.sleep(SOON_S)
                     process.send_signal(signal.SIGINT)
         return process.returncode, said[-1]
@@ -149,6 +173,19 @@ class Trainer:
 def steps_done(checkpoint: Path) -> int:
     """Return how far a branch's training had come."""
     return len(Checkpoint.read(checkpoint).losses)
+
+
+def test_of_two_trainings_of_one_recipe_the_second_is_told_who_is_first_and_leaves_it_alone(made: Trained, tmp_path: Path) -> None:
+    refused: list[subprocess.CompletedProcess[str]] = []
+    first, work = Trainer(made, tmp_path), tmp_path / NAME / WORK
+
+    def begin_another() -> None:
+        refused.append(subprocess.run(first.command, capture_output=True, text=True, check=False))
+
+    assert first.run(until="teacher statistics", before=begin_another) == (130, "mdss: interrupted")
+    sentence = rf"mdss: {tmp_path}/{NAME}/\.training\.lock: held by process \d+ of \S+, mdss train, since [^\n]*\n"
+    assert [(done.returncode, bool(re.fullmatch(sentence, done.stderr))) for done in refused] == [(1, True)]
+    assert steps_done(work / "rgb.checkpoint") > 0
 
 
 def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken_training(made: Trained, copy: Trained) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from daemon.doctor_models import model_findings
 from daemon.finding import Case
 from mdss.errors import ModelRefused
 from mdss.method import model_store
-from mdss.method.model_store import SUMS
+from mdss.method.store_files import SUMS
 from mdss.settings import ModelSettings, Settings
 from tests.unit.method.test_model_store import store_one
 
@@ -49,8 +51,28 @@ def sums_that_are_none(model: Path) -> None:
     (model / SUMS).write_text("checksums\n")
 
 
+def sums_that_lead_outside(model: Path) -> None:
+    text = (model / SUMS).read_text()
+    (model / SUMS).write_text(text + f"{hashlib.sha256(b'colour').hexdigest()}  ../0001/rgb.safetensors\n")
+
+
+def another_version_in_its_place(model: Path) -> None:
+    other = store_one(model.parent.parent).path
+    shutil.rmtree(model)
+    other.rename(model)
+
+
+def another_recipe_in_its_place(model: Path) -> None:
+    shutil.rmtree(model)
+    store_one(model.parent.parent, "cap").path.rename(model)
+
+
 @pytest.mark.parametrize(
-    "damage", [nothing, no_champion, another_byte, one_file_less, unsigned_weights, no_sums, sums_without_the_card, sums_that_are_none]
+    "damage",
+    [
+        *(nothing, no_champion, another_byte, one_file_less, unsigned_weights, no_sums, sums_without_the_card, sums_that_are_none),
+        *(sums_that_lead_outside, another_version_in_its_place, another_recipe_in_its_place),
+    ],
 )
 def test_a_model_is_whole_for_both_or_for_neither(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     model_store.promote(tmp_path, "gland", store_one(tmp_path).version)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from mdss.method import model_store
 from mdss.method.calibration import Calibration, Statistics, Threshold
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.recipe import FusionSettings, Recipe
+from mdss.method.store_lock import LOCK
 
 LIMIT = Threshold(value=2.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30)
 CALIBRATION = Calibration(
@@ -105,7 +108,8 @@ def test_weights_that_the_list_of_checksums_does_not_name_are_refused(tmp_path: 
     [
         (b'"mdss.model.v1"', b'"mdss.model.v0"', r"model\.json: found schema 'mdss\.model\.v0', expected 'mdss\.model\.v1'"),
         (b'"dilation_px"', b'"dilation"', r"model\.json: Object contains unknown field `dilation`.*; expected a model of this release"),
-        (b'"recipe": {', b'"recipe": [', r"model\.json: Expected `object`, got `array`.*; expected a model of this release"),
+        (b'"recipe": {', b'"recipe": [', r"model\.json: JSON is malformed: .*; expected a model of this release"),
+        (b'"seed": 7', b'"seed": "7"', r"model\.json: Expected `int`, got `str`.*; expected a model of this release"),
     ],
 )
 def test_a_model_of_another_release_is_refused(tmp_path: Path, before: bytes, after: bytes, sentence: str) -> None:
@@ -115,6 +119,32 @@ def test_a_model_of_another_release_is_refused(tmp_path: Path, before: bytes, af
     card.write_bytes(card.read_bytes().replace(before, after))
     sums.write_text(sums.read_text().replace(old, hashlib.sha256(card.read_bytes()).hexdigest()))
     with pytest.raises(ModelRefused, match=sentence):
+        model_store.open_version(path)
+
+
+@pytest.mark.parametrize("name", ["gland", "cap"])
+def test_another_model_in_a_versions_place_is_refused_though_it_is_whole(tmp_path: Path, name: str) -> None:
+    model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    other = store_one(tmp_path, name).path
+    shutil.rmtree(tmp_path / "gland" / "0001")
+    other.rename(tmp_path / "gland" / "0001")
+    with pytest.raises(ModelRefused, match=rf"0001/model\.json: found the card of {name} 000[12], expected that of gland 0001"):
+        model_store.open_champion(tmp_path, "gland")
+
+
+def test_a_champion_that_leads_out_of_the_recipes_folder_is_refused(tmp_path: Path) -> None:
+    other = store_one(tmp_path, "cap").path
+    (tmp_path / "gland").mkdir()
+    (tmp_path / "gland" / "champion").symlink_to(other)
+    with pytest.raises(ModelRefused, match=r"champion: found a link to .*cap/0001, expected one to a version beside it"):
+        model_store.open_champion(tmp_path, "gland")
+
+
+def test_a_list_of_checksums_that_leads_outside_is_refused(tmp_path: Path) -> None:
+    path = store_one(tmp_path).path
+    with (path / "SHA256SUMS").open("a") as file:
+        file.write(f"{hashlib.sha256(b'colour').hexdigest()}  ../0001/rgb.safetensors\n")
+    with pytest.raises(ModelRefused, match=r"SHA256SUMS: found \.\./0001/rgb\.safetensors, expected only files of this folder"):
         model_store.open_version(path)
 
 
@@ -134,7 +164,35 @@ def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space"):
         model_store.save(tmp_path, ModelCard(name="gland", recipe=Recipe(), made_at="now", code_version="0"), CALIBRATION, fail)
-    assert list((tmp_path / "gland").iterdir()) == []
+    assert [path.name for path in (tmp_path / "gland").iterdir()] == [LOCK]
+
+
+def test_what_a_killed_writer_left_is_cleared_away_by_the_next(tmp_path: Path) -> None:
+    half = tmp_path / "gland" / ".incoming-4000000"
+    half.mkdir(parents=True)
+    (half / "rgb.safetensors").write_bytes(b"half")
+    assert store_one(tmp_path).version == "0001"
+    assert not half.exists()
+
+
+def test_all_of_a_version_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed, told = set[str](), list[set[str]]()
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(number: int) -> None:
+        flushed.add(Path(f"/proc/self/fd/{number}").readlink().name)
+        fsync(number)
+
+    def noted_rename(self: Path, target: Path) -> Path:
+        told.append(set(flushed))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    store_one(tmp_path)
+    files = {"rgb.safetensors", "report", "training.html", "model.json", "calibration.json", "SHA256SUMS"}
+    assert told == [files | {f".incoming-{os.getpid()}"}]
+    assert "gland" in flushed
 
 
 def test_two_writers_at_once_get_a_version_each(tmp_path: Path) -> None:

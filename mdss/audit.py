@@ -1,0 +1,57 @@
+"""Who changed what in a recipe's models, when and why: `audit.jsonl` in its folder of the store, one line for each change."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+AUDIT = "audit.jsonl"
+UNREADABLE = "unreadable"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
+    """One line; `before` and `after` are versions, in the file `from` and `to`."""
+
+    when: str  # UTC, ISO 8601
+    who: str
+    what: str  # train, promote, rollback, calibrate, import, candidate ...
+    before: str = ""
+    after: str = ""
+    why: str = ""
+
+
+def record(folder: Path, what: str, versions: tuple[str | None, str | None], why: str = "") -> None:
+    """Append what was just done to a recipe's models, and have it on the disk; a line that a power cut left half stays alone."""
+    before, after = (version or "" for version in versions)
+    event = Event(when=datetime.now(UTC).isoformat(timespec="seconds"), who=user(), what=what, before=before, after=after, why=why)
+    with (folder / AUDIT).open("ab+") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        is_cut = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * is_cut + msgspec.json.encode(event) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def events(folder: Path) -> list[Event]:
+    """Return every change, oldest first; a line that cannot be read is one, too, and says so."""
+    path = folder / AUDIT
+    return [_event(line) for line in path.read_bytes().splitlines() if line.strip()] if path.is_file() else []
+
+
+def _event(line: bytes) -> Event:
+    try:
+        return msgspec.json.decode(line, type=Event)
+    except msgspec.DecodeError as error:
+        return Event(when="", who="", what=UNREADABLE, why=f"{error}: {line.decode(errors='replace')}")
+
+
+def user() -> str:
+    """Return the name of whoever runs this process; the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,123 @@
+"""The files of one model on disk: listed with their checksums, flushed before the model gets its name, refused by name where one is off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import msgspec
+
+from mdss.errors import ModelRefused
+
+FORMAT = "mdss.model.v1"
+CARD, CALIBRATION, SUMS = "model.json", "calibration.json", "SHA256SUMS"
+DIGEST_LENGTH = 16
+Decoded = TypeVar("Decoded")
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a card of any release begins with."""
+
+    schema: str
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say which file the disk, or this user's rights, keep from being read."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelRefused(
+            f"{error.filename or path}: cannot be read ({error.strerror}); expected a model that this user may read"
+        ) from error
+
+
+def check_files(folder: Path) -> None:
+    """Compare every file with its checksum; ModelRefused names the first that is off, and weights that no checksum is known of."""
+    sums = read_sums(folder)
+    for weights in sorted(folder.glob("*.safetensors")):
+        if weights.name not in sums:
+            raise ModelRefused(f"{weights}: found no checksum of it in {SUMS}; expected weights that can be verified")
+    for name, expected in sums.items():
+        file = folder / name
+        if not file.is_file():
+            raise ModelRefused(f"{file}: no such file; expected it, as {SUMS} names it")
+        found = sha256(file)
+        if found != expected:
+            raise ModelRefused(f"{file}: found the checksum {found[:12]}..., expected {expected[:12]}...; the file was damaged or replaced")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return file -> checksum; ModelRefused where the list is missing, is none, or names a file outside of the folder."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise ModelRefused(f"{sums}: no such file; expected a model folder with the checksums of its files")
+    pairs = [line.split("  ", 1) for line in sums.read_text("utf-8", errors="replace").splitlines()]
+    if any(len(pair) != 2 for pair in pairs) or not {CARD, CALIBRATION} <= {pair[-1] for pair in pairs}:
+        raise ModelRefused(f"{sums}: expected lines of a checksum and a file, among them {CARD} and {CALIBRATION}")
+    outside = [name for _, name in pairs if name.startswith("/") or ".." in PurePosixPath(name).parts]
+    if outside:
+        raise ModelRefused(f"{sums}: found {outside[0]}, expected only files of this folder")
+    return {name: digest for digest, name in pairs}
+
+
+def write_sums(folder: Path) -> None:
+    """List every file of the folder with its checksum."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    (folder / SUMS).write_text("\n".join(f"{sha256(file)}  {file.relative_to(folder)}" for file in files) + "\n", "utf-8")
+
+
+def digest_of(folder: Path) -> str:
+    """Return the model's digest: the checksum of its list of checksums."""
+    return sha256(folder / SUMS)[:DIGEST_LENGTH]
+
+
+def check_schema(card: Path) -> None:
+    """Refuse the card of another release, whatever else it may hold."""
+    found = decode(card, Header).schema
+    if found != FORMAT:
+        raise ModelRefused(f"{card}: found schema {found!r}, expected {FORMAT!r}")
+
+
+def decode(path: Path, kind: type[Decoded]) -> Decoded:
+    """Return what a JSON file says; ModelRefused names the file and the place in it."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise ModelRefused(f"{path}: {error}; expected a model of this release ({FORMAT})") from error
+
+
+def write_json(path: Path, value: msgspec.Struct) -> None:
+    """Write a struct for programs and people."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+
+
+def sha256(path: Path) -> str:
+    """Return a file's checksum."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Have a file, or a folder with all that is in it, on the disk: what is named afterwards is whole, also after a power cut."""
+    for each in (*path.rglob("*"), path):
+        if each.is_symlink():
+            continue
+        number = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def flush_names(folder: Path) -> None:
+    """Have the names in a folder on the disk, as after a file got another one."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,53 @@
+"""One writer at a time in a recipe's folder of the store: who comes second is told who is at it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from mdss.audit import user
+from mdss.errors import MdssError
+
+LOCK = ".lock"  # links, new versions, the audit: held for seconds
+TRAINING_LOCK = ".training.lock"  # beside it, for promoting and rolling back go on while a training runs
+PATIENCE_S = 60.0
+LOOK_EVERY_S = 0.05
+
+
+class StoreBusy(MdssError):
+    """Another process has what this one needs: the text names it."""
+
+
+@contextmanager
+def held(path: Path, doing: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold the lock while the block runs; StoreBusy names the holder of one that does not get free in time.
+
+    The kernel lets go of it however the process ends, so nothing has to be cleared away after a kill or a power cut. The file stays.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        _take(file, path, time.monotonic() + patience_s)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} of {user()}, {doing}, since {datetime.now(UTC).isoformat(' ', 'seconds')}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _take(file: TextIO, path: Path, until_s: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            if time.monotonic() >= until_s:
+                file.seek(0)
+                holder = file.read() or "another process"
+                raise StoreBusy(f"{path}: held by {holder}; expected nobody at it, try again when that has ended") from taken
+        time.sleep(LOOK_EVERY_S)

@@ -1,0 +1,163 @@
+"""Champion, previous and candidate of a recipe: who is first, who is told to wait, and what the audit says afterwards."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from mdss.audit import events
+from mdss.errors import BadInput, MdssError, ModelRefused
+from mdss.method import model_store, store_lock
+from mdss.method.model_store import CANDIDATE, CHAMPION, PREVIOUS, Change, linked_version
+from mdss.method.store_lock import StoreBusy, held
+from tests.unit.method.test_model_store import store_one
+
+SPAWN = multiprocessing.get_context("spawn")
+ROUNDS = 15
+
+
+def links(store: Path) -> tuple[str | None, ...]:
+    """Return champion, previous and candidate."""
+    return tuple(linked_version(store / "gland", link) for link in (CHAMPION, PREVIOUS, CANDIDATE))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Three versions, none of them the champion."""
+    for _ in range(3):
+        store_one(tmp_path)
+    return tmp_path
+
+
+def test_a_candidate_judges_nothing_until_it_is_promoted_and_is_one_no_longer_then(store: Path) -> None:
+    model_store.promote(store, "gland", "0001")
+    assert model_store.nominate(store, "gland", "0002", "new batch").version == "0002"
+    assert links(store) == ("0001", None, "0002")
+    assert model_store.open_champion(store, "gland").version == "0001"
+    model_store.promote(store, "gland", "0002")
+    assert links(store) == ("0002", "0001", None)
+
+
+def test_promoting_another_version_leaves_the_candidate(store: Path) -> None:
+    model_store.nominate(store, "gland", "0002")
+    model_store.promote(store, "gland", "0003")
+    assert links(store) == ("0003", None, "0002")
+
+
+def test_a_candidate_can_be_withdrawn(store: Path) -> None:
+    model_store.nominate(store, "gland", "0002")
+    assert model_store.withdraw(store, "gland", "held back by the gate") == "0002"
+    assert links(store) == (None, None, None)
+    assert model_store.withdraw(store, "gland") is None
+
+
+def test_a_damaged_or_unknown_version_becomes_no_candidate(store: Path) -> None:
+    (store / "gland" / "0002" / "rgb.safetensors").write_bytes(b"other")
+    with pytest.raises(ModelRefused, match=r"rgb\.safetensors"):
+        model_store.nominate(store, "gland", "0002")
+    with pytest.raises(BadInput, match="no such version"):
+        model_store.nominate(store, "gland", "0009")
+    assert links(store) == (None, None, None)
+
+
+def test_every_change_is_in_the_audit_with_its_reason_and_a_refused_one_is_not(store: Path) -> None:
+    model_store.promote(store, "gland", "0001", Change("train"))
+    model_store.nominate(store, "gland", "0002", "new batch")
+    model_store.promote(store, "gland", "0002", Change(why="looks better"))
+    model_store.rollback(store, "gland", "it does not")
+    model_store.nominate(store, "gland", "0003")
+    model_store.withdraw(store, "gland", "held back")
+    with pytest.raises(BadInput):
+        model_store.promote(store, "gland", "0009")
+    assert [(event.what, event.before, event.after, event.why) for event in events(store / "gland")] == [
+        ("train", "", "0001", ""),
+        ("candidate", "", "0002", "new batch"),
+        ("promote", "0001", "0002", "looks better"),
+        ("rollback", "0002", "0001", "it does not"),
+        ("candidate", "", "0003", ""),
+        ("withdraw", "0003", "", "held back"),
+    ]
+
+
+def test_a_change_that_began_under_another_champion_is_refused_and_changes_nothing(store: Path) -> None:
+    model_store.promote(store, "gland", "0001")
+    model_store.promote(store, "gland", "0002")
+    with pytest.raises(
+        MdssError, match="found 0002 as the champion, expected 0001 as when the calibrate of 0003 began; nothing was changed"
+    ):
+        model_store.promote(store, "gland", "0003", Change("calibrate", instead_of="0001"))
+    assert links(store) == ("0002", "0001", None)
+
+
+def test_promoting_the_champion_again_leaves_previous_as_it_was(store: Path) -> None:
+    for version in ("0001", "0002", "0002"):
+        model_store.promote(store, "gland", version)
+    assert links(store) == ("0002", "0001", None)
+
+
+def promote_in_turn(store: Path, version: str) -> None:
+    for _ in range(ROUNDS):
+        model_store.promote(store, "gland", version)
+
+
+def test_promotions_at_once_happen_one_after_the_other_and_previous_is_always_the_champion_before(store: Path) -> None:
+    with SPAWN.Pool(3) as pool:
+        pool.starmap(promote_in_turn, [(store, f"{number:04d}") for number in (1, 2, 3)])
+    noted = events(store / "gland")
+    assert len(noted) == 3 * ROUNDS
+    assert [event.before for event in noted] == ["", *(event.after for event in noted[:-1])]
+    moved = [event for event in noted if event.before != event.after]
+    assert links(store) == (moved[-1].after, moved[-1].before, None)
+
+
+def hold(path: Path, said: Connection) -> None:
+    with held(path, "mdss train"):
+        said.send("held")
+        said.recv()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Callable[[], tuple[int, Connection]]:
+    """Start another process that holds the lock of the recipe's trainings."""
+
+    def start() -> tuple[int, Connection]:
+        ours, theirs = SPAWN.Pipe()
+        process = SPAWN.Process(target=hold, args=(tmp_path / ".training.lock", theirs), daemon=True)
+        process.start()
+        assert ours.recv() == "held"
+        return int(process.pid or 0), ours
+
+    return start
+
+
+def test_who_comes_second_is_told_who_is_at_it_and_is_first_when_that_ends(
+    tmp_path: Path, holder: Callable[[], tuple[int, Connection]]
+) -> None:
+    pid, connection = holder()
+    sentence = rf"\.training\.lock: held by process {pid} of \S+, mdss train, since 20.*; expected nobody at it"
+    with pytest.raises(StoreBusy, match=sentence), held(tmp_path / ".training.lock", "another", patience_s=0):
+        pass
+    connection.send("go")
+    with held(tmp_path / ".training.lock", "another"):
+        pass
+
+
+def test_a_holder_that_is_killed_holds_nothing(tmp_path: Path, holder: Callable[[], tuple[int, Connection]]) -> None:
+    pid, _ = holder()
+    os.kill(pid, signal.SIGKILL)
+    with held(tmp_path / ".training.lock", "another"):
+        assert str(os.getpid()) in (tmp_path / ".training.lock").read_text()
+    assert (tmp_path / ".training.lock").read_text() == ""
+
+
+def test_a_rollback_does_not_wait_for_a_training(store: Path) -> None:
+    for version in ("0001", "0002"):
+        model_store.promote(store, "gland", version)
+    with held(store / "gland" / store_lock.TRAINING_LOCK, "mdss train"):
+        assert model_store.rollback(store, "gland").version == "0001"
