@@ -43,19 +43,14 @@ class Checkpoint:
     settings: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write it so that a power cut leaves the old file or the new one, never half of one."""
+        """Write it, whole or not at all."""
         tensors = {f"{NETWORK}{name}": value for name, value in self.network.items()}
         tensors |= {f"{OPTIMISER}{number}.{name}": value for number, values in self.moments.items() for name, value in values.items()}
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         tensors[LOSSES] = torch.tensor(self.losses, dtype=torch.float64)
         card = Card(format=FORMAT, seconds=self.seconds, settings=self.settings, sha256=digest(tensors))
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(save(tensors, {CARD: msgspec.json.encode(card).decode()}))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, save(tensors, {CARD: msgspec.json.encode(card).decode()}))
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -81,6 +76,16 @@ class Checkpoint:
             number, _, field = name.partition(".")
             moments.setdefault(int(number), {})[field] = value
         return cls(_below(NETWORK, tensors), moments, tensors[LOSSES].tolist(), card.seconds, card.settings)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a power cut leaves the old one or the new one, never half of one."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import torch
 
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
@@ -21,12 +20,12 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
+from trainer.branch_training import learned_of, networks_of
 from trainer.calibrate import calibration_of, maps_of
 from trainer.dataset import LoadedScan
+from trainer.handed_parts import BRANCHES
 from trainer.model_card import Hours, completed, metrics_of
-from trainer.train_rgb import train_colour
-from trainer.train_sdf import train_shape
-from trainer.training import Training
+from trainer.side_by_side import learn_both
 from trainer.training_report import write_training_report
 
 REPORT = "report"
@@ -44,9 +43,9 @@ class Parts:
 def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
     """Train on the training parts, calibrate on the others, and store the new version; `work` keeps checkpoints; nothing is promoted."""
     device, recipe = device_of(device_name), card.recipe
-    torch.manual_seed(recipe.seed)
-    networks, colour = train_colour(parts.training, recipe, device, work / "rgb.checkpoint")
-    network, shape = train_shape(parts.training, recipe, device, work / "sdf.checkpoint")
+    learn_both(parts.training, recipe, device, work)
+    networks, network = networks_of(recipe, work)
+    colour, shape = (learned_of(branch, work) for branch in BRANCHES)
     hours = Hours({"rgb": colour.seconds, "sdf": shape.seconds})
     with hours.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
@@ -54,7 +53,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
         calibration = calibration_of(maps, recipe, parts.validation)
         precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
         golden = golden_of(parts, precise, calibration)
-    training = {"rgb": figures(colour), "sdf": figures(shape), "device": device}
+    training = {"rgb": colour.figures, "sdf": shape.figures, "device": device}
     finished = completed(card, {"rgb": networks, "sdf": network}, training, calibration, hours)
 
     def write_files(folder: Path) -> None:
@@ -80,11 +79,6 @@ def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistan
     """Write both branches' weights."""
     write_weights(networks, folder / student_teacher.WEIGHTS)
     write_weights(network, folder / signed_distance.WEIGHTS)
-
-
-def figures(training: Training) -> dict[str, float | None]:
-    """Return what the model's card keeps of a training."""
-    return {"steps": training.step, "seconds": round(training.seconds, 1), "last_loss": training.error}
 
 
 def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:

@@ -1,63 +1,143 @@
-"""Progress with time left: a bar in a terminal, a line every now and then elsewhere."""
+"""Progress with time left: a bar in a terminal, a line every now and then elsewhere, reports to a parent in its child."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import click
+import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 LINE_EVERY_S = 30.0
+REPORT_EVERY_S = 0.2
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """How far one stage is."""
+
+    title: str
+    total: int
+    done: int
+    note: str
 
 
 class Meter:
     """Counts the steps of one stage; `note` is shown beside the count (a loss, say)."""
 
+    listener: ClassVar[Callable[[Report], None] | None] = None  # who is told, in a process that has no terminal of its own
+
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.done, self.note = title, total, done, ""
-        self._first, self._started, self._said = done, time.monotonic(), time.monotonic()
-        self._bar: Progress | None = None
+        self.first, self.started = done, time.monotonic()
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("{task.description:<22}"),
-                BarColumn(bar_width=32),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, note="")
+        self._display: Display = Reports(self, Meter.listener) if Meter.listener else Bar(self) if sys.stderr.isatty() else Lines(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-        else:
-            self._say()
+        self._display.close()
 
     def step(self, note: str = "") -> None:
         """Count one step."""
-        self.done, self.note = self.done + 1, note or self.note
-        if self._bar:
-            self._bar.update(self._task, completed=self.done, note=self.note)
-        elif time.monotonic() - self._said > LINE_EVERY_S:
-            self._say()
+        self.reach(self.done + 1, note)
 
-    def _say(self) -> None:
-        self._said = time.monotonic()
-        spent = self._said - self._started
-        left = spent / max(1, self.done - self._first) * (self.total - self.done)
-        click.echo(f"{self.title}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left {self.note}".rstrip(), err=True)
+    def reach(self, done: int, note: str = "") -> None:
+        """Say how many steps are done."""
+        self.done, self.note = done, note or self.note
+        self._display.show()
+
+
+class Display(Protocol):
+    """How one meter is shown."""
+
+    def show(self) -> None:
+        """Show where the meter is."""
+
+    def close(self) -> None:
+        """Show it for the last time."""
+
+
+class Bar:
+    """A bar in the terminal, below those of other stages that run at the same time."""
+
+    _shared: ClassVar[Progress | None] = None
+    _open: ClassVar[int] = 0
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        if Bar._shared is None:
+            Bar._shared = _bars()
+            Bar._shared.start()
+        Bar._open += 1
+        self._bars: Progress = Bar._shared
+        self._task: TaskID = self._bars.add_task(meter.title, total=meter.total, completed=meter.done, note="")
+
+    def show(self) -> None:
+        """Move the bar."""
+        self._bars.update(self._task, completed=self._meter.done, note=self._meter.note)
+
+    def close(self) -> None:
+        """Leave the bar as it is; after the last one the terminal is free again."""
+        self._bars.stop_task(self._task)
+        Bar._open -= 1
+        if Bar._open == 0:
+            self._bars.stop()
+            Bar._shared = None
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+class Lines:
+    """A line every now and then, for logs."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._said = meter, meter.started
+
+    def show(self) -> None:
+        """Write a line if the last one is a while ago."""
+        if time.monotonic() - self._said > LINE_EVERY_S:
+            self.close()
+
+    def close(self) -> None:
+        """Write a line."""
+        meter, self._said = self._meter, time.monotonic()
+        spent = self._said - meter.started
+        left = spent / max(1, meter.done - meter.first) * (meter.total - meter.done)
+        click.echo(f"{meter.title}: {meter.done}/{meter.total}, {spent:.0f} s, {left:.0f} s left {meter.note}".rstrip(), err=True)
+
+
+class Reports:
+    """What a child tells its parent, who shows it: the first and the last step, and a few a second between them."""
+
+    def __init__(self, meter: Meter, listener: Callable[[Report], None]) -> None:
+        self._meter, self._listener = meter, listener
+        self.close()
+
+    def show(self) -> None:
+        """Tell if the last report is a moment ago."""
+        if time.monotonic() - self._told > REPORT_EVERY_S:
+            self.close()
+
+    def close(self) -> None:
+        """Tell."""
+        meter, self._told = self._meter, time.monotonic()
+        self._listener(Report(meter.title, meter.total, meter.done, meter.note))
 
 
 def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:

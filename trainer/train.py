@@ -49,7 +49,8 @@ MIN_TRAINING_PARTS = 3
 def command(**options: Any) -> None:
     """Train both branches on good parts, set the threshold on good validation parts, and make the result the champion.
 
-    The champion before stays as `previous`. Ctrl-C ends the running step and keeps a checkpoint; --resume goes on from there.
+    Both branches are trained side by side, each with half of the threads; with OMP_NUM_THREADS=1 one after the other. The champion before
+    stays as `previous`. Ctrl-C ends the running steps and keeps their checkpoints; --resume goes on from there.
     """
     preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
     recipe = changed(preset(preset_name, seed), assignments)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
-from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import learning_precision
+from trainer.handed_parts import Part
 from trainer.photographs import Photographs
 from trainer.progress import tracked
 from trainer.training import Schedule, Training, channels_last
@@ -25,7 +25,7 @@ from trainer.training import Schedule, Training, channels_last
 Float = NDArray[np.float32]
 
 
-def train_colour(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoint: Path) -> tuple[StudentTeacher, Training]:
+def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: Path) -> tuple[StudentTeacher, Training]:
     """Return the trained networks and their training; continues from the checkpoint where it exists."""
     torch.manual_seed(recipe.seed)
     settings = recipe.rgb
@@ -58,7 +58,7 @@ def loss_of(networks: StudentTeacher, windows: Windows, settings: ColourSettings
 
 
 @torch.inference_mode()
-def measure_teacher(networks: StudentTeacher, parts: Sequence[Prepared], settings: ColourSettings, device: str) -> None:
+def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
     """Set mean and deviation of each teacher channel over the training parts."""
     count = 0.0
     total, squares = (torch.zeros_like(networks.mean, dtype=torch.float64) for _ in range(2))
@@ -98,7 +98,7 @@ class Place:
 class Windows:
     """Crops of the training parts: random ones on the part, or whole images; the same step always gives the same batch."""
 
-    def __init__(self, parts: Sequence[Prepared], recipe: Recipe) -> None:
+    def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
         self._settings, self._seed = recipe.rgb, recipe.seed
         self._images = [padded_image(part.rgb, recipe.rgb.border) for part in parts]
         self._masks = [cell_mask(part.mask, recipe.rgb.mask_sampling) for part in parts]

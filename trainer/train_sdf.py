@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mdss.method.distance_network import Said, SignedDistanceNetwork
-from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import learning_precision
+from trainer.handed_parts import Part
 from trainer.progress import tracked
 from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
@@ -29,7 +29,7 @@ PARTS_TO_MEASURE = 24
 LEAST_EVIDENCE = 0.02  # of good parts' voids, so that none at all does not make the weight of one endless
 
 
-def train_shape(parts: Sequence[Prepared], recipe: Recipe, device: str, checkpoint: Path) -> tuple[SignedDistanceNetwork, Training]:
+def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: Path) -> tuple[SignedDistanceNetwork, Training]:
     """Return the trained network and its training; continues from the checkpoint where it exists."""
     torch.manual_seed(recipe.seed)
     settings = recipe.sdf
@@ -76,7 +76,7 @@ def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, de
     return missed.square().sum(dim=2).add(TINY).sqrt().mean()
 
 
-def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Prepared], settings: ShapeSettings, device: str) -> None:
+def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
     """Set what a missing point counts: on good parts, the highest of all comes to `void_weight` times the highest distance."""
     chosen = parts[:: max(1, len(parts) // PARTS_TO_MEASURE)]
     branch = ShapeBranch(network, settings, device)

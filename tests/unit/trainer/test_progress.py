@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from trainer.progress import LINE_EVERY_S, Meter, tracked
+from trainer.progress import LINE_EVERY_S, REPORT_EVERY_S, Meter, Report, tracked
 
 
 class Clock:
@@ -91,3 +91,28 @@ def test_a_loop_left_early_says_how_far_it_came(clock: Clock, capsys: pytest.Cap
     assert (next(items), next(items)) == ("a", "b")
     del items
     assert capsys.readouterr().err.startswith("letters: 1/3")
+
+
+def test_stages_that_run_at_the_same_time_share_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Meter("colour", 3) as colour, Meter("shape", 5) as shape:
+        colour.step("loss 0.25")
+        shape.reach(4, "loss 0.5")
+    with Meter("afterwards", 1) as meter:
+        meter.step()
+    shown = terminal.getvalue()
+    assert "1/3" in shown and "4/5" in shown and "1/1" in shown
+    assert "colour" not in shown[shown.rindex("4/5") + 200 :]
+
+
+def test_a_child_tells_its_parent_the_first_the_last_and_a_few_steps_between(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Report] = []
+    monkeypatch.setattr(Meter, "listener", told.append)
+    with Meter("train", 40, done=10) as meter:
+        meter.step("loss 0.5")
+        clock.now_s += REPORT_EVERY_S + 0.01
+        meter.step()
+        meter.step("loss 0.4")
+    assert [(report.done, report.note) for report in told] == [(10, ""), (12, "loss 0.5"), (13, "loss 0.4")]
+    assert {(report.title, report.total) for report in told} == {("train", 40)}

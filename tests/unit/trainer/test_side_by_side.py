@@ -1,0 +1,140 @@
+"""Both branches side by side: what one after the other learns, a clean stop, and no child left behind whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from mdss.errors import BadInput, MdssError
+from mdss.method.recipe import Recipe
+from tests.plates import SIZE_PX, plate
+from tests.station import small_recipe, write_teacher
+from trainer.branch_training import is_learned, learned_of, networks_of
+from trainer.checkpoint import Checkpoint
+from trainer.handed_parts import BRANCHES, Branch, Half, hand_out, handed_out
+from trainer.progress import Meter, Report
+from trainer.side_by_side import learn_both
+
+pytestmark = pytest.mark.timeout(180)
+ENDLESS = ("rgb.steps=100000", "sdf.steps=100000")
+Listen = Callable[[Callable[[Report], None]], None]
+
+
+def parts() -> list[Half]:
+    """Return three small parts."""
+    random, cloud = np.random.default_rng(0), plate()
+    return [Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), np.isfinite(cloud[..., 2]), cloud) for _ in range(3)]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Recipe]:
+    """Return a maker of recipes that train in a moment."""
+    teacher = write_teacher(tmp_path / "teacher.safetensors")
+    return lambda *assignments: small_recipe(teacher, f"point_cloud.size_px={SIZE_PX}", *assignments)
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    """Hand every report of the children to a function."""
+
+    def begin(listener: Callable[[Report], None]) -> None:
+        Meter.listener = listener
+
+    yield begin
+    Meter.listener = None
+
+
+def when_both_learn(action: Callable[[], None]) -> tuple[Callable[[Report], None], dict[str, int]]:
+    """Return a listener that acts once, when each branch has done a step, and where each branch began."""
+    began: dict[str, int] = {}
+    learning: set[str] = set()
+
+    def hear(report: Report) -> None:
+        if report.title not in ("colour branch", "shape branch") or len(learning) == len(BRANCHES):
+            return
+        if report.done > began.setdefault(report.title, report.done):
+            learning.add(report.title)
+        if len(learning) == len(BRANCHES):
+            action()
+
+    return hear, began
+
+
+def steps_done(branch: Branch, work: Path) -> int:
+    return len(Checkpoint.read(work / f"{branch}.checkpoint").losses)
+
+
+def test_side_by_side_learns_what_one_after_the_other_learns_with_as_many_threads(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, in_turn = tmp_path / "beside", tmp_path / "in_turn"
+    for work in (beside, in_turn):
+        work.mkdir()
+    learn_both(parts(), recipe(), "cpu", beside)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    learn_both(parts(), recipe(), "cpu", in_turn)
+    torch.set_num_threads(before)
+    assert (beside / "rgb.parts").exists() and not (in_turn / "rgb.parts").exists()
+    for branch in BRANCHES:
+        assert learned_of(branch, beside).losses == learned_of(branch, in_turn).losses
+    for one, other in zip(networks_of(recipe(), beside), networks_of(recipe(), in_turn), strict=True):
+        for name, value in one.state_dict().items():
+            assert torch.equal(other.state_dict()[name], value), name
+
+
+@pytest.fixture
+def interrupted(recipe: Callable[..., Recipe], tmp_path: Path, listen: Listen) -> dict[Branch, int]:
+    """Press Ctrl-C while both learn; return how far each had come."""
+    listen(when_both_learn(lambda: os.kill(os.getpid(), signal.SIGINT))[0])
+    with pytest.raises(KeyboardInterrupt):
+        learn_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
+    assert not psutil.Process().children()
+    return {branch: steps_done(branch, tmp_path) for branch in BRANCHES}
+
+
+def test_after_ctrl_c_both_go_on_from_their_checkpoints_and_one_that_is_killed_stops_the_other(
+    interrupted: dict[Branch, int], recipe: Callable[..., Recipe], tmp_path: Path, listen: Listen
+) -> None:
+    def kill_shape() -> None:
+        (shape,) = [child for child in psutil.Process().children() if '"branch":"sdf"' in " ".join(child.cmdline())]
+        shape.kill()
+
+    hear, began = when_both_learn(kill_shape)
+    listen(hear)
+    with pytest.raises(MdssError, match="shape branch: its process was ended by signal 9; what it had learned is kept, --resume goes on"):
+        learn_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
+    assert all(interrupted.values())
+    assert began == {"colour branch": interrupted["rgb"], "shape branch": interrupted["sdf"]}
+    assert steps_done("rgb", tmp_path) > interrupted["rgb"]
+    assert not psutil.Process().children()
+
+
+def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    (tmp_path / "rgb.checkpoint").write_bytes(b"something else")
+    with pytest.raises(BadInput, match=r"rgb\.checkpoint: cannot be resumed"):
+        learn_both(parts(), recipe("sdf.steps=100000"), "cpu", tmp_path)
+    assert not psutil.Process().children()
+    assert not any(is_learned(branch, tmp_path) for branch in BRANCHES)
+
+
+def test_each_branch_is_handed_what_it_looks_at(tmp_path: Path) -> None:
+    given = parts()
+    for branch in BRANCHES:
+        hand_out(branch, given, tmp_path)
+    for part, colour, shape in zip(given, handed_out("rgb", tmp_path), handed_out("sdf", tmp_path), strict=True):
+        assert np.array_equal(colour.rgb, part.rgb) and np.array_equal(colour.mask, part.mask) and colour.xyz.size == 0
+        assert np.array_equal(shape.xyz, part.xyz, equal_nan=True) and shape.rgb.size == 0

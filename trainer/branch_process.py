@@ -1,0 +1,66 @@
+"""One branch's training as a process of its own: `python -m trainer.branch_process ORDER`; it reports on stdout."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import cv2
+import msgspec
+import torch
+
+from mdss.errors import BadInput, MdssError
+from mdss.method.recipe import Recipe
+from trainer.branch_training import learn
+from trainer.handed_parts import Branch, handed_out
+from trainer.progress import Meter, Report
+
+INTERRUPTED, FAILED = 130, 1
+
+
+class BranchOrder(msgspec.Struct, frozen=True):
+    """What to train, and with how much of the machine."""
+
+    branch: Branch
+    recipe: Recipe
+    device: str
+    threads: int
+    work: str
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """Why the training cannot go on."""
+
+    sentence: str
+    is_input: bool  # something that was given is wrong, rather than something that happened
+
+
+def tell(message: Report | Failure) -> None:
+    """Write a line to the parent; where it is gone, this process stops as if asked to, and keeps a checkpoint."""
+    try:
+        os.write(sys.stdout.fileno(), msgspec.json.encode(message) + b"\n")
+    except BrokenPipeError:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> int:
+    """Train one branch; a sentence on what went wrong is the parent's to say."""
+    order = msgspec.json.decode(sys.argv[1], type=BranchOrder)
+    torch.set_num_threads(order.threads)
+    cv2.setNumThreads(order.threads)
+    Meter.listener = tell
+    work = Path(order.work)
+    try:
+        learn(order.branch, handed_out(order.branch, work), order.recipe, order.device, work)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (MdssError, OSError) as error:
+        tell(Failure(str(error), is_input=isinstance(error, BadInput)))
+        return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

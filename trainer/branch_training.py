@@ -1,0 +1,74 @@
+"""One branch's training, from good parts to weights in the folder of a training that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from torch import nn
+
+from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.recipe import Recipe
+from mdss.method.student_teacher import StudentTeacher
+from mdss.method.weights import read_weights, write_weights
+from trainer.checkpoint import write_whole
+from trainer.handed_parts import Branch, Part
+from trainer.train_rgb import train_colour
+from trainer.train_sdf import train_shape
+from trainer.training import RECENT, Training
+
+TITLES: dict[Branch, str] = {"rgb": "colour branch", "sdf": "shape branch"}
+TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Module, Training]]] = {"rgb": train_colour, "sdf": train_shape}
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """How a finished training went."""
+
+    losses: list[float]
+    seconds: float
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """Return what the model's card keeps of it: the loss is the mean of the last steps."""
+        last = self.losses[-RECENT:]
+        return {
+            "steps": len(self.losses),
+            "seconds": round(self.seconds, 1),
+            "last_loss": round(sum(last) / len(last), 4) if last else None,
+        }
+
+
+def learn(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
+    """Train one branch from where its checkpoint in `work` ends and leave its weights there, unless they are there already."""
+    if is_learned(branch, work):
+        return
+    network, training = TRAIN[branch](parts, recipe, device, work / f"{branch}.checkpoint")
+    write_weights(network, _weights(branch, work))
+    write_whole(_learned(branch, work), msgspec.json.encode(Learned(training.losses, training.seconds)))
+
+
+def is_learned(branch: Branch, work: Path) -> bool:
+    """Return whether nothing is left to learn."""
+    return _learned(branch, work).exists()
+
+
+def networks_of(recipe: Recipe, work: Path) -> tuple[StudentTeacher, SignedDistanceNetwork]:
+    """Return the networks of both finished trainings, on the CPU."""
+    networks, network = StudentTeacher(recipe.rgb.student_width), SignedDistanceNetwork(recipe.sdf)
+    read_weights(networks, _weights("rgb", work))
+    read_weights(network, _weights("sdf", work))
+    return networks.eval(), network.eval()
+
+
+def learned_of(branch: Branch, work: Path) -> Learned:
+    """Return how a finished training went."""
+    return msgspec.json.decode(_learned(branch, work).read_bytes(), type=Learned)
+
+
+def _weights(branch: Branch, work: Path) -> Path:
+    return work / f"{branch}.safetensors"
+
+
+def _learned(branch: Branch, work: Path) -> Path:
+    return work / f"{branch}.learned.json"

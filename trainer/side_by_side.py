@@ -1,0 +1,151 @@
+"""Both branches trained side by side, each in a process of its own: two processes with half the threads do more than one with all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Self
+
+import msgspec
+import torch
+
+from mdss.errors import BadInput, MdssError
+from mdss.method.recipe import Recipe
+from trainer.branch_process import BranchOrder, Failure
+from trainer.branch_training import TITLES, is_learned, learn
+from trainer.handed_parts import BRANCHES, Branch, Part, hand_out
+from trainer.interrupts import HeldInterrupt
+from trainer.progress import Meter, Report
+
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LOOK_EVERY_S = 0.5
+
+
+def learn_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
+    """Train what is not trained yet of both branches, and leave the weights in `work`; one after the other where there is one thread only.
+
+    Ctrl-C or SIGTERM leaves a checkpoint of each; a branch that fails stops the other, which keeps its checkpoint, and its error is raised.
+    """
+    missing = [branch for branch in BRANCHES if not is_learned(branch, work)]
+    threads = torch.get_num_threads() // len(BRANCHES)  # also where one is done already, so that a resumed training learns the same
+    if threads == 0:
+        for branch in missing:
+            learn(branch, parts, recipe, device, work)
+        return
+    with Children() as children:
+        for branch in missing:
+            hand_out(branch, parts, work)
+            children.start(BranchOrder(branch, recipe, device, threads, str(work)))
+        children.attend()
+
+
+@dataclass
+class Child:
+    """One branch's process, and the stage that it reports."""
+
+    branch: Branch
+    process: subprocess.Popen[bytes]
+    failure: Failure | None = None
+    meter: Meter | None = None
+    shown: ExitStack = field(default_factory=ExitStack)
+
+    def hear(self, message: Report | Failure) -> None:
+        """Show a report, or keep what went wrong."""
+        if isinstance(message, Failure):
+            self.failure = message
+            return
+        if self.meter is None or self.meter.title != message.title:
+            self.shown.close()
+            self.meter = self.shown.enter_context(Meter(message.title, message.total, message.done))
+        self.meter.reach(message.done, message.note)
+
+    def end(self) -> MdssError | None:
+        """Show nothing more; return why it ended, or None where it is done."""
+        self.shown.close()
+        code = self.process.returncode
+        if self.failure:
+            return (BadInput if self.failure.is_input else MdssError)(self.failure.sentence)
+        if code == 0:
+            return None
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return MdssError(f"{TITLES[self.branch]}: its process {how}; what it had learned is kept, --resume goes on from there")
+
+
+class Children:
+    """The processes of both branches; none is left behind."""
+
+    def __init__(self) -> None:
+        self._running: list[Child] = []
+        self._heard: SimpleQueue[tuple[Child, Report | Failure | None]] = SimpleQueue()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._running:
+            child.process.kill()
+            child.shown.close()
+
+    def start(self, order: BranchOrder) -> None:
+        """Start one; Ctrl-C of the terminal reaches it through this process alone, so that it is told once."""
+        threads = {name: str(order.threads) for name in THREAD_SETTINGS}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.branch_process", msgspec.json.encode(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=os.environ | threads,
+            process_group=0,
+        )
+        child = Child(order.branch, process)
+        self._running.append(child)
+        threading.Thread(target=self._read, args=(child,), daemon=True).start()
+
+    def attend(self) -> None:
+        """Show what they report until all are done; stop them where one fails or this process is asked to stop."""
+        error: MdssError | None = None
+        with HeldInterrupt() as interrupt:
+            is_told = False
+            while self._running:
+                if (interrupt.is_asked or error) and not is_told:
+                    self._stop()
+                    is_told = True
+                ended = self._next()
+                if ended:
+                    self._running.remove(ended)
+                    found = ended.end()
+                    error = error or (None if is_told else found)
+        if interrupt.is_asked:
+            raise KeyboardInterrupt
+        if error:
+            raise error
+
+    def _next(self) -> Child | None:
+        """Wait a moment for a message; return the child that has ended."""
+        try:
+            child, message = self._heard.get(timeout=LOOK_EVERY_S)
+        except Empty:
+            return None
+        if message is None:
+            return child
+        child.hear(message)
+        return None
+
+    def _stop(self) -> None:
+        for child in self._running:
+            child.process.send_signal(signal.SIGTERM)
+
+    def _read(self, child: Child) -> None:
+        try:
+            with child.process:
+                for line in child.process.stdout or ():
+                    self._heard.put((child, msgspec.json.decode(line, type=Report | Failure)))
+        finally:
+            self._heard.put((child, None))
