@@ -100,8 +100,16 @@ class SignedDistanceNetwork(nn.Module):
 
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
-        code = exactly(self.from_code, self.encoder(self.waves(patches)))
-        x = F.relu(code[:, None] + exactly(self.from_point, self.waves(queries)), inplace=True)
+        return self._say(self.waves(patches), self.waves(queries))
+
+    def read(self, queries: Tensor, points: int) -> Said:
+        """Return the same for patches whose own points come first among their queries (P, Q, 3): their waves are computed once."""
+        waves = self.waves(queries)
+        return self._say(waves[:, :points], waves)
+
+    def _say(self, patches: Tensor, queries: Tensor) -> Said:
+        code = exactly(self.from_code, self.encoder(patches))
+        x = F.relu(exactly(self.from_point, queries).add_(code[:, None]), inplace=True)
         for layer in self.hidden:
             x = F.relu(layer(narrowed(x, layer)), inplace=True)
         return Said(*self._last(x).unbind(-1))

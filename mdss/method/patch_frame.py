@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.point_cloud import all_three
 from mdss.method.recipe import ShapeSettings
 
 Float = NDArray[np.float32]
@@ -21,7 +22,7 @@ def viewing_direction(xyz: Float) -> NDArray[np.float64]:
     xyz (S, S, 3) mm, NaN without a point.
     """
     cells = np.cross(np.diff(xyz, axis=1)[:-1].reshape(-1, 3), np.diff(xyz, axis=0)[:, :-1].reshape(-1, 3))
-    known = cells[np.isfinite(cells).all(axis=1)]
+    known = cells[all_three(np.isfinite(cells))]
     mean = known.mean(axis=0, dtype=np.float64) if len(known) else OPTICAL_AXIS
     length = float(np.linalg.norm(mean))
     return np.asarray(mean / length if length > 0 else OPTICAL_AXIS, np.float64)
@@ -47,6 +48,10 @@ class PatchFrames:
         if settings.frame == "upright":
             turns = upright(patches - centres[:, None], towards)
         return cls(centres, patch_lengths(patches, settings), turns.astype(np.float32))
+
+    def some(self, chosen: NDArray[np.intp]) -> PatchFrames:
+        """Return the frames of some of the patches."""
+        return PatchFrames(self.centres[chosen], self.lengths[chosen], self.turns[chosen])
 
     def into(self, points: Float) -> Float:
         """Return points (P, Q, 3) mm in their patches' frames, in patch lengths."""

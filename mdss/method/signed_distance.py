@@ -11,20 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mdss.method.distance_network import Said, SignedDistanceNetwork
+from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.heat import blurred
 from mdss.method.patch_frame import PatchFrames, viewing_direction
 from mdss.method.patches import Patches, cut_patches
+from mdss.method.point_cloud import all_three
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
-from mdss.method.voids import Voids
+from mdss.method.voids import REACH_PX, Voids
 from mdss.method.weights import read_weights
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 WEIGHTS = "sdf.safetensors"
-PATCHES_AT_ONCE = 16  # what they become in the network stays in a core's cache
+PATCHES_AT_ONCE = {"cpu": 6, "cuda": 16}  # on a CPU, what they become in the network stays in a core's cache
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
 NONE = -1  # fills the rows of patches that hold fewer voids than others
@@ -41,8 +42,34 @@ class PartPoints:
     def of(cls, xyz: Float) -> PartPoints:
         """Take every finite point of an organised cloud (S, S, 3)."""
         flat = xyz.reshape(-1, 3)
-        pixels = np.flatnonzero(np.isfinite(flat).all(axis=1))
+        pixels = np.flatnonzero(all_three(np.isfinite(flat)))
         return cls(np.ascontiguousarray(flat[pixels], np.float32), pixels)
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """The part's box on the grid, as wide as voids reach around it: nothing is computed beyond, and nothing is lost."""
+
+    top: int
+    left: int
+    xyz: Float  # (h, w, 3)
+    size: int  # of the whole grid
+
+    @classmethod
+    def around(cls, xyz: Float) -> Cutting:
+        """Cut a cloud (S, S, 3), NaN without a point; one without any point stays whole."""
+        measured, size = all_three(np.isfinite(xyz)), len(xyz)
+        rows, columns = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
+        if len(rows) == 0:
+            return cls(0, 0, xyz, size)
+        top, left = (max(0, int(side[0]) - REACH_PX) for side in (rows, columns))
+        bottom, right = (int(side[-1]) + REACH_PX + 1 for side in (rows, columns))
+        return cls(top, left, np.ascontiguousarray(xyz[top:bottom, left:right]), size)
+
+    def whole(self, pixels: Index) -> Index:
+        """Return flat indices into the whole grid for those into the cutting."""
+        rows, columns = np.divmod(pixels, self.xyz.shape[1])
+        return np.asarray((rows + self.top) * self.size + columns + self.left, np.intp)
 
 
 @dataclass(frozen=True)
@@ -135,6 +162,7 @@ class ShapeBranch:
 
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
         self._network, self._settings, self._device = for_scoring(network, device, precision), settings, device
+        self._at_once = PATCHES_AT_ONCE[device.partition(":")[0]]
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
@@ -159,38 +187,38 @@ class ShapeBranch:
 
     def read(self, xyz: Float) -> PartReading:
         """Return what the network says of the points and voids of an organised cloud (S, S, 3) mm."""
-        part, settings = PartPoints.of(xyz), self._settings
-        voids = Voids.of(xyz) if settings.void_weight else Voids.nowhere()
+        box, settings = Cutting.around(xyz), self._settings
+        part = PartPoints.of(box.xyz)
+        voids = Voids.of(box.xyz) if settings.void_weight else Voids.nowhere()
         patches = cut_patches(part.points, settings.points_per_patch, settings.density)
-        readings = self._read(part.points[patches.members], voids, viewing_direction(xyz))
+        members = part.points[patches.members]
+        readings = self._read(members, voids, PatchFrames.of(members, viewing_direction(box.xyz), settings))
         distances = merge(readings.distances, patches, part.points, settings)
-        return PartReading(distances, part.pixels, evidence_of(readings, len(voids.pixels)), voids.pixels)
+        return PartReading(distances, box.whole(part.pixels), evidence_of(readings, len(voids.pixels)), box.whole(voids.pixels))
 
-    def _read(self, patches: Float, voids: Voids, towards: NDArray[np.float64]) -> Readings:
+    def _read(self, patches: Float, voids: Voids, frames: PatchFrames) -> Readings:
         """Return what the network says of patches (P, K, 3) mm and of the voids within their reach.
 
         Patches with about as many voids are asked together, so that few rows are filled up.
         """
         held = voids.within(*balls(patches))
         fewest_first = np.argsort([len(each) for each in held], kind="stable")
-        distances = np.empty(patches.shape[:2], np.float32)
+        points, distances = frames.into(patches), np.empty(patches.shape[:2], np.float32)
         presence: list[Float] = []
         indices: list[Index] = []
-        for chosen in np.array_split(fewest_first, math.ceil(len(patches) / PATCHES_AT_ONCE)):
+        for chosen in np.array_split(fewest_first, math.ceil(len(patches) / self._at_once)):
             rows = padded([held[number] for number in chosen])
-            distances[chosen], said = self._ask(patches[chosen], voids.places_at(rows), towards)
+            places = frames.some(chosen).into(voids.places_at(rows))
+            distances[chosen], said = self._ask(np.concatenate([points[chosen], places], axis=1), patches.shape[1])
             presence.append(said[rows != NONE])
             indices.append(rows[rows != NONE])
-        return Readings(distances, np.concatenate(presence), np.concatenate(indices))
+        return Readings(distances * self._unit(frames.lengths), np.concatenate(presence), np.concatenate(indices))
 
     @torch.inference_mode()
-    def _ask(self, patches: Float, places: Float, towards: NDArray[np.float64]) -> tuple[Float, Float]:
-        """Return the distances (P, K) of a few patches' points and the presence (P, W) at places of each."""
-        frames, points = PatchFrames.of(patches, towards, self._settings), patches.shape[1]
-        queries = torch.from_numpy(frames.into(np.concatenate([patches, places], axis=1))).to(self._device)
-        said: Said = self._network(queries[:, :points], queries)
-        distances = said.distance[:, :points].cpu().numpy() * self._unit(frames.lengths)
-        return distances, said.presence[:, points:].sigmoid().cpu().numpy()
+    def _ask(self, queries: Float, points: int) -> tuple[Float, Float]:
+        """Return how far a few patches' points, the first of their queries, are off (P, K), in patch lengths, and the presence at the others."""
+        said = self._network.read(torch.from_numpy(queries).to(self._device), points)
+        return said.distance[:, :points].cpu().numpy(), said.presence[:, points:].sigmoid().cpu().numpy()
 
     def _unit(self, lengths: Float) -> Float:
         """Return what one patch length counts (P, 1), for patches of these lengths (P,) in mm."""

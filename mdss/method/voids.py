@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from mdss.method.point_cloud import all_three
+
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
@@ -28,7 +30,7 @@ class Voids:
 
         A place is the nearest pixel's point, moved on by the grid's usual step from one pixel to the next.
         """
-        measured = np.isfinite(xyz).all(axis=2)
+        measured = all_three(np.isfinite(xyz))
         away, nearest = distance_transform_edt(~measured, return_indices=True)
         inside = ~measured & (away <= REACH_PX)
         rows, columns = np.nonzero(inside)
@@ -61,5 +63,5 @@ def pixel_steps(xyz: Float) -> tuple[Float, Float]:
 
 def _median_step(steps: Float) -> Float:
     known = steps.reshape(-1, 3)
-    known = known[np.isfinite(known).all(axis=1)]
+    known = known[all_three(np.isfinite(known))]
     return np.asarray(np.median(known, axis=0) if len(known) else np.zeros(3), np.float32)

@@ -44,3 +44,12 @@ def test_places_far_outside_the_patch_have_finite_answers() -> None:
     with torch.no_grad():
         said = small_network()(torch.rand(1, 50, 3) * 9 - 4, torch.full((1, 1, 3), 50.0))
     assert all(torch.isfinite(each).all() for each in said)
+
+
+def test_patches_read_with_their_own_points_first_hear_what_they_hear_when_asked_apart() -> None:
+    network, patches, places = small_network(), torch.rand(2, 50, 3) - 0.5, torch.rand(2, 9, 3) - 0.5
+    with torch.no_grad():
+        queries = torch.cat([patches, places], dim=1)
+        together, apart = network.read(queries, 50), network(patches, queries)
+    assert torch.equal(together.distance, apart.distance)
+    assert torch.equal(together.presence, apart.presence)

@@ -14,7 +14,7 @@ from mdss.method import torch_device
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.patches import Patches
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import NONE, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
+from mdss.method.signed_distance import NONE, Cutting, PartPoints, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
 from tests.precision import needs_bfloat16
@@ -123,6 +123,27 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert not missing[~np.isnan(cloud[..., 0])].any()
     learner.void_unit.fill_(0.5)
     assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), np.maximum(surface, 0.5 * missing))
+
+
+def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: SignedDistanceNetwork) -> None:
+    cloud, branch = plate(), ShapeBranch(network, msgspec.structs.replace(SMALL, void_weight=1.0), "cpu")
+    cloud[20:24, 30:33] = np.nan
+    aside = np.full_like(cloud, np.nan)
+    aside[:, :53] = cloud[:, 11:]
+    in_the_corner, in_the_middle = branch.read(aside), branch.read(cloud)
+    assert np.array_equal(in_the_corner.distances, in_the_middle.distances)
+    assert np.array_equal(in_the_corner.pixels, in_the_middle.pixels - 11)
+    heat = branch.score_map(cloud)
+    assert np.array_equal(branch.score_map(aside)[:, 9:44], heat[:, 20:55])
+
+
+def test_a_cutting_holds_every_point_and_what_voids_reach_and_knows_their_pixels() -> None:
+    cloud = plate()
+    box = Cutting.around(cloud)
+    assert box.xyz.shape == (56, 56, 3)
+    assert np.array_equal(box.whole(PartPoints.of(box.xyz).pixels), PartPoints.of(cloud).pixels)
+    empty = np.full_like(cloud, np.nan)
+    assert Cutting.around(empty).xyz.shape == empty.shape
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:
