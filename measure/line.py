@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from demo.station import Place, running
 from mdss.client import FrameSender, VerdictStream
 from mdss.errors import MdssError
 from mdss.settings import Settings
-from mdss.wire.messages import Branch, Verdict
+from mdss.wire.messages import Times, Verdict
 from measure.results import EndToEnd, percentile
 from measure.stages import LEAST_PARTS, Effort
 from measure.subject import ZERO, Scan, Size, Subject
@@ -30,9 +28,7 @@ from trainer.progress import Meter
 FILLING = 6  # parts until the station is full; not counted
 PATIENCE_S = 180.0
 LISTEN_S = 0.1
-BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
-BranchSeconds = dict[tuple[str, str], float]  # (branch, "sum" or "count") -> seconds or parts
-TIMED = re.compile(r'^mdss_stage_duration_seconds_(sum|count)\{stage="(rgb|sdf)"\} (\S+)$', re.MULTILINE)
+Spans = list[tuple[int, int]]  # from and to, ns, in order and apart
 
 
 @dataclass(frozen=True)
@@ -115,14 +111,13 @@ class Line:
         share = Effort(max(LEAST_PARTS, effort.parts // len(scans)), effort.longest_s / len(scans))
         with Meter(title, share.parts * len(scans)) as meter:
             for scan in scans:
-                before = self._branch_seconds()
                 sent = self._paced(scan, share, 1 / rate, meter)
-                usual_ms = mean_ms(before, self._branch_seconds())
-                for name, sent_ns in sent.items():
-                    heard_ns, verdict = self._heard(name)
-                    total_ms = (heard_ns - sent_ns) / 1e6
-                    found.total_ms.append(total_ms)
-                    found.overhead_ms.append(total_ms - usual_ms[last_branch(verdict)])
+                heard = {name: self._heard(name) for name in sent}
+                busy = busy_spans(verdict for _, verdict in heard.values())
+                for name, (heard_ns, verdict) in heard.items():
+                    total_ns = heard_ns - sent[name]
+                    found.total_ms.append(total_ns / 1e6)
+                    found.overhead_ms.append((total_ns - networks_ns(verdict.times, busy)) / 1e6)
         return found
 
     def _paced(self, scan: Scan, effort: Effort, pause_s: float, meter: Meter) -> dict[str, int]:
@@ -163,32 +158,31 @@ class Line:
             raise MdssError(f"{name} is Undefined/{verdict.code} ({'; '.join(verdict.reasons)}); expected scans that can be judged in time")
         return heard_ns, verdict
 
-    def _branch_seconds(self) -> BranchSeconds:
-        """Return what the branches' processes timed since their start, once they have reported every part that was sent."""
-        place, end_s = self._settings.http, time.monotonic() + PATIENCE_S
-        while time.monotonic() < end_s:
-            with urllib.request.urlopen(f"http://{place.host}:{place.port}/metrics", timeout=5) as answer:
-                found = parse_branch_seconds(answer.read().decode())
-            if all(found.get((branch, "count"), 0) >= self._sent for branch in BRANCHES):
-                return found
-            self._sender.attend(LISTEN_S)
-        raise MdssError(f"the branches have not reported all of {self._sent} parts after {PATIENCE_S:g} s; expected it within a second")
+
+def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
+    """Return when any network was at work on one of these parts."""
+    joined: Spans = []
+    for begin, end in sorted(span for verdict in verdicts for span in _own_spans(verdict.times)):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((begin, end))
+    return joined
 
 
-def parse_branch_seconds(page: str) -> BranchSeconds:
-    """Return {("rgb", "sum"): seconds, ("rgb", "count"): parts, ...} of a page of metrics."""
-    return {(branch, what): float(value) for what, branch, value in TIMED.findall(page)}
+def networks_ns(times: Times, busy: Spans) -> int:
+    """Return how long a part, once it was prepared, was in the networks or waited while they were at another part."""
+    own = _own_spans(times)
+    if not own or times.prepared is None:
+        return 0
+    last = max(end for _, end in own)
+    return sum(max(0, min(end, last) - max(begin, times.prepared)) for begin, end in busy)
 
 
-def mean_ms(before: BranchSeconds, after: BranchSeconds) -> dict[Branch, float]:
-    """Return how long each branch took for a part, on average between two looks."""
-    grown = {key: value - before.get(key, 0.0) for key, value in after.items()}
-    return {branch: 1000 * grown[branch, "sum"] / grown[branch, "count"] for branch in BRANCHES}
-
-
-def last_branch(verdict: Verdict) -> Branch:
-    """Return the branch that a part waited for."""
-    return "rgb" if (verdict.times.rgb or 0) > (verdict.times.sdf or 0) else "sdf"
+def _own_spans(times: Times) -> Spans:
+    """Return when each branch was at work on a part."""
+    pairs = ((times.rgb_started, times.rgb), (times.sdf_started, times.sdf))
+    return [(begin, end) for begin, end in pairs if begin is not None and end is not None]
 
 
 def memory_mb(settings: Settings) -> dict[str, float]:

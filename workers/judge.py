@@ -197,13 +197,16 @@ def threshold(model: ModelFolder | None) -> ThresholdReference | None:
 
 
 def times(part: JoinedPart, now_ns: int) -> Times:
-    """Return when each stage was done with the part."""
-    ends = {name: score.finished_ns for name, score in part.scores.items()}
+    """Return when each stage was done with the part, and when the branches began."""
+    starts, ends = ({name: getattr(score, end) for name, score in part.scores.items()} for end in ("started_ns", "finished_ns"))
     accepted = part.accepted
     return Times(
         captured=accepted.identity.capture_time_ns,
         received=accepted.received_ns,
+        prepared=part.prepared.finished_ns if part.prepared else None,
+        rgb_started=starts.get("rgb"),
         rgb=ends.get("rgb"),
+        sdf_started=starts.get("sdf"),
         sdf=ends.get("sdf"),
         fusion=now_ns,
         published=now_ns,

@@ -216,7 +216,7 @@ class ShapeBranch:
 
     @torch.inference_mode()
     def _ask(self, queries: Float, points: int) -> tuple[Float, Float]:
-        """Return how far a few patches' points, the first of their queries, are off (P, K), in patch lengths, and the presence at the others."""
+        """Return how far a few patches' points, the first of their queries, are off (P, K), in patch lengths; presence at the others."""
         said = self._network.read(torch.from_numpy(queries).to(self._device), points)
         return said.distance[:, :points].cpu().numpy(), said.presence[:, points:].sigmoid().cpu().numpy()
 

@@ -201,11 +201,14 @@ class ThresholdReference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """UTC ns of each stage's end; None where the part never got there."""
+    """UTC ns of each stage's end, and of when each branch began; None where the part never got there."""
 
     captured: int
     received: int
+    prepared: int | None = None
+    rgb_started: int | None = None
     rgb: int | None
+    sdf_started: int | None = None
     sdf: int | None
     fusion: int
     published: int

@@ -1,37 +1,48 @@
-"""How much of a latency the networks took: from the station's own metrics and the verdict's own times."""
+"""How much of a latency the networks took, from the times that verdicts name."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from measure.line import last_branch, mean_ms, parse_branch_seconds
+from mdss.wire.messages import Times, Verdict
+from measure.line import busy_spans, networks_ns
 from tests.parts import accepted, verdict
 
-PAGE = """# TYPE mdss_stage_duration_seconds histogram
-mdss_stage_duration_seconds_bucket{le="0.005",stage="rgb"} 0.0
-mdss_stage_duration_seconds_count{stage="rgb"} 10.0
-mdss_stage_duration_seconds_sum{stage="rgb"} 0.5
-mdss_stage_duration_seconds_count{stage="prepare"} 10.0
-mdss_stage_duration_seconds_sum{stage="prepare"} 0.1
-mdss_stage_duration_seconds_count{stage="sdf"} 4.0
-mdss_stage_duration_seconds_sum{stage="sdf"} 1.2e-1
-"""
+STARTED = Times(captured=0, received=1, rgb=None, sdf=None, fusion=0, published=0)
 
 
-def test_the_branches_seconds_are_read_from_the_page_of_metrics() -> None:
-    expected = {("rgb", "count"): 10.0, ("rgb", "sum"): 0.5, ("sdf", "count"): 4.0, ("sdf", "sum"): 0.12}
-    assert parse_branch_seconds(PAGE) == expected
+def times(prepared: int, rgb: tuple[int, int], sdf: tuple[int, int]) -> Times:
+    changes = {"prepared": prepared, "rgb_started": rgb[0], "rgb": rgb[1], "sdf_started": sdf[0], "sdf": sdf[1]}
+    return msgspec.structs.replace(STARTED, **changes)
 
 
-def test_a_branch_took_as_long_as_its_seconds_grew_for_each_part() -> None:
-    after = parse_branch_seconds(PAGE)
-    before = {("rgb", "count"): 5.0, ("rgb", "sum"): 0.4}
-    assert mean_ms(before, after) == pytest.approx({"rgb": 20.0, "sdf": 30.0})
+def judged(each: Times) -> Verdict:
+    return msgspec.structs.replace(verdict(accepted("a", 9)), times=each)
 
 
-def test_a_part_waits_for_the_branch_that_ends_last() -> None:
-    judged = verdict(accepted("a", 9))
-    for branch, rgb, sdf in (("rgb", 2, 1), ("sdf", 1, 2)):
-        changed = msgspec.structs.replace(judged, times=msgspec.structs.replace(judged.times, rgb=rgb, sdf=sdf))
-        assert last_branch(changed) == branch
+@pytest.mark.parametrize(
+    ("rgb", "sdf", "expected"),
+    [((12, 20), (14, 30), 18), ((12, 20), (25, 30), 13), ((12, 40), (14, 30), 28)],
+    ids=["they_overlap", "one_after_the_other", "one_within_the_other"],
+)
+def test_time_that_both_branches_work_counts_once_and_time_between_not_at_all(
+    rgb: tuple[int, int], sdf: tuple[int, int], expected: int
+) -> None:
+    own = times(10, rgb, sdf)
+    assert networks_ns(own, busy_spans([judged(own)])) == expected
+
+
+def test_waiting_for_a_network_that_is_at_another_part_is_not_overhead() -> None:
+    before, own = times(3, (5, 20), (5, 25)), times(10, (20, 30), (26, 40))
+    assert networks_ns(own, busy_spans([judged(own), judged(before)])) == (25 - 10) + (40 - 26) + 1
+    assert networks_ns(own, busy_spans([judged(own)])) == 40 - 20
+
+
+def test_what_the_networks_do_for_later_parts_is_not_counted() -> None:
+    own, after = times(10, (11, 20), (11, 22)), times(15, (30, 50), (30, 60))
+    assert networks_ns(own, busy_spans([judged(after), judged(own)])) == 11
+
+
+def test_a_part_that_no_network_saw_took_none_of_their_time() -> None:
+    assert networks_ns(STARTED, busy_spans([judged(STARTED), judged(times(1, (2, 3), (2, 3)))])) == 0
