@@ -155,7 +155,7 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
     assert (verdict.station, verdict.frame_sequence, verdict.model and verdict.model.version) == ("line 1", 4, "0001")
     assert (verdict.score, verdict.deadline_missed) == (None, True)
     assert (verdict.times.captured, verdict.times.rgb_started, verdict.times.rgb, verdict.times.published) == (5, 6, 7, 101)
-    assert verdict.times.prepared == joined.prepared.finished_ns
+    assert joined.prepared is not None and verdict.times.prepared == joined.prepared.finished_ns
 
 
 def test_other_rules_judge_by_the_same_models() -> None:
