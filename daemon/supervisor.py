@@ -25,6 +25,7 @@ from daemon.process_table import process_table, processes
 from daemon.reload import Reloading
 from daemon.spawn import claim, make_folder, start_process
 from daemon.status import Board, ProcessReport, StationReport, serve
+from mdss.drift_record import warnings_of
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
 from mdss.settings import Settings, checked_settings
@@ -230,7 +231,8 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     station, limits = settings.station, limits_of(settings)
     lock = claim(Path(station.runtime_directory))
     make_folder("station.state_directory", Path(station.state_directory))
-    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic)
+    drift = partial(warnings_of, Path(station.state_directory), settings.models.recipes)
+    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift)
     server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
     context = zmq.Context()
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)

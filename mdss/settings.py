@@ -84,6 +84,12 @@ class FusionSettings(Section, frozen=True):
     guard_band_ratio: Ratio = 0.0
 
 
+class DriftSettings(Section, frozen=True):
+    """When parts that differ from those of calibration are worth a warning."""
+
+    false_alarms_per_10000: Annotated[float, Meta(ge=0.01, le=100.0)] = 1.0
+
+
 class AlertSettings(Section, frozen=True):
     """The Redis server that holds the alerts."""
 
@@ -127,6 +133,7 @@ class Settings(Section, frozen=True):
     branches: BranchesSettings = BranchesSettings()
     prepare: PrepareSettings = PrepareSettings()
     fusion: FusionSettings = FusionSettings()
+    drift: DriftSettings = DriftSettings()
     alerts: AlertSettings = AlertSettings()
     journal: JournalSettings = JournalSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
