@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from daemon.metrics import Ledger
+from mdss.drift_record import Warned
 from mdss.errors import MdssError
 from mdss.wire.messages import Heartbeat, ProcessState
 
@@ -62,12 +63,14 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float
     processes: tuple[ProcessReport, ...] = ()
     reload: ReloadReport | None = None
+    drift: tuple[Warned, ...] = ()
 
 
 class Board:
     """What the supervisor shows and the HTTP threads read: the last report and the ledger, under one lock."""
 
-    def __init__(self, station: str, clock: Callable[[], float]) -> None:
+    def __init__(self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[Warned, ...]] = tuple) -> None:
+        self._drift = drift
         self._clock, self._lock, self._ledger = clock, threading.Lock(), Ledger()
         self._shown_s, self.started_s = clock(), clock()
         self._report = StationReport(station=station, state="starting", reason="", is_ready=False, uptime_s=0.0)
@@ -108,7 +111,7 @@ class Board:
             with self._lock:
                 return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
-            return 200, "application/json", msgspec.json.encode(report)
+            return 200, "application/json", msgspec.json.encode(msgspec.structs.replace(report, drift=self._drift()))
         if path == "/livez":
             return sentence(self._clock() - self._shown_s < LIVE_WITHIN_S, "live", "the supervisor's loop stands still")
         if path == "/readyz":

@@ -57,6 +57,8 @@ def status(config: Path, as_json: bool) -> None:
     console.print(table(report))
     if report.reload is not None:
         console.print(reload_line(report.reload), markup=False)
+    for warned in report.drift:
+        console.print(f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}", markup=False)
 
 
 def ask(place: HttpSettings) -> StationReport:

@@ -22,6 +22,7 @@ VERBS = {
     "doctor": ("daemon.doctor:command", "Tell a station's weak points, and what to do about each."),
     "replay": ("daemon.replay:command", "Send recorded scans to the station as a camera would."),
     "watch": ("daemon.watch:watch", "Show the verdicts in the terminal as they come."),
+    "drift": ("daemon.drift_verb:command", "Show whether live parts are still like those of calibration."),
     "alerts": ("daemon.alert_verbs:alerts", "List and show the alerts of parts that are not OK."),
     "teacher": ("trainer.teacher_verbs:teacher", "Make or import the teacher network."),
     "train": ("trainer.train:command", "Train a model on good parts."),

@@ -84,6 +84,12 @@ class FusionSettings(Section, frozen=True):
     guard_band_ratio: Ratio = 0.0
 
 
+class DriftSettings(Section, frozen=True):
+    """When parts that differ from those of calibration are worth a warning."""
+
+    false_alarms_per_10000: Annotated[float, Meta(ge=0.01, le=100.0)] = 1.0
+
+
 class AlertSettings(Section, frozen=True):
     """The Redis server that holds the alerts."""
 
@@ -98,16 +104,6 @@ class JournalSettings(Section, frozen=True):
     """How long parts are remembered."""
 
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
-
-
-class CollectionSettings(Section, frozen=True):
-    """Which scans are kept for retraining, and how much room they may take."""
-
-    enabled: bool = True
-    ok_ratio: Ratio = 0.05
-    seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
-    max_mb: Annotated[int, Meta(ge=1, le=100_000_000)] = 5000
-    min_free_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 1000
 
 
 class SupervisorSettings(Section, frozen=True):
@@ -137,9 +133,9 @@ class Settings(Section, frozen=True):
     branches: BranchesSettings = BranchesSettings()
     prepare: PrepareSettings = PrepareSettings()
     fusion: FusionSettings = FusionSettings()
+    drift: DriftSettings = DriftSettings()
     alerts: AlertSettings = AlertSettings()
     journal: JournalSettings = JournalSettings()
-    collection: CollectionSettings = CollectionSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     security: SecuritySettings = SecuritySettings()
     http: HttpSettings = HttpSettings()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from mdss.method.reference import object_brightness
 
 if TYPE_CHECKING:
     from mdss.method.fusion import Fused
+    from mdss.method.golden import Scored
     from mdss.method.model_store import ModelFolder
 
 Float = NDArray[np.float32]
@@ -52,15 +53,20 @@ class Champion:
     fuse: Callable[[Float, Float], Fused]
 
     @classmethod
-    def load(cls, store: Path, recipe_name: str, device: str) -> Champion:
+    def load(cls, store: Path, recipe_name: str, device: str) -> Self:
         """Open and verify the recipe's champion; `device` is auto, cpu or cuda:N."""
-        # Here, for `--help` must not wait for torch.
-        from mdss.method import fusion, model_store
+        from mdss.method import model_store  # here, for `--help` must not wait for torch
+
+        return cls.of(model_store.open_champion(store, recipe_name), device)
+
+    @classmethod
+    def of(cls, folder: ModelFolder, device: str) -> Self:
+        """Load a verified model, champion or not, as if it were the one that judges."""
+        from mdss.method import fusion
         from mdss.method.signed_distance import ShapeBranch
         from mdss.method.student_teacher import ColourBranch
         from mdss.method.torch_device import device_of
 
-        folder = model_store.open_champion(store, recipe_name)
         chosen = device_of(device)
         colour = ColourBranch.load(folder.path, folder.recipe, chosen)
         shape = ShapeBranch.load(folder.path, folder.recipe, chosen)
@@ -85,6 +91,11 @@ class Champion:
             fused = self.fuse(rgb_map, sdf_map)
         scores: dict[Branch, float] = {"rgb": float(rgb_map.max()), "sdf": float(sdf_map.max()), "fused": float(fused.score)}
         return scores, {"rgb": rgb_map, "sdf": sdf_map, "fused": fused.map}
+
+    def golden_scores(self, prepared: Prepared) -> dict[Scored, float]:
+        """Return the scores that golden scans are stored with."""
+        found = self.score(prepared, Stopwatch())[0]
+        return {"rgb": found["rgb"], "sdf": found["sdf"], "fused": found["fused"]}
 
     def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:
         """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from trainer import report_figures
 from trainer.dataset import Dataset
 from trainer.evaluation import BRANCHES, Evaluation
 from trainer.report_examples import choose
+from trainer.report_page import cell, note, table, write_page
 from trainer.scoring import Scored
 
 METRICS = {
@@ -26,12 +27,6 @@ TITLES = {
     "fused": "fused",
     "fused_brightness_matched": "fused, brightness matched",
 }
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1150px; padding: 0 1rem; color: #1d2530; background: #fff }
-h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } p.note { color: #5a6675; max-width: 75ch }
-table { border-collapse: collapse; margin: .6rem 0 } th, td { padding: .25rem .8rem; border-bottom: 1px solid #d8dee6; text-align: right }
-th:first-child, td:first-child { text-align: left } img { max-width: 100%; display: block }
-"""
 NOTES = {
     "metrics": "At the resolution of the scans. A dash: the test set holds nothing to measure it on. Brightness matched: each test image "
     "is scaled so that the part is as bright as the training parts are on average, then scored again. A model that hardly beats brightness "
@@ -49,46 +44,43 @@ def write_report(folder: Path, evaluation: Evaluation, scored: Scored, dataset: 
     heading = f"{model.name}, version {model.version}"
     body = [
         f"<h1>{html.escape(heading)}</h1>",
-        _note(f"{counts.good} good and {counts.defective} defective test scans. Model digest {model.digest}."),
+        note(f"{counts.good} good and {counts.defective} defective test scans. Model digest {model.digest}."),
         *_metric_sections(evaluation),
         *_curve_sections(evaluation, scored),
         "<h2>Maps</h2>",
-        _note(NOTES["examples"]),
+        note(NOTES["examples"]),
         *_example_sections(scored, dataset),
         *_timing_section(evaluation),
     ]
-    head = f'<meta charset="utf-8"><title>{html.escape(heading)}</title><style>{STYLE}</style>'
-    path = folder / "report.html"
-    path.write_text("\n".join(["<!doctype html>", f'<html lang="en"><head>{head}</head><body>', *body, "</body></html>\n"]), "utf-8")
-    return path
+    return write_page(folder / "report.html", heading, body)
 
 
 def _metric_sections(evaluation: Evaluation) -> Iterable[str]:
-    yield "<h2>Metrics</h2>" + _note(NOTES["metrics"])
+    yield "<h2>Metrics</h2>" + note(NOTES["metrics"])
     rows = [[TITLES[branch], *(getattr(evaluation.of(branch), name) for name in METRICS)] for branch in BRANCHES]
     brightness = evaluation.baseline_object_brightness
     rows.append([f"brightness alone (defective is {brightness.direction or 'unknown'})", brightness.i_auroc, *[None] * 5])
-    yield _table(["branch", *METRICS.values()], rows)
+    yield table(["branch", *METRICS.values()], rows)
     published = evaluation.aupro_published_protocol
     names = [name for name in METRICS if name.startswith("aupro")]
     rows = [[TITLES[branch], *(published[branch][name] for name in names)] for branch in BRANCHES]
-    yield _note(NOTES["protocol"]) + _table(["branch", *(METRICS[name] for name in names)], rows)
-    yield "<h2>By kind of defect</h2>" + _note("That kind against all good parts: image AUROC / AU-PRO at 30 %.")
+    yield note(NOTES["protocol"]) + table(["branch", *(METRICS[name] for name in names)], rows)
+    yield "<h2>By kind of defect</h2>" + note("That kind against all good parts: image AUROC / AU-PRO at 30 %.")
     pairs = {
         kind: [_pair(found[branch].i_auroc, found[branch].aupro_30) for branch in BRANCHES] for kind, found in evaluation.per_defect.items()
     }
-    yield _table(["kind", *TITLES.values()], [[kind, *cells] for kind, cells in pairs.items()])
+    yield table(["kind", *TITLES.values()], [[kind, *cells] for kind, cells in pairs.items()])
 
 
 def _curve_sections(evaluation: Evaluation, scored: Scored) -> Iterable[str]:
     limit = evaluation.threshold
     yield "<h2>Curves</h2>" + report_figures.curves(scored)
-    yield "<h2>Threshold</h2>" + _note(NOTES["threshold"])
+    yield "<h2>Threshold</h2>" + note(NOTES["threshold"])
     titles = ["threshold", "good parts rejected, asked", "good parts rejected", "defective parts found"]
-    yield _table(titles, [[f"{limit.value:.4g}", limit.asked_false_reject_rate, limit.false_reject_rate, limit.recall]])
+    yield table(titles, [[f"{limit.value:.4g}", limit.asked_false_reject_rate, limit.false_reject_rate, limit.recall]])
     yield report_figures.histogram(scored.parts, limit.value)
     if evaluation.counts.undefined:
-        yield _note("Not judged:") + _table(["scan", "reason"], [list(item) for item in evaluation.counts.undefined.items()])
+        yield note("Not judged:") + table(["scan", "reason"], [list(item) for item in evaluation.counts.undefined.items()])
 
 
 def _example_sections(scored: Scored, dataset: Dataset) -> Iterable[str]:
@@ -102,26 +94,10 @@ def _example_sections(scored: Scored, dataset: Dataset) -> Iterable[str]:
 def _timing_section(evaluation: Evaluation) -> Iterable[str]:
     timing = evaluation.timing
     yield "<h2>Timing</h2>"
-    yield _table(
-        ["stage", "median, ms", "99 %, ms"], [[name, f"{at.p50_ms:.1f}", f"{at.p99_ms:.1f}"] for name, at in timing.stages.items()]
-    )
+    yield table(["stage", "median, ms", "99 %, ms"], [[name, f"{at.p50_ms:.1f}", f"{at.p99_ms:.1f}"] for name, at in timing.stages.items()])
     if timing.parts_per_s:
-        yield _note(f"{timing.parts_per_s:.2f} parts per second with all stages in one process, reading the files not counted.")
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    lines = ["<tr>" + "".join(f"<td>{html.escape(_cell(value))}</td>" for value in row) + "</tr>" for row in rows]
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
+        yield note(f"{timing.parts_per_s:.2f} parts per second with all stages in one process, reading the files not counted.")
 
 
 def _pair(first: float | None, second: float | None) -> str:
-    return f"{_cell(first)} / {_cell(second)}"
-
-
-def _note(sentence: str) -> str:
-    return f'<p class="note">{html.escape(sentence)}</p>'
+    return f"{cell(first)} / {cell(second)}"

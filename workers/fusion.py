@@ -18,10 +18,11 @@ import structlog
 from mdss.journal import Journal
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
-from mdss.settings import Settings
+from mdss.settings import DriftSettings, Settings
 from mdss.wire.messages import Accepted, Beat, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
 from mdss.wire.pulse import Tally
 from workers import evidence
+from workers.drift_watch import DriftWatch
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
@@ -54,6 +55,16 @@ class Voice(Protocol):
         """Send the heartbeat when it is due and answer who wants to catch up."""
 
 
+class Onlooker(Protocol):
+    """Who looks at what was judged, and has no say in it."""
+
+    def see(self, part: JoinedPart, model: ModelFolder | None, now_ns: int) -> None:
+        """Take one part whose verdict is out."""
+
+    def reconfigure(self, settings: DriftSettings) -> None:
+        """Keep to other settings."""
+
+
 class Pictures(Protocol):
     """Where evidence is kept."""
 
@@ -71,6 +82,7 @@ class Outside:
     tally: Tally
     clock_ns: Callable[[], int] = time.time_ns  # UTC: what verdicts say
     steady_ns: Callable[[], int] = time.monotonic_ns  # what deadlines are told in: nobody sets it
+    drift: Onlooker | None = None
 
 
 class Fusion:
@@ -104,6 +116,8 @@ class Fusion:
         """Judge by other rules from the next part on, under the name of the configuration that holds them."""
         self._judge = self._judge.ruled_by(settings.fusion)
         self._origin = replace(self._origin, configuration_id=configuration_id(settings))
+        if self._out.drift is not None:
+            self._out.drift.reconfigure(settings.drift)
 
     def _settle(self, part: JoinedPart) -> Judged:
         out = self._out
@@ -114,7 +128,9 @@ class Fusion:
         out.voice.publish(verdict, None if heat is None else evidence.heat_png(heat, level))
         self._count(verdict)
         self._time(part.accepted)
-        return Judged.of(verdict)
+        if out.drift is not None:
+            out.drift.see(part, model, verdict.times.published)
+        return Judged(result_id=verdict.result_id, sequence=verdict.sequence, code=verdict.code, reason="; ".join(verdict.reasons))
 
     def _judged(self, part: JoinedPart) -> Settled:
         """Decide on one part; one that this process breaks on would break the next as well, so it is POISON at once."""
@@ -185,7 +201,7 @@ def make(opened: Opened) -> Fusion:
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
     voice = Publisher(opened.context, settings, History(journal, origin.boot_id), tally)
     opened.closing.callback(voice.close)
-    outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally)
+    outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally, drift=DriftWatch(state, settings.drift, tally))
     return Fusion(join, Judge(models, settings.fusion), origin, outside)
 
 

@@ -44,7 +44,7 @@ def test_every_key_of_the_settings_has_a_row_that_says_what_a_change_of_it_needs
 
 def test_the_page_on_operations_names_the_keys_that_a_reload_takes_over_and_who_does() -> None:
     section = OPERATIONS.read_text("utf-8").partition("\n## Reload\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([a-z_.]+)` \| ([^|]+?) \|", section, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]+?) \|", section, re.MULTILINE)
     assert rows == [(key, taker) for key, taker in TAKERS.items() if taker != "restart"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from mdss.method.calibration import Calibration
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
-from mdss.method.reference import Conditions, Reference
+from mdss.method.reference import Conditions, Reference, object_brightness
 from tests.plates import SIZE_PX, plate
 from tests.unit.method.test_model_store import CALIBRATION
 
@@ -42,3 +44,20 @@ def test_a_calibration_of_an_earlier_release_has_no_reference_and_is_read() -> N
     tree = msgspec.to_builtins(CALIBRATION)
     del tree["reference"]
     assert msgspec.convert(tree, Calibration) == CALIBRATION
+
+
+def test_a_fine_grid_is_sampled_and_tells_the_same_as_all_of_its_pixels() -> None:
+    random, side = np.random.default_rng(0), 400
+    mask = np.zeros((side, side), np.bool_)
+    mask[60:340, 90:310] = True
+    depth = np.where(mask, random.normal(500, 2, (side, side)), np.nan).astype(np.float32)
+    rgb = random.integers(60, 140, (side, side, 3)).astype(np.uint8)
+    found = Conditions.of(SimpleNamespace(rgb=rgb, xyz=np.stack([depth] * 3, axis=-1), mask=mask, invalid_point_ratio=0.1))
+    assert found.brightness == pytest.approx(object_brightness(rgb, mask), abs=1.0)
+    assert found.distance_mm == pytest.approx(float(np.nanmedian(depth)), abs=0.2)
+
+
+def test_a_part_without_a_point_has_no_distance() -> None:
+    nothing = np.full((64, 64, 3), np.nan, np.float32)
+    part = SimpleNamespace(rgb=np.zeros((64, 64, 3), np.uint8), xyz=nothing, mask=np.ones((64, 64), np.bool_), invalid_point_ratio=1.0)
+    assert np.isnan(Conditions.of(part).distance_mm)

@@ -1,0 +1,89 @@
+"""Verb `mdss drift`: the parts of today beside those of calibration, as a trend, and since when they are no longer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_record, sentence_of
+from mdss.errors import BadInput
+from mdss.settings import Settings, load_settings
+
+BARS = "▁▂▃▄▅▆▇█"
+TREND_BLOCKS = 24
+EXAMPLE = "Example: mdss drift --config station.yaml --recipe cable_gland --plot drift.png"
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@click.option("--recipe", help="Only this one of the station's recipes.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list with the record of each recipe.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw one recipe's trend into this .png, .svg or .pdf.")
+def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) -> None:
+    """Show how scores, brightness, valid points and distance of live parts compare with calibration; also while the station is down."""
+    records = read_records(load_settings(config), recipe)
+    if plot is not None:
+        draw(records, plot)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(records)))
+        return
+    if not records:
+        click.echo("no part was compared yet: a recipe needs parts, and a model whose calibration kept its reference")
+    console = Console(highlight=False)
+    for record in records:
+        parts, version, reference = f"{record.parts:,} parts", record.model_version, record.reference_parts
+        console.print(f"{record.recipe}: {parts} compared with the {reference} of model {version}, in blocks of {record.block_parts}")
+        console.print(table(record))
+        for line in warned(record):
+            console.print(line, soft_wrap=True, markup=False)
+
+
+def read_records(settings: Settings, recipe: str | None) -> list[DriftRecord]:
+    """Return the records that there are of a station's recipes, or of one of them."""
+    known = settings.models.recipes
+    if recipe is not None and recipe not in known:
+        raise BadInput(f"--recipe {recipe}: found no such recipe in the settings, expected one of {', '.join(known)}")
+    state = Path(settings.station.state_directory)
+    found = (read_record(state, name) for name in ([recipe] if recipe else known))
+    return [record for record in found if record is not None]
+
+
+def draw(records: Sequence[DriftRecord], path: Path) -> None:
+    """Draw one recipe's trend."""
+    if len(records) != 1 or not records[0].blocks:
+        found = ", ".join(record.recipe for record in records) or "none"
+        raise BadInput(f"--plot {path}: found the records of {found}, expected one recipe with a block of parts; say which with --recipe")
+    from daemon.drift_picture import save_trend  # here: it takes a second to load, and every other use does without
+
+    save_trend(records[0], path)
+
+
+def table(record: DriftRecord) -> Table:
+    """Return one row per quantity."""
+    made = Table("quantity", "at calibration", "now", "trend, newest last", box=None, pad_edge=False)
+    for name in QUANTITIES:
+        usual, last = record.reference[name], f"{record.blocks[-1].medians[name]:.4g}" if record.blocks else ""
+        made.add_row(NAMES[name], f"{usual.median:.4g} ({usual.low:.4g} to {usual.high:.4g})", last, bars(record, name))
+    return made
+
+
+def bars(record: DriftRecord, name: Quantity) -> str:
+    """Return a bar for each of the last blocks: in the middle as calibrated, at an end beyond all reference parts."""
+    shifts = [block.shifts[name] for block in record.blocks[-TREND_BLOCKS:]]
+    return "".join(BARS[min(int((shift + 0.5) * len(BARS)), len(BARS) - 1)] for shift in shifts)
+
+
+def warned(record: DriftRecord) -> list[str]:
+    """Return a line for each warning that holds."""
+    return [f"drift: {sentence_of(record, name, onset)}, warned of {shown(onset.warned_ns)}" for name, onset in record.warnings.items()]
+
+
+def shown(time_ns: int) -> str:
+    """Return a time as people read it."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(" ", "seconds")

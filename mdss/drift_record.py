@@ -1,0 +1,137 @@
+"""What is kept of drift: for each recipe a file of its last blocks of parts, beside those of calibration, and of what was warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from mdss.errors import MdssError
+
+Quantity = Literal["rgb", "sdf", "brightness", "valid_point_ratio", "distance_mm"]
+QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
+NAMES: Final[dict[Quantity, str]] = {
+    "rgb": "score of branch rgb",
+    "sdf": "score of branch sdf",
+    "brightness": "brightness of the part",
+    "valid_point_ratio": "share of valid points",
+    "distance_mm": "distance of the part (mm)",
+}
+FORMAT: Final = "mdss.drift.v1"
+FOLDER: Final = "drift"  # in the state directory
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """Some parts in a row: how they rank among the reference, and what their middle one measures."""
+
+    first_part_id: str
+    first_result_id: str
+    ended_ns: int  # UTC, of the last one
+    shifts: dict[Quantity, float]  # -0.5 (all below every reference part) to 0.5; 0 as calibrated
+    medians: dict[Quantity, float]
+
+
+class Onset(msgspec.Struct, frozen=True, kw_only=True):
+    """A warning that still holds."""
+
+    part_id: str  # the first of the block in which the drift began, as far as that can be told
+    result_id: str
+    warned_ns: int  # UTC
+    shift: float  # when it was warned of
+    median: float
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantity of the reference parts: the middle, and where eight in ten lie."""
+
+    low: float
+    median: float
+    high: float
+
+
+class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipe under one version of its model, as it is stored."""
+
+    format: str = FORMAT
+    recipe: str
+    model_version: str
+    reference_parts: int
+    block_parts: int
+    parts: int  # seen in all
+    reference: dict[Quantity, Range]
+    limits: dict[int, float]  # number of blocks -> the mean shift beyond which they warn
+    rest: float  # within it a warning is over
+    blocks: tuple[Block, ...]  # the last ones, oldest first
+    warnings: dict[Quantity, Onset]
+    cleared: dict[Quantity, int]  # blocks since the last warning was over
+
+
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
+    """One warning that holds, as /status shows it."""
+
+    recipe: str
+    model_version: str
+    quantity: Quantity
+    since_part_id: str
+    sentence: str
+
+
+def sentence_of(record: DriftRecord, quantity: Quantity, since: Onset) -> str:
+    """Say what a quantity measures now and at calibration, and since when it does not agree."""
+    usual, last = record.reference[quantity], record.blocks[-1].medians[quantity]
+    return (
+        f"{NAMES[quantity]}: now {last:.4g}, at calibration {usual.median:.4g} ({usual.low:.4g} to {usual.high:.4g} of 8 in 10 good parts),"
+        f" since about part {since.part_id}"
+    )
+
+
+def record_path(state: Path, recipe: str) -> Path:
+    """Return where a recipe's record lies."""
+    return state / FOLDER / f"{recipe}.json"
+
+
+def write_record(state: Path, record: DriftRecord) -> None:
+    """Store a record, whole or not at all; OSError where the disk refuses it."""
+    path = record_path(state, record.recipe)
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".unfinished")
+    partial.write_bytes(msgspec.json.encode(record))
+    partial.replace(path)
+
+
+def read_record(state: Path, recipe: str) -> DriftRecord | None:
+    """Return what is known of a recipe, None where nothing is; MdssError where the file is another than one of ours."""
+    path = record_path(state, recipe)
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=DriftRecord)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise MdssError(f"{path}: {error}; expected a record of drift ({FORMAT}); without the file the comparison begins anew") from error
+    if record.format != FORMAT:
+        raise MdssError(f"{path}: found format {record.format!r}, expected {FORMAT!r}; without the file the comparison begins anew")
+    return record
+
+
+def warnings_of(state: Path, recipes: Iterable[str]) -> tuple[Warned, ...]:
+    """Return every warning that holds; a record that cannot be read has none, and `fusion` says why before it begins another."""
+    found: list[Warned] = []
+    for recipe in recipes:
+        with suppress(MdssError):
+            record = read_record(state, recipe)
+            found += [] if record is None else [_warned(record, quantity) for quantity in record.warnings]
+    return tuple(found)
+
+
+def _warned(record: DriftRecord, quantity: Quantity) -> Warned:
+    since = record.warnings[quantity]
+    return Warned(
+        recipe=record.recipe,
+        model_version=record.model_version,
+        quantity=quantity,
+        since_part_id=since.part_id,
+        sentence=sentence_of(record, quantity, since),
+    )

@@ -1,0 +1,78 @@
+"""`mdss drift`: what the record says, as a table, as JSON and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bench.drift_line import Line, normal, quantiles, streams
+from daemon.drift_verb import bars, command
+from mdss.drift_record import QUANTITIES, DriftRecord, write_record
+from mdss.errors import BadInput
+
+CONFIG = "station: {state_directory: state}\nmodels: {recipes: [cap, lid]}\n"
+
+
+def drifting() -> DriftRecord:
+    """Return a record of 400 parts whose last 100 are darker."""
+    line = Line.of({name: quantiles(40) for name in QUANTITIES}).run(streams(np.random.default_rng(1), normal, 300))
+    return line.run(streams(np.random.default_rng(2), normal, 100, brightness=-40.0)).comparison.record()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "station.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def show(config: Path, *options: str) -> str:
+    """Run the verb and return what it prints."""
+    done = CliRunner().invoke(command, ["--config", str(config), *options], catch_exceptions=False, standalone_mode=False)
+    if isinstance(done.exception, Exception):
+        raise done.exception
+    return done.output
+
+
+def test_it_names_what_drifts_and_since_which_part(config: Path) -> None:
+    write_record(config.parent / "state", drifting())
+    (line,) = [line for line in show(config).splitlines() if "since" in line]
+    assert line.startswith("drift: brightness") and "part-301" in line
+
+
+def test_a_bar_is_in_the_middle_as_calibrated_and_at_the_end_beyond_all_reference_parts() -> None:
+    drawn = bars(drifting(), "brightness")
+    assert (len(drawn), drawn[-4:]) == (16, "▁▁▁▁")
+    assert set(drawn[:12]) <= set("▃▄▅▆")
+
+
+def test_json_is_a_list_of_records_and_none_of_a_recipe_that_has_no_parts(config: Path) -> None:
+    write_record(config.parent / "state", drifting())
+    assert msgspec.json.decode(show(config, "--json"), type=list[DriftRecord]) == [drifting()]
+    assert msgspec.json.decode(show(config, "--json", "--recipe", "lid")) == []
+    assert "no part was compared yet" in show(config, "--recipe", "lid")
+
+
+def test_the_trend_is_drawn_into_a_picture(config: Path, tmp_path: Path) -> None:
+    write_record(config.parent / "state", drifting())
+    show(config, "--plot", str(tmp_path / "trend.png"))
+    assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        (("--recipe", "nut"), "expected one of cap, lid"),
+        (("--recipe", "lid", "--plot", "trend.png"), "expected one recipe with a block of parts"),
+        (("--recipe", "cap", "--plot", "trend.txt"), "expected a name that ends with"),
+    ],
+)
+def test_what_it_cannot_show_is_refused_with_a_sentence(config: Path, options: tuple[str, ...], refusal: str) -> None:
+    write_record(config.parent / "state", drifting())
+    with pytest.raises(BadInput, match=refusal):
+        show(config, *options)

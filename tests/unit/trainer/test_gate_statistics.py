@@ -1,0 +1,97 @@
+"""Intervals of paired comparisons: what is published comes out, they hold what they promise, and they are not wider than useful."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import betabinom, binom
+
+from trainer.gate_statistics import (
+    PairedCounts,
+    PairedScores,
+    auroc_interval,
+    auroc_loss,
+    chance_of_rejects,
+    mean_interval,
+    median_interval,
+    parts_needed,
+    wilson,
+)
+
+
+def seeded(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_the_difference_of_paired_shares_has_the_published_interval() -> None:
+    # R. G. Newcombe 1998 (Stat. Med. 17:2635), table II, method 10.
+    assert PairedCounts(36, 12, 2, 0).excess(0.95) == pytest.approx((0.0569, 0.3404), abs=5e-4)
+
+
+def test_equal_models_have_an_interval_around_nothing_that_narrows_with_parts() -> None:
+    few, many = (PairedCounts(2, 0, 0, count - 2).excess(0.95) for count in (20, 200))
+    assert few[0] < many[0] < 0 < many[1] < few[1]
+
+
+def test_the_interval_of_paired_shares_holds_the_true_difference_as_often_as_promised() -> None:
+    random, held = seeded(), 0
+    for _ in range(1000):
+        champion, candidate = random.random(40) < 0.10, random.random(40) < 0.25
+        low, high = PairedCounts.of(champion, candidate).excess(0.95)
+        held += low <= 0.15 <= high
+    assert held >= 920
+
+
+def test_counts_tell_apart_who_errs() -> None:
+    found = PairedCounts.of([True, True, False, False, False], [True, False, True, True, False])
+    assert found == PairedCounts(both=1, candidate_only=2, champion_only=1, neither=1)
+    assert (found.champion, found.candidate, found.total) == (2 / 5, 3 / 5, 5)
+
+
+def test_so_many_parts_are_needed_that_none_rejected_excludes_a_share() -> None:
+    for share in (0.05, 0.1, 0.25):
+        needed = parts_needed(share, 0.95)
+        assert wilson(0.0, needed, 0.95)[1] <= share < wilson(0.0, needed - 1, 0.95)[1]
+
+
+@pytest.mark.parametrize(("rejected", "total", "rank", "calibrated"), [(0, 20, 20, 20), (3, 40, 29, 30), (40, 40, 39, 40)])
+def test_the_chance_of_rejects_is_that_of_the_distribution_of_a_conformal_threshold(
+    rejected: int, total: int, rank: int, calibrated: int
+) -> None:
+    expected = betabinom(total, calibrated + 1 - rank, rank).sf(rejected - 1)
+    assert chance_of_rejects(rejected, total, rank, calibrated) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_threshold_that_keeps_its_promise_is_called_broken_no_more_often_than_said() -> None:
+    random, broken = seeded(), 0
+    for _ in range(2000):
+        threshold = np.sort(random.lognormal(size=40))[38]
+        rejected = int(np.count_nonzero(random.lognormal(size=30) > threshold))
+        broken += chance_of_rejects(rejected, 30, 39, 40) < 0.05
+    assert broken <= 0.06 * 2000
+
+
+def test_the_median_lies_between_two_of_the_values_with_the_stated_confidence() -> None:
+    assert median_interval(np.arange(1, 21), 0.95) == (6.0, 15.0)
+    assert 1 - 2 * binom.cdf(5, 20, 0.5) >= 0.95 > 1 - 2 * binom.cdf(6, 20, 0.5)
+    assert median_interval([3.0, 1.0, 2.0], 0.95) == (1.0, 3.0)
+
+
+def test_the_mean_is_held_by_its_interval() -> None:
+    low, high = mean_interval(seeded().normal(2.0, 1.0, 100), 0.95, seeded(1))
+    assert 1.6 < low < 2.0 < high < 2.4
+
+
+def test_separation_that_is_lost_is_beyond_chance_and_the_same_scores_lose_none() -> None:
+    good, bad = seeded(1).normal(0, 1, 30), seeded(2).normal(3, 1, 30)
+    same = PairedScores(good, good), PairedScores(bad, bad)
+    blind = PairedScores(good, good), PairedScores(bad, seeded(3).normal(0, 1, 30))
+    assert auroc_loss(*same, 0.95, seeded())[2] == (0.0, 0.0)
+    before, after, (low, high) = auroc_loss(*blind, 0.95, seeded())
+    assert before > 0.95 and after < 0.7 and 0.2 < low < before - after < high
+
+
+def test_what_a_model_cannot_tell_apart_has_one_half_in_its_interval() -> None:
+    found, (low, high) = auroc_interval(seeded(1).normal(size=25), seeded(2).normal(size=25), 0.95, seeded())
+    assert low < 0.5 < high and low < found < high
+    assert auroc_interval(np.zeros(5), np.zeros(5), 0.95, seeded())[0] == 0.5

@@ -1,0 +1,161 @@
+"""The watch beside the verdicts: what counts as a part, what is said once, what outlives a process, and what a new model begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from mdss.drift_record import read_record, record_path
+from mdss.method.reference import Reference
+from mdss.settings import DriftSettings
+from mdss.wire.messages import Branch, BranchScore
+from mdss.wire.pulse import Tally
+from tests.parts import accepted, prepared, score
+from workers.drift_watch import DriftWatch
+from workers.part_join import JoinedPart
+
+BLOCK = 25
+BRIGHT = 100
+
+
+def reference() -> Reference:
+    """Return what 23 good parts were like: evenly around the live ones."""
+    around = np.linspace(-1, 1, 23)
+    return Reference(
+        rgb=tuple((1 + 0.5 * around).tolist()),
+        sdf=tuple((1 + 0.5 * around).tolist()),
+        brightness=tuple((BRIGHT + 2 * around).tolist()),
+        valid_point_ratio=tuple((0.9 + 0.05 * around).tolist()),
+        distance_mm=tuple((500 + 10 * around).tolist()),
+    )
+
+
+def model(version: str = "0001", kept: Reference | None = None) -> Any:
+    return SimpleNamespace(name="cap", version=version, calibration=SimpleNamespace(reference=kept))
+
+
+def joined(number: int, brightness: int = BRIGHT, peak: float = 1.0, version: str = "0001") -> JoinedPart:
+    """Return a part that prepare and both branches have seen."""
+    name = f"part-{number}"
+    part = msgspec.structs.replace(
+        prepared(name),
+        model_version=version,
+        rgb=np.full((32, 32, 3), brightness, np.uint8),
+        xyz=np.full((32, 32, 3), 500.0, np.float32),
+    )
+    scores: Mapping[Branch, BranchScore] = {branch: score(branch, name, peak, version) for branch in ("rgb", "sdf")}
+    identity = msgspec.structs.replace(accepted(name, 1).identity, part_id=name)
+    return JoinedPart(msgspec.structs.replace(accepted(name, 1), identity=identity), part, scores, None)
+
+
+class Station:
+    """A watch with its folder, and what it logged."""
+
+    def __init__(self, state: Path) -> None:
+        self.state, self.tally, self.parts = state, Tally(), 0
+        self.logged: list[Any] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin another life."""
+        self.tally = Tally()
+        self.watch = DriftWatch(self.state, DriftSettings(), self.tally)
+
+    def judge(self, count: int, of: Any, brightness: int = BRIGHT, version: str = "0001") -> None:
+        """Judge some parts."""
+        with capture_logs() as logs:
+            for _ in range(count):
+                self.parts += 1
+                self.watch.see(joined(self.parts, brightness, version=version), of, self.parts)
+        self.logged += [(each["event"], each["log_level"]) for each in logs]
+
+    def gauge(self, name: str, quantity: str) -> float:
+        return self.tally.counters[f'{name}{{recipe="cap",quantity="{quantity}"}}']
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    return Station(tmp_path)
+
+
+def test_a_drift_is_logged_once_when_it_begins_and_once_when_it_is_over_and_the_gauges_follow(station: Station) -> None:
+    own = model(kept=reference())
+    station.judge(2 * BLOCK, own)
+    assert (station.logged, station.gauge("mdss_drift_warning", "brightness")) == ([], 0.0)
+    station.judge(6 * BLOCK, own, BRIGHT - 5)
+    assert station.logged == [("drift", "warning")]
+    assert [station.gauge("mdss_drift_warning", name) for name in ("brightness", "rgb")] == [1.0, 0.0]
+    assert station.gauge("mdss_drift", "brightness") < -1
+    station.judge(6 * BLOCK, own)
+    assert station.logged == [("drift", "warning"), ("drift is over", "info")]
+    assert station.gauge("mdss_drift_warning", "brightness") == 0.0
+
+
+def test_a_process_that_starts_again_knows_of_the_warning_and_does_not_repeat_it(station: Station) -> None:
+    own = model(kept=reference())
+    station.judge(3 * BLOCK, own, BRIGHT - 5)
+    station.begin()
+    station.judge(1, own, BRIGHT - 5)
+    assert station.gauge("mdss_drift_warning", "brightness") == 1.0
+    station.judge(3 * BLOCK, own, BRIGHT - 5)
+    assert station.logged == [("drift", "warning")]
+
+
+def test_another_version_begins_anew_and_what_comes_late_of_the_first_does_not_count_for_it(station: Station) -> None:
+    first, second = model(kept=reference()), model("0002", reference())
+    station.judge(2 * BLOCK, first, BRIGHT - 5)
+    station.judge(1, second, version="0002")
+    assert station.gauge("mdss_drift_warning", "brightness") == 0.0
+    station.judge(5, first, BRIGHT - 5)
+    station.judge(BLOCK - 1, second, version="0002")
+    record = read_record(station.state, "cap")
+    assert record is not None
+    assert (record.model_version, record.parts, record.warnings, record.blocks[0].medians["brightness"]) == ("0002", BLOCK, {}, BRIGHT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prepared": None},
+        {"scores": {"rgb": score("rgb", "a")}},
+        {"scores": {"rgb": score("rgb", "a"), "sdf": score("sdf", "a", version="0002")}},
+        {"scores": {"rgb": score("rgb", "a"), "sdf": score("sdf", "a", peak=float("nan"))}},
+    ],
+)
+def test_a_part_that_was_not_seen_wholly_by_this_model_does_not_count(station: Station, change: dict[str, Any]) -> None:
+    own, whole = model(kept=reference()), joined(1)
+    fields = {name: getattr(whole, name) for name in ("accepted", "prepared", "scores", "code")}
+    for number in range(BLOCK):
+        station.watch.see(JoinedPart(**fields | change), own, number)
+    station.judge(BLOCK, own)
+    record = read_record(station.state, "cap")
+    assert record is not None and record.parts == BLOCK
+
+
+def test_a_model_without_reference_is_said_once_and_compared_with_nothing(station: Station) -> None:
+    station.judge(3 * BLOCK, model())
+    assert station.logged == [("no drift can be told: the model keeps too few reference parts", "info")]
+    assert read_record(station.state, "cap") is None
+
+
+def test_a_disk_that_refuses_the_record_is_said_once_and_costs_no_more(station: Station) -> None:
+    (station.state / "drift").write_text("in the way")
+    station.judge(4 * BLOCK, model(kept=reference()), BRIGHT - 5)
+    assert [event for event, _ in station.logged].count("record of drift not written") == 1
+    assert ("drift", "warning") in station.logged
+
+
+def test_a_damaged_record_is_said_and_the_comparison_begins_anew(station: Station) -> None:
+    record_path(station.state, "cap").parent.mkdir()
+    record_path(station.state, "cap").write_text("half of")
+    station.judge(BLOCK, model(kept=reference()))
+    assert station.logged == [("the record of drift begins anew", "error")]
+    record = read_record(station.state, "cap")
+    assert record is not None and record.parts == BLOCK

@@ -1,0 +1,84 @@
+"""The gate: whether a candidate may become champion, with the reasons, as numbers and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mdss.method import model_store
+from mdss.method.calibration import now
+from mdss.method.golden import read_golden
+from mdss.method.model_store import ModelFolder
+from trainer.gate_fitness import Fitness
+from trainer.gate_quality import Quality
+from trainer.gate_report import write_gate_report
+from trainer.gate_scoring import Contest, Pairs
+from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, GateOutcome
+
+GATES = "gates"  # beside the versions, which never change
+JSON = "gate.json"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Who stands against whom, and where the answer is written."""
+
+    champion: ModelFolder | None
+    candidate: ModelFolder
+    folder: Path
+
+
+def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: GateEvidence, device: str) -> GateOutcome:
+    """Hold a candidate against the recipe's champion and write gate.json and gate.html into `<store>/<recipe>/gates/<version>/`.
+
+    Nothing is promoted. `device` is auto, cpu or cuda:N. Without a champion, or where the candidate is the champion, it is judged alone.
+    """
+    recipe = model_store.recipe_folder(store, name)
+    version = model_store.linked_version(recipe, model_store.CHAMPION)
+    champion = model_store.open_champion(store, name) if version not in (None, candidate.version) else None
+    return judge(Sides(champion, candidate, recipe / GATES / candidate.version), evidence, device)
+
+
+def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
+    """Score the evidence with both models, make every check, and write the answer."""
+    contest = Contest(sides.champion, sides.candidate, device)
+    pairs = contest.judged(evidence)
+    quality = Quality(pairs, sides.candidate.calibration, evidence.limits, has_champion=sides.champion is not None)
+    fitness = Fitness(sides.champion, sides.candidate, pairs, evidence, device)
+    outcome = outcome_of(sides, pairs, [*quality.checks(), *fitness.checks()])
+    sides.folder.mkdir(parents=True, exist_ok=True)
+    write_gate_report(sides.folder, outcome, contest, pairs)
+    write_outcome(sides.folder / JSON, outcome)
+    return outcome
+
+
+def outcome_of(sides: Sides, pairs: Pairs, checks: Sequence[GateCheck]) -> GateOutcome:
+    """Return the answer that follows from the checks."""
+    kinds = [pair.kind for pair in pairs.all]
+    return GateOutcome(
+        recipe=sides.candidate.name,
+        champion=sides.champion.version if sides.champion else None,
+        candidate=sides.candidate.version,
+        is_passed=all(check.is_passed for check in checks),
+        reasons=tuple(f"{check.name}: {check.says}" for check in checks if not check.is_passed),
+        checks=tuple(checks),
+        parts={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        judged_at=now(),
+        folder=str(sides.folder),
+    )
+
+
+def write_outcome(path: Path, outcome: GateOutcome) -> None:
+    """Write the answer, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(outcome)) + b"\n")
+    partial.replace(path)
+
+
+def golden_parts(model: ModelFolder | None) -> list[EvidencePart]:
+    """Return the golden scans of a model as evidence; none without a model."""
+    scans = read_golden(model.path) if model else ()
+    return [EvidencePart.of(scan.name, scan.rgb, scan.xyz_mm) for scan in scans]

@@ -1,0 +1,146 @@
+"""Can a station serve a candidate? It is loaded in a process of its own; time and memory are held against the champion's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+
+from mdss.errors import MdssError
+from mdss.method.model_store import ModelFolder
+from trainer.champion import Branch
+from trainer.gate_probe import RGB, XYZ, ProbeAnswer, ProbeOrder
+from trainer.gate_quality import NAMED
+from trainer.gate_scoring import TIMED, Pair, Pairs
+from trainer.gate_statistics import median_interval
+from trainer.gate_terms import GateCheck, GateEvidence
+
+PROBED = 3  # scans that the fresh process scores
+TITLES: dict[Branch, str] = {"rgb": "colour", "sdf": "shape"}
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What the checks look at."""
+
+    champion: ModelFolder | None
+    candidate: ModelFolder
+    pairs: Pairs
+    evidence: GateEvidence
+    device: str
+
+    def checks(self) -> Iterator[GateCheck]:
+        """Yield every check."""
+        probed = self.pairs.of("good")[:PROBED]
+        found = self.probed(self.candidate, probed)
+        if isinstance(found, str):
+            yield check("loads in a fresh process", is_passed=False, says=found)
+        else:
+            yield check("loads in a fresh process", is_passed=True, says=f"checksums verified, loaded in {found.load_s:.1f} s")
+            yield self.same_scores(found, probed)
+            yield self.golden(found)
+            yield self.memory(found)
+        yield self.finite()
+        for branch in TIMED:
+            yield self.latency(branch)
+
+    def probed(self, model: ModelFolder, pairs: Sequence[Pair]) -> ProbeAnswer | str:
+        """Return what a fresh process says of a model, or the sentence why it says nothing."""
+        with TemporaryDirectory(prefix="mdss-gate-") as folder:
+            for number, pair in enumerate(pairs):
+                rgb, xyz_mm = pair.part.read()
+                np.save(Path(folder) / f"{number}.{RGB}.npy", rgb, allow_pickle=False)
+                np.save(Path(folder) / f"{number}.{XYZ}.npy", xyz_mm, allow_pickle=False)
+            order = ProbeOrder(str(model.path), self.device, self.evidence.serving.threads, folder, len(pairs))
+            return answer_of(order, self.evidence.limits.timeout_s)
+
+    def same_scores(self, found: ProbeAnswer, pairs: Sequence[Pair]) -> GateCheck:
+        """Ask for the same scores as in the process that calls the gate."""
+        here = [pair.candidate.scores.get("fused") for pair in pairs]
+        within = self.evidence.limits.score_tolerance
+        far = [pair.part.part_id for pair, mine, theirs in zip(pairs, here, found.scores, strict=True) if not is_near(mine, theirs, within)]
+        says = f"{len(pairs)} parts, within {100 * within:g}%" + (f"; {', '.join(far)} scored otherwise" if far else "")
+        return check("same scores in a fresh process", is_passed=not far, says=says)
+
+    def golden(self, found: ProbeAnswer) -> GateCheck:
+        """Ask that the candidate's own golden scans give the scores that were stored when it was made."""
+        says = found.fault or (f"{found.golden} golden scans give their stored scores" if found.golden else "it has no golden scans")
+        return check("golden scans reproduced", is_passed=not found.fault, says=says)
+
+    def memory(self, found: ProbeAnswer) -> GateCheck:
+        """Ask for no more memory than the champion takes, but for a share."""
+        beside = self.probed(self.champion, self.pairs.of("good")[:PROBED]) if self.champion else None
+        if not isinstance(beside, ProbeAnswer):
+            says = f"MiB at most; {beside}" if beside else "MiB at most; there is no champion to compare with"
+            return check("memory", is_passed=True, figures=(None, found.peak_mib), says=says)
+        limit = self.evidence.limits.largest_ratio
+        says = f"MiB at most; {found.peak_mib / beside.peak_mib:.2f} of the champion's, up to {limit:g} is allowed"
+        is_passed = found.peak_mib <= limit * beside.peak_mib
+        return check("memory", is_passed=is_passed, figures=(beside.peak_mib, found.peak_mib), says=says)
+
+    def finite(self) -> GateCheck:
+        """Ask that no map of the candidate holds what is no number."""
+        broken = [pair.part.part_id for pair in self.pairs.all if not pair.candidate.is_finite]
+        says = f"{len(self.pairs.all)} scans" + (f"; not on {', '.join(broken[:NAMED])}" if broken else "")
+        return check("maps are numbers", is_passed=not broken, says=says)
+
+    def latency(self, branch: Branch) -> GateCheck:
+        """Ask that a part takes no longer than with the champion, but for a share; both were timed in turns."""
+        name, limits = f"time for a part: {TITLES[branch]}", self.evidence.limits
+        mine = [pair.candidate.spent_ms[branch] for pair in self.pairs.all if branch in pair.candidate.spent_ms]
+        both = [
+            (pair.champion.spent_ms[branch], pair.candidate.spent_ms[branch])
+            for pair in self.pairs.all
+            if pair.champion is not None and branch in pair.champion.spent_ms and branch in pair.candidate.spent_ms
+        ]
+        if not both:
+            middle = float(np.median(mine)) if mine else None
+            return check(name, is_passed=bool(mine) and self.champion is None, figures=(None, middle), says="ms; nothing to compare with")
+        before, after = np.array(both).T
+        low, high = median_interval(after / before, limits.confidence)
+        says = f"ms, median of {len(both)} scans; interval: of the champion's, {limits.slowest_ratio:g} is allowed"
+        figures = float(np.median(before)), float(np.median(after))
+        return check(name, is_passed=low <= limits.slowest_ratio, figures=figures, says=says, interval=(low, high))
+
+
+def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
+    """Run the fresh process and return its answer, or the sentence that it ended with."""
+    command = [sys.executable, "-m", "trainer.gate_probe"]
+    try:
+        done = subprocess.run(command, input=msgspec.json.encode(order), capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {timeout_s:g} s"
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return f"exit code {done.returncode}: {said[-1] if said else 'it said nothing'}"
+    try:
+        return msgspec.json.decode(done.stdout, type=ProbeAnswer)
+    except msgspec.DecodeError as error:
+        raise MdssError(f"gate probe: found an answer that is none ({error}), expected a {ProbeAnswer.__name__}") from error
+
+
+def is_near(mine: float | None, theirs: float | None, within: float) -> bool:
+    """Return whether two scores of one part are the same but for a share; two that are missing are."""
+    if mine is None or theirs is None:
+        return mine is theirs
+    return abs(mine - theirs) <= within * abs(mine)
+
+
+def check(
+    name: str,
+    *,
+    is_passed: bool,
+    says: str,
+    figures: tuple[float | None, float | None] = (None, None),
+    interval: tuple[float, float] | None = None,
+) -> GateCheck:
+    """Return a check of fitness."""
+    return GateCheck(
+        name=name, side="fitness", is_passed=is_passed, champion=figures[0], candidate=figures[1], interval=interval, says=says
+    )

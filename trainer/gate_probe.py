@@ -1,0 +1,92 @@
+"""A process that does nothing but load one model and score a few parts, as a station's branch would: run by the gate."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+import numpy as np
+
+from mdss.errors import MdssError, ModelRefused
+
+if TYPE_CHECKING:
+    from trainer.champion import Champion
+
+FAILED = 1
+RGB, XYZ = "rgb", "xyz"
+KIB_PER_MIB = 1024
+
+
+class ProbeOrder(msgspec.Struct, frozen=True):
+    """Which model to load, how, and where the scans lie: N.rgb.npy and N.xyz.npy."""
+
+    model: str
+    device: str
+    threads: int | None
+    scans: str
+    count: int
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True):
+    """What the process found; a scan without a part for this model has no score."""
+
+    scores: tuple[float | None, ...]
+    golden: int  # golden scans of the model that gave their stored scores
+    fault: str  # the sentence about golden scans that did not
+    load_s: float
+    peak_mib: float
+
+
+def probe(order: ProbeOrder) -> ProbeAnswer:
+    """Verify, load and score; ModelRefused where the model cannot be used."""
+    import torch
+
+    from mdss.method.model_store import open_version
+    from trainer.champion import Champion
+    from trainer.gate_scoring import judgement
+
+    if order.threads is not None:
+        torch.set_num_threads(order.threads)
+    started_s = time.perf_counter()
+    model = Champion.of(open_version(Path(order.model)), order.device)
+    load_s = time.perf_counter() - started_s
+    folder = Path(order.scans)
+    scans = [(np.load(folder / f"{number}.{RGB}.npy"), np.load(folder / f"{number}.{XYZ}.npy")) for number in range(order.count)]
+    scores = tuple(judgement(model, scan).scores.get("fused") for scan in scans)
+    golden, fault = reproduced(model)
+    return ProbeAnswer(scores, golden, fault, load_s, peak_mib())
+
+
+def reproduced(model: Champion) -> tuple[int, str]:
+    """Return how many golden scans the model has, and which of them does not give its stored scores."""
+    from mdss.method.golden import reproduce
+
+    try:
+        return reproduce(model.folder, model.golden_scores), ""
+    except ModelRefused as refused:
+        return 0, str(refused)
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has held; getrusage would tell its parent's, too."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / KIB_PER_MIB
+
+
+def main() -> int:
+    """Read the order from standard input, print the answer, and return the exit code."""
+    try:
+        answer = probe(msgspec.json.decode(sys.stdin.buffer.read(), type=ProbeOrder))
+    except MdssError as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    click.echo(msgspec.json.encode(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

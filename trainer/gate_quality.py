@@ -1,0 +1,216 @@
+"""Does a candidate judge parts as well as the champion? Each check compares both on the same parts and states an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdss.method.calibration import SMALLEST_SCORE, Calibration
+from trainer.gate_scoring import Kind, Pair, Pairs, counts_of, scores_of
+from trainer.gate_statistics import (
+    Interval,
+    auroc_interval,
+    auroc_loss,
+    chance_of_rejects,
+    mean_interval,
+    parts_needed,
+)
+from trainer.gate_terms import GateCheck, GateLimits
+from trainer.standard_damage import DAMAGES, DamageKind
+
+NAMED = 8  # parts that a sentence names
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the checks look at."""
+
+    pairs: Pairs
+    calibration: Calibration  # the candidate's
+    limits: GateLimits
+    has_champion: bool
+
+    def checks(self) -> Iterator[GateCheck]:
+        """Yield every check that the evidence allows."""
+        yield self.enough()
+        yield self.golden()
+        yield self.defects()
+        if not self.pairs.of("good"):
+            return
+        yield self.promise()
+        if self.has_champion:
+            yield self.rejects()
+            yield self.shift()
+        for kind in DAMAGES:
+            yield from self.damage(kind)
+        if len(self.pairs.of("defect")) >= self.limits.fewest_defects:
+            yield self.separation("defect", "confirmed defects: separation")
+
+    @property
+    def random(self) -> np.random.Generator:
+        """Return the generator of every bootstrap: the same evidence gives the same answer."""
+        return np.random.default_rng(self.limits.seed)
+
+    def enough(self) -> GateCheck:
+        """Ask for so many recent good parts that a worse candidate would show."""
+        found, needed = len(self.pairs.of("good")), self.limits.fewest_good
+        says = f"{found} recent good parts that the candidate has not learned from"
+        if found < needed:
+            says += f"; {needed} are needed to tell, {needed - found} more"
+        return check("enough evidence", is_passed=found >= needed, figures=(None, float(found)), says=says)
+
+    def golden(self) -> GateCheck:
+        """Ask that the candidate accepts every golden part that the champion accepts."""
+        pairs = self.pairs.of("golden")
+        lost = [pair for pair in pairs if not pair.candidate.is_ok and (pair.champion is None or pair.champion.is_ok)]
+        says = f"{len(pairs)} golden parts of the champion" if pairs else "the champion has no golden parts"
+        if lost:
+            says += f"; the candidate does not accept {named(lost)}"
+        return check("golden parts accepted", is_passed=not lost, figures=accepted(pairs), says=says)
+
+    def defects(self) -> GateCheck:
+        """Ask that every confirmed defect that the champion catches is caught; without a champion, every one."""
+        pairs = self.pairs.of("defect")
+        lost = [pair for pair in pairs if pair.candidate.is_ok and (pair.champion is None or not pair.champion.is_ok)]
+        figures = (caught(pairs, "champion"), caught(pairs, "candidate"))
+        if not pairs:
+            says = "no confirmed defect is known; standard damage stands in"
+            return check("confirmed defects caught", is_passed=True, figures=figures, says=says)
+        says = f"{len(pairs)} confirmed defects"
+        says += f"; the candidate misses {named(lost)}" if lost else ", none missed that the champion catches"
+        interval = counts_of(pairs, errs_when_ok=True).excess(self.limits.confidence) if self.has_champion else None
+        return check("confirmed defects caught", is_passed=not lost, figures=figures, says=says, interval=interval)
+
+    def promise(self) -> GateCheck:
+        """Ask whether so many rejected good parts are an accident if the threshold keeps what it promised."""
+        pairs, scores = self.pairs.of("good"), np.asarray(self.calibration.validation_scores)
+        lost = [pair for pair in pairs if not pair.candidate.is_ok]
+        rank = max(1, int(np.count_nonzero(scores <= self.calibration.threshold.value)))
+        chance = chance_of_rejects(len(lost), len(pairs), rank, len(scores))
+        as_champion = counts_of(pairs, errs_when_ok=False).champion if self.has_champion else None
+        is_kept = chance >= self.limits.broken_promise
+        no_worse = as_champion is not None and len(lost) <= as_champion * len(pairs)
+        says = f"{len(lost)} of {len(pairs)} recent good parts rejected; chance of that many with this threshold {chance:.2g}"
+        says += f", at least {self.limits.broken_promise:g} is asked" if is_kept or not no_worse else ", but the champion rejects no fewer"
+        return check("promise of the threshold", is_passed=is_kept or no_worse, figures=(as_champion, len(lost) / len(pairs)), says=says)
+
+    def rejects(self) -> GateCheck:
+        """Ask whether more good parts would be rejected."""
+        limits, pairs = self.limits, self.pairs.of("good")
+        counts = counts_of(pairs, errs_when_ok=False)
+        low, high = counts.excess(limits.confidence)
+        new = [pair for pair in pairs if pair.champion is not None and pair.champion.is_ok and not pair.candidate.is_ok]
+        says = f"{counts.candidate_only} good parts are newly rejected, {counts.champion_only} no longer"
+        is_passed = low <= limits.allowed_rejects and high <= limits.tolerated_rejects
+        if low > limits.allowed_rejects:
+            says += f": worse beyond chance by more than {limits.allowed_rejects:g}: {named(new)}"
+        elif not is_passed:
+            needed = parts_needed(limits.tolerated_rejects, limits.confidence)
+            says += f": too little to exclude {limits.tolerated_rejects:g} more; {max(needed, 2 * len(pairs))} parts would tell better"
+        return check(
+            "good parts rejected", is_passed=is_passed, figures=(counts.champion, counts.candidate), says=says, interval=(low, high)
+        )
+
+    def shift(self) -> GateCheck:
+        """Ask whether good parts have come nearer to the threshold."""
+        limits, scores = self.limits, scores_of(self.pairs.of("good"))
+        if len(scores.champion) < 2:
+            return check("room below the threshold", is_passed=False, says="fewer than two good parts have a score from both models")
+        before, after = (np.log(np.maximum(side, SMALLEST_SCORE)) for side in (scores.champion, scores.candidate))
+        spread = max(float(before.std(ddof=1)), 1e-9)
+        low, high = mean_interval((after - before) / spread, limits.confidence, self.random)
+        says = "mean score of good parts in thresholds; interval: how much nearer, in deviations of the champion's"
+        is_passed = low <= limits.allowed_shift
+        if not is_passed:
+            says += f"; more than {limits.allowed_shift:g} nearer beyond chance"
+        figures = float(np.exp(before.mean())), float(np.exp(after.mean()))
+        return check("room below the threshold", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
+
+    def damage(self, kind: DamageKind) -> Iterator[GateCheck]:
+        """Ask whether a standard dent or stain on good parts is caught as often, and as far from good parts."""
+        pairs = self.pairs.of(kind)
+        if not pairs:
+            yield check(f"standard {kind}", is_passed=False, says="on no good part was there a place for it")
+            return
+        if self.has_champion:
+            yield self.damage_caught(kind, pairs)
+        yield self.separation(kind, f"standard {kind}: separation")
+
+    def damage_caught(self, kind: DamageKind, pairs: Sequence[Pair]) -> GateCheck:
+        """Ask whether the candidate misses more of it."""
+        counts = counts_of(pairs, errs_when_ok=True)
+        low, high = counts.excess(self.limits.confidence)
+        is_passed = low <= self.limits.allowed_misses
+        says = f"drawn onto {len(pairs)} good parts; {counts.candidate_only} newly missed, {counts.champion_only} no longer"
+        if not is_passed:
+            says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
+        figures = 1 - counts.champion, 1 - counts.candidate
+        return check(f"standard {kind}: caught", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
+
+    def separation(self, kind: Kind, name: str) -> GateCheck:
+        """Ask whether scores tell such parts from good ones as well; of a first model, whether they do at all."""
+        limits, random = self.limits, self.random
+        if not self.has_champion:
+            good, bad = (candidate_scores(self.pairs.of(each)) for each in ("good", kind))
+            return first_separation(name, (good, bad), limits, random)
+        paired = [scores_of(self.pairs.of(each)) for each in ("good", kind)]
+        if min(len(each.champion) for each in paired) == 0:
+            return check(name, is_passed=False, says="no part has a score from both models")
+        before, after, (low, high) = auroc_loss(paired[0], paired[1], limits.confidence, random)
+        is_passed = low <= limits.allowed_auroc
+        says = "chance that one scores above a good part; interval: what is lost"
+        if not is_passed:
+            says += f"; more than {limits.allowed_auroc:g} beyond chance"
+        return check(name, is_passed=is_passed, figures=(before, after), says=says, interval=(low, high))
+
+
+def first_separation(
+    name: str, scores: tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...], limits: GateLimits, random: np.random.Generator
+) -> GateCheck:
+    """Ask that a model without a champion beside it tells damaged from good parts better than chance would."""
+    good, bad = scores
+    if min(len(good), len(bad)) == 0:
+        return check(name, is_passed=False, says="no part has a score")
+    found, (low, high) = auroc_interval(good, bad, limits.confidence, random)
+    says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
+    return check(name, is_passed=low > 0.5, figures=(None, found), says=says, interval=(low, high))
+
+
+def check(
+    name: str,
+    *,
+    is_passed: bool,
+    says: str,
+    figures: tuple[float | None, float | None] = (None, None),
+    interval: Interval | None = None,
+) -> GateCheck:
+    """Return a check of quality."""
+    return GateCheck(
+        name=name, side="quality", is_passed=is_passed, champion=figures[0], candidate=figures[1], interval=interval, says=says
+    )
+
+
+def named(pairs: Sequence[Pair]) -> str:
+    """Return the names of some parts, the first few of them."""
+    rest = len(pairs) - NAMED
+    return ", ".join(pair.part.part_id for pair in pairs[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def accepted(pairs: Sequence[Pair]) -> tuple[float | None, float | None]:
+    """Return the share of parts that each model accepts."""
+    before, after = caught(pairs, "champion"), caught(pairs, "candidate")
+    return None if before is None else 1 - before, None if after is None else 1 - after
+
+
+def caught(pairs: Sequence[Pair], side: str) -> float | None:
+    """Return the share of parts that one model does not accept."""
+    judged = [getattr(pair, side) for pair in pairs]
+    known = [each for each in judged if each is not None]
+    return sum(not each.is_ok for each in known) / len(known) if known else None
+
+
+def candidate_scores(pairs: Sequence[Pair]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the candidate's scores in thresholds."""
+    return np.array([pair.candidate.ratio for pair in pairs if pair.candidate.ratio is not None], np.float64)

@@ -1,0 +1,169 @@
+"""The gate's page: the answer, every check, both models side by side, and the parts on which they differ."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mdss.method.model_store import ModelFolder
+from trainer import gate_figures
+from trainer.gate_scoring import Contest, Judgement, Pair, Pairs
+from trainer.gate_terms import GateCheck, GateOutcome
+from trainer.report_page import note, table, write_page
+
+SHOWN = 12
+DIFFERS = 0.05  # of a logarithm of score in thresholds; below that two models agree on a part
+STYLE = """
+.passed { color: #2f7d32 } .held { color: #b3261e } td.says { text-align: left; max-width: 46ch }
+tr.failed td { background: #fdecea } figcaption { margin-top: 1rem }
+"""
+KINDS = {
+    "good": "recent good part",
+    "golden": "golden part",
+    "defect": "confirmed defect",
+    "stain": "good part with a standard stain",
+    "dent": "good part with a standard dent",
+}
+NOTES = {
+    "checks": "Both models judged the same parts. The interval holds with 95 % confidence what the candidate is worse by (or, for times, "
+    "its share of the champion's); a check fails only where the whole interval lies beyond what is allowed, or where too little is known.",
+    "scores": "A score of 1 is each model's own threshold: above it a part is not accepted. On the line both models say the same.",
+    "differ": "The parts on which the two differ most, different verdicts first. Maps are in deviations of good parts: black 0, white 10 "
+    "and more. The numbers beside the verdicts are scores in thresholds.",
+}
+
+
+def write_gate_report(folder: Path, outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Path:
+    """Write gate.html into the folder and return its path; pictures are inside the file."""
+    heading = f"{outcome.recipe} {outcome.candidate}: {'passed' if outcome.is_passed else 'held back'}"
+    return write_page(folder / "gate.html", heading, sections(outcome, contest, pairs), STYLE)
+
+
+def sections(outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Iterator[str]:
+    """Yield the page from top to bottom."""
+    yield from answer(outcome)
+    yield "<h2>Checks</h2>" + note(NOTES["checks"])
+    for side in ("quality", "fitness"):
+        yield f"<h3>{side.capitalize()}</h3>" + checks_table([check for check in outcome.checks if check.side == side])
+    yield "<h2>Scores</h2>" + note(NOTES["scores"]) + gate_figures.scores(pairs)
+    yield "<h2>The models</h2>"
+    champion = contest.champion.folder if contest.champion else None
+    yield table(["", "champion", "candidate"], card_rows(champion, contest.candidate.folder))
+    yield "<h2>Parts on which they differ</h2>"
+    yield from differing_sections(contest, pairs)
+
+
+def answer(outcome: GateOutcome) -> Iterator[str]:
+    """Yield the answer, and each reason why not."""
+    against = f"against champion {outcome.champion}" if outcome.champion else "without a champion to compare with"
+    word, look = ("passed", "passed") if outcome.is_passed else ("held back", "held")
+    yield f'<h1>{html.escape(outcome.recipe)} {outcome.candidate}: <span class="{look}">{word}</span></h1>'
+    counted = ", ".join(
+        f"{count} {KINDS[kind]}{'' if count == 1 else 's'}" for kind, count in outcome.parts.items() if "standard" not in KINDS[kind]
+    )
+    yield note(f"Candidate {outcome.candidate} {against}, {outcome.judged_at}. Looked at: {counted or 'no part'}.")
+    if outcome.reasons:
+        yield "<ul>" + "".join(f"<li>{html.escape(reason)}</li>" for reason in outcome.reasons) + "</ul>"
+
+
+def checks_table(checks: Sequence[GateCheck]) -> str:
+    """Return the checks, those that failed marked."""
+    titles = "".join(f"<th>{title}</th>" for title in ("check", "champion", "candidate", "interval", "passed", "what it says"))
+    return f"<table><tr>{titles}</tr>{''.join(check_row(check) for check in checks)}</table>"
+
+
+def check_row(check: GateCheck) -> str:
+    """Return one row."""
+    texts = [check.name, figure(check.champion), figure(check.candidate), interval(check), "yes" if check.is_passed else "NO"]
+    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts) + f'<td class="says">{html.escape(check.says)}</td>'
+    return f"<tr>{cells}</tr>" if check.is_passed else f'<tr class="failed">{cells}</tr>'
+
+
+def figure(value: float | None) -> str:
+    """Return a number as a person reads it, a dash where there is none."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def interval(check: GateCheck) -> str:
+    """Return a check's interval, a dash where it has none."""
+    return "-" if check.interval is None else f"{check.interval[0]:.3g} to {check.interval[1]:.3g}"
+
+
+def card_rows(champion: ModelFolder | None, candidate: ModelFolder) -> list[list[object]]:
+    """Return one row for each thing that the two cards say, those that differ marked."""
+    before, after = (card_of(model) if model else {} for model in (champion, candidate))
+    return [[f"{name} *" if champion and before[name] != value else name, before.get(name), value] for name, value in after.items()]
+
+
+def card_of(model: ModelFolder) -> dict[str, Any]:
+    """Return what a person wants to know of a model beside another one."""
+    card, limit = model.card, model.calibration.threshold
+    found: dict[str, Any] = {
+        "version": model.version,
+        "made at": card.made_at,
+        "code version": card.code_version,
+        "preset": card.recipe.preset,
+        "seed": str(card.recipe.seed),
+        "threshold": f"{limit.value:.4g}",
+        "threshold's method": limit.method,
+        "good parts behind it": str(limit.parts),
+        "false-reject rate stated": f"{limit.stated_false_reject_rate:.3g}",
+        "false-reject rate asked": f"{limit.asked_false_reject_rate:.3g}",
+    }
+    for section, values in (("data", card.data), ("training", card.training)):
+        found |= {f"{section}: {name.replace('_', ' ')}": short(value) for name, value in values.items()}
+    return found
+
+
+def short(value: object) -> str:
+    """Return a card's value in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {short(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return f"{len(value)} entries"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
+    """Yield a picture of each part on which the models differ."""
+    if contest.champion is None:
+        yield note("There is no champion to differ from; the parts on which the candidate says what it should not:")
+    else:
+        yield note(NOTES["differ"])
+    chosen = differing(pairs)
+    for pair in chosen:
+        caption = f"{pair.part.part_id} ({KINDS[pair.kind]})"
+        yield f"<figcaption><b>{html.escape(caption)}</b>: {html.escape(verdicts(pair))}</figcaption>"
+        yield gate_figures.part(contest, contest.scan_of(pair, 0), caption)
+    if not chosen:
+        yield note("None: on every part both say the same.")
+
+
+def differing(pairs: Pairs) -> list[Pair]:
+    """Return the parts to show: different verdicts first, then different scores; the most different first."""
+
+    def weight(pair: Pair) -> tuple[bool, float]:
+        is_split = pair.champion is not None and pair.champion.is_ok is not pair.candidate.is_ok
+        return is_split, abs(pair.change)
+
+    def is_told(pair: Pair) -> bool:
+        if pair.champion is None:
+            return pair.candidate.is_ok is not (pair.kind in ("good", "golden"))
+        return weight(pair) > (False, DIFFERS)
+
+    return sorted(filter(is_told, pairs.all), key=weight, reverse=True)[:SHOWN]
+
+
+def verdicts(pair: Pair) -> str:
+    """Return what both say of a part."""
+    said = [f"candidate {verdict(pair.candidate)}"]
+    return ", ".join([f"champion {verdict(pair.champion)}", *said] if pair.champion else said)
+
+
+def verdict(judged: Judgement) -> str:
+    """Return one model's verdict in a few words."""
+    if judged.ratio is None:
+        return f"not judged: {judged.reason}"
+    return f"{'OK' if judged.is_ok else 'NotOK'} ({judged.ratio:.3g})"

@@ -1,0 +1,178 @@
+"""Scores the same scans with champion and candidate, in turns, so that whatever slows the machine slows both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.errors import BadPart
+from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Prepared
+from trainer.champion import Branch, Champion, Float, Stopwatch
+from trainer.gate_statistics import PairedCounts, PairedScores
+from trainer.gate_terms import EvidencePart, GateEvidence, Scan
+from trainer.progress import Meter
+from trainer.standard_damage import DAMAGES, damaged_scan, spot_on
+
+Kind = Literal["good", "golden", "defect", "stain", "dent"]
+TIMED: tuple[Branch, ...] = ("rgb", "sdf")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one model says of one scan; without scores where it holds no part for it, or its map no numbers."""
+
+    scores: dict[Branch, float]
+    ratio: float | None  # score / threshold
+    reason: str = ""
+    is_finite: bool = True
+    spent_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_ok(self) -> bool:
+        """Return whether the station would accept the part."""
+        return self.ratio is not None and self.ratio <= 1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One scan as both models see it; `part` is what it was read from, `kind` what is known of it or was drawn onto it."""
+
+    kind: Kind
+    number: int  # of the part among those of its kind
+    part: EvidencePart
+    champion: Judgement | None
+    candidate: Judgement
+
+    @property
+    def change(self) -> float:
+        """Return how much higher the candidate scores, both in thresholds, as a logarithm; infinite where only one has a score."""
+        ratios = [judged.ratio for judged in (self.champion, self.candidate) if judged is not None]
+        if len(ratios) < 2 or ratios == [None, None]:
+            return 0.0
+        if None in ratios:
+            return math.inf
+        before, after = (max(ratio or 0.0, 1e-30) for ratio in ratios)
+        return math.log(after / before)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every scan of the evidence, and the damaged copies of the good ones, as both models see them."""
+
+    all: Sequence[Pair]
+
+    def of(self, *kinds: Kind) -> list[Pair]:
+        """Return those of some kinds."""
+        return [pair for pair in self.all if pair.kind in kinds]
+
+
+class Contest:
+    """Both models, loaded; `champion` is None for a recipe's first model."""
+
+    def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str) -> None:
+        self.champion = Champion.of(champion, device) if champion else None
+        self.candidate = Champion.of(candidate, device)
+
+    def judged(self, evidence: GateEvidence) -> Pairs:
+        """Score all evidence; a good part also with each standard damage."""
+        listed: list[tuple[Kind, Sequence[EvidencePart]]] = [
+            ("golden", evidence.golden),
+            ("defect", evidence.defects),
+            ("good", evidence.good),
+        ]
+        self._warm_up(evidence)
+        found: list[Pair] = []
+        with Meter("gate", sum(len(parts) for _, parts in listed)) as meter:
+            for kind, parts in listed:
+                for number, part in enumerate(parts):
+                    found += self._pairs(kind, number, part, evidence.limits.seed)
+                    meter.step()
+        return Pairs(found)
+
+    def scan_of(self, pair: Pair, seed: int) -> Scan:
+        """Return the scan that a pair was scored on, its damage drawn again."""
+        scan = pair.part.read()
+        return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, (seed, pair.number)))[pair.kind]
+
+    def judge(self, scan: Scan, number: int) -> tuple[Judgement | None, Judgement]:
+        """Score one scan with both, every other time the candidate first."""
+        if self.champion is None:
+            return None, judgement(self.candidate, scan)
+        if number % 2:
+            candidate = judgement(self.candidate, scan)
+            return judgement(self.champion, scan), candidate
+        champion = judgement(self.champion, scan)
+        return champion, judgement(self.candidate, scan)
+
+    def _pairs(self, kind: Kind, number: int, part: EvidencePart, seed: int) -> Iterator[Pair]:
+        scan = part.read()
+        yield Pair(kind, number, part, *self.judge(scan, number))
+        if kind == "good":
+            for damage, damaged in self._damaged(scan, (seed, number)):
+                yield Pair(damage, number, part, *self.judge(damaged, number))
+
+    def _damaged(self, scan: Scan, seed: tuple[int, int]) -> Iterable[tuple[Kind, Scan]]:
+        """Yield the scan with each damage, at the same place; nothing where neither finds a part to damage."""
+        prepared = next(filter(None, (prepared_by(model, scan) for model in (self.champion, self.candidate) if model)), None)
+        if prepared is not None:
+            spot = spot_on(prepared, np.random.default_rng(seed))
+            yield from ((kind, damaged_scan(kind, scan, spot)) for kind in DAMAGES)
+
+    def _warm_up(self, evidence: GateEvidence) -> None:
+        """Score one part that is not counted: the first call of a network also chooses its kernels."""
+        for part in evidence.good[:1]:
+            self.judge(part.read(), 0)
+
+
+def judgement(model: Champion, scan: Scan) -> Judgement:
+    """Return what one model says of a scan."""
+    try:
+        prepared = model.prepare(*scan)
+    except BadPart as bad:
+        return Judgement({}, None, f"{bad.code}: {bad}")
+    watch = Stopwatch()
+    scores, maps = model.score(prepared, watch)
+    spent_ms = {name: spent[0] for name, spent in watch.spent_ms.items()}
+    if not all(np.isfinite(heat).all() for heat in maps.values()):
+        return Judgement({}, None, "a map holds values that are no numbers; expected finite ones", is_finite=False, spent_ms=spent_ms)
+    return Judgement(scores, scores["fused"] / model.threshold, spent_ms=spent_ms)
+
+
+def prepared_by(model: Champion, scan: Scan) -> Prepared | None:
+    """Return the part as a model finds it in a scan, None where it finds none."""
+    try:
+        return model.prepare(*scan)
+    except BadPart:
+        return None
+
+
+def aligned_maps(model: Champion, scan: Scan) -> tuple[Float, Float]:
+    """Return both branches' maps at the scan's own resolution, in deviations of good parts; BadPart where there is no part."""
+    prepared = model.prepare(*scan)
+    maps, calibration = model.score(prepared, Stopwatch())[1], model.folder.calibration
+    heats = calibration.rgb.aligned(maps["rgb"]), calibration.sdf.aligned(maps["sdf"])
+    return prepared.grid.to_original(heats[0]), prepared.grid.to_original(heats[1])
+
+
+def counts_of(pairs: Sequence[Pair], *, errs_when_ok: bool) -> PairedCounts:
+    """Return how often each model errs: by accepting the part, or by not accepting it."""
+    compared = [(pair.champion, pair.candidate) for pair in pairs if pair.champion is not None]
+    before, after = ([judged.is_ok is errs_when_ok for judged in side] for side in zip(*compared, strict=True))
+    return PairedCounts.of(before, after)
+
+
+def scores_of(pairs: Sequence[Pair]) -> PairedScores:
+    """Return scores in thresholds of the parts that both models have a score for."""
+    known = [
+        (pair.champion.ratio, pair.candidate.ratio)
+        for pair in pairs
+        if pair.champion is not None and pair.champion.ratio is not None and pair.candidate.ratio is not None
+    ]
+    table: NDArray[np.float64] = np.array(known, np.float64).reshape(-1, 2)
+    return PairedScores(table[:, 0], table[:, 1])

@@ -1,0 +1,97 @@
+"""What the gate is given and what it answers: evidence, limits, checks, outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = "mdss.gate.v1"
+Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
+Side = Literal["quality", "fitness"]
+
+
+@dataclass(frozen=True)
+class EvidencePart:
+    """One recorded part; its scan is read when it is scored, so that hundreds of them need no memory."""
+
+    part_id: str
+    read: Callable[[], Scan]
+
+    @classmethod
+    def of(cls, part_id: str, rgb: NDArray[np.uint8], xyz_mm: NDArray[np.float32]) -> Self:
+        """Return a part whose scan is in memory already."""
+        return cls(part_id, lambda: (rgb, xyz_mm))
+
+
+class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much worse a candidate may be, and how much has to be known to say so (decision record on the gate)."""
+
+    confidence: float = 0.95  # of every interval, two-sided
+    fewest_good: int = 20  # recent good parts
+    fewest_defects: int = 10  # below that many, separation is not measured on confirmed ones
+    allowed_rejects: float = 0.02  # share of good parts that may be rejected more
+    tolerated_rejects: float = 0.25  # what the interval must exclude: if it does not, too little is known
+    allowed_misses: float = 0.05  # share of standard damage that may be missed more
+    allowed_auroc: float = 0.02  # of separation that may be lost
+    allowed_shift: float = 1.0  # how much nearer to the threshold good parts may lie, in deviations of the champion's
+    broken_promise: float = 0.01  # chance below which so many rejects are no accident
+    slowest_ratio: float = 1.25  # of the champion's time for a part, each branch
+    largest_ratio: float = 1.25  # of the champion's memory
+    score_tolerance: float = 0.02  # between two processes, as for golden scans
+    timeout_s: float = 300.0  # for the fresh process
+    seed: int = 0
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """How the station computes: what a fresh process is told before it loads a model."""
+
+    threads: int | None = None  # torch's own choice when left out
+
+
+@dataclass(frozen=True)
+class GateEvidence:
+    """What champion and candidate are judged on; no part of it may have been learned from by the candidate."""
+
+    good: Sequence[EvidencePart]  # recent, and known to be good
+    defects: Sequence[EvidencePart] = ()  # confirmed by a person
+    golden: Sequence[EvidencePart] = ()  # those of the champion
+    limits: GateLimits = field(default_factory=GateLimits)
+    serving: Serving = field(default_factory=Serving)
+
+
+class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One question, what both models answer to it, and whether that will do."""
+
+    name: str
+    side: Side
+    is_passed: bool
+    champion: float | None = None
+    candidate: float | None = None
+    interval: tuple[float, float] | None = None  # of what the candidate is worse by, in the unit of `says`
+    says: str
+
+
+class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a candidate may become champion, and why not."""
+
+    schema: str = FORMAT
+    recipe: str
+    champion: str | None  # version
+    candidate: str  # version
+    is_passed: bool
+    reasons: tuple[str, ...]  # one sentence for each check that was not passed
+    checks: tuple[GateCheck, ...]
+    parts: dict[str, int]  # how many of each kind were looked at
+    judged_at: str  # UTC, ISO 8601
+    folder: str  # where gate.json and gate.html lie
+
+    @property
+    def report_path(self) -> Path:
+        """Return the page for a person."""
+        return Path(self.folder) / "gate.html"
