@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -48,8 +49,8 @@ class Record(Protocol):
 class Voice(Protocol):
     """What fusion needs of the publisher."""
 
-    def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
-        """Send one verdict to whoever subscribed."""
+    def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
+        """Send one verdict to whoever subscribed, and its map, which is made into a picture only where the station publishes maps."""
 
     def serve(self, beat: Callable[[], Beat]) -> None:
         """Send the heartbeat when it is due and answer who wants to catch up."""
@@ -125,7 +126,7 @@ class Fusion:
         verdict = out.journal.judge(verdict_of(settled, self._origin, out.clock_ns()))
         heat, model = settled.judgement.heat, settled.model
         level = 0.0 if model is None else model.calibration.map_level
-        out.voice.publish(verdict, None if heat is None else evidence.heat_png(heat, level))
+        out.voice.publish(verdict, None if heat is None else partial(evidence.heat_png, heat, level))
         self._count(verdict)
         self._time(part.accepted)
         if out.drift is not None:

@@ -40,12 +40,12 @@ class Publisher:
         self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._beat_due_s = 0.0
 
-    def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
+    def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
         """Send one verdict, and its map where the station publishes maps."""
         place = f"{verdict.station}/{verdict.source_id}"
         self._verdicts.send_multipart([f"verdict/{place}/{verdict.evaluation}".encode(), msgspec.json.encode(verdict)])
         if self._with_maps and heat_png is not None:
-            self._verdicts.send_multipart([f"map/{place}".encode(), verdict.result_id.encode(), heat_png])
+            self._verdicts.send_multipart([f"map/{place}".encode(), verdict.result_id.encode(), heat_png()])
 
     def serve(self, beat: Callable[[], Beat]) -> None:
         """Send the heartbeat when it is due, note who subscribed, and answer who wants to catch up."""

@@ -115,13 +115,18 @@ def _edge(cell: int, scale: float, offset: int, length: int) -> int:
 
 def _area_mm2(inside: Bool, xyz: Float) -> float | None:
     """Return the surface's area from the measured pixels' own size; None where no neighbours were measured."""
+    rows, columns = np.nonzero(inside)
+    box = np.s_[rows.min() : rows.max() + 2, columns.min() : columns.max() + 2]  # each pixel's neighbours to the right and below included
+    here = _pixel_sizes(xyz[box], inside[box])
+    known = here if len(here) else _pixel_sizes(xyz, np.ones_like(inside))
+    return float(len(rows) * np.median(known)) if len(known) else None
+
+
+def _pixel_sizes(xyz: Float, chosen: Bool) -> NDArray[np.float64]:
+    """Return the mm2 of those chosen pixels whose neighbours were measured (N,)."""
     across, down = (np.diff(xyz, axis=axis, append=np.nan) for axis in (1, 0))
-    cells = np.linalg.norm(np.cross(across, down), axis=2)
-    known = np.isfinite(cells)
-    here = cells[inside & known]
-    if len(here) == 0:
-        return float(np.count_nonzero(inside) * np.median(cells[known])) if known.any() else None
-    return float(np.count_nonzero(inside) * np.median(here))
+    sizes = np.linalg.norm(np.cross(across, down), axis=2)
+    return np.asarray(sizes[chosen & np.isfinite(sizes)], np.float64)
 
 
 def _seen_by(inside: Bool, fused: Fused) -> Literal["rgb", "sdf", "both"]:

@@ -49,10 +49,10 @@ class Memory:
 class Stage:
     """A publisher on sockets of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_maps: bool = True) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.verdicts, self.snapshots = f"ipc://{folder}/verdicts", f"ipc://{folder}/snapshot"
-        self.settings = Settings(verdicts=VerdictSettings(publish_maps=True, endpoint=self.verdicts, snapshot_endpoint=self.snapshots))
+        self.settings = Settings(verdicts=VerdictSettings(publish_maps=with_maps, endpoint=self.verdicts, snapshot_endpoint=self.snapshots))
         self.tally = Tally()
         self.opened = ExitStack()
         self.memory = Memory()
@@ -75,24 +75,36 @@ class Stage:
         self.opened.callback(socket.close)
         return socket
 
+    def close(self) -> None:
+        """Close everything."""
+        self.opened.close()
+        self.publisher.close()
+        self.context.destroy(linger=0)
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path)
     yield made
-    made.opened.close()
-    made.publisher.close()
-    made.context.destroy(linger=0)
+    made.close()
 
 
 def test_a_verdict_goes_to_its_topic_and_its_map_to_another(stage: Stage) -> None:
     subscriber = stage.subscriber(b"verdict/line/cam/OK")
     maps = stage.subscriber(b"map/")
-    stage.publisher.publish(verdict(1), b"png")
+    stage.publisher.publish(verdict(1), lambda: b"png")
     topic, payload = subscriber.recv_multipart()
     assert topic == b"verdict/line/cam/OK"
     assert msgspec.json.decode(payload, type=Verdict) == verdict(1)
     assert maps.recv_multipart() == [b"map/line/cam", b"a", b"png"]
+
+
+def test_a_station_that_publishes_no_maps_makes_no_picture_of_them(tmp_path: Path) -> None:
+    quiet = Stage(tmp_path, with_maps=False)
+    subscriber = quiet.subscriber(b"verdict/")
+    quiet.publisher.publish(verdict(1), lambda: pytest.fail("a map became a picture"))
+    assert subscriber.recv_multipart()[0] == b"verdict/line/cam/OK"
+    quiet.close()
 
 
 def test_the_heartbeat_comes_without_any_part(stage: Stage) -> None:

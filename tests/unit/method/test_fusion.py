@@ -114,3 +114,15 @@ def test_where_no_point_was_measured_there_are_pixels_but_no_millimetres() -> No
     (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), points, Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
     assert region.centroid_mm is None
     assert region.area_mm2 == pytest.approx(36 * 0.25, rel=1e-3)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (20, 30), (SIZE_PX - 6, SIZE_PX - 6)])
+def test_the_area_of_a_place_is_that_of_its_own_pixels_wherever_it_lies(place: tuple[int, int]) -> None:
+    points = cloud()
+    points[..., 0] *= 1 + points[..., 1] / 10  # no two rows are as wide
+    rgb = np.full((SIZE_PX, SIZE_PX), 2.0, np.float32)
+    inside = np.s_[place[0] : place[0] + 6, place[1] : place[1] + 6]
+    rgb[inside] += 9.0
+    (region,) = regions(fuse(rgb, hot("rgb", 0)[1], calibration()), points, Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
+    across, down = (np.diff(points, axis=axis, append=np.nan) for axis in (1, 0))
+    assert region.area_mm2 == pytest.approx(36 * np.nanmedian(np.linalg.norm(np.cross(across, down), axis=2)[inside]), rel=1e-6)

@@ -53,7 +53,7 @@ class World:
     def last_sequence(self) -> int:
         return len(self.journaled)
 
-    def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
+    def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
         self.published.append(verdict)
 
     def serve(self, beat: Callable[[], Beat]) -> None:

@@ -68,7 +68,7 @@ class Life:
     def last_sequence(self) -> int:
         return self.journal.last_sequence()
 
-    def publish(self, verdict: Verdict, heat_png: bytes | None) -> None:
+    def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
         if self.dies_at == "voice":
             raise Died
         self.published.append(verdict)
