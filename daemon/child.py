@@ -62,7 +62,7 @@ class Child:
         self._process: Process | None = None
         self._ends_s: deque[float] = deque()
         self._restart_at_s: float | None = None
-        self._is_stopping, self._killed_because, self._has_failed = False, "", False
+        self._is_stopping, self._killed_because, self._has_said_last = False, "", False
         self._heard_s = self._progress_s = self._started_s = 0.0
 
     @property
@@ -76,6 +76,16 @@ class Child:
         return self._process is not None and self.state in ("running", "degraded")
 
     @property
+    def is_missed(self) -> bool:
+        """Whether the station cannot begin, or go on, without it: one that is not vital has its chance to be ready, no more."""
+        return not self.is_ready and (self.spec.is_vital or self.state == "starting")
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is given up, and parts cannot be judged without it."""
+        return self.state == "error" and self.spec.is_vital
+
+    @property
     def silence_s(self) -> float:
         """Seconds since the last heartbeat."""
         return self._clock() - self._heard_s
@@ -84,7 +94,7 @@ class Child:
         """Start the process."""
         now_s = self._clock()
         self.last, self._restart_at_s = None, None
-        self._killed_because, self._has_failed = "", False
+        self._killed_because, self._has_said_last = "", False
         self._heard_s = self._progress_s = self._started_s = now_s
         try:
             self._process = self._start(self.spec)
@@ -109,8 +119,8 @@ class Child:
                 self.start()
             return ""
         code = self._process.poll()
-        if code in (FAILED, REFUSED) and not self._has_failed:
-            self._has_failed = True  # its last words may still be on their way; they are heard before the next tick
+        if code in (FAILED, REFUSED) and not self._has_said_last:
+            self._has_said_last = True  # its last words may still be on their way; they are heard before the next tick
         elif code is not None:
             self._process = None
             return self._ended(code)

@@ -13,6 +13,7 @@ import structlog
 import zmq
 
 from daemon.intake import Intake, Outside, Reply
+from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from mdss.errors import MdssError
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Door:
-    """The sockets of ingest: one to all cameras, three to the other processes."""
+    """The sockets of ingest: one to all cameras, four to the other processes."""
 
     def __init__(self, process: Opened) -> None:
         context, settings, closing = process.context, process.settings, process.closing
@@ -45,12 +46,9 @@ class Door:
         options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
         self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
         closing.callback(self.cameras.close)
-        self.judged, self.fusion, self.prepare = (
-            Receiver(context, "judged", settings),
-            Sender(context, "fusion", settings),
-            Sender(context, "prepare", settings),
-        )
-        for link in (self.judged, self.fusion, self.prepare):
+        self.judged = Receiver(context, "judged", settings)
+        self.fusion, self.prepare, self.collect = (Sender(context, link, settings) for link in ("fusion", "prepare", "collect"))
+        for link in (self.judged, self.fusion, self.prepare, self.collect):
             closing.callback(link.close)
         self._poller = zmq.Poller()
         self._poller.register(self.cameras, zmq.POLLIN)
@@ -82,8 +80,9 @@ class Door:
 class Ingest:
     """Carries messages between the door and the intake until it is asked to stop and every part has its verdict."""
 
-    def __init__(self, door: Door, intake: Intake, outbox: Outbox, process: Opened) -> None:
-        self._door, self._intake, self._outbox, self._process, self._pulse = door, intake, outbox, process, process.pulse
+    def __init__(self, door: Door, intake: Intake, around: Outside, process: Opened) -> None:
+        self._door, self._intake, self._process, self._pulse = door, intake, process, process.pulse
+        self._outbox, self._keeping = around.outbox, around.keeping
         self._drain_timeout_s = process.settings.supervisor.drain_timeout_s
 
     def run(self) -> None:
@@ -119,6 +118,7 @@ class Ingest:
             door.say(intake.take(peer.bytes, frames))
         door.say(intake.tick())
         self._outbox.flush(door.fusion, door.prepare)
+        self._keeping.flush(door.collect)  # last: whoever waits for an answer has it by now
         self._pulse.say(*intake.state, len(self._outbox))
 
 
@@ -127,7 +127,8 @@ def outside(settings: Settings, process: Opened) -> Outside:
     state = Path(settings.station.state_directory)
     journal = Journal(state / "journal.sqlite", JOURNAL_WAIT_S)
     process.closing.callback(journal.close)
-    return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"))
+    keeping = Keeping(settings.collection, process.tally)
+    return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
 
 
 def bound_memory(limit_bytes: int) -> None:
@@ -144,7 +145,7 @@ def command(config: Path) -> None:
     with opened("ingest", config) as process:
         around = outside(process.settings, process)
         door = Door(process)
-        Ingest(door, Intake(process.settings, around), around.outbox, process).run()
+        Ingest(door, Intake(process.settings, around), around, process).run()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import zmq
 from daemon.admission import Admission, Load
 from daemon.held_parts import HeldParts
 from daemon.inherited import Inherited
+from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from daemon.record import Journal, Record
@@ -51,6 +52,7 @@ class Outside:
     tally: Tally
     boot_id: str
     quarantine: Quarantine
+    keeping: Keeping
     clock: Callable[[], float] = time.monotonic  # what deadlines are told in: nobody sets it
     clock_ns: Callable[[], int] = time.time_ns  # UTC
 
@@ -106,6 +108,7 @@ class Intake:
             if part is None:
                 continue  # of an earlier life of this process: the camera sends the frame again and finds its verdict
             self._out.outbox.drop(judged.result_id)
+            self._out.keeping.offer(part, judged)
             if judged.code is None:
                 self._admission.judged(len(self._held))
             elif judged.code == "POISON":
@@ -145,6 +148,7 @@ class Intake:
         """Keep to other settings from the next frame on; every camera hears of a changed credit."""
         has_other_credit = settings.camera.credit != self._settings.camera.credit
         self._settings, self._sources.silence_s = settings, settings.camera.silence_s
+        self._out.keeping.keep_to(settings.collection)
         self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
         return [Reply(source.peer, self._credit()) for source in self._sources] if has_other_credit else []
 

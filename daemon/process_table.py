@@ -10,12 +10,13 @@ from mdss.settings import Settings
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `count` is None where there can be only one process."""
+    """One line of the table; `count` is None where there can be only one process; parts are judged without what is not vital."""
 
     name: str
     module: str
     threads: int = 1
     count: int | None = None
+    is_vital: bool = True
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ProcessSpec:
     name: str
     arguments: tuple[str, ...]
     threads: int
+    is_vital: bool = True
 
 
 def process_table(settings: Settings) -> tuple[Row, ...]:
@@ -32,6 +34,7 @@ def process_table(settings: Settings) -> tuple[Row, ...]:
     branches = settings.branches
     return (
         Row("alerts", "daemon.alerts"),
+        *((Row("collect", "daemon.collect", is_vital=False),) if settings.collection.enabled else ()),
         Row("fusion", "workers.fusion"),
         Row("rgb", "workers.rgb", branches.rgb.threads, branches.rgb.count),
         Row("sdf", "workers.sdf", branches.sdf.threads, branches.sdf.count),
@@ -48,5 +51,5 @@ def processes(rows: tuple[Row, ...], config: Path) -> tuple[ProcessSpec, ...]:
 def _spec(row: Row, index: int, config: Path) -> ProcessSpec:
     arguments = ("-m", row.module, "--config", str(config))
     if row.count is None:
-        return ProcessSpec(row.name, arguments, row.threads)
-    return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads)
+        return ProcessSpec(row.name, arguments, row.threads, row.is_vital)
+    return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads, row.is_vital)

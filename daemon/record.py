@@ -56,9 +56,7 @@ class Record:
             entry = self.find(accepted.identity.source_id, accepted.identity.frame_id)
         except WireRefusal:
             return None
-        if entry is None or entry.sequence is None:
-            return None
-        return Judged(result_id=entry.result_id, sequence=entry.sequence, code=entry.code, reason=entry.reason)
+        return None if entry is None else entry.judged
 
     def _ask(self, frame_id: str, question: Callable[[], Value]) -> Value:
         if self._clock() < self._again_s:

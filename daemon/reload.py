@@ -18,7 +18,7 @@ from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, checked_settings
 
 SETTINGS_FILE = "settings.yaml"  # in the runtime directory: what the station runs with, whatever becomes of the file it was read from
-Taker = Literal["restart", "ingest", "fusion", "alerts", "supervisor", "supervisor, ingest", "all"]
+Taker = Literal["restart", "ingest", "fusion", "alerts", "collect", "supervisor", "supervisor, ingest", "all"]
 TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload; `restart`: only a new start does
     "station.name": "restart",
     "station.state_directory": "restart",
@@ -53,6 +53,11 @@ TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload;
     "alerts.stream_max_length": "alerts",
     "alerts.evidence_ttl_s": "alerts",
     "journal.keep_days": "alerts",
+    "collection.enabled": "restart",
+    "collection.ok_ratio": "ingest",
+    "collection.seed": "ingest",
+    "collection.max_mb": "collect",
+    "collection.min_free_mb": "collect",
     "supervisor.ready_timeout_s": "supervisor",
     "supervisor.stall_timeout_s": "supervisor",
     "supervisor.drain_timeout_s": "supervisor, ingest",

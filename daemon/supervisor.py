@@ -144,13 +144,14 @@ class Supervisor:
         missing = list(children)
         for child in children:
             child.start()
-        while missing := [child for child in missing if not child.is_ready]:
+        while missing := [child for child in missing if child.is_missed]:
             if self._signals:
                 return False
-            failed = [child for child in self._children if child.state == "error"]
-            missing = failed or missing
-            if failed or self._clock() > end_s:
-                raise MdssError(f"the station cannot start: {missing[0].spec.name}: {missing[0].reason or 'not ready in time'}")
+            failed = [child for child in self._children if child.has_failed]
+            late = [child for child in missing if child.spec.is_vital and self._clock() > end_s]
+            if failed or late:
+                first = (failed or late)[0]
+                raise MdssError(f"the station cannot start: {first.spec.name}: {first.reason or 'not ready in time'}")
             self.turn()
         return True
 
@@ -162,17 +163,17 @@ class Supervisor:
             self._notifier.ping()
 
     def _report(self) -> StationReport:
-        bad = [child for child in self._children if child.state == "error"] or [
+        bad = [child for child in self._children if child.has_failed] or [
             child for child in self._children if not child.is_ready or child.state == "degraded"
         ]
         state: ProcessState = self._phase
         if self._phase == "running" and bad:
-            state = "error" if bad[0].state == "error" else "degraded"
+            state = "error" if bad[0].has_failed else "degraded"
         return StationReport(
             station=self._board.report.station,
             state=state,
             reason=f"{bad[0].spec.name}: {bad[0].reason or bad[0].state}" if bad else "",
-            is_ready=self._phase == "running" and all(child.is_ready for child in self._children),
+            is_ready=self._phase == "running" and all(child.is_ready or not child.spec.is_vital for child in self._children),
             uptime_s=round(self._clock() - self._board.started_s, 1),
             processes=tuple(process_report(child) for child in self._children),
             reload=self._board.last_reload,

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from mdss.journal_file import JournalFailed, JournalFile, Row
-from mdss.wire.messages import Accepted, UndefinedCode, Verdict
+from mdss.wire.messages import Accepted, Judged, Verdict
 
 __all__ = ["Entry", "Journal", "JournalFailed"]
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
@@ -25,8 +25,7 @@ class Entry:
     result_id: str
     sequence: int | None
     attempt: int
-    code: UndefinedCode | None = None
-    reason: str = ""
+    judged: Judged | None = None
 
 
 class Journal:
@@ -93,7 +92,7 @@ class Journal:
                 if sequence is None:
                     return Entry(result_id, None, attempt)
                 known = read_verdict((verdict,))
-                return Entry(result_id, sequence, attempt, known.code, "; ".join(known.reasons))
+                return Entry(result_id, sequence, attempt, Judged.of(known))
         return None
 
     def undelivered(self, limit: int) -> list[Verdict]:

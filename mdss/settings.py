@@ -106,6 +106,16 @@ class JournalSettings(Section, frozen=True):
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
 
 
+class CollectionSettings(Section, frozen=True):
+    """Which scans are kept for retraining, and how much room they may take."""
+
+    enabled: bool = True
+    ok_ratio: Ratio = 0.05
+    seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    max_mb: Annotated[int, Meta(ge=1, le=100_000_000)] = 5000
+    min_free_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 1000
+
+
 class SupervisorSettings(Section, frozen=True):
     """How long a process may take, and how often it may die."""
 
@@ -136,6 +146,7 @@ class Settings(Section, frozen=True):
     drift: DriftSettings = DriftSettings()
     alerts: AlertSettings = AlertSettings()
     journal: JournalSettings = JournalSettings()
+    collection: CollectionSettings = CollectionSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     security: SecuritySettings = SecuritySettings()
     http: HttpSettings = HttpSettings()

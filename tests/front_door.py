@@ -8,12 +8,13 @@ import numpy as np
 
 from daemon.held_parts import HeldPart
 from daemon.intake import Intake, Outside, Reply
+from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from mdss.journal import Entry, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
-from mdss.wire.messages import Accepted, Judged, UndefinedCode
+from mdss.wire.messages import Accepted, Evaluation, Judged, UndefinedCode
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock, FakeLink
 
@@ -44,13 +45,19 @@ class Notebook:
     def judge(self, frame_id: str, sequence: int, code: UndefinedCode | None = None) -> str:
         """Store a verdict and return its result id."""
         entry = self.entries["cam", frame_id]
-        self.entries["cam", frame_id] = Entry(entry.result_id, sequence, entry.attempt, code)
+        self.entries["cam", frame_id] = Entry(entry.result_id, sequence, entry.attempt, word(entry.result_id, sequence, code))
         return entry.result_id
 
     def _fail(self) -> None:
         self.asked += 1
         if self.trouble:
             raise JournalFailed(self.trouble)
+
+
+def word(result_id: str, sequence: int, code: UndefinedCode | None, evaluation: Evaluation = "OK") -> Judged:
+    """Return what fusion says of a part that it has judged."""
+    evaluation = evaluation if code is None else "Undefined"
+    return Judged(result_id=result_id, sequence=sequence, evaluation=evaluation, code=code, reason="it broke two workers")
 
 
 class Station:
@@ -61,15 +68,19 @@ class Station:
         self.journal, self.outbox = journal or Notebook(), Outbox(self.clock)
         self.fusion, self.prepare = FakeLink(), FakeLink()
         self.kept: list[tuple[HeldPart, str]] = []
-        outside = Outside(self.journal, self.outbox, self.tally, "boot", self, self.clock, self.clock.ns)  # type: ignore[arg-type]
+        self.collect, self.keeping = FakeLink(), Keeping(settings.collection, self.tally)
+        outside = Outside(self.journal, self.outbox, self.tally, "boot", self, self.keeping, self.clock, self.clock.ns)  # type: ignore[arg-type]
         self.intake = Intake(settings, outside)
 
     @classmethod
     def introduced(cls, journal: Any = None) -> Self:
         """Return a station to which CAMERA has said HELLO."""
         made = cls(journal)
-        made.say(Hello(source_id="cam"))
+        made.introduce()
         return made
+
+    def introduce(self) -> None:
+        self.say(Hello(source_id="cam"))
 
     def say(self, message: camera.Header, peer: bytes = CAMERA) -> list[camera.Header]:
         return self.answers(peer, camera.compose(message))
@@ -84,8 +95,7 @@ class Station:
         return [reply.message for reply in replies]
 
     def judge(self, frame_id: str, sequence: int = 1, code: UndefinedCode | None = None) -> list[Reply]:
-        judged = Judged(result_id=self.journal.judge(frame_id, sequence), sequence=sequence, code=code, reason="it broke two workers")
-        return self.intake.judged([judged])
+        return self.intake.judged([word(self.journal.judge(frame_id, sequence, code), sequence, code)])
 
     def keep(self, part: HeldPart, reason: str) -> None:
         """Stand in for the quarantine."""

@@ -36,7 +36,8 @@ CHAOS_MAY = (
 MAY_IMPORT = {
     "mdss.errors": (),
     "mdss.scans": ("mdss.errors",),
-    "mdss.collection": ("mdss.scans", "mdss.errors"),
+    "mdss.scan_files": (),
+    "mdss.collection": ("mdss.scans", "mdss.scan_files", "mdss.errors"),
     "mdss.settings_file": ("mdss.errors",),
     "mdss.key_files": ("mdss.errors",),
     "mdss.settings_types": (),

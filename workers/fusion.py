@@ -131,7 +131,7 @@ class Fusion:
         self._time(part.accepted)
         if out.drift is not None:
             out.drift.see(part, model, verdict.times.published)
-        return Judged(result_id=verdict.result_id, sequence=verdict.sequence, code=verdict.code, reason="; ".join(verdict.reasons))
+        return Judged.of(verdict)
 
     def _judged(self, part: JoinedPart) -> Settled:
         """Decide on one part; one that this process breaks on would break the next as well, so it is POISON at once."""

@@ -14,6 +14,7 @@ import numpy as np
 from bench.fuzzing.mutations import mutated, mutated_json, shuffled
 from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
 from daemon.intake import Intake, Outside
+from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from mdss.journal import Entry
@@ -141,7 +142,10 @@ def feed_frames(messages: Input) -> bool:
 
 def front_door(notebook: Notebook) -> Intake:
     """Return an intake with nothing around it but a journal in memory."""
-    return Intake(RULES, Outside(notebook, Outbox(time.monotonic), Tally(), "boot", Quarantine(Path("quarantine"))))
+    tally = Tally()
+    return Intake(
+        RULES, Outside(notebook, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), Keeping(RULES.collection, tally))
+    )
 
 
 def check_scan(header: FrameHeader, rgb: Any, xyz: Any) -> None:

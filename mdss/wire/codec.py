@@ -21,6 +21,7 @@ from mdss.wire.messages import (
     Frame,
     Heartbeat,
     Judged,
+    JudgedScan,
     Message,
     PreparedPart,
     Resend,
@@ -28,7 +29,9 @@ from mdss.wire.messages import (
 )
 
 VERSION = b"\x01"  # first byte of the header; both ends of a link come from one release
-AnyMessage = Accepted | Frame | Ended | Resend | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | Heartbeat
+AnyMessage = (
+    Accepted | Frame | Ended | Resend | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | JudgedScan | Heartbeat
+)
 
 
 class DecodeError(MdssError):

@@ -143,12 +143,41 @@ class Fault(Message, frozen=True):
 
 
 class Judged(Message, frozen=True):
-    """fusion -> ingest: the verdict is in the journal, the frame may be forgotten; one that is POISON is kept for inspection."""
+    """fusion -> ingest: the verdict is in the journal, the frame may be forgotten, or kept for inspection or retraining."""
 
     result_id: str
     sequence: int
+    evaluation: Evaluation = "Undefined"
     code: UndefinedCode | None = None
     reason: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    model_version: str = ""
+    judged_ns: int = 0  # UTC
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Judged:
+        """Return what ingest needs of a verdict."""
+        return cls(
+            result_id=verdict.result_id,
+            sequence=verdict.sequence,
+            evaluation=verdict.evaluation,
+            code=verdict.code,
+            reason="; ".join(verdict.reasons),
+            score=verdict.score,
+            threshold=None if verdict.threshold is None else verdict.threshold.value,
+            model_version="" if verdict.model is None else verdict.model.version,
+            judged_ns=verdict.times.published,
+        )
+
+
+class JudgedScan(Message, frozen=True):
+    """ingest -> collect: a scan to keep, with what became of its part."""
+
+    identity: FrameIdentity
+    judged: Judged
+    rgb: NDArray[np.uint8]  # (H, W, 3)
+    xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
 
 
 class Heartbeat(Message, frozen=True):

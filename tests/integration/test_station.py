@@ -191,7 +191,7 @@ def test_alerts_are_listed_and_shown(station: Station, replayed: Replayed, tmp_p
 def test_status_shows_every_process_ready(station: Station) -> None:
     report = json.loads(run("status", "--config", station.config, "--json"))
     assert (report["station"], report["state"], report["is_ready"]) == ("healthy0", "running", True)
-    assert [process["name"] for process in report["processes"]] == ["alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest"]
+    assert [process["name"] for process in report["processes"]] == ["alerts", "collect", "fusion", "rgb-0", "sdf-0", "prepare", "ingest"]
     assert all(process["is_ready"] and process["restarts"] == 0 for process in report["processes"])
 
 

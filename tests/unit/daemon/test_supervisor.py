@@ -29,8 +29,13 @@ from tests.fakes import (
     refuses,
 )
 
-NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
+NAMES = ("alerts", "collect", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+
+
+def spec(name: str) -> ProcessSpec:
+    """Return the row of one process; the line judges parts without `collect`."""
+    return ProcessSpec(name, (), 1, is_vital=name != "collect")
 
 
 class Line:
@@ -43,7 +48,7 @@ class Line:
         self.board = Board("test", self.world.clock)
         self.hands: dict[str, str] = {}
         self._plan: list[tuple[float, Callable[[], None]]] = []
-        children = [Child(ProcessSpec(name, (), 1), self.world.start, LIMITS, self.world.clock) for name in NAMES]
+        children = [Child(spec(name), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
         self.supervisor = Supervisor(
             children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.in_hand, self.world.clock)

@@ -8,7 +8,7 @@ from daemon.process_table import ProcessSpec
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.messages import Ended
 from tests.fakes import FakeProcess, History, dies_often
-from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line
+from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, spec
 
 
 def ready_after(seconds: float) -> History:
@@ -31,13 +31,13 @@ def test_a_process_that_the_machine_cannot_start_is_tried_again_and_nobody_else_
     line = Line()
     start, tries = line.world.start, list[str]()
 
-    def starved(spec: ProcessSpec) -> FakeProcess:
-        tries.append(spec.name)
-        if spec.name == "rgb-0" and tries.count("rgb-0") < 3:
+    def starved(row: ProcessSpec) -> FakeProcess:
+        tries.append(row.name)
+        if row.name == "rgb-0" and tries.count("rgb-0") < 3:
             raise OSError(12, "Cannot allocate memory")
-        return start(spec)
+        return start(row)
 
-    children = [Child(ProcessSpec(name, (), 1), starved, LIMITS, line.world.clock) for name in NAMES]
+    children = [Child(spec(name), starved, LIMITS, line.world.clock) for name in NAMES]
     notifier = Notifier(None, None, line.world.clock)
     around = Surroundings(line, line.board, notifier, line.fusion, line.in_hand, line.world.clock)
     line.supervisor = Supervisor(children, LIMITS, around)

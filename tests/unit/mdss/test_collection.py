@@ -179,7 +179,7 @@ def _write_until_killed(root: Path, at: str) -> None:
 
     kept = Collection(root)
     if at == "image":
-        module.write_scan = die
+        module.write_scan = die  # type: ignore[attr-defined]
     elif at == "part.json":
         module._as_json = die  # type: ignore[assignment]
     else:
@@ -203,7 +203,7 @@ def test_a_disk_that_refuses_leaves_nothing(kept: Collection, monkeypatch: pytes
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_scan", full)
+    monkeypatch.setattr("mdss.collection.write_scan", full)
     with pytest.raises(OSError, match="No space"):
         kept.add(part("a"), *scan())
     assert list((kept.root / "cap").iterdir()) == []

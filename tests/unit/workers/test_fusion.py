@@ -84,7 +84,7 @@ def send(worker: Fusion, world: World, name: str) -> list[Any]:
 def test_a_good_part_gives_one_verdict_without_a_picture() -> None:
     world = World()
     answers = send(world.worker(), world, "a")
-    assert answers == [Judged(result_id="a", sequence=1)]
+    assert answers == [Judged.of(world.journaled[0])]
     assert world.journaled == world.published
     assert (world.pictures, world.published[0].evidence) == ([], None)
 
@@ -110,9 +110,9 @@ def test_late_is_said_at_the_deadline_and_what_comes_after_changes_nothing() -> 
     first, *rest = joined_messages("a", deadline(world))
     assert list(worker.step(first)) == []
     world.clock.advance(5)
-    assert list(worker.tick()) == [
-        Judged(result_id="a", sequence=1, code="LATE", reason="no result from prepare and rgb and sdf before the deadline")
-    ]
+    (word,) = worker.tick()
+    assert word == Judged.of(world.journaled[0])
+    assert (word.code, word.reason) == ("LATE", "no result from prepare and rgb and sdf before the deadline")
     assert [answer for message in rest for answer in worker.step(message)] == []
     assert [(verdict.evaluation, verdict.code, verdict.deadline_missed) for verdict in world.published] == [("Undefined", "LATE", True)]
 
@@ -169,7 +169,7 @@ def test_what_was_lost_with_a_process_is_asked_for_again_and_judged() -> None:
     assert list(worker.tick()) == []
     world.clock.advance(1)
     assert list(worker.tick()) == [Resend(result_id="a", attempt=2, wanted=("sdf",))]
-    assert list(worker.step(sdf)) == [Judged(result_id="a", sequence=1)]
+    assert list(worker.step(sdf)) == [Judged.of(world.journaled[0])]
     assert world.journaled[0].attempt == 2
 
 

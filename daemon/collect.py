@@ -1,0 +1,172 @@
+"""Process `collect`: writes the scans that retraining learns from, within its budget; what it cannot write costs the scan, nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import structlog
+
+from daemon.spawn import make_folder
+from mdss.collection import FOLDER, CollectedPart, Collection
+from mdss.errors import BadInput, MdssError
+from mdss.settings import CollectionSettings
+from mdss.wire.messages import JudgedScan, ProcessState
+from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.pulse import Tally
+from mdss.wire.sockets import Receiver
+
+WAIT_MS = 100
+LOOK_EVERY_S = 5.0  # at the disk, when nothing comes
+MB = 10**6
+SPARE_RATIO = 0.05  # of the budget is free after a pruning: all parts are looked at for it, so it shall be seldom
+COLLECTED, NOT_COLLECTED, PRUNED = "mdss_scans_collected_total", "mdss_scans_not_collected_total", "mdss_scans_pruned_total"
+PARTS, BYTES = "mdss_collection_parts", "mdss_collection_bytes"
+log = structlog.get_logger()
+
+
+class Collector:
+    """Keeps scans while there is room."""
+
+    def __init__(self, collection: Collection, settings: CollectionSettings, tally: Tally, alive: Callable[[], None]) -> None:
+        self._collection, self._settings, self._tally, self._alive = collection, settings, tally, alive
+        self._look_at_s, self._bytes = 0.0, 0
+        self._disk, self._failure = "", ""  # what keeps a scan from being written, and what the last one met
+        tally.counters.update(dict.fromkeys((COLLECTED, NOT_COLLECTED, PRUNED), 0.0))
+
+    @property
+    def state(self) -> tuple[ProcessState, str]:
+        """How this process is, and why."""
+        trouble = self._disk or self._failure
+        return ("degraded", f"no scan is kept: {trouble}") if trouble else ("running", "")
+
+    def begin(self) -> None:
+        """Clear away what an earlier life left half done, and see how much is there."""
+        self.look(0.0)
+        self._try(self._collection.tidy)
+        self._try(self._prune)
+
+    def keep_to(self, settings: CollectionSettings) -> None:
+        """Keep to another budget from now on."""
+        self._settings = settings
+        self._try(self._prune)
+
+    def keep(self, scan: JudgedScan) -> None:
+        """Write one scan; before it goes what the budget has no room for any longer."""
+        self._disk = self._looked()
+        if self._disk or not self._try(lambda: self._add(scan)):
+            self._tally.count(NOT_COLLECTED)
+        self._alive()
+
+    def look(self, now_s: float) -> None:
+        """See now and then whether the disk takes files, also while no scan comes."""
+        if now_s >= self._look_at_s:
+            self._look_at_s = now_s + LOOK_EVERY_S
+            self._disk = self._looked()
+
+    def _looked(self) -> str:
+        """Return what is wrong with the disk, nothing where all is well."""
+        root, least_mb = self._collection.root, self._settings.min_free_mb
+        try:
+            make_folder("collection", root)
+            free_mb = shutil.disk_usage(root).free // MB
+        except (BadInput, OSError) as error:
+            return str(error)
+        return f"{free_mb} MB are free at {root}, expected collection.min_free_mb ({least_mb} MB)" if free_mb < least_mb else ""
+
+    def _add(self, scan: JudgedScan) -> None:
+        if self._bytes > self._settings.max_mb * MB:
+            self._prune()
+        part = part_of(scan)
+        if self._collection.add(part, scan.rgb, scan.xyz):
+            found = self._collection.find(part.result_id)
+            self._bytes += 0 if found is None else found.nbytes
+            self._tally.count(COLLECTED)
+            self._tally.count(PARTS)
+            self._tally.counters[BYTES] = float(self._bytes)
+
+    def _prune(self) -> None:
+        found = self._collection.prune(self._settings.max_mb * MB, self._alive, SPARE_RATIO)
+        self._bytes = found.kept_bytes
+        self._tally.count(PRUNED, float(found.removed))
+        self._tally.counters.update({PARTS: float(found.kept), BYTES: float(found.kept_bytes)})
+        if found.removed:
+            log.info("scans removed to keep to collection.max_mb", removed=found.removed, kept=found.kept)
+
+    def _try(self, step: Callable[[], object]) -> bool:
+        """Do something with the disk; False where it refuses, which is said aloud until it takes something."""
+        try:
+            step()
+        except (OSError, MdssError) as error:
+            self._failure = str(error)
+            return False
+        self._failure = ""
+        return True
+
+
+def part_of(scan: JudgedScan) -> CollectedPart:
+    """Return what is written of a part beside its scan."""
+    identity, judged = scan.identity, scan.judged
+    return CollectedPart(
+        result_id=judged.result_id,
+        part_id=identity.part_id,
+        source_id=identity.source_id,
+        recipe_id=identity.recipe_id,
+        captured_ns=identity.capture_time_ns,
+        judged_ns=judged.judged_ns,
+        evaluation=judged.evaluation,
+        code=judged.code,
+        score=judged.score,
+        threshold=judged.threshold,
+        model_version=judged.model_version,
+        is_simulated=identity.is_simulated,
+    )
+
+
+def work(process: Opened) -> None:
+    """Take scans until asked to stop, then what still waits."""
+    pulse, settings = process.pulse, process.settings
+    inbox = Receiver(process.context, "collect", settings)
+    process.closing.callback(inbox.close)
+
+    def alive() -> None:
+        pulse.steps += 1
+        pulse.beat_if_due(inbox.waiting)
+
+    collector = Collector(Collection(Path(settings.station.state_directory) / FOLDER), settings.collection, pulse.tally, alive)
+    pulse.say("running")
+    collector.begin()
+    while taken(inbox, collector, WAIT_MS) or not process.stop.asked:
+        changed = process.changed_settings()
+        if changed is not None:
+            collector.keep_to(changed.collection)
+        collector.look(time.monotonic())
+        pulse.say(*collector.state, inbox.waiting)
+    pulse.say("stopped")
+
+
+def taken(inbox: Receiver, collector: Collector, wait_ms: int) -> bool:
+    """Keep the next scan; False where none came in time."""
+    try:
+        message = inbox.receive(wait_ms)
+    except MdssError as error:
+        log.error("message refused", reason=str(error))
+        return True
+    if isinstance(message, JudgedScan):
+        collector.keep(message)
+    return message is not None
+
+
+@click.command("collect")
+@config_option
+def command(config: Path) -> None:
+    """Run the process that keeps scans for retraining."""
+    with opened("collect", config) as process:
+        work(process)
+
+
+if __name__ == "__main__":
+    main(command)

@@ -1,0 +1,45 @@
+"""Which scans ingest hands to `collect`: those of all parts that are not OK, and a sample of the others; never waited for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+
+from daemon.held_parts import HeldPart
+from daemon.outbox import Outlet
+from mdss.settings import CollectionSettings
+from mdss.wire.messages import Judged, JudgedScan
+from mdss.wire.pulse import Tally
+
+HANDED = "mdss_scans_handed_to_collect_total"
+DROPPED = "mdss_scans_dropped_total"  # collect was away, or behind
+
+
+class Keeping:
+    """Takes what may be kept when a part is let go of, and sends it where there is room at once; what is dropped is counted."""
+
+    def __init__(self, settings: CollectionSettings, tally: Tally) -> None:
+        self._settings, self._tally = settings, tally
+        self._waiting = deque[JudgedScan]()
+        tally.counters.update({HANDED: 0.0, DROPPED: 0.0})  # from 0 on, or Prometheus would not see the first as an increase
+
+    def keep_to(self, settings: CollectionSettings) -> None:
+        """Draw by other settings from the next part on; whether anything is collected at all only a restart changes."""
+        self._settings = settings
+
+    def offer(self, part: HeldPart, judged: Judged) -> None:
+        """Take a part that has its verdict, if it is to be kept."""
+        if self._settings.enabled and (judged.evaluation != "OK" or is_drawn(judged.result_id, self._settings)):
+            frame = part.frame
+            self._waiting.append(JudgedScan(identity=part.accepted.identity, judged=judged, rgb=frame.rgb, xyz=frame.xyz))
+
+    def flush(self, collect: Outlet) -> None:
+        """Send what was taken; what finds no room is let go of."""
+        while self._waiting:
+            self._tally.count(HANDED if collect.send(self._waiting.popleft()) else DROPPED)
+
+
+def is_drawn(result_id: str, settings: CollectionSettings) -> bool:
+    """Return whether an OK part is in the sample: told by its id and the seed alone, so that it is the same whoever asks and whenever."""
+    digest = hashlib.blake2b(f"{settings.seed}:{result_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) < settings.ok_ratio * 2**64

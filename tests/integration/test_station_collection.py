@@ -1,0 +1,103 @@
+"""A station that keeps scans for retraining: the very pixels that the camera sent, and never at the cost of a verdict."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.private_redis import PrivateRedis
+from mdss.collection import FOLDER, Collected, Collection
+from tests.station import GOOD, PAINTED, PATIENCE_S, Scan, Station, Trained, scan_of, site, wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    sections = {"collection": {"ok_ratio": 1.0, "min_free_mb": 0}}
+    with site(trained, redis_server.url, tmp_path_factory.mktemp("collecting"), **sections) as place, place.running() as running:
+        yield running
+
+
+def root_of(station: Station) -> Path:
+    return Path(station.settings.station.state_directory) / FOLDER
+
+
+def collected(station: Station, source: str) -> list[Collected]:
+    """Return what is kept of one camera."""
+    return [each for each in Collection(root_of(station)).parts() if each.part.source_id == source]
+
+
+def judge(station: Station, source: str, *names: str) -> None:
+    """Send parts as one camera; all must have their verdicts."""
+    with station.camera(source) as camera:
+        for name in names:
+            station.send(camera, name)
+        assert camera.wait_until_done(PATIENCE_S)
+    assert len(station.verdicts(source)) >= len(names)
+
+
+def as_judged(scan: Scan) -> Scan:
+    """Return a recorded scan as the station has it: in millimetres, NaN where nothing was measured."""
+    rgb, xyz = scan
+    xyz_mm = xyz.astype(np.float32) * np.float32(1000)
+    xyz_mm[(xyz == 0).all(axis=2)] = np.nan
+    return rgb, xyz_mm
+
+
+def test_scans_are_kept_with_the_very_pixels_that_the_camera_sent(station: Station) -> None:
+    judge(station, "keeper", *GOOD, *PAINTED)
+    wait_until(lambda: len(collected(station, "keeper")) == len(GOOD + PAINTED))
+    verdicts = {verdict.result_id: verdict for verdict in station.verdicts("keeper")}
+    for found in collected(station, "keeper"):
+        verdict, part = verdicts[found.part.result_id], found.part
+        assert (part.part_id, part.evaluation, part.score) == (verdict.part_id, verdict.evaluation, verdict.score)
+        assert (part.judged_ns, part.threshold) == (verdict.times.published, verdict.threshold and verdict.threshold.value)
+        assert part.model_version == (verdict.model and verdict.model.version)
+        for read, sent in zip(found.read(), as_judged(scan_of(station.trained.data, part.part_id)), strict=True):
+            np.testing.assert_array_equal(read, sent)
+
+
+def test_a_killed_collect_costs_scans_and_no_verdict(station: Station) -> None:
+    judge(station, "bereft", GOOD[0])
+    os.kill(station.pid("collect"), signal.SIGKILL)
+    judge(station, "bereft", *GOOD, *PAINTED)
+    wait_until(lambda: station.report.state == "running" and station.process("collect").restarts == 1)
+    judge(station, "again", *GOOD)
+    wait_until(lambda: len(collected(station, "again")) == len(GOOD))
+    assert not list(root_of(station).glob("*/.*"))
+
+
+def test_a_folder_that_is_gone_is_said_and_costs_scans_and_no_verdict(station: Station) -> None:
+    root = root_of(station)
+    root.rename(root.with_name("elsewhere"))
+    root.write_text("a file where the folder should be")
+    judge(station, "homeless", *GOOD)
+    wait_until(lambda: station.report.state == "degraded")
+    report = station.report
+    assert report.is_ready and report.reason.startswith("collect: no scan is kept: ") and "cannot be written" in report.reason
+    root.unlink()
+    root.with_name("elsewhere").rename(root)
+    wait_until(lambda: station.report.state == "running")
+    assert collected(station, "homeless") == []
+    judge(station, "housed", *GOOD)
+    wait_until(lambda: len(collected(station, "housed")) == len(GOOD))
+
+
+def test_a_full_disk_is_said_and_costs_scans_and_no_verdict(station: Station) -> None:
+    pid = station.pid("collect")
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1000, hard))  # to this process the disk is full
+    judge(station, "crowded", *GOOD, *PAINTED)
+    wait_until(lambda: station.report.reason.startswith("collect: no scan is kept: [Errno 27]"))
+    assert station.report.is_ready and collected(station, "crowded") == []
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    judge(station, "roomy", *GOOD)
+    wait_until(lambda: len(collected(station, "roomy")) == len(GOOD) and station.report.state == "running")
+    assert station.pid("collect") == pid

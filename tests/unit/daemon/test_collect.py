@@ -1,0 +1,154 @@
+"""The process `collect` without sockets: what it writes, what it says when it cannot, and how it keeps to its budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.collect import BYTES, COLLECTED, LOOK_EVERY_S, NOT_COLLECTED, PARTS, PRUNED, Collector
+from mdss.collection import Collection
+from mdss.settings import CollectionSettings
+from mdss.wire.messages import FrameIdentity, Judged, JudgedScan
+from mdss.wire.pulse import Tally
+
+SIDE = 200  # such a scan of noise takes almost 0.6 MB
+
+
+def scan(name: str, judged_ns: int = 6, **judged: Any) -> JudgedScan:
+    """Return a scan that cannot be made small."""
+    drawn = np.random.default_rng(judged_ns)
+    identity = FrameIdentity(
+        source_id="cam", sequence=4, frame_id="f", part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5, is_simulated=True
+    )
+    values: dict[str, Any] = {"evaluation": "NotOK", "score": 4.5, "threshold": 3.0, "model_version": "0002"}
+    return JudgedScan(
+        identity=identity,
+        judged=Judged(result_id=name, sequence=1, judged_ns=judged_ns, **values | judged),
+        rgb=drawn.integers(0, 256, (SIDE, SIDE, 3), np.uint8),
+        xyz=drawn.normal(size=(SIDE, SIDE, 3)).astype(np.float32),
+    )
+
+
+class Bench:
+    """A collector, and its folder."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.collection, self.tally, self.lively = Collection(folder / "collected"), Tally(), 0
+        self.rules = CollectionSettings(**{"min_free_mb": 0} | settings)
+        self.collector = Collector(self.collection, self.rules, self.tally, self._alive)
+        self.collector.begin()
+
+    def _alive(self) -> None:
+        self.lively += 1
+
+    def names(self) -> list[str]:
+        return [each.part.result_id for each in self.collection.parts()]
+
+    def count(self, name: str) -> float:
+        return self.tally.counters[name]
+
+
+def test_a_scan_is_written_with_everything_that_is_known_of_its_part(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    sent = scan("a")
+    bench.collector.keep(sent)
+    (found,) = bench.collection.parts()
+    part = found.part
+    assert (part.part_id, part.source_id, part.recipe_id, part.captured_ns, part.judged_ns) == ("p", "cam", "cap", 5, 6)
+    assert (part.evaluation, part.code, part.score, part.threshold, part.model_version) == ("NotOK", None, 4.5, 3.0, "0002")
+    assert part.is_simulated
+    rgb, xyz = found.read()
+    assert (rgb.tobytes(), xyz.tobytes()) == (sent.rgb.tobytes(), sent.xyz.tobytes())
+    assert (bench.count(COLLECTED), bench.count(PARTS), bench.count(BYTES)) == (1, 1, found.nbytes)
+    assert bench.collector.state == ("running", "")
+
+
+def test_beyond_the_budget_the_oldest_go_and_some_room_is_left(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_mb=3)
+    for number in range(9):
+        bench.collector.keep(scan(f"p{number}", judged_ns=10 + number, evaluation="OK" if number == 8 else "NotOK"))
+    assert bench.names()[-1] == "p8" or "p8" not in bench.names()
+    assert bench.names() == sorted(bench.names()) and "p0" not in bench.names()
+    assert bench.count(BYTES) <= 3_600_000, "one scan may be over it, until the next comes"
+    assert bench.count(PRUNED) + bench.count(PARTS) == 9
+    assert bench.count(PARTS) == len(bench.names())
+
+
+def test_a_smaller_budget_is_kept_to_at_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_mb=100)
+    for number in range(4):
+        bench.collector.keep(scan(f"p{number}", judged_ns=10 + number))
+    bench.collector.keep_to(CollectionSettings(max_mb=1, min_free_mb=0))
+    assert bench.names() == ["p3"]
+
+
+def test_what_lies_there_already_counts_after_a_restart(tmp_path: Path) -> None:
+    Bench(tmp_path).collector.keep(scan("a"))
+    (tmp_path / "collected" / "cap" / ".half-1").mkdir()
+    again = Bench(tmp_path)
+    assert (again.count(PARTS), again.count(COLLECTED)) == (1, 0)
+    assert again.count(BYTES) > 500_000
+    assert not (tmp_path / "collected" / "cap" / ".half-1").exists()
+
+
+def test_with_too_little_free_on_the_disk_nothing_is_written_and_that_is_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, min_free_mb=100_000_000)
+    bench.collector.keep(scan("a"))
+    state, reason = bench.collector.state
+    assert state == "degraded"
+    assert "MB are free at" in reason and "expected collection.min_free_mb (100000000 MB)" in reason
+    assert (bench.names(), bench.count(NOT_COLLECTED)) == ([], 1)
+    bench.collector.keep_to(CollectionSettings(min_free_mb=0))
+    bench.collector.look(1e12)
+    assert bench.collector.state == ("running", "")
+    bench.collector.keep(scan("b"))
+    assert bench.names() == ["b"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_first_scan_and_costs_only_scans(tmp_path: Path) -> None:
+    (tmp_path / "collected").write_text("a file where the folder should be")
+    bench = Bench(tmp_path)
+    assert bench.collector.state[0] == "degraded" and "cannot be written" in bench.collector.state[1]
+    bench.collector.keep(scan("a"))
+    assert bench.count(NOT_COLLECTED) == 1
+    (tmp_path / "collected").unlink()
+    bench.collector.look(LOOK_EVERY_S / 2)
+    assert bench.collector.state[0] == "degraded", "the disk is looked at now and then, not all the time"
+    bench.collector.look(LOOK_EVERY_S)
+    assert bench.collector.state == ("running", "")
+    bench.collector.keep(scan("b"))
+    assert bench.names() == ["b"]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_scan_leaves_no_half_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("mdss.collection.write_scan", full)
+        bench.collector.keep(scan("a"))
+    assert bench.collector.state == ("degraded", "no scan is kept: [Errno 28] No space left on device")
+    assert (bench.names(), bench.count(NOT_COLLECTED)) == ([], 1)
+    bench.collector.keep(scan("b"))
+    assert (bench.names(), bench.collector.state) == (["b"], ("running", ""))
+
+
+def test_the_same_part_handed_on_twice_is_there_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.collector.keep(scan("a"))
+    bench.collector.keep(scan("a"))
+    assert (bench.names(), bench.count(COLLECTED), bench.count(NOT_COLLECTED)) == (["a"], 1, 0)
+
+
+def test_it_says_that_it_lives_while_it_looks_at_many_parts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for number in range(3):
+        bench.collector.keep(scan(f"p{number}"))
+    before = bench.lively
+    bench.collector.keep_to(bench.rules)
+    assert bench.lively - before == 3
