@@ -26,6 +26,7 @@ VERBS = {
     "alerts": ("daemon.alert_verbs:alerts", "List and show the alerts of parts that are not OK."),
     "teacher": ("trainer.teacher_verbs:teacher", "Make or import the teacher network."),
     "train": ("trainer.train:command", "Train a model on good parts."),
+    "retrain": ("trainer.retrain:command", "Learn a recipe anew from what the station collected."),
     "calibrate": ("trainer.calibrate_verb:command", "Set a model's threshold from good parts."),
     "evaluate": ("trainer.evaluate:command", "Measure a model on parts of known kind."),
     "bench": ("measure.bench:command", "Measure how fast this machine judges parts, beside its floors."),

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "mdss.scans": ("mdss.errors",),
     "mdss.scan_files": (),
     "mdss.collection": ("mdss.scans", "mdss.scan_files", "mdss.errors"),
+    "mdss.retraining": ("mdss.errors",),
     "mdss.settings_file": ("mdss.errors",),
     "mdss.key_files": ("mdss.errors",),
     "mdss.settings_types": (),
@@ -56,13 +57,16 @@ MAY_IMPORT = {
     "mdss.cli": ("mdss.errors",),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
-        *("mdss.collection", "mdss.drift_record", "mdss.key_files", "mdss.logs", "mdss.errors"),
+        *("mdss.collection", "mdss.drift_record", "mdss.retraining", "mdss.key_files", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
         *("mdss.settings", "mdss.logs", "mdss.errors"),
     ),
-    "trainer": ("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "trainer": (
+        *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.retraining"),
+        *("mdss.settings", "mdss.logs", "mdss.errors"),
+    ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),
     "bench": ("mdss.method", "mdss.drift", "mdss.drift_record", "mdss.errors", "trainer"),

@@ -1,0 +1,72 @@
+"""What the last retraining of each recipe came to: one small file each, by which trainer and station know of each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from mdss.errors import BadInput
+
+RetrainOutcome = Literal["running", "candidate", "nothing_new", "refused_data", "held_back", "failed", "interrupted"]
+OUTCOMES: tuple[RetrainOutcome, ...] = get_args(RetrainOutcome)
+AS_IT_SHOULD: tuple[RetrainOutcome, ...] = ("candidate", "nothing_new")  # after these nobody needs to look
+
+
+class RetrainRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The last attempt to learn a recipe anew, and the last that ended as it should."""
+
+    recipe: str
+    outcome: RetrainOutcome
+    reason: str = ""
+    started_ns: int  # UTC
+    ended_ns: int = 0  # 0 while it runs
+    last_success_ns: int = 0  # 0 before the first
+    parts_used: int = 0
+    parts_refused: int = 0
+    version: str = ""  # of the candidate, or of the model that was held back
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took; 0 while it runs."""
+        return max(0, self.ended_ns - self.started_ns) / 1e9 if self.ended_ns else 0.0
+
+
+def retrain_folder(state_directory: str | Path) -> Path:
+    """Return where a station's trainings keep what outlives them."""
+    return Path(state_directory) / "retrain"
+
+
+def write_record(folder: Path, record: RetrainRecord) -> None:
+    """Write it so that a power cut leaves the old record or the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{record.recipe}-{os.getpid()}"
+    with partial.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / f"{record.recipe}.json")
+
+
+def read_record(folder: Path, recipe: str) -> RetrainRecord | None:
+    """Return a recipe's record, None before the first attempt; BadInput names a file that is none."""
+    path = folder / f"{recipe}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RetrainRecord)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise BadInput(f"{path}: {error}; expected the record of a retraining, remove the file to begin anew") from error
+
+
+def read_records(folder: Path) -> tuple[RetrainRecord, ...]:
+    """Return the records of all recipes; one that cannot be read is left out, for a page must not fail for it."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=RetrainRecord))
+        except (OSError, msgspec.MsgspecError):
+            continue
+    return tuple(found)

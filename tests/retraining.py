@@ -1,0 +1,95 @@
+"""A station that has collected parts, and a champion to learn anew: all so small that a test can make it in passing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from mdss.collection import CollectedPart, Collection, Review
+from mdss.settings import Settings, load_settings
+from mdss.wire.messages import Evaluation
+from tests.lines import SIDE_PX
+from tests.station import NAME, small_recipe, write_line, write_teacher
+from trainer.synthetic_camera import View
+from trainer.synthetic_scan import SyntheticScan, draw_scan
+from trainer.train import Order, train
+
+SECOND_NS = 1_000_000_000
+VIEW = View(SIDE_PX, SIDE_PX, "m")
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A settings file whose station has a store, curated scans and a collection."""
+
+    config: Path
+    data: Path
+
+    @property
+    def settings(self) -> Settings:
+        """The station's settings."""
+        return load_settings(self.config)
+
+    @property
+    def store(self) -> Path:
+        """Its model store."""
+        return Path(self.settings.models.store)
+
+    @property
+    def state(self) -> Path:
+        """Its state directory."""
+        return Path(self.settings.station.state_directory)
+
+    @property
+    def collection(self) -> Collection:
+        """What it has collected."""
+        return Collection(self.state / "collected")
+
+    def collect(self, number: int, evaluation: Evaluation = "OK", scan: SyntheticScan | None = None, **fields: Any) -> str:
+        """Collect a good part of the line, or the scan that is given; return the id of its result."""
+        drawn = scan or good_part(number)
+        given: dict[str, Any] = {"part_id": f"part-{number}", "source_id": "cam", "recipe_id": NAME, "score": 0.0, "threshold": 1.0}
+        times = {"captured_ns": number * SECOND_NS, "judged_ns": number * SECOND_NS}
+        part = CollectedPart(**({"result_id": f"result-{number}", "evaluation": evaluation} | given | times | fields))
+        assert self.collection.add(part, drawn.rgb, drawn.xyz_mm)
+        return part.result_id
+
+    def mark(self, result_id: str, label: str) -> None:
+        """Let a person say what a part is."""
+        assert self.collection.label(result_id, Review(label=label, by="somebody", at_ns=1))  # type: ignore[arg-type]
+
+
+def good_part(number: int, product: str = "flange") -> SyntheticScan:
+    """Draw a good part that is in no dataset of the tests."""
+    return draw_scan(product, "good", VIEW, [7, number])
+
+
+def again(scan: SyntheticScan) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return a second scan of a part that did not move: other noise, the same part."""
+    random = np.random.default_rng(0)
+    rgb = np.clip(scan.rgb + random.normal(0, 2, scan.rgb.shape), 0, 255).astype(np.uint8)
+    return rgb, np.asarray(scan.xyz_mm + random.normal(0, 0.05, scan.xyz_mm.shape), np.float32)
+
+
+def write_config(folder: Path, store: Path) -> Path:
+    """Write the settings of a station in a folder of its own."""
+    tree = {
+        "station": {"state_directory": str(folder / "state"), "runtime_directory": str(folder / "run")},
+        "models": {"store": str(store), "recipes": [NAME]},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "station.yaml"
+    path.write_text(yaml.safe_dump(tree), "utf-8")
+    return path
+
+
+def plant(folder: Path) -> Plant:
+    """Make the curated scans, and the champion that was made from them."""
+    data, teacher = write_line(folder / "data"), write_teacher(folder / "teacher.safetensors")
+    train(Order(data, folder / "models", NAME, small_recipe(teacher), device="cpu"))
+    return Plant(write_config(folder / "station", folder / "models"), data)

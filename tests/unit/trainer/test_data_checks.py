@@ -1,0 +1,205 @@
+"""What a retraining refuses to learn from, part by part, each time with a code and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdss.collection import XYZ, Collected, CollectedPart, Collection, Review
+from mdss.method.point_cloud import prepare
+from mdss.method.recipe import PointCloudSettings
+from tests.retraining import again, good_part
+from trainer.data_checks import Refused, Usual, abnormal, refusals_by_code, unfit
+from trainer.examination import Examination, Examiner, Limits
+from trainer.part_measures import Measures, unlikeness
+from trainer.synthetic_scan import SyntheticScan
+
+SETTINGS = PointCloudSettings(size_px=96)
+KNOWN = 8
+LIMITS = Limits(budget=100, max_invalid_ratio=0.5)
+
+
+def measures_of(scan: SyntheticScan) -> Measures:
+    return Measures.of(prepare(scan.rgb, scan.xyz_mm, SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def known() -> list[tuple[str, Measures]]:
+    """Curated good parts."""
+    return [(f"train/{number:03d}", measures_of(good_part(100 + number))) for number in range(KNOWN)]
+
+
+class Shelf:
+    """A collection of parts that are looked at in the order in which they were put there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._collection, self._parts = Collection(folder), list[Collected]()
+
+    def put(self, scan: SyntheticScan, *, label: str | None = None) -> Collected:
+        """Collect one more part."""
+        name = str(len(self._parts))
+        part = CollectedPart(
+            result_id=f"r{name}", part_id=f"p{name}", source_id="cam", recipe_id="flange", captured_ns=1, judged_ns=1, evaluation="OK"
+        )
+        self._collection.add(part, scan.rgb, scan.xyz_mm)
+        if label:
+            self._collection.label(part.result_id, Review(label=label, by="x", at_ns=1))  # type: ignore[arg-type]
+        found = self._collection.find(part.result_id)
+        assert found is not None
+        self._parts.append(found)
+        return found
+
+    def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS) -> Examination:
+        """Look at all of them, without a champion."""
+        return Examiner(known, None, SETTINGS).examine(self._parts, limits)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path)
+
+
+def only(done: Examination) -> Refused:
+    """Return the one part that was refused."""
+    assert len(done.refused) == 1
+    return done.refused[0]
+
+
+def test_good_parts_of_the_product_pass(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    parts = [shelf.put(good_part(number)) for number in range(4)]
+    done = shelf.examined(known)
+    assert (done.accepted, done.refused) == (parts, [])
+
+
+def darkened(scan: SyntheticScan) -> SyntheticScan:
+    return replace(scan, rgb=(scan.rgb // 10).astype(np.uint8))
+
+
+def with_holes(scan: SyntheticScan) -> SyntheticScan:
+    is_missing = np.random.default_rng(0).random(scan.rgb.shape[:2]) < 0.55
+    return replace(scan, xyz_mm=np.where(is_missing[..., None], np.float32(np.nan), scan.xyz_mm))
+
+
+def without_a_part(scan: SyntheticScan) -> SyntheticScan:
+    rows, columns = np.indices(scan.rgb.shape[:2], np.float32)
+    return replace(scan, xyz_mm=np.dstack([columns, rows, np.full_like(rows, 480)]))
+
+
+def without_a_point(scan: SyntheticScan) -> SyntheticScan:
+    return replace(scan, xyz_mm=np.full_like(scan.xyz_mm, np.nan))
+
+
+def of_another_colour(scan: SyntheticScan) -> SyntheticScan:
+    return replace(scan, rgb=(scan.rgb * np.array([1.0, 0.6, 0.3])).astype(np.uint8))
+
+
+def larger(scan: SyntheticScan) -> SyntheticScan:
+    return replace(scan, xyz_mm=scan.xyz_mm * np.float32(1.4))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "code", "says"),
+    [
+        (darkened, "dark", "is the lamp on?"),
+        (with_holes, "missing_points", "of the part's points are missing, expected at most 50%"),
+        (without_a_part, "no_part", "no part in view"),
+        (without_a_point, "unreadable", "found no measured point"),
+        (of_another_colour, "another_product", "good parts have"),
+        (larger, "another_product", "mm: another product?"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_with_its_reason(
+    shelf: Shelf, known: list[tuple[str, Measures]], spoilt: Callable[[SyntheticScan], SyntheticScan], code: str, says: str
+) -> None:
+    shelf.put(spoilt(good_part(0)))
+    kept = shelf.put(good_part(1))
+    done = shelf.examined(known)
+    assert (only(done).code, only(done).result_id) == (code, "r0")
+    assert says in only(done).reason
+    assert done.accepted == [kept]
+
+
+def test_another_product_of_this_synthetic_line_is_told_apart(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    for product in ("potato", "mat"):
+        shelf.put(good_part(0, product))
+    assert [each.code for each in shelf.examined(known).refused] == ["another_product"] * 2
+
+
+def test_a_damaged_file_is_refused_and_the_next_is_looked_at(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    cut = shelf.put(good_part(0)).folder / XYZ
+    cut.write_bytes(cut.read_bytes()[:2000])
+    shelf.put(good_part(1))
+    done = shelf.examined(known)
+    assert only(done).code == "unreadable" and str(cut) in only(done).reason
+    assert len(done.accepted) == 1
+
+
+def test_the_same_part_sent_again_is_learned_once(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    rgb, xyz_mm = again(good_part(0))
+    shelf.put(good_part(0))
+    shelf.put(replace(good_part(0), rgb=rgb, xyz_mm=xyz_mm))
+    shelf.put(good_part(1))
+    done = shelf.examined(known)
+    assert (only(done).code, only(done).result_id) == ("duplicate", "r1")
+    assert "second scan of p0" in only(done).reason
+
+
+def test_a_curated_part_that_was_collected_too_is_not_learned_twice(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    shelf.put(good_part(100))
+    done = shelf.examined(known)
+    assert only(done).code == "duplicate" and "second scan of train/000" in only(done).reason
+
+
+def test_a_person_who_marks_a_part_as_good_overrules_the_looks_but_not_the_darkness(
+    shelf: Shelf, known: list[tuple[str, Measures]]
+) -> None:
+    shelf.put(larger(good_part(0)), label="good")
+    shelf.put(darkened(good_part(1)), label="good")
+    done = shelf.examined(known)
+    assert [each.part.result_id for each in done.accepted] == ["r0"]
+    assert only(done).code == "dark"
+
+
+def test_no_more_parts_are_looked_at_than_the_budget_takes(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    parts = [shelf.put(darkened(good_part(0))), *(shelf.put(good_part(number)) for number in range(1, 5))]
+    done = shelf.examined(known, Limits(budget=2, max_invalid_ratio=0.5))
+    assert done.accepted == parts[1:3]
+    assert len(done.refused) == 1
+
+
+def test_without_curated_parts_only_what_was_not_seen_and_what_comes_twice_is_refused(shelf: Shelf) -> None:
+    shelf.put(larger(good_part(0)))
+    shelf.put(larger(good_part(0)))
+    shelf.put(replace(good_part(1), rgb=np.zeros_like(good_part(1).rgb)))
+    done = shelf.examined([])
+    assert [each.code for each in done.refused] == ["duplicate", "dark"]
+
+
+def test_what_the_champion_would_not_accept_is_refused() -> None:
+    assert abnormal(2.0, 2.0) is None
+    code, reason = abnormal(2.5, 2.0) or ("", "")
+    assert code == "not_normal" and "gives it 2.5, above its threshold of 2" in reason
+
+
+def test_two_scans_of_one_part_are_nearer_than_a_quarter_of_the_distance_of_two_parts() -> None:
+    scan = good_part(0)
+    rgb, xyz_mm = again(scan)
+    one, other = measures_of(scan), measures_of(replace(scan, rgb=rgb, xyz_mm=xyz_mm))
+    others = [measures_of(good_part(number)) for number in range(1, 9)]
+    assert unlikeness(one.signature, other.signature) * 4 < min(unlikeness(one.signature, each.signature) for each in others)
+
+
+def test_an_ageing_lamp_is_learned_and_one_that_fails_is_not(known: list[tuple[str, Measures]]) -> None:
+    usual, part = Usual.of([each for _, each in known]), measures_of(good_part(0))
+    aged, failing = (replace(part, brightness=usual.brightness * share) for share in (0.6, 0.3))
+    assert unfit(aged, usual, 0.5, is_marked_good=False) is None
+    assert (unfit(failing, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
+
+
+def test_reasons_are_counted_the_most_frequent_first() -> None:
+    codes = ("dark", "duplicate", "dark")
+    assert list(refusals_by_code([Refused("r", "p", code, "") for code in codes]).items()) == [("dark", 2), ("duplicate", 1)]  # type: ignore[arg-type]

@@ -1,0 +1,105 @@
+"""What a retraining may learn from, and on which side a part lies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from mdss.collection import Collected, CollectedPart, Review
+from mdss.errors import BadInput
+from mdss.method.model_store import ModelFolder
+from tests.lines import write_tiny_line
+from trainer.dataset import Dataset
+from trainer.gathering import base_of, gather, is_learned, learned_by, require_start, side_of
+
+
+def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> Collected:
+    given: dict[str, Any] = {"part_id": result_id, "source_id": "cam", "recipe_id": "cap", "captured_ns": 1, "evaluation": "OK"} | fields
+    review = Review(label=label, by="x", at_ns=1) if label else None  # type: ignore[arg-type]
+    return Collected(Path(result_id), CollectedPart(result_id=result_id, judged_ns=judged_ns, **given), review)
+
+
+class Given:
+    """A collection that holds what it is given, the newest first."""
+
+    def __init__(self, *parts: Collected) -> None:
+        self._parts = sorted(parts, key=lambda each: -each.part.judged_ns)
+
+    def parts(self, wanted: Any) -> list[Collected]:
+        """Return what is asked for."""
+        assert wanted.newest_first
+        return [each for each in self._parts if wanted.fits(each)]
+
+
+def ids(parts: tuple[Collected, ...]) -> list[str]:
+    return [each.part.result_id for each in parts]
+
+
+def test_accepted_parts_and_those_marked_as_good_are_learned_from_and_nothing_else() -> None:
+    accepted = (part("old-ok", 1), part("new-ok", 9), part("missed", 7, "defect"), part("elsewhere", 8, recipe_id="nut"))
+    rejected = (part("false-reject", 2, "good", evaluation="NotOK"), part("confirmed", 6, "defect", evaluation="NotOK"))
+    unknown = (part("rejected", 3, evaluation="NotOK"), part("unsure", 4, evaluation="NotDecidable"))
+    late = part("late", 5, evaluation="Undefined", code="LATE")
+    found = gather(cast("Any", Given(*accepted, *rejected, *unknown, late)), "cap")
+    assert ids(found.good) == ["false-reject", "new-ok", "old-ok"]
+    assert ids(found.defects) == ["missed", "confirmed"]
+    assert found.unreviewed == 3
+
+
+def test_simulated_parts_are_left_out_unless_they_are_asked_for() -> None:
+    given = cast("Any", Given(part("real", 1), part("played", 2, is_simulated=True)))
+    assert (ids(gather(given, "cap").good), gather(given, "cap").simulated) == (["real"], 1)
+    assert ids(gather(given, "cap", with_simulated=True).good) == ["played", "real"]
+
+
+def test_a_part_stays_on_its_side_whatever_else_is_collected_and_however_often_it_is_scanned() -> None:
+    parts = [part(f"r{number}", part_id=f"p{number}") for number in range(1000)]
+    sides = [side_of(each, 0.4) for each in parts]
+    assert sides == [side_of(each, 0.4) for each in parts]
+    assert 340 < sides.count("validation") < 460
+    again = [replace(each, part=part(f"other-{number}", part_id=f"p{number}").part) for number, each in enumerate(parts)]
+    assert [side_of(each, 0.4) for each in again] == sides
+
+
+def test_a_part_without_a_name_goes_by_its_result() -> None:
+    assert {side_of(part(f"r{number}", part_id=""), 0.5) for number in range(20)} == {"train", "validation"}
+
+
+def model(**data: Any) -> ModelFolder:
+    return cast("ModelFolder", SimpleNamespace(card=SimpleNamespace(data=data)))
+
+
+def test_the_curated_scans_are_those_of_the_champion_unless_others_are_named(tmp_path: Path) -> None:
+    write_tiny_line(tmp_path / "own", unit="mm")
+    write_tiny_line(tmp_path / "other")
+    champion = model(folder=str(tmp_path / "own"), unit="mm")
+    own, other = base_of(champion, None, None), base_of(champion, tmp_path / "other", None)
+    assert own is not None and (own.root, own.unit) == (tmp_path / "own", "mm")
+    assert other is not None and (other.root, other.unit) == (tmp_path / "other", "m")
+
+
+@pytest.mark.parametrize("data", [{}, {"folder": ""}, {"folder": "/nowhere/at/all", "unit": "mm"}])
+def test_a_champion_whose_scans_are_gone_has_no_curated_ones(data: dict[str, str]) -> None:
+    assert base_of(model(**data), None, None) is None
+
+
+def test_without_champion_and_scans_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
+    require_start(model(), None, "cap", tmp_path)
+    with pytest.raises(BadInput, match=f"found no champion in {tmp_path} and no --data"):
+        require_start(None, None, "cap", tmp_path)
+
+
+def test_a_model_says_which_parts_and_which_scans_it_has_learned(tmp_path: Path) -> None:
+    write_tiny_line(tmp_path / "data")
+    base = Dataset.open(tmp_path / "data", "m")
+    assert learned_by([model(collected_parts=["a", "b"]), model(collected_parts=["b", "c"]), model()]) == {"a", "b", "c"}
+    before = model(digest=base.digest)
+    assert is_learned(base, before)
+    assert is_learned(base, model(training_scans=2, validation_scans=1))
+    assert not is_learned(base, model(training_scans=3, validation_scans=1))
+    (tmp_path / "data" / "train" / "good" / "rgb" / "000.png").write_bytes(b"other")
+    assert not is_learned(base, before)

@@ -1,0 +1,110 @@
+"""How a retraining ends: its exit code, its record, and who may be at it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import psutil
+import pytest
+
+from mdss.errors import MdssError
+from mdss.retraining import RetrainRecord, read_record, write_record
+from trainer.retrain_outcome import EXIT_CODES, MEANINGS, Diary, End, Ended, alone
+
+HOUR_NS = 3600 * 10**9
+
+
+class Clock:
+    """Tells a time that goes on by an hour whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        self.now_ns += HOUR_NS
+        return self.now_ns
+
+
+def record(folder: Path) -> RetrainRecord:
+    found = read_record(folder, "cap")
+    assert found is not None
+    return found
+
+
+def test_every_end_has_an_exit_code_of_its_own_that_is_explained() -> None:
+    assert EXIT_CODES.keys() == set(get_args(End))
+    assert len(set(EXIT_CODES.values())) == len(EXIT_CODES)
+    assert {*EXIT_CODES.values(), 1, 2, 130} == MEANINGS.keys()
+
+
+def test_while_it_runs_the_record_says_so_and_what_is_known(tmp_path: Path) -> None:
+    diary = Diary(tmp_path, "cap", Clock())
+    with diary.kept():
+        assert (record(tmp_path).outcome, record(tmp_path).started_ns, record(tmp_path).seconds) == ("running", HOUR_NS, 0)
+        diary.note(parts_used=12, parts_refused=3)
+        assert (record(tmp_path).parts_used, record(tmp_path).parts_refused) == (12, 3)
+    assert (record(tmp_path).outcome, record(tmp_path).seconds, record(tmp_path).parts_used) == ("candidate", 3600, 12)
+    assert record(tmp_path).last_success_ns == 2 * HOUR_NS
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "is_success"),
+    [
+        (Ended("nothing_new", "found 0"), "nothing_new", True),
+        (Ended("refused_data", "found 0"), "refused_data", False),
+        (Ended("held_back", "worse"), "held_back", False),
+        (MdssError("no disk"), "failed", False),
+        (OSError(28, "No space left on device"), "failed", False),
+        (KeyboardInterrupt(), "interrupted", False),
+    ],
+)
+def test_the_record_says_how_it_ended_and_keeps_the_last_success(
+    tmp_path: Path, error: BaseException, outcome: str, is_success: bool
+) -> None:
+    write_record(tmp_path, RetrainRecord(recipe="cap", outcome="candidate", started_ns=1, ended_ns=2, last_success_ns=2))
+    with pytest.raises(type(error)), Diary(tmp_path, "cap", Clock()).kept():
+        raise error
+    assert record(tmp_path).outcome == outcome
+    assert record(tmp_path).last_success_ns == (2 * HOUR_NS if is_success else 2)
+    assert record(tmp_path).ended_ns == 2 * HOUR_NS
+
+
+def test_a_record_that_was_damaged_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "cap.json").write_bytes(b"{")
+    with Diary(tmp_path, "cap", Clock()).kept():
+        pass
+    assert record(tmp_path).outcome == "candidate"
+
+
+def test_the_second_is_told_who_is_at_it_and_since_when(tmp_path: Path) -> None:
+    says = rf"cap is being trained already: .*held by process {os.getpid()} of .*, mdss retrain, since 20"
+    with alone(tmp_path / "cap", "cap"), pytest.raises(Ended, match=says) as refused, alone(tmp_path / "cap", "cap"):
+        pass
+    assert refused.value.outcome == "busy"
+    with alone(tmp_path / "cap", "cap"):
+        pass
+
+
+def test_it_gives_way_with_every_thread_that_it_has() -> None:
+    program = """
+import os, threading
+from pathlib import Path
+import psutil
+from trainer.low_priority import give_way
+end = threading.Event()
+thread = threading.Thread(target=end.wait); thread.start()
+give_way()
+for task in Path("/proc/self/task").iterdir():
+    print(os.sched_getscheduler(int(task.name)) == os.SCHED_IDLE, os.getpriority(os.PRIO_PROCESS, int(task.name)))
+print(psutil.Process().ionice().ioclass == psutil.IOPRIO_CLASS_IDLE, Path("/proc/self/oom_score_adj").read_text().strip())
+end.set()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    *threads, rest = done.stdout.splitlines()
+    assert len(threads) > 1 and set(threads) == {"True 19"}
+    assert rest == "True 900"
+    assert psutil.Process().nice() < 19  # the tests themselves do not

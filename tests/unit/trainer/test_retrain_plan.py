@@ -1,0 +1,129 @@
+"""The plan of a retraining: what it names stays, whatever the station prunes meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection
+from mdss.errors import BadInput
+from mdss.method.recipe import preset
+from tests.lines import write_tiny_line
+from tests.retraining import good_part
+from trainer.dataset import Dataset
+from trainer.retrain_plan import PARTS, PLAN, Plan, base_set, collected_set, held, names_of, planned, read_plan, write_plan
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    return Collection(tmp_path / "collected")
+
+
+def collected(collection: Collection, number: int) -> Collected:
+    part = CollectedPart(
+        result_id=f"r{number}", part_id=f"p{number}", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK"
+    )
+    scan = good_part(number)
+    collection.add(part, scan.rgb, scan.xyz_mm)
+    found = collection.find(part.result_id)
+    assert found is not None
+    return found
+
+
+def plan_of(parts: list[Collected], defects: list[Collected], base: Dataset | None = None) -> Plan:
+    return Plan(
+        recipe=preset("demo"),
+        champion="0001",
+        base=str(base.root) if base else None,
+        base_train=names_of(base, "train"),
+        base_validation=names_of(base, "validation"),
+        parts=planned(parts, defects, frozenset({"r0"}), 0.5),
+        made_at="now",
+    )
+
+
+def test_what_the_station_prunes_is_still_there_for_the_training(collection: Collection, tmp_path: Path) -> None:
+    parts = [collected(collection, number) for number in range(3)]
+    scans = [each.read() for each in parts]
+    assert held(parts, tmp_path / "work") == parts
+    collection.prune(0)
+    assert collection.parts() == []
+    plan = plan_of(parts, [])
+    found = collected_set(tmp_path / "work", plan)
+    assert len(found.train) + len(found.validation) == 3
+    for scan in (*found.train, *found.validation):
+        loaded = found.load(scan)
+        rgb, xyz_mm = scans[int(scan.name[1:])]
+        assert (loaded.rgb == rgb).all() and ((loaded.xyz_mm == xyz_mm) | (loaded.xyz_mm != loaded.xyz_mm)).all()
+
+
+def test_scans_are_linked_and_take_no_room_of_their_own(collection: Collection, tmp_path: Path) -> None:
+    part = collected(collection, 0)
+    held([part], tmp_path / "work")
+    assert (part.folder / XYZ).samefile(tmp_path / "work" / PARTS / "r0" / XYZ)
+
+
+def test_where_nothing_can_be_linked_scans_are_copied(collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    part = collected(collection, 0)
+    assert held([part], tmp_path / "work") == [part]
+    assert (tmp_path / "work" / PARTS / "r0" / RGB).read_bytes() == (part.folder / RGB).read_bytes()
+
+
+def test_a_part_that_goes_at_this_very_moment_is_left_out(collection: Collection, tmp_path: Path) -> None:
+    parts = [collected(collection, number) for number in range(2)]
+    shutil.rmtree(parts[0].folder)
+    assert held(parts, tmp_path / "work") == parts[1:]
+    assert not (tmp_path / "work" / PARTS / "r0").exists()
+
+
+def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collection) -> None:
+    parts = [collected(collection, number) for number in range(8)]
+    plan = plan_of(parts[:7], parts[7:])
+    assert [each.result_id for each in plan.of("defect")] == ["r7"]
+    assert len(plan.of("train")) + len(plan.of("validation")) == len(plan.learned) == 7
+    assert plan.new == 6  # r0 was learned before
+
+
+def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collection: Collection, tmp_path: Path) -> None:
+    assert read_plan(tmp_path) is None
+    part = collected(collection, 0)
+    held([part], tmp_path)
+    write_plan(tmp_path / PLAN, plan_of([part], []))
+    assert read_plan(tmp_path) == plan_of([part], [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["collected", PARTS, PLAN]
+
+
+def test_a_plan_whose_scans_are_gone_is_not_gone_on_with(collection: Collection, tmp_path: Path) -> None:
+    part = collected(collection, 0)
+    held([part], tmp_path)
+    write_plan(tmp_path / PLAN, plan_of([part], []))
+    (tmp_path / PARTS / "r0" / XYZ).unlink()
+    with pytest.raises(BadInput, match=r"xyz\.tiff: no such file; expected a scan that"):
+        read_plan(tmp_path)
+
+
+def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_bytes(b'{"recipe": 1}')
+    with pytest.raises(BadInput, match=r"plan\.json: .*expected the plan of a retraining"):
+        read_plan(tmp_path)
+
+
+def test_curated_scans_that_changed_meanwhile_are_not_mixed_in(tmp_path: Path) -> None:
+    write_tiny_line(tmp_path / "data")
+    base = Dataset.open(tmp_path / "data", "m")
+    plan = plan_of([], [], base)
+    found = base_set(plan)
+    assert found is not None and found.train == base.train
+    assert base_set(msgspec.structs.replace(plan, base=None)) is None
+    for folder, suffix in (("rgb", "png"), ("xyz", "tiff")):
+        shutil.copy(tmp_path / "data/train/good" / folder / f"000.{suffix}", tmp_path / "data/train/good" / folder / f"new.{suffix}")
+    with pytest.raises(BadInput, match="found other scans than those of the plan"):
+        base_set(plan)

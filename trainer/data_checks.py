@@ -1,0 +1,130 @@
+"""Which collected parts a training may learn from, and why not the others: each that is refused has a code and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from trainer.part_measures import COLOURS, MEASURES, Float, Measures, nearest
+
+Code = Literal["unreadable", "no_part", "dark", "missing_points", "another_product", "duplicate", "not_normal"]
+Fault = tuple[Code, str]
+FAR_DEVIATIONS, MAD_PER_DEVIATION = 8.0, 1.4826
+LEAST_SIZE_SHARE = 0.10  # of a side's usual length: good parts differ by so much before anybody thinks of another product
+LEAST_COLOUR_SHARE = 0.03  # of all light: lamps of another age or colour shift it by less
+DARK_SHARE, BLACK = 0.4, 8.0  # of the usual brightness; and of 255, where nothing can be seen any more
+SAME_PART_SHARE = 0.25  # of the distance at which distinct parts usually lie: nearer, and it is one part twice
+NEAREST_PERCENTILE = 5.0
+FEWEST_TO_COMPARE = 5
+SURELY_SAME = 0.2  # signatures nearer than that are one part where too few are known to compare with
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A collected part that nothing is learned from."""
+
+    result_id: str
+    part_id: str
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What the parts that are known to be good look like."""
+
+    centre: dict[str, float]
+    reach: dict[str, float]  # how far from the centre a good part can be
+    brightness: float
+    same_part: float  # signatures nearer than that are of one part
+
+    @classmethod
+    def of(cls, parts: Sequence[Measures]) -> Usual:
+        """Measure good parts."""
+        centre, reach = {}, {}
+        for name in MEASURES:
+            values = np.array([part.values[name] for part in parts])
+            centre[name] = float(np.median(values))
+            deviation = MAD_PER_DEVIATION * float(np.median(np.abs(values - centre[name])))
+            least = LEAST_COLOUR_SHARE if name in COLOURS else LEAST_SIZE_SHARE * centre[name]
+            reach[name] = max(FAR_DEVIATIONS * deviation, least)
+        brightness = float(np.median([part.brightness for part in parts]))
+        return cls(centre, reach, brightness, same_part_limit([part.signature for part in parts]))
+
+
+def same_part_limit(signatures: Sequence[Float]) -> float:
+    """Return how near the signatures of one part lie that was scanned twice, judged by how far apart distinct parts are."""
+    if len(signatures) < FEWEST_TO_COMPARE:
+        return SURELY_SAME
+    away = [nearest(each, [*signatures[:number], *signatures[number + 1 :]])[1] for number, each in enumerate(signatures)]
+    return SAME_PART_SHARE * float(np.percentile(away, NEAREST_PERCENTILE))
+
+
+def unfit(part: Measures, usual: Usual | None, max_invalid_ratio: float, *, is_marked_good: bool) -> Fault | None:
+    """Return why a part cannot be learned from, whatever its scores; None where it can.
+
+    A person who marked a part as good knows better what belongs to the product, but nobody can learn from what was not seen.
+    """
+    if fault := unseen(part, usual, max_invalid_ratio):
+        return fault
+    return foreign(part, usual) if usual and not is_marked_good else None
+
+
+def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fault | None:
+    """Return the fault of a part that is too dark, or has too few points."""
+    least = max(BLACK, DARK_SHARE * usual.brightness if usual else 0.0)
+    if part.brightness < least:
+        return "dark", f"the part has a brightness of {part.brightness:.3g} of 255, expected at least {least:.3g}: is the lamp on?"
+    if part.invalid_point_ratio > max_invalid_ratio:
+        missing, most = (f"{ratio:.0%}" for ratio in (part.invalid_point_ratio, max_invalid_ratio))
+        return "missing_points", f"{missing} of the part's points are missing, expected at most {most}"
+    return None
+
+
+def foreign(part: Measures, usual: Usual) -> Fault | None:
+    """Return the fault of a part whose size or colour no good part has; the worst of its measures is named."""
+    beyond = {name: abs(part.values[name] - usual.centre[name]) / usual.reach[name] for name in MEASURES}
+    worst = max(beyond, key=lambda name: beyond[name])
+    if beyond[worst] <= 1:
+        return None
+    centre, reach = usual.centre[worst], usual.reach[worst]
+    words, unit = (f"its share of {worst}", "") if worst in COLOURS else (f"its {worst.removesuffix('_mm')}", " mm")
+    found = f"{words} is {part.values[worst]:.3g}{unit}"
+    return "another_product", f"{found}, good parts have {max(0.0, centre - reach):.3g} to {centre + reach:.3g}{unit}: another product?"
+
+
+def abnormal(score: float, threshold: float) -> Fault | None:
+    """Return the fault of a part that the champion would not accept today, and that nobody has marked as good."""
+    if score <= threshold:
+        return None
+    return "not_normal", f"the champion gives it {score:.4g}, above its threshold of {threshold:.4g}, and nobody has marked it good"
+
+
+class Signatures:
+    """The parts that were seen so far, so that none is learned twice."""
+
+    def __init__(self, usual: Usual | None) -> None:
+        self._same_part = usual.same_part if usual else SURELY_SAME
+        self._names: list[str] = []
+        self._known: list[Float] = []
+
+    def twin_of(self, signature: Float) -> str | None:
+        """Return the name of the part that this is a second scan of, None where it is a new one."""
+        number, away = nearest(signature, self._known)
+        return self._names[number] if away < self._same_part else None
+
+    def add(self, name: str, signature: Float) -> None:
+        """Remember a part."""
+        self._names.append(name)
+        self._known.append(signature)
+
+
+def refusals_by_code(refused: Sequence[Refused]) -> dict[str, int]:
+    """Count them, the most frequent first."""
+    counts: dict[str, int] = {}
+    for each in refused:
+        counts[each.code] = counts.get(each.code, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))

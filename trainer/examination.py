@@ -1,0 +1,113 @@
+"""Looks at collected parts one by one, newest first, until there are as many as a training is to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mdss.collection import RGB, XYZ, Collected
+from mdss.errors import BadInput, BadPart
+from mdss.method.golden import read_golden
+from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import PointCloudSettings
+from trainer.champion import Champion, Stopwatch
+from trainer.data_checks import Fault, Refused, Signatures, Usual, abnormal, unfit
+from trainer.dataset import GOOD, Dataset, Scan
+from trainer.part_measures import Measures
+from trainer.progress import Meter, tracked
+
+MOST_COMPARED = 400  # of the curated scans, evenly chosen: enough to know what is usual
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many parts are wanted, and how much of each has to be seen."""
+
+    budget: int
+    max_invalid_ratio: float
+
+
+@dataclass
+class Examination:
+    """The parts that passed, and the others with their reasons."""
+
+    accepted: list[Collected] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Measures]]:
+    """Return the name and the measures of the curated scans; one that holds no part has none."""
+    scans = [*base.train, *base.validation]
+    chosen = scans[:: max(1, -(-len(scans) // MOST_COMPARED))]
+    found = []
+    for scan in tracked(chosen, "curated parts", len(chosen)):
+        loaded = base.load(scan)
+        try:
+            found.append((f"{scan.split}/{scan.name}", Measures.of(prepare(loaded.rgb, loaded.xyz_mm, settings))))
+        except BadPart as bad:
+            raise BadInput(f"{scan.xyz_path}: {bad}") from bad
+    return found
+
+
+def measured_golden(champion: ModelFolder) -> list[tuple[str, Measures]]:
+    """Return the same of a model's golden scans: few, but there as long as the model is."""
+    settings = champion.recipe.point_cloud
+    golden = read_golden(champion.path)
+    return [(f"golden/{scan.name}", Measures.of(prepare(scan.rgb, scan.xyz_mm, settings))) for scan in golden]
+
+
+class Examiner:
+    """What is usual, what is known, and what the champion says, brought to each part."""
+
+    def __init__(self, known: Sequence[tuple[str, Measures]], champion: Champion | None, settings: PointCloudSettings) -> None:
+        self._champion, self._settings = champion, settings
+        measures = [each for _, each in known]
+        self._usual = Usual.of(measures) if measures else None
+        self._signatures = Signatures(self._usual)
+        for name, each in known:
+            self._signatures.add(name, each.signature)
+
+    def examine(self, parts: Sequence[Collected], limits: Limits) -> Examination:
+        """Return what passed, at most as many as the budget, and what did not on the way there."""
+        done = Examination()
+        with Meter("collected parts", len(parts)) as meter:
+            for part in parts:
+                if len(done.accepted) == limits.budget:
+                    break
+                fault = self._fault(part, limits)
+                if fault is None:
+                    done.accepted.append(part)
+                else:
+                    done.refused.append(Refused(part.part.result_id, part.part.part_id, *fault))
+                meter.step(f"{len(done.refused)} refused")
+        return done
+
+    def _fault(self, part: Collected, limits: Limits) -> Fault | None:
+        try:
+            prepared = self._read(part)
+        except BadPart as bad:
+            return "no_part", str(bad)
+        except BadInput as bad:
+            return "unreadable", str(bad)
+        measures, is_marked_good = Measures.of(prepared), part.label == GOOD
+        if twin := self._signatures.twin_of(measures.signature):
+            return "duplicate", f"it is a second scan of {twin}, which is learned from already"
+        fault = unfit(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)
+        if fault is None and self._champion is not None and not is_marked_good:
+            fault = abnormal(score_by(self._champion, part, prepared), self._champion.threshold)
+        if fault is None:
+            self._signatures.add(part.part.part_id or part.part.result_id, measures.signature)
+        return fault
+
+    def _read(self, part: Collected) -> Prepared:
+        scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
+        loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
+        return prepare(loaded.rgb, loaded.xyz_mm, self._settings)
+
+
+def score_by(champion: Champion, part: Collected, prepared: Prepared) -> float:
+    """Return the champion's score of a part: what the station noted where it was this very model, otherwise scored now."""
+    if part.part.model_version == champion.folder.version and part.part.score is not None:
+        return part.part.score
+    return champion.score(prepared, Stopwatch())[0]["fused"]

@@ -1,0 +1,88 @@
+"""What a retraining could learn from: the scans that the champion was made from, and what the station collected since."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mdss.collection import Collected, Collection, Wanted
+from mdss.errors import BadInput
+from trainer.dataset import Dataset, Unit
+
+if TYPE_CHECKING:
+    from mdss.method.model_store import ModelFolder
+
+Side = Literal["train", "validation"]
+FOLDER, UNIT, DIGEST, LEARNED = "folder", "unit", "digest", "collected_parts"  # keys of a model card's data
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was found, before anybody looked at a scan."""
+
+    good: tuple[Collected, ...]  # marked as good first, then accepted ones; each newest first
+    defects: tuple[Collected, ...]  # confirmed by a person: for the gate, never to learn from
+    unreviewed: int  # not accepted, and nobody has said what they are
+    simulated: int  # left out because they are
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Return the ids of the parts that may be learned from."""
+        return frozenset(each.part.result_id for each in self.good)
+
+
+def gather(collection: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
+    """Return the collected parts of a recipe by what may be done with them."""
+    found = collection.parts(Wanted(recipe=recipe, newest_first=True))
+    real = [each for each in found if with_simulated or not each.part.is_simulated]
+    marked = [each for each in real if each.label == "good"]
+    accepted = [each for each in real if each.label is None and each.part.evaluation == "OK"]
+    defects = [each for each in real if each.label == "defect"]
+    unreviewed = len(real) - len(marked) - len(accepted) - len(defects)
+    return Gathered((*marked, *accepted), tuple(defects), unreviewed, len(found) - len(real))
+
+
+def side_of(part: Collected, validation_share: float) -> Side:
+    """Return whether a part is trained on or calibrated with: by its name alone, so that it stays there in every retraining.
+
+    Scans of one part, under one part id, lie on one side. A part without a name goes by the id of its result.
+    """
+    name = part.part.part_id or part.part.result_id
+    drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+    return "validation" if drawn < validation_share else "train"
+
+
+def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) -> Dataset | None:
+    """Return the curated scans: those of `--data`, else those that the champion was made from, or None where they are gone.
+
+    Their training and validation scans stay what they were, so no part that a threshold came from is ever trained on.
+    """
+    if data is not None:
+        return Dataset.open(data, unit or "m")
+    card: dict[str, Any] = champion.card.data if champion else {}
+    folder = card.get(FOLDER)
+    if not folder or not Path(str(folder)).is_dir():
+        return None
+    return Dataset.open(Path(str(folder)), unit or ("mm" if card.get(UNIT) == "mm" else "m"))
+
+
+def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
+    """Return the ids of the collected parts that any of these models was made from."""
+    return frozenset(str(each) for model in models for each in model.card.data.get(LEARNED, ()))
+
+
+def is_learned(base: Dataset, model: ModelFolder) -> bool:
+    """Return whether a model was made from exactly these curated scans; one that does not say so, from as many."""
+    data = model.card.data
+    if DIGEST in data:
+        return bool(data[DIGEST] == base.digest)
+    return (data.get("training_scans"), data.get("validation_scans")) == (len(base.train), len(base.validation))
+
+
+def require_start(champion: ModelFolder | None, base: Dataset | None, recipe: str, store: Path) -> None:
+    """Refuse to begin from nothing."""
+    if champion is None and base is None:
+        raise BadInput(f"recipe {recipe}: found no champion in {store} and no --data, expected one of them to begin with")

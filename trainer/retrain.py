@@ -1,0 +1,70 @@
+"""Verb `mdss retrain`: learns a recipe anew from curated scans and from what the station collected; the result is the candidate."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from mdss.method.recipe import PRESETS
+from mdss.settings import load_settings
+from trainer.low_priority import give_way, use_threads
+from trainer.retrain_order import RetrainOrder, Wishes
+from trainer.retrain_outcome import MEANINGS
+from trainer.retrain_run import retrain
+
+EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
+CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
+SOME, MANY = click.IntRange(1), click.IntRange(1, 100_000)
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@click.command("retrain", epilog=f"{CODES}\n\n{EXAMPLE}")
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@click.option("--recipe", "name", required=True, help="The product to learn anew.")
+@click.option("--data", type=click.Path(path_type=Path), help="Curated scans; those that the champion was made from when left out.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), help="What their xyz tiffs hold; the champion's, or m with --data.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with; the champion's own when left out, edge without one."
+)
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change one setting; may be repeated.")
+@click.option("--budget", type=MANY, default=400, show_default=True, help="Collected parts to learn from at most, the newest.")
+@click.option("--least-new", type=SOME, default=10, show_default=True, help="New good parts below which nothing is trained.")
+@click.option(
+    "--validation-share", type=click.FloatRange(0.1, 0.9), default=0.4, show_default=True, help="Share of them that sets the threshold."
+)
+@click.option("--with-simulated", is_flag=True, help="Learn also from parts that their camera marked as simulated.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda:N.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each branch on a CPU.")
+@click.option("--full-speed", is_flag=True, help="Give way to nobody; for a machine on which no station runs.")
+@click.option("--promote", is_flag=True, help="Make a candidate that passed the gate the champion at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
+def command(**options: Any) -> None:
+    """Learn a recipe anew and make the result its candidate, at the lowest priority beside a running station.
+
+    Learns from the curated scans, from accepted parts that the station collected and from parts that a person marked as good; never from
+    others. What is refused is named with its reason. A run that was interrupted goes on.
+    """
+    config, preset, assignments = options.pop("config"), options.pop("preset"), options.pop("assignments")
+    threads, as_json, full_speed = options.pop("threads"), options.pop("as_json"), options.pop("full_speed")
+    wishes = Wishes(**{name: options.pop(name) for name in ("budget", "least_new", "validation_share", "with_simulated")})
+    order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, wishes=wishes, **options)
+    for pool in POOLS:  # before torch is loaded, for its children
+        os.environ[pool] = str(threads)
+    use_threads(threads)
+    if not full_speed:
+        give_way()
+    try:
+        result = retrain(order)
+    except KeyboardInterrupt:
+        click.echo("retrain: stopped; what was learned is kept, the next run goes on from there", err=True)
+        raise
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
+    else:
+        click.echo(f"{result.recipe}: {result.sentence}", err=result.exit_code != 0)
+    if result.exit_code:
+        raise click.exceptions.Exit(result.exit_code)

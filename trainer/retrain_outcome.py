@@ -1,0 +1,101 @@
+"""How a retraining can end: an exit code and a sentence for each, and the record by which the station's pages show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mdss.errors import BadInput, MdssError
+from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, held
+from mdss.retraining import AS_IT_SHOULD, RetrainRecord, read_record, write_record
+
+End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
+EXIT_CODES: dict[End, int] = {"candidate": 0, "nothing_new": 3, "refused_data": 4, "held_back": 5, "busy": 6}
+MEANINGS = {
+    0: "a candidate was made (with --promote it is the champion)",
+    1: "failed: the sentence says at what; the next run begins anew",
+    2: "usage or settings",
+    3: "nothing new: fewer new good parts than --least-new were collected",
+    4: "refused data: after the checks too few parts are left",
+    5: "held back: the gate found the new model worse; it stays in the store without a link, with its report",
+    6: "busy: another retraining of the recipe is running",
+    130: "interrupted: the next run goes on with it",
+}
+Clock = Callable[[], int]
+
+
+class Ended(MdssError):
+    """A retraining that ended without a candidate though nothing is broken."""
+
+    def __init__(self, outcome: End, sentence: str) -> None:
+        super().__init__(sentence)
+        self.outcome = outcome
+
+
+@contextmanager
+def alone(folder: Path, recipe: str) -> Iterator[None]:
+    """Be the only one who trains a recipe while the block runs, as `mdss train` is; Ended(busy) names who is at it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder / TRAINING_LOCK, "mdss retrain", patience_s=0))
+        except StoreBusy as busy:
+            raise Ended("busy", f"{recipe} is being trained already: {busy}") from busy
+        yield
+
+
+class Diary:
+    """The record of one attempt, written when it begins, whenever more is known, and when it ends."""
+
+    def __init__(self, folder: Path, recipe: str, clock: Clock = time.time_ns) -> None:
+        self._folder, self._clock = folder, clock
+        before = last_record(folder, recipe)
+        self._record = RetrainRecord(
+            recipe=recipe, outcome="running", started_ns=clock(), last_success_ns=before.last_success_ns if before else 0
+        )
+
+    @property
+    def record(self) -> RetrainRecord:
+        """What is known by now."""
+        return self._record
+
+    def note(self, **changes: object) -> None:
+        """Write down what is known by now."""
+        self._record = msgspec.structs.replace(self._record, **changes)
+        write_record(self._folder, self._record)
+
+    def end(self, outcome: str, reason: str = "") -> None:
+        """Write down how it ended."""
+        now = self._clock()
+        success = {"last_success_ns": now} if outcome in AS_IT_SHOULD else {}
+        self.note(outcome=outcome, reason=reason, ended_ns=now, **success)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write down how the block ends, whichever way."""
+        self.note()
+        try:
+            yield
+        except Ended as ended:
+            self.end(ended.outcome, str(ended))
+            raise
+        except KeyboardInterrupt:
+            self.end("interrupted", "stopped; the next run goes on with it")
+            raise
+        except BaseException as error:
+            self.end("failed", str(error) or type(error).__name__)
+            raise
+        self.end("candidate")
+
+
+def last_record(folder: Path, recipe: str) -> RetrainRecord | None:
+    """Return what the last attempt came to; a damaged record counts as none, for it is about to be written anew."""
+    try:
+        return read_record(folder, recipe)
+    except BadInput:
+        return None

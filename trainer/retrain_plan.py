@@ -1,0 +1,166 @@
+"""What one retraining learns from, fixed before it begins: a run after a power cut goes on with exactly these parts.
+
+The scans of collected parts are linked into the work folder (copied where the file system cannot link), because the station prunes its
+collection meanwhile; the plan is written last, so where there is one, everything that it names is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mdss.collection import RGB, XYZ, Collected
+from mdss.errors import BadInput
+from mdss.method.recipe import Recipe
+from trainer.data_checks import Refused
+from trainer.dataset import GOOD, Dataset, Scan, Unit
+from trainer.gathering import side_of
+
+Use = Literal["train", "validation", "defect"]
+PLAN, PARTS, MADE = "plan.json", "parts", "made"
+
+
+class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A collected part, and what it is used for."""
+
+    result_id: str
+    part_id: str
+    use: Use
+    is_marked_good: bool = False
+    is_new: bool = True  # no model in the store has learned from it
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides what comes out of a training."""
+
+    recipe: Recipe
+    champion: str  # its version; empty where there is none
+    base: str | None  # folder of the curated scans
+    base_unit: Unit = "m"
+    base_train: tuple[str, ...] = ()
+    base_validation: tuple[str, ...] = ()
+    is_base_new: bool = False  # no model in the store was made from exactly these curated scans
+    parts: tuple[PlannedPart, ...]
+    refused: tuple[Refused, ...] = ()
+    unreviewed: int = 0
+    made_at: str
+
+    @property
+    def learned(self) -> list[PlannedPart]:
+        """The collected parts that are trained on or calibrated with."""
+        return [part for part in self.parts if part.use != "defect"]
+
+    @property
+    def new(self) -> int:
+        """How many of them no model has learned from."""
+        return sum(part.is_new for part in self.learned)
+
+    def of(self, use: Use) -> list[PlannedPart]:
+        """Return the collected parts of one use."""
+        return [part for part in self.parts if part.use == use]
+
+
+def planned(
+    good: Sequence[Collected], defects: Sequence[Collected], known: frozenset[str], validation_share: float
+) -> tuple[PlannedPart, ...]:
+    """Return what each collected part is used for."""
+    uses: list[tuple[Collected, Use]] = [(part, side_of(part, validation_share)) for part in good]
+    uses += [(part, "defect") for part in defects]
+    return tuple(
+        PlannedPart(
+            result_id=part.part.result_id,
+            part_id=part.part.part_id,
+            use=use,
+            is_marked_good=part.label == GOOD,
+            is_new=part.part.result_id not in known,
+        )
+        for part, use in uses
+    )
+
+
+def names_of(base: Dataset | None, split: Literal["train", "validation"]) -> tuple[str, ...]:
+    """Return the curated scans of a split as a plan names them."""
+    if base is None:
+        return ()
+    return tuple(str(scan.rgb_path.relative_to(base.root)) for scan in (base.train if split == "train" else base.validation))
+
+
+def held(parts: Sequence[Collected], work: Path) -> list[Collected]:
+    """Return the parts whose scans are now in the work folder, too; what the station removed at this moment is left out."""
+    return [part for part in parts if hold(part.folder, work / PARTS / part.part.result_id)]
+
+
+def hold(folder: Path, own: Path) -> bool:
+    """Link a part's scan into a folder of one's own, or copy it where that cannot be; False where it is gone."""
+    own.mkdir(parents=True)
+    try:
+        for name in (RGB, XYZ):
+            link_or_copy(folder / name, own / name)
+    except FileNotFoundError:
+        shutil.rmtree(own)
+        return False
+    return True
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name; where the file system or a protection of links does not let it, its content."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write it so that a power cut leaves all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(plan)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_plan(work: Path) -> Plan | None:
+    """Return the plan of a training that was interrupted, None where there is none; BadInput says what cannot be gone on with."""
+    path = work / PLAN
+    if not path.exists():
+        return None
+    try:
+        plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+    except msgspec.MsgspecError as error:
+        raise BadInput(f"{path}: {error}; expected the plan of a retraining of this release") from error
+    wanted = [work / PARTS / part.result_id / name for part in plan.parts for name in (RGB, XYZ)]
+    for file in (*wanted, *(Path(plan.base or "") / name for name in (*plan.base_train, *plan.base_validation))):
+        if not file.is_file():
+            raise BadInput(f"{file}: no such file; expected a scan that {path} names")
+    return plan
+
+
+def collected_set(work: Path, plan: Plan) -> Dataset:
+    """Return the collected parts of a plan as scans to train on and to calibrate with."""
+    train, validation = (
+        [
+            Scan(split, GOOD, part.result_id, work / PARTS / part.result_id / RGB, work / PARTS / part.result_id / XYZ)
+            for part in plan.of(split)
+        ]
+        for split in ("train", "validation")
+    )
+    return Dataset(work / PARTS, "mm", train, validation, [], has_truth=False)
+
+
+def base_set(plan: Plan) -> Dataset | None:
+    """Return the curated scans of a plan; BadInput where the folder holds others by now."""
+    if plan.base is None:
+        return None
+    found = Dataset.open(Path(plan.base), plan.base_unit)
+    if (names_of(found, "train"), names_of(found, "validation")) != (plan.base_train, plan.base_validation):
+        raise BadInput(f"{plan.base}: found other scans than those of the plan; expected the same")
+    return found

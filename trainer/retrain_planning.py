@@ -1,0 +1,130 @@
+"""Decides what a retraining learns from: is there anything new, what of it is fit, and is that enough."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mdss.collection import Collected
+from mdss.errors import ModelRefused
+from mdss.method import model_store
+from mdss.method.calibration import MIN_PARTS, now
+from mdss.method.model_store import CHAMPION
+from mdss.method.recipe import Recipe, changed, preset
+from trainer.data_checks import Refused, refusals_by_code
+from trainer.dataset import Dataset
+from trainer.examination import Examiner, Limits, measured, measured_golden
+from trainer.gathering import Gathered, base_of, gather, is_learned, learned_by, require_start
+from trainer.retrain_order import RetrainOrder
+from trainer.retrain_outcome import Ended
+from trainer.retrain_plan import Plan, held, names_of, planned
+from trainer.train import MIN_TRAINING_PARTS
+
+if TYPE_CHECKING:
+    from mdss.method.model_store import ModelFolder
+
+DEFAULT_PRESET = "edge"
+
+
+def champion_of(order: RetrainOrder) -> ModelFolder | None:
+    """Return the champion, None where the recipe has none yet."""
+    is_there = model_store.linked_version(model_store.recipe_folder(order.store, order.name), CHAMPION) is not None
+    return model_store.open_champion(order.store, order.name) if is_there else None
+
+
+def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
+    """Return the settings to train with: the champion's own, or a preset's, with what was asked to be changed."""
+    begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
+    return changed(begun, order.assignments)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the models in the store that count have learned from: the champion and the newest, be it a candidate or held back."""
+
+    models: tuple[ModelFolder, ...]
+
+    @classmethod
+    def of(cls, order: RetrainOrder, champion: ModelFolder | None) -> Known:
+        """Open them; a damaged one has learned from nothing."""
+        folder = model_store.recipe_folder(order.store, order.name)
+        newest = model_store.versions(folder)[-1:] if folder.is_dir() else []
+        models = [champion] if champion else []
+        for path in newest:
+            if champion is None or path.name != champion.version:
+                try:
+                    models.append(model_store.open_version(path))
+                except ModelRefused:
+                    continue
+        return cls(tuple(models))
+
+    def has_learned(self, base: Dataset) -> bool:
+        """Return whether one of them was made from exactly these curated scans."""
+        return any(is_learned(base, model) for model in self.models)
+
+
+def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
+    """Return the plan of a training that begins, its scans in the work folder; Ended where there is nothing new."""
+    base = base_of(champion, order.data, order.unit)
+    require_start(champion, base, order.name, order.store)
+    gathered = gather(order.collection, order.name, with_simulated=order.wishes.with_simulated)
+    known = Known.of(order, champion)
+    is_base_new = base is not None and not known.has_learned(base)
+    learned = learned_by(known.models)
+    if not is_base_new:
+        require_news(order, gathered, learned)
+    shutil.rmtree(order.work, ignore_errors=True)
+    accepted, refused = examined(order, recipe, champion, base, gathered.good)
+    good, defects = held(accepted, order.work), held(gathered.defects, order.work)
+    return Plan(
+        recipe=recipe,
+        champion=champion.version if champion else "",
+        base=str(base.root.resolve()) if base else None,
+        base_unit=base.unit if base else "m",
+        base_train=names_of(base, "train"),
+        base_validation=names_of(base, "validation"),
+        is_base_new=is_base_new,
+        parts=planned(good, defects, learned, order.wishes.validation_share),
+        refused=tuple(refused),
+        unreviewed=gathered.unreviewed,
+        made_at=now(),
+    )
+
+
+def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str]) -> None:
+    """End where fewer new good parts were collected than a training is worth."""
+    new = len(gathered.ids - learned)
+    if new < order.wishes.least_new:
+        waiting = f"; {gathered.unreviewed} that were not accepted wait for somebody to say what they are" if gathered.unreviewed else ""
+        raise Ended("nothing_new", f"found {new} new good parts, expected at least {order.wishes.least_new} (--least-new){waiting}")
+
+
+def examined(
+    order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, good: Sequence[Collected]
+) -> tuple[list[Collected], list[Refused]]:
+    """Return the parts that are fit to learn from, and those that are not."""
+    from trainer.champion import Champion  # here with torch, which not every end of a run needs
+
+    settings = recipe.point_cloud
+    judge = Champion.load(order.store, order.name, order.device) if champion else None
+    usual = measured(base, settings) if base else measured_golden(champion) if champion else []
+    limits = Limits(order.wishes.budget, order.settings.fusion.max_invalid_point_ratio)
+    done = Examiner(usual, judge, settings).examine(good, limits)
+    return done.accepted, done.refused
+
+
+def require_enough(order: RetrainOrder, plan: Plan) -> None:
+    """End where too little is left to learn from, with by how much."""
+    lacking = [] if plan.is_base_new else shortage("new good parts", plan.new, order.wishes.least_new)
+    lacking += shortage("parts to train on", len(plan.base_train) + len(plan.of("train")), MIN_TRAINING_PARTS)
+    lacking += shortage("parts to set the threshold from", len(plan.base_validation) + len(plan.of("validation")), MIN_PARTS)
+    if lacking:
+        why = ", ".join(f"{count} {code}" for code, count in refusals_by_code(plan.refused).items())
+        raise Ended("refused_data", f"{'; '.join(lacking)}. Refused: {why or 'none'}; {order.last_plan} has the reason for each")
+
+
+def shortage(what: str, found: int, expected: int) -> list[str]:
+    """Return the sentence of a number that is too small, nothing where it is not."""
+    return [f"found {found} {what}, expected at least {expected}: {expected - found} more are needed"] if found < expected else []

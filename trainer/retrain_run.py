@@ -1,0 +1,157 @@
+"""The steps of a retraining, one after the other: gather, refuse, plan, train, judge, and make the result the candidate."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from mdss.errors import BadInput, MdssError
+from mdss.method import model_store
+from mdss.method.recipe import Recipe
+from trainer.data_checks import Refused, refusals_by_code
+from trainer.gathering import DIGEST, FOLDER, LEARNED, UNIT
+from trainer.retrain_order import RetrainOrder
+from trainer.retrain_outcome import EXIT_CODES, Clock, Diary, End, Ended, alone
+from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan, write_plan
+from trainer.retrain_planning import champion_of, plan_of, recipe_of, require_enough
+from trainer.train import Order, learned
+
+if TYPE_CHECKING:
+    from mdss.method.model_store import ModelFolder
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it; `sentence` says it to a person."""
+
+    recipe: str
+    outcome: End
+    exit_code: int
+    sentence: str
+    version: str = ""
+    report: str = ""
+    parts_used: int = 0
+    parts_new: int = 0
+    parts_refused: dict[str, int] = {}
+    refused: tuple[Refused, ...] = ()
+
+
+def retrain(order: RetrainOrder, clock: Clock = time.time_ns) -> Result:
+    """Learn a recipe anew and return what came of it; MdssError where something is broken, BadInput where something is wrong.
+
+    What a run that was interrupted leaves behind is gone on with as long as champion and settings are the same.
+    """
+    folder = model_store.recipe_folder(order.store, order.name)
+    run = Run(order, Diary(order.folder, order.name, clock))
+    try:
+        with alone(folder, order.name), run.diary.kept():
+            return run.result("candidate", run.candidate())
+    except Ended as ended:
+        return run.result(ended.outcome, str(ended))
+
+
+class Run:
+    """One retraining on its way, and what is known of it by now."""
+
+    def __init__(self, order: RetrainOrder, diary: Diary) -> None:
+        self._order, self.diary = order, diary
+        self._plan: Plan | None = None
+        self._version = self._report = ""
+
+    def candidate(self) -> str:
+        """Make the candidate and return the sentence about it; Ended says why there is none."""
+        order, champion = self._order, champion_of(self._order)
+        recipe = recipe_of(order, champion)
+        plan = self._plan = unfinished(order, recipe, champion) or plan_of(order, recipe, champion)
+        self.diary.note(parts_used=len(plan.learned), parts_refused=len(plan.refused))
+        write_plan(order.last_plan, plan)
+        require_enough(order, plan)
+        write_plan(order.work / PLAN, plan)
+        click.echo(f"{order.name}: {summary(plan)}", err=True)
+        model = model_of(order, plan)
+        self._version = model.version
+        self.diary.note(version=model.version)
+        sentence = self._accepted(plan, model)
+        shutil.rmtree(order.work)
+        return sentence
+
+    def _accepted(self, plan: Plan, model: ModelFolder) -> str:
+        order, why = self._order, summary(plan)
+        if order.promote:
+            model_store.promote(order.store, order.name, model.version, model_store.Change("retrain", why))
+            return f"{model.version} is the champion: {model.path}"
+        model_store.nominate(order.store, order.name, model.version, why)
+        return f"{model.version} is the candidate: {model.path}"
+
+    def result(self, outcome: End, sentence: str) -> Result:
+        """Return what is known when it ends."""
+        plan = self._plan
+        return Result(
+            recipe=self._order.name,
+            outcome=outcome,
+            exit_code=EXIT_CODES[outcome],
+            sentence=sentence,
+            version=self._version,
+            report=self._report,
+            parts_used=len(plan.learned) if plan else 0,
+            parts_new=plan.new if plan else 0,
+            parts_refused=refusals_by_code(plan.refused) if plan else {},
+            refused=plan.refused if plan else (),
+        )
+
+
+def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan | None:
+    """Return the plan of a run that was interrupted, None where there is none that can be gone on with."""
+    try:
+        plan = read_plan(order.work)
+    except BadInput as bad:
+        click.echo(f"retrain: the unfinished training is given up: {bad}", err=True)
+        return None
+    if plan is None:
+        return None
+    if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
+        click.echo("retrain: the unfinished training is given up: its champion or its settings are others by now", err=True)
+        return None
+    click.echo(f"retrain: going on with the training that was planned at {plan.made_at}", err=True)
+    return plan
+
+
+def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
+    """Train what the plan says and store it; what an interrupted run had stored already is taken as it is."""
+    made = order.work / MADE
+    if made.exists():
+        return model_store.open_version(model_store.recipe_folder(order.store, order.name) / made.read_text("ascii"))
+    try:
+        model = trained(order, plan)
+    except MdssError:
+        shutil.rmtree(order.work)  # it would fail in the same way for ever
+        raise
+    made.write_text(model.version, "ascii")
+    return model
+
+
+def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
+    """Train, calibrate and store; the card says which collected parts were learned from, so that the next run knows."""
+    base, collected = base_set(plan), collected_set(order.work, plan)
+    data = {
+        FOLDER: plan.base or "",
+        UNIT: plan.base_unit,
+        DIGEST: base.digest if base else "",
+        LEARNED: [part.result_id for part in plan.learned],
+        "refused_parts": refusals_by_code(plan.refused),
+    }
+    training = Order(Path(plan.base or order.work), order.store, order.name, plan.recipe, plan.base_unit, order.device)
+    return learned(training, [collected] if base is None else [base, collected], order.work, data)
+
+
+def summary(plan: Plan) -> str:
+    """Return in a line what is learned from, and what is not."""
+    why = ", ".join(f"{count} {code}" for code, count in refusals_by_code(plan.refused).items())
+    refused = f"{len(plan.refused)} refused{f' ({why})' if why else ''}"
+    counts = f"{len(plan.base_train)} curated and {len(plan.of('train'))} collected parts to train on"
+    limits = f"{len(plan.base_validation)} and {len(plan.of('validation'))} for the threshold"
+    return f"{counts}, {limits}; {plan.new} are new, {refused}, {plan.unreviewed} unreviewed, {len(plan.of('defect'))} confirmed defects"
