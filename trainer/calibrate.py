@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, usual_limit
 from mdss.method.fusion import fuse
 from mdss.method.point_cloud import Prepared
-from mdss.method.recipe import Recipe
+from mdss.method.recipe import Recipe, ThresholdSettings
 from mdss.method.reference import Reference
 from trainer.progress import tracked
 
@@ -57,12 +57,23 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -
     )
     fused = [fuse(rgb, sdf, draft) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]
-    return msgspec.structs.replace(
+    known = msgspec.structs.replace(
         draft,
-        threshold=find_threshold(scores, recipe.threshold),
-        map_level=find_threshold(peaks, recipe.threshold).value,
         validation_scores=tuple(scores),
+        validation_peaks=tuple(peaks),
         reference=Reference.of(peaks_of(maps.rgb), peaks_of(maps.sdf), parts) if parts else None,
+    )
+    return with_threshold(known, recipe.threshold)
+
+
+def with_threshold(calibration: Calibration, settings: ThresholdSettings) -> Calibration:
+    """Return the calibration with the threshold, and the level of the outlines, that follow from the scores and peaks which it holds."""
+    peaks = calibration.validation_peaks
+    return msgspec.structs.replace(
+        calibration,
+        threshold=find_threshold(calibration.validation_scores, settings),
+        map_level=find_threshold(peaks, settings).value if peaks else calibration.map_level,
+        calibrated_at=now(),
     )
 
 

@@ -1,63 +1,126 @@
-"""Verb `mdss calibrate`: sets a champion's threshold anew from good parts, without training."""
+"""Verb `mdss calibrate`: sets a champion's threshold anew, from good parts or for another false-reject rate, without training."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from mdss.errors import BadInput
 from mdss.method import model_store
+from mdss.method.model_store import Change, ModelFolder
+from mdss.method.recipe import Recipe
+from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Unit
 from trainer.train import prepare_all, summary
 
-EXAMPLE = "Example: mdss calibrate --data data/cable_gland --recipe cable_gland --store models --false-reject-rate 0.02"
+if TYPE_CHECKING:
+    from mdss.method.calibration import Calibration
+
+EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
+FOLDER = click.Path(path_type=Path)
 
 
 @click.command("calibrate", epilog=EXAMPLE)
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset with validation/good/{rgb,xyz}.")
 @click.option("--recipe", required=True, help="Whose champion to calibrate.")
-@click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
-@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
+@click.option("--store", required=True, type=FOLDER, help="The model store.")
+@click.option("--data", type=FOLDER, help="Dataset with validation/good/{rgb,xyz}.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs of --data hold.")
+@click.option("--collected", type=FOLDER, help="A station's collected parts: those marked good, and accepted ones that nobody reviewed.")
+@click.option("--days", type=click.FloatRange(0, min_open=True), help="Only collected parts that were judged in the last DAYS days.")
+@click.option("--most", type=click.IntRange(1), default=500, show_default=True, help="No more collected parts than that, the newest.")
+@click.option("--with-simulated", is_flag=True, help="Collected parts of simulated frames, too.")
 @click.option("--false-reject-rate", "rate", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
+@click.option("--reason", "why", default="", help="Why, for `mdss model history`.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 def command(**options: Any) -> None:
     """Score good parts that no training saw, and store the champion with the threshold that follows as a new version.
 
-    The new version becomes the champion; `mdss model rollback` takes it back.
+    Without --data and --collected nothing is scored: the new rate or method is applied to the scores that the champion was calibrated on.
+    The new version becomes the champion; `mdss model rollback` takes it back. Both are in `mdss model history`.
     """
-    click.echo(summary(calibrate(Request(**options))))
+    days, most, with_simulated, folder = (options.pop(name) for name in ("days", "most", "with_simulated", "collected"))
+    since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
+    collected = Source(folder, since_ns, most, with_simulated) if folder else None
+    click.echo(summary(calibrate(Request(**options, collected=collected))))
 
 
 @dataclass(frozen=True)
 class Request:
     """Which champion to calibrate on what; None keeps the recipe's own."""
 
-    data: Path
     recipe: str
     store: Path
+    data: Path | None = None
     unit: Unit = "m"
+    collected: Source | None = None
     rate: float | None = None
     method: str | None = None
+    why: str = ""
     device: str = "auto"
 
+    @property
+    def has_parts(self) -> bool:
+        """Return whether parts are to be scored."""
+        return self.data is not None or self.collected is not None
 
-def calibrate(request: Request) -> model_store.ModelFolder:
+
+def calibrate(request: Request) -> ModelFolder:
     """Return the recalibrated champion."""
-    from trainer.calibrate import calibration_of, maps_of  # here, for `--help` must not wait for torch
-    from trainer.champion import Champion
-    from trainer.model_maker import recalibrated
+    from trainer.model_maker import recalibrated  # here, for `--help` must not wait for torch
 
-    champion = Champion.load(request.store, request.recipe, request.device)
-    model = champion.folder
+    if not request.has_parts and request.rate is None and request.method is None:
+        raise BadInput("calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate or --method")
+    model = model_store.open_champion(request.store, request.recipe)
     changes = {"false_reject_rate": request.rate, "method": request.method}
     threshold = msgspec.structs.replace(model.recipe.threshold, **{name: value for name, value in changes.items() if value is not None})
     settings = msgspec.structs.replace(model.recipe, threshold=threshold)
-    dataset = Dataset.open(request.data, request.unit, needs=("validation",))
-    parts = prepare_all(dataset, dataset.validation, settings)
-    calibration = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts)
-    finished = recalibrated(model, msgspec.structs.replace(model.card, recipe=settings), calibration, request.store)
-    return model_store.promote(request.store, request.recipe, finished.version)
+    calibration, counts = measured(request, model, settings) if request.has_parts else from_known_scores(model, settings)
+    card = msgspec.structs.replace(model.card, recipe=settings, data={**model.card.data, "calibrated_on": counts})
+    finished = recalibrated(model, card, calibration, request.store)
+    change = Change("calibrate", reason(model, finished, request.why), instead_of=model.version)
+    return model_store.promote(request.store, request.recipe, finished.version, change)
+
+
+def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, int]]:
+    """Return the calibration that follows from the scores which the model brings along, and how many those are."""
+    from trainer.calibrate import with_threshold
+
+    counts = model.card.data.get("calibrated_on", {"validation": len(model.calibration.validation_scores)})
+    known = ConfirmedParts(reviewed=counts.get("marked_good", 0), accepted=counts.get("accepted", 0))
+    return annotated(with_threshold(model.calibration, settings.threshold), known), counts
+
+
+def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, int]]:
+    """Return the calibration that follows from scoring parts, and how many there were of each kind."""
+    from trainer.calibrate import calibration_of, maps_of
+    from trainer.champion import Champion
+
+    champion = Champion.of(model, request.device)
+    parts = []
+    if request.data is not None:
+        dataset = Dataset.open(request.data, request.unit, needs=("validation",))
+        parts += prepare_all(dataset, dataset.validation, settings)
+    collected = confirmed(request.collected, model, settings) if request.collected else ConfirmedParts()
+    counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
+    parts += collected.parts
+    found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts)
+    return annotated(found, collected), counts
+
+
+def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:
+    """Return the calibration with what has to be known of its parts."""
+    return msgspec.structs.replace(calibration, threshold=calibration.threshold.with_note(collected.note))
+
+
+def reason(before: ModelFolder, after: ModelFolder, why: str) -> str:
+    """Return what the history says: how the threshold moved, for which rate, and why."""
+    old, new = before.calibration.threshold, after.calibration.threshold
+    rates = f"asked false-reject rate {old.asked_false_reject_rate:g} -> {new.asked_false_reject_rate:g}"
+    moved = f"threshold {old.value:.4g} -> {new.value:.4g}, {rates}, {new.parts} parts"
+    return f"{moved}: {why}" if why else moved

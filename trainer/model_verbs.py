@@ -1,4 +1,4 @@
-"""Verbs `mdss model`: what lies in the store, whether it is whole, and which version is the champion."""
+"""Verbs `mdss model`: what lies in the store, and whether it is whole and judges as it did; with the verbs that change it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
-from mdss.method.model_store import CHAMPION, PREVIOUS, ModelFolder
+from mdss.method.model_store import LINKS
+from trainer.model_changes import export_verb, history, import_verb, promote, rollback, show_table, store_option
 
-COLUMNS = ("recipe", "version", "role", "preset", "made_at", "threshold", "fault")
-FALLBACK_COLUMNS = 160  # where the output is no terminal
-store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
-recipe_option = click.option("--recipe", required=True, help="The product's name.")
+COLUMNS = ("recipe", "version", "role", "preset", "made_at", "derived_from", "threshold", "fault")
 
 
 @click.group("model", epilog="Example: mdss model list --store models")
 def model() -> None:
-    """List, verify and promote models."""
+    """List, verify, promote, export and import models."""
+
+
+for command in (promote, rollback, export_verb, import_verb, history):
+    model.add_command(command)
 
 
 @model.command("list", epilog="Example: mdss model list --store models --json")
@@ -34,20 +33,9 @@ def list_models(store: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     elif rows:
-        show_table(rows)
+        show_table(COLUMNS, rows)
     else:
         click.echo(f"{store}: no models")
-
-
-def show_table(rows: list[dict[str, str]]) -> None:
-    """Print one line per version."""
-    table = Table()
-    for title in COLUMNS:
-        table.add_column(title.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(row[name]) for name in COLUMNS))
-    console = Console()
-    (console if console.is_terminal else Console(width=FALLBACK_COLUMNS)).print(table)
 
 
 def described(store: Path) -> list[dict[str, str]]:
@@ -59,44 +47,44 @@ def described(store: Path) -> list[dict[str, str]]:
 
 def describe(path: Path, name: str) -> dict[str, str]:
     """Return one row of the list."""
-    roles = [link for link in (CHAMPION, PREVIOUS) if model_store.linked_version(path.parent, link) == path.name]
-    row = {"recipe": name, "version": path.name, "role": ", ".join(roles)}
+    roles = [link for link in LINKS if model_store.linked_version(path.parent, link) == path.name]
+    row = dict.fromkeys(COLUMNS, "") | {"recipe": name, "version": path.name, "role": ", ".join(roles)}
     try:
         found = model_store.open_version(path)
     except ModelRefused as refused:
-        return {**row, "preset": "", "made_at": "", "threshold": "", "fault": str(refused)}
+        return {**row, "fault": str(refused)}
     limit = f"{found.calibration.threshold.value:.4g}"
-    return {**row, "preset": found.recipe.preset, "made_at": found.card.made_at, "threshold": limit, "fault": ""}
+    made = {"preset": found.recipe.preset, "made_at": found.card.made_at, "derived_from": found.card.derived_from}
+    return {**row, **made, "threshold": limit}
 
 
-@model.command(epilog="Example: mdss model verify --store models")
+@model.command(epilog="Example: mdss model verify --store models --score")
 @store_option
-def verify(store: Path) -> None:
-    """Check every file of every version against its checksum; exit code 1 where one is damaged."""
+@click.option("--score", "with_scores", is_flag=True, help="Also load each version and score its golden scans again.")
+@click.option("--device", default="auto", show_default=True, help="What --score computes on: auto, cpu or cuda:N.")
+def verify(store: Path, with_scores: bool, device: str) -> None:
+    """Check every file of every version against its checksum; exit code 1 where one is damaged.
+
+    With --score, exit code 1 also where a version does not score its golden scans on this machine as it did when it was made.
+    """
     rows = described(store)
     for row in rows:
-        click.echo(f"{row['recipe']} {row['version']}: {row['fault'] or 'whole'}")
+        more = golden_verdict(store, row, device) if with_scores and not row["fault"] else ""
+        click.echo(f"{row['recipe']} {row['version']}: {row['fault'] or 'whole'}{more}")
     if damaged := [row for row in rows if row["fault"]]:
         raise MdssError(f"{store}: {len(damaged)} of {len(rows)} models are damaged")
 
 
-@model.command(epilog="Example: mdss model promote --store models --recipe cable_gland --version 0002")
-@store_option
-@recipe_option
-@click.option("--version", required=True, help="Such as 0002.")
-def promote(store: Path, recipe: str, version: str) -> None:
-    """Make a version the champion; a running station takes it over when it is started again."""
-    click.echo(said(model_store.promote(store, recipe, version)))
+def golden_verdict(store: Path, row: dict[str, str], device: str) -> str:
+    """Return how many golden scans a version reproduces; where it does not, that becomes its row's fault."""
+    from mdss.method.golden import reproduce  # here, for it brings torch and takes a second
+    from trainer.champion import Champion
 
-
-@model.command(epilog="Example: mdss model rollback --store models --recipe cable_gland")
-@store_option
-@recipe_option
-def rollback(store: Path, recipe: str) -> None:
-    """Make the previous champion the champion again."""
-    click.echo(said(model_store.rollback(store, recipe)))
-
-
-def said(found: ModelFolder) -> str:
-    """Return the sentence for a new champion."""
-    return f"{found.name} {found.version} is the champion: {found.path}"
+    path = store / row["recipe"] / row["version"]
+    try:
+        judge = Champion.of(model_store.open_version(path), device)
+        count = reproduce(judge.folder, judge.golden_scores)
+    except ModelRefused as refused:
+        row["fault"] = str(refused)
+        return ""
+    return f", {count} golden scans score as they did" if count else ", without golden scans"

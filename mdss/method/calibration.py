@@ -56,6 +56,10 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
         stated, asked = (f"{100 * rate:.3g}%" for rate in (self.stated_false_reject_rate, self.asked_false_reject_rate))
         return f"{says} {stated} of good parts above it, asked {asked}"
 
+    def with_note(self, more: str) -> Threshold:
+        """Return the same with one remark more."""
+        return msgspec.structs.replace(self, note="; ".join(filter(None, (self.note, more))))
+
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Everything fusion needs of a model beside its weights."""
@@ -67,6 +71,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     fusion: FusionSettings
     calibrated_at: str  # UTC, ISO 8601
     validation_scores: tuple[float, ...]
+    validation_peaks: tuple[float, ...] = ()  # of the fused maps, which the level comes from; models of earlier releases have none
     score_floor: float = 0.0  # the shape branch's score counts as no less
     reference: Reference | None = None  # models of earlier releases have none
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mdss.cli import main
 from mdss.errors import ModelRefused
 from mdss.method.fusion import product_of
 from mdss.method.golden import Scored, read_golden, reproduce
 from mdss.method.model_store import ModelFolder, open_champion
 from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
+from mdss.method.store_files import write_sums
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import Precision
 from tests.station import NAME, Trained, small_recipe
@@ -52,12 +55,35 @@ def test_either_precision_reproduces_them(trained: Trained, precision: Precision
     assert reproduce(model, scores_by(model, model.path, precision)) == 3
 
 
-def test_weights_of_another_seed_do_not(trained: Trained, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def other(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """The same recipe and data with another seed."""
+    recipe = small_recipe(Path(open_champion(trained.store, NAME).recipe.rgb.teacher), "seed=1")
+    return train(Order(trained.data, tmp_path_factory.mktemp("other"), NAME, recipe, device="cpu"))
+
+
+def test_weights_of_another_seed_do_not(trained: Trained, other: ModelFolder) -> None:
     model = open_champion(trained.store, NAME)
-    recipe = small_recipe(Path(model.recipe.rgb.teacher), "seed=1")
-    other = train(Order(trained.data, tmp_path / "models", NAME, recipe, device="cpu"))
     with pytest.raises(ModelRefused, match="the model does not judge here as it did"):
         reproduce(model, scores_by(model, other.path))
+
+
+def test_verify_finds_exchanged_weights_by_scoring_though_their_checksums_were_exchanged_too(
+    trained: Trained, other: ModelFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(trained.store, tmp_path / "models", symlinks=True)
+    assert main(["calibrate", "--store", str(store), "--recipe", NAME, "--false-reject-rate", "0.3"]) == 0
+    capsys.readouterr()
+    assert main(["model", "verify", "--store", str(store), "--score", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert said == "".join(f"{NAME} {version}: whole, 3 golden scans score as they did\n" for version in ("0001", "0002"))
+    folder = store / NAME / "0002"
+    for name in ("rgb.safetensors", "sdf.safetensors"):
+        shutil.copy2(other.path / name, folder / name)
+    write_sums(folder)
+    assert main(["model", "verify", "--store", str(store)]) == 0
+    assert main(["model", "verify", "--store", str(store), "--score", "--device", "cpu"]) == 1
+    assert f"{NAME} 0002: {folder}/golden/" in capsys.readouterr().out
 
 
 def test_a_reference_for_drift_comes_with_the_calibration(trained: Trained) -> None:

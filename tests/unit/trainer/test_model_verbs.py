@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,81 @@ def test_a_list_that_goes_into_a_file_is_not_cut(tmp_path: Path, capsys: pytest.
     assert main(["model", "list", "--store", str(tmp_path)]) == 0
     listed = capsys.readouterr().out
     assert all(word in listed for word in ("gland", "0001", "champion", "2026-11-25T02:35:11+00:00"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two versions; the first is the champion, the second the candidate, with the first one's weights."""
+    for derived in ("", "0001"):
+        card = ModelCard(name="gland", recipe=Recipe(), made_at="2026-11-25T02:35:11+00:00", code_version="0", derived_from=derived)
+        model_store.save(tmp_path, card, CALIBRATION, lambda folder: None)
+    model_store.promote(tmp_path, "gland", "0001")
+    model_store.nominate(tmp_path, "gland", "0002")
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Run a verb of `mdss model`; return the exit code and what it said."""
+    code = main(["model", *map(str, words)])
+    return code, *capsys.readouterr()
+
+
+def rows(capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[dict[str, str]]:
+    """Return what a verb tells a program."""
+    code, out, _ = run(capsys, *words, "--json")
+    assert code == 0
+    return list(json.loads(out))
+
+
+def test_a_list_shows_the_candidate_and_whose_weights_a_version_has(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [(row["version"], row["role"], row["derived_from"]) for row in rows(capsys, "list", "--store", store)]
+    assert found == [("0001", "champion", ""), ("0002", "candidate", "0001")]
+
+
+def test_the_history_says_what_was_done_by_whom_and_why(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ("--store", store, "--recipe", "gland")
+    run(capsys, "promote", *place, "--version", "0002", "--reason", "holds on batch 17")
+    run(capsys, "rollback", *place, "--reason", "rejects good parts")
+    found = rows(capsys, "history", *place)
+    assert [(row["what"], row["from"], row["to"], row["why"]) for row in found[2:]] == [
+        ("promote", "0001", "0002", "holds on batch 17"),
+        ("rollback", "0002", "0001", "rejects good parts"),
+    ]
+    assert all(row["when"] and row["who"] for row in found)
+    code, shown, _ = run(capsys, "history", *place)
+    assert code == 0 and "holds on batch 17" in shown and "rollback" in shown
+
+
+def test_the_history_of_an_unknown_recipe_is_no_empty_history(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(capsys, "history", "--store", store, "--recipe", "glnd")
+    assert (code, said) == (2, f"mdss: {store}/glnd: no such folder; expected the models of glnd\n")
+
+
+def test_a_model_goes_into_a_file_and_into_another_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, other = tmp_path / "gland.tar", tmp_path / "other"
+    code, said, _ = run(capsys, "export", "--store", store, "--recipe", "gland", "--version", "0002", "--to", file)
+    assert code == 0 and said.startswith(f"gland 0002 is in {file}: ")
+    code, said, _ = run(capsys, "import", file, "--store", other, "--reason", "line 2")
+    assert code == 0 and said.startswith(f"gland 0002 is stored: {other}/gland/0002\n")
+    code, said, _ = run(capsys, "import", file, "--store", other)
+    assert code == 0 and said.startswith(f"gland 0002 is here already: {other}/gland/0002\n")
+    assert [(row["version"], row["role"]) for row in rows(capsys, "list", "--store", other)] == [("0002", "")]
+    assert [row["why"] for row in rows(capsys, "history", "--store", other, "--recipe", "gland")] == ["gland.tar: line 2"]
+
+
+def test_a_version_that_cannot_be_verified_is_neither_promoted_nor_exported(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store / "gland" / "0002" / "calibration.json").write_bytes(b"{}")
+    place = ("--store", store, "--recipe", "gland", "--version", "0002")
+    for words in (("promote", *place), ("export", *place, "--to", store / "gland.tar")):
+        code, _, said = run(capsys, *words)
+        assert code == 1 and said.startswith(f"mdss: {store}/gland/0002/calibration.json: found the checksum")
+    assert not (store / "gland.tar").exists()
+    assert [row["role"] for row in rows(capsys, "list", "--store", store)] == ["champion", "candidate"]
+
+
+def test_a_file_that_is_no_model_is_refused_by_name(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"picture")
+    code, _, said = run(capsys, "import", tmp_path / "holiday.jpg", "--store", store)
+    assert code == 1 and said.startswith(f"mdss: {tmp_path}/holiday.jpg: found a damaged entry or another kind of file")
+    code, _, said = run(capsys, "import", tmp_path / "nowhere.tar", "--store", store)
+    assert code == 2 and "nowhere.tar" in said

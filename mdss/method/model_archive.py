@@ -1,0 +1,209 @@
+"""A model as one file, to carry it to another store: a plain tar of the files that its checksums name, `<recipe>/<version>/<file>`.
+
+Whoever sent the file is not trusted: only regular files are taken, only below that folder, only so many and so large, and nothing gets a
+name in the store before every checksum is right. A model keeps its version where that is free. Otherwise it gets the next one: the card is
+written anew and has another line in SHA256SUMS, all others stay, and the card keeps the version and digest that came (`imported_from`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from mdss import audit
+from mdss.errors import ModelRefused
+from mdss.method import model_store, store_files
+from mdss.method.model_store import SAFE_NAME, VERSION, ModelFolder
+from mdss.method.store_files import CARD, SUMS
+
+BLOCK = tarfile.BLOCKSIZE
+MOST_FILES, MOST_FILE_BYTES, MOST_BYTES = 1000, 2 << 30, 4 << 30
+MOST_FOLDERS = 3  # one within the other
+SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+EXPECTED = "expected an archive as `mdss model export` writes it"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The model in this store, and whether it came only now."""
+
+    model: ModelFolder
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive; its bytes come next in the stream."""
+
+    recipe: str
+    version: str
+    path: str  # below the model's folder
+    size: int
+
+
+class _AlreadyHere(Exception):
+    """The store has the model already; ends the storing of it."""
+
+    def __init__(self, model: ModelFolder) -> None:
+        super().__init__()
+        self.model = model
+
+
+def export_model(model: ModelFolder, to: Path) -> None:
+    """Write a verified model into one file, whole or not at all; the same model gives the same bytes."""
+    partial = to.with_name(f".{to.name}-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+                for name in sorted([*store_files.read_sums(model.path), SUMS]):
+                    _add(archive, model.path / name, f"{model.name}/{model.version}/{name}")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(to)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _add(archive: tarfile.TarFile, source: Path, name: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = source.stat().st_size
+    with source.open("rb") as file:
+        archive.addfile(info, file)
+
+
+def import_model(store: Path, path: Path, why: str = "") -> Imported:
+    """Store the model of an archive as a version of its recipe and promote nothing; ModelRefused says what is wrong with the file."""
+    try:
+        with path.open("rb") as file:
+            return _import(store, file, f"{path.name}: {why}" if why else path.name)
+    except ModelRefused as refused:
+        raise ModelRefused(f"{path}: {refused}") from refused
+
+
+def _import(store: Path, file: BinaryIO, why: str) -> Imported:
+    members = _members(file)
+    first = next(members, None)
+    if first is None:
+        raise ModelRefused(f"found no files, {EXPECTED}")
+    folder = model_store.recipe_folder(store, first.recipe)
+
+    def write(partial: Path, version: str) -> None:
+        _unpack(file, first, partial)
+        for member in members:
+            if (member.recipe, member.version) != (first.recipe, first.version):
+                raise ModelRefused(
+                    f"found files of {member.recipe} {member.version} and {first.recipe} {first.version}, expected one model"
+                )
+            _unpack(file, member, partial)
+        _accept(partial, version, first, folder)
+
+    try:
+        model = model_store.add_version(folder, write, wanted=first.version)
+    except _AlreadyHere as here:
+        return Imported(here.model, is_new=False)
+    with model_store.locked(folder, "noting an import"):
+        audit.record(folder, "import", (None, model.version), why)
+    return Imported(model, is_new=True)
+
+
+def _accept(partial: Path, version: str, said: Member, folder: Path) -> None:
+    """Verify what was unpacked, and give its card the version that it has here."""
+    model = _verified(partial)
+    if (model.name, model.version) != (said.recipe, said.version):
+        raise ModelRefused(f"{CARD}: found the card of {model.name} {model.version}, expected that of {said.recipe} {said.version}")
+    for known in model_store.versions(folder):
+        if (here := _whole(known)) is not None and _identity(here) == _identity(model):
+            raise _AlreadyHere(here)
+    if version != model.version:
+        origin = model.card.imported_from or f"{model.version} {model.digest}"
+        store_files.write_json(partial / CARD, msgspec.structs.replace(model.card, version=version, imported_from=origin))
+        store_files.write_sums(partial)
+
+
+def _verified(partial: Path) -> ModelFolder:
+    """Return the model of a folder that holds the listed files and no other; a refusal names them as the archive does."""
+    try:
+        model = model_store.open_anywhere(partial)
+    except ModelRefused as refused:
+        raise ModelRefused(str(refused).replace(f"{partial}/", "")) from refused
+    listed = {*store_files.read_sums(partial), SUMS}
+    for name in sorted(str(file.relative_to(partial)) for file in partial.rglob("*") if file.is_file()):
+        if name not in listed:
+            raise ModelRefused(f"{name}: found no checksum of it in {SUMS}; expected only files that can be verified")
+    return model
+
+
+def _whole(version: Path) -> ModelFolder | None:
+    """Return a model of the store; None for a damaged one, which an import may replace."""
+    try:
+        return model_store.open_version(version)
+    except ModelRefused:
+        return None
+
+
+def _identity(model: ModelFolder) -> str:
+    """Return the digest that a model had where it was made, whatever version it has here."""
+    return model.card.imported_from.rpartition(" ")[2] or model.digest
+
+
+def _members(file: BinaryIO) -> Iterator[Member]:
+    """Yield the archive's files; who takes one reads its bytes before the next. Headers that announce longer names or sizes are refused."""
+    count = total = 0
+    while (info := _header(file)) is not None:
+        if info.type == tarfile.DIRTYPE and info.size == 0:
+            continue
+        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise ModelRefused(f"{info.name!r}: found a link, a device or another kind of entry ({info.type!r}); expected regular files")
+        member = _member(info)
+        count, total = count + 1, total + member.size
+        if count > MOST_FILES or not 0 <= member.size <= MOST_FILE_BYTES or total > MOST_BYTES:
+            most = f"at most {MOST_FILES} files of {MOST_FILE_BYTES >> 30} GiB, {MOST_BYTES >> 30} GiB in all"
+            raise ModelRefused(f"{member.path}: found file {count} with {member.size} bytes, {total} in all; expected {most}")
+        yield member
+
+
+def _header(file: BinaryIO) -> tarfile.TarInfo | None:
+    """Return the next entry's header, None at the end."""
+    block = file.read(BLOCK)
+    if block == bytes(BLOCK):
+        return None
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    except (tarfile.HeaderError, UnicodeError) as error:
+        raise ModelRefused(f"found a damaged entry or another kind of file ({error}); {EXPECTED}") from error
+
+
+def _member(info: tarfile.TarInfo) -> Member:
+    recipe, version, *parts = info.name.removeprefix("./").split("/") if info.name.count("/") >= 2 else ("", "")
+    is_placed = SAFE_NAME.fullmatch(recipe) and not recipe.startswith(".") and VERSION.fullmatch(version)
+    if not is_placed or not 1 <= len(parts) <= MOST_FOLDERS or not all(SAFE_PART.fullmatch(part) for part in parts):
+        raise ModelRefused(f"{info.name!r}: found no name of a model's file; expected <recipe>/<version>/<file> of plain characters")
+    return Member(recipe, version, "/".join(parts), info.size)
+
+
+def _unpack(file: BinaryIO, member: Member, folder: Path) -> None:
+    target = folder / member.path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as written:
+            _copy(file, written, member)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ModelRefused(f"{member.path}: found it twice, expected each file once; {EXPECTED}") from error
+    file.seek(-member.size % BLOCK, os.SEEK_CUR)  # each file is filled up to whole blocks
+
+
+def _copy(file: BinaryIO, written: BinaryIO, member: Member) -> None:
+    left = member.size
+    while left:
+        piece = file.read(min(left, 1 << 20))
+        if not piece:
+            raise ModelRefused(f"{member.path}: found an archive that ends {left} bytes early; {EXPECTED}")
+        written.write(piece)
+        left -= len(piece)

@@ -1,0 +1,152 @@
+"""A threshold that is set anew: from the champion's own scores, or from what the station collected; noted, and taken back by a rollback."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mdss.audit import events
+from mdss.cli import main
+from mdss.collection import CollectedPart, Collection, Label, Review
+from mdss.method import model_store
+from mdss.method.calibration import find_threshold
+from mdss.method.model_store import open_champion
+from mdss.method.recipe import ThresholdSettings
+from mdss.wire.messages import Evaluation
+from tests.station import NAME, Trained
+from trainer.dataset import Dataset
+from trainer.model_maker import recalibrated
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def copy(trained: Trained, tmp_path: Path) -> Trained:
+    """A copy of the store, for tests that change it."""
+    return Trained(trained.data, shutil.copytree(trained.store, tmp_path / "models", symlinks=True))
+
+
+def calibrate(store: Path, *options: str | Path) -> int:
+    return main(["calibrate", "--store", str(store), "--recipe", NAME, "--device", "cpu", *map(str, options)])
+
+
+class Kept:
+    """A station's collected parts, filled with scans of good parts."""
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        self.folder, self._collection = folder, Collection(folder)
+        dataset = Dataset.open(data, "m")
+        self._scans = [dataset.load(scan) for scan in (*dataset.validation, *dataset.train)]
+        self._count = 0
+
+    def add(self, evaluation: Evaluation, label: Label | None = None, days_old: float = 0, *, is_simulated: bool = False) -> str:
+        """Keep one more part, and what somebody said of it; return its id."""
+        scan, result_id = self._scans[self._count], f"r{self._count}"
+        self._count += 1
+        judged_ns = time.time_ns() - round(days_old * 86_400e9)
+        part = CollectedPart(
+            result_id=result_id, part_id="p", source_id="cam", recipe_id=NAME, captured_ns=judged_ns, judged_ns=judged_ns,
+            evaluation=evaluation, is_simulated=is_simulated,
+        )  # fmt: skip
+        self._collection.add(part, scan.rgb, scan.xyz_mm)
+        if label:
+            self._collection.label(result_id, Review(label=label, by="somebody", at_ns=judged_ns))
+        return result_id
+
+
+@pytest.fixture
+def kept(trained: Trained, tmp_path: Path) -> Kept:
+    return Kept(trained.data, tmp_path / "collected")
+
+
+def test_another_false_reject_rate_needs_neither_data_nor_scoring_and_a_rollback_takes_it_back(copy: Trained, capsys: Capture) -> None:
+    before = open_champion(copy.store, NAME)
+    assert calibrate(copy.store, "--false-reject-rate", "0.3", "--method", "conformal", "--reason", "too many stops") == 0
+    after = open_champion(copy.store, NAME)
+    settings = ThresholdSettings(false_reject_rate=0.3, method="conformal")
+    assert after.calibration.validation_scores == before.calibration.validation_scores
+    assert after.calibration.threshold == find_threshold(before.calibration.validation_scores, settings)
+    assert after.calibration.map_level == find_threshold(before.calibration.validation_peaks, settings).value
+    assert after.calibration.reference == before.calibration.reference
+    assert (after.recipe.threshold, after.card.derived_from) == (settings, before.version)
+    assert capsys.readouterr().err == ""
+    model_store.rollback(copy.store, NAME, "too few stops")
+    assert open_champion(copy.store, NAME).calibration == before.calibration
+    noted = events(copy.store / NAME)[-2:]
+    assert [(event.what, event.before, event.after) for event in noted] == [("calibrate", "0001", "0002"), ("rollback", "0002", "0001")]
+    old, new = before.calibration.threshold, after.calibration.threshold
+    moved = f"threshold {old.value:.4g} -> {new.value:.4g}, asked false-reject rate 0.0001 -> 0.3, 6 parts: too many stops"
+    assert [event.why for event in noted] == [moved, "too few stops"]
+
+
+def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Trained, kept: Kept, capsys: Capture) -> None:
+    for _ in range(4):
+        kept.add("OK")
+    kept.add("NotOK", "good")
+    kept.add("NotDecidable", "good")
+    kept.add("NotOK")  # nobody says that it is good
+    kept.add("OK", "defect")
+    kept.add("OK", is_simulated=True)
+    kept.add("OK", days_old=40)
+    assert calibrate(copy.store, "--collected", kept.folder, "--days", "30", "--method", "conformal", "--false-reject-rate", "0.3") == 0
+    before, after = (model_store.open_version(copy.store / NAME / version) for version in ("0001", "0002"))
+    assert after.card.data["calibrated_on"] == {"validation": 0, "marked_good": 2, "accepted": 4}
+    # These six scans are those of the validation, newest first.
+    assert after.calibration.validation_scores == pytest.approx(before.calibration.validation_scores[::-1], rel=1e-4)
+    assert after.calibration.reference is not None and len(after.calibration.reference.brightness) == 6
+    note = "4 of 6 collected parts are good by verdict alone; good parts that the station rejected and nobody marked as good are missing"
+    assert note in after.calibration.threshold.note and note in capsys.readouterr().out
+    assert calibrate(copy.store, "--false-reject-rate", "0.4") == 0
+    assert note in open_champion(copy.store, NAME).calibration.threshold.note
+
+
+def test_collected_and_curated_parts_can_be_taken_together_and_too_few_for_the_rate_are_said(
+    copy: Trained, kept: Kept, capsys: Capture
+) -> None:
+    kept.add("OK")
+    options = ("--collected", kept.folder, "--data", copy.data, "--method", "conformal", "--false-reject-rate", "0.05")
+    assert calibrate(copy.store, *options) == 0
+    after = open_champion(copy.store, NAME)
+    assert after.card.data["calibrated_on"] == {"validation": 6, "marked_good": 0, "accepted": 1}
+    assert "7 good parts cannot promise 0.05: 12 more are needed, 19 in all; 1 of 1 collected" in capsys.readouterr().out
+
+
+def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Trained, kept: Kept) -> None:
+    ids = [kept.add("OK") for _ in range(7)]
+    first = open_champion(copy.store, NAME)
+    card = first.card.data | {"collected_parts": ids[:2]}
+    made = recalibrated(first, msgspec.structs.replace(first.card, data=card), first.calibration, copy.store)
+    model_store.promote(copy.store, NAME, made.version)
+    assert calibrate(copy.store, "--collected", kept.folder) == 0
+    assert open_champion(copy.store, NAME).card.data["calibrated_on"]["accepted"] == 5
+
+
+def test_a_collected_part_that_cannot_be_used_is_named_and_left_out(copy: Trained, kept: Kept, capsys: Capture) -> None:
+    for _ in range(7):
+        kept.add("OK")
+    (kept.folder / NAME / "r0" / "xyz.tiff").write_bytes(b"damaged")
+    assert calibrate(copy.store, "--collected", kept.folder) == 0
+    assert f"calibrate: {kept.folder}/{NAME}/r0 is left out: " in capsys.readouterr().err
+    assert open_champion(copy.store, NAME).calibration.threshold.parts == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ((), "calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate or --method"),
+        (("--collected", "nowhere"), "--collected nowhere: no such folder"),
+        (("--collected", "{kept}"), "validation: found 4 good parts, expected at least 5 to set a threshold"),
+    ],
+)
+def test_what_no_threshold_can_be_set_from_is_refused_and_changes_nothing(
+    copy: Trained, kept: Kept, capsys: Capture, options: tuple[str, ...], sentence: str
+) -> None:
+    for _ in range(4):
+        kept.add("OK")
+    assert calibrate(copy.store, *(option.format(kept=kept.folder) for option in options)) == 2
+    assert sentence in capsys.readouterr().err
+    assert [path.name for path in model_store.versions(copy.store / NAME)] == ["0001"]

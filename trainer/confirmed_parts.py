@@ -1,0 +1,87 @@
+"""Good parts that a station collected and no training saw: what a threshold can be set from anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mdss.collection import RGB, XYZ, Collected, Collection, Label, Wanted
+from mdss.errors import BadInput, BadPart
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import Recipe
+from trainer.dataset import GOOD, Dataset, Scan
+from trainer.progress import tracked
+
+if TYPE_CHECKING:
+    from mdss.method.model_store import ModelFolder
+
+CONFIRMED: frozenset[Label | None] = frozenset(("good", None))  # None: nobody reviewed it
+LEARNED = "collected_parts"  # in a card's data: ids of the collected parts that a model was made from
+NS_PER_DAY = 86_400 * 10**9
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which collected parts to take."""
+
+    folder: Path  # a station's collected folder
+    since_ns: int = 0  # judged then or later, UTC
+    most: int = 500
+    with_simulated: bool = False
+
+
+@dataclass
+class ConfirmedParts:
+    """Prepared parts, and how many of them are good by what."""
+
+    parts: list[Prepared] = field(default_factory=list)
+    reviewed: int = 0  # a person called them good
+    accepted: int = 0  # the station did, and nobody looked
+
+    @property
+    def note(self) -> str:
+        """Say what a threshold from these parts does not know."""
+        total = self.reviewed + self.accepted
+        missing = "good parts that the station rejected and nobody marked as good are missing among them"
+        return f"{self.accepted} of {total} collected parts are good by verdict alone; {missing}" if self.accepted else ""
+
+
+def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedParts:
+    """Read and prepare a recipe's good parts, newest first; one that cannot be read or holds no part is named and left out."""
+    if not source.folder.is_dir():
+        raise BadInput(f"--collected {source.folder}: no such folder; expected a station's collected parts (STATE/collected)")
+    learned = frozenset(str(each) for each in model.card.data.get(LEARNED, ()))
+    chosen = chosen_of(source, model.name, learned)
+    found = ConfirmedParts()
+    for each in tracked(chosen, "collected parts", len(chosen)):
+        try:
+            prepared = _prepared(each, recipe)
+        except (BadPart, BadInput) as bad:
+            click.echo(f"calibrate: {each.folder} is left out: {bad}", err=True)
+            continue
+        found.parts.append(prepared)
+        found.reviewed += each.label == GOOD
+        found.accepted += each.label is None
+    return found
+
+
+def chosen_of(source: Source, recipe_name: str, learned: frozenset[str]) -> list[Collected]:
+    """Return the newest parts that are marked good, or accepted and not reviewed, and that the model was not made from."""
+    wanted = Wanted(recipe=recipe_name, labels=CONFIRMED, since_ns=source.since_ns, newest_first=True)
+    good = [
+        each
+        for each in Collection(source.folder).parts(wanted)
+        if (each.label == GOOD or each.part.evaluation == "OK")
+        and each.part.result_id not in learned
+        and (source.with_simulated or not each.part.is_simulated)
+    ]
+    return good[: source.most]
+
+
+def _prepared(part: Collected, recipe: Recipe) -> Prepared:
+    scan = Scan("validation", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
+    loaded = Dataset(part.folder, "mm", [], [scan], [], has_truth=False).load(scan)
+    return prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud)

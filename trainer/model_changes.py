@@ -1,0 +1,107 @@
+"""Verbs of `mdss model` that change a store or carry a model to another: promote, rollback, export, import; and who did what: history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mdss import audit
+from mdss.errors import BadInput
+from mdss.method import model_store
+from mdss.method.model_archive import export_model, import_model
+from mdss.method.model_store import Change, ModelFolder
+
+FALLBACK_COLUMNS = 160  # where the output is no terminal
+store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
+recipe_option = click.option("--recipe", required=True, help="The product's name.")
+version_option = click.option("--version", required=True, help="Such as 0002.")
+reason_option = click.option("--reason", default="", help="Why, for the history.")
+EVENT_COLUMNS = ("when", "who", "what", "from", "to", "why")
+
+
+@click.command(epilog="Example: mdss model promote --store models --recipe cable_gland --version 0002 --reason 'holds on batch 17'")
+@store_option
+@recipe_option
+@version_option
+@reason_option
+def promote(store: Path, recipe: str, version: str, reason: str) -> None:
+    """Make a version the champion; the champion before stays as `previous`. A version that cannot be verified is refused."""
+    click.echo(said(model_store.promote(store, recipe, version, Change(why=reason))))
+
+
+@click.command(epilog="Example: mdss model rollback --store models --recipe cable_gland --reason 'rejects good parts'")
+@store_option
+@recipe_option
+@reason_option
+def rollback(store: Path, recipe: str, reason: str) -> None:
+    """Make the previous champion the champion again."""
+    click.echo(said(model_store.rollback(store, recipe, reason)))
+
+
+@click.command("export", epilog="Example: mdss model export --store models --recipe cable_gland --version 0002 --to cable_gland-0002.tar")
+@store_option
+@recipe_option
+@version_option
+@click.option(
+    "--to", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write; one that is there is replaced."
+)
+def export_verb(store: Path, recipe: str, version: str, to: Path) -> None:
+    """Write a verified version into one file, for the store of another station."""
+    model = model_store.open_version(model_store.version_folder(model_store.recipe_folder(store, recipe), recipe, version))
+    export_model(model, to)
+    click.echo(f"{model.name} {model.version} is in {to}: {to.stat().st_size / 1e6:.1f} MB, digest {model.digest}")
+
+
+@click.command("import", epilog="Example: mdss model import cable_gland-0002.tar --store models")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@store_option
+@reason_option
+def import_verb(file: Path, store: Path, reason: str) -> None:
+    """Store the model of an exported file, after checking all of it. It is not promoted.
+
+    It keeps its version where that is free and gets the next one otherwise. A model that the store has already is not stored again.
+    """
+    found = import_model(store, file, reason)
+    model = found.model
+    what = "stored" if found.is_new else "here already"
+    promotion = f"mdss model promote --store {store} --recipe {model.name} --version {model.version}"
+    click.echo(f"{model.name} {model.version} is {what}: {model.path}\nto let it judge: {promotion}")
+
+
+@click.command(epilog="Example: mdss model history --store models --recipe cable_gland")
+@store_option
+@recipe_option
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+def history(store: Path, recipe: str, as_json: bool) -> None:
+    """Show who trained, promoted, rolled back, calibrated or imported what, when and why, oldest first."""
+    folder = model_store.recipe_folder(store, recipe)
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; expected the models of {recipe}")
+    rows = [msgspec.to_builtins(event) for event in audit.events(folder)]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+    elif rows:
+        show_table(EVENT_COLUMNS, rows)
+    else:
+        click.echo(f"{folder}: nothing was changed yet")
+
+
+def show_table(columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
+    """Print one line per row."""
+    table = Table()
+    for title in columns:
+        table.add_column(title.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in columns))
+    console = Console()
+    (console if console.is_terminal else Console(width=FALLBACK_COLUMNS)).print(table)
+
+
+def said(found: ModelFolder) -> str:
+    """Return the sentence for a new champion."""
+    return f"{found.name} {found.version} is the champion: {found.path}"
