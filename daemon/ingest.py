@@ -16,6 +16,7 @@ from daemon.intake import Intake, Outside, Reply
 from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
+from mdss.collection_wish import Wishes
 from mdss.errors import MdssError
 from mdss.journal import Journal
 from mdss.settings import Settings
@@ -127,7 +128,7 @@ def outside(settings: Settings, process: Opened) -> Outside:
     state = Path(settings.station.state_directory)
     journal = Journal(state / "journal.sqlite", JOURNAL_WAIT_S)
     process.closing.callback(journal.close)
-    keeping = Keeping(settings.collection, process.tally)
+    keeping = Keeping(settings.collection, process.tally, Wishes(Path(settings.station.state_directory)).want_all_of)
     return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
 
 

@@ -1,9 +1,10 @@
-"""Which scans ingest hands to `collect`: those of all parts that are not OK, and a sample of the others; never waited for."""
+"""Which scans ingest hands to `collect`: all that are not OK, and of the others a sample, or all while somebody asks; never waited for."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 
 from daemon.held_parts import HeldPart
 from daemon.outbox import Outlet
@@ -18,8 +19,8 @@ DROPPED = "mdss_scans_dropped_total"  # collect was away, or behind
 class Keeping:
     """Takes what may be kept when a part is let go of, and sends it where there is room at once; what is dropped is counted."""
 
-    def __init__(self, settings: CollectionSettings, tally: Tally) -> None:
-        self._settings, self._tally = settings, tally
+    def __init__(self, settings: CollectionSettings, tally: Tally, wants_all: Callable[[str], bool] = lambda _: False) -> None:
+        self._settings, self._tally, self._wants_all = settings, tally, wants_all
         self._waiting = deque[JudgedScan]()
         tally.counters.update({HANDED: 0.0, DROPPED: 0.0})  # from 0 on, or Prometheus would not see the first as an increase
 
@@ -29,9 +30,12 @@ class Keeping:
 
     def offer(self, part: HeldPart, judged: Judged) -> None:
         """Take a part that has its verdict, if it is to be kept."""
-        if self._settings.enabled and (judged.evaluation != "OK" or is_drawn(judged.result_id, self._settings)):
+        if self._settings.enabled and (judged.evaluation != "OK" or self._is_wanted(part, judged)):
             frame = part.frame
             self._waiting.append(JudgedScan(identity=part.accepted.identity, judged=judged, rgb=frame.rgb, xyz=frame.xyz))
+
+    def _is_wanted(self, part: HeldPart, judged: Judged) -> bool:
+        return is_drawn(judged.result_id, self._settings) or self._wants_all(part.accepted.identity.recipe_id)
 
     def flush(self, collect: Outlet) -> None:
         """Send what was taken; what finds no room is let go of."""

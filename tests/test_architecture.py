@@ -52,19 +52,20 @@ MAY_IMPORT = {
     "mdss.journal_file": ("mdss.errors",),
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),
+    "mdss.collection_wish": (),
     "mdss.drift_record": ("mdss.errors",),
     "mdss.drift": ("mdss.drift_record",),
     "mdss.cli": ("mdss.errors",),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
-        *("mdss.collection", "mdss.drift_record", "mdss.retraining", "mdss.key_files", "mdss.logs", "mdss.errors"),
+        *("mdss.collection", "mdss.collection_wish", "mdss.drift_record", "mdss.retraining", "mdss.key_files", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
         *("mdss.settings", "mdss.logs", "mdss.errors"),
     ),
     "trainer": (
-        *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.retraining"),
+        *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
         *("mdss.settings", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
@@ -83,6 +84,7 @@ EXCEPTIONS = {
 NEVER_LOADS = {
     "mdss.wire": ("torch", "cv2", "scipy"),
     "mdss.collection": ("torch", "zmq", "redis", "cv2"),
+    "mdss.collection_wish": ("torch", "zmq", "redis", "cv2"),
     "mdss.method": ("zmq", "redis"),
     "mdss.drift": ("torch", "zmq", "redis", "scipy"),
     "mdss.drift_record": ("torch", "zmq", "redis", "scipy"),

@@ -11,6 +11,7 @@ from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import LINKS
 from trainer.model_changes import export_verb, history, import_verb, promote, rollback, show_table, store_option
+from trainer.shadow_verb import command as shadow
 
 COLUMNS = ("recipe", "version", "role", "preset", "made_at", "derived_from", "threshold", "fault")
 
@@ -20,7 +21,7 @@ def model() -> None:
     """List, verify, promote, export and import models."""
 
 
-for command in (promote, rollback, export_verb, import_verb, history):
+for command in (promote, rollback, export_verb, import_verb, history, shadow):
     model.add_command(command)
 
 

@@ -1,0 +1,56 @@
+"""A request that the station keep every scan of a recipe for a while: a file with an end, so that nobody has to take it back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+FOLDER: Final = "collect_all"  # in the state directory
+LOOK_EVERY_S: Final = 1.0
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """Until when every part of a recipe is asked for, UTC."""
+
+    until_ns: int
+
+
+def ask_for_all(state: Path, recipe: str, until_ns: int) -> None:
+    """Ask for every part of a recipe until then; asking again moves the end."""
+    path = state / FOLDER / f"{recipe}.json"
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".unfinished")
+    partial.write_bytes(msgspec.json.encode(Wish(until_ns=until_ns)))
+    partial.replace(path)
+
+
+def ask_no_more(state: Path, recipe: str) -> None:
+    """Take the request back."""
+    (state / FOLDER / f"{recipe}.json").unlink(missing_ok=True)
+
+
+class Wishes:
+    """Whether somebody asks for every part, as the process that hands scans on sees it; looked up once a second."""
+
+    def __init__(self, state: Path, clock_ns: Callable[[], int] = time.time_ns, steady_s: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._clock_ns, self._steady_s = state / FOLDER, clock_ns, steady_s
+        self._until_ns: dict[str, int] = {}
+        self._look_at_s: dict[str, float] = {}
+
+    def want_all_of(self, recipe: str) -> bool:
+        """Return whether every part of a recipe is asked for now."""
+        now_s = self._steady_s()
+        if now_s >= self._look_at_s.get(recipe, 0.0):
+            self._look_at_s[recipe] = now_s + LOOK_EVERY_S
+            self._until_ns[recipe] = self._read(recipe)
+        return self._clock_ns() < self._until_ns[recipe]
+
+    def _read(self, recipe: str) -> int:
+        with suppress(OSError, msgspec.MsgspecError):  # what cannot be read asks for nothing; whoever wrote it writes it again
+            return msgspec.json.decode((self._folder / f"{recipe}.json").read_bytes(), type=Wish).until_ns
+        return 0

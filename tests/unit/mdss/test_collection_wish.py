@@ -1,0 +1,53 @@
+"""A request for every scan: it holds until its end, for its recipe alone, and nobody has to take it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdss.collection_wish import FOLDER, LOOK_EVERY_S, Wishes, ask_for_all, ask_no_more
+from tests.fakes import FakeClock
+
+
+class Ingest:
+    """Who hands scans on, and its clock."""
+
+    def __init__(self, state: Path) -> None:
+        self.clock = FakeClock()
+        self.wishes = Wishes(state, self.clock.ns, self.clock)
+
+    def wants(self, recipe: str, after_s: float = LOOK_EVERY_S) -> bool:
+        self.clock.advance(after_s)
+        return self.wishes.want_all_of(recipe)
+
+
+def test_a_request_holds_for_its_recipe_until_its_end(tmp_path: Path) -> None:
+    ingest = Ingest(tmp_path)
+    assert not ingest.wants("cap")
+    ask_for_all(tmp_path, "cap", ingest.clock.ns() + 10 * 10**9)
+    assert (ingest.wants("cap"), ingest.wants("lid")) == (True, False)
+    assert ingest.wants("cap", after_s=5)
+    assert not ingest.wants("cap", after_s=5)
+
+
+def test_a_request_is_moved_by_another_and_taken_back(tmp_path: Path) -> None:
+    ingest = Ingest(tmp_path)
+    ask_for_all(tmp_path, "cap", ingest.clock.ns() + 2 * 10**9)
+    ask_for_all(tmp_path, "cap", ingest.clock.ns() + 60 * 10**9)
+    assert ingest.wants("cap", after_s=30)
+    ask_no_more(tmp_path, "cap")
+    assert not ingest.wants("cap")
+    ask_no_more(tmp_path, "cap")
+
+
+def test_the_file_is_looked_at_once_a_second_however_many_parts_pass(tmp_path: Path) -> None:
+    ingest = Ingest(tmp_path)
+    assert not ingest.wants("cap")
+    ask_for_all(tmp_path, "cap", ingest.clock.ns() + 60 * 10**9)
+    assert not ingest.wants("cap", after_s=0.1)
+    assert ingest.wants("cap", after_s=0.9)
+
+
+def test_a_request_that_cannot_be_read_asks_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "cap.json").write_text('{"until_ns": "late"}')
+    assert not Ingest(tmp_path).wants("cap")

@@ -1,0 +1,91 @@
+"""Scores live parts with a candidate, beside the station and without a say: takes the scans that the station collects as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.collection import Collection
+from mdss.errors import BadInput, BadPart
+from mdss.settings import FusionSettings
+from trainer.champion import Champion, Stopwatch
+from trainer.shadow_report import ShadowPart, Side
+
+MS = 1000.0
+Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+@dataclass
+class Shadow:
+    """The candidate beside the champion; what lay in the collection before is not live and left out."""
+
+    collection: Collection
+    recipe: str
+    candidate: Champion
+    rules: FusionSettings
+    parts: list[ShadowPart] = field(default_factory=list)
+    skipped: int = 0
+    _seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._seen = self._names()
+
+    def take(self, most: int, between: Callable[[], object] = lambda: None) -> int:
+        """Score what came since the last call, this many parts at most, calling `between` after each; return how many."""
+        taken = 0
+        for name in sorted(self._names() - self._seen):
+            if taken == most:
+                break
+            self._seen.add(name)
+            taken += self._compare(name)
+            between()
+        return taken
+
+    def _names(self) -> set[str]:
+        folder = self.collection.root / self.recipe
+        return {path.name for path in folder.glob("[!.]*")} if folder.is_dir() else set()
+
+    def _compare(self, name: str) -> bool:
+        """Score one part; False where the champion did not, or where the collection's budget took the scan away meanwhile."""
+        found = self.collection.find(name)
+        if found is None or found.part.score is None or found.part.threshold is None:
+            self.skipped += 1
+            return False
+        try:
+            scan = found.read()
+        except BadInput:
+            self.skipped += 1
+            return False
+        part, began_s = found.part, time.perf_counter()
+        candidate = judged(self.candidate, scan, self.rules)
+        champion = Side(version=part.model_version, evaluation=part.evaluation, score=part.score, threshold=part.threshold)
+        self.parts.append(
+            ShadowPart(
+                result_id=part.result_id,
+                part_id=part.part_id,
+                champion=champion,
+                candidate=candidate,
+                spent_ms=(time.perf_counter() - began_s) * MS,
+            )
+        )
+        return True
+
+
+def judged(model: Champion, scan: Scan, rules: FusionSettings) -> Side:
+    """Return what the station would say of a scan with this model, by the same rules, both branches being there."""
+    version, threshold = model.folder.version, model.threshold
+    try:
+        prepared = model.prepare(*scan)
+    except BadPart as bad:
+        return Side(version=version, evaluation="Undefined", score=None, threshold=threshold, reason=f"{bad.code}: {bad}")
+    score = float(model.score(prepared, Stopwatch())[0]["fused"])
+    if not np.isfinite(score):
+        return Side(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
+    unseen = prepared.invalid_point_ratio > rules.max_invalid_point_ratio
+    near = rules.guard_band_ratio > 0 and abs(score - threshold) <= rules.guard_band_ratio * threshold
+    evaluation = "NotDecidable" if unseen or near else "NotOK" if score > threshold else "OK"
+    return Side(version=version, evaluation=evaluation, score=score, threshold=threshold)

@@ -1,0 +1,156 @@
+"""`mdss model shadow`: the candidate scores the parts that the station judges meanwhile, and has no say in any verdict."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from mdss import audit
+from mdss.collection import FOLDER, Collection
+from mdss.collection_wish import ask_for_all, ask_no_more
+from mdss.errors import BadInput, MdssError
+from mdss.method import model_store
+from mdss.method.calibration import now
+from mdss.method.model_store import CANDIDATE
+from mdss.settings import Settings, load_settings
+from trainer.champion import Champion
+from trainer.low_priority import give_way
+from trainer.progress import Meter
+from trainer.shadow import Shadow
+from trainer.shadow_report import ShadowReport, as_text, report_of
+
+SHADOW = "shadow.json"
+LOOK_EVERY_S = 0.5
+ASK_EVERY_S, ASK_AHEAD_S = 20.0, 60.0  # after a shadow that was killed, every part is kept for a minute longer
+EXAMPLE = "Example: mdss model shadow --config station.yaml --recipe cable_gland --parts 200"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who is compared, and when it is enough."""
+
+    settings: Settings
+    recipe: str
+    version: str
+    parts: int
+    minutes: float
+
+    @property
+    def state(self) -> Path:
+        """Where the station keeps what it collects."""
+        return Path(self.settings.station.state_directory)
+
+    @property
+    def folder(self) -> Path:
+        """The recipe's folder in the store."""
+        return model_store.recipe_folder(Path(self.settings.models.store), self.recipe)
+
+
+@click.command("shadow", epilog=EXAMPLE)
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The settings of the station that runs.")
+@click.option("--recipe", required=True, help="The product's name.")
+@click.option("--version", help="Such as 0002; the candidate where left out.")
+@click.option("--parts", type=click.IntRange(min=1), default=100, show_default=True, help="End after this many.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="End then at the latest.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(config: Path, recipe: str, version: str | None, as_json: bool, **enough: Any) -> None:
+    """Score live parts with another version and report where it agrees with the champion; Ctrl-C ends it with what there is."""
+    settings = load_settings(config)
+    found = shadow(Order(settings, recipe, version or candidate_of(settings, recipe), **enough))
+    click.echo(msgspec.json.format(msgspec.json.encode(found)) if as_json else as_text(found))
+
+
+def candidate_of(settings: Settings, recipe: str) -> str:
+    """Return the recipe's candidate; BadInput where it has none."""
+    folder = model_store.recipe_folder(Path(settings.models.store), recipe)
+    version = model_store.linked_version(folder, CANDIDATE)
+    if version is None:
+        raise BadInput(f"model {recipe}: found no candidate in {folder}; expected one, or a version by --version")
+    return version
+
+
+def shadow(order: Order) -> ShadowReport:
+    """Compare until the order is filled, note it in the store and return the report; MdssError where no part came."""
+    check(order)
+    model = model_store.open_version(model_store.version_folder(order.folder, order.recipe, order.version))
+    compute_in_one_thread()
+    give_way()
+    collection = Collection(order.state / FOLDER)
+    beside = Shadow(collection, order.recipe, Champion.of(model, "cpu"), order.settings.fusion)
+    began = now()
+    with suppress(KeyboardInterrupt):
+        watch(order, beside)
+    if not beside.parts:
+        raise MdssError(f"model {order.recipe} {order.version}: found no live part within the time, expected the station to judge some")
+    found = report_of(beside.parts, beside.skipped, recipe=order.recipe, candidate=order.version, began=began, ended=now())
+    store(order, found)
+    return found
+
+
+def compute_in_one_thread() -> None:
+    """Leave the other cores to the station."""
+    import cv2  # here with torch, for `--help` must wait for neither
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def check(order: Order) -> None:
+    """Refuse what no station judges, and a station that collects nothing."""
+    known = order.settings.models.recipes
+    if order.recipe not in known:
+        raise BadInput(f"--recipe {order.recipe}: found no such recipe in the settings, expected one of {', '.join(known)}")
+    if not order.settings.collection.enabled:
+        raise BadInput("collection.enabled: found false, expected true: live parts come from what the station collects")
+
+
+def watch(order: Order, beside: Shadow) -> None:
+    """Take parts as they come until there are enough, or the time is over."""
+    end_s = time.monotonic() + 60 * order.minutes
+    with every_part(order) as ask, Meter("live parts", order.parts) as meter:
+        while len(beside.parts) < order.parts and time.monotonic() < end_s:
+            ask()
+            if not beside.take(1):
+                time.sleep(LOOK_EVERY_S)
+                continue
+            meter.step(f"{sum(not part.agrees for part in beside.parts)} differ")
+
+
+@contextmanager
+def every_part(order: Order) -> Iterator[Callable[[], None]]:
+    """Have the station keep every part, not only its sample, while the block runs and calls what it is given."""
+    due_s = 0.0
+
+    def ask() -> None:
+        nonlocal due_s
+        if time.monotonic() >= due_s:
+            due_s = time.monotonic() + ASK_EVERY_S
+            ask_for_all(order.state, order.recipe, time.time_ns() + round(ASK_AHEAD_S * 1e9))
+
+    try:
+        yield ask
+    finally:
+        ask_no_more(order.state, order.recipe)
+
+
+def store(order: Order, found: ShadowReport) -> None:
+    """Write the report beside the version's other gates, whole or not at all, and a line into the audit."""
+    from trainer.gate import GATES  # here, for `--help` must not wait for what draws its page
+
+    place = order.folder / GATES / order.version / SHADOW
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{SHADOW}-{os.getpid()}")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    partial.replace(place)
+    with model_store.locked(order.folder, "noting what a shadow found"):
+        why = f"{found.same} of {found.parts} live parts evaluated alike"
+        audit.record(order.folder, "shadow", (found.champions[-1], order.version), why)
