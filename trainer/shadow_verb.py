@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -21,11 +21,12 @@ from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
-from trainer.champion import Champion
 from trainer.low_priority import give_way
 from trainer.progress import Meter
-from trainer.shadow import Shadow
 from trainer.shadow_report import ShadowReport, as_text, report_of
+
+if TYPE_CHECKING:
+    from trainer.shadow import Shadow
 
 SHADOW = "shadow.json"
 LOOK_EVERY_S = 0.5
@@ -79,6 +80,9 @@ def candidate_of(settings: Settings, recipe: str) -> str:
 
 def shadow(order: Order) -> ShadowReport:
     """Compare until the order is filled, note it in the store and return the report; MdssError where no part came."""
+    from trainer.champion import Champion  # here, for `--help` must not wait for what reads and scores scans
+    from trainer.shadow import Shadow
+
     check(order)
     model = model_store.open_version(model_store.version_folder(order.folder, order.recipe, order.version))
     compute_in_one_thread()

@@ -29,7 +29,7 @@ def test_good_parts_give_no_more_false_warnings_than_stated_though_each_station_
 @pytest.mark.parametrize("parts", [23, 40])
 def test_the_rate_holds_for_a_station_whose_reference_is_as_unlucky_as_it_may_be_in_every_quantity(parts: int) -> None:
     onsets = Line.of(as_unlucky_as_may_be(parts)).run(streams(np.random.default_rng(3), normal, 40_000)).onsets()
-    assert len(onsets) <= 4  # as stated; with limits for the average station there would be dozens
+    assert len(onsets) <= 4  # as stated; with limits for the average station there are more than a dozen
 
 
 def test_a_reference_unluckier_than_that_gives_one_warning_that_lasts_and_no_flood() -> None:
