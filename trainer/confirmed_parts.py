@@ -13,13 +13,13 @@ from mdss.errors import BadInput, BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD, Dataset, Scan
+from trainer.gathering import learned_by
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
 
 CONFIRMED: frozenset[Label | None] = frozenset(("good", None))  # None: nobody reviewed it
-LEARNED = "collected_parts"  # in a card's data: ids of the collected parts that a model was made from
 NS_PER_DAY = 86_400 * 10**9
 
 
@@ -53,8 +53,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedPa
     """Read and prepare a recipe's good parts, newest first; one that cannot be read or holds no part is named and left out."""
     if not source.folder.is_dir():
         raise BadInput(f"--collected {source.folder}: no such folder; expected a station's collected parts (STATE/collected)")
-    learned = frozenset(str(each) for each in model.card.data.get(LEARNED, ()))
-    chosen = chosen_of(source, model.name, learned)
+    chosen = chosen_of(source, model.name, learned_by([model]))
     found = ConfirmedParts()
     for each in tracked(chosen, "collected parts", len(chosen)):
         try:

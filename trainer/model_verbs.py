@@ -11,6 +11,7 @@ from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import LINKS
 from trainer.model_changes import export_verb, history, import_verb, promote, rollback, show_table, store_option
+from trainer.progress import tracked
 from trainer.shadow_verb import command as shadow
 
 COLUMNS = ("recipe", "version", "role", "preset", "made_at", "derived_from", "threshold", "fault")
@@ -69,7 +70,7 @@ def verify(store: Path, with_scores: bool, device: str) -> None:
     With --score, exit code 1 also where a version does not score its golden scans on this machine as it did when it was made.
     """
     rows = described(store)
-    for row in rows:
+    for row in tracked(rows, "golden scans", len(rows)) if with_scores else rows:
         more = golden_verdict(store, row, device) if with_scores and not row["fault"] else ""
         click.echo(f"{row['recipe']} {row['version']}: {row['fault'] or 'whole'}{more}")
     if damaged := [row for row in rows if row["fault"]]:

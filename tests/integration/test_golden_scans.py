@@ -11,6 +11,7 @@ import pytest
 
 from mdss.cli import main
 from mdss.errors import ModelRefused
+from mdss.method import torch_device
 from mdss.method.fusion import product_of
 from mdss.method.golden import Scored, read_golden, reproduce
 from mdss.method.model_store import ModelFolder, open_champion
@@ -50,7 +51,8 @@ def test_a_new_model_keeps_three_validation_scans_as_they_were_recorded(trained:
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
-def test_either_precision_reproduces_them(trained: Trained, precision: Precision) -> None:
+def test_either_precision_reproduces_them(trained: Trained, precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", torch_device.cpu_has_bfloat16)
     model = open_champion(trained.store, NAME)
     assert reproduce(model, scores_by(model, model.path, precision)) == 3
 
