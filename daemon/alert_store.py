@@ -1,11 +1,11 @@
-"""Everything that knows Redis keys: a stream of alerts per station, one hash per alert, and its picture for a while."""
+"""Everything that knows Redis keys: two streams per station, of alerts and of reviews, one hash per alert, and its picture for a while."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -14,14 +14,21 @@ from mdss.errors import MdssError
 from mdss.settings import Settings
 from mdss.wire.messages import Verdict
 
-STREAM, ALERT, EVIDENCE = "mdss:alerts:", "mdss:alert:", "mdss:evidence:"
+STREAM, ALERT, EVIDENCE, REVIEWS = "mdss:alerts:", "mdss:alert:", "mdss:evidence:", "mdss:reviews:"
 SCRIPT: Final = (files("daemon") / "alert.lua").read_text()
+REVIEW_SCRIPT: Final = (files("daemon") / "review.lua").read_text()
 PAGE_LENGTH = 100
+NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # of an alert's hash
 AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
+Said = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say of an alert
+Outcome = Literal["done", "same", "refused", "missing"]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One part that is not OK, and what people have made of it so far; `entry` is its place in the stream."""
+    """One part that is not OK, and what people have made of it so far; `entry` is its place in the stream.
+
+    `by`, `at_ns` (UTC) and `note` are of whoever gave it its state; nobody did while it is new.
+    """
 
     result_id: str
     state: AlertState
@@ -29,6 +36,18 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     stored_ns: int  # UTC
     has_picture: bool
     verdict: Verdict
+    by: str = ""
+    at_ns: int = 0
+    note: str = ""
+
+
+class Opinion(NamedTuple):
+    """What a person says of one alert."""
+
+    result_id: str
+    state: Said
+    by: str
+    note: str = ""
 
 
 class AlertStore:
@@ -37,7 +56,9 @@ class AlertStore:
     def __init__(self, link: RedisLink, settings: Settings, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._link, self._limits, self._clock_ns = link, settings.alerts, clock_ns
         self._stream = f"{STREAM}{settings.station.name}"
+        self._reviews = f"{REVIEWS}{settings.station.name}"
         self._script = link.client.register_script(SCRIPT)
+        self._review_script = link.client.register_script(REVIEW_SCRIPT)
 
     def ping(self) -> None:
         """Ask for an answer."""
@@ -51,6 +72,20 @@ class AlertStore:
         keys = [self._stream, f"{ALERT}{verdict.result_id}", f"{EVIDENCE}{verdict.result_id}"]
         with self._link.asking():
             return bool(self._script(keys, [*limits, picture or b"", len(entry), *entry, *fields]))
+
+    def review(self, said: Opinion) -> tuple[Outcome, str]:
+        """Give an alert another state, for everybody who reads the stream of reviews; return what became of that, and the state it had."""
+        keys = [f"{ALERT}{said.result_id}", self._reviews]
+        with self._link.asking():
+            values: list[str | int] = [self._limits.stream_max_length, said.result_id, said.state, said.by, self._clock_ns(), said.note]
+            outcome, before = self._review_script(keys, values)
+        return outcome.decode(), before.decode()
+
+    def reviews_after(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+        """Return the reviews after an entry of their stream, oldest first, each with its entry and its fields as they were written."""
+        with self._link.asking() as client:
+            rows: Any = client.xrange(self._reviews, f"({entry}", "+", count=limit)
+        return [(name.decode(), {key.decode(): value.decode(errors="replace") for key, value in fields.items()}) for name, fields in rows]
 
     def newest(self, limit: int, states: Collection[AlertState] | None = None, before: str | None = None) -> list[Alert]:
         """Return the newest alerts in these states (all when left out), from below the entry `before` where one is given."""
@@ -88,11 +123,11 @@ class AlertStore:
         with self._link.asking() as client:
             pipeline = client.pipeline(transaction=False)
             for _, result_id in entries:
-                pipeline.hmget(f"{ALERT}{result_id}", ["state", "entry", "stored_ns", "verdict"])
+                pipeline.hmget(f"{ALERT}{result_id}", [*NEEDED, *REVIEWED])
                 pipeline.exists(f"{EVIDENCE}{result_id}")
             answers = pipeline.execute()
         for (_, result_id), row, has_picture in zip(entries, answers[::2], answers[1::2], strict=True):
-            if None not in row:
+            if None not in row[: len(NEEDED)]:
                 yield decoded(result_id, row, bool(has_picture))
 
 
@@ -135,11 +170,13 @@ def fields_of(verdict: Verdict, stored_ns: int) -> dict[str, str]:
     return entry_of(verdict) | more
 
 
-def decoded(result_id: str, row: list[bytes], has_picture: bool) -> Alert:
+def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
     """Return the alert of one hash."""
-    state, entry, stored_ns, verdict = row
+    state, entry, stored_ns, verdict, *reviewed = row
     try:
-        values = {"result_id": result_id, "state": state.decode(), "entry": entry.decode(), "stored_ns": int(stored_ns)}
+        values: dict[str, Any] = {"result_id": result_id, "state": state.decode(), "entry": entry.decode(), "stored_ns": int(stored_ns)}
+        by, at_ns, note = (b"" if each is None else each for each in reviewed)
+        values |= {"by": by.decode(), "at_ns": int(at_ns or 0), "note": note.decode()}
         read = msgspec.json.decode(verdict, type=Verdict)
         return msgspec.convert(values | {"has_picture": has_picture, "verdict": read}, Alert)
     except (msgspec.DecodeError, ValueError) as error:

@@ -1,8 +1,9 @@
-"""Verbs `mdss alerts list` and `mdss alerts show`: the alerts as Redis holds them."""
+"""Verbs `mdss alerts list` and `show`: the alerts as Redis holds them; and `ack`, `confirm`, `reject`: what a person makes of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import getpass
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daemon.alert_store import Alert, AlertState, AlertStore, open_store
+from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
 from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
@@ -22,6 +23,8 @@ from mdss.wire.messages import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
 STATES: tuple[AlertState, ...] = get_args(AlertState)
+NO_ALERT = "found no alert {}; expected one of those that `mdss alerts list --all` shows"
+WORDS: dict[str, str] = {"new": "new", "acknowledged": "acknowledged", "confirmed": "confirmed", "false_reject": "a false reject"}
 FALLBACK_COLUMNS = 160  # where the output is no terminal, lines are not broken
 config_option = click.option(
     "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
@@ -31,7 +34,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @click.group("alerts", epilog="Example: mdss alerts list --config station.yaml")
 def alerts() -> None:
-    """List and show the alerts of parts that are not OK."""
+    """List and show the alerts of parts that are not OK, and say what they are."""
 
 
 @alerts.command("list", epilog="Example: mdss alerts list --config station.yaml --limit 50 --all")
@@ -73,6 +76,58 @@ def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> N
         click.echo(f"{name:<16}{value}")
 
 
+def reviewing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb what those have in common that change an alert's state."""
+    options = (
+        config_option,
+        click.argument("result_id"),
+        click.option("--by", metavar="NAME", default=getpass.getuser, show_default="your user name", help="Who says so."),
+        click.option("--note", metavar="TEXT", default="", help="Why."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@alerts.command(epilog="Example: mdss alerts ack 3f2a9c --config station.yaml")
+@reviewing
+def ack(config: Path, result_id: str, by: str, note: str) -> None:
+    """Say that somebody looks after the alert RESULT_ID."""
+    review(config, Opinion(result_id, "acknowledged", by, note))
+
+
+@alerts.command(epilog='Example: mdss alerts confirm 3f2a9c --config station.yaml --note "dent at the rim"')
+@reviewing
+def confirm(config: Path, result_id: str, by: str, note: str) -> None:
+    """Say that the part of RESULT_ID is defective: the next candidate must catch it, too."""
+    review(config, Opinion(result_id, "confirmed", by, note))
+
+
+@alerts.command(epilog='Example: mdss alerts reject 3f2a9c --config station.yaml --by anna --note "only dust"')
+@reviewing
+def reject(config: Path, result_id: str, by: str, note: str) -> None:
+    """Say that the part of RESULT_ID is good, a false reject: the next training learns from its scan."""
+    review(config, Opinion(result_id, "false_reject", by, note))
+
+
+def review(config: Path, said: Opinion) -> None:
+    """Write what a person says, or say in a sentence why that cannot be."""
+    with opened_store(config) as store:
+        outcome, before = store.review(said)
+    match outcome:
+        case "missing":
+            raise MdssError(NO_ALERT.format(said.result_id))
+        case "refused":
+            after = " or ".join(WORDS[state] for state in ("confirmed", "false_reject"))
+            raise MdssError(
+                f"alert {said.result_id} is {WORDS.get(before, before)} already; expected one that is new, or {after} in its place"
+            )
+        case "same":
+            click.echo(f"{said.result_id} was {WORDS[said.state]} before: nothing has changed")
+        case "done":
+            click.echo(f"{said.result_id} is {WORDS[said.state]} (was {WORDS.get(before, before)})")
+
+
 @contextmanager
 def opened_store(config: Path) -> Iterator[AlertStore]:
     """Give the store of a settings file."""
@@ -87,7 +142,7 @@ def the_one(store: AlertStore, result_id: str) -> Alert:
     """Return an alert, or say that there is none."""
     alert = store.find(result_id)
     if alert is None:
-        raise MdssError(f"found no alert {result_id}; expected one of those that `mdss alerts list --all` shows")
+        raise MdssError(NO_ALERT.format(result_id))
     return alert
 
 
@@ -120,7 +175,10 @@ def show_table(found: list[Alert]) -> None:
 def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     """Yield name and value of everything that a person may ask of an alert."""
     verdict = alert.verdict
-    yield from (("result", alert.result_id), ("state", alert.state), ("station", verdict.station), ("sequence", verdict.sequence))
+    yield from (("result", alert.result_id), ("state", alert.state))
+    if alert.by:
+        yield "said by", f"{alert.by} at {at(alert.at_ns)}{f': {alert.note}' if alert.note else ''}"
+    yield from (("station", verdict.station), ("sequence", verdict.sequence))
     yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
     yield "recipe", verdict.recipe_id
     yield "model", f"{verdict.model.version} ({verdict.model.digest})" if verdict.model else "none"

@@ -1,4 +1,4 @@
-"""Process `alerts`: carries every verdict that is not OK from the journal to Redis, however long Redis was away."""
+"""Process `alerts`: carries every verdict that is not OK from the journal to Redis, however long Redis was away, and reviews back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import structlog
 from daemon.alert_store import open_store
 from daemon.clock_watch import ClockWatch
 from daemon.retention import Retention
+from daemon.reviews import Reviews
+from mdss.collection import FOLDER, Collection
 from mdss.errors import MdssError
 from mdss.journal import Journal
 from mdss.wire.messages import ProcessState, Verdict
@@ -167,19 +169,25 @@ def work(here: Opened) -> None:
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
     journal = thread.submit(Journal, state / "journal.sqlite").result()  # SQLite wants it opened by the thread that uses it
-    delivery = Delivery(journal, open_store(settings), here.tally)
+    store = open_store(settings)
+    delivery = Delivery(journal, store, here.tally)
     here.closing.callback(delivery.close)
+    reviews = Reviews(store, Collection(state / FOLDER), state / "reviews.json", here.tally)
     retention = Retention(journal, state, settings.journal.keep_days, ClockWatch(state / "clock.json"))
 
-    def take_over() -> None:
+    def between() -> None:
         changed = here.changed_settings()
         if changed is not None:
-            delivery.deliver_to(open_store(changed))
+            delivery.deliver_to(other := open_store(changed))
+            reviews.read_from(other)
             retention.keep(changed.journal.keep_days)
+        if delivery.condition()[0] == "running":  # otherwise Redis would be waited for twice
+            reviews.turn()
 
-    carrying = thread.submit(carry, delivery, retention, here.stop, take_over)
+    carrying = thread.submit(carry, delivery, retention, here.stop, between)
     while not carrying.done():
-        here.pulse.say(*delivery.condition())
+        condition = delivery.condition()
+        here.pulse.say(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
         time.sleep(LOOK_EVERY_S)
     carrying.result()
     here.pulse.say("stopped")

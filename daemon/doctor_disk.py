@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from daemon.collect import MB
 from daemon.finding import Case, Finding, bad, ok, size, weak
+from mdss.collection import FOLDER
 from mdss.wire.messages import Verdict
 
 NETWORKED: Final = {
@@ -54,6 +57,8 @@ def disk_findings(case: Case) -> Iterator[Finding]:
         yield _room(case, place, disk.f_bavail * disk.f_frsize)
         if disk.f_files:  # some file systems make inodes as they need them
             yield _inodes(place, disk.f_favail)
+    if case.settings.collection.enabled:
+        yield _collection(case, shutil.disk_usage(folder).free)
 
 
 def mounted(case: Case, folder: Path) -> tuple[str, set[str]]:
@@ -115,6 +120,16 @@ def _inodes(folder: Path, free: int) -> Finding:
     )
     if free < LITTLE_INODES:
         return (bad if free < LEAST_INODES else weak)(subject, found, why, advice)
+    return ok(subject, found)
+
+
+def _collection(case: Case, free: int) -> Finding:
+    subject, own = "scans for retraining", case.settings.collection
+    kept = sum(path.stat().st_size for path in (Path(case.settings.station.state_directory) / FOLDER).glob("*/*/*.*"))
+    found = f"{size(kept)} kept, collection.max_mb allows {size(own.max_mb * MB)}, {size(free)} free"
+    if kept + free - own.min_free_mb * MB < own.max_mb * MB:
+        why = "before the oldest scans would make room, so little is free that no new one is kept, and retraining learns of old parts alone"
+        return weak(subject, found, why, "make collection.max_mb smaller, or free space")
     return ok(subject, found)
 
 

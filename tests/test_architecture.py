@@ -58,7 +58,8 @@ MAY_IMPORT = {
     "mdss.cli": ("mdss.errors",),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
-        *("mdss.collection", "mdss.collection_wish", "mdss.drift_record", "mdss.retraining", "mdss.key_files", "mdss.logs", "mdss.errors"),
+        *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.drift_record", "mdss.retraining"),
+        *("mdss.key_files", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),

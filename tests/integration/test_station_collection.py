@@ -6,12 +6,17 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
+from click.testing import CliRunner
 
+from daemon.alert_store import open_store
 from daemon.private_redis import PrivateRedis
+from mdss.cli import mdss
 from mdss.collection import FOLDER, Collected, Collection
 from tests.station import GOOD, PAINTED, PATIENCE_S, Scan, Station, Trained, scan_of, site, wait_until
 
@@ -62,6 +67,44 @@ def test_scans_are_kept_with_the_very_pixels_that_the_camera_sent(station: Stati
         assert part.model_version == (verdict.model and verdict.model.version)
         for read, sent in zip(found.read(), as_judged(scan_of(station.trained.data, part.part_id)), strict=True):
             np.testing.assert_array_equal(read, sent)
+
+
+def rejected(station: Station, source: str) -> str:
+    """Have a painted part judged, and return the id of its alert once that is in Redis."""
+    judge(station, source, PAINTED[0])
+    (verdict,) = station.verdicts(source)
+    with closing(open_store(station.settings)) as store:
+        wait_until(lambda: store.find(verdict.result_id) is not None)
+    return verdict.result_id
+
+
+def run(*arguments: object) -> str:
+    """Run one verb and return what it prints."""
+    result = CliRunner().invoke(mdss, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_scan_of_a_rejected_alert_becomes_a_good_part_with_the_very_pixels(station: Station) -> None:
+    result_id = rejected(station, "misjudged")
+    run("alerts", "reject", result_id, "--config", station.config, "--by", "anna", "--note", "only paint")
+    wait_until(lambda: [each.label for each in collected(station, "misjudged")] == ["good"])
+    (found,) = collected(station, "misjudged")
+    assert found.review is not None and (found.review.by, found.review.note) == ("anna", "only paint")
+    assert result_id in run("collection", "list", "--config", station.config, "--label", "good")
+    for read, sent in zip(found.read(), as_judged(scan_of(station.trained.data, PAINTED[0])), strict=True):
+        np.testing.assert_array_equal(read, sent)
+    run("alerts", "confirm", result_id, "--config", station.config)
+    wait_until(lambda: [each.label for each in collected(station, "misjudged")] == ["defect"])
+
+
+def test_another_console_that_writes_the_documented_stream_has_the_same_effect_also_while_alerts_was_away(station: Station) -> None:
+    result_id = rejected(station, "console")
+    os.kill(station.pid("alerts"), signal.SIGKILL)
+    with redis.Redis.from_url(station.settings.alerts.redis_url) as client:
+        client.xadd(f"mdss:reviews:{station.settings.station.name}", {"result_id": result_id, "state": "false_reject", "by": "console"})
+    wait_until(lambda: [each.label for each in collected(station, "console")] == ["good"])
+    wait_until(lambda: station.report.state == "running")
 
 
 def test_a_killed_collect_costs_scans_and_no_verdict(station: Station) -> None:

@@ -60,3 +60,16 @@ def test_few_verdicts_tell_of_no_rate_and_little_space_is_named_all_the_same(tmp
 
 def test_inodes_run_out_before_the_space_does(tmp_path: Path) -> None:
     assert [doctor_disk._inodes(tmp_path, free).level for free in (999, 19_999, 20_000)] == ["bad", "weak", "ok"]
+
+
+def test_a_budget_for_scans_that_the_disk_has_no_room_for_is_a_weak_point(tmp_path: Path) -> None:
+    kept = tmp_path / "collected" / "cap" / "a" / "xyz.tiff"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(3_000_000))
+    case = Case(settings(station={"state_directory": str(tmp_path)}, collection={"max_mb": 5000, "min_free_mb": 1000}))
+    for free, level in ((6 * 10**9, "ok"), (5_998_000_000, "ok"), (5_990_000_000, "weak")):
+        found = doctor_disk._collection(case, free)
+        assert (found.level, "3 MB kept, collection.max_mb allows 5 GB" in found.found) == (level, True), found
+    off = Case(settings(station={"state_directory": str(tmp_path)}, collection={"enabled": False}))
+    assert "scans for retraining" not in [found.subject for found in doctor_disk.disk_findings(off)]
+    assert of(doctor_disk.disk_findings(case), "scans for retraining").level in ("ok", "weak")

@@ -1,0 +1,166 @@
+"""Verbs `mdss collection`: which scans the station has kept, what people say of them, room, and a dataset made of them."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from daemon.alert_verbs import FALLBACK_COLUMNS, at, config_option, json_option
+from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
+from mdss.errors import BadInput, MdssError
+from mdss.settings import Settings, load_settings
+from mdss.wire.messages import Evaluation
+
+NONE, MB = "none", 10**6
+LABELS = (*get_args(Label), NONE)
+COLUMNS = ("result", "judged (UTC)", "recipe", "part", "source", "evaluation", "score / threshold", "label", "by")
+GOOD, DEFECT = "good", "defect"
+recipe_option = click.option("--recipe", help="Only those of this recipe.")
+label_option = click.option("--label", "labels", multiple=True, type=click.Choice(LABELS), help="Only those with this label; repeatable.")
+evaluation_option = click.option(
+    "--evaluation", "evaluations", multiple=True, type=click.Choice(get_args(Evaluation)), help="Only those judged so; repeatable."
+)
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One part as `--json` prints it."""
+
+    folder: str
+    nbytes: int
+    part: msgspec.Raw
+    review: Review | None
+
+
+@click.group("collection", epilog="Example: mdss collection list --config station.yaml")
+def collection() -> None:
+    """List, label, prune and export the scans that the station has kept for retraining."""
+
+
+@collection.command("list", epilog="Example: mdss collection list --config station.yaml --label none --evaluation NotOK")
+@config_option
+@recipe_option
+@label_option
+@evaluation_option
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many, newest first.")
+@json_option
+def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
+    """List the newest of the kept scans, one line each."""
+    found = opened(config).parts(wanted(newest_first=True, **choices))[: choices["limit"]]
+    if as_json:
+        rows = [
+            Listed(folder=str(each.folder), nbytes=each.nbytes, part=msgspec.Raw(msgspec.json.encode(each.part)), review=each.review)
+            for each in found
+        ]
+        click.echo(msgspec.json.encode(rows).decode())
+    elif found:
+        show_table(found)
+    else:
+        click.echo("no scans")
+
+
+@collection.command(epilog="Example: mdss collection label 3f2a9c good --config station.yaml")
+@config_option
+@click.argument("result_id")
+@click.argument("label", type=click.Choice(get_args(Label)))
+@click.option("--by", metavar="NAME", default=getpass.getuser, show_default="your user name", help="Who says so.")
+@click.option("--note", metavar="TEXT", default="", help="Why.")
+def label(config: Path, result_id: str, **said: Any) -> None:
+    """Say what the part of RESULT_ID is, in place of what was said before; for alerts rather `mdss alerts confirm` and `reject`."""
+    if not opened(config).label(result_id, Review(at_ns=time.time_ns(), **said)):
+        raise MdssError(f"found no scan of {result_id}; expected one of those that `mdss collection list` shows")
+    click.echo(f"{result_id} is {said['label']}")
+
+
+@collection.command(epilog="Example: mdss collection prune --config station.yaml --max-mb 1000")
+@config_option
+@click.option("--max-mb", type=click.IntRange(0), help="How much may stay; collection.max_mb where it is left out.")
+def prune(config: Path, max_mb: int | None) -> None:
+    """Remove what has to go first until no more than so much is left; a running station goes on by its own budget."""
+    settings = load_settings(config)
+    limit_mb = settings.collection.max_mb if max_mb is None else max_mb
+    done = collection_of(settings).prune(limit_mb * MB)
+    click.echo(f"{done.removed} scans removed, {done.kept} are left ({done.kept_bytes / MB:.0f} MB)")
+
+
+@collection.command(epilog="Example: mdss collection export --config station.yaml --recipe cable_gland --out data/cable_gland")
+@config_option
+@click.option("--recipe", required=True, help="Which recipe's scans.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder that is not there yet.")
+@click.option("--reviewed", is_flag=True, help="Only what somebody has labelled; otherwise OK parts count as good, too.")
+@click.option("--validation", type=click.FloatRange(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept apart.")
+def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
+    """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good ones, and known defects in test/defect."""
+    if out.exists():
+        raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
+    found = opened(config).parts(Wanted(recipe=recipe))
+    good = [
+        each for each in found if each.label == GOOD or (not choices["reviewed"] and each.label is None and each.part.evaluation == "OK")
+    ]
+    defects = [each for each in found if each.label == DEFECT]
+    if not good:
+        raise MdssError(f"found no good scan of {recipe} among {len(found)}; expected some that are OK, or labelled good")
+    good.sort(key=lambda each: each.part.result_id)  # which are random: so the parts kept apart are of all times
+    first = round(len(good) * choices["validation"])
+    apart, learned = good[:first], good[first:]
+    for folder, parts in (("train/good", learned), ("validation/good", apart), ("test/defect", defects)):
+        copy(parts, out / folder)
+    click.echo(f"{out}: {len(learned)} good parts to train on, {len(apart)} to validate, {len(defects)} defects; unit mm")
+
+
+def copy(parts: Sequence[Collected], folder: Path) -> None:
+    """Copy the scans of some parts as rgb/RESULT.png and xyz/RESULT.tiff."""
+    with click.progressbar(parts, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
+        for each in shown:
+            for kind, name in (("rgb", RGB), ("xyz", XYZ)):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(each.folder / name, (folder / kind / each.part.result_id).with_suffix(Path(name).suffix))
+
+
+def wanted(*, newest_first: bool, **choices: Any) -> Wanted:
+    """Return what the options ask for."""
+    labels: frozenset[Any] = frozenset(None if each == NONE else each for each in choices["labels"])
+    return Wanted(
+        recipe=choices["recipe"],
+        labels=labels or None,
+        evaluations=frozenset(choices["evaluations"]) or None,
+        newest_first=newest_first,
+    )
+
+
+def opened(config: Path) -> Collection:
+    """Return the collection of the station of a settings file."""
+    return collection_of(load_settings(config))
+
+
+def collection_of(settings: Settings) -> Collection:
+    """Return the collection of a station."""
+    return Collection(Path(settings.station.state_directory) / FOLDER)
+
+
+def show_table(found: list[Collected]) -> None:
+    """Print one line per part."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=FALLBACK_COLUMNS)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
+    for each in found:
+        part = each.part
+        score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
+        evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"
+        said = (each.review.label, each.review.by) if each.review else ("", "")
+        cells = (part.result_id, at(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *said)
+        table.add_row(*map(Text, cells))
+    console.print(table)

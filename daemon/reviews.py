@@ -1,0 +1,128 @@
+"""What people say of alerts, carried from Redis to the collected scans: a false reject is a good part, a confirmed one a defect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from mdss.collection import Collection, Label, Review
+from mdss.errors import MdssError
+from mdss.scan_files import write_durably
+from mdss.wire.pulse import Tally
+
+ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refused
+MOST_AT_ONCE = 100
+PATIENCE_S = 5.0  # for a scan that is only being written when somebody has reviewed its part
+LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
+FIRST_ENTRY = "0-0"
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """What is needed of Redis."""
+
+    def reviews_after(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+        """Return the reviews after an entry of their stream, oldest first."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """The last entry that was dealt with, as the note on disk says it."""
+
+    entry: str = FIRST_ENTRY
+
+
+class Reviews:
+    """Labels collected parts, each review once; what was read before a crash is read again, which changes nothing."""
+
+    def __init__(
+        self, source: Source, collection: Collection, note: Path, tally: Tally, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source = source
+        self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
+        self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
+        self._missed: tuple[str, float] | None = None  # the entry whose scan is not there yet, and since when
+        tally.counters.update(dict.fromkeys(map(counted, ("labelled", "not_collected")), 0.0))
+
+    def read_from(self, source: Source) -> None:
+        """Read from another Redis from now on."""
+        self._source, self._due_s = source, 0.0
+
+    def turn(self) -> None:
+        """Deal with what has come since; called often. What fails is said aloud and tried again."""
+        if self._clock() < self._due_s:
+            return
+        self._due_s = self._clock() + ASK_EVERY_S
+        try:
+            self._read()
+        except (MdssError, OSError) as error:
+            if not self.trouble:
+                log.warning("reviews cannot be carried to the scans", reason=str(error))
+            self.trouble, self._due_s = f"reviews cannot be carried to the scans: {error}", self._clock() + AGAIN_AFTER_S
+        else:
+            self.trouble = ""
+
+    def _read(self) -> None:
+        before = self._entry
+        for entry, fields in self._source.reviews_after(self._entry, MOST_AT_ONCE):
+            if not self._take(entry, fields):
+                break
+            self._entry = entry
+        if self._entry != before:
+            write_note(self._note, self._entry)
+
+    def _take(self, entry: str, fields: Mapping[str, str]) -> bool:
+        """Deal with one review; False where its scan may still come."""
+        label = LABELS.get(fields.get("state", ""))
+        if label is None:
+            return True
+        result_id, review = fields.get("result_id", ""), review_of(label, entry, fields)
+        found = self._collection.find(result_id)
+        if found is None:
+            return self._is_given_up(entry, result_id)
+        if found.review is None or found.review.at_ns < review.at_ns:
+            self._collection.label(result_id, review)
+            self._tally.count(counted("labelled"))
+            log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
+        return True
+
+    def _is_given_up(self, entry: str, result_id: str) -> bool:
+        now_s = self._clock()
+        if self._missed is None or self._missed[0] != entry:
+            self._missed = entry, now_s
+        if now_s - self._missed[1] < PATIENCE_S:
+            return False
+        self._tally.count(counted("not_collected"))
+        log.warning("a review of a part whose scan is not kept: no training learns of it", result_id=result_id)
+        return True
+
+
+def review_of(label: Label, entry: str, fields: Mapping[str, str]) -> Review:
+    """Return a review as it is written beside the scan; one without a time of its own has that of its entry."""
+    at_ns = fields.get("at_ns", "")
+    time_ns = int(at_ns) if at_ns.isascii() and at_ns.isdigit() and len(at_ns) < 20 else int(entry.partition("-")[0]) * 10**6
+    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=time_ns, note=fields.get("note", ""))
+
+
+def counted(result: str) -> str:
+    """Return the counter of one way in which a review can end."""
+    return f'mdss_reviews_total{{result="{result}"}}'
+
+
+def read_note(path: Path) -> str:
+    """Return the last entry that was dealt with; without a note everything in the stream is read, which changes nothing that is known."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Position).entry
+    except (OSError, msgspec.MsgspecError):
+        return FIRST_ENTRY
+
+
+def write_note(path: Path, entry: str) -> None:
+    """Keep the last entry that was dealt with."""
+    partial = path.with_suffix(".unfinished")
+    write_durably(partial, msgspec.json.encode(Position(entry)))
+    partial.replace(path)

@@ -1,0 +1,128 @@
+"""The verbs `mdss alerts ack`, `confirm` and `reject` on a real Redis: which state follows which, and who said so."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+from click.testing import CliRunner, Result
+
+from daemon.alert_store import AlertStore, Opinion, open_store
+from daemon.alert_verbs import alerts
+from daemon.private_redis import PrivateRedis
+from mdss.errors import MdssError
+from mdss.settings import load_settings
+from tests.alerts import verdict
+
+pytestmark = pytest.mark.timeout(60)
+NUMBERS = itertools.count()
+
+
+class Desk:
+    """A station of a name of its own with one new alert, and whoever reviews it."""
+
+    def __init__(self, folder: Path, server: PrivateRedis) -> None:
+        self.config, self.name, self.url = folder / "station.yaml", f"reviewed-{next(NUMBERS)}", server.url
+        limits = {"redis_url": server.url, "timeout_s": 1, "stream_max_length": 100}
+        self.config.write_text(yaml.safe_dump({"station": {"name": self.name}, "alerts": limits}))
+        self.store: AlertStore = open_store(load_settings(self.config))
+        self.alert = f"{self.name}-alert"
+        self.store.put(verdict(self.alert), None)
+
+    def run(self, verb: str, *arguments: str) -> Result:
+        return CliRunner().invoke(alerts, [verb, self.alert, "--config", str(self.config), "--by", "anna", *arguments])
+
+    def state(self) -> str:
+        found = self.store.find(self.alert)
+        assert found is not None
+        return found.state
+
+    def stream(self) -> list[dict[str, str]]:
+        """Return what is in the stream of reviews, as any program reads it."""
+        with redis.Redis.from_url(self.url, decode_responses=True) as client:
+            rows: Any = client.xrange(f"mdss:reviews:{self.name}")
+        return [fields for _, fields in rows]
+
+
+@pytest.fixture
+def desk(redis_server: PrivateRedis, tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path, redis_server)
+    yield made
+    made.store.close()
+
+
+def test_an_alert_is_acknowledged_then_confirmed_and_the_stream_says_who_when_and_from_what(desk: Desk) -> None:
+    assert desk.run("ack").stdout == f"{desk.alert} is acknowledged (was new)\n"
+    assert desk.run("confirm", "--note", "dent").stdout == f"{desk.alert} is confirmed (was acknowledged)\n"
+    first, second = desk.stream()
+    assert int(first.pop("at_ns")) < int(second.pop("at_ns"))
+    assert first == {"result_id": desk.alert, "state": "acknowledged", "from": "new", "by": "anna", "note": ""}
+    assert second == {"result_id": desk.alert, "state": "confirmed", "from": "acknowledged", "by": "anna", "note": "dent"}
+    found = desk.store.find(desk.alert)
+    assert found is not None and (found.state, found.by, found.note) == ("confirmed", "anna", "dent") and found.at_ns > 0
+    shown = CliRunner().invoke(alerts, ["show", desk.alert, "--config", str(desk.config)]).stdout
+    assert "said by         anna at 20" in shown and ": dent" in shown
+
+
+@pytest.mark.parametrize(("verb", "state"), [("confirm", "confirmed"), ("reject", "false_reject")])
+def test_a_new_alert_may_be_decided_at_once(desk: Desk, verb: str, state: str) -> None:
+    assert desk.run(verb).exit_code == 0
+    assert desk.state() == state
+
+
+def test_a_decision_can_be_corrected_either_way_and_both_are_on_record(desk: Desk) -> None:
+    for verb in ("confirm", "reject", "confirm"):
+        assert desk.run(verb).exit_code == 0
+    assert desk.state() == "confirmed"
+    assert [(each["from"], each["state"]) for each in desk.stream()] == [
+        ("new", "confirmed"),
+        ("confirmed", "false_reject"),
+        ("false_reject", "confirmed"),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["ack", "confirm", "reject"])
+def test_saying_the_same_again_changes_nothing(desk: Desk, verb: str) -> None:
+    desk.run(verb)
+    again = desk.run(verb, "--note", "once more")
+    assert again.exit_code == 0 and "nothing has changed" in again.stdout
+    assert len(desk.stream()) == 1
+
+
+@pytest.mark.parametrize(("verb", "words"), [("confirm", "confirmed"), ("reject", "a false reject")])
+def test_what_is_decided_cannot_be_merely_acknowledged(desk: Desk, verb: str, words: str) -> None:
+    desk.run(verb)
+    result = desk.run("ack")
+    assert isinstance(result.exception, MdssError)
+    assert f"alert {desk.alert} is {words} already" in str(result.exception)
+    assert len(desk.stream()) == 1
+
+
+def test_an_alert_that_is_not_there_is_named(desk: Desk) -> None:
+    desk.alert = "nobody"
+    result = desk.run("reject")
+    assert "found no alert nobody" in str(result.exception)
+    assert desk.stream() == []
+
+
+def test_a_state_of_another_release_is_refused_and_stays(desk: Desk) -> None:
+    with redis.Redis.from_url(desk.url) as client:
+        client.hset(f"mdss:alert:{desk.alert}", "state", "eaten")
+    result = desk.run("reject")
+    assert "is eaten already" in str(result.exception)
+
+
+def test_the_stream_of_reviews_is_trimmed(desk: Desk) -> None:
+    for number in range(400):
+        desk.store.review(Opinion(desk.alert, "confirmed" if number % 2 else "false_reject", "anna"))
+    assert 100 <= len(desk.stream()) < 300, "Redis removes whole nodes of a hundred entries or so"
+
+
+@pytest.mark.parametrize("verb", ["ack", "confirm", "reject"])
+def test_every_help_ends_with_an_example(verb: str) -> None:
+    assert "Example: mdss alerts " in CliRunner().invoke(alerts, [verb, "--help"]).stdout.rpartition("\n\n")[2]

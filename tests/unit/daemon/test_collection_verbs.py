@@ -1,0 +1,119 @@
+"""The verbs `mdss collection`: what is listed, labelled, removed, and exported so that a training reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from daemon.collection_verbs import collection
+from mdss.collection import CollectedPart, Collection, Review
+from mdss.errors import BadInput, MdssError
+from trainer.dataset import Dataset
+
+SIDE = 64
+
+
+class Shelf:
+    """A station's settings and the scans that it has kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.kept = folder / "station.yaml", Collection(folder / "state" / "collected")
+        self.config.write_text(yaml.safe_dump({"station": {"state_directory": "state"}}))
+
+    def keep(self, name: str, label: Any = None, **fields: Any) -> None:
+        values: dict[str, Any] = {"part_id": f"part {name}", "source_id": "cam", "recipe_id": "cap", "captured_ns": 1, "judged_ns": 10**18}
+        rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+        xyz = np.stack([columns, rows, np.full_like(rows, 300)], axis=2)
+        xyz[:5] = np.nan
+        self.kept.add(
+            CollectedPart(**values | {"result_id": name, "evaluation": "OK"} | fields), np.full((SIDE, SIDE, 3), 80, np.uint8), xyz
+        )
+        if label is not None:
+            self.kept.label(name, Review(label=label, by="anna", at_ns=5))
+
+    def run(self, verb: str, *arguments: object) -> Result:
+        return CliRunner().invoke(collection, [verb, *map(str, arguments), "--config", str(self.config)])
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    made = Shelf(tmp_path)
+    made.keep("ok-1", judged_ns=10**18 + 1)
+    made.keep("dust-2", "good", evaluation="NotOK", score=4.5, threshold=3.0, judged_ns=10**18 + 2)
+    made.keep("dent-3", "defect", evaluation="NotOK", judged_ns=10**18 + 3)
+    made.keep("late-4", evaluation="Undefined", code="LATE", judged_ns=10**18 + 4)
+    made.keep("lid-5", recipe_id="lid", judged_ns=10**18 + 5)
+    return made
+
+
+def names(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return [row["part"]["result_id"] for row in json.loads(result.stdout)]
+
+
+def test_list_shows_the_newest_first_with_verdict_and_label(shelf: Shelf) -> None:
+    header, *rows = shelf.run("list").stdout.splitlines()
+    assert header.split()[0] == "result" and [row.split()[0] for row in rows] == ["lid-5", "late-4", "dent-3", "dust-2", "ok-1"]
+    assert "Undefined LATE" in rows[1] and "4.5 / 3" in rows[3] and rows[3].split()[-2:] == ["good", "anna"]
+
+
+def test_list_keeps_to_what_is_asked_for(shelf: Shelf) -> None:
+    assert names(shelf.run("list", "--json", "--limit", 2)) == ["lid-5", "late-4"]
+    assert names(shelf.run("list", "--json", "--recipe", "cap", "--label", "none")) == ["late-4", "ok-1"]
+    assert names(shelf.run("list", "--json", "--label", "good", "--label", "defect")) == ["dent-3", "dust-2"]
+    assert names(shelf.run("list", "--json", "--evaluation", "Undefined")) == ["late-4"]
+    assert shelf.run("list", "--recipe", "unheard-of").stdout == "no scans\n"
+
+
+def test_a_part_is_labelled_by_hand(shelf: Shelf) -> None:
+    assert shelf.run("label", "ok-1", "defect", "--by", "ben", "--note", "scratch").stdout == "ok-1 is defect\n"
+    found = shelf.kept.find("ok-1")
+    assert found is not None and found.review is not None
+    assert (found.review.label, found.review.by, found.review.note) == ("defect", "ben", "scratch") and found.review.at_ns > 10**18
+    result = shelf.run("label", "nobody", "good")
+    assert isinstance(result.exception, MdssError) and "found no scan of nobody" in str(result.exception)
+
+
+def test_prune_leaves_no_more_than_is_asked_for(shelf: Shelf) -> None:
+    assert shelf.run("prune").stdout.startswith("0 scans removed, 5 are left")
+    assert shelf.run("prune", "--max-mb", 0).stdout == "5 scans removed, 0 are left (0 MB)\n"
+
+
+def test_what_is_exported_is_a_dataset_to_train_on(shelf: Shelf, tmp_path: Path) -> None:
+    for number in range(9):
+        shelf.keep(f"more-{number}")
+    out = tmp_path / "data" / "cap"
+    result = shelf.run("export", "--recipe", "cap", "--out", out, "--validation", 0.4)
+    assert result.exit_code == 0, result.output
+    dataset = Dataset.open(out, "mm")
+    assert (len(dataset.train), len(dataset.validation)) == (7, 4)
+    assert {scan.name for scan in (*dataset.train, *dataset.validation)} == {"ok-1", "dust-2", *(f"more-{number}" for number in range(9))}
+    assert [(scan.kind, scan.name) for scan in dataset.test] == [("defect", "dent-3")]
+    loaded, kept = dataset.load(dataset.train[0]), shelf.kept.find(dataset.train[0].name)
+    assert kept is not None
+    rgb, xyz = kept.read()
+    np.testing.assert_array_equal(loaded.rgb, rgb)
+    np.testing.assert_array_equal(loaded.xyz_mm, xyz)
+
+
+def test_only_reviewed_parts_are_exported_where_that_is_asked_for(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--reviewed", "--validation", 0)
+    assert [path.stem for path in (tmp_path / "data" / "train" / "good" / "rgb").iterdir()] == ["dust-2"]
+
+
+def test_an_export_never_mixes_with_what_is_there_and_says_when_there_is_nothing(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert isinstance(shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data").exception, BadInput)
+    result = shelf.run("export", "--recipe", "unheard-of", "--out", tmp_path / "new")
+    assert "found no good scan of unheard-of" in str(result.exception) and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in ("list", "label", "prune", "export"))])
+def test_every_help_ends_with_an_example(arguments: list[str]) -> None:
+    assert "Example: mdss collection " in CliRunner().invoke(collection, arguments).stdout.rpartition("\n\n")[2]

@@ -1,0 +1,164 @@
+"""What people say of alerts reaches the kept scans, once, in order, and not without its scan's chance to be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
+from mdss.collection import CollectedPart, Collection, Review
+from mdss.errors import MdssError
+from mdss.wire.pulse import Tally
+from tests.fakes import FakeClock
+
+
+class Bench:
+    """A stream of reviews in a list, and the collection that they are about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clock, self.tally = folder, FakeClock(), Tally()
+        self.stream: list[tuple[str, dict[str, str]]] = []
+        self.collection, self.away = Collection(folder / "collected"), ""
+        self.reviews = self.begun()
+
+    def begun(self) -> Reviews:
+        """Return what a process that starts now works with."""
+        return Reviews(self, self.collection, self.folder / "reviews.json", self.tally, self.clock)
+
+    def reviews_after(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+        if self.away:
+            raise MdssError(self.away)
+        return [row for row in self.stream if key(row[0]) > key(entry)][:limit]
+
+    def keep(self, name: str) -> None:
+        part = CollectedPart(result_id=name, part_id="p", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=2, evaluation="NotOK")
+        self.collection.add(part, np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64, 3), np.float32))
+
+    def say(self, name: str, state: str, at_ns: int = 50, **more: str) -> None:
+        self.stream.append((f"{len(self.stream) + 1}-0", {"result_id": name, "state": state, "by": "anna", "at_ns": str(at_ns)} | more))
+
+    def turn(self) -> None:
+        self.clock.advance(AGAIN_AFTER_S)
+        self.reviews.turn()
+
+    def label(self, name: str) -> str | None:
+        found = self.collection.find(name)
+        assert found is not None
+        return found.label
+
+    def count(self, result: str) -> float:
+        return self.tally.counters[counted(result)]
+
+
+def key(entry: str) -> tuple[int, int]:
+    milliseconds, number = entry.split("-")
+    return int(milliseconds), int(number)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_false_reject_is_a_good_part_and_a_confirmed_one_a_defect(bench: Bench) -> None:
+    for name in ("dust", "dent", "seen"):
+        bench.keep(name)
+    bench.say("dust", "false_reject", note="only dust")
+    bench.say("dent", "confirmed")
+    bench.say("seen", "acknowledged")
+    bench.turn()
+    assert [bench.label(name) for name in ("dust", "dent", "seen")] == ["good", "defect", None]
+    found = bench.collection.find("dust")
+    assert found is not None and found.review == Review(label="good", by="anna", at_ns=50, note="only dust")
+    assert bench.count("labelled") == 2
+
+
+def test_a_corrected_review_is_the_one_that_counts(bench: Bench) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed", 50)
+    bench.say("a", "false_reject", 60)
+    bench.turn()
+    assert bench.label("a") == "good"
+
+
+def test_what_was_read_is_not_read_again_after_a_restart(bench: Bench) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+    bench.turn()
+    bench.collection.label("a", Review(label="good", by="by hand", at_ns=1))
+    bench.reviews = bench.begun()
+    bench.turn()
+    assert bench.label("a") == "good" and bench.count("labelled") == 0, "the counters begin anew, nothing is labelled"
+
+
+def test_a_lost_note_changes_nothing_that_was_said_later(bench: Bench) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed", 50)
+    bench.turn()
+    bench.collection.label("a", Review(label="good", by="by hand", at_ns=70))
+    (bench.folder / "reviews.json").write_text("{")
+    bench.reviews = bench.begun()
+    bench.turn()
+    assert bench.label("a") == "good"
+
+
+def test_a_scan_that_is_only_being_written_is_waited_for(bench: Bench) -> None:
+    bench.say("a", "false_reject")
+    bench.turn()
+    bench.keep("a")
+    bench.turn()
+    assert (bench.label("a"), bench.count("not_collected")) == ("good", 0)
+
+
+def test_a_review_without_its_scan_is_counted_once_and_holds_up_no_other(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.keep("b")
+    bench.say("never kept", "false_reject")
+    bench.say("b", "false_reject")
+    bench.turn()
+    assert bench.label("b") is None
+    bench.clock.advance(PATIENCE_S)
+    bench.turn()
+    assert (bench.label("b"), bench.count("not_collected"), bench.count("labelled")) == ("good", 1, 1)
+    assert "whose scan is not kept" in capsys.readouterr().out
+    bench.turn()
+    assert bench.count("not_collected") == 1
+
+
+def test_foreign_entries_do_no_harm(bench: Bench) -> None:
+    bench.keep("a")
+    bench.stream.append(("1-0", {}))
+    bench.stream.append(("2-0", {"result_id": "../../etc", "state": "confirmed"}))
+    bench.stream.append(("3-7", {"result_id": "a", "state": "eaten"}))
+    bench.stream.append(("4000-1", {"result_id": "a", "state": "confirmed", "at_ns": "yesterday"}))
+    for _ in range(3):
+        bench.turn()
+    found = bench.collection.find("a")
+    assert found is not None and found.review == Review(label="defect", by="unknown", at_ns=4_000_000_000)
+
+
+def test_while_redis_is_away_nothing_is_lost_and_it_is_said(bench: Bench) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+    bench.away = "Redis does not answer"
+    bench.turn()
+    assert bench.reviews.trouble == "reviews cannot be carried to the scans: Redis does not answer"
+    bench.away = ""
+    bench.turn()
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
+
+
+def test_a_disk_that_takes_no_label_keeps_the_review_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.collection, "label", full)
+        bench.turn()
+    assert "No space left" in bench.reviews.trouble and bench.label("a") is None
+    bench.turn()
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
