@@ -13,6 +13,7 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 SAMPLED_PX = 80  # rows and columns: thousands of pixels of a part, which tell a mean or a median as well as all of them
+LEAST_SAMPLES = 500  # pixels of the part: a smaller one is measured whole, which takes no longer
 
 
 class Seen(Protocol):
@@ -44,8 +45,10 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, part: Seen) -> Conditions:
-        """Measure a prepared part, on every n-th row and column where the grid is fine: it is done beside each verdict."""
+        """Measure a prepared part, on every n-th row and column where the part is large: it is done beside each verdict."""
         every = max(1, len(part.mask) // SAMPLED_PX)
+        if np.count_nonzero(part.mask[::every, ::every]) < LEAST_SAMPLES:
+            every = 1
         depth = part.xyz[::every, ::every, 2]
         depth = depth[np.isfinite(depth)]
         return cls(

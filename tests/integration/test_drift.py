@@ -50,6 +50,8 @@ def test_a_lamp_that_ages_is_warned_of_by_name_and_no_verdict_knows_of_it(
         assert camera.wait_until_done(timeout_s=PATIENCE_S)
         wait_until(lambda: metric(station, "brightness") in station.page("/metrics")[1])
         assert drifting(station)["brightness"] == f"part-{BLOCK_PARTS}"
+        assert main(["status", "--config", str(station.config)]) == 0
+        assert f"drift of {NAME} 0001: brightness of the part: now" in capfd.readouterr().out
         verdicts = station.verdicts("cam")
     assert len(verdicts) == 3 * BLOCK_PARTS
     for verdict in verdicts:

@@ -57,6 +57,15 @@ def test_a_fine_grid_is_sampled_and_tells_the_same_as_all_of_its_pixels() -> Non
     assert found.distance_mm == pytest.approx(float(np.nanmedian(depth)), abs=0.2)
 
 
+def test_a_part_of_a_few_pixels_on_a_fine_grid_is_measured_whole() -> None:
+    rgb, mask = np.zeros((400, 400, 3), np.uint8), np.zeros((400, 400), np.bool_)
+    mask[201:209, 201:205], rgb[201:209, 201:205] = True, 90
+    rgb[205, 201:205] = 0  # on the row that a sample would take
+    xyz = np.where(mask[..., None], np.float32(500), np.float32(np.nan))
+    found = Conditions.of(SimpleNamespace(rgb=rgb, xyz=np.repeat(xyz, 3, axis=2), mask=mask, invalid_point_ratio=0.0))
+    assert (found.brightness, found.distance_mm) == (pytest.approx(90 * 7 / 8), 500)
+
+
 def test_a_part_without_a_point_has_no_distance() -> None:
     nothing = np.full((64, 64, 3), np.nan, np.float32)
     part = SimpleNamespace(rgb=np.zeros((64, 64, 3), np.uint8), xyz=nothing, mask=np.ones((64, 64), np.bool_), invalid_point_ratio=1.0)
