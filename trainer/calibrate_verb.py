@@ -38,7 +38,8 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
 @click.option("--reason", "why", default="", help="Why, for `mdss model history`.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-def command(**options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the new champion and its threshold as an object.")
+def command(*, as_json: bool, **options: Any) -> None:
     """Score good parts that no training saw, and store the champion with the threshold that follows as a new version.
 
     Without --data and --collected nothing is scored: the new rate or method is applied to the scores that the champion was calibrated on.
@@ -47,7 +48,8 @@ def command(**options: Any) -> None:
     days, most, with_simulated, folder = (options.pop(name) for name in ("days", "most", "with_simulated", "collected"))
     since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
     collected = Source(folder, since_ns, most, with_simulated) if folder else None
-    click.echo(summary(calibrate(Request(**options, collected=collected))))
+    model = calibrate(Request(**options, collected=collected))
+    click.echo(as_object(model) if as_json else summary(model))
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,13 @@ def calibrate(request: Request) -> ModelFolder:
     finished = recalibrated(model, card, calibration, request.store)
     change = Change("calibrate", reason(model, finished, request.why), instead_of=model.version)
     return model_store.promote(request.store, request.recipe, finished.version, change)
+
+
+def as_object(model: ModelFolder) -> str:
+    """Return what a program wants to know of a new champion."""
+    found = model.calibration
+    said = {"recipe": model.name, "version": model.version, "threshold": found.threshold, "map_level": found.map_level}
+    return msgspec.json.format(msgspec.json.encode(said)).decode()
 
 
 def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, int]]:

@@ -130,7 +130,7 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
     with locked(folder, "storing a model"):
         for left in folder.glob(f"{INCOMING}*"):  # by a writer that was killed, for no other can be at it now
             shutil.rmtree(left, ignore_errors=True)
-        numbers = [int(path.name) for path in versions(folder)]
+        numbers = [int(version) for version in _known_versions(folder)]
         is_free = VERSION.fullmatch(wanted) and int(wanted) not in numbers
         version = wanted if is_free else f"{1 + max(numbers, default=0):04d}"
         partial = folder / f"{INCOMING}{os.getpid()}"
@@ -143,6 +143,11 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return open_version(folder / version)
+
+
+def _known_versions(folder: Path) -> list[str]:
+    """Return the versions that are there and those that the audit knows of: a number that once judged never means another model."""
+    return [path.name for path in versions(folder)] + [event.after for event in audit.events(folder) if VERSION.fullmatch(event.after)]
 
 
 @contextmanager

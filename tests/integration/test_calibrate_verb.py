@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -100,7 +101,9 @@ def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Tr
     assert after.calibration.reference is not None and len(after.calibration.reference.brightness) == 6
     note = "4 of 6 collected parts are good by verdict alone; good parts that the station rejected and nobody marked as good are missing"
     assert note in after.calibration.threshold.note and note in capsys.readouterr().out
-    assert calibrate(copy.store, "--false-reject-rate", "0.4") == 0
+    assert calibrate(copy.store, "--false-reject-rate", "0.4", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["version"], said["threshold"]["asked_false_reject_rate"], said["threshold"]["parts"]) == ("0003", 0.4, 6)
     assert note in open_champion(copy.store, NAME).calibration.threshold.note
 
 

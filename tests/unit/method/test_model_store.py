@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,28 @@ def test_what_a_killed_writer_left_is_cleared_away_by_the_next(tmp_path: Path) -
     (half / "rgb.safetensors").write_bytes(b"half")
     assert store_one(tmp_path).version == "0001"
     assert not half.exists()
+
+
+def store_slowly(store: Path, said: Connection) -> None:
+    def write(folder: Path) -> None:
+        write_files(folder)
+        said.send("half")
+        said.recv()
+
+    model_store.save(store, ModelCard(name="gland", recipe=Recipe(), made_at="now", code_version="0"), CALIBRATION, write)
+
+
+def test_a_writer_that_is_killed_leaves_no_version_and_holds_nobody_up(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=store_slowly, args=(tmp_path, theirs), daemon=True)
+    process.start()
+    assert ours.recv() == "half"
+    process.kill()
+    process.join()
+    assert model_store.recipes(tmp_path) == []
+    assert store_one(tmp_path).version == "0001"
+    assert sorted(path.name for path in (tmp_path / "gland").iterdir()) == [LOCK, "0001"]
 
 
 def test_all_of_a_version_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -99,6 +100,13 @@ def test_promoting_the_champion_again_leaves_previous_as_it_was(store: Path) -> 
     for version in ("0001", "0002", "0002"):
         model_store.promote(store, "gland", version)
     assert links(store) == ("0002", "0001", None)
+
+
+def test_a_number_that_was_given_once_is_not_given_again_when_its_folder_is_gone(store: Path) -> None:
+    model_store.promote(store, "gland", "0003")
+    model_store.promote(store, "gland", "0002")
+    shutil.rmtree(store / "gland" / "0003")
+    assert store_one(store).version == "0004"
 
 
 def promote_in_turn(store: Path, version: str) -> None:
