@@ -141,6 +141,7 @@ def test_a_full_disk_is_said_and_costs_scans_and_no_verdict(station: Station) ->
     wait_until(lambda: station.report.reason.startswith("collect: no scan is kept: [Errno 27]"))
     assert station.report.is_ready and collected(station, "crowded") == []
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    wait_until(lambda: station.report.state == "running")
     judge(station, "roomy", *GOOD)
-    wait_until(lambda: len(collected(station, "roomy")) == len(GOOD) and station.report.state == "running")
+    wait_until(lambda: len(collected(station, "roomy")) == len(GOOD))
     assert station.pid("collect") == pid

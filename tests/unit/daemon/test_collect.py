@@ -138,6 +138,23 @@ def test_a_disk_that_is_full_in_the_middle_of_a_scan_leaves_no_half_one(tmp_path
     assert (bench.names(), bench.collector.state) == (["b"], ("running", ""))
 
 
+def test_a_disk_that_takes_files_again_is_noticed_before_the_next_scan_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("mdss.collection.write_scan", full)
+        broken.setattr("daemon.collect.write_durably", full)
+        bench.collector.keep(scan("a"))
+        bench.collector.look(1e6)
+        assert bench.collector.state[0] == "degraded"
+    bench.collector.look(2e6)
+    assert bench.collector.state == ("running", "")
+    assert list(bench.collection.root.iterdir()) == [bench.collection.root / "cap"], "the probe is gone"
+
+
 def test_the_same_part_handed_on_twice_is_there_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.collector.keep(scan("a"))
