@@ -19,8 +19,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from daemon.metrics import Ledger
+from daemon.retrain_metrics import Records, RetrainCollector
 from mdss.drift_record import Warned
 from mdss.errors import MdssError
+from mdss.retraining import RetrainRecord
 from mdss.wire.messages import Heartbeat, ProcessState
 
 LIVE_WITHIN_S = 10.0
@@ -64,13 +66,16 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessReport, ...] = ()
     reload: ReloadReport | None = None
     drift: tuple[Warned, ...] = ()
+    retrainings: tuple[RetrainRecord, ...] = ()
 
 
 class Board:
     """What the supervisor shows and the HTTP threads read: the last report and the ledger, under one lock."""
 
-    def __init__(self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[Warned, ...]] = tuple) -> None:
-        self._drift = drift
+    def __init__(
+        self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[Warned, ...]] = tuple, retrainings: Records = tuple
+    ) -> None:
+        self._drift, self._retrainings = drift, retrainings
         self._clock, self._lock, self._ledger = clock, threading.Lock(), Ledger()
         self._shown_s, self.started_s = clock(), clock()
         self._report = StationReport(station=station, state="starting", reason="", is_ready=False, uptime_s=0.0)
@@ -79,6 +84,7 @@ class Board:
         self._registry = CollectorRegistry()
         self._registry.register(self._ledger)
         self._registry.register(ReportCollector(self))
+        self._registry.register(RetrainCollector(retrainings))
 
     @property
     def report(self) -> StationReport:
@@ -111,7 +117,8 @@ class Board:
             with self._lock:
                 return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
-            return 200, "application/json", msgspec.json.encode(msgspec.structs.replace(report, drift=self._drift()))
+            report = msgspec.structs.replace(report, drift=self._drift(), retrainings=self._retrainings())
+            return 200, "application/json", msgspec.json.encode(report)
         if path == "/livez":
             return sentence(self._clock() - self._shown_s < LIVE_WITHIN_S, "live", "the supervisor's loop stands still")
         if path == "/readyz":

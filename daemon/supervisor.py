@@ -28,6 +28,7 @@ from daemon.status import Board, ProcessReport, StationReport, serve
 from mdss.drift_record import warnings_of
 from mdss.errors import MdssError
 from mdss.logs import configure_logs
+from mdss.retraining import read_records, retrain_folder
 from mdss.settings import Settings, checked_settings
 from mdss.wire.hand import read_hand
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
@@ -233,7 +234,8 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     lock = claim(Path(station.runtime_directory))
     make_folder("station.state_directory", Path(station.state_directory))
     drift = partial(warnings_of, Path(station.state_directory), settings.models.recipes)
-    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift)
+    retrainings = partial(read_records, retrain_folder(station.state_directory))
+    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift, retrainings)
     server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
     context = zmq.Context()
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)

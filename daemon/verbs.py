@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.client_keys import token_of
+from daemon.retrain_metrics import retrain_line
 from daemon.status import ReloadReport, StationReport
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, checked_settings, load_settings
@@ -57,6 +58,8 @@ def status(config: Path, as_json: bool) -> None:
     console.print(table(report))
     if report.reload is not None:
         console.print(reload_line(report.reload), markup=False)
+    for record in report.retrainings:
+        console.print(retrain_line(record), markup=False)
     for warned in report.drift:
         console.print(f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}", markup=False)
 

@@ -66,8 +66,15 @@ switch_to() {
 
 install_units() {
 	mkdir -p "$UNITS"
-	for unit in mdss.service mdss-retrain.service mdss-retrain.timer; do
+	for unit in mdss.service mdss-retrain@.service mdss-retrain@.timer; do
 		install -m 0644 "$LIVE/deploy/$unit" "$UNITS/$unit"
+	done
+	# Earlier releases had one training for one recipe.
+	for unit in mdss-retrain.timer mdss-retrain.service; do
+		[ -e "$UNITS/$unit" ] || continue
+		systemctl disable --now "$unit"
+		rm -f "$UNITS/$unit"
+		say "$unit is gone: enable mdss-retrain@RECIPE.timer for each recipe that is to be retrained"
 	done
 	systemctl daemon-reload
 }

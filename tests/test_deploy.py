@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
 import yaml
 
@@ -16,11 +15,12 @@ from daemon.process_table import process_table, processes
 from mdss import cli
 from mdss.settings import Settings, load_settings
 from tests.pages import options_of, verb_of
+from trainer.retrain_outcome import EXIT_CODES
 
 pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
-UNITS = ("mdss.service", "mdss-retrain.service", "mdss-retrain.timer")
+UNITS = ("mdss.service", "mdss-retrain@.service", "mdss-retrain@.timer")
 MDSS = "/opt/mdss/.venv/bin/mdss"
 WORST_EXPOSURE = 2.0  # of 10; "OK" begins below 5
 
@@ -55,7 +55,7 @@ def test_a_unit_parses_and_says_what_it_is(name: str) -> None:
 
 
 def test_the_units_start_verbs_that_exist_with_options_that_they_take() -> None:
-    for name in ("mdss.service", "mdss-retrain.service"):
+    for name in ("mdss.service", "mdss-retrain@.service"):
         program, *words = start_line(name)
         assert program == MDSS
         command = verb_of(words)
@@ -105,31 +105,37 @@ def test_torch_and_zeromq_may_do_in_the_sandbox_what_they_cannot_do_without() ->
 
 
 def test_the_training_gives_way_to_the_station() -> None:
-    station, training = unit("mdss.service")["Service"], unit("mdss-retrain.service")["Service"]
+    station, training = unit("mdss.service")["Service"], unit("mdss-retrain@.service")["Service"]
     assert (training["CPUSchedulingPolicy"], training["IOSchedulingClass"], training["Nice"]) == ("idle", "idle", "19")
     assert int(training["OOMScoreAdjust"]) > int(station["OOMScoreAdjust"])
 
 
-def test_the_training_never_writes_into_the_store_of_the_station() -> None:
-    words = start_line("mdss-retrain.service")
-    store = words[words.index("--out") + 1]
-    assert store == "/var/lib/mdss/candidates"
-    assert store != load_settings(ROOT / "config" / "station.example.yaml").models.store
+def test_the_training_works_for_the_station_that_runs_and_may_write_where_that_has_its_state_and_its_models() -> None:
+    words, service = start_line("mdss-retrain@.service"), unit("mdss-retrain@.service")["Service"]
+    settings = load_settings(ROOT / "config" / "station.example.yaml")
+    assert words[words.index("--config") + 1] == start_line("mdss.service")[-1]
+    assert words[words.index("--recipe") + 1] == "%i"
+    assert "--promote" not in words
+    state = f"/var/lib/{service['StateDirectory']}"
+    assert settings.station.state_directory == state and settings.models.store.startswith(f"{state}/")
 
 
-def test_the_training_reads_exactly_the_parameters_that_its_file_explains() -> None:
-    asked = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / "mdss-retrain.service").read_text()))
+def test_nothing_new_is_no_failure_for_systemd_and_whatever_somebody_has_to_look_at_is_one() -> None:
+    codes = {int(code) for code in unit("mdss-retrain@.service")["Service"]["SuccessExitStatus"].split()}
+    assert codes == {EXIT_CODES["nothing_new"], cli.INTERRUPTED}
+
+
+def test_the_training_takes_the_options_that_its_file_gives() -> None:
+    asked = set(re.findall(r"\$(\w+)", start_line("mdss-retrain@.service")[-1]))
     given = dict(line.split("=", 1) for line in (DEPLOY / "retrain.env").read_text().splitlines() if not line.startswith("#"))
     assert asked == set(given)
-    options = [parameter for parameter in verb_of(["train"]).params if isinstance(parameter.type, click.Choice)]
-    choices = {option.opts[0]: option.type.choices for option in options if isinstance(option.type, click.Choice)}
-    assert given["MDSS_PRESET"] in choices["--preset"]
-    assert given["MDSS_UNIT"] in choices["--unit"]
+    options = given["MDSS_RETRAIN_OPTIONS"].split()
+    assert {word for word in options if word.startswith("--")} <= options_of(verb_of(["retrain"]))
 
 
 def test_the_timer_starts_the_training() -> None:
-    assert (DEPLOY / "mdss-retrain.timer").with_suffix(".service").is_file()
-    assert unit("mdss-retrain.timer")["Timer"]["OnCalendar"] == "Sun 02:00"
+    assert (DEPLOY / "mdss-retrain@.timer").with_suffix(".service").is_file()
+    assert unit("mdss-retrain@.timer")["Timer"]["OnCalendar"] == "Sun 02:00"
 
 
 def metrics_in_code() -> set[str]:
@@ -182,7 +188,7 @@ def test_systemd_finds_no_fault_in_the_units(installed_units: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", ["mdss.service", "mdss-retrain.service"])
+@pytest.mark.parametrize("name", ["mdss.service", "mdss-retrain@.service"])
 def test_systemd_finds_the_sandbox_tight(installed_units: Path, name: str) -> None:
     command = [ANALYZE, "security", "--offline=true", f"--threshold={WORST_EXPOSURE * 10:.0f}", str(installed_units / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -94,7 +94,7 @@ def interval(check: GateCheck) -> str:
 def card_rows(champion: ModelFolder | None, candidate: ModelFolder) -> list[list[object]]:
     """Return one row for each thing that the two cards say, those that differ marked."""
     before, after = (card_of(model) if model else {} for model in (champion, candidate))
-    return [[f"{name} *" if champion and before[name] != value else name, before.get(name), value] for name, value in after.items()]
+    return [[f"{name} *" if champion and before.get(name) != value else name, before.get(name), value] for name, value in after.items()]
 
 
 def card_of(model: ModelFolder) -> dict[str, Any]:

@@ -15,8 +15,20 @@ from trainer.dataset import Dataset, Unit
 if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
 
-Side = Literal["train", "validation"]
-FOLDER, UNIT, DIGEST, LEARNED = "folder", "unit", "digest", "collected_parts"  # keys of a model card's data
+Side = Literal["train", "validation", "gate"]
+FOLDER, UNIT, DIGEST, LEARNED, SHOWN = "folder", "unit", "digest", "collected_parts", "gate_parts"  # keys of a model card's data
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many of the collected parts set the threshold, and how many are kept from a model to judge it by; it is trained on the rest."""
+
+    validation: float = 0.3
+    gate: float = 0.3
+
+    def __post_init__(self) -> None:
+        if min(self.validation, self.gate) < 0 or self.validation + self.gate >= 1:
+            raise BadInput(f"shares: found {self.validation:g} and {self.gate:g}, expected both from 0 on and less than 1 together")
 
 
 @dataclass(frozen=True)
@@ -45,14 +57,16 @@ def gather(collection: Collection, recipe: str, *, with_simulated: bool = False)
     return Gathered((*marked, *accepted), tuple(defects), unreviewed, len(found) - len(real))
 
 
-def side_of(part: Collected, validation_share: float) -> Side:
-    """Return whether a part is trained on or calibrated with: by its name alone, so that it stays there in every retraining.
+def side_of(part: Collected, shares: Shares) -> Side:
+    """Return whether a part is trained on, calibrated with or judged by: by its name alone, so that it stays there in every retraining.
 
     Scans of one part, under one part id, lie on one side. A part without a name goes by the id of its result.
     """
     name = part.part.part_id or part.part.result_id
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
-    return "validation" if drawn < validation_share else "train"
+    if drawn < shares.validation:
+        return "validation"
+    return "gate" if drawn < shares.validation + shares.gate else "train"
 
 
 def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) -> Dataset | None:
@@ -70,8 +84,8 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
 
 
 def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
-    """Return the ids of the collected parts that any of these models was made from."""
-    return frozenset(str(each) for model in models for each in model.card.data.get(LEARNED, ()))
+    """Return the ids of the collected parts that any of these models was made from or judged by."""
+    return frozenset(str(each) for model in models for key in (LEARNED, SHOWN) for each in model.card.data.get(key, ()))
 
 
 def is_learned(base: Dataset, model: ModelFolder) -> bool:

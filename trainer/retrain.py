@@ -11,6 +11,7 @@ import msgspec
 
 from mdss.method.recipe import PRESETS
 from mdss.settings import load_settings
+from trainer.gathering import Shares
 from trainer.low_priority import give_way, use_threads
 from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.retrain_outcome import MEANINGS
@@ -18,7 +19,7 @@ from trainer.retrain_run import retrain
 
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
-SOME, MANY = click.IntRange(1), click.IntRange(1, 100_000)
+SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), click.FloatRange(0, 0.9)
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -31,11 +32,10 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     "--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with; the champion's own when left out, edge without one."
 )
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change one setting; may be repeated.")
-@click.option("--budget", type=MANY, default=400, show_default=True, help="Collected parts to learn from at most, the newest.")
+@click.option("--budget", type=MANY, default=400, show_default=True, help="Collected parts to take at most, the newest.")
 @click.option("--least-new", type=SOME, default=10, show_default=True, help="New good parts below which nothing is trained.")
-@click.option(
-    "--validation-share", type=click.FloatRange(0.1, 0.9), default=0.4, show_default=True, help="Share of them that sets the threshold."
-)
+@click.option("--validation-share", type=SHARE, default=0.3, show_default=True, help="Share of them that sets the threshold.")
+@click.option("--gate-share", type=SHARE, default=0.3, show_default=True, help="Share of them that the new model is judged by.")
 @click.option("--with-simulated", is_flag=True, help="Learn also from parts that their camera marked as simulated.")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each branch on a CPU.")
@@ -50,7 +50,8 @@ def command(**options: Any) -> None:
     """
     config, preset, assignments = options.pop("config"), options.pop("preset"), options.pop("assignments")
     threads, as_json, full_speed = options.pop("threads"), options.pop("as_json"), options.pop("full_speed")
-    wishes = Wishes(**{name: options.pop(name) for name in ("budget", "least_new", "validation_share", "with_simulated")})
+    shares = Shares(options.pop("validation_share"), options.pop("gate_share"))
+    wishes = Wishes(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
     order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, wishes=wishes, **options)
     for pool in POOLS:  # before torch is loaded, for its children
         os.environ[pool] = str(threads)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdss.collection import FOLDER, Collection
 from mdss.retraining import retrain_folder
 from mdss.settings import Settings
 from trainer.dataset import Unit
+from trainer.gate_terms import GateLimits
+from trainer.gathering import Shares
 
 WORK, PLANS = "work", "plans"  # beside the records
 
@@ -19,7 +21,7 @@ class Wishes:
 
     budget: int = 400
     least_new: int = 10
-    validation_share: float = 0.4
+    shares: Shares = field(default_factory=Shares)
     with_simulated: bool = False
 
 
@@ -36,6 +38,7 @@ class RetrainOrder:
     wishes: Wishes = Wishes()
     device: str = "cpu"
     promote: bool = False
+    limits: GateLimits = field(default_factory=GateLimits)
 
     @property
     def store(self) -> Path:

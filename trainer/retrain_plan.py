@@ -19,9 +19,9 @@ from mdss.errors import BadInput
 from mdss.method.recipe import Recipe
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
-from trainer.gathering import side_of
+from trainer.gathering import Shares, side_of
 
-Use = Literal["train", "validation", "defect"]
+Use = Literal["train", "validation", "gate", "defect"]
 PLAN, PARTS, MADE = "plan.json", "parts", "made"
 
 
@@ -32,7 +32,7 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
     part_id: str
     use: Use
     is_marked_good: bool = False
-    is_new: bool = True  # no model in the store has learned from it
+    is_new: bool = True  # no model in the store was made from it or judged by it
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,23 +53,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def learned(self) -> list[PlannedPart]:
         """The collected parts that are trained on or calibrated with."""
-        return [part for part in self.parts if part.use != "defect"]
+        return [part for part in self.parts if part.use in ("train", "validation")]
 
     @property
     def new(self) -> int:
-        """How many of them no model has learned from."""
-        return sum(part.is_new for part in self.learned)
+        """How many good parts no model was made from or judged by."""
+        return sum(part.is_new for part in self.parts if part.use != "defect")
 
     def of(self, use: Use) -> list[PlannedPart]:
         """Return the collected parts of one use."""
         return [part for part in self.parts if part.use == use]
 
 
-def planned(
-    good: Sequence[Collected], defects: Sequence[Collected], known: frozenset[str], validation_share: float
-) -> tuple[PlannedPart, ...]:
+def planned(good: Sequence[Collected], defects: Sequence[Collected], known: frozenset[str], shares: Shares) -> tuple[PlannedPart, ...]:
     """Return what each collected part is used for."""
-    uses: list[tuple[Collected, Use]] = [(part, side_of(part, validation_share)) for part in good]
+    uses: list[tuple[Collected, Use]] = [(part, side_of(part, shares)) for part in good]
     uses += [(part, "defect") for part in defects]
     return tuple(
         PlannedPart(
@@ -146,14 +144,14 @@ def read_plan(work: Path) -> Plan | None:
 
 def collected_set(work: Path, plan: Plan) -> Dataset:
     """Return the collected parts of a plan as scans to train on and to calibrate with."""
-    train, validation = (
-        [
-            Scan(split, GOOD, part.result_id, work / PARTS / part.result_id / RGB, work / PARTS / part.result_id / XYZ)
-            for part in plan.of(split)
-        ]
-        for split in ("train", "validation")
-    )
+    train, validation = ([scan_of(work, part) for part in parts] for parts in (plan.of("train"), plan.of("validation")))
     return Dataset(work / PARTS, "mm", train, validation, [], has_truth=False)
+
+
+def scan_of(work: Path, part: PlannedPart) -> Scan:
+    """Return where the scan of a planned part lies."""
+    folder = work / PARTS / part.result_id
+    return Scan("validation" if part.use == "validation" else "train", GOOD, part.result_id, folder / RGB, folder / XYZ)
 
 
 def base_set(plan: Plan) -> Dataset | None:

@@ -86,7 +86,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_train=names_of(base, "train"),
         base_validation=names_of(base, "validation"),
         is_base_new=is_base_new,
-        parts=planned(good, defects, learned, order.wishes.validation_share),
+        parts=planned(good, defects, learned, order.wishes.shares),
         refused=tuple(refused),
         unreviewed=gathered.unreviewed,
         made_at=now(),

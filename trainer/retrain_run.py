@@ -14,7 +14,8 @@ from mdss.errors import BadInput, MdssError
 from mdss.method import model_store
 from mdss.method.recipe import Recipe
 from trainer.data_checks import Refused, refusals_by_code
-from trainer.gathering import DIGEST, FOLDER, LEARNED, UNIT
+from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
+from trainer.retrain_gate import hold_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Clock, Diary, End, Ended, alone
 from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan, write_plan
@@ -75,9 +76,12 @@ class Run:
         model = model_of(order, plan)
         self._version = model.version
         self.diary.note(version=model.version)
-        sentence = self._accepted(plan, model)
+        verdict = judged(order, plan, model)
+        self._report = str(verdict.report_path)
         shutil.rmtree(order.work)
-        return sentence
+        if not verdict.is_passed:
+            hold_back(order, verdict)
+        return self._accepted(plan, model)
 
     def _accepted(self, plan: Plan, model: ModelFolder) -> str:
         order, why = self._order, summary(plan)
@@ -142,6 +146,7 @@ def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
         UNIT: plan.base_unit,
         DIGEST: base.digest if base else "",
         LEARNED: [part.result_id for part in plan.learned],
+        SHOWN: [part.result_id for part in plan.of("gate")],
         "refused_parts": refusals_by_code(plan.refused),
     }
     training = Order(Path(plan.base or order.work), order.store, order.name, plan.recipe, plan.base_unit, order.device)
@@ -154,4 +159,5 @@ def summary(plan: Plan) -> str:
     refused = f"{len(plan.refused)} refused{f' ({why})' if why else ''}"
     counts = f"{len(plan.base_train)} curated and {len(plan.of('train'))} collected parts to train on"
     limits = f"{len(plan.base_validation)} and {len(plan.of('validation'))} for the threshold"
+    limits += f", {len(plan.of('gate'))} to judge by"
     return f"{counts}, {limits}; {plan.new} are new, {refused}, {plan.unreviewed} unreviewed, {len(plan.of('defect'))} confirmed defects"

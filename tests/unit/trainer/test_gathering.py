@@ -14,7 +14,7 @@ from mdss.errors import BadInput
 from mdss.method.model_store import ModelFolder
 from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
-from trainer.gathering import base_of, gather, is_learned, learned_by, require_start, side_of
+from trainer.gathering import Shares, base_of, gather, is_learned, learned_by, require_start, side_of
 
 
 def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> Collected:
@@ -58,15 +58,23 @@ def test_simulated_parts_are_left_out_unless_they_are_asked_for() -> None:
 
 def test_a_part_stays_on_its_side_whatever_else_is_collected_and_however_often_it_is_scanned() -> None:
     parts = [part(f"r{number}", part_id=f"p{number}") for number in range(1000)]
-    sides = [side_of(each, 0.4) for each in parts]
-    assert sides == [side_of(each, 0.4) for each in parts]
-    assert 340 < sides.count("validation") < 460
+    shares = Shares(validation=0.3, gate=0.2)
+    sides = [side_of(each, shares) for each in parts]
+    assert sides == [side_of(each, shares) for each in parts]
+    assert (sides.count("validation"), sides.count("gate"), sides.count("train")) == pytest.approx((300, 200, 500), abs=60)
     again = [replace(each, part=part(f"other-{number}", part_id=f"p{number}").part) for number, each in enumerate(parts)]
-    assert [side_of(each, 0.4) for each in again] == sides
+    assert [side_of(each, shares) for each in again] == sides
 
 
 def test_a_part_without_a_name_goes_by_its_result() -> None:
-    assert {side_of(part(f"r{number}", part_id=""), 0.5) for number in range(20)} == {"train", "validation"}
+    sides = {side_of(part(f"r{number}", part_id=""), Shares()) for number in range(30)}
+    assert sides == {"train", "validation", "gate"}
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (-0.1, 0.2), (0.2, -0.1)])
+def test_shares_that_leave_nothing_to_train_on_are_refused(shares: tuple[float, float]) -> None:
+    with pytest.raises(BadInput, match="expected both from 0 on and less than 1 together"):
+        Shares(*shares)
 
 
 def model(**data: Any) -> ModelFolder:
@@ -96,7 +104,7 @@ def test_without_champion_and_scans_there_is_nothing_to_begin_with(tmp_path: Pat
 def test_a_model_says_which_parts_and_which_scans_it_has_learned(tmp_path: Path) -> None:
     write_tiny_line(tmp_path / "data")
     base = Dataset.open(tmp_path / "data", "m")
-    assert learned_by([model(collected_parts=["a", "b"]), model(collected_parts=["b", "c"]), model()]) == {"a", "b", "c"}
+    assert learned_by([model(collected_parts=["a", "b"]), model(collected_parts=["b"], gate_parts=["c"]), model()]) == {"a", "b", "c"}
     before = model(digest=base.digest)
     assert is_learned(base, before)
     assert is_learned(base, model(training_scans=2, validation_scans=1))

@@ -15,7 +15,10 @@ from mdss.method.recipe import preset
 from tests.lines import write_tiny_line
 from tests.retraining import good_part
 from trainer.dataset import Dataset
+from trainer.gathering import Shares
 from trainer.retrain_plan import PARTS, PLAN, Plan, base_set, collected_set, held, names_of, planned, read_plan, write_plan
+
+HALVES = Shares(validation=0.5, gate=0.0)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def plan_of(parts: list[Collected], defects: list[Collected], base: Dataset | No
         base=str(base.root) if base else None,
         base_train=names_of(base, "train"),
         base_validation=names_of(base, "validation"),
-        parts=planned(parts, defects, frozenset({"r0"}), 0.5),
+        parts=planned(parts, defects, frozenset({"r0"}), HALVES),
         made_at="now",
     )
 

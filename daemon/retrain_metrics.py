@@ -1,0 +1,49 @@
+"""What the last retraining of each recipe came to, for the station's pages and for a person at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mdss.retraining import OUTCOMES, RetrainRecord
+
+Records = Callable[[], tuple[RetrainRecord, ...]]
+
+
+class RetrainCollector(Collector):
+    """Reads the records anew for every page: the trainer writes them, a process of its own that comes and goes."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def collect(self) -> list[Metric]:
+        """Return the families; without a retraining they have no series."""
+        attempt = GaugeMetricFamily("mdss_retrain_last_attempt_timestamp_seconds", "when the last retraining began", labels=["recipe"])
+        success = GaugeMetricFamily(
+            "mdss_retrain_last_success_timestamp_seconds",
+            "when a retraining last made a candidate or found nothing new; 0 before the first",
+            labels=["recipe"],
+        )
+        outcome = GaugeMetricFamily("mdss_retrain_outcome", "1 for what the last retraining came to", labels=["recipe", "outcome"])
+        duration = GaugeMetricFamily("mdss_retrain_duration_seconds", "how long the last retraining took", labels=["recipe"])
+        parts = GaugeMetricFamily("mdss_retrain_parts", "collected parts that it learned from, and refused", labels=["recipe", "use"])
+        for record in self._records():
+            attempt.add_metric([record.recipe], record.started_ns / 1e9)
+            success.add_metric([record.recipe], record.last_success_ns / 1e9)
+            for each in OUTCOMES:
+                outcome.add_metric([record.recipe, each], float(each == record.outcome))
+            duration.add_metric([record.recipe], record.seconds)
+            parts.add_metric([record.recipe, "used"], record.parts_used)
+            parts.add_metric([record.recipe, "refused"], record.parts_refused)
+        return [attempt, success, outcome, duration, parts]
+
+
+def retrain_line(record: RetrainRecord) -> str:
+    """Return in a line what the last retraining of a recipe came to."""
+    at = datetime.fromtimestamp(record.started_ns / 1e9, UTC).isoformat(" ", "seconds")
+    what = record.outcome.replace("_", " ")
+    counts = f"{record.parts_used} collected parts used, {record.parts_refused} refused"
+    return f"retraining of {record.recipe} at {at}: {what}, {counts}{f': {record.reason}' if record.reason else ''}"
