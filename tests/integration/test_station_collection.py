@@ -69,6 +69,12 @@ def test_scans_are_kept_with_the_very_pixels_that_the_camera_sent(station: Stati
             np.testing.assert_array_equal(read, sent)
 
 
+def test_nobody_but_the_station_and_its_group_may_read_the_scans(station: Station) -> None:
+    wait_until(lambda: bool(collected(station, "keeper")))
+    root = root_of(station)
+    assert [path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o007] == []
+
+
 def rejected(station: Station, source: str) -> str:
     """Have a painted part judged, and return the id of its alert once that is in Redis."""
     judge(station, source, PAINTED[0])
