@@ -23,6 +23,7 @@ class HeldParts:
         self._parts: dict[str, HeldPart] = {}
         self._by_frame: dict[tuple[str, str], str] = {}
         self._of_source: Counter[str] = Counter()
+        self._by_model: Counter[str] = Counter()
         self.nbytes = 0  # of all frames held
 
     def __len__(self) -> int:
@@ -37,6 +38,7 @@ class HeldParts:
         self._parts[accepted.result_id] = HeldPart(accepted, frame)
         self._by_frame[identity.source_id, identity.frame_id] = accepted.result_id
         self._of_source[identity.source_id] += 1
+        self._by_model[accepted.model] += 1
         self.nbytes += size(frame)
 
     def find(self, result_id: str) -> HeldPart | None:
@@ -51,6 +53,11 @@ class HeldParts:
         """Return how many parts of a camera are held."""
         return self._of_source[source_id]
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The keys of the models that judge what is held."""
+        return frozenset(self._by_model)
+
     def remove(self, result_id: str) -> HeldPart | None:
         """Let go of one part; None when it is not held."""
         part = self._parts.pop(result_id, None)
@@ -58,7 +65,9 @@ class HeldParts:
             identity = part.accepted.identity
             del self._by_frame[identity.source_id, identity.frame_id]
             self._of_source[identity.source_id] -= 1
-            self._of_source += Counter()  # drops the cameras that have none
+            self._by_model[part.accepted.model] -= 1
+            for counter in (self._of_source, self._by_model):
+                counter += Counter()  # drops those that have none
             self.nbytes -= size(part.frame)
         return part
 

@@ -23,6 +23,7 @@ from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.gate import Gate
 from mdss.wire.messages import Judged, Resend
+from mdss.wire.model_plan import PlanFile
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.sockets import Receiver, Sender, bound
@@ -85,6 +86,7 @@ class Ingest:
         self._door, self._intake, self._process, self._pulse = door, intake, process, process.pulse
         self._outbox, self._keeping = around.outbox, around.keeping
         self._drain_timeout_s = process.settings.supervisor.drain_timeout_s
+        self._plan = PlanFile(Path(process.settings.station.runtime_directory))
 
     def run(self) -> None:
         """Serve, then drain."""
@@ -103,9 +105,20 @@ class Ingest:
             self._drain_timeout_s = settings.supervisor.drain_timeout_s
             self._door.say(self._intake.reconfigure(settings))
 
+    def _follow_plan(self) -> None:
+        """Keep to the supervisor's plan of models, where it is another."""
+        try:
+            plan = self._plan.changed()
+        except MdssError as error:
+            log.error("the plan cannot be read: frames are judged by the models of before", reason=str(error))
+            return
+        if plan is not None:
+            self._intake.follow(plan)
+
     def _turn(self) -> None:
         """Take one message of a camera and all words of fusion; nothing in here waits for another process."""
         door, intake = self._door, self._intake
+        self._follow_plan()
         has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
         for word in door.words():
             self._pulse.steps += 1
@@ -120,6 +133,7 @@ class Ingest:
         door.say(intake.tick())
         self._outbox.flush(door.fusion, door.prepare)
         self._keeping.flush(door.collect)  # last: whoever waits for an answer has it by now
+        self._pulse.hold(intake.models)
         self._pulse.say(*intake.state, len(self._outbox))
 
 

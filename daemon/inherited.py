@@ -23,6 +23,11 @@ class Inherited:
     def __len__(self) -> int:
         return len(self._parts)
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The keys of the models that judge what may still be under way."""
+        return frozenset(accepted.model for accepted in self._parts.values())
+
     def remove(self, result_id: str) -> None:
         """Forget a part that the camera has sent again, or that is judged."""
         self._parts.pop(result_id, None)

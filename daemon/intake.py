@@ -19,6 +19,7 @@ from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from daemon.record import Journal, Record
+from daemon.served_models import ServedModels
 from daemon.sources import Source, Sources
 from mdss.journal import Entry
 from mdss.settings import Settings
@@ -27,6 +28,7 @@ from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello
 from mdss.wire.gate import speaker_of
 from mdss.wire.headers import FrameHeader
 from mdss.wire.messages import Accepted, Frame, Judged, ProcessState, Resend
+from mdss.wire.model_plan import ModelPlan, ModelWord, Served
 from mdss.wire.pulse import Tally
 
 PIXEL_BYTES = 15  # three of colour, twelve of the point
@@ -70,7 +72,7 @@ class Intake:
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
         self._record = Record(outside.journal, outside.tally, outside.clock)
         self._inherited = Inherited(outside.journal.pending(), outside.steady_ns())
-        self._admission = Admission(outside.clock)
+        self._admission, self._models = Admission(outside.clock), ServedModels()
         self._is_stopping = False
         self._look_at_s = float("-inf")
 
@@ -86,6 +88,15 @@ class Intake:
         if self._is_stopping:
             return "draining", f"{len(self._held)} parts wait for their verdicts"
         return ("degraded", trouble) if trouble else ("running", "")
+
+    @property
+    def models(self) -> ModelWord:
+        """What frames need of models."""
+        return self._models.word(self._held.models | self._inherited.models)
+
+    def follow(self, plan: ModelPlan) -> None:
+        """Have frames judged by the models of another plan from the next one on."""
+        self._models.follow(plan)
 
     def take(self, peer: bytes, frames: Sequence[zmq.Frame | bytes]) -> list[Reply]:
         """Answer one multipart of one connection; what cannot be taken is answered with the reason."""
@@ -196,9 +207,10 @@ class Intake:
             done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
             return [self._again(header, entry.result_id), done]
         self._check_recipe(header)
+        served = self._models.stamp(header.recipe_id, header.frame_id)
         if entry is None:  # what was acknowledged before a restart has had its turn
             self._check_room(header)
-        return [self._accept(message, entry)]
+        return [self._accept(message, entry, served)]
 
     def _again(self, header: FrameHeader, result_id: str) -> Ack:
         self._out.tally.count("mdss_frames_repeated_total")
@@ -228,7 +240,7 @@ class Intake:
     def _deadline_ms(self, header: FrameHeader) -> int:
         return header.deadline_ms or self._settings.camera.deadline_ms
 
-    def _accept(self, message: FrameMessage, entry: Entry | None) -> Ack:
+    def _accept(self, message: FrameMessage, entry: Entry | None, served: Served) -> Ack:
         header, out, deadline_ms = message.header, self._out, self._deadline_ms(message.header)
         received_ns, arrived_ns = out.clock_ns(), out.steady_ns()
         rgb, xyz = camera.to_scan(header, message.payloads, self._limits)
@@ -239,11 +251,14 @@ class Intake:
             deadline_ns=arrived_ns + deadline_ms * 10**6,
             deadline_ms=deadline_ms,
             attempt=1 if entry is None else entry.attempt + 1,
+            model_version=served.version,
+            generation=served.generation,
         )
         self._record.accept(accepted)
         frame = Frame(
             result_id=accepted.result_id,
             recipe_id=header.recipe_id,
+            model_version=served.version,
             rgb=rgb,
             xyz=xyz,
             attempt=accepted.attempt,

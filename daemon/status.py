@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from daemon.metrics import Ledger
+from daemon.recipe_models import RecipeReport
 from daemon.retrain_metrics import Records, RetrainCollector
 from mdss.drift_record import Warned
 from mdss.errors import MdssError
@@ -64,6 +65,7 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     is_ready: bool
     uptime_s: float
     processes: tuple[ProcessReport, ...] = ()
+    models: tuple[RecipeReport, ...] = ()
     reload: ReloadReport | None = None
     drift: tuple[Warned, ...] = ()
     retrainings: tuple[RetrainRecord, ...] = ()
@@ -148,7 +150,7 @@ class ReportCollector(Collector):
             waiting.add_metric([process.name], process.waiting)
             restarts.add_metric([process.name], process.restarts)
         ready = GaugeMetricFamily("mdss_station_ready", "1 while every process is ready", value=float(report.is_ready))
-        return [ready, up, waiting, restarts, *self._reloads()]
+        return [ready, up, waiting, restarts, *model_families(report.models), *self._reloads()]
 
     def _reloads(self) -> list[Metric]:
         last = self._board.last_reload
@@ -161,6 +163,23 @@ class ReportCollector(Collector):
         time_s = GaugeMetricFamily("mdss_last_reload_timestamp_seconds", "when the last reload was, 0 before the first")
         time_s.add_metric([], 0.0 if last is None else last.at_ns / 1e9)
         return [tried, success, time_s]
+
+
+def model_families(recipes: tuple[RecipeReport, ...]) -> list[Metric]:
+    """Return which model judges each recipe, what it takes, and what became of changes."""
+    info = GaugeMetricFamily("mdss_model_info", "1 for the version that judges", labels=["recipe", "version"])
+    generation = GaugeMetricFamily("mdss_model_generation", "under which the recipe is judged, 0 while it is not", labels=["recipe"])
+    memory = GaugeMetricFamily("mdss_model_memory_bytes", "of the loaded weights, as models.memory_mb counts", labels=["recipe"])
+    swaps = CounterMetricFamily("mdss_model_swaps", "how often another version took over", labels=["recipe"])
+    failures = CounterMetricFamily("mdss_model_swap_failures", "how often a version was not taken", labels=["recipe"])
+    for each in recipes:
+        if each.version:
+            info.add_metric([each.recipe, each.version], 1.0)
+        generation.add_metric([each.recipe], each.generation)
+        memory.add_metric([each.recipe], each.memory_bytes)
+        swaps.add_metric([each.recipe], each.swaps)
+        failures.add_metric([each.recipe], each.failures)
+    return [info, generation, memory, swaps, failures]
 
 
 class Pages(ThreadingHTTPServer):

@@ -1,44 +1,26 @@
-"""`mdss run`: starts the processes of the table, watches them, replaces what dies or stalls, and stops them in order."""
+"""Starts the processes of the table, watches them, replaces what dies or stalls, and stops them in order."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Protocol
 
-import click
-import setproctitle
 import structlog
-import zmq
 
 from daemon.child import Child, Limits
-from daemon.client_keys import token_of
 from daemon.endings import Endings
+from daemon.model_swaps import ModelSwaps, Words
 from daemon.notify import Notifier
 from daemon.outbox import Outlet
-from daemon.process_table import process_table, processes
-from daemon.reload import Reloading
-from daemon.spawn import claim, make_folder, start_process
-from daemon.status import Board, ProcessReport, StationReport, serve
-from mdss.drift_record import warnings_of
+from daemon.status import Board, ProcessReport, StationReport
 from mdss.errors import MdssError
-from mdss.logs import configure_logs
-from mdss.retraining import read_records, retrain_folder
-from mdss.settings import Settings, checked_settings
-from mdss.wire.hand import read_hand
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
-from mdss.wire.pulse import ReloadFlag
-from mdss.wire.sockets import Receiver, Sender
 
-NAME = "supervisor"
 TURN_MS = 100
 STOP_GRACE_S = 5.0
-NOT_FOR_OTHERS = 0o007  # sockets, journal and pictures are for the station and its group; its processes inherit this
+HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that need a part's model
 log = structlog.get_logger()
 
 
@@ -59,6 +41,7 @@ class Surroundings:
     fusion: Outlet
     in_hand: Callable[[str], str]  # process -> the part that it had in hand when it ended
     clock: Callable[[], float] = time.monotonic
+    models: ModelSwaps | None = None  # None where processes need none
 
 
 class Supervisor:
@@ -67,7 +50,7 @@ class Supervisor:
     def __init__(self, children: Sequence[Child], limits: Limits, around: Surroundings) -> None:
         self._children, self._limits, self._clock = tuple(children), limits, around.clock
         self._health, self._board, self._notifier = around.health, around.board, around.notifier
-        self._endings = Endings(around.fusion, around.in_hand)
+        self._endings, self._models = Endings(around.fusion, around.in_hand), around.models
         self._signals = 0
         self._phase: ProcessState = "starting"
 
@@ -78,7 +61,8 @@ class Supervisor:
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Run the station until a signal, calling `between` after every turn; raise MdssError when it cannot be brought up."""
         try:
-            is_up = self._bring_up(self._children[:-1]) and self._bring_up(self._children[-1:])
+            self._check_models()
+            is_up = self._bring_up(self._children[:-1]) and self._check_models() and self._bring_up(self._children[-1:])
             if is_up:
                 self._phase = "running"
                 self._notifier.say("READY=1")
@@ -108,7 +92,11 @@ class Supervisor:
                 self._board.close(pid)
             if why:
                 self._endings.note(child.spec.name, why, is_last=self._is_last(child))
+                if self._models is not None:
+                    self._models.ended(child.spec.name, why)
         self._endings.flush()
+        if self._models is not None and self._phase != "draining":
+            self._models.tick(words_of(self._children))
         self._show()
 
     def _heard(self, timeout_ms: int) -> Message | None:
@@ -139,6 +127,12 @@ class Supervisor:
             if child.state == "error" and self._is_last(child):
                 self._endings.note(child.spec.name, child.reason, is_last=True)
 
+    def _check_models(self) -> bool:
+        """Raise MdssError where there is no recipe that could ever be judged."""
+        if self._models is not None and self._models.is_hopeless:
+            raise MdssError(f"the station cannot start: {self._models.trouble}")
+        return True
+
     def _bring_up(self, children: Sequence[Child]) -> bool:
         """Start some children and wait until each has been ready, be it not at one moment; False when a signal came first."""
         end_s = self._clock() + self._limits.ready_timeout_s
@@ -164,21 +158,28 @@ class Supervisor:
             self._notifier.ping()
 
     def _report(self) -> StationReport:
-        bad = [child for child in self._children if child.has_failed] or [
-            child for child in self._children if not child.is_ready or child.state == "degraded"
-        ]
-        state: ProcessState = self._phase
-        if self._phase == "running" and bad:
-            state = "error" if bad[0].has_failed else "degraded"
+        state, reason = self._condition()
         return StationReport(
             station=self._board.report.station,
             state=state,
-            reason=f"{bad[0].spec.name}: {bad[0].reason or bad[0].state}" if bad else "",
+            reason=reason,
             is_ready=self._phase == "running" and all(child.is_ready or not child.spec.is_vital for child in self._children),
             uptime_s=round(self._clock() - self._board.started_s, 1),
             processes=tuple(process_report(child) for child in self._children),
+            models=self._models.reports() if self._models is not None else (),
             reload=self._board.last_reload,
         )
+
+    def _condition(self) -> tuple[ProcessState, str]:
+        """Return the state and its reason: that of the worst process, then of the models."""
+        bad = [child for child in self._children if child.has_failed] or [
+            child for child in self._children if not child.is_ready or child.state == "degraded"
+        ]
+        trouble = self._models.trouble if self._models is not None else ""
+        reason = f"{bad[0].spec.name}: {bad[0].reason or bad[0].state}" if bad else trouble
+        if self._phase != "running" or not reason:
+            return self._phase, reason
+        return "error" if bad and bad[0].has_failed else "degraded", reason
 
     def _stop(self) -> None:
         """Ingest drains first; when that takes too long, fusion gives what is left its verdict; then the rest in order."""
@@ -227,63 +228,11 @@ def process_report(child: Child) -> ProcessReport:
     )
 
 
-def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
-    """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
-    os.umask(NOT_FOR_OTHERS)
-    station, limits = settings.station, limits_of(settings)
-    lock = claim(Path(station.runtime_directory))
-    make_folder("station.state_directory", Path(station.state_directory))
-    drift = partial(warnings_of, Path(station.state_directory), settings.models.recipes)
-    retrainings = partial(read_records, retrain_folder(station.state_directory))
-    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift, retrainings)
-    server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
-    context = zmq.Context()
-    health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
-    children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
-    notifier = Notifier.from_environment(os.environ, time.monotonic)
-    supervisor = Supervisor(
-        children, limits, Surroundings(health, board, notifier, fusion, partial(read_hand, Path(station.runtime_directory)))
-    )
-    signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
-    signal.signal(signal.SIGINT, supervisor.ask_to_stop)
-
-    def look() -> None:
-        if hang_up.take():
-            reload(reloading, board, supervisor)
-
-    try:
-        supervisor.run(look)
-    finally:
-        hang_up.end()
-        server.shutdown()
-        server.server_close()
-        health.close()
-        fusion.close()
-        context.term()
-        os.close(lock)
-
-
-def reload(reloading: Reloading, board: Board, supervisor: Supervisor) -> None:
-    """Read the settings again; when all of them can be taken over, everybody does."""
-    report = reloading.reload()
-    board.reloaded(report)
-    if report.is_applied:
-        configure_logs(reloading.settings, NAME)
-        supervisor.take_over(limits_of(reloading.settings))
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the supervisor's settings as its children need them."""
-    own = settings.supervisor
-    return Limits(own.ready_timeout_s, own.stall_timeout_s, own.drain_timeout_s, own.restart_limit, own.restart_window_s)
-
-
-@click.command(epilog="Example: mdss run --config station.yaml")
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file.")
-def command(config: Path) -> None:
-    """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
-    hang_up = ReloadFlag().listen()
-    settings = checked_settings(config)
-    configure_logs(settings, NAME)
-    setproctitle.setproctitle("mdss: supervisor")
-    supervise(settings, config, hang_up)
+def words_of(children: Sequence[Child]) -> Words:
+    """Return what the processes say of models; one that is not started again is not waited for."""
+    said = {
+        child.spec.name: child.last.models if child.pid is not None and child.last is not None else None
+        for child in children
+        if child.state != "error"
+    }
+    return Words({name: word for name, word in said.items() if stage_of(name) in HOLDERS}, said.get("ingest"))

@@ -15,7 +15,7 @@ EXAMPLE = "Example: mdss demo"
 
 VERBS = {
     "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
-    "run": ("daemon.supervisor:command", "Run the station of a configuration file."),
+    "run": ("daemon.run:command", "Run the station of a configuration file."),
     "check": ("daemon.verbs:check", "Validate a configuration file."),
     "keygen": ("daemon.keygen:command", "Make keys for the station and its clients."),
     "status": ("daemon.verbs:status", "Show what the running station says of itself."),

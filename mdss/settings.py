@@ -52,6 +52,8 @@ class ModelSettings(Section, frozen=True):
 
     store: Location = "station/models"
     recipes: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("part",)
+    preload: tuple[Name, ...] | None = None
+    memory_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 4000
 
 
 class BranchSettings(Section, frozen=True):
@@ -168,9 +170,13 @@ def checked_settings(path: Path) -> Settings:
 def _load(path: Path) -> tuple[Settings, SettingsFile]:
     file = SettingsFile.read(path)
     settings = file.convert(Settings)
-    for name, found in Counter(settings.models.recipes).items():
-        if found > 1:
-            raise file.refusal("models.recipes", f"found {', '.join([name] * 2)}, expected each name once")
+    for key, names in (("recipes", settings.models.recipes), ("preload", settings.models.preload or ())):
+        for name, found in Counter(names).items():
+            if found > 1:
+                raise file.refusal(f"models.{key}", f"found {', '.join([name] * 2)}, expected each name once")
+    for name in settings.models.preload or ():
+        if name not in settings.models.recipes:
+            raise file.refusal("models.preload", f"found {name}, expected names that are in models.recipes")
     placed = _placed(settings, path.absolute().parent)
     _check_endpoints(placed, file)
     check_doors(placed.security, placed.http, _public_endpoints(placed), file)

@@ -25,6 +25,7 @@ from mdss.method.torch_device import device_of
 from mdss.settings import FusionSettings
 from mdss.wire import camera, codec
 from mdss.wire.messages import Accepted, Branch, BranchScore, Frame, PreparedPart
+from mdss.wire.model_plan import model_key
 from measure.results import Machine, StageFigures, stage_figures
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
@@ -89,7 +90,7 @@ class Bed:
         self.model = model_store.open_champion(subject.store, subject.recipe)
         self.colour = ColourBranch.load(self.model.path, self.model.recipe, device)
         self.shape = ShapeBranch.load(self.model.path, self.model.recipe, device)
-        self.judge = Judge({self.model.name: self.model}, FusionSettings())
+        self.judge = Judge({model_key(self.model.name, self.model.version): self.model}, FusionSettings())
         self.journal = Journal(folder / "stages.sqlite")
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class Bed:
         header = self.subject.header(scan, name)
         with notes.timed("ingest", megabytes=megabytes(scan.rgb, scan.xyz)):
             rgb, xyz = camera.to_scan(header, payloads, camera.Limits())
-        frame = Frame(result_id=name, recipe_id=self.subject.recipe, rgb=rgb, xyz=xyz)
+        frame = Frame(result_id=name, recipe_id=self.subject.recipe, model_version=self.model.version, rgb=rgb, xyz=xyz)
         with notes.timed("codec_frame", megabytes=megabytes(rgb, xyz)):
             received = codec.decode(cast(list[bytes], codec.encode(frame)))
         assert isinstance(received, Frame)
@@ -144,7 +145,13 @@ class Bed:
 
     def _accepted(self, frame: Frame) -> Accepted:
         identity = self.subject.header(self.subject.scans[0], frame.result_id).identity()
-        return Accepted(result_id=frame.result_id, identity=identity, received_ns=0, deadline_ns=frame.deadline_ns)
+        return Accepted(
+            result_id=frame.result_id,
+            identity=identity,
+            received_ns=0,
+            deadline_ns=frame.deadline_ns,
+            model_version=self.model.version,
+        )
 
     def _score(self, frame: Frame, branch: Branch, heat: Float) -> BranchScore:
         return BranchScore(
@@ -162,7 +169,7 @@ def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:
     """Return what `prepare` tells fusion of a part."""
     return PreparedPart(
         result_id=frame.result_id,
-        model_version="0001",
+        model_version=frame.model_version,
         rgb=prepared.rgb,
         xyz=prepared.xyz,
         mask=prepared.mask,

@@ -15,6 +15,7 @@ from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
 from mdss.wire.messages import Accepted, Evaluation, Judged, UndefinedCode
+from mdss.wire.model_plan import ModelPlan, Served, model_key
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock, FakeLink
 
@@ -71,6 +72,7 @@ class Station:
         self.collect, self.keeping = FakeLink(), Keeping(settings.collection, self.tally)
         outside = Outside(self.journal, self.outbox, self.tally, "boot", self, self.keeping, self.clock, self.clock.ns)  # type: ignore[arg-type]
         self.intake = Intake(settings, outside)
+        self.intake.follow(plan_of(*settings.models.recipes))
 
     @classmethod
     def introduced(cls, journal: Any = None) -> Self:
@@ -103,6 +105,12 @@ class Station:
 
     def count(self, name: str) -> float:
         return self.tally.counters.get(name, 0.0)
+
+
+def plan_of(*recipes: str, version: str = "0001", revision: int = 1) -> ModelPlan:
+    """Return a plan by which each recipe is judged by this version."""
+    served = Served(version, int(version))
+    return ModelPlan(revision=revision, serving=dict.fromkeys(recipes, served), held=tuple(model_key(name, version) for name in recipes))
 
 
 def header(frame_id: str, **changes: Any) -> FrameHeader:

@@ -16,7 +16,9 @@ from mdss.journal import Journal
 from mdss.settings import Settings, load_settings
 from mdss.wire import camera
 from mdss.wire.messages import Accepted, Heartbeat, Judged
+from mdss.wire.model_plan import ModelPlan, PlanFile
 from mdss.wire.sockets import Receiver, Sender
+from tests.front_door import plan_of
 from tests.parts import verdict
 
 CONFIG: dict[str, Any] = {
@@ -43,6 +45,7 @@ class Line:
         self.prepare: Receiver | None = None
         self.to_ingest = Sender(self.context, "judged", self.settings)
         self.journal = Journal(folder / "state" / "journal.sqlite")
+        self.plan(plan_of("gland"))
         self.process = self.start()
 
     def __enter__(self) -> Self:
@@ -55,6 +58,12 @@ class Line:
                 link.close()
         self.journal.close()
         self.context.term()
+
+    def plan(self, plan: ModelPlan) -> None:
+        """Say, as the supervisor does, by which models parts are judged."""
+        runtime = Path(self.settings.station.runtime_directory)
+        runtime.mkdir(exist_ok=True)
+        PlanFile(runtime).write(plan)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process and wait until it says that it runs."""

@@ -13,10 +13,19 @@ SIZE_PX = 32
 THRESHOLD = 2.0
 
 
-def accepted(name: str, deadline_ns: int, attempt: int = 1) -> Accepted:
+def accepted(name: str, deadline_ns: int, attempt: int = 1, version: str = "0001") -> Accepted:
     """Return what ingest says of a part."""
     identity = FrameIdentity(source_id="cam", sequence=4, frame_id=name, part_id="p", job_id="j", recipe_id="cap", capture_time_ns=5)
-    return Accepted(result_id=name, identity=identity, received_ns=6, deadline_ns=deadline_ns, deadline_ms=5000, attempt=attempt)
+    return Accepted(
+        result_id=name,
+        identity=identity,
+        received_ns=6,
+        deadline_ns=deadline_ns,
+        deadline_ms=5000,
+        attempt=attempt,
+        model_version=version,
+        generation=int(version),
+    )
 
 
 def verdict(part: Accepted, evaluation: Evaluation = "OK", published_ns: int = 7) -> Verdict:
@@ -31,11 +40,11 @@ def verdict(part: Accepted, evaluation: Evaluation = "OK", published_ns: int = 7
     )  # fmt: skip
 
 
-def prepared(name: str, invalid_point_ratio: float = 0.1) -> PreparedPart:
+def prepared(name: str, invalid_point_ratio: float = 0.1, version: str = "0001") -> PreparedPart:
     """Return what prepare says of a part."""
     return PreparedPart(
         result_id=name,
-        model_version="0001",
+        model_version=version,
         rgb=np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8),
         xyz=np.zeros((SIZE_PX, SIZE_PX, 3), np.float32),
         mask=np.ones((SIZE_PX, SIZE_PX), np.bool_),

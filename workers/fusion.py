@@ -17,17 +17,17 @@ import msgspec
 import structlog
 
 from mdss.journal import Journal
-from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
 from mdss.wire.messages import Accepted, Beat, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
 from mdss.wire.pulse import Tally
 from workers import evidence
 from workers.drift_watch import DriftWatch
+from workers.held_models import Craft
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
-from workers.start import Opened, Place, config_option, main, work
+from workers.start import Opened, Place, Role, config_option, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
@@ -188,15 +188,17 @@ def caption(part: JoinedPart, judgement: Judgement) -> str:
     return f"{part.accepted.identity.part_id}  {judgement.evaluation}: {'; '.join(judgement.reasons)}"
 
 
-def make(opened: Opened) -> Fusion:
-    """Open the journal, take over what a restart left open, and load the champions' calibrations."""
+def craft(_: Opened) -> Craft[ModelFolder]:
+    """Take of a model its calibration; what a recipe's threshold is comes with it."""
+    return Craft(lambda folder: folder)
+
+
+def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
+    """Open the journal and take over what a restart left open."""
     settings, tally = opened.settings, opened.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
     journal = Journal(state / "journal.sqlite")
-    models = champions(settings)
-    for model in models.values():
-        tally.counters[f'mdss_model_info{{recipe="{model.name}",version="{model.version}"}}'] = 1.0
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
@@ -204,11 +206,6 @@ def make(opened: Opened) -> Fusion:
     opened.closing.callback(voice.close)
     outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally, drift=DriftWatch(state, settings.drift, tally))
     return Fusion(join, Judge(models, settings.fusion), origin, outside)
-
-
-def champions(settings: Settings) -> Mapping[str, ModelFolder]:
-    """Return the model of each recipe; what a recipe's threshold is comes with it."""
-    return {name: model_store.open_champion(Path(settings.models.store), name) for name in settings.models.recipes}
 
 
 def configuration_id(settings: Settings) -> str:
@@ -220,7 +217,7 @@ def configuration_id(settings: Settings) -> str:
 @config_option
 def command(config: Path) -> None:
     """Run the process that judges."""
-    work(PLACE, config, make)
+    work(PLACE, config, Role(craft, worker))
 
 
 if __name__ == "__main__":

@@ -29,8 +29,6 @@ from mdss.wire.messages import (
 )
 from workers.part_join import JoinedPart
 
-GENERATION = 1
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -66,7 +64,7 @@ class Settled:
 
 
 class Judge:
-    """Holds the champions' calibrations and the station's rules."""
+    """Holds the models by key, as they come and go, and the station's rules."""
 
     def __init__(self, models: Mapping[str, ModelFolder], rules: FusionSettings) -> None:
         self._models, self._rules = models, rules
@@ -76,17 +74,17 @@ class Judge:
         return Judge(self._models, rules)
 
     def model_of(self, part: JoinedPart) -> ModelFolder | None:
-        """Return the model that judges this part's recipe."""
-        return self._models.get(part.accepted.identity.recipe_id)
+        """Return the model that judges this part, None where it is not held."""
+        return self._models.get(part.accepted.model)
 
     def judge(self, part: JoinedPart) -> Judgement:
         """Decide on one part: anything but a clean score below the threshold is not accepted."""
         model = self.model_of(part)
-        if model is None:
-            return Judgement("Undefined", (f"recipe {part.accepted.identity.recipe_id!r} has no model here",), "LOST")
         is_alone = part.code in ("LATE", "WORKER_LOST") and len(part.scores) == 1
-        if part.prepared is None or (part.code is not None and not is_alone):
+        if part.code is not None and (not is_alone or part.prepared is None or model is None):
             return Judgement("Undefined", (part.reason,), part.code, is_partial=len(part.scores) == 1)
+        if model is None or part.prepared is None:
+            return Judgement("Undefined", (f"model {part.accepted.model} is not held here",), "LOST")
         others = {part.prepared.model_version, *(score.model_version for score in part.scores.values())} - {model.version}
         if others:
             return Judgement("NotDecidable", (f"seen by model {', '.join(sorted(others))} while the threshold is of {model.version}",))
@@ -157,7 +155,7 @@ def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
         job_id=identity.job_id,
         recipe_id=identity.recipe_id,
         configuration_id=origin.configuration_id,
-        model=reference(model),
+        model=reference(model, accepted.generation),
         evaluation=judgement.evaluation,
         code=judgement.code,
         reasons=judgement.reasons,
@@ -181,11 +179,11 @@ def branch_results(part: JoinedPart) -> dict[Branch, BranchResult]:
     return {name: BranchResult(score=score.score, model_version=score.model_version) for name, score in found.items()}
 
 
-def reference(model: ModelFolder | None) -> ModelReference | None:
+def reference(model: ModelFolder | None, generation: int) -> ModelReference | None:
     """Return what a verdict says of its model."""
     if model is None:
         return None
-    return ModelReference(name=model.name, version=model.version, digest=model.digest, generation=GENERATION)
+    return ModelReference(name=model.name, version=model.version, digest=model.digest, generation=generation)
 
 
 def threshold(model: ModelFolder | None) -> ThresholdReference | None:

@@ -11,11 +11,12 @@ import click
 import cv2
 
 from mdss.errors import BadPart
-from mdss.method import model_store, point_cloud
+from mdss.method import point_cloud
 from mdss.method.model_store import ModelFolder
 from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.pulse import Tally
-from workers.start import Opened, Place, config_option, main, work
+from workers.held_models import Craft, no_model
+from workers.start import Opened, Place, Role, config_option, main, work
 
 PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
 SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'
@@ -32,10 +33,9 @@ class Preparer:
         """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
-        model = self._models.get(message.recipe_id)
+        model = self._models.get(message.model)
         if model is None:
-            reason = f"recipe {message.recipe_id!r} has no model here; expected one of {', '.join(self._models)}"
-            return [Fault(result_id=message.result_id, stage="prepare", code="LOST", reason=reason)]
+            return [no_model(message, "prepare", self._models)]
         if time.monotonic_ns() >= message.deadline_ns:
             self._tally.count(SKIPPED)
             return []
@@ -43,16 +43,17 @@ class Preparer:
         try:
             return self._prepare(message, model)
         except BadPart as bad:
-            return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad))]
+            version = message.model_version
+            return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad), model_version=version)]
         finally:
             self._tally.observe(DURATION, (self._clock_ns() - started_ns) / 1e9)
 
     def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
-        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "attempt", "deadline_ns")}
+        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "attempt", "deadline_ns")}
         prepared = PreparedPart(
             result_id=frame.result_id,
-            model_version=model.version,
+            model_version=frame.model_version,
             rgb=part.rgb,
             xyz=part.xyz,
             mask=part.mask,
@@ -73,18 +74,22 @@ class Preparer:
         return ()
 
 
-def make(opened: Opened) -> Preparer:
-    """Read the recipes of the champions."""
-    models = opened.settings.models
+def craft(opened: Opened) -> Craft[ModelFolder]:
+    """Take of a model its recipe alone."""
     cv2.setNumThreads(opened.settings.prepare.threads)
-    return Preparer({name: model_store.open_champion(Path(models.store), name) for name in models.recipes}, opened.tally)
+    return Craft(lambda folder: folder)
+
+
+def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Preparer:
+    """Return what works through the frames."""
+    return Preparer(models, opened.tally)
 
 
 @click.command("prepare")
 @config_option
 def command(config: Path) -> None:
     """Run the process that finds the part in each scan."""
-    work(PLACE, config, make)
+    work(PLACE, config, Role(craft, worker))
 
 
 if __name__ == "__main__":

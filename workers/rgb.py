@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 
-from mdss.method import model_store
+from mdss.method.model_store import ModelFolder
 from mdss.method.student_teacher import ColourBranch
-from mdss.method.torch_device import device_of
-from mdss.settings import BranchSettings
+from mdss.method.torch_device import Precision, device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
-from workers.score import LoadedBranch, Map, Scorer
-from workers.start import Opened, Place, config_option, index_option, main, work
+from workers.held_models import Craft
+from workers.score import Map, ScoreMap, Scorer
+from workers.start import Opened, Place, Role, config_option, index_option, main, work
 
 
-def make(opened: Opened) -> Scorer:
-    """Load the colour branch of every recipe and score an empty image once, so that the first part waits for nothing."""
-    settings = opened.settings
-    torch.set_num_threads(settings.branches.rgb.threads)
-    models = {name: load(Path(settings.models.store), name, settings.branches.rgb) for name in settings.models.recipes}
+def craft(opened: Opened) -> Craft[ScoreMap]:
+    """Load the colour branch of a model and score an empty image once, so that the first part waits for nothing."""
+    settings = opened.settings.branches.rgb
+    torch.set_num_threads(settings.threads)
+    device = device_of(settings.device)
+    return Craft(lambda folder: load(folder, device, settings.precision))
+
+
+def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
+    """Return what scores the tasks."""
     return Scorer("rgb", models, opened.tally)
 
 
-def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranch:
-    """Return one recipe's colour branch, warmed up."""
-    folder = model_store.open_champion(store, recipe_name)
-    branch = ColourBranch.load(folder.path, folder.recipe, device_of(settings.device), settings.precision)
+def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
+    """Return a model's colour branch, warmed up."""
+    branch = ColourBranch.load(folder.path, folder.recipe, device, precision)
 
     def score_map(task: ColourTask | ShapeTask) -> Map:
         if not isinstance(task, ColourTask):
@@ -37,7 +42,7 @@ def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranc
 
     size = folder.recipe.point_cloud.size_px
     branch.score_map(np.zeros((size, size, 3), np.uint8), np.ones((size, size), np.bool_))
-    return LoadedBranch(folder.version, score_map)
+    return score_map
 
 
 @click.command("rgb")
@@ -45,7 +50,7 @@ def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranc
 @index_option
 def command(config: Path, index: int) -> None:
     """Run one process of the colour branch."""
-    work(Place(f"rgb-{index}", "rgb", {BranchScore: "fusion", Fault: "fusion"}), config, make)
+    work(Place(f"rgb-{index}", "rgb", {BranchScore: "fusion", Fault: "fusion"}), config, Role(craft, worker))
 
 
 if __name__ == "__main__":

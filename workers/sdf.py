@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 
-from mdss.method import model_store
+from mdss.method.model_store import ModelFolder
 from mdss.method.signed_distance import ShapeBranch
-from mdss.method.torch_device import device_of
-from mdss.settings import BranchSettings
+from mdss.method.torch_device import Precision, device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
-from workers.score import LoadedBranch, Map, Scorer
-from workers.start import Opened, Place, config_option, index_option, main, work
+from workers.held_models import Craft
+from workers.score import Map, ScoreMap, Scorer
+from workers.start import Opened, Place, Role, config_option, index_option, main, work
 
 
-def make(opened: Opened) -> Scorer:
-    """Load the shape branch of every recipe and score a flat plate once, so that the first part waits for nothing."""
-    settings = opened.settings
-    torch.set_num_threads(settings.branches.sdf.threads)
-    models = {name: load(Path(settings.models.store), name, settings.branches.sdf) for name in settings.models.recipes}
+def craft(opened: Opened) -> Craft[ScoreMap]:
+    """Load the shape branch of a model and score a flat plate once, so that the first part waits for nothing."""
+    settings = opened.settings.branches.sdf
+    torch.set_num_threads(settings.threads)
+    device = device_of(settings.device)
+    return Craft(lambda folder: load(folder, device, settings.precision))
+
+
+def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
+    """Return what scores the tasks."""
     return Scorer("sdf", models, opened.tally)
 
 
-def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranch:
-    """Return one recipe's shape branch, warmed up."""
-    folder = model_store.open_champion(store, recipe_name)
-    branch = ShapeBranch.load(folder.path, folder.recipe, device_of(settings.device), settings.precision)
+def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
+    """Return a model's shape branch, warmed up."""
+    branch = ShapeBranch.load(folder.path, folder.recipe, device, precision)
 
     def score_map(task: ColourTask | ShapeTask) -> Map:
         if not isinstance(task, ShapeTask):
@@ -36,7 +41,7 @@ def load(store: Path, recipe_name: str, settings: BranchSettings) -> LoadedBranc
         return branch.score_map(task.xyz)
 
     branch.score_map(plate(folder.recipe.point_cloud.size_px))
-    return LoadedBranch(folder.version, score_map)
+    return score_map
 
 
 def plate(size_px: int) -> Map:
@@ -54,7 +59,7 @@ def plate(size_px: int) -> Map:
 @index_option
 def command(config: Path, index: int) -> None:
     """Run one process of the shape branch."""
-    work(Place(f"sdf-{index}", "sdf", {BranchScore: "fusion", Fault: "fusion"}), config, make)
+    work(Place(f"sdf-{index}", "sdf", {BranchScore: "fusion", Fault: "fusion"}), config, Role(craft, worker))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import click
 
@@ -13,11 +13,14 @@ from mdss.journal import JournalFailed
 from mdss.settings import Settings
 from mdss.wire.hand import Hand
 from mdss.wire.messages import Message
+from mdss.wire.model_plan import PlanFile
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.sockets import Receiver, Sender
+from workers.held_models import Craft, HeldModels
 from workers.loop import Loop, Worker
 
-__all__ = ["Opened", "Place", "config_option", "index_option", "main", "work"]
+__all__ = ["Opened", "Place", "Role", "config_option", "index_option", "main", "work"]
+Loaded = TypeVar("Loaded")
 index_option = click.option("--index", default=0, help="Which of the branch's processes this is.")
 
 
@@ -57,19 +60,36 @@ class Place:
     outlets: Mapping[type[Message], str]
 
 
-def work(place: Place, config: Path, make: Callable[[Opened], Worker]) -> None:
-    """Open everything, make the worker, and run it until it is asked to stop."""
+@dataclass(frozen=True)
+class Role(Generic[Loaded]):
+    """What a worker makes of a model, and the worker that judges with what it has made, by key."""
+
+    craft: Callable[[Opened], Craft[Loaded]]
+    worker: Callable[[Opened, Mapping[str, Loaded]], Worker]
+
+
+def work(place: Place, config: Path, role: Role[Loaded]) -> None:
+    """Open everything, load the models, make the worker, and run it until it is asked to stop."""
     with opened(place.name, config) as process:
-        worker = make(process)
+        runtime = Path(process.settings.station.runtime_directory)
+        models = HeldModels(role.craft(process), Path(process.settings.models.store), PlanFile(runtime), process.pulse)
+        process.closing.callback(models.close)
+        models.begin()
+        worker = role.worker(process, models.loaded)
         senders = {link: Sender(process.context, link, process.settings) for link in sorted(set(place.outlets.values()))}
         inbox = Receiver(process.context, place.inlet, process.settings)
         process.closing.callback(inbox.close)
         for sender in senders.values():
             process.closing.callback(sender.close)
         outlets = {kind: senders[link] for kind, link in place.outlets.items()}
-        hand = Hand(Path(process.settings.station.runtime_directory), place.name)
+        hand = Hand(runtime, place.name)
         process.closing.callback(hand.close)
-        Loop(Handling(worker, hand), inbox, outlets, process.pulse, process.stop).run(lambda: take_over(process, worker))
+
+        def between() -> None:
+            take_over(process, worker)
+            models.look()
+
+        Loop(Handling(worker, hand), inbox, outlets, process.pulse, process.stop).run(between)
 
 
 def take_over(process: Opened, worker: Worker) -> None:

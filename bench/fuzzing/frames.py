@@ -23,6 +23,7 @@ from mdss.wire import camera
 from mdss.wire.camera import Ack, CloudFormat, Eos, FrameHeader, FrameMessage, Hello, ImageFormat, Invalid, Limits, Nack, Ping, WireRefusal
 from mdss.wire.crc32c import crc32c
 from mdss.wire.messages import Accepted
+from mdss.wire.model_plan import ModelPlan, Served
 from mdss.wire.pulse import Tally
 
 SIDE = 64
@@ -143,9 +144,11 @@ def feed_frames(messages: Input) -> bool:
 def front_door(notebook: Notebook) -> Intake:
     """Return an intake with nothing around it but a journal in memory."""
     tally = Tally()
-    return Intake(
+    intake = Intake(
         RULES, Outside(notebook, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), Keeping(RULES.collection, tally))
     )
+    intake.follow(ModelPlan(serving={"part": Served("0001", 1)}))
+    return intake
 
 
 def check_scan(header: FrameHeader, rgb: Any, xyz: Any) -> None:

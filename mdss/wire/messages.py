@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.wire.model_plan import ModelWord, model_key
+
 VERDICT_SCHEMA: Final = "mdss.verdict.v1"
 
 Branch = Literal["rgb", "sdf"]
@@ -49,17 +51,35 @@ class Accepted(Message, frozen=True):
     deadline_ns: int  # of the clock that nobody sets (time.monotonic_ns), which all processes of a machine share until it is started anew
     deadline_ms: int = 0  # how long that was from the frame's arrival
     attempt: int = 1
+    model_version: str = ""  # of the model that judges the part, and no other; empty in what an earlier release recorded
+    generation: int = 1
+
+    @property
+    def model(self) -> str:
+        """The key of the model that judges the part."""
+        return model_key(self.identity.recipe_id, self.model_version)
 
     def left_ns(self, now_ns: int) -> int:
         """Return how long the part may still take; its deadline says nothing after a start of the machine, when that clock begins anew."""
         return max(0, min(self.deadline_ns - now_ns, self.deadline_ms * MS_NS))
 
 
-class Frame(Message, frozen=True):
-    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
+class Modelled(Message, frozen=True, kw_only=True):
+    """Base of what a model is needed for."""
 
     result_id: str
     recipe_id: str
+    model_version: str = ""
+
+    @property
+    def model(self) -> str:
+        """The key of the model that judges the part."""
+        return model_key(self.recipe_id, self.model_version)
+
+
+class Frame(Modelled, frozen=True):
+    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
+
     rgb: NDArray[np.uint8]  # (H, W, 3)
     xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
     attempt: int = 1
@@ -67,22 +87,18 @@ class Frame(Message, frozen=True):
     wanted: tuple[Branch, ...] = ("rgb", "sdf")
 
 
-class ColourTask(Message, frozen=True):
+class ColourTask(Modelled, frozen=True):
     """prepare -> rgb: the resized image and its foreground."""
 
-    result_id: str
-    recipe_id: str
     rgb: NDArray[np.uint8]  # (S, S, 3)
     mask: NDArray[np.bool_]  # (S, S) dilated foreground
     attempt: int = 1
     deadline_ns: int = NEVER_NS
 
 
-class ShapeTask(Message, frozen=True):
+class ShapeTask(Modelled, frozen=True):
     """prepare -> sdf: the resized cloud without the table."""
 
-    result_id: str
-    recipe_id: str
     xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
     attempt: int = 1
     deadline_ns: int = NEVER_NS
@@ -140,6 +156,7 @@ class Fault(Message, frozen=True):
     stage: str
     code: UndefinedCode
     reason: str
+    model_version: str = ""  # by which the stage had looked at it; empty where that does not matter
 
 
 class Judged(Message, frozen=True):
@@ -191,6 +208,7 @@ class Heartbeat(Message, frozen=True):
     waiting: int
     counters: dict[str, float]  # metric name with its labels, as Prometheus writes it -> value since start
     timings: dict[str, list[float]]  # metric name with labels -> seconds observed since the last heartbeat
+    models: ModelWord = ModelWord()
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mdss.wire.messages import Heartbeat, Message, ProcessState
+from mdss.wire.model_plan import ModelWord
 
 BEAT_EVERY_S = 1.0
 
@@ -50,6 +51,13 @@ class Pulse:
         self._outlet, self._clock, self._due_s = outlet, clock, float("-inf")
         self._state: ProcessState = "starting"
         self._reason = ""
+        self._models = ModelWord()
+
+    def hold(self, models: ModelWord) -> None:
+        """Say how it is with models; a change is told at once, how often frames asked with the next heartbeat."""
+        was, self._models = self._models, models
+        if (models.revision, models.held, models.wanted) != (was.revision, was.held, was.wanted):
+            self._due_s = float("-inf")
 
     def say(self, state: ProcessState, reason: str = "", waiting: int = 0) -> None:
         """Change the state; a change is told at once, the same again when a heartbeat is due."""
@@ -73,6 +81,7 @@ class Pulse:
                 waiting=waiting,
                 counters=dict(self.tally.counters),
                 timings=self.tally.take_timings(),
+                models=self._models,
             )
         )
 

@@ -11,7 +11,7 @@ from daemon import doctor_machine, doctor_station
 from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
-from daemon.supervisor import limits_of
+from daemon.run import limits_of
 from mdss.settings import Settings, SupervisorSettings
 from tests.alerts import undefined
 from tests.cases import judged, laid_out, of, settings

@@ -51,7 +51,7 @@ def _fused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def judge(joined: JoinedPart, **changes: Any) -> Judgement:
-    return Judge({"cap": model()}, rules(**changes)).judge(joined)
+    return Judge({"cap/0001": model()}, rules(**changes)).judge(joined)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_map_that_holds_no_numbers_decides_nothing_and_leaves_a_verdict_that_c
         rgb=Statistics(0.0, 1.0), sdf=Statistics(0.0, 1.0), threshold=LIMIT, map_level=3.0, fusion=FusionSettings(), calibrated_at="now",
         validation_scores=(),
     )  # fmt: skip
-    judgement = Judge({"cap": calibrated}, rules(degraded_policy="single_branch")).judge(joined)
+    judgement = Judge({"cap/0001": calibrated}, rules(degraded_policy="single_branch")).judge(joined)
     verdict = verdict_of(Settled(joined, judgement, model()), Origin("line 1", "boot", "configuration"), now_ns=50)
     assert verdict.evaluation == "NotDecidable"
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
@@ -159,6 +159,6 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
 
 
 def test_other_rules_judge_by_the_same_models() -> None:
-    judge = Judge({"cap": model()}, rules())
+    judge = Judge({"cap/0001": model()}, rules())
     assert judge.judge(part(peak=1.4)).evaluation == "OK"
     assert judge.ruled_by(rules(guard_band_ratio=0.1)).judge(part(peak=1.4)).evaluation == "NotDecidable"

@@ -24,12 +24,12 @@ def frame(bump_mm: float) -> Frame:
     height = np.full_like(rows, 500.0)
     height[30:60, 40:80] -= bump_mm
     rgb = np.full((HEIGHT_PX, WIDTH_PX, 3), 90, np.uint8)
-    return Frame(result_id="r", recipe_id="cap", rgb=rgb, xyz=np.stack([columns, rows, height], axis=-1), attempt=2)
+    return Frame(result_id="r", recipe_id="cap", model_version="0007", rgb=rgb, xyz=np.stack([columns, rows, height], axis=-1), attempt=2)
 
 
 def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
     tally = Tally()
-    part, colour, shape = Preparer({"cap": MODEL}, tally).step(frame(bump_mm=20))
+    part, colour, shape = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
     assert isinstance(part, PreparedPart)
     assert isinstance(colour, ColourTask)
     assert isinstance(shape, ShapeTask)
@@ -42,13 +42,13 @@ def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
 
 
 def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
-    (fault,) = Preparer({"cap": MODEL}, Tally()).step(frame(bump_mm=0))
+    (fault,) = Preparer({"cap/0007": MODEL}, Tally()).step(frame(bump_mm=0))
     assert isinstance(fault, Fault)
     assert (fault.code, fault.stage) == ("BAD_CLOUD", "prepare")
     assert "no part in view" in fault.reason
 
 
-def test_a_recipe_without_a_model_is_a_fault_with_a_sentence() -> None:
-    (fault,) = Preparer({"bolt": MODEL}, Tally()).step(frame(bump_mm=20))
+def test_a_model_that_is_not_held_is_a_fault_with_a_sentence() -> None:
+    (fault,) = Preparer({"bolt/0007": MODEL}, Tally()).step(frame(bump_mm=20))
     assert isinstance(fault, Fault)
-    assert "'cap' has no model here; expected one of bolt" in fault.reason
+    assert (fault.reason, fault.model_version) == ("model cap/0007 is not held here; expected one of bolt/0007", "0007")

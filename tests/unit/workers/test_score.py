@@ -6,16 +6,18 @@ import numpy as np
 
 from mdss.wire.messages import BranchScore, ColourTask, Fault
 from mdss.wire.pulse import Tally
-from workers.score import LoadedBranch, Scorer
+from workers.score import Scorer
 
 
 def task(recipe: str) -> ColourTask:
-    return ColourTask(result_id="r", recipe_id=recipe, rgb=np.zeros((8, 8, 3), np.uint8), mask=np.ones((8, 8), np.bool_), attempt=2)
+    return ColourTask(
+        result_id="r", recipe_id=recipe, model_version="0007", rgb=np.zeros((8, 8, 3), np.uint8), mask=np.ones((8, 8), np.bool_), attempt=2
+    )
 
 
 def scorer(tally: Tally) -> Scorer:
     found = np.arange(64, dtype=np.float32).reshape(8, 8)
-    return Scorer("rgb", {"cap": LoadedBranch("0007", lambda _: found)}, tally, clock_ns=iter((10**9, 3 * 10**9)).__next__)
+    return Scorer("rgb", {"cap/0007": lambda _: found}, tally, clock_ns=iter((10**9, 3 * 10**9)).__next__)
 
 
 def test_the_score_is_the_raw_maximum_of_the_map_and_names_its_model() -> None:
@@ -26,7 +28,7 @@ def test_the_score_is_the_raw_maximum_of_the_map_and_names_its_model() -> None:
     assert tally.timings == {'mdss_stage_duration_seconds{stage="rgb"}': [2.0]}
 
 
-def test_a_recipe_without_a_model_is_a_fault_with_a_sentence() -> None:
+def test_a_model_that_is_not_held_is_a_fault_with_a_sentence() -> None:
     (answer,) = scorer(Tally()).step(task("bolt"))
     assert isinstance(answer, Fault)
-    assert "'bolt' has no model here; expected one of cap" in answer.reason
+    assert (answer.reason, answer.model_version) == ("model bolt/0007 is not held here; expected one of cap/0007", "0007")

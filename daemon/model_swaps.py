@@ -1,0 +1,284 @@
+"""Brings the champions of the store into the running processes, and changes from one to the next between two frames; no sockets here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from daemon.recipe_models import RecipeModels, RecipeReport
+from mdss.errors import MdssError
+from mdss.settings import ModelSettings
+from mdss.wire.model_plan import ModelPlan, ModelWord, Served, model_key
+
+LOOK_EVERY_S = 1.0  # at the links of the store, and at what people ask for
+IDLE_S = 5.0  # a recipe that no frame has named for so long may make room for another
+MOST_DEATHS = 2  # of processes that were loading one version: it would end the third as well
+MB = 10**6
+log = structlog.get_logger()
+
+
+class Store(Protocol):
+    """What the model store says."""
+
+    def champion(self, recipe: str) -> str:
+        """Return a recipe's champion; MdssError where there is none to be read."""
+
+    def nbytes(self, recipe: str, version: str) -> int:
+        """Return what a version takes in memory."""
+
+
+class Desk(Protocol):
+    """Where plans go and wishes come from."""
+
+    def write(self, plan: ModelPlan) -> None:
+        """Let every process know; MdssError where that is not possible."""
+
+    def generation_of(self, recipe: str, version: str) -> int:
+        """Return under which generation a version serves: that of before where it served last, otherwise one that is new."""
+
+    def wishes(self) -> Iterable[str]:
+        """Return, once, the recipes that people asked for."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the processes say now: of each holder by its name, None where it has not spoken in this life; and of ingest."""
+
+    holders: dict[str, ModelWord | None]
+    ingest: ModelWord | None = None
+
+
+class ModelSwaps:
+    """Decides which versions are held and which of them judges; `tick` looks at everything once."""
+
+    def __init__(self, settings: ModelSettings, store: Store, desk: Desk, clock: Callable[[], float]) -> None:
+        self._settings, self._store, self._desk, self._clock = settings, store, desk, clock
+        self._recipes = {name: RecipeModels(name) for name in settings.recipes}
+        self._plan, self._look_at_s = ModelPlan(), float("-inf")
+        self._words, self._asked = Words({}), dict[str, int]()
+        self._has_served = False
+
+    @property
+    def trouble(self) -> str:
+        """Say which recipe is not judged by its champion, and why; empty when all is well."""
+        bad = (each for each in self._recipes.values() if each.is_wanted and each.reason)
+        return next((f"recipe {each.name} is judged by {each.version or 'nothing'}: {each.reason}" for each in bad), "")
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether no recipe can be judged, and none will be, though some should."""
+        wanted = [each for each in self._recipes.values() if each.is_wanted]
+        return bool(wanted) and not any(each.serving or each.coming or each.is_due for each in wanted)
+
+    def reports(self) -> tuple[RecipeReport, ...]:
+        """Return every recipe that frames may name."""
+        return tuple(each.report(self._memory(each)) for each in self._recipes.values() if each.name in self._settings.recipes)
+
+    def begin(self) -> None:
+        """Make the first plan: everything that is to be there from the start is loaded at once."""
+        now_s = self._look_at_s = self._clock()
+        budget = self._settings.memory_mb * MB
+        for recipe in map(self._recipes.__getitem__, preloaded(self._settings)):
+            recipe.is_wanted = True
+            self._read(recipe)
+            if not recipe.is_due or not self._is_possible(recipe):
+                continue
+            if self._needed(recipe) + sum(map(self._memory, self._recipes.values())) <= budget:
+                recipe.bring(1, now_s)
+            else:
+                log.warning("no room for this recipe beside those before it: it is loaded when a frame names it", recipe=recipe.name)
+                recipe.is_wanted = False
+        self._plan = self._drawn()
+        self._desk.write(self._plan)
+
+    def ended(self, process: str, why: str) -> None:
+        """Take that a process ended unasked: perhaps because of what it was loading, which its next life is spared for now."""
+        for recipe in self._recipes.values() if self._has_served and process in self._words.holders else ():
+            if recipe.coming and not self._holds(recipe, self._words.holders[process]):
+                recipe.deaths += 1
+                version, deaths = recipe.coming, recipe.deaths
+                recipe.forget_coming()
+                if deaths >= MOST_DEATHS:
+                    self._fail(recipe, version, f"{deaths} processes ended while they loaded it, the last of them {process}: {why}")
+
+    def want(self, recipe: str) -> None:
+        """Have a recipe loaded, and one that was refused tried again; it counts as used now."""
+        if recipe in self._settings.recipes:
+            wanted = self._recipes[recipe]
+            wanted.is_wanted, wanted.used_s, wanted.refused = True, self._clock(), ("", "")
+            self._read(wanted)
+
+    def reconfigure(self, settings: ModelSettings) -> None:
+        """Keep to other recipes and another budget from now on; what is new among the preloaded is loaded."""
+        before, self._settings = self._settings, settings
+        for name in settings.recipes:
+            self._recipes.setdefault(name, RecipeModels(name))
+        for recipe in self._recipes.values():
+            if recipe.name not in settings.recipes:
+                self._give_up(recipe)
+            elif settings.memory_mb != before.memory_mb:
+                recipe.refused = ("", "")
+        for name in set(preloaded(settings)) - set(preloaded(before)):
+            self.want(name)
+
+    def tick(self, words: Words) -> None:
+        """Look at the store when it is time, hear everybody, and write another plan where one follows."""
+        self._words = words
+        self._look()
+        if words.ingest is not None:
+            self._hear(words.ingest)
+        for recipe in self._recipes.values():
+            self._settle(recipe, words)
+            self._let_go(recipe, words.ingest)
+        self._recipes = {name: each for name, each in self._recipes.items() if each.held or name in self._settings.recipes}
+        self._begin_next(words)
+        self._publish()
+
+    def _look(self) -> None:
+        now_s = self._clock()
+        if now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + LOOK_EVERY_S
+        for name in self._desk.wishes():
+            self.want(name)
+        for recipe in self._recipes.values():
+            self._read(recipe)
+
+    def _read(self, recipe: RecipeModels) -> None:
+        """Read which version is the champion; where that cannot be read, it stays the one that it was."""
+        trouble, recipe.trouble = recipe.trouble, ""
+        before = recipe.champion
+        try:
+            recipe.champion = self._store.champion(recipe.name)
+        except MdssError as error:
+            recipe.trouble = str(error)
+        if recipe.trouble and recipe.trouble != trouble and recipe.is_wanted:
+            log.error("the champion cannot be read", recipe=recipe.name, reason=recipe.trouble)
+        if recipe.champion != before:
+            recipe.refused, recipe.deaths = ("", ""), 0
+        if recipe.coming not in ("", recipe.champion):
+            log.info("model not needed any more", recipe=recipe.name, version=recipe.coming)
+            recipe.forget_coming()
+
+    def _hear(self, ingest: ModelWord) -> None:
+        for name, count in ingest.asked.items():
+            if name in self._recipes and count != self._asked.get(name, 0):
+                self._recipes[name].used_s = self._clock()
+        self._asked = ingest.asked
+        for name in ingest.wanted:
+            if name in self._settings.recipes and not self._recipes[name].is_wanted:
+                self.want(name)
+
+    def _settle(self, recipe: RecipeModels, words: Words) -> None:
+        """Switch where every process is ready; give up what one of them refuses."""
+        for version in filter(None, (recipe.coming, recipe.version)):
+            if why := self._refusal(recipe, version, words):
+                self._fail(recipe, version, why)
+        if recipe.coming and words.holders and all(self._holds(recipe, word) for word in words.holders.values()):
+            served = Served(recipe.coming, self._desk.generation_of(recipe.name, recipe.coming))
+            recipe.switch(served, self._next, self._clock())
+            self._has_served = True
+            log.info("model serves", recipe=recipe.name, version=served.version, generation=served.generation, after_s=recipe.took_s)
+
+    def _holds(self, recipe: RecipeModels, word: ModelWord | None) -> bool:
+        key = model_key(recipe.name, recipe.coming)
+        return word is not None and word.revision >= recipe.held[recipe.coming] and word.held.get(key) == ""
+
+    def _refusal(self, recipe: RecipeModels, version: str, words: Words) -> str:
+        """Return which process cannot use a version, and why."""
+        key, since = model_key(recipe.name, version), recipe.held[version]
+        said = ((name, word.held.get(key, "")) for name, word in words.holders.items() if word is not None and word.revision >= since)
+        return next((f"{name}: {why}" for name, why in said if why), "")
+
+    def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
+        log.error("model not taken", recipe=recipe.name, version=version, still_judges=recipe.version, reason=why)
+        recipe.refuse(version, why)
+        if version == recipe.coming:
+            recipe.forget_coming()
+        if version == recipe.version:
+            recipe.retire(self._next)
+
+    def _let_go(self, recipe: RecipeModels, ingest: ModelWord | None) -> None:
+        """Free what no part under way is judged by, once ingest has read that it judges no more."""
+        for version, revision in list(recipe.leaving.items()):
+            if ingest is not None and ingest.revision >= revision and model_key(recipe.name, version) not in ingest.held:
+                recipe.free(version)
+
+    def _begin_next(self, words: Words) -> None:
+        """Begin with one load where none is under way and every process has spoken: first for those that cannot be judged at all."""
+        recipes = sorted(self._recipes.values(), key=lambda each: (each.serving is not None, -each.used_s))
+        if any(each.coming for each in recipes) or None in words.holders.values():
+            return
+        for recipe in recipes:
+            if recipe.is_due and (recipe.serving is not None or self._has_room(recipe)):
+                log.info("model is being loaded", recipe=recipe.name, version=recipe.champion)
+                recipe.bring(self._next, self._clock())
+                return
+
+    def _is_possible(self, recipe: RecipeModels) -> bool:
+        """Whether the champion fits into the budget at all; one that does not is refused."""
+        needed, allowed = self._needed(recipe), self._settings.memory_mb
+        if needed > allowed * MB:
+            self._fail(recipe, recipe.champion, f"it takes {needed / MB:.0f} MB, models.memory_mb allows {allowed}")
+        return needed <= allowed * MB
+
+    def _has_room(self, recipe: RecipeModels) -> bool:
+        """Whether the budget allows one more recipe; where it does not, the one that was used least recently goes, unless it is in use."""
+        if not self._is_possible(recipe):
+            return False
+        others = [each for each in self._recipes.values() if each is not recipe and each.held]
+        if self._needed(recipe) + sum(map(self._memory, others)) <= self._settings.memory_mb * MB:
+            return True
+        idle = [each for each in others if each.serving and self._clock() - each.used_s >= IDLE_S]
+        if idle and not any(each.leaving for each in others):
+            victim = min(idle, key=lambda each: each.used_s)
+            log.info("model makes room", recipe=victim.name, version=victim.version, wanted=recipe.name)
+            self._give_up(victim)
+        return False
+
+    def _give_up(self, recipe: RecipeModels) -> None:
+        recipe.is_wanted = False
+        if recipe.coming:
+            recipe.forget_coming()
+        recipe.retire(self._next)
+
+    def _needed(self, recipe: RecipeModels) -> int:
+        return self._store.nbytes(recipe.name, recipe.champion)
+
+    def _memory(self, recipe: RecipeModels) -> int:
+        """Return what a recipe's held versions take; the second one of a swap is held for its moment only, and not counted."""
+        return max((self._store.nbytes(recipe.name, version) for version in recipe.held), default=0)
+
+    @property
+    def _next(self) -> int:
+        """The revision of the plan that the coming one will be."""
+        return self._plan.revision + 1
+
+    def _drawn(self) -> ModelPlan:
+        """Return the plan as it should be now."""
+        recipes = tuple(self._recipes.values())
+        serving = {each.name: each.serving for each in recipes if each.serving is not None}
+        held = tuple(model_key(each.name, version) for each in recipes for version in each.held)
+        reasons = {each.name: each.reason for each in recipes if each.reason and each.serving is None}
+        return ModelPlan(revision=self._next, serving=serving, held=held, reasons=reasons)
+
+    def _publish(self) -> None:
+        """Write the plan where it is another; where that fails it is tried again at the next tick."""
+        plan = self._drawn()
+        if msgspec.structs.replace(plan, revision=self._plan.revision) == self._plan:
+            return
+        try:
+            self._desk.write(plan)
+        except MdssError as error:
+            log.error("the plan of models was not written", reason=str(error))
+            return
+        self._plan = plan
+
+
+def preloaded(settings: ModelSettings) -> tuple[str, ...]:
+    """Return the recipes that are loaded without being asked for."""
+    return settings.recipes if settings.preload is None else settings.preload

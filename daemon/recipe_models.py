@@ -1,0 +1,110 @@
+"""One recipe's models in a running station: which judges, which is on its way in or out, and why one was not taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mdss.wire.model_plan import Served
+
+
+class RecipeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipe as /status shows it."""
+
+    recipe: str
+    champion: str  # the version that the store names; empty where it names none
+    version: str  # that judges the next part; empty where the recipe is not loaded
+    generation: int
+    loading: str = ""  # the version that is being made ready
+    memory_bytes: int = 0  # of its versions that are held, as models.memory_mb counts
+    swaps: int = 0  # from one version to another, since the station was started
+    failures: int = 0
+    took_s: float = 0.0  # from when the champion was seen until it judged
+    reason: str = ""  # why the champion does not judge
+
+
+@dataclass
+class RecipeModels:
+    """What the supervisor knows of one recipe."""
+
+    name: str
+    champion: str = ""
+    trouble: str = ""  # why the store does not say which version is the champion
+    is_wanted: bool = False  # loaded, or to be loaded
+    used_s: float = float("-inf")
+    serving: Served | None = None
+    coming: str = ""
+    coming_since_s: float = 0.0
+    held: dict[str, int] = field(default_factory=dict)  # version -> the plan that holds it first
+    leaving: dict[str, int] = field(default_factory=dict)  # version -> the plan by which it judges no more
+    refused: tuple[str, str] = ("", "")  # version, why
+    deaths: int = 0  # of processes that were to load the coming one
+    swaps: int = 0
+    failures: int = 0
+    took_s: float = 0.0
+
+    @property
+    def version(self) -> str:
+        """The version that judges the next part."""
+        return self.serving.version if self.serving else ""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether another version than the one that judges is to be loaded."""
+        return self.is_wanted and not self.coming and self.champion not in ("", self.version, self.refused[0])
+
+    @property
+    def reason(self) -> str:
+        """Why the champion does not judge, where that is not only a matter of waiting."""
+        return self.trouble or self.refused[1]
+
+    def bring(self, revision: int, now_s: float) -> None:
+        """Have the champion loaded."""
+        self.coming, self.coming_since_s = self.champion, now_s
+        self.held.setdefault(self.champion, revision)
+
+    def switch(self, served: Served, revision: int, now_s: float) -> None:
+        """Let the coming version judge from this plan on."""
+        self.swaps += self.serving is not None
+        self.retire(revision)
+        self.serving, self.coming, self.deaths = served, "", 0
+        self.leaving.pop(served.version, None)
+        self.took_s = round(now_s - self.coming_since_s, 3)
+
+    def retire(self, revision: int) -> None:
+        """Let nothing more be judged by the version that serves; it is held until its last part is."""
+        if self.serving is not None:
+            self.leaving[self.serving.version] = revision
+            self.serving = None
+
+    def forget_coming(self) -> None:
+        """Let go of the version that was being loaded, unless parts under way need it still."""
+        if self.coming not in self.leaving:
+            self.held.pop(self.coming, None)
+        self.coming = ""
+
+    def refuse(self, version: str, why: str) -> None:
+        """Note that a version is not taken; it is not tried again while it is the champion without a break."""
+        self.refused, self.failures, self.deaths = (version, why), self.failures + 1, 0
+
+    def free(self, version: str) -> None:
+        """Let go of a version by which no part is judged any more."""
+        del self.leaving[version]
+        if version != self.coming:
+            self.held.pop(version, None)
+
+    def report(self, nbytes: int) -> RecipeReport:
+        """Return what /status shows."""
+        return RecipeReport(
+            recipe=self.name,
+            champion=self.champion,
+            version=self.version,
+            generation=self.serving.generation if self.serving else 0,
+            loading=self.coming,
+            memory_bytes=nbytes,
+            swaps=self.swaps,
+            failures=self.failures,
+            took_s=self.took_s,
+            reason=self.reason,
+        )

@@ -1,0 +1,99 @@
+"""`mdss run`: opens what the supervisor needs, lets it run, and takes changed settings over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+import setproctitle
+import zmq
+
+from daemon.child import Child, Limits
+from daemon.client_keys import token_of
+from daemon.model_desk import ModelDesk
+from daemon.model_swaps import ModelSwaps
+from daemon.notify import Notifier
+from daemon.process_table import process_table, processes
+from daemon.reload import Reloading
+from daemon.spawn import claim, make_folder, start_process
+from daemon.status import Board, serve
+from daemon.stored_models import StoredModels
+from daemon.supervisor import Supervisor, Surroundings
+from mdss.drift_record import warnings_of
+from mdss.logs import configure_logs
+from mdss.retraining import read_records, retrain_folder
+from mdss.settings import Settings, checked_settings
+from mdss.wire.hand import read_hand
+from mdss.wire.pulse import ReloadFlag
+from mdss.wire.sockets import Receiver, Sender
+
+NAME = "supervisor"
+NOT_FOR_OTHERS = 0o007  # sockets, journal and pictures are for the station and its group; its processes inherit this
+
+
+def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
+    """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
+    os.umask(NOT_FOR_OTHERS)
+    station, limits = settings.station, limits_of(settings)
+    lock = claim(Path(station.runtime_directory))
+    make_folder("station.state_directory", Path(station.state_directory))
+    drift = partial(warnings_of, Path(station.state_directory), settings.models.recipes)
+    retrainings = partial(read_records, retrain_folder(station.state_directory))
+    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift, retrainings)
+    server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
+    context = zmq.Context()
+    health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
+    children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
+    notifier = Notifier.from_environment(os.environ, time.monotonic)
+    models = ModelSwaps(settings.models, StoredModels(settings), ModelDesk(station), time.monotonic)
+    in_hand = partial(read_hand, Path(station.runtime_directory))
+    supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion, in_hand, models=models))
+    signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
+    signal.signal(signal.SIGINT, supervisor.ask_to_stop)
+
+    def look() -> None:
+        if hang_up.take():
+            reload(reloading, board, supervisor, models)
+
+    try:
+        models.begin()
+        supervisor.run(look)
+    finally:
+        hang_up.end()
+        server.shutdown()
+        server.server_close()
+        health.close()
+        fusion.close()
+        context.term()
+        os.close(lock)
+
+
+def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: ModelSwaps) -> None:
+    """Read the settings again; when all of them can be taken over, everybody does."""
+    report = reloading.reload()
+    board.reloaded(report)
+    if report.is_applied:
+        configure_logs(reloading.settings, NAME)
+        supervisor.take_over(limits_of(reloading.settings))
+        models.reconfigure(reloading.settings.models)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the supervisor's settings as its children need them."""
+    own = settings.supervisor
+    return Limits(own.ready_timeout_s, own.stall_timeout_s, own.drain_timeout_s, own.restart_limit, own.restart_window_s)
+
+
+@click.command(epilog="Example: mdss run --config station.yaml")
+@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file.")
+def command(config: Path) -> None:
+    """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
+    hang_up = ReloadFlag().listen()
+    settings = checked_settings(config)
+    configure_logs(settings, NAME)
+    setproctitle.setproctitle("mdss: supervisor")
+    supervise(settings, config, hang_up)
