@@ -1,0 +1,127 @@
+"""A running station changes its model: between two frames, ten times under load; what cannot be used is not taken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from daemon.private_redis import PrivateRedis
+from daemon.recipe_models import RecipeReport
+from mdss.method import model_store
+from mdss.wire.messages import Verdict
+from tests.load import Load, ids
+from tests.models import another, damage
+from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+SWAPS = 10
+
+
+@pytest.fixture(scope="module")
+def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("swapped")
+    shutil.copytree(trained.store, folder / "models", symlinks=True)
+    another(folder / "models", NAME)
+    with site(Trained(trained.data, folder / "models"), redis_server.url, folder / "station") as place, place.running() as running:
+        yield running
+
+
+def state_of(station: Station, recipe: str = NAME) -> RecipeReport:
+    """Return what the station says of a recipe."""
+    return next(each for each in station.report.models if each.recipe == recipe)
+
+
+def promote(station: Station, version: str) -> RecipeReport:
+    """Make a version the champion, and wait until it judges."""
+    model_store.promote(station.trained.store, NAME, version)
+    wait_until(lambda: state_of(station).version == version)
+    return state_of(station)
+
+
+@contextmanager
+def loaded(station: Station) -> Iterator[Load]:
+    """Let a camera send without a pause."""
+    load = Load(station)
+    try:
+        yield load
+    finally:
+        load.end()
+
+
+def is_of_one_model(verdict: Verdict) -> bool:
+    """Whether both branches and the threshold are of the model that the verdict names."""
+    assert verdict.model is not None
+    return {branch.model_version for branch in verdict.branches.values()} == {verdict.model.version}
+
+
+def test_ten_swaps_under_load_lose_no_part_and_none_is_judged_by_two_models(station: Station) -> None:
+    with loaded(station) as load:
+        for number in range(SWAPS):
+            before = len(station.verdicts("busy"))
+            promote(station, "0001" if number % 2 else "0002")
+            wait_until(lambda: len(station.verdicts("busy")) > before + len(GOOD))
+    verdicts = station.verdicts("busy")
+    assert (load.camera.outstanding, load.camera.rejected) == (0, {})
+    assert ids(verdicts) == sorted(load.camera.acknowledged)
+    assert [verdict for verdict in verdicts if verdict.evaluation != "OK" or verdict.attempt != 1 or not is_of_one_model(verdict)] == []
+    generations = [verdict.model.generation for verdict in verdicts if verdict.model is not None]
+    assert set(generations) == set(range(1, SWAPS + 2))
+    assert generations == sorted(generations), "parts that came later were judged by an earlier model"
+    assert all(process.restarts == 0 for process in station.report.processes)
+    assert f'mdss_model_swaps_total{{recipe="{NAME}"}} {SWAPS}.0' in station.page("/metrics")[1]
+
+
+def test_a_damaged_version_is_not_taken_says_why_and_the_next_one_is(station: Station) -> None:
+    serving = state_of(station)
+    weights = damage(another(station.trained.store, NAME)).path
+    store = station.trained.store / NAME
+    (store / "champion").unlink()
+    (store / "champion").symlink_to(weights.name)
+    wait_until(lambda: state_of(station).failures == 1)
+    assert (state_of(station).version, state_of(station).generation) == (serving.version, serving.generation)
+    assert f"{weights}/sdf.safetensors: found the checksum" in state_of(station).reason
+    assert station.report.state == "degraded" and station.page("/readyz")[0] == 200
+    assert f'mdss_model_swap_failures_total{{recipe="{NAME}"}} 1.0' in station.page("/metrics")[1]
+    with station.camera("unmoved") as camera:
+        station.send(camera, GOOD[0])
+        assert camera.wait_until_done(PATIENCE_S)
+    promote(station, "0002" if serving.version == "0001" else "0001")
+    wait_until(lambda: station.report.state == "running")
+    assert (state_of(station).generation, state_of(station).reason) == (serving.generation + 1, "")
+
+
+def test_a_worker_that_is_killed_after_a_swap_comes_back_with_the_model_that_serves(station: Station) -> None:
+    version = promote(station, "0002" if state_of(station).version == "0001" else "0001").version
+    for name in ("rgb-0", "fusion", "ingest"):
+        os.kill(station.pid(name), signal.SIGKILL)
+    wait_until(lambda: all(station.process(name).restarts == 1 for name in ("rgb-0", "fusion", "ingest")))
+    wait_until(lambda: station.report.state == "running")
+    with station.camera("after") as camera:
+        for part in GOOD:
+            station.send(camera, part)
+        assert camera.wait_until_done(PATIENCE_S)
+    verdicts = station.verdicts("after")
+    assert [verdict.evaluation for verdict in verdicts] == ["OK"] * len(GOOD)
+    assert {verdict.model and verdict.model.version for verdict in verdicts} == {version}
+    assert all(map(is_of_one_model, verdicts))
+
+
+def test_generations_go_on_where_they_were_when_the_station_is_started_again(
+    trained: Trained, redis_server: PrivateRedis, tmp_path: Path
+) -> None:
+    store = tmp_path / "models"
+    shutil.copytree(trained.store, store, symlinks=True)
+    another(store, NAME)
+    found = []
+    with site(Trained(trained.data, store), redis_server.url, tmp_path / "again") as place:
+        for version in ("0001", "0001", "0002"):
+            model_store.promote(store, NAME, version)
+            with place.running() as running:
+                found.append((state_of(running).version, state_of(running).generation))
+    assert found == [("0001", 1), ("0001", 1), ("0002", 2)]
