@@ -233,12 +233,17 @@ class ModelSwaps:
         others = [each for each in self._recipes.values() if each is not recipe and each.held]
         if self._needed(recipe) + sum(map(self._memory, others)) <= self._settings.memory_mb * MB:
             return True
-        idle = [each for each in others if each.serving and self._clock() - each.used_s >= IDLE_S]
+        idle = [each for each in others if each.serving and self._is_idle(each)]
         if idle and not any(each.leaving for each in others):
             victim = min(idle, key=lambda each: each.used_s)
             log.info("model makes room", recipe=victim.name, version=victim.version, wanted=recipe.name)
             self._give_up(victim)
         return False
+
+    def _is_idle(self, recipe: RecipeModels) -> bool:
+        """Whether no part of a recipe is under way, and no frame has named it for a while."""
+        under_way = self._words.ingest.held if self._words.ingest is not None else {}
+        return self._clock() - recipe.used_s >= IDLE_S and model_key(recipe.name, recipe.version) not in under_way
 
     def _give_up(self, recipe: RecipeModels) -> None:
         recipe.is_wanted = False

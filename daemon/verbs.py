@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.client_keys import token_of
+from daemon.recipe_models import RecipeReport
 from daemon.retrain_metrics import retrain_line
 from daemon.status import ReloadReport, StationReport
 from mdss.errors import BadInput, MdssError
@@ -56,6 +57,8 @@ def status(config: Path, as_json: bool) -> None:
     console.print(f"{report.station}: [{COLOURS.get(report.state, 'default')}]{report.state}[/] for {report.uptime_s:.0f} s", end="")
     console.print(f" ({report.reason})" if report.reason else "", markup=False)
     console.print(table(report))
+    for model in report.models:
+        console.print(model_line(model), markup=False)
     if report.reload is not None:
         console.print(reload_line(report.reload), markup=False)
     for record in report.retrainings:
@@ -90,6 +93,13 @@ def reload_line(reload: ReloadReport) -> str:
         f"took over {', '.join(reload.keys) or 'nothing, because no key had changed'}" if reload.is_applied else f"refused: {reload.reason}"
     )
     return f"reload at {at}: {what}"
+
+
+def model_line(model: RecipeReport) -> str:
+    """Return in a line by which model a recipe is judged."""
+    said = f"version {model.version}, generation {model.generation}" if model.version else "not loaded"
+    extra = "; ".join(filter(None, (model.loading and f"{model.loading} is being loaded", model.reason)))
+    return f"recipe {model.recipe}: {said}{f' ({extra})' if extra else ''}"
 
 
 def table(report: StationReport) -> Table:

@@ -20,6 +20,7 @@ VERBS = {
     "keygen": ("daemon.keygen:command", "Make keys for the station and its clients."),
     "status": ("daemon.verbs:status", "Show what the running station says of itself."),
     "doctor": ("daemon.doctor:command", "Tell a station's weak points, and what to do about each."),
+    "recipe": ("daemon.recipe_verbs:recipe", "Show what a station can judge now, and announce the next product."),
     "replay": ("daemon.replay:command", "Send recorded scans to the station as a camera would."),
     "watch": ("daemon.watch:watch", "Show the verdicts in the terminal as they come."),
     "drift": ("daemon.drift_verb:command", "Show whether live parts are still like those of calibration."),

@@ -228,6 +228,10 @@ class FrameSender:
             self._forget(nack.frame_id)
             return
         self._pause_until_s = time.monotonic() + RETRY_S
+        if nack.code == "NOT_READY":  # its recipe is being loaded: those of others need not wait for that
+            if nack.frame_id in self._frames and nack.frame_id not in self._unsent:
+                self._unsent.append(nack.frame_id)
+            return
         waiting = {*self._unsent, nack.frame_id}
         self._unsent = deque(name for name in self._frames if name in waiting)  # oldest first, in whatever order they were refused
 

@@ -26,7 +26,7 @@ class Craft(Generic[Loaded]):
     """How a process makes of a verified model folder what it judges with, and how it proves that this judges as it should."""
 
     load: Callable[[ModelFolder], Loaded]
-    prove: Callable[[ModelFolder, Loaded], None] | None = None  # raises ModelRefused
+    prove: Callable[[ModelFolder, Loaded], object] | None = None  # raises ModelRefused
 
 
 class HeldModels(Generic[Loaded]):

@@ -12,6 +12,7 @@ import cv2
 
 from mdss.errors import BadPart
 from mdss.method import point_cloud
+from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
 from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.pulse import Tally
@@ -75,9 +76,9 @@ class Preparer:
 
 
 def craft(opened: Opened) -> Craft[ModelFolder]:
-    """Take of a model its recipe alone."""
+    """Take of a model its recipe alone, and find the part in its golden scans by that."""
     cv2.setNumThreads(opened.settings.prepare.threads)
-    return Craft(lambda folder: folder)
+    return Craft(lambda folder: folder, lambda _, made: reproduce(made, lambda _: {}))
 
 
 def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Preparer:

@@ -9,7 +9,9 @@ import click
 import numpy as np
 import torch
 
+from mdss.method.golden import Scored, reproduce
 from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import Precision, device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
@@ -23,7 +25,7 @@ def craft(opened: Opened) -> Craft[ScoreMap]:
     settings = opened.settings.branches.rgb
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
-    return Craft(lambda folder: load(folder, device, settings.precision))
+    return Craft(lambda folder: load(folder, device, settings.precision), prove)
 
 
 def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
@@ -43,6 +45,15 @@ def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
     size = folder.recipe.point_cloud.size_px
     branch.score_map(np.zeros((size, size, 3), np.uint8), np.ones((size, size), np.bool_))
     return score_map
+
+
+def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
+    """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
+
+    def scores(part: Prepared) -> dict[Scored, float]:
+        return {"rgb": float(score_map(ColourTask(result_id="", recipe_id=folder.name, rgb=part.rgb, mask=part.mask)).max())}
+
+    reproduce(folder, scores)
 
 
 @click.command("rgb")

@@ -9,6 +9,7 @@ import click
 import numpy as np
 import torch
 
+from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import Precision, device_of
@@ -23,7 +24,7 @@ def craft(opened: Opened) -> Craft[ScoreMap]:
     settings = opened.settings.branches.sdf
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
-    return Craft(lambda folder: load(folder, device, settings.precision))
+    return Craft(lambda folder: load(folder, device, settings.precision), prove)
 
 
 def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
@@ -42,6 +43,11 @@ def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
 
     branch.score_map(plate(folder.recipe.point_cloud.size_px))
     return score_map
+
+
+def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
+    """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
+    reproduce(folder, lambda part: {"sdf": float(score_map(ShapeTask(result_id="", recipe_id=folder.name, xyz=part.xyz)).max())})
 
 
 def plate(size_px: int) -> Map:

@@ -1,0 +1,105 @@
+"""Verbs `mdss recipe list` and `preload`: what the station can judge now, and what it shall be able to judge soon."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from daemon.model_desk import wish_for
+from daemon.recipe_models import RecipeReport
+from daemon.verbs import ask
+from mdss.errors import BadInput, MdssError
+from mdss.settings import Settings, load_settings
+
+LOOK_EVERY_S = 0.2
+MB = 10**6
+config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+
+
+@click.group()
+def recipe() -> None:
+    """Show which recipes a running station judges, and announce the next one."""
+
+
+@recipe.command("list", epilog="Example: mdss recipe list --config station.yaml")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_recipes(config: Path, as_json: bool) -> None:
+    """Show the recipes that frames may name: which version judges, under which generation, and what it takes of models.memory_mb."""
+    settings = load_settings(config)
+    reports = ask(settings.http).models
+    if as_json:
+        click.echo(msgspec.json.encode(reports))
+        return
+    console = Console(highlight=False)
+    console.print(table(reports))
+    total_mb = sum(report.memory_bytes for report in reports) / MB
+    console.print(f"{total_mb:.0f} MB of {settings.models.memory_mb} MB are taken", markup=False)
+
+
+@recipe.command("preload", epilog="Example: mdss recipe preload cable_gland --config station.yaml --wait")
+@click.argument("name", metavar="RECIPE")
+@config_option
+@click.option("--wait", "waits", is_flag=True, help="Return when the recipe can be judged; exit code 1 where it cannot.")
+@click.option("--timeout-s", default=120.0, show_default=True, help="How long to wait.")
+def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
+    """Have RECIPE loaded before its first frame comes, so that a changeover costs no part; one that was refused is tried again."""
+    settings = load_settings(config)
+    if name not in settings.models.recipes:
+        raise BadInput(f"RECIPE: found {name}, expected one of models.recipes: {', '.join(settings.models.recipes)}")
+    before = report_of(settings, name)
+    wish_for(settings.station, name)
+    if not waits:
+        click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
+        return
+    console = Console(stderr=True)
+    with console.status(f"{name} is being loaded"):
+        report = wait_for(settings, before, time.monotonic() + timeout_s)
+    click.echo(f"{name}: version {report.version} is loaded, generation {report.generation}")
+
+
+def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeReport:
+    """Return how it is with a recipe once its champion judges; MdssError where that was refused, or takes too long."""
+    while True:
+        report = report_of(settings, before.recipe)
+        if report.version and report.version == report.champion:
+            return report
+        if report.failures > before.failures:
+            raise MdssError(f"recipe {report.recipe}: {report.reason}")
+        if time.monotonic() > end_s:
+            raise MdssError(
+                f"recipe {report.recipe}: not loaded in time ({report.reason or 'it is still being loaded, or there is no room'})"
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def report_of(settings: Settings, name: str) -> RecipeReport:
+    """Return what the running station says of a recipe."""
+    for report in ask(settings.http).models:
+        if report.recipe == name:
+            return report
+    raise MdssError(f"recipe {name}: the running station does not know it, expected a reload after models.recipes had changed")
+
+
+def table(reports: tuple[RecipeReport, ...]) -> Table:
+    """Return one row per recipe."""
+    made = Table("recipe", "version", "generation", "champion", "MB", "swaps", "refused", "state", box=None, pad_edge=False)
+    for report in reports:
+        made.add_row(
+            *(report.recipe, report.version or "-", str(report.generation or "-"), report.champion or "-"),
+            *(f"{report.memory_bytes / MB:.0f}", str(report.swaps), str(report.failures)),
+            state(report).replace("[", r"\["),
+        )
+    return made
+
+
+def state(report: RecipeReport) -> str:
+    """Return in a few words how it is with a recipe."""
+    if report.loading:
+        return f"{report.loading} is being loaded"
+    return report.reason or ("judges" if report.version else "not loaded")

@@ -1,0 +1,160 @@
+"""What a worker holds of models: it keeps to the plan, loads beside what judges, says at once what it can and cannot use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mdss.errors import ModelRefused
+from mdss.method import model_store
+from mdss.method.model_store import ModelFolder
+from mdss.wire.messages import Heartbeat
+from mdss.wire.model_plan import ModelPlan, PlanFile, Served
+from mdss.wire.pulse import Pulse
+from tests.fakes import FakeClock, FakeLink
+from tests.unit.method.test_model_store import store_one
+from workers.held_models import Craft, HeldModels
+
+LOOKS = 2000  # of five milliseconds: what takes longer hangs
+
+
+class Bench:
+    """A store with two versions, a plan, and a process that makes of a model its version, when it is let."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store, self.file, self.health = folder / "models", PlanFile(folder), FakeLink()
+        for _ in range(2):
+            store_one(self.store, "cap")
+        self.gate, self.made, self.proven = threading.Event(), list[str](), list[str]()
+        self.gate.set()
+        self.breaks_with: Exception | None = None
+        self.pulse = Pulse("rgb-0", self.health, FakeClock())
+        self.models = HeldModels(Craft(self.load, self.prove), self.store, self.file, self.pulse)
+
+    def load(self, folder: ModelFolder) -> str:
+        """Stand in for a branch."""
+        self.made.append(folder.version)
+        self.gate.wait()
+        if self.breaks_with is not None:
+            raise self.breaks_with
+        return folder.version
+
+    def prove(self, folder: ModelFolder, _: str) -> None:
+        """Stand in for golden scans."""
+        self.proven.append(folder.version)
+
+    def plan(self, *versions: str, serving: str = "", revision: int = 1) -> None:
+        """Write a plan."""
+        served = {"cap": Served(serving, 1)} if serving else {}
+        self.file.write(ModelPlan(revision=revision, serving=served, held=tuple(f"cap/{version}" for version in versions)))
+
+    def said(self) -> tuple[int, dict[str, str]]:
+        """Return what the next heartbeat says."""
+        self.pulse.beat_if_due(0)
+        beat = self.health.sent[-1]
+        assert isinstance(beat, Heartbeat)
+        return beat.models.revision, beat.models.held
+
+    def look_until(self, held: dict[str, str], revision: int) -> None:
+        """Look as a loop does between messages, until the process says this."""
+        pause = threading.Event()
+        for _ in range(LOOKS):
+            self.models.look()
+            if self.said() == (revision, held):
+                return
+            pause.wait(0.005)
+        raise AssertionError(self.said())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.gate.set()
+    made.models.close()
+
+
+def test_a_process_that_begins_loads_all_that_the_plan_holds_before_it_says_anything(bench: Bench) -> None:
+    bench.plan("0001", "0002")
+    bench.models.begin()
+    assert bench.models.loaded == {"cap/0001": "0001", "cap/0002": "0002"}
+    assert bench.said() == (1, {"cap/0001": "", "cap/0002": ""})
+
+
+def test_what_serves_is_not_proven_again_by_every_process_that_comes_back(bench: Bench) -> None:
+    bench.plan("0001", "0002", serving="0001")
+    bench.models.begin()
+    assert bench.proven == ["0002"]
+
+
+def test_the_process_judges_on_while_another_version_is_loaded_and_says_at_once_when_it_is_there(bench: Bench) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    bench.gate.clear()
+    bench.plan("0001", "0002", revision=2)
+    bench.look_until({"cap/0001": ""}, revision=2)
+    assert bench.models.loaded == {"cap/0001": "0001"}
+    bench.gate.set()
+    bench.look_until({"cap/0001": "", "cap/0002": ""}, revision=2)
+    assert bench.proven == ["0001", "0002"]
+
+
+def test_what_the_plan_drops_is_let_go_of(bench: Bench) -> None:
+    bench.plan("0001", "0002")
+    bench.models.begin()
+    bench.plan("0002", revision=2)
+    bench.look_until({"cap/0002": ""}, revision=2)
+    assert bench.models.loaded == {"cap/0002": "0002"}
+
+
+@pytest.mark.parametrize("error", [ModelRefused("golden scan 3: found 2, expected 1"), MemoryError("16 GiB"), RuntimeError("CUDA error")])
+def test_a_version_that_cannot_be_used_is_named_with_the_reason_and_the_others_stay(bench: Bench, error: Exception) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    bench.breaks_with = error
+    bench.plan("0001", "0002", revision=2)
+    reason = str(error) if isinstance(error, ModelRefused) else f"model cap/0002 cannot be used: {type(error).__name__}: {error}"
+    bench.look_until({"cap/0001": "", "cap/0002": reason}, revision=2)
+    assert bench.models.loaded == {"cap/0001": "0001"}
+    bench.plan("0001", revision=3)
+    bench.look_until({"cap/0001": ""}, revision=3)
+
+
+def test_a_version_that_is_dropped_while_it_is_loaded_does_not_come(bench: Bench) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    bench.gate.clear()
+    bench.plan("0001", "0002", revision=2)
+    bench.look_until({"cap/0001": ""}, revision=2)
+    bench.plan("0001", revision=3)
+    bench.models.look()
+    bench.gate.set()
+    bench.models.close()
+    bench.models.look()
+    assert bench.models.loaded == {"cap/0001": "0001"}
+
+
+def test_a_process_with_nothing_that_it_can_use_says_why_and_does_not_begin(bench: Bench) -> None:
+    (bench.store / "cap" / "0001" / "rgb.safetensors").write_bytes(b"damaged")
+    bench.plan("0001")
+    with pytest.raises(ModelRefused, match="found the checksum"):
+        bench.models.begin()
+
+
+def test_a_process_that_comes_back_without_the_means_for_what_serves_ends_and_is_started_again(bench: Bench) -> None:
+    bench.plan("0001", "0002", serving="0002")
+    (bench.store / "cap" / "0001" / "rgb.safetensors").write_bytes(b"damaged")
+    bench.breaks_with = MemoryError("16 GiB")
+    with pytest.raises(MemoryError):
+        bench.models.begin()
+
+
+def test_a_folder_that_holds_another_version_is_refused(bench: Bench) -> None:
+    bench.plan("0001", "0003")
+    (bench.store / "cap" / "0002").rename(bench.store / "cap" / "0003")
+    bench.models.begin()
+    assert bench.said()[1]["cap/0003"].endswith("found model cap 0002, expected cap/0003")
+    assert model_store.open_version(bench.store / "cap" / "0003").version == "0002"
