@@ -1,0 +1,172 @@
+"""Changes of model by the hundred in a running station under load: no part lost, late or judged by two models, and memory stays flat."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+import msgspec
+
+from bench.chaos_line import SMALL, Product
+from bench.command_line import run
+from bench.stage import (
+    Crew,
+    Stage,
+    answers_of,
+    begin,
+    conclude,
+    data_option,
+    json_option,
+    product_of,
+    recipe_option,
+    staged,
+    store_option,
+    wait_until,
+)
+from bench.swaps_report import Course, Report, Swap, as_text, report_of
+from daemon.recipe_models import RecipeReport
+from daemon.verbs import ask
+from mdss.errors import MdssError
+
+EXAMPLE = "Example: python -m bench.swaps --swaps 500 --seed 1 --json swaps.json"
+FIRST_WITHIN_S, SERVES_WITHIN_S = 60.0, 120.0
+LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and where to leave its traces."""
+
+    swaps: int
+    seed: int
+    cameras: int
+    rate: float
+    pause_s: float
+    quiet_s: float
+    deadline_ms: int
+    out: Path
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--swaps", type=click.IntRange(2), default=500, show_default=True, help="How often the model changes.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Decides how long the station is left alone between two changes.")
+@click.option("--cameras", type=click.IntRange(1, 10), default=2, show_default=True, help="How many send at the same time.")
+@click.option("--rate", type=click.FloatRange(0.05, 100), default=3.0, show_default=True, help="Parts per second of each.")
+@click.option("--pause-s", type=click.FloatRange(0), default=1.0, show_default=True, help="The longest pause between two changes.")
+@click.option("--quiet-s", type=click.FloatRange(0), default=60.0, show_default=True, help="How long before the first change.")
+@click.option("--deadline-ms", type=click.IntRange(100), default=5000, show_default=True, help="The station's camera.deadline_ms.")
+@data_option
+@store_option
+@recipe_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/swaps"), show_default=True, help="Where logs and journal lie.")
+@json_option
+def command(json_path: Path | None, **options: Any) -> None:
+    """Promote two versions in turn while cameras send without a pause; compare with a while without changes.
+
+    With --store the two are the newest versions of the recipe, in a copy of its folder; of a single version, the same one under two names.
+    Exit code 0 when every part has one verdict in time by one model, every version was taken, and no process has grown.
+    """
+    given = [options.pop(name) for name in ("data", "store", "recipe")]
+    order = Order(**options)
+    folder = begin(order.out)
+    product = product_of(order.out, *given)
+    if given[1] is None:
+        train_another(product)
+    report = swap_often(order, folder, copied(product, folder / "models"))
+    conclude(report, as_text(report), folder, json_path)
+
+
+def train_another(product: Product) -> None:
+    """Give the small line a second version, trained from another seed; once."""
+    from mdss.method import model_store
+    from mdss.method.recipe import changed, preset
+    from trainer.train import Order as Training
+    from trainer.train import train
+
+    if len(model_store.versions(product.store / product.recipe)) < 2:
+        train(Training(product.data, product.store, product.recipe, changed(preset("demo"), (*SMALL, "seed=2")), device="cpu"))
+
+
+def copied(product: Product, store: Path) -> Product:
+    """Copy the recipe's models, so that nobody's champion changes; store a single version once more."""
+    from mdss.method import model_store
+
+    shutil.copytree(product.store / product.recipe, store / product.recipe, symlinks=True)
+    model = model_store.open_champion(store, product.recipe)
+    if len(model_store.versions(store / product.recipe)) < 2:
+
+        def copy(folder: Path) -> None:
+            for file in model.path.iterdir():
+                if file.is_dir():
+                    shutil.copytree(file, folder / file.name)
+                elif file.suffix == ".safetensors":
+                    shutil.copyfile(file, folder / file.name)
+
+        model_store.save(store, msgspec.structs.replace(model.card), model.calibration, copy)
+    return replace(product, store=store)
+
+
+def swap_often(order: Order, folder: Path, product: Product) -> Report:
+    """Run everything, and return what came of it."""
+    from mdss.method import model_store
+
+    with staged(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
+        cameras = [stage.camera(f"camera-{number}", 1 / order.rate) for number in range(1, order.cameras + 1)]
+        crew, random = Crew(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
+        if not wait_until(lambda: stage.judged() > 0, FIRST_WITHIN_S, crew):
+            raise MdssError(f"the station gave no verdict within {FIRST_WITHIN_S:g} s (see {folder / 'station.log'})")
+        wait_until(lambda: False, order.quiet_s, crew)
+        first_ns, swaps = time.monotonic_ns(), list[Swap]()
+        serving = state_of(stage).version
+        newest = [path.name for path in model_store.versions(product.store / product.recipe)][-2:]
+        for version in cycle(sorted(newest, key=lambda name: name == serving)):
+            swaps.append(swapped(stage, crew, version))
+            if len(swaps) == order.swaps:
+                break
+            wait_until(lambda: False, random.uniform(0, order.pause_s), crew)
+        wait_until(lambda: False, 1.0, crew)
+        lines = [line for log in answers_of(cameras).values() for line in log]
+        return report_of(
+            Course(
+                swaps=swaps,
+                quiet=[(line.offered_ns, line.done_ns) for line in lines if line.offered_ns < first_ns],
+                swapping=[(line.offered_ns, line.done_ns) for line in lines if line.offered_ns >= first_ns],
+                verdicts=stage.verdicts(),
+                unjudged=stage.unjudged(),
+                refused=state_of(stage).failures,
+                incidents=stage.incidents(cameras),
+            )
+        )
+
+
+def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
+    """Promote a version and wait until it judges."""
+    from mdss.method import model_store
+
+    model_store.promote(stage.product.store, stage.product.recipe, version)
+    promoted_s = time.monotonic()
+    if not wait_until(lambda: state_of(stage).version == version, SERVES_WITHIN_S, crew, LOOK_EVERY_S):
+        why = state_of(stage).reason or f"see {stage.folder / 'station.log'}"
+        raise MdssError(f"{version} does not judge after {SERVES_WITHIN_S:g} s ({why})")
+    return Swap(version, time.monotonic() - promoted_s, stage.memory())
+
+
+def state_of(stage: Stage) -> RecipeReport:
+    """Return what the station says of the recipe."""
+    return next(report for report in ask(stage.settings.http).models if report.recipe == stage.product.recipe)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.swaps", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

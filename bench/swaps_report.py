@@ -1,0 +1,165 @@
+"""What many changes of model under load came to: parts lost, doubled, late or judged by two models; how long changes took; memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from bench.figures import Durations, durations_of, listed
+from mdss.wire.messages import Verdict
+
+MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
+WARM = 0.2  # of the changes: by then every buffer of two models has had its largest size
+Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
+
+
+class Swap(msgspec.Struct, frozen=True):
+    """One change: the version, how long from its promotion until it judged, and what the processes took right after."""
+
+    version: str
+    seconds: float
+    memory: dict[str, int]  # process -> bytes
+
+
+@dataclass(frozen=True)
+class Course:
+    """What was measured."""
+
+    swaps: Sequence[Swap]
+    quiet: Sequence[Wait]  # of parts offered before the first change
+    swapping: Sequence[Wait]  # of those offered from then on
+    verdicts: Sequence[Verdict]
+    unjudged: int
+    refused: int  # versions that the station did not take
+    incidents: Sequence[str]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of `--json`."""
+
+    swaps: int
+    took: Durations
+    sent: int
+    judged: int
+    lost: int
+    doubled: int
+    by_two_models: int
+    out_of_order: int
+    late: int
+    evaluations: dict[str, int]
+    quiet: Durations
+    swapping: Durations
+    memory_warm: dict[str, int]
+    memory_end: dict[str, int]
+    bytes_per_swap: dict[str, int]
+    failures: tuple[str, ...]
+
+
+def report_of(course: Course) -> Report:
+    """Return the report."""
+    verdicts, waits = course.verdicts, [*course.quiet, *course.swapping]
+    lost = sum(not done_ns for _, done_ns in waits) + course.unjudged
+    doubled = sum(count - 1 for count in Counter((each.source_id, each.frame_id) for each in verdicts).values())
+    mixed, disordered, late = sum(map(is_mixed, verdicts)), out_of_order(verdicts), sum(each.deadline_missed for each in verdicts)
+    warm, end = course.swaps[int(WARM * len(course.swaps))], course.swaps[-1]
+    return Report(
+        swaps=len(course.swaps),
+        took=durations_of([swap.seconds for swap in course.swaps], 2),
+        sent=len(waits),
+        judged=len(verdicts),
+        lost=lost,
+        doubled=doubled,
+        by_two_models=mixed,
+        out_of_order=disordered,
+        late=late,
+        evaluations=dict(Counter(each.code or each.evaluation for each in verdicts)),
+        quiet=waits_of(course.quiet),
+        swapping=waits_of(course.swapping),
+        memory_warm=warm.memory,
+        memory_end=end.memory,
+        bytes_per_swap=slopes(course.swaps),
+        failures=(
+            *named(lost, "parts without a verdict"),
+            *named(doubled, "verdicts too many"),
+            *named(mixed, "parts judged by two models, or by none"),
+            *named(disordered, "parts judged by an earlier model than one that was accepted before them"),
+            *named(late, "parts later than their deadline"),
+            *named(course.refused, "versions that the station did not take"),
+            *grown(warm, end),
+            *course.incidents,
+        ),
+    )
+
+
+def is_mixed(verdict: Verdict) -> bool:
+    """Whether a part was judged by two models, or by none."""
+    seen = {branch.model_version for branch in verdict.branches.values()}
+    return verdict.model is None or seen != {verdict.model.version}
+
+
+def out_of_order(verdicts: Iterable[Verdict]) -> int:
+    """Return how many parts were judged under an earlier generation than one that was accepted before, or under two names of one."""
+    latest, found, names = 0, 0, dict[int, str]()
+    for verdict in sorted(verdicts, key=lambda each: each.times.received):
+        if verdict.model is not None:
+            generation, version = verdict.model.generation, verdict.model.version
+            found += generation < latest or names.setdefault(generation, version) != version
+            latest = max(latest, generation)
+    return found
+
+
+def slopes(swaps: Sequence[Swap]) -> dict[str, int]:
+    """Return by how many bytes each process grows with a change, by least squares over all changes once it is warm."""
+    warm = swaps[int(WARM * len(swaps)) :]
+    if len(warm) < 2:
+        return {}
+    numbers = np.arange(len(warm))
+    return {name: round(float(np.polyfit(numbers, [swap.memory.get(name, 0) for swap in warm], 1)[0])) for name in warm[-1].memory}
+
+
+def waits_of(waits: Sequence[Wait]) -> Durations:
+    """Return how long parts waited from when they were offered to DONE."""
+    return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
+
+
+def named(count: int, what: str) -> list[str]:
+    """Say that there is something that must not be."""
+    return [f"{count} {what}; expected none"] if count else []
+
+
+def grown(warm: Swap, end: Swap) -> list[str]:
+    """Say which processes have grown."""
+    found = []
+    for name, size in end.memory.items():
+        before = warm.memory.get(name, size)
+        if size > before * MOST_GROWTH + SLACK_BYTES:
+            found.append(f"{name} grew from {before / 1e6:.0f} MB to {size / 1e6:.0f} MB; expected at most 5 % and 20 MB")
+    return found
+
+
+def as_text(report: Report) -> str:
+    """Return the report as people read it."""
+    lines = [
+        f"changes      {report.swaps}: {report.took.text(2)}, from the promotion until the new model judged",
+        f"parts        {report.sent} sent, {report.judged} judged: {report.lost} lost, {report.doubled} doubled",
+        f"models       {report.by_two_models} parts by two models, {report.out_of_order} out of order",
+        f"verdicts     {listed(report.evaluations)}; {report.late} late",
+        f"waiting      {report.quiet.text(3)} before the changes, from send to DONE",
+        f"             {report.swapping.text(3)} while there were changes",
+        *(f"{name:>12} {line}" for name, line in memory_lines(report)),
+        *(f"FAILED       {failure}" for failure in report.failures),
+    ]
+    return "\n".join(lines)
+
+
+def memory_lines(report: Report) -> list[tuple[str, str]]:
+    """Return what each process took when it was warm and at the end, and its slope."""
+    warm: Mapping[str, int] = report.memory_warm
+    return [
+        (name, f"{warm.get(name, 0) / 1e6:.1f} MB -> {size / 1e6:.1f} MB, {report.bytes_per_swap.get(name, 0) / 1e3:+.1f} kB a change")
+        for name, size in report.memory_end.items()
+    ]
