@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from mdss.method import model_store
-from mdss.method.model_store import CALIBRATION, CARD, SUMS, ModelFolder
+from mdss.method.model_store import ModelFolder
+from mdss.method.store_files import CALIBRATION, CARD, SUMS
 
 
 def another(store: Path, recipe: str, name: str = "") -> ModelFolder:
