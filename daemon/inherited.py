@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mdss.wire.messages import Accepted, Fault
+from mdss.wire.model_plan import model_key
 
 GRACE_NS = 10 * 10**9  # after the start, or the deadline: how long a camera has to send again, and fusion to judge
 REASON = "the station was restarted and the camera did not send the part again"
@@ -26,7 +27,7 @@ class Inherited:
     @property
     def models(self) -> frozenset[str]:
         """The keys of the models that judge what may still be under way."""
-        return frozenset(accepted.model for accepted in self._parts.values())
+        return frozenset(model_key(accepted.identity.recipe_id, accepted.model_version) for accepted in self._parts.values())
 
     def remove(self, result_id: str) -> None:
         """Forget a part that the camera has sent again, or that is judged."""

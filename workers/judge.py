@@ -27,6 +27,7 @@ from mdss.wire.messages import (
     UndefinedCode,
     Verdict,
 )
+from mdss.wire.model_plan import model_key
 from workers.part_join import JoinedPart
 
 
@@ -75,7 +76,7 @@ class Judge:
 
     def model_of(self, part: JoinedPart) -> ModelFolder | None:
         """Return the model that judges this part, None where it is not held."""
-        return self._models.get(part.accepted.model)
+        return self._models.get(model_key(part.accepted.identity.recipe_id, part.accepted.model_version))
 
     def judge(self, part: JoinedPart) -> Judgement:
         """Decide on one part: anything but a clean score below the threshold is not accepted."""
@@ -84,7 +85,9 @@ class Judge:
         if part.code is not None and (not is_alone or part.prepared is None or model is None):
             return Judgement("Undefined", (part.reason,), part.code, is_partial=len(part.scores) == 1)
         if model is None or part.prepared is None:
-            return Judgement("Undefined", (f"model {part.accepted.model} is not held here",), "LOST")
+            return Judgement(
+                "Undefined", (f"model {model_key(part.accepted.identity.recipe_id, part.accepted.model_version)} is not held here",), "LOST"
+            )
         others = {part.prepared.model_version, *(score.model_version for score in part.scores.values())} - {model.version}
         if others:
             return Judgement("NotDecidable", (f"seen by model {', '.join(sorted(others))} while the threshold is of {model.version}",))

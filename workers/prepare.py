@@ -15,6 +15,7 @@ from mdss.method import point_cloud
 from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
 from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
+from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from workers.held_models import Craft, no_model
 from workers.start import Opened, Place, Role, config_option, main, work
@@ -34,7 +35,7 @@ class Preparer:
         """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
-        model = self._models.get(message.model)
+        model = self._models.get(model_key(message.recipe_id, message.model_version))
         if model is None:
             return [no_model(message, "prepare", self._models)]
         if time.monotonic_ns() >= message.deadline_ns:

@@ -51,7 +51,11 @@ def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
     """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
 
     def scores(part: Prepared) -> dict[Scored, float]:
-        return {"rgb": float(score_map(ColourTask(result_id="", recipe_id=folder.name, rgb=part.rgb, mask=part.mask)).max())}
+        return {
+            "rgb": float(
+                score_map(ColourTask(result_id="", recipe_id=folder.name, model_version=folder.version, rgb=part.rgb, mask=part.mask)).max()
+            )
+        }
 
     reproduce(folder, scores)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.wire.messages import Branch, BranchScore, ColourTask, Message, ShapeTask
+from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from workers.held_models import no_model
 
@@ -27,7 +28,7 @@ class Scorer:
         """Return the score of one task; nothing where its part's deadline is over."""
         if not isinstance(message, ColourTask | ShapeTask):
             raise TypeError(f"{type(message).__name__} came to {self._branch}: expected a task")
-        model = self._models.get(message.model)
+        model = self._models.get(model_key(message.recipe_id, message.model_version))
         if model is None:
             return [no_model(message, self._branch, self._models)]
         if time.monotonic_ns() >= message.deadline_ns:

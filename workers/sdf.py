@@ -47,7 +47,12 @@ def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
 
 def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
     """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
-    reproduce(folder, lambda part: {"sdf": float(score_map(ShapeTask(result_id="", recipe_id=folder.name, xyz=part.xyz)).max())})
+    reproduce(
+        folder,
+        lambda part: {
+            "sdf": float(score_map(ShapeTask(result_id="", recipe_id=folder.name, model_version=folder.version, xyz=part.xyz)).max())
+        },
+    )
 
 
 def plate(size_px: int) -> Map:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.wire.model_plan import ModelWord, model_key
+from mdss.wire.model_plan import ModelWord
 
 VERDICT_SCHEMA: Final = "mdss.verdict.v1"
 
@@ -54,32 +54,17 @@ class Accepted(Message, frozen=True):
     model_version: str = ""  # of the model that judges the part, and no other; empty in what an earlier release recorded
     generation: int = 1
 
-    @property
-    def model(self) -> str:
-        """The key of the model that judges the part."""
-        return model_key(self.identity.recipe_id, self.model_version)
-
     def left_ns(self, now_ns: int) -> int:
         """Return how long the part may still take; its deadline says nothing after a start of the machine, when that clock begins anew."""
         return max(0, min(self.deadline_ns - now_ns, self.deadline_ms * MS_NS))
 
 
-class Modelled(Message, frozen=True, kw_only=True):
-    """Base of what a model is needed for."""
+class Frame(Message, frozen=True):
+    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
 
     result_id: str
     recipe_id: str
-    model_version: str = ""
-
-    @property
-    def model(self) -> str:
-        """The key of the model that judges the part."""
-        return model_key(self.recipe_id, self.model_version)
-
-
-class Frame(Modelled, frozen=True):
-    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
-
+    model_version: str
     rgb: NDArray[np.uint8]  # (H, W, 3)
     xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
     attempt: int = 1
@@ -87,18 +72,24 @@ class Frame(Modelled, frozen=True):
     wanted: tuple[Branch, ...] = ("rgb", "sdf")
 
 
-class ColourTask(Modelled, frozen=True):
+class ColourTask(Message, frozen=True):
     """prepare -> rgb: the resized image and its foreground."""
 
+    result_id: str
+    recipe_id: str
+    model_version: str
     rgb: NDArray[np.uint8]  # (S, S, 3)
     mask: NDArray[np.bool_]  # (S, S) dilated foreground
     attempt: int = 1
     deadline_ns: int = NEVER_NS
 
 
-class ShapeTask(Modelled, frozen=True):
+class ShapeTask(Message, frozen=True):
     """prepare -> sdf: the resized cloud without the table."""
 
+    result_id: str
+    recipe_id: str
+    model_version: str
     xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
     attempt: int = 1
     deadline_ns: int = NEVER_NS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdss.wire.camera import Ack, Nack
 from mdss.wire.messages import Accepted, Frame, Judged, Resend
-from mdss.wire.model_plan import ModelPlan, ModelWord
+from mdss.wire.model_plan import ModelPlan, ModelWord, model_key
 from tests.front_door import Station, code_of, plan_of
 
 
@@ -12,7 +12,10 @@ def stamps(station: Station) -> list[tuple[str, int, str]]:
     """Return by which model each part is judged, as fusion and the workers are told."""
     told = [message for message in station.fusion.sent if isinstance(message, Accepted)]
     frames = [message for message in station.prepare.sent if isinstance(message, Frame)]
-    return [(part.model, part.generation, frame.model) for part, frame in zip(told, frames, strict=True)]
+    return [
+        (model_key(part.identity.recipe_id, part.model_version), part.generation, model_key(frame.recipe_id, frame.model_version))
+        for part, frame in zip(told, frames, strict=True)
+    ]
 
 
 def word(station: Station) -> ModelWord:

@@ -20,7 +20,10 @@ def held(name: str) -> HeldPart:
     random = np.random.default_rng(1)
     xyz = random.normal(size=(8, 9, 3)).astype(np.float32)
     xyz[0, 0] = np.nan
-    return HeldPart(accepted(name, 10), Frame(result_id=name, recipe_id="cap", rgb=random.integers(0, 255, (8, 9, 3), np.uint8), xyz=xyz))
+    return HeldPart(
+        accepted(name, 10),
+        Frame(result_id=name, recipe_id="cap", model_version="0001", rgb=random.integers(0, 255, (8, 9, 3), np.uint8), xyz=xyz),
+    )
 
 
 def test_what_is_kept_is_read_back_bit_by_bit_as_replay_reads_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mdss.wire.messages import Frame, Heartbeat, Judged
 
 def frame(height: int = 3, width: int = 4) -> Frame:
     rgb = np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
-    return Frame(result_id="r", recipe_id="a", rgb=rgb, xyz=np.full((height, width, 3), np.nan, np.float32))
+    return Frame(result_id="r", recipe_id="a", model_version="0001", rgb=rgb, xyz=np.full((height, width, 3), np.nan, np.float32))
 
 
 @given(st.integers(0, 9), st.integers(1, 9))
