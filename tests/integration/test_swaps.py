@@ -17,7 +17,7 @@ from daemon.recipe_models import RecipeReport
 from mdss.method import model_store
 from mdss.wire.messages import Verdict
 from tests.load import Load, ids
-from tests.models import another, damage
+from tests.models import another, damage, other_scores
 from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -99,6 +99,15 @@ def test_a_damaged_version_is_not_taken_says_why_and_the_next_one_is(station: St
     promote(station, "0002" if serving.version == "0001" else "0001")
     wait_until(lambda: station.report.state == "running")
     assert (state_of(station).generation, state_of(station).reason) == (serving.generation + 1, "")
+
+
+def test_a_version_that_scores_its_golden_scans_otherwise_is_not_taken(station: Station) -> None:
+    serving = state_of(station)
+    model_store.promote(station.trained.store, NAME, another(station.trained.store, NAME, change=other_scores).version)
+    wait_until(lambda: state_of(station).failures > serving.failures)
+    assert (state_of(station).version, state_of(station).generation) == (serving.version, serving.generation)
+    assert "the model does not judge here as it did" in state_of(station).reason
+    assert state_of(station).reason.startswith("rgb-0: ")
 
 
 def test_a_worker_that_is_killed_after_a_swap_comes_back_with_the_model_that_serves(station: Station) -> None:
