@@ -33,7 +33,7 @@ VERBS = {
     "evaluate": ("trainer.evaluate:command", "Measure a model on parts of known kind."),
     "bench": ("measure.bench:command", "Measure how fast this machine judges parts, beside its floors."),
     "synthetic": ("trainer.synthetic:command", "Make a line of synthetic parts."),
-    "model": ("trainer.model_verbs:model", "List, verify and promote models."),
+    "model": ("trainer.model_verbs:model", "List, verify, compare and promote models."),
 }
 
 

@@ -19,8 +19,9 @@ from trainer.gate_probe import RGB, XYZ, ProbeAnswer, ProbeOrder
 from trainer.gate_quality import NAMED
 from trainer.gate_scoring import TIMED, Pair, Pairs
 from trainer.gate_statistics import median_interval
-from trainer.gate_terms import GateCheck, GateEvidence
+from trainer.gate_terms import NONE, Figures, GateCheck, GateEvidence
 
+PROBE = (sys.executable, "-m", "trainer.gate_probe")
 PROBED = 3  # scans that the fresh process scores
 TITLES: dict[Branch, str] = {"rgb": "colour", "sdf": "shape"}
 
@@ -77,12 +78,12 @@ class Fitness:
         """Ask for no more memory than the champion takes, but for a share."""
         beside = self.probed(self.champion, self.pairs.of("good")[:PROBED]) if self.champion else None
         if not isinstance(beside, ProbeAnswer):
-            says = f"MiB at most; {beside}" if beside else "MiB at most; there is no champion to compare with"
-            return check("memory", is_passed=True, figures=(None, found.peak_mib), says=says)
+            says = f"at most; {beside}" if beside else "at most; there is no champion to compare with"
+            return check("memory", is_passed=True, figures=(None, found.peak_mib, "MiB"), says=says)
         limit = self.evidence.limits.largest_ratio
-        says = f"MiB at most; {found.peak_mib / beside.peak_mib:.2f} of the champion's, up to {limit:g} is allowed"
+        says = f"at most; {found.peak_mib / beside.peak_mib:.2f} of the champion's, up to {limit:g} is allowed"
         is_passed = found.peak_mib <= limit * beside.peak_mib
-        return check("memory", is_passed=is_passed, figures=(beside.peak_mib, found.peak_mib), says=says)
+        return check("memory", is_passed=is_passed, figures=(beside.peak_mib, found.peak_mib, "MiB"), says=says)
 
     def finite(self) -> GateCheck:
         """Ask that no map of the candidate holds what is no number."""
@@ -101,19 +102,18 @@ class Fitness:
         ]
         if not both:
             middle = float(np.median(mine)) if mine else None
-            return check(name, is_passed=bool(mine) and self.champion is None, figures=(None, middle), says="ms; nothing to compare with")
+            return check(name, is_passed=bool(mine) and self.champion is None, figures=(None, middle, "ms"), says="nothing to compare with")
         before, after = np.array(both).T
         low, high = median_interval(after / before, limits.confidence)
-        says = f"ms, median of {len(both)} scans; interval: of the champion's, {limits.slowest_ratio:g} is allowed"
-        figures = float(np.median(before)), float(np.median(after))
+        says = f"median of {len(both)} scans; interval: of the champion's, {limits.slowest_ratio:g} is allowed"
+        figures: Figures = (float(np.median(before)), float(np.median(after)), "ms")
         return check(name, is_passed=low <= limits.slowest_ratio, figures=figures, says=says, interval=(low, high))
 
 
 def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
     """Run the fresh process and return its answer, or the sentence that it ended with."""
-    command = [sys.executable, "-m", "trainer.gate_probe"]
     try:
-        done = subprocess.run(command, input=msgspec.json.encode(order), capture_output=True, timeout=timeout_s, check=False)
+        done = subprocess.run(PROBE, input=msgspec.json.encode(order), capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         return f"no answer within {timeout_s:g} s"
     if done.returncode != 0:
@@ -137,10 +137,17 @@ def check(
     *,
     is_passed: bool,
     says: str,
-    figures: tuple[float | None, float | None] = (None, None),
+    figures: Figures = NONE,
     interval: tuple[float, float] | None = None,
 ) -> GateCheck:
     """Return a check of fitness."""
     return GateCheck(
-        name=name, side="fitness", is_passed=is_passed, champion=figures[0], candidate=figures[1], interval=interval, says=says
+        name=name,
+        side="fitness",
+        is_passed=is_passed,
+        champion=figures[0],
+        candidate=figures[1],
+        unit=figures[2],
+        interval=interval,
+        says=says,
     )

@@ -17,7 +17,7 @@ from trainer.gate_statistics import (
     mean_interval,
     parts_needed,
 )
-from trainer.gate_terms import GateCheck, GateLimits
+from trainer.gate_terms import NONE, Figures, GateCheck, GateLimits
 from trainer.standard_damage import DAMAGES, DamageKind
 
 NAMED = 8  # parts that a sentence names
@@ -59,7 +59,7 @@ class Quality:
         says = f"{found} recent good parts that the candidate has not learned from"
         if found < needed:
             says += f"; {needed} are needed to tell, {needed - found} more"
-        return check("enough evidence", is_passed=found >= needed, figures=(None, float(found)), says=says)
+        return check("enough evidence", is_passed=found >= needed, figures=(None, float(found), "parts"), says=says)
 
     def golden(self) -> GateCheck:
         """Ask that the candidate accepts every golden part that the champion accepts."""
@@ -74,7 +74,7 @@ class Quality:
         """Ask that every confirmed defect that the champion catches is caught; without a champion, every one."""
         pairs = self.pairs.of("defect")
         lost = [pair for pair in pairs if pair.candidate.is_ok and (pair.champion is None or not pair.champion.is_ok)]
-        figures = (caught(pairs, "champion"), caught(pairs, "candidate"))
+        figures: Figures = (caught(pairs, "champion"), caught(pairs, "candidate"), "share")
         if not pairs:
             says = "no confirmed defect is known; standard damage stands in"
             return check("confirmed defects caught", is_passed=True, figures=figures, says=says)
@@ -94,7 +94,9 @@ class Quality:
         no_worse = as_champion is not None and len(lost) <= as_champion * len(pairs)
         says = f"{len(lost)} of {len(pairs)} recent good parts rejected; chance of that many with this threshold {chance:.2g}"
         says += f", at least {self.limits.broken_promise:g} is asked" if is_kept or not no_worse else ", but the champion rejects no fewer"
-        return check("promise of the threshold", is_passed=is_kept or no_worse, figures=(as_champion, len(lost) / len(pairs)), says=says)
+        return check(
+            "promise of the threshold", is_passed=is_kept or no_worse, figures=(as_champion, len(lost) / len(pairs), "share"), says=says
+        )
 
     def rejects(self) -> GateCheck:
         """Ask whether more good parts would be rejected."""
@@ -110,7 +112,11 @@ class Quality:
             needed = parts_needed(limits.tolerated_rejects, limits.confidence)
             says += f": too little to exclude {limits.tolerated_rejects:g} more; {max(needed, 2 * len(pairs))} parts would tell better"
         return check(
-            "good parts rejected", is_passed=is_passed, figures=(counts.champion, counts.candidate), says=says, interval=(low, high)
+            "good parts rejected",
+            is_passed=is_passed,
+            figures=(counts.champion, counts.candidate, "share"),
+            says=says,
+            interval=(low, high),
         )
 
     def shift(self) -> GateCheck:
@@ -125,7 +131,7 @@ class Quality:
         is_passed = low <= limits.allowed_shift
         if not is_passed:
             says += f"; more than {limits.allowed_shift:g} nearer beyond chance"
-        figures = float(np.exp(before.mean())), float(np.exp(after.mean()))
+        figures: Figures = (float(np.exp(before.mean())), float(np.exp(after.mean())), "")
         return check("room below the threshold", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
 
     def damage(self, kind: DamageKind) -> Iterator[GateCheck]:
@@ -146,7 +152,7 @@ class Quality:
         says = f"drawn onto {len(pairs)} good parts; {counts.candidate_only} newly missed, {counts.champion_only} no longer"
         if not is_passed:
             says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
-        figures = 1 - counts.champion, 1 - counts.candidate
+        figures: Figures = (1 - counts.champion, 1 - counts.candidate, "share")
         return check(f"standard {kind}: caught", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
 
     def separation(self, kind: Kind, name: str) -> GateCheck:
@@ -163,7 +169,7 @@ class Quality:
         says = "chance that one scores above a good part; interval: what is lost"
         if not is_passed:
             says += f"; more than {limits.allowed_auroc:g} beyond chance"
-        return check(name, is_passed=is_passed, figures=(before, after), says=says, interval=(low, high))
+        return check(name, is_passed=is_passed, figures=(before, after, "AUROC"), says=says, interval=(low, high))
 
 
 def first_separation(
@@ -175,7 +181,7 @@ def first_separation(
         return check(name, is_passed=False, says="no part has a score")
     found, (low, high) = auroc_interval(good, bad, limits.confidence, random)
     says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
-    return check(name, is_passed=low > 0.5, figures=(None, found), says=says, interval=(low, high))
+    return check(name, is_passed=low > 0.5, figures=(None, found, "AUROC"), says=says, interval=(low, high))
 
 
 def check(
@@ -183,12 +189,19 @@ def check(
     *,
     is_passed: bool,
     says: str,
-    figures: tuple[float | None, float | None] = (None, None),
+    figures: Figures = NONE,
     interval: Interval | None = None,
 ) -> GateCheck:
     """Return a check of quality."""
     return GateCheck(
-        name=name, side="quality", is_passed=is_passed, champion=figures[0], candidate=figures[1], interval=interval, says=says
+        name=name,
+        side="quality",
+        is_passed=is_passed,
+        champion=figures[0],
+        candidate=figures[1],
+        unit=figures[2],
+        interval=interval,
+        says=says,
     )
 
 
@@ -198,10 +211,10 @@ def named(pairs: Sequence[Pair]) -> str:
     return ", ".join(pair.part.part_id for pair in pairs[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def accepted(pairs: Sequence[Pair]) -> tuple[float | None, float | None]:
+def accepted(pairs: Sequence[Pair]) -> Figures:
     """Return the share of parts that each model accepts."""
     before, after = caught(pairs, "champion"), caught(pairs, "candidate")
-    return None if before is None else 1 - before, None if after is None else 1 - after
+    return None if before is None else 1 - before, None if after is None else 1 - after, "share"
 
 
 def caught(pairs: Sequence[Pair], side: str) -> float | None:

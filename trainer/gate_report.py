@@ -16,7 +16,7 @@ from trainer.report_page import note, table, write_page
 SHOWN = 12
 DIFFERS = 0.05  # of a logarithm of score in thresholds; below that two models agree on a part
 STYLE = """
-.passed { color: #2f7d32 } .held { color: #b3261e } td.says { text-align: left; max-width: 46ch }
+.passed { color: #2f7d32 } .held { color: #b3261e } td.says, .checks th:last-child { text-align: left; max-width: 46ch }
 tr.failed td { background: #fdecea } figcaption { margin-top: 1rem }
 """
 KINDS = {
@@ -71,24 +71,14 @@ def answer(outcome: GateOutcome) -> Iterator[str]:
 def checks_table(checks: Sequence[GateCheck]) -> str:
     """Return the checks, those that failed marked."""
     titles = "".join(f"<th>{title}</th>" for title in ("check", "champion", "candidate", "interval", "passed", "what it says"))
-    return f"<table><tr>{titles}</tr>{''.join(check_row(check) for check in checks)}</table>"
+    return f'<table class="checks"><tr>{titles}</tr>{"".join(check_row(check) for check in checks)}</table>'
 
 
 def check_row(check: GateCheck) -> str:
     """Return one row."""
-    texts = [check.name, figure(check.champion), figure(check.candidate), interval(check), "yes" if check.is_passed else "NO"]
+    texts = [*check.figures, "yes" if check.is_passed else "NO"]
     cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts) + f'<td class="says">{html.escape(check.says)}</td>'
     return f"<tr>{cells}</tr>" if check.is_passed else f'<tr class="failed">{cells}</tr>'
-
-
-def figure(value: float | None) -> str:
-    """Return a number as a person reads it, a dash where there is none."""
-    return "-" if value is None else f"{value:.3g}"
-
-
-def interval(check: GateCheck) -> str:
-    """Return a check's interval, a dash where it has none."""
-    return "-" if check.interval is None else f"{check.interval[0]:.3g} to {check.interval[1]:.3g}"
 
 
 def card_rows(champion: ModelFolder | None, candidate: ModelFolder) -> list[list[object]]:

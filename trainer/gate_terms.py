@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 FORMAT = "mdss.gate.v1"
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
+Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
+Figures = tuple[float | None, float | None, Unit]  # champion's, candidate's
+NONE: Figures = (None, None, "")
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,15 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
     is_passed: bool
     champion: float | None = None
     candidate: float | None = None
-    interval: tuple[float, float] | None = None  # of what the candidate is worse by, in the unit of `says`
+    interval: tuple[float, float] | None = None  # of what the candidate is worse by, shares, deviations, lost AUROC, or a ratio of times
+    unit: Unit = ""  # of the figures; a share is shown in percent
     says: str
+
+    @property
+    def figures(self) -> tuple[str, str, str, str]:
+        """Return name, both figures and the interval as a person reads them, a dash where there is none."""
+        ends = [] if self.interval is None else [shown(each, "share" if self.unit == "share" else "") for each in self.interval]
+        return self.name, shown(self.champion, self.unit), shown(self.candidate, self.unit), " to ".join(ends) or "-"
 
 
 class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,3 +105,10 @@ class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):
     def report_path(self) -> Path:
         """Return the page for a person."""
         return Path(self.folder) / "gate.html"
+
+
+def shown(value: float | None, unit: Unit) -> str:
+    """Return a number as a person reads it, a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} %" if unit == "share" else f"{value:.3g} {unit}".rstrip()

@@ -1,0 +1,106 @@
+"""Whether a station can serve a candidate: times, memory and scores that are known, and processes that end badly."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer import gate_fitness
+from trainer.gate_fitness import Fitness, answer_of, is_near
+from trainer.gate_probe import ProbeAnswer, ProbeOrder
+from trainer.gate_scoring import Judgement, Pair, Pairs
+from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence
+
+MODEL: Any = object()  # nobody looks at it: what is said of it is given
+
+
+def fitness(ratio: float = 1.0, champion: Any = MODEL, **candidate: Any) -> Fitness:
+    """Return sixty parts whose time differs by that ratio, but for the noise of a busy machine that both suffer."""
+    random, pairs = np.random.default_rng(1), []
+    for number in range(60):
+        busy = float(np.exp(abs(random.normal(0, 0.6))))
+        spent = [{branch: 100 * busy * factor * float(random.normal(1, 0.03)) for branch in ("rgb", "sdf")} for factor in (1.0, ratio)]
+        before = Judgement({"fused": 1.0}, 0.5, spent_ms=spent[0]) if champion else None
+        after = Judgement({"fused": 1.0}, 0.5, **{"spent_ms": spent[1], **candidate})
+        pairs.append(
+            Pair(
+                "good",
+                number,
+                EvidencePart(f"p{number}", lambda: (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.float32))),
+                before,
+                after,
+            )
+        )
+    return Fitness(champion, MODEL, Pairs(pairs), GateEvidence(good=()), "cpu")
+
+
+def checks(given: Fitness, monkeypatch: pytest.MonkeyPatch, answers: list[ProbeAnswer | str]) -> dict[str, GateCheck]:
+    """Return every check by its name; the processes' answers are given: the candidate's, the champion's."""
+    monkeypatch.setattr(Fitness, "probed", lambda *_: answers.pop(0))
+    return {check.name: check for check in given.checks()}
+
+
+def answer(scores: float | None = 1.0, peak: float = 300.0, fault: str = "") -> ProbeAnswer:
+    return ProbeAnswer(scores=(scores,) * 3, golden=3, fault=fault, load_s=0.5, peak_mib=peak)
+
+
+def failed(found: dict[str, GateCheck]) -> set[str]:
+    return {name for name, check in found.items() if not check.is_passed}
+
+
+def test_a_candidate_as_fast_and_as_small_as_the_champion_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(fitness(), monkeypatch, [answer(), answer()])
+    assert failed(found) == set() and len(found) == 7
+    low, high = found["time for a part: colour"].interval or (0, 0)
+    assert 0.97 < low < 1.0 < high < 1.03
+
+
+def test_a_slower_candidate_is_held_back_and_a_little_slower_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = {"time for a part: colour", "time for a part: shape"}
+    assert failed(checks(fitness(1.5), monkeypatch, [answer(), answer()])) == slow
+    assert failed(checks(fitness(1.15), monkeypatch, [answer(), answer()])) == set()
+
+
+def test_a_larger_candidate_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(fitness(), monkeypatch, [answer(peak=400), answer(peak=300)])
+    assert failed(found) == {"memory"} and "1.33 of the champion's" in found["memory"].says
+
+
+def test_other_scores_in_the_fresh_process_and_golden_scans_that_differ_are_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(fitness(), monkeypatch, [answer(scores=1.05, fault="golden/0.tiff: found the score 2"), answer()])
+    assert failed(found) == {"same scores in a fresh process", "golden scans reproduced"}
+    assert "p0, p1, p2 scored otherwise" in found["same scores in a fresh process"].says
+
+
+def test_a_map_that_holds_no_numbers_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "maps are numbers" in failed(checks(fitness(is_finite=False), monkeypatch, [answer(), answer()]))
+
+
+def test_a_model_that_does_not_load_is_held_back_with_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(fitness(), monkeypatch, ["exit code 1: rgb.safetensors: damaged"])
+    assert failed(found) == {"loads in a fresh process"} and "rgb.safetensors" in found["loads in a fresh process"].says
+
+
+def test_a_first_model_has_nothing_to_be_slower_than(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failed(checks(fitness(champion=None), monkeypatch, [answer()])) == set()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("import sys; sys.exit('mdss: no such model')", "exit code 1: mdss: no such model"),
+        ("import os; os.kill(os.getpid(), 9)", "exit code -9: it said nothing"),
+        ("import time; time.sleep(600)", "no answer within 1 s"),
+    ],
+)
+def test_a_process_that_ends_badly_or_never_is_a_sentence(script: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_fitness, "PROBE", (sys.executable, "-c", script))
+    assert answer_of(ProbeOrder("model", "cpu", None, "scans", 0), timeout_s=1 if "answer" in expected else 60) == expected
+
+
+def test_scores_are_near_by_their_share_and_two_missing_ones_are_the_same() -> None:
+    assert is_near(2.0, 2.03, 0.02) and not is_near(2.0, 2.05, 0.02)
+    assert is_near(None, None, 0.02) and not is_near(None, 1.0, 0.02) and not is_near(1.0, float("nan"), 0.02)

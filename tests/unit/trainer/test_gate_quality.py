@@ -1,0 +1,168 @@
+"""What the gate says of two models whose scores are known: who is held back, why, and how often by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mdss.method.calibration import Calibration, Statistics, Threshold
+from mdss.method.recipe import FusionSettings
+from trainer.gate_quality import Quality
+from trainer.gate_scoring import Judgement, Kind, Pair, Pairs
+from trainer.gate_terms import EvidencePart, GateCheck, GateLimits
+
+PARTS = 40
+CALIBRATED = 40
+SPREAD = 0.2  # deviation of the logarithm of good scores
+ROOM = 1.645 * SPREAD  # one good part in twenty lies above the threshold
+SEEN = {"stain": 1.5, "dent": 1.5, "defect": 1.5}  # scores in thresholds of what a sound model sees
+Ratios = Sequence[float] | NDArray[np.float64]
+
+
+def calibration() -> Calibration:
+    """Return a conformal calibration of forty parts whose threshold is the second highest score."""
+    scores = (*np.linspace(0.3, 1.05, CALIBRATED - 1), 1.2)
+    limit = Threshold(value=1.06, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=CALIBRATED)
+    statistics = Statistics(0.0, 1.0)
+    return Calibration(
+        rgb=statistics,
+        sdf=statistics,
+        threshold=limit,
+        map_level=1.0,
+        fusion=FusionSettings(),
+        calibrated_at="",
+        validation_scores=scores,
+    )
+
+
+def pairs_of(kind: Kind, champion: Ratios | None, candidate: Ratios) -> list[Pair]:
+    """Return pairs of one kind with these scores in thresholds."""
+    before: Sequence[Any] = [None] * len(candidate) if champion is None else [Judgement({}, ratio) for ratio in champion]
+    return [
+        Pair(kind, number, EvidencePart(f"{kind}-{number}", lambda: None), first, Judgement({}, ratio))  # type: ignore[arg-type, return-value]  # never read
+        for number, (first, ratio) in enumerate(zip(before, candidate, strict=True))
+    ]
+
+
+def good_ratios(random: np.random.Generator, count: int = PARTS, room: float = ROOM) -> NDArray[np.float64]:
+    """Return the scores in thresholds of good parts."""
+    return np.exp(random.normal(-room, SPREAD, count))
+
+
+def sound(seed: int, count: int = PARTS, with_champion: bool = True) -> list[Pair]:
+    """Return what two equally good models say of the same parts: much of a score is the part's own."""
+    random = np.random.default_rng(seed)
+    own, parts = random.normal(0, 0.8 * SPREAD, count), []
+    both = [np.exp(own - ROOM + random.normal(0, 0.6 * SPREAD, count)) for _ in range(2)]
+    parts += pairs_of("good", both[0] if with_champion else None, both[1])
+    for kind in ("stain", "dent"):
+        hot = [ratio * SEEN[kind] / np.exp(-ROOM) * np.exp(random.normal(0, 0.1, count)) for ratio in both]
+        parts += pairs_of(kind, hot[0] if with_champion else None, hot[1])
+    return parts
+
+
+def swapped(pairs: list[Pair], kind: str, candidate: Ratios) -> list[Pair]:
+    """Return the pairs with other scores by the candidate for one kind."""
+    others = iter(candidate)
+    return [replace(pair, candidate=Judgement({}, next(others))) if pair.kind == kind else pair for pair in pairs]
+
+
+def checks(pairs: list[Pair], limits: GateLimits | None = None, has_champion: bool = True) -> dict[str, GateCheck]:
+    """Return every check of quality by its name."""
+    quality = Quality(Pairs(pairs), calibration(), limits or GateLimits(), has_champion)
+    return {check.name: check for check in quality.checks()}
+
+
+def failed(pairs: list[Pair], **named: Any) -> set[str]:
+    """Return the names of the checks that a candidate does not pass."""
+    return {name for name, check in checks(pairs, **named).items() if not check.is_passed}
+
+
+def test_an_equally_good_candidate_passes_and_is_held_back_by_accident_at_most_once_in_twelve() -> None:
+    assert sum(bool(failed(sound(seed))) for seed in range(36)) <= 3
+
+
+def test_the_same_model_always_passes() -> None:
+    for seed in range(6):
+        pairs = [replace(pair, candidate=pair.champion or pair.candidate) for pair in sound(seed)]
+        assert failed(pairs) <= {"promise of the threshold"} and "good parts rejected" not in failed(pairs)
+
+
+def test_a_candidate_that_misses_a_confirmed_defect_is_held_back_and_the_part_is_named() -> None:
+    defects = pairs_of("defect", [1.4, 1.2, 0.9], [1.3, 0.9, 0.8])
+    check = checks(sound(1) + defects)["confirmed defects caught"]
+    assert not check.is_passed and "misses defect-1" in check.says and "defect-2" not in check.says
+    assert check.interval is not None and check.interval[0] < 1 / 3 < check.interval[1]
+
+
+def test_defects_that_neither_catches_hold_nobody_back() -> None:
+    assert "confirmed defects caught" not in failed(sound(1) + pairs_of("defect", [0.9] * 5, [0.8] * 5))
+
+
+@pytest.mark.parametrize("kind", ["stain", "dent"])
+def test_a_candidate_blind_to_one_standard_damage_is_held_back_without_any_known_defect(kind: str) -> None:
+    pairs = sound(2)
+    blind = swapped(pairs, kind, good_ratios(np.random.default_rng(3)).tolist())
+    assert failed(blind) == {f"standard {kind}: caught", f"standard {kind}: separation"}
+
+
+def test_a_candidate_that_rejects_good_parts_is_held_back() -> None:
+    pairs = swapped(sound(4), "good", good_ratios(np.random.default_rng(5), room=-SPREAD).tolist())
+    found = checks(pairs)
+    for name in ("good parts rejected", "promise of the threshold", "room below the threshold"):
+        assert not found[name].is_passed
+    assert "worse beyond chance" in found["good parts rejected"].says and "good-" in found["good parts rejected"].says
+
+
+def test_a_threshold_that_breaks_its_promise_is_no_reason_where_the_champion_rejects_no_fewer() -> None:
+    pairs = sound(6)
+    dear = [1.2 if number < PARTS // 2 else 0.8 for number in range(PARTS)]
+    both = [
+        replace(pair, champion=Judgement({}, ratio), candidate=Judgement({}, ratio))
+        for pair, ratio in zip(pairs[:PARTS], dear, strict=True)
+    ]
+    check = checks(both + pairs[PARTS:])["promise of the threshold"]
+    assert check.is_passed and "the champion rejects no fewer" in check.says
+
+
+def test_separation_that_is_lost_on_confirmed_defects_is_a_reason_once_there_are_enough() -> None:
+    random = np.random.default_rng(8)
+    lost = pairs_of("defect", [1.6] * 12, (0.99 * good_ratios(random, 12) / 1.2).tolist())
+    assert "confirmed defects: separation" in failed(sound(7) + lost)
+    assert "confirmed defects: separation" not in checks(sound(7) + lost[:9])
+
+
+def test_too_few_good_parts_hold_a_candidate_back_and_it_is_said_how_many_are_needed() -> None:
+    check = checks(sound(9, count=12))["enough evidence"]
+    assert not check.is_passed and "20 are needed to tell, 8 more" in check.says
+    assert failed([]) == {"enough evidence"}
+
+
+def test_what_too_few_parts_cannot_exclude_is_a_reason_even_where_nothing_is_worse() -> None:
+    check = checks(sound(10, count=6))["good parts rejected"]
+    assert not check.is_passed and "too little to exclude" in check.says
+
+
+def test_golden_parts_that_the_champion_accepts_have_to_be_accepted() -> None:
+    check = checks(sound(11) + pairs_of("golden", [0.8, 0.9, 1.1], [0.8, 1.3, 1.2]))["golden parts accepted"]
+    assert not check.is_passed and check.says.endswith("does not accept golden-1")
+
+
+def test_a_first_model_passes_by_what_it_promises_and_sees() -> None:
+    pairs = sound(12, with_champion=False)
+    assert failed(pairs, has_champion=False) == set()
+    blind = swapped(pairs, "stain", good_ratios(np.random.default_rng(13)).tolist())
+    assert failed(blind, has_champion=False) == {"standard stain: separation"}
+    missed = pairs_of("defect", None, [1.4, 0.9])
+    assert failed(pairs + missed, has_champion=False) == {"confirmed defects caught"}
+
+
+def test_a_part_that_only_the_candidate_cannot_judge_counts_as_rejected() -> None:
+    pairs = sound(14)
+    broken = [replace(pair, candidate=Judgement({}, None, "BAD_CLOUD: no part in view")) if pair.kind == "good" else pair for pair in pairs]
+    assert {"good parts rejected", "promise of the threshold", "room below the threshold"} <= failed(broken)

@@ -1,0 +1,142 @@
+"""Verb `mdss model compare`: the gate by hand, on a folder of scans or on what the station collected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mdss.collection import Collected, Collection, Wanted
+from mdss.errors import BadInput
+from mdss.method import model_store
+from mdss.method.model_store import CHAMPION, ModelFolder
+from trainer.dataset import Dataset, Scan, Unit
+from trainer.terminal_table import print_table
+
+if TYPE_CHECKING:
+    from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome
+
+EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
+BY_HAND = "by-hand"  # below the folder of the gate's own answer, which stays
+HELD_BACK = 1
+MOST_PARTS = 200  # of the newest collected good parts
+
+
+@click.command("compare", epilog=EXAMPLE)
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
+@click.option("--recipe", required=True, help="The product's name.")
+@click.option("--version", required=True, help="The candidate, such as 0007.")
+@click.option("--against", default=CHAMPION, show_default=True, help="What it has to be as good as: champion, previous or a version.")
+@click.option("--data", type=click.Path(path_type=Path), help="Dataset with test/good and, for known defects, test/KIND.")
+@click.option("--collected", type=click.Path(path_type=Path, file_okay=False), help="What a station collected: its folder `collected`.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs of --data hold.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), help="Where gate.html goes; beside the gate's own when left out."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer for a program.")
+def compare(*, as_json: bool, **options: Any) -> int:
+    """Hold one version against another as the gate does; exit code 0 where it passes, 1 where it is held back.
+
+    The parts must not be those that the version was trained on. Nothing is promoted.
+    """
+    outcome = compared(Comparison(**options))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
+    else:
+        show(outcome)
+    return 0 if outcome.is_passed else HELD_BACK
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which versions, on which parts."""
+
+    store: Path
+    recipe: str
+    version: str
+    against: str = CHAMPION
+    data: Path | None = None
+    collected: Path | None = None
+    unit: Unit = "m"
+    report: Path | None = None
+    device: str = "auto"
+
+
+def compared(asked: Comparison) -> GateOutcome:
+    """Run the gate; BadInput where a version is not in the store, or no parts are named."""
+    if (asked.data is None) is (asked.collected is None):
+        raise BadInput("--data, --collected: expected one of them, for the parts that both models judge")
+    folder = model_store.recipe_folder(asked.store, asked.recipe)
+    candidate, champion = (model_store.open_version(place_of(folder, asked, name)) for name in (asked.version, asked.against))
+    from trainer.gate import GATES, Sides, judge  # here, for `--help` must not wait for torch
+
+    report = asked.report or folder / GATES / candidate.version / BY_HAND
+    return judge(Sides(champion, candidate, report), evidence_of(asked, champion), asked.device)
+
+
+def place_of(folder: Path, asked: Comparison, name: str) -> Path:
+    """Return a version's folder, by its number or by the link to it."""
+    linked = model_store.linked_version(folder, name) if name in model_store.LINKS else None
+    return model_store.version_folder(folder, asked.recipe, linked or name)
+
+
+def evidence_of(asked: Comparison, champion: ModelFolder) -> GateEvidence:
+    """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
+    from trainer.gate import golden_parts
+    from trainer.gate_terms import GateEvidence
+
+    good, defects = from_dataset(asked) if asked.data else from_collection(asked)
+    return GateEvidence(good=good, defects=defects, golden=golden_parts(champion))
+
+
+def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePart]]:
+    """Return good and defective test scans."""
+    dataset = Dataset.open(asked.data or Path(), asked.unit, needs=("test",))
+    sides = ([scan for scan in dataset.test if scan.is_good is is_good] for is_good in (True, False))
+    good, defects = ([part_of(scan.part_id, reader(dataset, scan)) for scan in side] for side in sides)
+    return good, defects
+
+
+def from_collection(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePart]]:
+    """Return the newest good parts (labelled so, or accepted and not looked at by anybody), and all confirmed defects."""
+    if not (asked.collected or Path()).is_dir():
+        raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
+    found = Collection(asked.collected or Path()).parts(Wanted(recipe=asked.recipe, newest_first=True))
+    good = [each for each in found if each.label == "good" or (each.label is None and each.part.evaluation == "OK")]
+    return collected(good[:MOST_PARTS]), collected([each for each in found if each.label == "defect"])
+
+
+def collected(parts: list[Collected]) -> list[EvidencePart]:
+    """Return collected parts as evidence."""
+    return [part_of(each.part.part_id or each.part.result_id, each.read) for each in parts]
+
+
+def part_of(part_id: str, read: Callable[[], Any]) -> EvidencePart:
+    """Return one part as evidence."""
+    from trainer.gate_terms import EvidencePart
+
+    return EvidencePart(part_id, read)
+
+
+def reader(dataset: Dataset, scan: Scan) -> Callable[[], Any]:
+    """Return what reads one scan of a dataset."""
+
+    def read() -> Any:
+        loaded = dataset.load(scan)
+        return loaded.rgb, loaded.xyz_mm
+
+    return read
+
+
+def show(outcome: GateOutcome) -> None:
+    """Print the checks as a table, the answer and where the page is."""
+    titles = ("check", "champion", "candidate", "interval", "passed", "what it says")
+    print_table(titles, ([*check.figures, "yes" if check.is_passed else "NO", check.says] for check in outcome.checks))
+    against = f"{outcome.recipe} {outcome.candidate} against {outcome.champion}"
+    click.echo(f"{against}: {'passed' if outcome.is_passed else 'held back'}")
+    click.echo(f"report: {outcome.report_path}")
