@@ -15,7 +15,8 @@ from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
 from trainer.dataset import Dataset, Scan, Unit
-from trainer.terminal_table import print_table
+from trainer.gathering import learned_by
+from trainer.model_changes import recipe_option, show_table, store_option
 
 if TYPE_CHECKING:
     from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
 BY_HAND = "by-hand"  # below the folder of the gate's own answer, which stays
 HELD_BACK = 1
+COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what_it_says")
 MOST_PARTS = 200  # of the newest collected good parts
 
 
 @click.command("compare", epilog=EXAMPLE)
-@click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
-@click.option("--recipe", required=True, help="The product's name.")
+@store_option
+@recipe_option
 @click.option("--version", required=True, help="The candidate, such as 0007.")
 @click.option("--against", default=CHAMPION, show_default=True, help="What it has to be as good as: champion, previous or a version.")
 @click.option("--data", type=click.Path(path_type=Path), help="Dataset with test/good and, for known defects, test/KIND.")
@@ -42,7 +44,7 @@ MOST_PARTS = 200  # of the newest collected good parts
 def compare(*, as_json: bool, **options: Any) -> int:
     """Hold one version against another as the gate does; exit code 0 where it passes, 1 where it is held back.
 
-    The parts must not be those that the version was trained on. Nothing is promoted.
+    The scans of --data must not be those that the version was trained on; of --collected, such are left out. Nothing is promoted.
     """
     outcome = compared(Comparison(**options))
     if as_json:
@@ -76,7 +78,7 @@ def compared(asked: Comparison) -> GateOutcome:
     from trainer.gate import GATES, Sides, judge  # here, for `--help` must not wait for torch
 
     report = asked.report or folder / GATES / candidate.version / BY_HAND
-    return judge(Sides(champion, candidate, report), evidence_of(asked, champion), asked.device)
+    return judge(Sides(champion, candidate, report), evidence_of(asked, champion, candidate), asked.device)
 
 
 def place_of(folder: Path, asked: Comparison, name: str) -> Path:
@@ -85,12 +87,12 @@ def place_of(folder: Path, asked: Comparison, name: str) -> Path:
     return model_store.version_folder(folder, asked.recipe, linked or name)
 
 
-def evidence_of(asked: Comparison, champion: ModelFolder) -> GateEvidence:
+def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder) -> GateEvidence:
     """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
     from trainer.gate import golden_parts
     from trainer.gate_terms import GateEvidence
 
-    good, defects = from_dataset(asked) if asked.data else from_collection(asked)
+    good, defects = from_dataset(asked) if asked.data else from_collection(asked, candidate)
     return GateEvidence(good=good, defects=defects, golden=golden_parts(champion))
 
 
@@ -102,12 +104,14 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
     return good, defects
 
 
-def from_collection(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePart]]:
-    """Return the newest good parts (labelled so, or accepted and not looked at by anybody), and all confirmed defects."""
+def from_collection(asked: Comparison, candidate: ModelFolder) -> tuple[list[EvidencePart], list[EvidencePart]]:
+    """Return the newest good parts (labelled so, or accepted and unreviewed) that the candidate has not learned from, and all defects."""
     if not (asked.collected or Path()).is_dir():
         raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
     found = Collection(asked.collected or Path()).parts(Wanted(recipe=asked.recipe, newest_first=True))
-    good = [each for each in found if each.label == "good" or (each.label is None and each.part.evaluation == "OK")]
+    learned = learned_by([candidate])
+    unknown = [each for each in found if each.part.result_id not in learned]
+    good = [each for each in unknown if each.label == "good" or (each.label is None and each.part.evaluation == "OK")]
     return collected(good[:MOST_PARTS]), collected([each for each in found if each.label == "defect"])
 
 
@@ -135,8 +139,8 @@ def reader(dataset: Dataset, scan: Scan) -> Callable[[], Any]:
 
 def show(outcome: GateOutcome) -> None:
     """Print the checks as a table, the answer and where the page is."""
-    titles = ("check", "champion", "candidate", "interval", "passed", "what it says")
-    print_table(titles, ([*check.figures, "yes" if check.is_passed else "NO", check.says] for check in outcome.checks))
+    rows = [(*check.figures, "yes" if check.is_passed else "NO", check.says) for check in outcome.checks]
+    show_table(COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows])
     against = f"{outcome.recipe} {outcome.candidate} against {outcome.champion}"
     click.echo(f"{against}: {'passed' if outcome.is_passed else 'held back'}")
     click.echo(f"report: {outcome.report_path}")

@@ -9,38 +9,22 @@ import msgspec
 
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
-<<<<<<< HEAD
 from mdss.method.model_store import LINKS
+from trainer.compare_verb import compare
 from trainer.model_changes import export_verb, history, import_verb, promote, rollback, show_table, store_option
 from trainer.progress import tracked
 from trainer.shadow_verb import command as shadow
 
 COLUMNS = ("recipe", "version", "role", "preset", "made_at", "derived_from", "threshold", "fault")
-=======
-from mdss.method.model_store import CHAMPION, PREVIOUS, ModelFolder
-from trainer.compare_verb import compare
-from trainer.terminal_table import print_table
-
-COLUMNS = ("recipe", "version", "role", "preset", "made_at", "threshold", "fault")
-store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
-recipe_option = click.option("--recipe", required=True, help="The product's name.")
->>>>>>> 4cee620 (mdss model compare: the gate by hand; tests of the gate, what its page says, and why it decides by intervals)
 
 
 @click.group("model", epilog="Example: mdss model list --store models")
 def model() -> None:
-<<<<<<< HEAD
-    """List, verify, promote, export and import models."""
+    """List, verify, compare, promote, export and import models."""
 
 
-for command in (promote, rollback, export_verb, import_verb, history, shadow):
+for command in (promote, rollback, export_verb, import_verb, history, compare, shadow):
     model.add_command(command)
-=======
-    """List, verify, compare and promote models."""
-
-
-model.add_command(compare)
->>>>>>> 4cee620 (mdss model compare: the gate by hand; tests of the gate, what its page says, and why it decides by intervals)
 
 
 @model.command("list", epilog="Example: mdss model list --store models --json")
@@ -57,14 +41,6 @@ def list_models(store: Path, as_json: bool) -> None:
         click.echo(f"{store}: no models")
 
 
-<<<<<<< HEAD
-=======
-def show_table(rows: list[dict[str, str]]) -> None:
-    """Print one line per version."""
-    print_table([title.replace("_", " ") for title in COLUMNS], ([row[name] for name in COLUMNS] for row in rows))
-
-
->>>>>>> 4cee620 (mdss model compare: the gate by hand; tests of the gate, what its page says, and why it decides by intervals)
 def described(store: Path) -> list[dict[str, str]]:
     """Return one row for each version of each recipe; BadInput where there is no store."""
     if not store.is_dir():
