@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,14 +54,16 @@ class Workshop:
     store: Path
     _made: dict[str, ModelFolder] = field(default_factory=dict)
 
-    def model(self, tag: str, learned: Learned, seed: int = 0) -> ModelFolder:
-        """Return the model of this tag, trained when it is first asked for; nothing is promoted."""
+    def model(self, tag: str, learned: Learned, seed: int = 0, shape_of: str = "") -> ModelFolder:
+        """Return the model of this tag, trained when it is first asked for; its shape branch may be another's that saw the same shapes."""
         if tag not in self._made:
             recipe = changed(preset("demo", seed), (*SMALL, *SEEING, *learned.settings))
             card = ModelCard(name=NAME, recipe=recipe, made_at=now(), code_version="test", data={"training_scans": learned.training})
             parts = parts_of(learned, recipe)
             work = self.store / f".{tag}"
             work.mkdir(parents=True)
+            for finished in (self.store / f".{shape_of}").glob("sdf*") if shape_of else ():
+                shutil.copy2(finished, work)
             self._made[tag] = make_model(self.store, card, parts, work, "cpu")
         return self._made[tag]
 

@@ -39,7 +39,7 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
     fewest_good: int = 20  # recent good parts
     fewest_defects: int = 10  # below that many, separation is not measured on confirmed ones
     allowed_rejects: float = 0.02  # share of good parts that may be rejected more
-    tolerated_rejects: float = 0.25  # what the interval must exclude: if it does not, too little is known
+    tolerated_rejects: float = 0.30  # what the interval must exclude: if it does not, too little is known
     allowed_misses: float = 0.05  # share of standard damage that may be missed more
     allowed_auroc: float = 0.02  # of separation that may be lost
     allowed_shift: float = 1.0  # how much nearer to the threshold good parts may lie, in deviations of the champion's
