@@ -38,6 +38,8 @@ class Wishes:
     json_path: Path | None
     has_reference: bool
     is_quick: bool
+    cameras: tuple[int, ...]
+    processes: tuple[int, ...]
 
     def check(self) -> None:
         """Raise BadInput for what does not go together."""
@@ -70,6 +72,8 @@ class Wishes:
 @click.option("--parts", type=click.IntRange(3), help=f"Sent in each stretch, within a minute.  [default: {PARTS}]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file.")
 @click.option("--reference", "has_reference", is_flag=True, help="Also run the method as the cited code does, for the ratio.")
+@click.option("--cameras", multiple=True, type=click.IntRange(1), help="Also the rate with so many at once; may be repeated.")
+@click.option("--processes", multiple=True, type=click.IntRange(1), help="Also the rate with so many for each branch; may be repeated.")
 @click.option("--quick", "is_quick", is_flag=True, help="Small networks, small scans, few parts: shows that it works, not how fast it is.")
 def command(**options: object) -> None:
     """Measure the machine, then each stage beside its floor, then a whole station from the camera to a subscriber.
@@ -92,6 +96,7 @@ def command(**options: object) -> None:
 
 def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     """Return everything that was asked for."""
+    from measure.growth import Wanted, measure_growth
     from measure.line import measure_line
     from measure.machine import measure_machine
     from measure.reference import speedup
@@ -106,6 +111,8 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     ratio = speedup(bed, sizes[0]) if wishes.has_reference else None
     bed.close()
     line = measure_line(subject, sizes, effort)
+    has_growth = bool(wishes.cameras or wishes.processes)
+    wanted = Wanted(wishes.cameras or (1,), wishes.processes or (1,))
     return Results(
         date=datetime.now(UTC).date().isoformat(),
         product=subject.recipe,
@@ -118,4 +125,5 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
         speedup_over_reference=ratio,
         memory_mb=line.memory_mb,
         start_to_ready_s=line.start_to_ready_s,
+        growth=measure_growth(subject, sizes[0], effort, wanted) if has_growth else [],
     )

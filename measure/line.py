@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -102,8 +103,13 @@ class Line:
                 names.append(self._send(scans[number % len(scans)]))
                 meter.step()
             self._wait()
-        heard_ns = sorted(self._heard(name)[0] for name in names)[FILLING:]
-        return (len(heard_ns) - 1) / (heard_ns[-1] - heard_ns[0]) * 1e9
+        return rate_of([self._heard(name)[0] for name in names])
+
+    def pushed(self, scans: tuple[Scan, ...], effort: Effort) -> list[int]:
+        """Send parts while there is credit, as one of several cameras; return when each verdict was heard (monotonic ns)."""
+        names = [self._send(scans[number % len(scans)]) for number in effort.numbers()]
+        self._wait()
+        return [self._heard(name)[0] for name in names]
 
     def latencies(self, scans: tuple[Scan, ...], effort: Effort, title: str, rate: float) -> Latencies:
         """Return the latencies of parts that come at an even pace, one scan after the other."""
@@ -134,7 +140,7 @@ class Line:
 
     def _send(self, scan: Scan) -> str:
         self._sent += 1
-        name = f"part-{self._sent}"
+        name = f"{self._sender.source_id}-{self._sent}"
         self._sender.send(
             scan.rgb, scan.xyz, part_id=name, recipe_id=self._subject.recipe, unit=self._subject.unit, invalid=ZERO, is_simulated=True
         )
@@ -157,6 +163,12 @@ class Line:
         if verdict.evaluation == "Undefined":
             raise MdssError(f"{name} is Undefined/{verdict.code} ({'; '.join(verdict.reasons)}); expected scans that can be judged in time")
         return heard_ns, verdict
+
+
+def rate_of(heard_ns: Iterable[int]) -> float:
+    """Return the verdicts per second once the station was full."""
+    full_ns = sorted(heard_ns)[FILLING:]
+    return (len(full_ns) - 1) / (full_ns[-1] - full_ns[0]) * 1e9
 
 
 def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
@@ -201,11 +213,11 @@ def _megabytes(process: psutil.Process) -> float:
 
 
 @contextmanager
-def station(subject: Subject) -> Iterator[tuple[Settings, float]]:
-    """Run a station in a folder of its own; yield its settings and how long it took to be ready."""
+def station(subject: Subject, **sections: dict[str, Any]) -> Iterator[tuple[Settings, float]]:
+    """Run a station in a folder of its own, with these settings beside its own; yield all of them and how long it took to be ready."""
     with tempfile.TemporaryDirectory(prefix="mdss-") as folder, PrivateRedis(Path(folder)) as redis:
         place = Place(Path(folder) / "state", Path(folder), subject.store)
-        config = place.write_settings(subject.recipe, redis.url, verdicts={"publish_maps": False})
+        config = place.write_settings(subject.recipe, redis.url, verdicts={"publish_maps": False}, **sections)
         started_s = time.monotonic()
         with running(config) as settings:
             yield settings, time.monotonic() - started_s

@@ -55,6 +55,14 @@ class EndToEnd(msgspec.Struct, frozen=True, kw_only=True):
     not_ok: float  # share of verdicts that came with a picture
 
 
+class GrowthFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The rate of the whole station with so many cameras, and so many processes for each branch."""
+
+    processes: int
+    cameras: int
+    parts_per_s: float
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """All of a run; `speedup_over_reference` is None where it was not asked for."""
 
@@ -69,6 +77,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     speedup_over_reference: float | None
     memory_mb: dict[str, float]
     start_to_ready_s: float
+    growth: list[GrowthFigures] = []
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""

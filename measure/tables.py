@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from measure.results import Machine, Results, StageFigures
+from measure.results import GrowthFigures, Machine, Results, StageFigures
 
 
 def show(results: Results, console: Console) -> None:
@@ -22,6 +24,8 @@ def show(results: Results, console: Console) -> None:
     memory = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in results.memory_mb.items())
     console.print(f"memory in MB: {memory}; all {sum(results.memory_mb.values()):.0f}", soft_wrap=True)
     console.print(f"from start to ready: {results.start_to_ready_s:.1f} s")
+    if results.growth:
+        console.print(growth_table(results.growth, first))
     if results.speedup_over_reference is not None:
         console.print(f"both branches are {results.speedup_over_reference:g} times as fast as the reference")
 
@@ -74,4 +78,12 @@ def line_table(results: Results) -> Table:
         spread = f"{each.p99_ms / each.p50_ms:.2f}"
         overhead = f"{each.overhead_p50_ms:.1f}", f"{each.overhead_p99_ms:.1f}"
         table.add_row(size, f"{each.parts_per_s:.2f}", f"{each.p50_ms:.1f}", f"{each.p99_ms:.1f}", spread, *overhead)
+    return table
+
+
+def growth_table(growth: Sequence[GrowthFigures], size: str) -> Table:
+    """Return a table with one row for each combination of processes and cameras."""
+    table = framed(f"how the rate grows, scans of {size}", "processes for each branch", "cameras", "parts/s")
+    for each in growth:
+        table.add_row(str(each.processes), str(each.cameras), f"{each.parts_per_s:.2f}")
     return table

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mdss.wire.messages import Times, Verdict
-from measure.line import busy_spans, networks_ns
+from measure.line import FILLING, busy_spans, networks_ns, rate_of
 from tests.parts import accepted, verdict
 
 STARTED = Times(captured=0, received=1, rgb=None, sdf=None, fusion=0, published=0)
@@ -46,3 +46,8 @@ def test_what_the_networks_do_for_later_parts_is_not_counted() -> None:
 
 def test_a_part_that_no_network_saw_took_none_of_their_time() -> None:
     assert networks_ns(STARTED, busy_spans([judged(STARTED), judged(times(1, (2, 3), (2, 3)))])) == 0
+
+
+def test_the_rate_is_that_of_a_station_which_is_full() -> None:
+    filling, full = [10 * number for number in range(FILLING)], [10**9, 3 * 10**9, 2 * 10**9]
+    assert rate_of([*full, *filling]) == 1.0

@@ -1,0 +1,58 @@
+"""How the rate of a station grows: with the cameras that send at once, and with the processes of each branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import repeat
+
+from mdss.client import FrameSender
+from mdss.settings import Settings
+from measure.line import FILLING, Line, Listener, rate_of, station
+from measure.results import GrowthFigures
+from measure.stages import Effort
+from measure.subject import Size, Subject
+from trainer.progress import Meter
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Numbers of cameras, and of processes for each branch, that are tried with one another."""
+
+    cameras: tuple[int, ...]
+    processes: tuple[int, ...]
+
+    @property
+    def trials(self) -> int:
+        """How many there are."""
+        return len(self.cameras) * len(self.processes)
+
+
+def measure_growth(subject: Subject, size: Size, effort: Effort, wanted: Wanted) -> list[GrowthFigures]:
+    """Return the rate of each combination; a station of its own for each number of processes."""
+    found = []
+    with Meter(f"growth {size}", wanted.trials) as meter:
+        for processes in wanted.processes:
+            with station(subject, branches={branch: {"count": processes} for branch in ("rgb", "sdf")}) as (settings, _):
+                for cameras, rate in rates(subject, size, effort, settings, wanted.cameras):
+                    found.append(GrowthFigures(processes=processes, cameras=cameras, parts_per_s=round(rate, 2)))
+                    meter.step()
+    return found
+
+
+def rates(subject: Subject, size: Size, effort: Effort, settings: Settings, numbers: tuple[int, ...]) -> Iterator[tuple[int, float]]:
+    """Yield each number of cameras with the verdicts per second while all of them use all their credit."""
+    listener, scans = Listener(settings), subject.scans_at(size)
+    try:
+        for cameras in numbers:
+            share = Effort(max(FILLING, effort.parts // cameras), effort.longest_s)
+            with ExitStack() as open_senders, ThreadPoolExecutor(cameras) as pool:
+                names = [f"bench-{cameras}-{number}" for number in range(cameras)]
+                senders = [open_senders.enter_context(FrameSender(settings.camera.endpoint, name)) for name in names]
+                lines = [Line(subject, settings, sender, listener) for sender in senders]
+                heard_ns = [each for line in pool.map(Line.pushed, lines, repeat(scans), repeat(share)) for each in line]
+            yield cameras, rate_of(heard_ns)
+    finally:
+        listener.stop()
