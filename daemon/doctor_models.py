@@ -9,13 +9,14 @@ from typing import Final
 
 import msgspec
 
-from daemon.finding import Case, Finding, bad, ok
+from daemon.finding import Case, Finding, bad, ok, weak
+from daemon.stored_models import CHAMPION
 from mdss.errors import MdssError
 
 # What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring torch along.
-CHAMPION, SUMS, CARD, FORMAT = "champion", "SHA256SUMS", "model.json", "mdss.model.v1"
+SUMS, CARD, FORMAT = "SHA256SUMS", "model.json", "mdss.model.v1"
 NEEDED = (CARD, "calibration.json")
-WHY: Final = "the station does not start with a model that is missing or damaged"
+WHY: Final = "no part of this recipe can be judged by a model that is missing or damaged, and the station does not start without any"
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -37,6 +38,17 @@ def model_findings(case: Case) -> Iterator[Finding]:
             yield bad(subject, str(error), WHY, f"train it, or mdss model rollback --store {store} --recipe {recipe}")
         else:
             yield ok(subject, f"{folder.resolve()}: {count} files have their checksums")
+    yield from not_taken(case)
+
+
+def not_taken(case: Case) -> Iterator[Finding]:
+    """Say which recipes the running station judges by another version than the champion, and why."""
+    for report in case.report.models if case.report is not None else ():
+        if report.reason:
+            found = f"the station judges by {report.version or 'nothing'}: {report.reason}"
+            why = "what was promoted has no say, or the next start would be without it"
+            advice = f"promote another version or roll back; after a repair: mdss recipe preload {report.recipe}"
+            yield weak(f"champion {report.recipe}", found, why, advice)
 
 
 def check(folder: Path) -> int:

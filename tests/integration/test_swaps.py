@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -124,18 +123,3 @@ def test_a_worker_that_is_killed_after_a_swap_comes_back_with_the_model_that_ser
     assert [verdict.evaluation for verdict in verdicts] == ["OK"] * len(GOOD)
     assert {verdict.model and verdict.model.version for verdict in verdicts} == {version}
     assert all(map(is_of_one_model, verdicts))
-
-
-def test_generations_go_on_where_they_were_when_the_station_is_started_again(
-    trained: Trained, redis_server: PrivateRedis, tmp_path: Path
-) -> None:
-    store = tmp_path / "models"
-    shutil.copytree(trained.store, store, symlinks=True)
-    another(store, NAME)
-    found = []
-    with site(Trained(trained.data, store), redis_server.url, tmp_path / "again") as place:
-        for version in ("0001", "0001", "0002"):
-            model_store.promote(store, NAME, version)
-            with place.running() as running:
-                found.append((state_of(running).version, state_of(running).generation))
-    assert found == [("0001", 1), ("0001", 1), ("0002", 2)]

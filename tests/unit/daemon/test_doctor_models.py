@@ -11,6 +11,8 @@ import pytest
 
 from daemon.doctor_models import model_findings
 from daemon.finding import Case
+from daemon.recipe_models import RecipeReport
+from daemon.status import StationReport
 from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.store_files import SUMS
@@ -91,3 +93,17 @@ def test_each_recipe_is_looked_at(tmp_path: Path) -> None:
     model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
     found = list(model_findings(Case(Settings(models=ModelSettings(store=str(tmp_path), recipes=("gland", "cap"))))))
     assert [(finding.subject, finding.level) for finding in found] == [("model gland", "ok"), ("model cap", "bad")]
+
+
+def test_a_champion_that_the_running_station_did_not_take_is_told_with_the_reason(tmp_path: Path) -> None:
+    model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
+    models = tuple(
+        RecipeReport(recipe=name, champion="0002", version=version, generation=1, reason=reason)
+        for name, version, reason in (("gland", "0001", "rgb-0: no memory"), ("cap", "0002", ""))
+    )
+    report = StationReport(station="s", state="degraded", reason="", is_ready=True, uptime_s=1.0, models=models)
+    settings = Settings(models=ModelSettings(store=str(tmp_path), recipes=("gland",)))
+    whole, found = model_findings(Case(settings, report=report))
+    assert whole.level == "ok"
+    assert (found.subject, found.level) == ("champion gland", "weak")
+    assert found.found == "the station judges by 0001: rgb-0: no memory"

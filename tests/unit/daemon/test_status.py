@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.recipe_models import RecipeReport
 from daemon.status import LIVE_WITHIN_S, MOST_REQUESTS, Board, ProcessReport, ReloadReport, StationReport, serve
 from daemon.verbs import ask
 from mdss.errors import MdssError
@@ -88,6 +89,18 @@ def test_metrics_hold_what_the_processes_and_the_supervisor_count(station: Stati
     assert 'mdss_verdicts_total{code="",evaluation="OK"} 4.0' in lines
     assert 'mdss_worker_restarts_total{process="fusion"} 1.0' in lines
     assert "mdss_station_ready 1.0" in lines
+
+
+def test_metrics_say_by_which_model_each_recipe_is_judged_and_what_became_of_changes(station: Station) -> None:
+    cap = RecipeReport(recipe="cap", champion="0003", version="0002", generation=7, memory_bytes=5, swaps=4, failures=1)
+    gland = RecipeReport(recipe="gland", champion="0001", version="", generation=0)
+    report = StationReport(station="line 1", state="running", reason="", is_ready=True, uptime_s=5, models=(cap, gland))
+    station.board.show(report)
+    lines = station.get("/metrics")[1].splitlines()
+    assert [line for line in lines if line.startswith("mdss_model_info")] == ['mdss_model_info{recipe="cap",version="0002"} 1.0']
+    assert 'mdss_model_generation{recipe="cap"} 7.0' in lines and 'mdss_model_generation{recipe="gland"} 0.0' in lines
+    assert 'mdss_model_memory_bytes{recipe="cap"} 5.0' in lines
+    assert 'mdss_model_swaps_total{recipe="cap"} 4.0' in lines and 'mdss_model_swap_failures_total{recipe="cap"} 1.0' in lines
 
 
 def test_an_unknown_page_names_the_known_ones(station: Station) -> None:

@@ -1,0 +1,93 @@
+"""Plans go to the processes, generations to the next life, wishes come in; and what the store says without being loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.model_desk import ModelDesk, wish_for
+from daemon.stored_models import StoredModels
+from mdss.errors import MdssError
+from mdss.settings import BranchesSettings, BranchSettings, ModelSettings, Settings, StationSettings
+from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> StationSettings:
+    for name in ("state", "run"):
+        (tmp_path / name).mkdir()
+    return StationSettings(state_directory=str(tmp_path / "state"), runtime_directory=str(tmp_path / "run"))
+
+
+def test_a_plan_is_read_once_and_again_when_it_is_another(place: StationSettings) -> None:
+    desk, reader = ModelDesk(place), PlanFile(Path(place.runtime_directory))
+    assert reader.changed() is None
+    for revision in (1, 2):
+        plan = ModelPlan(revision=revision, serving={"cap": Served("0001", 1)}, held=("cap/0001",))
+        desk.write(plan)
+        assert (reader.changed(), reader.changed()) == (plan, None)
+
+
+def test_a_plan_that_nobody_can_read_is_named(place: StationSettings) -> None:
+    path = Path(place.runtime_directory) / PLAN
+    path.write_text("{")
+    with pytest.raises(MdssError, match=r"models\.json: cannot be read"):
+        PlanFile(path.parent).changed()
+
+
+def test_a_generation_is_new_for_another_version_only_and_goes_on_in_the_next_life(place: StationSettings) -> None:
+    desk = ModelDesk(place)
+    given = [
+        desk.generation_of(*asked) for asked in (("cap", "0001"), ("cap", "0001"), ("gland", "0001"), ("cap", "0002"), ("cap", "0001"))
+    ]
+    assert given == [1, 1, 2, 3, 4]
+    desk.write(ModelPlan(revision=1))
+    again = ModelDesk(place)
+    assert [again.generation_of(*asked) for asked in (("cap", "0001"), ("gland", "0002"))] == [4, 5]
+
+
+def test_generations_that_cannot_be_read_keep_no_station_from_starting(place: StationSettings) -> None:
+    (Path(place.state_directory) / PLAN).write_text("[]")
+    assert ModelDesk(place).generation_of("cap", "0001") == 1
+
+
+def test_a_wish_is_heard_once(place: StationSettings) -> None:
+    wish_for(place, "cap.v2")
+    desk = ModelDesk(place)
+    assert (list(desk.wishes()), list(desk.wishes())) == (["cap.v2"], [])
+
+
+def test_a_wish_without_a_station_is_a_sentence(place: StationSettings) -> None:
+    Path(place.runtime_directory).rmdir()
+    with pytest.raises(MdssError, match=r"cap\.preload: cannot be written .* expected a running station"):
+        wish_for(place, "cap")
+
+
+def test_the_store_says_which_version_is_the_champion_or_what_is_there_instead(tmp_path: Path) -> None:
+    store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",))))
+    (tmp_path / "cap" / "0003").mkdir(parents=True)
+    with pytest.raises(MdssError, match="cap/champion: no such model; expected one made by `mdss train"):
+        store.champion("cap")
+    link = tmp_path / "cap" / "champion"
+    for target in ("0004", "../cap/0003", str(tmp_path)):
+        link.symlink_to(target)
+        with pytest.raises(MdssError, match="found a link to"):
+            store.champion("cap")
+        link.unlink()
+    link.symlink_to("0003")
+    assert store.champion("cap") == "0003"
+    link.unlink()
+    link.mkdir()
+    with pytest.raises(MdssError, match="cannot be read"):
+        store.champion("cap")
+
+
+def test_a_version_counts_with_its_weights_for_each_process_that_holds_them(tmp_path: Path) -> None:
+    branches = BranchesSettings(rgb=BranchSettings(count=2), sdf=BranchSettings(count=3))
+    store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path)), branches=branches))
+    (tmp_path / "cap" / "0001").mkdir(parents=True)
+    assert store.nbytes("cap", "0001") == 0
+    (tmp_path / "cap" / "0001" / "rgb.safetensors").write_bytes(bytes(100))
+    (tmp_path / "cap" / "0001" / "sdf.safetensors").write_bytes(bytes(10))
+    assert store.nbytes("cap", "0001") == 2 * 100 + 3 * 10
