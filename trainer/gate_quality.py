@@ -14,12 +14,14 @@ from trainer.gate_statistics import (
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
-    mean_interval,
     parts_needed,
+    room,
+    room_lost,
 )
 from trainer.gate_terms import NONE, Figures, GateCheck, GateLimits
 from trainer.standard_damage import DAMAGES, DamageKind
 
+FEWEST_SPREAD = 5  # parts that a deviation is taken of
 NAMED = 8  # parts that a sentence names
 
 
@@ -122,16 +124,16 @@ class Quality:
     def shift(self) -> GateCheck:
         """Ask whether good parts have come nearer to the threshold."""
         limits, scores = self.limits, scores_of(self.pairs.of("good"))
-        if len(scores.champion) < 2:
-            return check("room below the threshold", is_passed=False, says="fewer than two good parts have a score from both models")
+        if len(scores.champion) < FEWEST_SPREAD:
+            says = f"fewer than {FEWEST_SPREAD} good parts have a score from both models"
+            return check("room below the threshold", is_passed=False, says=says)
         before, after = (np.log(np.maximum(side, SMALLEST_SCORE)) for side in (scores.champion, scores.candidate))
-        spread = max(float(before.std(ddof=1)), 1e-9)
-        low, high = mean_interval((after - before) / spread, limits.confidence, self.random)
-        says = "mean score of good parts in thresholds; interval: how much nearer, in deviations of the champion's"
+        low, high = room_lost(before, after, limits.confidence, self.random)
+        says = "how many of their deviations good parts lie below the threshold; interval: what is lost"
         is_passed = low <= limits.allowed_shift
         if not is_passed:
-            says += f"; more than {limits.allowed_shift:g} nearer beyond chance"
-        figures: Figures = (float(np.exp(before.mean())), float(np.exp(after.mean())), "")
+            says += f"; more than {limits.allowed_shift:g} lost beyond chance"
+        figures: Figures = (float(room(before)), float(room(after)), "")
         return check("room below the threshold", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
 
     def damage(self, kind: DamageKind) -> Iterator[GateCheck]:

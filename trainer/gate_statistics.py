@@ -108,9 +108,15 @@ def median_interval(values: ArrayLike, confidence: float) -> Interval:
     return float(ordered[max(outside - 1, 0)]), float(ordered[count - 1 - max(outside - 1, 0)])
 
 
-def mean_interval(values: Values, confidence: float, random: np.random.Generator) -> Interval:
-    """Return the bootstrap interval of the mean."""
-    return _percentiles(values[random.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1), confidence)
+def room(logarithms: Values) -> Values:
+    """Return how many of their own deviations logarithms (..., N) of scores in thresholds lie below the threshold, on average."""
+    return np.asarray(-logarithms.mean(axis=-1) / np.maximum(logarithms.std(axis=-1, ddof=1), 1e-9))
+
+
+def room_lost(champion: Values, candidate: Values, confidence: float, random: np.random.Generator) -> Interval:
+    """Return the bootstrap interval of the champion's room minus the candidate's, both on the same draw of the parts."""
+    drawn = random.integers(len(champion), size=(DRAWS, len(champion)))
+    return _percentiles(room(champion[drawn]) - room(candidate[drawn]), confidence)
 
 
 @dataclass(frozen=True)

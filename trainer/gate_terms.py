@@ -42,7 +42,7 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
     tolerated_rejects: float = 0.30  # what the interval must exclude: if it does not, too little is known
     allowed_misses: float = 0.05  # share of standard damage that may be missed more
     allowed_auroc: float = 0.02  # of separation that may be lost
-    allowed_shift: float = 1.0  # how much nearer to the threshold good parts may lie, in deviations of the champion's
+    allowed_shift: float = 1.0  # how much nearer to the threshold good parts may lie, in deviations of each model's own
     broken_promise: float = 0.01  # chance below which so many rejects are no accident
     slowest_ratio: float = 1.25  # of the champion's time for a part, each branch
     largest_ratio: float = 1.25  # of the champion's memory

@@ -12,9 +12,10 @@ from trainer.gate_statistics import (
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
-    mean_interval,
     median_interval,
     parts_needed,
+    room,
+    room_lost,
     wilson,
 )
 
@@ -77,9 +78,13 @@ def test_the_median_lies_between_two_of_the_values_with_the_stated_confidence() 
     assert median_interval([3.0, 1.0, 2.0], 0.95) == (1.0, 3.0)
 
 
-def test_the_mean_is_held_by_its_interval() -> None:
-    low, high = mean_interval(seeded().normal(2.0, 1.0, 100), 0.95, seeded(1))
-    assert 1.6 < low < 2.0 < high < 2.4
+def test_room_below_the_threshold_is_lost_by_moving_nearer_and_not_by_another_scale() -> None:
+    own = seeded().normal(size=60)
+    champion, narrower, nearer = 0.2 * (own - 2), 0.05 * (own - 2), 0.2 * (own - 0.5)
+    assert room(champion) == pytest.approx(2.0, abs=0.4)
+    assert room_lost(champion, narrower, 0.95, seeded(1)) == pytest.approx((0.0, 0.0), abs=1e-9)
+    low, high = room_lost(champion, nearer, 0.95, seeded(1))
+    assert 1.2 < low < 1.5 < high < 2.2
 
 
 def test_separation_that_is_lost_is_beyond_chance_and_the_same_scores_lose_none() -> None:
