@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+import structlog
+
 from mdss.errors import MdssError
 
 Made = TypeVar("Made")
 NICENESS = 5  # beside the threads that judge
 END_WITHIN_S = 3.0  # less than the supervisor waits for a process that it has asked to end
+log = structlog.get_logger()
 LIBC = ctypes.CDLL(None)
 
 
@@ -59,7 +62,7 @@ class ModelLoader(Generic[Made]):
             self._thread.join(END_WITHIN_S)
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # on Linux a thread has a niceness of its own
+        give_way()
         while (key := self._asked.get()) is not None:
             is_wanted = self._is_wanted(key) and not self._is_ending
             self._finished.put(self._attempt(key) if is_wanted else Attempt(key, None, "not wanted any more"))
@@ -69,6 +72,14 @@ class ModelLoader(Generic[Made]):
             return Attempt(key, self._make(key))
         except Exception as error:  # noqa: BLE001 - whatever it is: the models that judge must not suffer from it
             return Attempt(key, None, reason_of(key, error))
+
+
+def give_way() -> None:
+    """Let every other thread come first; on Linux a thread has a niceness of its own."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except OSError as error:  # a sandbox that forbids it
+        log.warning("models are loaded at the priority of those that judge", reason=error.strerror)
 
 
 def reason_of(key: str, error: Exception) -> str:
