@@ -106,7 +106,7 @@ class Stage:
         found = dict[str, int]()
         for process in self.daemon.processes():
             try:
-                found[names.get(process.pid, str(process.pid))] = process.memory_full_info().pss
+                found[names.get(process.pid) or process.name().removeprefix("mdss: ")] = process.memory_full_info().pss
             except psutil.Error:
                 continue  # it has just ended
         return found
