@@ -16,15 +16,15 @@ STATES: tuple[State, ...] = get_args(State)  # one after the other in each round
 UP: tuple[State, ...] = ("up", "up again")
 DRAWS, SPREAD = 1000, (2.5, 97.5)
 ALLOWED, LEAST_ROUNDS = 1.10, 5  # of fewer rounds, drawing anew shows no spread that could be believed
-Round = Mapping[State, Sequence[float]]  # the seconds that parts of each window waited
+Round = Mapping[str, Sequence[float]]  # the seconds that parts of each window waited
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time in which Redis was in one state; ns of the clock in which parts are told."""
+    """A stretch of time in which one thing was so, such as Redis in one state; ns of the clock in which parts are told."""
 
     round: int
-    state: State
+    state: str
     begun_ns: int
     ended_ns: int
 
@@ -69,9 +69,9 @@ class Course:
     failures: Sequence[str]
 
 
-def rounds_of(windows: Sequence[Window], waits: Iterable[tuple[int, int]]) -> list[Round]:
+def rounds_of(windows: Sequence[Window], waits: Iterable[tuple[int, int]], states: Sequence[str] = STATES) -> list[Round]:
     """Sort waits (offered, done) into the windows in which they began."""
-    found: list[dict[State, list[float]]] = [{state: [] for state in STATES} for _ in range(1 + max(window.round for window in windows))]
+    found: list[dict[str, list[float]]] = [{state: [] for state in states} for _ in range(1 + max(window.round for window in windows))]
     begins = np.array([window.begun_ns for window in windows])
     for offered_ns, done_ns in waits:
         window = windows[max(0, int(np.searchsorted(begins, offered_ns, "right")) - 1)]
@@ -108,7 +108,7 @@ def report_of(rounds: Sequence[Round], course: Course) -> Report:
     )
 
 
-def ratio(rounds: Sequence[Round], percent: int, over: Sequence[State], under: Sequence[State]) -> Ratio:
+def ratio(rounds: Sequence[Round], percent: int, over: Sequence[str], under: Sequence[str]) -> Ratio:
     """Return a percentile over another, with the spread that drawing rounds anew gives it: what is paired stays together."""
     random = np.random.default_rng(0)
     drawn = [random.integers(len(rounds), size=len(rounds)) for _ in range(DRAWS)]
@@ -117,15 +117,15 @@ def ratio(rounds: Sequence[Round], percent: int, over: Sequence[State], under: S
     return Ratio(*(round(float(value), 3) for value in (_ratio(rounds, percent, over, under), lower, upper)))
 
 
-def _ratio(rounds: Sequence[Round], percent: int, over: Sequence[State], under: Sequence[State]) -> float:
+def _ratio(rounds: Sequence[Round], percent: int, over: Sequence[str], under: Sequence[str]) -> float:
     return float(np.percentile(_seconds(rounds, over), percent) / np.percentile(_seconds(rounds, under), percent))
 
 
-def _seconds(rounds: Sequence[Round], states: Sequence[State]) -> NDArray[np.float64]:
+def _seconds(rounds: Sequence[Round], states: Sequence[str]) -> NDArray[np.float64]:
     return np.concatenate([np.asarray(each[state]) for each in rounds for state in states])
 
 
-def state_report(rounds: Sequence[Round], states: Sequence[State]) -> StateReport:
+def state_report(rounds: Sequence[Round], states: Sequence[str]) -> StateReport:
     """Return how long parts waited in some states together."""
     seconds = _seconds(rounds, states)
     p50, p99 = np.percentile(seconds, [50, 99])

@@ -17,7 +17,7 @@ PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", 
 
 # What runs a station, with its cameras and its subscriber; what is judged and drawn from what they noted stays with "bench".
 CHAOS_PARTS = ("camera", "crew", "faults", "line", "records", "station", "subscriber", "watch")
-STAGED = ("overload", "outage", "recovery", "stage", "stage_camera", "swaps", "swaps_report")
+STAGED = ("overload", "outage", "recovery", "retrain_beside", "stage", "stage_camera", "swaps", "swaps_report")
 CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"bench.{name}" for name in STAGED))
 CHAOS_MAY = (
     "bench",

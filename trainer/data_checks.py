@@ -13,6 +13,7 @@ from trainer.part_measures import COLOURS, MEASURES, Float, Measures, nearest
 
 Code = Literal["unreadable", "no_part", "dark", "missing_points", "another_product", "duplicate", "not_normal"]
 Fault = tuple[Code, str]
+OVERRULED: tuple[Code, ...] = ("another_product", "not_normal")  # by a person who marks the part as good
 FAR_DEVIATIONS, MAD_PER_DEVIATION = 8.0, 1.4826
 LEAST_SIZE_SHARE = 0.10  # of a side's usual length: good parts differ by so much before anybody thinks of another product
 LEAST_COLOUR_SHARE = 0.03  # of all light: lamps of another age or colour shift it by less

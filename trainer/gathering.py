@@ -40,11 +40,6 @@ class Gathered:
     unreviewed: int  # not accepted, and nobody has said what they are
     simulated: int  # left out because they are
 
-    @property
-    def ids(self) -> frozenset[str]:
-        """Return the ids of the parts that may be learned from."""
-        return frozenset(each.part.result_id for each in self.good)
-
 
 def gather(collection: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
     """Return the collected parts of a recipe by what may be done with them."""

@@ -142,6 +142,14 @@ def read_plan(work: Path) -> Plan | None:
     return plan
 
 
+def last_refusals(path: Path) -> tuple[Refused, ...]:
+    """Return the parts that the plan in a file refused; none where it is none, or of another release."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan).refused
+    except (OSError, msgspec.MsgspecError):
+        return ()
+
+
 def collected_set(work: Path, plan: Plan) -> Dataset:
     """Return the collected parts of a plan as scans to train on and to calibrate with."""
     train, validation = ([scan_of(work, part) for part in parts] for parts in (plan.of("train"), plan.of("validation")))

@@ -13,13 +13,13 @@ from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import CHAMPION
 from mdss.method.recipe import Recipe, changed, preset
-from trainer.data_checks import Refused, refusals_by_code
-from trainer.dataset import Dataset
+from trainer.data_checks import OVERRULED, Code, Refused, refusals_by_code
+from trainer.dataset import GOOD, Dataset
 from trainer.examination import Examiner, Limits, measured, measured_golden
 from trainer.gathering import Gathered, base_of, gather, is_learned, learned_by, require_start
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import Ended
-from trainer.retrain_plan import Plan, held, names_of, planned
+from trainer.retrain_plan import Plan, held, last_refusals, names_of, planned
 from trainer.train import MIN_TRAINING_PARTS
 
 if TYPE_CHECKING:
@@ -94,11 +94,21 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
 
 
 def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str]) -> None:
-    """End where fewer new good parts were collected than a training is worth."""
-    new = len(gathered.ids - learned)
+    """End where fewer new good parts were collected than a training is worth.
+
+    What the last plan refused is not new, unless a person has overruled the reason since; nor is what is older than the budget reaches.
+    """
+    refused = {each.result_id: each.code for each in last_refusals(order.last_plan)}
+    open_again = [part for part in gathered.good if may_be_learned(part, refused.get(part.part.result_id))]
+    new = sum(part.part.result_id not in learned for part in open_again[: order.wishes.budget])
     if new < order.wishes.least_new:
         waiting = f"; {gathered.unreviewed} that were not accepted wait for somebody to say what they are" if gathered.unreviewed else ""
         raise Ended("nothing_new", f"found {new} new good parts, expected at least {order.wishes.least_new} (--least-new){waiting}")
+
+
+def may_be_learned(part: Collected, refused_as: Code | None) -> bool:
+    """Return whether another look at a part is worth it."""
+    return refused_as is None or (refused_as in OVERRULED and part.label == GOOD)
 
 
 def examined(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mdss.method.patch_frame import PatchFrames, patch_lengths
 from mdss.method.recipe import Recipe, ShapeSettings
+from trainer.distributed import share
 from trainer.training_cloud import Ball, TrainingCloud
 
 Float = NDArray[np.float32]
@@ -51,7 +52,7 @@ class Example:
 def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
     """Return the batch of a step: patches of random parts, each with queries and places of its own."""
     random = np.random.default_rng((recipe.seed, step))
-    examples = [example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)]
+    examples = share([example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)])
     patches, queries, nearest, distances, places, is_point, weights, towards = (
         np.stack([getattr(example, name) for example in examples]) for name in Example.__dataclass_fields__
     )

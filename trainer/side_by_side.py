@@ -19,6 +19,7 @@ import torch
 
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import Recipe
+from trainer import distributed
 from trainer.branch_process import BranchOrder, Failure
 from trainer.branch_training import TITLES, is_learned, learn
 from trainer.handed_parts import BRANCHES, Branch, Part, hand_out
@@ -35,6 +36,10 @@ def learn_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -
     Ctrl-C or SIGTERM leaves a checkpoint of each; a branch that fails stops the other, which keeps its checkpoint, and its error is raised.
     """
     missing = [branch for branch in BRANCHES if not is_learned(branch, work)]
+    if distributed.is_shared():
+        for branch in distributed.agreed(BRANCHES, missing):
+            learn(branch, parts, recipe, device, work)
+        return
     threads = torch.get_num_threads() // len(BRANCHES)  # also where one is done already, so that a resumed training learns the same
     if threads == 0:
         for branch in missing:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,11 +57,12 @@ def command(**options: Any) -> None:
     recipe = changed(preset(preset_name, seed), assignments)
     name, resume = options.pop("recipe"), options.pop("resume")
     try:
-        model = train(Order(name=name, recipe=recipe, **options), resume=resume)
+        model = together(Order(name=name, recipe=recipe, **options), resume=resume)
     except KeyboardInterrupt:
         click.echo("train: stopped; what was learned is kept, the same command with --resume goes on from there", err=True)
         raise
-    click.echo(summary(model))
+    if model is not None:
+        click.echo(summary(model))
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,49 @@ class Plan(msgspec.Struct, frozen=True):
     scans: tuple[str, ...]
 
 
+def together(order: Order, resume: bool = False) -> ModelFolder | None:
+    """Train alone, or with the other processes that torchrun started; the first returns the champion, the others None."""
+    from trainer.distributed import is_first, joined
+
+    with joined(order.device) as device:
+        own = replace(order, device=device)
+        if is_first():
+            return train(own, resume=resume)
+        follow(own)
+    return None
+
+
+def follow(order: Order) -> None:
+    """Learn along with the first process, which keeps what is learned."""
+    from trainer.distributed import check_same
+    from trainer.side_by_side import learn_both
+
+    dataset = sufficient(order)
+    check_same(order.recipe, scan_names(dataset))
+    with TemporaryDirectory(prefix="mdss-train-") as work:
+        learn_both(prepare_all(dataset, dataset.train, order.recipe), order.recipe, order.device, Path(work))
+
+
 def train(order: Order, resume: bool = False) -> ModelFolder:
     """Train, calibrate, store and promote; BadInput names the file or setting that is wrong."""
+    from trainer.distributed import check_same
+
+    dataset = sufficient(order)
+    check_same(order.recipe, scan_names(dataset))
+    folder = model_store.recipe_folder(order.store, order.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / WORK
+    plan = Plan(order.recipe, order.unit, scan_names(dataset))
+    with held(folder / TRAINING_LOCK, "mdss train", patience_s=0):
+        begin(work, plan, resume=resume)
+        model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
+        model_store.promote(order.store, order.name, model.version, model_store.Change("train"))
+        shutil.rmtree(work)
+    return model
+
+
+def sufficient(order: Order) -> Dataset:
+    """Return the scans to train on; BadInput where they are too few, or where device or teacher are none."""
     # Here, for `--help` and bad settings must not wait for torch.
     from mdss.method.teacher import load_teacher
     from mdss.method.torch_device import device_of
@@ -95,18 +138,12 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
         if len(scans) < fewest:
             raise BadInput(f"{order.data / split}: found {len(scans)} scans, expected at least {fewest}")
-    folder = model_store.recipe_folder(order.store, order.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    work = folder / WORK
-    plan = Plan(
-        order.recipe, order.unit, tuple(str(scan.rgb_path.relative_to(order.data)) for scan in (*dataset.train, *dataset.validation))
-    )
-    with held(folder / TRAINING_LOCK, "mdss train", patience_s=0):
-        begin(work, plan, resume=resume)
-        model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
-        model_store.promote(order.store, order.name, model.version, model_store.Change("train"))
-        shutil.rmtree(work)
-    return model
+    return dataset
+
+
+def scan_names(dataset: Dataset) -> tuple[str, ...]:
+    """Return the scans that a training learns from, below the dataset's folder."""
+    return tuple(str(scan.rgb_path.relative_to(dataset.root)) for scan in (*dataset.train, *dataset.validation))
 
 
 def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:

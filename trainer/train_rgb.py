@@ -17,6 +17,7 @@ from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import learning_precision
+from trainer.distributed import share
 from trainer.handed_parts import Part
 from trainer.photographs import Photographs
 from trainer.progress import tracked
@@ -116,7 +117,7 @@ class Windows:
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return crops (B, 3, w, w), their masks (B, h, h) at the map's cells, and photographs for the penalty."""
         random = np.random.default_rng((self._seed, step))
-        pairs = [self._crop(int(number), random) for number in random.integers(len(self._images), size=self._settings.batch)]
+        pairs = share([self._crop(int(number), random) for number in random.integers(len(self._images), size=self._settings.batch)])
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*pairs, strict=True))
         return images, masks, self._photographs.crops(self._settings.batch, 0.3, random) if self._photographs else None
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import BadInput, MdssError
+from trainer import distributed
 from trainer.checkpoint import Checkpoint, as_stored
 from trainer.interrupts import HeldInterrupt
 from trainer.progress import Meter
@@ -57,6 +58,8 @@ class Training:
         self._optimiser = torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay)
         self.losses: list[float] = []
         self.seconds = 0.0
+        if distributed.is_shared():
+            distributed.hand_over(checkpoint)
         if checkpoint.exists():
             self._resume()
 
@@ -82,26 +85,32 @@ class Training:
         with Meter(schedule.title, schedule.steps, self.step) as meter, HeldInterrupt() as interrupt:
             while self.step < schedule.steps:
                 started_s = time.monotonic()
-                self._learn(loss_of(self.step))
+                is_asked = self._learn(loss_of(self.step), is_asked=interrupt.is_asked)
                 self.seconds += time.monotonic() - started_s
                 meter.step(f"loss {self.losses[-1]:.3f}")
-                if interrupt.is_asked or time.monotonic() - saved_s > SAVE_EVERY_S or self.step == schedule.steps:
+                if is_asked or time.monotonic() - saved_s > SAVE_EVERY_S or self.step == schedule.steps:
                     self._save()
                     saved_s = time.monotonic()
-                if interrupt.is_asked:
+                if is_asked:
                     raise KeyboardInterrupt
 
-    def _learn(self, loss: Tensor) -> None:
-        value = float(loss.detach())
+    def _learn(self, loss: Tensor, *, is_asked: bool) -> bool:
+        """Take a step, together with all other processes; return whether one of them was asked to stop."""
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            value, is_asked = distributed.averaged(self._network, float(loss.detach()), is_asked=is_asked)
+        except distributed.OthersLost:
+            self._save()
+            raise
         if not math.isfinite(value):
             raise MdssError(f"{self._schedule.title}, step {self.step}: found a loss of {value}, expected a finite one")
         for group in self._optimiser.param_groups:
             group["lr"] = self._schedule.rate(self.step)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_LIMIT)
         self._optimiser.step()
         self.losses.append(value)
+        return is_asked
 
     def _resume(self) -> None:
         state = Checkpoint.read(self._checkpoint)
@@ -126,6 +135,8 @@ class Training:
         }
 
     def _save(self) -> None:
+        if not distributed.is_first():
+            return
         moments = self._optimiser.state_dict()["state"]
         Checkpoint(self._network.state_dict(), moments, self.losses, self.seconds, self._schedule.settings).write(self._checkpoint)
 

@@ -153,6 +153,11 @@ def test_where_too_little_is_left_it_says_by_how_much_and_why(own: Plant) -> Non
     assert all("another product?" in each["reason"] for each in plan["refused"])
     assert (record_of(own).outcome, record_of(own).parts_refused, record_of(own).last_success_ns) == ("refused_data", NEW, 0)
     assert not (work_of(own) / "plan.json").exists()
+    assert retrain(order_of(own)).outcome == "nothing_new"  # it is said once
+    for number in range(NEW):
+        own.mark(f"result-{number}", "good")
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    assert plan_of(order, champion.recipe, champion).new == NEW  # a person knows better
 
 
 def test_a_first_model_comes_from_curated_scans_alone(own: Plant, made: Plant, passing: None) -> None:

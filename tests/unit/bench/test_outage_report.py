@@ -48,7 +48,9 @@ def test_the_spread_of_a_ratio_shrinks_with_more_rounds() -> None:
 
 
 def test_what_comes_in_pairs_is_drawn_in_pairs() -> None:
-    common = [{state: [float(number)] * 50 for state in STATES} for number in range(1, 20)]  # slow and fast minutes, for all alike
+    common: list[Round] = [
+        {state: [float(number)] * 50 for state in STATES} for number in range(1, 20)
+    ]  # slow and fast minutes, for all alike
     each = ratio(common, 50, ("killed",), ("up",))
     assert (each.value, each.lower, each.upper) == (1.0, 1.0, 1.0)
 

@@ -1,0 +1,173 @@
+"""Whether a station feels a retraining on its machine: parts at a steady pace while the training runs and while it is held, in turns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import product as combinations
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from bench.chaos_line import Product
+from bench.command_line import run
+from bench.outage_report import Window, rounds_of
+from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
+from bench.stage import (
+    Crew,
+    Stage,
+    answers_of,
+    begin,
+    conclude,
+    data_option,
+    json_option,
+    product_of,
+    recipe_option,
+    staged,
+    store_option,
+    wait_until,
+)
+from mdss.errors import MdssError
+
+EXAMPLE = "Example: python -m bench.retrain_beside --rounds 15 --window-s 10 --json retrain_beside.json"
+ENDLESS = ("rgb.steps=100000000", "sdf.steps=100000000")
+WARM_S, SETTLE_S, LEARNING_WITHIN_S = 3.0, 1.0, 900.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run, and where to leave its traces."""
+
+    rounds: int
+    window_s: float
+    rate: float
+    threads: int
+    out: Path
+
+
+@click.command(epilog=EXAMPLE)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=15, show_default=True, help="Each: a window without a training, and one beside it."
+)
+@click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each window lasts.")
+@click.option("--rate", type=click.FloatRange(0.1, 100), default=3.0, show_default=True, help="Parts per second.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each branch in training.")
+@data_option
+@store_option
+@recipe_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/beside"), show_default=True, help="Where logs and journal lie.")
+@json_option
+def command(json_path: Path | None, **options: Any) -> None:
+    """Measure how long parts wait from when they are due until DONE, beside `mdss retrain` and without it, in one run and in turns.
+
+    Exit code 0 when p99 is not shown to be more than 20 % slower beside the training.
+    """
+    given = [options.pop(name) for name in ("data", "store", "recipe")]
+    order = Order(**options)
+    folder = begin(order.out)
+    report = beside(order, folder, product_of(order.out, *given))
+    conclude(report, as_text(report), folder, json_path)
+
+
+class Training:
+    """A retraining of the station's recipe that would never end, to be let run and to be held still."""
+
+    def __init__(self, stage: Stage, threads: int) -> None:
+        self._work = stage.folder / "retrain" / "work" / stage.product.recipe
+        curated = curated_copy(stage.product, stage.folder / "curated")
+        words = ["--config", str(stage.folder / "station.yaml"), "--recipe", stage.product.recipe, "--data", str(curated)]
+        sets = [word for each in ENDLESS for word in ("--set", each)]
+        self._log = stage.folder / "retrain.log"
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "mdss.cli", "retrain", *words, "--threads", str(threads), *sets]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        stage.closing.callback(self.end)
+        self._spent_s = self._ran_s = 0.0
+
+    @property
+    def is_learning(self) -> bool:
+        """Return whether it has come to the steps; MdssError where it has ended."""
+        if self._process.poll() is not None:
+            raise MdssError(f"the training ended with code {self._process.returncode} (see {self._log})")
+        return any(self._work.glob("*.checkpoint"))
+
+    @property
+    def share(self) -> float:
+        """Return how much of one processor it had while it was let run."""
+        return self._spent_s / self._ran_s if self._ran_s else 0.0
+
+    def let(self, *, run: bool) -> None:
+        """Let it run, or hold it still, with all its processes."""
+        os.killpg(self._process.pid, signal.SIGCONT if run else signal.SIGSTOP)
+
+    def note(self, before_s: float, seconds: float) -> None:
+        """Note what it had of a window."""
+        self._spent_s, self._ran_s = self._spent_s + self.processor_s() - before_s, self._ran_s + seconds
+
+    def processor_s(self) -> float:
+        """Return the processor time of all its processes by now."""
+        family = psutil.Process(self._process.pid)
+        times = [each.cpu_times() for each in (family, *family.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
+
+    def end(self) -> None:
+        """End it with all its processes."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def curated_copy(product: Product, folder: Path) -> Path:
+    """Return a copy of the product's scans with one less to train on, so that there is something new to learn."""
+    for split in ("train", "validation"):
+        shutil.copytree(product.data / split, folder / split)
+    for kind in ("rgb", "xyz"):
+        min((folder / "train" / "good" / kind).iterdir()).unlink()
+    return folder
+
+
+def beside(order: Order, folder: Path, product: Product) -> Report:
+    """Run everything, and return what came of it."""
+    with staged(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as stage:
+        training = Training(stage, order.threads)
+        if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, stage.daemon):
+            raise MdssError(f"the training had no checkpoint after {LEARNING_WITHIN_S:g} s (see {folder / 'retrain.log'})")
+        training.let(run=False)
+        camera = stage.camera("camera", 1 / order.rate)
+        crew = Crew(stage.daemon, camera)
+        wait_until(lambda: stage.judged() > 0, LEARNING_WITHIN_S, crew)
+        wait_until(lambda: False, WARM_S, crew)
+        windows = [window(training, crew, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
+        training.let(run=True)
+        waits = [(line.offered_ns, line.done_ns) for lines in answers_of([camera]).values() for line in lines]
+        missing = sum(not done_ns for _, done_ns in waits)
+        failures = [*stage.incidents([camera]), *([f"{missing} frames got no DONE"] if missing else [])]
+        return report_of(rounds_of(windows, waits, WINDOWS), order.window_s, training.share, failures)
+
+
+def window(training: Training, crew: Crew, place: tuple[int, str], seconds: float) -> Window:
+    """Let the training run or stand for a while."""
+    number, state = place
+    training.let(run=state == BESIDE)
+    wait_until(lambda: False, SETTLE_S, crew)
+    begun_ns, before_s = time.monotonic_ns(), training.processor_s()
+    wait_until(lambda: False, seconds, crew)
+    ended_ns = time.monotonic_ns()
+    if state == BESIDE:
+        training.note(before_s, (ended_ns - begun_ns) / 1e9)
+    return Window(number, state, begun_ns, ended_ns)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(command, "bench.retrain_beside", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
