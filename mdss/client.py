@@ -148,9 +148,9 @@ class FrameSender:
             xyz=camera.CloudFormat(unit=labels.get("unit", "mm"), invalid=labels.get("invalid", camera.Invalid())),
             is_simulated=labels.get("is_simulated", False),
         )
-        payloads: list[camera.Payload] = [rgb.tobytes(), xyz.astype("<f4").tobytes()]
+        payloads: list[camera.Payload] = [rgb.tobytes(), xyz.astype("<f4", copy=False).tobytes()]
         if "confidence" in labels:
-            payloads.append(labels["confidence"].astype("<f4").tobytes())
+            payloads.append(labels["confidence"].astype("<f4", copy=False).tobytes())
         return header, payloads
 
     def _make_room(self, frame_id: str, part_id: str) -> bool:
