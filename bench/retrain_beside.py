@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product as combinations
 from pathlib import Path
@@ -105,7 +105,8 @@ class Training:
 
     def let(self, *, run: bool) -> None:
         """Let it run, or hold it still, with all its processes."""
-        os.killpg(self._process.pid, signal.SIGCONT if run else signal.SIGSTOP)
+        for each in self._family():
+            each.send_signal(signal.SIGCONT if run else signal.SIGSTOP)
 
     def note(self, before_s: float, seconds: float) -> None:
         """Note what it had of a window."""
@@ -113,14 +114,20 @@ class Training:
 
     def processor_s(self) -> float:
         """Return the processor time of all its processes by now."""
-        family = psutil.Process(self._process.pid)
-        times = [each.cpu_times() for each in (family, *family.children(recursive=True))]
+        times = [each.cpu_times() for each in self._family()]
         return float(sum(each.user + each.system for each in times))
 
     def end(self) -> None:
         """End it with all its processes."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        for each in self._family():
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         self._process.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        """Return it and the processes that it trains the branches in, which have groups of their own."""
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children(recursive=True)]
 
 
 def curated_copy(product: Product, folder: Path) -> Path:
