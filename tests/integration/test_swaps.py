@@ -1,4 +1,4 @@
-"""A running station changes its model: between two frames, ten times under load; what cannot be used is not taken."""
+"""A running station changes its model: ten times under load, and not where the new one cannot be used."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from pathlib import Path
 
 import pytest
 
+from bench import swaps_report
 from daemon.private_redis import PrivateRedis
 from daemon.recipe_models import RecipeReport
 from mdss.method import model_store
 from mdss.wire.messages import Verdict
-from tests.load import Load, ids
+from tests.benches import run_bench
 from tests.models import another, damage, other_scores
 from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, wait_until
 
 pytestmark = pytest.mark.timeout(240)
-SWAPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -44,41 +43,19 @@ def promote(station: Station, version: str) -> RecipeReport:
     return state_of(station)
 
 
-@contextmanager
-def loaded(station: Station) -> Iterator[Load]:
-    """Let a camera send without a pause."""
-    load = Load(station)
-    try:
-        yield load
-    finally:
-        load.end()
-
-
-def has_judged(station: Station, generation: int) -> bool:
-    """Whether a part was judged under a generation."""
-    return any(verdict.model is not None and verdict.model.generation == generation for verdict in station.verdicts("busy"))
-
-
 def is_of_one_model(verdict: Verdict) -> bool:
     """Whether both branches and the threshold are of the model that the verdict names."""
     assert verdict.model is not None
     return {branch.model_version for branch in verdict.branches.values()} == {verdict.model.version}
 
 
-def test_ten_swaps_under_load_lose_no_part_and_none_is_judged_by_two_models(station: Station) -> None:
-    with loaded(station) as load:
-        for number in range(SWAPS):
-            promote(station, "0001" if number % 2 else "0002")
-            wait_until(partial(has_judged, station, state_of(station).generation))
-    verdicts = station.verdicts("busy")
-    assert (load.camera.outstanding, load.camera.rejected) == (0, {})
-    assert ids(verdicts) == sorted(load.camera.acknowledged)
-    assert [verdict for verdict in verdicts if verdict.evaluation != "OK" or verdict.attempt != 1 or not is_of_one_model(verdict)] == []
-    generations = [verdict.model.generation for verdict in verdicts if verdict.model is not None]
-    assert set(generations) == set(range(1, SWAPS + 2))
-    assert generations == sorted(generations), "parts that came later were judged by an earlier model"
-    assert all(process.restarts == 0 for process in station.report.processes)
-    assert f'mdss_model_swaps_total{{recipe="{NAME}"}} {SWAPS}.0' in station.page("/metrics")[1]
+def test_ten_swaps_under_load_lose_no_part_and_none_is_judged_by_two_models(trained: Trained, tmp_path: Path) -> None:
+    size = ("--swaps", "10", "--cameras", "1", "--rate", "4", "--quiet-s", "0", "--pause-s", "0.5", "--deadline-ms", "60000")
+    report = run_bench(trained, tmp_path, swaps_report.Report, "bench.swaps", *size)
+    assert (report.swaps, report.took.count) == (10, 10)
+    assert (report.lost, report.doubled, report.by_two_models, report.out_of_order, report.late) == (0, 0, 0, 0, 0)
+    assert report.judged == report.sent > 10
+    assert report.evaluations.keys() <= {"OK", "NotOK"}
 
 
 def test_a_damaged_version_is_not_taken_says_why_and_the_next_one_is(station: Station) -> None:
