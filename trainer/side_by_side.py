@@ -28,6 +28,8 @@ from trainer.progress import Meter, Report
 
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOOK_EVERY_S = 0.5
+# Each step asks for the memory that the last one gave back; were it the kernel's in between, it would be cleared page by page.
+KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 
 
 def learn_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
@@ -106,7 +108,7 @@ class Children:
             [sys.executable, "-m", "trainer.branch_process", msgspec.json.encode(order)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            env=os.environ | threads,
+            env=os.environ | threads | KEEPS_MEMORY,
             process_group=0,
         )
         child = Child(order.branch, process)

@@ -21,9 +21,11 @@ from trainer.distributed import share
 from trainer.handed_parts import Part
 from trainer.photographs import Photographs
 from trainer.progress import tracked
+from trainer.teacher_answers import TeacherAnswers, fits_into_memory
 from trainer.training import Schedule, Training, channels_last
 
 Float = NDArray[np.float32]
+Index = NDArray[np.int64]
 
 
 def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: Path) -> tuple[StudentTeacher, Training]:
@@ -47,12 +49,14 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
 def loss_of(networks: StudentTeacher, windows: Windows, settings: ColourSettings, step: int) -> Tensor:
     """Return the loss of one step's batch (paper, eq. 1)."""
     device = networks.mean.device
-    images, masks, photographs = windows.batch(step)
+    windows.ask(networks, step)
+    batch = windows.batch(step)
+    described = None if batch.described is None else batch.described.to(device)
     with learning_precision(device.type):
-        distances = networks(images.to(device, memory_format=torch.channels_last), settings.distance).float()
-        elsewhere = None if photographs is None else networks.student(photographs.to(device)).float()
+        distances = networks(batch.images.to(device, memory_format=torch.channels_last), settings.distance, described).float()
+        elsewhere = None if batch.photographs is None else networks.student(batch.photographs.to(device)).float()
     if settings.mask_training:
-        distances = distances * masks.to(device)[:, None]
+        distances = distances * batch.masks.to(device)[:, None]
     factor = dynamic_factor(windows.progress(step), settings.factor_first, settings.factor_last)
     loss = dynamic_loss(distances, factor, settings.quantile_domain)
     return loss if elsewhere is None else loss + elsewhere.square().mean()
@@ -88,6 +92,25 @@ def cell_mask(mask: NDArray[np.bool_], how: str) -> Float:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What one step of the colour branch learns from."""
+
+    images: Tensor  # (B, 3, w, w)
+    masks: Tensor  # (B, h, h) at the map's cells
+    described: Tensor | None  # (B, C, h, h) what the teacher says there, where that is known already
+    photographs: Tensor | None  # for the penalty
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One window of one part."""
+
+    image: Float  # (3, w, w)
+    mask: Float  # (h, h)
+    cells: tuple[int, int, int, int]  # of which part, the first row and column on its grid, and how many
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a crop begins, in pixels of the padded image, and how large it is."""
 
@@ -106,6 +129,8 @@ class Windows:
         self._inside = [np.argwhere(part.mask) for part in parts]
         folder = recipe.rgb.penalty_photographs
         self._photographs = Photographs(Path(folder)) if folder else None
+        self._answers: TeacherAnswers | None = None
+        self._asked: int | None = None
 
     def progress(self, step: int) -> float:
         """Return how far the training is, from 0 to 1: step by step, or in whole rounds through the parts."""
@@ -114,27 +139,58 @@ class Windows:
             step -= step % max(1, len(self._images) // self._settings.batch)
         return step / max(1, steps - 1)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return crops (B, 3, w, w), their masks (B, h, h) at the map's cells, and photographs for the penalty."""
-        random = np.random.default_rng((self._seed, step))
-        pairs = share([self._crop(int(number), random) for number in random.integers(len(self._images), size=self._settings.batch)])
-        images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*pairs, strict=True))
-        return images, masks, self._photographs.crops(self._settings.batch, 0.3, random) if self._photographs else None
+    def ask(self, networks: StudentTeacher, step: int) -> None:
+        """Let the teacher describe every part on the grid of this step, unless it did so before or will be shown something else."""
+        grid = self._grid_of(step)
+        if grid is None or grid == self._asked:
+            return
+        self._asked, shifts = grid, self._shifts(grid)
+        cells = [mask[down::STRIDE_PX, right::STRIDE_PX] > 0 for mask, (down, right) in zip(self._masks, shifts, strict=True)]
+        if not self._settings.mask_training:
+            cells = [np.ones_like(each) for each in cells]
+        images = [image[:, down:, right:] for image, (down, right) in zip(self._images, shifts, strict=True)]
+        is_kept = self._settings.light_variation == 0 and fits_into_memory(cells, networks.teacher.channels)
+        self._answers = TeacherAnswers.of(networks, images, cells) if is_kept else None
 
-    def _crop(self, number: int, random: np.random.Generator) -> tuple[Float, Float]:
+    def _grid_of(self, step: int) -> int | None:
+        every = self._settings.shift_every
+        return None if every is None or self._settings.window_px is None else step // every
+
+    def _shifts(self, grid: int) -> Index:
+        """Return by how many pixels (N, 2), 0 to 3, each part's windows lie beside the cells of its map."""
+        return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(len(self._images), 2))
+
+    def batch(self, step: int) -> Batch:
+        """Return crops, their masks, what the teacher says of them if it was asked once, and photographs for the penalty."""
+        random = np.random.default_rng((self._seed, step))
+        numbers = random.integers(len(self._images), size=self._settings.batch).tolist()
+        grid = self._grid_of(step)
+        shifts = None if grid is None else self._shifts(grid)
+        crops = share([self._crop(number, None if shifts is None else shifts[number], random) for number in numbers])
+        images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
+        answers = self._answers
+        described = None if answers is None else torch.stack([answers.crop(*crop.cells) for crop in crops]).permute(0, 3, 1, 2)
+        return Batch(images, masks, described, self._photographs.crops(self._settings.batch, 0.3, random) if self._photographs else None)
+
+    def _crop(self, number: int, shift: Index | None, random: np.random.Generator) -> Crop:
         image, mask = self._images[number], self._masks[number]
-        place = self._place(number, random)
+        place = self._place(number, shift, random)
         crop = image[:, place.top : place.top + place.side, place.left : place.left + place.side]
         cells = positions(place.side)
         rows, columns = (slice(start, start + STRIDE_PX * cells, STRIDE_PX) for start in (place.top, place.left))
         light = 1 + self._settings.light_variation * random.uniform(-1, 1)
-        return np.clip(crop * np.float32(light), 0, 1), mask[rows, columns]
+        at = number, place.top // STRIDE_PX, place.left // STRIDE_PX, cells
+        return Crop(np.clip(crop * np.float32(light), 0, 1), mask[rows, columns], at)
 
-    def _place(self, number: int, random: np.random.Generator) -> Place:
+    def _place(self, number: int, shift: Index | None, random: np.random.Generator) -> Place:
         size = self._images[number].shape[1]
-        side = self._settings.window_px and min(self._settings.window_px, size)
-        if side is None:
+        if self._settings.window_px is None:
             return Place(CENTRE_PX, CENTRE_PX, size - 2 * CENTRE_PX) if self._settings.border == "zero" else Place(0, 0, size)
+        side = min(self._settings.window_px, size if shift is None else size - STRIDE_PX)
         inside = self._inside[number]
-        row, column = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
-        return Place(int(np.clip(row, 0, size - side)), int(np.clip(column, 0, size - side)), side)
+        at = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
+        if shift is None:
+            top, left = np.clip(at, 0, size - side).tolist()
+        else:
+            top, left = (shift + STRIDE_PX * np.clip((at - shift) // STRIDE_PX, 0, (size - side - shift) // STRIDE_PX)).tolist()
+        return Place(top, left, side)

@@ -55,7 +55,7 @@ class Training:
     def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path) -> None:
         self._network, self._schedule, self._checkpoint = network, schedule, checkpoint
         learning = [value for value in network.parameters() if value.requires_grad]
-        self._optimiser = torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay)
+        self._optimiser = torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
         self.losses: list[float] = []
         self.seconds = 0.0
         if distributed.is_shared():

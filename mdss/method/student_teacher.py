@@ -49,10 +49,13 @@ class StudentTeacher(nn.Module):
         """Return the layers of both that score in bfloat16 where the processor has it."""
         return *self.teacher.wide_layers(), *self.student.wide_layers()
 
-    def forward(self, images: Tensor, distance: str) -> Tensor:
-        """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel."""
+    def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
+        """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.
+
+        `described` is what the teacher says of the images, where that is known.
+        """
         said: Tensor = self.student(images)
-        difference = self.describe(images) - said.float()
+        difference = (self.describe(images) if described is None else described) - said.float()
         return difference.square() if distance == "squared" else difference.abs()
 
 

@@ -1,0 +1,109 @@
+"""The training of the colour branch: where windows lie, and a teacher that is asked once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mdss.method.description_network import STRIDE_PX
+from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.student_teacher import StudentTeacher
+from mdss.method.torch_device import learning_precision
+from trainer import teacher_answers
+from trainer.handed_parts import Half
+from trainer.train_rgb import Windows, loss_of, measure_teacher
+
+SIZE_PX = 96
+SMALL = ColourSettings(batch=3, window_px=48, student_width=0.25, steps=10, shift_every=3)
+CHANGED: dict[str, dict[str, Any]] = {
+    "light": {"light_variation": 0.2},
+    "any pixel": {"shift_every": None},
+    "whole images": {"window_px": None},
+}
+
+
+def parts() -> list[Half]:
+    """Return two parts, one of them in a corner of its image."""
+    random, found = np.random.default_rng(0), []
+    for rows, columns in ((slice(30, 80), slice(20, 61)), (slice(0, 45), slice(0, 50))):
+        mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+        mask[rows, columns] = True
+        found.append(Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32)))
+    return found
+
+
+def windows_of(settings: ColourSettings) -> Windows:
+    return Windows(parts(), Recipe(rgb=settings))
+
+
+@pytest.fixture(scope="module")
+def networks() -> StudentTeacher:
+    """Return networks whose teacher says something else at every place."""
+    torch.manual_seed(0)
+    made = StudentTeacher(SMALL.student_width)
+    measure_teacher(made, parts(), SMALL, "cpu")
+    return made
+
+
+@pytest.mark.parametrize("mask_training", [True, False])
+def test_answers_that_were_kept_are_those_of_asking_at_each_step(
+    networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch, mask_training: bool
+) -> None:
+    settings = msgspec.structs.replace(SMALL, mask_training=mask_training)
+    keeping, asking = windows_of(settings), windows_of(settings)
+    monkeypatch.setattr(asking, "ask", lambda *_: None)
+    for step in range(5):
+        loss = loss_of(networks, keeping, settings, step).item()
+        batch = keeping.batch(step)
+        assert batch.described is not None
+        with learning_precision("cpu"):
+            missed = networks.describe(batch.images) - batch.described
+        if mask_training:
+            missed *= batch.masks[:, None]
+        assert missed.square().mean().sqrt() < 0.01
+        assert loss == pytest.approx(loss_of(networks, asking, settings, step).item(), rel=2e-3)
+
+
+def test_the_teacher_is_asked_once_for_each_part_and_shift(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, asked, describe = windows_of(SMALL), Counter[int](), networks.describe
+
+    def counted(images: Tensor) -> Tensor:
+        asked[step] += 1
+        return describe(images)
+
+    monkeypatch.setattr(networks, "describe", counted)
+    for step in range(7):
+        loss_of(networks, windows, SMALL, step)
+    assert asked == {0: 2, 3: 2, 6: 2}
+
+
+def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
+    windows, random = windows_of(SMALL), np.random.default_rng(0)
+    seen = set()
+    for grid in range(20):
+        for number, shift in enumerate(windows._shifts(grid)):
+            places = [windows._place(number, shift, random) for _ in range(20)]
+            assert {(place.top % STRIDE_PX, place.left % STRIDE_PX) for place in places} == {tuple(shift)}
+            assert all(0 <= start <= SIZE_PX + 32 - 48 for place in places for start in (place.top, place.left))
+            seen.add((number, *shift))
+    assert len(seen) > 20
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_teacher_that_is_shown_something_new_is_asked_at_each_step(networks: StudentTeacher, change: str) -> None:
+    windows = windows_of(msgspec.convert({**msgspec.to_builtins(SMALL), **CHANGED[change]}, ColourSettings))
+    windows.ask(networks, 0)
+    assert windows.batch(0).described is None
+
+
+def test_answers_that_do_not_fit_into_memory_are_not_kept(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher_answers, "MOST_BYTES", 1000)
+    windows = windows_of(SMALL)
+    windows.ask(networks, 0)
+    assert windows.batch(0).described is None

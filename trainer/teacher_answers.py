@@ -1,0 +1,51 @@
+"""What the frozen teacher says of the training parts on one grid, computed once: all windows that lie on it ask for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mdss.method.description_network import STRIDE_PX
+from mdss.method.student_teacher import StudentTeacher, Window
+from mdss.method.torch_device import learning_precision
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+MOST_BYTES = 1 << 30
+BYTES_PER_NUMBER = 2  # float16: three digits, as many as a training in bfloat16 has at most
+
+
+class TeacherAnswers:
+    """The teacher's normalised descriptions at the cells of each part that are learned from, zeros elsewhere."""
+
+    def __init__(self, values: list[Tensor], rows: list[Tensor]) -> None:
+        self._values, self._rows = values, rows
+
+    @classmethod
+    def of(cls, networks: StudentTeacher, images: Sequence[Float], cells: Sequence[Bool]) -> TeacherAnswers:
+        """Return the answers for padded images (3, 4 h + 29 or more, ...) at the cells (h, h) that are marked."""
+        device, values, rows = networks.mean.device, [], []
+        for image, asked in zip(images, cells, strict=True):
+            window = Window.around(np.kron(asked, np.ones((STRIDE_PX, STRIDE_PX), np.bool_)), len(asked))
+            crop = window.crop(torch.from_numpy(image)[None].to(device)).contiguous(memory_format=torch.channels_last)
+            with learning_precision(device.type):
+                said = networks.describe(crop)[0].permute(1, 2, 0).to("cpu", torch.float16)
+            inside = asked[window.top : window.top + window.height, window.left : window.left + window.width]
+            answers = said[torch.from_numpy(inside)]
+            values.append(torch.cat([answers, torch.zeros_like(said[0, :1])]))  # the last one is what row -1 finds
+            rows.append(torch.from_numpy(np.where(asked, np.cumsum(asked).reshape(asked.shape) - 1, -1)))
+        return cls(values, rows)
+
+    def crop(self, number: int, top: int, left: int, side: int) -> Tensor:
+        """Return the answers (side, side, C) from one cell of a part's map on."""
+        return self._values[number][self._rows[number][top : top + side, left : left + side]].float()
+
+
+def fits_into_memory(cells: Sequence[Bool], channels: int) -> bool:
+    """Return whether the answers for these cells may be kept."""
+    return sum(int(asked.sum()) for asked in cells) * channels * BYTES_PER_NUMBER <= MOST_BYTES
