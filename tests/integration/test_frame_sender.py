@@ -76,6 +76,15 @@ def test_frames_refused_for_now_are_offered_again_in_the_order_in_which_they_cam
             assert station.part_ids == ["a", "b", "c"]
 
 
+def test_frames_of_a_recipe_that_is_being_loaded_keep_no_others_waiting(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera", overflow_policy="drop_latest") as camera:
+        send(camera, "a", "b", "other")
+        with FakeStation(endpoint, credit=2) as station:
+            station.refusals = {"a": ["NOT_READY"] * 3, "b": ["NOT_READY"] * 3}
+            assert camera.wait_until_done(30)
+            assert station.part_ids == ["other", "a", "b"]
+
+
 def test_what_has_no_done_is_sent_again_to_a_restarted_station(endpoint: str) -> None:
     with FrameSender(endpoint, "camera") as camera:
         with FakeStation(endpoint, finishes=False) as first:
