@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mdss import collection as module
 from mdss.collection import PART, Collected, CollectedPart, Collection, Review, Wanted, Weighed, evicted
 from mdss.errors import BadInput
+from tests.machines import histories
 
 SIDE = 64
 
@@ -153,6 +154,7 @@ weighed = st.builds(
 )
 
 
+@histories(100)
 @given(st.lists(weighed, unique_by=lambda each: each.folder), st.integers(0, 200))
 def test_what_goes_is_just_enough_and_nothing_that_goes_is_worth_more_than_what_stays(parts: list[Weighed], budget: int) -> None:
     going = evicted(parts, budget)
