@@ -86,7 +86,8 @@ class Run:
     def _accepted(self, plan: Plan, model: ModelFolder) -> str:
         order, why = self._order, summary(plan)
         if order.promote:
-            model_store.promote(order.store, order.name, model.version, model_store.Change("retrain", why))
+            change = model_store.Change("retrain", why, instead_of=plan.champion or None)
+            model_store.promote(order.store, order.name, model.version, change)
             return f"{model.version} is the champion: {model.path}"
         model_store.nominate(order.store, order.name, model.version, why)
         return f"{model.version} is the candidate: {model.path}"

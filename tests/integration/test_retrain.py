@@ -16,8 +16,8 @@ import pytest
 
 from mdss.audit import events
 from mdss.cli import main
-from mdss.errors import BadInput
-from mdss.method.model_store import ModelFolder, linked_version, open_champion, open_version, versions
+from mdss.errors import BadInput, MdssError
+from mdss.method.model_store import ModelFolder, linked_version, open_champion, open_version, promote, versions
 from mdss.method.recipe import changed
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from tests.retraining import Plant, good_part, plant, write_config
@@ -28,8 +28,9 @@ from trainer.gathering import Shares
 from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.retrain_outcome import alone
 from trainer.retrain_plan import MADE, PARTS, PLAN, write_plan
+from trainer.retrain_plan import Plan as RetrainPlan
 from trainer.retrain_planning import plan_of
-from trainer.retrain_run import retrain, unfinished
+from trainer.retrain_run import model_of, retrain, unfinished
 
 pytestmark = pytest.mark.timeout(180)
 NEW = 6
@@ -140,6 +141,20 @@ def test_a_model_that_the_gate_holds_back_stays_in_the_store_without_a_link(own:
     assert (record_of(own).outcome, record_of(own).version, record_of(own).last_success_ns) == ("held_back", "0002", 0)
     assert not work_of(own).exists()
     assert retrain(order_of(own)).outcome == "nothing_new"  # the same parts would give the same model
+
+
+def test_who_became_champion_during_the_training_is_not_overruled(own: Plant, passing: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(order: RetrainOrder, plan: RetrainPlan) -> ModelFolder:
+        model = model_of(order, plan)
+        promote(own.store, NAME, model.version)
+        return model
+
+    for number in range(NEW):
+        own.collect(number)
+    monkeypatch.setattr(retrain_run, "model_of", meanwhile)
+    with pytest.raises(MdssError, match="found 0002 as the champion, expected 0001 as when the retrain of 0002 began"):
+        retrain(order_of(own, promote=True))
+    assert record_of(own).outcome == "failed"
 
 
 def test_where_too_little_is_left_it_says_by_how_much_and_why(own: Plant) -> None:
