@@ -14,9 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mdss.errors import BadInput
 from mdss.method.model_store import open_champion, versions
 from mdss.method.recipe import Recipe
 from tests.station import NAME, SMALL, small_recipe, write_line, write_teacher
+from trainer import distributed
 from trainer.branch_training import learn
 from trainer.checkpoint import Checkpoint
 from trainer.dataset import Dataset
@@ -40,6 +42,7 @@ import sys
 from pathlib import Path
 import msgspec
 from mdss.method.recipe import Recipe
+from trainer import distributed
 from trainer.branch_training import learn
 from trainer.dataset import Dataset
 from trainer.distributed import joined
@@ -155,9 +158,10 @@ def test_processes_with_other_settings_do_not_learn_together(line: tuple[Path, P
     assert first.returncode == 1
 
 
-def test_a_batch_that_cannot_be_shared_out_evenly_is_refused(line: tuple[Path, Path], tmp_path: Path) -> None:
-    run = Torchrun()
-    both = [run.start(rank, *train_words(line, tmp_path, "sdf.batch=3")) for rank in range(SIZE)]
-    for process in both:
-        assert "sdf.batch: found 3, expected a multiple of 2, the number of processes that share it" in process.communicate()[1]
-        assert process.returncode == 2
+def test_a_batch_that_cannot_be_shared_out_evenly_is_refused(line: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small_recipe(line[1], "sdf.batch=3")
+    distributed.check_same(recipe, ())  # alone nothing has to be shared
+    monkeypatch.setattr(distributed, "is_shared", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: SIZE)
+    with pytest.raises(BadInput, match=r"sdf\.batch: found 3, expected a multiple of 2, the number of processes that share it"):
+        distributed.check_same(recipe, ())
