@@ -21,7 +21,7 @@ MB = 10**6
 config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
 
 
-@click.group()
+@click.group("recipe", epilog="Example: mdss recipe list --config station.yaml")
 def recipe() -> None:
     """Show which recipes a running station judges, and announce the next one."""
 

@@ -58,13 +58,28 @@ class Outcome:
     "--out", default=Path("out/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Where all goes."
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser at the end.")
-def command(product: str, seed: int, out: Path, is_opened: bool) -> None:
+@click.option("--month", "is_month", is_flag=True, help="Four weeks instead: reviews, a lamp that ages, retraining by a timer, a rollback.")
+def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bool) -> None:
     """Make a line of synthetic parts, train on its good ones, run the station on 60 more, and show what it found.
 
-    Exit code 0 when every one of the 60 parts got its verdict.
+    Exit code 0 when every part got its verdict.
     """
-    started_s = time.monotonic()
     begin(out)
+    page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
+    if is_opened:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def a_month(product: str, seed: int, out: Path) -> Path:
+    """Play four weeks of a line and return their page."""
+    from demo.month_run import Order, play_month
+
+    return play_month(Order.of(product, seed), out)
+
+
+def an_hour(product: str, seed: int, out: Path) -> Path:
+    """Train, let 60 parts come along, and return the page of what was found."""
+    started_s = time.monotonic()
     data, store = out / "line", out / "models"
     make_line(product, seed, data)
     model = train_model(product, seed, data, store)
@@ -75,10 +90,9 @@ def command(product: str, seed: int, out: Path, is_opened: bool) -> None:
     page = write_page(out / "index.html", shown)
     conclude(outcome, truth, time.monotonic() - started_s)
     console.print(f"the page with pictures: {page.resolve()}")
-    if is_opened:
-        webbrowser.open(page.resolve().as_uri())
     if len(outcome.verdicts) != len(truth):
         raise MdssError(f"{len(truth)} parts were sent, {len(outcome.verdicts)} got a verdict")
+    return page
 
 
 def begin(out: Path) -> None:

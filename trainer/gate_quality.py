@@ -143,15 +143,21 @@ class Quality:
             yield check(f"standard {kind}", is_passed=False, says="on no good part was there a place for it")
             return
         if self.has_champion:
-            yield self.damage_caught(kind, pairs)
+            yield self.damage_caught(kind)
         yield self.separation(kind, f"standard {kind}: separation")
 
-    def damage_caught(self, kind: DamageKind, pairs: Sequence[Pair]) -> GateCheck:
-        """Ask whether the candidate misses more of it."""
+    def damage_caught(self, kind: DamageKind) -> GateCheck:
+        """Ask whether the candidate misses more of it; a part that the champion rejects without damage too does not tell."""
+        accepted = {pair.number for pair in self.pairs.of("good") if pair.champion is not None and pair.champion.is_ok}
+        pairs = [pair for pair in self.pairs.of(kind) if pair.number in accepted]
+        if not pairs:
+            says = "the champion accepts none of the good parts that it was drawn onto"
+            return check(f"standard {kind}: caught", is_passed=True, says=says)
         counts = counts_of(pairs, errs_when_ok=True)
         low, high = counts.excess(self.limits.confidence)
         is_passed = low <= self.limits.allowed_misses
-        says = f"drawn onto {len(pairs)} good parts; {counts.candidate_only} newly missed, {counts.champion_only} no longer"
+        says = f"drawn onto {len(pairs)} good parts that the champion accepts; "
+        says += f"{counts.candidate_only} newly missed, {counts.champion_only} no longer"
         if not is_passed:
             says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
         figures: Figures = (1 - counts.champion, 1 - counts.candidate, "share")

@@ -15,7 +15,7 @@ from tests.station import NAME, Trained
 
 pytestmark = pytest.mark.timeout(600)
 STAGES = ["ingest", "codec_frame", "prepare", "rgb", "sdf", "codec_score", "fusion", "journal"]
-PROCESSES = {"supervisor", "ingest", "prepare", "rgb-0", "sdf-0", "fusion", "alerts"}
+PROCESSES = {"supervisor", "ingest", "prepare", "rgb-0", "sdf-0", "fusion", "alerts", "collect"}
 
 
 def test_a_bench_measures_machine_stages_and_station(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,3 +166,15 @@ def test_a_part_that_only_the_candidate_cannot_judge_counts_as_rejected() -> Non
     pairs = sound(14)
     broken = [replace(pair, candidate=Judgement({}, None, "BAD_CLOUD: no part in view")) if pair.kind == "good" else pair for pair in pairs]
     assert {"good parts rejected", "promise of the threshold", "room below the threshold"} <= failed(broken)
+
+
+@pytest.mark.parametrize(("rejected", "is_passed"), [("by the champion without damage too", True), ("only with damage", False)])
+def test_a_champion_that_rejects_what_it_should_accept_has_not_caught_damage_there(rejected: str, is_passed: bool) -> None:
+    pairs, half = sound(1), PARTS // 2
+    if is_passed:
+        pairs = [replace(pair, champion=Judgement({}, 2.0)) if pair.kind == "good" and pair.number < half else pair for pair in pairs]
+    missed = [replace(pair, candidate=Judgement({}, 0.5)) if pair.kind == "stain" and pair.number < half else pair for pair in pairs]
+    found = checks(missed)["standard stain: caught"]
+    assert found.is_passed == is_passed, rejected
+    if is_passed:
+        assert "good parts that the champion accepts; 0 newly missed" in found.says

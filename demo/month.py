@@ -1,0 +1,109 @@
+"""`mdss demo --month`: four weeks of a line in some minutes: reviews, a lamp that ages, retraining by a timer, a gate, a rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rich.text import Text
+
+from demo.month_audit import faults
+from demo.month_parts import Part, Shift, parts_of
+from demo.month_plant import Plant, Word, console
+from demo.month_story import WEEKS, Calendar, Week
+from mdss.collection import Label
+from mdss.wire.messages import Verdict
+from trainer.dataset import GOOD
+
+DAYS_OF_A_WEEK = 7
+LABELS: dict[Word, Label] = {"false_reject": "good", "confirmed": "defect"}
+CANDIDATE, HELD_BACK = 0, 5  # exit codes of `mdss retrain`
+
+
+@dataclass
+class Diary:
+    """What happened in the month, so that it can be told and audited."""
+
+    kinds: dict[str, str] = field(default_factory=dict)  # part id -> what is wrong with it, which only the demo knows
+    heard: list[Verdict] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)  # versions, each from when it began to judge
+    retrained: list[int] = field(default_factory=list)  # exit codes of the timer's runs
+    mislabelled: list[str] = field(default_factory=list)  # result ids that wait for a second look
+
+
+class Month:
+    """Plays the weeks on a running station."""
+
+    def __init__(self, plant: Plant, shift: Shift, calendar: Calendar, retrain: Callable[[Plant], int]) -> None:
+        self._plant, self._shift, self._calendar, self._retrain = plant, shift, calendar, retrain
+        self.diary = Diary(served=[plant.serving])
+
+    def play(self) -> Diary:
+        """Let the weeks pass and return what happened."""
+        for number, week in enumerate(WEEKS, start=1):
+            console.print(Text(f"\nweek {number}: {week.story}", style="bold"))
+            self._set_right()
+            parts = list(parts_of(self._plant.line, number, week, self._shift))
+            for day in self._calendar.days(DAYS_OF_A_WEEK):
+                self._work(parts[day.weekday() :: DAYS_OF_A_WEEK], week)
+                if self._calendar.has_timer:
+                    self._timer(week)
+        return self.diary
+
+    def audit(self) -> Iterator[str]:
+        """Yield what is wrong with the month's records: nothing, if the station keeps its promises."""
+        plant, diary = self._plant, self.diary
+        rejected = [verdict for verdict in plant.journal() if verdict.evaluation != "OK"]
+        plant.wait("the last alert", lambda: len(plant.alerts()) >= len(rejected))
+        yield from faults(diary.kinds, plant.journal(), diary.heard, plant.alerts())
+
+    def _work(self, parts: list[Part], week: Week) -> None:
+        """Let the parts of one day come along, and somebody look at what was not accepted."""
+        self.diary.kinds |= {part.part_id: part.kind for part in parts}
+        verdicts = self._plant.judged(parts)
+        self.diary.heard += verdicts
+        rejected = [verdict for verdict in verdicts if verdict.evaluation != "OK"]
+        names = ", ".join(f"{verdict.part_id} ({self.diary.kinds[verdict.part_id]})" for verdict in rejected)
+        console.print(f"  {self._calendar.today:%a %d %b}: {len(parts)} parts; not accepted: {names or 'none'}")
+        for verdict in rejected:
+            self._review(verdict, week)
+
+    def _review(self, verdict: Verdict, week: Week) -> None:
+        """Say of one alert whether the part is good, as far as whoever looks at it can tell."""
+        is_good = self.diary.kinds[verdict.part_id] == GOOD
+        if week.has_careless_review and not is_good:
+            self.diary.mislabelled.append(verdict.result_id)
+        word: Word = "false_reject" if is_good or week.has_careless_review else "confirmed"
+        self._label(verdict.result_id, word, "night-shift" if week.has_careless_review else "operator")
+
+    def _label(self, result_id: str, word: Word, who: str) -> None:
+        """Say it in Redis, and wait until the scan that the station kept has the label."""
+        plant = self._plant
+        plant.wait(f"alert {result_id}", lambda: plant.says(result_id, word, who))
+        plant.wait(f"the label of {result_id}", lambda: plant.label_of(result_id) == LABELS[word])
+
+    def _set_right(self) -> None:
+        """Have a second person look at what the night shift has said."""
+        for result_id in self.diary.mislabelled:
+            self._label(result_id, "confirmed", "quality")
+        self.diary.mislabelled.clear()
+
+    def _timer(self, week: Week) -> None:
+        """Retrain, as systemd's timer does; promote what passes the gate, and take it back where the week says so."""
+        plant = self._plant
+        console.print(f"  {self._calendar.today:%a %d %b}: the timer")
+        code = self._retrain(plant)
+        self.diary.retrained.append(code)
+        if code == HELD_BACK:
+            return
+        before, candidate = plant.serving, plant.candidate
+        self._swap(candidate, "model", "promote", "--store", plant.settings.models.store, "--recipe", plant.recipe, "--version", candidate)
+        if week.is_rolled_back:
+            self._swap(before, "model", "rollback", "--store", plant.settings.models.store, "--recipe", plant.recipe)
+
+    def _swap(self, version: str, *words: str) -> None:
+        """Let another version judge; the station goes on meanwhile."""
+        self._plant.verb(*words)
+        self._plant.wait(f"version {version} to judge", lambda: self._plant.serving == version)
+        self.diary.served.append(version)
+        console.print(f"    version {version} judges from now on")

@@ -1,0 +1,84 @@
+"""The page of a month: how every part scored, which model judged it, what the timer made of it, and what the audit found."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from demo.month import CANDIDATE, Diary
+from demo.month_story import WEEKS
+from mdss.wire.messages import Verdict
+from trainer.dataset import GOOD
+from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
+from trainer.report_page import note, table, write_page
+
+HEADING = "A month of the line"
+ABOUT = "One station, four weeks, never stopped. Shades are weeks; dashed lines are changes of the model, each between two parts."
+
+
+def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
+    """Write the page and return its path; `found` is what the audit objected to."""
+    audit = "".join(f"<li>{html.escape(fault)}</li>" for fault in found) or "<li>nothing is missing, nothing is there twice</li>"
+    return write_page(
+        path,
+        HEADING,
+        [
+            f"<h1>{HEADING}</h1>",
+            note(ABOUT),
+            timeline(diary),
+            table(("week", "what happened", "good", "rejected of them", "defective", "missed of them", "the timer"), rows(diary)),
+            f"<h2>Audit: one verdict for each of {len(diary.kinds)} parts</h2><ul>{audit}</ul>",
+        ],
+    )
+
+
+def rows(diary: Diary) -> list[tuple[object, ...]]:
+    """Return one row for each week."""
+    answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in diary.retrained]
+    made: list[tuple[object, ...]] = []
+    for number, week in enumerate(WEEKS, start=1):
+        judged = [verdict for verdict in diary.heard if verdict.part_id.startswith(f"week{number}-")]
+        counts = Counter((diary.kinds[verdict.part_id] == GOOD, verdict.evaluation == "OK") for verdict in judged)
+        good = counts[True, True] + counts[True, False], counts[True, False]
+        defective = counts[False, True] + counts[False, False], counts[False, True]
+        answer = answers[number - 1] if number <= len(answers) else "-"
+        made.append((number, week.story, *good, *defective, f"{answer}{', then taken back' * week.is_rolled_back}"))
+    return made
+
+
+def timeline(diary: Diary) -> str:
+    """Return every part's score, as a share of its threshold, in the order in which the parts came."""
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    axes = figure.subplots()
+    scored = [(place, verdict, ratio) for place, verdict in enumerate(diary.heard) if (ratio := ratio_of(verdict)) is not None]
+    for is_good, colour, name in ((True, GOOD_COLOUR, "good"), (False, DEFECT_COLOUR, "defective")):
+        points = [(place, ratio) for place, verdict, ratio in scored if (diary.kinds[verdict.part_id] == GOOD) == is_good]
+        axes.scatter([place for place, _ in points], [ratio for _, ratio in points], s=14, color=colour, label=name)
+    axes.axhline(1.0, color="#1d2530", linewidth=1, label="threshold")
+    for place in changes(diary.heard):
+        axes.axvline(place - 0.5, color="#2a6fb0", linestyle="--", linewidth=1)
+    per_week = len(diary.heard) / len(WEEKS)
+    for number in range(1, len(WEEKS), 2):
+        axes.axvspan(number * per_week - 0.5, (number + 1) * per_week - 0.5, color="#1d2530", alpha=0.05)
+    axes.set(yscale="log", xlabel="parts, in the order in which they came", ylabel="score / threshold")
+    axes.legend(loc="upper left")
+    return embedded(figure, "Scores of the month")
+
+
+def ratio_of(verdict: Verdict) -> float | None:
+    """Return a part's score as a share of its threshold; None where it has none."""
+    return verdict.score / verdict.threshold.value if verdict.score and verdict.threshold else None
+
+
+def changes(verdicts: Sequence[Verdict]) -> list[int]:
+    """Return the places at which another model begins to judge."""
+    places, found = 0, []
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.model and verdict.model.version):
+        found.append(places)
+        places += len(list(group))
+    return found[1:]

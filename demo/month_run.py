@@ -1,0 +1,102 @@
+"""Sets up the plant of `mdss demo --month`: a line, its first model, a running station; plays the month and says how it went."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.private_redis import PrivateRedis
+from demo.month import CANDIDATE, HELD_BACK, Diary, Month
+from demo.month_page import write_month_page
+from demo.month_parts import Shift
+from demo.month_plant import Plant, console
+from demo.month_story import WEEKS, Calendar
+from demo.station import Place, running
+from mdss.client import FrameSender, VerdictStream
+from mdss.errors import MdssError
+from trainer.synthetic import Line, LineSize, write_line
+from trainer.synthetic_camera import View
+
+SOURCE = "camera-1"
+STATION = {"collection": {"ok_ratio": 1.0}}  # a month of a demo has few parts
+VIEW = View(150, 150)
+SMALLER = (  # five trainings, and a gate after four of them, in some minutes
+    *("point_cloud.size_px=128", "rgb.steps=150", "rgb.batch=4", "rgb.learning_rate=0.001", "rgb.blur_px=2"),
+    *("sdf.steps=500", "sdf.blur_px=2", "threshold.method=conformal", "threshold.false_reject_rate=0.03"),
+)
+AS_TOLD = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # what the timer's runs come to in most months
+SIZE = LineSize(train=40, validation=40, good=30, defective=0)
+
+
+def by_verb(plant: Plant) -> int:
+    """Retrain as the timer's unit does, but for its priority: here nothing but the demo has to be given way to."""
+    words = ("--config", str(plant.config), "--recipe", plant.recipe, "--with-simulated", "--full-speed")
+    return plant.verb("retrain", *words, allowed=(CANDIDATE, HELD_BACK))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to make: which product, how many parts, how it is learned."""
+
+    line: Line
+    shift: Shift
+    settings: tuple[str, ...] = SMALLER  # against the preset `demo`
+    retrain: Callable[[Plant], int] = by_verb  # returns the exit code
+
+    @classmethod
+    def of(cls, product: str, seed: int) -> Order:
+        """Return the usual month of a product."""
+        return cls(Line(product, seed, SIZE, VIEW), Shift(good=28, defective=7))
+
+
+def play_month(order: Order, out: Path) -> Path:
+    """Play the month, write its page and return it; MdssError where the station broke a promise."""
+    started_s = time.monotonic()
+    with plant(order, out) as made:
+        month = Month(made, order.shift, Calendar(), order.retrain)
+        diary = month.play()
+        found = list(month.audit())
+    page = write_month_page(out / "index.html", diary, found)
+    console.print(summary(diary, time.monotonic() - started_s), style="bold")
+    if tuple(diary.retrained) != AS_TOLD:
+        console.print(
+            f"[yellow]the gate decided otherwise than in most months; its pages: {out / 'models' / order.line.product / 'gates'}[/yellow]"
+        )
+    console.print(f"the page: {page.resolve()}")
+    if found:
+        raise MdssError(f"the audit found {len(found)} faults: {found[0]}")
+    return page
+
+
+@contextmanager
+def plant(order: Order, out: Path) -> Iterator[Plant]:
+    """Make line and first model, and run the station until the block ends."""
+    from mdss.method.recipe import changed, preset
+    from trainer.train import Order as Training
+    from trainer.train import summary as said
+    from trainer.train import train
+
+    line, data, store = order.line, out / "line", out / "models"
+    console.print(f"a synthetic line of {line.product}s, and its first model", style="bold")
+    write_line(line, data)
+    recipe = changed(preset("demo", line.seed), order.settings)
+    console.print(said(train(Training(data, store, line.product, recipe))))
+    with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
+        config = Place(out / "station", Path(run), store).write_settings(line.product, redis.url, **STATION)
+        with running(config) as settings:
+            endpoints = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
+            with FrameSender(settings.camera.endpoint, SOURCE) as camera, VerdictStream(*endpoints, since=0) as plc:
+                yield Plant(config, settings, line, camera, plc)
+
+
+def summary(diary: Diary, seconds: float) -> str:
+    """Return the month in a line."""
+    made, held_back = diary.retrained.count(CANDIDATE), diary.retrained.count(HELD_BACK)
+    return (
+        f"\n{len(WEEKS)} weeks, {len(diary.kinds)} parts, {len(diary.heard)} verdicts; {len(diary.retrained)} retrainings, "
+        f"{made} candidates, {held_back} held back; {len(diary.served) - 1} changes of the model while the station ran; {seconds:.0f} s"
+    )

@@ -1,0 +1,49 @@
+"""The month of `mdss demo --month`: what each of its four weeks brings, and the calendar that its timer goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+MONDAY = date(2026, 3, 2)
+DAYS = 28
+TIMER_DAY = "Sun"  # as OnCalendar of deploy/mdss-retrain.timer
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Week:
+    """How the parts of one week look, who reviews their alerts, and what becomes of the model that follows."""
+
+    story: str
+    lamp: tuple[float, float]  # share of its first light, on the first part and on the last
+    tint: Colour = (1.0, 1.0, 1.0)  # of the batch's material, against the first batch
+    has_careless_review: bool = False  # defects are marked as false rejects; the labels are set right a week later
+    is_rolled_back: bool = False
+
+
+WEEKS = (
+    Week("the line runs as it did when its model was made", (1.0, 1.0)),
+    Week("the lamp ages, and operators mark false rejects", (0.98, 0.90)),
+    Week("a batch of warmer steel, and a night shift that marks defects as false rejects", (0.90, 0.90), (1.03, 1.0, 0.96), True),
+    Week("the labels are set right; the model that follows is taken back", (0.90, 0.90), (1.03, 1.0, 0.96), is_rolled_back=True),
+)
+
+
+class Calendar:
+    """The month's own clock, which only the demo turns, and the timer that goes by it."""
+
+    def __init__(self, today: date = MONDAY) -> None:
+        self.today = today
+
+    def days(self, count: int = DAYS) -> Iterator[date]:
+        """Yield one day after the other."""
+        for _ in range(count):
+            yield self.today
+            self.today += timedelta(days=1)
+
+    @property
+    def has_timer(self) -> bool:
+        """Whether the timer of retraining is due today."""
+        return f"{self.today:%a}" == TIMER_DAY

@@ -1,0 +1,88 @@
+"""A month of a line on a running station: what the timer, the gate and people make of its models, and that no part was lost over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from daemon.alert_store import Alert
+from demo.month_audit import faults
+from demo.month_parts import Shift
+from demo.month_plant import Plant
+from demo.month_run import Order, play_month
+from demo.month_story import DAYS, TIMER_DAY, Calendar
+from mdss.audit import events
+from mdss.method import model_store
+from mdss.wire.messages import BranchResult, ModelReference, Verdict
+from tests.alerts import verdict
+from tests.small_models import SEEING
+from tests.station import NAME, SMALL
+from trainer.gate_terms import GateLimits, GateOutcome
+from trainer.retrain_order import RetrainOrder, Wishes
+from trainer.retrain_run import retrain
+from trainer.synthetic import Line, LineSize
+from trainer.synthetic_camera import View
+
+TIMER = Path(__file__).resolve().parents[2] / "deploy" / "mdss-retrain@.timer"
+
+
+def small_month() -> Order:
+    """Return a month whose models are made in seconds, and whose defects nobody misses."""
+    line = Line(NAME, 1, LineSize(12, 20, 20, 0), View(96, 96), kinds=("foreign_body", "hole"))
+    return Order(line, Shift(good=14, defective=5), (*SMALL, *SEEING), retrained)
+
+
+def retrained(plant: Plant) -> int:
+    """Retrain in this process; standard damage is too fine for models that learn for seconds, and shown to the gate in its own tests."""
+    limits = GateLimits(allowed_misses=1.0, allowed_auroc=1.0, slowest_ratio=4.0, largest_ratio=2.0)
+    return retrain(RetrainOrder(plant.settings, NAME, wishes=Wishes(with_simulated=True, least_new=5), limits=limits)).exit_code
+
+
+def test_the_calendar_has_the_day_of_the_timer_four_times() -> None:
+    calendar = Calendar()
+    assert sum(calendar.has_timer for _ in calendar.days()) == DAYS // 7
+    assert f"OnCalendar={TIMER_DAY} " in TIMER.read_text()
+
+
+@pytest.mark.timeout(600)
+def test_a_month_keeps_every_promise_while_its_models_are_learned_held_back_promoted_and_taken_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = play_month(small_month(), tmp_path)  # raises where the audit finds a fault, or a week ends in another way
+    said, folder = capsys.readouterr().out, tmp_path / "models" / NAME
+    assert "4 weeks, 76 parts, 76 verdicts; 4 retrainings, 3 candidates, 1 held back; 4 changes of the model" in said
+    assert [path.name for path in model_store.versions(folder)] == ["0001", "0002", "0003", "0004", "0005"]
+    assert [model_store.linked_version(folder, link) for link in ("champion", "previous", "candidate")] == ["0003", "0005", None]
+    changes = [(each.before, each.after) for each in events(folder) if each.what in ("promote", "rollback")]
+    assert changes == [("0001", "0002"), ("0002", "0003"), ("0003", "0005"), ("0005", "0003")]
+    held_back = msgspec.json.decode((folder / "gates" / "0004" / "gate.json").read_bytes(), type=GateOutcome)
+    assert not held_back.is_passed
+    assert any(reason.startswith("confirmed defects caught") for reason in held_back.reasons)
+    assert "nothing is missing, nothing is there twice" in page.read_text()
+
+
+def judged(name: str, seen_by: str = "0001") -> Verdict:
+    model = ModelReference(name=NAME, version="0001", digest="d", generation=1)
+    return verdict(name, part_id=name, model=model, branches={"sdf": BranchResult(score=1.0, model_version=seen_by)})
+
+
+def alert(name: str) -> Alert:
+    return Alert(result_id=name, state="new", entry="", stored_ns=0, has_picture=False, verdict=judged(name))
+
+
+def test_the_audit_finds_nothing_where_all_records_agree() -> None:
+    assert list(faults("ab", map(judged, "ab"), map(judged, "ab"), map(alert, "ab"))) == []
+
+
+def test_the_audit_names_each_part_whose_records_do_not_agree() -> None:
+    journal = [judged("a"), judged("c"), judged("c"), judged("d"), judged("e", seen_by="0002")]
+    assert list(faults("abcde", journal, map(judged, "abcex"), map(alert, "cde"))) == [
+        "b: found 0 times in the journal, expected once",
+        "c: found 2 times in the journal, expected once",
+        "d: found 0 times at the subscriber, expected once",
+        "x: found at the subscriber, expected nowhere",
+        "a: found 0 times in Redis, expected once",
+        "e: seen by 0002, judged by 0001",
+    ]
