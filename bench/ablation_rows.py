@@ -25,7 +25,7 @@ ROWS = (
     Row("d-fixed", "Is a d that moves worth more than one that stands still?", ("rgb.factor_first=0.999", "rgb.factor_last=0.999")),
     Row("d-from-half", "Does a student that first learns from half of all elements need fewer steps?", ("rgb.factor_first=0.5",)),
     Row("d-from-half-fast", "And twice the learning rate?", ("rgb.factor_first=0.5", "rgb.learning_rate=0.001")),
-    Row("windows-any-pixel", "What do windows at any pixel bring, at a third more work?", ("rgb.shift_every=null",)),
+    Row("windows-on-cells", "What is lost with windows on the map's cells, at a third less work?", ("rgb.shift_every=500",)),
     Row("mask-off-training", "What is lost when the student learns the background, too?", ("rgb.mask_training=false",)),
     Row("mask-off-scoring", "What is lost when the background may score, too?", ("rgb.mask_scoring=false",)),
     Row("mask-area", "May a cell count by the share of the part in it?", ("rgb.mask_sampling=area",)),

@@ -43,7 +43,7 @@ class ColourSettings(Settings, frozen=True):
     steps: Count = 4000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
-    shift_every: Count | None = 500
+    shift_every: Count | None = None
     learning_rate: Positive = 5e-4
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
@@ -133,7 +133,6 @@ PAPER = Recipe(
         steps=70_000,
         batch=4,
         window_px=None,
-        shift_every=None,
         learning_rate=1e-3,
         factor_first=0.999,
         factor_last=0.99,
@@ -164,7 +163,7 @@ PAPER = Recipe(
 )
 DEMO = Recipe(
     preset="demo",
-    rgb=ColourSettings(steps=300, batch=8, warmup_steps=30),
+    rgb=ColourSettings(steps=300, batch=8, warmup_steps=30, shift_every=500),
     sdf=ShapeSettings(steps=1000, batch=32),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
 )
