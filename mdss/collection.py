@@ -7,7 +7,6 @@ somebody has labelled the part. Several processes may write, label and remove at
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ import structlog
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.folder_names import RULE, is_folder_name
 from mdss.scan_files import write_durably, write_scan
 from mdss.wire.messages import Evaluation, UndefinedCode
 
 FOLDER: Final = "collected"  # in the state directory
 RGB, XYZ, PART, REVIEW = "rgb.png", "xyz.tiff", "part.json", "review.json"
-SAFE_NAME = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,63}")
 HIDDEN = "."  # begins the names of what is being written or removed
 Label = Literal["good", "defect"]
 Decoded = TypeVar("Decoded")
@@ -149,7 +148,7 @@ class Collection:
 
     def find(self, result_id: str) -> Collected | None:
         """Return one part, or None where there is none of this id."""
-        if SAFE_NAME.fullmatch(result_id) is None:
+        if not is_folder_name(result_id):
             return None
         return next(self._read(recipe / result_id for recipe in self._recipes() if (recipe / result_id).is_dir()), None)
 
@@ -198,8 +197,8 @@ class Collection:
 
     def _place(self, recipe_id: str, result_id: str) -> Path:
         for name in (recipe_id, result_id):
-            if SAFE_NAME.fullmatch(name) is None:
-                raise BadInput(f"{name[:80]!r}: expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -, not beginning with a dot")
+            if not is_folder_name(name):
+                raise BadInput(f"{name[:80]!r}: expected {RULE}")
         return self.root / recipe_id / result_id
 
     def _recipes(self) -> list[Path]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,11 +20,12 @@ from trainer.gate_probe import RGB, XYZ, ProbeAnswer, ProbeOrder
 from trainer.gate_quality import NAMED
 from trainer.gate_scoring import TIMED, Pair, Pairs
 from trainer.gate_statistics import median_interval
-from trainer.gate_terms import NONE, Figures, GateCheck, GateEvidence
+from trainer.gate_terms import Figures, GateCheck, GateEvidence
 
 PROBE = (sys.executable, "-m", "trainer.gate_probe")
 PROBED = 3  # scans that the fresh process scores
 TITLES: dict[Branch, str] = {"rgb": "colour", "sdf": "shape"}
+check = partial(GateCheck.of, "fitness")
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ class Fitness:
         beside = self.probed(self.champion, self.pairs.of("good")[:PROBED]) if self.champion else None
         if not isinstance(beside, ProbeAnswer):
             says = f"at most; {beside}" if beside else "at most; there is no champion to compare with"
-            return check("memory", is_passed=True, figures=(None, found.peak_mib, "MiB"), says=says)
+            return check("memory", is_passed=True, found=Figures(None, found.peak_mib, "MiB"), says=says)
         limit = self.evidence.limits.largest_ratio
         says = f"at most; {found.peak_mib / beside.peak_mib:.2f} of the champion's, up to {limit:g} is allowed"
         is_passed = found.peak_mib <= limit * beside.peak_mib
-        return check("memory", is_passed=is_passed, figures=(beside.peak_mib, found.peak_mib, "MiB"), says=says)
+        return check("memory", is_passed=is_passed, found=Figures(beside.peak_mib, found.peak_mib, "MiB"), says=says)
 
     def finite(self) -> GateCheck:
         """Ask that no map of the candidate holds what is no number."""
@@ -102,12 +104,14 @@ class Fitness:
         ]
         if not both:
             middle = float(np.median(mine)) if mine else None
-            return check(name, is_passed=bool(mine) and self.champion is None, figures=(None, middle, "ms"), says="nothing to compare with")
+            return check(
+                name, is_passed=bool(mine) and self.champion is None, found=Figures(None, middle, "ms"), says="nothing to compare with"
+            )
         before, after = np.array(both).T
         low, high = median_interval(after / before, limits.confidence)
         says = f"median of {len(both)} scans; interval: of the champion's, {limits.slowest_ratio:g} is allowed"
-        figures: Figures = (float(np.median(before)), float(np.median(after)), "ms")
-        return check(name, is_passed=low <= limits.slowest_ratio, figures=figures, says=says, interval=(low, high))
+        figures = Figures(float(np.median(before)), float(np.median(after)), "ms", (low, high))
+        return check(name, is_passed=low <= limits.slowest_ratio, found=figures, says=says)
 
 
 def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
@@ -130,24 +134,3 @@ def is_near(mine: float | None, theirs: float | None, within: float) -> bool:
     if mine is None or theirs is None:
         return mine is theirs
     return abs(mine - theirs) <= within * abs(mine)
-
-
-def check(
-    name: str,
-    *,
-    is_passed: bool,
-    says: str,
-    figures: Figures = NONE,
-    interval: tuple[float, float] | None = None,
-) -> GateCheck:
-    """Return a check of fitness."""
-    return GateCheck(
-        name=name,
-        side="fitness",
-        is_passed=is_passed,
-        champion=figures[0],
-        candidate=figures[1],
-        unit=figures[2],
-        interval=interval,
-        says=says,
-    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mdss.method.calibration import SMALLEST_SCORE, Calibration
 from trainer.gate_scoring import Kind, Pair, Pairs, counts_of, scores_of
 from trainer.gate_statistics import (
-    Interval,
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
@@ -18,11 +18,12 @@ from trainer.gate_statistics import (
     room,
     room_lost,
 )
-from trainer.gate_terms import NONE, Figures, GateCheck, GateLimits
+from trainer.gate_terms import Figures, GateCheck, GateLimits
 from trainer.standard_damage import DAMAGES, DamageKind
 
 FEWEST_SPREAD = 5  # parts that a deviation is taken of
 NAMED = 8  # parts that a sentence names
+check = partial(GateCheck.of, "quality")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Quality:
         says = f"{found} recent good parts that the candidate has not learned from"
         if found < needed:
             says += f"; {needed} are needed to tell, {needed - found} more"
-        return check("enough evidence", is_passed=found >= needed, figures=(None, float(found), "parts"), says=says)
+        return check("enough evidence", is_passed=found >= needed, found=Figures(None, float(found), "parts"), says=says)
 
     def golden(self) -> GateCheck:
         """Ask that the candidate accepts every golden part that the champion accepts."""
@@ -70,20 +71,19 @@ class Quality:
         says = f"{len(pairs)} golden parts of the champion" if pairs else "the champion has no golden parts"
         if lost:
             says += f"; the candidate does not accept {named(lost)}"
-        return check("golden parts accepted", is_passed=not lost, figures=accepted(pairs), says=says)
+        return check("golden parts accepted", is_passed=not lost, found=accepted(pairs), says=says)
 
     def defects(self) -> GateCheck:
         """Ask that every confirmed defect that the champion catches is caught; without a champion, every one."""
         pairs = self.pairs.of("defect")
         lost = [pair for pair in pairs if pair.candidate.is_ok and (pair.champion is None or not pair.champion.is_ok)]
-        figures: Figures = (caught(pairs, "champion"), caught(pairs, "candidate"), "share")
         if not pairs:
-            says = "no confirmed defect is known; standard damage stands in"
-            return check("confirmed defects caught", is_passed=True, figures=figures, says=says)
+            return check("confirmed defects caught", is_passed=True, says="no confirmed defect is known; standard damage stands in")
         says = f"{len(pairs)} confirmed defects"
         says += f"; the candidate misses {named(lost)}" if lost else ", none missed that the champion catches"
         interval = counts_of(pairs, errs_when_ok=True).excess(self.limits.confidence) if self.has_champion else None
-        return check("confirmed defects caught", is_passed=not lost, figures=figures, says=says, interval=interval)
+        figures = Figures(caught(pairs, "champion"), caught(pairs, "candidate"), "share", interval)
+        return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
 
     def promise(self) -> GateCheck:
         """Ask whether so many rejected good parts are an accident if the threshold keeps what it promised."""
@@ -96,9 +96,8 @@ class Quality:
         no_worse = as_champion is not None and len(lost) <= as_champion * len(pairs)
         says = f"{len(lost)} of {len(pairs)} recent good parts rejected; chance of that many with this threshold {chance:.2g}"
         says += f", at least {self.limits.broken_promise:g} is asked" if is_kept or not no_worse else ", but the champion rejects no fewer"
-        return check(
-            "promise of the threshold", is_passed=is_kept or no_worse, figures=(as_champion, len(lost) / len(pairs), "share"), says=says
-        )
+        figures = Figures(as_champion, len(lost) / len(pairs), "share")
+        return check("promise of the threshold", is_passed=is_kept or no_worse, found=figures, says=says)
 
     def rejects(self) -> GateCheck:
         """Ask whether more good parts would be rejected."""
@@ -113,13 +112,8 @@ class Quality:
         elif not is_passed:
             needed = parts_needed(limits.tolerated_rejects, limits.confidence)
             says += f": too little to exclude {limits.tolerated_rejects:g} more; {max(needed, 2 * len(pairs))} parts would tell better"
-        return check(
-            "good parts rejected",
-            is_passed=is_passed,
-            figures=(counts.champion, counts.candidate, "share"),
-            says=says,
-            interval=(low, high),
-        )
+        figures = Figures(counts.champion, counts.candidate, "share", (low, high))
+        return check("good parts rejected", is_passed=is_passed, found=figures, says=says)
 
     def shift(self) -> GateCheck:
         """Ask whether good parts have come nearer to the threshold."""
@@ -133,8 +127,8 @@ class Quality:
         is_passed = low <= limits.allowed_shift
         if not is_passed:
             says += f"; more than {limits.allowed_shift:g} lost beyond chance"
-        figures: Figures = (float(room(before)), float(room(after)), "")
-        return check("room below the threshold", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
+        figures = Figures(float(room(before)), float(room(after)), "", (low, high))
+        return check("room below the threshold", is_passed=is_passed, found=figures, says=says)
 
     def damage(self, kind: DamageKind) -> Iterator[GateCheck]:
         """Ask whether a standard dent or stain on good parts is caught as often, and as far from good parts."""
@@ -160,8 +154,8 @@ class Quality:
         says += f"{counts.candidate_only} newly missed, {counts.champion_only} no longer"
         if not is_passed:
             says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
-        figures: Figures = (1 - counts.champion, 1 - counts.candidate, "share")
-        return check(f"standard {kind}: caught", is_passed=is_passed, figures=figures, says=says, interval=(low, high))
+        figures = Figures(1 - counts.champion, 1 - counts.candidate, "share", (low, high))
+        return check(f"standard {kind}: caught", is_passed=is_passed, found=figures, says=says)
 
     def separation(self, kind: Kind, name: str) -> GateCheck:
         """Ask whether scores tell such parts from good ones as well; of a first model, whether they do at all."""
@@ -177,7 +171,7 @@ class Quality:
         says = "chance that one scores above a good part; interval: what is lost"
         if not is_passed:
             says += f"; more than {limits.allowed_auroc:g} beyond chance"
-        return check(name, is_passed=is_passed, figures=(before, after, "AUROC"), says=says, interval=(low, high))
+        return check(name, is_passed=is_passed, found=Figures(before, after, "AUROC", (low, high)), says=says)
 
 
 def first_separation(
@@ -189,28 +183,7 @@ def first_separation(
         return check(name, is_passed=False, says="no part has a score")
     found, (low, high) = auroc_interval(good, bad, limits.confidence, random)
     says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
-    return check(name, is_passed=low > 0.5, figures=(None, found, "AUROC"), says=says, interval=(low, high))
-
-
-def check(
-    name: str,
-    *,
-    is_passed: bool,
-    says: str,
-    figures: Figures = NONE,
-    interval: Interval | None = None,
-) -> GateCheck:
-    """Return a check of quality."""
-    return GateCheck(
-        name=name,
-        side="quality",
-        is_passed=is_passed,
-        champion=figures[0],
-        candidate=figures[1],
-        unit=figures[2],
-        interval=interval,
-        says=says,
-    )
+    return check(name, is_passed=low > 0.5, found=Figures(None, found, "AUROC", (low, high)), says=says)
 
 
 def named(pairs: Sequence[Pair]) -> str:
@@ -222,7 +195,7 @@ def named(pairs: Sequence[Pair]) -> str:
 def accepted(pairs: Sequence[Pair]) -> Figures:
     """Return the share of parts that each model accepts."""
     before, after = caught(pairs, "champion"), caught(pairs, "candidate")
-    return None if before is None else 1 - before, None if after is None else 1 - after, "share"
+    return Figures(None if before is None else 1 - before, None if after is None else 1 - after, "share")
 
 
 def caught(pairs: Sequence[Pair], side: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -15,8 +15,18 @@ FORMAT = "mdss.gate.v1"
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
 Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
-Figures = tuple[float | None, float | None, Unit]  # champion's, candidate's
-NONE: Figures = (None, None, "")
+
+
+class Figures(NamedTuple):
+    """What both models answer to the question of a check."""
+
+    champion: float | None = None
+    candidate: float | None = None
+    unit: Unit = ""
+    interval: tuple[float, float] | None = None  # of what the candidate is worse by
+
+
+NOTHING = Figures()
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float, float] | None = None  # of what the candidate is worse by, shares, deviations, lost AUROC, or a ratio of times
     unit: Unit = ""  # of the figures; a share is shown in percent
     says: str
+
+    @classmethod
+    def of(cls, side: Side, name: str, says: str, *, is_passed: bool, found: Figures = NOTHING) -> Self:
+        """Return a check with what was found."""
+        return cls(name=name, side=side, is_passed=is_passed, says=says, **found._asdict())
 
     @property
     def figures(self) -> tuple[str, str, str, str]:

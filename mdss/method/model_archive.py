@@ -19,8 +19,9 @@ import msgspec
 
 from mdss import audit
 from mdss.errors import ModelRefused
+from mdss.folder_names import is_folder_name
 from mdss.method import model_store, store_files
-from mdss.method.model_store import SAFE_NAME, VERSION, ModelFolder
+from mdss.method.model_store import VERSION, ModelFolder
 from mdss.method.store_files import CARD, SUMS
 
 BLOCK = tarfile.BLOCKSIZE
@@ -182,7 +183,7 @@ def _header(file: BinaryIO) -> tarfile.TarInfo | None:
 
 def _member(info: tarfile.TarInfo) -> Member:
     recipe, version, *parts = info.name.removeprefix("./").split("/") if info.name.count("/") >= 2 else ("", "")
-    is_placed = SAFE_NAME.fullmatch(recipe) and not recipe.startswith(".") and VERSION.fullmatch(version)
+    is_placed = is_folder_name(recipe) and VERSION.fullmatch(version)
     if not is_placed or not 1 <= len(parts) <= MOST_FOLDERS or not all(SAFE_PART.fullmatch(part) for part in parts):
         raise ModelRefused(f"{info.name!r}: found no name of a model's file; expected <recipe>/<version>/<file> of plain characters")
     return Member(recipe, version, "/".join(parts), info.size)

@@ -19,6 +19,7 @@ import msgspec
 
 from mdss import audit
 from mdss.errors import BadInput, MdssError, ModelRefused
+from mdss.folder_names import RULE, is_folder_name
 from mdss.method import store_files
 from mdss.method.calibration import Calibration
 from mdss.method.recipe import Recipe
@@ -29,7 +30,6 @@ CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
 INCOMING = ".incoming-"  # begins the names of what is being written
 VERSION = re.compile(r"\d{4,}")
-SAFE_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +246,6 @@ def _unlink(folder: Path, name: str) -> None:
 
 def recipe_folder(store: Path, name: str) -> Path:
     """Return where the models of a recipe lie; BadInput for a name that is not safe in a path and in a topic."""
-    if not SAFE_NAME.fullmatch(name) or name.startswith("."):
-        raise BadInput(f"recipe {name!r}: expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -, not beginning with a dot")
+    if not is_folder_name(name):
+        raise BadInput(f"recipe {name!r}: expected {RULE}")
     return store / name
