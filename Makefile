@@ -6,6 +6,8 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python3.1
 	if $$name -c '$(SUITABLE)' 2>/dev/null; then echo $$name; break; fi; done)
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --only-binary :all:
+# A file's tests stay together: they share what they train. The order of the files stays: those that start stations first.
+TEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 STAMP = .venv/.installed
 
 .PHONY: install demo test check clean help
@@ -16,13 +18,13 @@ demo: install  ## train on a synthetic line, run the station on 60 parts, show w
 	$(BIN)/mdss demo --seed $(SEED) --out $(OUT)
 
 test: install  ## all tests, with real processes and a real Redis
-	$(BIN)/python -m pytest
+	$(TEST)
 
 check: install  ## format, lint, types and all tests: what a change must pass
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TEST)
 
 clean:  ## remove .venv, results and caches
 	rm -rf .venv out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,8 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+import torch
 
 from daemon.private_redis import PrivateRedis
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

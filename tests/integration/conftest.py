@@ -6,19 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from daemon.private_redis import PrivateRedis
 from tests.alert_line import Line
 from tests.alerts import settings
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
 from trainer.train import Order, train
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
