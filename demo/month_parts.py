@@ -33,7 +33,7 @@ class Shift:
 
 def parts_of(line: Line, number: int, week: Week, shift: Shift) -> Iterator[Part]:
     """Yield the parts of week `number`, good and defective ones mixed; no two weeks share a part."""
-    kinds = [GOOD] * shift.good + [line.kinds[i % len(line.kinds)] for i in range(shift.defective)]
+    kinds = [GOOD] * shift.good + [line.kinds[i % len(line.kinds)] for i in range(shift.defective * week.defects)]
     order = np.random.default_rng((line.seed, number)).permutation(len(kinds))
     lamp = np.linspace(*week.lamp, len(kinds), dtype=np.float32)
     for place, index in enumerate(order):

@@ -46,7 +46,8 @@ def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
     """Score the evidence with both models, make every check, and write the answer."""
     contest = Contest(sides.champion, sides.candidate, device)
     pairs = contest.judged(evidence)
-    quality = Quality(pairs, sides.candidate.calibration, evidence.limits, has_champion=sides.champion is not None)
+    champion = sides.champion.calibration if sides.champion else None
+    quality = Quality(pairs, sides.candidate.calibration, evidence.limits, champion)
     fitness = Fitness(sides.champion, sides.candidate, pairs, evidence, device)
     outcome = outcome_of(sides, pairs, [*quality.checks(), *fitness.checks()])
     sides.folder.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 
 from mdss.method.calibration import SMALLEST_SCORE, Calibration
-from trainer.gate_scoring import Kind, Pair, Pairs, counts_of, scores_of
+from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, counts_of, scores_of
 from trainer.gate_statistics import (
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
+    median_interval,
     parts_needed,
     room,
     room_lost,
@@ -33,7 +34,7 @@ class Quality:
     pairs: Pairs
     calibration: Calibration  # the candidate's
     limits: GateLimits
-    has_champion: bool
+    before: Calibration | None  # the champion's
 
     def checks(self) -> Iterator[GateCheck]:
         """Yield every check that the evidence allows."""
@@ -50,6 +51,28 @@ class Quality:
             yield from self.damage(kind)
         if len(self.pairs.of("defect")) >= self.limits.fewest_defects:
             yield self.separation("defect", "confirmed defects: separation")
+
+    @property
+    def has_champion(self) -> bool:
+        """Return whether there is one to be as good as."""
+        return self.before is not None
+
+    @property
+    def moved(self) -> float:
+        """Return how far good parts have moved towards the champion's threshold since it was set, as a factor; 1 where not beyond chance.
+
+        The newest good parts stand against those of its calibration. Medians: some of them may be defects that were marked by mistake.
+        """
+        newest = [pair.champion.ratio for pair in self.pairs.of("good")[: self.limits.fewest_good] if pair.champion is not None]
+        known = [ratio for ratio in newest if ratio is not None]
+        if self.before is None or len(known) < FEWEST_SPREAD:
+            return 1.0
+        then = float(np.median(self.before.validation_scores)) / self.before.threshold.value
+        return max(1.0, median_interval(known, self.limits.confidence)[0] / then)
+
+    def catches(self, champion: Judgement | None) -> bool:
+        """Return whether a champion does not accept a part by its own merit: not only because good parts, too, have moved up to there."""
+        return champion is None or champion.ratio is None or champion.ratio > self.moved
 
     @property
     def random(self) -> np.random.Generator:
@@ -74,13 +97,16 @@ class Quality:
         return check("golden parts accepted", is_passed=not lost, found=accepted(pairs), says=says)
 
     def defects(self) -> GateCheck:
-        """Ask that every confirmed defect that the champion catches is caught; without a champion, every one."""
+        """Ask that every confirmed defect that the champion catches by its own merit is caught; without a champion, every one."""
         pairs = self.pairs.of("defect")
-        lost = [pair for pair in pairs if pair.candidate.is_ok and (pair.champion is None or not pair.champion.is_ok)]
+        lost = [pair for pair in pairs if pair.candidate.is_ok and self.catches(pair.champion)]
+        by_drift = [pair for pair in pairs if pair.champion is not None and not pair.champion.is_ok and not self.catches(pair.champion)]
         if not pairs:
             return check("confirmed defects caught", is_passed=True, says="no confirmed defect is known; standard damage stands in")
         says = f"{len(pairs)} confirmed defects"
         says += f"; the candidate misses {named(lost)}" if lost else ", none missed that the champion catches"
+        if by_drift:
+            says += f"; good parts score {self.moved:.2g} times what they did: that alone lifts {named(by_drift)} above the threshold"
         interval = counts_of(pairs, errs_when_ok=True).excess(self.limits.confidence) if self.has_champion else None
         figures = Figures(caught(pairs, "champion"), caught(pairs, "candidate"), "share", interval)
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)

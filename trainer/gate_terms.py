@@ -71,7 +71,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 class GateEvidence:
     """What champion and candidate are judged on; no part of it may have been learned from by the candidate."""
 
-    good: Sequence[EvidencePart]  # recent, and known to be good
+    good: Sequence[EvidencePart]  # recent, and known to be good; newest first
     defects: Sequence[EvidencePart] = ()  # confirmed by a person
     golden: Sequence[EvidencePart] = ()  # those of the champion
     limits: GateLimits = field(default_factory=GateLimits)

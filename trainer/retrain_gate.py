@@ -36,7 +36,8 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     from trainer.gate import golden_parts
 
     collected, base = collected_set(order.work, plan), base_set(plan)
-    good, defects = ([part_of(order, collected, part) for part in plan.of(use)] for use in ("gate", "defect"))
+    newest_first = {use: sorted(plan.of(use), key=lambda part: -part.judged_ns) for use in ("gate", "defect")}
+    good, defects = ([part_of(order, collected, part) for part in parts] for parts in newest_first.values())
     lacking = max(0, order.limits.fewest_good - len(good))
     stand_in = [evidence(base, scan, f"{scan.split}/{scan.part_id}") for scan in base.test if scan.is_good] if base else []
     return GateEvidence(

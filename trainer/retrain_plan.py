@@ -33,6 +33,7 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
     use: Use
     is_marked_good: bool = False
     is_new: bool = True  # no model in the store was made from it or judged by it
+    judged_ns: int = 0  # by the station; plans of earlier releases do not say
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +77,7 @@ def planned(good: Sequence[Collected], defects: Sequence[Collected], known: froz
             use=use,
             is_marked_good=part.label == GOOD,
             is_new=part.part.result_id not in known,
+            judged_ns=part.part.judged_ns,
         )
         for part, use in uses
     )

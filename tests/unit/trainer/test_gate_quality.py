@@ -74,7 +74,7 @@ def swapped(pairs: list[Pair], kind: str, candidate: Ratios) -> list[Pair]:
 
 def checks(pairs: list[Pair], limits: GateLimits | None = None, has_champion: bool = True) -> dict[str, GateCheck]:
     """Return every check of quality by its name."""
-    quality = Quality(Pairs(pairs), calibration(), limits or GateLimits(), has_champion)
+    quality = Quality(Pairs(pairs), calibration(), limits or GateLimits(), calibration() if has_champion else None)
     return {check.name: check for check in quality.checks()}
 
 
@@ -98,6 +98,15 @@ def test_a_candidate_that_misses_a_confirmed_defect_is_held_back_and_the_part_is
     check = checks(sound(1) + defects)["confirmed defects caught"]
     assert not check.is_passed and "misses defect-1" in check.says and "defect-2" not in check.says
     assert check.interval is not None and check.interval[0] < 1 / 3 < check.interval[1]
+
+
+@pytest.mark.parametrize(("moved", "missed"), [(1.0, {"defect-0", "defect-1"}), (1.5, {"defect-0"})])
+def test_a_defect_that_the_champion_catches_only_because_good_parts_have_moved_is_not_asked_for(moved: float, missed: set[str]) -> None:
+    then = [0.6 * moved] * PARTS + [3.0] * 8  # the newest first, but for some defects that somebody marked as good
+    good, defects = pairs_of("good", [*then[-8:], *then[:PARTS]], [0.6] * (PARTS + 8)), pairs_of("defect", [1.8, 1.3], [0.9, 0.8])
+    check = checks(good + defects)["confirmed defects caught"]
+    assert not check.is_passed and {name for name in ("defect-0", "defect-1") if name in check.says.split(";")[1]} == missed
+    assert ("1.4 times what they did: that alone lifts defect-1" in check.says) == (moved > 1)
 
 
 def test_defects_that_neither_catches_hold_nobody_back() -> None:
