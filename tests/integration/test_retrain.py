@@ -25,6 +25,7 @@ from tests.station import NAME
 from trainer import retrain_run
 from trainer.gate_terms import GateCheck, GateLimits, GateOutcome
 from trainer.gathering import Shares
+from trainer.retrain_gate import evidence_of
 from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.retrain_outcome import alone
 from trainer.retrain_plan import MADE, PARTS, PLAN, write_plan
@@ -241,6 +242,15 @@ def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_p
     assert "going on with the training that was planned at" in capsys.readouterr().err
     assert (result.outcome, record_of(own).outcome) == ("candidate", "candidate")
     assert sorted(shown_to(own, "0002")) == [f"result-{number}" for number in range(NEW)]
+
+
+def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_them_or_not(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    own.mark("result-0", "good")
+    order, champion = order_of(own, wishes=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
+    good = evidence_of(order, plan_of(order, champion.recipe, champion)).good
+    assert [part.part_id for part in good[:NEW]] == [f"part-{number}" for number in reversed(range(NEW))]
 
 
 def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:
