@@ -18,10 +18,10 @@ import click
 import msgspec
 import numpy as np
 
+from bench.command_line import run
 from bench.feature_bank import Describer, FeatureBank
 from bench.fpfh_bank import FpfhBank, require_open3d
 from bench.memory_bank import BYTES_PER_MB, MOST_CANDIDATES
-from mdss.errors import BadInput, MdssError
 from mdss.method import signed_distance, student_teacher
 from mdss.method.fusion import fuse
 from mdss.method.model_store import ModelFolder
@@ -37,7 +37,6 @@ EXAMPLE = "Example: python -m bench.peers --data data/cable_gland --unit m --rec
 OURS: dict[Branch, str] = {"rgb": "MDSS, rgb", "sdf": "MDSS, sdf", "fused": "MDSS, fused"}
 BANKS: dict[Branch, str] = {"rgb": "feature bank (PatchCore)", "sdf": "FPFH bank (BTF)", "fused": "both banks, fused"}
 STAGES: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb",), "sdf": ("sdf",), "fused": ("rgb", "sdf", "fusion")}
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -215,18 +214,8 @@ def _number(value: float | None, places: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 failed, 2 usage or configuration."""
-    try:
-        command.main(args=arguments, prog_name="python -m bench.peers", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        return INTERRUPTED
-    except MdssError as error:
-        click.echo(f"peers: {error}", err=True)
-        return 2 if isinstance(error, BadInput) else 1
-    return 0
+    """Run the command and return its exit code."""
+    return run(command, "bench.peers", arguments)
 
 
 if __name__ == "__main__":

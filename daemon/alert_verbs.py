@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     elif found:
-        show_table(found)
+        print_table(COLUMNS, map(cells, found))
     else:
         click.echo(f"no alerts{f' in state {states[0]}' if states else ''}{' below this one' if entry else ''}")
 
@@ -156,20 +156,25 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
         raise MdssError(f"{path}: the picture cannot be written ({error.strerror})") from error
 
 
-def show_table(found: list[Alert]) -> None:
-    """Print one line per alert."""
+def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:
+    """Print results as lines under the names of their columns."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=FALLBACK_COLUMNS)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
+    for name in columns:
         table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
-    for alert in found:
-        verdict = alert.verdict
-        cells = (alert.result_id, at(verdict.times.published), verdict.part_id, verdict.source_id)
-        coloured = Text(evaluation(verdict), style=COLOURS[verdict.evaluation])
-        table.add_row(*map(Text, cells), coloured, *map(Text, (score(verdict), where(verdict), alert.state)))
+    for line in lines:
+        table.add_row(*line)
     console.print(table)
+
+
+def cells(alert: Alert) -> Iterator[Text]:
+    """Yield what the table says of an alert."""
+    verdict = alert.verdict
+    yield from map(Text, (alert.result_id, at(verdict.times.published), verdict.part_id, verdict.source_id))
+    yield Text(evaluation(verdict), style=COLOURS[verdict.evaluation])
+    yield from map(Text, (score(verdict), where(verdict), alert.state))
 
 
 def rows(alert: Alert) -> Iterator[tuple[str, Any]]:

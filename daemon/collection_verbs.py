@@ -6,17 +6,15 @@ import getpass
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from daemon.alert_verbs import FALLBACK_COLUMNS, at, config_option, json_option
+from daemon.alert_verbs import at, config_option, json_option, print_table
 from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
@@ -64,7 +62,7 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
         ]
         click.echo(msgspec.json.encode(rows).decode())
     elif found:
-        show_table(found)
+        print_table(COLUMNS, map(cells, found))
     else:
         click.echo("no scans")
 
@@ -148,19 +146,10 @@ def collection_of(settings: Settings) -> Collection:
     return Collection(Path(settings.station.state_directory) / FOLDER)
 
 
-def show_table(found: list[Collected]) -> None:
-    """Print one line per part."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=FALLBACK_COLUMNS)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
-    for each in found:
-        part = each.part
-        score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
-        evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"
-        said = (each.review.label, each.review.by) if each.review else ("", "")
-        cells = (part.result_id, at(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *said)
-        table.add_row(*map(Text, cells))
-    console.print(table)
+def cells(each: Collected) -> Iterator[Text]:
+    """Yield what the table says of a part."""
+    part = each.part
+    score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
+    evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"
+    said = (each.review.label, each.review.by) if each.review else ("", "")
+    yield from map(Text, (part.result_id, at(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *said))
