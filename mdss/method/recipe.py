@@ -39,18 +39,18 @@ class ColourSettings(Settings, frozen=True):
 
     teacher: str = "default"
     teacher_statistics: Literal["foreground", "all"] = "foreground"
-    student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 1.0
+    student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 0.5
     steps: Count = 4000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
-    shift_every: Count | None = None
-    learning_rate: Positive = 5e-4
+    shift_every: Count | None = 500
+    learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
     schedule: Schedule = "cosine"
     light_variation: Share = 0.0
     penalty_photographs: str | None = None
-    factor_first: Share = 0.99
+    factor_first: Share = 0.5
     factor_last: Share = 0.999
     factor_every: Literal["step", "epoch"] = "step"
     quantile_domain: Literal["batch", "image"] = "batch"
@@ -130,9 +130,11 @@ PAPER = Recipe(
     point_cloud=PointCloudSettings(plane_removal_mm=5.0),
     rgb=ColourSettings(
         teacher_statistics="all",
+        student_width=1.0,
         steps=70_000,
         batch=4,
         window_px=None,
+        shift_every=None,
         learning_rate=1e-3,
         factor_first=0.999,
         factor_last=0.99,
@@ -163,7 +165,7 @@ PAPER = Recipe(
 )
 DEMO = Recipe(
     preset="demo",
-    rgb=ColourSettings(steps=300, batch=8, warmup_steps=30, shift_every=500),
+    rgb=ColourSettings(student_width=1.0, steps=300, batch=8, warmup_steps=30, learning_rate=5e-4, factor_first=0.99),
     sdf=ShapeSettings(steps=1000, batch=32),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
 )
