@@ -29,11 +29,13 @@ class Shift:
 
     good: int
     defective: int
+    worn: int  # defective ones where a tool is worn
 
 
 def parts_of(line: Line, number: int, week: Week, shift: Shift) -> Iterator[Part]:
     """Yield the parts of week `number`, good and defective ones mixed; no two weeks share a part."""
-    kinds = [GOOD] * shift.good + [line.kinds[i % len(line.kinds)] for i in range(shift.defective * week.defects)]
+    defective = shift.worn if week.has_worn_tool else shift.defective
+    kinds = [GOOD] * shift.good + [line.kinds[i % len(line.kinds)] for i in range(defective)]
     order = np.random.default_rng((line.seed, number)).permutation(len(kinds))
     lamp = np.linspace(*week.lamp, len(kinds), dtype=np.float32)
     for place, index in enumerate(order):

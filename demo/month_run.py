@@ -50,7 +50,7 @@ class Order:
     @classmethod
     def of(cls, product: str, seed: int) -> Order:
         """Return the usual month of a product."""
-        return cls(Line(product, seed, SIZE, VIEW), Shift(good=28, defective=7))
+        return cls(Line(product, seed, SIZE, VIEW), Shift(good=28, defective=7, worn=14))
 
 
 def play_month(order: Order, out: Path) -> Path:

@@ -20,7 +20,7 @@ class Week:
     lamp: tuple[float, float]  # share of its first light, on the first part and on the last
     tint: Colour = (1.0, 1.0, 1.0)  # of the batch's material, against the first batch
     has_careless_review: bool = False  # defects are marked as false rejects; the labels are set right a week later
-    defects: int = 1  # how many times as many as in other weeks
+    has_worn_tool: bool = False  # more parts than in other weeks are defective
     is_rolled_back: bool = False
 
 
@@ -31,8 +31,8 @@ WEEKS = (
         "a batch of warmer steel, a worn tool, and a night shift that marks defects as false rejects",
         (0.90, 0.90),
         (1.03, 1.0, 0.96),
-        True,
-        2,
+        has_careless_review=True,
+        has_worn_tool=True,
     ),
     Week("the labels are set right; the model that follows is taken back", (0.90, 0.90), (1.03, 1.0, 0.96), is_rolled_back=True),
 )

@@ -31,7 +31,7 @@ TIMER = Path(__file__).resolve().parents[2] / "deploy" / "mdss-retrain@.timer"
 def small_month() -> Order:
     """Return a month whose models are made in seconds, and whose defects nobody misses."""
     line = Line(NAME, 1, LineSize(12, 20, 20, 0), View(96, 96), kinds=("foreign_body", "hole"))
-    return Order(line, Shift(good=14, defective=5), (*SMALL, *SEEING), retrained)
+    return Order(line, Shift(good=14, defective=5, worn=5), (*SMALL, *SEEING), retrained)
 
 
 def retrained(plant: Plant) -> int:
@@ -52,7 +52,7 @@ def test_a_month_keeps_every_promise_while_its_models_are_learned_held_back_prom
 ) -> None:
     page = play_month(small_month(), tmp_path)  # raises where the audit finds a fault, or a week ends in another way
     said, folder = capsys.readouterr().out, tmp_path / "models" / NAME
-    assert "4 weeks, 81 parts, 81 verdicts; 4 retrainings, 3 candidates, 1 held back; 4 changes of the model" in said
+    assert "4 weeks, 76 parts, 76 verdicts; 4 retrainings, 3 candidates, 1 held back; 4 changes of the model" in said
     assert [path.name for path in model_store.versions(folder)] == ["0001", "0002", "0003", "0004", "0005"]
     assert [model_store.linked_version(folder, link) for link in ("champion", "previous", "candidate")] == ["0003", "0005", None]
     changes = [(each.before, each.after) for each in events(folder) if each.what in ("promote", "rollback")]

@@ -135,7 +135,7 @@ def test_a_saved_branch_scores_as_before(networks: StudentTeacher, tmp_path: Pat
 def test_weights_of_another_width_are_refused_by_the_files_name(networks: StudentTeacher, tmp_path: Path) -> None:
     write_weights(networks, tmp_path / WEIGHTS)
     with pytest.raises(
-        ModelRefused, match=r"rgb\.safetensors: student\.conv1\.bias: found a tensor of shape \(32,\), expected a tensor of shape \(128,\)"
+        ModelRefused, match=r"rgb\.safetensors: student\.conv1\.bias: found a tensor of shape \(32,\), expected a tensor of shape \(64,\)"
     ):
         ColourBranch.load(tmp_path, Recipe(), "cpu")
     with pytest.raises(ModelRefused, match="no such file"):
