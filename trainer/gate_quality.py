@@ -70,10 +70,6 @@ class Quality:
         then = float(np.median(self.before.validation_scores)) / self.before.threshold.value
         return max(1.0, median_interval(known, self.limits.confidence)[0] / then)
 
-    def catches(self, champion: Judgement | None) -> bool:
-        """Return whether a champion does not accept a part by its own merit: not only because good parts, too, have moved up to there."""
-        return champion is None or champion.ratio is None or champion.ratio > self.moved
-
     @property
     def random(self) -> np.random.Generator:
         """Return the generator of every bootstrap: the same evidence gives the same answer."""
@@ -98,15 +94,15 @@ class Quality:
 
     def defects(self) -> GateCheck:
         """Ask that every confirmed defect that the champion catches by its own merit is caught; without a champion, every one."""
-        pairs = self.pairs.of("defect")
-        lost = [pair for pair in pairs if pair.candidate.is_ok and self.catches(pair.champion)]
-        by_drift = [pair for pair in pairs if pair.champion is not None and not pair.champion.is_ok and not self.catches(pair.champion)]
+        pairs, moved = self.pairs.of("defect"), self.moved
         if not pairs:
             return check("confirmed defects caught", is_passed=True, says="no confirmed defect is known; standard damage stands in")
+        lost = [pair for pair in pairs if pair.candidate.is_ok and catches(pair.champion, moved)]
+        by_drift = [pair for pair in pairs if catches(pair.champion, 1.0) and not catches(pair.champion, moved)]
         says = f"{len(pairs)} confirmed defects"
         says += f"; the candidate misses {named(lost)}" if lost else ", none missed that the champion catches"
         if by_drift:
-            says += f"; good parts score {self.moved:.2g} times what they did: that alone lifts {named(by_drift)} above the threshold"
+            says += f"; good parts score {moved:.2g} times what they did: that alone lifts {named(by_drift)} above the threshold"
         interval = counts_of(pairs, errs_when_ok=True).excess(self.limits.confidence) if self.has_champion else None
         figures = Figures(caught(pairs, "champion"), caught(pairs, "candidate"), "share", interval)
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
@@ -210,6 +206,14 @@ def first_separation(
     found, (low, high) = auroc_interval(good, bad, limits.confidence, random)
     says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
     return check(name, is_passed=low > 0.5, found=Figures(None, found, "AUROC", (low, high)), says=says)
+
+
+def catches(champion: Judgement | None, moved: float) -> bool:
+    """Return whether a champion does not accept a part by its own merit: not only because good parts, too, have moved up to there.
+
+    Without a champion every part counts as caught.
+    """
+    return champion is None or champion.ratio is None or champion.ratio > moved
 
 
 def named(pairs: Sequence[Pair]) -> str:
