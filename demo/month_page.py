@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -42,8 +42,7 @@ def rows(diary: Diary) -> list[tuple[object, ...]]:
     answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in diary.retrained]
     made: list[tuple[object, ...]] = []
     for number, week in enumerate(WEEKS, start=1):
-        judged = [verdict for verdict in diary.heard if verdict.part_id.startswith(f"week{number}-")]
-        counts = Counter((diary.kinds[verdict.part_id] == GOOD, verdict.evaluation == "OK") for verdict in judged)
+        counts = Counter((diary.kinds[verdict.part_id] == GOOD, verdict.evaluation == "OK") for verdict in of_week(diary, number))
         good = counts[True, True] + counts[True, False], counts[True, False]
         defective = counts[False, True] + counts[False, False], counts[False, True]
         answer = answers[number - 1] if number <= len(answers) else "-"
@@ -62,12 +61,17 @@ def timeline(diary: Diary) -> str:
     axes.axhline(1.0, color="#1d2530", linewidth=1, label="threshold")
     for place in changes(diary.heard):
         axes.axvline(place - 0.5, color="#2a6fb0", linestyle="--", linewidth=1)
-    per_week = len(diary.heard) / len(WEEKS)
-    for number in range(1, len(WEEKS), 2):
-        axes.axvspan(number * per_week - 0.5, (number + 1) * per_week - 0.5, color="#1d2530", alpha=0.05)
+    ends = accumulate(len(of_week(diary, number)) for number in range(1, len(WEEKS) + 1))
+    for begin, end in list(pairwise((0, *ends)))[1::2]:
+        axes.axvspan(begin - 0.5, end - 0.5, color="#1d2530", alpha=0.05)
     axes.set(yscale="log", xlabel="parts, in the order in which they came", ylabel="score / threshold")
     axes.legend(loc="upper left")
     return embedded(figure, "Scores of the month")
+
+
+def of_week(diary: Diary, number: int) -> list[Verdict]:
+    """Return the verdicts on the parts of one week."""
+    return [verdict for verdict in diary.heard if verdict.part_id.startswith(f"week{number}-")]
 
 
 def ratio_of(verdict: Verdict) -> float | None:
