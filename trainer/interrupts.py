@@ -1,4 +1,4 @@
-"""Ctrl-C during a training: the step that is running ends first, so that what is saved is whole."""
+"""Ctrl-C while something must not be cut in two: it ends first, so that what is saved is whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class HeldInterrupt:
-    """Holds back the first SIGINT or SIGTERM while it is entered; a second one interrupts at once."""
+    """Holds back the first SIGINT or SIGTERM while it is entered; a second one interrupts at once.
+
+    It interrupts where the block ends, unless an error ended that: a signal that comes after the block last looked is not lost.
+    """
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -20,9 +23,11 @@ class HeldInterrupt:
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self.is_asked and kind is None:
+            raise KeyboardInterrupt
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self.is_asked:

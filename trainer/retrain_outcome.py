@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
 from mdss.errors import BadInput, MdssError
 from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, held
 from mdss.retraining import AS_IT_SHOULD, RetrainRecord, read_record, write_record
+from trainer.interrupts import HeldInterrupt
 
 End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
 EXIT_CODES: dict[End, int] = {"candidate": 0, "nothing_new": 3, "refused_data": 4, "held_back": 5, "busy": 6}
@@ -50,7 +51,7 @@ def alone(folder: Path, recipe: str) -> Iterator[None]:
 
 
 class Diary:
-    """The record of one attempt, written when it begins, whenever more is known, and when it ends."""
+    """The record of one attempt, written when the block begins, whenever more is known, and when it ends, whichever way."""
 
     def __init__(self, folder: Path, recipe: str, clock: Clock = time.time_ns) -> None:
         self._folder, self._clock = folder, clock
@@ -75,22 +76,24 @@ class Diary:
         success = {"last_success_ns": now} if outcome in AS_IT_SHOULD else {}
         self.note(outcome=outcome, reason=reason, ended_ns=now, **success)
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Write down how the block ends, whichever way."""
+    def __enter__(self) -> Self:
         self.note()
-        try:
-            yield
-        except Ended as ended:
-            self.end(ended.outcome, str(ended))
-            raise
-        except KeyboardInterrupt:
-            self.end("interrupted", "stopped; the next run goes on with it")
-            raise
-        except BaseException as error:
-            self.end("failed", str(error) or type(error).__name__)
-            raise
-        self.end("candidate")
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        with HeldInterrupt():
+            self.end(*ending_by(error))
+
+
+def ending_by(error: BaseException | None) -> tuple[str, str]:
+    """Return the outcome and its reason where this ended an attempt, or nothing did."""
+    if error is None:
+        return "candidate", ""
+    if isinstance(error, Ended):
+        return error.outcome, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", "stopped; the next run goes on with it"
+    return "failed", str(error) or type(error).__name__
 
 
 def last_record(folder: Path, recipe: str) -> RetrainRecord | None:

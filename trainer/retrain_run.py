@@ -49,7 +49,7 @@ def retrain(order: RetrainOrder, clock: Clock = time.time_ns) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, Diary(order.folder, order.name, clock))
     try:
-        with alone(folder, order.name), run.diary.kept():
+        with alone(folder, order.name), run.diary:
             return run.result("candidate", run.candidate())
     except Ended as ended:
         return run.result(ended.outcome, str(ended))

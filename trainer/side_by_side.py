@@ -129,8 +129,6 @@ class Children:
                     self._running.remove(ended)
                     found = ended.end()
                     error = error or (None if is_told else found)
-        if interrupt.is_asked:
-            raise KeyboardInterrupt
         if error:
             raise error
 

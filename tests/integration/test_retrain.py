@@ -217,11 +217,12 @@ class Verb:
         """Send it a signal at the first line that begins so; return exit code and what it said."""
         with subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
-            said = []
+            said, is_sent = [], False
             for line in process.stderr:
                 said.append(line)
-                if line.startswith(until):
+                if line.startswith(until) and not is_sent:  # what it says of the stage that is cut off begins so, too
                     process.send_signal(by)
+                    is_sent = True
             return process.wait(), "".join(said)
 
 

@@ -43,7 +43,7 @@ def test_every_end_has_an_exit_code_of_its_own_that_is_explained() -> None:
 
 def test_while_it_runs_the_record_says_so_and_what_is_known(tmp_path: Path) -> None:
     diary = Diary(tmp_path, "cap", Clock())
-    with diary.kept():
+    with diary:
         assert (record(tmp_path).outcome, record(tmp_path).started_ns, record(tmp_path).seconds) == ("running", HOUR_NS, 0)
         diary.note(parts_used=12, parts_refused=3)
         assert (record(tmp_path).parts_used, record(tmp_path).parts_refused) == (12, 3)
@@ -66,7 +66,7 @@ def test_the_record_says_how_it_ended_and_keeps_the_last_success(
     tmp_path: Path, error: BaseException, outcome: str, is_success: bool
 ) -> None:
     write_record(tmp_path, RetrainRecord(recipe="cap", outcome="candidate", started_ns=1, ended_ns=2, last_success_ns=2))
-    with pytest.raises(type(error)), Diary(tmp_path, "cap", Clock()).kept():
+    with pytest.raises(type(error)), Diary(tmp_path, "cap", Clock()):
         raise error
     assert record(tmp_path).outcome == outcome
     assert record(tmp_path).last_success_ns == (2 * HOUR_NS if is_success else 2)
@@ -75,7 +75,7 @@ def test_the_record_says_how_it_ended_and_keeps_the_last_success(
 
 def test_a_record_that_was_damaged_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "cap.json").write_bytes(b"{")
-    with Diary(tmp_path, "cap", Clock()).kept():
+    with Diary(tmp_path, "cap", Clock()):
         pass
     assert record(tmp_path).outcome == "candidate"
 
