@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,12 @@ from daemon.private_redis import PrivateRedis
 def _one_thread() -> None:
     """Compute in one thread: two that wait for each other on busy cores take four times as long."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heeds_ctrl_c() -> None:
+    """Heed SIGINT: a suite that a script started in the background was told to ignore it, and so would be every process it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
