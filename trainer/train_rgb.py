@@ -18,6 +18,7 @@ from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, 
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import learning_precision
 from trainer.distributed import share
+from trainer.drawn_ahead import drawn
 from trainer.handed_parts import Part
 from trainer.photographs import Photographs
 from trainer.progress import tracked
@@ -26,6 +27,7 @@ from trainer.training import Schedule, Training, channels_last
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int64]
+Cells = tuple[int, int, int, int]  # of which part, the first row and column on its grid, and how many
 
 
 def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: Path) -> tuple[StudentTeacher, Training]:
@@ -42,16 +44,16 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     if training.step == 0:
         measure_teacher(networks, parts, settings, device)
     windows = Windows(parts, recipe)
-    training.run(lambda step: loss_of(networks, windows, settings, step))
+    batches = drawn(windows.batch, range(training.step, settings.steps), device)
+    training.run(lambda step: loss_of(networks, windows, step, next(batches)))
     return networks.eval(), training
 
 
-def loss_of(networks: StudentTeacher, windows: Windows, settings: ColourSettings, step: int) -> Tensor:
+def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch) -> Tensor:
     """Return the loss of one step's batch (paper, eq. 1)."""
-    device = networks.mean.device
+    device, settings = networks.mean.device, windows.settings
     windows.ask(networks, step)
-    batch = windows.batch(step)
-    described = None if batch.described is None else batch.described.to(device)
+    described = windows.described(batch, device)
     with learning_precision(device.type):
         distances = networks(batch.images.to(device, memory_format=torch.channels_last), settings.distance, described).float()
         elsewhere = None if batch.photographs is None else networks.student(batch.photographs.to(device)).float()
@@ -97,7 +99,7 @@ class Batch:
 
     images: Tensor  # (B, 3, w, w)
     masks: Tensor  # (B, h, h) at the map's cells
-    described: Tensor | None  # (B, C, h, h) what the teacher says there, where that is known already
+    cells: list[Cells]
     photographs: Tensor | None  # for the penalty
 
 
@@ -107,7 +109,7 @@ class Crop:
 
     image: Float  # (3, w, w)
     mask: Float  # (h, h)
-    cells: tuple[int, int, int, int]  # of which part, the first row and column on its grid, and how many
+    cells: Cells
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Windows:
     """Crops of the training parts: random ones on the part, or whole images; the same step always gives the same batch."""
 
     def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
-        self._settings, self._seed = recipe.rgb, recipe.seed
+        self.settings, self._seed = recipe.rgb, recipe.seed
         self._images = [padded_image(part.rgb, recipe.rgb.border) for part in parts]
         self._masks = [cell_mask(part.mask, recipe.rgb.mask_sampling) for part in parts]
         self._inside = [np.argwhere(part.mask) for part in parts]
@@ -134,9 +136,9 @@ class Windows:
 
     def progress(self, step: int) -> float:
         """Return how far the training is, from 0 to 1: step by step, or in whole rounds through the parts."""
-        steps = self._settings.steps
-        if self._settings.factor_every == "epoch":
-            step -= step % max(1, len(self._images) // self._settings.batch)
+        steps = self.settings.steps
+        if self.settings.factor_every == "epoch":
+            step -= step % max(1, len(self._images) // self.settings.batch)
         return step / max(1, steps - 1)
 
     def ask(self, networks: StudentTeacher, step: int) -> None:
@@ -146,31 +148,36 @@ class Windows:
             return
         self._asked, shifts = grid, self._shifts(grid)
         cells = [mask[down::STRIDE_PX, right::STRIDE_PX] > 0 for mask, (down, right) in zip(self._masks, shifts, strict=True)]
-        if not self._settings.mask_training:
+        if not self.settings.mask_training:
             cells = [np.ones_like(each) for each in cells]
         images = [image[:, down:, right:] for image, (down, right) in zip(self._images, shifts, strict=True)]
-        is_kept = self._settings.light_variation == 0 and fits_into_memory(cells, networks.teacher.channels)
+        is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, networks.teacher.channels)
         self._answers = TeacherAnswers.of(networks, images, cells) if is_kept else None
 
     def _grid_of(self, step: int) -> int | None:
-        every = self._settings.shift_every
-        return None if every is None or self._settings.window_px is None else step // every
+        every = self.settings.shift_every
+        return None if every is None or self.settings.window_px is None else step // every
 
     def _shifts(self, grid: int) -> Index:
         """Return by how many pixels (N, 2), 0 to 3, each part's windows lie beside the cells of its map."""
         return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(len(self._images), 2))
 
     def batch(self, step: int) -> Batch:
-        """Return crops, their masks, what the teacher says of them if it was asked once, and photographs for the penalty."""
+        """Return crops, their masks, where they lie, and photographs for the penalty."""
         random = np.random.default_rng((self._seed, step))
-        numbers = random.integers(len(self._images), size=self._settings.batch).tolist()
+        numbers = random.integers(len(self._images), size=self.settings.batch).tolist()
         grid = self._grid_of(step)
         shifts = None if grid is None else self._shifts(grid)
         crops = share([self._crop(number, None if shifts is None else shifts[number], random) for number in numbers])
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
-        answers = self._answers
-        described = None if answers is None else torch.stack([answers.crop(*crop.cells) for crop in crops]).permute(0, 3, 1, 2)
-        return Batch(images, masks, described, self._photographs.crops(self._settings.batch, 0.3, random) if self._photographs else None)
+        photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
+        return Batch(images, masks, [crop.cells for crop in crops], photographs)
+
+    def described(self, batch: Batch, device: torch.device) -> Tensor | None:
+        """Return what the teacher says of a batch (B, C, h, h); None where it was not asked beforehand."""
+        if self._answers is None:
+            return None
+        return torch.stack([self._answers.crop(*cells) for cells in batch.cells]).to(device).permute(0, 3, 1, 2)
 
     def _crop(self, number: int, shift: Index | None, random: np.random.Generator) -> Crop:
         image, mask = self._images[number], self._masks[number]
@@ -178,15 +185,15 @@ class Windows:
         crop = image[:, place.top : place.top + place.side, place.left : place.left + place.side]
         cells = positions(place.side)
         rows, columns = (slice(start, start + STRIDE_PX * cells, STRIDE_PX) for start in (place.top, place.left))
-        light = 1 + self._settings.light_variation * random.uniform(-1, 1)
+        light = 1 + self.settings.light_variation * random.uniform(-1, 1)
         at = number, place.top // STRIDE_PX, place.left // STRIDE_PX, cells
         return Crop(np.clip(crop * np.float32(light), 0, 1), mask[rows, columns], at)
 
     def _place(self, number: int, shift: Index | None, random: np.random.Generator) -> Place:
         size = self._images[number].shape[1]
-        if self._settings.window_px is None:
-            return Place(CENTRE_PX, CENTRE_PX, size - 2 * CENTRE_PX) if self._settings.border == "zero" else Place(0, 0, size)
-        side = min(self._settings.window_px, size if shift is None else size - STRIDE_PX)
+        if self.settings.window_px is None:
+            return Place(CENTRE_PX, CENTRE_PX, size - 2 * CENTRE_PX) if self.settings.border == "zero" else Place(0, 0, size)
+        side = min(self.settings.window_px, size if shift is None else size - STRIDE_PX)
         inside = self._inside[number]
         at = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
         if shift is None:

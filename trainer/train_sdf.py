@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import learning_precision
+from trainer.captured import Captured
+from trainer.drawn_ahead import drawn
 from trainer.handed_parts import Part
 from trainer.progress import tracked
 from trainer.shape_batch import Batch, draw
@@ -34,20 +37,36 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     torch.manual_seed(recipe.seed)
     settings = recipe.sdf
     network = SignedDistanceNetwork(settings).to(device)
+    torch.backends.cuda.matmul.allow_tf32 = settings.loss == "pull"  # twice backwards, it is what a GPU spends its time with
     training = Training(
         network, Schedule("shape branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule), checkpoint
     )
-    chosen = parts[: settings.training_scans]
-    clouds = [
-        TrainingCloud.of(part.xyz, settings, np.random.default_rng((recipe.seed, number)))
-        for number, part in enumerate(tracked(chosen, "patches", len(chosen)))
-    ]
-    loss = pull_loss if settings.loss == "pull" else regression_loss
-    training.run(lambda step: loss(network, draw(clouds, recipe, step), settings, device))
+    clouds = clouds_of(parts[: settings.training_scans], recipe, device)
+    batches = drawn(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
+    loss_of = loss_on(network, settings, device)
+    training.run(lambda _: loss_of(next(batches)))
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)
     return network.eval(), training
+
+
+def clouds_of(parts: Sequence[Part], recipe: Recipe, device: str) -> list[TrainingCloud]:
+    """Return what is learned from, a cloud for each part."""
+
+    def cloud(number: int) -> TrainingCloud:
+        return TrainingCloud.of(parts[number].xyz, recipe.sdf, np.random.default_rng((recipe.seed, number)))
+
+    return list(tracked(drawn(cloud, range(len(parts)), device), "patches", len(parts)))
+
+
+def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str) -> Callable[[Batch], Tensor]:
+    """Return what gives the loss of a batch; on a GPU with its gradients, in one launch."""
+    of = pull_loss if settings.loss == "pull" else regression_loss
+    if not device.startswith("cuda"):
+        return lambda batch: of(network, batch, settings, device)
+    captured = Captured(network, lambda inputs: of(network, Batch(*inputs), settings, device), device)
+    return lambda batch: captured([getattr(batch, field.name) for field in fields(batch)])
 
 
 def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: ShapeSettings, device: str) -> Tensor:
@@ -68,7 +87,7 @@ def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: Shap
 
 def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, device: str) -> Tensor:
     """Return how far queries land from the surface when pulled along the gradient by their distance (Neural-Pull)."""
-    queries = batch.queries.to(device).requires_grad_()
+    queries = batch.queries.to(device).detach().requires_grad_()
     distances: Tensor = network(batch.patches.to(device), queries).distance
     (gradient,) = torch.autograd.grad(distances.sum(), queries, create_graph=True)
     steps = distances[..., None] * gradient / (gradient.square().sum(dim=2, keepdim=True) + TINY).sqrt()

@@ -96,8 +96,9 @@ class Training:
 
     def _learn(self, loss: Tensor, *, is_asked: bool) -> bool:
         """Take a step, together with all other processes; return whether one of them was asked to stop."""
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:  # otherwise it has come with its gradients
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
         try:
             value, is_asked = distributed.averaged(self._network, float(loss.detach()), is_asked=is_asked)
         except distributed.OthersLost:

@@ -20,6 +20,7 @@ from trainer.handed_parts import Half
 from trainer.train_rgb import Windows, loss_of, measure_teacher
 
 SIZE_PX = 96
+CPU = torch.device("cpu")
 SMALL = ColourSettings(batch=3, window_px=48, student_width=0.25, steps=10, shift_every=3)
 CHANGED: dict[str, dict[str, Any]] = {
     "light": {"light_variation": 0.2},
@@ -59,15 +60,16 @@ def test_answers_that_were_kept_are_those_of_asking_at_each_step(
     keeping, asking = windows_of(settings), windows_of(settings)
     monkeypatch.setattr(asking, "ask", lambda *_: None)
     for step in range(5):
-        loss = loss_of(networks, keeping, settings, step).item()
         batch = keeping.batch(step)
-        assert batch.described is not None
+        loss = loss_of(networks, keeping, step, batch).item()
+        described = keeping.described(batch, CPU)
+        assert described is not None
         with learning_precision("cpu"):
-            missed = networks.describe(batch.images) - batch.described
+            missed = networks.describe(batch.images) - described
         if mask_training:
             missed *= batch.masks[:, None]
         assert missed.square().mean().sqrt() < 0.01
-        assert loss == pytest.approx(loss_of(networks, asking, settings, step).item(), rel=2e-3)
+        assert loss == pytest.approx(loss_of(networks, asking, step, batch).item(), rel=2e-3)
 
 
 def test_the_teacher_is_asked_once_for_each_part_and_shift(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +81,7 @@ def test_the_teacher_is_asked_once_for_each_part_and_shift(networks: StudentTeac
 
     monkeypatch.setattr(networks, "describe", counted)
     for step in range(7):
-        loss_of(networks, windows, SMALL, step)
+        loss_of(networks, windows, step, windows.batch(step))
     assert asked == {0: 2, 3: 2, 6: 2}
 
 
@@ -99,11 +101,11 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
 def test_a_teacher_that_is_shown_something_new_is_asked_at_each_step(networks: StudentTeacher, change: str) -> None:
     windows = windows_of(msgspec.convert({**msgspec.to_builtins(SMALL), **CHANGED[change]}, ColourSettings))
     windows.ask(networks, 0)
-    assert windows.batch(0).described is None
+    assert windows.described(windows.batch(0), CPU) is None
 
 
 def test_answers_that_do_not_fit_into_memory_are_not_kept(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_answers, "MOST_BYTES", 1000)
     windows = windows_of(SMALL)
     windows.ask(networks, 0)
-    assert windows.batch(0).described is None
+    assert windows.described(windows.batch(0), CPU) is None
