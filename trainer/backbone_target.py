@@ -28,8 +28,8 @@ class BackboneTarget:
     on their leading principal components and rotated at random, so that all outputs weigh the same.
     """
 
-    def __init__(self, backbone: MobileNetV2Features, photographs: Photographs, seed: int, batches: int) -> None:
-        self._backbone = channels_last(backbone.eval())
+    def __init__(self, backbone: MobileNetV2Features, photographs: Photographs, seed: int, batches: int, device: str = "cpu") -> None:
+        self._backbone, self._device = channels_last(backbone.eval()).to(device), device
         features = torch.cat(list(self._samples(photographs, seed, batches))).double()  # (N, 768)
         mean, std = features.mean(0), features.std(0).clamp_min(1e-6)
         normal = (features - mean) / std
@@ -39,8 +39,8 @@ class BackboneTarget:
         rotation = torch.linalg.qr(torch.randn(CHANNELS, CHANNELS, generator=generator, dtype=torch.float64))[0]
         mix = vectors[:, -CHANNELS:] @ rotation  # (768, 384)
         mix = mix / (normal @ mix).std(0)
-        self._weight = (mix / std[:, None]).T.float()[:, :, None, None]
-        self._bias = -(mean / std @ mix).float()
+        self._weight = (mix / std[:, None]).T.float()[:, :, None, None].to(device)
+        self._bias = -(mean / std @ mix).float().to(device)
 
     @torch.no_grad()
     def __call__(self, crops: Tensor) -> Tensor:
@@ -51,12 +51,12 @@ class BackboneTarget:
         random = np.random.default_rng(seed)
         for _ in tracked(range(batches), "backbone statistics", batches):
             features = self._features(photographs.crops(STATISTICS_CROPS, STATISTICS_GREYSCALE_SHARE, random))
-            yield features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])[::EVERY_POSITION]
+            yield features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])[::EVERY_POSITION].cpu()
 
     @torch.no_grad()
     def _features(self, crops: Tensor) -> Tensor:
-        with learning_precision("cpu"):
-            fine, coarse = self._backbone(crops.contiguous(memory_format=torch.channels_last))
+        with learning_precision(self._device):
+            fine, coarse = self._backbone(crops.to(self._device, memory_format=torch.channels_last))
         side_px = crops.shape[-1] // 2
         sampled = sample_layer(fine.float(), FINE_STRIDE_PX, side_px), sample_layer(coarse.float(), COARSE_STRIDE_PX, side_px)
         return torch.cat(sampled, 1)
@@ -72,5 +72,5 @@ def sample_layer(layer: Tensor, stride_px: int, side_px: int) -> Tensor:
     cells = ((pixels + 0.5) * 2 - 0.5 - (stride_px - 1)) / stride_px
     grid = (2 * cells + 1) / layer.shape[-1] - 1  # align_corners=False
     rows, columns = torch.meshgrid(grid, grid, indexing="ij")
-    at = torch.stack([columns, rows], -1).expand(len(layer), -1, -1, -1)
+    at = torch.stack([columns, rows], -1).to(layer.device).expand(len(layer), -1, -1, -1)
     return F.grid_sample(layer, at, mode="bilinear", padding_mode="border", align_corners=False)

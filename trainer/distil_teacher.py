@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from mdss.method.description_network import PatchDescriptionNetwork
 from mdss.method.teacher import load_teacher
-from mdss.method.torch_device import learning_precision
+from mdss.method.torch_device import device_of, learning_precision
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
+from trainer.drawn_ahead import drawn
 from trainer.photographs import CROP_PX, Photographs
 from trainer.training import Schedule, Training, channels_last
 
@@ -34,6 +35,7 @@ class Distillation:
     greyscale_share: float = 0.1
     statistics_batches: int = 60
     seed: int = 0
+    device: str = "auto"
 
     def described(self, photographs: int) -> dict[str, Any]:
         """Return the settings for the card, which a resumed run must share."""
@@ -52,24 +54,28 @@ class Distillation:
 def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
     """Return a teacher that imitates the backbone, and its card's details; continues from `checkpoint` where it exists."""
     torch.manual_seed(settings.seed)
+    device = device_of(settings.device)
     backbone = MobileNetV2Features.load(settings.backbone)
     photographs = Photographs(settings.photographs)
-    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches)
-    network = channels_last(first_weights(settings.start))
+    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches, device)
+    network = channels_last(first_weights(settings.start)).to(device)
 
-    def loss_of(step: int) -> Tensor:
-        crops = photographs.crops(settings.batch, settings.greyscale_share, np.random.default_rng((settings.seed, step)))
+    def crops_of(step: int) -> Tensor:
+        return photographs.crops(settings.batch, settings.greyscale_share, np.random.default_rng((settings.seed, step)))
+
+    def loss_of(crops: Tensor) -> Tensor:
         small = F.avg_pool2d(crops, 2).contiguous(memory_format=torch.channels_last)
-        with learning_precision("cpu"):
+        with learning_precision(device):
             said = network(small)
         return F.mse_loss(said.float(), target(crops))
 
     described = settings.described(len(photographs))
     rate = settings.learning_rate
     training = Training(network, Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint)
-    training.run(loss_of)
+    batches = drawn(crops_of, range(training.step, settings.steps), device)
+    training.run(lambda _: loss_of(next(batches).to(device)))
     figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}
-    return network.eval(), described | figures
+    return network.cpu().eval(), described | figures
 
 
 def first_weights(start: str | None) -> PatchDescriptionNetwork:

@@ -85,6 +85,7 @@ def teacher() -> None:
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="MobileNetV2 weights (.npz), as docs/teachers.md says.")
 @click.option("--start", help="Begin with this teacher's weights, a name or a file, instead of random ones.")
 @click.option("--licence", default=UNSAID, show_default=True, help="What the card says of backbone and photographs.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @training_options
 def distil(photographs: Path, backbone: Path, start: str | None, licence: str, **options: Any) -> None:
     """Distil a teacher from a backbone and any folder of photographs.
@@ -96,7 +97,7 @@ def distil(photographs: Path, backbone: Path, start: str | None, licence: str, *
     from trainer.distil_teacher import Distillation
     from trainer.distil_teacher import distil as make
 
-    settings = Distillation(photographs, backbone, start, **asked)
+    settings = Distillation(photographs, backbone, start, device=options["device"], **asked)
     source = f"{backbone.name} on the photographs of {photographs.name}"
     _deliver(order, Origin("distilled", source, licence), lambda: make(settings, order.checkpoint))
 

@@ -25,7 +25,7 @@ Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 WEIGHTS = "sdf.safetensors"
-PATCHES_AT_ONCE = {"cpu": 6, "cuda": 16}  # on a CPU, what they become in the network stays in a core's cache
+PATCHES_AT_ONCE = {"cpu": 6, "cuda": 64}  # on a CPU, what they become in the network stays in a core's cache
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
 NONE = -1  # fills the rows of patches that hold fewer voids than others
