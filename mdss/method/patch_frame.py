@@ -43,7 +43,7 @@ class PatchFrames:
         Centred on the mean and divided by its length; with the camera's axes, or turned so that the normal of the patch's
         plane is z ('upright').
         """
-        centres = patches.mean(axis=1)
+        centres = along_points(patches).mean(axis=2)
         turns = np.broadcast_to(np.eye(3), (len(patches), 3, 3))
         if settings.frame == "upright":
             turns = upright(patches - centres[:, None], towards)
@@ -63,7 +63,12 @@ def patch_lengths(patches: Float, settings: ShapeSettings) -> Float:
     """Return the lengths (P,) in mm of patches (P, K, 3): the largest side of the box ('extent'), or one for all ('fixed')."""
     if settings.scale == "fixed":
         return np.full(len(patches), settings.fixed_scale_mm, np.float32)
-    return np.asarray(np.ptp(patches, axis=1).max(axis=1).clip(SMALLEST_MM), np.float32)
+    return np.asarray(np.ptp(along_points(patches), axis=2).max(axis=1).clip(SMALLEST_MM), np.float32)
+
+
+def along_points(patches: Float) -> Float:
+    """Return patches (P, K, 3) as (P, 3, K): numpy reduces a long last axis ten times as fast as one before an axis of three."""
+    return np.ascontiguousarray(patches.transpose(0, 2, 1))
 
 
 def upright(centred: Float, towards: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ from scipy.spatial import cKDTree
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
+QUICKLY_BUILT = {"balanced_tree": False, "compact_nodes": False}  # in half the time, and asked as quickly: points of a grid lie evenly
+
 
 @dataclass(frozen=True)
 class Patches:
@@ -33,7 +35,7 @@ def cut_patches(points: Float, points_per_patch: int, density: float) -> Patches
     count = len(points)
     if count <= points_per_patch:
         return Patches(np.resize(np.arange(count), (1, points_per_patch)))
-    tree = cKDTree(points)
+    tree = cKDTree(points, **QUICKLY_BUILT)
     wanted = max(1, round(density * count / points_per_patch))
     centres = farthest_points(points, wanted)
     members = [_nearest(tree, points[centres], points_per_patch)]

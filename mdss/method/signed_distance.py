@@ -230,7 +230,8 @@ class ShapeBranch:
 def balls(patches: Float) -> tuple[Float, Float]:
     """Return centre (P, 3) and radius (P,) of patches (P, K, 3), whose first point is the one they were cut around."""
     centres = patches[:, 0]
-    return centres, np.linalg.norm(patches - centres[:, None], axis=2).max(axis=1)
+    away = patches - centres[:, None]
+    return centres, np.sqrt(np.einsum("pki,pki->pk", away, away).max(axis=1))
 
 
 def padded(lists: Sequence[Index]) -> Index:

@@ -78,7 +78,7 @@ def cpu_has_bfloat16() -> bool:
 def for_scoring(network: N, device: str, precision: Precision) -> N:
     """Return a copy of a network on its device, its wide layers in bfloat16 where that is faster (decision 5); the others in float32."""
     copied = copy.deepcopy(network).eval().to(device)
-    torch.backends.cudnn.allow_tf32 = False  # a GPU's convolutions would round float32 to ten bits
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # a GPU would round float32 to ten bits
     if precision == "auto" and gains_by_bfloat16(device):
         scoring: Scoring = copied  # type: ignore[assignment]  # both networks have the method
         for layer in scoring.wide_layers():

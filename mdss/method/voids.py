@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from mdss.method.patches import QUICKLY_BUILT
 from mdss.method.point_cloud import all_three
 
 Float = NDArray[np.float32]
@@ -53,7 +54,7 @@ class Voids:
         """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""
         if len(self.places) == 0:
             return [np.empty(0, np.intp)] * len(centres)
-        return [np.asarray(found, np.intp) for found in cKDTree(self.places).query_ball_point(centres, radii)]
+        return [np.asarray(found, np.intp) for found in cKDTree(self.places, **QUICKLY_BUILT).query_ball_point(centres, radii)]
 
 
 def pixel_steps(xyz: Float) -> tuple[Float, Float]:
