@@ -28,7 +28,7 @@ def picture() -> tuple[bytes, NDArray[np.uint8]]:
 
 def test_the_hot_place_is_outlined_in_both_panels_and_nothing_else_is() -> None:
     _, pixels = picture()
-    outlined = (pixels == evidence.OUTLINE_BGR).all(axis=2)
+    outlined = (pixels == evidence.OUTLINE_RGB[::-1]).all(axis=2)
     assert outlined[20, 20:38].all()
     assert outlined[:64, :64].sum() == outlined[:64, 64:].sum() > 0
     assert not outlined[:15].any()
