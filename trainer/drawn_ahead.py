@@ -38,7 +38,7 @@ def drawn(make: Callable[[int], T], numbers: Sequence[int], device: str) -> Iter
 
 
 def drawers() -> int:
-    """Return how many processes may draw beside this one: half of this branch's share of the cores, the other half is for the other's."""
+    """Return how many processes may draw beside this one: half of the cores is each branch's, and one of them this process's own."""
     cores = len(os.sched_getaffinity(0)) // int(os.environ.get(LOCAL_WORLD, "1"))
     return min(MOST, max(0, cores // BRANCHES_AT_ONCE - 1))
 
