@@ -30,17 +30,18 @@ class Captured:
 
     def _capture(self, inputs: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         self._inputs = [each.to(self._device, copy=True) for each in inputs]
-        aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(aside):
-            for _ in range(WARMING):
-                self._network.zero_grad(set_to_none=True)
-                self._loss_of(self._inputs).backward()  # type: ignore[no-untyped-call]
-        torch.cuda.current_stream(self._device).wait_stream(aside)
-        self._network.zero_grad(set_to_none=True)  # what backward makes now is the graph's own, written anew whenever it runs
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            loss = self._loss_of(self._inputs)
-            loss.backward()  # type: ignore[no-untyped-call]
+        with torch.cuda.device(self._device):  # streams and graph are of the current one
+            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(WARMING):
+                    self._network.zero_grad(set_to_none=True)
+                    self._loss_of(self._inputs).backward()  # type: ignore[no-untyped-call]
+            torch.cuda.current_stream().wait_stream(aside)
+            self._network.zero_grad(set_to_none=True)  # what backward makes now is the graph's own, written anew whenever it runs
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                loss = self._loss_of(self._inputs)
+                loss.backward()  # type: ignore[no-untyped-call]
         self._loss = loss.detach()
         return graph

@@ -37,8 +37,8 @@ class Distillation:
     seed: int = 0
     device: str = "auto"
 
-    def described(self, photographs: int) -> dict[str, Any]:
-        """Return the settings for the card, which a resumed run must share."""
+    def described(self, photographs: int, device: str) -> dict[str, Any]:
+        """Return the settings for the card, which a resumed run must share: what the target is depends on the digits it is made with."""
         return {
             "backbone": self.backbone.name,
             "start": self.start or "random",
@@ -48,6 +48,7 @@ class Distillation:
             "crop_px": CROP_PX,
             "learning_rate": self.learning_rate,
             "seed": self.seed,
+            "device": device.partition(":")[0],
         }
 
 
@@ -69,7 +70,7 @@ def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNe
             said = network(small)
         return F.mse_loss(said.float(), target(crops))
 
-    described = settings.described(len(photographs))
+    described = settings.described(len(photographs), device)
     rate = settings.learning_rate
     training = Training(network, Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint)
     batches = drawn(crops_of, range(training.step, settings.steps), device)

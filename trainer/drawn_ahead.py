@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
+from trainer.interrupts import SIGNALS
+
 T = TypeVar("T")
-LOCAL_WORLD = "LOCAL_WORLD_SIZE"  # how many processes torchrun started on this machine
-BRANCHES_AT_ONCE = 2
 MOST = 12  # processes; a step on a GPU takes no less than what so many draw meanwhile
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,27 @@ def drawn(make: Callable[[int], T], numbers: Sequence[int], device: str) -> Iter
     if count == 0:
         return map(make, numbers)
     ahead: DataLoader[Any] = DataLoader(
-        _Numbered(make), batch_size=None, sampler=numbers, num_workers=count, collate_fn=_as_it_is, multiprocessing_context="fork"
+        _Numbered(make),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=count,
+        collate_fn=_as_it_is,
+        worker_init_fn=_draw_only,
+        multiprocessing_context="fork",
     )
     return iter(ahead)
 
 
 def drawers() -> int:
-    """Return how many processes may draw beside this one: half of the cores is each branch's, and one of them this process's own."""
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get(LOCAL_WORLD, "1"))
-    return min(MOST, max(0, cores // BRANCHES_AT_ONCE - 1))
+    """Return how many processes may draw beside this one: of its threads one computes."""
+    return min(MOST, torch.get_num_threads() - 1)
+
+
+def _draw_only(_number: int) -> None:
+    """Leave it to the process that is drawn for to be stopped, and end with it, whatever becomes of it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _as_it_is(made: T) -> T:

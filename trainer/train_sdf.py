@@ -44,7 +44,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     clouds = clouds_of(parts[: settings.training_scans], recipe, device)
     batches = drawn(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
     loss_of = loss_on(network, settings, device)
-    training.run(lambda _: loss_of(next(batches)))
+    training.run(lambda _: loss_of(next(batches)), has_gradients=device.startswith("cuda"))
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)

@@ -79,13 +79,20 @@ class Training:
         last = self.losses[-RECENT:]
         return round(sum(last) / len(last), 4) if last else None
 
-    def run(self, loss_of: Callable[[int], Tensor]) -> None:
-        """Learn to the end of the schedule from the loss of each step; Ctrl-C or SIGTERM leaves a checkpoint."""
+    def run(self, loss_of: Callable[[int], Tensor], *, has_gradients: bool = False) -> None:
+        """Learn to the end of the schedule from the loss of each step; Ctrl-C or SIGTERM leaves a checkpoint.
+
+        With `has_gradients` each loss comes with its gradients, which lie in the parameters already.
+        """
         schedule, saved_s = self._schedule, time.monotonic()
         with Meter(schedule.title, schedule.steps, self.step) as meter, HeldInterrupt() as interrupt:
             while self.step < schedule.steps:
                 started_s = time.monotonic()
-                is_asked = self._learn(loss_of(self.step), is_asked=interrupt.is_asked)
+                loss = loss_of(self.step)
+                if not has_gradients:
+                    self._optimiser.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                is_asked = self._learn(float(loss.detach()), is_asked=interrupt.is_asked)
                 self.seconds += time.monotonic() - started_s
                 meter.step(f"loss {self.losses[-1]:.3f}")
                 if is_asked or time.monotonic() - saved_s > SAVE_EVERY_S or self.step == schedule.steps:
@@ -94,13 +101,10 @@ class Training:
                 if is_asked:
                     raise KeyboardInterrupt
 
-    def _learn(self, loss: Tensor, *, is_asked: bool) -> bool:
-        """Take a step, together with all other processes; return whether one of them was asked to stop."""
-        if loss.requires_grad:  # otherwise it has come with its gradients
-            self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+    def _learn(self, loss: float, *, is_asked: bool) -> bool:
+        """Take a step by the gradients, together with all other processes; return whether one of them was asked to stop."""
         try:
-            value, is_asked = distributed.averaged(self._network, float(loss.detach()), is_asked=is_asked)
+            value, is_asked = distributed.averaged(self._network, loss, is_asked=is_asked)
         except distributed.OthersLost:
             self._save()
             raise

@@ -46,7 +46,7 @@ class StudentTeacher(nn.Module):
             return (described - self.mean) / self.deviation
 
     def wide_layers(self) -> Iterable[nn.Module]:
-        """Return the layers of both that score in bfloat16 where the processor has it."""
+        """Return the layers of both that score in bfloat16 where the hardware is faster in it."""
         return *self.teacher.wide_layers(), *self.student.wide_layers()
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from mdss.errors import BadInput
 
 Precision = Literal["auto", "float32"]
 TRIAL_SIDE, TRIALS = 512, 5  # of the matrices that are multiplied to find the faster type: some 30 ms in all
+FIRST_WITH_BFLOAT16 = (8, 0)  # CUDA's compute capability of A100
 LEAST_GAIN = 1.25  # times as fast, or bfloat16 is not worth its lost digits
 
 
@@ -45,8 +46,8 @@ def learning_precision(device: str) -> torch.autocast:
 
 
 def gains_by_bfloat16(device: str) -> bool:
-    """Whether a device multiplies faster in bfloat16 than in float32."""
-    return torch.cuda.is_bf16_supported() if device.startswith("cuda") else cpu_gains_by_bfloat16()
+    """Whether a device multiplies faster in bfloat16 than in float32; older GPUs can, but not faster."""
+    return torch.cuda.get_device_capability(device) >= FIRST_WITH_BFLOAT16 if device.startswith("cuda") else cpu_gains_by_bfloat16()
 
 
 @cache

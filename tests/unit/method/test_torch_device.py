@@ -39,3 +39,11 @@ def test_a_processor_without_bfloat16_is_not_tried(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: False)
     monkeypatch.setattr(torch_device, "multiplying_s", lambda kind: pytest.fail(f"{kind} was tried"))
     assert not torch_device.cpu_gains_by_bfloat16()
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_gpu_that_can_but_is_not_faster_computes_in_float32(
+    capability: tuple[int, int], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", {"cuda:1": capability}.__getitem__)
+    assert torch_device.gains_by_bfloat16("cuda:1") is expected

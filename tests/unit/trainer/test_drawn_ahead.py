@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import psutil
@@ -13,6 +17,14 @@ from trainer import drawn_ahead
 from trainer.drawn_ahead import drawers, drawn
 
 GPU = "cuda:0"  # drawing itself touches no GPU
+DRAWS_FOR_EVER = """
+import os, sys, time, torch
+from trainer.drawn_ahead import drawn
+torch.set_num_threads(3)
+large = drawn(lambda _: (os.getpid(), b"x" * (4 << 20)), range(1000), "cuda:0")
+print(next(large)[0], next(large)[0], flush=True)
+time.sleep(600)
+"""
 
 
 def drawing(number: int) -> tuple[int, torch.Tensor]:
@@ -20,18 +32,18 @@ def drawing(number: int) -> tuple[int, torch.Tensor]:
 
 
 @pytest.fixture
-def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
 
 
-def test_beside_a_gpu_other_processes_draw_what_this_one_would_have_drawn(many_cores: None) -> None:
+def test_beside_a_gpu_other_processes_draw_what_this_one_would_have_drawn(three_threads: None) -> None:
     here, there = (list(drawn(drawing, range(3, 20), device)) for device in ("cpu", GPU))
     assert all(torch.equal(one, other) for (_, one), (_, other) in zip(here, there, strict=True))
     assert {process for process, _ in here} == {os.getpid()}
     assert len({process for process, _ in there}) == 2 and os.getpid() not in {process for process, _ in there}
 
 
-def test_drawers_end_when_nobody_asks_any_more(many_cores: None) -> None:
+def test_drawers_end_when_nobody_asks_any_more(three_threads: None) -> None:
     batches = drawn(drawing, range(1000), GPU)
     process, _ = next(batches)
     assert psutil.pid_exists(process)
@@ -39,10 +51,28 @@ def test_drawers_end_when_nobody_asks_any_more(many_cores: None) -> None:
     assert not psutil.pid_exists(process)
 
 
-@pytest.mark.parametrize(
-    ("cores", "processes", "expected"), [(1, 1, 0), (2, 1, 0), (4, 1, 1), (16, 1, 7), (16, 4, 1), (64, 1, drawn_ahead.MOST)]
-)
-def test_drawers_leave_the_other_branch_its_cores(monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, expected: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    monkeypatch.setenv(drawn_ahead.LOCAL_WORLD, str(processes))
+def test_what_stops_a_training_does_not_stop_those_who_draw_for_its_last_step(three_threads: None) -> None:
+    batches = drawn(drawing, range(40), GPU)
+    process, _ = next(batches)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(process, number)
+    assert len(list(batches)) == 39
+
+
+def test_nobody_draws_for_a_process_that_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", DRAWS_FOR_EVER], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        drawing = [int(number) for number in process.stdout.readline().split()]
+        assert all(psutil.pid_exists(number) for number in drawing)
+        process.kill()
+        process.wait()
+        end_s = time.monotonic() + 20
+        while any(psutil.pid_exists(number) for number in drawing) and time.monotonic() < end_s:
+            time.sleep(0.05)
+        assert not any(psutil.pid_exists(number) for number in drawing)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 0), (2, 1), (8, 7), (64, drawn_ahead.MOST)])
+def test_of_the_threads_one_computes_and_the_others_draw(monkeypatch: pytest.MonkeyPatch, threads: int, expected: int) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert drawers() == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mdss.retraining import RetrainRecord, read_record, write_record
 from trainer import retrain_outcome
 from trainer.checkpoint import Checkpoint
 from trainer.interrupts import SIGNALS, HeldInterrupt
-from trainer.retrain_outcome import Diary
+from trainer.retrain_outcome import Diary, Ended
 from trainer.training import Schedule, Training
 
 STEPS = 4
@@ -55,42 +56,86 @@ def test_an_error_of_the_block_is_told_rather_than_the_interrupt() -> None:
         held(press, fail)
 
 
-@pytest.mark.parametrize("pressed_at", range(STEPS))
-def test_ctrl_c_in_any_step_leaves_a_checkpoint_and_interrupts_also_in_the_last(tmp_path: Path, pressed_at: int) -> None:
-    network = torch.nn.Linear(2, 1)
+class Line:
+    """A training of four steps; Ctrl-C is pressed during the backward pass of one of them."""
 
-    def loss_of(step: int) -> torch.Tensor:
-        loss: torch.Tensor = network(torch.ones(1, 2)).square().sum()
-        if step == pressed_at:  # once the step has looked whether it is asked to stop
+    def __init__(self, folder: Path, pressed_at: int | None = None) -> None:
+        self.path, self._network, self._pressed_at = folder / "line.checkpoint", torch.nn.Linear(2, 1), pressed_at
+        self.training = Training(self._network, Schedule("line", STEPS, 0.1, 1), self.path)
+
+    def learn(self) -> None:
+        self.training.run(self._loss_of)
+
+    def _loss_of(self, step: int) -> torch.Tensor:
+        loss: torch.Tensor = self._network(torch.ones(1, 2)).square().sum()
+        if step == self._pressed_at:
             loss.register_hook(lambda _: press())  # type: ignore[no-untyped-call]
         return loss
 
-    training = Training(network, Schedule("line", STEPS, 0.1, 1), tmp_path / "line.checkpoint")
+
+@pytest.mark.parametrize("pressed_at", range(STEPS))
+def test_ctrl_c_ends_the_running_step_and_leaves_its_checkpoint(tmp_path: Path, pressed_at: int) -> None:
+    line = Line(tmp_path, pressed_at)
     with pytest.raises(KeyboardInterrupt):
-        training.run(loss_of)
-    assert len(Checkpoint.read(tmp_path / "line.checkpoint").losses) == min(pressed_at + 2, STEPS) == training.step
+        line.learn()
+    assert len(Checkpoint.read(line.path).losses) == pressed_at + 1 == line.training.step
+
+
+def test_ctrl_c_after_the_last_step_has_looked_interrupts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Checkpoint.write
+
+    def pressed(checkpoint: Checkpoint, path: Path) -> None:
+        press()
+        write(checkpoint, path)
+
+    monkeypatch.setattr(Checkpoint, "write", pressed)
+    line = Line(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        line.learn()
+    assert len(Checkpoint.read(line.path).losses) == STEPS
 
 
 def pressing(write: Callable[[Path, RetrainRecord], None]) -> Callable[[Path, RetrainRecord], None]:
     def pressed(folder: Path, record: RetrainRecord) -> None:
         if record.outcome != "running":
             press()
+            press()
         write(folder, record)
 
     return pressed
 
 
-def attempt(folder: Path) -> None:
-    with Diary(folder, "cap"):
-        press()
-        pytest.fail("was not interrupted")
-
-
-def test_ctrl_c_while_the_end_is_written_down_does_not_leave_a_retraining_that_seems_to_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(None, "candidate"), (Ended("held_back", "worse"), "held_back"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_ctrl_c_while_the_end_of_a_retraining_is_written_down_changes_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None, outcome: str
 ) -> None:
     monkeypatch.setattr(retrain_outcome, "write_record", pressing(write_record))
-    with pytest.raises(KeyboardInterrupt):
-        attempt(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with nullcontext() if error is None else pytest.raises(type(error)), Diary(tmp_path, "cap"):
+        if error:
+            raise error
     found = read_record(tmp_path, "cap")
-    assert found is not None and found.outcome == "interrupted"
+    assert found is not None and found.outcome == outcome
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_loss_that_comes_with_its_gradients_is_learned_from_as_any_other(tmp_path: Path) -> None:
+    learned = []
+    for has_gradients in (False, True):
+        torch.manual_seed(0)
+        network = torch.nn.Linear(2, 1)
+
+        def loss_of(step: int, network: torch.nn.Module = network, brings: bool = has_gradients) -> torch.Tensor:
+            loss: torch.Tensor = (network(torch.ones(1, 2)) - step).square().sum()
+            if not brings:
+                return loss
+            network.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        training = Training(network, Schedule("line", STEPS, 0.1, 1), tmp_path / f"{has_gradients}.checkpoint")
+        training.run(loss_of, has_gradients=has_gradients)
+        learned.append((training.losses, network.weight.tolist()))
+    assert learned[0] == learned[1]

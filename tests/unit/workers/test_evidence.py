@@ -34,6 +34,16 @@ def test_the_hot_place_is_outlined_in_both_panels_and_nothing_else_is() -> None:
     assert not outlined[:15].any()
 
 
+def test_the_left_is_the_part_as_it_was_seen_and_the_right_the_same_under_the_colours_of_heat() -> None:
+    rgb = np.empty((32, 32, 3), np.uint8)
+    rgb[:] = (200, 120, 40)
+    page = decoded(evidence.draw(rgb, np.full((32, 32), 3.0, np.float32), level=3.0, caption=""))[..., ::-1]
+    assert (page[:64, :64] == (200, 120, 40)).all()
+    inferno = cv2.applyColorMap(np.full((1, 1), 127, np.uint8), cv2.COLORMAP_INFERNO)[0, 0, ::-1]
+    expected = (1 - evidence.HEAT_SHARE) * rgb[0, 0] + evidence.HEAT_SHARE * inferno
+    assert np.abs(page[:64, 64:128] - expected).max() <= 1
+
+
 def test_the_file_is_what_its_reference_says(tmp_path: Path) -> None:
     png, _ = picture()
     reference = evidence.EvidenceFolder(tmp_path / "with space").write("r1", png)
