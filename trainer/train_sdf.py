@@ -75,7 +75,7 @@ def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: Shap
     The surface is seen from one side, so the sign of the distances is known.
     """
     queries = torch.cat([batch.queries, batch.places], dim=1) if settings.void_weight else batch.queries
-    with learning_precision(device):
+    with learning_precision(device, settings.learns_in):
         said: Said = network(batch.patches.to(device), queries.to(device))
     asked = batch.queries.shape[1]
     loss = DISTANCE_WEIGHT * (said.distance[:, :asked] - batch.distances.to(device)).abs().mean()

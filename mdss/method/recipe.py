@@ -13,6 +13,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Schedule = Literal["cosine", "constant"]
+Learning = Literal["auto", "bfloat16"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +80,7 @@ class ShapeSettings(Settings, frozen=True):
     width: Count = 256
     depth: Count = 4
     loss: Literal["regression", "pull"] = "regression"
+    learns_in: Learning = "bfloat16"
     queries: Count = 64
     noise: Positive = 0.15
     damaged_copies: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
@@ -152,6 +154,7 @@ PAPER = Recipe(
         width=512,
         depth=8,
         loss="pull",
+        learns_in="auto",
         queries=500,
         noise=0.08,
         damaged_copies=0,
@@ -166,7 +169,7 @@ PAPER = Recipe(
 DEMO = Recipe(
     preset="demo",
     rgb=ColourSettings(student_width=1.0, steps=300, batch=8, warmup_steps=30, learning_rate=5e-4, factor_first=0.99),
-    sdf=ShapeSettings(steps=1000, batch=32),
+    sdf=ShapeSettings(steps=1000, batch=32, learns_in="auto"),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
 )
 PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}

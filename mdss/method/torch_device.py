@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import BadInput
+from mdss.method.recipe import Learning
 
 Precision = Literal["auto", "float32"]
 TRIAL_SIDE, TRIALS = 512, 5  # of the matrices that are multiplied to find the faster type: some 30 ms in all
@@ -40,9 +41,13 @@ def device_of(name: str) -> str:
     return name
 
 
-def learning_precision(device: str) -> torch.autocast:
-    """Return the context that a training step runs in: bfloat16 where the device is faster in it, float32 elsewhere."""
-    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=gains_by_bfloat16(device))
+def learning_precision(device: str, learns_in: Learning = "auto") -> torch.autocast:
+    """Return the context that a training step runs in: bfloat16 where the device is faster in it, float32 elsewhere.
+
+    With `bfloat16` also where it is slower, but for processors that don't have it, which would be slower by far.
+    """
+    is_narrow = gains_by_bfloat16(device) or (learns_in == "bfloat16" and device == "cpu" and cpu_has_bfloat16())
+    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=is_narrow)
 
 
 def gains_by_bfloat16(device: str) -> bool:

@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from mdss.method import torch_device
+from mdss.method.recipe import Learning
 
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    torch_device.cpu_gains_by_bfloat16.cache_clear()
+    tried = torch_device.cpu_gains_by_bfloat16
+    tried.cache_clear()
     yield
-    torch_device.cpu_gains_by_bfloat16.cache_clear()
+    tried.cache_clear()
 
 
 def with_times(monkeypatch: pytest.MonkeyPatch, exact_s: list[float], narrow_s: list[float]) -> None:
@@ -47,3 +49,12 @@ def test_a_gpu_that_can_but_is_not_faster_computes_in_float32(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", {"cuda:1": capability}.__getitem__)
     assert torch_device.gains_by_bfloat16("cuda:1") is expected
+
+
+@pytest.mark.parametrize(("has_it", "learns_in", "expected"), [(True, "bfloat16", True), (True, "auto", False), (False, "bfloat16", False)])
+def test_what_learns_better_in_bfloat16_does_so_where_it_is_slower_unless_the_processor_lacks_it(
+    has_it: bool, learns_in: Learning, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: False)
+    monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: has_it)
+    assert torch_device.learning_precision("cpu", learns_in)._enabled is expected
