@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.chaos_station import die_with_parent
+from mdss.system_calls import end_with_parent
 
 
 class Member:
@@ -28,7 +28,7 @@ class Member:
                 stdout=output,
                 stderr=output,
                 process_group=0,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
             )
 
     def kill(self) -> None:

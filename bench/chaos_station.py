@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import psutil
 
-from daemon.spawn import LIBC, PR_SET_PDEATHSIG
+from mdss.system_calls import end_with_parent
 
 RESTART_S = 1.0  # after an end that nobody here asked for; systemd waits 5 s
 REFUSED = 2  # the exit code after which systemd does not start it again
 STOP_WITHIN_S = 60.0
-die_with_parent = partial(LIBC.prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Pipe:
@@ -66,7 +63,7 @@ class Daemon:
             stdout=self._pipe.end,
             stderr=self._pipe.end,
             process_group=0,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
         )
         if self._is_disk_full:
             limit_files(psutil.Process(self._process.pid), is_full=True)

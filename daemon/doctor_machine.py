@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.finding import Case, Finding, bad, ok, size, weak
-from daemon.spawn import LIBC
+from mdss.system_calls import LIBC
 
 MIB: Final = 2**20
 BRANCH_BYTES, PROCESS_BYTES, HELD_BYTES = 500 * MIB, 80 * MIB, 512 * MIB  # about, with models and frames at work

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import socket
 import subprocess
 import time
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from daemon.spawn import LIBC, PR_SET_PDEATHSIG
 from mdss.errors import MdssError
 from mdss.settings import LONGEST_SOCKET_PATH
+from mdss.system_calls import end_with_parent
 
 START_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
@@ -103,7 +102,7 @@ class PrivateRedis:
                     stdout=log,
                     stderr=log,
                     process_group=0,
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+                    preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
                 )
         except OSError as error:
             raise MdssError(f"private Redis in {self._folder}: the server cannot be started: {error}") from error
@@ -140,7 +139,3 @@ def server_binary() -> Path:
 def _last_line(path: Path) -> str:
     lines = path.read_text(errors="replace").split("\n") if path.is_file() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-
-
-def _die_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

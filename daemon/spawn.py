@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -14,9 +13,7 @@ from tempfile import TemporaryFile
 from daemon.child import Process
 from daemon.process_table import ProcessSpec
 from mdss.errors import BadInput, MdssError
-
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
+from mdss.system_calls import end_with_parent
 
 
 def start_process(spec: ProcessSpec) -> Process:
@@ -33,7 +30,7 @@ def start_process(spec: ProcessSpec) -> Process:
 
 
 def _begin() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # would end it before it listens; what it then reads is the newest anyway
 
 

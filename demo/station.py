@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from typing import Any
 import yaml
 
 from daemon.client_keys import token_of
-from daemon.spawn import LIBC, PR_SET_PDEATHSIG
 from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
+from mdss.system_calls import end_with_parent
 
 READY_WITHIN_S = 120.0
 STOP_WITHIN_S = 40.0
@@ -79,7 +80,7 @@ def running(config: Path) -> Iterator[Settings]:
             stdout=output,
             stderr=output,
             process_group=0,
-            preexec_fn=stop_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one prctl call on a library that is loaded already
         )
     try:
         wait_until_ready(settings, process, log)
@@ -93,11 +94,6 @@ def running(config: Path) -> Iterator[Settings]:
             code = process.wait()
     if code != 0:
         raise MdssError(f"the station ended with code {code}; its last words: {last_words(log)} (see {log})")
-
-
-def stop_with_parent() -> None:
-    """Ask the kernel to send this process SIGTERM when its parent dies, however that comes to pass."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:

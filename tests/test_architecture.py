@@ -21,9 +21,7 @@ STAGED = ("overload", "outage", "recovery", "retrain_beside", "stage", "stage_ca
 CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"bench.{name}" for name in STAGED))
 CHAOS_MAY = (
     "bench",
-    "mdss.client",
-    "mdss.wire",
-    "mdss.journal",
+    *("mdss.client", "mdss.wire", "mdss.journal", "mdss.system_calls"),
     "mdss.settings",
     "mdss.settings_doors",
     "mdss.method",
@@ -38,6 +36,7 @@ MAY_IMPORT = {
     "mdss.scans": ("mdss.errors",),
     "mdss.scan_files": (),
     "mdss.folder_names": (),
+    "mdss.system_calls": (),
     "mdss.collection": ("mdss.scans", "mdss.scan_files", "mdss.folder_names", "mdss.errors"),
     "mdss.retraining": ("mdss.errors",),
     "mdss.settings_file": ("mdss.errors",),
@@ -60,15 +59,15 @@ MAY_IMPORT = {
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
         *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.drift_record", "mdss.retraining"),
-        *("mdss.key_files", "mdss.logs", "mdss.errors"),
+        *("mdss.key_files", "mdss.system_calls", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
-        *("mdss.settings", "mdss.logs", "mdss.errors"),
+        *("mdss.settings", "mdss.system_calls", "mdss.logs", "mdss.errors"),
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
-        *("mdss.settings", "mdss.logs", "mdss.errors"),
+        *("mdss.settings", "mdss.system_calls", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),

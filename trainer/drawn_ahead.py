@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mdss.system_calls import end_with_parent
 from trainer.interrupts import SIGNALS
 
 T = TypeVar("T")
 MOST = 12  # processes; a step on a GPU takes no less than what so many draw meanwhile
-LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def _draw_only(_number: int) -> None:
     """Leave it to the process that is drawn for to be stopped, and end with it, whatever becomes of it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
 
 
 def _as_it_is(made: T) -> T:

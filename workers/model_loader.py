@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,12 +12,12 @@ from typing import Generic, TypeVar
 import structlog
 
 from mdss.errors import MdssError
+from mdss.system_calls import LIBC
 
 Made = TypeVar("Made")
 NICENESS = 5  # beside the threads that judge
 END_WITHIN_S = 3.0  # less than the supervisor waits for a process that it has asked to end
 log = structlog.get_logger()
-LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
