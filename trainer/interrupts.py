@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Self
 
@@ -12,14 +12,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM while the block runs: for the last moment of something, when nothing is left to be stopped."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+def handled_by(handler: Any) -> Iterator[None]:
+    """Let SIGINT and SIGTERM come to a handler while the block runs."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, kept in before.items():
+            signal.signal(number, kept)
+
+
+def deaf() -> AbstractContextManager[None]:
+    """Ignore SIGINT and SIGTERM while the block runs: for the last moment of something, when nothing is left to be stopped."""
+    return handled_by(signal.SIG_IGN)
 
 
 class HeldInterrupt:
@@ -30,15 +35,14 @@ class HeldInterrupt:
 
     def __init__(self) -> None:
         self.is_asked = False
-        self._before: dict[signal.Signals, Any] = {}
+        self._handled = handled_by(self._note)
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._handled.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handled.__exit__(None, None, None)
         if self.is_asked and kind is None:
             raise KeyboardInterrupt
 
