@@ -16,7 +16,7 @@ from mdss.method.description_network import STRIDE_PX
 from mdss.method.heat import blurred
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import WEIGHTS, StudentTeacher, Window, enlarge, padded_image
+from mdss.method.student_teacher import WEIGHTS, StudentTeacher, Window, enlarge, seen_through
 from mdss.method.weights import read_weights
 from trainer.progress import tracked
 
@@ -38,7 +38,7 @@ class Describer:
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str) -> Describer:
         """Return the teacher of a model folder."""
-        networks = StudentTeacher(recipe.rgb.student_width)
+        networks = StudentTeacher(recipe.rgb)
         read_weights(networks, folder / WEIGHTS)
         return cls(networks.eval().to(device), recipe.rgb, device)
 
@@ -53,8 +53,7 @@ class Describer:
         """Return the normalised descriptions (N, 384) of the cells on the mask, and which cells (S/4, S/4) these are."""
         cells = mask[::STRIDE_PX, ::STRIDE_PX]
         window = Window.around(mask, len(cells))
-        padded = torch.from_numpy(padded_image(rgb, self.settings.border))[None].to(self.device)
-        described = self.networks.describe(window.crop(padded).contiguous(memory_format=torch.channels_last))[0].cpu().numpy()
+        described = self.networks.describe(seen_through(window, rgb, self.settings.border, self.device))[0].cpu().numpy()
         inside = cells[window.top : window.top + window.height, window.left : window.left + window.width]
         return np.ascontiguousarray(described[:, inside].T), cells
 

@@ -62,7 +62,7 @@ class KeptNetworks:
 
     def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
         """Return the colour branch, trained where no such network is kept."""
-        network = StudentTeacher(recipe.rgb.student_width)
+        network = StudentTeacher(recipe.rgb)
         self._fill(network, "rgb", parts, recipe)
         return ColourBranch(network, recipe.rgb, self.device)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.torch_device import device_of, for_scoring
 from measure.results import Machine
 
@@ -43,7 +44,7 @@ def measure_machine(folder: Path, *, is_quick: bool) -> Machine:
     """Measure the machine; `folder` lies on the disk that durable writes go to."""
     load, device, cores = os.getloadavg()[0], device_of("auto"), len(os.sched_getaffinity(0))
     precision = scoring_type(device)
-    types = dict.fromkeys((torch.float32, precision))
+    types = dict.fromkeys((torch.float32, precision, *([torch.int8] if device == "cpu" and multiplies_eight_bits() else [])))
     return Machine(
         processor=processor_name(),
         cores=cores,
@@ -74,10 +75,12 @@ def rates(kind: torch.dtype, device: str, threads: tuple[int, ...], *, is_quick:
 @torch.inference_mode()
 def matrix_rate(side: int, kind: torch.dtype, device: str, repetitions: int) -> float:
     """Return GFLOP/s of the better of A B and A B^T, square matrices of that side, in the best of some repetitions."""
-    first, second, product = (torch.rand(side, side, device=device).to(kind) for _ in range(3))
+    first, second = (torch.ones(side, side, device=device).to(kind) for _ in range(2))
+    product = torch.empty(side, side, device=device, dtype=torch.int32 if kind is torch.int8 else kind)
+    operation = torch._int_mm if kind is torch.int8 else torch.mm  # noqa: SLF001 - torch has no public one of eight bits
 
     def multiply(other: torch.Tensor) -> None:
-        torch.mm(first, other, out=product)
+        operation(first, other, out=product)
         if device != "cpu":
             torch.cuda.synchronize(device)
 

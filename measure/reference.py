@@ -31,7 +31,7 @@ class Reference:
 
     def __init__(self) -> None:
         self._device = device_of("auto")
-        self._pair = StudentTeacher(1.0).eval().to(self._device)
+        self._pair = StudentTeacher(PAPER.rgb).eval().to(self._device)
         self._shape = SignedDistanceNetwork(PAPER.sdf).eval().to(self._device)
 
     @torch.inference_mode()

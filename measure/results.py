@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
+
+INT8 = "int8"
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,16 +21,22 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     device_name: str
     torch: str
     threads: int  # that one process may use: the second column of the rates
-    precision: str  # in which the branches do most of their multiplying
+    precision: str  # in which the branches multiply what they do not in eight bits
     gflops: dict[str, dict[str, float]]  # precision -> threads -> best matrix rate
     copy_gb_s: float  # bytes copied per second, read once and written once
     sync_write_ms: float  # one small durable write
     load_before: float  # running programs, averaged over the minute before
 
-    @property
-    def scoring_gflops(self) -> float:
-        """The rate of one thread in the precision that the branches score in."""
-        return self.gflops[self.precision]["1"]
+    def least_ms(self, work: Operations) -> float:
+        """Return how long one thread needs for operations at the matrix rates of their precisions."""
+        return 1000 * (work.wide / self.gflops[self.precision]["1"] + (work.int8 / self.gflops[INT8]["1"] if work.int8 else 0))
+
+
+class Operations(NamedTuple):
+    """How many billion multiplications and additions a branch spends on a part."""
+
+    wide: float  # in float32, or what it scores in instead
+    int8: float = 0.0
 
 
 class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +49,7 @@ class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
     over_floor: float
     parts: int
     gflop: float | None = None
+    gflop_int8: float | None = None  # of these, in eight bits
     megabytes: float | None = None
 
 
@@ -90,7 +100,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def stage_figures(
-    spent_ms: Sequence[float], floor_ms: float, *, gflop: float | None = None, megabytes: float | None = None
+    spent_ms: Sequence[float], floor_ms: float, *, work: Operations | None = None, megabytes: float | None = None
 ) -> StageFigures:
     """Return a stage's figures; `over_floor` is the usual time over the floor."""
     p50_ms = percentile(spent_ms, 0.5)
@@ -101,6 +111,7 @@ def stage_figures(
         floor_ms=round(floor_ms, 4),
         over_floor=round(p50_ms / floor_ms, 2),
         parts=len(spent_ms),
-        gflop=None if gflop is None else round(gflop, 3),
+        gflop=None if work is None else round(sum(work), 3),
+        gflop_int8=round(work.int8, 3) if work and work.int8 else None,
         megabytes=None if megabytes is None else round(megabytes, 3),
     )

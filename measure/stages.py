@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from mdss.journal import Journal
 from mdss.method import fusion, model_store, point_cloud
@@ -26,7 +26,7 @@ from mdss.settings import FusionSettings
 from mdss.wire import camera, codec
 from mdss.wire.messages import Accepted, Branch, BranchScore, Frame, PreparedPart
 from mdss.wire.model_plan import model_key
-from measure.results import Machine, StageFigures, stage_figures
+from measure.results import Machine, Operations, StageFigures, stage_figures
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
 from workers import evidence
@@ -34,6 +34,7 @@ from workers.judge import Judge, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
 
 LEAST_PARTS = 3
+EIGHT_BITS, WEIGHTS = torch.ops.onednn.qconv_pointwise, 2  # the operation, and where its weights come behind its input
 ORIGIN = Origin("bench", "bench", "bench")
 Float = NDArray[np.float32]
 
@@ -43,7 +44,7 @@ class Record:
     """What was measured of one stage, part by part; what it is held against likewise."""
 
     spent_ms: list[float] = field(default_factory=list)
-    gflop: list[float] = field(default_factory=list)
+    work: list[Operations] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
 
 
@@ -54,7 +55,7 @@ class Notes:
     records: dict[str, Record] = field(default_factory=dict)
 
     @contextmanager
-    def timed(self, stage: str, *, megabytes: float | None = None, gflop: float | None = None) -> Iterator[None]:
+    def timed(self, stage: str, *, megabytes: float | None = None, work: Operations | None = None) -> Iterator[None]:
         """Time the block as one part in that stage."""
         record = self.records.setdefault(stage, Record())
         started = time.perf_counter()
@@ -62,8 +63,8 @@ class Notes:
         record.spent_ms.append((time.perf_counter() - started) * 1000)
         if megabytes is not None:
             record.megabytes.append(megabytes)
-        if gflop is not None:
-            record.gflop.append(gflop)
+        if work is not None:
+            record.work.append(work)
 
     def figures(self, machine: Machine) -> dict[str, StageFigures]:
         """Hold operations against the machine's matrix rate, bytes against its copies, and the journal against its disk."""
@@ -71,9 +72,9 @@ class Notes:
 
 
 def _figures(record: Record, machine: Machine) -> StageFigures:
-    if record.gflop:
-        gflop = float(np.median(record.gflop))
-        return stage_figures(record.spent_ms, gflop / machine.scoring_gflops * 1000, gflop=gflop)
+    if record.work:
+        work = Operations(*np.median(record.work, axis=0).tolist())
+        return stage_figures(record.spent_ms, machine.least_ms(work), work=work)
     if record.megabytes:
         megabytes = float(np.median(record.megabytes))
         return stage_figures(record.spent_ms, megabytes / machine.copy_gb_s, megabytes=megabytes)
@@ -111,11 +112,11 @@ class Bed:
             prepared = point_cloud.prepare(received.rgb, received.xyz, self.model.recipe.point_cloud)
         return frame, prepared
 
-    def back(self, frame: Frame, prepared: Prepared, notes: Notes, gflop: tuple[float, float]) -> None:
+    def back(self, frame: Frame, prepared: Prepared, notes: Notes, work: tuple[Operations, Operations]) -> None:
         """Take it on to its verdict in the journal."""
-        with notes.timed("rgb", gflop=gflop[0]):
+        with notes.timed("rgb", work=work[0]):
             colour = self.colour.score_map(prepared.rgb, prepared.mask)
-        with notes.timed("sdf", gflop=gflop[1]):
+        with notes.timed("sdf", work=work[1]):
             shape = self.shape.score_map(prepared.xyz)
         scores: dict[Branch, BranchScore] = {"rgb": self._score(frame, "rgb", colour), "sdf": self._score(frame, "sdf", shape)}
         with notes.timed("codec_score", megabytes=megabytes(colour)):
@@ -128,13 +129,10 @@ class Bed:
             self.journal.accept(part.accepted)
             self.journal.judge(verdict)
 
-    def operations(self, prepared: Prepared) -> tuple[float, float]:
-        """Return how many billion operations the two branches spend on a part."""
-        with FlopCounterMode(display=False) as colour:
-            self.colour.score_map(prepared.rgb, prepared.mask)
-        with FlopCounterMode(display=False) as shape:
-            self.shape.score_map(prepared.xyz)
-        return colour.get_total_flops() / 1e9, shape.get_total_flops() / 1e9
+    def operations(self, prepared: Prepared) -> tuple[Operations, Operations]:
+        """Return what the two branches spend on a part."""
+        colour = operations_of(lambda: self.colour.score_map(prepared.rgb, prepared.mask))
+        return colour, operations_of(lambda: self.shape.score_map(prepared.xyz))
 
     def _draw(self, prepared: Prepared, colour: Float, shape: Float) -> None:
         """Do what fusion does for a part that is not OK, whether it is or not."""
@@ -163,6 +161,19 @@ class Bed:
             started_ns=0,
             finished_ns=0,
         )
+
+
+def operations_of(action: Callable[[], object]) -> Operations:
+    """Count what an action multiplies and adds."""
+    with FlopCounterMode(display=False, custom_mapping={EIGHT_BITS: eight_bit_operations}) as counter:
+        action()
+    int8 = counter.get_flop_counts()["Global"].get(EIGHT_BITS, 0)
+    return Operations((counter.get_total_flops() - int8) / 1e9, int8 / 1e9)
+
+
+def eight_bit_operations(levels: torch.Size, *others: Any, out_shape: torch.Size, **_: Any) -> int:
+    """Return what a convolution in eight bits of an input of that shape comes to; its weights are the fourth operand."""
+    return conv_flop_count(list(levels), list(others[WEIGHTS]), list(out_shape))
 
 
 def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:

@@ -40,7 +40,7 @@ def machine_lines(machine: Machine) -> list[str]:
     return [
         f"machine: {machine.processor}, {machine.cores} cores, {machine.device} {machine.device_name}".rstrip()
         + f", torch {machine.torch}, load {machine.load_before:g} before",
-        f"matrices: {', '.join(rates)}; branches score in {machine.precision}",
+        f"matrices: {', '.join(rates)}; branches score in {machine.precision}, and in int8 where their model says so",
         f"memory copies {machine.copy_gb_s:g} GB/s, a durable write takes {machine.sync_write_ms:g} ms",
     ]
 
@@ -66,7 +66,7 @@ def framed(title: str, first: str, *others: str) -> Table:
 def work(figures: StageFigures) -> str:
     """Say what a stage is held against."""
     if figures.gflop is not None:
-        return f"{figures.gflop:.1f} GFLOP"
+        return f"{figures.gflop:.1f} GFLOP" + (f", {figures.gflop_int8:.1f} in int8" if figures.gflop_int8 else "")
     return "2 writes" if figures.megabytes is None else f"{figures.megabytes:.2f} MB"
 
 

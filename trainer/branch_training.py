@@ -55,7 +55,7 @@ def is_learned(branch: Branch, work: Path) -> bool:
 
 def networks_of(recipe: Recipe, work: Path) -> tuple[StudentTeacher, SignedDistanceNetwork]:
     """Return the networks of both finished trainings, on the CPU."""
-    networks, network = StudentTeacher(recipe.rgb.student_width), SignedDistanceNetwork(recipe.sdf)
+    networks, network = StudentTeacher(recipe.rgb), SignedDistanceNetwork(recipe.sdf)
     read_weights(networks, _weights("rgb", work))
     read_weights(network, _weights("sdf", work))
     return networks.eval(), network.eval()

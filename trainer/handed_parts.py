@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 Branch = Literal["rgb", "sdf"]
+SOME = 24
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
 LOOKS_AT: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb", "mask"), "sdf": ("xyz",)}
 
@@ -53,6 +54,11 @@ def handed_out(branch: Branch, work: Path) -> list[Half]:
         arrays = {name: file.get_tensor(name) for name in LOOKS_AT[branch]}
     nothing = {"rgb": np.empty(0, np.uint8), "mask": np.empty(0, np.bool_), "xyz": np.empty(0, np.float32)}
     return [Half(**(nothing | dict(zip(arrays, each, strict=True)))) for each in zip(*arrays.values(), strict=True)]
+
+
+def some_of(parts: Sequence[Part]) -> Sequence[Part]:
+    """Return two dozen parts or a few more, from the first to the last: enough to measure what good parts are like."""
+    return parts[:: max(1, len(parts) // SOME)]
 
 
 def _file(branch: Branch, work: Path) -> Path:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
+from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image
+from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image, seen_through
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import learning_precision
 from trainer.distributed import share
 from trainer.drawn_ahead import drawn
-from trainer.handed_parts import Part
+from trainer.handed_parts import Part, some_of
 from trainer.photographs import Photographs
 from trainer.progress import tracked
 from trainer.teacher_answers import TeacherAnswers, fits_into_memory
@@ -34,7 +35,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     """Return the trained networks and their training; continues from the checkpoint where it exists."""
     torch.manual_seed(recipe.seed)
     settings = recipe.rgb
-    networks = StudentTeacher(settings.student_width)
+    networks = StudentTeacher(settings)
     networks.teacher.load_state_dict(load_teacher(settings.teacher)[0].state_dict())
     channels_last(networks).to(device)
     schedule = Schedule(
@@ -46,6 +47,8 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     windows = Windows(parts, recipe)
     batches = drawn(windows.batch, range(training.step, settings.steps), device)
     training.run(lambda step: loss_of(networks, windows, step, next(batches)))
+    if settings.scores_in == "int8":
+        measure_peaks(networks, parts, settings, device)
     return networks.eval(), training
 
 
@@ -71,9 +74,8 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
     total, squares = (torch.zeros_like(networks.mean, dtype=torch.float64) for _ in range(2))
     for part in tracked(parts, "teacher statistics", len(parts)):
         cells = part.rgb.shape[0] // STRIDE_PX
-        window = Window.around(part.mask, cells) if settings.teacher_statistics == "foreground" else Window(0, 0, cells, cells)
-        padded = torch.from_numpy(padded_image(part.rgb, settings.border))[None].to(device)
-        features = networks.teacher(window.crop(padded).contiguous(memory_format=torch.channels_last)).double()
+        window = Window.around(part.mask, cells) if settings.teacher_statistics == "foreground" else Window.whole(cells)
+        features = networks.teacher(seen_through(window, part.rgb, settings.border, device)).double()
         mask = torch.from_numpy(cell_mask(part.mask, settings.mask_sampling)[::STRIDE_PX, ::STRIDE_PX]).to(device)
         inside = mask[window.top : window.top + window.height, window.left : window.left + window.width]
         weights = inside if settings.teacher_statistics == "foreground" else torch.ones_like(inside)
@@ -83,6 +85,18 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
     mean = total / count
     networks.mean.copy_(mean)
     networks.deviation.copy_((squares / count - mean.square()).clamp_min(1e-12).sqrt())
+
+
+def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
+    """Set the highest value that each wide layer is given for good parts, in float32."""
+    chosen = some_of(parts)
+
+    def show_all() -> None:
+        for part in tracked(chosen, "peaks", len(chosen)):
+            window = Window.around(part.mask, part.rgb.shape[0] // STRIDE_PX)
+            networks(seen_through(window, part.rgb, settings.border, device), settings.distance)
+
+    networks.peaks.copy_(highest_inputs(networks.wide_layers(), show_all))
 
 
 def cell_mask(mask: NDArray[np.bool_], how: str) -> Float:

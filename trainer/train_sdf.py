@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mdss.method.distance_network import Said, SignedDistanceNetwork
+from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import learning_precision
 from trainer.captured import Captured
 from trainer.drawn_ahead import drawn
-from trainer.handed_parts import Part
+from trainer.handed_parts import Part, some_of
 from trainer.progress import tracked
 from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
@@ -27,8 +28,8 @@ from trainer.training_cloud import TrainingCloud
 Float = NDArray[np.float32]
 
 TINY = 1e-8
+BATCHES_TO_MEASURE = 24
 DISTANCE_WEIGHT, PRESENCE_WEIGHT = 10.0, 0.3  # so that each has about the same say
-PARTS_TO_MEASURE = 24
 LEAST_EVIDENCE = 0.02  # of good parts' voids, so that none at all does not make the weight of one endless
 
 
@@ -45,6 +46,8 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     batches = drawn(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
     loss_of = loss_on(network, settings, device)
     training.run(lambda _: loss_of(next(batches)), has_gradients=device.startswith("cuda"))
+    if settings.scores_in == "int8":
+        measure_peaks(network, clouds, recipe, device)
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)
@@ -95,9 +98,20 @@ def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, de
     return missed.square().sum(dim=2).add(TINY).sqrt().mean()
 
 
+def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud], recipe: Recipe, device: str) -> None:
+    """Set the highest value that each wide layer is given where batches like those of the training ask, in float32."""
+
+    def ask() -> None:
+        for step in tracked(range(BATCHES_TO_MEASURE), "peaks", BATCHES_TO_MEASURE):
+            batch = draw(clouds, recipe, step)
+            network(batch.patches.to(device), torch.cat([batch.queries, batch.places], dim=1).to(device))
+
+    network.peaks.copy_(highest_inputs(network.wide_layers(), ask))
+
+
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
     """Set what a missing point counts: on good parts, the highest of all comes to `void_weight` times the highest distance."""
-    chosen = parts[:: max(1, len(parts) // PARTS_TO_MEASURE)]
+    chosen = some_of(parts)
     branch = ShapeBranch(network, settings, device)
     halves = [branch.maps(branch.read(part.xyz), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
     distance, evidence = np.mean([[float(each.max()) for each in pair] for pair in halves], axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from mdss.method.torch_device import narrowed
 CHANNELS = 384
 FIELD_PX = 33
 STRIDE_PX = 4
+WIDE_LAYERS = "conv2", "conv3", "conv4"  # all but the first, whose input's eight bits must not lose any
 CENTRE_PX = 16  # output t looks at input pixels 4t .. 4t + 32, centred on 4t + 16
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,14 +44,14 @@ class PatchDescriptionNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return one feature vector for each stride-4 position of the image."""
         x = (image - self.mean) / self.std
-        x = F.avg_pool2d(narrowed(F.relu(self.conv1(x)), self.conv2), 2)
-        x = F.avg_pool2d(F.relu(self.conv2(x)), 2)
-        x = F.relu(self.conv3(x))
+        x = F.avg_pool2d(narrowed(F.relu(self.conv1(x), inplace=True), self.conv2), 2)
+        x = F.avg_pool2d(F.relu(self.conv2(x), inplace=True), 2)
+        x = F.relu(self.conv3(x), inplace=True)
         return self.conv4(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
-    def wide_layers(self) -> Iterable[nn.Module]:
-        """Return all layers but the first, whose input's eight bits must not lose any."""
-        return self.conv2, self.conv3, self.conv4
+    def wide_layers(self) -> Sequence[nn.Conv2d]:
+        """Return the layers that do most of the multiplying."""
+        return [getattr(self, name) for name in WIDE_LAYERS]
 
 
 def positions(size_px: int) -> int:

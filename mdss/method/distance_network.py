@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mdss.method.eight_bits import EightBitLinear, chain
 from mdss.method.recipe import ShapeSettings
 from mdss.method.torch_device import narrowed
 
@@ -20,6 +21,13 @@ def exactly(layer: nn.Module, values: Tensor) -> Tensor:
     with torch.autocast(values.device.type, enabled=False):
         result: Tensor = layer(values.float())
         return result
+
+
+def through(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
+    """Return what layers with a rectifier behind each make of values that are not negative."""
+    for layer in layers:
+        values = layer(values) if isinstance(layer, EightBitLinear) else F.relu(layer(narrowed(values, layer)), inplace=True)
+    return values
 
 
 class Waves(nn.Module):
@@ -48,10 +56,7 @@ class PointLayers(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (P, K, C) of features (P, K, F)."""
         first, *others = self.layers
-        features = F.relu(exactly(first, features), inplace=True)
-        for layer in others:
-            features = F.relu(layer(narrowed(features, layer)), inplace=True)
-        return features
+        return through(others, F.relu(exactly(first, features), inplace=True))
 
 
 class PatchEncoder(nn.Module):
@@ -82,6 +87,7 @@ class SignedDistanceNetwork(nn.Module):
     """
 
     patch_mm: Tensor  # how long a patch of a good part usually is
+    peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
 
     def __init__(self, settings: ShapeSettings) -> None:
@@ -97,6 +103,8 @@ class SignedDistanceNetwork(nn.Module):
             nn.init.zeros_(head.bias)
         self.register_buffer("patch_mm", torch.ones(()))
         self.register_buffer("void_unit", torch.zeros(()))
+        if settings.scores_in == "int8":
+            self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
@@ -110,9 +118,7 @@ class SignedDistanceNetwork(nn.Module):
     def _say(self, patches: Tensor, queries: Tensor) -> Said:
         code = exactly(self.from_code, self.encoder(patches))
         x = F.relu(exactly(self.from_point, queries).add_(code[:, None]), inplace=True)
-        for layer in self.hidden:
-            x = F.relu(layer(narrowed(x, layer)), inplace=True)
-        return Said(*self._last(x).unbind(-1))
+        return Said(*self._last(through(self.hidden, x)).unbind(-1))
 
     def _last(self, x: Tensor) -> Tensor:
         """Return distance and presence (P, Q, 2) in float32: both heads at once, because x is large and read once so."""
@@ -120,6 +126,13 @@ class SignedDistanceNetwork(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(x.float(), torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]))
 
-    def wide_layers(self) -> Iterable[nn.Module]:
+    def wide_layers(self) -> Sequence[nn.Linear]:
         """Return the layers between the first, which reads coordinates, and the last, which says distances."""
-        return *self.encoder.points.layers[1:], *self.hidden
+        return [*self.encoder.points.layers[1:], *self.hidden]
+
+    def to_eight_bits(self) -> None:
+        """Let these layers compute in eight bits from now on; the network can no longer learn."""
+        points, wide, peaks = self.encoder.points, self.wide_layers(), self.peaks.tolist()
+        others = len(points.layers) - 1
+        points.layers = nn.ModuleList([points.layers[0], *chain(wide[:others], peaks[:others])])
+        self.hidden = nn.ModuleList(chain(wide[others:], peaks[others:]))

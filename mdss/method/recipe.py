@@ -14,6 +14,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Schedule = Literal["cosine", "constant"]
 Learning = Literal["auto", "bfloat16"]
+Scores = Literal["float", "int8"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +61,7 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
+    scores_in: Scores = "float"  # what a model means that was made before there was a choice
     blur_px: NotNegative = 4.0
 
 
@@ -95,6 +97,7 @@ class ShapeSettings(Settings, frozen=True):
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
     keep_peak: bool = False
+    scores_in: Scores = "float"
 
 
 class FusionSettings(Settings, frozen=True):
@@ -127,6 +130,7 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
+EDGE = Recipe(rgb=ColourSettings(scores_in="int8"), sdf=ShapeSettings(scores_in="int8"))
 PAPER = Recipe(
     preset="paper",
     point_cloud=PointCloudSettings(plane_removal_mm=5.0),
@@ -172,7 +176,7 @@ DEMO = Recipe(
     sdf=ShapeSettings(steps=1000, batch=32, learns_in="auto"),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
 )
-PRESETS = {"edge": Recipe(), "paper": PAPER, "demo": DEMO}
+PRESETS = {"edge": EDGE, "paper": PAPER, "demo": DEMO}
 
 
 def preset(name: str, seed: int = 0) -> Recipe:

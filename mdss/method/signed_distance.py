@@ -161,7 +161,7 @@ class ShapeBranch:
     """A trained signed distance network that scores one prepared cloud at a time."""
 
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
-        self._network, self._settings, self._device = for_scoring(network, device, precision), settings, device
+        self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
         self._at_once = PATCHES_AT_ONCE[device.partition(":")[0]]
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
+from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, WIDE_LAYERS, PatchDescriptionNetwork
+from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution
 from mdss.method.heat import blurred
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.torch_device import Precision, for_scoring
@@ -31,13 +32,16 @@ class StudentTeacher(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
 
-    def __init__(self, student_width: float) -> None:
+    def __init__(self, settings: ColourSettings) -> None:
         super().__init__()
         self.teacher = PatchDescriptionNetwork().requires_grad_(requires_grad=False)
-        self.student = PatchDescriptionNetwork(width=student_width)
+        self.student = PatchDescriptionNetwork(width=settings.student_width)
         self.register_buffer("mean", torch.zeros(1, self.teacher.channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, self.teacher.channels, 1, 1))
+        if settings.scores_in == "int8":
+            self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
     def describe(self, images: Tensor) -> Tensor:
         """Return the teacher's normalised description (B, C, h, w) of images (B, 3, H, W) in 0..1."""
@@ -45,9 +49,18 @@ class StudentTeacher(nn.Module):
             described: Tensor = self.teacher(images)
             return (described - self.mean) / self.deviation
 
-    def wide_layers(self) -> Iterable[nn.Module]:
-        """Return the layers of both that score in bfloat16 where the hardware is faster in it."""
+    def wide_layers(self) -> Sequence[nn.Conv2d]:
+        """Return the layers of both that need not score in float32."""
         return *self.teacher.wide_layers(), *self.student.wide_layers()
+
+    def to_eight_bits(self) -> None:
+        """Let these layers compute in eight bits from now on; the student can no longer learn."""
+        peaks = iter(self.peaks.tolist())
+        for network in (self.teacher, self.student):
+            for name in WIDE_LAYERS:
+                is_finest = network is self.teacher and name == WIDE_LAYERS[0]  # what is lost there is half of all that is lost
+                kind = TwiceEightBitConvolution if is_finest else EightBitConvolution
+                setattr(network, name, kind(getattr(network, name), next(peaks)))
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
         """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.
@@ -91,11 +104,16 @@ class Window:
     width: int
 
     @classmethod
+    def whole(cls, cells: int) -> Window:
+        """Return the window of all outputs."""
+        return cls(0, 0, cells, cells)
+
+    @classmethod
     def around(cls, mask: Bool, cells: int) -> Window:
         """Return the smallest window that holds every cell whose surroundings touch the mask; all cells where it is empty."""
         rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         if len(rows) == 0:
-            return cls(0, 0, cells, cells)
+            return cls.whole(cells)
         top, left = rows[0] // STRIDE_PX, columns[0] // STRIDE_PX
         bottom, right = (min(cells, int(side[-1]) // STRIDE_PX + 2) for side in (rows, columns))
         return cls(int(top), int(left), bottom - int(top), right - int(left))
@@ -114,6 +132,12 @@ def padded_image(rgb: Image, border: str) -> Float:
     return np.ascontiguousarray(around.transpose(2, 0, 1), np.float32) / np.float32(255)
 
 
+def seen_through(window: Window, rgb: Image, border: str, device: str) -> Tensor:
+    """Return the pixels (1, 3, h, w) of an image (S, S, 3) that a window's outputs look at, laid out as convolutions like them."""
+    padded = torch.from_numpy(padded_image(rgb, border))[None].to(device)
+    return window.crop(padded).contiguous(memory_format=torch.channels_last)
+
+
 def enlarge(cells: Float) -> Float:
     """Return a map (S/4, S/4) at image size (S, S): bilinear, with cell t exactly on pixel 4 t, where its field is centred."""
     size = STRIDE_PX * cells.shape[0]
@@ -126,14 +150,14 @@ class ColourBranch:
     """A trained student-teacher pair that scores one prepared image at a time."""
 
     def __init__(self, networks: StudentTeacher, settings: ColourSettings, device: str, precision: Precision = "auto") -> None:
-        copied = for_scoring(networks, device, precision)
+        copied = for_scoring(networks, device, precision, settings.scores_in)
         self._networks = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no such call on modules
         self._settings, self._device = settings, device
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
         """Return the branch of a model folder; ModelRefused names the file that does not fit."""
-        networks = StudentTeacher(recipe.rgb.student_width)
+        networks = StudentTeacher(recipe.rgb)
         read_weights(networks, folder / WEIGHTS)
         return cls(networks, recipe.rgb, device, precision)
 
@@ -145,10 +169,8 @@ class ColourBranch:
         so its values are those of the whole image.
         """
         settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
-        is_cropped = settings.mask_scoring and bool(mask.any())
-        window = Window.around(mask, cells) if is_cropped else Window(0, 0, cells, cells)
-        padded = torch.from_numpy(padded_image(rgb, settings.border))[None].to(self._device)
-        crop = window.crop(padded).contiguous(memory_format=torch.channels_last)
+        window = Window.around(mask, cells) if settings.mask_scoring else Window.whole(cells)
+        crop = seen_through(window, rgb, settings.border, self._device)
         found = np.zeros((cells, cells), np.float32)
         inside = np.s_[window.top : window.top + window.height, window.left : window.left + window.width]
         found[inside] = self._networks(crop, settings.distance).mean(dim=1)[0].cpu().numpy()

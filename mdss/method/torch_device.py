@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import BadInput
-from mdss.method.recipe import Learning
+from mdss.method.recipe import Learning, Scores
 
 Precision = Literal["auto", "float32"]
 TRIAL_SIDE, TRIALS = 512, 5  # of the matrices that are multiplied to find the faster type: some 30 ms in all
@@ -21,10 +21,13 @@ LEAST_GAIN = 1.25  # times as fast, or bfloat16 is not worth its lost digits
 
 
 class Scoring(Protocol):
-    """A network that knows which of its layers hardly lose by eight bits."""
+    """A network that knows which of its layers need not score in float32."""
 
     def wide_layers(self) -> Iterable[nn.Module]:
         """Return the layers that do most of the multiplying, behind one that has seen every digit of the input."""
+
+    def to_eight_bits(self) -> None:
+        """Let these layers compute in eight bits from now on."""
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -81,12 +84,18 @@ def cpu_has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 - torch has no public question
 
 
-def for_scoring(network: N, device: str, precision: Precision) -> N:
-    """Return a copy of a network on its device, its wide layers in bfloat16 where that is faster (decision 5); the others in float32."""
-    copied = copy.deepcopy(network).eval().to(device)
+def for_scoring(network: N, device: str, precision: Precision, scores_in: Scores = "float") -> N:
+    """Return a copy of a network on its device, its wide layers as they score, the others in float32.
+
+    The wide ones in eight bits if the model says so (decision 22), else in bfloat16 where that is faster (decision 5).
+    """
+    copied = copy.deepcopy(network).eval()
+    scoring: Scoring = copied  # type: ignore[assignment]  # both networks have its methods
+    if scores_in == "int8":
+        scoring.to_eight_bits()
+    copied.to(device)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # a GPU would round float32 to ten bits
-    if precision == "auto" and gains_by_bfloat16(device):
-        scoring: Scoring = copied  # type: ignore[assignment]  # both networks have the method
+    if scores_in == "float" and precision == "auto" and gains_by_bfloat16(device):
         for layer in scoring.wide_layers():
             layer.to(torch.bfloat16)
     return copied

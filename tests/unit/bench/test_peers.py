@@ -51,7 +51,7 @@ def parts_of(data: Path, teacher: Path) -> tuple[list[Prepared], list[Prepared],
     recipe, dataset = small_recipe(write_teacher(teacher)), Dataset.open(data, "m")
     good, defective = ([scan for scan in dataset.test if scan.is_good == is_good] for is_good in (True, False))
     training, sound, faulty = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, good, defective))
-    networks = StudentTeacher(recipe.rgb.student_width)
+    networks = StudentTeacher(recipe.rgb)
     networks.teacher.load_state_dict(load_teacher(recipe.rgb.teacher)[0].state_dict())
     measure_teacher(networks, training, recipe.rgb, "cpu")
     return training, sound, faulty, Describer(networks.eval(), recipe.rgb, "cpu")

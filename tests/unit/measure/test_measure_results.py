@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from measure.results import Machine, percentile, stage_figures
+from measure.results import Machine, Operations, percentile, stage_figures
 from measure.stages import Effort, Notes, megabytes
 from measure.tables import machine_lines, work
 from tests.plates import plate
@@ -36,7 +36,7 @@ def test_a_stage_is_as_many_times_over_its_floor_as_its_usual_time_is() -> None:
 
 def test_operations_count_by_the_rate_of_one_thread_in_the_precision_that_is_scored_in() -> None:
     notes = Notes()
-    with notes.timed("rgb", gflop=40.0):
+    with notes.timed("rgb", work=Operations(40.0)):
         pass
     figures = notes.figures(MACHINE)["rgb"]
     assert figures.floor_ms == pytest.approx(100.0) and figures.gflop == 40.0

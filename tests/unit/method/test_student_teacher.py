@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -11,10 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdss.errors import ModelRefused
-from mdss.method import torch_device
+from mdss.method import eight_bits, torch_device
 from mdss.method.description_network import PatchDescriptionNetwork, positions
+from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import WEIGHTS, ColourBranch, StudentTeacher, Window, dynamic_factor, dynamic_loss, enlarge, padded_image
+from mdss.method.student_teacher import (
+    WEIGHTS,
+    ColourBranch,
+    StudentTeacher,
+    Window,
+    dynamic_factor,
+    dynamic_loss,
+    enlarge,
+    padded_image,
+    seen_through,
+)
 from mdss.method.weights import write_weights
 from tests.precision import needs_bfloat16
 
@@ -24,7 +36,7 @@ SIZE_PX = 128
 @pytest.fixture(scope="module")
 def networks() -> StudentTeacher:
     torch.manual_seed(0)
-    return StudentTeacher(student_width=0.25)
+    return StudentTeacher(ColourSettings(student_width=0.25))
 
 
 def image(seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -121,7 +133,7 @@ def test_the_blur_comes_after_the_mask(networks: StudentTeacher) -> None:
 def test_the_window_of_all_cells_is_the_whole_padded_image() -> None:
     padded = torch.from_numpy(padded_image(image(), "reflect"))[None]
     cells = SIZE_PX // 4
-    assert Window(0, 0, cells, cells).crop(padded).shape == (1, 3, SIZE_PX + 32, SIZE_PX + 32)
+    assert Window.whole(cells).crop(padded).shape == (1, 3, SIZE_PX + 32, SIZE_PX + 32)
 
 
 def test_a_saved_branch_scores_as_before(networks: StudentTeacher, tmp_path: Path) -> None:
@@ -146,9 +158,34 @@ def test_weights_of_another_width_are_refused_by_the_files_name(networks: Studen
 def test_in_bfloat16_the_map_is_the_same_within_a_hundredth_of_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: True)
     torch.manual_seed(0)
-    learner, image = StudentTeacher(1.0), np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    learner, image = StudentTeacher(ColourSettings(student_width=1.0)), np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
     mask = np.ones((128, 128), np.bool_)
     exact, quick = (ColourBranch(learner, ColourSettings(), "cpu", precision).score_map(image, mask) for precision in ("float32", "auto"))
     assert not np.array_equal(quick, exact), "it was not computed otherwise"
     assert np.abs(quick - exact).max() < 0.01 * exact.max()
     assert {value.dtype for value in learner.state_dict().values()} == {torch.float32}
+
+
+def test_a_branch_in_eight_bits_says_nearly_the_same_and_computes_no_wide_layer_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, mask = ColourSettings(scores_in="int8", student_width=0.25), np.ones((SIZE_PX, SIZE_PX), bool)
+    torch.manual_seed(0)
+    learner = StudentTeacher(settings)
+    learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner(seen(image()), "squared")))
+    exact = ColourBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32").score_map(image(1), mask)
+    quick, slow = (ColourBranch(learner, settings, "cpu", precision).score_map(image(1), mask) for precision in ("auto", "float32"))
+    assert not np.array_equal(quick, exact) and np.array_equal(quick, slow)
+    assert np.abs(quick - exact).max() < 0.05 * exact.max()
+    monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
+    assert np.allclose(ColourBranch(learner, settings, "cpu").score_map(image(1), mask), quick, rtol=1e-3, atol=1e-4 * exact.max())
+    assert {type(layer) for layer in learner.wide_layers()} == {torch.nn.Conv2d}, "the network that learns is another"
+
+
+def test_weights_that_were_not_measured_for_eight_bits_are_refused(networks: StudentTeacher, tmp_path: Path) -> None:
+    write_weights(networks, tmp_path / WEIGHTS)
+    recipe = Recipe(rgb=ColourSettings(student_width=0.25, scores_in="int8"))
+    with pytest.raises(ModelRefused, match=r"rgb\.safetensors: peaks: found nothing, expected a tensor of shape \(6,\)"):
+        ColourBranch.load(tmp_path, recipe, "cpu")
+
+
+def seen(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> torch.Tensor:
+    return seen_through(Window.whole(SIZE_PX // 4), rgb, "reflect", "cpu")

@@ -62,7 +62,7 @@ def test_a_captured_step_follows_the_weights() -> None:
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("auto", 0.01)])
 def test_maps_of_a_gpu_are_those_of_a_cpu(precision: Precision, tolerance: float) -> None:
     torch.manual_seed(0)
-    colour, shape = StudentTeacher(1.0), SignedDistanceNetwork(ShapeSettings())
+    colour, shape = StudentTeacher(ColourSettings(student_width=1.0)), SignedDistanceNetwork(ShapeSettings())
     torch.nn.init.normal_(shape.distance.weight, std=0.3)
     image, mask = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8), np.ones((128, 128), np.bool_)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mdss.method.description_network import STRIDE_PX
+from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import StudentTeacher
+from mdss.method.student_teacher import StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
 from trainer import teacher_answers
 from trainer.handed_parts import Half
-from trainer.train_rgb import Windows, loss_of, measure_teacher
+from trainer.train_rgb import Windows, loss_of, measure_teacher, train_colour
 
 SIZE_PX = 96
 CPU = torch.device("cpu")
@@ -47,7 +49,7 @@ def windows_of(settings: ColourSettings) -> Windows:
 def networks() -> StudentTeacher:
     """Return networks whose teacher says something else at every place."""
     torch.manual_seed(0)
-    made = StudentTeacher(SMALL.student_width)
+    made = StudentTeacher(SMALL)
     measure_teacher(made, parts(), SMALL, "cpu")
     return made
 
@@ -109,3 +111,18 @@ def test_answers_that_do_not_fit_into_memory_are_not_kept(networks: StudentTeach
     windows = windows_of(SMALL)
     windows.ask(networks, 0)
     assert windows.described(windows.batch(0), CPU) is None
+
+
+def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_good_parts_give(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=2, scores_in="int8")
+    learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
+    expected = [max(given_to_second(network, part) for part in parts()) for network in (learned.teacher, learned.student)]
+    assert learned.peaks[[0, 3]].tolist() == pytest.approx(expected)
+    assert learned.peaks.shape == (6,) and (learned.peaks > 0).all()
+
+
+@torch.inference_mode()
+def given_to_second(network: PatchDescriptionNetwork, part: Half) -> float:
+    """Return the highest value that the first layer hands on for a part."""
+    seen = seen_through(Window.around(part.mask, SIZE_PX // STRIDE_PX), part.rgb, "reflect", "cpu")
+    return float(F.avg_pool2d(F.relu(network.conv1((seen - network.mean) / network.std)), 2).max())

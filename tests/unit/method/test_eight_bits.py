@@ -1,0 +1,68 @@
+"""Convolutions in eight bits: near what they stand for, and the same on a processor that multiplies so and on one that does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mdss.method import eight_bits
+from mdss.method.eight_bits import EightBitConvolution, highest_inputs, multiplies_eight_bits
+
+needs_eight_bits = pytest.mark.skipif(not multiplies_eight_bits(), reason="this processor does not multiply in eight bits")
+
+
+@pytest.fixture(name="layer")
+def made_layer() -> nn.Conv2d:
+    torch.manual_seed(0)
+    return nn.Conv2d(32, 48, 3)
+
+
+def values(peak: float = 1.0) -> torch.Tensor:
+    return peak * torch.rand(1, 32, 20, 17, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def test_it_is_the_layer_within_the_steps_of_eight_bits(layer: nn.Conv2d) -> None:
+    exact, rounded = layer(values(3.0)), EightBitConvolution(layer, 3.0)(values(3.0))
+    assert rounded.dtype is torch.float32 and rounded.shape == exact.shape
+    assert 0 < (rounded - exact).abs().max() < 0.01 * exact.abs().max()
+
+
+@torch.inference_mode()
+def test_whole_numbers_are_multiplied_exactly() -> None:
+    layer = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([127.0, -50.8])[:, None, None, None])  # steps of 1 and 0.4
+        layer.bias.copy_(torch.tensor([0.25, 0.0]))  # type: ignore[union-attr]  # the layer has a bias
+    found = EightBitConvolution(layer, 255.0)(torch.tensor([0.0, 3.0, 255.0, 400.0]).view(1, 1, 1, 4))
+    assert found.flatten().tolist() == pytest.approx([0.25, 381.25, 32385.25, 32385.25, 0, -152.4, -12954.0, -12954.0])
+
+
+@needs_eight_bits
+@torch.inference_mode()
+def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = EightBitConvolution(layer, 1.0)
+    own = native(values())
+    monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
+    monkeypatch.delattr(torch.ops.onednn, "qconv_pointwise")
+    assert torch.allclose(native(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
+
+
+@torch.inference_mode()
+def test_a_layer_that_is_never_given_anything_says_its_bias(layer: nn.Conv2d) -> None:
+    found = EightBitConvolution(layer, 0.0)(torch.zeros(1, 32, 5, 5))
+    assert layer.bias is not None
+    assert torch.equal(found, layer.bias[None, :, None, None].expand_as(found))
+
+
+@torch.inference_mode()
+def test_the_highest_input_of_each_layer_is_seen_over_all_that_runs_and_not_after() -> None:
+    first, second = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def run() -> None:
+        for value in (0.5, 2.0, 1.0):
+            first(torch.tensor([[-3.0], [value]]))
+
+    assert highest_inputs([first, second], run).tolist() == [2.0, 0.0]
+    assert not first._forward_pre_hooks
