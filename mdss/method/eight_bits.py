@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 LEVELS, WEIGHT_LEVELS = 255, 127
 TINY = 1e-12  # instead of a step of 0, where a layer is never given anything or makes nothing
+IMAGES = 4  # dimensions
 SIDES, BORDER = [1, 1], [0, 0]  # stride and dilation of a convolution; its padding
 
 
@@ -74,7 +76,7 @@ class TwiceEightBitConvolution(EightBitConvolution):
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
         fine_step = self.step / (LEVELS + 1)
-        levels = counted(values, fine_step, (LEVELS + 1) ** 2 - 1).to(torch.int32)
+        levels = (values * (1 / fine_step)).round_().clamp_(0, (LEVELS + 1) ** 2 - 1).to(torch.int32)
         high, low = (levels >> 8).to(torch.uint8), (levels & LEVELS).to(torch.uint8)
         return self.convolved(high, self.step, self.bias).add_(self.convolved(low, fine_step, None))
 
@@ -112,13 +114,13 @@ def step_of(peak: float) -> float:
 
 
 def levels_of(values: Tensor, step: float) -> Tensor:
-    """Return values as whole numbers of steps, uint8."""
-    return counted(values, step, LEVELS).to(torch.uint8)
-
-
-def counted(values: Tensor, step: float, highest: int) -> Tensor:
-    """Return values in steps, from 0 to the highest, and half a step more: without its fraction each is the nearest whole number."""
-    return torch.add(torch.full((), 0.5, device=values.device), values, alpha=1 / step).clamp_(0, highest + 0.5)
+    """Return values that are not negative as the nearest whole numbers of steps, uint8; those of images laid out channel by channel."""
+    if values.device.type != "cpu":
+        return (values * (1 / step)).round_().clamp_(0, LEVELS).to(torch.uint8)
+    channels_last = values.movedim(1, -1) if values.dim() == IMAGES else values
+    rows = channels_last.reshape(-1, channels_last.shape[-1]).numpy()
+    levels = torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(channels_last.shape)  # torch needs four passes for it
+    return levels.movedim(-1, 1) if values.dim() == IMAGES else levels
 
 
 def is_native(levels: Tensor) -> bool:

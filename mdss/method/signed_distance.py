@@ -25,7 +25,7 @@ Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 WEIGHTS = "sdf.safetensors"
-PATCHES_AT_ONCE = {"cpu": 6, "cuda": 64}  # on a CPU, what they become in the network stays in a core's cache
+PATCHES_AT_ONCE = {"cpu": {"float": 6, "int8": 12}, "cuda": {"float": 64, "int8": 64}}  # on a CPU, what they become stays in a core's cache
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
 NONE = -1  # fills the rows of patches that hold fewer voids than others
@@ -162,7 +162,7 @@ class ShapeBranch:
 
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
-        self._at_once = PATCHES_AT_ONCE[device.partition(":")[0]]
+        self._at_once = PATCHES_AT_ONCE[device.partition(":")[0]][settings.scores_in]
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
