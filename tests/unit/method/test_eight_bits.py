@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mdss.method import eight_bits
-from mdss.method.eight_bits import EightBitConvolution, highest_inputs, multiplies_eight_bits
+from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution, chain, highest_inputs, multiplies_eight_bits
 
 needs_eight_bits = pytest.mark.skipif(not multiplies_eight_bits(), reason="this processor does not multiply in eight bits")
 
@@ -47,6 +47,39 @@ def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeyp
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
     monkeypatch.delattr(torch.ops.onednn, "qconv_pointwise")
     assert torch.allclose(native(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
+
+
+@torch.inference_mode()
+def test_in_twice_eight_bits_hardly_anything_of_what_it_is_given_is_lost(layer: nn.Conv2d) -> None:
+    kinds = EightBitConvolution, TwiceEightBitConvolution
+    once, twice = (kind(layer, 3.0) for kind in kinds)
+    with_rounded_weights = nn.functional.conv2d(values(3.0), once.weight * once.weight_steps[:, None, None, None], once.bias)
+    off = [float((each(values(3.0)) - with_rounded_weights).abs().max()) for each in (once, twice)]
+    assert off[1] < off[0] / 100
+    highest = 3.0 + 3.0 / 255  # the lower half fills the last step, too
+    assert torch.equal(twice(values(4.0)), twice(values(4.0).clamp_max(highest)))
+
+
+@pytest.mark.parametrize("is_native", [pytest.param(True, marks=needs_eight_bits), False])
+@torch.inference_mode()
+def test_a_chain_of_layers_is_what_they_say_one_after_the_other(is_native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: is_native)
+    torch.manual_seed(0)
+    layers, exact = [nn.Linear(24, 32), nn.Linear(32, 16), nn.Linear(16, 8)], torch.rand(3, 50, 24)
+    peaks, rounded = [], exact
+    for layer in layers:
+        peaks.append(float(exact.max()))
+        exact = nn.functional.relu(layer(exact))
+    for each in chain(layers, peaks):
+        rounded = each(rounded)
+    assert rounded.dtype is torch.float32 and rounded.shape == (3, 50, 8) and (rounded >= 0).all()
+    assert 0 < (rounded - exact).abs().max() < 0.02 * exact.max()
+
+
+@torch.inference_mode()
+def test_between_the_layers_of_a_chain_values_are_bytes() -> None:
+    first, last = chain([nn.Linear(4, 4), nn.Linear(4, 4)], [1.0, 2.0])
+    assert first(torch.rand(2, 4)).dtype is torch.uint8 and last(first(torch.rand(2, 4))).dtype is torch.float32
 
 
 @torch.inference_mode()

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from mdss.method import torch_device
+from mdss.method import eight_bits, torch_device
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.patches import Patches
+from mdss.method.eight_bits import highest_inputs
+from mdss.method.patch_frame import PatchFrames
+from mdss.method.patches import Patches, cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import NONE, Cutting, PartPoints, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
 from mdss.method.weights import write_weights
@@ -167,3 +169,24 @@ def test_in_bfloat16_the_map_is_the_same_within_a_hundredth_of_its_peak(monkeypa
     exact, quick = (ShapeBranch(learner, SMALL, "cpu", precision).score_map(plate()) for precision in ("float32", "auto"))
     assert not np.array_equal(quick, exact), "it was not computed otherwise"
     assert np.abs(quick - exact).max() < 0.01 * exact.max()
+
+
+def test_in_eight_bits_the_map_is_the_same_within_some_hundredths_of_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = msgspec.structs.replace(SMALL, scores_in="int8", encoder=(32, 64), width=64, code=32)
+    torch.manual_seed(0)
+    learner = SignedDistanceNetwork(settings)
+    torch.nn.init.normal_(learner.distance.weight, std=0.3)
+    exactly = ShapeBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32")
+    seen = PatchFrames.of(patches_of(plate()), np.array([0.0, 0.0, 1.0]), settings).into(patches_of(plate()))
+    learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner.read(torch.from_numpy(seen), seen.shape[1])))
+    exact, quick = exactly.score_map(plate()), ShapeBranch(learner, settings, "cpu").score_map(plate())
+    assert not np.array_equal(quick, exact), "it was not computed otherwise"
+    assert np.abs(quick - exact).max() < 0.05 * exact.max()
+    monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
+    assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(plate()), quick, atol=2e-3 * exact.max())
+    assert {type(layer) for layer in learner.wide_layers()} == {torch.nn.Linear}, "the network that learns is another"
+
+
+def patches_of(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    points = PartPoints.of(xyz).points
+    return points[cut_patches(points, SMALL.points_per_patch, SMALL.density).members]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 import torch
 
 from mdss.method.distance_network import SignedDistanceNetwork
@@ -21,6 +22,11 @@ SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_pat
 
 def cloud_of(settings: ShapeSettings, tilt: float = 0.2, seed: int = 0) -> TrainingCloud:
     return TrainingCloud.of(plate(tilt), settings, np.random.default_rng(seed))
+
+
+def plate_part() -> Prepared:
+    cloud = plate()
+    return Prepared(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), cloud, np.isfinite(cloud[..., 2]), Grid(64, 64, 64), 0.0, has_table=True)
 
 
 def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
@@ -102,9 +108,17 @@ def test_the_pull_of_the_paper_preset_learns_too() -> None:
 
 
 def test_training_says_what_a_missing_point_counts_and_how_long_patches_are(tmp_path: Path) -> None:
-    cloud = plate()
-    part = Prepared(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), cloud, np.isfinite(cloud[..., 2]), Grid(64, 64, 64), 0.0, has_table=True)
     recipe = Recipe(sdf=msgspec.structs.replace(SMALL, steps=30, damaged_copies=1))
-    network, _ = train_shape([part] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
+    network, _ = train_shape([plate_part()] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
     assert float(network.void_unit) > 0
     assert 6 < float(network.patch_mm) < 12  # 50 points, one per mm
+
+
+def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_its_batches_give(tmp_path: Path) -> None:
+    recipe = Recipe(sdf=msgspec.structs.replace(SMALL, steps=2, scores_in="int8"))
+    network, _ = train_shape([plate_part()] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
+    clouds = [TrainingCloud.of(plate(), recipe.sdf, np.random.default_rng((recipe.seed, number))) for number in range(3)]
+    with torch.inference_mode():
+        codes = [torch.relu(network.encoder.points.layers[0](network.waves(draw(clouds, recipe, step).patches))) for step in range(24)]
+    assert network.peaks.shape == (1 + 1,) and (network.peaks > 0).all()
+    assert float(network.peaks[0]) == pytest.approx(max(float(each.max()) for each in codes))
