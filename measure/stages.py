@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from mdss.journal import Journal
 from mdss.method import fusion, model_store, point_cloud
@@ -26,6 +25,7 @@ from mdss.settings import FusionSettings
 from mdss.wire import camera, codec
 from mdss.wire.messages import Accepted, Branch, BranchScore, Frame, PreparedPart
 from mdss.wire.model_plan import model_key
+from measure.operations import operations_of
 from measure.results import Machine, Operations, StageFigures, stage_figures
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
@@ -34,7 +34,6 @@ from workers.judge import Judge, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
 
 LEAST_PARTS = 3
-EIGHT_BITS, WEIGHTS = torch.ops.onednn.qconv_pointwise, 2  # the operation, and where its weights come behind its input
 ORIGIN = Origin("bench", "bench", "bench")
 Float = NDArray[np.float32]
 
@@ -161,19 +160,6 @@ class Bed:
             started_ns=0,
             finished_ns=0,
         )
-
-
-def operations_of(action: Callable[[], object]) -> Operations:
-    """Count what an action multiplies and adds."""
-    with FlopCounterMode(display=False, custom_mapping={EIGHT_BITS: eight_bit_operations}) as counter:
-        action()
-    int8 = counter.get_flop_counts()["Global"].get(EIGHT_BITS, 0)
-    return Operations((counter.get_total_flops() - int8) / 1e9, int8 / 1e9)
-
-
-def eight_bit_operations(levels: torch.Size, *others: Any, out_shape: torch.Size, **_: Any) -> int:
-    """Return what a convolution in eight bits of an input of that shape comes to; its weights are the fourth operand."""
-    return conv_flop_count(list(levels), list(others[WEIGHTS]), list(out_shape))
 
 
 def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:

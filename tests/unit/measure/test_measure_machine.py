@@ -25,6 +25,11 @@ def test_a_matrix_rate_counts_two_operations_for_each_product(monkeypatch: pytes
     assert machine.matrix_rate(64, torch.float32, "cpu", 1) == 2 * 64**3 / 0.5 / 1e9
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8])
+def test_every_type_that_branches_compute_in_has_a_rate(kind: torch.dtype) -> None:
+    assert machine.matrix_rate(64, kind, "cpu", 2) > 0
+
+
 @pytest.mark.parametrize(("is_faster", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_the_precision_is_the_one_that_branches_score_in(is_faster: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: is_faster)

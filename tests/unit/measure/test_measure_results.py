@@ -17,7 +17,7 @@ MACHINE = Machine(
     torch="2",
     threads=2,
     precision="bfloat16",
-    gflops={"float32": {"1": 100.0, "2": 200.0}, "bfloat16": {"1": 400.0, "2": 800.0}},
+    gflops={"float32": {"1": 100.0, "2": 200.0}, "bfloat16": {"1": 400.0, "2": 800.0}, "int8": {"1": 1000.0, "2": 2000.0}},
     copy_gb_s=10.0,
     sync_write_ms=0.5,
     load_before=0.1,
@@ -43,6 +43,16 @@ def test_operations_count_by_the_rate_of_one_thread_in_the_precision_that_is_sco
     assert work(figures) == "40.0 GFLOP"
 
 
+def test_operations_in_eight_bits_count_by_the_rate_of_eight_bits() -> None:
+    notes = Notes()
+    for int8 in (10.0, 20.0, 90.0):
+        with notes.timed("rgb", work=Operations(4.0, int8)):
+            pass
+    figures = notes.figures(MACHINE)["rgb"]
+    assert figures.floor_ms == pytest.approx(10.0 + 20.0)
+    assert work(figures) == "24.0 GFLOP, 20.0 in int8"
+
+
 def test_bytes_count_by_the_copy_rate_and_the_journal_by_two_durable_writes() -> None:
     notes = Notes()
     with notes.timed("ingest", megabytes=5.0):
@@ -66,4 +76,5 @@ def test_megabytes_are_those_of_all_arrays() -> None:
 def test_the_machine_is_said_in_words() -> None:
     lines = machine_lines(MACHINE)
     assert lines[0] == "machine: a processor, 2 cores, cpu, torch 2, load 0.1 before"
-    assert "bfloat16 400 GFLOP/s with 1 thread, bfloat16 800 GFLOP/s with 2 threads; branches score in bfloat16" in lines[1]
+    assert "bfloat16 400 GFLOP/s with 1 thread, bfloat16 800 GFLOP/s with 2 threads, int8 1000 GFLOP/s" in lines[1]
+    assert lines[1].endswith("; branches score in bfloat16, and in int8 where their model says so")

@@ -1,0 +1,34 @@
+"""What a branch multiplies and adds, in eight bits and otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from measure.results import Operations
+
+WEIGHTS = 2  # where an operation of eight bits has them, behind its input
+CONVOLUTION, LINEAR = torch.ops.onednn.qconv_pointwise, torch.ops.onednn.qlinear_pointwise
+
+
+def operations_of(action: Callable[[], object]) -> Operations:
+    """Return how many billion multiplications and additions of matrices an action comes to."""
+    with FlopCounterMode(display=False, custom_mapping={CONVOLUTION: of_convolution, LINEAR: of_linear}) as counter:
+        action()
+    counts = counter.get_flop_counts()["Global"]
+    int8 = sum(counts.get(operation, 0) for operation in (CONVOLUTION, LINEAR))
+    return Operations((counter.get_total_flops() - int8) / 1e9, int8 / 1e9)
+
+
+def of_convolution(given: torch.Size, *others: Any, out_shape: torch.Size, **_: Any) -> int:
+    """Return what a convolution of an input of that shape comes to."""
+    return conv_flop_count(list(given), list(others[WEIGHTS]), list(out_shape))
+
+
+def of_linear(given: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
+    """Return what a linear layer of an input of that shape comes to."""
+    return 2 * prod(given) * out_shape[-1]

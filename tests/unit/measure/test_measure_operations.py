@@ -1,0 +1,36 @@
+"""Operations of a branch are counted, whether torch knows how many they are or not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mdss.method.eight_bits import EightBitConvolution, chain, multiplies_eight_bits
+from measure.operations import operations_of
+
+needs_eight_bits = pytest.mark.skipif(not multiplies_eight_bits(), reason="this processor does not multiply in eight bits")
+
+
+@torch.inference_mode()
+def test_a_float_layer_counts_as_wide() -> None:
+    layer, values = nn.Linear(100, 50), torch.rand(7, 100)
+    assert operations_of(lambda: layer(values)) == (2 * 7 * 100 * 50 / 1e9, 0.0)
+
+
+@needs_eight_bits
+@torch.inference_mode()
+def test_layers_in_eight_bits_count_as_their_float_ones_would() -> None:
+    convolution, pair = nn.Conv2d(16, 32, 3), [nn.Linear(64, 32), nn.Linear(32, 16)]
+    image, points = torch.rand(1, 16, 12, 10), torch.rand(3, 5, 64)
+
+    def run(layers: list[nn.Module], first: nn.Module) -> None:
+        first(image)
+        values = points
+        for layer in layers:
+            values = layer(values)
+
+    exact = operations_of(lambda: run([*pair], convolution))
+    rounded = operations_of(lambda: run([*chain(pair, [1.0, 1.0])], EightBitConvolution(convolution, 1.0)))
+    assert (rounded.wide, rounded.int8) == (0.0, exact.wide)
+    assert exact.int8 == 0.0
