@@ -40,10 +40,10 @@ class EightBits(nn.Module):
         self.register_buffer("no_offset", torch.zeros(len(steps), dtype=torch.int32))
         self._packed: Tensor | None = None
 
-    def packed(self) -> Tensor:
-        """Return the weights as this processor likes them, made once."""
+    def packed(self, levels: Tensor) -> Tensor:
+        """Return the weights as the device of these levels likes them, made once."""
         if self._packed is None:
-            self._packed = self._pack()
+            self._packed = self._pack() if is_native(levels) else self.weight.float()
         return self._packed
 
     def _pack(self) -> Tensor:
@@ -60,9 +60,9 @@ class EightBitConvolution(EightBits):
     def convolved(self, levels: Tensor, step: float, bias: Tensor | None) -> Tensor:
         """Return the convolution of whole numbers that each count a step."""
         if is_native(levels):
-            given = (levels, step, 0, self.packed(), self.weight_steps, self.no_offset, bias)
+            given = (levels, step, 0, self.packed(levels), self.weight_steps, self.no_offset, bias)
             return torch.ops.onednn.qconv_pointwise(*given, SIDES, BORDER, SIDES, 1, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
-        sums = F.conv2d(levels.float(), self.weight.float()) * (step * self.weight_steps)[:, None, None]
+        sums = F.conv2d(levels.float(), self.packed(levels)) * (step * self.weight_steps)[:, None, None]
         return sums if bias is None else sums + bias[:, None, None]
 
     def _pack(self) -> Tensor:
@@ -77,6 +77,8 @@ class TwiceEightBitConvolution(EightBitConvolution):
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
         fine_step = self.step / (LEVELS + 1)
         levels = (values * (1 / fine_step)).round_().clamp_(0, (LEVELS + 1) ** 2 - 1).to(torch.int32)
+        if not is_native(levels):
+            return self.convolved(levels, fine_step, self.bias)
         high, low = (levels >> 8).to(torch.uint8), (levels & LEVELS).to(torch.uint8)
         return self.convolved(high, self.step, self.bias).add_(self.convolved(low, fine_step, None))
 
@@ -92,10 +94,10 @@ class EightBitLinear(EightBits):
         """Return (..., C') of float32 values (..., C), or of levels in uint8; levels if another layer follows, else float32."""
         levels = values if values.dtype is torch.uint8 else levels_of(values, self.step)
         if is_native(levels):
-            given = (levels, self.step, 0, self.packed(), self.weight_steps, self.no_offset, self.bias)
+            given = (levels, self.step, 0, self.packed(levels), self.weight_steps, self.no_offset, self.bias)
             made = (1.0, 0, torch.float32) if self._next is None else (self._next, 0, torch.uint8)
             return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # see above
-        sums = F.linear(levels.float(), self.weight.float())
+        sums = F.linear(levels.float(), self.packed(levels))
         rectified = F.relu(sums * (self.step * self.weight_steps) + self.bias)
         return rectified if self._next is None else levels_of(rectified, self._next)
 

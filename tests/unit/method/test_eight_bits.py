@@ -40,13 +40,15 @@ def test_whole_numbers_are_multiplied_exactly() -> None:
 
 
 @needs_eight_bits
+@pytest.mark.parametrize("kind", [EightBitConvolution, TwiceEightBitConvolution])
 @torch.inference_mode()
-def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
-    native = EightBitConvolution(layer, 1.0)
-    own = native(values())
+def test_a_processor_without_eight_bits_finds_the_same(
+    layer: nn.Conv2d, kind: type[EightBitConvolution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = kind(layer, 1.0)(values())
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
     monkeypatch.delattr(torch.ops.onednn, "qconv_pointwise")
-    assert torch.allclose(native(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
+    assert torch.allclose(kind(layer, 1.0)(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
 
 
 @torch.inference_mode()
