@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.finding import Case, Finding, bad, ok, size, weak
+from mdss.settings import BranchSettings
 from mdss.system_calls import LIBC
 
 MIB: Final = 2**20
@@ -23,6 +24,7 @@ ENOUGH_FILES, FEWEST_FILES = 1024, 256
 TIME_ERROR: Final = 5  # what adjtimex answers where nobody keeps the clock right
 GPU_WITHIN_S: Final = 10.0
 SHARED_MEMORY: Final = "dev/shm"
+EIGHT_BITS: Final = "avx512_vnni"
 
 
 class Timex(ctypes.Structure):
@@ -38,6 +40,7 @@ def machine_findings(case: Case) -> Iterator[Finding]:
     yield from _memory(case)
     yield _clock(case)
     yield _cores(case)
+    yield _processor(case)
     yield _gpu(case)
 
 
@@ -113,15 +116,31 @@ def _clock(case: Case) -> Finding:
 
 
 def _cores(case: Case) -> Finding:
-    gpus = bool(gpu_names(case))
-    branches = [case.settings.branches.rgb, case.settings.branches.sdf]
-    on_cpu = [branch for branch in branches if branch.device == "cpu" or (branch.device == "auto" and not gpus)]
-    asked, cores = sum(branch.count * branch.threads for branch in on_cpu), core_count(case)
+    asked, cores = sum(branch.count * branch.threads for branch in _branches_on_cpu(case)), core_count(case)
     found = f"{cores:.3g}, of which the branches ask for {asked}"
     if asked <= cores:
         return ok("cores", found)
     why = "threads that wait for each other's core make every part slower, and late in the end"
     return weak("cores", found, why, "lower branches.*.threads or branches.*.count until they fit")
+
+
+def _branches_on_cpu(case: Case) -> list[BranchSettings]:
+    gpus = bool(gpu_names(case))
+    branches = [case.settings.branches.rgb, case.settings.branches.sdf]
+    return [branch for branch in branches if branch.device == "cpu" or (branch.device == "auto" and not gpus)]
+
+
+def _processor(case: Case) -> Finding:
+    flags = re.search(r"^flags\s*: (.*)$", case.system("proc/cpuinfo"), re.MULTILINE)
+    if flags is None:
+        return ok("processor", "it does not say what it can")
+    if EIGHT_BITS in flags[1].split():
+        return ok("processor", "multiplies in eight bits by itself")
+    found = f"does not multiply in eight bits by itself ({EIGHT_BITS})"
+    if not _branches_on_cpu(case):
+        return ok("processor", f"{found}; the GPU does the branches' work")
+    why = "models of the preset edge score in them, and take two to three times as long for each part without"
+    return weak("processor", found, why, "docs/performance.md says how many parts a machine judges; a processor with AVX-512 VNNI has them")
 
 
 def core_count(case: Case) -> float:

@@ -115,3 +115,11 @@ def test_a_torch_for_cpus_on_a_machine_with_a_gpu_is_named(tmp_path: Path, monke
     assert machine(Case(settings(branches={"rgb": {"device": "cuda:0"}}), root=root), "GPU").level == "bad"
     monkeypatch.setattr(doctor_machine, "version", answers["gpu"])
     assert machine(Case(Settings(), root=root), "GPU").level == "ok"
+
+
+@pytest.mark.parametrize(("flags", "level"), [("fpu avx512_vnni sse", "ok"), ("fpu avx2 sse", "weak")])
+def test_a_processor_without_eight_bits_is_weak_unless_a_gpu_does_the_work(tmp_path: Path, flags: str, level: Level) -> None:
+    files = {"proc__cpuinfo": f"processor\t: 0\nflags\t\t: {flags}\n"}
+    assert machine(Case(Settings(), root=laid_out(tmp_path / "root", **files)), "processor").level == level
+    assert machine(Case(Settings(), root=laid_out(tmp_path / "gpu", dev__nvidia0="", **files)), "processor").level == "ok"
+    assert machine(Case(Settings(), root=tmp_path / "nowhere"), "processor").level == "ok"
