@@ -75,7 +75,7 @@ def rates(kind: torch.dtype, device: str, threads: tuple[int, ...], *, is_quick:
 @torch.inference_mode()
 def matrix_rate(side: int, kind: torch.dtype, device: str, repetitions: int) -> float:
     """Return GFLOP/s of the better of A B and A B^T, square matrices of that side, in the best of some repetitions."""
-    first, second = (torch.ones(side, side, device=device).to(kind) for _ in range(2))
+    first, second = (torch.randint(-127, 128, (side, side), device=device).to(kind) for _ in range(2))
     product = torch.empty(side, side, device=device, dtype=torch.int32 if kind is torch.int8 else kind)
     operation = torch._int_mm if kind is torch.int8 else torch.mm  # noqa: SLF001 - torch has no public one of eight bits
 

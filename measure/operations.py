@@ -9,19 +9,20 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from mdss.method.recipe import Scores
 from measure.results import Operations
 
 WEIGHTS = 2  # where an operation of eight bits has them, behind its input
 CONVOLUTION, LINEAR = torch.ops.onednn.qconv_pointwise, torch.ops.onednn.qlinear_pointwise
 
 
-def operations_of(action: Callable[[], object]) -> Operations:
-    """Return how many billion multiplications and additions of matrices an action comes to."""
+def operations_of(action: Callable[[], object], scores_in: Scores) -> Operations:
+    """Return how many billion multiplications and additions of matrices a branch's action comes to."""
     with FlopCounterMode(display=False, custom_mapping={CONVOLUTION: of_convolution, LINEAR: of_linear}) as counter:
         action()
-    counts = counter.get_flop_counts()["Global"]
+    counts, total = counter.get_flop_counts()["Global"], counter.get_total_flops()
     int8 = sum(counts.get(operation, 0) for operation in (CONVOLUTION, LINEAR))
-    return Operations((counter.get_total_flops() - int8) / 1e9, int8 / 1e9)
+    return Operations(total / 1e9) if scores_in == "float" else Operations(0.0, int8 / 1e9, (total - int8) / 1e9)
 
 
 def of_convolution(given: torch.Size, *others: Any, out_shape: torch.Size, **_: Any) -> int:

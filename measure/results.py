@@ -21,7 +21,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     device_name: str
     torch: str
     threads: int  # that one process may use: the second column of the rates
-    precision: str  # in which the branches multiply what they do not in eight bits
+    precision: str  # in which models multiply that score in float
     gflops: dict[str, dict[str, float]]  # precision -> threads -> best matrix rate
     copy_gb_s: float  # bytes copied per second, read once and written once
     sync_write_ms: float  # one small durable write
@@ -29,14 +29,16 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     def least_ms(self, work: Operations) -> float:
         """Return how long one thread needs for operations at the matrix rates of their precisions."""
-        return 1000 * (work.wide / self.gflops[self.precision]["1"] + (work.int8 / self.gflops[INT8]["1"] if work.int8 else 0))
+        kinds = (self.precision, work.wide), ("float32", work.float32), (INT8, work.int8)
+        return sum(1000 * gflop / self.gflops[kind]["1"] for kind, gflop in kinds if gflop)
 
 
 class Operations(NamedTuple):
     """How many billion multiplications and additions a branch spends on a part."""
 
-    wide: float  # in float32, or what it scores in instead
+    wide: float  # of a model that scores in float: in the precision that the machine is faster in
     int8: float = 0.0
+    float32: float = 0.0  # of a model that scores in eight bits: all others
 
 
 class StageFigures(msgspec.Struct, frozen=True, kw_only=True):

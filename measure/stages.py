@@ -130,8 +130,9 @@ class Bed:
 
     def operations(self, prepared: Prepared) -> tuple[Operations, Operations]:
         """Return what the two branches spend on a part."""
-        colour = operations_of(lambda: self.colour.score_map(prepared.rgb, prepared.mask))
-        return colour, operations_of(lambda: self.shape.score_map(prepared.xyz))
+        recipe = self.model.recipe
+        colour = operations_of(lambda: self.colour.score_map(prepared.rgb, prepared.mask), recipe.rgb.scores_in)
+        return colour, operations_of(lambda: self.shape.score_map(prepared.xyz), recipe.sdf.scores_in)
 
     def _draw(self, prepared: Prepared, colour: Float, shape: Float) -> None:
         """Do what fusion does for a part that is not OK, whether it is or not."""

@@ -40,7 +40,7 @@ def machine_lines(machine: Machine) -> list[str]:
     return [
         f"machine: {machine.processor}, {machine.cores} cores, {machine.device} {machine.device_name}".rstrip()
         + f", torch {machine.torch}, load {machine.load_before:g} before",
-        f"matrices: {', '.join(rates)}; branches score in {machine.precision}, and in int8 where their model says so",
+        f"matrices: {', '.join(rates)}; models in float score in {machine.precision}, models in eight bits in int8 and float32",
         f"memory copies {machine.copy_gb_s:g} GB/s, a durable write takes {machine.sync_write_ms:g} ms",
     ]
 

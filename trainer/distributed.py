@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import Recipe
@@ -116,6 +116,16 @@ def averaged(network: nn.Module, loss: float, *, is_asked: bool) -> tuple[float,
         each.copy_(flat[start : start + each.numel()].reshape(each.shape))
         start += each.numel()
     return float(flat[-2]), bool(flat[-1] > 0)
+
+
+def highest(values: Tensor) -> Tensor:
+    """Return the highest of each value among all processes."""
+    if not is_shared():
+        return values
+    found = values.to(_device(), copy=True)
+    with _reached("another process"):
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found.to(values.device)
 
 
 def _device() -> torch.device:

@@ -57,7 +57,7 @@ def handed_out(branch: Branch, work: Path) -> list[Half]:
 
 
 def some_of(parts: Sequence[Part]) -> Sequence[Part]:
-    """Return two dozen parts or a few more, from the first to the last: enough to measure what good parts are like."""
+    """Return at least two dozen parts where there are so many, from the first to the last: enough to measure what good parts are like."""
     return parts[:: max(1, len(parts) // SOME)]
 
 

@@ -93,8 +93,7 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
     def show_all() -> None:
         for part in tracked(chosen, "peaks", len(chosen)):
-            window = Window.around(part.mask, part.rgb.shape[0] // STRIDE_PX)
-            networks(seen_through(window, part.rgb, settings.border, device), settings.distance)
+            networks(seen_through(Window.scored(part.mask, settings), part.rgb, settings.border, device), settings.distance)
 
     networks.peaks.copy_(highest_inputs(networks.wide_layers(), show_all))
 

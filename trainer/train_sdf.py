@@ -18,6 +18,7 @@ from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import learning_precision
 from trainer.captured import Captured
+from trainer.distributed import highest
 from trainer.drawn_ahead import drawn
 from trainer.handed_parts import Part, some_of
 from trainer.progress import tracked
@@ -106,7 +107,7 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
             batch = draw(clouds, recipe, step)
             network(batch.patches.to(device), torch.cat([batch.queries, batch.places], dim=1).to(device))
 
-    network.peaks.copy_(highest_inputs(network.wide_layers(), ask))
+    network.peaks.copy_(highest(highest_inputs(network.wide_layers(), ask)))
 
 
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:

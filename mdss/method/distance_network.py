@@ -87,7 +87,7 @@ class SignedDistanceNetwork(nn.Module):
     """
 
     patch_mm: Tensor  # how long a patch of a good part usually is
-    peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
+    peaks: Tensor  # the highest value that each wide layer is given in batches as it learned from; there if the branch scores in eight bits
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
 
     def __init__(self, settings: ShapeSettings) -> None:

@@ -1,7 +1,8 @@
-"""Layers in whole numbers of eight bits, which most processors multiply three to four times as fast as float32 (decision 22).
+"""Layers in whole numbers of eight bits, which processors with VNNI multiply three to four times as fast as float32 (decision 22).
 
 What a layer is given becomes 0 to 255, with one step for all of it; its weights become -127 to 127, with a step for each channel it makes.
-Products and sums are exact, so every machine finds the same, whether it multiplies in eight bits or does the same sums in float32.
+Products and sums are exact. A device that does not multiply in eight bits does the same sums in float32, and finds the same but for a level
+here and there, where a sum lies between two of the next layer's.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch.nn import functional as F
 
 LEVELS, WEIGHT_LEVELS = 255, 127
 TINY = 1e-12  # instead of a step of 0, where a layer is never given anything or makes nothing
-IMAGES = 4  # dimensions
-SIDES, BORDER = [1, 1], [0, 0]  # stride and dilation of a convolution; its padding
+IMAGE_DIMENSIONS = 4
+ONE_BY_ONE, NO_PADDING = [1, 1], [0, 0]  # of a convolution: its stride and dilation; its padding
 
 
 class EightBits(nn.Module):
@@ -26,7 +27,7 @@ class EightBits(nn.Module):
     weight: Tensor
     bias: Tensor
     weight_steps: Tensor
-    no_offset: Tensor
+    weight_zero_points: Tensor
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, peak: float) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class EightBits(nn.Module):
         self.register_buffer("weight", (weight / steps.view(-1, *[1] * (weight.dim() - 1))).round().to(torch.int8))
         self.register_buffer("bias", layer.bias.detach().clone())
         self.register_buffer("weight_steps", steps)
-        self.register_buffer("no_offset", torch.zeros(len(steps), dtype=torch.int32))
+        self.register_buffer("weight_zero_points", torch.zeros(len(steps), dtype=torch.int32))
         self._packed: Tensor | None = None
 
     def packed(self, levels: Tensor) -> Tensor:
@@ -55,19 +56,23 @@ class EightBitConvolution(EightBits):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
-        return self.convolved(levels_of(values, self.step), self.step, self.bias)
+        levels = levels_of(values, self.step)
+        return self.multiplied(levels, self.step, self.bias) if is_native(levels) else self.imitated(levels, self.step)
 
-    def convolved(self, levels: Tensor, step: float, bias: Tensor | None) -> Tensor:
-        """Return the convolution of whole numbers that each count a step."""
-        if is_native(levels):
-            given = (levels, step, 0, self.packed(levels), self.weight_steps, self.no_offset, bias)
-            return torch.ops.onednn.qconv_pointwise(*given, SIDES, BORDER, SIDES, 1, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
-        sums = F.conv2d(levels.float(), self.packed(levels)) * (step * self.weight_steps)[:, None, None]
-        return sums if bias is None else sums + bias[:, None, None]
+    def multiplied(self, levels: Tensor, step: float, bias: Tensor | None) -> Tensor:
+        """Return the convolution of levels that each count a step."""
+        given = (levels, step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, bias)
+        geometry = ONE_BY_ONE, NO_PADDING, ONE_BY_ONE, 1
+        return torch.ops.onednn.qconv_pointwise(*given, *geometry, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
+
+    def imitated(self, levels: Tensor, step: float) -> Tensor:
+        """Return the same, bias included, by sums in float32."""
+        worth = step * self.weight_steps
+        return F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
 
     def _pack(self) -> Tensor:
-        prepack = torch.ops.onednn.qconv_prepack
-        return prepack(self.weight, self.weight_steps, self.step, 0, SIDES, BORDER, SIDES, 1, None)  # type: ignore[no-any-return]  # see above
+        geometry = ONE_BY_ONE, NO_PADDING, ONE_BY_ONE, 1
+        return torch.ops.onednn.qconv_prepack(self.weight, self.weight_steps, self.step, 0, *geometry, None)  # type: ignore[no-any-return]  # see above
 
 
 class TwiceEightBitConvolution(EightBitConvolution):
@@ -76,30 +81,37 @@ class TwiceEightBitConvolution(EightBitConvolution):
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
         fine_step = self.step / (LEVELS + 1)
-        levels = (values * (1 / fine_step)).round_().clamp_(0, (LEVELS + 1) ** 2 - 1).to(torch.int32)
+        levels = (values * (1 / fine_step)).round_().clamp_(0, (LEVELS + 1) ** 2 - 1)
         if not is_native(levels):
-            return self.convolved(levels, fine_step, self.bias)
-        high, low = (levels >> 8).to(torch.uint8), (levels & LEVELS).to(torch.uint8)
-        return self.convolved(high, self.step, self.bias).add_(self.convolved(low, fine_step, None))
+            return self.imitated(levels, fine_step)
+        both = levels.to(torch.int32)
+        high, low = (both >> 8).to(torch.uint8), (both & LEVELS).to(torch.uint8)
+        return self.multiplied(high, self.step, self.bias).add_(self.multiplied(low, fine_step, None))
 
 
 class EightBitLinear(EightBits):
-    """A linear layer of values from 0 to `peak` with a rectifier behind it, and the whole numbers that the next one takes."""
+    """A linear layer of values from 0 to `peak` with a rectifier behind it, one of a chain."""
 
-    def __init__(self, layer: nn.Linear, peak: float, next_peak: float | None) -> None:
+    def __init__(self, layer: nn.Linear, peak: float, next_peak: float | None, *, is_first: bool) -> None:
         super().__init__(layer, peak)
-        self._next = None if next_peak is None else step_of(next_peak)
+        self._is_first, self._next_step = is_first, None if next_peak is None else step_of(next_peak)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return (..., C') of float32 values (..., C), or of levels in uint8; levels if another layer follows, else float32."""
-        levels = values if values.dtype is torch.uint8 else levels_of(values, self.step)
-        if is_native(levels):
-            given = (levels, self.step, 0, self.packed(levels), self.weight_steps, self.no_offset, self.bias)
-            made = (1.0, 0, torch.float32) if self._next is None else (self._next, 0, torch.uint8)
-            return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # see above
-        sums = F.linear(levels.float(), self.packed(levels))
-        rectified = F.relu(sums * (self.step * self.weight_steps) + self.bias)
-        return rectified if self._next is None else levels_of(rectified, self._next)
+        """Return (..., C') of (..., C): the first of a chain takes float32, the last makes it, between them are levels."""
+        levels = levels_of(values, self.step) if self._is_first else values
+        return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
+
+    def _multiplied(self, levels: Tensor) -> Tensor:
+        given = (levels, self.step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, self.bias)
+        made = (1.0, 0, torch.float32) if self._next_step is None else (self._next_step, 0, torch.uint8)
+        return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # see above
+
+    def _imitated(self, levels: Tensor) -> Tensor:
+        worth = self.step * self.weight_steps
+        sums = F.linear(levels, self.packed(levels), self.bias / worth)
+        if self._next_step is None:
+            return F.relu(sums.mul_(worth), inplace=True)
+        return sums.mul_(worth / self._next_step).round_().clamp_(0, LEVELS)
 
     def _pack(self) -> Tensor:
         return torch.ops.onednn.qlinear_prepack(self.weight, None)  # type: ignore[no-any-return]  # see above
@@ -107,7 +119,8 @@ class EightBitLinear(EightBits):
 
 def chain(layers: Sequence[nn.Linear], peaks: Sequence[float]) -> list[EightBitLinear]:
     """Return linear layers that follow one another with rectifiers between them; between them values stay whole numbers."""
-    return [EightBitLinear(*each) for each in zip(layers, peaks, (*peaks[1:], None), strict=True)]
+    following = zip(layers, peaks, (*peaks[1:], None), strict=True)
+    return [EightBitLinear(*each, is_first=number == 0) for number, each in enumerate(following)]
 
 
 def step_of(peak: float) -> float:
@@ -116,18 +129,18 @@ def step_of(peak: float) -> float:
 
 
 def levels_of(values: Tensor, step: float) -> Tensor:
-    """Return values that are not negative as the nearest whole numbers of steps, uint8; those of images laid out channel by channel."""
-    if values.device.type != "cpu":
-        return (values * (1 / step)).round_().clamp_(0, LEVELS).to(torch.uint8)
-    channels_last = values.movedim(1, -1) if values.dim() == IMAGES else values
+    """Return values that are not negative as the nearest whole numbers of steps; in uint8 if the device multiplies in eight bits."""
+    if not is_native(values):
+        return (values * (1 / step)).round_().clamp_(0, LEVELS)
+    channels_last = values.movedim(1, -1) if values.dim() == IMAGE_DIMENSIONS else values
     rows = channels_last.reshape(-1, channels_last.shape[-1]).numpy()
     levels = torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(channels_last.shape)  # torch needs four passes for it
-    return levels.movedim(-1, 1) if values.dim() == IMAGES else levels
+    return levels.movedim(-1, 1) if values.dim() == IMAGE_DIMENSIONS else levels
 
 
-def is_native(levels: Tensor) -> bool:
-    """Whether the device of these levels multiplies in eight bits by itself."""
-    return levels.device.type == "cpu" and multiplies_eight_bits()
+def is_native(values: Tensor) -> bool:
+    """Whether the device of these values multiplies in eight bits by itself."""
+    return values.device.type == "cpu" and multiplies_eight_bits()
 
 
 @cache

@@ -35,7 +35,7 @@ Scored = Literal["rgb", "sdf", "fused"]
 
 @dataclass(frozen=True)
 class GoldenScan:
-    """One good part before any preparation, and its scores by the float32 path on a CPU."""
+    """One good part before any preparation, and its scores on a CPU, by a model in float in float32."""
 
     name: str  # which validation part it was
     rgb: NDArray[np.uint8]  # (H, W, 3)

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.heat import blurred
 from mdss.method.patch_frame import PatchFrames, viewing_direction
 from mdss.method.patches import Patches, cut_patches
 from mdss.method.point_cloud import all_three
-from mdss.method.recipe import Recipe, ShapeSettings
+from mdss.method.recipe import Recipe, Scores, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.voids import REACH_PX, Voids
 from mdss.method.weights import read_weights
@@ -25,7 +26,7 @@ Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 WEIGHTS = "sdf.safetensors"
-PATCHES_AT_ONCE = {"cpu": {"float": 6, "int8": 12}, "cuda": {"float": 64, "int8": 64}}  # on a CPU, what they become stays in a core's cache
+AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 64, 6, 12  # patches; on a CPU, what they become stays in a core's cache
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
 NONE = -1  # fills the rows of patches that hold fewer voids than others
@@ -157,12 +158,19 @@ def counted(distances: Float, sign: str) -> Float:
     return np.abs(distances) if sign == "both" else np.maximum(distances if sign == "positive" else -distances, 0)
 
 
+def patches_at_once(device: str, scores_in: Scores) -> int:
+    """Return how many patches a device is asked at a time."""
+    if device != "cpu":
+        return AT_ONCE_ON_GPU
+    return AT_ONCE_IN_EIGHT_BITS if scores_in == "int8" and multiplies_eight_bits() else AT_ONCE_IN_FLOAT
+
+
 class ShapeBranch:
     """A trained signed distance network that scores one prepared cloud at a time."""
 
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
-        self._at_once = PATCHES_AT_ONCE[device.partition(":")[0]][settings.scores_in]
+        self._at_once = patches_at_once(device, settings.scores_in)
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:

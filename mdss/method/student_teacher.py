@@ -118,6 +118,12 @@ class Window:
         bottom, right = (min(cells, int(side[-1]) // STRIDE_PX + 2) for side in (rows, columns))
         return cls(int(top), int(left), bottom - int(top), right - int(left))
 
+    @classmethod
+    def scored(cls, mask: Bool, settings: ColourSettings) -> Window:
+        """Return the window that is computed of a new part: its mask's, or all."""
+        cells = len(mask) // STRIDE_PX
+        return cls.around(mask, cells) if settings.mask_scoring else cls.whole(cells)
+
     def crop(self, padded: Tensor) -> Tensor:
         """Return the pixels (B, 3, h, w) that exactly this window's outputs look at."""
         rows = slice(STRIDE_PX * self.top, STRIDE_PX * (self.top + self.height) + FIELD_PX - 1)
@@ -169,7 +175,7 @@ class ColourBranch:
         so its values are those of the whole image.
         """
         settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
-        window = Window.around(mask, cells) if settings.mask_scoring else Window.whole(cells)
+        window = Window.scored(mask, settings)
         crop = seen_through(window, rgb, settings.border, self._device)
         found = np.zeros((cells, cells), np.float32)
         inside = np.s_[window.top : window.top + window.height, window.left : window.left + window.width]

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mdss.errors import BadInput
+from mdss.errors import BadInput, ModelRefused
 from mdss.method.recipe import Learning, Scores
 
 Precision = Literal["auto", "float32"]
@@ -92,6 +92,7 @@ def for_scoring(network: N, device: str, precision: Precision, scores_in: Scores
     copied = copy.deepcopy(network).eval()
     scoring: Scoring = copied  # type: ignore[assignment]  # both networks have its methods
     if scores_in == "int8":
+        check_finite(copied)
         scoring.to_eight_bits()
     copied.to(device)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # a GPU would round float32 to ten bits
@@ -99,6 +100,13 @@ def for_scoring(network: N, device: str, precision: Precision, scores_in: Scores
         for layer in scoring.wide_layers():
             layer.to(torch.bfloat16)
     return copied
+
+
+def check_finite(network: nn.Module) -> None:
+    """Refuse a network that holds what is no number: a map would show it, whole numbers of eight bits would not."""
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ModelRefused(f"{type(network).__name__}: {name}: found what is no finite number; expected numbers alone")
 
 
 def narrowed(values: Tensor, layer: nn.Module) -> Tensor:

@@ -27,7 +27,7 @@ from trainer.train import WORK, prepare_all
 
 pytestmark = pytest.mark.timeout(180)
 SIZE = 2
-STEPS = ("rgb.steps=8", "sdf.steps=12", "sdf.batch=8")
+STEPS = ("rgb.steps=8", "sdf.steps=12", "sdf.batch=8", "rgb.scores_in=int8", "sdf.scores_in=int8")
 
 
 @pytest.fixture(scope="module")

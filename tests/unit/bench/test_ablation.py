@@ -32,7 +32,15 @@ from trainer.train import Order, prepare_all, train
 QUICK = (*SMALL, "rgb.steps=1", "sdf.steps=1", "sdf.damaged_copies=1")
 SIZE = LineSize(train=3, validation=5, good=1, defective=2)
 OTHERWISE = (
-    *("rgb.mask_scoring=false", "rgb.blur_px=1", "sdf.density=1", "sdf.sign=positive", "sdf.overlap=min", "sdf.missing=ignore"),
+    *(
+        "rgb.scores_in=float",
+        "rgb.blur_px=1",
+        "sdf.scores_in=float",
+        "sdf.density=1",
+        "sdf.sign=positive",
+        "sdf.overlap=min",
+        "sdf.missing=ignore",
+    ),
     *("sdf.blur_px=1", "sdf.keep_peak=true", "sdf.score_unit=scale"),
 )
 
@@ -91,15 +99,16 @@ def test_settings_that_only_score_leave_what_is_learned_as_it_is(place: Place, t
     learned = [weights_of(recipe, place.data, tmp_path / str(number)) for number, recipe in enumerate(recipes)]
     assert lessons_of(recipes[0], "sdf") == lessons_of(recipes[1], "sdf")
     assert learned[0].keys() == learned[1].keys()
-    assert [name for name, values in learned[0].items() if not np.array_equal(values, learned[1][name])] == ["void_unit"]
+    assert [name for name, values in learned[0].items() if not np.array_equal(values, learned[1][name])] == ["sdf.void_unit"]
 
 
 def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray]:
     """Train both branches and return every tensor; what a missing point counts is set anew whenever a recipe scores."""
     dataset = Dataset.open(data, "m")
     parts = prepare_all(dataset, dataset.train, recipe)
-    networks = [learn(parts, recipe, "cpu", folder / f"{half}.checkpoint")[0] for half, learn in kept_networks.TRAIN.items()]
-    return {name: values.numpy() for network in networks for name, values in network.state_dict().items()}
+    lesson = kept_networks.ready_for_eight_bits(recipe)
+    networks = {half: learn(parts, lesson, "cpu", folder / f"{half}.checkpoint")[0] for half, learn in kept_networks.TRAIN.items()}
+    return {f"{half}.{name}": values.numpy() for half, network in networks.items() for name, values in network.state_dict().items()}
 
 
 def test_the_base_reaches_what_the_trainer_s_own_champion_reaches(place: Place, tmp_path: Path) -> None:

@@ -46,11 +46,11 @@ def test_operations_count_by_the_rate_of_one_thread_in_the_precision_that_is_sco
 def test_operations_in_eight_bits_count_by_the_rate_of_eight_bits() -> None:
     notes = Notes()
     for int8 in (10.0, 20.0, 90.0):
-        with notes.timed("rgb", work=Operations(4.0, int8)):
+        with notes.timed("rgb", work=Operations(0.0, int8, 1.0)):
             pass
     figures = notes.figures(MACHINE)["rgb"]
     assert figures.floor_ms == pytest.approx(10.0 + 20.0)
-    assert work(figures) == "24.0 GFLOP, 20.0 in int8"
+    assert work(figures) == "21.0 GFLOP, 20.0 in int8"
 
 
 def test_bytes_count_by_the_copy_rate_and_the_journal_by_two_durable_writes() -> None:
@@ -77,4 +77,4 @@ def test_the_machine_is_said_in_words() -> None:
     lines = machine_lines(MACHINE)
     assert lines[0] == "machine: a processor, 2 cores, cpu, torch 2, load 0.1 before"
     assert "bfloat16 400 GFLOP/s with 1 thread, bfloat16 800 GFLOP/s with 2 threads, int8 1000 GFLOP/s" in lines[1]
-    assert lines[1].endswith("; branches score in bfloat16, and in int8 where their model says so")
+    assert lines[1].endswith("; models in float score in bfloat16, models in eight bits in int8 and float32")

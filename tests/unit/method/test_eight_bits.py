@@ -1,4 +1,4 @@
-"""Convolutions in eight bits: near what they stand for, and the same on a processor that multiplies so and on one that does not."""
+"""Layers in eight bits: near what they stand for, and the same on a processor that multiplies so and on one that does not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from mdss.method import eight_bits
-from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution, chain, highest_inputs, multiplies_eight_bits
-
-needs_eight_bits = pytest.mark.skipif(not multiplies_eight_bits(), reason="this processor does not multiply in eight bits")
+from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution, chain, highest_inputs
+from tests.precision import needs_eight_bits
 
 
 @pytest.fixture(name="layer")
@@ -47,7 +46,7 @@ def test_a_processor_without_eight_bits_finds_the_same(
 ) -> None:
     own = kind(layer, 1.0)(values())
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
-    monkeypatch.delattr(torch.ops.onednn, "qconv_pointwise")
+    monkeypatch.setattr(kind, "multiplied", None)
     assert torch.allclose(kind(layer, 1.0)(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
 
 
@@ -78,10 +77,12 @@ def test_a_chain_of_layers_is_what_they_say_one_after_the_other(is_native: bool,
     assert 0 < (rounded - exact).abs().max() < 0.02 * exact.max()
 
 
+@needs_eight_bits
 @torch.inference_mode()
 def test_between_the_layers_of_a_chain_values_are_bytes() -> None:
     first, last = chain([nn.Linear(4, 4), nn.Linear(4, 4)], [1.0, 2.0])
-    assert first(torch.rand(2, 4)).dtype is torch.uint8 and last(first(torch.rand(2, 4))).dtype is torch.float32
+    between = first(torch.rand(2, 4))
+    assert between.dtype is torch.uint8 and last(between).dtype is torch.float32
 
 
 @torch.inference_mode()

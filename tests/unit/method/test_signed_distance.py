@@ -12,7 +12,7 @@ import torch
 
 from mdss.method import eight_bits, torch_device
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.eight_bits import highest_inputs
+from mdss.method.eight_bits import EightBitLinear, highest_inputs
 from mdss.method.patch_frame import PatchFrames
 from mdss.method.patches import Patches, cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
@@ -179,7 +179,9 @@ def test_in_eight_bits_the_map_is_the_same_within_some_hundredths_of_its_peak(mo
     exactly = ShapeBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32")
     seen = PatchFrames.of(patches_of(plate()), np.array([0.0, 0.0, 1.0]), settings).into(patches_of(plate()))
     learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner.read(torch.from_numpy(seen), seen.shape[1])))
-    exact, quick = exactly.score_map(plate()), ShapeBranch(learner, settings, "cpu").score_map(plate())
+    branch = ShapeBranch(learner, settings, "cpu")
+    assert all(isinstance(layer, EightBitLinear) for layer in branch._network.wide_layers())
+    exact, quick = exactly.score_map(plate()), branch.score_map(plate())
     assert not np.array_equal(quick, exact), "it was not computed otherwise"
     assert np.abs(quick - exact).max() < 0.05 * exact.max()
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)

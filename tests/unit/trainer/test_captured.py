@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.recipe import ColourSettings, ShapeSettings, changed, preset
+from mdss.method.recipe import ColourSettings, Scores, ShapeSettings, changed, preset
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import Precision
@@ -59,15 +59,22 @@ def test_a_captured_step_follows_the_weights() -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("auto", 0.01)])
-def test_maps_of_a_gpu_are_those_of_a_cpu(precision: Precision, tolerance: float) -> None:
+KINDS: list[tuple[Precision, Scores, float]] = [("float32", "float", 1e-4), ("auto", "float", 0.01), ("auto", "int8", 0.01)]
+
+
+@pytest.mark.parametrize(("precision", "scores_in", "tolerance"), KINDS)
+def test_maps_of_a_gpu_are_those_of_a_cpu(precision: Precision, scores_in: Scores, tolerance: float) -> None:
     torch.manual_seed(0)
-    colour, shape = StudentTeacher(ColourSettings(student_width=1.0)), SignedDistanceNetwork(ShapeSettings())
+    rgb, sdf = ColourSettings(student_width=1.0, scores_in=scores_in), ShapeSettings(scores_in=scores_in)
+    colour, shape = StudentTeacher(rgb), SignedDistanceNetwork(sdf)
+    for network in (colour, shape):
+        if scores_in == "int8":
+            network.peaks.fill_(4.0)
     torch.nn.init.normal_(shape.distance.weight, std=0.3)
     image, mask = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8), np.ones((128, 128), np.bool_)
 
     def maps(device: str, kind: Precision) -> tuple[Float, Float]:
-        branches = ColourBranch(colour, ColourSettings(), device, kind), ShapeBranch(shape, ShapeSettings(), device, kind)
+        branches = ColourBranch(colour, rgb, device, kind), ShapeBranch(shape, sdf, device, kind)
         return branches[0].score_map(image, mask), branches[1].score_map(plate())
 
     for here, there in zip(maps("cpu", "float32"), maps(GPU, precision), strict=True):
