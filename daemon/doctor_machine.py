@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from daemon.finding import Case, Finding, bad, ok, size, weak
-from mdss.settings import BranchSettings
 from mdss.system_calls import LIBC
 
 MIB: Final = 2**20
@@ -116,18 +115,15 @@ def _clock(case: Case) -> Finding:
 
 
 def _cores(case: Case) -> Finding:
-    asked, cores = sum(branch.count * branch.threads for branch in _branches_on_cpu(case)), core_count(case)
+    gpus = bool(gpu_names(case))
+    branches = [case.settings.branches.rgb, case.settings.branches.sdf]
+    on_cpu = [branch for branch in branches if branch.device == "cpu" or (branch.device == "auto" and not gpus)]
+    asked, cores = sum(branch.count * branch.threads for branch in on_cpu), core_count(case)
     found = f"{cores:.3g}, of which the branches ask for {asked}"
     if asked <= cores:
         return ok("cores", found)
     why = "threads that wait for each other's core make every part slower, and late in the end"
     return weak("cores", found, why, "lower branches.*.threads or branches.*.count until they fit")
-
-
-def _branches_on_cpu(case: Case) -> list[BranchSettings]:
-    gpus = bool(gpu_names(case))
-    branches = [case.settings.branches.rgb, case.settings.branches.sdf]
-    return [branch for branch in branches if branch.device == "cpu" or (branch.device == "auto" and not gpus)]
 
 
 def _processor(case: Case) -> Finding:

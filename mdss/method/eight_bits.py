@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import cv2
 import torch
@@ -17,8 +18,7 @@ from torch.nn import functional as F
 
 LEVELS, WEIGHT_LEVELS = 255, 127
 TINY = 1e-12  # instead of a step of 0, where a layer is never given anything or makes nothing
-IMAGE_DIMENSIONS = 4
-ONE_BY_ONE, NO_PADDING = [1, 1], [0, 0]  # of a convolution: its stride and dilation; its padding
+GEOMETRY = [1, 1], [0, 0], [1, 1], 1  # of every convolution here: stride, padding, dilation, groups
 
 
 class EightBits(nn.Module):
@@ -38,7 +38,7 @@ class EightBits(nn.Module):
         self.register_buffer("weight", (weight / steps.view(-1, *[1] * (weight.dim() - 1))).round().to(torch.int8))
         self.register_buffer("bias", layer.bias.detach().clone())
         self.register_buffer("weight_steps", steps)
-        self.register_buffer("weight_zero_points", torch.zeros(len(steps), dtype=torch.int32))
+        self.register_buffer("weight_zero_points", torch.zeros_like(steps, dtype=torch.int32))
         self._packed: Tensor | None = None
 
     def packed(self, levels: Tensor) -> Tensor:
@@ -46,6 +46,10 @@ class EightBits(nn.Module):
         if self._packed is None:
             self._packed = self._pack() if is_native(levels) else self.weight.float()
         return self._packed
+
+    def operands(self, levels: Tensor, step: float, bias: Tensor | None) -> tuple[Any, ...]:
+        """Return what both operators take first: levels that each count a step, the weights, and the bias."""
+        return levels, step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, bias
 
     def _pack(self) -> Tensor:
         raise NotImplementedError
@@ -56,14 +60,13 @@ class EightBitConvolution(EightBits):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
-        levels = levels_of(values, self.step)
+        levels = levels_of(values.movedim(1, -1), self.step).movedim(-1, 1)
         return self.multiplied(levels, self.step, self.bias) if is_native(levels) else self.imitated(levels, self.step)
 
     def multiplied(self, levels: Tensor, step: float, bias: Tensor | None) -> Tensor:
         """Return the convolution of levels that each count a step."""
-        given = (levels, step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, bias)
-        geometry = ONE_BY_ONE, NO_PADDING, ONE_BY_ONE, 1
-        return torch.ops.onednn.qconv_pointwise(*given, *geometry, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
+        given = self.operands(levels, step, bias)
+        return torch.ops.onednn.qconv_pointwise(*given, *GEOMETRY, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
 
     def imitated(self, levels: Tensor, step: float) -> Tensor:
         """Return the same, bias included, by sums in float32."""
@@ -71,8 +74,7 @@ class EightBitConvolution(EightBits):
         return F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
 
     def _pack(self) -> Tensor:
-        geometry = ONE_BY_ONE, NO_PADDING, ONE_BY_ONE, 1
-        return torch.ops.onednn.qconv_prepack(self.weight, self.weight_steps, self.step, 0, *geometry, None)  # type: ignore[no-any-return]  # see above
+        return torch.ops.onednn.qconv_prepack(self.weight, self.weight_steps, self.step, 0, *GEOMETRY, None)  # type: ignore[no-any-return]  # see above
 
 
 class TwiceEightBitConvolution(EightBitConvolution):
@@ -81,7 +83,7 @@ class TwiceEightBitConvolution(EightBitConvolution):
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
         fine_step = self.step / (LEVELS + 1)
-        levels = (values * (1 / fine_step)).round_().clamp_(0, (LEVELS + 1) ** 2 - 1)
+        levels = rounded(values, fine_step, (LEVELS + 1) ** 2 - 1)
         if not is_native(levels):
             return self.imitated(levels, fine_step)
         both = levels.to(torch.int32)
@@ -102,7 +104,7 @@ class EightBitLinear(EightBits):
         return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
     def _multiplied(self, levels: Tensor) -> Tensor:
-        given = (levels, self.step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, self.bias)
+        given = self.operands(levels, self.step, self.bias)
         made = (1.0, 0, torch.float32) if self._next_step is None else (self._next_step, 0, torch.uint8)
         return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # see above
 
@@ -131,11 +133,14 @@ def step_of(peak: float) -> float:
 def levels_of(values: Tensor, step: float) -> Tensor:
     """Return values that are not negative as the nearest whole numbers of steps; in uint8 if the device multiplies in eight bits."""
     if not is_native(values):
-        return (values * (1 / step)).round_().clamp_(0, LEVELS)
-    channels_last = values.movedim(1, -1) if values.dim() == IMAGE_DIMENSIONS else values
-    rows = channels_last.reshape(-1, channels_last.shape[-1]).numpy()
-    levels = torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(channels_last.shape)  # torch needs four passes for it
-    return levels.movedim(-1, 1) if values.dim() == IMAGE_DIMENSIONS else levels
+        return rounded(values, step, LEVELS)
+    rows = values.reshape(-1, values.shape[-1]).numpy()
+    return torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(values.shape)  # torch needs four passes for it
+
+
+def rounded(values: Tensor, step: float, highest: int) -> Tensor:
+    """Return values as the nearest whole numbers of steps from 0 to the highest, in float32."""
+    return (values * (1 / step)).round_().clamp_(0, highest)
 
 
 def is_native(values: Tensor) -> bool:

@@ -89,14 +89,13 @@ def for_scoring(network: N, device: str, precision: Precision, scores_in: Scores
 
     The wide ones in eight bits if the model says so (decision 22), else in bfloat16 where that is faster (decision 5).
     """
-    copied = copy.deepcopy(network).eval()
+    copied = copy.deepcopy(network).eval().to(device)
     scoring: Scoring = copied  # type: ignore[assignment]  # both networks have its methods
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # a GPU would round float32 to ten bits
     if scores_in == "int8":
         check_finite(copied)
         scoring.to_eight_bits()
-    copied.to(device)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # a GPU would round float32 to ten bits
-    if scores_in == "float" and precision == "auto" and gains_by_bfloat16(device):
+    elif precision == "auto" and gains_by_bfloat16(device):
         for layer in scoring.wide_layers():
             layer.to(torch.bfloat16)
     return copied
