@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,10 @@ SCALE = 2
 OUTLINE_RGB = (255, 60, 60)
 HEAT_SHARE = 0.45
 CAPTION_HEIGHT_PX = 28
-PNG = imagecodecs.PNG
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, COLOUR = 0, 2  # PNG's types of pixels
+LESS_THE_ROW_ABOVE = 2  # PNG's filter
+FASTEST = 1  # that compresses at all
 
 Image = NDArray[np.uint8]
 
@@ -42,8 +47,24 @@ def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
 
 
 def png(image: Image) -> bytes:
-    """Return a PNG of an image (H, W, 3) in RGB or (H, W): half the bytes of OpenCV's in two thirds of the time."""
-    return bytes(imagecodecs.png_encode(image, level=PNG.COMPRESSION.SPEED, strategy=PNG.STRATEGY.RLE, filter=PNG.FILTER.PAETH))
+    """Return a PNG of an image (H, W, 3) in RGB or (H, W).
+
+    Each row less the one above it, in zlib-ng's fastest compression: a third of the time of libpng's, whose own zlib is what takes it.
+    """
+    height, width = image.shape[:2]
+    rows = image.reshape(height, -1)
+    lines = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    lines[:, 0] = LESS_THE_ROW_ABOVE
+    lines[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
+    head = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else COLOUR, 0, 0, 0)
+    body = imagecodecs.zlibng_encode(lines, level=FASTEST)
+    return PNG_SIGNATURE + b"".join(chunk(*each) for each in ((b"IHDR", head), (b"IDAT", bytes(body)), (b"IEND", b"")))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return one chunk of a PNG: length, kind, data, checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def brightness(heat: NDArray[np.float32], level: float) -> Image:

@@ -13,7 +13,6 @@ from mdss.errors import BadPart
 from mdss.method.recipe import PointCloudSettings
 
 Float = NDArray[np.float32]
-Double = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -26,6 +25,7 @@ MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
+POINTS_TELL_EXTENT = 4096  # as well as all of them
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
 MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
@@ -137,7 +137,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
     filled = cv2.erode(mask.astype(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
     colour = grid.colour(rgb)
     if settings.blacken_background:
-        colour[~mask] = 0
+        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.astype(np.uint8)), np.uint8)
     return Prepared(
         rgb=colour,
         xyz=np.where(foreground[..., None], cloud, np.float32(np.nan)),
@@ -205,7 +205,8 @@ def check_points(cloud: Float) -> None:
 
 def scene_extent(points: NDArray[np.floating]) -> float:
     """Return the longest side of the box around points (N, 3), but for a few strays; of the box around all where that is none."""
-    low, high = np.percentile(points, EXTENT_PERCENTILES, axis=0)
+    some = points[:: max(1, len(points) // POINTS_TELL_EXTENT)]
+    low, high = np.percentile(some, EXTENT_PERCENTILES, axis=0)
     return float((high - low).max()) or float(np.ptp(points, axis=0).max())
 
 
@@ -233,16 +234,17 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
         return None
     normals = normals[usable] / lengths[usable, None]
     offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
-    best = int(support(normals, offsets, points, settings.plane_inlier_mm / 4).argmax())
+    shorter = (each.astype(np.float32) for each in (normals, offsets, points))  # half the memory, and digits enough to compare planes
+    best = int(support(*shorter, settings.plane_inlier_mm / 4).argmax())
     plane = Plane(normals[best], float(offsets[best]), 0.0)
     if np.count_nonzero(plane.distance(points) < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
         return None
     return refine(plane, points, settings.plane_inlier_mm)
 
 
-def support(normals: Double, offsets: Double, points: Double, reach_mm: float) -> Double:
+def support(normals: Float, offsets: Float, points: Float, reach_mm: float) -> Float:
     """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one slanted through the part may win."""
-    found = np.empty(len(normals))
+    found = np.empty(len(normals), np.float32)
     for start in range(0, len(normals), PLANES_AT_ONCE):
         here = slice(start, start + PLANES_AT_ONCE)
         distances = normals[here] @ points.T

@@ -29,6 +29,7 @@ WEIGHTS = "sdf.safetensors"
 AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 64, 6, 12  # patches; on a CPU, what they become stays in a core's cache
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
+WIDTH_STEP = 16  # of rows: layers prepare themselves for each size they have not met, which takes longer than a few values more
 NONE = -1  # fills the rows of patches that hold fewer voids than others
 
 
@@ -209,7 +210,7 @@ class ShapeBranch:
 
         Patches with about as many voids are asked together, so that few rows are filled up.
         """
-        held = voids.within(*balls(patches))
+        held = self._held(voids, *balls(patches))
         fewest_first = np.argsort([len(each) for each in held], kind="stable")
         points, distances = frames.into(patches), np.empty(patches.shape[:2], np.float32)
         presence: list[Float] = []
@@ -221,6 +222,11 @@ class ShapeBranch:
             presence.append(said[rows != NONE])
             indices.append(rows[rows != NONE])
         return Readings(distances * self._unit(frames.lengths), np.concatenate(presence), np.concatenate(indices))
+
+    def _held(self, voids: Voids, centres: Float, radii: Float) -> list[Index]:
+        """Return which voids each patch is asked about."""
+        most = self._settings.void_patches
+        return voids.within(centres, radii) if most is None else voids.nearest_within(centres, radii, most)
 
     @torch.inference_mode()
     def _ask(self, queries: Float, points: int) -> tuple[Float, Float]:
@@ -243,8 +249,9 @@ def balls(patches: Float) -> tuple[Float, Float]:
 
 
 def padded(lists: Sequence[Index]) -> Index:
-    """Return lists of indices as the rows of one array (P, W), filled up with NONE."""
-    rows = np.full((len(lists), max((len(each) for each in lists), default=0)), NONE, np.intp)
+    """Return lists of indices as the rows of one array (P, W), filled up with NONE to a multiple of WIDTH_STEP."""
+    width = max((len(each) for each in lists), default=0)
+    rows = np.full((len(lists), -(-width // WIDTH_STEP) * WIDTH_STEP), NONE, np.intp)
     for row, each in zip(rows, lists, strict=True):
         row[: len(each)] = each
     return rows
