@@ -51,6 +51,7 @@ ROWS = (
     Row("sdf-unit-scale", "May distances count in patch lengths?", ("sdf.score_unit=scale",)),
     Row("sdf-unit-mm", "May each patch's distances count in its own millimetres?", ("sdf.score_unit=mm",)),
     Row("sdf-void-weight-0", "What do missing points bring?", ("sdf.void_weight=0",)),
+    Row("sdf-void-patches-all", "Does it lose to ask about a missing point in two patches alone?", ("sdf.void_patches=null",)),
     Row("sdf-learns-in-auto", "Does shape lose by more digits where the processor is faster with them?", ("sdf.learns_in=auto",)),
     Row("sdf-frame-camera", "What does turning patches level bring?", ("sdf.frame=camera",)),
     Row("sdf-damaged-copies-0", "What does learning from damaged copies bring?", ("sdf.damaged_copies=0",)),

@@ -37,6 +37,7 @@ OTHERWISE = (
         "rgb.blur_px=1",
         "sdf.scores_in=float",
         "sdf.density=1",
+    "sdf.void_patches=null",
         "sdf.sign=positive",
         "sdf.overlap=min",
         "sdf.missing=ignore",

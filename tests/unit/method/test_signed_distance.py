@@ -16,7 +16,7 @@ from mdss.method.eight_bits import EightBitLinear, highest_inputs
 from mdss.method.patch_frame import PatchFrames
 from mdss.method.patches import Patches, cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import NONE, Cutting, PartPoints, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
+from mdss.method.signed_distance import NONE, WIDTH_STEP, Cutting, PartPoints, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
 from tests.precision import needs_bfloat16
@@ -108,8 +108,13 @@ def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> 
 
 
 def test_lists_of_different_lengths_are_filled_up() -> None:
-    assert padded([np.array([4, 5]), np.array([], np.intp), np.array([6])]).tolist() == [[4, 5], [NONE, NONE], [6, NONE]]
+    rows = padded([np.array([4, 5]), np.array([], np.intp), np.array([6])])
+    assert [row[row != NONE].tolist() for row in rows] == [[4, 5], [], [6]]
     assert padded([np.array([], np.intp)] * 2).shape == (2, 0)
+
+
+def test_lists_that_differ_a_little_give_arrays_of_one_size() -> None:
+    assert {padded([np.arange(length)]).shape for length in range(WIDTH_STEP + 1, 2 * WIDTH_STEP + 1)} == {(1, 2 * WIDTH_STEP)}
 
 
 def test_missing_points_count_as_much_as_the_network_was_told() -> None:
@@ -125,6 +130,19 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert not missing[~np.isnan(cloud[..., 0])].any()
     learner.void_unit.fill_(0.5)
     assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), np.maximum(surface, 0.5 * missing))
+
+
+def test_a_missing_point_may_be_asked_about_in_its_nearest_patches_alone(network: SignedDistanceNetwork) -> None:
+    cloud = plate()
+    cloud[30:33, 30:33] = np.nan
+    settings = msgspec.structs.replace(SMALL, void_weight=1.0)
+    asked: dict[int | None, list[int]] = {}
+    for most in (None, 1, 1000):
+        branch = ShapeBranch(network, msgspec.structs.replace(settings, void_patches=most), "cpu")
+        part = branch.read(cloud)
+        asked[most] = part.surprise.round(4).tolist()
+    assert asked[1000] == asked[None]
+    assert asked[1] != asked[None]
 
 
 def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: SignedDistanceNetwork) -> None:
