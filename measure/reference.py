@@ -52,7 +52,7 @@ class Reference:
             patch = cloud.points[members][None]
             points = torch.from_numpy(PatchFrames.of(patch, towards, settings).into(patch)).to(self._device)
             said.append(self._shape(points, points).distance[0].cpu().numpy())
-        return merge(np.stack(said), patches, cloud.points, settings)
+        return merge(np.concatenate(said), patches.members.ravel(), len(cloud.points), settings)
 
 
 def speedup(bed: Bed, size: Size) -> float:

@@ -58,7 +58,7 @@ def png(image: Image) -> bytes:
     lines[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     head = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else COLOUR, 0, 0, 0)
-    body = imagecodecs.zlibng_encode(lines, level=FASTEST)
+    body = imagecodecs.zlibng_encode(lines.tobytes(), level=FASTEST)
     return PNG_SIGNATURE + b"".join(chunk(*each) for each in ((b"IHDR", head), (b"IDAT", bytes(body)), (b"IEND", b"")))
 
 

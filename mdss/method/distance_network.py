@@ -73,7 +73,7 @@ class PatchEncoder(nn.Module):
 
 
 class Said(NamedTuple):
-    """What the network says of queries, (P, Q) each."""
+    """What the network says of queries, one value each."""
 
     distance: Tensor  # signed, to the surface; patch lengths
     presence: Tensor  # the logit of a good part having a measured point there
@@ -108,20 +108,19 @@ class SignedDistanceNetwork(nn.Module):
 
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
-        return self._say(self.waves(patches), self.waves(queries))
+        return self.ask(self.codes(patches)[:, None], queries)
 
-    def read(self, queries: Tensor, points: int) -> Said:
-        """Return the same for patches whose own points come first among their queries (P, Q, 3): their waves are computed once."""
-        waves = self.waves(queries)
-        return self._say(waves[:, :points], waves)
+    def codes(self, patches: Tensor) -> Tensor:
+        """Return the first layer's half for the codes of patches (P, K, 3): (P, C)."""
+        return exactly(self.from_code, self.encoder(self.waves(patches)))
 
-    def _say(self, patches: Tensor, queries: Tensor) -> Said:
-        code = exactly(self.from_code, self.encoder(patches))
-        x = F.relu(exactly(self.from_point, queries).add_(code[:, None]), inplace=True)
+    def ask(self, codes: Tensor, queries: Tensor) -> Said:
+        """Return what is at queries (..., 3) near the surfaces of patches of these codes, (..., C) as many or to be spread over them."""
+        x = F.relu(exactly(self.from_point, self.waves(queries)).add_(codes), inplace=True)
         return Said(*self._last(through(self.hidden, x)).unbind(-1))
 
     def _last(self, x: Tensor) -> Tensor:
-        """Return distance and presence (P, Q, 2) in float32: both heads at once, because x is large and read once so."""
+        """Return distance and presence (..., 2) in float32: both heads at once, because x is large and read once so."""
         heads = (self.distance, self.presence)
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(x.float(), torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]))

@@ -49,8 +49,8 @@ class PatchFrames:
             turns = upright(patches - centres[:, None], towards)
         return cls(centres, patch_lengths(patches, settings), turns.astype(np.float32))
 
-    def some(self, chosen: NDArray[np.intp]) -> PatchFrames:
-        """Return the frames of some of the patches."""
+    def of_each(self, chosen: NDArray[np.intp]) -> PatchFrames:
+        """Return the frames of these patches (M,), as often as they are named."""
         return PatchFrames(self.centres[chosen], self.lengths[chosen], self.turns[chosen])
 
     def into(self, points: Float) -> Float:

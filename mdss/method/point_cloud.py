@@ -234,8 +234,8 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
         return None
     normals = normals[usable] / lengths[usable, None]
     offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
-    shorter = (each.astype(np.float32) for each in (normals, offsets, points))  # half the memory, and digits enough to compare planes
-    best = int(support(*shorter, settings.plane_inlier_mm / 4).argmax())
+    shorter = [each.astype(np.float32) for each in (normals, offsets, points)]  # half the memory, and digits enough to compare planes
+    best = int(support(shorter[0], shorter[1], shorter[2], settings.plane_inlier_mm / 4).argmax())
     plane = Plane(normals[best], float(offsets[best]), 0.0)
     if np.count_nonzero(plane.distance(points) < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
         return None

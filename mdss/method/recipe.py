@@ -69,7 +69,8 @@ class ShapeSettings(Settings, frozen=True):
     """The signed distance branch."""
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
-    density: Positive = 3.0
+    density: Positive = 4.0
+    asked_in: Count | None = None  # what a model means that was made before there was a choice
     training_density: Positive = 3.0
     training_scans: Count | None = None
     frame: Literal["camera", "upright"] = "upright"
@@ -94,7 +95,6 @@ class ShapeSettings(Settings, frozen=True):
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
     void_weight: NotNegative = 0.6
-    void_patches: Count | None = None  # what a model means that was made before there was a choice
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
     keep_peak: bool = False
@@ -131,7 +131,7 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
-EDGE = Recipe(rgb=ColourSettings(scores_in="int8"), sdf=ShapeSettings(void_patches=2, scores_in="int8"))
+EDGE = Recipe(rgb=ColourSettings(scores_in="int8"), sdf=ShapeSettings(asked_in=2, scores_in="int8"))
 PAPER = Recipe(
     preset="paper",
     point_cloud=PointCloudSettings(plane_removal_mm=5.0),
@@ -174,7 +174,7 @@ PAPER = Recipe(
 DEMO = Recipe(
     preset="demo",
     rgb=ColourSettings(student_width=1.0, steps=300, batch=8, warmup_steps=30, learning_rate=5e-4, factor_first=0.99),
-    sdf=ShapeSettings(steps=1000, batch=32, learns_in="auto", void_patches=2),
+    sdf=ShapeSettings(steps=1000, batch=32, learns_in="auto", asked_in=2),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
 )
 PRESETS = {"edge": EDGE, "paper": PAPER, "demo": DEMO}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
@@ -24,13 +26,13 @@ from mdss.method.weights import read_weights
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
+Bool = NDArray[np.bool_]
 
 WEIGHTS = "sdf.safetensors"
-AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 64, 6, 12  # patches; on a CPU, what they become stays in a core's cache
+AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 32768, 2048, 6144  # queries; on a CPU, what they become stays in a core's cache
+QUERIES_STEP, PATCHES_STEP = 512, 4  # see `pieces`
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
-WIDTH_STEP = 16  # of rows: layers prepare themselves for each size they have not met, which takes longer than a few values more
-NONE = -1  # fills the rows of patches that hold fewer voids than others
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,32 @@ class Cutting:
 
 
 @dataclass(frozen=True)
-class Readings:
-    """What the network says of every point of every patch, and of the voids that lie in a patch."""
+class Pairs:
+    """Which places are asked about in which patches; a place may be in several pairs."""
 
-    distances: Float  # (P, K) signed
-    presence: Float  # (V',) how probable a point is, once for each void and each patch it lies in
+    places: Index  # (M,)
+    patches: Index  # (M,)
+
+    def some(self, chosen: Bool) -> Pairs:
+        """Return some of the pairs."""
+        return Pairs(self.places[chosen], self.patches[chosen])
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the network says of points and voids, once for each patch that they are asked about in."""
+
+    distances: Float  # (M,) signed
+    points: Index  # (M,) which point that is of
+    presence: Float  # (V',) how probable a point is
     voids: Index  # (V',) which void that is of
+
+
+class Heard(NamedTuple):
+    """What the network said of queries (M,): signed distances in patch lengths, and how probable a point is."""
+
+    distance: Float
+    presence: Float
 
 
 @dataclass(frozen=True)
@@ -93,27 +115,47 @@ class PartReading:
     void_pixels: Index  # (V,)
 
 
-def merge(distances: Float, patches: Patches, points: Float, settings: ShapeSettings) -> Float:
-    """Return one distance (N,), not negative, for every point (N, 3) from those of all patches it is in (P, K).
+def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) -> Float:
+    """Return one distance, not negative, for each of so many points from all that were read (M,) and the points that they are of (M,).
 
-    By `overlap`: the mean of the signed distances, so that what patches disagree on cancels out; the mean of their sizes; the smallest; or
-    that of the patch whose centre is nearest.
+    By `overlap`: the mean of the signed distances, so that what patches disagree on cancels out; the mean of their sizes; or the smallest.
+    That of the patch with the nearest centre is the only one that was read.
     """
-    members, count = patches.members.ravel(), len(points)
-    if settings.overlap == "mean":
-        return counted(_mean(distances.ravel(), members, count), settings.sign)
-    sizes = counted(distances.ravel(), settings.sign)
+    if settings.overlap in ("mean", "nearest_centre"):
+        return counted(_mean(distances, points, count), settings.sign)
+    sizes = counted(distances, settings.sign)
     if settings.overlap == "mean_size":
-        return _mean(sizes, members, count)
+        return _mean(sizes, points, count)
     merged = np.full(count, np.inf, np.float32)
-    if settings.overlap == "nearest_centre":
-        centres = points[patches.members[:, :1]]
-        away = np.linalg.norm(points[patches.members] - centres, axis=2).ravel()
-        farthest_first = np.argsort(-away, kind="stable")
-        merged[members[farthest_first]] = sizes[farthest_first]
-        return merged
-    np.minimum.at(merged, members, sizes)
+    np.minimum.at(merged, points, sizes)
     return merged
+
+
+def nearest(pairs: Pairs, away: Float, most: int | None) -> Bool:
+    """Return which of the pairs (M,) are of the `most` patches with the nearest centres, for each place; away: how far these are (M,).
+
+    Of centres that are equally far away all count; None: all pairs.
+    """
+    if most is None:
+        return np.ones(len(away), np.bool_)
+    left, chosen = away.copy(), np.zeros(len(away), np.bool_)
+    for _ in range(most):
+        least = np.full(pairs.places.max(initial=-1) + 1, np.inf, np.float32)
+        np.minimum.at(least, pairs.places, left)
+        now = (left == least[pairs.places]) & np.isfinite(left)
+        chosen |= now
+        left[now] = np.inf
+    return chosen
+
+
+def pieces(count: int, at_once: int, step: int) -> Iterator[Index]:
+    """Return the numbers below `count` in pieces, each filled up to a multiple of `step` with the last of them.
+
+    A processor's library prepares itself for each size that it has not met, which takes longer than a few values more.
+    """
+    for start in range(0, count, at_once):
+        size = min(at_once, count - start)
+        yield np.minimum(np.arange(start, start + -(-size // step) * step), count - 1)
 
 
 def _mean(values: Float, index: Index, count: int) -> Float:
@@ -159,8 +201,8 @@ def counted(distances: Float, sign: str) -> Float:
     return np.abs(distances) if sign == "both" else np.maximum(distances if sign == "positive" else -distances, 0)
 
 
-def patches_at_once(device: str, scores_in: Scores) -> int:
-    """Return how many patches a device is asked at a time."""
+def queries_at_once(device: str, scores_in: Scores) -> int:
+    """Return how many queries a device is asked at a time."""
     if device != "cpu":
         return AT_ONCE_ON_GPU
     return AT_ONCE_IN_EIGHT_BITS if scores_in == "int8" and multiplies_eight_bits() else AT_ONCE_IN_FLOAT
@@ -171,7 +213,7 @@ class ShapeBranch:
 
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
-        self._at_once = patches_at_once(device, settings.scores_in)
+        self._at_once = queries_at_once(device, settings.scores_in)
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
@@ -200,58 +242,63 @@ class ShapeBranch:
         part = PartPoints.of(box.xyz)
         voids = Voids.of(box.xyz) if settings.void_weight else Voids.nowhere()
         patches = cut_patches(part.points, settings.points_per_patch, settings.density)
-        members = part.points[patches.members]
-        readings = self._read(members, voids, PatchFrames.of(members, viewing_direction(box.xyz), settings))
-        distances = merge(readings.distances, patches, part.points, settings)
+        frames = PatchFrames.of(part.points[patches.members], viewing_direction(box.xyz), settings)
+        readings = self._read(part.points, patches, voids, frames)
+        distances = merge(readings.distances, readings.points, len(part.points), settings)
         return PartReading(distances, box.whole(part.pixels), evidence_of(readings, len(voids.pixels)), box.whole(voids.pixels))
 
-    def _read(self, patches: Float, voids: Voids, frames: PatchFrames) -> Readings:
-        """Return what the network says of patches (P, K, 3) mm and of the voids within their reach.
+    def _read(self, points: Float, patches: Patches, voids: Voids, frames: PatchFrames) -> Readings:
+        """Return what the network says of points (N, 3) mm in their patches, and of the voids within these patches' reach."""
+        settings, size = self._settings, patches.members.shape
+        inside = frames.into(points[patches.members])
+        away = away_from_centre(points[patches.members])
+        own = Pairs(patches.members.ravel(), np.repeat(np.arange(size[0]), size[1]))
+        chosen = nearest(own, away.ravel(), 1 if settings.overlap == "nearest_centre" else settings.asked_in)
+        asked, bare = own.some(chosen), self._voids_asked(voids, points[patches.members[:, 0]], away.max(axis=1))
+        codes = self._codes(inside)
+        distances = self._ask(codes, asked, inside.reshape(-1, 3)[chosen]).distance
+        presence = self._ask(codes, bare, frames.of_each(bare.patches).into(voids.places[bare.places][:, None])[:, 0]).presence
+        return Readings(distances * self._unit(frames.lengths)[asked.patches], asked.places, presence, bare.places)
 
-        Patches with about as many voids are asked together, so that few rows are filled up.
-        """
-        held = self._held(voids, *balls(patches))
-        fewest_first = np.argsort([len(each) for each in held], kind="stable")
-        points, distances = frames.into(patches), np.empty(patches.shape[:2], np.float32)
-        presence: list[Float] = []
-        indices: list[Index] = []
-        for chosen in np.array_split(fewest_first, math.ceil(len(patches) / self._at_once)):
-            rows = padded([held[number] for number in chosen])
-            places = frames.some(chosen).into(voids.places_at(rows))
-            distances[chosen], said = self._ask(np.concatenate([points[chosen], places], axis=1), patches.shape[1])
-            presence.append(said[rows != NONE])
-            indices.append(rows[rows != NONE])
-        return Readings(distances * self._unit(frames.lengths), np.concatenate(presence), np.concatenate(indices))
-
-    def _held(self, voids: Voids, centres: Float, radii: Float) -> list[Index]:
-        """Return which voids each patch is asked about."""
-        most = self._settings.void_patches
-        return voids.within(centres, radii) if most is None else voids.nearest_within(centres, radii, most)
+    def _voids_asked(self, voids: Voids, centres: Float, radii: Float) -> Pairs:
+        """Return which voids are asked about in which of the patches with these centres (P, 3) and radii (P,)."""
+        held = voids.within(centres, radii)
+        pairs = Pairs(np.concatenate(held), np.repeat(np.arange(len(held)), [len(each) for each in held]))
+        away = np.linalg.norm(voids.places[pairs.places] - centres[pairs.patches], axis=1)
+        return pairs.some(nearest(pairs, away, self._settings.asked_in))
 
     @torch.inference_mode()
-    def _ask(self, queries: Float, points: int) -> tuple[Float, Float]:
-        """Return how far a few patches' points, the first of their queries, are off (P, K), in patch lengths; presence at the others."""
-        said = self._network.read(torch.from_numpy(queries).to(self._device), points)
-        return said.distance[:, :points].cpu().numpy(), said.presence[:, points:].sigmoid().cpu().numpy()
+    def _codes(self, patches: Float) -> Tensor:
+        """Return the codes of patches (P, K, 3) in their frames, on the device."""
+        at_once = max(1, self._at_once // patches.shape[1])
+        codes = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
+        for piece in pieces(len(patches), at_once, PATCHES_STEP):
+            codes[piece] = self._network.codes(torch.from_numpy(patches[piece]).to(self._device))
+        return codes
+
+    @torch.inference_mode()
+    def _ask(self, codes: Tensor, pairs: Pairs, queries: Float) -> Heard:
+        """Return what is at queries (M, 3), one for each pair, in the frames of their patches."""
+        owners = torch.from_numpy(pairs.patches).to(self._device)
+        heard = Heard(*(np.empty(len(queries), np.float32) for _ in range(2)))
+        for piece in pieces(len(queries), self._at_once, QUERIES_STEP):
+            said = self._network.ask(codes.index_select(0, owners[piece]), torch.from_numpy(queries[piece]).to(self._device))
+            heard.distance[piece], heard.presence[piece] = said.distance.cpu().numpy(), said.presence.sigmoid().cpu().numpy()
+        return heard
 
     def _unit(self, lengths: Float) -> Float:
-        """Return what one patch length counts (P, 1), for patches of these lengths (P,) in mm."""
+        """Return what one patch length counts (P,), for patches of these lengths (P,) in mm."""
         if self._settings.score_unit == "mm":
-            return lengths[:, None]
-        return np.full((len(lengths), 1), float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1, np.float32)
+            return lengths
+        return np.full(len(lengths), float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1, np.float32)
 
 
 def balls(patches: Float) -> tuple[Float, Float]:
     """Return centre (P, 3) and radius (P,) of patches (P, K, 3), whose first point is the one they were cut around."""
-    centres = patches[:, 0]
-    away = patches - centres[:, None]
-    return centres, np.sqrt(np.einsum("pki,pki->pk", away, away).max(axis=1))
+    return patches[:, 0], away_from_centre(patches).max(axis=1)
 
 
-def padded(lists: Sequence[Index]) -> Index:
-    """Return lists of indices as the rows of one array (P, W), filled up with NONE to a multiple of WIDTH_STEP."""
-    width = max((len(each) for each in lists), default=0)
-    rows = np.full((len(lists), -(-width // WIDTH_STEP) * WIDTH_STEP), NONE, np.intp)
-    for row, each in zip(rows, lists, strict=True):
-        row[: len(each)] = each
-    return rows
+def away_from_centre(patches: Float) -> Float:
+    """Return how far each point of patches (P, K, 3) is from the first of its patch, (P, K)."""
+    away = patches - patches[:, :1]
+    return np.asarray(np.sqrt(np.einsum("pki,pki->pk", away, away)), np.float32)

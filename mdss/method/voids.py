@@ -46,26 +46,11 @@ class Voids:
         """Return no voids at all."""
         return cls(np.empty((0, 3), np.float32), np.empty(0, np.intp))
 
-    def places_at(self, rows: Index) -> Float:
-        """Return the places (P, W, 3) of rows (P, W) of voids; an index of -1 has a place at 0."""
-        return np.concatenate([self.places, np.zeros((1, 3), np.float32)])[rows]
-
     def within(self, centres: Float, radii: Float) -> list[Index]:
         """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""
         if len(self.places) == 0:
             return [np.empty(0, np.intp)] * len(centres)
         return [np.asarray(found, np.intp) for found in cKDTree(self.places, **QUICKLY_BUILT).query_ball_point(centres, radii)]
-
-    def nearest_within(self, centres: Float, radii: Float, most: int) -> list[Index]:
-        """Return the same, but each void in no more than so many balls: those with the nearest centres, if it lies inside."""
-        if len(self.places) == 0:
-            return [np.empty(0, np.intp)] * len(centres)
-        ranks = np.arange(1, min(most, len(centres)) + 1)
-        away, balls = cKDTree(centres, **QUICKLY_BUILT).query(self.places, ranks)
-        inside = away <= radii[balls]
-        voids, found = np.nonzero(inside)[0], balls[inside]
-        ends = np.bincount(found, minlength=len(centres)).cumsum()[:-1]
-        return np.split(voids[np.argsort(found, kind="stable")], ends)
 
 
 def pixel_steps(xyz: Float) -> tuple[Float, Float]:
