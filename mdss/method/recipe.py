@@ -69,7 +69,7 @@ class ShapeSettings(Settings, frozen=True):
     """The signed distance branch."""
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
-    density: Positive = 4.0
+    density: Positive = 3.0
     asked_in: Count | None = None  # what a model means that was made before there was a choice
     training_density: Positive = 3.0
     training_scans: Count | None = None

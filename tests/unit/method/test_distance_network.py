@@ -46,10 +46,10 @@ def test_places_far_outside_the_patch_have_finite_answers() -> None:
     assert all(torch.isfinite(each).all() for each in said)
 
 
-def test_patches_read_with_their_own_points_first_hear_what_they_hear_when_asked_apart() -> None:
-    network, patches, places = small_network(), torch.rand(2, 50, 3) - 0.5, torch.rand(2, 9, 3) - 0.5
+def test_queries_asked_one_by_one_hear_what_they_hear_with_their_patch() -> None:
+    network, patches, queries = small_network(), torch.rand(2, 50, 3) - 0.5, torch.rand(2, 9, 3) - 0.5
     with torch.no_grad():
-        queries = torch.cat([patches, places], dim=1)
-        together, apart = network.read(queries, 50), network(patches, queries)
-    assert torch.equal(together.distance, apart.distance)
-    assert torch.equal(together.presence, apart.presence)
+        together = network(patches, queries)
+        alone = network.ask(network.codes(patches)[[0, 1, 1]], torch.stack([queries[0, 3], queries[1, 3], queries[1, 8]]))
+    assert torch.allclose(alone.distance, together.distance[[0, 1, 1], [3, 3, 8]], atol=1e-6)
+    assert torch.allclose(alone.presence, together.presence[[0, 1, 1], [3, 3, 8]], atol=1e-6)

@@ -10,13 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from mdss.method import eight_bits, torch_device
+from mdss.method import eight_bits, signed_distance, torch_device
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import EightBitLinear, highest_inputs
 from mdss.method.patch_frame import PatchFrames
-from mdss.method.patches import Patches, cut_patches
+from mdss.method.patches import cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import NONE, WIDTH_STEP, Cutting, PartPoints, Readings, ShapeBranch, counted, evidence_of, merge, padded, to_map
+from mdss.method.signed_distance import (
+    Cutting,
+    Pairs,
+    PartPoints,
+    Readings,
+    ShapeBranch,
+    counted,
+    evidence_of,
+    merge,
+    nearest,
+    pieces,
+    to_map,
+)
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
 from tests.precision import needs_bfloat16
@@ -58,15 +70,10 @@ def test_usual_millimetres_are_the_patch_scale_times_what_patches_of_good_parts_
     assert np.allclose(millimetres, share * 6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("overlap", "expected"), [("min", [1, 1, 4]), ("mean", [1, 0.5, 4]), ("mean_size", [1, 1.5, 4]), ("nearest_centre", [1, 2, 4])]
-)
-def test_patches_agree_on_one_distance_of_a_point(
-    overlap: Literal["min", "mean", "mean_size", "nearest_centre"], expected: list[float]
-) -> None:
-    points = np.array([[0, 0, 0], [5, 0, 0], [7, 0, 0]], np.float32)  # the second is nearer to the third, the other patch's centre
-    patches = Patches(np.array([[0, 1], [2, 1]]))
-    found = merge(np.array([[-1, -1], [4, 2]], np.float32), patches, points, msgspec.structs.replace(SMALL, overlap=overlap))
+@pytest.mark.parametrize(("overlap", "expected"), [("min", [1, 1, 4]), ("mean", [1, 0.5, 4]), ("mean_size", [1, 1.5, 4])])
+def test_patches_agree_on_one_distance_of_a_point(overlap: Literal["min", "mean", "mean_size"], expected: list[float]) -> None:
+    said, of = np.array([-1, -1, 4, 2], np.float32), np.array([0, 1, 2, 1])
+    found = merge(said, of, 3, msgspec.structs.replace(SMALL, overlap=overlap))
     assert found.tolist() == expected
 
 
@@ -98,23 +105,41 @@ def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float
 
 @pytest.mark.parametrize(("presence", "expected"), [(0.5, 0.0), (0.2, 0.0), (0.75, np.log(2)), (1.0, np.log(500))])
 def test_a_void_says_nothing_unless_a_point_is_more_likely_than_not(presence: float, expected: float) -> None:
-    readings = Readings(np.empty((1, 0), np.float32), np.array([presence], np.float32), np.array([0]))
+    readings = Readings(np.empty(0, np.float32), np.empty(0, np.intp), np.array([presence], np.float32), np.array([0]))
     assert evidence_of(readings, 1) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> None:
-    readings = Readings(np.empty((2, 0), np.float32), np.array([0.9, 0.6], np.float32), np.array([1, 1]))
+    readings = Readings(np.empty(0, np.float32), np.empty(0, np.intp), np.array([0.9, 0.6], np.float32), np.array([1, 1]))
     assert evidence_of(readings, 3) == pytest.approx([0, np.log(2), 0], abs=1e-6)
 
 
-def test_lists_of_different_lengths_are_filled_up() -> None:
-    rows = padded([np.array([4, 5]), np.array([], np.intp), np.array([6])])
-    assert [row[row != NONE].tolist() for row in rows] == [[4, 5], [], [6]]
-    assert padded([np.array([], np.intp)] * 2).shape == (2, 0)
+def test_of_all_patches_that_hold_a_place_those_with_the_nearest_centres_are_asked() -> None:
+    pairs = Pairs(np.array([0, 1, 1, 1, 2, 2, 2]), np.array([0, 0, 1, 2, 0, 1, 2]))
+    away = np.array([9, 3, 1, 2, 5, 5, 7], np.float32)
+    assert nearest(pairs, away, 1).tolist() == [True, False, True, False, True, True, False]  # as far away as each other: both
+    assert nearest(pairs, away, 2).tolist() == [True, False, True, True, True, True, True]
+    assert nearest(pairs, away, 3).all() and nearest(pairs, away, None).all()
+    assert nearest(Pairs(np.empty(0, np.intp), np.empty(0, np.intp)), np.empty(0, np.float32), 2).shape == (0,)
 
 
-def test_lists_that_differ_a_little_give_arrays_of_one_size() -> None:
-    assert {padded([np.arange(length)]).shape for length in range(WIDTH_STEP + 1, 2 * WIDTH_STEP + 1)} == {(1, 2 * WIDTH_STEP)}
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (3, [4]), (4, [4]), (7, [8]), (8, [8]), (18, [8, 8, 4])])
+def test_pieces_hold_every_number_and_have_few_sizes(count: int, sizes: list[int]) -> None:
+    found = list(pieces(count, 8, 4))
+    assert [len(each) for each in found] == sizes
+    assert sorted({int(number) for each in found for number in each}) == list(range(count))
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 64, 10_000])
+def test_how_many_are_asked_at_once_changes_nothing(network: SignedDistanceNetwork, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    cloud = plate()
+    cloud[30:33, 30:33] = np.nan
+    settings = msgspec.structs.replace(SMALL, void_weight=1.0, asked_in=2)
+    usual = ShapeBranch(network, settings, "cpu").read(cloud)
+    monkeypatch.setattr(signed_distance, "AT_ONCE_IN_FLOAT", at_once)
+    other = ShapeBranch(network, settings, "cpu").read(cloud)
+    assert np.allclose(other.distances, usual.distances, atol=1e-6)
+    assert np.allclose(other.surprise, usual.surprise, atol=1e-6)
 
 
 def test_missing_points_count_as_much_as_the_network_was_told() -> None:
@@ -132,17 +157,26 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), np.maximum(surface, 0.5 * missing))
 
 
-def test_a_missing_point_may_be_asked_about_in_its_nearest_patches_alone(network: SignedDistanceNetwork) -> None:
+def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: SignedDistanceNetwork) -> None:
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
-    settings = msgspec.structs.replace(SMALL, void_weight=1.0)
-    asked: dict[int | None, list[int]] = {}
-    for most in (None, 1, 1000):
-        branch = ShapeBranch(network, msgspec.structs.replace(settings, void_patches=most), "cpu")
-        part = branch.read(cloud)
-        asked[most] = part.surprise.round(4).tolist()
-    assert asked[1000] == asked[None]
-    assert asked[1] != asked[None]
+    found = {}
+    for most in (None, 1, 2, 1000):
+        settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=most)
+        found[most] = ShapeBranch(network, settings, "cpu").read(cloud)
+        assert (found[most].distances > 0).all()  # a point that no patch was asked about would have 0
+    assert np.array_equal(found[1000].distances, found[None].distances)
+    assert np.array_equal(found[1000].surprise, found[None].surprise)
+    assert not np.allclose(found[1].distances, found[None].distances)
+    assert not np.allclose(found[2].distances, found[1].distances)
+
+
+def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDistanceNetwork) -> None:
+    alone, overlap = (
+        ShapeBranch(network, changed, "cpu").read(plate()).distances
+        for changed in (msgspec.structs.replace(SMALL, asked_in=1), msgspec.structs.replace(SMALL, overlap="nearest_centre"))
+    )
+    assert np.array_equal(alone, overlap)
 
 
 def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: SignedDistanceNetwork) -> None:
@@ -196,7 +230,7 @@ def test_in_eight_bits_the_map_is_the_same_within_some_hundredths_of_its_peak(mo
     torch.nn.init.normal_(learner.distance.weight, std=0.3)
     exactly = ShapeBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32")
     seen = PatchFrames.of(patches_of(plate()), np.array([0.0, 0.0, 1.0]), settings).into(patches_of(plate()))
-    learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner.read(torch.from_numpy(seen), seen.shape[1])))
+    learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner(*[torch.from_numpy(seen)] * 2)))
     branch = ShapeBranch(learner, settings, "cpu")
     assert all(isinstance(layer, EightBitLinear) for layer in branch._network.wide_layers())
     exact, quick = exactly.score_map(plate()), branch.score_map(plate())
