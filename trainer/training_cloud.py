@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mdss.method.patch_frame import patch_lengths, viewing_direction
-from mdss.method.patches import cut_patches
+from mdss.method.patches import away_from_centre, cut_patches
 from mdss.method.recipe import ShapeSettings
-from mdss.method.signed_distance import PartPoints, balls
+from mdss.method.signed_distance import PartPoints
 from mdss.method.voids import Voids
 from trainer.damage import damaged
 
@@ -75,7 +75,7 @@ class TrainingCloud:
 
 def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> Copy:
     members = cut_patches(points, settings.points_per_patch, settings.training_density).members
-    centres, radii = balls(points[members])
+    centres, radii = points[members[:, 0]], away_from_centre(points[members]).max(axis=1)
     surface = [
         np.asarray(found or tree.query(points[patch])[1], np.intp)
         for found, patch in zip(tree.query_ball_point(centres, radii), members, strict=True)

@@ -72,3 +72,9 @@ def uncovered_points(members: Index, count: int) -> Index:
     covered = np.zeros(count, bool)
     covered[members.ravel()] = True
     return np.flatnonzero(~covered)
+
+
+def away_from_centre(patches: Float) -> Float:
+    """Return how far each point of patches (P, K, 3) is from the first of its patch, (P, K)."""
+    away = patches - patches[:, :1]
+    return np.asarray(np.sqrt(np.einsum("pki,pki->pk", away, away)), np.float32)

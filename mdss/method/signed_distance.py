@@ -17,7 +17,8 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.heat import blurred
 from mdss.method.patch_frame import PatchFrames, viewing_direction
-from mdss.method.patches import Patches, cut_patches
+from mdss.method.patch_pairs import Pairs
+from mdss.method.patches import Patches, away_from_centre, cut_patches
 from mdss.method.point_cloud import all_three
 from mdss.method.recipe import Recipe, Scores, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
@@ -26,7 +27,6 @@ from mdss.method.weights import read_weights
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
-Bool = NDArray[np.bool_]
 
 WEIGHTS = "sdf.safetensors"
 AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 32768, 2048, 6144  # queries; on a CPU, what they become stays in a core's cache
@@ -77,18 +77,6 @@ class Cutting:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Which places are asked about in which patches; a place may be in several pairs."""
-
-    places: Index  # (M,)
-    patches: Index  # (M,)
-
-    def some(self, chosen: Bool) -> Pairs:
-        """Return some of the pairs."""
-        return Pairs(self.places[chosen], self.patches[chosen])
-
-
-@dataclass(frozen=True)
 class Readings:
     """What the network says of points and voids, once for each patch that they are asked about in."""
 
@@ -129,23 +117,6 @@ def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) 
     merged = np.full(count, np.inf, np.float32)
     np.minimum.at(merged, points, sizes)
     return merged
-
-
-def nearest(pairs: Pairs, away: Float, most: int | None) -> Bool:
-    """Return which of the pairs (M,) are of the `most` patches with the nearest centres, for each place; away: how far these are (M,).
-
-    Of centres that are equally far away all count; None: all pairs.
-    """
-    if most is None:
-        return np.ones(len(away), np.bool_)
-    left, chosen = away.copy(), np.zeros(len(away), np.bool_)
-    for _ in range(most):
-        least = np.full(pairs.places.max(initial=-1) + 1, np.inf, np.float32)
-        np.minimum.at(least, pairs.places, left)
-        now = (left == least[pairs.places]) & np.isfinite(left)
-        chosen |= now
-        left[now] = np.inf
-    return chosen
 
 
 def pieces(count: int, at_once: int, step: int) -> Iterator[Index]:
@@ -225,8 +196,9 @@ class ShapeBranch:
     def score_map(self, xyz: Float) -> Float:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
-        xyz (S, S, 3) mm, NaN without a point. Every point is queried in every patch it is in (paper, 3.2); the unit is that of the
-        recipe. Where a point is missing that good parts have, the map says so in the same unit: a pixel has the larger of both.
+        xyz (S, S, 3) mm, NaN without a point. Every point is queried in the patches that it is in (paper, 3.2), or in the
+        nearest of them; the unit is that of the recipe. Where a point is missing that good parts have, the map says so in the same unit:
+        a pixel has the larger of both.
         """
         surface, missing = self.maps(self.read(xyz), xyz.shape[0])
         return np.asarray(np.maximum(surface, missing * float(self._network.void_unit)), np.float32)
@@ -249,23 +221,18 @@ class ShapeBranch:
 
     def _read(self, points: Float, patches: Patches, voids: Voids, frames: PatchFrames) -> Readings:
         """Return what the network says of points (N, 3) mm in their patches, and of the voids within these patches' reach."""
-        settings, size = self._settings, patches.members.shape
-        inside = frames.into(points[patches.members])
-        away = away_from_centre(points[patches.members])
-        own = Pairs(patches.members.ravel(), np.repeat(np.arange(size[0]), size[1]))
-        chosen = nearest(own, away.ravel(), 1 if settings.overlap == "nearest_centre" else settings.asked_in)
-        asked, bare = own.some(chosen), self._voids_asked(voids, points[patches.members[:, 0]], away.max(axis=1))
+        settings, members = self._settings, points[patches.members]
+        inside, away = frames.into(members), away_from_centre(members)
+        own, held = (
+            Pairs.of_members(patches.members, away),
+            Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0]),
+        )
+        chosen = own.nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)
+        asked, bare = own.some(chosen), held.some(held.nearest(settings.asked_in))
         codes = self._codes(inside)
         distances = self._ask(codes, asked, inside.reshape(-1, 3)[chosen]).distance
         presence = self._ask(codes, bare, frames.of_each(bare.patches).into(voids.places[bare.places][:, None])[:, 0]).presence
         return Readings(distances * self._unit(frames.lengths)[asked.patches], asked.places, presence, bare.places)
-
-    def _voids_asked(self, voids: Voids, centres: Float, radii: Float) -> Pairs:
-        """Return which voids are asked about in which of the patches with these centres (P, 3) and radii (P,)."""
-        held = voids.within(centres, radii)
-        pairs = Pairs(np.concatenate(held), np.repeat(np.arange(len(held)), [len(each) for each in held]))
-        away = np.linalg.norm(voids.places[pairs.places] - centres[pairs.patches], axis=1)
-        return pairs.some(nearest(pairs, away, self._settings.asked_in))
 
     @torch.inference_mode()
     def _codes(self, patches: Float) -> Tensor:
@@ -291,14 +258,3 @@ class ShapeBranch:
         if self._settings.score_unit == "mm":
             return lengths
         return np.full(len(lengths), float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1, np.float32)
-
-
-def balls(patches: Float) -> tuple[Float, Float]:
-    """Return centre (P, 3) and radius (P,) of patches (P, K, 3), whose first point is the one they were cut around."""
-    return patches[:, 0], away_from_centre(patches).max(axis=1)
-
-
-def away_from_centre(patches: Float) -> Float:
-    """Return how far each point of patches (P, K, 3) is from the first of its patch, (P, K)."""
-    away = patches - patches[:, :1]
-    return np.asarray(np.sqrt(np.einsum("pki,pki->pk", away, away)), np.float32)

@@ -18,14 +18,12 @@ from mdss.method.patches import cut_patches
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import (
     Cutting,
-    Pairs,
     PartPoints,
     Readings,
     ShapeBranch,
     counted,
     evidence_of,
     merge,
-    nearest,
     pieces,
     to_map,
 )
@@ -112,15 +110,6 @@ def test_a_void_says_nothing_unless_a_point_is_more_likely_than_not(presence: fl
 def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> None:
     readings = Readings(np.empty(0, np.float32), np.empty(0, np.intp), np.array([0.9, 0.6], np.float32), np.array([1, 1]))
     assert evidence_of(readings, 3) == pytest.approx([0, np.log(2), 0], abs=1e-6)
-
-
-def test_of_all_patches_that_hold_a_place_those_with_the_nearest_centres_are_asked() -> None:
-    pairs = Pairs(np.array([0, 1, 1, 1, 2, 2, 2]), np.array([0, 0, 1, 2, 0, 1, 2]))
-    away = np.array([9, 3, 1, 2, 5, 5, 7], np.float32)
-    assert nearest(pairs, away, 1).tolist() == [True, False, True, False, True, True, False]  # as far away as each other: both
-    assert nearest(pairs, away, 2).tolist() == [True, False, True, True, True, True, True]
-    assert nearest(pairs, away, 3).all() and nearest(pairs, away, None).all()
-    assert nearest(Pairs(np.empty(0, np.intp), np.empty(0, np.intp)), np.empty(0, np.float32), 2).shape == (0,)
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (3, [4]), (4, [4]), (7, [8]), (8, [8]), (18, [8, 8, 4])])
