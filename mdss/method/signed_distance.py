@@ -120,7 +120,7 @@ def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) 
 
 
 def pieces(count: int, at_once: int, step: int) -> Iterator[Index]:
-    """Return the numbers below `count` in pieces, each filled up to a multiple of `step` with the last of them.
+    """Return the numbers below `count` in pieces of `at_once`, each filled up to a multiple of `step` with the last of them.
 
     A processor's library prepares itself for each size that it has not met, which takes longer than a few values more.
     """
@@ -237,7 +237,7 @@ class ShapeBranch:
     @torch.inference_mode()
     def _codes(self, patches: Float) -> Tensor:
         """Return the codes of patches (P, K, 3) in their frames, on the device."""
-        at_once = max(1, self._at_once // patches.shape[1])
+        at_once = max(1, self._at_once // patches.shape[1] // PATCHES_STEP) * PATCHES_STEP
         codes = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
         for piece in pieces(len(patches), at_once, PATCHES_STEP):
             codes[piece] = self._network.codes(torch.from_numpy(patches[piece]).to(self._device))
