@@ -21,7 +21,7 @@ KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MB), "MALLOC_TRIM_THRESHOLD_"
 
 
 def start_process(spec: ProcessSpec) -> Process:
-    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, keeps to its threads, and keeps what memory it needs."""
+    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads and its memory."""
     threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
     return subprocess.Popen(

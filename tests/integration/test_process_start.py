@@ -28,6 +28,25 @@ def test_a_child_keeps_to_its_threads_and_is_in_a_group_of_its_own(tmp_path: Pat
     assert said.read_text() == "3 True"
 
 
+def test_a_child_keeps_the_memory_that_it_needs_again_and_again(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    script = (
+        "import resource\n"
+        "from array import array\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def part(): return [array('b', [1]) * (30 << 20) for _ in range(3)]\n"
+        "for _ in range(3): part()\n"
+        "before = faults()\n"
+        "for _ in range(5): part()\n"
+        f"open({str(said)!r}, 'w').write(str(faults() - before))"
+    )
+    child = start_process(ProcessSpec("test", ("-c", script), threads=1))
+    assert isinstance(child, subprocess.Popen)
+    assert child.wait(30) == 0
+    pages = 5 * 3 * (30 << 20) // os.sysconf("SC_PAGE_SIZE")
+    assert int(said.read_text()) < pages / 10
+
+
 def test_a_child_dies_with_its_supervisor() -> None:
     script = (
         "import sys, time; from daemon.process_table import ProcessSpec; from daemon.spawn import start_process;"
