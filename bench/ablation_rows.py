@@ -44,7 +44,7 @@ ROWS = (
     Row("sdf-asked-in-all", "What does it bring to ask in every patch that holds a point?", ("sdf.asked_in=null",)),
     Row("sdf-density-1", "Is one patch for each point enough?", ("sdf.density=1", "sdf.asked_in=null")),
     Row("sdf-density-2", "Are two patches for each point enough?", ("sdf.density=2", "sdf.asked_in=null")),
-    Row("sdf-density-3", "Are three patches for each point enough, each of them asked?", ("sdf.density=3", "sdf.asked_in=null")),
+    Row("sdf-density-4", "Are four patches for each point better, two of them asked?", ("sdf.density=4",)),
     Row("sdf-density-5", "What do five patches for each point bring?", ("sdf.density=5", "sdf.asked_in=null")),
     Row("sdf-density-10", "What do Shape-Guided's ten patches for each point bring?", ("sdf.density=10", "sdf.asked_in=null")),
     Row("sdf-blur-0", "What does the blur of the shape map bring?", ("sdf.blur_px=0",)),

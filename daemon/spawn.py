@@ -17,7 +17,7 @@ from mdss.system_calls import end_with_parent
 
 MB = 1 << 20
 # Each part asks for the memory that the last one gave back; were it the kernel's in between, it would be cleared page by page.
-KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MB), "MALLOC_TRIM_THRESHOLD_": str(256 * MB)}
+MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 * MB), "MALLOC_TRIM_THRESHOLD_": str(256 * MB)}
 
 
 def start_process(spec: ProcessSpec) -> Process:
@@ -26,7 +26,7 @@ def start_process(spec: ProcessSpec) -> Process:
     environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
     return subprocess.Popen(
         [sys.executable, *spec.arguments],
-        env=environment | threads | KEEPS_MEMORY,
+        env=MEMORY_KEPT | environment | threads,
         stdin=subprocess.DEVNULL,
         process_group=0,
         preexec_fn=_begin,  # noqa: PLW1509 - two system calls, on a library that is loaded already

@@ -108,15 +108,15 @@ class SignedDistanceNetwork(nn.Module):
 
     def forward(self, patches: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
-        return self.ask(self.codes(patches)[:, None], queries)
+        return self.ask(self.code_halves(patches)[:, None], queries)
 
-    def codes(self, patches: Tensor) -> Tensor:
-        """Return the first layer's half for the codes of patches (P, K, 3): (P, C)."""
+    def code_halves(self, patches: Tensor) -> Tensor:
+        """Return the first layer's half for the code of each of the patches (P, K, 3): (P, C)."""
         return exactly(self.from_code, self.encoder(self.waves(patches)))
 
-    def ask(self, codes: Tensor, queries: Tensor) -> Said:
-        """Return what is at queries (..., 3) near the surfaces of patches of these codes, (..., C) as many or to be spread over them."""
-        x = F.relu(exactly(self.from_point, self.waves(queries)).add_(codes), inplace=True)
+    def ask(self, halves: Tensor, queries: Tensor) -> Said:
+        """Return what is at queries (..., 3) near the surfaces of patches, whose `halves` (..., C) are as many or spread over them."""
+        x = F.relu(exactly(self.from_point, self.waves(queries)).add_(halves), inplace=True)
         return Said(*self._last(through(self.hidden, x)).unbind(-1))
 
     def _last(self, x: Tensor) -> Tensor:

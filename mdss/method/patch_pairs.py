@@ -40,7 +40,7 @@ class Pairs:
     def nearest(self, most: int | None) -> Bool:
         """Return which pairs (M,) are those of each place with the `most` nearest centres; None: all.
 
-        Of centres that are equally far away all count.
+        Centres that are equally far away count as one, so a place may have more.
         """
         if most is None:
             return np.ones(len(self.away), np.bool_)
@@ -49,6 +49,8 @@ class Pairs:
             least = np.full(self.places.max(initial=-1) + 1, np.inf, np.float32)
             np.minimum.at(least, self.places, left)
             now = (left == least[self.places]) & np.isfinite(left)
+            if not now.any():
+                break
             chosen |= now
             left[now] = np.inf
         return chosen

@@ -25,7 +25,7 @@ MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
-POINTS_TELL_EXTENT = 4096  # as well as all of them
+POINTS_TELL_EXTENT = 4096  # within a hundredth
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
 MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
@@ -205,7 +205,7 @@ def check_points(cloud: Float) -> None:
 
 def scene_extent(points: NDArray[np.floating]) -> float:
     """Return the longest side of the box around points (N, 3), but for a few strays; of the box around all where that is none."""
-    some = points[:: max(1, len(points) // POINTS_TELL_EXTENT)]
+    some = points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step: an even one may fall into line with the columns
     low, high = np.percentile(some, EXTENT_PERCENTILES, axis=0)
     return float((high - low).max()) or float(np.ptp(points, axis=0).max())
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -86,13 +85,6 @@ class Readings:
     voids: Index  # (V',) which void that is of
 
 
-class Heard(NamedTuple):
-    """What the network said of queries (M,): signed distances in patch lengths, and how probable a point is."""
-
-    distance: Float
-    presence: Float
-
-
 @dataclass(frozen=True)
 class PartReading:
     """One part: how far off each of its points is, and how surprising it is that there is none."""
@@ -107,7 +99,7 @@ def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) 
     """Return one distance, not negative, for each of so many points from all that were read (M,) and the points that they are of (M,).
 
     By `overlap`: the mean of the signed distances, so that what patches disagree on cancels out; the mean of their sizes; or the smallest.
-    That of the patch with the nearest centre is the only one that was read.
+    For `nearest_centre` nothing but that patch was read (of several that are equally near: their mean).
     """
     if settings.overlap in ("mean", "nearest_centre"):
         return counted(_mean(distances, points, count), settings.sign)
@@ -120,7 +112,7 @@ def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) 
 
 
 def pieces(count: int, at_once: int, step: int) -> Iterator[Index]:
-    """Return the numbers below `count` in pieces of `at_once`, each filled up to a multiple of `step` with the last of them.
+    """Return the numbers below `count` in pieces of `at_once`, a multiple of `step`; the last is filled up to one with its last number.
 
     A processor's library prepares itself for each size that it has not met, which takes longer than a few values more.
     """
@@ -136,7 +128,7 @@ def _mean(values: Float, index: Index, count: int) -> Float:
 def evidence_of(readings: Readings, count: int) -> Float:
     """Return for each of the voids (V,) how surprising it is that nothing was measured, 0 where a point is not to be expected.
 
-    -log(1 - p) of the mean p of all patches it lies in, less that of p = 1/2.
+    -log(1 - p) of the mean p of the patches that it was asked about in, less that of p = 1/2.
     """
     mean = _mean(readings.presence, readings.voids, count)
     return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
@@ -223,35 +215,33 @@ class ShapeBranch:
         """Return what the network says of points (N, 3) mm in their patches, and of the voids within these patches' reach."""
         settings, members = self._settings, points[patches.members]
         inside, away = frames.into(members), away_from_centre(members)
-        own, held = (
-            Pairs.of_members(patches.members, away),
-            Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0]),
-        )
-        chosen = own.nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)
-        asked, bare = own.some(chosen), held.some(held.nearest(settings.asked_in))
-        codes = self._codes(inside)
-        distances = self._ask(codes, asked, inside.reshape(-1, 3)[chosen]).distance
-        presence = self._ask(codes, bare, frames.of_each(bare.patches).into(voids.places[bare.places][:, None])[:, 0]).presence
-        return Readings(distances * self._unit(frames.lengths)[asked.patches], asked.places, presence, bare.places)
+        measured = Pairs.of_members(patches.members, away)
+        missing = Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0])
+        chosen = measured.nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)
+        measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.asked_in))
+        halves = self._code_halves(inside)
+        distances, _ = self._ask(halves, measured, inside.reshape(-1, 3)[chosen])
+        _, presence = self._ask(halves, missing, frames.of_each(missing.patches).into(voids.places[missing.places][:, None])[:, 0])
+        return Readings(distances * self._unit(frames.lengths)[measured.patches], measured.places, presence, missing.places)
 
     @torch.inference_mode()
-    def _codes(self, patches: Float) -> Tensor:
-        """Return the codes of patches (P, K, 3) in their frames, on the device."""
+    def _code_halves(self, patches: Float) -> Tensor:
+        """Return the first layer's halves (P, C) for the codes of patches (P, K, 3) in their frames, on the device."""
         at_once = max(1, self._at_once // patches.shape[1] // PATCHES_STEP) * PATCHES_STEP
-        codes = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
+        halves = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
         for piece in pieces(len(patches), at_once, PATCHES_STEP):
-            codes[piece] = self._network.codes(torch.from_numpy(patches[piece]).to(self._device))
-        return codes
+            halves[piece] = self._network.code_halves(torch.from_numpy(patches[piece]).to(self._device))
+        return halves
 
     @torch.inference_mode()
-    def _ask(self, codes: Tensor, pairs: Pairs, queries: Float) -> Heard:
-        """Return what is at queries (M, 3), one for each pair, in the frames of their patches."""
+    def _ask(self, halves: Tensor, pairs: Pairs, queries: Float) -> tuple[Float, Float]:
+        """Return how far queries (M, 3) are off, one for each pair and in its patch's frame, and how probable a point is, (M,) each."""
         owners = torch.from_numpy(pairs.patches).to(self._device)
-        heard = Heard(*(np.empty(len(queries), np.float32) for _ in range(2)))
+        distance, presence = (np.empty(len(queries), np.float32) for _ in range(2))
         for piece in pieces(len(queries), self._at_once, QUERIES_STEP):
-            said = self._network.ask(codes.index_select(0, owners[piece]), torch.from_numpy(queries[piece]).to(self._device))
-            heard.distance[piece], heard.presence[piece] = said.distance.cpu().numpy(), said.presence.sigmoid().cpu().numpy()
-        return heard
+            said = self._network.ask(halves.index_select(0, owners[piece]), torch.from_numpy(queries[piece]).to(self._device))
+            distance[piece], presence[piece] = said.distance.cpu().numpy(), said.presence.sigmoid().cpu().numpy()
+        return distance, presence
 
     def _unit(self, lengths: Float) -> Float:
         """Return what one patch length counts (P,), for patches of these lengths (P,) in mm."""

@@ -119,10 +119,11 @@ def test_pieces_hold_every_number_and_have_few_sizes(count: int, sizes: list[int
     assert sorted({int(number) for each in found for number in each}) == list(range(count))
 
 
-@pytest.mark.parametrize("at_once", [1, 50, 64, 10_000])
+@pytest.mark.parametrize("at_once", [512, 1024, 10_240])
 def test_how_many_are_asked_at_once_changes_nothing(network: SignedDistanceNetwork, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
+    torch.nn.init.constant_(network.presence.bias, 3.0)
     settings = msgspec.structs.replace(SMALL, void_weight=1.0, asked_in=2)
     usual = ShapeBranch(network, settings, "cpu").read(cloud)
     monkeypatch.setattr(signed_distance, "AT_ONCE_IN_FLOAT", at_once)
@@ -149,6 +150,8 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
 def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: SignedDistanceNetwork) -> None:
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
+    torch.nn.init.normal_(network.presence.weight, std=1.0)
+    torch.nn.init.constant_(network.presence.bias, 3.0)  # points are expected, here more and there less
     found = {}
     for most in (None, 1, 2, 1000):
         settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=most)
@@ -158,6 +161,8 @@ def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: Sign
     assert np.array_equal(found[1000].surprise, found[None].surprise)
     assert not np.allclose(found[1].distances, found[None].distances)
     assert not np.allclose(found[2].distances, found[1].distances)
+    assert not np.allclose(found[1].surprise, found[None].surprise)
+    assert not np.allclose(found[2].surprise, found[1].surprise)
 
 
 def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDistanceNetwork) -> None:
