@@ -17,16 +17,18 @@ class Row:
     threads: int = 1
     count: int | None = None
     is_vital: bool = True
+    keeps_memory: bool = False
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process to run: its name, its command without the interpreter, and what its numeric libraries may use."""
+    """One process to run: its name, its command without the interpreter, what its libraries may use, and what it does with memory."""
 
     name: str
     arguments: tuple[str, ...]
     threads: int
     is_vital: bool = True
+    keeps_memory: bool = False  # that a part needed, for the next one
 
 
 def process_table(settings: Settings) -> tuple[Row, ...]:
@@ -36,8 +38,8 @@ def process_table(settings: Settings) -> tuple[Row, ...]:
         Row("alerts", "daemon.alerts"),
         *((Row("collect", "daemon.collect", is_vital=False),) if settings.collection.enabled else ()),
         Row("fusion", "workers.fusion"),
-        Row("rgb", "workers.rgb", branches.rgb.threads, branches.rgb.count),
-        Row("sdf", "workers.sdf", branches.sdf.threads, branches.sdf.count),
+        Row("rgb", "workers.rgb", branches.rgb.threads, branches.rgb.count, keeps_memory=True),
+        Row("sdf", "workers.sdf", branches.sdf.threads, branches.sdf.count, keeps_memory=True),
         Row("prepare", "workers.prepare", settings.prepare.threads),
         Row("ingest", "daemon.ingest"),
     )
@@ -51,5 +53,5 @@ def processes(rows: tuple[Row, ...], config: Path) -> tuple[ProcessSpec, ...]:
 def _spec(row: Row, index: int, config: Path) -> ProcessSpec:
     arguments = ("-m", row.module, "--config", str(config))
     if row.count is None:
-        return ProcessSpec(row.name, arguments, row.threads, row.is_vital)
-    return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads, row.is_vital)
+        return ProcessSpec(row.name, arguments, row.threads, row.is_vital, row.keeps_memory)
+    return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads, row.is_vital, row.keeps_memory)

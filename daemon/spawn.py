@@ -16,17 +16,18 @@ from mdss.errors import BadInput, MdssError
 from mdss.system_calls import end_with_parent
 
 MB = 1 << 20
-# Each part asks for the memory that the last one gave back; were it the kernel's in between, it would be cleared page by page.
+# A branch asks for the memory that it gave back after the last part; were it the kernel's in between, it would be cleared page by page.
 MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 * MB), "MALLOC_TRIM_THRESHOLD_": str(256 * MB)}
 
 
 def start_process(spec: ProcessSpec) -> Process:
-    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads and its memory."""
+    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads."""
     threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
+    kept = MEMORY_KEPT if spec.keeps_memory else {}
     return subprocess.Popen(
         [sys.executable, *spec.arguments],
-        env=MEMORY_KEPT | environment | threads,
+        env=kept | environment | threads,
         stdin=subprocess.DEVNULL,
         process_group=0,
         preexec_fn=_begin,  # noqa: PLW1509 - two system calls, on a library that is loaded already

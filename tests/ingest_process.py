@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any, Self
 import yaml
 import zmq
 
-from daemon.spawn import MEMORY_KEPT
 from mdss.client import FrameSender
 from mdss.journal import Journal
 from mdss.settings import Settings, load_settings
@@ -69,7 +67,7 @@ class Line:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process and wait until it says that it runs."""
-        self.process = subprocess.Popen([sys.executable, *self.program, "--config", str(self.config)], env=MEMORY_KEPT | os.environ)
+        self.process = subprocess.Popen([sys.executable, *self.program, "--config", str(self.config)])
         self.hear(lambda beat: beat.state == "running" and beat.pid == self.process.pid)
         return self.process
 

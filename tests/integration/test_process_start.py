@@ -28,7 +28,7 @@ def test_a_child_keeps_to_its_threads_and_is_in_a_group_of_its_own(tmp_path: Pat
     assert said.read_text() == "3 True"
 
 
-def test_a_child_keeps_the_memory_that_it_needs_again_and_again(tmp_path: Path) -> None:
+def test_a_child_may_keep_the_memory_that_it_needs_again_and_again(tmp_path: Path) -> None:
     said = tmp_path / "said"
     script = (
         "import resource\n"
@@ -40,7 +40,7 @@ def test_a_child_keeps_the_memory_that_it_needs_again_and_again(tmp_path: Path) 
         "for _ in range(5): part()\n"
         f"open({str(said)!r}, 'w').write(str(faults() - before))"
     )
-    child = start_process(ProcessSpec("test", ("-c", script), threads=1))
+    child = start_process(ProcessSpec("test", ("-c", script), threads=1, keeps_memory=True))
     assert isinstance(child, subprocess.Popen)
     assert child.wait(30) == 0
     pages = 5 * 3 * (30 << 20) // os.sysconf("SC_PAGE_SIZE")
