@@ -51,7 +51,5 @@ def processes(rows: tuple[Row, ...], config: Path) -> tuple[ProcessSpec, ...]:
 
 
 def _spec(row: Row, index: int, config: Path) -> ProcessSpec:
-    arguments = ("-m", row.module, "--config", str(config))
-    if row.count is None:
-        return ProcessSpec(row.name, arguments, row.threads, row.is_vital, row.keeps_memory)
-    return ProcessSpec(f"{row.name}-{index}", (*arguments, "--index", str(index)), row.threads, row.is_vital, row.keeps_memory)
+    name, number = (row.name, ()) if row.count is None else (f"{row.name}-{index}", ("--index", str(index)))
+    return ProcessSpec(name, ("-m", row.module, "--config", str(config), *number), row.threads, row.is_vital, row.keeps_memory)

@@ -15,9 +15,8 @@ from daemon.process_table import ProcessSpec
 from mdss.errors import BadInput, MdssError
 from mdss.system_calls import end_with_parent
 
-MB = 1 << 20
 # A branch asks for the memory that it gave back after the last part; were it the kernel's in between, it would be cleared page by page.
-MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 * MB), "MALLOC_TRIM_THRESHOLD_": str(256 * MB)}
+MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 
 
 def start_process(spec: ProcessSpec) -> Process:

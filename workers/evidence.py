@@ -21,7 +21,7 @@ CAPTION_HEIGHT_PX = 28
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR = 0, 2  # PNG's types of pixels
 LESS_THE_ROW_ABOVE = 2  # PNG's filter
-QUICKLY = 2  # zlib-ng; 1 is quicker by 4 ms and larger by a half
+COMPRESSION = 2  # level of zlib-ng; 1 is quicker by 4 ms and larger by a half
 
 Image = NDArray[np.uint8]
 
@@ -58,7 +58,7 @@ def png(image: Image) -> bytes:
     lines[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     head = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else COLOUR, 0, 0, 0)
-    body = imagecodecs.zlibng_encode(lines.tobytes(), level=QUICKLY)
+    body = imagecodecs.zlibng_encode(lines.tobytes(), level=COMPRESSION)
     return PNG_SIGNATURE + b"".join(chunk(*each) for each in ((b"IHDR", head), (b"IDAT", bytes(body)), (b"IEND", b"")))
 
 

@@ -13,6 +13,7 @@ from mdss.errors import BadPart
 from mdss.method.recipe import PointCloudSettings
 
 Float = NDArray[np.float32]
+Real = NDArray[np.floating]
 Bool = NDArray[np.bool_]
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -234,17 +235,20 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
         return None
     normals = normals[usable] / lengths[usable, None]
     offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
-    shorter = [each.astype(np.float32) for each in (normals, offsets, points)]  # half the memory, and digits enough to compare planes
-    best = int(support(shorter[0], shorter[1], shorter[2], settings.plane_inlier_mm / 4).argmax())
+    planes = normals.astype(np.float32), offsets.astype(np.float32)  # half the memory, and digits enough to compare them
+    best = int(support(*planes, points.astype(np.float32), settings.plane_inlier_mm / 4).argmax())
     plane = Plane(normals[best], float(offsets[best]), 0.0)
     if np.count_nonzero(plane.distance(points) < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
         return None
     return refine(plane, points, settings.plane_inlier_mm)
 
 
-def support(normals: Float, offsets: Float, points: Float, reach_mm: float) -> Float:
-    """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one slanted through the part may win."""
-    found = np.empty(len(normals), np.float32)
+def support(normals: Real, offsets: Real, points: Real, reach_mm: float) -> Real:
+    """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one slanted through the part may win.
+
+    In the precision that all three come in.
+    """
+    found = np.empty(len(normals), normals.dtype)
     for start in range(0, len(normals), PLANES_AT_ONCE):
         here = slice(start, start + PLANES_AT_ONCE)
         distances = normals[here] @ points.T

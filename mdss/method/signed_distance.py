@@ -206,15 +206,14 @@ class ShapeBranch:
         part = PartPoints.of(box.xyz)
         voids = Voids.of(box.xyz) if settings.void_weight else Voids.nowhere()
         patches = cut_patches(part.points, settings.points_per_patch, settings.density)
-        frames = PatchFrames.of(part.points[patches.members], viewing_direction(box.xyz), settings)
-        readings = self._read(part.points, patches, voids, frames)
+        members = part.points[patches.members]
+        readings = self._read(patches, members, voids, PatchFrames.of(members, viewing_direction(box.xyz), settings))
         distances = merge(readings.distances, readings.points, len(part.points), settings)
         return PartReading(distances, box.whole(part.pixels), evidence_of(readings, len(voids.pixels)), box.whole(voids.pixels))
 
-    def _read(self, points: Float, patches: Patches, voids: Voids, frames: PatchFrames) -> Readings:
-        """Return what the network says of points (N, 3) mm in their patches, and of the voids within these patches' reach."""
-        settings, members = self._settings, points[patches.members]
-        inside, away = frames.into(members), away_from_centre(members)
+    def _read(self, patches: Patches, members: Float, voids: Voids, frames: PatchFrames) -> Readings:
+        """Return what the network says of patches' points, which are members (P, K, 3) mm, and of the voids within their reach."""
+        settings, inside, away = self._settings, frames.into(members), away_from_centre(members)
         measured = Pairs.of_members(patches.members, away)
         missing = Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0])
         chosen = measured.nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)

@@ -10,11 +10,9 @@ from mdss.method.point_cloud import Grid, all_three, holds_two_points, support
 
 def test_points_near_a_plane_count_by_how_near_they_are_whatever_is_computed_at_once() -> None:
     random = np.random.default_rng(1)
-    points, normals, offsets = (
-        random.normal(0, deviation, shape).astype(np.float32) for deviation, shape in ((3, (500, 3)), (1, (37, 3)), (1, 37))
-    )
+    points, normals, offsets = random.normal(0, 3, (500, 3)), random.normal(0, 1, (37, 3)), random.normal(0, 1, 37)
     distances = np.abs(normals @ points.T + offsets[:, None])
-    assert np.allclose(support(normals, offsets, points, 2.0), np.clip(2.0 - distances, 0, None).sum(axis=1), rtol=1e-4)
+    assert np.allclose(support(normals, offsets, points, 2.0), np.clip(2.0 - distances, 0, None).sum(axis=1), rtol=1e-12)
 
 
 def test_two_points_that_differ_are_found_however_late_the_second_comes() -> None:
