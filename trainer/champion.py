@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.brightness import match_brightness
 from mdss.method.point_cloud import Prepared, prepare
-from mdss.method.reference import object_brightness
 
 if TYPE_CHECKING:
     from mdss.method.fusion import Fused
@@ -25,8 +25,6 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 Branch = Literal["rgb", "sdf", "fused", "fused_brightness_matched"]
-
-MATCHING_ROUNDS = 8
 
 
 @dataclass
@@ -100,15 +98,3 @@ class Champion:
     def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:
         """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""
         return self.fuse(self.colour_map(match_brightness(prepared.rgb, prepared.mask, brightness), prepared.mask), sdf_map)
-
-
-def match_brightness(rgb: Image, mask: Bool, brightness: float) -> Image:
-    """Return the image scaled by one factor to that mean on the part; again, as saturated pixels fall behind."""
-    factor, scaled = 1.0, rgb
-    for _ in range(MATCHING_ROUNDS):
-        found = object_brightness(scaled, mask)
-        if found == 0 or abs(found - brightness) < 0.05:
-            break
-        factor *= brightness / found
-        scaled = np.clip(np.rint(rgb * np.float32(factor)), 0, 255).astype(np.uint8)
-    return scaled

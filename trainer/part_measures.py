@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.brightness import object_brightness
 from mdss.method.point_cloud import Prepared
-from mdss.method.reference import object_brightness
 
 Float = NDArray[np.float32]
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from mdss.errors import BadInput, BadPart
 from mdss.method import model_store
+from mdss.method.brightness import object_brightness
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
-from mdss.method.reference import object_brightness
 from mdss.method.store_lock import TRAINING_LOCK, held
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.progress import tracked

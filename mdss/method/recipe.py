@@ -50,6 +50,7 @@ class ColourSettings(Settings, frozen=True):
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
     schedule: Schedule = "cosine"
+    levelling: NotNegative = 0.0  # what a model means that was made before there was a choice
     light_variation: Share = 0.0
     penalty_photographs: str | None = None
     factor_first: Share = 0.5
@@ -131,7 +132,7 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
-EDGE = Recipe(rgb=ColourSettings(scores_in="int8"), sdf=ShapeSettings(asked_in=2, scores_in="int8"))
+EDGE = Recipe(rgb=ColourSettings(levelling=0.5, scores_in="int8"), sdf=ShapeSettings(asked_in=2, scores_in="int8"))
 PAPER = Recipe(
     preset="paper",
     point_cloud=PointCloudSettings(plane_removal_mm=5.0),

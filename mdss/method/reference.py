@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.brightness import object_brightness
+
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
@@ -78,8 +80,3 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
             valid_point_ratio=tuple(each.valid_point_ratio for each in seen),
             distance_mm=tuple(each.distance_mm for each in seen),
         )
-
-
-def object_brightness(rgb: Image, mask: Bool) -> float:
-    """Return the mean of all channels on the part, 0 to 255."""
-    return float(rgb[mask].mean())

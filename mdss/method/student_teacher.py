@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mdss.method.brightness import match_brightness
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, WIDE_LAYERS, PatchDescriptionNetwork
 from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution
 from mdss.method.heat import blurred
@@ -32,6 +33,7 @@ class StudentTeacher(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    brightness: Tensor  # of the part, 0 to 255, that every image is brought to; there if the branch levels
     peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
 
     def __init__(self, settings: ColourSettings) -> None:
@@ -40,6 +42,8 @@ class StudentTeacher(nn.Module):
         self.student = PatchDescriptionNetwork(width=settings.student_width)
         self.register_buffer("mean", torch.zeros(1, self.teacher.channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, self.teacher.channels, 1, 1))
+        if settings.levelling:
+            self.register_buffer("brightness", torch.zeros(()))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
@@ -159,6 +163,7 @@ class ColourBranch:
         copied = for_scoring(networks, device, precision, settings.scores_in)
         self._networks = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no such call on modules
         self._settings, self._device = settings, device
+        self._brightness = float(networks.brightness) if settings.levelling else 0.0
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
@@ -175,6 +180,8 @@ class ColourBranch:
         so its values are those of the whole image.
         """
         settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
+        if settings.levelling:
+            rgb = match_brightness(rgb, mask, self._brightness, settings.levelling)
         window = Window.scored(mask, settings)
         crop = seen_through(window, rgb, settings.border, self._device)
         found = np.zeros((cells, cells), np.float32)

@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from mdss.method.brightness import object_brightness
 from mdss.method.calibration import Calibration
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
-from mdss.method.reference import Conditions, Reference, object_brightness
+from mdss.method.reference import Conditions, Reference
 from tests.plates import SIZE_PX, plate
 from tests.unit.method.test_model_store import CALIBRATION
 

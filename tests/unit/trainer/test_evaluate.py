@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.method.brightness import match_brightness, object_brightness
 from mdss.method.recipe import Recipe
-from mdss.method.reference import object_brightness
-from trainer.champion import Champion, match_brightness
+from trainer.champion import Champion
 from trainer.evaluate import Request, command, evaluate
 
 SIDE_PX = 96
