@@ -29,7 +29,7 @@ DIGITS = 16
 
 # What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points.
 SCORES_ONLY: dict[Half, frozenset[str]] = {
-    "rgb": frozenset({"blur_px", "scores_in"}),
+    "rgb": frozenset({"blur_px", "scores_in", "levelling", "median_share"}),
     "sdf": frozenset({"scores_in", "density", "asked_in", "sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"}),
 }
 
@@ -52,10 +52,10 @@ def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
     return facts | {half: {name: value for name, value in facts[half].items() if name not in SCORES_ONLY[half]}}
 
 
-def ready_for_eight_bits(recipe: Recipe) -> Recipe:
-    """Return the recipe of networks that can score in either: what eight bits need to know is measured in any case."""
-    rgb, sdf = (msgspec.structs.replace(half, scores_in="int8") for half in (recipe.rgb, recipe.sdf))
-    return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
+def ready_to_score(recipe: Recipe) -> Recipe:
+    """Return the recipe of networks that can score in any way: what eight bits and levelling need to know is measured in any case."""
+    rgb = msgspec.structs.replace(recipe.rgb, scores_in="int8", levelling=recipe.rgb.levelling or 1.0)
+    return msgspec.structs.replace(recipe, rgb=rgb, sdf=msgspec.structs.replace(recipe.sdf, scores_in="int8"))
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class KeptNetworks:
 
     def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
         """Return the colour branch, trained where no such network is kept."""
-        network = StudentTeacher(ready_for_eight_bits(recipe).rgb)
+        network = StudentTeacher(ready_to_score(recipe).rgb)
         self._fill(network, "rgb", parts, recipe)
         return ColourBranch(network, recipe.rgb, self.device)
 
     def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
         """Return the shape branch, trained where no such network is kept; what a missing point counts is measured as the recipe scores."""
-        network = SignedDistanceNetwork(ready_for_eight_bits(recipe).sdf)
+        network = SignedDistanceNetwork(ready_to_score(recipe).sdf)
         self._fill(network, "sdf", parts, recipe)
         if recipe.sdf.void_weight:
             weigh_voids(network.eval().to(self.device), parts, recipe.sdf, self.device)
@@ -85,7 +85,7 @@ class KeptNetworks:
         if not path.is_file():
             checkpoint, partial = path.with_suffix(".checkpoint"), path.with_suffix(".partial")
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_weights(TRAIN[half](parts, ready_for_eight_bits(recipe), self.device, checkpoint)[0], partial)
+            write_weights(TRAIN[half](parts, ready_to_score(recipe), self.device, checkpoint)[0], partial)
             partial.replace(path)
             checkpoint.unlink(missing_ok=True)
         read_weights(network, path)

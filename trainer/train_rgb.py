@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mdss.method.brightness import match_brightness, object_brightness
+from mdss.method.brightness import object_brightness
 from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
@@ -21,7 +21,7 @@ from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import learning_precision
 from trainer.distributed import share
 from trainer.drawn_ahead import drawn
-from trainer.handed_parts import Half, Part, some_of
+from trainer.handed_parts import Part, some_of
 from trainer.photographs import Photographs
 from trainer.progress import tracked
 from trainer.teacher_answers import TeacherAnswers, fits_into_memory
@@ -39,7 +39,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     networks = StudentTeacher(settings)
     networks.teacher.load_state_dict(load_teacher(settings.teacher)[0].state_dict())
     if settings.levelling:
-        parts = level(networks, parts, settings)
+        networks.brightness.fill_(float(np.mean([object_brightness(part.rgb, part.mask) for part in parts])))
     channels_last(networks).to(device)
     schedule = Schedule(
         "colour branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule, settings.weight_decay
@@ -68,13 +68,6 @@ def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch)
     factor = dynamic_factor(windows.progress(step), settings.factor_first, settings.factor_last)
     loss = dynamic_loss(distances, factor, settings.quantile_domain)
     return loss if elsewhere is None else loss + elsewhere.square().mean()
-
-
-def level(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings) -> Sequence[Part]:
-    """Note how bright the parts are on average, and return them all as bright as that."""
-    brightness = float(np.mean([object_brightness(part.rgb, part.mask) for part in parts]))
-    networks.brightness.fill_(brightness)
-    return [Half(match_brightness(part.rgb, part.mask, brightness, settings.levelling), part.mask, part.xyz) for part in parts]
 
 
 @torch.inference_mode()

@@ -50,7 +50,6 @@ class ColourSettings(Settings, frozen=True):
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
     schedule: Schedule = "cosine"
-    levelling: NotNegative = 0.0  # what a model means that was made before there was a choice
     light_variation: Share = 0.0
     penalty_photographs: str | None = None
     factor_first: Share = 0.5
@@ -62,7 +61,10 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    scores_in: Scores = "float"  # what a model means that was made before there was a choice
+    # Of these three the defaults are what a model means that was made before there was a choice.
+    levelling: NotNegative = 0.0
+    median_share: Share = 0.0
+    scores_in: Scores = "float"
     blur_px: NotNegative = 4.0
 
 
@@ -132,7 +134,7 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
-EDGE = Recipe(rgb=ColourSettings(levelling=0.5, scores_in="int8"), sdf=ShapeSettings(asked_in=2, scores_in="int8"))
+EDGE = Recipe(rgb=ColourSettings(levelling=0.5, median_share=0.5, scores_in="int8"), sdf=ShapeSettings(asked_in=2, scores_in="int8"))
 PAPER = Recipe(
     preset="paper",
     point_cloud=PointCloudSettings(plane_removal_mm=5.0),

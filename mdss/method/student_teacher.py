@@ -33,7 +33,7 @@ class StudentTeacher(nn.Module):
 
     mean: Tensor
     deviation: Tensor
-    brightness: Tensor  # of the part, 0 to 255, that every image is brought to; there if the branch levels
+    brightness: Tensor  # mean of the training parts, 0 to 255, that new images are brought to; there if the branch levels
     peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
 
     def __init__(self, settings: ColourSettings) -> None:
@@ -192,7 +192,12 @@ class ColourBranch:
         heat = enlarge(found)
         if settings.mask_scoring:
             heat[~mask] = 0
-        return blurred(heat, settings.blur_px)
+        return above_median(blurred(heat, settings.blur_px), mask, settings.median_share)
+
+
+def above_median(heat: Float, mask: Bool, share: float) -> Float:
+    """Return by how much a map exceeds a share of its own median on the part, nowhere less than 0."""
+    return np.maximum(heat - np.float32(share) * np.median(heat[mask]), 0) if share and mask.any() else heat
 
 
 def without_rim(cells: Float) -> Float:

@@ -35,6 +35,8 @@ OTHERWISE = (
     *(
         "rgb.scores_in=float",
         "rgb.blur_px=1",
+        "rgb.levelling=0",
+        "rgb.median_share=0",
         "sdf.scores_in=float",
         "sdf.density=1",
         "sdf.asked_in=null",
@@ -107,7 +109,7 @@ def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray
     """Train both branches and return every tensor; what a missing point counts is set anew whenever a recipe scores."""
     dataset = Dataset.open(data, "m")
     parts = prepare_all(dataset, dataset.train, recipe)
-    lesson = kept_networks.ready_for_eight_bits(recipe)
+    lesson = kept_networks.ready_to_score(recipe)
     networks = {half: learn(parts, lesson, "cpu", folder / f"{half}.checkpoint")[0] for half, learn in kept_networks.TRAIN.items()}
     return {f"{half}.{name}": values.numpy() for half, network in networks.items() for name, values in network.state_dict().items()}
 

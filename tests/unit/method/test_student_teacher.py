@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mdss.errors import ModelRefused
 from mdss.method import eight_bits, torch_device
+from mdss.method.brightness import object_brightness
 from mdss.method.description_network import PatchDescriptionNetwork, positions
 from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution, highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
@@ -21,6 +22,7 @@ from mdss.method.student_teacher import (
     ColourBranch,
     StudentTeacher,
     Window,
+    above_median,
     dynamic_factor,
     dynamic_loss,
     enlarge,
@@ -200,3 +202,39 @@ def test_what_is_no_number_is_refused_before_eight_bits_hide_it(tensor: str) -> 
 
 def seen(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> torch.Tensor:
     return seen_through(Window.whole(SIZE_PX // 4), rgb, "reflect", "cpu")
+
+
+def test_a_levelled_branch_sees_the_same_part_in_another_light_as_it_was(networks: StudentTeacher) -> None:
+    levelled = ColourSettings(student_width=0.25, levelling=0.5)
+    with_light = StudentTeacher(levelled)
+    with_light.load_state_dict(networks.state_dict(), strict=False)
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[30:100, 20:90] = True
+    usual = (image() * 0.6).astype(np.uint8)
+    dark = np.rint(usual * 0.8).astype(np.uint8)
+    with_light.brightness.fill_(object_brightness(usual, mask))
+    branches = (ColourBranch(networks, ColourSettings(student_width=0.25), "cpu"), ColourBranch(with_light, levelled, "cpu"))
+    change, left = (np.abs(branch.score_map(dark, mask) - branch.score_map(usual, mask)).max() for branch in branches)
+    assert left < 0.1 * change
+    too_dark = np.rint(usual * 0.4).astype(np.uint8)  # the limit leaves it at 0.6
+    assert np.abs(branches[1].score_map(too_dark, mask) - branches[1].score_map(usual, mask)).max() > 2 * left
+
+
+def test_half_of_what_all_of_a_part_has_in_common_is_taken_off_and_nothing_falls_below_zero() -> None:
+    mask = np.zeros((8, 8), np.bool_)
+    mask[2:6, 2:6] = True
+    heat = np.where(mask, np.float32(0.4), np.float32(0.1))
+    heat[3, 3], heat[4, 4] = 1.0, 0.0
+    expected = np.where(mask, 0.2, 0)
+    expected[3, 3], expected[4, 4] = 0.8, 0.0
+    np.testing.assert_allclose(above_median(heat, mask, 0.5), expected, atol=1e-6)
+    assert above_median(heat, mask, 0.5).dtype == np.float32
+    for unchanged in (above_median(heat, mask, 0.0), above_median(heat, np.zeros_like(mask), 0.5)):
+        np.testing.assert_array_equal(unchanged, heat)
+
+
+def test_the_branch_takes_its_share_of_the_median_off(networks: StudentTeacher) -> None:
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[30:100, 20:90] = True
+    plain, less = (ColourBranch(networks, ColourSettings(median_share=share), "cpu").score_map(image(), mask) for share in (0.0, 0.5))
+    np.testing.assert_allclose(less, np.maximum(plain - 0.5 * np.median(plain[mask]), 0), atol=1e-6)

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.method.brightness import match_brightness, object_brightness
 from mdss.method.recipe import Recipe
 from trainer.champion import Champion
 from trainer.evaluate import Request, command, evaluate
@@ -276,16 +275,3 @@ def test_the_verb_prints_a_table_and_ends_with_an_example(tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     assert "fused_brightness_matched" in result.output
     assert "Example: mdss evaluate" in runner.invoke(command, ["--help"]).output.splitlines()[-2]
-
-
-def test_matched_brightness_is_reached_even_where_pixels_saturate() -> None:
-    random = np.random.default_rng(0)
-    rgb = random.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    mask = random.random((40, 40)) < 0.5
-    for asked in (60.0, 127.0, 170.0):
-        assert object_brightness(match_brightness(rgb, mask, asked), mask) == pytest.approx(asked, abs=0.5)
-
-
-def test_a_black_part_stays_black() -> None:
-    black = np.zeros((8, 8, 3), np.uint8)
-    assert not match_brightness(black, np.ones((8, 8), bool), 100.0).any()

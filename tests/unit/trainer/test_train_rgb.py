@@ -126,3 +126,13 @@ def given_to_second(network: PatchDescriptionNetwork, part: Half) -> float:
     """Return the highest value that the first layer hands on for a part."""
     seen = seen_through(Window.around(part.mask, SIZE_PX // STRIDE_PX), part.rgb, "reflect", "cpu")
     return float(F.avg_pool2d(F.relu(network.conv1((seen - network.mean) / network.std)), 2).max())
+
+
+def test_the_light_that_new_images_are_brought_to_is_that_of_the_training_parts_which_are_learned_from_as_they_are(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=2)
+    levelled, plain = (
+        train_colour(parts(), Recipe(rgb=msgspec.structs.replace(settings, levelling=share)), "cpu", tmp_path / f"{share}.checkpoint")[0]
+        for share in (0.5, 0.0)
+    )
+    assert levelled.brightness.item() == pytest.approx(np.mean([part.rgb[part.mask].mean() for part in parts()]), abs=1e-4)
+    torch.testing.assert_close({name: value for name, value in levelled.state_dict().items() if name != "brightness"}, plain.state_dict())
