@@ -13,11 +13,12 @@ from mdss.wire.messages import Judged, JudgedScan
 from mdss.wire.pulse import Tally
 
 HANDED = "mdss_scans_handed_to_collect_total"
-DROPPED = "mdss_scans_dropped_total"  # collect was away, or behind
+DROPPED = "mdss_scans_dropped_total"  # collect was away, or behind, for longer than the newest scans may wait
+MOST_WAITING_BYTES = 64 * 1024**2  # two of 1600 x 1200: bridges the moments in which collect connects, or writes
 
 
 class Keeping:
-    """Takes what may be kept when a part is let go of, and sends it where there is room at once; what is dropped is counted."""
+    """Takes what may be kept when a part is let go of, and sends it as there is room; what waits too long is dropped, and counted."""
 
     def __init__(self, settings: CollectionSettings, tally: Tally, wants_all: Callable[[str], bool] = lambda _: False) -> None:
         self._settings, self._tally, self._wants_all = settings, tally, wants_all
@@ -38,9 +39,13 @@ class Keeping:
         return is_drawn(judged.result_id, self._settings) or self._wants_all(part.accepted.identity.recipe_id)
 
     def flush(self, collect: Outlet) -> None:
-        """Send what was taken; what finds no room is let go of."""
-        while self._waiting:
-            self._tally.count(HANDED if collect.send(self._waiting.popleft()) else DROPPED)
+        """Send what was taken, the oldest first; of what finds no room the newest waits for the next turn."""
+        while self._waiting and collect.send(self._waiting[0]):
+            self._waiting.popleft()
+            self._tally.count(HANDED)
+        while sum(scan.rgb.nbytes + scan.xyz.nbytes for scan in self._waiting) > MOST_WAITING_BYTES:
+            self._waiting.popleft()
+            self._tally.count(DROPPED)
 
 
 def is_drawn(result_id: str, settings: CollectionSettings) -> bool:

@@ -29,7 +29,7 @@ _ROWS = (
     Link("sdf", "push_pull", "prepare", "sender", 8, "block"),
     Link("fusion", "push_pull", "fusion", "receiver", 256, "block"),
     Link("judged", "push_pull", "ingest", "receiver", 1000, "block"),
-    Link("collect", "push_pull", "collect", "receiver", 2, "drop"),
+    Link("collect", "push_pull", "ingest", "sender", 2, "drop"),
     Link("health", "push_pull", "supervisor", "receiver", 100, "drop"),
     Link("frames", "router_dealer", "ingest", "receiver", 64, "block"),
     Link("verdicts", "xpub", "fusion", "sender", 1000, "drop"),

@@ -58,17 +58,6 @@ def test_a_link_waits_for_its_peer_rather_than_lose_a_frame(tmp_path: Path) -> N
         sender.close()
 
 
-def test_scans_to_keep_wait_for_a_collect_that_is_not_there_yet_and_beyond_that_are_dropped(tmp_path: Path) -> None:
-    with zmq.Context() as context:
-        sender, most = Sender(context, "collect", settings(tmp_path)), LINKS["collect"].high_water
-        sent = [sender.send(Judged(result_id=str(number), sequence=number)) for number in range(most + 1)]
-        assert sent == [True] * most + [False]
-        receiver = Receiver(context, "collect", settings(tmp_path))
-        assert [receiver.receive(10_000) for _ in range(most)] == [Judged(result_id=str(number), sequence=number) for number in range(most)]
-        sender.close()
-        receiver.close()
-
-
 def test_each_link_has_its_own_address_and_the_public_ones_are_settings(tmp_path: Path) -> None:
     addresses = {name: address(link, settings(tmp_path)) for name, link in LINKS.items()}
     assert len(set(addresses.values())) == len(LINKS)

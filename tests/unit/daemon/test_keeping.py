@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from daemon import keeping
 from daemon.keeping import DROPPED, HANDED, is_drawn
 from mdss.settings import CollectionSettings, Settings
 from mdss.wire.camera import Ack
@@ -65,14 +66,25 @@ def test_a_reload_changes_what_is_drawn() -> None:
     assert handed(made) == []
 
 
-def test_what_collect_has_no_room_for_is_let_go_of_and_counted() -> None:
+def test_what_collect_has_no_room_for_yet_waits_in_its_order() -> None:
     made = station(ALL_OK)
     made.collect.room = False
     judge(made, "NotOK")
+    assert (handed(made), made.count(HANDED), made.count(DROPPED)) == ([], 0, 0)
     made.collect.room = True
     judge(made, "NotOK", "f2")
-    assert handed(made) == ["f2"], "a scan that found no room is not sent later: it would only fill memory"
-    assert (made.count(HANDED), made.count(DROPPED)) == (1, 1)
+    assert (handed(made), made.count(HANDED), made.count(DROPPED)) == (["f1", "f2"], 2, 0)
+
+
+def test_the_newest_scans_wait_within_a_budget_and_the_others_are_let_go_of_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = station(ALL_OK)
+    monkeypatch.setattr(keeping, "MOST_WAITING_BYTES", 2 * 64 * 64 * (3 + 12))
+    made.collect.room = False
+    for frame_id in ("f1", "f2", "f3"):
+        judge(made, "NotOK", frame_id)
+    made.collect.room = True
+    judge(made, "NotOK", "f4")
+    assert (handed(made), made.count(HANDED), made.count(DROPPED)) == (["f2", "f3", "f4"], 3, 1)
 
 
 def test_the_sample_has_the_size_that_is_asked_for_and_is_the_same_each_time() -> None:
