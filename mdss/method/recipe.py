@@ -134,7 +134,11 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
-EDGE = Recipe(rgb=ColourSettings(levelling=0.5, median_share=0.5, scores_in="int8"), sdf=ShapeSettings(asked_in=2, scores_in="int8"))
+EDGE = Recipe(
+    rgb=ColourSettings(levelling=0.5, median_share=0.5, scores_in="int8"),
+    sdf=ShapeSettings(asked_in=2, scores_in="int8"),
+    fusion=FusionSettings(score_floor=3.5),
+)
 PAPER = Recipe(
     preset="paper",
     point_cloud=PointCloudSettings(plane_removal_mm=5.0),
