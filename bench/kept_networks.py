@@ -54,7 +54,7 @@ def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
 
 def ready_to_score(recipe: Recipe) -> Recipe:
     """Return the recipe of networks that can score in any way: what eight bits and levelling need to know is measured in any case."""
-    rgb = msgspec.structs.replace(recipe.rgb, scores_in="int8", levelling=recipe.rgb.levelling or 1.0)
+    rgb = msgspec.structs.replace(recipe.rgb, scores_in="int8", levelling=1.0)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=msgspec.structs.replace(recipe.sdf, scores_in="int8"))
 
 

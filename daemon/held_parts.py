@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mdss.wire.messages import Accepted, Frame
+from mdss.wire.messages import Accepted, Frame, JudgedScan
 from mdss.wire.model_plan import model_key
 
 
@@ -73,6 +73,6 @@ class HeldParts:
         return part
 
 
-def size(frame: Frame) -> int:
-    """Return the bytes of a frame's arrays."""
-    return frame.rgb.nbytes + frame.xyz.nbytes
+def size(scan: Frame | JudgedScan) -> int:
+    """Return the bytes of a scan's arrays."""
+    return scan.rgb.nbytes + scan.xyz.nbytes

@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 
-from daemon.held_parts import HeldPart
+from daemon.held_parts import HeldPart, size
 from daemon.outbox import Outlet
 from mdss.settings import CollectionSettings
 from mdss.wire.messages import Judged, JudgedScan
@@ -43,7 +43,7 @@ class Keeping:
         while self._waiting and collect.send(self._waiting[0]):
             self._waiting.popleft()
             self._tally.count(HANDED)
-        while sum(scan.rgb.nbytes + scan.xyz.nbytes for scan in self._waiting) > MOST_WAITING_BYTES:
+        while sum(map(size, self._waiting)) > MOST_WAITING_BYTES:
             self._waiting.popleft()
             self._tally.count(DROPPED)
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-import numpy as np
 
 from mdss.errors import BadInput, BadPart
 from mdss.method import model_store
-from mdss.method.brightness import object_brightness
+from mdss.method.brightness import usual_brightness
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
@@ -167,7 +166,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
             **data,
             "training_scans": len(training),
             "validation_scans": len(validation),
-            "object_brightness": float(np.mean([object_brightness(part.rgb, part.mask) for part in training])),
+            "object_brightness": usual_brightness(training),
         },
         seconds=hours.seconds,
     )

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mdss.method.brightness import object_brightness
+from mdss.method.brightness import usual_brightness
 from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
@@ -39,7 +39,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     networks = StudentTeacher(settings)
     networks.teacher.load_state_dict(load_teacher(settings.teacher)[0].state_dict())
     if settings.levelling:
-        networks.brightness.fill_(float(np.mean([object_brightness(part.rgb, part.mask) for part in parts])))
+        networks.brightness.fill_(usual_brightness(parts))
     channels_last(networks).to(device)
     schedule = Schedule(
         "colour branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule, settings.weight_decay
