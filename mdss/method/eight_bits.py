@@ -47,9 +47,9 @@ class EightBits(nn.Module):
             self._packed = self._pack() if is_native(levels) else self.weight.float()
         return self._packed
 
-    def operands(self, levels: Tensor, step: float, bias: Tensor | None) -> tuple[Any, ...]:
-        """Return what both operators take first: levels that each count a step, the weights, and the bias."""
-        return levels, step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, bias
+    def operands(self, levels: Tensor) -> tuple[Any, ...]:
+        """Return what both operators take first: levels and their step, the weights and theirs, and the bias."""
+        return levels, self.step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, self.bias
 
     def _pack(self) -> Tensor:
         raise NotImplementedError
@@ -61,34 +61,18 @@ class EightBitConvolution(EightBits):
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
         levels = levels_of(values.movedim(1, -1), self.step).movedim(-1, 1)
-        return self.multiplied(levels, self.step, self.bias) if is_native(levels) else self.imitated(levels, self.step)
+        return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
-    def multiplied(self, levels: Tensor, step: float, bias: Tensor | None) -> Tensor:
-        """Return the convolution of levels that each count a step."""
-        given = self.operands(levels, step, bias)
+    def _multiplied(self, levels: Tensor) -> Tensor:
+        given = self.operands(levels)
         return torch.ops.onednn.qconv_pointwise(*given, *GEOMETRY, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
 
-    def imitated(self, levels: Tensor, step: float) -> Tensor:
-        """Return the same, bias included, by sums in float32."""
-        worth = step * self.weight_steps
+    def _imitated(self, levels: Tensor) -> Tensor:
+        worth = self.step * self.weight_steps
         return F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
 
     def _pack(self) -> Tensor:
         return torch.ops.onednn.qconv_prepack(self.weight, self.weight_steps, self.step, 0, *GEOMETRY, None)  # type: ignore[no-any-return]  # see above
-
-
-class TwiceEightBitConvolution(EightBitConvolution):
-    """The same where what it is given must not lose as much: in two halves of eight bits, the lower one counting what the higher leaves."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
-        fine_step = self.step / (LEVELS + 1)
-        levels = rounded(values, fine_step, (LEVELS + 1) ** 2 - 1)
-        if not is_native(levels):
-            return self.imitated(levels, fine_step)
-        both = levels.to(torch.int32)
-        high, low = (both >> 8).to(torch.uint8), (both & LEVELS).to(torch.uint8)
-        return self.multiplied(high, self.step, self.bias).add_(self.multiplied(low, fine_step, None))
 
 
 class EightBitLinear(EightBits):
@@ -104,7 +88,7 @@ class EightBitLinear(EightBits):
         return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
     def _multiplied(self, levels: Tensor) -> Tensor:
-        given = self.operands(levels, self.step, self.bias)
+        given = self.operands(levels)
         made = (1.0, 0, torch.float32) if self._next_step is None else (self._next_step, 0, torch.uint8)
         return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # see above
 
@@ -133,14 +117,9 @@ def step_of(peak: float) -> float:
 def levels_of(values: Tensor, step: float) -> Tensor:
     """Return values that are not negative as the nearest whole numbers of steps; in uint8 if the device multiplies in eight bits."""
     if not is_native(values):
-        return rounded(values, step, LEVELS)
+        return (values * (1 / step)).round_().clamp_(0, LEVELS)
     rows = values.reshape(-1, values.shape[-1]).numpy()
     return torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(values.shape)  # torch needs four passes for it
-
-
-def rounded(values: Tensor, step: float, highest: int) -> Tensor:
-    """Return values as the nearest whole numbers of steps from 0 to the highest, in float32."""
-    return (values * (1 / step)).round_().clamp_(0, highest)
 
 
 def is_native(values: Tensor) -> bool:

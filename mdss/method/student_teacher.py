@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mdss.method.brightness import match_brightness
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, WIDE_LAYERS, PatchDescriptionNetwork
-from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution
+from mdss.method.eight_bits import EightBitConvolution
 from mdss.method.heat import blurred
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.torch_device import Precision, for_scoring
@@ -62,9 +62,7 @@ class StudentTeacher(nn.Module):
         peaks = iter(self.peaks.tolist())
         for network in (self.teacher, self.student):
             for name in WIDE_LAYERS:
-                is_finest = network is self.teacher and name == WIDE_LAYERS[0]  # what is lost there is half of all that is lost
-                kind = TwiceEightBitConvolution if is_finest else EightBitConvolution
-                setattr(network, name, kind(getattr(network, name), next(peaks)))
+                setattr(network, name, EightBitConvolution(getattr(network, name), next(peaks)))
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
         """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mdss.method import eight_bits
-from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution, chain, highest_inputs
+from mdss.method.eight_bits import EightBitConvolution, chain, highest_inputs
 from tests.precision import needs_eight_bits
 
 
@@ -39,26 +39,12 @@ def test_whole_numbers_are_multiplied_exactly() -> None:
 
 
 @needs_eight_bits
-@pytest.mark.parametrize("kind", [EightBitConvolution, TwiceEightBitConvolution])
 @torch.inference_mode()
-def test_a_processor_without_eight_bits_finds_the_same(
-    layer: nn.Conv2d, kind: type[EightBitConvolution], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = kind(layer, 1.0)(values())
+def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = EightBitConvolution(layer, 1.0)(values())
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
-    monkeypatch.setattr(kind, "multiplied", None)
-    assert torch.allclose(kind(layer, 1.0)(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
-
-
-@torch.inference_mode()
-def test_in_twice_eight_bits_hardly_anything_of_what_it_is_given_is_lost(layer: nn.Conv2d) -> None:
-    kinds = EightBitConvolution, TwiceEightBitConvolution
-    once, twice = (kind(layer, 3.0) for kind in kinds)
-    with_rounded_weights = nn.functional.conv2d(values(3.0), once.weight * once.weight_steps[:, None, None, None], once.bias)
-    off = [float((each(values(3.0)) - with_rounded_weights).abs().max()) for each in (once, twice)]
-    assert off[1] < off[0] / 100
-    highest = 3.0 + 3.0 / 255  # the lower half fills the last step, too
-    assert torch.equal(twice(values(4.0)), twice(values(4.0).clamp_max(highest)))
+    monkeypatch.setattr(EightBitConvolution, "_multiplied", None)
+    assert torch.allclose(EightBitConvolution(layer, 1.0)(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
 
 
 @pytest.mark.parametrize("is_native", [pytest.param(True, marks=needs_eight_bits), False])

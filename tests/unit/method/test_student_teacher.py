@@ -15,7 +15,7 @@ from mdss.errors import ModelRefused
 from mdss.method import eight_bits, torch_device
 from mdss.method.brightness import object_brightness
 from mdss.method.description_network import PatchDescriptionNetwork, positions
-from mdss.method.eight_bits import EightBitConvolution, TwiceEightBitConvolution, highest_inputs
+from mdss.method.eight_bits import EightBitConvolution, highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import (
     WEIGHTS,
@@ -175,7 +175,7 @@ def test_a_branch_in_eight_bits_says_nearly_the_same_and_computes_no_wide_layer_
     learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner(seen(image()), "squared")))
     exact = ColourBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32").score_map(image(1), mask)
     branch = ColourBranch(learner, settings, "cpu")
-    assert {type(layer) for layer in branch._networks.wide_layers()} == {EightBitConvolution, TwiceEightBitConvolution}
+    assert {type(layer) for layer in branch._networks.wide_layers()} == {EightBitConvolution}
     quick = branch.score_map(image(1), mask)
     assert not np.array_equal(quick, exact)
     assert np.abs(quick - exact).max() < 0.05 * exact.max()
