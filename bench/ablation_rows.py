@@ -44,6 +44,7 @@ ROWS = (
     Row("sdf-asked-in-1", "Is it enough to ask about a point in the nearest patch alone?", ("sdf.asked_in=1",)),
     Row("sdf-asked-in-3", "What does it bring to ask in the three nearest?", ("sdf.asked_in=3",)),
     Row("sdf-asked-in-all", "What does it bring to ask in every patch that holds a point?", ("sdf.asked_in=null",)),
+    Row("sdf-asked-everywhere", "What does it bring to ask at every pixel?", ("sdf.asked_at=every_pixel",)),
     Row("sdf-density-1", "Is one patch for each point enough?", ("sdf.density=1", "sdf.asked_in=null")),
     Row("sdf-density-2", "Are two patches for each point enough?", ("sdf.density=2", "sdf.asked_in=null")),
     Row("sdf-density-4", "Are four patches for each point better, two of them asked?", ("sdf.density=4",)),

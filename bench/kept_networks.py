@@ -30,7 +30,7 @@ DIGITS = 16
 # What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points.
 SCORES_ONLY: dict[Half, frozenset[str]] = {
     "rgb": frozenset({"blur_px", "scores_in", "levelling", "median_share"}),
-    "sdf": frozenset({"scores_in", "density", "asked_in", "sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"}),
+    "sdf": frozenset({"scores_in", "density", "asked_in", "asked_at", "sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"}),
 }
 
 

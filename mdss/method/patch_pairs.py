@@ -33,7 +33,7 @@ class Pairs:
         inside, patches = np.concatenate(held), np.repeat(np.arange(len(held)), [len(each) for each in held])
         return cls(inside, patches, np.linalg.norm(places[inside] - centres[patches], axis=1))
 
-    def some(self, chosen: Bool) -> Pairs:
+    def some(self, chosen: Bool | Index) -> Pairs:
         """Return some of the pairs."""
         return Pairs(self.places[chosen], self.patches[chosen], self.away[chosen])
 

@@ -12,6 +12,7 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+AskedAt = Literal["every_pixel", "checkerboard"]
 Schedule = Literal["cosine", "constant"]
 Learning = Literal["auto", "bfloat16"]
 Scores = Literal["float", "int8"]
@@ -73,7 +74,9 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    asked_in: Count | None = None  # what a model means that was made before there was a choice
+    # Of these two the defaults are what a model means that was made before there was a choice.
+    asked_in: Count | None = None
+    asked_at: AskedAt = "every_pixel"
     training_density: Positive = 3.0
     training_scans: Count | None = None
     frame: Literal["camera", "upright"] = "upright"
@@ -136,7 +139,7 @@ class Recipe(Settings, frozen=True):
 
 EDGE = Recipe(
     rgb=ColourSettings(levelling=0.5, median_share=0.5, scores_in="int8"),
-    sdf=ShapeSettings(asked_in=2, scores_in="int8"),
+    sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", scores_in="int8"),
     fusion=FusionSettings(score_floor=3.5),
 )
 PAPER = Recipe(

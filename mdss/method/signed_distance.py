@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mdss.method.checkerboard import Asked, squares
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.heat import blurred
@@ -26,6 +27,7 @@ from mdss.method.weights import read_weights
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
+Bool = NDArray[np.bool_]
 
 WEIGHTS = "sdf.safetensors"
 AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 32768, 2048, 6144  # queries; on a CPU, what they become stays in a core's cache
@@ -77,12 +79,12 @@ class Cutting:
 
 @dataclass(frozen=True)
 class Readings:
-    """What the network says of points and voids, once for each patch that they are asked about in."""
+    """What the network says of the points and voids that are asked about, once for each patch that they are asked about in."""
 
     distances: Float  # (M,) signed
-    points: Index  # (M,) which point that is of
+    points: Index  # (M,) which of those points that is of
     presence: Float  # (V',) how probable a point is
-    voids: Index  # (V',) which void that is of
+    voids: Index  # (V',) which of those voids that is of
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,8 @@ class ShapeBranch:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
         xyz (S, S, 3) mm, NaN without a point. Every point is queried in the patches that it is in (paper, 3.2), or in the
-        nearest of them; the unit is that of the recipe. Where a point is missing that good parts have, the map says so in the same unit:
-        a pixel has the larger of both.
+        nearest of them, or every second one is and the others take their mean; the unit is that of the recipe. Where a point is
+        missing that good parts have, the map says so in the same unit: a pixel has the larger of both.
         """
         surface, missing = self.maps(self.read(xyz), xyz.shape[0])
         return np.asarray(np.maximum(surface, missing * float(self._network.void_unit)), np.float32)
@@ -205,23 +207,29 @@ class ShapeBranch:
         box, settings = Cutting.around(xyz), self._settings
         part = PartPoints.of(box.xyz)
         voids = Voids.of(box.xyz) if settings.void_weight else Voids.nowhere()
+        wanted = squares(int(part.pixels[0]), (box.xyz.shape[0], box.xyz.shape[1]), settings.asked_at)
+        points, missing = (Asked.of(pixels, wanted) for pixels in (part.pixels, voids.pixels))
         patches = cut_patches(part.points, settings.points_per_patch, settings.density)
         members = part.points[patches.members]
-        readings = self._read(patches, members, voids, PatchFrames.of(members, viewing_direction(box.xyz), settings))
-        distances = merge(readings.distances, readings.points, len(part.points), settings)
-        return PartReading(distances, box.whole(part.pixels), evidence_of(readings, len(voids.pixels)), box.whole(voids.pixels))
+        frames = PatchFrames.of(members, viewing_direction(box.xyz), settings)
+        readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
+        distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
+        evidence = evidence_of(readings, int(missing.chosen.sum()))
+        return PartReading(points.filled(distances), box.whole(part.pixels), missing.filled(evidence), box.whole(voids.pixels))
 
-    def _read(self, patches: Patches, members: Float, voids: Voids, frames: PatchFrames) -> Readings:
-        """Return what the network says of patches' points, which are members (P, K, 3) mm, and of the voids within their reach."""
+    def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:
+        """Return what the network says of those of patches' points (P, K, 3) mm that are asked about (N,), and of voids within reach."""
         settings, inside, away = self._settings, frames.into(members), away_from_centre(members)
         measured = Pairs.of_members(patches.members, away)
         missing = Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0])
-        chosen = measured.nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)
+        among = np.flatnonzero(asked[measured.places])
+        chosen = among[measured.some(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
         measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.asked_in))
         halves = self._code_halves(inside)
         distances, _ = self._ask(halves, measured, inside.reshape(-1, 3)[chosen])
         _, presence = self._ask(halves, missing, frames.of_each(missing.patches).into(voids.places[missing.places][:, None])[:, 0])
-        return Readings(distances * self._unit(frames.lengths)[measured.patches], measured.places, presence, missing.places)
+        numbers = np.cumsum(asked) - 1  # of the points, among those that are asked about
+        return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], presence, missing.places)
 
     @torch.inference_mode()
     def _code_halves(self, patches: Float) -> Tensor:

@@ -14,6 +14,7 @@ from mdss.method.point_cloud import all_three
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
+Bool = NDArray[np.bool_]
 
 REACH_PX = 8  # from the nearest point; farther away nothing can be said of where a surface would be
 
@@ -45,6 +46,10 @@ class Voids:
     def nowhere(cls) -> Voids:
         """Return no voids at all."""
         return cls(np.empty((0, 3), np.float32), np.empty(0, np.intp))
+
+    def some(self, chosen: Bool) -> Voids:
+        """Return some of the voids."""
+        return Voids(self.places[chosen], self.pixels[chosen])
 
     def within(self, centres: Float, radii: Float) -> list[Index]:
         """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""

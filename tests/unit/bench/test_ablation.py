@@ -40,6 +40,7 @@ OTHERWISE = (
         "sdf.scores_in=float",
         "sdf.density=1",
         "sdf.asked_in=null",
+        "sdf.asked_at=every_pixel",
         "sdf.sign=positive",
         "sdf.overlap=min",
         "sdf.missing=ignore",

@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from mdss.method import eight_bits, signed_distance, torch_device
-from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.checkerboard import Asked, squares
+from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.eight_bits import EightBitLinear, highest_inputs
 from mdss.method.patch_frame import PatchFrames
 from mdss.method.patches import cut_patches
-from mdss.method.recipe import Recipe, ShapeSettings
+from mdss.method.recipe import AskedAt, Recipe, ShapeSettings
 from mdss.method.signed_distance import (
     Cutting,
     PartPoints,
+    PartReading,
     Readings,
     ShapeBranch,
     counted,
@@ -173,8 +175,51 @@ def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDista
     assert np.array_equal(alone, overlap)
 
 
-def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: SignedDistanceNetwork) -> None:
-    cloud, branch = plate(), ShapeBranch(network, msgspec.structs.replace(SMALL, void_weight=1.0), "cpu")
+@pytest.mark.parametrize("overlap", ["mean", "min"])
+def test_on_a_checkerboard_half_is_asked_about_and_the_others_take_the_mean_of_those_beside_them(
+    network: SignedDistanceNetwork, overlap: Literal["mean", "min"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.nn.init.normal_(network.distance.weight, std=0.3)
+    torch.nn.init.normal_(network.presence.weight, std=1.0)
+    torch.nn.init.constant_(network.presence.bias, 3.0)
+    cloud, queries, ask = plate(), list[int](), SignedDistanceNetwork.ask
+    cloud[30:36, 30:36] = np.nan
+    cloud[5, 40] = cloud[20, 20]  # beside no other pixel with a point
+
+    def noted(self: SignedDistanceNetwork, halves: torch.Tensor, places: torch.Tensor) -> Said:
+        queries.append(len(places))
+        return ask(self, halves, places)
+
+    def read(asked_at: AskedAt) -> tuple[PartReading, int]:
+        queries.clear()
+        settings = msgspec.structs.replace(SMALL, void_weight=1.0, asked_at=asked_at, overlap=overlap)
+        return ShapeBranch(network, settings, "cpu").read(cloud), sum(queries)
+
+    monkeypatch.setattr(SignedDistanceNetwork, "ask", noted)
+    (whole, all_queries), (board, half_queries) = read("every_pixel"), read("checkerboard")
+    assert half_queries < 0.55 * all_queries
+    wanted = squares(int(whole.pixels[0]), (SIZE_PX, SIZE_PX), "checkerboard")
+    for pixels, exact, found in ((whole.pixels, whole.distances, board.distances), (whole.void_pixels, whole.surprise, board.surprise)):
+        asked = Asked.of(pixels, wanted)
+        assert exact.std() > 0.1 * exact.mean()
+        assert np.allclose(found, asked.filled(exact[asked.chosen]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("void_weight", [0.0, 1.0])
+def test_on_a_checkerboard_the_map_is_nearly_the_same(network: SignedDistanceNetwork, void_weight: float) -> None:
+    torch.nn.init.normal_(network.distance.weight, std=0.3)
+    settings = msgspec.structs.replace(SMALL, void_weight=void_weight, blur_px=4.0)
+    whole, board = (
+        ShapeBranch(network, changed, "cpu").score_map(plate())
+        for changed in (settings, msgspec.structs.replace(settings, asked_at="checkerboard"))
+    )
+    assert not np.array_equal(board, whole)
+    assert np.abs(board - whole).max() < 0.05 * whole.max()
+
+
+@pytest.mark.parametrize("asked_at", ["every_pixel", "checkerboard"])
+def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: SignedDistanceNetwork, asked_at: AskedAt) -> None:
+    cloud, branch = plate(), ShapeBranch(network, msgspec.structs.replace(SMALL, void_weight=1.0, asked_at=asked_at), "cpu")
     cloud[20:24, 30:33] = np.nan
     aside = np.full_like(cloud, np.nan)
     aside[:, :53] = cloud[:, 11:]

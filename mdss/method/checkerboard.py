@@ -1,0 +1,59 @@
+"""Which pixels are asked about: all, or every second one, and then the others take the mean of those beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.recipe import AskedAt
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Index = NDArray[np.intp]
+
+BESIDE = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+
+
+def squares(first: int, shape: tuple[int, int], how: AskedAt) -> Bool:
+    """Return which pixels of a grid may be asked about: all, or the squares of one colour, so that the `first` (flat) is among them."""
+    if how == "every_pixel":
+        return np.ones(shape, np.bool_)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return np.asarray((rows + columns + sum(divmod(first, shape[1]))) % 2 == 0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which of some pixels are asked about; each of the others has one beside it that is."""
+
+    pixels: Index  # (N,) flat index into the grid
+    chosen: Bool  # (N,) whether one is asked about
+    shape: tuple[int, int]  # of the grid
+
+    @classmethod
+    def of(cls, pixels: Index, wanted: Bool) -> Asked:
+        """Choose among pixels (N,) those that are wanted (h, w), and those with none of these beside them."""
+        some = cls(pixels, wanted.ravel()[pixels], (wanted.shape[0], wanted.shape[1]))
+        lonely = some._beside(some._on_grid(np.ones(some.chosen.sum(), np.float32))) == 0
+        return cls(pixels, some.chosen | lonely, some.shape)
+
+    def filled(self, values: Float) -> Float:
+        """Return values for all pixels (N,) from those that were asked for, in their order."""
+        if self.chosen.all():
+            return values
+        around, count = (self._beside(self._on_grid(each)) for each in (values, np.ones(len(values), np.float32)))
+        found = np.divide(around, count, where=~self.chosen, out=np.empty(len(self.pixels), np.float32))
+        found[self.chosen] = values
+        return found
+
+    def _on_grid(self, values: Float) -> Float:
+        flat = np.zeros(self.shape, np.float32).ravel()
+        flat[self.pixels[self.chosen]] = values
+        return flat.reshape(self.shape)
+
+    def _beside(self, grid: Float) -> Float:
+        """Return the sum over the four pixels beside each of ours (N,)."""
+        return np.asarray(cv2.filter2D(grid, -1, BESIDE, borderType=cv2.BORDER_CONSTANT).ravel()[self.pixels], np.float32)
