@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.heat import on_grid
 from mdss.method.recipe import AskedAt
 
 Float = NDArray[np.float32]
@@ -37,23 +38,19 @@ class Asked:
     def of(cls, pixels: Index, wanted: Bool) -> Asked:
         """Choose among pixels (N,) those that are wanted (h, w), and those with none of these beside them."""
         some = cls(pixels, wanted.ravel()[pixels], (wanted.shape[0], wanted.shape[1]))
-        lonely = some._beside(some._on_grid(np.ones(some.chosen.sum(), np.float32))) == 0
+        lonely = some._beside(np.ones(some.chosen.sum(), np.float32)) == 0
         return cls(pixels, some.chosen | lonely, some.shape)
 
     def filled(self, values: Float) -> Float:
         """Return values for all pixels (N,) from those that were asked for, in their order."""
         if self.chosen.all():
             return values
-        around, count = (self._beside(self._on_grid(each)) for each in (values, np.ones(len(values), np.float32)))
+        around, count = (self._beside(each) for each in (values, np.ones(len(values), np.float32)))
         found = np.divide(around, count, where=~self.chosen, out=np.empty(len(self.pixels), np.float32))
         found[self.chosen] = values
         return found
 
-    def _on_grid(self, values: Float) -> Float:
-        flat = np.zeros(self.shape, np.float32).ravel()
-        flat[self.pixels[self.chosen]] = values
-        return flat.reshape(self.shape)
-
-    def _beside(self, grid: Float) -> Float:
-        """Return the sum over the four pixels beside each of ours (N,)."""
+    def _beside(self, values: Float) -> Float:
+        """Return the sum of the chosen pixels' values over the four beside each of ours (N,)."""
+        grid = on_grid(values, self.pixels[self.chosen], self.shape)
         return np.asarray(cv2.filter2D(grid, -1, BESIDE, borderType=cv2.BORDER_CONSTANT).ravel()[self.pixels], np.float32)

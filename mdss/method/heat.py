@@ -1,4 +1,4 @@
-"""What both branches do with a map."""
+"""What is done with maps: blurred, and made of values at their pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
+Index = NDArray[np.intp]
 
 
 def blurred(heat: Float, deviation_px: float) -> Float:
     """Return the map after a Gaussian blur in float; unchanged for a deviation of 0."""
     return np.asarray(cv2.GaussianBlur(heat, (0, 0), deviation_px), np.float32) if deviation_px else heat
+
+
+def on_grid(values: Float, pixels: Index, shape: tuple[int, ...]) -> Float:
+    """Return values at their pixels, flat indices into a grid of that shape; 0 elsewhere."""
+    flat = np.zeros(shape, np.float32).ravel()
+    flat[pixels] = values
+    return flat.reshape(shape)

@@ -15,7 +15,7 @@ from torch import Tensor
 from mdss.method.checkerboard import Asked, squares
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
-from mdss.method.heat import blurred
+from mdss.method.heat import blurred, on_grid
 from mdss.method.patch_frame import PatchFrames, viewing_direction
 from mdss.method.patch_pairs import Pairs
 from mdss.method.patches import Patches, away_from_centre, cut_patches
@@ -141,7 +141,7 @@ def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> 
 
     The highest value may stay as it was before the blur, so that it is the branch's score.
     """
-    heat = on_grid(values, pixels, size)
+    heat = on_grid(values, pixels, (size, size))
     soft = spread(heat, pixels, settings)
     return np.where(heat == heat.max(), np.maximum(heat, soft), soft) if settings.keep_peak else soft
 
@@ -150,15 +150,8 @@ def spread(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
     """Return the blurred map; `pixels` are those with a measured point."""
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
-    weight = blurred(on_grid(np.ones(len(pixels), np.float32), pixels, len(heat)), settings.blur_px)
+    weight = blurred(on_grid(np.ones(len(pixels), np.float32), pixels, heat.shape), settings.blur_px)
     return np.where(weight > MIN_WEIGHT, blurred(heat, settings.blur_px) / weight.clip(MIN_WEIGHT), 0).astype(np.float32)
-
-
-def on_grid(values: Float, pixels: Index, size: int) -> Float:
-    """Return values at their pixels (S, S), 0 elsewhere."""
-    flat = np.zeros(size * size, np.float32)
-    flat[pixels] = values
-    return flat.reshape(size, size)
 
 
 def counted(distances: Float, sign: str) -> Float:
@@ -199,7 +192,7 @@ class ShapeBranch:
 
     def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
         """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none."""
-        surprise = on_grid(part.surprise, part.void_pixels, size)
+        surprise = on_grid(part.surprise, part.void_pixels, (size, size))
         return to_map(part.distances, part.pixels, size, self._settings), blurred(surprise, self._settings.blur_px)
 
     def read(self, xyz: Float) -> PartReading:
