@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mdss.method.eight_bits import EightBitConvolution
 from mdss.method.torch_device import narrowed
 
 CHANNELS = 384
 FIELD_PX = 33
 STRIDE_PX = 4
-WIDE_LAYERS = "conv2", "conv3", "conv4"  # all but the first, whose input's eight bits must not lose any
+WIDE_LAYERS = "conv2", "conv3", "conv4"  # all but the first, whose weights must not be rounded
 CENTRE_PX = 16  # output t looks at input pixels 4t .. 4t + 32, centred on 4t + 16
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,15 +44,25 @@ class PatchDescriptionNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return one feature vector for each stride-4 position of the image."""
-        x = (image - self.mean) / self.std
-        x = F.avg_pool2d(narrowed(F.relu(self.conv1(x), inplace=True), self.conv2), 2)
-        x = F.avg_pool2d(F.relu(self.conv2(x), inplace=True), 2)
-        x = F.relu(self.conv3(x), inplace=True)
-        return self.conv4(x)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+        x = rectified(self.conv1, (image - self.mean) / self.std)
+        x = F.avg_pool2d(narrowed(x, self.conv2), 2)
+        x = F.avg_pool2d(rectified(self.conv2, x), 2)
+        return self.conv4(rectified(self.conv3, x))  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
     def wide_layers(self) -> Sequence[nn.Conv2d]:
         """Return the layers that do most of the multiplying."""
         return [getattr(self, name) for name in WIDE_LAYERS]
+
+    def to_eight_bits(self, peaks: Sequence[float]) -> None:
+        """Let the wide layers compute in eight bits of values up to these peaks from now on; the network can no longer learn."""
+        for name, peak in zip(WIDE_LAYERS, peaks, strict=True):
+            setattr(self, name, EightBitConvolution(getattr(self, name), peak, is_rectified=name != WIDE_LAYERS[-1]))
+
+
+def rectified(layer: nn.Module, values: Tensor) -> Tensor:
+    """Return what a layer with a rectifier behind it makes of values."""
+    made: Tensor = layer(values)
+    return made if isinstance(layer, EightBitConvolution) else F.relu(made, inplace=True)
 
 
 def positions(size_px: int) -> int:

@@ -56,7 +56,11 @@ class EightBits(nn.Module):
 
 
 class EightBitConvolution(EightBits):
-    """A convolution without padding of values from 0 to `peak`; higher ones count as the peak."""
+    """A convolution without padding of values from 0 to `peak`, higher ones count as the peak; with or without a rectifier behind it."""
+
+    def __init__(self, layer: nn.Conv2d, peak: float, *, is_rectified: bool) -> None:
+        super().__init__(layer, peak)
+        self._is_rectified = is_rectified
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
@@ -64,12 +68,13 @@ class EightBitConvolution(EightBits):
         return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
     def _multiplied(self, levels: Tensor) -> Tensor:
-        given = self.operands(levels)
-        return torch.ops.onednn.qconv_pointwise(*given, *GEOMETRY, 1.0, 0, torch.float32, "none", [], "")  # type: ignore[no-any-return]  # an operator has no types
+        given, behind = self.operands(levels), "relu" if self._is_rectified else "none"
+        return torch.ops.onednn.qconv_pointwise(*given, *GEOMETRY, 1.0, 0, torch.float32, behind, [], "")  # type: ignore[no-any-return]  # an operator has no types
 
     def _imitated(self, levels: Tensor) -> Tensor:
         worth = self.step * self.weight_steps
-        return F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
+        made = F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
+        return F.relu(made, inplace=True) if self._is_rectified else made
 
     def _pack(self) -> Tensor:
         return torch.ops.onednn.qconv_prepack(self.weight, self.weight_steps, self.step, 0, *GEOMETRY, None)  # type: ignore[no-any-return]  # see above

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mdss.method.brightness import match_brightness
-from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, WIDE_LAYERS, PatchDescriptionNetwork
-from mdss.method.eight_bits import EightBitConvolution
+from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.heat import blurred
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.torch_device import Precision, for_scoring
@@ -59,10 +58,8 @@ class StudentTeacher(nn.Module):
 
     def to_eight_bits(self) -> None:
         """Let these layers compute in eight bits from now on; the student can no longer learn."""
-        peaks = iter(self.peaks.tolist())
-        for network in (self.teacher, self.student):
-            for name in WIDE_LAYERS:
-                setattr(network, name, EightBitConvolution(getattr(network, name), next(peaks)))
+        for network, peaks in zip((self.teacher, self.student), self.peaks.view(2, -1).tolist(), strict=True):
+            network.to_eight_bits(peaks)
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
         """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.

@@ -30,5 +30,5 @@ def test_layers_in_eight_bits_count_as_their_float_ones_would() -> None:
             values = layer(values)
 
     exact = operations_of(lambda: run([*pair], convolution), "float")
-    rounded = operations_of(lambda: run([*chain(pair, [1.0, 1.0])], EightBitConvolution(convolution, 1.0)), "int8")
+    rounded = operations_of(lambda: run([*chain(pair, [1.0, 1.0])], EightBitConvolution(convolution, 1.0, is_rectified=False)), "int8")
     assert rounded == (0.0, exact.wide, 0.0)

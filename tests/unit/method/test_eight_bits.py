@@ -23,9 +23,16 @@ def values(peak: float = 1.0) -> torch.Tensor:
 
 @torch.inference_mode()
 def test_it_is_the_layer_within_the_steps_of_eight_bits(layer: nn.Conv2d) -> None:
-    exact, rounded = layer(values(3.0)), EightBitConvolution(layer, 3.0)(values(3.0))
+    exact, rounded = layer(values(3.0)), EightBitConvolution(layer, 3.0, is_rectified=False)(values(3.0))
     assert rounded.dtype is torch.float32 and rounded.shape == exact.shape
     assert 0 < (rounded - exact).abs().max() < 0.01 * exact.abs().max()
+
+
+@torch.inference_mode()
+def test_with_a_rectifier_it_is_what_the_rectifier_makes_of_it(layer: nn.Conv2d) -> None:
+    plain, rectified = (EightBitConvolution(layer, 1.0, is_rectified=each)(values()) for each in (False, True))
+    assert (plain < 0).any()
+    assert torch.equal(rectified, nn.functional.relu(plain))
 
 
 @torch.inference_mode()
@@ -34,17 +41,19 @@ def test_whole_numbers_are_multiplied_exactly() -> None:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([127.0, -50.8])[:, None, None, None])  # steps of 1 and 0.4
         layer.bias.copy_(torch.tensor([0.25, 0.0]))  # type: ignore[union-attr]  # the layer has a bias
-    found = EightBitConvolution(layer, 255.0)(torch.tensor([0.0, 3.0, 255.0, 400.0]).view(1, 1, 1, 4))
+    found = EightBitConvolution(layer, 255.0, is_rectified=False)(torch.tensor([0.0, 3.0, 255.0, 400.0]).view(1, 1, 1, 4))
     assert found.flatten().tolist() == pytest.approx([0.25, 381.25, 32385.25, 32385.25, 0, -152.4, -12954.0, -12954.0])
 
 
 @needs_eight_bits
+@pytest.mark.parametrize("is_rectified", [False, True])
 @torch.inference_mode()
-def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = EightBitConvolution(layer, 1.0)(values())
+def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch, is_rectified: bool) -> None:
+    own = EightBitConvolution(layer, 1.0, is_rectified=is_rectified)(values())
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
     monkeypatch.setattr(EightBitConvolution, "_multiplied", None)
-    assert torch.allclose(EightBitConvolution(layer, 1.0)(values()), own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
+    imitated = EightBitConvolution(layer, 1.0, is_rectified=is_rectified)(values())
+    assert torch.allclose(imitated, own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
 
 
 @pytest.mark.parametrize("is_native", [pytest.param(True, marks=needs_eight_bits), False])
@@ -73,7 +82,7 @@ def test_between_the_layers_of_a_chain_values_are_bytes() -> None:
 
 @torch.inference_mode()
 def test_a_layer_that_is_never_given_anything_says_its_bias(layer: nn.Conv2d) -> None:
-    found = EightBitConvolution(layer, 0.0)(torch.zeros(1, 32, 5, 5))
+    found = EightBitConvolution(layer, 0.0, is_rectified=False)(torch.zeros(1, 32, 5, 5))
     assert layer.bias is not None
     assert torch.equal(found, layer.bias[None, :, None, None].expand_as(found))
 
