@@ -18,7 +18,7 @@ from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image, seen_through
 from mdss.method.teacher import load_teacher
-from mdss.method.torch_device import learning_precision
+from mdss.method.torch_device import for_scoring, learning_precision
 from trainer.distributed import share
 from trainer.drawn_ahead import drawn
 from trainer.handed_parts import Part, some_of
@@ -41,24 +41,21 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     if settings.levelling:
         networks.brightness.fill_(usual_brightness(parts))
     channels_last(networks).to(device)
-    schedule = Schedule(
-        "colour branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule, settings.weight_decay
-    )
-    training = Training(networks, schedule, checkpoint)
+    training = Training(networks, Schedule.of("colour branch", settings), checkpoint)
     if training.step == 0:
         measure_teacher(networks, parts, settings, device)
-    windows = Windows(parts, recipe)
+    windows, teacher = Windows(parts, recipe), as_it_scores(networks, parts, settings, device)
     batches = drawn(windows.batch, range(training.step, settings.steps), device)
-    training.run(lambda step: loss_of(networks, windows, step, next(batches)))
+    training.run(lambda step: loss_of(networks, windows, step, next(batches), teacher))
     if settings.scores_in == "int8":
         measure_peaks(networks, parts, settings, device)
     return networks.eval(), training
 
 
-def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch) -> Tensor:
-    """Return the loss of one step's batch (paper, eq. 1)."""
+def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch, asked: StudentTeacher | None = None) -> Tensor:
+    """Return the loss of one step's batch (paper, eq. 1); `asked` is whose teacher describes whole parts, if not that of the networks."""
     device, settings = networks.mean.device, windows.settings
-    windows.ask(networks, step)
+    windows.ask(asked or networks, step)
     described = windows.described(batch, device)
     with learning_precision(device.type):
         distances = networks(batch.images.to(device, memory_format=torch.channels_last), settings.distance, described).float()
@@ -88,6 +85,14 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
     mean = total / count
     networks.mean.copy_(mean)
     networks.deviation.copy_((squares / count - mean.square()).clamp_min(1e-12).sqrt())
+
+
+def as_it_scores(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> StudentTeacher:
+    """Return networks whose teacher says what it will say of new parts: in eight bits, it takes a third of the time, too."""
+    if settings.scores_in == "float":
+        return networks
+    measure_peaks(networks, parts, settings, device)
+    return for_scoring(networks, device, "auto", settings.scores_in)
 
 
 def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:

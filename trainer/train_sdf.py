@@ -40,9 +40,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     settings = recipe.sdf
     network = SignedDistanceNetwork(settings).to(device)
     torch.backends.cuda.matmul.allow_tf32 = settings.loss == "pull"  # twice backwards, it is what a GPU spends its time with
-    training = Training(
-        network, Schedule("shape branch", settings.steps, settings.learning_rate, settings.warmup_steps, settings.schedule), checkpoint
-    )
+    training = Training(network, Schedule.of("shape branch", settings), checkpoint)
     clouds = clouds_of(parts[: settings.training_scans], recipe, device)
     batches = drawn(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
     loss_of = loss_on(network, settings, device)

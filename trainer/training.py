@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import BadInput, MdssError
+from mdss.method.recipe import ColourSettings, Optimiser, ShapeSettings
 from trainer import distributed
 from trainer.checkpoint import Checkpoint, as_stored
 from trainer.interrupts import HeldInterrupt
+from trainer.muon import Muon
 from trainer.progress import Meter
 
 N = TypeVar("N", bound=nn.Module)
@@ -34,7 +36,22 @@ class Schedule:
     warmup_steps: int
     decay: str = "cosine"
     weight_decay: float = 0.0
+    optimiser: Optimiser = "adam"
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, title: str, branch: ColourSettings | ShapeSettings) -> Schedule:
+        """Return how a branch of a recipe learns."""
+        return cls(
+            title,
+            branch.steps,
+            branch.learning_rate,
+            branch.warmup_steps,
+            branch.schedule,
+            branch.weight_decay,
+            branch.optimiser,
+            {"optimiser": branch.optimiser},
+        )
 
     def rate(self, step: int) -> float:
         """Return the learning rate: linear up over the warm-up, then half a cosine down to 0, or constant."""
@@ -54,8 +71,7 @@ class Training:
 
     def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path) -> None:
         self._network, self._schedule, self._checkpoint = network, schedule, checkpoint
-        learning = [value for value in network.parameters() if value.requires_grad]
-        self._optimiser = torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
+        self._optimiser = optimiser_of([value for value in network.parameters() if value.requires_grad], schedule)
         self.losses: list[float] = []
         self.seconds = 0.0
         if distributed.is_shared():
@@ -144,6 +160,13 @@ class Training:
             return
         moments = self._optimiser.state_dict()["state"]
         Checkpoint(self._network.state_dict(), moments, self.losses, self.seconds, self._schedule.settings).write(self._checkpoint)
+
+
+def optimiser_of(learning: Sequence[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    """Return what moves the parameters."""
+    if schedule.optimiser == "muon":
+        return Muon(learning, schedule.learning_rate, schedule.weight_decay)
+    return torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Optimiser = Literal["adam", "muon"]
 AskedAt = Literal["every_pixel", "checkerboard"]
 Schedule = Literal["cosine", "constant"]
 Learning = Literal["auto", "bfloat16"]
@@ -43,6 +44,7 @@ class ColourSettings(Settings, frozen=True):
     teacher: str = "default"
     teacher_statistics: Literal["foreground", "all"] = "foreground"
     student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 0.5
+    optimiser: Optimiser = "adam"  # which a model learned by that was made before there was a choice
     steps: Count = 4000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
@@ -93,9 +95,11 @@ class ShapeSettings(Settings, frozen=True):
     queries: Count = 64
     noise: Positive = 0.15
     damaged_copies: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+    optimiser: Optimiser = "adam"
     steps: Count = 5000
     batch: Count = 64
     learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
     sign: Literal["both", "positive", "negative"] = "both"
@@ -138,7 +142,16 @@ class Recipe(Settings, frozen=True):
 
 
 EDGE = Recipe(
-    rgb=ColourSettings(levelling=0.5, median_share=0.5, scores_in="int8"),
+    rgb=ColourSettings(
+        optimiser="muon",
+        steps=1000,
+        shift_every=125,
+        learning_rate=1e-2,
+        weight_decay=1.2,
+        levelling=0.5,
+        median_share=0.5,
+        scores_in="int8",
+    ),
     sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", scores_in="int8"),
     fusion=FusionSettings(score_floor=3.5),
 )

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mdss.errors import BadInput
+from mdss.method.recipe import Optimiser, preset
 from trainer.checkpoint import CARD, Checkpoint
 from trainer.training import Schedule, Training, channels_last
 
@@ -25,10 +26,10 @@ def network(width: int = 4) -> nn.Module:
     return channels_last(nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 2, 3)))
 
 
-def trained(path: Path, steps: int = STEPS, **settings: Any) -> tuple[nn.Module, Training]:
+def trained(path: Path, steps: int = STEPS, optimiser: Optimiser = "adam", **settings: Any) -> tuple[nn.Module, Training]:
     """Train to a step of a schedule that is always as long, going on from the checkpoint where there is one."""
     made = network()
-    training = Training(made, Schedule("test", STEPS, 0.01, 2, settings={"steps": STEPS} | settings), path)
+    training = Training(made, Schedule("test", STEPS, 0.01, 2, optimiser=optimiser, settings={"steps": STEPS} | settings), path)
 
     def loss_of(step: int) -> Tensor:
         if step == steps:
@@ -43,12 +44,13 @@ def trained(path: Path, steps: int = STEPS, **settings: Any) -> tuple[nn.Module,
     return made, training
 
 
-def test_a_training_that_was_stopped_after_any_step_goes_on_bit_by_bit(tmp_path: Path) -> None:
-    whole, unbroken = trained(tmp_path / "whole.checkpoint")
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_a_training_that_was_stopped_after_any_step_goes_on_bit_by_bit(tmp_path: Path, optimiser: Optimiser) -> None:
+    whole, unbroken = trained(tmp_path / "whole.checkpoint", optimiser=optimiser)
     for stop in (1, 4):
         path = tmp_path / f"{stop}.checkpoint"
-        trained(path, stop)
-        resumed, training = trained(path)
+        trained(path, stop, optimiser)
+        resumed, training = trained(path, optimiser=optimiser)
         assert training.losses == unbroken.losses
         for name, value in whole.state_dict().items():
             assert torch.equal(resumed.state_dict()[name], value), (stop, name)
@@ -90,6 +92,14 @@ def test_settings_with_tuples_are_the_same_after_they_were_stored(tmp_path: Path
     assert trained(tmp_path / "a.checkpoint", encoder=(16, 32))[1].step == STEPS
     with pytest.raises(BadInput, match=r"found a checkpoint with encoder \[16, 32\], expected \[16\]; resume with the same settings"):
         trained(tmp_path / "a.checkpoint", encoder=(16,))
+
+
+def test_a_training_does_not_go_on_with_another_optimiser(tmp_path: Path) -> None:
+    settings = preset("edge").rgb
+    Training(network(), Schedule.of("colour branch", settings), tmp_path / "a.checkpoint")._save()
+    other = Schedule.of("colour branch", msgspec.structs.replace(settings, optimiser="adam"))
+    with pytest.raises(BadInput, match="found a checkpoint with optimiser muon, expected adam; resume with the same settings"):
+        Training(network(), other, tmp_path / "a.checkpoint")
 
 
 def damaged_number(path: Path) -> None:

@@ -19,7 +19,7 @@ from mdss.method.student_teacher import StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
 from trainer import teacher_answers
 from trainer.handed_parts import Half
-from trainer.train_rgb import Windows, loss_of, measure_teacher, train_colour
+from trainer.train_rgb import Windows, as_it_scores, loss_of, measure_teacher, train_colour
 
 SIZE_PX = 96
 CPU = torch.device("cpu")
@@ -111,6 +111,23 @@ def test_answers_that_do_not_fit_into_memory_are_not_kept(networks: StudentTeach
     windows = windows_of(SMALL)
     windows.ask(networks, 0)
     assert windows.described(windows.batch(0), CPU) is None
+
+
+def test_where_a_model_scores_in_eight_bits_its_student_learns_what_the_teacher_says_in_them() -> None:
+    settings = msgspec.structs.replace(SMALL, scores_in="int8", mask_training=False)
+    torch.manual_seed(0)
+    learner, windows = StudentTeacher(settings), windows_of(settings)
+    measure_teacher(learner, parts(), settings, "cpu")
+    scoring, batch = as_it_scores(learner, parts(), settings, "cpu"), windows.batch(0)
+    loss_of(learner, windows, 0, batch, scoring)
+    described = windows.described(batch, CPU)
+    assert described is not None
+    missed, rounding = ((made.describe(batch.images) - described).square().mean().sqrt() for made in (scoring, learner))
+    assert missed < 0.3 * rounding
+
+
+def test_in_float_there_is_one_teacher(networks: StudentTeacher) -> None:
+    assert as_it_scores(networks, parts(), SMALL, "cpu") is networks
 
 
 def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_good_parts_give(tmp_path: Path) -> None:

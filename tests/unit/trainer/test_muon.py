@@ -1,0 +1,87 @@
+"""The optimiser whose steps are as large in every direction."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.muon import SIZE, Muon, orthogonal
+
+SHAPES = [(8, 20), (20, 8), (6, 3, 4, 4), (1, 16), (16,)]
+
+
+def made(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (5, 5), (1, 7)])
+def test_the_orthogonal_matrix_is_that_of_the_singular_vectors(shape: tuple[int, int]) -> None:
+    left, _, right = torch.linalg.svd(made(*shape), full_matrices=False)
+    assert torch.allclose(orthogonal(made(*shape)), left @ right, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_is_of_one_size_whatever_the_gradient(shape: tuple[int, ...]) -> None:
+    moved = []
+    for scale in (1e-6, 1.0, 1e4):
+        parameter = nn.Parameter(torch.zeros(shape))
+        parameter.grad = scale * made(*shape)
+        Muon([parameter], 0.01).step()
+        moved.append(parameter.detach())
+        lengths = torch.linalg.svdvals(parameter.detach().reshape(shape[0], -1))
+        assert torch.allclose(lengths, lengths[:1].expand_as(lengths), rtol=1e-3)
+        assert parameter.detach().square().mean().sqrt() == pytest.approx(0.01 * SIZE, rel=1e-3)
+        assert (parameter.detach() * made(*shape)).sum() < 0, "a step goes downhill"
+    assert torch.allclose(moved[0], moved[1], atol=1e-5) and torch.allclose(moved[2], moved[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", [torch.zeros(4, 6), torch.ones(4, 6)])
+def test_a_gradient_of_few_directions_or_none_moves_by_a_finite_step(gradient: torch.Tensor) -> None:
+    parameter = nn.Parameter(torch.zeros(4, 6))
+    parameter.grad = gradient
+    Muon([parameter], 1.0).step()
+    assert parameter.isfinite().all() and parameter.abs().max() < 10
+
+
+def test_a_layer_of_which_few_outputs_have_a_gradient_takes_a_step_along_those() -> None:
+    """Of a matrix that is nearly all zeros float32 may not find every eigenvector."""
+    gradient = torch.zeros(384, 2048)
+    rows = torch.randperm(384, generator=torch.Generator().manual_seed(0))[:40]
+    gradient[rows] = made(len(rows), 2048) * torch.logspace(0, -6, len(rows))[:, None]
+    found = orthogonal(gradient)
+    assert found.isfinite().all()
+    assert torch.allclose(found[rows[:5]].norm(dim=1), torch.ones(5), atol=0.05)
+    assert found.norm(dim=1).max() < 1.1
+
+
+def test_how_a_layer_lies_in_memory_changes_nothing() -> None:
+    plain, laid_out = (nn.Parameter(made(6, 3, 4, 4).to(memory_format=layout)) for layout in (torch.contiguous_format, torch.channels_last))
+    for parameter in (plain, laid_out):
+        optimiser = Muon([parameter], 0.1)
+        for _ in range(3):
+            parameter.grad = 2 * parameter.detach()
+            optimiser.step()
+    assert torch.allclose(plain, laid_out, atol=1e-5)
+
+
+def test_weights_that_nothing_pulls_at_decay() -> None:
+    parameter = nn.Parameter(torch.ones(3, 3))
+    parameter.grad = torch.zeros(3, 3)
+    Muon([parameter], 0.1, weight_decay=0.5).step()
+    assert torch.allclose(parameter, torch.full((3, 3), 0.95), atol=1e-4)
+
+
+def test_it_learns_what_hardly_shows_in_the_gradient() -> None:
+    """A map of inputs whose directions differ a thousandfold in size, learned to the last of them."""
+    torch.manual_seed(0)
+    sizes, wanted = torch.logspace(0, -3, 12), torch.randn(12, 12)
+    layer = nn.Linear(12, 12, bias=False)
+    optimiser, steps = Muon(layer.parameters(), 0.0), 300
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = 0.3 * (1 - step / steps)
+        inputs = torch.randn(64, 12) * sizes
+        optimiser.zero_grad()
+        ((layer(inputs) - inputs @ wanted.T).square().mean()).backward()
+        optimiser.step()
+    assert (layer.weight - wanted).square().mean() < 0.05 * wanted.square().mean()
