@@ -37,6 +37,7 @@ class StudentTeacher(nn.Module):
 
     def __init__(self, settings: ColourSettings) -> None:
         super().__init__()
+        self._is_rounded = False
         self.teacher = PatchDescriptionNetwork().requires_grad_(requires_grad=False)
         self.student = PatchDescriptionNetwork(width=settings.student_width)
         self.register_buffer("mean", torch.zeros(1, self.teacher.channels, 1, 1))
@@ -48,7 +49,8 @@ class StudentTeacher(nn.Module):
 
     def describe(self, images: Tensor) -> Tensor:
         """Return the teacher's normalised description (B, C, h, w) of images (B, 3, H, W) in 0..1."""
-        with torch.no_grad():
+        kind = images.device.type
+        with torch.no_grad(), torch.autocast(kind, enabled=torch.is_autocast_enabled(kind) and not self._is_rounded):
             described: Tensor = self.teacher(images)
             return (described - self.mean) / self.deviation
 
@@ -60,6 +62,7 @@ class StudentTeacher(nn.Module):
         """Let these layers compute in eight bits from now on; the student can no longer learn."""
         for network, peaks in zip((self.teacher, self.student), self.peaks.view(2, -1).tolist(), strict=True):
             network.to_eight_bits(peaks)
+        self._is_rounded = True
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
         """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mdss.method import torch_device
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
+from tests.precision import needs_bfloat16
 from trainer import teacher_answers
 from trainer.handed_parts import Half
 from trainer.train_rgb import Windows, as_it_scores, loss_of, measure_teacher, train_colour
@@ -113,7 +115,11 @@ def test_answers_that_do_not_fit_into_memory_are_not_kept(networks: StudentTeach
     assert windows.described(windows.batch(0), CPU) is None
 
 
-def test_where_a_model_scores_in_eight_bits_its_student_learns_what_the_teacher_says_in_them() -> None:
+@pytest.mark.parametrize("narrow", [False, pytest.param(True, marks=needs_bfloat16)])
+def test_where_a_model_scores_in_eight_bits_its_student_learns_what_the_teacher_says_in_them(
+    narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: narrow)
     settings = msgspec.structs.replace(SMALL, scores_in="int8", mask_training=False)
     torch.manual_seed(0)
     learner, windows = StudentTeacher(settings), windows_of(settings)
