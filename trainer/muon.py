@@ -30,11 +30,10 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group["lr"], group["weight_decay"])
+                    self._move(parameter, parameter.grad, group["lr"], group["weight_decay"])
 
-    def _move(self, parameter: nn.Parameter, rate: float, weight_decay: float) -> None:
-        gradient, state = parameter.grad, self.state[parameter]
-        assert gradient is not None
+    def _move(self, parameter: nn.Parameter, gradient: Tensor, rate: float, weight_decay: float) -> None:
+        state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         state["momentum"].lerp_(gradient, 1 - MOMENTUM)
@@ -59,6 +58,6 @@ def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     """Return eigenvalues (n,) in their order and eigenvectors (n, n) of a symmetric matrix (n, n)."""
     try:
         values, vectors = torch.linalg.eigh(symmetric)
-    except RuntimeError:  # LinAlgError: of many values that are 0 float32 may leave some unfound, where few outputs have a gradient
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it. Of many zeros float32 may leave some unfound
         values, vectors = torch.linalg.eigh(symmetric.double())
     return values.to(symmetric.dtype), vectors.to(symmetric.dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mdss.method.eight_bits import EightBitConvolution
+from mdss.method.eight_bits import EightBitConvolution, rectified
 from mdss.method.torch_device import narrowed
 
 CHANNELS = 384
@@ -53,16 +53,15 @@ class PatchDescriptionNetwork(nn.Module):
         """Return the layers that do most of the multiplying."""
         return [getattr(self, name) for name in WIDE_LAYERS]
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether they compute in eight bits."""
+        return isinstance(self.conv2, EightBitConvolution)
+
     def to_eight_bits(self, peaks: Sequence[float]) -> None:
         """Let the wide layers compute in eight bits of values up to these peaks from now on; the network can no longer learn."""
         for name, peak in zip(WIDE_LAYERS, peaks, strict=True):
             setattr(self, name, EightBitConvolution(getattr(self, name), peak, is_rectified=name != WIDE_LAYERS[-1]))
-
-
-def rectified(layer: nn.Module, values: Tensor) -> Tensor:
-    """Return what a layer with a rectifier behind it makes of values."""
-    made: Tensor = layer(values)
-    return made if isinstance(layer, EightBitConvolution) else F.relu(made, inplace=True)
 
 
 def positions(size_px: int) -> int:

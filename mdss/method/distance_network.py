@@ -9,24 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mdss.method.eight_bits import EightBitLinear, chain
+from mdss.method.eight_bits import chain, rectified
 from mdss.method.recipe import ShapeSettings
-from mdss.method.torch_device import narrowed
+from mdss.method.torch_device import exactly
 
 LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
-
-
-def exactly(layer: nn.Module, values: Tensor) -> Tensor:
-    """Apply a layer in float32, whatever precision surrounds it: coordinates and distances need more than eight bits."""
-    with torch.autocast(values.device.type, enabled=False):
-        result: Tensor = layer(values.float())
-        return result
 
 
 def through(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
     """Return what layers with a rectifier behind each make of values that are not negative."""
     for layer in layers:
-        values = layer(values) if isinstance(layer, EightBitLinear) else F.relu(layer(narrowed(values, layer)), inplace=True)
+        values = rectified(layer, values)
     return values
 
 

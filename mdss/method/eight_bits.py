@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mdss.method.torch_device import narrowed
+
 LEVELS, WEIGHT_LEVELS = 255, 127
 TINY = 1e-12  # instead of a step of 0, where a layer is never given anything or makes nothing
 GEOMETRY = [1, 1], [0, 0], [1, 1], 1  # of every convolution here: stride, padding, dilation, groups
@@ -112,6 +114,12 @@ def chain(layers: Sequence[nn.Linear], peaks: Sequence[float]) -> list[EightBitL
     """Return linear layers that follow one another with rectifiers between them; between them values stay whole numbers."""
     following = zip(layers, peaks, (*peaks[1:], None), strict=True)
     return [EightBitLinear(*each, is_first=number == 0) for number, each in enumerate(following)]
+
+
+def rectified(layer: nn.Module, values: Tensor) -> Tensor:
+    """Return what a layer and the rectifier behind it make of values, whatever precision it computes in."""
+    made: Tensor = layer(narrowed(values, layer))
+    return made if isinstance(layer, EightBits) else F.relu(made, inplace=True)
 
 
 def step_of(peak: float) -> float:

@@ -17,7 +17,7 @@ from mdss.method.brightness import match_brightness
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.heat import blurred
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.torch_device import Precision, for_scoring
+from mdss.method.torch_device import Precision, exactly, for_scoring
 from mdss.method.weights import read_weights
 
 Image = NDArray[np.uint8]
@@ -37,7 +37,6 @@ class StudentTeacher(nn.Module):
 
     def __init__(self, settings: ColourSettings) -> None:
         super().__init__()
-        self._is_rounded = False
         self.teacher = PatchDescriptionNetwork().requires_grad_(requires_grad=False)
         self.student = PatchDescriptionNetwork(width=settings.student_width)
         self.register_buffer("mean", torch.zeros(1, self.teacher.channels, 1, 1))
@@ -49,9 +48,8 @@ class StudentTeacher(nn.Module):
 
     def describe(self, images: Tensor) -> Tensor:
         """Return the teacher's normalised description (B, C, h, w) of images (B, 3, H, W) in 0..1."""
-        kind = images.device.type
-        with torch.no_grad(), torch.autocast(kind, enabled=torch.is_autocast_enabled(kind) and not self._is_rounded):
-            described: Tensor = self.teacher(images)
+        with torch.no_grad():
+            described: Tensor = exactly(self.teacher, images) if self.teacher.is_rounded else self.teacher(images)
             return (described - self.mean) / self.deviation
 
     def wide_layers(self) -> Sequence[nn.Conv2d]:
@@ -62,7 +60,6 @@ class StudentTeacher(nn.Module):
         """Let these layers compute in eight bits from now on; the student can no longer learn."""
         for network, peaks in zip((self.teacher, self.student), self.peaks.view(2, -1).tolist(), strict=True):
             network.to_eight_bits(peaks)
-        self._is_rounded = True
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
         """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.

@@ -108,6 +108,13 @@ def check_finite(network: nn.Module) -> None:
             raise ModelRefused(f"{type(network).__name__}: {name}: found what is no finite number; expected numbers alone")
 
 
+def exactly(layer: nn.Module, values: Tensor) -> Tensor:
+    """Apply a layer in float32, whatever precision surrounds it: coordinates and distances need more than bfloat16 has."""
+    with torch.autocast(values.device.type, enabled=False):
+        result: Tensor = layer(values.float())
+        return result
+
+
 def narrowed(values: Tensor, layer: nn.Module) -> Tensor:
     """Return what a layer is given, in bfloat16 where its weights are; otherwise as it is."""
     return values.to(torch.bfloat16) if layer.weight.dtype is torch.bfloat16 else values
