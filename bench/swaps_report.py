@@ -53,8 +53,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     evaluations: dict[str, int]
     quiet: Durations
     swapping: Durations
-    memory_warm: dict[str, int]
-    memory_end: dict[str, int]
+    memory_warm: dict[str, int]  # process -> the most after a change of the first half, once it is warm
+    memory_end: dict[str, int]  # of the second half
     bytes_per_swap: dict[str, int]
     failures: tuple[str, ...]
 
@@ -65,7 +65,7 @@ def report_of(course: Course) -> Report:
     lost = sum(not done_ns for _, done_ns in waits) + course.unjudged
     doubled = sum(count - 1 for count in Counter((each.source_id, each.frame_id) for each in verdicts).values())
     mixed, disordered, late = sum(map(is_mixed, verdicts)), out_of_order(verdicts), sum(each.deadline_missed for each in verdicts)
-    warm, end = course.swaps[int(WARM * len(course.swaps))], course.swaps[-1]
+    warm, end = memory_by_halves(course.swaps)
     return Report(
         swaps=len(course.swaps),
         took=durations_of([swap.seconds for swap in course.swaps], 2),
@@ -79,8 +79,8 @@ def report_of(course: Course) -> Report:
         evaluations=dict(Counter(each.code or each.evaluation for each in verdicts)),
         quiet=waits_of(course.quiet),
         swapping=waits_of(course.swapping),
-        memory_warm=warm.memory,
-        memory_end=end.memory,
+        memory_warm=warm,
+        memory_end=end,
         bytes_per_swap=slopes(course.swaps),
         failures=(
             *named(lost, "parts without a verdict"),
@@ -112,9 +112,29 @@ def out_of_order(verdicts: Iterable[Verdict]) -> int:
     return found
 
 
+def warmed(swaps: Sequence[Swap]) -> Sequence[Swap]:
+    """Return the changes from when the processes are warm."""
+    return swaps[int(WARM * len(swaps)) :]
+
+
+def memory_by_halves(swaps: Sequence[Swap]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the most that each process took in either half of the changes once it is warm.
+
+    Not what it took after a single one: whoever looks between the end of the old model and the next part sees a process without both.
+    """
+    warm = warmed(swaps)
+    first, second = warm[: (len(warm) + 1) // 2], warm[len(warm) // 2 :]
+    return most_memory(first), most_memory(second)
+
+
+def most_memory(swaps: Sequence[Swap]) -> dict[str, int]:
+    """Return the most that each process took, of those that still run at the end."""
+    return {name: max(swap.memory.get(name, 0) for swap in swaps) for name in swaps[-1].memory}
+
+
 def slopes(swaps: Sequence[Swap]) -> dict[str, int]:
     """Return by how many bytes each process grows with a change, by least squares over all changes once it is warm."""
-    warm = swaps[int(WARM * len(swaps)) :]
+    warm = warmed(swaps)
     if len(warm) < 2:
         return {}
     numbers = np.arange(len(warm))
@@ -131,11 +151,11 @@ def named(count: int, what: str) -> list[str]:
     return [f"{count} {what}; expected none"] if count else []
 
 
-def grown(warm: Swap, end: Swap) -> list[str]:
+def grown(warm: Mapping[str, int], end: Mapping[str, int]) -> list[str]:
     """Say which processes have grown."""
     found = []
-    for name, size in end.memory.items():
-        before = warm.memory.get(name, size)
+    for name, size in end.items():
+        before = warm.get(name, size)
         if size > before * MOST_GROWTH + SLACK_BYTES:
             found.append(f"{name} grew from {before / 1e6:.0f} MB to {size / 1e6:.0f} MB; expected at most 5 % and 20 MB")
     return found
@@ -157,7 +177,7 @@ def as_text(report: Report) -> str:
 
 
 def memory_lines(report: Report) -> list[tuple[str, str]]:
-    """Return what each process took when it was warm and at the end, and its slope."""
+    """Return the most that each process took in the first half, once warm, and in the second, and its slope."""
     warm: Mapping[str, int] = report.memory_warm
     return [
         (name, f"{warm.get(name, 0) / 1e6:.1f} MB -> {size / 1e6:.1f} MB, {report.bytes_per_swap.get(name, 0) / 1e3:+.1f} kB a change")
