@@ -66,6 +66,8 @@ ROWS = (
     Row("sdf-void-weight-0", "What do missing points bring?", ("sdf.void_weight=0",)),
     Row("sdf-learns-in-auto", "Does shape lose by more digits where the processor is faster with them?", ("sdf.learns_in=auto",)),
     Row("sdf-muon", "Does shape learn more with Muon, too?", ("sdf.optimiser=muon", "sdf.learning_rate=0.01", "sdf.weight_decay=0.1")),
+    Row("sdf-queries-64", "What do twice the questions to a patch of a step bring, at half as much work again?", ("sdf.queries=64",)),
+    Row("sdf-averaged-0", "What does the mean of the last steps' weights bring?", ("sdf.averaged=0",)),
     Row("sdf-frame-camera", "What does turning patches level bring?", ("sdf.frame=camera",)),
     Row("sdf-damaged-copies-0", "What does learning from damaged copies bring?", ("sdf.damaged_copies=0",)),
     Row("sdf-loss-pull", "Is the cited pull loss as good? It can't teach missing points.", ("sdf.loss=pull", "sdf.void_weight=0")),

@@ -18,7 +18,6 @@ from trainer.training_cloud import Ball, TrainingCloud
 Float = NDArray[np.float32]
 
 GOOD_SHARE = 0.4  # of the patches are of the part as it is; the others of a damaged copy of it
-PLACES = 64  # where presence is learned, half of them voids where there are any
 OFF_SURFACE = 0.05  # patch lengths: a void's place is only guessed, so presence must hold a little above and below, too
 
 
@@ -71,8 +70,8 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
     length_mm = float(patch_lengths(ball.patch[None], settings)[0])
     queries = np.asarray(_around(cloud, ball, settings, random) + _jitter(settings, random) * length_mm, np.float32)
     distances, nearest = cloud.distances(queries)
-    places, is_point, weights = _places(cloud, ball, random)
-    off_mm = random.uniform(-OFF_SURFACE, OFF_SURFACE, (PLACES, 1)) * length_mm
+    places, is_point, weights = _places(cloud, ball, settings, random)
+    off_mm = random.uniform(-OFF_SURFACE, OFF_SURFACE, (len(places), 1)) * length_mm
     places = np.asarray(places + cloud.towards * off_mm, np.float32)
     return Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards)
 
@@ -91,11 +90,15 @@ def _jitter(settings: ShapeSettings, random: np.random.Generator) -> Float:
     return np.asarray(directions * settings.noise * random.random((settings.queries, 1)) ** 2, np.float32)
 
 
-def _places(cloud: TrainingCloud, ball: Ball, random: np.random.Generator) -> tuple[Float, Float, Float]:
-    """Return places (V, 3) mm, which of them hold a point on the good part, and their weights, 1 in the mean."""
-    empty = PLACES // 2 if len(ball.voids) else 0
-    held = cloud.points[random.choice(ball.surface, PLACES - empty)]
+def _places(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> tuple[Float, Float, Float]:
+    """Return as many places (V, 3) mm as queries, which of them hold a point on the good part, and their weights, 1 in the mean.
+
+    Half of them are voids, where there are any.
+    """
+    empty = settings.queries // 2 if len(ball.voids) else 0
+    filled = settings.queries - empty
+    held = cloud.points[random.choice(ball.surface, filled)]
     bare = cloud.void_places[random.choice(ball.voids, empty)] if empty else np.empty((0, 3), np.float32)
-    is_point = np.repeat([1.0, 0.0], [PLACES - empty, empty]).astype(np.float32)
-    weights = np.where(is_point > 0, len(ball.surface) / (PLACES - empty), len(ball.voids) / max(empty, 1))
+    is_point = np.repeat([1.0, 0.0], [filled, empty]).astype(np.float32)
+    weights = np.where(is_point > 0, len(ball.surface) / filled, len(ball.voids) / max(empty, 1))
     return np.concatenate([held, bare]), is_point, np.asarray(weights / weights.mean(), np.float32)

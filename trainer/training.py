@@ -24,6 +24,8 @@ N = TypeVar("N", bound=nn.Module)
 SAVE_EVERY_S = 20.0
 RECENT = 100  # losses that a summary averages
 GRADIENT_LIMIT = 1.0
+RESTING_RATE = 0.25  # of the learning rate, while weights are averaged: of weights that stand still there is no mean to take
+AVERAGE = "average"  # beside an optimiser's moments, and so in the checkpoint
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Schedule:
     decay: str = "cosine"
     weight_decay: float = 0.0
     optimiser: Optimiser = "adam"
+    averaged: float = 0.0  # the last share of the steps, whose weights are averaged
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -50,23 +53,31 @@ class Schedule:
             branch.schedule,
             branch.weight_decay,
             branch.optimiser,
+            branch.averaged,
             {"optimiser": branch.optimiser},
         )
 
+    @property
+    def falling(self) -> int:
+        """Return after how many steps the learning rate has come to rest."""
+        return self.steps - round(self.averaged * self.steps)
+
     def rate(self, step: int) -> float:
-        """Return the learning rate: linear up over the warm-up, then half a cosine down to 0, or constant."""
+        """Return the learning rate: linear up over the warm-up, then constant, or half a cosine down to 0 or to where weights are averaged."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.decay == "constant":
             return self.learning_rate
-        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        progress = min(1.0, (step - self.warmup_steps) / max(1, self.falling - self.warmup_steps))
+        rest = RESTING_RATE if self.averaged else 0.0
+        return self.learning_rate * (rest + (1 - rest) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class Training:
     """A network on its way through a schedule; starts where the checkpoint ends, if there is one.
 
-    Step n draws its random numbers from a seed of its own, so a resumed run sees the same batches as an unbroken one.
+    Step n draws its random numbers from a seed of its own, so a resumed run sees the same batches as an unbroken one. Where the schedule
+    says so, the network ends with the mean of its weights over the last steps (stochastic weight averaging: Izmailov et al. 2018).
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path) -> None:
@@ -116,6 +127,7 @@ class Training:
                     saved_s = time.monotonic()
                 if is_asked:
                     raise KeyboardInterrupt
+        self._take_average()
 
     def _learn(self, loss: float, *, is_asked: bool) -> bool:
         """Take a step by the gradients, together with all other processes; return whether one of them was asked to stop."""
@@ -130,8 +142,23 @@ class Training:
             group["lr"] = self._schedule.rate(self.step)
         nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_LIMIT)
         self._optimiser.step()
+        self._average()
         self.losses.append(value)
         return is_asked
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the mean of each weight on by the step that was just made, once the rate rests."""
+        number = self.step - self._schedule.falling
+        if number >= 0:
+            for weight, state in self._optimiser.state.items():
+                state.setdefault(AVERAGE, weight.clone()).lerp_(weight, 1 / (number + 1))
+
+    @torch.no_grad()
+    def _take_average(self) -> None:
+        """Give the network the means where there are any; the checkpoint keeps the weights themselves."""
+        for weight, state in self._optimiser.state.items():
+            weight.copy_(state.get(AVERAGE, weight))
 
     def _resume(self) -> None:
         state = Checkpoint.read(self._checkpoint)

@@ -53,6 +53,7 @@ class ColourSettings(Settings, frozen=True):
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
     schedule: Schedule = "cosine"
+    averaged: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     light_variation: Share = 0.0
     penalty_photographs: str | None = None
     factor_first: Share = 0.5
@@ -102,6 +103,7 @@ class ShapeSettings(Settings, frozen=True):
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
+    averaged: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
     void_weight: NotNegative = 0.6
@@ -152,7 +154,7 @@ EDGE = Recipe(
         median_share=0.5,
         scores_in="int8",
     ),
-    sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", scores_in="int8"),
+    sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", queries=32, steps=4000, averaged=0.4, scores_in="int8"),
     fusion=FusionSettings(score_floor=3.5),
 )
 PAPER = Recipe(

@@ -26,10 +26,10 @@ def network(width: int = 4) -> nn.Module:
     return channels_last(nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 2, 3)))
 
 
-def trained(path: Path, steps: int = STEPS, optimiser: Optimiser = "adam", **settings: Any) -> tuple[nn.Module, Training]:
+def trained(path: Path, steps: int = STEPS, averaged: float = 0.0, optimiser: Optimiser = "adam", **settings: Any) -> tuple[nn.Module, Training]:
     """Train to a step of a schedule that is always as long, going on from the checkpoint where there is one."""
-    made = network()
-    training = Training(made, Schedule("test", STEPS, 0.01, 2, optimiser=optimiser, settings={"steps": STEPS} | settings), path)
+    made, stored = network(), {"steps": STEPS} | settings
+    training = Training(made, Schedule("test", STEPS, 0.01, 2, optimiser=optimiser, averaged=averaged, settings=stored), path)
 
     def loss_of(step: int) -> Tensor:
         if step == steps:
@@ -44,16 +44,38 @@ def trained(path: Path, steps: int = STEPS, optimiser: Optimiser = "adam", **set
     return made, training
 
 
+@pytest.mark.parametrize("averaged", [0.0, 0.5])
 @pytest.mark.parametrize("optimiser", ["adam", "muon"])
-def test_a_training_that_was_stopped_after_any_step_goes_on_bit_by_bit(tmp_path: Path, optimiser: Optimiser) -> None:
-    whole, unbroken = trained(tmp_path / "whole.checkpoint", optimiser=optimiser)
-    for stop in (1, 4):
+def test_a_training_that_was_stopped_after_any_step_goes_on_bit_by_bit(tmp_path: Path, optimiser: Optimiser, averaged: float) -> None:
+    whole, unbroken = trained(tmp_path / "whole.checkpoint", averaged=averaged, optimiser=optimiser)
+    for stop in (1, 4, STEPS):
         path = tmp_path / f"{stop}.checkpoint"
-        trained(path, stop, optimiser)
-        resumed, training = trained(path, optimiser=optimiser)
+        trained(path, stop, averaged, optimiser)
+        resumed, training = trained(path, averaged=averaged, optimiser=optimiser)
         assert training.losses == unbroken.losses
         for name, value in whole.state_dict().items():
             assert torch.equal(resumed.state_dict()[name], value), (stop, name)
+
+
+def test_a_network_ends_with_the_mean_of_its_weights_over_the_last_steps(tmp_path: Path) -> None:
+    made, seen = network(), list[Tensor]()
+    schedule = Schedule("test", STEPS, 0.01, 2, averaged=0.5)
+
+    def loss_of(step: int) -> Tensor:
+        seen.append(made[0].weight.detach().clone())  # type: ignore[index]
+        return made(torch.full((1, 3, 8, 8), 1.0 + step)).square().mean()  # type: ignore[no-any-return]
+
+    Training(made, schedule, tmp_path / "a.checkpoint").run(loss_of)
+    last = Checkpoint.read(tmp_path / "a.checkpoint").network["0.weight"]
+    mean = torch.stack([*seen[-2:], last]).mean(dim=0)
+    assert torch.allclose(made[0].weight, mean, atol=1e-6) and not torch.allclose(made[0].weight, last, atol=1e-6)  # type: ignore[index]
+
+
+def test_the_rate_rests_at_a_quarter_while_weights_are_averaged_and_falls_to_nothing_otherwise() -> None:
+    averaged, other = Schedule("test", 100, 0.01, 10, averaged=0.4), Schedule("test", 100, 0.01, 10)
+    assert [averaged.rate(step) for step in (60, 80, 99)] == [0.0025] * 3
+    assert averaged.rate(9) == other.rate(9) == 0.01 and averaged.rate(59) > 0.0025
+    assert other.rate(100) == 0.0 and Schedule("test", 100, 0.01, 10, decay="constant", averaged=0.4).rate(80) == 0.01
 
 
 def test_moments_come_back_in_the_layout_of_their_parameters(tmp_path: Path) -> None:
