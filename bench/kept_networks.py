@@ -18,19 +18,20 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.teacher import path_of, read_card
 from mdss.method.weights import read_weights, write_weights
-from trainer.train_rgb import train_colour
-from trainer.train_sdf import train_shape, weigh_voids
+from trainer import train_rgb, train_sdf
 from trainer.training import Training
 
 Half = Literal["rgb", "sdf"]
 Train = Callable[[Sequence[Prepared], Recipe, str, Path], tuple[nn.Module, Training]]
-TRAIN: dict[Half, Train] = {"rgb": train_colour, "sdf": train_shape}
+TRAIN: dict[Half, Train] = {"rgb": train_rgb.train_colour, "sdf": train_sdf.train_shape}
 DIGITS = 16
 
 # What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points.
 SCORES_ONLY: dict[Half, frozenset[str]] = {
-    "rgb": frozenset({"blur_px", "scores_in", "levelling", "median_share"}),
-    "sdf": frozenset({"scores_in", "density", "asked_in", "asked_at", "sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"}),
+    "rgb": frozenset({"blur_px", "scores_in", "levelling", "median_share", "by_contrast"}),
+    "sdf": frozenset(
+        {"scores_in", "density", "asked_in", "asked_at", "by_rim", "sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"}
+    ),
 }
 
 
@@ -53,9 +54,10 @@ def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
 
 
 def ready_to_score(recipe: Recipe) -> Recipe:
-    """Return the recipe of networks that can score in any way: what eight bits and levelling need to know is measured in any case."""
-    rgb = msgspec.structs.replace(recipe.rgb, scores_in="int8", levelling=1.0)
-    return msgspec.structs.replace(recipe, rgb=rgb, sdf=msgspec.structs.replace(recipe.sdf, scores_in="int8"))
+    """Return the recipe of networks that can score in any way: what any way of scoring needs to know has its place."""
+    rgb = msgspec.structs.replace(recipe.rgb, scores_in="int8", levelling=1.0, by_contrast=True)
+    sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True)
+    return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,21 @@ class KeptNetworks:
     device: str
 
     def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
-        """Return the colour branch, trained where no such network is kept."""
+        """Return the colour branch, trained where no such network is kept; what is usual at a contrast is measured as it scores."""
         network = StudentTeacher(ready_to_score(recipe).rgb)
         self._fill(network, "rgb", parts, recipe)
+        if recipe.rgb.by_contrast:
+            train_rgb.measure_usual(network.eval().to(self.device), parts, recipe.rgb, self.device)
         return ColourBranch(network, recipe.rgb, self.device)
 
     def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
-        """Return the shape branch, trained where no such network is kept; what a missing point counts is measured as the recipe scores."""
+        """Return the shape branch, trained where no such network is kept; what rims and missing points count is measured as it scores."""
         network = SignedDistanceNetwork(ready_to_score(recipe).sdf)
         self._fill(network, "sdf", parts, recipe)
+        if recipe.sdf.by_rim:
+            train_sdf.measure_usual(network.eval().to(self.device), parts, recipe.sdf, self.device)
         if recipe.sdf.void_weight:
-            weigh_voids(network.eval().to(self.device), parts, recipe.sdf, self.device)
+            train_sdf.weigh_voids(network.eval().to(self.device), parts, recipe.sdf, self.device)
         return ShapeBranch(network, recipe.sdf, self.device)
 
     def _fill(self, network: nn.Module, half: Half, parts: Sequence[Prepared], recipe: Recipe) -> None:

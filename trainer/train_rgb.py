@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdss.method.brightness import usual_brightness
+from mdss.method.contrast import contrast
 from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import StudentTeacher, Window, dynamic_factor, dynamic_loss, padded_image, seen_through
+from mdss.method.student_teacher import (
+    ColourBranch,
+    StudentTeacher,
+    Window,
+    dynamic_factor,
+    dynamic_loss,
+    padded_image,
+    seen_through,
+)
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
+from mdss.method.usual import Usual
 from trainer.distributed import share
 from trainer.drawn_ahead import drawn
 from trainer.handed_parts import Part, some_of
@@ -49,7 +59,10 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     training.run(lambda step: loss_of(networks, windows, step, next(batches), teacher))
     if settings.scores_in == "int8":
         measure_peaks(networks, parts, settings, device)
-    return networks.eval(), training
+    networks.eval()
+    if settings.by_contrast:
+        measure_usual(networks, parts, settings, device)
+    return networks, training
 
 
 def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch, asked: StudentTeacher | None = None) -> Tensor:
@@ -104,6 +117,17 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
             networks(seen_through(Window.scored(part.mask, settings), part.rgb, settings.border, device), settings.distance)
 
     networks.peaks.copy_(highest_inputs(networks.wide_layers(), show_all))
+
+
+def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
+    """Set what maps of good parts, as they score, reach at each contrast."""
+    branch, chosen = ColourBranch(networks, settings, device), some_of(parts)
+    contrasts, heats = [], []
+    for part in tracked(chosen, "contrast", len(chosen)):
+        seen = branch.levelled(part.rgb, part.mask)
+        contrasts.append(contrast(seen, part.mask)[part.mask])
+        heats.append(branch.unweighed(seen, part.mask)[part.mask])
+    networks.usual.copy_(torch.from_numpy(Usual.of(contrasts, heats).stored()))
 
 
 def cell_mask(mask: NDArray[np.bool_], how: str) -> Float:

@@ -17,6 +17,7 @@ from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import learning_precision
+from mdss.method.usual import Usual
 from trainer.captured import Captured
 from trainer.distributed import highest
 from trainer.drawn_ahead import drawn
@@ -48,6 +49,8 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     if settings.scores_in == "int8":
         measure_peaks(network, clouds, recipe, device)
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
+    if settings.by_rim:
+        measure_usual(network, parts, settings, device)
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)
     return network.eval(), training
@@ -106,6 +109,15 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
             network(batch.patches.to(device), torch.cat([batch.queries, batch.places], dim=1).to(device))
 
     network.peaks.copy_(highest(highest_inputs(network.wide_layers(), ask)))
+
+
+def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
+    """Set what distances of good parts come to where so much around a point was measured."""
+    network.usual.fill_(1)
+    branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
+    readings = [branch.read(part.xyz) for part in tracked(chosen, "rims", len(chosen))]
+    found = Usual.of([reading.around for reading in readings], [reading.distances for reading in readings])
+    network.usual.copy_(torch.from_numpy(found.stored()))
 
 
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:

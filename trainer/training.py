@@ -63,7 +63,7 @@ class Schedule:
         return self.steps - round(self.averaged * self.steps)
 
     def rate(self, step: int) -> float:
-        """Return the learning rate: linear up over the warm-up, then constant, or half a cosine down to 0 or to where weights are averaged."""
+        """Return the learning rate: linear up over the warm-up, then constant, or half a cosine down to 0 or to its rest."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.decay == "constant":

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mdss.method.eight_bits import chain, rectified
 from mdss.method.recipe import ShapeSettings
 from mdss.method.torch_device import exactly
+from mdss.method.usual import CLASSES
 
 LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
 
@@ -81,6 +82,7 @@ class SignedDistanceNetwork(nn.Module):
 
     patch_mm: Tensor  # how long a patch of a good part usually is
     peaks: Tensor  # the highest value that each wide layer is given in batches as it learned from; there if the branch scores in eight bits
+    usual: Tensor  # what distances of good parts come to where so much around a point was measured; there if the branch weighs by it
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
 
     def __init__(self, settings: ShapeSettings) -> None:
@@ -96,6 +98,8 @@ class SignedDistanceNetwork(nn.Module):
             nn.init.zeros_(head.bias)
         self.register_buffer("patch_mm", torch.ones(()))
         self.register_buffer("void_unit", torch.zeros(()))
+        if settings.by_rim:
+            self.register_buffer("usual", torch.ones(2, CLASSES))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 

@@ -65,9 +65,10 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    # Of these three the defaults are what a model means that was made before there was a choice.
+    # Of these four the defaults are what a model means that was made before there was a choice.
     levelling: NotNegative = 0.0
     median_share: Share = 0.0
+    by_contrast: bool = False
     scores_in: Scores = "float"
     blur_px: NotNegative = 4.0
 
@@ -77,9 +78,10 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    # Of these two the defaults are what a model means that was made before there was a choice.
+    # Of these three the defaults are what a model means that was made before there was a choice.
     asked_in: Count | None = None
     asked_at: AskedAt = "every_pixel"
+    by_rim: bool = False
     training_density: Positive = 3.0
     training_scans: Count | None = None
     frame: Literal["camera", "upright"] = "upright"
@@ -152,9 +154,10 @@ EDGE = Recipe(
         weight_decay=1.2,
         levelling=0.5,
         median_share=0.5,
+        by_contrast=True,
         scores_in="int8",
     ),
-    sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", queries=32, steps=4000, averaged=0.4, scores_in="int8"),
+    sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", by_rim=True, queries=32, averaged=0.4, scores_in="int8"),
     fusion=FusionSettings(score_floor=3.5),
 )
 PAPER = Recipe(

@@ -22,6 +22,7 @@ from mdss.method.patches import Patches, away_from_centre, cut_patches
 from mdss.method.point_cloud import all_three
 from mdss.method.recipe import Recipe, Scores, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
+from mdss.method.usual import Usual
 from mdss.method.voids import REACH_PX, Voids
 from mdss.method.weights import read_weights
 
@@ -32,6 +33,7 @@ Bool = NDArray[np.bool_]
 WEIGHTS = "sdf.safetensors"
 AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 32768, 2048, 6144  # queries; on a CPU, what they become stays in a core's cache
 QUERIES_STEP, PATCHES_STEP = 512, 4  # see `pieces`
+RIM_PX = 3.0  # the deviation of the weights by which a point's surroundings count
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
 
@@ -93,6 +95,7 @@ class PartReading:
 
     distances: Float  # (N,) not negative
     pixels: Index  # (N,)
+    around: Float  # (N,) how much of its surroundings was measured, 0 to 1
     surprise: Float  # (V,)
     void_pixels: Index  # (V,)
 
@@ -154,6 +157,14 @@ def spread(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
     return np.where(weight > MIN_WEIGHT, blurred(heat, settings.blur_px) / weight.clip(MIN_WEIGHT), 0).astype(np.float32)
 
 
+def measured_around(xyz: Float) -> Float:
+    """Return how much around each pixel was measured, 0 to 1, flat; xyz (h, w, 3), NaN without a point.
+
+    At the rim of what was measured a point is less sure, and so is the surface that the network expects there.
+    """
+    return blurred(all_three(np.isfinite(xyz)).astype(np.float32), RIM_PX).ravel()
+
+
 def counted(distances: Float, sign: str) -> Float:
     """Return how far points are off the surface: on either side of it, or on one alone."""
     return np.abs(distances) if sign == "both" else np.maximum(distances if sign == "positive" else -distances, 0)
@@ -172,6 +183,7 @@ class ShapeBranch:
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
         self._at_once = queries_at_once(device, settings.scores_in)
+        self._usual = Usual.read(network.usual) if settings.by_rim else None
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
@@ -208,7 +220,9 @@ class ShapeBranch:
         readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
         distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
         evidence = evidence_of(readings, int(missing.chosen.sum()))
-        return PartReading(points.filled(distances), box.whole(part.pixels), missing.filled(evidence), box.whole(voids.pixels))
+        around = measured_around(box.xyz)[part.pixels]
+        off = points.filled(distances) if self._usual is None else points.filled(distances) / self._usual.at(around)
+        return PartReading(off, box.whole(part.pixels), around, missing.filled(evidence), box.whole(voids.pixels))
 
     def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:
         """Return what the network says of those of patches' points (P, K, 3) mm that are asked about (N,), and of voids within reach."""

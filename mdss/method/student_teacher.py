@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mdss.method.brightness import match_brightness
+from mdss.method.contrast import contrast
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.heat import blurred
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.torch_device import Precision, exactly, for_scoring
+from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import read_weights
 
 Image = NDArray[np.uint8]
@@ -33,6 +35,7 @@ class StudentTeacher(nn.Module):
     mean: Tensor
     deviation: Tensor
     brightness: Tensor  # mean of the training parts, 0 to 255, that new images are brought to; there if the branch levels
+    usual: Tensor  # what maps of good parts reach at a contrast; there if the branch weighs by it
     peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
 
     def __init__(self, settings: ColourSettings) -> None:
@@ -43,6 +46,8 @@ class StudentTeacher(nn.Module):
         self.register_buffer("deviation", torch.ones(1, self.teacher.channels, 1, 1))
         if settings.levelling:
             self.register_buffer("brightness", torch.zeros(()))
+        if settings.by_contrast:
+            self.register_buffer("usual", torch.ones(2, CLASSES))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
@@ -159,6 +164,7 @@ class ColourBranch:
         self._networks = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub knows no such call on modules
         self._settings, self._device = settings, device
         self._brightness = float(networks.brightness) if settings.levelling else 0.0
+        self._usual = Usual.read(networks.usual) if settings.by_contrast else None
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
@@ -167,16 +173,28 @@ class ColourBranch:
         read_weights(networks, folder / WEIGHTS)
         return cls(networks, recipe.rgb, device, precision)
 
-    @torch.inference_mode()
     def score_map(self, rgb: Image, mask: Bool) -> Float:
         """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.1).
 
-        rgb (S, S, 3), mask (S, S) the dilated foreground. Only the mask's box is computed: the networks have no padding,
-        so its values are those of the whole image.
+        rgb (S, S, 3), mask (S, S) the dilated foreground. Where the recipe asks for it, in the light of the training parts, and over
+        what is usual at a place's contrast.
+        """
+        seen = self.levelled(rgb, mask)
+        heat = self.unweighed(seen, mask)
+        return heat if self._usual is None else heat / self._usual.at(contrast(seen, mask))
+
+    def levelled(self, rgb: Image, mask: Bool) -> Image:
+        """Return the image as the networks see it: in the light of the training parts, where the recipe asks for it."""
+        most = self._settings.levelling
+        return match_brightness(rgb, mask, self._brightness, most) if most else rgb
+
+    @torch.inference_mode()
+    def unweighed(self, rgb: Image, mask: Bool) -> Float:
+        """Return the map (S, S) of an image as the networks see it, whatever its contrast.
+
+        Only the mask's box is computed: the networks have no padding, so its values are those of the whole image.
         """
         settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
-        if settings.levelling:
-            rgb = match_brightness(rgb, mask, self._brightness, settings.levelling)
         window = Window.scored(mask, settings)
         crop = seen_through(window, rgb, settings.border, self._device)
         found = np.zeros((cells, cells), np.float32)

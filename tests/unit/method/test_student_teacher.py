@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mdss.errors import ModelRefused
 from mdss.method import eight_bits, torch_device
 from mdss.method.brightness import object_brightness
+from mdss.method.contrast import contrast
 from mdss.method.description_network import PatchDescriptionNetwork, positions
 from mdss.method.eight_bits import EightBitConvolution, highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
@@ -29,6 +30,7 @@ from mdss.method.student_teacher import (
     padded_image,
     seen_through,
 )
+from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import write_weights
 from tests.precision import needs_bfloat16
 
@@ -238,3 +240,17 @@ def test_the_branch_takes_its_share_of_the_median_off(networks: StudentTeacher) 
     mask[30:100, 20:90] = True
     plain, less = (ColourBranch(networks, ColourSettings(median_share=share), "cpu").score_map(image(), mask) for share in (0.0, 0.5))
     np.testing.assert_allclose(less, np.maximum(plain - 0.5 * np.median(plain[mask]), 0), atol=1e-6)
+
+
+def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there(networks: StudentTeacher) -> None:
+    settings = ColourSettings(student_width=0.25, by_contrast=True)
+    weighing = StudentTeacher(settings)
+    weighing.load_state_dict(networks.state_dict(), strict=False)
+    usual = Usual(np.linspace(0, 40, CLASSES, dtype=np.float32), np.linspace(0.8, 2, CLASSES, dtype=np.float32))
+    weighing.usual.copy_(torch.from_numpy(usual.stored()))
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[30:100, 20:90] = True
+    plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
+    weighed = ColourBranch(weighing, settings, "cpu").score_map(image(), mask)
+    np.testing.assert_allclose(weighed, plain / usual.at(contrast(image(), mask)), rtol=1e-5)
+    assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)

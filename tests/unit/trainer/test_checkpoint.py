@@ -26,7 +26,9 @@ def network(width: int = 4) -> nn.Module:
     return channels_last(nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 2, 3)))
 
 
-def trained(path: Path, steps: int = STEPS, averaged: float = 0.0, optimiser: Optimiser = "adam", **settings: Any) -> tuple[nn.Module, Training]:
+def trained(
+    path: Path, steps: int = STEPS, averaged: float = 0.0, optimiser: Optimiser = "adam", **settings: Any
+) -> tuple[nn.Module, Training]:
     """Train to a step of a schedule that is always as long, going on from the checkpoint where there is one."""
     made, stored = network(), {"steps": STEPS} | settings
     training = Training(made, Schedule("test", STEPS, 0.01, 2, optimiser=optimiser, averaged=averaged, settings=stored), path)

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from mdss.method import torch_device
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import StudentTeacher, Window, seen_through
+from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
+from mdss.method.usual import SHARES
 from tests.precision import needs_bfloat16
 from trainer import teacher_answers
 from trainer.handed_parts import Half
@@ -159,3 +160,16 @@ def test_the_light_that_new_images_are_brought_to_is_that_of_the_training_parts_
     )
     assert levelled.brightness.item() == pytest.approx(np.mean([part.rgb[part.mask].mean() for part in parts()]), abs=1e-4)
     torch.testing.assert_close({name: value for name, value in levelled.state_dict().items() if name != "brightness"}, plain.state_dict())
+
+
+def test_what_good_parts_reach_at_a_contrast_is_measured_on_maps_as_they_score(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=2, levelling=0.5, median_share=0.5, by_contrast=True)
+    learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
+    branch = ColourBranch(learned, settings, "cpu")
+    heats = [branch.unweighed(branch.levelled(part.rgb, part.mask), part.mask)[part.mask] for part in parts()]
+    contrasts, usual = learned.usual.numpy()
+    assert (np.diff(contrasts) > 0).all() and contrasts[0] > 0
+    sizes = np.diff([0, *SHARES, 1])
+    assert np.average(usual, weights=sizes) == pytest.approx(1.0, abs=1e-3)
+    weighed = np.concatenate([branch.score_map(part.rgb, part.mask)[part.mask] for part in parts()])
+    assert weighed.mean() == pytest.approx(np.concatenate(heats).mean(), rel=0.05)

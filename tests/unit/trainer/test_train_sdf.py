@@ -12,9 +12,11 @@ import torch
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.point_cloud import Grid, Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
+from mdss.method.signed_distance import ShapeBranch
+from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate
 from trainer.shape_batch import draw
-from trainer.train_sdf import pull_loss, regression_loss, train_shape
+from trainer.train_sdf import measure_usual, pull_loss, regression_loss, train_shape, weigh_voids
 from trainer.training_cloud import TrainingCloud
 
 SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, blur_px=0, queries=20, batch=4)
@@ -122,3 +124,16 @@ def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_its_ba
         codes = [torch.relu(network.encoder.points.layers[0](network.waves(draw(clouds, recipe, step).patches))) for step in range(24)]
     assert network.peaks.shape == (1 + 1,) and (network.peaks > 0).all()
     assert float(network.peaks[0]) == pytest.approx(max(float(each.max()) for each in codes))
+
+
+def test_training_says_how_far_off_points_at_rims_usually_are_before_missing_points_are_weighed(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, by_rim=True)
+    network, _ = train_shape([plate_part()] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
+    learned, void_unit = Usual.read(network.usual), float(network.void_unit)
+    weighed = ShapeBranch(network, settings, "cpu").read(plate())
+    assert learned.cues[0] < 0.8 and learned.cues.max() == pytest.approx(1.0, abs=1e-3)
+    assert (weighed.distances * learned.at(weighed.around)).mean() == pytest.approx(weighed.distances.mean(), rel=0.1)
+    weigh_voids(network, [plate_part()] * 3, settings, "cpu")
+    assert float(network.void_unit) == pytest.approx(void_unit)
+    measure_usual(network, [plate_part()] * 3, settings, "cpu")  # again: it starts from the distances themselves
+    np.testing.assert_allclose(network.usual.numpy(), learned.stored(), rtol=1e-6)
