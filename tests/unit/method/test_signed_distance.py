@@ -25,12 +25,10 @@ from mdss.method.signed_distance import (
     ShapeBranch,
     counted,
     evidence_of,
-    measured_around,
     merge,
     pieces,
     to_map,
 )
-from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
 from tests.precision import needs_bfloat16
@@ -239,27 +237,6 @@ def test_a_cutting_holds_every_point_and_what_voids_reach_and_knows_their_pixels
     assert np.array_equal(box.whole(PartPoints.of(box.xyz).pixels), PartPoints.of(cloud).pixels)
     empty = np.full_like(cloud, np.nan)
     assert Cutting.around(empty).xyz.shape == empty.shape
-
-
-def test_rims_are_held_to_what_is_usual_where_as_much_around_a_point_was_measured(network: SignedDistanceNetwork) -> None:
-    settings = msgspec.structs.replace(SMALL, by_rim=True)
-    weighing = SignedDistanceNetwork(settings)
-    weighing.load_state_dict(network.state_dict(), strict=False)
-    usual = Usual(np.linspace(0.5, 1, CLASSES, dtype=np.float32), np.linspace(2, 1, CLASSES, dtype=np.float32))
-    plain = ShapeBranch(weighing, settings, "cpu").read(plate())  # with ones, which change nothing
-    weighing.usual.copy_(torch.from_numpy(usual.stored()))
-    weighed = ShapeBranch(weighing, settings, "cpu").read(plate())
-    np.testing.assert_array_equal(plain.distances, ShapeBranch(network, SMALL, "cpu").read(plate()).distances)
-    np.testing.assert_allclose(weighed.distances, plain.distances / usual.at(plain.around), rtol=1e-5)
-    assert plain.around.max() > 0.999 and plain.around.min() < 0.7
-
-
-def test_how_much_was_measured_around_a_point_falls_from_all_to_half_at_a_straight_rim() -> None:
-    cloud = np.zeros((40, 40, 3), np.float32)
-    cloud[:, 20:] = np.nan
-    around = measured_around(cloud).reshape(40, 40)[20]
-    assert around[5] == pytest.approx(1, abs=1e-3) and around[35] == pytest.approx(0, abs=1e-3)
-    assert (around[19] + around[20]) / 2 == pytest.approx(0.5, abs=1e-3) and around[19] > around[20]
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""The rim of what was measured: where points lie on it, and what they are held to."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.recipe import ShapeSettings
+from mdss.method.signed_distance import ShapeBranch, measured_around
+from mdss.method.usual import CLASSES, Usual
+from tests.plates import plate
+
+PLAIN = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50)
+
+
+def test_rims_are_held_to_what_is_usual_where_as_much_around_a_point_was_measured() -> None:
+    settings = msgspec.structs.replace(PLAIN, by_rim=True)
+    network = SignedDistanceNetwork(PLAIN)
+    weighing = SignedDistanceNetwork(settings)
+    weighing.load_state_dict(network.state_dict(), strict=False)
+    usual = Usual(np.linspace(0.5, 1, CLASSES, dtype=np.float32), np.linspace(2, 1, CLASSES, dtype=np.float32))
+    plain = ShapeBranch(weighing, settings, "cpu").read(plate())  # with ones, which change nothing
+    weighing.usual.copy_(torch.from_numpy(usual.stored()))
+    weighed = ShapeBranch(weighing, settings, "cpu").read(plate())
+    np.testing.assert_array_equal(plain.distances, ShapeBranch(network, PLAIN, "cpu").read(plate()).distances)
+    np.testing.assert_allclose(weighed.distances, plain.distances / usual.at(plain.around), rtol=1e-5)
+    assert plain.around.max() > 0.999 and plain.around.min() < 0.7
+
+
+def test_how_much_was_measured_around_a_point_falls_from_all_to_half_at_a_straight_rim() -> None:
+    cloud = np.zeros((40, 40, 3), np.float32)
+    cloud[:, 20:] = np.nan
+    around = measured_around(cloud).reshape(40, 40)[20]
+    assert around[5] == pytest.approx(1, abs=1e-3) and around[35] == pytest.approx(0, abs=1e-3)
+    assert (around[19] + around[20]) / 2 == pytest.approx(0.5, abs=1e-3) and around[19] > around[20]
