@@ -73,7 +73,7 @@ class KeptNetworks:
         network = StudentTeacher(ready_to_score(recipe).rgb)
         self._fill(network, "rgb", parts, recipe)
         if recipe.rgb.by_contrast:
-            train_rgb.measure_usual(network.eval().to(self.device), parts, recipe.rgb, self.device)
+            train_rgb.measure_usual(network, parts, recipe.rgb, self.device)
         return ColourBranch(network, recipe.rgb, self.device)
 
     def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
@@ -81,9 +81,9 @@ class KeptNetworks:
         network = SignedDistanceNetwork(ready_to_score(recipe).sdf)
         self._fill(network, "sdf", parts, recipe)
         if recipe.sdf.by_rim:
-            train_sdf.measure_usual(network.eval().to(self.device), parts, recipe.sdf, self.device)
+            train_sdf.measure_usual(network, parts, recipe.sdf, self.device)
         if recipe.sdf.void_weight:
-            train_sdf.weigh_voids(network.eval().to(self.device), parts, recipe.sdf, self.device)
+            train_sdf.weigh_voids(network, parts, recipe.sdf, self.device)
         return ShapeBranch(network, recipe.sdf, self.device)
 
     def _fill(self, network: nn.Module, half: Half, parts: Sequence[Prepared], recipe: Recipe) -> None:
@@ -95,3 +95,4 @@ class KeptNetworks:
             partial.replace(path)
             checkpoint.unlink(missing_ok=True)
         read_weights(network, path)
+        network.eval().to(self.device)

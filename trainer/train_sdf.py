@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import ShapeBranch
+from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import Usual
 from trainer.captured import Captured
@@ -116,7 +116,8 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
     network.usual.fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
     readings = [branch.read(part.xyz) for part in tracked(chosen, "rims", len(chosen))]
-    found = Usual.of([reading.around for reading in readings], [reading.distances for reading in readings])
+    around = [measured_around(part.xyz)[reading.pixels] for part, reading in zip(chosen, readings, strict=True)]
+    found = Usual.of(around, [reading.distances for reading in readings])
     network.usual.copy_(torch.from_numpy(found.stored()))
 
 

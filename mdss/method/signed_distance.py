@@ -95,7 +95,6 @@ class PartReading:
 
     distances: Float  # (N,) not negative
     pixels: Index  # (N,)
-    around: Float  # (N,) how much of its surroundings was measured, 0 to 1
     surprise: Float  # (V,)
     void_pixels: Index  # (V,)
 
@@ -220,9 +219,10 @@ class ShapeBranch:
         readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
         distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
         evidence = evidence_of(readings, int(missing.chosen.sum()))
-        around = measured_around(box.xyz)[part.pixels]
-        off = points.filled(distances) if self._usual is None else points.filled(distances) / self._usual.at(around)
-        return PartReading(off, box.whole(part.pixels), around, missing.filled(evidence), box.whole(voids.pixels))
+        off = points.filled(distances)
+        if self._usual is not None:
+            off = off / self._usual.at(measured_around(box.xyz)[part.pixels])
+        return PartReading(off, box.whole(part.pixels), missing.filled(evidence), box.whole(voids.pixels))
 
     def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:
         """Return what the network says of those of patches' points (P, K, 3) mm that are asked about (N,), and of voids within reach."""

@@ -12,7 +12,7 @@ import torch
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.point_cloud import Grid, Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
-from mdss.method.signed_distance import ShapeBranch
+from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate
 from trainer.shape_batch import draw
@@ -132,7 +132,9 @@ def test_training_says_how_far_off_points_at_rims_usually_are_before_missing_poi
     learned, void_unit = Usual.read(network.usual), float(network.void_unit)
     weighed = ShapeBranch(network, settings, "cpu").read(plate())
     assert learned.cues[0] < 0.8 and learned.cues.max() == pytest.approx(1.0, abs=1e-3)
-    assert (weighed.distances * learned.at(weighed.around)).mean() == pytest.approx(weighed.distances.mean(), rel=0.1)
+    assert (weighed.distances * learned.at(measured_around(plate())[weighed.pixels])).mean() == pytest.approx(
+        weighed.distances.mean(), rel=0.1
+    )
     weigh_voids(network, [plate_part()] * 3, settings, "cpu")
     assert float(network.void_unit) == pytest.approx(void_unit)
     measure_usual(network, [plate_part()] * 3, settings, "cpu")  # again: it starts from the distances themselves
