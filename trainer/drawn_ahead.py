@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -42,7 +43,21 @@ def drawn(make: Callable[[int], T], numbers: Sequence[int], device: str) -> Iter
         worker_init_fn=_draw_only,
         multiprocessing_context="fork",
     )
-    return iter(ahead)
+    return _Ahead(iter(ahead))
+
+
+class _Ahead(Iterator[T]):
+    """What others draw; they are sent away when nobody asks any more, and before this process ends.
+
+    Python would stop them at its end with a signal that they take no notice of, and wait for them, where an error still holds the iterator.
+    """
+
+    def __init__(self, asked: Iterator[T]) -> None:
+        self._asked = [asked]
+        weakref.finalize(self, self._asked.clear)
+
+    def __next__(self) -> T:
+        return next(self._asked[0])
 
 
 def drawers() -> int:

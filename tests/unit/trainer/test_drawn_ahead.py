@@ -25,6 +25,13 @@ large = drawn(lambda _: (os.getpid(), b"x" * (4 << 20)), range(1000), "cuda:0")
 print(next(large)[0], next(large)[0], flush=True)
 time.sleep(600)
 """
+FAILS = """
+import torch
+from trainer.drawn_ahead import drawn
+torch.set_num_threads(2)
+batches = drawn(str, range(1000), "cuda:0")
+raise ValueError(next(batches))
+"""
 
 
 def drawing(number: int) -> tuple[int, torch.Tensor]:
@@ -70,6 +77,11 @@ def test_nobody_draws_for_a_process_that_was_killed() -> None:
         while any(psutil.pid_exists(number) for number in drawing) and time.monotonic() < end_s:
             time.sleep(0.05)
         assert not any(psutil.pid_exists(number) for number in drawing)
+
+
+def test_a_process_that_fails_ends_while_others_draw_for_it() -> None:
+    ended = subprocess.run([sys.executable, "-c", FAILS], stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "ValueError: 0")
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 0), (2, 1), (8, 7), (64, drawn_ahead.MOST)])
