@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal, Protocol, TypeVar
 
@@ -63,20 +64,32 @@ def cpu_gains_by_bfloat16() -> bool:
     """Whether this processor multiplies faster in bfloat16 than in float32, tried once: one that has it may be slower (decision 5)."""
     if not cpu_has_bfloat16():
         return False
-    spent = {kind: [multiplying_s(kind)] for kind in (torch.float32, torch.bfloat16)}  # the first of each is not counted
-    for _ in range(TRIALS):
-        for kind, seconds in spent.items():
-            seconds.append(multiplying_s(kind))
+    with one_thread():
+        spent = {kind: [multiplying_s(kind)] for kind in (torch.float32, torch.bfloat16)}  # the first of each is not counted
+        for _ in range(TRIALS):
+            for kind, seconds in spent.items():
+                seconds.append(multiplying_s(kind))
     exact_s, narrow_s = (min(seconds[1:]) for seconds in spent.values())
     return exact_s >= LEAST_GAIN * narrow_s
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread meanwhile: several wait for each other where another program has one of their cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def multiplying_s(kind: torch.dtype) -> float:
-    """Return how many seconds one multiplication of two square matrices of a type takes."""
+    """Return how many seconds of a core one multiplication of two square matrices of a type takes, whoever else has it in between."""
     factor = torch.ones(TRIAL_SIDE, TRIAL_SIDE, dtype=kind)
-    started_s = time.perf_counter()
+    started_s = time.thread_time()
     torch.mm(factor, factor.t())
-    return time.perf_counter() - started_s
+    return time.thread_time() - started_s
 
 
 def cpu_has_bfloat16() -> bool:

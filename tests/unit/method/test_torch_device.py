@@ -37,6 +37,24 @@ def test_what_the_first_multiplication_takes_and_what_disturbs_some_does_not_dec
     assert torch_device.cpu_gains_by_bfloat16()
 
 
+def test_it_is_tried_in_one_thread_and_computed_in_as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    threads = set[int]()
+
+    def noted(_: torch.dtype) -> float:
+        threads.add(torch.get_num_threads())
+        return 1.0
+
+    monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(torch_device, "multiplying_s", noted)
+    torch.set_num_threads(2)
+    try:
+        torch_device.cpu_gains_by_bfloat16()
+        assert (threads, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_processor_without_bfloat16_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: False)
     monkeypatch.setattr(torch_device, "multiplying_s", lambda kind: pytest.fail(f"{kind} was tried"))
