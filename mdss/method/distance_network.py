@@ -63,7 +63,8 @@ class PatchEncoder(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return the codes (P, C) of patches whose points have these coordinates and waves (P, K, F)."""
-        return exactly(self.code, self.points(waves).amax(dim=1))
+        features = self.points(waves).transpose(1, 2)
+        return exactly(self.code, F.adaptive_max_pool1d(features, 1).squeeze(2))  # goes backwards in a tenth of the time of `amax`
 
 
 class Said(NamedTuple):
