@@ -14,6 +14,7 @@ from mdss.method.calibration import usual_limit
 Values = NDArray[np.float64]
 PAPER = "product of maxima (paper)"
 FLOOR_DEVIATIONS = 3.0
+LIMIT_DEVIATIONS = 4.0
 SMALLEST = 1e-30  # so that a score of 0 has a logarithm
 LEAST_DEVIATION = 1e-12
 
@@ -36,6 +37,12 @@ def product(scores: Scores, _: Scores) -> Values:
 def product_above_floor(scores: Scores, good: Scores) -> Values:
     """Return the product; the shape's score counts as no less than what good parts rarely exceed."""
     return np.asarray(np.multiply(scores.rgb, np.maximum(scores.sdf, usual_limit(good.sdf, FLOOR_DEVIATIONS))))
+
+
+def larger_multiple(scores: Scores, good: Scores) -> Values:
+    """Return the larger of the two, each as a multiple of what good parts rarely exceed; the shape's counts from 1 on."""
+    colour, shape = (np.divide(of, usual_limit(usual, LIMIT_DEVIATIONS)) for of, usual in ((scores.rgb, good.rgb), (scores.sdf, good.sdf)))
+    return np.asarray(np.where(shape > 1, np.maximum(colour, shape), colour))
 
 
 def larger_deviation(scores: Scores, good: Scores) -> Values:
@@ -66,6 +73,7 @@ def shape_alone(scores: Scores, _: Scores) -> Values:
 RULES: dict[str, Rule] = {
     PAPER: product,
     "product, the shape's above its floor": product_above_floor,
+    "larger of the two, as multiples of their limits": larger_multiple,
     "larger of the two, in deviations": larger_deviation,
     "sum of the two, in deviations": sum_of_deviations,
     "sum of -log tail probabilities": sum_of_surprises,

@@ -54,6 +54,7 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -
         calibrated_at=now(),
         validation_scores=(),
         score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
+        colour_limit=usual_limit(peaks_of(maps.rgb), recipe.fusion.score_floor),
     )
     fused = [fuse(rgb, sdf, draft) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]

@@ -12,7 +12,7 @@ import msgspec
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.fusion import product_of
+from mdss.method.fusion import fused_score
 from mdss.method.golden import GoldenScan, Scored, chosen, read_golden, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
@@ -70,7 +70,7 @@ def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibrat
     for number in chosen(calibration.validation_scores):
         part, recorded = parts.validation[number], parts.recorded(number)
         rgb, sdf = float(branches[0].score_map(part.rgb, part.mask).max()), float(branches[1].score_map(part.xyz).max())
-        scores: dict[Scored, float] = {"rgb": rgb, "sdf": sdf, "fused": product_of(rgb, sdf, calibration)}
+        scores: dict[Scored, float] = {"rgb": rgb, "sdf": sdf, "fused": fused_score(rgb, sdf, calibration)}
         found.append(GoldenScan(recorded.scan.name, recorded.rgb, recorded.xyz_mm, scores))
     return found
 
@@ -97,5 +97,5 @@ def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, 
 
 def judged_by(calibration: Calibration, scan: GoldenScan) -> GoldenScan:
     """Return a golden scan whose fused score is the one of another calibration; the branches' stay."""
-    fused = product_of(scan.scores["rgb"], scan.scores["sdf"], calibration)
+    fused = fused_score(scan.scores["rgb"], scan.scores["sdf"], calibration)
     return replace(scan, scores={**scan.scores, "fused": fused})

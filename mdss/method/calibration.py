@@ -72,7 +72,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     calibrated_at: str  # UTC, ISO 8601
     validation_scores: tuple[float, ...]
     validation_peaks: tuple[float, ...] = ()  # of the fused maps, which the level comes from; models of earlier releases have none
-    score_floor: float = 0.0  # the shape branch's score counts as no less
+    score_floor: float = 0.0  # what good parts' shape scores rarely exceed; shape counts from there on
+    colour_limit: float = 0.0  # the same of colour, where the larger of both counts
     reference: Reference | None = None  # models of earlier releases have none
 
 

@@ -55,27 +55,27 @@ def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
     if rules.clip_aligned:
         rgb = np.maximum(rgb, np.float32(-calibration.sdf.mean / calibration.sdf.std))
     heat = np.maximum(rgb, sdf) if rules.map_floor is None else rgb + np.maximum(sdf - np.float32(rules.map_floor), 0)
-    return Fused(score_of(rgb_map, sdf_map, calibration), blurred(heat, rules.blur_px), rgb, sdf)
+    score = fused_score(float(rgb_map.max()), float(sdf_map.max()), calibration)
+    return Fused(score, blurred(heat, rules.blur_px), rgb, sdf)
 
 
-def score_of(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
-    """Return the product of the two raw maxima (paper, 3.3); the shape's counts as no less than the floor.
+def fused_score(rgb: float, sdf: float, calibration: Calibration) -> float:
+    """Return the score of a part from the scores of both branches, which are the raw maxima of their maps.
 
-    Below what good parts reach, its ups and downs say nothing of a part, and the product would hand them on.
+    product: of the two (paper, 3.3); the shape's counts as no less than what good parts rarely exceed. larger: of the two, each as a
+    multiple of what good parts rarely exceed; the shape's counts from 1 on. Below that, shape's ups and downs say nothing of a part.
     """
-    return product_of(float(rgb_map.max()), float(sdf_map.max()), calibration)
-
-
-def product_of(rgb: float, sdf: float, calibration: Calibration) -> float:
-    """Return the fused score of a part from the scores of both branches."""
-    return rgb * max(sdf, calibration.score_floor)
+    if calibration.fusion.score == "product":
+        return rgb * max(sdf, calibration.score_floor)
+    colour, shape = rgb / calibration.colour_limit, sdf / calibration.score_floor
+    return colour if shape <= 1 else float(np.maximum(colour, shape))  # which is no number where one of them is none
 
 
 def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> tuple[Region, ...]:
     """Return the connected components of the map above the calibrated level, strongest first.
 
-    xyz (S, S, 3) mm, NaN without a point. Where only the product of both branches is too high and no pixel is above the level,
-    the surroundings of the highest pixel are returned: a part that is not OK always has a place to look at.
+    xyz (S, S, 3) mm, NaN without a point. Where the score is too high and no pixel is above the level, the surroundings of the highest
+    pixel are returned: a part that is not OK always has a place to look at.
     """
     peak = float(fused.map.max())
     level = calibration.map_level if peak > calibration.map_level else NEAR_PEAK * peak

@@ -119,11 +119,17 @@ class FusionSettings(Settings, frozen=True):
     """How the two maps become one score, one map and regions."""
 
     statistics: Literal["foreground", "all"] = "foreground"
+    score: Literal["product", "larger"] = "product"
     score_floor: NotNegative | None = 3.0
     map_floor: NotNegative | None = 1.0
     clip_aligned: bool = False
     blur_px: NotNegative = 0.0
     min_region_px: Count = 4
+
+    def __post_init__(self) -> None:
+        """Refuse multiples of nothing."""
+        if self.score == "larger" and self.score_floor is None:
+            raise ValueError("fusion.score: found 'larger' and no fusion.score_floor, expected a floor, which scores are multiples of")
 
 
 class ThresholdSettings(Settings, frozen=True):
@@ -158,7 +164,7 @@ EDGE = Recipe(
         scores_in="int8",
     ),
     sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", by_rim=True, queries=32, averaged=0.4, scores_in="int8"),
-    fusion=FusionSettings(score_floor=3.5),
+    fusion=FusionSettings(score="larger", score_floor=4.0),
 )
 PAPER = Recipe(
     preset="paper",

@@ -12,7 +12,7 @@ import pytest
 from mdss.cli import main
 from mdss.errors import ModelRefused
 from mdss.method import torch_device
-from mdss.method.fusion import product_of
+from mdss.method.fusion import fused_score
 from mdss.method.golden import Scored, read_golden, reproduce
 from mdss.method.model_store import ModelFolder, open_champion
 from mdss.method.point_cloud import Prepared
@@ -35,7 +35,7 @@ def scores_by(model: ModelFolder, weights: Path, precision: Precision = "auto") 
 
     def scores_of(part: Prepared) -> Mapping[Scored, float]:
         rgb, sdf = float(colour.score_map(part.rgb, part.mask).max()), float(shape.score_map(part.xyz).max())
-        return {"rgb": rgb, "sdf": sdf, "fused": product_of(rgb, sdf, model.calibration)}
+        return {"rgb": rgb, "sdf": sdf, "fused": fused_score(rgb, sdf, model.calibration)}
 
     return scores_of
 
@@ -92,7 +92,7 @@ def test_a_reference_for_drift_comes_with_the_calibration(trained: Trained) -> N
     calibration = open_champion(trained.store, NAME).calibration
     reference = calibration.reference
     assert reference is not None
-    products = [rgb * max(sdf, calibration.score_floor) for rgb, sdf in zip(reference.rgb, reference.sdf, strict=True)]
-    assert tuple(products) == calibration.validation_scores
+    fused = [fused_score(rgb, sdf, calibration) for rgb, sdf in zip(reference.rgb, reference.sdf, strict=True)]
+    assert tuple(fused) == calibration.validation_scores
     assert all(0 < value < 255 for value in reference.brightness) and all(0 < value <= 1 for value in reference.valid_point_ratio)
     assert all(300 < value < 1000 for value in reference.distance_mm)

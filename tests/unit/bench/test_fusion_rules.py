@@ -39,6 +39,13 @@ def test_a_shape_score_counts_only_from_where_good_parts_end() -> None:
     assert rule(Scores((2.0, 2.0), (1.0, float(np.exp(6)))), good).tolist() == pytest.approx([2 * np.exp(5), 2 * np.exp(6)])
 
 
+def test_the_larger_multiple_is_colour_s_until_shape_exceeds_its_limit() -> None:
+    good = Scores(tuple(np.exp([1.0, 2.0, 3.0])), tuple(np.exp([0.0, 0.0, 0.0])))  # limits of e^6 and 1
+    rule = RULES["larger of the two, as multiples of their limits"]
+    test = Scores(tuple(np.exp([5.0, 5.0, 8.0])), (0.9, 1.1, 1.1))
+    assert rule(test, good).tolist() == pytest.approx([np.exp(-1), 1.1, np.exp(2)])
+
+
 def test_a_surprise_is_the_tail_of_a_normal_fit_of_logarithms() -> None:
     good = np.exp([1.0, 2.0, 3.0])
     np.testing.assert_allclose(surprise(np.exp([2.0, 3.0, 4.0]), good), -np.log([0.5, 0.15865525, 0.02275013]), rtol=1e-6)

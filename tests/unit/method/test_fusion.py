@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration, Statistics, Threshold
-from mdss.method.fusion import fuse, regions
+from mdss.method.fusion import fuse, fused_score, regions
 from mdss.method.point_cloud import Grid
 from mdss.method.recipe import FusionSettings
 
@@ -44,6 +47,28 @@ def test_a_shape_score_among_those_of_good_parts_counts_as_the_floor_and_one_abo
     highest = float(sdf.max())
     below, above = (fuse(rgb, sdf, calibration(score_floor=floor)).score for floor in (2 * highest, 0.5 * highest))
     assert below == pytest.approx(2 * above) == pytest.approx(2 * highest * float(rgb.max()))
+
+
+@pytest.mark.parametrize(
+    ("rgb", "sdf", "expected"),
+    [
+        (3.0, 0.4, 1.5),  # colour, while shape is among good parts
+        (1.0, 0.5, 0.5),
+        (1.0, 0.55, 1.1),
+        (3.0, 0.55, 1.5),
+        (3.0, 1.0, 2.0),
+    ],
+)
+def test_the_larger_score_is_colour_s_until_shape_exceeds_what_good_parts_reach(rgb: float, sdf: float, expected: float) -> None:
+    larger = calibration(fusion=FusionSettings(score="larger"), score_floor=0.5, colour_limit=2.0)
+    assert fused_score(rgb, sdf, larger) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rule", ["product", "larger"])
+@pytest.mark.parametrize("scores", [(math.nan, 0.1), (math.nan, 2.0), (3.0, math.nan)])
+def test_where_one_score_is_no_number_the_fused_one_is_none_either(rule: Literal["product", "larger"], scores: tuple[float, float]) -> None:
+    rules = calibration(fusion=FusionSettings(score=rule), score_floor=0.5, colour_limit=2.0)
+    assert math.isnan(fused_score(*scores, rules))
 
 
 def test_the_map_is_the_papers_aligned_maximum_in_deviations_of_the_shape_map() -> None:

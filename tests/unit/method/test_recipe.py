@@ -46,11 +46,12 @@ def test_settings_are_changed_by_name() -> None:
         ("rgb.student_width=0.001", "Expected `float` >= 0.05"),
         ("sdf.points_per_patch=1", "Expected `int` >= 16"),
         ("sdf.overlap=median", "Invalid enum value 'median'"),
+        ("fusion.score=larger", "fusion.score: found 'larger' and no fusion.score_floor, expected a floor"),
     ],
 )
 def test_what_does_not_fit_is_refused(assignment: str, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
-        changed(Recipe(), (assignment,))
+        changed(preset("paper"), (assignment,))
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
