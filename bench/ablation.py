@@ -19,6 +19,7 @@ from bench.ablation_figures import Bench, Figures
 from bench.ablation_rows import BASE, chosen_rows, listed
 from bench.command_line import run
 from bench.fusion_rules import PAPER, RULES, Rule, reach
+from bench.judged_parts import JudgedOn
 from mdss.errors import BadInput
 from mdss.method.calibration import MIN_PARTS
 from mdss.method.metrics import Metrics, image_auroc
@@ -65,6 +66,7 @@ class Request:
     seeds: tuple[int, ...] = (0, 1, 2)
     assignments: tuple[str, ...] = ()
     device: str = "auto"
+    judged_on: JudgedOn = "test"
 
 
 @click.command(epilog=EXAMPLE)
@@ -78,11 +80,20 @@ class Request:
 @click.option("--seeds", default="0,1,2", show_default=True, callback=numbers, metavar="N,...", help="Seeds to train each row with.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change the base of all rows; may be repeated.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option(
+    "--on",
+    "judged_on",
+    type=click.Choice(["test", "drawn"]),
+    default="test",
+    show_default=True,
+    help="What is judged: test scans, or validation scans and copies of them with drawn defects.",
+)
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables to this file.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=show_rows, help="Show the rows and what they answer.")
 def command(**options: Any) -> None:
     """Change one setting of the preset `edge` at a time, and measure what that does to each branch and to both together.
 
+    With --on drawn the test scans have no say in what is chosen, and need not be there.
     Only the branch that a row touches is trained anew, and none where a row only scores otherwise. The same command goes on where an
     interrupted one stopped. Networks and figures are kept by settings and scans: after a change of the code take another --work.
     """
@@ -103,7 +114,7 @@ def ablate(request: Request) -> dict[str, list[Figures]]:
     }
     for teacher in sorted({recipe.rgb.teacher for recipe in recipes.values()}):
         load_teacher(teacher)  # refused before hours of training, not after
-    bench = Bench(open_dataset(request), request.work, device_of(request.device))
+    bench = Bench(open_dataset(request), request.work, device_of(request.device), request.judged_on)
     found: dict[str, list[Figures]] = {row.name: [] for row in rows}
     for number, ((name, seed), recipe) in enumerate(recipes.items(), 1):
         figures = bench.figures(recipe)
@@ -114,7 +125,7 @@ def ablate(request: Request) -> dict[str, list[Figures]]:
 
 def open_dataset(request: Request) -> Dataset:
     """Return the dataset; BadInput where it has too few good parts to calibrate on."""
-    dataset = Dataset.open(request.data, request.unit, needs=("train", "validation", "test"))
+    dataset = Dataset.open(request.data, request.unit, needs=("train", "validation", *(("test",) if request.judged_on == "test" else ())))
     if len(dataset.validation) < MIN_PARTS:
         raise BadInput(f"{request.data / 'validation'}: found {len(dataset.validation)} scans, expected at least {MIN_PARTS}")
     return dataset
@@ -136,9 +147,9 @@ def table(found: dict[str, list[Figures]]) -> str:
     heads = [f"{branch}, {head}" for branch in BRANCHES for head in HEADS] + [f"fused - base, {head}" for head in HEADS]
     lines = [f"| row | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     lines += [f"| {' | '.join([name, *cells_of(figures, base)])} |" for name, figures in found.items()]
-    validation, test = len(base[0].validation.rgb), len(base[0].is_defective)
+    validation, judged = len(base[0].validation.rgb), len(base[0].is_defective)
     seeds = ", ".join(str(figures.recipe.seed) for figures in base)
-    note = f"Mean over seeds {seeds} ± half the range; {validation} validation parts, {test} test parts."
+    note = f"Mean over seeds {seeds} ± half the range; {validation} validation parts, {judged} parts judged."
     return "\n".join([*lines, "", note, "", *rule_lines(base)])
 
 

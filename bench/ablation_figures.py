@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.fusion_rules import Scores
+from bench.judged_parts import JudgedOn, MarkedPart, Parts
 from bench.kept_networks import Half, KeptNetworks, digest_of, facts_of
-from mdss.errors import BadPart
 from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
-from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings, Recipe
 from trainer.calibrate import Maps, calibration_of
 from trainer.dataset import Dataset, Scan
 from trainer.progress import tracked
-from trainer.train import prepare_all
 
 Float = NDArray[np.float32]
 MapOf = Callable[[Prepared], Float]
@@ -30,47 +28,11 @@ KEPT_MAPS = 2  # for each branch: the base's, which every row of the other branc
 
 
 @dataclass(frozen=True)
-class MarkedPart:
-    """One test scan that holds a part, and what is marked on it."""
-
-    scan: Scan
-    prepared: Prepared
-    truth: NDArray[np.bool_]  # (H, W)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Every scan of a dataset, prepared."""
-
-    training: list[Prepared]
-    validation: list[Prepared]
-    test: list[MarkedPart]
-
-    @classmethod
-    def of(cls, dataset: Dataset, recipe: Recipe) -> Parts:
-        """Read and prepare all scans; a test scan without a part on it is named and left out, as in an evaluation."""
-        training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
-        test = []
-        for scan in tracked(dataset.test, "reading test", len(dataset.test)):
-            loaded = dataset.load(scan)
-            try:
-                test.append(MarkedPart(scan, prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud), loaded.truth))
-            except BadPart as bad:
-                click.echo(f"ablation: {scan.xyz_path} is left out: {bad}", err=True)
-        return cls(training, validation, test)
-
-    @property
-    def labels(self) -> list[bool]:
-        """Return which test parts have a defect."""
-        return [not part.scan.is_good for part in self.test]
-
-
-@dataclass(frozen=True)
 class Seen:
-    """What one branch says of all parts that are not learned from."""
+    """What one branch says of all parts that are not learned from; its metrics leave out defects that it can't see."""
 
     validation: list[Float]  # (S, S) each
-    test: list[Float]
+    judged: list[Float]
     metrics: Metrics
 
 
@@ -89,15 +51,16 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class Bench:
     """Measures recipes on one dataset; what is in its folder is not computed again."""
 
-    def __init__(self, dataset: Dataset, work: Path, device: str) -> None:
-        self._dataset, self._work = dataset, work
+    def __init__(self, dataset: Dataset, work: Path, device: str, judged_on: JudgedOn = "test") -> None:
+        self._dataset, self._work, self._judged_on = dataset, work, judged_on
         self._networks = KeptNetworks(work / "networks", names_of(dataset, dataset.train), device)
         self._parts: dict[PointCloudSettings, Parts] = {}
         self._seen: dict[Half, dict[str, Seen]] = {"rgb": {}, "sdf": {}}
 
     def figures(self, recipe: Recipe) -> Figures:
         """Return what the recipe reaches, from the folder where it has been measured before."""
-        scans = names_of(self._dataset, [*self._dataset.train, *self._dataset.validation, *self._dataset.test])
+        judged = self._dataset.test if self._judged_on == "test" else []
+        scans = names_of(self._dataset, [*self._dataset.train, *self._dataset.validation, *judged])
         teacher = facts_of(recipe, "rgb")["teacher"]
         path = self._work / "figures" / f"{digest_of(scans, recipe, teacher)}.json"
         if path.is_file():
@@ -113,20 +76,20 @@ class Bench:
         parts = self._prepared(recipe)
         rgb, sdf = self._look(recipe, "rgb"), self._look(recipe, "sdf")
         calibration = calibration_of(Maps(rgb.validation, sdf.validation, [part.mask for part in parts.validation]), recipe)
-        fused = [fuse(*pair, calibration) for pair in zip(rgb.test, sdf.test, strict=True)]
+        fused = [fuse(*pair, calibration) for pair in zip(rgb.judged, sdf.judged, strict=True)]
         return Figures(
             recipe=recipe,
             rgb=rgb.metrics,
             sdf=sdf.metrics,
-            fused=self._metrics(parts, [each.map for each in fused], [each.score for each in fused]),
+            fused=self._metrics(parts.judged, [each.map for each in fused], [each.score for each in fused]),
             validation=Scores(peaks(rgb.validation), peaks(sdf.validation)),
-            test=Scores(peaks(rgb.test), peaks(sdf.test)),
+            test=Scores(peaks(rgb.judged), peaks(sdf.judged)),
             is_defective=tuple(parts.labels),
         )
 
     def _prepared(self, recipe: Recipe) -> Parts:
         if recipe.point_cloud not in self._parts:
-            self._parts[recipe.point_cloud] = Parts.of(self._dataset, recipe)
+            self._parts[recipe.point_cloud] = Parts.of(self._dataset, recipe, self._judged_on)
         return self._parts[recipe.point_cloud]
 
     def _look(self, recipe: Recipe, half: Half) -> Seen:
@@ -142,8 +105,10 @@ class Bench:
         parts = self._prepared(recipe)
         map_of = self._colour_map(parts, recipe) if half == "rgb" else self._shape_map(parts, recipe)
         validation = [map_of(part) for part in tracked(parts.validation, f"{half} validation", len(parts.validation))]
-        test = [map_of(part.prepared) for part in tracked(parts.test, f"{half} test", len(parts.test))]
-        return Seen(validation, test, self._metrics(parts, test, peaks(test)))
+        judged = [map_of(part.prepared) for part in tracked(parts.judged, f"{half} {self._judged_on}", len(parts.judged))]
+        shown = [number for number, part in enumerate(parts.judged) if half in part.shows_in]
+        maps = [judged[number] for number in shown]
+        return Seen(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))
 
     def _colour_map(self, parts: Parts, recipe: Recipe) -> MapOf:
         branch = self._networks.colour(parts.training, recipe)
@@ -153,10 +118,10 @@ class Bench:
         branch = self._networks.shape(parts.training, recipe)
         return lambda part: branch.score_map(part.xyz)
 
-    def _metrics(self, parts: Parts, maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
-        marked = parts.test if self._dataset.has_truth else []
+    def _metrics(self, parts: Sequence[MarkedPart], maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
+        marked = parts if self._dataset.has_truth or self._judged_on == "drawn" else []
         originals = (part.prepared.grid.to_original(heat) for part, heat in zip(marked, maps, strict=False))  # without truth, of none
-        return measure(scores, parts.labels, originals, (part.truth for part in marked))
+        return measure(scores, [part.is_defective for part in parts], originals, (part.truth for part in marked))
 
 
 def names_of(dataset: Dataset, scans: Sequence[Scan]) -> Any:

@@ -12,14 +12,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench import ablation_figures, kept_networks
+from bench import judged_parts, kept_networks
 from bench.ablation import command, main, mean_of, table
 from bench.ablation_figures import Figures
 from bench.ablation_rows import ROWS, chosen_rows
+from bench.drawn_defects import COPIES
 from bench.fusion_rules import RULES, Scores
 from bench.kept_networks import SCORES_ONLY, KeptNetworks, lessons_of
 from mdss.method.fusion import fused_score
-from mdss.method.metrics import Metrics
+from mdss.method.metrics import Metrics, image_auroc
 from mdss.method.recipe import Recipe, changed, preset
 from tests.lines import write_tiny_line
 from tests.station import SMALL, write_teacher
@@ -161,10 +162,26 @@ def test_a_second_run_computes_nothing_and_says_the_same(
     def refuse(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(ablation_figures, "prepare_all", refuse)
+    monkeypatch.setattr(judged_parts, "prepare_all", refuse)
     assert place.ablate(*options) == 0
     assert capsys.readouterr().out == first == (tmp_path / "table.md").read_text()
     assert [line.split(" | ")[0] for line in first.splitlines()[2:4]] == ["| base", "| sdf-blur-0"]
+
+
+def test_drawn_defects_are_judged_without_a_test_scan_by_the_networks_that_are_kept(place: Place) -> None:
+    networks, before = place.made("*.safetensors"), place.made("*.json")
+    (place.data / "test").rename(place.data / "away")
+    try:
+        assert place.ablate("--rows", "base", "--on", "drawn") == 0
+    finally:
+        (place.data / "away").rename(place.data / "test")
+    assert place.made("*.safetensors") == networks
+    (name,) = place.made("*.json").keys() - before.keys()
+    (kept,) = (decoded(path) for path in place.work.rglob(name))
+    assert kept.is_defective == SIZE.validation * (False, *(2 * COPIES) * (True,))
+    measured = [(metrics.i_auroc, metrics.aupro_30) for metrics in (kept.rgb, kept.sdf, kept.fused)]
+    assert all(value is not None for pair in measured for value in pair)
+    assert kept.rgb.i_auroc != image_auroc(kept.test.rgb, kept.is_defective)  # stains alone count in colour
 
 
 def test_a_run_that_was_cut_off_goes_on_with_the_networks_that_it_has(place: Place, tmp_path: Path) -> None:
@@ -261,7 +278,7 @@ def test_the_table_has_a_line_for_each_row_and_each_rule_with_the_difference_to_
         "| +0.000 ± 0.000 | +0.000 ± 0.000 |"
     )
     assert lines[3].endswith("| 0.850 ± 0.050 | 0.850 ± 0.050 | +0.050 ± 0.050 | +0.050 ± 0.050 |")
-    assert lines[5] == "Mean over seeds 0, 1 ± half the range; 5 validation parts, 2 test parts."
+    assert lines[5] == "Mean over seeds 0, 1 ± half the range; 5 validation parts, 2 parts judged."
     rules = {line.split(" | ")[0].lstrip("| "): line.split(" | ")[1] for line in lines[9:]}
     assert list(rules) == list(RULES)
     assert rules["colour alone"] == "1.000 ± 0.000"

@@ -1,0 +1,106 @@
+"""Good parts with drawn defects: what a recipe can be chosen by, so that test scans are left for the last look.
+
+The kinds and profiles are others than those that the shape branch learns from (`trainer/damage.py`), or it would be asked what it was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.kept_networks import Half
+from mdss.method.patch_frame import viewing_direction
+from mdss.method.point_cloud import Grid, Prepared
+from mdss.method.voids import pixel_steps
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Bool = NDArray[np.bool_]
+Real = NDArray[np.float64]
+ShapeKind = Literal["dent", "bump", "groove", "tilted piece", "hole"]
+
+KINDS: tuple[ShapeKind, ...] = ("dent", "bump", "groove", "tilted piece", "hole")
+COPIES = 3  # of each part with a defect of shape, and as many with one of colour
+RADIUS_PX = (3.0, 9.0)
+HEIGHT_STEPS = (1.0, 4.0)  # of dents, bumps, grooves and tilted pieces, in steps from one pixel to the next
+GROOVE_PX = ((8.0, 16.0), (1.2, 2.5))  # half its length and half its width
+TILT_FROM = -0.3  # of the radius: where on its way across the piece the tilt begins
+STAIN_PX = (2.0, 7.0)
+STAIN_OPACITY = (0.15, 0.5)
+STAIN_RIM = 0.15  # of the radius, to both sides, over which a stain fades
+
+
+@dataclass(frozen=True)
+class Defective:
+    """A copy of a good part with one defect."""
+
+    part: Prepared
+    truth: Bool  # (S, S)
+    shows_in: Half
+
+
+@dataclass(frozen=True)
+class Place:
+    """A point of the part and a direction: how far each pixel (S, S) is along and across it, in pixels."""
+
+    along: Real
+    across: Real
+
+    @classmethod
+    def on(cls, inside: Bool, random: np.random.Generator) -> Place:
+        """Return a random place inside."""
+        pixels = np.argwhere(inside)
+        row, column = pixels[random.integers(len(pixels))]
+        rows, columns = np.mgrid[: inside.shape[0], : inside.shape[1]] - np.array([row, column])[:, None, None]
+        angle_rad = random.uniform(0, np.pi)
+        sine, cosine = np.sin(angle_rad), np.cos(angle_rad)
+        return cls(columns * cosine + rows * sine, rows * cosine - columns * sine)
+
+    def ellipse(self, length_px: float, width_px: float) -> Real:
+        """Return how far out each pixel is: 0 in the middle, 1 on the rim."""
+        return np.hypot(self.along / length_px, self.across / width_px)
+
+    def box(self, length_px: float, width_px: float) -> Real:
+        """Return the same of a rectangle."""
+        return np.maximum(np.abs(self.along) / length_px, np.abs(self.across) / width_px)
+
+
+def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
+    """Yield copies of a part, each with one defect and on the grid as it is."""
+    size = len(part.mask)
+    whole = replace(part, grid=Grid(size, size, size))
+    for _ in range(COPIES):
+        xyz, truth = misshapen(part.xyz, KINDS[random.integers(len(KINDS))], random)
+        yield Defective(replace(whole, xyz=xyz), truth, "sdf")
+        rgb, truth = stained(part.rgb, part.mask, random)
+        yield Defective(replace(whole, rgb=rgb), truth, "rgb")
+
+
+def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
+    """Return an organised cloud (S, S, 3) mm with one defect, and which of its points belong to it."""
+    measured: Bool = np.asarray(np.isfinite(xyz).all(axis=2))
+    place = Place.on(measured, random)
+    radius_px = random.uniform(*RADIUS_PX)
+    reach = place.box(*(random.uniform(*limits) for limits in GROOVE_PX)) if kind == "groove" else place.ellipse(radius_px, radius_px)
+    inside = reach < 1
+    if kind == "hole":
+        return np.where(inside[..., None], np.float32(np.nan), xyz), inside & measured
+    pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
+    height_mm = pitch_mm * random.uniform(*HEIGHT_STEPS)
+    if kind == "tilted piece":
+        raised = height_mm * np.clip(place.along / radius_px - TILT_FROM, 0, None) * inside
+    else:
+        raised = height_mm * np.clip(1 - reach**2, 0, None) * (1 if kind == "bump" else -1)
+    return np.asarray(xyz + raised[..., None] * viewing_direction(xyz), np.float32), inside & measured
+
+
+def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
+    """Return an image (S, S, 3) with one stain of any colour, through which the part shows, and where on the part it is."""
+    reach = Place.on(mask, random).ellipse(random.uniform(*STAIN_PX), random.uniform(*STAIN_PX))
+    share = random.uniform(*STAIN_OPACITY) * np.clip((1 + STAIN_RIM - reach) / (2 * STAIN_RIM), 0, 1)[..., None]
+    painted = rgb * (1 - share) + random.uniform(0, 255, 3) * share
+    return np.rint(painted).astype(np.uint8), (reach < 1) & mask

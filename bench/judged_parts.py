@@ -1,0 +1,76 @@
+"""The parts that an ablation learns from, calibrates on and judges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.drawn_defects import with_drawn_defects
+from bench.kept_networks import Half
+from mdss.errors import BadPart
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import Recipe
+from trainer.dataset import Dataset
+from trainer.progress import tracked
+from trainer.train import prepare_all
+
+JudgedOn = Literal["test", "drawn"]
+HALVES: tuple[Half, ...] = ("rgb", "sdf")
+SEED = 0  # of the drawn defects, which are the same whatever is learned
+
+
+@dataclass(frozen=True)
+class MarkedPart:
+    """One part to be judged, and what is marked on it."""
+
+    prepared: Prepared
+    truth: NDArray[np.bool_]  # (H, W)
+    is_defective: bool
+    shows_in: tuple[Half, ...] = HALVES  # which branches can see its defect, if it has one
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The scans of a dataset, prepared, and what is judged: the test scans, or validation scans and copies of them with drawn defects."""
+
+    training: list[Prepared]
+    validation: list[Prepared]
+    judged: list[MarkedPart]
+
+    @classmethod
+    def of(cls, dataset: Dataset, recipe: Recipe, judged_on: JudgedOn) -> Parts:
+        """Read and prepare all scans that are needed."""
+        training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
+        return cls(training, validation, test_parts(dataset, recipe) if judged_on == "test" else drawn_parts(validation))
+
+    @property
+    def labels(self) -> list[bool]:
+        """Return which of the judged parts have a defect."""
+        return [part.is_defective for part in self.judged]
+
+
+def test_parts(dataset: Dataset, recipe: Recipe) -> list[MarkedPart]:
+    """Return the test scans; one without a part on it is named and left out, as in an evaluation."""
+    found = []
+    for scan in tracked(dataset.test, "reading test", len(dataset.test)):
+        loaded = dataset.load(scan)
+        try:
+            found.append(MarkedPart(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud), loaded.truth, not scan.is_good))
+        except BadPart as bad:
+            click.echo(f"ablation: {scan.xyz_path} is left out: {bad}", err=True)
+    return found
+
+
+def drawn_parts(good: Sequence[Prepared]) -> list[MarkedPart]:
+    """Return good parts as they are, and copies of each with drawn defects."""
+    found = []
+    for number, part in enumerate(good):
+        found.append(MarkedPart(part, np.zeros((part.grid.height, part.grid.width), bool), is_defective=False))
+        drawn = with_drawn_defects(part, np.random.default_rng((SEED, number)))
+        found.extend(MarkedPart(copy.part, copy.truth, is_defective=True, shows_in=(copy.shows_in,)) for copy in drawn)
+    return found

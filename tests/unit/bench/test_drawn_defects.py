@@ -1,0 +1,59 @@
+"""Drawn defects: where the truth says so the part is another, elsewhere it is as it was, and each shows in one branch alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.drawn_defects import COPIES, KINDS, ShapeKind, misshapen, stained, with_drawn_defects
+from mdss.method.patch_frame import viewing_direction
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import PointCloudSettings
+from tests.plates import plate
+from trainer.synthetic_camera import View
+from trainer.synthetic_scan import draw_scan
+
+
+@pytest.fixture(scope="module")
+def part() -> Prepared:
+    scan = draw_scan("flange", "good", View(), [3])
+    return prepare(scan.rgb, scan.xyz_mm, PointCloudSettings())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_misshapen_place_is_where_the_truth_says_and_nothing_else_moves(kind: ShapeKind) -> None:
+    cloud = plate(0.2)
+    found, truth = misshapen(cloud, kind, np.random.default_rng(5))
+    assert truth.any() and not truth.all()
+    assert np.array_equal(found[~truth], cloud[~truth], equal_nan=True)
+    moved = ((found - cloud) @ viewing_direction(cloud))[truth]
+    if kind == "hole":
+        assert np.isnan(moved).all()
+    else:
+        assert np.abs(moved).max() > 0.1
+        assert (moved.max() > 1e-4) == (kind in ("bump", "tilted piece")) and (moved.min() < -1e-4) == (kind in ("dent", "groove"))
+
+
+def test_a_stain_lies_on_the_part_and_changes_colours_there() -> None:
+    rgb = np.full((64, 64, 3), 120, np.uint8)
+    mask = np.zeros((64, 64), bool)
+    mask[20:40, 20:40] = True
+    found, truth = stained(rgb, mask, np.random.default_rng(1))
+    assert truth.any() and not truth[~mask].any()
+    assert (found[truth] != 120).any(axis=-1).all()
+    assert np.count_nonzero((found != 120).any(axis=-1)) < 400
+
+
+def test_copies_show_a_defect_in_one_branch_and_leave_the_other_what_it_was(part: Prepared) -> None:
+    copies = list(with_drawn_defects(part, np.random.default_rng(2)))
+    assert [copy.shows_in for copy in copies] == ["sdf", "rgb"] * COPIES
+    for copy in copies:
+        is_shape = copy.shows_in == "sdf"
+        assert np.array_equal(copy.part.rgb, part.rgb) == is_shape
+        assert np.array_equal(copy.part.xyz, part.xyz, equal_nan=True) != is_shape
+        assert copy.part.grid.to_original(copy.truth.astype(np.float32)).shape == copy.truth.shape
+
+
+def test_the_same_seed_draws_the_same(part: Prepared) -> None:
+    once, again = ([copy.part.xyz for copy in with_drawn_defects(part, np.random.default_rng(4))] for _ in range(2))
+    assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(once, again, strict=True))
