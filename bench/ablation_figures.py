@@ -84,7 +84,7 @@ class Bench:
             fused=self._metrics(parts.judged, [each.map for each in fused], [each.score for each in fused]),
             validation=Scores(peaks(rgb.validation), peaks(sdf.validation)),
             test=Scores(peaks(rgb.judged), peaks(sdf.judged)),
-            is_defective=tuple(parts.labels),
+            is_defective=tuple(part.is_defective for part in parts.judged),
         )
 
     def _prepared(self, recipe: Recipe) -> Parts:

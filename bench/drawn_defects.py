@@ -16,11 +16,11 @@ from bench.kept_networks import Half
 from mdss.method.patch_frame import viewing_direction
 from mdss.method.point_cloud import Grid, Prepared
 from mdss.method.voids import pixel_steps
+from trainer.damage import Spot
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
-Real = NDArray[np.float64]
 ShapeKind = Literal["dent", "bump", "groove", "tilted piece", "hole"]
 
 KINDS: tuple[ShapeKind, ...] = ("dent", "bump", "groove", "tilted piece", "hole")
@@ -43,32 +43,6 @@ class Defective:
     shows_in: Half
 
 
-@dataclass(frozen=True)
-class Place:
-    """A point of the part and a direction: how far each pixel (S, S) is along and across it, in pixels."""
-
-    along: Real
-    across: Real
-
-    @classmethod
-    def on(cls, inside: Bool, random: np.random.Generator) -> Place:
-        """Return a random place inside."""
-        pixels = np.argwhere(inside)
-        row, column = pixels[random.integers(len(pixels))]
-        rows, columns = np.mgrid[: inside.shape[0], : inside.shape[1]] - np.array([row, column])[:, None, None]
-        angle_rad = random.uniform(0, np.pi)
-        sine, cosine = np.sin(angle_rad), np.cos(angle_rad)
-        return cls(columns * cosine + rows * sine, rows * cosine - columns * sine)
-
-    def ellipse(self, length_px: float, width_px: float) -> Real:
-        """Return how far out each pixel is: 0 in the middle, 1 on the rim."""
-        return np.hypot(self.along / length_px, self.across / width_px)
-
-    def box(self, length_px: float, width_px: float) -> Real:
-        """Return the same of a rectangle."""
-        return np.maximum(np.abs(self.along) / length_px, np.abs(self.across) / width_px)
-
-
 def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
     """Yield copies of a part, each with one defect and on the grid as it is."""
     size = len(part.mask)
@@ -83,16 +57,17 @@ def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[
 def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
     """Return an organised cloud (S, S, 3) mm with one defect, and which of its points belong to it."""
     measured: Bool = np.asarray(np.isfinite(xyz).all(axis=2))
-    place = Place.on(measured, random)
-    radius_px = random.uniform(*RADIUS_PX)
-    reach = place.box(*(random.uniform(*limits) for limits in GROOVE_PX)) if kind == "groove" else place.ellipse(radius_px, radius_px)
+    place, radius_px = place_on(measured, random), random.uniform(*RADIUS_PX)
+    sizes_px = [random.uniform(*limits) for limits in GROOVE_PX] if kind == "groove" else [radius_px, radius_px]
+    along, across = Spot(*place, *sizes_px).axes(len(xyz))
+    reach = np.maximum(np.abs(along), np.abs(across)) if kind == "groove" else np.hypot(along, across)
     inside = reach < 1
     if kind == "hole":
         return np.where(inside[..., None], np.float32(np.nan), xyz), inside & measured
     pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
     height_mm = pitch_mm * random.uniform(*HEIGHT_STEPS)
     if kind == "tilted piece":
-        raised = height_mm * np.clip(place.along / radius_px - TILT_FROM, 0, None) * inside
+        raised = height_mm * np.clip(along - TILT_FROM, 0, None) * inside
     else:
         raised = height_mm * np.clip(1 - reach**2, 0, None) * (1 if kind == "bump" else -1)
     return np.asarray(xyz + raised[..., None] * viewing_direction(xyz), np.float32), inside & measured
@@ -100,7 +75,14 @@ def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple
 
 def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
     """Return an image (S, S, 3) with one stain of any colour, through which the part shows, and where on the part it is."""
-    reach = Place.on(mask, random).ellipse(random.uniform(*STAIN_PX), random.uniform(*STAIN_PX))
+    reach = Spot(*place_on(mask, random), random.uniform(*STAIN_PX), random.uniform(*STAIN_PX)).reach(len(rgb))
     share = random.uniform(*STAIN_OPACITY) * np.clip((1 + STAIN_RIM - reach) / (2 * STAIN_RIM), 0, 1)[..., None]
     painted = rgb * (1 - share) + random.uniform(0, 255, 3) * share
     return np.rint(painted).astype(np.uint8), (reach < 1) & mask
+
+
+def place_on(inside: Bool, random: np.random.Generator) -> tuple[float, float, float]:
+    """Return row and column of a random pixel inside, and a random direction, radians."""
+    pixels = np.argwhere(inside)
+    row, column = pixels[random.integers(len(pixels))]
+    return float(row), float(column), random.uniform(0, np.pi)

@@ -16,11 +16,11 @@ from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
 from trainer.dataset import Dataset
+from trainer.handed_parts import BRANCHES
 from trainer.progress import tracked
 from trainer.train import prepare_all
 
 JudgedOn = Literal["test", "drawn"]
-HALVES: tuple[Half, ...] = ("rgb", "sdf")
 SEED = 0  # of the drawn defects, which are the same whatever is learned
 
 
@@ -31,7 +31,7 @@ class MarkedPart:
     prepared: Prepared
     truth: NDArray[np.bool_]  # (H, W)
     is_defective: bool
-    shows_in: tuple[Half, ...] = HALVES  # which branches can see its defect, if it has one
+    shows_in: tuple[Half, ...] = BRANCHES  # which branches can see its defect, if it has one
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,6 @@ class Parts:
         """Read and prepare all scans that are needed."""
         training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
         return cls(training, validation, test_parts(dataset, recipe) if judged_on == "test" else drawn_parts(validation))
-
-    @property
-    def labels(self) -> list[bool]:
-        """Return which of the judged parts have a defect."""
-        return [part.is_defective for part in self.judged]
 
 
 def test_parts(dataset: Dataset, recipe: Recipe) -> list[MarkedPart]:

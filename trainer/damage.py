@@ -33,11 +33,15 @@ class Spot:
 
     def reach(self, size: int) -> Float:
         """Return how far out each pixel (size, size) is: 0 in the middle, 1 on the rim."""
+        return np.asarray(np.hypot(*self.axes(size)), np.float32)
+
+    def axes(self, size: int) -> tuple[Float, Float]:
+        """Return how far each pixel (size, size) is from the middle along and across, 1 on the rim."""
         rows, columns = np.mgrid[:size, :size].astype(np.float32)
         rows, columns = rows - np.float32(self.row), columns - np.float32(self.column)
         sine, cosine = np.float32(np.sin(self.angle_rad)), np.float32(np.cos(self.angle_rad))
         along, across = columns * cosine + rows * sine, rows * cosine - columns * sine
-        return np.asarray(np.hypot(along / np.float32(self.length_px), across / np.float32(self.width_px)), np.float32)
+        return along / np.float32(self.length_px), across / np.float32(self.width_px)
 
 
 def damaged(xyz: Float, random: np.random.Generator) -> Float:
