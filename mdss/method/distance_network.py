@@ -88,6 +88,7 @@ class SignedDistanceNetwork(nn.Module):
 
     def __init__(self, settings: ShapeSettings) -> None:
         super().__init__()
+        self._blind_spot = settings.blind_spot
         self.waves = Waves(settings.octaves)
         self.encoder = PatchEncoder(self.waves.width, settings)
         self.from_code = nn.Linear(settings.code, settings.width)
@@ -109,8 +110,12 @@ class SignedDistanceNetwork(nn.Module):
         return self.ask(self.code_halves(patches)[:, None], queries)
 
     def code_halves(self, patches: Tensor) -> Tensor:
-        """Return the first layer's half for the code of each of the patches (P, K, 3): (P, C)."""
-        return exactly(self.from_code, self.encoder(self.waves(patches)))
+        """Return the first layer's half for the code of each of the patches (P, K, 3): (P, C).
+
+        Patches have the points nearest their centres first; those in the blind spot are not shown, so that what is asked about there
+        has to follow from its surroundings (decision 31).
+        """
+        return exactly(self.from_code, self.encoder(self.waves(patches[:, self._blind_spot :])))
 
     def ask(self, halves: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (..., 3) near the surfaces of patches, whose `halves` (..., C) are as many or spread over them."""

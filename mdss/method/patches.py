@@ -16,7 +16,10 @@ QUICKLY_BUILT = {"balanced_tree": False, "compact_nodes": False}  # in half the 
 
 @dataclass(frozen=True)
 class Patches:
-    """Indices of each patch's points (patches, K) in the cloud; every point of the cloud is in at least one."""
+    """Indices of each patch's points (patches, K) in the cloud; every point of the cloud is in at least one.
+
+    Those nearest the centre come first, except where a cloud is no larger than one patch.
+    """
 
     members: Index
 

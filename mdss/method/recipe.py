@@ -78,7 +78,8 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    # Of these three the defaults are what a model means that was made before there was a choice.
+    # Of these four the defaults are what a model means that was made before there was a choice.
+    blind_spot: Annotated[int, msgspec.Meta(ge=0)] = 0
     asked_in: Count | None = None
     asked_at: AskedAt = "every_pixel"
     by_rim: bool = False
@@ -113,6 +114,11 @@ class ShapeSettings(Settings, frozen=True):
     blur_px: NotNegative = 4.0
     keep_peak: bool = False
     scores_in: Scores = "float"
+
+    def __post_init__(self) -> None:
+        """Refuse a code of nothing."""
+        if self.blind_spot >= self.points_per_patch:
+            raise ValueError(f"sdf.blind_spot: found {self.blind_spot} points, expected fewer than the {self.points_per_patch} of a patch")
 
 
 class FusionSettings(Settings, frozen=True):

@@ -241,7 +241,7 @@ class ShapeBranch:
     @torch.inference_mode()
     def _code_halves(self, patches: Float) -> Tensor:
         """Return the first layer's halves (P, C) for the codes of patches (P, K, 3) in their frames, on the device."""
-        at_once = max(1, self._at_once // patches.shape[1] // PATCHES_STEP) * PATCHES_STEP
+        at_once = max(1, self._at_once // (patches.shape[1] - self._settings.blind_spot) // PATCHES_STEP) * PATCHES_STEP
         halves = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
         for piece in pieces(len(patches), at_once, PATCHES_STEP):
             halves[piece] = self._network.code_halves(torch.from_numpy(patches[piece]).to(self._device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import torch
 
 from mdss.method.distance_network import SignedDistanceNetwork
@@ -38,6 +39,18 @@ def test_the_order_of_a_patchs_points_does_not_matter() -> None:
     with torch.no_grad():
         before, after = network(patches, queries), network(patches[:, torch.randperm(50)], queries)
     assert torch.allclose(before.distance, after.distance, atol=1e-6)
+
+
+def test_a_code_says_nothing_of_the_points_in_the_blind_spot() -> None:
+    torch.manual_seed(0)
+    network, patches = SignedDistanceNetwork(msgspec.structs.replace(SMALL, blind_spot=10)), torch.rand(2, 50, 3) - 0.5
+    inside, outside = patches.clone(), patches.clone()
+    inside[:, :10] += 0.3
+    outside[:, 10:] += 0.3
+    with torch.no_grad():
+        codes, of_inside, of_outside = (network.code_halves(each) for each in (patches, inside, outside))
+    assert torch.equal(of_inside, codes)
+    assert (of_outside != codes).any(dim=1).all()
 
 
 def test_places_far_outside_the_patch_have_finite_answers() -> None:

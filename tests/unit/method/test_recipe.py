@@ -45,6 +45,7 @@ def test_settings_are_changed_by_name() -> None:
         ("sdf.encoder=[]", "Expected `array` of length >= 1"),
         ("rgb.student_width=0.001", "Expected `float` >= 0.05"),
         ("sdf.points_per_patch=1", "Expected `int` >= 16"),
+        ("sdf.blind_spot=500", "sdf.blind_spot: found 500 points, expected fewer than the 500 of a patch"),
         ("sdf.overlap=median", "Invalid enum value 'median'"),
         ("fusion.score=larger", "fusion.score: found 'larger' and no fusion.score_floor, expected a floor"),
     ],

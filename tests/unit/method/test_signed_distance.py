@@ -134,6 +134,16 @@ def test_how_many_are_asked_at_once_changes_nothing(network: SignedDistanceNetwo
     assert np.allclose(other.surprise, usual.surprise, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 45, 49, 51, 400])
+def test_with_a_blind_spot_every_point_of_the_smallest_part_has_a_value(count: int) -> None:
+    torch.manual_seed(0)
+    settings = msgspec.structs.replace(SMALL, blind_spot=49, asked_in=1)
+    cloud = plate()
+    cloud.reshape(-1, 3)[np.flatnonzero(np.isfinite(cloud).all(axis=2))[count:]] = np.nan
+    heat = ShapeBranch(SignedDistanceNetwork(settings), settings, "cpu").score_map(cloud)
+    assert np.array_equal(heat > 0, np.isfinite(cloud).all(axis=2))
+
+
 def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     torch.manual_seed(0)
     learner = SignedDistanceNetwork(SMALL)
