@@ -160,7 +160,7 @@ class Recipe(Settings, frozen=True):
 EDGE = Recipe(
     rgb=ColourSettings(
         optimiser="muon",
-        steps=1000,
+        steps=1500,
         shift_every=125,
         learning_rate=1e-2,
         weight_decay=1.2,
@@ -169,7 +169,20 @@ EDGE = Recipe(
         by_contrast=True,
         scores_in="int8",
     ),
-    sdf=ShapeSettings(asked_in=2, asked_at="checkerboard", by_rim=True, queries=32, averaged=0.4, scores_in="int8"),
+    sdf=ShapeSettings(
+        points_per_patch=250,
+        blind_spot=50,
+        asked_in=2,
+        asked_at="checkerboard",
+        by_rim=True,
+        queries=32,
+        optimiser="muon",
+        steps=4000,
+        learning_rate=1e-2,
+        weight_decay=0.1,
+        averaged=0.4,
+        scores_in="int8",
+    ),
     fusion=FusionSettings(score="larger", score_floor=4.0),
 )
 PAPER = Recipe(
