@@ -20,7 +20,7 @@ from trainer.training_cloud import TrainingCloud
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 GPU = "cuda:0"
 Float = NDArray[np.float32]
-SMALL = ("sdf.encoder=[8,16]", "sdf.code=8", "sdf.width=16", "sdf.depth=2", "sdf.points_per_patch=50", "sdf.queries=20", "sdf.batch=4")
+SMALL = ("sdf.encoder=[8,16]", "sdf.code=8", "sdf.width=16", "sdf.depth=2", "sdf.points_per_patch=64", "sdf.queries=20", "sdf.batch=4")
 
 
 def gradients(network: SignedDistanceNetwork) -> torch.Tensor:
