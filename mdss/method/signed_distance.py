@@ -231,7 +231,7 @@ class ShapeBranch:
         missing = Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0])
         among = np.flatnonzero(asked[measured.places])
         chosen = among[measured.some(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
-        measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.asked_in))
+        measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.voids_asked_in or settings.asked_in))
         halves = self._code_halves(inside)
         distances, _ = self._ask(halves, measured, inside.reshape(-1, 3)[chosen])
         _, presence = self._ask(halves, missing, frames.of_each(missing.patches).into(voids.places[missing.places][:, None])[:, 0])

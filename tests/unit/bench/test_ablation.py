@@ -43,6 +43,7 @@ OTHERWISE = (
         "sdf.scores_in=float",
         "sdf.density=1",
         "sdf.asked_in=null",
+        "sdf.voids_asked_in=null",
         "sdf.asked_at=every_pixel",
         "sdf.by_rim=false",
         "sdf.sign=positive",

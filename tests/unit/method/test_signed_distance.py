@@ -159,7 +159,7 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), np.maximum(surface, 0.5 * missing))
 
 
-def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: SignedDistanceNetwork) -> None:
+def test_every_point_and_every_void_is_read_in_as_many_patches_as_the_recipe_says(network: SignedDistanceNetwork) -> None:
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
     torch.nn.init.normal_(network.presence.weight, std=1.0)
@@ -175,6 +175,9 @@ def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: Sign
     assert not np.allclose(found[2].distances, found[1].distances)
     assert not np.allclose(found[1].surprise, found[None].surprise)
     assert not np.allclose(found[2].surprise, found[1].surprise)
+    apart = ShapeBranch(network, msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=2, voids_asked_in=1), "cpu").read(cloud)
+    assert np.array_equal(apart.distances, found[2].distances)
+    assert np.array_equal(apart.surprise, found[1].surprise)
 
 
 def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDistanceNetwork) -> None:
