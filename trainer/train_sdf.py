@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -28,10 +29,12 @@ from trainer.training import Schedule, Training
 from trainer.training_cloud import TrainingCloud
 
 Float = NDArray[np.float32]
+Index = NDArray[np.intp]
 
 TINY = 1e-8
 BATCHES_TO_MEASURE = 24
 DISTANCE_WEIGHT, PRESENCE_WEIGHT = 10.0, 0.3  # so that each has about the same say
+MOST_USUAL = 3.0  # a crack is as thin as a speck that the sensor lost: what specks come to must not excuse it
 LEAST_EVIDENCE = 0.02  # of good parts' voids, so that none at all does not make the weight of one endless
 
 
@@ -49,7 +52,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     if settings.scores_in == "int8":
         measure_peaks(network, clouds, recipe, device)
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
-    if settings.by_rim:
+    if settings.by_rim or settings.voids_by_rim:
         measure_usual(network, parts, settings, device)
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)
@@ -112,13 +115,22 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
 
 
 def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
-    """Set what distances of good parts come to where so much around a point was measured."""
-    network.usual.fill_(1)
+    """Set what distances of good parts, and the evidence of their missing points, come to where so much around was measured."""
+    if settings.by_rim:
+        network.usual.fill_(1)
+    if settings.voids_by_rim:
+        network.void_usual.fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
     readings = [branch.read(part.xyz) for part in tracked(chosen, "rims", len(chosen))]
-    around = [measured_around(part.xyz)[reading.pixels] for part, reading in zip(chosen, readings, strict=True)]
-    found = Usual.of(around, [reading.distances for reading in readings])
-    network.usual.copy_(torch.from_numpy(found.stored()))
+    if settings.by_rim:
+        network.usual.copy_(_usual(chosen, [(each.pixels, each.distances) for each in readings]))
+    if settings.voids_by_rim:
+        network.void_usual.copy_(_usual(chosen, [(each.void_pixels, each.surprise) for each in readings], MOST_USUAL))
+
+
+def _usual(parts: Sequence[Part], found: Sequence[tuple[Index, Float]], most: float = math.inf) -> Tensor:
+    cues = [measured_around(part.xyz)[pixels] for part, (pixels, _) in zip(parts, found, strict=True)]
+    return torch.from_numpy(Usual.of(cues, [values for _, values in found], most).stored())
 
 
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:

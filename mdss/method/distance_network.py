@@ -84,6 +84,7 @@ class SignedDistanceNetwork(nn.Module):
     patch_mm: Tensor  # how long a patch of a good part usually is
     peaks: Tensor  # the highest value that each wide layer is given in batches as it learned from; there if the branch scores in eight bits
     usual: Tensor  # what distances of good parts come to where so much around a point was measured; there if the branch weighs by it
+    void_usual: Tensor  # the same of evidence in voids
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
 
     def __init__(self, settings: ShapeSettings) -> None:
@@ -102,6 +103,8 @@ class SignedDistanceNetwork(nn.Module):
         self.register_buffer("void_unit", torch.zeros(()))
         if settings.by_rim:
             self.register_buffer("usual", torch.ones(2, CLASSES))
+        if settings.voids_by_rim:
+            self.register_buffer("void_usual", torch.ones(2, CLASSES))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 

@@ -78,12 +78,13 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    # Of these five the defaults are what a model means that was made before there was a choice.
+    # Of these six the defaults are what a model means that was made before there was a choice.
     blind_spot: Annotated[int, msgspec.Meta(ge=0)] = 0
     asked_in: Count | None = None
     voids_asked_in: Count | None = None
     asked_at: AskedAt = "every_pixel"
     by_rim: bool = False
+    voids_by_rim: bool = False
     training_density: Positive = 3.0
     training_scans: Count | None = None
     frame: Literal["camera", "upright"] = "upright"
@@ -177,13 +178,13 @@ EDGE = Recipe(
         voids_asked_in=1,
         asked_at="checkerboard",
         by_rim=True,
+        voids_by_rim=True,
         queries=32,
         optimiser="muon",
         steps=4000,
         learning_rate=1e-2,
         weight_decay=0.1,
         averaged=0.4,
-        void_weight=0.8,
         scores_in="int8",
     ),
     fusion=FusionSettings(score="larger", score_floor=4.0),

@@ -183,6 +183,7 @@ class ShapeBranch:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
         self._at_once = queries_at_once(device, settings.scores_in)
         self._usual = Usual.read(network.usual) if settings.by_rim else None
+        self._void_usual = Usual.read(network.void_usual) if settings.voids_by_rim else None
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
@@ -219,10 +220,12 @@ class ShapeBranch:
         readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
         distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
         evidence = evidence_of(readings, int(missing.chosen.sum()))
-        off = points.filled(distances)
+        off, surprise, around = points.filled(distances), missing.filled(evidence), measured_around(box.xyz)
         if self._usual is not None:
-            off = off / self._usual.at(measured_around(box.xyz)[part.pixels])
-        return PartReading(off, box.whole(part.pixels), missing.filled(evidence), box.whole(voids.pixels))
+            off = off / self._usual.at(around[part.pixels])
+        if self._void_usual is not None:
+            surprise = surprise / self._void_usual.at(around[voids.pixels])
+        return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))
 
     def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:
         """Return what the network says of those of patches' points (P, K, 3) mm that are asked about (N,), and of voids within reach."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,13 +25,19 @@ class Usual:
     values: Float  # (CLASSES,)
 
     @classmethod
-    def of(cls, cues: Sequence[Float], values: Sequence[Float]) -> Usual:
-        """Return what places of good parts say, part by part: their cues, and what was found there, not negative."""
+    def of(cls, cues: Sequence[Float], values: Sequence[Float], most: float = math.inf) -> Usual:
+        """Return what places of good parts say, part by part: their cues, and what was found there, not negative.
+
+        No class has more than `most`; without any place everything is usual.
+        """
         found, reached = np.concatenate(cues), np.concatenate(values)
+        if not len(found):
+            return cls(*np.ones((2, CLASSES), np.float32))
         numbers = np.digitize(found, np.unique(np.quantile(found, SHARES)))  # places with the same cue are of one class
         whole = float(reached.mean(dtype=np.float64)) or 1.0
         means = [(found[inside].mean(), reached[inside].mean() / whole) for inside in (numbers == each for each in np.unique(numbers))]
-        return cls(*np.array([*means, *[means[-1]] * (CLASSES - len(means))], np.float32).T)
+        classes = np.array([*means, *[means[-1]] * (CLASSES - len(means))], np.float32)
+        return cls(classes[:, 0], classes[:, 1].clip(max=most))
 
     @classmethod
     def read(cls, stored: Tensor) -> Usual:

@@ -46,6 +46,7 @@ OTHERWISE = (
         "sdf.voids_asked_in=null",
         "sdf.asked_at=every_pixel",
         "sdf.by_rim=false",
+        "sdf.voids_by_rim=false",
         "sdf.sign=positive",
         "sdf.overlap=min",
         "sdf.missing=ignore",
@@ -109,7 +110,7 @@ def test_settings_that_only_score_leave_what_is_learned_as_it_is(place: Place, t
     assert lessons_of(recipes[0], "sdf") == lessons_of(recipes[1], "sdf")
     assert learned[0].keys() == learned[1].keys()
     set_anew = {name for name, values in learned[0].items() if not np.array_equal(values, learned[1][name])}
-    assert set_anew == {"rgb.usual", "sdf.usual", "sdf.void_unit"}
+    assert set_anew == {"rgb.usual", "sdf.usual", "sdf.void_usual", "sdf.void_unit"}
 
 
 def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray]:

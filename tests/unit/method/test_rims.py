@@ -31,6 +31,21 @@ def test_rims_are_held_to_what_is_usual_where_as_much_around_a_point_was_measure
     assert around.max() > 0.999 and around.min() < 0.7
 
 
+def test_missing_points_are_held_to_what_is_usual_where_as_much_around_them_was_measured() -> None:
+    settings = msgspec.structs.replace(PLAIN, void_weight=1.0, voids_by_rim=True)
+    cloud, network = plate(), SignedDistanceNetwork(settings)
+    cloud[30:33, 30:33] = np.nan
+    torch.nn.init.constant_(network.presence.bias, 3.0)  # points are expected everywhere
+    plain = ShapeBranch(network, settings, "cpu").read(cloud)  # with ones, which change nothing
+    usual = Usual(np.linspace(0, 1, CLASSES, dtype=np.float32), np.linspace(1, 3, CLASSES, dtype=np.float32))
+    network.void_usual.copy_(torch.from_numpy(usual.stored()))
+    weighed = ShapeBranch(network, settings, "cpu").read(cloud)
+    assert plain.surprise.max() > 1
+    held = plain.surprise / usual.at(measured_around(cloud)[plain.void_pixels])
+    np.testing.assert_allclose(weighed.surprise, held, rtol=5e-3)  # it looks at the part's box, which ends in what voids reach
+    np.testing.assert_array_equal(weighed.distances, plain.distances)
+
+
 def test_how_much_was_measured_around_a_point_falls_from_all_to_half_at_a_straight_rim() -> None:
     cloud = np.zeros((40, 40, 3), np.float32)
     cloud[:, 20:] = np.nan

@@ -175,7 +175,8 @@ def test_every_point_and_every_void_is_read_in_as_many_patches_as_the_recipe_say
     assert not np.allclose(found[2].distances, found[1].distances)
     assert not np.allclose(found[1].surprise, found[None].surprise)
     assert not np.allclose(found[2].surprise, found[1].surprise)
-    apart = ShapeBranch(network, msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=2, voids_asked_in=1), "cpu").read(cloud)
+    settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=2, voids_asked_in=1)
+    apart = ShapeBranch(network, settings, "cpu").read(cloud)
     assert np.array_equal(apart.distances, found[2].distances)
     assert np.array_equal(apart.surprise, found[1].surprise)
 

@@ -42,3 +42,15 @@ def test_parts_that_are_alike_everywhere_or_have_few_pixels_are_held_to_nothing(
     few = Usual.of([np.full(5, 3, np.float32)], [np.full(5, heat, np.float32)])
     assert few.cues.shape == few.values.shape == (CLASSES,)
     assert few.at(np.array([0, 3, 9], np.float32)) == pytest.approx([max(heat / 2, LEAST)] * 3)
+
+
+def test_no_class_has_more_than_the_most_that_is_allowed() -> None:
+    cues = np.repeat(np.array([0.25, 1.0], np.float32), (800, 200))
+    found = np.where(cues < 1, np.float32(0), np.float32(5))
+    assert Usual.of([cues], [found]).at(np.array([1.0], np.float32)) == pytest.approx([5])
+    assert Usual.of([cues], [found], most=3).at(np.array([0.25, 1.0], np.float32)) == pytest.approx([LEAST, 3])
+
+
+def test_where_good_parts_have_no_such_place_everything_is_usual() -> None:
+    nothing = np.empty(0, np.float32)
+    np.testing.assert_array_equal(Usual.of([nothing, nothing], [nothing, nothing]).stored(), np.ones((2, CLASSES)))

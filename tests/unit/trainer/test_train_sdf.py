@@ -16,7 +16,7 @@ from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate
 from trainer.shape_batch import draw
-from trainer.train_sdf import measure_usual, pull_loss, regression_loss, train_shape, weigh_voids
+from trainer.train_sdf import MOST_USUAL, measure_usual, pull_loss, regression_loss, train_shape, weigh_voids
 from trainer.training_cloud import TrainingCloud
 
 SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, blur_px=0, queries=20, batch=4)
@@ -139,3 +139,14 @@ def test_training_says_how_far_off_points_at_rims_usually_are_before_missing_poi
     assert float(network.void_unit) == pytest.approx(void_unit)
     measure_usual(network, [plate_part()] * 3, settings, "cpu")  # again: it starts from the distances themselves
     np.testing.assert_allclose(network.usual.numpy(), learned.stored(), rtol=1e-6)
+
+
+def test_training_says_what_missing_points_of_good_parts_come_to_before_they_are_weighed(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, voids_by_rim=True)
+    network, _ = train_shape([plate_part()] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
+    learned, void_unit = Usual.read(network.void_usual), float(network.void_unit)
+    assert learned.cues[0] < learned.cues[-1] < 0.8 and 0 < learned.values.max() <= MOST_USUAL
+    weigh_voids(network, [plate_part()] * 3, settings, "cpu")
+    assert float(network.void_unit) == pytest.approx(void_unit) and void_unit > 0
+    measure_usual(network, [plate_part()] * 3, settings, "cpu")  # again: it starts from the evidence itself
+    np.testing.assert_allclose(network.void_usual.numpy(), learned.stored(), rtol=1e-6)
