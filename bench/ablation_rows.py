@@ -68,7 +68,7 @@ ROWS = (
     Row("sdf-unit-mm", "May each patch's distances count in its own millimetres?", ("sdf.score_unit=mm",)),
     Row("sdf-void-weight-0", "What do missing points bring?", ("sdf.void_weight=0",)),
     Row("sdf-voids-as-others", "What does it bring to hold missing points to what good parts reach there?", ("sdf.voids_by_rim=false",)),
-    Row("sdf-voids-asked-in-2", "What does it bring to ask about missing points in two patches, too?", ("sdf.voids_asked_in=2",)),
+    Row("sdf-void-overlap-mean", "May patches agree on a missing point by their mean probability?", ("sdf.void_overlap=mean",)),
     Row("sdf-learns-in-auto", "Does shape lose by more digits where the processor is faster with them?", ("sdf.learns_in=auto",)),
     Row(
         "sdf-adam",

@@ -31,8 +31,8 @@ SCORES_ONLY: dict[Half, frozenset[str]] = {
     "rgb": frozenset({"blur_px", "scores_in", "levelling", "median_share", "by_contrast"}),
     "sdf": frozenset(
         {
-            *("scores_in", "density", "asked_in", "voids_asked_in", "asked_at", "by_rim", "voids_by_rim"),
-            *("sign", "overlap", "missing", "blur_px", "keep_peak", "score_unit"),
+            *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim"),
+            *("sign", "overlap", "void_overlap", "missing", "blur_px", "keep_peak", "score_unit"),
         }
     ),
 }

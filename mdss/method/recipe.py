@@ -78,10 +78,9 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    # Of these six the defaults are what a model means that was made before there was a choice.
+    # Of these five the defaults are what a model means that was made before there was a choice.
     blind_spot: Annotated[int, msgspec.Meta(ge=0)] = 0
     asked_in: Count | None = None
-    voids_asked_in: Count | None = None
     asked_at: AskedAt = "every_pixel"
     by_rim: bool = False
     voids_by_rim: bool = False
@@ -111,6 +110,7 @@ class ShapeSettings(Settings, frozen=True):
     averaged: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
+    void_overlap: Literal["mean", "log_odds"] = "mean"  # the default as of those five
     void_weight: NotNegative = 0.6
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
@@ -175,7 +175,6 @@ EDGE = Recipe(
         points_per_patch=250,
         blind_spot=50,
         asked_in=2,
-        voids_asked_in=1,
         asked_at="checkerboard",
         by_rim=True,
         voids_by_rim=True,
@@ -185,6 +184,7 @@ EDGE = Recipe(
         learning_rate=1e-2,
         weight_decay=0.1,
         averaged=0.4,
+        void_overlap="log_odds",
         scores_in="int8",
     ),
     fusion=FusionSettings(score="larger", score_floor=4.0),

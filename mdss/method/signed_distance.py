@@ -85,7 +85,7 @@ class Readings:
 
     distances: Float  # (M,) signed
     points: Index  # (M,) which of those points that is of
-    presence: Float  # (V',) how probable a point is
+    log_odds: Float  # (V',) of a point
     voids: Index  # (V',) which of those voids that is of
 
 
@@ -129,12 +129,20 @@ def _mean(values: Float, index: Index, count: int) -> Float:
     return np.asarray(np.bincount(index, values, count) / np.bincount(index, minlength=count).clip(1), np.float32)
 
 
-def evidence_of(readings: Readings, count: int) -> Float:
+def probability(log_odds: Float) -> Float:
+    """Return the probability that has these log odds."""
+    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), np.float32)
+
+
+def evidence_of(readings: Readings, count: int, overlap: str) -> Float:
     """Return for each of the voids (V,) how surprising it is that nothing was measured, 0 where a point is not to be expected.
 
-    -log(1 - p) of the mean p of the patches that it was asked about in, less that of p = 1/2.
+    -log(1 - p), less that of p = 1/2; p is the mean of the patches that it was asked about in, or has the mean of their log odds.
     """
-    mean = _mean(readings.presence, readings.voids, count)
+    if overlap == "log_odds":
+        mean = probability(_mean(readings.log_odds, readings.voids, count))
+    else:
+        mean = _mean(probability(readings.log_odds), readings.voids, count)
     return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
 
 
@@ -219,7 +227,7 @@ class ShapeBranch:
         frames = PatchFrames.of(members, viewing_direction(box.xyz), settings)
         readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
         distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
-        evidence = evidence_of(readings, int(missing.chosen.sum()))
+        evidence = evidence_of(readings, int(missing.chosen.sum()), settings.void_overlap)
         off, surprise, around = points.filled(distances), missing.filled(evidence), measured_around(box.xyz)
         if self._usual is not None:
             off = off / self._usual.at(around[part.pixels])
@@ -234,12 +242,12 @@ class ShapeBranch:
         missing = Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0])
         among = np.flatnonzero(asked[measured.places])
         chosen = among[measured.some(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
-        measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.voids_asked_in or settings.asked_in))
+        measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.asked_in))
         halves = self._code_halves(inside)
         distances, _ = self._ask(halves, measured, inside.reshape(-1, 3)[chosen])
-        _, presence = self._ask(halves, missing, frames.of_each(missing.patches).into(voids.places[missing.places][:, None])[:, 0])
+        _, log_odds = self._ask(halves, missing, frames.of_each(missing.patches).into(voids.places[missing.places][:, None])[:, 0])
         numbers = np.cumsum(asked) - 1  # of the points, among those that are asked about
-        return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], presence, missing.places)
+        return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], log_odds, missing.places)
 
     @torch.inference_mode()
     def _code_halves(self, patches: Float) -> Tensor:
@@ -252,13 +260,13 @@ class ShapeBranch:
 
     @torch.inference_mode()
     def _ask(self, halves: Tensor, pairs: Pairs, queries: Float) -> tuple[Float, Float]:
-        """Return how far queries (M, 3) are off, one for each pair and in its patch's frame, and how probable a point is, (M,) each."""
+        """Return how far queries (M, 3) are off, one for each pair and in its patch's frame, and the log odds of a point, (M,) each."""
         owners = torch.from_numpy(pairs.patches).to(self._device)
-        distance, presence = (np.empty(len(queries), np.float32) for _ in range(2))
+        distance, log_odds = (np.empty(len(queries), np.float32) for _ in range(2))
         for piece in pieces(len(queries), self._at_once, QUERIES_STEP):
             said = self._network.ask(halves.index_select(0, owners[piece]), torch.from_numpy(queries[piece]).to(self._device))
-            distance[piece], presence[piece] = said.distance.cpu().numpy(), said.presence.sigmoid().cpu().numpy()
-        return distance, presence
+            distance[piece], log_odds[piece] = said.distance.cpu().numpy(), said.presence.cpu().numpy()
+        return distance, log_odds
 
     def _unit(self, lengths: Float) -> Float:
         """Return what one patch length counts (P,), for patches of these lengths (P,) in mm."""

@@ -21,10 +21,8 @@ from mdss.method.signed_distance import (
     Cutting,
     PartPoints,
     PartReading,
-    Readings,
     ShapeBranch,
     counted,
-    evidence_of,
     merge,
     pieces,
     to_map,
@@ -103,17 +101,6 @@ def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float
     assert counted(np.array([2, -3], np.float32), sign).tolist() == expected
 
 
-@pytest.mark.parametrize(("presence", "expected"), [(0.5, 0.0), (0.2, 0.0), (0.75, np.log(2)), (1.0, np.log(500))])
-def test_a_void_says_nothing_unless_a_point_is_more_likely_than_not(presence: float, expected: float) -> None:
-    readings = Readings(np.empty(0, np.float32), np.empty(0, np.intp), np.array([presence], np.float32), np.array([0]))
-    assert evidence_of(readings, 1) == pytest.approx(expected, abs=1e-6)
-
-
-def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> None:
-    readings = Readings(np.empty(0, np.float32), np.empty(0, np.intp), np.array([0.9, 0.6], np.float32), np.array([1, 1]))
-    assert evidence_of(readings, 3) == pytest.approx([0, np.log(2), 0], abs=1e-6)
-
-
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (3, [4]), (4, [4]), (7, [8]), (8, [8]), (18, [8, 8, 4])])
 def test_pieces_hold_every_number_and_have_few_sizes(count: int, sizes: list[int]) -> None:
     found = list(pieces(count, 8, 4))
@@ -159,7 +146,7 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(cloud), np.maximum(surface, 0.5 * missing))
 
 
-def test_every_point_and_every_void_is_read_in_as_many_patches_as_the_recipe_says(network: SignedDistanceNetwork) -> None:
+def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: SignedDistanceNetwork) -> None:
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
     torch.nn.init.normal_(network.presence.weight, std=1.0)
@@ -175,10 +162,6 @@ def test_every_point_and_every_void_is_read_in_as_many_patches_as_the_recipe_say
     assert not np.allclose(found[2].distances, found[1].distances)
     assert not np.allclose(found[1].surprise, found[None].surprise)
     assert not np.allclose(found[2].surprise, found[1].surprise)
-    settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=2, voids_asked_in=1)
-    apart = ShapeBranch(network, settings, "cpu").read(cloud)
-    assert np.array_equal(apart.distances, found[2].distances)
-    assert np.array_equal(apart.surprise, found[1].surprise)
 
 
 def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDistanceNetwork) -> None:
