@@ -55,9 +55,17 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues (n,) in their order and eigenvectors (n, n) of a symmetric matrix (n, n)."""
+    """Return eigenvalues (n,) in their order and eigenvectors (n, n) of a symmetric matrix (n, n).
+
+    Where outputs no longer learn, their momentum fades to zeros and to numbers too small for float32. Of those it may leave some
+    eigenvalues unfound, with an error or with NaN in their place; in double precision they are found.
+    """
     try:
         values, vectors = torch.linalg.eigh(symmetric)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it. Of many zeros float32 may leave some unfound
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it
+        is_found = False
+    else:
+        is_found = bool(values.isfinite().all() and vectors.isfinite().all())
+    if not is_found:
         values, vectors = torch.linalg.eigh(symmetric.double())
     return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
