@@ -121,7 +121,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
     if settings.voids_by_rim:
         network.void_usual.fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
-    readings = [branch.read(part.xyz) for part in tracked(chosen, "rims", len(chosen))]
+    readings = [branch.read(part.xyz) for part in tracked(chosen, "usual places", len(chosen))]
     if settings.by_rim:
         network.usual.copy_(_usual(chosen, [(each.pixels, each.distances) for each in readings]))
     if settings.voids_by_rim:

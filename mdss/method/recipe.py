@@ -110,7 +110,7 @@ class ShapeSettings(Settings, frozen=True):
     averaged: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
-    void_overlap: Literal["mean", "log_odds"] = "mean"  # the default as of those five
+    void_overlap: Literal["mean", "log_odds"] = "mean"  # as of those five, the default is what older models mean
     void_weight: NotNegative = 0.6
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0

@@ -129,20 +129,15 @@ def _mean(values: Float, index: Index, count: int) -> Float:
     return np.asarray(np.bincount(index, values, count) / np.bincount(index, minlength=count).clip(1), np.float32)
 
 
-def probability(log_odds: Float) -> Float:
-    """Return the probability that has these log odds."""
-    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), np.float32)
-
-
 def evidence_of(readings: Readings, count: int, overlap: str) -> Float:
     """Return for each of the voids (V,) how surprising it is that nothing was measured, 0 where a point is not to be expected.
 
     -log(1 - p), less that of p = 1/2; p is the mean of the patches that it was asked about in, or has the mean of their log odds.
     """
     if overlap == "log_odds":
-        mean = probability(_mean(readings.log_odds, readings.voids, count))
-    else:
-        mean = _mean(probability(readings.log_odds), readings.voids, count)
+        odds = _mean(readings.log_odds.clip(math.log(SUREST), -math.log(SUREST)), readings.voids, count)
+        return np.asarray(np.logaddexp(0, odds).clip(math.log(2), -math.log(SUREST)) - math.log(2), np.float32)
+    mean = _mean(torch.from_numpy(readings.log_odds).sigmoid().numpy(), readings.voids, count)
     return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
 
 
@@ -228,11 +223,11 @@ class ShapeBranch:
         readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
         distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
         evidence = evidence_of(readings, int(missing.chosen.sum()), settings.void_overlap)
-        off, surprise, around = points.filled(distances), missing.filled(evidence), measured_around(box.xyz)
+        off, surprise = points.filled(distances), missing.filled(evidence)
         if self._usual is not None:
-            off = off / self._usual.at(around[part.pixels])
+            off = off / self._usual.at(measured_around(box.xyz)[part.pixels])
         if self._void_usual is not None:
-            surprise = surprise / self._void_usual.at(around[voids.pixels])
+            surprise = surprise / self._void_usual.at(measured_around(box.xyz)[voids.pixels])
         return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))
 
     def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:

@@ -28,7 +28,7 @@ class Usual:
     def of(cls, cues: Sequence[Float], values: Sequence[Float], most: float = math.inf) -> Usual:
         """Return what places of good parts say, part by part: their cues, and what was found there, not negative.
 
-        No class has more than `most`; without any place everything is usual.
+        No class has more than `most` times the mean of all places; without any place everything is usual.
         """
         found, reached = np.concatenate(cues), np.concatenate(values)
         if not len(found):

@@ -25,3 +25,8 @@ def test_a_void_in_two_patches_has_their_mean_and_one_in_none_says_nothing() -> 
     assert evidence_of(of_voids([0.9, 0.6], [1, 1]), 3, "mean") == pytest.approx([0, np.log(2), 0], abs=1e-6)
     odds = np.sqrt(9 * 1.5)
     assert evidence_of(of_voids([0.9, 0.6], [1, 1]), 3, "log_odds") == pytest.approx([0, np.log1p(odds) - np.log(2), 0], abs=1e-6)
+
+
+def test_no_patch_is_so_sure_that_others_have_no_say() -> None:
+    readings = Readings(np.empty(0, np.float32), np.empty(0, np.intp), np.array([50, -5], np.float32), np.array([0, 0]))
+    assert evidence_of(readings, 1, "log_odds") == pytest.approx([np.log1p(np.sqrt(1000 / np.exp(5))) - np.log(2)], rel=1e-3)

@@ -162,6 +162,10 @@ def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: Sign
     assert not np.allclose(found[2].distances, found[1].distances)
     assert not np.allclose(found[1].surprise, found[None].surprise)
     assert not np.allclose(found[2].surprise, found[1].surprise)
+    settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=2, void_overlap="log_odds")
+    in_log_odds = ShapeBranch(network, settings, "cpu").read(cloud)
+    assert np.array_equal(in_log_odds.distances, found[2].distances)
+    assert not np.allclose(in_log_odds.surprise, found[2].surprise, atol=1e-2)
 
 
 def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDistanceNetwork) -> None:

@@ -15,6 +15,7 @@ from mdss.method.recipe import Recipe, ShapeSettings, preset
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate
+from trainer import train_sdf
 from trainer.shape_batch import draw
 from trainer.train_sdf import MOST_USUAL, measure_usual, pull_loss, regression_loss, train_shape, weigh_voids
 from trainer.training_cloud import TrainingCloud
@@ -141,7 +142,9 @@ def test_training_says_how_far_off_points_at_rims_usually_are_before_missing_poi
     np.testing.assert_allclose(network.usual.numpy(), learned.stored(), rtol=1e-6)
 
 
-def test_training_says_what_missing_points_of_good_parts_come_to_before_they_are_weighed(tmp_path: Path) -> None:
+def test_training_says_what_missing_points_of_good_parts_come_to_before_they_are_weighed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, voids_by_rim=True)
     network, _ = train_shape([plate_part()] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
     learned, void_unit = Usual.read(network.void_usual), float(network.void_unit)
@@ -150,3 +153,7 @@ def test_training_says_what_missing_points_of_good_parts_come_to_before_they_are
     assert float(network.void_unit) == pytest.approx(void_unit) and void_unit > 0
     measure_usual(network, [plate_part()] * 3, settings, "cpu")  # again: it starts from the evidence itself
     np.testing.assert_allclose(network.void_usual.numpy(), learned.stored(), rtol=1e-6)
+    limit = float(learned.values.max()) / 2
+    monkeypatch.setattr(train_sdf, "MOST_USUAL", limit)
+    measure_usual(network, [plate_part()] * 3, settings, "cpu")
+    np.testing.assert_allclose(Usual.read(network.void_usual).values, learned.values.clip(max=limit), rtol=1e-6)
