@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,11 @@ class Cutting:
         top, left = (max(0, int(side[0]) - REACH_PX) for side in (rows, columns))
         bottom, right = (int(side[-1]) + REACH_PX + 1 for side in (rows, columns))
         return cls(top, left, np.ascontiguousarray(xyz[top:bottom, left:right]), size)
+
+    @cached_property
+    def measured(self) -> Float:
+        """How much around each of the box's pixels was measured, flat; computed where it is asked for, once."""
+        return measured_around(self.xyz)
 
     def whole(self, pixels: Index) -> Index:
         """Return flat indices into the whole grid for those into the cutting."""
@@ -225,9 +231,9 @@ class ShapeBranch:
         evidence = evidence_of(readings, int(missing.chosen.sum()), settings.void_overlap)
         off, surprise = points.filled(distances), missing.filled(evidence)
         if self._usual is not None:
-            off = off / self._usual.at(measured_around(box.xyz)[part.pixels])
+            off = off / self._usual.at(box.measured[part.pixels])
         if self._void_usual is not None:
-            surprise = surprise / self._void_usual.at(measured_around(box.xyz)[voids.pixels])
+            surprise = surprise / self._void_usual.at(box.measured[voids.pixels])
         return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))
 
     def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:
