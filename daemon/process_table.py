@@ -37,7 +37,7 @@ def process_table(settings: Settings) -> tuple[Row, ...]:
     return (
         Row("alerts", "daemon.alerts"),
         *((Row("collect", "daemon.collect", is_vital=False),) if settings.collection.enabled else ()),
-        Row("fusion", "workers.fusion"),
+        Row("fusion", "workers.fusion", keeps_memory=True),
         Row("rgb", "workers.rgb", branches.rgb.threads, branches.rgb.count, keeps_memory=True),
         Row("sdf", "workers.sdf", branches.sdf.threads, branches.sdf.count, keeps_memory=True),
         Row("prepare", "workers.prepare", settings.prepare.threads),

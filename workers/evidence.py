@@ -8,8 +8,8 @@ import zlib
 from pathlib import Path
 
 import cv2
-import imagecodecs
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from mdss.wire.messages import Evidence
@@ -21,7 +21,7 @@ CAPTION_HEIGHT_PX = 28
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR = 0, 2  # PNG's types of pixels
 LESS_THE_ROW_ABOVE = 2  # PNG's filter
-COMPRESSION = 2  # level of zlib-ng; 1 is quicker by 4 ms and larger by a half
+COMPRESSION = 1  # ISA-L's level of 0 to 3; 2 and 3 make nothing smaller here
 
 Image = NDArray[np.uint8]
 
@@ -49,7 +49,7 @@ def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
 def png(image: Image) -> bytes:
     """Return a PNG of an image (H, W, 3) in RGB or (H, W).
 
-    Each row less the one above it, compressed by zlib-ng: half of the time of libpng's, whose own zlib is what takes it.
+    Each row less the one above it, compressed by ISA-L: a third of the time of zlib-ng, a sixth of that of libpng's own zlib.
     """
     height, width = image.shape[:2]
     rows = image.reshape(height, -1)
@@ -58,8 +58,8 @@ def png(image: Image) -> bytes:
     lines[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     head = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else COLOUR, 0, 0, 0)
-    body = imagecodecs.zlibng_encode(lines.tobytes(), level=COMPRESSION)
-    return PNG_SIGNATURE + b"".join(chunk(*each) for each in ((b"IHDR", head), (b"IDAT", bytes(body)), (b"IEND", b"")))
+    body = isal_zlib.compress(lines, COMPRESSION)
+    return PNG_SIGNATURE + b"".join(chunk(*each) for each in ((b"IHDR", head), (b"IDAT", body), (b"IEND", b"")))
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

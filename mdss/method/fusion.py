@@ -15,6 +15,7 @@ from mdss.method.point_cloud import Grid
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+Pixels = tuple[NDArray[np.intp], ...]  # rows and columns
 
 NEAR_PEAK = 0.5  # of the highest value: what is outlined where no pixel alone is above the level
 
@@ -88,24 +89,24 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
 
 
 def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
-    rows, columns = np.nonzero(inside)
+    pixels = rows, columns = np.nonzero(inside)
     scale = grid.side / grid.size
     left, right = (_edge(columns.min(), scale, grid.left, grid.width), _edge(columns.max() + 1, scale, grid.left, grid.width))
     top, bottom = (_edge(rows.min(), scale, grid.top, grid.height), _edge(rows.max() + 1, scale, grid.top, grid.height))
-    points = xyz[inside]
+    points, heat = xyz[pixels], fused.map[pixels]
     points = points[np.isfinite(points).all(axis=1)]
-    weights = np.maximum(fused.map[rows, columns], 0) + 1e-9
+    weights = np.maximum(heat, 0) + 1e-9
     return Region(
         area_px=max(1, round(len(rows) * scale**2)),
-        area_mm2=_area_mm2(inside, xyz),
+        area_mm2=_area_mm2(pixels, xyz),
         bbox_px=(left, top, right - left, bottom - top),
         centroid_px=(
             float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left,
             float(np.average(rows, weights=weights) + 0.5) * scale - 0.5 - grid.top,
         ),
         centroid_mm=None if len(points) == 0 else tuple(float(value) for value in points.mean(axis=0)),  # type: ignore[arg-type]  # three of them
-        peak=float(fused.map[inside].max()),
-        branch=_seen_by(inside, fused),
+        peak=float(heat.max()),
+        branch=_seen_by(pixels, fused),
     )
 
 
@@ -113,24 +114,25 @@ def _edge(cell: int, scale: float, offset: int, length: int) -> int:
     return int(np.clip(round(float(cell) * scale) - offset, 0, length))
 
 
-def _area_mm2(inside: Bool, xyz: Float) -> float | None:
+def _area_mm2(pixels: Pixels, xyz: Float) -> float | None:
     """Return the surface's area from the measured pixels' own size; None where no neighbours were measured."""
-    rows, columns = np.nonzero(inside)
-    box = np.s_[rows.min() : rows.max() + 2, columns.min() : columns.max() + 2]  # each pixel's neighbours to the right and below included
-    here = _pixel_sizes(xyz[box], inside[box])
-    known = here if len(here) else _pixel_sizes(xyz, np.ones_like(inside))
-    return float(len(rows) * np.median(known)) if len(known) else None
+    here = _pixel_sizes(xyz, pixels)
+    known = here if len(here) else _pixel_sizes(xyz, np.nonzero(np.isfinite(xyz[..., 0])))
+    return float(len(pixels[0]) * np.median(known)) if len(known) else None
 
 
-def _pixel_sizes(xyz: Float, chosen: Bool) -> NDArray[np.float64]:
-    """Return the mm2 of those chosen pixels whose neighbours were measured (N,)."""
-    across, down = (np.diff(xyz, axis=axis, append=np.nan) for axis in (1, 0))
-    sizes = np.linalg.norm(np.cross(across, down), axis=2)
-    return np.asarray(sizes[chosen & np.isfinite(sizes)], np.float64)
+def _pixel_sizes(xyz: Float, pixels: Pixels) -> NDArray[np.float64]:
+    """Return the mm2 of those pixels whose neighbours to the right and below were measured, too (N,)."""
+    rows, columns = pixels
+    has_both = (rows + 1 < xyz.shape[0]) & (columns + 1 < xyz.shape[1])
+    rows, columns = rows[has_both], columns[has_both]
+    here = xyz[rows, columns]
+    sizes = np.linalg.norm(np.cross(xyz[rows, columns + 1] - here, xyz[rows + 1, columns] - here), axis=1)
+    return np.asarray(sizes[np.isfinite(sizes)], np.float64)
 
 
-def _seen_by(inside: Bool, fused: Fused) -> Literal["rgb", "sdf", "both"]:
-    rgb, sdf = float(fused.rgb[inside].max()), float(fused.sdf[inside].max())
+def _seen_by(pixels: Pixels, fused: Fused) -> Literal["rgb", "sdf", "both"]:
+    rgb, sdf = float(fused.rgb[pixels].max()), float(fused.sdf[pixels].max())
     if min(rgb, sdf) > NEAR_PEAK * max(rgb, sdf):
         return "both"
     return "rgb" if rgb > sdf else "sdf"
