@@ -91,8 +91,18 @@ ROWS = (
     Row("sdf-loss-pull", "Is the cited pull loss as good? It can't teach missing points.", ("sdf.loss=pull", "sdf.void_weight=0")),
     Row("sdf-scores-float", "What do eight bits lose in shape?", ("sdf.scores_in=float",)),
     Row("sdf-patches-500", "Are patches of 500 points as good?", ("sdf.points_per_patch=500", "sdf.blind_spot=100")),
-    Row("score-product", "Does the paper's plain product rank parts as well?", ("fusion.score=product", "fusion.score_floor=null")),
-    Row("score-product-floor", "Does the product with a floor under shape?", ("fusion.score=product", "fusion.score_floor=3.5")),
+    Row("score-agreement-0", "What does it bring that shape counts where colour is high?", ("fusion.score_agreement=0",)),
+    Row("score-agreement-1", "May shape count as much as colour there?", ("fusion.score_agreement=1",)),
+    Row(
+        "score-product",
+        "Does the paper's plain product rank parts as well?",
+        ("fusion.score=product", "fusion.score_floor=null", "fusion.score_agreement=0"),
+    ),
+    Row(
+        "score-product-floor",
+        "Does the product with a floor under shape?",
+        ("fusion.score=product", "fusion.score_floor=3.5", "fusion.score_agreement=0"),
+    ),
     Row("map-floor-none", "Does the paper's maximum of the aligned maps find places as well?", ("fusion.map_floor=null",)),
     Row("statistics-all", "May maps be aligned over the background, too?", ("fusion.statistics=all",)),
 )

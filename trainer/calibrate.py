@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, usual_limit
-from mdss.method.fusion import fuse
+from mdss.method.fusion import colour_score, fuse
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ThresholdSettings
 from mdss.method.reference import Reference
@@ -45,7 +45,8 @@ def maps_of(
 def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -> Calibration:
     """Return the calibration from the maps of good parts that no training saw; with the parts themselves, drift can be told later."""
     masks = maps.masks if recipe.fusion.statistics == "foreground" else None
-    draft = Calibration(
+    pairs = list(zip(maps.rgb, maps.sdf, strict=True))
+    aligned = Calibration(
         rgb=Statistics.of(maps.rgb, masks),
         sdf=Statistics.of(maps.sdf, masks),
         threshold=NOT_YET,
@@ -54,9 +55,10 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -
         calibrated_at=now(),
         validation_scores=(),
         score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
-        colour_limit=usual_limit(peaks_of(maps.rgb), recipe.fusion.score_floor),
     )
-    fused = [fuse(rgb, sdf, draft) for rgb, sdf in zip(maps.rgb, maps.sdf, strict=True)]
+    colours = [colour_score(*pair, aligned) for pair in pairs]
+    draft = msgspec.structs.replace(aligned, colour_limit=usual_limit(colours, recipe.fusion.score_floor))
+    fused = [fuse(*pair, draft) for pair in pairs]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]
     known = msgspec.structs.replace(
         draft,

@@ -12,10 +12,10 @@ import msgspec
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.fusion import fused_score
+from mdss.method.fusion import fuse
 from mdss.method.golden import GoldenScan, Scored, chosen, read_golden, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
-from mdss.method.point_cloud import Prepared
+from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import device_of
@@ -29,6 +29,7 @@ from trainer.side_by_side import learn_both
 from trainer.training_report import write_training_report
 
 REPORT = "report"
+Branches = tuple[ColourBranch, ShapeBranch]
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,20 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     return model_store.save(store, finished, calibration, write_files)
 
 
-def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibration: Calibration) -> list[GoldenScan]:
+def golden_of(parts: Parts, branches: Branches, calibration: Calibration) -> list[GoldenScan]:
     """Return the validation parts that become golden, as recorded, with what the branches score on them."""
     found = []
     for number in chosen(calibration.validation_scores):
-        part, recorded = parts.validation[number], parts.recorded(number)
-        rgb, sdf = float(branches[0].score_map(part.rgb, part.mask).max()), float(branches[1].score_map(part.xyz).max())
-        scores: dict[Scored, float] = {"rgb": rgb, "sdf": sdf, "fused": fused_score(rgb, sdf, calibration)}
+        recorded = parts.recorded(number)
+        scores = golden_scores(parts.validation[number], branches, calibration)
         found.append(GoldenScan(recorded.scan.name, recorded.rgb, recorded.xyz_mm, scores))
     return found
+
+
+def golden_scores(part: Prepared, branches: Branches, calibration: Calibration) -> dict[Scored, float]:
+    """Return what both branches say of a part, and what comes of it."""
+    rgb, sdf = branches[0].score_map(part.rgb, part.mask), branches[1].score_map(part.xyz)
+    return {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": float(fuse(rgb, sdf, calibration).score)}
 
 
 def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistanceNetwork) -> None:
@@ -83,19 +89,31 @@ def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistan
 
 def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
     """Store a copy of a model with another card and calibration as a new version; its report and golden scans come along."""
+    golden = read_golden(model.path)
+    if scoring_of(calibration) != scoring_of(model.calibration):
+        golden = judged_anew(golden, model, calibration)
 
     def write_files(folder: Path) -> None:
         for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
             shutil.copy2(model.path / name, folder / name)
         if (model.path / REPORT).is_dir():
             shutil.copytree(model.path / REPORT, folder / REPORT)
-        write_golden(folder, [judged_by(calibration, scan) for scan in read_golden(model.path)])
+        write_golden(folder, golden)
 
     derived = msgspec.structs.replace(card, derived_from=model.version, imported_from="", metrics=metrics_of(calibration))
     return model_store.save(store, derived, calibration, write_files)
 
 
-def judged_by(calibration: Calibration, scan: GoldenScan) -> GoldenScan:
-    """Return a golden scan whose fused score is the one of another calibration; the branches' stay."""
-    fused = fused_score(scan.scores["rgb"], scan.scores["sdf"], calibration)
-    return replace(scan, scores={**scan.scores, "fused": fused})
+def scoring_of(calibration: Calibration) -> tuple[object, ...]:
+    """Return what a part's score depends on beside its maps."""
+    return calibration.fusion, calibration.rgb, calibration.sdf, calibration.score_floor, calibration.colour_limit
+
+
+def judged_anew(golden: Sequence[GoldenScan], model: ModelFolder, calibration: Calibration) -> tuple[GoldenScan, ...]:
+    """Return golden scans with the fused scores of another calibration; the branches' stay."""
+    recipe = model.recipe
+    colour = ColourBranch.load(model.path, recipe, "cpu", "float32")
+    shape = ShapeBranch.load(model.path, recipe, "cpu", "float32")
+    parts = [prepare(scan.rgb, scan.xyz_mm, recipe.point_cloud) for scan in golden]
+    fused = [golden_scores(part, (colour, shape), calibration)["fused"] for part in parts]
+    return tuple(replace(scan, scores={**scan.scores, "fused": score}) for scan, score in zip(golden, fused, strict=True))

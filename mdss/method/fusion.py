@@ -56,12 +56,23 @@ def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
     if rules.clip_aligned:
         rgb = np.maximum(rgb, np.float32(-calibration.sdf.mean / calibration.sdf.std))
     heat = np.maximum(rgb, sdf) if rules.map_floor is None else rgb + np.maximum(sdf - np.float32(rules.map_floor), 0)
-    score = fused_score(float(rgb_map.max()), float(sdf_map.max()), calibration)
+    score = fused_score(colour_score(rgb_map, sdf_map, calibration), float(sdf_map.max()), calibration)
     return Fused(score, blurred(heat, rules.blur_px), rgb, sdf)
 
 
+def colour_score(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
+    """Return what colour has to say in a part's score: its map's maximum, and with `score_agreement` that of what both say of a place.
+
+    Then so much of the shape map, aligned to the deviation of the colour map, is added before the maximum is taken.
+    """
+    agreement = calibration.fusion.score_agreement
+    if not agreement:
+        return float(rgb_map.max())
+    return float((rgb_map + np.float32(agreement * calibration.rgb.std) * calibration.sdf.aligned(sdf_map)).max())
+
+
 def fused_score(rgb: float, sdf: float, calibration: Calibration) -> float:
-    """Return the score of a part from the scores of both branches, which are the raw maxima of their maps.
+    """Return the score of a part from what colour has to say (`colour_score`) and the shape map's raw maximum.
 
     product: of the two (paper, 3.3); the shape's counts as no less than what good parts rarely exceed. larger: of the two, each as a
     multiple of what good parts rarely exceed; the shape's counts from 1 on. Below that, shape's ups and downs say nothing of a part.

@@ -129,6 +129,7 @@ class FusionSettings(Settings, frozen=True):
     statistics: Literal["foreground", "all"] = "foreground"
     score: Literal["product", "larger"] = "product"
     score_floor: NotNegative | None = 3.0
+    score_agreement: NotNegative = 0.0
     map_floor: NotNegative | None = 1.0
     clip_aligned: bool = False
     blur_px: NotNegative = 0.0
@@ -138,6 +139,8 @@ class FusionSettings(Settings, frozen=True):
         """Refuse multiples of nothing."""
         if self.score == "larger" and self.score_floor is None:
             raise ValueError("fusion.score: found 'larger' and no fusion.score_floor, expected a floor, which scores are multiples of")
+        if self.score == "product" and self.score_agreement:
+            raise ValueError(f"fusion.score_agreement: found {self.score_agreement:g} with a product, expected 0 or fusion.score=larger")
 
 
 class ThresholdSettings(Settings, frozen=True):
@@ -187,7 +190,7 @@ EDGE = Recipe(
         void_overlap="log_odds",
         scores_in="int8",
     ),
-    fusion=FusionSettings(score="larger", score_floor=4.0),
+    fusion=FusionSettings(score="larger", score_floor=4.0, score_agreement=0.35),
 )
 PAPER = Recipe(
     preset="paper",

@@ -6,23 +6,28 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from mdss.cli import main
 from mdss.errors import ModelRefused
 from mdss.method import torch_device
-from mdss.method.fusion import fused_score
+from mdss.method.fusion import fuse, fused_score
 from mdss.method.golden import Scored, read_golden, reproduce
 from mdss.method.model_store import ModelFolder, open_champion
 from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import FusionSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.store_files import write_sums
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import Precision
 from tests.station import NAME, Trained, small_recipe
+from trainer.calibrate import calibration_of, maps_of
+from trainer.champion import Champion
 from trainer.dataset import Dataset
-from trainer.train import Order, train
+from trainer.model_maker import recalibrated
+from trainer.train import Order, prepare_all, train
 
 pytestmark = pytest.mark.timeout(120)
 Scores = Callable[[Prepared], Mapping[Scored, float]]
@@ -34,8 +39,8 @@ def scores_by(model: ModelFolder, weights: Path, precision: Precision = "auto") 
     assert isinstance(colour, ColourBranch) and isinstance(shape, ShapeBranch)
 
     def scores_of(part: Prepared) -> Mapping[Scored, float]:
-        rgb, sdf = float(colour.score_map(part.rgb, part.mask).max()), float(shape.score_map(part.xyz).max())
-        return {"rgb": rgb, "sdf": sdf, "fused": fused_score(rgb, sdf, model.calibration)}
+        rgb, sdf = colour.score_map(part.rgb, part.mask), shape.score_map(part.xyz)
+        return {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": float(fuse(rgb, sdf, model.calibration).score)}
 
     return scores_of
 
@@ -86,6 +91,19 @@ def test_verify_finds_exchanged_weights_by_scoring_though_their_checksums_were_e
     assert main(["model", "verify", "--store", str(store)]) == 0
     assert main(["model", "verify", "--store", str(store), "--score", "--device", "cpu"]) == 1
     assert f"{NAME} 0002: {folder}/golden/" in capsys.readouterr().out
+
+
+def test_a_calibration_by_which_scores_come_about_otherwise_judges_golden_scans_anew(trained: Trained, tmp_path: Path) -> None:
+    store = shutil.copytree(trained.store, tmp_path / "models", symlinks=True)
+    model, dataset = open_champion(store, NAME), Dataset.open(trained.data, "m")
+    fusion = FusionSettings(score="larger", score_floor=4.0, score_agreement=0.5)
+    recipe, champion = msgspec.structs.replace(model.recipe, fusion=fusion), Champion.of(model, "cpu")
+    maps = maps_of(prepare_all(dataset, dataset.train, recipe), champion.colour_map, champion.shape_map)
+    made = recalibrated(model, msgspec.structs.replace(model.card, recipe=recipe), calibration_of(maps, recipe), store)
+    for before, after in zip(read_golden(model.path), read_golden(made.path), strict=True):
+        assert (after.name, after.scores["rgb"], after.scores["sdf"]) == (before.name, before.scores["rgb"], before.scores["sdf"])
+        assert after.scores["fused"] != pytest.approx(before.scores["fused"])
+    assert reproduce(made, scores_by(made, made.path)) == 3
 
 
 def test_a_reference_for_drift_comes_with_the_calibration(trained: Trained) -> None:

@@ -19,7 +19,6 @@ from bench.ablation_rows import ROWS, chosen_rows
 from bench.drawn_defects import COPIES
 from bench.fusion_rules import RULES, Scores
 from bench.kept_networks import SCORES_ONLY, KeptNetworks, lessons_of
-from mdss.method.fusion import fused_score
 from mdss.method.metrics import Metrics, image_auroc
 from mdss.method.recipe import Recipe, changed, preset
 from tests.lines import write_tiny_line
@@ -130,8 +129,9 @@ def test_the_base_reaches_what_the_trainer_s_own_champion_reaches(place: Place, 
     (kept,) = (found for path in place.work.rglob("*.json") if (found := decoded(path)).recipe == recipe)
     branches: tuple[Branch, ...] = ("rgb", "sdf", "fused")
     assert [getattr(kept, branch) for branch in branches] == [metrics_of(scored.parts, branch, has_truth=True) for branch in branches]
-    pairs = zip(kept.validation.rgb, kept.validation.sdf, strict=True)
-    assert tuple(fused_score(*pair, champion.folder.calibration) for pair in pairs) == champion.folder.calibration.validation_scores
+    reference = champion.folder.calibration.reference
+    assert reference is not None
+    assert (kept.validation.rgb, kept.validation.sdf) == (reference.rgb, reference.sdf)
 
 
 def decoded(path: Path) -> Figures:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration, Statistics, Threshold
-from mdss.method.fusion import fuse, fused_score, regions
+from mdss.method.fusion import colour_score, fuse, fused_score, regions
 from mdss.method.point_cloud import Grid
 from mdss.method.recipe import FusionSettings
 
@@ -62,6 +62,28 @@ def test_a_shape_score_among_those_of_good_parts_counts_as_the_floor_and_one_abo
 def test_the_larger_score_is_colour_s_until_shape_exceeds_what_good_parts_reach(rgb: float, sdf: float, expected: float) -> None:
     larger = calibration(fusion=FusionSettings(score="larger"), score_floor=0.5, colour_limit=2.0)
     assert fused_score(rgb, sdf, larger) == pytest.approx(expected)
+
+
+def test_what_shape_says_of_the_same_place_counts_in_colour_s_score_and_what_it_says_elsewhere_does_not() -> None:
+    rgb, sdf = np.full((SIZE_PX, SIZE_PX), 2.0, np.float32), np.full((SIZE_PX, SIZE_PX), 0.1, np.float32)
+    rgb[5, 5], rgb[50, 50] = 4.0, 4.1
+    sdf[5, 5], sdf[50, 50] = 0.1 + 2 * 0.02, 0.1 - 0.02  # two deviations up where colour is high, one down where it is higher
+    alone, agreeing = (calibration(fusion=FusionSettings(score="larger", score_agreement=share)) for share in (0.0, 0.5))
+    assert colour_score(rgb, sdf, alone) == pytest.approx(4.1)
+    assert colour_score(rgb, sdf, agreeing) == pytest.approx(4.0 + 0.5 * 2 * 0.5)  # half of two deviations, of 0.5 each in colour
+    sdf[5, 5], sdf[20, 20] = 0.1, 0.1 + 2 * 0.02
+    assert colour_score(rgb, sdf, agreeing) == pytest.approx(4.0)
+    larger = msgspec.structs.replace(agreeing, score_floor=0.5, colour_limit=2.0)
+    assert fuse(rgb, sdf, larger).score == pytest.approx(4.0 / 2.0)
+
+
+def test_a_map_with_no_number_in_it_gives_no_score_also_where_shape_agrees() -> None:
+    rgb, sdf = maps()
+    rules = calibration(fusion=FusionSettings(score="larger", score_agreement=0.5), score_floor=0.5, colour_limit=2.0)
+    for broken in (rgb, sdf):
+        kept, broken[3, 3] = broken[3, 3], np.nan
+        assert math.isnan(fuse(rgb, sdf, rules).score)
+        broken[3, 3] = kept
 
 
 @pytest.mark.parametrize("rule", ["product", "larger"])
