@@ -15,8 +15,8 @@ from daemon.process_table import ProcessSpec
 from mdss.errors import BadInput, MdssError
 from mdss.system_calls import end_with_parent
 
-# A branch, or who draws, asks for the memory that it gave back after the last part; were it the kernel's in between, it would be cleared
-# page by page. Whoever holds whole frames is not asked to: the largest would stay.
+# Branches and fusion ask for the memory that they gave back after the last part; were it the kernel's in between, it would be cleared page
+# by page. Whoever holds whole frames, ingest and prepare, is not asked to keep them: the largest would stay.
 MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
 
 

@@ -46,7 +46,7 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -
     """Return the calibration from the maps of good parts that no training saw; with the parts themselves, drift can be told later."""
     masks = maps.masks if recipe.fusion.statistics == "foreground" else None
     pairs = list(zip(maps.rgb, maps.sdf, strict=True))
-    aligned = Calibration(
+    unlimited = Calibration(
         rgb=Statistics.of(maps.rgb, masks),
         sdf=Statistics.of(maps.sdf, masks),
         threshold=NOT_YET,
@@ -56,8 +56,8 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -
         validation_scores=(),
         score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
     )
-    colours = [colour_score(*pair, aligned) for pair in pairs]
-    draft = msgspec.structs.replace(aligned, colour_limit=usual_limit(colours, recipe.fusion.score_floor))
+    colours = [colour_score(*pair, unlimited) for pair in pairs]
+    draft = msgspec.structs.replace(unlimited, colour_limit=usual_limit(colours, recipe.fusion.score_floor))
     fused = [fuse(*pair, draft) for pair in pairs]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]
     known = msgspec.structs.replace(

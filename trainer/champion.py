@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mdss.method.fusion import Fused
     from mdss.method.golden import Scored
     from mdss.method.model_store import ModelFolder
+    from mdss.method.torch_device import Precision
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -58,7 +59,7 @@ class Champion:
         return cls.of(model_store.open_champion(store, recipe_name), device)
 
     @classmethod
-    def of(cls, folder: ModelFolder, device: str) -> Self:
+    def of(cls, folder: ModelFolder, device: str, precision: Precision = "auto") -> Self:
         """Load a verified model, champion or not, as if it were the one that judges."""
         from mdss.method import fusion
         from mdss.method.signed_distance import ShapeBranch
@@ -66,8 +67,8 @@ class Champion:
         from mdss.method.torch_device import device_of
 
         chosen = device_of(device)
-        colour = ColourBranch.load(folder.path, folder.recipe, chosen)
-        shape = ShapeBranch.load(folder.path, folder.recipe, chosen)
+        colour = ColourBranch.load(folder.path, folder.recipe, chosen, precision)
+        shape = ShapeBranch.load(folder.path, folder.recipe, chosen, precision)
         return cls(folder, colour.score_map, shape.score_map, partial(fusion.fuse, calibration=folder.calibration))
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,13 +16,14 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.fusion import fuse
 from mdss.method.golden import GoldenScan, Scored, chosen, read_golden, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
-from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
 from trainer.branch_training import learned_of, networks_of
 from trainer.calibrate import calibration_of, maps_of
+from trainer.champion import Champion
 from trainer.dataset import LoadedScan
 from trainer.handed_parts import BRANCHES
 from trainer.model_card import Hours, completed, metrics_of
@@ -29,7 +31,6 @@ from trainer.side_by_side import learn_both
 from trainer.training_report import write_training_report
 
 REPORT = "report"
-Branches = tuple[ColourBranch, ShapeBranch]
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,15 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     return model_store.save(store, finished, calibration, write_files)
 
 
-def golden_of(parts: Parts, branches: Branches, calibration: Calibration) -> list[GoldenScan]:
+def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibration: Calibration) -> list[GoldenScan]:
     """Return the validation parts that become golden, as recorded, with what the branches score on them."""
     found = []
     for number in chosen(calibration.validation_scores):
-        recorded = parts.recorded(number)
-        scores = golden_scores(parts.validation[number], branches, calibration)
+        part, recorded = parts.validation[number], parts.recorded(number)
+        rgb, sdf = branches[0].score_map(part.rgb, part.mask), branches[1].score_map(part.xyz)
+        scores: dict[Scored, float] = {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": fuse(rgb, sdf, calibration).score}
         found.append(GoldenScan(recorded.scan.name, recorded.rgb, recorded.xyz_mm, scores))
     return found
-
-
-def golden_scores(part: Prepared, branches: Branches, calibration: Calibration) -> dict[Scored, float]:
-    """Return what both branches say of a part, and what comes of it."""
-    rgb, sdf = branches[0].score_map(part.rgb, part.mask), branches[1].score_map(part.xyz)
-    return {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": float(fuse(rgb, sdf, calibration).score)}
 
 
 def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistanceNetwork) -> None:
@@ -90,7 +86,7 @@ def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistan
 def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
     """Store a copy of a model with another card and calibration as a new version; its report and golden scans come along."""
     golden = read_golden(model.path)
-    if scoring_of(calibration) != scoring_of(model.calibration):
+    if golden and scoring_of(calibration) != scoring_of(model.calibration):
         golden = judged_anew(golden, model, calibration)
 
     def write_files(folder: Path) -> None:
@@ -111,9 +107,7 @@ def scoring_of(calibration: Calibration) -> tuple[object, ...]:
 
 def judged_anew(golden: Sequence[GoldenScan], model: ModelFolder, calibration: Calibration) -> tuple[GoldenScan, ...]:
     """Return golden scans with the fused scores of another calibration; the branches' stay."""
-    recipe = model.recipe
-    colour = ColourBranch.load(model.path, recipe, "cpu", "float32")
-    shape = ShapeBranch.load(model.path, recipe, "cpu", "float32")
-    parts = [prepare(scan.rgb, scan.xyz_mm, recipe.point_cloud) for scan in golden]
-    fused = [golden_scores(part, (colour, shape), calibration)["fused"] for part in parts]
+    champion = replace(Champion.of(model, "cpu", "float32"), fuse=partial(fuse, calibration=calibration))
+    parts = [champion.prepare(scan.rgb, scan.xyz_mm) for scan in golden]
+    fused = [champion.golden_scores(part)["fused"] for part in parts]
     return tuple(replace(scan, scores={**scan.scores, "fused": score}) for scan, score in zip(golden, fused, strict=True))

@@ -73,7 +73,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     validation_scores: tuple[float, ...]
     validation_peaks: tuple[float, ...] = ()  # of the fused maps, which the level comes from; models of earlier releases have none
     score_floor: float = 0.0  # what good parts' shape scores rarely exceed; shape counts from there on
-    colour_limit: float = 0.0  # the same of what colour has to say (fusion.colour_score), where the larger of both counts
+    colour_limit: float = 0.0  # the same of colour's half (fusion.colour_score), where the larger of both counts
     reference: Reference | None = None  # models of earlier releases have none
 
 

@@ -61,9 +61,9 @@ def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
 
 
 def colour_score(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
-    """Return what colour has to say in a part's score: its map's maximum, and with `score_agreement` that of what both say of a place.
+    """Return colour's half of a part's score: the maximum of its map, to which a share of the shape map is added place by place.
 
-    Then so much of the shape map, aligned to the deviation of the colour map, is added before the maximum is taken.
+    The share is `score_agreement`: so many deviations of colour for one deviation of shape, from the mean of good parts, up and down.
     """
     agreement = calibration.fusion.score_agreement
     if not agreement:
@@ -71,15 +71,15 @@ def colour_score(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> fl
     return float((rgb_map + np.float32(agreement * calibration.rgb.std) * calibration.sdf.aligned(sdf_map)).max())
 
 
-def fused_score(rgb: float, sdf: float, calibration: Calibration) -> float:
-    """Return the score of a part from what colour has to say (`colour_score`) and the shape map's raw maximum.
+def fused_score(colour: float, shape: float, calibration: Calibration) -> float:
+    """Return the score of a part from colour's half (`colour_score`) and the shape map's maximum.
 
     product: of the two (paper, 3.3); the shape's counts as no less than what good parts rarely exceed. larger: of the two, each as a
     multiple of what good parts rarely exceed; the shape's counts from 1 on. Below that, shape's ups and downs say nothing of a part.
     """
     if calibration.fusion.score == "product":
-        return rgb * max(sdf, calibration.score_floor)
-    colour, shape = rgb / calibration.colour_limit, sdf / calibration.score_floor
+        return colour * max(shape, calibration.score_floor)
+    colour, shape = colour / calibration.colour_limit, shape / calibration.score_floor
     return colour if shape <= 1 else float(np.maximum(colour, shape))  # which is no number where one of them is none
 
 

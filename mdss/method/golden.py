@@ -129,5 +129,5 @@ def mismatch(stored: float, found: float, within: float = TOLERANCE) -> str:
 
 
 def tolerance(branch: Scored) -> float:
-    """Return by which share a score may differ; the fused one may be a product of two that each may."""
+    """Return by which share a score may differ; the fused one comes of two that each may."""
     return 2 * TOLERANCE if branch == "fused" else TOLERANCE

@@ -136,7 +136,7 @@ class FusionSettings(Settings, frozen=True):
     min_region_px: Count = 4
 
     def __post_init__(self) -> None:
-        """Refuse multiples of nothing."""
+        """Refuse multiples of nothing, and a product of what was added already."""
         if self.score == "larger" and self.score_floor is None:
             raise ValueError("fusion.score: found 'larger' and no fusion.score_floor, expected a floor, which scores are multiples of")
         if self.score == "product" and self.score_agreement:

@@ -106,6 +106,21 @@ def test_a_calibration_by_which_scores_come_about_otherwise_judges_golden_scans_
     assert reproduce(made, scores_by(made, made.path)) == 3
 
 
+def test_another_rate_keeps_golden_scans_as_they_are_and_a_model_without_any_is_calibrated_as_well(
+    trained: Trained, tmp_path: Path
+) -> None:
+    store = shutil.copytree(trained.store, tmp_path / "models", symlinks=True)
+    model = open_champion(store, NAME)
+    calibration = msgspec.structs.replace(model.calibration, threshold=model.calibration.threshold.with_note("another"))
+    made = recalibrated(model, model.card, calibration, store)
+    assert [path.read_bytes() for path in sorted((made.path / "golden").iterdir())] == [
+        path.read_bytes() for path in sorted((model.path / "golden").iterdir())
+    ]
+    shutil.rmtree(model.path / "golden")
+    bare = recalibrated(model, model.card, msgspec.structs.replace(calibration, colour_limit=9.0), store)
+    assert not (bare.path / "golden").exists() and bare.calibration.colour_limit == 9.0
+
+
 def test_a_reference_for_drift_comes_with_the_calibration(trained: Trained) -> None:
     calibration = open_champion(trained.store, NAME).calibration
     reference = calibration.reference
