@@ -166,7 +166,7 @@ def rule_lines(base: Sequence[Figures]) -> list[str]:
     """Return a table of what each rule of fusion makes of the base's two scores."""
     paper = [auroc_by(RULES[PAPER], figures) for figures in base]
     lines = [
-        "| rule of fusion, by the branches' own scores | image AUROC | - product | highest good validation part, in deviations above their mean |",
+        "| rule of fusion of two scores | image AUROC | - product | highest good validation part, in deviations above their mean |",
         "|---|---:|---:|---:|",
     ]
     for name, rule in RULES.items():
