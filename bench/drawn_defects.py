@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.kept_networks import Half
+from mdss.method.grid import Grid
 from mdss.method.patch_frame import viewing_direction
-from mdss.method.point_cloud import Grid, Prepared
+from mdss.method.point_cloud import Prepared
 from mdss.method.voids import pixel_steps
 from trainer.damage import Spot
 

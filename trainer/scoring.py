@@ -8,7 +8,7 @@ import numpy as np
 
 from mdss.errors import BadPart
 from mdss.method.brightness import object_brightness
-from mdss.method.point_cloud import Grid
+from mdss.method.grid import Grid
 from trainer.champion import Bool, Branch, Champion, Float, Stopwatch
 from trainer.dataset import Dataset, LoadedScan, Scan
 from trainer.progress import tracked

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method import fusion
+from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
-from mdss.method.point_cloud import Grid
 from mdss.settings import FusionSettings
 from mdss.wire.messages import (
     Branch,

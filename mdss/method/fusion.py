@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration
+from mdss.method.grid import Grid
 from mdss.method.heat import blurred
-from mdss.method.point_cloud import Grid
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -109,7 +109,7 @@ def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
     weights = np.maximum(heat, 0) + 1e-9
     return Region(
         area_px=max(1, round(len(rows) * scale**2)),
-        area_mm2=_area_mm2(pixels, xyz),
+        area_mm2=_area_mm2(pixels, xyz, grid),
         bbox_px=(left, top, right - left, bottom - top),
         centroid_px=(
             float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left,
@@ -125,21 +125,25 @@ def _edge(cell: int, scale: float, offset: int, length: int) -> int:
     return int(np.clip(round(float(cell) * scale) - offset, 0, length))
 
 
-def _area_mm2(pixels: Pixels, xyz: Float) -> float | None:
-    """Return the surface's area from the measured pixels' own size; None where no neighbours were measured."""
-    here = _pixel_sizes(xyz, pixels)
-    known = here if len(here) else _pixel_sizes(xyz, np.nonzero(np.isfinite(xyz[..., 0])))
-    return float(len(pixels[0]) * np.median(known)) if len(known) else None
+def _area_mm2(pixels: Pixels, xyz: Float, grid: Grid) -> float | None:
+    """Return the surface's area from the size of the frame's own pixels there; None where no neighbours were measured."""
+    here = _pixel_sizes(xyz, pixels, grid)
+    known = here if len(here) else _pixel_sizes(xyz, np.nonzero(np.isfinite(xyz[..., 0])), grid)
+    return float(len(pixels[0]) * (grid.side / grid.size) ** 2 * np.median(known)) if len(known) else None
 
 
-def _pixel_sizes(xyz: Float, pixels: Pixels) -> NDArray[np.float64]:
-    """Return the mm2 of those pixels whose neighbours to the right and below were measured, too (N,)."""
+def _pixel_sizes(xyz: Float, pixels: Pixels, grid: Grid) -> NDArray[np.float64]:
+    """Return the mm2 of a pixel of the frame at those of the grid whose neighbours to the right and below were measured, too (N,).
+
+    Neighbours on the grid are one pixel of the frame apart, or two, or more, by turns.
+    """
     rows, columns = pixels
     has_both = (rows + 1 < xyz.shape[0]) & (columns + 1 < xyz.shape[1])
     rows, columns = rows[has_both], columns[has_both]
     here = xyz[rows, columns]
     sizes = np.linalg.norm(np.cross(xyz[rows, columns + 1] - here, xyz[rows + 1, columns] - here), axis=1)
-    return np.asarray(sizes[np.isfinite(sizes)], np.float64)
+    spanned = grid.steps(grid.rows)[rows] * grid.steps(grid.columns)[columns]
+    return np.asarray((sizes / spanned)[np.isfinite(sizes)], np.float64)
 
 
 def _seen_by(pixels: Pixels, fused: Fused) -> Literal["rgb", "sdf", "both"]:

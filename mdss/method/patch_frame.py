@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.method.point_cloud import all_three
+from mdss.method.grid import all_three
 from mdss.method.recipe import ShapeSettings
 
 Float = NDArray[np.float32]

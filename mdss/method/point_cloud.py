@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadPart
+from mdss.method.grid import Grid, all_three, is_measured
 from mdss.method.recipe import PointCloudSettings
 
 Float = NDArray[np.float32]
 Real = NDArray[np.floating]
 Bool = NDArray[np.bool_]
-Pixel = TypeVar("Pixel", bound=np.generic)
 
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
 ROWS_AT_ONCE, PLANES_AT_ONCE = 16, 16  # what is made of them stays in a core's cache
@@ -27,68 +26,10 @@ MOST_REPEATED = 64  # pixels with one and the same point, some beside one anothe
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
 POINTS_TELL_EXTENT = 4096  # within a hundredth
-FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
 MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
 REMOVAL_DEVIATIONS = 6.0
 REMOVAL_LIMITS_MM = (1.0, 5.0)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How the square model grid samples a frame of height x width: letterboxed, so that nothing is stretched."""
-
-    height: int
-    width: int
-    size: int = 256
-    side: int = field(init=False)
-    top: int = field(init=False)
-    left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        side = max(self.height, self.width)
-        object.__setattr__(self, "side", side)
-        object.__setattr__(self, "top", (side - self.height) // 2)
-        object.__setattr__(self, "left", (side - self.width) // 2)
-
-    @property
-    def rows(self) -> NDArray[np.intp]:
-        """Row of the frame that each row of the grid samples, (size,); -1 in the letterbox border."""
-        return self._sampled(self.top, self.height)
-
-    @property
-    def columns(self) -> NDArray[np.intp]:
-        """Column of the frame that each column of the grid samples, (size,); -1 in the letterbox border."""
-        return self._sampled(self.left, self.width)
-
-    def _sampled(self, offset: int, length: int) -> NDArray[np.intp]:
-        index = ((2 * np.arange(self.size) + 1) * self.side) // (2 * self.size) - offset
-        return np.where((index >= 0) & (index < length), index, -1)
-
-    def pixel(self, row: int, column: int) -> tuple[int, int]:
-        """Return the frame's (row, column) that a grid pixel samples, (-1, -1) in the border."""
-        found = int(self.rows[row]), int(self.columns[column])
-        return (-1, -1) if -1 in found else found
-
-    def sample(self, image: NDArray[Pixel], fill: float) -> NDArray[Pixel]:
-        """Return the grid's (size, size, ...) samples of a frame-sized array, `fill` in the border."""
-        rows, columns = self.rows, self.columns
-        pixels = image.reshape(self.height * self.width, *image.shape[2:])
-        sampled: NDArray[Pixel] = pixels.take(rows.clip(0)[:, None] * self.width + columns.clip(0), axis=0)
-        sampled[(rows < 0)[:, None] | (columns < 0)[None, :]] = fill
-        return sampled
-
-    def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated."""
-        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
-        square = cv2.copyMakeBorder(rgb, self.top, bottom, self.left, right, cv2.BORDER_REPLICATE)
-        how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(square, (self.size, self.size), interpolation=how), np.uint8)
-
-    def to_original(self, grid_map: Float) -> Float:
-        """Return a (size, size) map at the frame's own resolution (height, width), bilinear."""
-        square = cv2.resize(grid_map, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(square[self.top : self.top + self.height, self.left : self.left + self.width], np.float32)
 
 
 @dataclass(frozen=True)
@@ -125,8 +66,9 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
-    cloud = grid.sample(xyz_mm, np.nan)
-    check_points(cloud if grid.side >= grid.size else xyz_mm)  # the smaller: an enlarged grid repeats points by itself
+    is_enlarged = grid.side < grid.size
+    cloud = grid.between(xyz_mm) if is_enlarged and settings.enlarged_by == "interpolating" else grid.sample(xyz_mm, np.nan)
+    check_points(xyz_mm if is_enlarged else cloud)  # an enlarged grid repeats points by itself
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
     foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
@@ -147,19 +89,6 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
         invalid_point_ratio=1 - float(np.mean(is_measured(cloud)[filled])),
         has_table=plane is not None,
     )
-
-
-def is_measured(cloud: Float) -> Bool:
-    """Return which of the points (..., 3) are there, and no farther than anything can be."""
-    return all_three(np.abs(cloud) < FARTHEST_MM)
-
-
-def all_three(flags: Bool) -> Bool:
-    """Return where all three of (..., 3) are true; np.all over so short an axis takes ten times as long."""
-    flat = flags.reshape(-1)
-    joined = flat[:-2] & flat[1:-1]
-    joined &= flat[2:]
-    return joined[::3].reshape(flags.shape[:-1])
 
 
 def check_scan(rgb: NDArray[np.uint8], xyz_mm: Float) -> None:

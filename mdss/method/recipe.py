@@ -27,6 +27,7 @@ class PointCloudSettings(Settings, frozen=True):
     """How the part is found in a scan."""
 
     size_px: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=4)] = 256
+    enlarged_by: Literal["repeating", "interpolating"] = "repeating"  # as in models that were made before there was a choice
     table: Literal["auto", "none"] = "auto"
     border_px: Count = 10
     hypotheses: Count = 300
@@ -162,7 +163,10 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
+INTERPOLATING = PointCloudSettings(enlarged_by="interpolating")
+
 EDGE = Recipe(
+    point_cloud=INTERPOLATING,
     rgb=ColourSettings(
         optimiser="muon",
         steps=1500,
@@ -194,7 +198,7 @@ EDGE = Recipe(
 )
 PAPER = Recipe(
     preset="paper",
-    point_cloud=PointCloudSettings(plane_removal_mm=5.0),
+    point_cloud=PointCloudSettings(enlarged_by="interpolating", plane_removal_mm=5.0),
     rgb=ColourSettings(
         teacher_statistics="all",
         student_width=1.0,
@@ -233,6 +237,7 @@ PAPER = Recipe(
 )
 DEMO = Recipe(
     preset="demo",
+    point_cloud=INTERPOLATING,
     rgb=ColourSettings(student_width=1.0, steps=300, batch=8, warmup_steps=30, learning_rate=5e-4, factor_first=0.99),
     sdf=ShapeSettings(steps=1000, batch=32, learns_in="auto", asked_in=2),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),

@@ -16,11 +16,11 @@ from torch import Tensor
 from mdss.method.checkerboard import Asked, squares
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
+from mdss.method.grid import all_three
 from mdss.method.heat import blurred, on_grid
 from mdss.method.patch_frame import PatchFrames, viewing_direction
 from mdss.method.patch_pairs import Pairs
 from mdss.method.patches import Patches, away_from_centre, cut_patches
-from mdss.method.point_cloud import all_three
 from mdss.method.recipe import Recipe, Scores, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.usual import Usual

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from mdss.method.grid import all_three
 from mdss.method.patches import QUICKLY_BUILT
-from mdss.method.point_cloud import all_three
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration, Statistics, Threshold
 from mdss.method.fusion import colour_score, fuse, fused_score, regions
-from mdss.method.point_cloud import Grid
+from mdss.method.grid import Grid
 from mdss.method.recipe import FusionSettings
 
 SIZE_PX = 64
@@ -173,3 +173,18 @@ def test_the_area_of_a_place_is_that_of_its_own_pixels_wherever_it_lies(place: t
     (region,) = regions(fuse(rgb, hot("rgb", 0)[1], calibration()), points, Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
     across, down = (np.diff(points, axis=axis, append=np.nan) for axis in (1, 0))
     assert region.area_mm2 == pytest.approx(36 * np.nanmedian(np.linalg.norm(np.cross(across, down), axis=2)[inside]), rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [80, 100, 128, 200])
+def test_the_area_is_the_same_on_however_many_pixels_of_a_frame_the_grid_falls(side: int) -> None:
+    y, x = np.mgrid[:side, :side].astype(np.float32) * np.float32(0.5)
+    frame, grid = np.stack([x, y, np.full_like(x, 300)], axis=2), Grid(side, side, SIZE_PX)
+    (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), grid.sample(frame, np.nan), grid, calibration())
+    assert region.area_mm2 == pytest.approx(36 * (0.5 * side / SIZE_PX) ** 2, rel=1e-5)
+
+
+def test_the_area_is_right_on_a_grid_finer_than_the_frame() -> None:
+    y, x = np.mgrid[:40, :40].astype(np.float32) * np.float32(0.5)
+    frame, grid = np.stack([x, y, np.full_like(x, 300)], axis=2), Grid(40, 40, SIZE_PX)
+    (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), grid.between(frame), grid, calibration())
+    assert region.area_mm2 == pytest.approx(36 * (0.5 * 40 / SIZE_PX) ** 2, rel=1e-4)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from mdss.method.point_cloud import Grid
+from mdss.method.grid import Grid
 
 SIDES = st.integers(64, 2000)
 SIZES = st.sampled_from([64, 128, 256, 320])
@@ -65,3 +66,32 @@ def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) 
     bright = grid.colour(rgb)[..., 0] > 127
     sampled = np.asarray(grid.sample(rgb[..., 0], fill=0)) > 127
     assert np.abs(np.argwhere(bright).mean(axis=0) - np.argwhere(sampled).mean(axis=0)).max() < 0.75
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 80), (128, 200)])
+def test_on_a_finer_grid_a_plane_stays_one_and_its_points_lie_evenly(height: int, width: int) -> None:
+    frame, grid = slope(height, width), Grid(height, width, 256)
+    found = grid.between(frame)
+    measured = np.isfinite(found).all(axis=2)
+    np.testing.assert_array_equal(measured, (grid.rows >= 0)[:, None] & (grid.columns >= 0))
+    x, y, z = found[measured].T
+    np.testing.assert_allclose(z, 400 + 0.3 * x - 0.2 * y, atol=1e-3)
+    across = np.diff(found[128][measured[128]], axis=0)[8:-8, 0]  # of the rim's pixels some lie farther out than the frame's last points
+    np.testing.assert_allclose(across, 0.5 * max(height, width) / 256, atol=1e-3)
+
+
+def test_on_a_finer_grid_a_missing_point_stays_missing_and_moves_none_beside_it() -> None:
+    frame, grid = slope(64, 64), Grid(64, 64, 256)
+    frame[20, 30], frame[40, 41] = np.nan, (3e7, 0, 0)
+    found = grid.between(frame)
+    lost = ~np.isfinite(found).all(axis=2)
+    np.testing.assert_array_equal(np.argwhere(lost).min(axis=0), (80, 120))
+    np.testing.assert_array_equal(np.unique(np.argwhere(lost) // 4, axis=0), [(20, 30), (40, 41)])
+    x, y, z = found[~lost].T
+    np.testing.assert_allclose(z, 400 + 0.3 * x - 0.2 * y, atol=1e-3)
+
+
+def slope(height: int, width: int) -> NDArray[np.float32]:
+    """Return a tilted plane in mm, half a millimetre from pixel to pixel."""
+    y, x = np.mgrid[:height, :width].astype(np.float32) * np.float32(0.5)
+    return np.stack([x, y, 400 + np.float32(0.3) * x - np.float32(0.2) * y], axis=2)

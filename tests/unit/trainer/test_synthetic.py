@@ -16,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from mdss.cli import main
 from mdss.errors import BadInput
-from mdss.method.point_cloud import is_measured, prepare
+from mdss.method.grid import is_measured
+from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.lines import TINY, write_tiny_line
 from trainer.dataset import GOOD, Dataset, Unit

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.point_cloud import Grid, Prepared
+from mdss.method.grid import Grid
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual

@@ -1,0 +1,105 @@
+"""The model's square grid over frames of any shape, and which points of a cloud were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the square model grid samples a frame of height x width: letterboxed, so that nothing is stretched."""
+
+    height: int
+    width: int
+    size: int = 256
+    side: int = field(init=False)
+    top: int = field(init=False)
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        side = max(self.height, self.width)
+        object.__setattr__(self, "side", side)
+        object.__setattr__(self, "top", (side - self.height) // 2)
+        object.__setattr__(self, "left", (side - self.width) // 2)
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Row of the frame that each row of the grid samples, (size,); -1 in the letterbox border."""
+        return self._sampled(self.top, self.height)
+
+    @property
+    def columns(self) -> NDArray[np.intp]:
+        """Column of the frame that each column of the grid samples, (size,); -1 in the letterbox border."""
+        return self._sampled(self.left, self.width)
+
+    def _sampled(self, offset: int, length: int) -> NDArray[np.intp]:
+        index = ((2 * np.arange(self.size) + 1) * self.side) // (2 * self.size) - offset
+        return np.where((index >= 0) & (index < length), index, -1)
+
+    def steps(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return how many of the frame's pixels lie from each of the grid's rows, or columns, to the next, (size - 1,)."""
+        return np.diff(index).astype(np.float64) if self.side >= self.size else np.full(self.size - 1, self.side / self.size)
+
+    def pixel(self, row: int, column: int) -> tuple[int, int]:
+        """Return the frame's (row, column) that a grid pixel samples, (-1, -1) in the border."""
+        found = int(self.rows[row]), int(self.columns[column])
+        return (-1, -1) if -1 in found else found
+
+    def sample(self, image: NDArray[Pixel], fill: float) -> NDArray[Pixel]:
+        """Return the grid's (size, size, ...) samples of a frame-sized array, `fill` in the border."""
+        rows, columns = self.rows, self.columns
+        pixels = image.reshape(self.height * self.width, *image.shape[2:])
+        sampled: NDArray[Pixel] = pixels.take(rows.clip(0)[:, None] * self.width + columns.clip(0), axis=0)
+        sampled[(rows < 0)[:, None] | (columns < 0)[None, :]] = fill
+        return sampled
+
+    def between(self, xyz: Float) -> Float:
+        """Return a frame-sized cloud on a finer grid (size, size, 3), NaN without a point, with points between the frame's own.
+
+        Sampling would repeat each point, and then neighbours have no distance and a surface has no normal. A pixel has a point where the
+        nearest of the frame's pixels has one: the mean, by nearness, of those of the four around it that were measured.
+        """
+        measured = is_measured(xyz)
+        size = (self.size, self.size)
+        held = np.dstack([np.where(measured[..., None], xyz, np.float32(0)), measured.astype(np.float32)])
+        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
+        square = cv2.copyMakeBorder(held, self.top, bottom, self.left, right, cv2.BORDER_CONSTANT, value=0)
+        summed = cv2.resize(square, size, interpolation=cv2.INTER_LINEAR)
+        here = self.sample(measured, False)[..., None]
+        return np.divide(summed[..., :3], summed[..., 3:], out=np.full((*size, 3), np.nan, np.float32), where=here)
+
+    def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated."""
+        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
+        square = cv2.copyMakeBorder(rgb, self.top, bottom, self.left, right, cv2.BORDER_REPLICATE)
+        how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(square, (self.size, self.size), interpolation=how), np.uint8)
+
+    def to_original(self, grid_map: Float) -> Float:
+        """Return a (size, size) map at the frame's own resolution (height, width), bilinear."""
+        square = cv2.resize(grid_map, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(square[self.top : self.top + self.height, self.left : self.left + self.width], np.float32)
+
+
+def is_measured(cloud: Float) -> Bool:
+    """Return which of the points (..., 3) are there, and no farther than anything can be."""
+    return all_three(np.abs(cloud) < FARTHEST_MM)
+
+
+def all_three(flags: Bool) -> Bool:
+    """Return where all three of (..., 3) are true; np.all over so short an axis takes ten times as long."""
+    flat = flags.reshape(-1)
+    joined = flat[:-2] & flat[1:-1]
+    joined &= flat[2:]
+    return joined[::3].reshape(flags.shape[:-1])
