@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.command_line import run
 from mdss.errors import BadInput
-from mdss.method.patch_frame import viewing_direction
+from mdss.method.patch_frame import away_from_camera
 from trainer.champion import Champion
 from trainer.dataset import Dataset
 from trainer.progress import tracked
@@ -65,20 +65,20 @@ def scores_of(champion: Champion, clouds: Sequence[Float], title: str) -> NDArra
 
 
 def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Generator) -> Float:
-    """Return the cloud (S, S, 3) mm with one dent, away from the viewer, around a random point inside the part."""
+    """Return the cloud (S, S, 3) mm with one dent, away from the camera, around a random point inside the part."""
     measured = np.isfinite(xyz).all(axis=2)
-    towards = viewing_direction(xyz).astype(np.float32)
+    deeper = away_from_camera(xyz).astype(np.float32)
     points = xyz[measured]
-    sideways = points - (points @ towards)[:, None] * towards
+    sideways = points - (points @ deeper)[:, None] * deeper
     for middle in random.permutation(len(points)):
         away = np.linalg.norm(sideways - sideways[middle], axis=1)
         near = away < radius_mm
-        height = points[near] @ towards
+        height = points[near] @ deeper
         if np.ptp(height) < radius_mm:  # no edge of the part runs through it
             break
     profile = np.clip(1 - (away / radius_mm) ** 2, 0, None)
     changed = xyz.copy()
-    changed[measured] = points - np.float32(depth_mm) * profile[:, None].astype(np.float32) * towards
+    changed[measured] = points + np.float32(depth_mm) * profile[:, None].astype(np.float32) * deeper
     return changed
 
 

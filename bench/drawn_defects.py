@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.kept_networks import Half
 from mdss.method.grid import Grid
-from mdss.method.patch_frame import viewing_direction
+from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared
 from mdss.method.voids import pixel_steps
 from trainer.damage import Spot
@@ -22,13 +22,13 @@ from trainer.damage import Spot
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
-ShapeKind = Literal["dent", "bump", "groove", "tilted piece", "hole"]
+ShapeKind = Literal["bump", "dent", "ridge", "tilted piece", "hole"]
 
-KINDS: tuple[ShapeKind, ...] = ("dent", "bump", "groove", "tilted piece", "hole")
+KINDS: tuple[ShapeKind, ...] = ("bump", "dent", "ridge", "tilted piece", "hole")
 COPIES = 3  # of each part with a defect of shape, and as many with one of colour
 RADIUS_PX = (3.0, 9.0)
-HEIGHT_STEPS = (1.0, 4.0)  # of dents, bumps, grooves and tilted pieces, in steps from one pixel to the next
-GROOVE_PX = ((8.0, 16.0), (1.2, 2.5))  # half its length and half its width
+HEIGHT_STEPS = (1.0, 4.0)  # of bumps, dents, ridges and tilted pieces, in steps from one pixel to the next
+RIDGE_PX = ((8.0, 16.0), (1.2, 2.5))  # half its length and half its width
 TILT_FROM = -0.3  # of the radius: where on its way across the piece the tilt begins
 STAIN_PX = (2.0, 7.0)
 STAIN_OPACITY = (0.15, 0.5)
@@ -59,19 +59,19 @@ def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple
     """Return an organised cloud (S, S, 3) mm with one defect, and which of its points belong to it."""
     measured: Bool = np.asarray(np.isfinite(xyz).all(axis=2))
     place, radius_px = place_on(measured, random), random.uniform(*RADIUS_PX)
-    sizes_px = [random.uniform(*limits) for limits in GROOVE_PX] if kind == "groove" else [radius_px, radius_px]
+    sizes_px = [random.uniform(*limits) for limits in RIDGE_PX] if kind == "ridge" else [radius_px, radius_px]
     along, across = Spot(*place, *sizes_px).axes(len(xyz))
-    reach = np.maximum(np.abs(along), np.abs(across)) if kind == "groove" else np.hypot(along, across)
+    reach = np.maximum(np.abs(along), np.abs(across)) if kind == "ridge" else np.hypot(along, across)
     inside = reach < 1
     if kind == "hole":
         return np.where(inside[..., None], np.float32(np.nan), xyz), inside & measured
     pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
     height_mm = pitch_mm * random.uniform(*HEIGHT_STEPS)
     if kind == "tilted piece":
-        raised = height_mm * np.clip(along - TILT_FROM, 0, None) * inside
+        sunk = height_mm * np.clip(along - TILT_FROM, 0, None) * inside
     else:
-        raised = height_mm * np.clip(1 - reach**2, 0, None) * (1 if kind == "bump" else -1)
-    return np.asarray(xyz + raised[..., None] * viewing_direction(xyz), np.float32), inside & measured
+        sunk = height_mm * np.clip(1 - reach**2, 0, None) * (1 if kind == "dent" else -1)
+    return np.asarray(xyz + sunk[..., None] * away_from_camera(xyz), np.float32), inside & measured
 
 
 def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:

@@ -26,9 +26,10 @@ Train = Callable[[Sequence[Prepared], Recipe, str, Path], tuple[nn.Module, Train
 TRAIN: dict[Half, Train] = {"rgb": train_rgb.train_colour, "sdf": train_sdf.train_shape}
 DIGITS = 16
 
-# What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points.
+# What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points. Nor is
+# rgb.scores_in: the student learns what the teacher says as it will score.
 SCORES_ONLY: dict[Half, frozenset[str]] = {
-    "rgb": frozenset({"blur_px", "scores_in", "levelling", "median_share", "by_contrast"}),
+    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast"}),
     "sdf": frozenset(
         {
             *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim"),
@@ -58,7 +59,7 @@ def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
 
 def ready_to_score(recipe: Recipe) -> Recipe:
     """Return the recipe of networks that can score in any way: what any way of scoring needs to know has its place."""
-    rgb = msgspec.structs.replace(recipe.rgb, scores_in="int8", levelling=1.0, by_contrast=True)
+    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True)
     sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
 

@@ -21,3 +21,7 @@ class BadPart(MdssError):
 
 class ModelRefused(MdssError):
     """A model folder is missing, corrupted or foreign: the text names the file."""
+
+
+class CutOff(MdssError):
+    """Something outside ended what was going well; begun again, it goes on from there."""

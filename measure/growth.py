@@ -10,9 +10,9 @@ from itertools import repeat
 
 from mdss.client import FrameSender
 from mdss.settings import Settings
-from measure.line import FILLING, Line, Listener, rate_of, station
+from measure.line import Line, Listener, rate_of, station
 from measure.results import GrowthFigures
-from measure.stages import Effort
+from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Size, Subject
 from trainer.progress import Meter
 
@@ -47,7 +47,7 @@ def rates(subject: Subject, size: Size, effort: Effort, settings: Settings, numb
     listener, scans = Listener(settings), subject.scans_at(size)
     try:
         for cameras in numbers:
-            share = Effort(max(FILLING, effort.parts // cameras), effort.longest_s)
+            share = Effort(max(LEAST_PARTS, effort.parts // cameras), effort.longest_s)
             with ExitStack() as open_senders, ThreadPoolExecutor(cameras) as pool:
                 names = [f"bench-{cameras}-{number}" for number in range(cameras)]
                 senders = [open_senders.enter_context(FrameSender(settings.camera.endpoint, name)) for name in names]

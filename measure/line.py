@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,10 @@ class Line:
 
     def figures(self, size: Size, effort: Effort) -> EndToEnd:
         """Measure at one size: first as many parts as the station takes, then half as many."""
-        scans = self._subject.scans_at(size)
+        scans, before = self._subject.scans_at(size), set(self._listener.heard)
         rate = self.rate(scans, effort, f"full load {size}")
         latencies = self.latencies(scans, effort, f"half load {size}", rate / 2)
-        verdicts = Counter(verdict.evaluation for _, verdict in self._listener.heard.values())
+        verdicts = Counter(verdict.evaluation for name, (_, verdict) in self._listener.heard.items() if name not in before)
         return EndToEnd(
             parts_per_s=round(rate, 2),
             p50_ms=percentile(latencies.total_ms, 0.5),
@@ -96,9 +97,8 @@ class Line:
 
     def rate(self, scans: tuple[Scan, ...], effort: Effort, title: str) -> float:
         """Return how many verdicts a second come while the camera uses all its credit."""
-        names = list[str]()
         with Meter(title, effort.parts) as meter:
-            names += [self._send(scans[number % len(scans)]) for number in range(FILLING)]
+            names = [self._send(scans[number % len(scans)]) for number in range(FILLING)]
             for number in effort.numbers():
                 names.append(self._send(scans[number % len(scans)]))
                 meter.step()
@@ -107,7 +107,7 @@ class Line:
 
     def pushed(self, scans: tuple[Scan, ...], effort: Effort) -> list[int]:
         """Send parts while there is credit, as one of several cameras; return when each verdict was heard (monotonic ns)."""
-        names = [self._send(scans[number % len(scans)]) for number in effort.numbers()]
+        names = [self._send(scans[number % len(scans)]) for number in chain(range(FILLING), effort.numbers())]
         self._wait()
         return [self._heard(name)[0] for name in names]
 

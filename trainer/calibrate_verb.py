@@ -107,6 +107,7 @@ def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration
 
 def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, int]]:
     """Return the calibration that follows from scoring parts, and how many there were of each kind."""
+    from mdss.method.calibration import MIN_PARTS
     from trainer.calibrate import calibration_of, maps_of
     from trainer.champion import Champion
 
@@ -118,6 +119,9 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
     collected = confirmed(request.collected, model, settings) if request.collected else ConfirmedParts()
     counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
     parts += collected.parts
+    if len(parts) < MIN_PARTS:
+        places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
+        raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts)
     return annotated(found, collected), counts
 

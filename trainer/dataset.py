@@ -96,24 +96,22 @@ class Dataset:
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:
-    """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and infinite points were not."""
+    """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and infinite points were not.
+
+    Whether there is a part among the points, or any point at all, is for who looks for it (`prepare`).
+    """
     with np.errstate(over="ignore"):
         xyz_mm = stored.astype(np.float32) * np.float32(MM_PER_UNIT[unit])  # the camera wire rounds likewise
     measured = np.isfinite(xyz_mm).all(axis=2) & (stored != 0).any(axis=2)
-    points = stored[measured]
-    if len(points) == 0:
-        raise BadInput(f"{path}: found no measured point, all are (0, 0, 0) or not finite; expected a part")
-    _check_extent(points.astype(np.float64), unit, path)
+    _check_extent(stored[measured].astype(np.float64), unit, path)
     xyz_mm[~measured] = np.nan
     return xyz_mm
 
 
 def _check_extent(points: NDArray[np.float64], unit: Unit, path: Path) -> None:
-    if not np.ptp(points, axis=0).any():
-        raise BadInput(f"{path}: found {len(points)} points that are all the same; expected a part")
-    extent = scene_extent(points)
+    extent = scene_extent(points) if len(points) else 0.0
     other: Unit = "mm" if unit == "m" else "m"
-    if not is_plausible(extent * MM_PER_UNIT[unit]):
+    if extent and not is_plausible(extent * MM_PER_UNIT[unit]):
         found = f"found a scene of {extent:.4g} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
         hint = f"; unit {other} would fit" if is_plausible(extent * MM_PER_UNIT[other]) else "; neither m nor mm fits"
         raise BadInput(f"{path}: {found}{hint}")

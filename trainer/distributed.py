@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mdss.errors import BadInput, MdssError
+from mdss.errors import BadInput, CutOff
 from mdss.method.recipe import Recipe
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ WORLD, RANK, LOCAL = "WORLD_SIZE", "RANK", "LOCAL_RANK"  # what torchrun tells e
 PATIENCE_S = 120.0  # for another process to come to the same step
 
 
-class OthersLost(MdssError):
+class OthersLost(CutOff):
     """Another process of this training has ended, or cannot be reached any more."""
 
 

@@ -37,7 +37,7 @@ class Examination:
 
 
 def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Measures]]:
-    """Return the name and the measures of the curated scans; one that holds no part has none."""
+    """Return the name and the measures of the curated scans; BadInput names one that holds no part."""
     scans = [*base.train, *base.validation]
     chosen = scans[:: max(1, -(-len(scans) // MOST_COMPARED))]
     found = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from mdss.errors import BadInput, MdssError
+from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method import model_store
 from mdss.method.recipe import Recipe
 from trainer.data_checks import Refused, refusals_by_code
@@ -126,14 +126,19 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
 
 
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
-    """Train what the plan says and store it; what an interrupted run had stored already is taken as it is."""
+    """Train what the plan says and store it; what an interrupted run had stored already is taken as it is.
+
+    What it had learned stays for the next run, unless that would end with the same error.
+    """
     made = order.work / MADE
     if made.exists():
         return model_store.open_version(model_store.recipe_folder(order.store, order.name) / made.read_text("ascii"))
     try:
         model = trained(order, plan)
+    except CutOff:
+        raise
     except MdssError:
-        shutil.rmtree(order.work)  # it would fail in the same way for ever
+        shutil.rmtree(order.work)
         raise
     made.write_text(model.version, "ascii")
     return model

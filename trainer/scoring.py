@@ -69,7 +69,7 @@ def training_brightness(dataset: Dataset, champion: Champion) -> float | None:
         loaded = dataset.load(scan)
         try:
             prepared = champion.prepare(loaded.rgb, loaded.xyz_mm)
-        except BadPart:  # it was no training part either
+        except BadPart:  # the model may be from other scans
             continue
         found.append(object_brightness(prepared.rgb, prepared.mask))
     return float(np.mean(found)) if found else None

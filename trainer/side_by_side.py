@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 import torch
 
-from mdss.errors import BadInput, MdssError
+from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method.recipe import Recipe
 from trainer import distributed
 from trainer.branch_process import BranchOrder, Failure
@@ -82,8 +82,10 @@ class Child:
             return (BadInput if self.failure.is_input else MdssError)(self.failure.sentence)
         if code == 0:
             return None
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return MdssError(f"{TITLES[self.branch]}: its process {how}; what it had learned is kept, --resume goes on from there")
+        process = f"{TITLES[self.branch]}: its process"
+        if code > 0:
+            return MdssError(f"{process} ended with exit code {code}; what it said before says why")
+        return CutOff(f"{process} was ended by signal {-code}; what it had learned is kept, train --resume or the next retrain goes on")
 
 
 class Children:

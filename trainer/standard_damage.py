@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from mdss.method.patch_frame import viewing_direction
+from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared
 
 Float = NDArray[np.float32]
@@ -65,9 +65,7 @@ def stained(rgb: Image, reach: NDArray[np.float64]) -> Image:
 def dented(xyz_mm: Float, reach: NDArray[np.float64]) -> Float:
     """Return the cloud with a dent, away from the camera, where reach (H, W) is below 1; deepest in its middle, level at its rim."""
     around = xyz_mm[reach < 1]
-    around = around[np.isfinite(around).all(axis=1)].astype(np.float64)
-    normal = viewing_direction(xyz_mm)
-    away = normal * np.copysign(1.0, around.mean(axis=0) @ normal)  # the camera stands at (0, 0, 0)
+    around, away = around[np.isfinite(around).all(axis=1)].astype(np.float64), away_from_camera(xyz_mm)
     sideways = around - (around @ away)[:, None] * away
     radius_mm = 2 * float(np.median(np.linalg.norm(sideways - np.median(sideways, axis=0), axis=1))) / np.sqrt(2)
     depth_mm = DEPTH_SHARE * radius_mm * np.clip(1 - reach**2, 0, None)

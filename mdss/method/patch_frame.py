@@ -28,6 +28,12 @@ def viewing_direction(xyz: Float) -> NDArray[np.float64]:
     return np.asarray(mean / length if length > 0 else OPTICAL_AXIS, np.float64)
 
 
+def away_from_camera(xyz: Float) -> NDArray[np.float64]:
+    """Return the viewing direction (3,) of a cloud in the camera's coordinates, on the side on which the camera, at (0, 0, 0), is not."""
+    direction = viewing_direction(xyz)
+    return direction * np.copysign(1.0, np.nanmean(xyz.reshape(-1, 3), axis=0, dtype=np.float64) @ direction)
+
+
 @dataclass(frozen=True)
 class PatchFrames:
     """Where each patch's frame stands: what turns millimetres of the camera into patch lengths."""

@@ -9,6 +9,7 @@ import msgspec
 from mdss.errors import BadInput
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
@@ -54,11 +55,11 @@ class ColourSettings(Settings, frozen=True):
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
     schedule: Schedule = "cosine"
-    averaged: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    averaged: BelowOne = 0.0
     light_variation: Share = 0.0
     penalty_photographs: str | None = None
-    factor_first: Share = 0.5
-    factor_last: Share = 0.999
+    factor_first: BelowOne = 0.5
+    factor_last: BelowOne = 0.999
     factor_every: Literal["step", "epoch"] = "step"
     quantile_domain: Literal["batch", "image"] = "batch"
     mask_training: bool = True
@@ -108,7 +109,7 @@ class ShapeSettings(Settings, frozen=True):
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
     schedule: Schedule = "cosine"
-    averaged: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    averaged: BelowOne = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
     void_overlap: Literal["mean", "log_odds"] = "mean"  # as of those five, the default is what older models mean
@@ -261,6 +262,8 @@ def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
         branch = tree
         for section in sections:
             branch = branch.get(section, {}) if isinstance(branch, dict) else {}
+        if path.strip() == "preset":
+            raise BadInput("recipe setting 'preset': names where the settings come from; expected --preset to begin with another")
         if not isinstance(branch, dict) or field not in branch:
             raise BadInput(f"recipe setting {path.strip()!r}: unknown, see docs/method.md for the names")
         branch[field] = _literal(value.strip())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mdss.audit import user
-from mdss.errors import MdssError
+from mdss.errors import CutOff
 
 LOCK = ".lock"  # links, new versions, the audit: held for seconds
 TRAINING_LOCK = ".training.lock"  # beside it, for promoting and rolling back go on while a training runs
@@ -20,7 +20,7 @@ PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.05
 
 
-class StoreBusy(MdssError):
+class StoreBusy(CutOff):
     """Another process has what this one needs: the text names it."""
 
 

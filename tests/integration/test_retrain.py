@@ -16,9 +16,10 @@ import pytest
 
 from mdss.audit import events
 from mdss.cli import main
-from mdss.errors import BadInput, MdssError
+from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method.model_store import ModelFolder, linked_version, open_champion, open_version, promote, versions
 from mdss.method.recipe import changed
+from mdss.method.store_lock import StoreBusy
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from tests.retraining import Plant, good_part, plant, write_config
 from tests.station import NAME
@@ -156,6 +157,24 @@ def test_who_became_champion_during_the_training_is_not_overruled(own: Plant, pa
     with pytest.raises(MdssError, match="found 0002 as the champion, expected 0001 as when the retrain of 0002 began"):
         retrain(order_of(own, promote=True))
     assert record_of(own).outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"), [(CutOff("killed"), True), (StoreBusy("held by another"), True), (MdssError("a loss of nan"), False)]
+)
+def test_what_was_learned_stays_unless_it_would_end_with_the_same_error(
+    own: Plant, monkeypatch: pytest.MonkeyPatch, error: MdssError, is_kept: bool
+) -> None:
+    def ended(*_: object) -> ModelFolder:
+        (work_of(own) / "sdf.checkpoint").write_bytes(b"hours of work")
+        raise error
+
+    for number in range(NEW):
+        own.collect(number)
+    monkeypatch.setattr(retrain_run, "trained", ended)
+    with pytest.raises(type(error), match=str(error)):
+        retrain(order_of(own))
+    assert (record_of(own).outcome, (work_of(own) / "sdf.checkpoint").exists()) == ("failed", is_kept)
 
 
 def test_where_too_little_is_left_it_says_by_how_much_and_why(own: Plant) -> None:

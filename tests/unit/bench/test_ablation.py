@@ -34,7 +34,6 @@ QUICK = (*SMALL, "rgb.steps=1", "sdf.steps=1", "sdf.damaged_copies=1")
 SIZE = LineSize(train=3, validation=5, good=1, defective=2)
 OTHERWISE = (
     *(
-        "rgb.scores_in=float",
         "rgb.blur_px=1",
         "rgb.levelling=0",
         "rgb.median_share=0",

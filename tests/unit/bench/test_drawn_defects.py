@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.drawn_defects import COPIES, KINDS, ShapeKind, misshapen, stained, with_drawn_defects
-from mdss.method.patch_frame import viewing_direction
+from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.plates import plate
@@ -26,12 +26,12 @@ def test_a_misshapen_place_is_where_the_truth_says_and_nothing_else_moves(kind: 
     found, truth = misshapen(cloud, kind, np.random.default_rng(5))
     assert truth.any() and not truth.all()
     assert np.array_equal(found[~truth], cloud[~truth], equal_nan=True)
-    moved = ((found - cloud) @ viewing_direction(cloud))[truth]
+    moved = ((found - cloud) @ away_from_camera(cloud))[truth]
     if kind == "hole":
         assert np.isnan(moved).all()
     else:
         assert np.abs(moved).max() > 0.1
-        assert (moved.max() > 1e-4) == (kind in ("bump", "tilted piece")) and (moved.min() < -1e-4) == (kind in ("dent", "groove"))
+        assert (moved.max() > 1e-4) == (kind in ("dent", "tilted piece")) and (moved.min() < -1e-4) == (kind in ("bump", "ridge"))
 
 
 def test_a_stain_lies_on_the_part_and_changes_colours_there() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mdss.method.patch_frame import OPTICAL_AXIS, PatchFrames, viewing_direction
+from mdss.method.patch_frame import OPTICAL_AXIS, PatchFrames, away_from_camera, viewing_direction
 from mdss.method.recipe import ShapeSettings
 from tests.plates import plate
 
@@ -68,3 +68,10 @@ def test_the_viewing_direction_is_the_mean_normal_and_the_optical_axis_where_the
     lone = plate()
     lone[::2] = np.nan
     assert np.array_equal(viewing_direction(lone), OPTICAL_AXIS)
+
+
+@pytest.mark.parametrize("mirrored", [(1, 1, 1), (1, -1, 1), (1, -1, -1)], ids=["y down", "left-handed", "z towards the camera"])
+def test_away_from_the_camera_is_where_the_distance_grows_whatever_the_axes(mirrored: tuple[int, int, int]) -> None:
+    cloud = plate() * np.array(mirrored, np.float32)
+    farther = cloud + 5 * away_from_camera(cloud)
+    assert np.nanmin(np.linalg.norm(farther, axis=2) - np.linalg.norm(cloud, axis=2)) > 4

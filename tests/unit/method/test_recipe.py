@@ -40,6 +40,8 @@ def test_settings_are_changed_by_name() -> None:
     [
         ("rgb.stepps=7", "'rgb.stepps': unknown"),
         ("steps=7", "'steps': unknown"),
+        ("preset=edge", "'preset': names where the settings come from; expected --preset"),
+        ("rgb.factor_first=1", "Expected `float` < 1.0"),
         ("rgb.steps=0", "Expected `int` >= 1"),
         ("rgb.steps=many", "Expected `int`, got `str`"),
         ("sdf.encoder=[]", "Expected `array` of length >= 1"),

@@ -107,7 +107,7 @@ def larger(scan: SyntheticScan) -> SyntheticScan:
         (darkened, "dark", "is the lamp on?"),
         (with_holes, "missing_points", "of the part's points are missing, expected at most 50%"),
         (without_a_part, "no_part", "no part in view"),
-        (without_a_point, "unreadable", "found no measured point"),
+        (without_a_point, "no_part", "the cloud is empty: no pixel has a measured point"),
         (of_another_colour, "another_product", "good parts have"),
         (larger, "another_product", "mm: another product?"),
     ],

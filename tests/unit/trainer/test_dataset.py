@@ -10,7 +10,9 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput
+from mdss.errors import BadInput, BadPart
+from mdss.method.point_cloud import prepare
+from mdss.method.recipe import preset
 from trainer.dataset import Dataset, Scan, Unit, to_millimetres
 
 SHAPE = (70, 90)
@@ -219,9 +221,6 @@ def test_an_image_of_another_kind_is_refused(root: Path, pixels: NDArray[np.inte
         (cloud().astype(np.uint16), "found uint16 of shape (70, 90, 3), expected float32 of shape (H, W, 3)"),
         (cloud()[..., 2], "found float32 of shape (70, 90), expected float32 of shape (H, W, 3)"),
         (cloud((70, 80)), "found 70 x 80 px, expected 70 x 90 px as"),
-        (cloud() * 0, "found no measured point"),
-        (cloud() * np.float32(np.nan), "found no measured point"),
-        (np.full((*SHAPE, 3), 0.5, np.float32), "found 6300 points that are all the same"),
         (cloud() * 1000, "found a scene of 178 m, expected 1 mm to 5 m; unit mm would fit"),
         (cloud() * 1e-7, "expected 1 mm to 5 m; neither m nor mm fits"),
     ],
@@ -230,6 +229,15 @@ def test_a_cloud_of_another_kind_is_refused(root: Path, points: NDArray[np.gener
     write_cloud(root / "train/good/xyz/000.tiff", points)
     assert refusal(root).startswith(f"{root}/train/good/xyz/000.tiff: found")
     assert sentence in refusal(root)
+
+
+@pytest.mark.parametrize("points", [cloud() * 0, cloud() * np.float32(np.nan), np.full((*SHAPE, 3), 0.5, np.float32)])
+def test_a_cloud_without_a_part_is_loaded_and_refused_by_who_looks_for_one(root: Path, points: NDArray[np.float32]) -> None:
+    write_cloud(root / "test/bent/xyz/004.tiff", points)
+    dataset, scan = bent(root)
+    loaded = dataset.load(scan)
+    with pytest.raises(BadPart, match=r"the cloud is (empty: no pixel has a measured point|constant: all 6300 points are the same)"):
+        prepare(loaded.rgb, loaded.xyz_mm, preset("edge").point_cloud)
 
 
 def test_metres_said_to_be_millimetres_are_refused(root: Path) -> None:

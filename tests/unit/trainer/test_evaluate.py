@@ -90,6 +90,12 @@ def empty_table() -> Recorded:
     return rgb, xyz, truth
 
 
+def nothing_measured() -> Recorded:
+    """Return a scan of a sensor that saw nothing."""
+    rgb, xyz, truth = scan()
+    return rgb, xyz * 0, truth
+
+
 def write(folder: Path, name: str, recorded: Recorded, with_truth: bool = True) -> None:
     """Write one scan as a recorder does."""
     rgb, xyz, truth = recorded
@@ -189,9 +195,10 @@ def test_without_training_scans_nothing_is_matched(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("loads")
-def test_a_scan_without_a_part_is_named_and_counts_as_rejected(tmp_path: Path) -> None:
-    found = measured(dataset(tmp_path, {"good": [empty_table, good], "bump": [bumped]}))
-    assert found["counts"]["undefined"]["good/000"].startswith("BAD_CLOUD: no part in view")
+@pytest.mark.parametrize(("empty", "says"), [(empty_table, "no part in view"), (nothing_measured, "the cloud is empty")])
+def test_a_scan_without_a_part_is_named_and_counts_as_rejected(tmp_path: Path, empty: Callable[[], Recorded], says: str) -> None:
+    found = measured(dataset(tmp_path, {"good": [empty, good], "bump": [bumped]}))
+    assert found["counts"]["undefined"]["good/000"].startswith(f"BAD_CLOUD: {says}")
     assert found["scans"]["good/000"]["evaluation"] == "Undefined"
     assert found["scans"]["good/000"]["fused"] is None
     assert found["threshold"]["false_reject_rate"] == 0.5

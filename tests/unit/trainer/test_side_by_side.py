@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from mdss.errors import BadInput, MdssError
+from mdss.errors import BadInput, CutOff
 from mdss.method.recipe import Recipe
 from tests.plates import SIZE_PX, plate
 from tests.station import small_recipe, write_teacher
@@ -121,7 +121,7 @@ def test_after_ctrl_c_both_go_on_from_their_checkpoints_and_one_that_is_killed_s
 
     hear, began = when_both_learn(kill_shape)
     listen(hear)
-    with pytest.raises(MdssError, match="shape branch: its process was ended by signal 9; what it had learned is kept, --resume goes on"):
+    with pytest.raises(CutOff, match="shape branch: its process was ended by signal 9; what it had learned is kept, train --resume or"):
         learn_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
     assert all(interrupted.values())
     assert began == {"colour branch": interrupted["rgb"], "shape branch": interrupted["sdf"]}
