@@ -21,6 +21,7 @@ from mdss.method.recipe import PointCloudSettings, Recipe
 from trainer.calibrate import Maps, calibration_of
 from trainer.dataset import Dataset, Scan
 from trainer.progress import tracked
+from trainer.whole_file import write_whole
 
 Float = NDArray[np.float32]
 MapOf = Callable[[Prepared], Float]
@@ -66,10 +67,7 @@ class Bench:
         if path.is_file():
             return msgspec.json.decode(path.read_bytes(), type=Figures)
         found = self._measure(recipe)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-        partial.replace(path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(found)))
         return found
 
     def _measure(self, recipe: Recipe) -> Figures:

@@ -20,7 +20,6 @@ CPU_SIDES, GPU_SIDES, QUICK_SIDES = (512, 1024, 2048), (2048, 4096, 8192), (512,
 REPETITIONS, QUICK_REPETITIONS = 8, 3
 COPIED_BYTES = 64 * 2**20
 WRITTEN_BYTES, WRITES = 4096, 50
-Rates = dict[str, dict[str, float]]
 
 
 class _Wide(nn.Module):

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from mdss.errors import BadInput
 
 FINE_LAYER, COARSE_LAYER = "021_CONV", "047_CONV"  # the last expanded layers at stride 8 and at stride 16
-FINE_CHANNELS, COARSE_CHANNELS = 192, 576
 FINE_STRIDE_PX, COARSE_STRIDE_PX = 8, 16
 FIRST_CHANNELS, EXPANSION = 32, 6
 STAGES = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2))  # channels, blocks, stride of the first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mdss.errors import BadInput
+from trainer.whole_file import write_whole
 
 FORMAT = "mdss.checkpoint.v1"
 CARD = "card"  # the header's one entry
@@ -49,7 +49,6 @@ class Checkpoint:
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         tensors[LOSSES] = torch.tensor(self.losses, dtype=torch.float64)
         card = Card(format=FORMAT, seconds=self.seconds, settings=self.settings, sha256=digest(tensors))
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, save(tensors, {CARD: msgspec.json.encode(card).decode()}))
 
     @classmethod
@@ -76,16 +75,6 @@ class Checkpoint:
             number, _, field = name.partition(".")
             moments.setdefault(int(number), {})[field] = value
         return cls(_below(NETWORK, tensors), moments, tensors[LOSSES].tolist(), card.seconds, card.settings)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a power cut leaves the old one or the new one, never half of one."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mdss.collection import Collected, Collection, Wanted
+from mdss.collection import Collected, Collection
 from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
 from trainer.dataset import Dataset, Scan, Unit
-from trainer.gathering import learned_by
+from trainer.gathering import gather, learned_by
 from trainer.model_changes import recipe_option, show_table, store_option
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ MOST_PARTS = 200  # of the newest collected good parts
 def compare(*, as_json: bool, **options: Any) -> int:
     """Hold one version against another as the gate does; exit code 0 where it passes, 1 where it is held back.
 
-    The scans of --data must not be those that the version was trained on; of --collected, such are left out. Nothing is promoted.
+    The scans of --data must not be those that the version was trained on; of --collected, such are left out, and simulated ones.
+    Nothing is promoted.
     """
     outcome = compared(Comparison(**options))
     if as_json:
@@ -105,17 +106,19 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
 
 
 def from_collection(asked: Comparison, candidate: ModelFolder) -> tuple[list[EvidencePart], list[EvidencePart]]:
-    """Return the newest good parts (labelled so, or accepted and unreviewed) that the candidate has not learned from, and all defects."""
+    """Return the newest good parts (labelled so, or accepted and unreviewed) that the candidate has not learned from, and all defects.
+
+    Simulated parts are no evidence.
+    """
     if not (asked.collected or Path()).is_dir():
         raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
-    found = Collection(asked.collected or Path()).parts(Wanted(recipe=asked.recipe, newest_first=True))
-    learned = learned_by([candidate])
-    unknown = [each for each in found if each.part.result_id not in learned]
-    good = [each for each in unknown if each.label == "good" or (each.label is None and each.part.evaluation == "OK")]
-    return collected(good[:MOST_PARTS]), collected([each for each in found if each.label == "defect"])
+    found, learned = gather(Collection(asked.collected or Path()), asked.recipe), learned_by([candidate])
+    unknown = [each for each in found.good if each.part.result_id not in learned]
+    newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
+    return collected(newest), collected(found.defects)
 
 
-def collected(parts: list[Collected]) -> list[EvidencePart]:
+def collected(parts: Sequence[Collected]) -> list[EvidencePart]:
     """Return collected parts as evidence."""
     return [part_of(each.part.part_id or each.part.result_id, each.read) for each in parts]
 

@@ -18,6 +18,7 @@ RADIUS_PX = (1.5, 9.0)
 LONGEST = 4.0  # times as long as wide
 DEPTH_STEPS = (0.7, 8.0)  # in steps from one pixel to the next: from the noise up to what no defect is larger than
 CUT_SHARE = 0.4  # of the places lose their points; the others are pushed in or pulled out
+LEAST_LEFT = 0.3  # of a part's points: of a small one a cut may take nearly all
 STEEPEST = 0.1  # of the radius, over which a place rises to its full depth
 
 
@@ -52,7 +53,8 @@ def damaged(xyz: Float, random: np.random.Generator) -> Float:
     for _ in range(max(FEWEST_PLACES, round(len(measured) / POINTS_PER_PLACE))):
         reach = _spot(measured, random).reach(len(xyz))
         if random.random() < CUT_SHARE:
-            changed[reach < 1] = np.nan
+            cut = np.where((reach < 1)[..., None], np.float32(np.nan), changed)
+            changed = cut if np.isfinite(cut).all(axis=2).sum() > LEAST_LEFT * len(measured) else changed
         else:
             height_mm = pitch_mm * _between(random, DEPTH_STEPS) * random.choice([-1, 1])
             profile = np.clip((1 - reach) / np.float32(random.uniform(STEEPEST, 1)), 0, 1)

@@ -13,6 +13,7 @@ from trainer.champion import Champion
 from trainer.dataset import Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
 from trainer.scoring import score_dataset
+from trainer.whole_file import write_whole
 
 EXAMPLE = "Example: mdss evaluate --data data/cable_gland --recipe cable_gland --store models --json evaluation.json --report report"
 COLUMNS = ("i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01")
@@ -30,7 +31,8 @@ def command(**options: Any) -> None:
     """Measure a model on parts of known kind, by the same scores as the station's.
 
     The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in
-    view is named, is in no metric, and counts as rejected in the threshold's rates.
+    view is named, is in no metric, and counts as rejected in the threshold's rates. These are the threshold's alone: what a station
+    leaves undecided by its own settings (missing points, guard band) is not among them.
     """
     evaluate(Request(**options))
 
@@ -68,9 +70,7 @@ def evaluate(request: Request) -> Evaluation:
 
 def write_json(path: Path, evaluation: Evaluation) -> None:
     """Write the evaluation, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
-    partial.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
 
 
 def table(evaluation: Evaluation) -> str:

@@ -30,7 +30,10 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """How the station would decide on the test parts; a part that cannot be judged counts as rejected."""
+    """How the threshold decides on the test parts; a part that cannot be judged counts as rejected.
+
+    A station refuses to decide on some more: those with too many missing points, or within its guard band, by its own settings.
+    """
 
     value: float
     asked_false_reject_rate: float
@@ -150,7 +153,7 @@ def baseline(parts: Sequence[ScoredPart]) -> Baseline:
 
 
 def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
-    """Return the share of good and of defective parts that the station would not accept."""
+    """Return the share of good and of defective parts above the threshold, those that cannot be judged included."""
     asked = champion.folder.calibration.threshold.asked_false_reject_rate
     good, defective = ([part for part in parts if part.scan.is_good == is_good] for is_good in (True, False))
     return Threshold(champion.threshold, float(asked), _rejected(good), _rejected(defective))

@@ -17,6 +17,7 @@ from trainer.gate_quality import Quality
 from trainer.gate_report import write_gate_report
 from trainer.gate_scoring import Contest, Pairs
 from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, GateOutcome
+from trainer.whole_file import write_whole
 
 GATES = "gates"  # beside the versions, which never change
 JSON = "gate.json"
@@ -74,9 +75,7 @@ def outcome_of(sides: Sides, pairs: Pairs, checks: Sequence[GateCheck]) -> GateO
 
 def write_outcome(path: Path, outcome: GateOutcome) -> None:
     """Write the answer, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(outcome)) + b"\n")
-    partial.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(outcome)) + b"\n")
 
 
 def golden_parts(model: ModelFolder | None) -> list[EvidencePart]:

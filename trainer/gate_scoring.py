@@ -35,7 +35,7 @@ class Judgement:
 
     @property
     def is_ok(self) -> bool:
-        """Return whether the station would accept the part."""
+        """Return whether its score is within the threshold."""
         return self.ratio is not None and self.ratio <= 1
 
 

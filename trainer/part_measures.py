@@ -62,13 +62,11 @@ def signature_of(part: Prepared) -> Float:
     return np.asarray(np.stack(cells), np.float32)
 
 
-def unlikeness(one: Float, other: Float) -> float:
-    """Return how far two signatures are apart: the mean difference of their cells, in hundredths of the range."""
-    return float(np.abs(one - other).mean()) * 100
-
-
 def nearest(signature: Float, others: Sequence[Float]) -> tuple[int, float]:
-    """Return which of the others is nearest, and how far away it is; (-1, infinity) where there are none."""
+    """Return which of the others is nearest, and how far away it is; (-1, infinity) where there are none.
+
+    Two signatures are as far apart as their cells differ on average, in hundredths of the range.
+    """
     if not others:
         return -1, float("inf")
     away = np.abs(np.stack(others) - signature).mean(axis=(1, 2, 3)) * 100

@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from trainer.whole_file import write_whole
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1150px; padding: 0 1rem; color: #1d2530; background: #fff }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } p.note { color: #5a6675; max-width: 75ch }
@@ -18,9 +20,7 @@ def write_page(path: Path, heading: str, body: Iterable[str], style: str = "") -
     """Write one self-contained page, whole or not at all, and return its path."""
     head = f'<meta charset="utf-8"><title>{html.escape(heading)}</title><style>{STYLE}{style}</style>'
     page = "\n".join(["<!doctype html>", f'<html lang="en"><head>{head}</head><body>', *body, "</body></html>\n"])
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(page, "utf-8")
-    partial.replace(path)
+    write_whole(path, page.encode())
     return path
 
 

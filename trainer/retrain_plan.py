@@ -20,6 +20,7 @@ from mdss.method.recipe import Recipe
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
 from trainer.gathering import Shares, side_of
+from trainer.whole_file import write_whole
 
 Use = Literal["train", "validation", "gate", "defect"]
 PLAN, PARTS, MADE = "plan.json", "parts", "made"
@@ -119,13 +120,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Write it so that a power cut leaves all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(plan)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(plan)) + b"\n")
 
 
 def read_plan(work: Path) -> Plan | None:

@@ -19,7 +19,7 @@ class ScoredPart:
     """What became of one scan; one that cannot be judged has a reason instead of scores."""
 
     scan: Scan
-    evaluation: str  # as in a verdict: OK, NotOK, NotDecidable or Undefined
+    evaluation: str  # as in a verdict, by the threshold alone: OK, NotOK, NotDecidable or Undefined
     reason: str
     scores: dict[Branch, float]
     maps: dict[Branch, Float]  # (S, S)
@@ -34,7 +34,7 @@ class ScoredPart:
 
     @property
     def is_accepted(self) -> bool:
-        """Return whether the station would let it pass."""
+        """Return whether its score is within the threshold."""
         return self.evaluation == "OK"
 
     def original(self, branch: Branch) -> Float:

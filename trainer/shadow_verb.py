@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from mdss.settings import Settings, load_settings
 from trainer.low_priority import give_way
 from trainer.progress import Meter
 from trainer.shadow_report import ShadowReport, as_text, report_of
+from trainer.whole_file import write_whole
 
 if TYPE_CHECKING:
     from trainer.shadow import Shadow
@@ -151,10 +151,7 @@ def store(order: Order, found: ShadowReport) -> None:
     from trainer.gate import GATES  # here, for `--help` must not wait for what draws its page
 
     place = order.folder / GATES / order.version / SHADOW
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{SHADOW}-{os.getpid()}")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    partial.replace(place)
+    write_whole(place, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     with model_store.locked(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
         audit.record(order.folder, "shadow", (found.champions[-1], order.version), why)

@@ -22,6 +22,13 @@ def test_a_copy_differs_in_places_and_the_part_itself_is_left_alone() -> None:
     assert not any(np.isfinite(copy[~measured]).any() for copy in copies)
 
 
+def test_of_the_smallest_part_something_is_left() -> None:
+    cloud = plate()
+    cloud[:28], cloud[37:], cloud[:, :28], cloud[:, 37:] = np.nan, np.nan, np.nan, np.nan  # 81 points
+    left = [np.isfinite(damaged(cloud, np.random.default_rng(seed))).all(axis=2).sum() for seed in range(200)]
+    assert 81 * 0.3 < min(left) < 81
+
+
 def test_the_same_seed_gives_the_same_damage() -> None:
     first, second = (damaged(plate(), np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first, second, equal_nan=True)

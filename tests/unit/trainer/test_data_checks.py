@@ -15,7 +15,7 @@ from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
 from trainer.data_checks import Refused, Usual, abnormal, refusals_by_code, unfit
 from trainer.examination import Examination, Examiner, Limits
-from trainer.part_measures import Measures, unlikeness
+from trainer.part_measures import Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
 
 SETTINGS = PointCloudSettings(size_px=96)
@@ -190,7 +190,7 @@ def test_two_scans_of_one_part_are_nearer_than_a_quarter_of_the_distance_of_two_
     rgb, xyz_mm = again(scan)
     one, other = measures_of(scan), measures_of(replace(scan, rgb=rgb, xyz_mm=xyz_mm))
     others = [measures_of(good_part(number)) for number in range(1, 9)]
-    assert unlikeness(one.signature, other.signature) * 4 < min(unlikeness(one.signature, each.signature) for each in others)
+    assert nearest(one.signature, [other.signature])[1] * 4 < nearest(one.signature, [each.signature for each in others])[1]
 
 
 def test_an_ageing_lamp_is_learned_and_one_that_fails_is_not(known: list[tuple[str, Measures]]) -> None:
