@@ -71,5 +71,12 @@ def model() -> Any:
     """Return what fusion needs of a model folder."""
     statistics = SimpleNamespace(mean=0.0, std=1.0)
     threshold = SimpleNamespace(value=THRESHOLD, method="conformal")
-    calibration = SimpleNamespace(rgb=statistics, sdf=statistics, threshold=threshold, map_level=3.0, calibrated_at="2026-01-01T00:00:00Z")
+    calibration = SimpleNamespace(
+        rgb=statistics,
+        sdf=statistics,
+        threshold=threshold,
+        map_level=3.0,
+        calibrated_at="2026-01-01T00:00:00Z",
+        reference=SimpleNamespace(rgb=(0.5, 4.0), sdf=(8.0, 2.0)),
+    )
     return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration)

@@ -19,7 +19,7 @@ import structlog
 from mdss.journal import Journal
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
-from mdss.wire.messages import Accepted, Beat, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
+from mdss.wire.messages import Accepted, Beat, Branch, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
 from mdss.wire.pulse import Tally
 from workers import evidence
 from workers.drift_watch import DriftWatch
@@ -127,7 +127,7 @@ class Fusion:
         heat, model = settled.judgement.heat, settled.model
         level = 0.0 if model is None else model.calibration.map_level
         out.voice.publish(verdict, None if heat is None else partial(evidence.heat_png, heat, level))
-        self._count(verdict)
+        self._count(verdict, model)
         self._time(part.accepted)
         if out.drift is not None:
             out.drift.see(part, model, verdict.times.published)
@@ -157,7 +157,7 @@ class Fusion:
             self._out.tally.count(EVIDENCE_FAILED)
             return None
 
-    def _count(self, verdict: Verdict) -> None:
+    def _count(self, verdict: Verdict, model: ModelFolder | None) -> None:
         tally = self._out.tally
         tally.count(counted(verdict.evaluation, verdict.code or ""))
         tally.count("mdss_deadline_misses_total", float(verdict.deadline_missed))
@@ -166,6 +166,8 @@ class Fusion:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
         if verdict.invalid_point_ratio is not None:
             tally.observe("mdss_invalid_point_ratio", verdict.invalid_point_ratio)
+        for branch, ratio in beside_good(verdict, model):
+            tally.observe(f'mdss_branch_score_ratio{{branch="{branch}"}}', ratio)
 
     def _time(self, accepted: Accepted) -> None:
         """Note how long a part took; of one from before the machine was started nothing is known."""
@@ -181,6 +183,16 @@ class Fusion:
 def counted(evaluation: str, code: str) -> str:
     """Return the counter of one way in which a part can end."""
     return f'mdss_verdicts_total{{evaluation="{evaluation}",code="{code}"}}'
+
+
+def beside_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[Branch, float]]:
+    """Yield each branch's score as a multiple of the highest that a good validation part had; nothing where the model does not say."""
+    reference = model.calibration.reference if model else None
+    if reference is None:
+        return
+    for branch, highest in (("rgb", max(reference.rgb)), ("sdf", max(reference.sdf))):
+        if branch in verdict.branches and highest > 0:
+            yield branch, verdict.branches[branch].score / highest
 
 
 def caption(part: JoinedPart, judgement: Judgement) -> str:

@@ -141,6 +141,9 @@ def test_verdicts_are_counted_by_evaluation_and_timed() -> None:
     assert len(world.tally.timings["mdss_verdict_latency_seconds"]) == 1
     assert world.tally.timings["mdss_score_to_threshold_ratio"] == [0.5]
     assert world.tally.timings["mdss_invalid_point_ratio"] == [0.1]
+    scores = {name: branch.score for name, branch in world.published[0].branches.items()}
+    assert world.tally.timings['mdss_branch_score_ratio{branch="rgb"}'] == [scores["rgb"] / 4]  # the highest of a good validation part
+    assert world.tally.timings['mdss_branch_score_ratio{branch="sdf"}'] == [scores["sdf"] / 8]
 
 
 def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
