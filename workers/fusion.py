@@ -129,9 +129,16 @@ class Fusion:
         out.voice.publish(verdict, None if heat is None else partial(evidence.heat_png, heat, level))
         self._count(verdict)
         self._time(part.accepted)
-        if out.drift is not None:
-            out.drift.see(part, model, verdict.times.published)
+        self._let_see(part, model, verdict)
         return Judged.of(verdict)
+
+    def _let_see(self, part: JoinedPart, model: ModelFolder | None, verdict: Verdict) -> None:
+        if self._out.drift is None:
+            return
+        try:
+            self._out.drift.see(part, model, verdict.times.published)
+        except Exception:  # whatever it is: the verdict is out, and who only looks on must not cost the next parts theirs
+            log.exception("an onlooker broke on a part", result_id=verdict.result_id)
 
     def _judged(self, part: JoinedPart) -> Settled:
         """Decide on one part; one that this process breaks on would break the next as well, so it is POISON at once."""
