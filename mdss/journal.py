@@ -128,13 +128,11 @@ class Journal:
             )
             return int(self._file.rows("SELECT changes()")[0][0])
 
-    def _readable(self, query: str, sequence: int, limit: int) -> list[Verdict]:
+    def _readable(self, query: str, after: int, limit: int) -> list[Verdict]:
         """Return as many as are asked for, if there are: nobody shall take entries that cannot be read for the end of the journal."""
         found: list[Verdict] = []
-        while len(found) < limit:
-            rows = self._file.rows(query, sequence, limit - len(found))
-            if not rows:
-                break
+        while rows := self._file.rows(query, after, limit - len(found)):
+            after = rows[-1][0]
             for sequence, result_id, verdict in rows:
                 try:
                     found.append(read_verdict((verdict,)))

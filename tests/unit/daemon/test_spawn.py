@@ -32,8 +32,8 @@ def test_a_disk_that_takes_nothing_now_is_no_fault_of_the_settings(tmp_path: Pat
 
 def test_a_lock_that_a_full_disk_does_not_take_is_no_fault_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.spawn.make_folder", lambda *_: None)
-    with pytest.raises(MdssError, match="supervisor.lock cannot be opened") as caught, monkeypatch.context() as full:
-        full.setattr("daemon.spawn.os.open", refuses_with(errno.ENOSPC))
+    monkeypatch.setattr("daemon.spawn.os.open", refuses_with(errno.ENOSPC))
+    with pytest.raises(MdssError, match=r"supervisor\.lock cannot be opened") as caught:
         claim(tmp_path)
     assert not isinstance(caught.value, BadInput)
 

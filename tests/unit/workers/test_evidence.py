@@ -62,7 +62,7 @@ def test_a_picture_that_the_disk_does_not_take_leaves_nothing_of_itself(tmp_path
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, largest[1]))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="File too large"):
             folder.write("r1", bytes(10_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, largest)
