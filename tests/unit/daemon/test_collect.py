@@ -159,6 +159,19 @@ def test_a_disk_that_takes_files_again_is_noticed_before_the_next_scan_comes(tmp
     assert list(bench.collection.root.iterdir()) == [bench.collection.root / "cap"], "the probe is gone"
 
 
+def test_a_disk_that_takes_no_file_at_all_costs_scans_and_not_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("daemon.spawn.TemporaryFile", full)
+    bench.collector.keep(scan("a"))
+    assert bench.count(NOT_COLLECTED) == 1
+    state, reason = bench.collector.state
+    assert state == "degraded" and "No space left on device" in reason
+
+
 def test_the_same_part_handed_on_twice_is_there_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.collector.keep(scan("a"))
