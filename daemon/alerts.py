@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -31,6 +32,7 @@ MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is 
 MARKED_AT_ONCE = 50  # alerts per transaction of the journal
 LOOK_EVERY_S = 0.1
 UP, BACKLOG, DELIVERED = "mdss_store_up", "mdss_alert_backlog", "mdss_alerts_delivered_total"
+UNREADABLE = "mdss_unreadable_alerts_total"  # wait in the journal for a release that can read them
 log = structlog.get_logger()
 
 
@@ -168,7 +170,9 @@ def work(here: Opened) -> None:
     settings = here.settings
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
-    journal = thread.submit(Journal, state / "journal.sqlite").result()  # SQLite wants it opened by the thread that uses it
+    here.tally.counters[UNREADABLE] = 0.0
+    opening = partial(Journal, state / "journal.sqlite", on_unreadable=partial(here.tally.count, UNREADABLE))
+    journal = thread.submit(opening).result()  # SQLite wants it opened by the thread that uses it
     store = open_store(settings)
     delivery = Delivery(journal, store, here.tally)
     here.closing.callback(delivery.close)

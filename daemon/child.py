@@ -15,6 +15,7 @@ from mdss.wire.messages import Heartbeat, ProcessState
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+ENDS_WITHIN_S = 10.0  # of SIGKILL; what is still there then hangs in the kernel, on a dying disk say
 FAILED, REFUSED = 1, 2  # exit codes; of the second another try would end the same: it cannot start with these settings or models
 log = structlog.get_logger()
 
@@ -63,7 +64,7 @@ class Child:
         self._ends_s: deque[float] = deque()
         self._restart_at_s: float | None = None
         self._is_stopping, self._killed_because, self._has_said_last = False, "", False
-        self._heard_s = self._progress_s = self._started_s = 0.0
+        self._heard_s = self._progress_s = self._started_s = self._killed_s = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -72,8 +73,8 @@ class Child:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it runs and has said that it can work."""
-        return self._process is not None and self.state in ("running", "degraded")
+        """Whether it runs, has said that it can work, and was not killed since."""
+        return self._process is not None and not self._killed_because and self.state in ("running", "degraded")
 
     @property
     def is_missed(self) -> bool:
@@ -81,8 +82,13 @@ class Child:
         return not self.is_ready and (self.spec.is_vital or self.state == "starting")
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether it has ended and is not started again."""
+        return self.state == "error" and self._process is None
+
+    @property
     def has_failed(self) -> bool:
-        """Whether it is given up, and parts cannot be judged without it."""
+        """Whether it is given up, or hangs beyond help, and parts cannot be judged without it."""
         return self.state == "error" and self.spec.is_vital
 
     @property
@@ -109,7 +115,8 @@ class Child:
         if self.last is None or heartbeat.steps != self.last.steps or not heartbeat.waiting or heartbeat.state != "running":
             self._progress_s = self._heard_s
         self.last = heartbeat
-        self._become(heartbeat.state, heartbeat.reason)
+        if not self._killed_because:  # what it had said before tells nothing any more
+            self._become(heartbeat.state, heartbeat.reason)
 
     def tick(self) -> str:
         """Notice an end or a stall, and start again when the pause is over; return why it ended, where nobody had asked it to."""
@@ -124,10 +131,14 @@ class Child:
         elif code is not None:
             self._process = None
             return self._ended(code)
-        elif not self._is_stopping and not self._killed_because:
+        elif self._killed_because:
+            self._outlast()
+        elif not self._is_stopping:
             self._killed_because = self._stall()
             if self._killed_because:
                 self._process.kill()
+                self._killed_s = self._clock()
+                self._become("degraded", f"{self._killed_because}; killed")
         return ""
 
     def take_over(self, limits: Limits) -> None:
@@ -149,6 +160,11 @@ class Child:
         self._is_stopping, self._restart_at_s = True, None
         if self._process is not None:
             self._process.kill()
+
+    def _outlast(self) -> None:
+        """Call it an error where not even SIGKILL ends the process: none can take its place."""
+        if self._clock() - self._killed_s > ENDS_WITHIN_S:
+            self._become("error", f"{self._killed_because}; killed {ENDS_WITHIN_S:g} s ago and not ended: it hangs in the kernel")
 
     def _stall(self) -> str:
         now_s, limits = self._clock(), self._limits

@@ -13,7 +13,7 @@ import structlog
 
 from daemon.spawn import make_folder
 from mdss.collection import FOLDER, CollectedPart, Collection
-from mdss.errors import BadInput, MdssError
+from mdss.errors import MdssError
 from mdss.scan_files import write_durably
 from mdss.settings import CollectionSettings
 from mdss.wire.messages import JudgedScan, ProcessState
@@ -79,7 +79,7 @@ class Collector:
         try:
             make_folder("collection", root)
             free_mb = shutil.disk_usage(root).free // MB
-        except (BadInput, OSError) as error:
+        except (MdssError, OSError) as error:
             return str(error)
         return f"{free_mb} MB are free at {root}, expected collection.min_free_mb ({least_mb} MB)" if free_mb < least_mb else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -18,6 +19,11 @@ from mdss.system_calls import end_with_parent
 # Branches and fusion ask for the memory that they gave back after the last part; were it the kernel's in between, it would be cleared page
 # by page. Whoever holds whole frames, ingest and prepare, is not asked to keep them: the largest would stay.
 MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+# Rights, and paths where no such file can be: another try ends the same. Whatever else a disk says, of its room say, may pass.
+WRONG_PLACE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EOPNOTSUPP),
+}
 
 
 def start_process(spec: ProcessSpec) -> Process:
@@ -40,13 +46,19 @@ def _begin() -> None:
 
 
 def make_folder(setting: str, path: Path) -> None:
-    """Make a folder that files can be written to; BadInput names the setting."""
+    """Make a folder that files can be written to; BadInput names the setting, MdssError a disk that takes nothing now."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise BadInput(f"{setting} {path}: cannot be written ({error.strerror}); expected a folder of the station's own") from error
+        sentence = f"{setting} {path}: cannot be written ({error.strerror}); expected a folder of the station's own"
+        raise refusal(error, sentence) from error
+
+
+def refusal(error: OSError, sentence: str) -> MdssError:
+    """Return BadInput where the settings are wrong; else an MdssError: whoever starts the station tries again."""
+    return BadInput(sentence) if error.errno in WRONG_PLACE else MdssError(sentence)
 
 
 def claim(runtime_directory: Path) -> int:
@@ -56,9 +68,8 @@ def claim(runtime_directory: Path) -> int:
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:  # left behind by a station of another user, say
-        raise BadInput(
-            f"station.runtime_directory: {path} cannot be opened ({error.strerror}); expected it to be the station's own"
-        ) from error
+        sentence = f"station.runtime_directory: {path} cannot be opened ({error.strerror}); expected it to be the station's own"
+        raise refusal(error, sentence) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

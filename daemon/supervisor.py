@@ -110,7 +110,7 @@ class Supervisor:
     def _is_last(self, child: Child) -> bool:
         """Whether nothing is left of a child's stage: it is not started again, nor are its twins."""
         stage = stage_of(child.spec.name)
-        return all(each.state == "error" for each in self._children if stage_of(each.spec.name) == stage)
+        return all(each.is_given_up for each in self._children if stage_of(each.spec.name) == stage)
 
     def _hear(self, heartbeat: Heartbeat) -> None:
         child = next((child for child in self._children if child.pid == heartbeat.pid), None)
@@ -124,7 +124,7 @@ class Supervisor:
     def _tell_who_is_gone(self) -> None:
         """A fusion that begins does not know which stages it would wait for in vain."""
         for child in self._children:
-            if child.state == "error" and self._is_last(child):
+            if self._is_last(child):
                 self._endings.note(child.spec.name, child.reason, is_last=True)
 
     def _check_models(self) -> bool:

@@ -5,17 +5,23 @@ What a method has stored when it returns survives a power cut. Each process open
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from mdss.journal_file import JournalFailed, JournalFile, Row
 from mdss.wire.messages import Accepted, Judged, Verdict
 
 __all__ = ["Entry", "Journal", "JournalFailed"]
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
+AFTER = "SELECT sequence, result_id, verdict FROM part WHERE sequence > ? ORDER BY sequence LIMIT ?"
+UNDELIVERED_AFTER = (
+    "SELECT sequence, result_id, verdict FROM part WHERE evaluation <> 'OK' AND delivered = 0 AND sequence > ? ORDER BY sequence LIMIT ?"
+)
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,14 @@ class Entry:
 
 
 class Journal:
-    """Every method is one step that happens wholly or, with JournalFailed, not at all."""
+    """Every method is one step that happens wholly or, with JournalFailed, not at all.
 
-    def __init__(self, path: Path, busy_timeout_s: float = 5.0) -> None:
+    `on_unreadable` is called once for each verdict that this release cannot read: it stays where it is, and those after it are read.
+    """
+
+    def __init__(self, path: Path, busy_timeout_s: float = 5.0, on_unreadable: Callable[[], object] = lambda: None) -> None:
         self._file = JournalFile(path, busy_timeout_s)
+        self._on_unreadable, self._unreadable = on_unreadable, set[int]()
 
     def close(self) -> None:
         """Close this process's connection."""
@@ -73,10 +83,9 @@ class Journal:
             return int(self._file.rows("SELECT last_sequence FROM counter")[0][0])
 
     def since(self, sequence: int, limit: int) -> list[Verdict]:
-        """Return the verdicts after a sequence, in order, this many at most."""
+        """Return the verdicts after a sequence, in order, this many at most; one that cannot be read is logged once and left out."""
         with self._file.named():
-            rows = self._file.rows("SELECT verdict FROM part WHERE sequence > ? ORDER BY sequence LIMIT ?", sequence, limit)
-            return [read_verdict(row) for row in rows]
+            return self._readable(AFTER, sequence, limit)
 
     def pending(self) -> list[Accepted]:
         """Return what was accepted and has no verdict, oldest first."""
@@ -96,10 +105,12 @@ class Journal:
         return None
 
     def undelivered(self, limit: int) -> list[Verdict]:
-        """Return verdicts that are not OK and whose alert is not delivered yet, oldest first, this many at most."""
-        query = "SELECT verdict FROM part WHERE evaluation <> 'OK' AND delivered = 0 ORDER BY sequence LIMIT ?"
+        """Return verdicts that are not OK and whose alert is not delivered yet, oldest first, this many at most.
+
+        One that cannot be read is logged once and left out; it stays undelivered for a release that can.
+        """
         with self._file.named():
-            return [read_verdict(row) for row in self._file.rows(query, limit)]
+            return self._readable(UNDELIVERED_AFTER, 0, limit)
 
     def mark_delivered(self, result_ids: Iterable[str]) -> None:
         """Note that the alerts of these parts are delivered."""
@@ -116,6 +127,24 @@ class Journal:
                 *(older_than_ns, PRUNED_AT_ONCE),
             )
             return int(self._file.rows("SELECT changes()")[0][0])
+
+    def _readable(self, query: str, after: int, limit: int) -> list[Verdict]:
+        """Return as many as are asked for, if there are: nobody shall take entries that cannot be read for the end of the journal."""
+        found: list[Verdict] = []
+        while rows := self._file.rows(query, after, limit - len(found)):
+            after = rows[-1][0]
+            for sequence, result_id, verdict in rows:
+                try:
+                    found.append(read_verdict((verdict,)))
+                except msgspec.MsgspecError as error:
+                    self._left_out(sequence, result_id, error)
+        return found
+
+    def _left_out(self, sequence: int, result_id: str, error: msgspec.MsgspecError) -> None:
+        if sequence not in self._unreadable:
+            self._unreadable.add(sequence)
+            self._on_unreadable()
+            log.error("a verdict in the journal cannot be read", sequence=sequence, result_id=result_id, reason=str(error))
 
 
 def text(entry: Accepted | Verdict) -> str:

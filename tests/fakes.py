@@ -46,7 +46,7 @@ class FakeProcess:
         self.state: ProcessState | None = "running"
         self.reason = ""
         self.steps, self.waiting = 0, 0
-        self.terms, self.kills, self.heeds_term = 0, 0, True
+        self.terms, self.kills, self.heeds_term, self.heeds_kill = 0, 0, True, True
         self.signals: list[int] = []
         self._clock, self._history = clock, history
         self._asked = [] if asked is None else asked
@@ -72,7 +72,7 @@ class FakeProcess:
     def kill(self) -> None:
         """Take SIGKILL."""
         self.kills += 1
-        if self.code is None:
+        if self.code is None and self.heeds_kill:
             self.code = -9
 
     def heartbeat(self) -> Heartbeat | None:
@@ -124,6 +124,21 @@ def falls_silent(process: FakeProcess, age_s: float) -> None:
 def hangs(process: FakeProcess, age_s: float) -> None:
     """Go on saying that it lives, while parts wait and nothing gets done."""
     process.steps, process.waiting = 7, 1
+
+
+def outlives_sigkill(seconds: float) -> History:
+    """Return a history that hangs in the kernel after two seconds, and ends only so many after SIGKILL."""
+    killed: list[float] = []
+
+    def history(process: FakeProcess, age_s: float) -> None:
+        process.heeds_kill = bool(killed) and age_s - killed[0] >= seconds
+        falls_silent(process, age_s)
+        if process.kills:
+            killed.append(age_s)
+            if process.heeds_kill:
+                process.code = -9
+
+    return history
 
 
 def never_ready(process: FakeProcess, age_s: float) -> None:

@@ -21,6 +21,7 @@ CAPTION_HEIGHT_PX = 28
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, COLOUR = 0, 2  # PNG's types of pixels
 LESS_THE_ROW_ABOVE = 2  # PNG's filter
+HALF = ".part"  # ends the name of a picture while it is written
 COMPRESSION = 1  # ISA-L's level of 0 to 3; 2 and 3 make nothing smaller here
 
 Image = NDArray[np.uint8]
@@ -87,16 +88,21 @@ def caption_strip(width_px: int, text: str) -> Image:
 
 
 class EvidenceFolder:
-    """Where pictures lie: `<state>/evidence/<result id>.png`, each written whole or not at all."""
+    """Where pictures lie: `<state>/evidence/<result id>.png`, each written whole or not at all; one process writes here."""
 
     def __init__(self, state_directory: Path) -> None:
         self._folder = state_directory.resolve() / "evidence"
         self._folder.mkdir(parents=True, exist_ok=True)
+        for half in self._folder.glob(f"*{HALF}"):  # of a life that was cut short
+            half.unlink(missing_ok=True)
 
     def write(self, result_id: str, png: bytes) -> Evidence:
         """Store one picture and return where it lies."""
         path = self._folder / f"{result_id}.png"
-        half = path.with_suffix(".part")
-        half.write_bytes(png)
-        half.replace(path)
+        half = path.with_suffix(HALF)
+        try:
+            half.write_bytes(png)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)  # half a picture on a full disk would take the last of its room
         return Evidence(uri=path.as_uri(), sha256=hashlib.sha256(png).hexdigest())

@@ -31,7 +31,7 @@ from workers.start import Opened, Place, Role, config_option, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
-EVIDENCE_FAILED = "mdss_evidence_failed_total"
+EVIDENCE_FAILED, UNREADABLE = "mdss_evidence_failed_total", "mdss_unreadable_verdicts_total"
 ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class Fusion:
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
         # From 0 on, or Prometheus would not see the first of each as an increase.
-        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0})
+        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0, UNREADABLE: 0.0})
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
@@ -129,9 +129,16 @@ class Fusion:
         out.voice.publish(verdict, None if heat is None else partial(evidence.heat_png, heat, level))
         self._count(verdict, model)
         self._time(part.accepted)
-        if out.drift is not None:
-            out.drift.see(part, model, verdict.times.published)
+        self._let_see(part, model, verdict)
         return Judged.of(verdict)
+
+    def _let_see(self, part: JoinedPart, model: ModelFolder | None, verdict: Verdict) -> None:
+        if self._out.drift is None:
+            return
+        try:
+            self._out.drift.see(part, model, verdict.times.published)
+        except Exception:  # whatever it is: the verdict is out, and who only looks on must not cost the next parts theirs
+            log.exception("an onlooker broke on a part", result_id=verdict.result_id)
 
     def _judged(self, part: JoinedPart) -> Settled:
         """Decide on one part; one that this process breaks on would break the next as well, so it is POISON at once."""
@@ -210,7 +217,7 @@ def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
     settings, tally = opened.settings, opened.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
-    journal = Journal(state / "journal.sqlite")
+    journal = Journal(state / "journal.sqlite", on_unreadable=partial(tally.count, UNREADABLE))
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))

@@ -92,10 +92,12 @@ class VerdictStream:
 
     def _take_beat(self, beat: Beat) -> None:
         known = self.last_sequence or 0
-        if self.beats is not None and beat.boot_id != self.beats.boot_id and beat.sequence < known:
+        is_older = beat.sequence < known
+        if is_older and self.beats is not None and beat.boot_id != self.beats.boot_id:
             self.last_sequence = known = 0  # the station began a new journal
+        is_doubtful = is_older and self.beats is None  # an old beat that waited, or a new journal: the snapshot port knows
         self.beats = beat
-        self._is_behind = self._is_behind or beat.sequence > known
+        self._is_behind = self._is_behind or is_doubtful or beat.sequence > known
 
     def _deliver(self, verdict: Verdict) -> None:
         self.last_sequence = verdict.sequence
@@ -115,6 +117,9 @@ class VerdictStream:
             reply = read_reply(socket.recv_multipart()[-1])
         if self.last_sequence is None:
             self.last_sequence = reply.last_sequence
+        if reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: what it holds is asked for anew
+            self.last_sequence = 0
+            return True
         for verdict in reply.verdicts:
             if verdict.sequence > self.last_sequence:
                 self._deliver(verdict)

@@ -157,6 +157,40 @@ def test_a_restarted_station_continues_and_a_new_journal_begins_again(station: S
         assert take(stream, 1) == [1]
 
 
+def test_a_stored_sequence_beyond_a_new_journal_starts_again_from_its_first_verdict(station: Station) -> None:
+    station.judge(1, is_published=False)
+    station.judge(2, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=40) as stream:
+        station.wait_for_subscriber()
+        assert take(stream, 2) == [1, 2]
+        station.beat()
+        station.judge(3)
+        assert take(stream, 1) == [3]
+
+
+def test_a_journal_that_began_anew_before_the_first_heartbeat_is_noticed_by_it(station: Station) -> None:
+    station.judge(7, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=6) as stream:
+        station.wait_for_subscriber()
+        assert take(stream, 1) == [7]
+        station.boot_id, station.journal = "new journal", []
+        station.judge(1)
+        station.beat()
+        assert take(stream, 1) == [1]
+
+
+def test_an_old_heartbeat_that_waited_brings_nothing_twice(station: Station) -> None:
+    station.judge(1, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.beat()
+        station.judge(2, is_published=False)
+        assert take(stream, 2) == [1, 2]
+        assert stream.receive(0.1) is None
+        station.judge(3)
+        assert take(stream, 1) == [3]
+
+
 def test_topics_choose_without_breaking_the_order(station: Station) -> None:
     with VerdictStream(station.endpoint, station.snapshots, since=0, topics=("verdict/s/c/NotOK",)) as stream:
         station.wait_for_subscriber()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from daemon.child import Child, Limits
+from daemon.child import ENDS_WITHIN_S, Child, Limits
 from daemon.process_table import ProcessSpec
 from mdss.wire.messages import Heartbeat
-from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, refuses
+from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
 
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 SPEC = ProcessSpec("rgb-0", ("-m", "workers.rgb"), threads=1)
@@ -64,6 +64,36 @@ def test_a_silent_process_is_killed_and_replaced() -> None:
     assert world.started[0].kills == 1
     assert len(world.started) == 2
     assert child.pid == world.started[1].pid
+
+
+def test_a_process_that_sigkill_does_not_end_is_not_ready_and_in_the_end_an_error() -> None:
+    world = FakeWorld({"rgb-0": outlives_sigkill(1e6)})
+    child = play(world, 2 + LIMITS.stall_timeout_s + 1)
+    assert (child.state, child.reason, child.is_ready) == ("degraded", "silent for 5 s; killed", False)
+    go_on(child, world, ENDS_WITHIN_S)
+    assert (child.state, child.is_ready, child.has_failed) == ("error", False, True)
+    assert child.reason == "silent for 5 s; killed 10 s ago and not ended: it hangs in the kernel"
+    assert (len(world.started), world.started[0].kills) == (1, 1)
+
+
+def test_a_process_that_ends_of_its_sigkill_after_all_is_replaced() -> None:
+    world = FakeWorld({"rgb-0": outlives_sigkill(ENDS_WITHIN_S + 5)})
+    child = play(world, 2 + LIMITS.stall_timeout_s + ENDS_WITHIN_S + 2)
+    assert child.state == "error"
+    world.histories["rgb-0"] = lives
+    go_on(child, world, 10)
+    assert (len(world.started), child.state, child.is_ready) == (2, "running", True)
+
+
+def test_a_heartbeat_that_arrives_after_the_kill_makes_no_process_ready() -> None:
+    world = FakeWorld({"rgb-0": outlives_sigkill(1e6)})
+    child = play(world, 2 + LIMITS.stall_timeout_s + 1)
+    (process,) = world.started
+    process.state = "running"
+    words = process.heartbeat()
+    assert words is not None
+    child.hear(words)
+    assert (child.state, child.is_ready) == ("degraded", False)
 
 
 def test_a_process_that_lives_but_does_nothing_while_parts_wait_is_killed() -> None:

@@ -67,14 +67,18 @@ def test_a_scan_is_written_with_everything_that_is_known_of_its_part(tmp_path: P
 
 
 def test_beyond_the_budget_the_oldest_go_and_some_room_is_left(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_mb=3)
-    for number in range(9):
-        bench.collector.keep(scan(f"p{number}", judged_ns=10 + number, evaluation="OK" if number == 8 else "NotOK"))
-    assert bench.names()[-1] == "p8" or "p8" not in bench.names()
-    assert bench.names() == sorted(bench.names()) and "p0" not in bench.names()
-    assert bench.count(BYTES) <= 3_600_000, "one scan may be over it, until the next comes"
-    assert bench.count(PRUNED) + bench.count(PARTS) == 9
-    assert bench.count(PARTS) == len(bench.names())
+    bench = Bench(tmp_path, max_mb=4)  # seven scans, and six in what is kept of it at a pruning
+    for number in range(8):
+        bench.collector.keep(scan(f"p{number}", judged_ns=10 + number))
+    assert (len(bench.names()), bench.count(PRUNED)) == (8, 0), "one scan may be over it, until the next comes"
+    bench.collector.keep(scan("p8", judged_ns=18, evaluation="OK"))
+    assert bench.names() == ["p2", "p3", "p4", "p5", "p6", "p7", "p8"], "room for one more than had to be"
+    bench.collector.keep(scan("p9", judged_ns=19))
+    assert bench.count(PRUNED) == 2
+    bench.collector.keep(scan("pa", judged_ns=20))
+    assert bench.names() == ["p3", "p4", "p5", "p6", "p7", "p9", "pa"], "an OK part goes before an older one that is not"
+    assert (bench.count(PRUNED), bench.count(PARTS)) == (4, 7)
+    assert bench.count(BYTES) == sum(each.nbytes for each in bench.collection.parts()) <= 4_000_000
 
 
 def test_a_smaller_budget_is_kept_to_at_once(tmp_path: Path) -> None:
@@ -153,6 +157,19 @@ def test_a_disk_that_takes_files_again_is_noticed_before_the_next_scan_comes(tmp
     bench.collector.look(2e6)
     assert bench.collector.state == ("running", "")
     assert list(bench.collection.root.iterdir()) == [bench.collection.root / "cap"], "the probe is gone"
+
+
+def test_a_disk_that_takes_no_file_at_all_costs_scans_and_not_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("daemon.spawn.TemporaryFile", full)
+    bench.collector.keep(scan("a"))
+    assert bench.count(NOT_COLLECTED) == 1
+    state, reason = bench.collector.state
+    assert state == "degraded" and "No space left on device" in reason
 
 
 def test_the_same_part_handed_on_twice_is_there_once(tmp_path: Path) -> None:

@@ -61,6 +61,53 @@ def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) ->
     assert logs[0]["reason"] == "journal j.sqlite: database is locked"
 
 
+class Full(FakeRecord):
+    """A journal that has no room to forget anything in, as on a full disk."""
+
+    def prune(self, older_than_ns: int) -> int:
+        super().prune(older_than_ns)
+        raise JournalFailed("journal j.sqlite: database or disk is full")
+
+
+def pictures(state: Path, clock: FakeClock, *names: str) -> list[Path]:
+    """Return pictures that were drawn now, by the fake clock."""
+    made = [state / "evidence" / name for name in names]
+    for path in made:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (clock(), clock()))
+    return made
+
+
+def test_on_a_full_disk_the_pictures_go_first_and_fewer_days_help_at_once(tmp_path: Path) -> None:
+    clock, record = FakeClock(), Full()
+    (older,) = pictures(tmp_path, clock, "older.png")
+    clock.advance(2 * DAY_S)
+    (newer,) = pictures(tmp_path, clock, "newer.png")
+    clock.advance(2 * DAY_S)
+    retention = Retention(record, tmp_path, 3, clock.watch(tmp_path / "clock.json"))
+    retention.turn()
+    assert (older.exists(), newer.exists()) == (False, True)
+    retention.keep(1)
+    retention.turn()
+    assert not newer.exists()
+    assert len(record.limits_ns) == 2
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_other_and_not_the_journal(tmp_path: Path) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    stuck, *others = pictures(tmp_path, clock, "b.png", "a.png", "c.png")
+    stuck.unlink()
+    stuck.mkdir()  # nobody's picture, and no file
+    os.utime(stuck, (clock(), clock()))
+    clock.advance(2 * DAY_S)
+    with capture_logs() as logs:
+        Retention(record, tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
+    assert [path.exists() for path in others] == [False, False]
+    assert [(line["files"], "b.png" in line.get("reason", "")) for line in logs] == [(1, True), (2, False)]
+    assert len(record.limits_ns) == 1
+
+
 def test_a_changed_number_of_days_counts_from_the_next_turn_on(tmp_path: Path) -> None:
     clock, record = FakeClock(), FakeRecord()
     clock.advance(1e6)

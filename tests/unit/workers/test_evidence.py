@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import resource
+import signal
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from workers import evidence
@@ -51,6 +54,29 @@ def test_the_file_is_what_its_reference_says(tmp_path: Path) -> None:
     assert stored.read_bytes() == png
     assert reference.sha256 == hashlib.sha256(png).hexdigest()
     assert [path.name for path in stored.parent.iterdir()] == ["r1.png"]
+
+
+def test_a_picture_that_the_disk_does_not_take_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    folder = evidence.EvidenceFolder(tmp_path)
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, largest[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.write("r1", bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_what_an_earlier_life_left_half_written_goes_at_the_start_and_pictures_stay(tmp_path: Path) -> None:
+    whole, half = tmp_path / "evidence" / "r1.png", tmp_path / "evidence" / "r2.part"
+    whole.parent.mkdir()
+    whole.touch()
+    half.touch()
+    evidence.EvidenceFolder(tmp_path)
+    assert list(whole.parent.iterdir()) == [whole]
 
 
 def test_a_map_alone_keeps_its_level_in_the_middle_of_the_grey_scale() -> None:

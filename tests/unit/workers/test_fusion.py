@@ -8,15 +8,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
-from mdss.settings import FusionSettings, Settings
+from mdss.settings import DriftSettings, FusionSettings, Settings
 from mdss.wire.messages import Beat, Ended, Evidence, Judged, Resend, Verdict
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
 from tests.parts import accepted, joined_messages, model
-from workers.fusion import Fusion, Outside, configuration_id
+from workers.fusion import Fusion, Onlooker, Outside, configuration_id
 from workers.judge import Judgement, Origin
-from workers.part_join import PartJoin
+from workers.part_join import JoinedPart, PartJoin
 
 
 @dataclass
@@ -65,9 +66,9 @@ class World:
         self.pictures.append(result_id)
         return Evidence(uri=f"file:///{result_id}.png", sha256="00")
 
-    def worker(self) -> Fusion:
+    def worker(self, onlooker: Onlooker | None = None) -> Fusion:
         """Return a fusion worker in this world."""
-        outside = Outside(self, self, self, self.tally, self.clock.ns, self.clock.ns)
+        outside = Outside(self, self, self, self.tally, self.clock.ns, self.clock.ns, onlooker)
         return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
 
@@ -184,6 +185,25 @@ def test_a_part_that_fusion_itself_breaks_on_is_poison_and_the_next_is_judged(mo
     assert (answer.code, answer.reason) == ("POISON", "fusion broke on this part: ZeroDivisionError: division by zero")
     monkeypatch.undo()
     assert [answer.code for answer in send(worker, world, "b")] == [None]
+
+
+class BrokenOnlooker:
+    """Breaks on every part that it is shown."""
+
+    def see(self, part: JoinedPart, model: object, now_ns: int) -> None:
+        raise ZeroDivisionError
+
+    def reconfigure(self, settings: DriftSettings) -> None:
+        """Keep to nothing."""
+
+
+def test_an_onlooker_that_breaks_costs_no_part_its_verdict_and_is_logged() -> None:
+    world = World()
+    worker = world.worker(BrokenOnlooker())
+    with capture_logs() as logs:
+        answers = [answer for name in ("a", "b") for answer in send(worker, world, name)]
+    assert answers == [Judged.of(verdict) for verdict in world.published]
+    assert [line["result_id"] for line in logs if line["event"] == "an onlooker broke on a part"] == ["a", "b"]
 
 
 def test_a_clock_that_is_set_changes_no_deadline() -> None:

@@ -1,0 +1,89 @@
+"""A verdict that this release cannot read, written by a later one say, keeps back no other and is never lost without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from mdss.journal import Journal
+from mdss.wire.messages import Verdict
+from mdss.wire.snapshot import answer, read_reply
+from tests.parts import accepted, verdict
+
+
+class Station:
+    """A journal with alerts in it, and how many verdicts were counted as unreadable."""
+
+    def __init__(self, path: Path) -> None:
+        self.counted = 0
+        self.journal = Journal(path, on_unreadable=self._count)
+
+    def _count(self) -> None:
+        self.counted += 1
+
+    def judge(self, *names: str) -> None:
+        """Journal a verdict that is not OK for each name."""
+        for name in names:
+            self.journal.judge(verdict(accepted(name, 100), "NotOK"))
+
+    def make_unreadable(self, *names: str) -> None:
+        """Write what a later release may have said of these parts."""
+        for name in names:
+            ((text,),) = self.journal._file.rows("SELECT verdict FROM part WHERE result_id = ?", name)
+            newer = msgspec.json.encode(msgspec.json.decode(text) | {"code": "A_CODE_OF_LATER"}).decode()
+            self.journal._file.rows("UPDATE part SET verdict = ? WHERE result_id = ?", newer, name)
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    made = Station(tmp_path / "journal.sqlite")
+    yield made
+    made.journal.close()
+
+
+def names(verdicts: list[Verdict]) -> list[str]:
+    return [each.result_id for each in verdicts]
+
+
+def test_a_subscriber_gets_every_other_verdict_and_the_last_sequence(station: Station) -> None:
+    station.judge("a", "b", "c")
+    station.make_unreadable("b")
+    reply = read_reply(answer(b'{"since":0}', station.journal, "boot"))
+    assert [each.sequence for each in reply.verdicts] == [1, 3]
+    assert reply.last_sequence == 3
+
+
+def test_more_than_one_answer_holds_are_no_end_of_the_journal(station: Station) -> None:
+    station.judge("a", "b", "c", "d", "e")
+    station.make_unreadable("a", "b", "c")
+    assert names(station.journal.since(0, 2)) == ["d", "e"]
+    assert names(station.journal.since(4, 2)) == ["e"]
+    assert names(station.journal.since(5, 2)) == []
+
+
+def test_alerts_get_past_it_and_its_own_waits_for_a_release_that_can_read_it(station: Station) -> None:
+    station.judge("a", "b")
+    ((readable,),) = station.journal._file.rows("SELECT verdict FROM part WHERE result_id = 'a'")
+    station.make_unreadable("a")
+    assert names(station.journal.undelivered(1)) == ["b"]
+    station.journal.mark_delivered(["b"])
+    assert station.journal.undelivered(1) == []
+    assert station.journal.prune(2**62) == 1
+    station.journal._file.rows("UPDATE part SET verdict = ?", readable)
+    assert names(station.journal.undelivered(1)) == ["a"]
+
+
+def test_it_is_named_and_counted_once_however_often_it_is_met(station: Station) -> None:
+    station.judge("a", "b")
+    station.make_unreadable("a")
+    with capture_logs() as logs:
+        for _ in range(3):
+            station.journal.since(0, 10)
+            station.journal.undelivered(10)
+    assert [(line["sequence"], line["result_id"]) for line in logs] == [(1, "a")]
+    assert "A_CODE_OF_LATER" in logs[0]["reason"]
+    assert station.counted == 1
