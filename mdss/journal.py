@@ -93,15 +93,18 @@ class Journal:
             return [read_accepted(row) for row in self._file.rows("SELECT accepted FROM part WHERE sequence IS NULL ORDER BY rowid")]
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
-        """Return what is known of a frame; None when it was never accepted, or is forgotten."""
+        """Return what is known of a frame; None when it was never accepted, or is forgotten; of a verdict that cannot be read, that it is."""
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.named():
             for result_id, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
                 attempt = 1 if accepted is None else read_accepted((accepted,)).attempt
                 if sequence is None:
                     return Entry(result_id, None, attempt)
-                known = read_verdict((verdict,))
-                return Entry(result_id, sequence, attempt, Judged.of(known))
+                try:
+                    return Entry(result_id, sequence, attempt, Judged.of(read_verdict((verdict,))))
+                except msgspec.MsgspecError as error:
+                    self._left_out(sequence, result_id, error)
+                    return Entry(result_id, sequence, attempt)
         return None
 
     def undelivered(self, limit: int) -> list[Verdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -86,4 +87,13 @@ def test_it_is_named_and_counted_once_however_often_it_is_met(station: Station) 
             station.journal.undelivered(10)
     assert [(line["sequence"], line["result_id"]) for line in logs] == [(1, "a")]
     assert "A_CODE_OF_LATER" in logs[0]["reason"]
+    assert station.counted == 1
+
+
+def test_a_camera_that_sends_its_frame_again_learns_that_it_was_judged(station: Station) -> None:
+    station.judge("a")
+    known = station.journal.find("cam", "a")
+    station.make_unreadable("a")
+    assert known is not None and known.judged is not None
+    assert station.journal.find("cam", "a") == replace(known, judged=None)
     assert station.counted == 1
