@@ -93,7 +93,7 @@ class Journal:
             return [read_accepted(row) for row in self._file.rows("SELECT accepted FROM part WHERE sequence IS NULL ORDER BY rowid")]
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
-        """Return what is known of a frame, None when it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
+        """Return what is known of a frame, None if it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.named():
             for result_id, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
