@@ -19,6 +19,7 @@ ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refu
 MOST_AT_ONCE = 100
 PATIENCE_S = 5.0  # for a scan that is only being written when somebody has reviewed its part
 LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
+RESULTS = ("labelled", "not_collected", "unusable")  # in which a review can end
 FIRST_ENTRY = "0-0"
 log = structlog.get_logger()
 
@@ -46,7 +47,7 @@ class Reviews:
         self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
         self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
         self._missed: tuple[str, float] | None = None  # the entry whose scan is not there yet, and since when
-        tally.counters.update(dict.fromkeys(map(counted, ("labelled", "not_collected")), 0.0))
+        tally.counters.update(dict.fromkeys(map(counted, RESULTS), 0.0))
 
     def read_from(self, source: Source) -> None:
         """Read from another Redis from now on."""
@@ -60,20 +61,37 @@ class Reviews:
         try:
             self._read()
         except (MdssError, OSError) as error:
-            if not self.trouble:
-                log.warning("reviews cannot be carried to the scans", reason=str(error))
-            self.trouble, self._due_s = f"reviews cannot be carried to the scans: {error}", self._clock() + AGAIN_AFTER_S
+            self._failed(str(error))
+        except Exception as error:  # whatever it is: a review must never cost the line its alerts
+            log.exception("reading reviews broke")
+            self._failed(f"{type(error).__name__}: {error}")
         else:
             self.trouble = ""
+
+    def _failed(self, reason: str) -> None:
+        if not self.trouble:
+            log.warning("reviews cannot be carried to the scans", reason=reason)
+        self.trouble, self._due_s = f"reviews cannot be carried to the scans: {reason}", self._clock() + AGAIN_AFTER_S
 
     def _read(self) -> None:
         before = self._entry
         for entry, fields in self._source.reviews_after(self._entry, MOST_AT_ONCE):
-            if not self._take(entry, fields):
+            if not self._is_done_with(entry, fields):
                 break
             self._entry = entry
         if self._entry != before:
             write_note(self._note, self._entry)
+
+    def _is_done_with(self, entry: str, fields: Mapping[str, str]) -> bool:
+        """Deal with one review; one that cannot be used is passed over, or it would hold up all that come after it."""
+        try:
+            return self._take(entry, fields)
+        except (MdssError, OSError):  # Redis or the disk: that passes
+            raise
+        except Exception:
+            self._tally.count(counted("unusable"))
+            log.exception("a review cannot be used", entry=entry)
+            return True
 
     def _take(self, entry: str, fields: Mapping[str, str]) -> bool:
         """Deal with one review; False where its scan may still come."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
-from mdss.collection import CollectedPart, Collection, Review
+from mdss.collection import Collected, CollectedPart, Collection, Review
 from mdss.errors import MdssError
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
@@ -160,5 +160,43 @@ def test_a_disk_that_takes_no_label_keeps_the_review_waiting(bench: Bench, monke
         broken.setattr(bench.collection, "label", full)
         bench.turn()
     assert "No space left" in bench.reviews.trouble and bench.label("a") is None
+    bench.turn()
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
+
+
+def test_a_review_that_cannot_be_used_is_counted_said_and_holds_up_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        bench.keep(name)
+        bench.say(name, "confirmed")
+    find = bench.collection.find
+
+    def find_all_but_a(result_id: str) -> Collected | None:
+        if result_id == "a":
+            raise ValueError("whatever the next release has not thought of")
+        return find(result_id)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.collection, "find", find_all_but_a)
+        bench.turn()
+    assert (bench.label("a"), bench.label("b"), bench.count("unusable"), bench.reviews.trouble) == (None, "defect", 1, "")
+    assert "a review cannot be used" in capsys.readouterr().out
+    bench.reviews = bench.begun()
+    bench.turn()
+    assert bench.count("unusable") == 0, "the counters begin anew, and the next life does not read it again"
+
+
+def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+
+    def broken(*_: object) -> list[tuple[str, dict[str, str]]]:
+        raise RuntimeError("broken library")
+
+    with monkeypatch.context() as other:
+        other.setattr(bench, "reviews_after", broken)
+        bench.turn()
+    assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
     bench.turn()
     assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
