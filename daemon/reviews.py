@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from mdss.collection import Collection, Label, Review
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.scan_files import write_durably
 from mdss.wire.pulse import Tally
 
@@ -135,7 +135,7 @@ def read_note(path: Path) -> str:
     """Return the last entry that was dealt with; without a note everything in the stream is read, which changes nothing that is known."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Position).entry
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return FIRST_ENTRY
 
 
