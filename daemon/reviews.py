@@ -19,7 +19,7 @@ ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refu
 MOST_AT_ONCE = 100
 PATIENCE_S = 5.0  # for a scan that is only being written when somebody has reviewed its part
 LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
-RESULTS = ("labelled", "not_collected", "unusable")  # in which a review can end
+RESULTS = ("labelled", "not_collected", "outdated", "unusable")  # in which a review can end
 FIRST_ENTRY = "0-0"
 log = structlog.get_logger()
 
@@ -102,10 +102,16 @@ class Reviews:
         found = self._collection.find(result_id)
         if found is None:
             return self._is_given_up(entry, result_id)
-        if found.review is None or found.review.at_ns < review.at_ns:
-            self._collection.label(result_id, review)
-            self._tally.count(counted("labelled"))
-            log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
+        if found.review is not None and found.review.entry:
+            if place_of(entry) <= place_of(found.review.entry):  # read once more
+                return True
+        elif found.review is not None and time_of(entry) < found.review.at_ns:
+            self._tally.count(counted("outdated"))
+            log.warning("a review is older than the label that was given at the station, which stays", result_id=result_id, by=review.by)
+            return True
+        self._collection.label(result_id, review)
+        self._tally.count(counted("labelled"))
+        log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
         return True
 
     def _is_given_up(self, entry: str, result_id: str) -> bool:
@@ -122,8 +128,18 @@ class Reviews:
 def review_of(label: Label, entry: str, fields: Mapping[str, str]) -> Review:
     """Return a review as it is written beside the scan; one without a time of its own has that of its entry."""
     at_ns = fields.get("at_ns", "")
-    time_ns = int(at_ns) if at_ns.isascii() and at_ns.isdigit() and len(at_ns) < 20 else int(entry.partition("-")[0]) * 10**6
-    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=time_ns, note=fields.get("note", ""))
+    time_ns = int(at_ns) if at_ns.isascii() and at_ns.isdigit() and len(at_ns) < 20 else time_of(entry)
+    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=time_ns, note=fields.get("note", ""), entry=entry)
+
+
+def place_of(entry: str) -> tuple[int, ...]:
+    """Return what orders the entries of a stream."""
+    return tuple(int(number) for number in entry.split("-"))
+
+
+def time_of(entry: str) -> int:
+    """Return when Redis took an entry (UTC ns): one clock, whatever those of the consoles say."""
+    return place_of(entry)[0] * 10**6
 
 
 def counted(result: str) -> str:

@@ -53,8 +53,9 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 
     label: Label
     by: str
-    at_ns: int  # UTC
+    at_ns: int  # UTC, by the clock of whoever said it
     note: str = ""
+    entry: str = ""  # its place in the stream of reviews; empty where it was said at the station, by `mdss collection label`
 
 
 @dataclass(frozen=True)
