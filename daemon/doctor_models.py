@@ -56,9 +56,9 @@ def check(folder: Path) -> int:
 
     MdssError names the first that is off.
     """
-    if not folder.is_dir():
-        raise MdssError(f"{folder}: found no model, expected the recipe's champion")
     try:
+        if not folder.is_dir():
+            raise MdssError(f"{folder}: found no model, expected the recipe's champion")
         sums = _sums(folder)
         unsigned = [path.name for path in sorted(folder.glob("*.safetensors")) if path.name not in sums]
         if unsigned:
