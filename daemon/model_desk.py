@@ -76,4 +76,7 @@ def wish_for(station: StationSettings, recipe: str) -> None:
     try:
         path.touch()
     except OSError as error:
-        raise MdssError(f"{path}: cannot be written ({error.strerror}); expected a running station, and a user of its group") from error
+        own = f"`sudo -u mdss /opt/mdss/.venv/bin/mdss recipe preload {recipe} ...`"
+        raise MdssError(
+            f"{path}: cannot be written ({error.strerror}); expected a running station and its own user, where it is installed {own}"
+        ) from error

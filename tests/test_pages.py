@@ -14,6 +14,10 @@ from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
 PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", "config")
+OWN_USERS_VERBS = (
+    *("check", "doctor", "keygen", "retrain", "recipe preload", "collection label", "collection prune"),
+    *("model promote", "model import", "model shadow"),
+)
 NAMED_TEST = r"`((?:integration|unit)/[\w/]+\.py)::(test_\w+)`"
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -42,6 +46,14 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     folders = "|".join(("deploy", "docs", "examples", "tests", *PACKAGES))
     named = set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w\.\w+", page.read_text("utf-8")))
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_what_writes_into_an_installed_station_is_run_as_its_own_user_with_its_path() -> None:
+    lines = re.findall(r"^    (.*\bmdss .*/mdss\b.*)$", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.MULTILINE)
+    for verb in OWN_USERS_VERBS:
+        found = [line for line in lines if re.search(rf"\bmdss {verb} ", line)]
+        assert found, verb
+        assert [line for line in found if not line.startswith(f"sudo -u mdss /opt/mdss/.venv/bin/mdss {verb} ")] == []
 
 
 def failure_table() -> list[list[str]]:

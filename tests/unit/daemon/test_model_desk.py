@@ -62,7 +62,9 @@ def test_a_wish_is_heard_once(place: StationSettings) -> None:
 
 def test_a_wish_without_a_station_is_a_sentence(place: StationSettings) -> None:
     Path(place.runtime_directory).rmdir()
-    with pytest.raises(MdssError, match=r"cap\.preload: cannot be written .* expected a running station"):
+    with pytest.raises(
+        MdssError, match=r"cap\.preload: cannot be written .* a running station and its own user, .*sudo -u mdss .*preload cap"
+    ):
         wish_for(place, "cap")
 
 
