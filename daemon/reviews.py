@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import structlog
@@ -34,7 +34,7 @@ class Source(Protocol):
 class Position(msgspec.Struct, frozen=True):
     """The last entry that was dealt with, as the note on disk says it."""
 
-    entry: str = FIRST_ENTRY
+    entry: Annotated[str, msgspec.Meta(pattern=r"^\d{1,19}-\d{1,19}$")] = FIRST_ENTRY  # Redis would refuse any other for ever
 
 
 class Reviews:

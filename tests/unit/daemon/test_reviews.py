@@ -138,6 +138,16 @@ def test_a_lost_note_changes_nothing_that_was_said_later(bench: Bench) -> None:
     assert (bench.label("a"), bench.count("outdated")) == ("good", 1)
 
 
+@pytest.mark.parametrize("entry", ["", "1", "abc-0", "1-0 +", f"{10**20}-0"])
+def test_a_note_of_no_entry_that_redis_knows_is_as_good_as_none(bench: Bench, entry: str) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+    (bench.folder / "reviews.json").write_text(f'{{"entry": "{entry}"}}')
+    bench.reviews = bench.begun()
+    bench.turn()
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
+
+
 def test_a_scan_that_is_only_being_written_is_waited_for(bench: Bench) -> None:
     bench.say("a", "false_reject")
     bench.turn()
