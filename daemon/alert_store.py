@@ -85,7 +85,7 @@ class AlertStore:
         """Return the reviews after an entry of their stream, oldest first, each with its entry and its fields as they were written."""
         with self._link.asking() as client:
             rows: Any = client.xrange(self._reviews, f"({entry}", "+", count=limit)
-        return [(name.decode(), {key.decode(): value.decode(errors="replace") for key, value in fields.items()}) for name, fields in rows]
+        return [(name.decode(), {as_text(key): as_text(value) for key, value in fields.items()}) for name, fields in rows]
 
     def newest(self, limit: int, states: Collection[AlertState] | None = None, before: str | None = None) -> list[Alert]:
         """Return the newest alerts in these states (all when left out), from below the entry `before` where one is given."""
@@ -181,6 +181,11 @@ def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
         return msgspec.convert(values | {"has_picture": has_picture, "verdict": read}, Alert)
     except (msgspec.DecodeError, ValueError) as error:
         raise MdssError(f"Redis key {ALERT}{result_id}: {error}; expected an alert of this release") from error
+
+
+def as_text(raw: bytes) -> str:
+    """Return what another console wrote, readable whatever it wrote."""
+    return raw.decode(errors="replace")
 
 
 def words(fields: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from mdss.errors import UNREADABLE
+
 MINUTE_NS, HOUR_NS, DAY_NS = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9
 LONGEST_REST_NS = 7 * DAY_NS  # a machine that was off for longer may as well have a clock that was set
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -87,7 +89,7 @@ class ClockWatch:
     def _read(self) -> Note | None:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Note)
-        except (OSError, msgspec.MsgspecError):  # the first start, or half a file: as if nobody had looked before
+        except (OSError, *UNREADABLE):  # the first start, or half a file: as if nobody had looked before
             return None
 
     def _write(self) -> None:

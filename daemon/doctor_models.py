@@ -11,7 +11,7 @@ import msgspec
 
 from daemon.finding import Case, Finding, bad, ok, weak
 from daemon.stored_models import CHAMPION
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 
 # What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring torch along.
 SUMS, CARD, FORMAT = "SHA256SUMS", "model.json", "mdss.model.v1"
@@ -56,9 +56,9 @@ def check(folder: Path) -> int:
 
     MdssError names the first that is off.
     """
-    if not folder.is_dir():
-        raise MdssError(f"{folder}: found no model, expected the recipe's champion")
     try:
+        if not folder.is_dir():
+            raise MdssError(f"{folder}: found no model, expected the recipe's champion")
         sums = _sums(folder)
         unsigned = [path.name for path in sorted(folder.glob("*.safetensors")) if path.name not in sums]
         if unsigned:
@@ -79,7 +79,7 @@ def _check_card(folder: Path) -> None:
     expected, path = Card(FORMAT, folder.parent.name, version), folder.parent / version / CARD
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Card)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise MdssError(f"{path}: {error}; expected the card of {expected.name} {version}") from error
     if found != expected:
         said = f"{found.name} {found.version} ({found.schema})"

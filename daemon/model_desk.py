@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.settings import StationSettings
 from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served, write_json
 
@@ -65,7 +65,7 @@ def read_generations(path: Path) -> Generations:
         return msgspec.json.decode(path.read_bytes(), type=Generations)
     except FileNotFoundError:
         return Generations()
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         log.error("generations begin anew", file=str(path), reason=str(error))
         return Generations()
 
@@ -76,4 +76,7 @@ def wish_for(station: StationSettings, recipe: str) -> None:
     try:
         path.touch()
     except OSError as error:
-        raise MdssError(f"{path}: cannot be written ({error.strerror}); expected a running station, and a user of its group") from error
+        own = f"`sudo -u mdss /opt/mdss/.venv/bin/mdss recipe preload {recipe} ...`"
+        raise MdssError(
+            f"{path}: cannot be written ({error.strerror}); expected a running station and its own user, where it is installed {own}"
+        ) from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import structlog
 
 from mdss.collection import Collection, Label, Review
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.scan_files import write_durably
 from mdss.wire.pulse import Tally
 
@@ -19,6 +19,7 @@ ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refu
 MOST_AT_ONCE = 100
 PATIENCE_S = 5.0  # for a scan that is only being written when somebody has reviewed its part
 LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
+RESULTS = ("labelled", "not_collected", "outdated", "unusable")  # in which a review can end
 FIRST_ENTRY = "0-0"
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ class Source(Protocol):
 class Position(msgspec.Struct, frozen=True):
     """The last entry that was dealt with, as the note on disk says it."""
 
-    entry: str = FIRST_ENTRY
+    entry: Annotated[str, msgspec.Meta(pattern=r"^\d{1,19}-\d{1,19}$")] = FIRST_ENTRY  # Redis would refuse any other for ever
 
 
 class Reviews:
@@ -46,7 +47,7 @@ class Reviews:
         self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
         self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
         self._missed: tuple[str, float] | None = None  # the entry whose scan is not there yet, and since when
-        tally.counters.update(dict.fromkeys(map(counted, ("labelled", "not_collected")), 0.0))
+        tally.counters.update(dict.fromkeys(map(counted, RESULTS), 0.0))
 
     def read_from(self, source: Source) -> None:
         """Read from another Redis from now on."""
@@ -60,20 +61,37 @@ class Reviews:
         try:
             self._read()
         except (MdssError, OSError) as error:
-            if not self.trouble:
-                log.warning("reviews cannot be carried to the scans", reason=str(error))
-            self.trouble, self._due_s = f"reviews cannot be carried to the scans: {error}", self._clock() + AGAIN_AFTER_S
+            self._failed(str(error))
+        except Exception as error:  # whatever it is: a review must never cost the line its alerts
+            log.exception("reading reviews broke")
+            self._failed(f"{type(error).__name__}: {error}")
         else:
             self.trouble = ""
+
+    def _failed(self, reason: str) -> None:
+        if not self.trouble:
+            log.warning("reviews cannot be carried to the scans", reason=reason)
+        self.trouble, self._due_s = f"reviews cannot be carried to the scans: {reason}", self._clock() + AGAIN_AFTER_S
 
     def _read(self) -> None:
         before = self._entry
         for entry, fields in self._source.reviews_after(self._entry, MOST_AT_ONCE):
-            if not self._take(entry, fields):
+            if not self._is_done_with(entry, fields):
                 break
             self._entry = entry
         if self._entry != before:
             write_note(self._note, self._entry)
+
+    def _is_done_with(self, entry: str, fields: Mapping[str, str]) -> bool:
+        """Deal with one review; one that cannot be used is passed over, or it would hold up all that come after it."""
+        try:
+            return self._take(entry, fields)
+        except (MdssError, OSError):  # Redis or the disk: that passes
+            raise
+        except Exception:
+            self._tally.count(counted("unusable"))
+            log.exception("a review cannot be used", entry=entry)
+            return True
 
     def _take(self, entry: str, fields: Mapping[str, str]) -> bool:
         """Deal with one review; False where its scan may still come."""
@@ -84,10 +102,16 @@ class Reviews:
         found = self._collection.find(result_id)
         if found is None:
             return self._is_given_up(entry, result_id)
-        if found.review is None or found.review.at_ns < review.at_ns:
-            self._collection.label(result_id, review)
-            self._tally.count(counted("labelled"))
-            log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
+        if found.review is not None and found.review.entry:
+            if place_of(entry) <= place_of(found.review.entry):  # read once more
+                return True
+        elif found.review is not None and time_of(entry) < found.review.at_ns:
+            self._tally.count(counted("outdated"))
+            log.warning("a review is older than the label that was given at the station, which stays", result_id=result_id, by=review.by)
+            return True
+        self._collection.label(result_id, review)
+        self._tally.count(counted("labelled"))
+        log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
         return True
 
     def _is_given_up(self, entry: str, result_id: str) -> bool:
@@ -104,8 +128,18 @@ class Reviews:
 def review_of(label: Label, entry: str, fields: Mapping[str, str]) -> Review:
     """Return a review as it is written beside the scan; one without a time of its own has that of its entry."""
     at_ns = fields.get("at_ns", "")
-    time_ns = int(at_ns) if at_ns.isascii() and at_ns.isdigit() and len(at_ns) < 20 else int(entry.partition("-")[0]) * 10**6
-    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=time_ns, note=fields.get("note", ""))
+    time_ns = int(at_ns) if at_ns.isascii() and at_ns.isdigit() and len(at_ns) < 20 else time_of(entry)
+    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=time_ns, note=fields.get("note", ""), entry=entry)
+
+
+def place_of(entry: str) -> tuple[int, ...]:
+    """Return what orders the entries of a stream."""
+    return tuple(int(number) for number in entry.split("-"))
+
+
+def time_of(entry: str) -> int:
+    """Return when Redis took an entry (UTC ns): one clock, whatever those of the consoles say."""
+    return place_of(entry)[0] * 10**6
 
 
 def counted(result: str) -> str:
@@ -117,7 +151,7 @@ def read_note(path: Path) -> str:
     """Return the last entry that was dealt with; without a note everything in the stream is read, which changes nothing that is known."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Position).entry
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return FIRST_ENTRY
 
 

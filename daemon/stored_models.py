@@ -26,13 +26,13 @@ class StoredModels:
         """Return the version that is to judge a recipe's parts; MdssError says what is there instead of a link to one."""
         link = self._store / recipe / CHAMPION
         try:
-            version = str(link.readlink())
+            version, is_there = str(link.readlink()), link.is_dir()
         except FileNotFoundError as error:
             hint = f"expected one made by `mdss train --recipe {recipe} --out {self._store}`"
             raise MdssError(f"{link}: no such model; {hint}") from error
         except OSError as error:
             raise MdssError(f"{link}: cannot be read ({error.strerror}); expected a link to a version") from error
-        if not VERSION.fullmatch(version) or not link.is_dir():
+        if not VERSION.fullmatch(version) or not is_there:
             raise MdssError(f"{link}: found a link to {version}, expected one to a version beside it")
         return version
 

@@ -15,7 +15,7 @@ from daemon.client_keys import token_of
 from daemon.recipe_models import RecipeReport
 from daemon.retrain_metrics import retrain_line
 from daemon.status import ReloadReport, StationReport
-from mdss.errors import BadInput, MdssError
+from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.settings import Settings, checked_settings, load_settings
 from mdss.settings_doors import HttpSettings
 
@@ -80,7 +80,7 @@ def ask(place: HttpSettings) -> StationReport:
         return msgspec.json.decode(answer.read(), type=StationReport)
     except (OSError, http.client.HTTPException) as error:
         raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
     finally:
         connection.close()

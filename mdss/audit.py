@@ -9,8 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from mdss.errors import UNREADABLE
+
 AUDIT = "audit.jsonl"
-UNREADABLE = "unreadable"
+NO_EVENT = "unreadable"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
@@ -45,8 +47,8 @@ def events(folder: Path) -> list[Event]:
 def _event(line: bytes) -> Event:
     try:
         return msgspec.json.decode(line, type=Event)
-    except msgspec.DecodeError as error:
-        return Event(when="", who="", what=UNREADABLE, why=f"{error}: {line.decode(errors='replace')}")
+    except UNREADABLE as error:
+        return Event(when="", who="", what=NO_EVENT, why=f"{error}: {line.decode(errors='replace')}")
 
 
 def user() -> str:

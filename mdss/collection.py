@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput
+from mdss.errors import UNREADABLE, BadInput
 from mdss.folder_names import RULE, is_folder_name
 from mdss.scan_files import write_durably, write_scan
 from mdss.wire.messages import Evaluation, UndefinedCode
@@ -53,8 +53,9 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 
     label: Label
     by: str
-    at_ns: int  # UTC
+    at_ns: int  # UTC, by the clock of whoever said it
     note: str = ""
+    entry: str = ""  # its place in the stream of reviews; empty where it was said at the station, by `mdss collection label`
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class Collection:
         for folder in folders:
             try:
                 part, review = _decoded(folder / PART, CollectedPart), _decoded(folder / REVIEW, Review)
-            except (msgspec.MsgspecError, OSError) as error:
+            except (OSError, *UNREADABLE) as error:
                 log.warning("a collected part cannot be read", folder=str(folder), reason=str(error))
                 continue
             if part is not None:  # otherwise it was removed at this moment
@@ -242,7 +243,7 @@ def _weigh(folder: Path) -> Weighed:
     nbytes = sum(_size(path) for path in folder.glob("*"))
     try:
         part = _decoded(folder / PART, CollectedPart)
-    except (msgspec.MsgspecError, OSError):
+    except (OSError, *UNREADABLE):
         part = None
     if part is None:
         return Weighed(is_reviewed=False, is_not_ok=False, judged_ns=0, folder=str(folder), nbytes=nbytes)

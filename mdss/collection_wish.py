@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from mdss.errors import UNREADABLE
+
 FOLDER: Final = "collect_all"  # in the state directory
 LOOK_EVERY_S: Final = 1.0
 
@@ -51,6 +53,6 @@ class Wishes:
         return self._clock_ns() < self._until_ns[recipe]
 
     def _read(self, recipe: str) -> int:
-        with suppress(OSError, msgspec.MsgspecError):  # what cannot be read asks for nothing; whoever wrote it writes it again
+        with suppress(OSError, *UNREADABLE):  # what cannot be read asks for nothing; whoever wrote it writes it again
             return msgspec.json.decode((self._folder / f"{recipe}.json").read_bytes(), type=Wish).until_ns
         return 0

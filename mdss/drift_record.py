@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 
 Quantity = Literal["rgb", "sdf", "brightness", "valid_point_ratio", "distance_mm"]
 QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
@@ -109,7 +109,7 @@ def read_record(state: Path, recipe: str) -> DriftRecord | None:
         record = msgspec.json.decode(path.read_bytes(), type=DriftRecord)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise MdssError(f"{path}: {error}; expected a record of drift ({FORMAT}); without the file the comparison begins anew") from error
     if record.format != FORMAT:
         raise MdssError(f"{path}: found format {record.format!r}, expected {FORMAT!r}; without the file the comparison begins anew")

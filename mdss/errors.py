@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
+# What decoding JSON or msgpack raises for bytes that are none: RecursionError for brackets within brackets without end.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class MdssError(Exception):
     """Anything this project refuses or cannot do; its text is one sentence for the person who can mend it."""

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from mdss.errors import BadInput
+from mdss.errors import UNREADABLE, BadInput
 
 RetrainOutcome = Literal["running", "candidate", "nothing_new", "refused_data", "held_back", "failed", "interrupted"]
 OUTCOMES: tuple[RetrainOutcome, ...] = get_args(RetrainOutcome)
@@ -57,7 +57,7 @@ def read_record(folder: Path, recipe: str) -> RetrainRecord | None:
         return msgspec.json.decode(path.read_bytes(), type=RetrainRecord)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadInput(f"{path}: {error}; expected the record of a retraining, remove the file to begin anew") from error
 
 
@@ -67,6 +67,6 @@ def read_records(folder: Path) -> tuple[RetrainRecord, ...]:
     for path in sorted(folder.glob("*.json")):
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=RetrainRecord))
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             continue
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 from pathlib import Path
@@ -14,6 +15,11 @@ from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
 PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", "config")
+OWN_USERS_VERBS = (
+    *("check", "doctor", "keygen", "retrain", "recipe preload", "collection label", "collection prune"),
+    *("model promote", "model import", "model shadow"),
+)
+METRIC = re.compile(r"mdss_[a-z0-9_]+(?=$|\{)")
 NAMED_TEST = r"`((?:integration|unit)/[\w/]+\.py)::(test_\w+)`"
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -42,6 +48,40 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     folders = "|".join(("deploy", "docs", "examples", "tests", *PACKAGES))
     named = set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w\.\w+", page.read_text("utf-8")))
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_what_writes_into_an_installed_station_is_run_as_its_own_user_with_its_path() -> None:
+    lines = re.findall(r"^    (.*\bmdss .*/mdss\b.*)$", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.MULTILINE)
+    for verb in OWN_USERS_VERBS:
+        found = [line for line in lines if re.search(rf"\bmdss {verb} ", line)]
+        assert found, verb
+        assert [line for line in found if not line.startswith(f"sudo -u mdss /opt/mdss/.venv/bin/mdss {verb} ")] == []
+
+
+def metrics_in_the_code() -> set[str]:
+    """Return the name of every metric that a process of the station counts, as Prometheus reads it."""
+    found = set()
+    for path in (path for package in ("daemon", "workers", "mdss") for path in (ROOT / package).rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        named = {match[0] for match in map(METRIC.match, texts) if match is not None}
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        counters = {ast.literal_eval(call.args[0]) for call in calls if is_counter(call)}
+        found |= {f"{name}_total" if name in counters else name for name in named}
+    return found
+
+
+def is_counter(call: ast.Call) -> bool:
+    """Whether a call makes a family whose name Prometheus gives an ending."""
+    return isinstance(call.func, ast.Name) and call.func.id == "CounterMetricFamily" and isinstance(call.args[0], ast.Constant)
+
+
+def test_the_page_on_operations_has_one_row_for_each_metric_and_its_kind() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("### Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(mdss_\w+)(?:\{[\w,]+\})?` \| (counter|gauge|histogram) \| [^|\n]{10,} \|$", page, re.MULTILINE)
+    assert len(rows) == page.count("\n| `") > 40
+    assert sorted(name for name, _ in rows) == sorted(metrics_in_the_code())
+    assert {name for name, kind in rows if kind == "counter"} == {name for name, _ in rows if name.endswith("_total")}
 
 
 def failure_table() -> list[list[str]]:

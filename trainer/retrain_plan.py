@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from mdss.collection import RGB, XYZ, Collected
-from mdss.errors import BadInput
+from mdss.errors import UNREADABLE, BadInput
 from mdss.method.recipe import Recipe
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
@@ -130,7 +130,7 @@ def read_plan(work: Path) -> Plan | None:
         return None
     try:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadInput(f"{path}: {error}; expected the plan of a retraining of this release") from error
     wanted = [work / PARTS / part.result_id / name for part in plan.parts for name in (RGB, XYZ)]
     for file in (*wanted, *(Path(plan.base or "") / name for name in (*plan.base_train, *plan.base_validation))):
@@ -143,7 +143,7 @@ def last_refusals(path: Path) -> tuple[Refused, ...]:
     """Return the parts that the plan in a file refused; none where it is none, or of another release."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Plan).refused
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return ()
 
 

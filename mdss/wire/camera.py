@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import zmq
 
+from mdss.errors import UNREADABLE
 from mdss.wire.headers import (
     PASSING_CODES,
     Ack,
@@ -62,7 +63,6 @@ Payload = bytes | memoryview
 LARGEST_HEADER_BYTES = 64 * 1024  # far above any header; looked at before JSON is
 LONGEST_KIND = 16
 MOST_PAYLOADS = 3
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last for brackets within brackets without end
 
 
 class _OnlyFrameId(msgspec.Struct):

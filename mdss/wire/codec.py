@@ -11,7 +11,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.wire.messages import (
     Accepted,
     BranchScore,
@@ -71,7 +71,7 @@ def decode(frames: Sequence[zmq.Frame | bytes]) -> AnyMessage:
     places: list[int] = []
     try:
         message: AnyMessage = msgspec.msgpack.decode(header[1:], type=AnyMessage, dec_hook=_array_reader(buffers, places))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DecodeError(f"message header: {error}") from error
     if sorted(places) != list(range(len(buffers))):
         raise DecodeError(f"message {type(message).__name__}: found {len(buffers)} array frames, expected {len(places)}")

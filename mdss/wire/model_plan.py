@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 
 PLAN = "models.json"  # in the runtime directory
 
@@ -63,7 +63,7 @@ class PlanFile:
             plan = msgspec.json.decode(self.path.read_bytes(), type=ModelPlan)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise MdssError(f"{self.path}: cannot be read ({error}); expected the plan that the supervisor writes") from error
         self._seen = seen
         return plan

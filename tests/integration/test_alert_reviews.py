@@ -123,6 +123,15 @@ def test_the_stream_of_reviews_is_trimmed(desk: Desk) -> None:
     assert 100 <= len(desk.stream()) < 300, "Redis removes whole nodes of a hundred entries or so"
 
 
+def test_an_entry_with_bytes_that_are_no_text_is_read_and_so_is_the_one_after_it(desk: Desk) -> None:
+    with redis.Redis.from_url(desk.url) as client:
+        client.xadd(f"mdss:reviews:{desk.name}", {b"caf\xe9": b"\xff", "result_id": desk.alert, "state": "confirmed"})
+    assert desk.run("reject").exit_code == 0
+    (_, foreign), (_, ours) = desk.store.reviews_after("0-0", 10)
+    assert foreign == {"caf\ufffd": "\ufffd", "result_id": desk.alert, "state": "confirmed"}
+    assert ours["state"] == "false_reject"
+
+
 @pytest.mark.parametrize("verb", ["ack", "confirm", "reject"])
 def test_every_help_ends_with_an_example(verb: str) -> None:
     assert "Example: mdss alerts " in CliRunner().invoke(alerts, [verb, "--help"]).stdout.rpartition("\n\n")[2]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.doctor_models import model_findings
+from daemon.finding import Case
 from daemon.model_desk import ModelDesk, wish_for
 from daemon.stored_models import StoredModels
 from mdss.errors import MdssError
@@ -60,7 +62,9 @@ def test_a_wish_is_heard_once(place: StationSettings) -> None:
 
 def test_a_wish_without_a_station_is_a_sentence(place: StationSettings) -> None:
     Path(place.runtime_directory).rmdir()
-    with pytest.raises(MdssError, match=r"cap\.preload: cannot be written .* expected a running station"):
+    with pytest.raises(
+        MdssError, match=r"cap\.preload: cannot be written .* a running station and its own user, .*sudo -u mdss .*preload cap"
+    ):
         wish_for(place, "cap")
 
 
@@ -81,6 +85,17 @@ def test_the_store_says_which_version_is_the_champion_or_what_is_there_instead(t
     link.mkdir()
     with pytest.raises(MdssError, match="cannot be read"):
         store.champion("cap")
+
+
+def test_a_version_that_the_disk_does_not_show_is_a_sentence_and_ends_nobody(tmp_path: Path) -> None:
+    (tmp_path / "cap").mkdir()
+    (tmp_path / "cap" / "champion").symlink_to("0003")
+    (tmp_path / "cap" / "0003").symlink_to("x" * 300)  # as EIO or ESTALE of a failing disk, but any machine can have it
+    settings = Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",)))
+    with pytest.raises(MdssError, match=r"cap/champion: cannot be read \(File name too long\)"):
+        StoredModels(settings).champion("cap")
+    (found,) = model_findings(Case(settings))
+    assert found.level == "bad" and "cannot be read (File name too long)" in found.found
 
 
 def test_a_version_counts_with_its_weights_for_each_process_that_holds_them(tmp_path: Path) -> None:

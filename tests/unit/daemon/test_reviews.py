@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
-from mdss.collection import CollectedPart, Collection, Review
+from mdss.collection import Collected, CollectedPart, Collection, Review
 from mdss.errors import MdssError
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
+
+MS, HOUR_NS = 10**6, 3600 * 10**9
 
 
 class Bench:
@@ -31,6 +33,11 @@ class Bench:
         if self.away:
             raise MdssError(self.away)
         return [row for row in self.stream if key(row[0]) > key(entry)][:limit]
+
+    def lose_the_note(self) -> None:
+        """Begin anew with a note that says nothing."""
+        (self.folder / "reviews.json").write_text("{")
+        self.reviews = self.begun()
 
     def keep(self, name: str) -> None:
         part = CollectedPart(result_id=name, part_id="p", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=2, evaluation="NotOK")
@@ -71,7 +78,7 @@ def test_a_false_reject_is_a_good_part_and_a_confirmed_one_a_defect(bench: Bench
     bench.turn()
     assert [bench.label(name) for name in ("dust", "dent", "seen")] == ["good", "defect", None]
     found = bench.collection.find("dust")
-    assert found is not None and found.review == Review(label="good", by="anna", at_ns=50, note="only dust")
+    assert found is not None and found.review == Review(label="good", by="anna", at_ns=50, note="only dust", entry="1-0")
     assert bench.count("labelled") == 2
 
 
@@ -81,6 +88,34 @@ def test_a_corrected_review_is_the_one_that_counts(bench: Bench) -> None:
     bench.say("a", "false_reject", 60)
     bench.turn()
     assert bench.label("a") == "good"
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_the_later_review_counts_though_the_clock_of_its_console_is_behind(bench: Bench, turns: int) -> None:
+    bench.keep("a")
+    bench.say("a", "false_reject", 2 * HOUR_NS)
+    for _ in range(turns - 1):
+        bench.turn()
+    bench.say("a", "confirmed", HOUR_NS, note="dent")
+    bench.turn()
+    assert (bench.label("a"), bench.count("labelled")) == ("defect", 2)
+    bench.lose_the_note()
+    bench.turn()
+    assert (bench.label("a"), bench.count("labelled")) == ("defect", 0), "what is read once more changes nothing"
+
+
+def test_a_label_given_at_the_station_gives_way_to_what_redis_took_later_and_to_nothing_else(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, at_ns in (("earlier", MS), ("later", 9 * MS)):
+        bench.keep(name)
+        bench.collection.label(name, Review(label="good", by="by hand", at_ns=at_ns))
+    bench.stream.append(("5-0", {"result_id": "earlier", "state": "confirmed", "at_ns": "0"}))
+    bench.stream.append(("5-1", {"result_id": "later", "state": "confirmed", "at_ns": str(HOUR_NS)}))
+    bench.turn()
+    assert [bench.label(name) for name in ("earlier", "later")] == ["defect", "good"]
+    assert (bench.count("labelled"), bench.count("outdated")) == (1, 1)
+    assert "a review is older than the label that was given at the station" in capsys.readouterr().out
 
 
 def test_what_was_read_is_not_read_again_after_a_restart(bench: Bench) -> None:
@@ -97,11 +132,20 @@ def test_a_lost_note_changes_nothing_that_was_said_later(bench: Bench) -> None:
     bench.keep("a")
     bench.say("a", "confirmed", 50)
     bench.turn()
-    bench.collection.label("a", Review(label="good", by="by hand", at_ns=70))
-    (bench.folder / "reviews.json").write_text("{")
+    bench.collection.label("a", Review(label="good", by="by hand", at_ns=70 * MS))
+    bench.lose_the_note()
+    bench.turn()
+    assert (bench.label("a"), bench.count("outdated")) == ("good", 1)
+
+
+@pytest.mark.parametrize("entry", ["", "1", "abc-0", "1-0 +", f"{10**20}-0"])
+def test_a_note_of_no_entry_that_redis_knows_is_as_good_as_none(bench: Bench, entry: str) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+    (bench.folder / "reviews.json").write_text(f'{{"entry": "{entry}"}}')
     bench.reviews = bench.begun()
     bench.turn()
-    assert bench.label("a") == "good"
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
 
 
 def test_a_scan_that_is_only_being_written_is_waited_for(bench: Bench) -> None:
@@ -135,7 +179,7 @@ def test_foreign_entries_do_no_harm(bench: Bench) -> None:
     for _ in range(3):
         bench.turn()
     found = bench.collection.find("a")
-    assert found is not None and found.review == Review(label="defect", by="unknown", at_ns=4_000_000_000)
+    assert found is not None and found.review == Review(label="defect", by="unknown", at_ns=4_000_000_000, entry="4000-1")
 
 
 def test_while_redis_is_away_nothing_is_lost_and_it_is_said(bench: Bench) -> None:
@@ -160,5 +204,43 @@ def test_a_disk_that_takes_no_label_keeps_the_review_waiting(bench: Bench, monke
         broken.setattr(bench.collection, "label", full)
         bench.turn()
     assert "No space left" in bench.reviews.trouble and bench.label("a") is None
+    bench.turn()
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
+
+
+def test_a_review_that_cannot_be_used_is_counted_said_and_holds_up_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        bench.keep(name)
+        bench.say(name, "confirmed")
+    find = bench.collection.find
+
+    def find_all_but_a(result_id: str) -> Collected | None:
+        if result_id == "a":
+            raise ValueError("whatever the next release has not thought of")
+        return find(result_id)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.collection, "find", find_all_but_a)
+        bench.turn()
+    assert (bench.label("a"), bench.label("b"), bench.count("unusable"), bench.reviews.trouble) == (None, "defect", 1, "")
+    assert "a review cannot be used" in capsys.readouterr().out
+    bench.reviews = bench.begun()
+    bench.turn()
+    assert bench.count("unusable") == 0, "the counters begin anew, and the next life does not read it again"
+
+
+def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+
+    def broken(*_: object) -> list[tuple[str, dict[str, str]]]:
+        raise RuntimeError("broken library")
+
+    with monkeypatch.context() as other:
+        other.setattr(bench, "reviews_after", broken)
+        bench.turn()
+    assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
     bench.turn()
     assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")

@@ -65,7 +65,7 @@ def test_the_files_have_the_names_that_others_rely_on(kept: Collection) -> None:
     kept.label("a", review("defect"))
     assert sorted(path.name for path in (kept.root / "cap" / "a").iterdir()) == ["part.json", "review.json", "rgb.png", "xyz.tiff"]
     written = msgspec.json.decode((kept.root / "cap" / "a" / "review.json").read_bytes())
-    assert written == {"label": "defect", "by": "anna", "at_ns": 9, "note": ""}
+    assert written == {"label": "defect", "by": "anna", "at_ns": 9, "note": "", "entry": ""}
 
 
 def test_a_part_that_is_there_is_not_written_again(kept: Collection) -> None:
