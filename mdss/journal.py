@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from mdss.errors import UNREADABLE
 from mdss.journal_file import JournalFailed, JournalFile, Row
 from mdss.wire.messages import Accepted, Judged, Verdict
 
@@ -102,7 +103,7 @@ class Journal:
                     return Entry(result_id, None, attempt)
                 try:
                     return Entry(result_id, sequence, attempt, Judged.of(read_verdict((verdict,))))
-                except msgspec.MsgspecError as error:
+                except UNREADABLE as error:
                     self._left_out(sequence, result_id, error)
                     return Entry(result_id, sequence, attempt)
         return None
@@ -139,11 +140,11 @@ class Journal:
             for sequence, result_id, verdict in rows:
                 try:
                     found.append(read_verdict((verdict,)))
-                except msgspec.MsgspecError as error:
+                except UNREADABLE as error:
                     self._left_out(sequence, result_id, error)
         return found
 
-    def _left_out(self, sequence: int, result_id: str, error: msgspec.MsgspecError) -> None:
+    def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
         if sequence not in self._unreadable:
             self._unreadable.add(sequence)
             self._on_unreadable()

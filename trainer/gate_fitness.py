@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.method.model_store import ModelFolder
 from trainer.champion import Branch
 from trainer.gate_probe import RGB, XYZ, ProbeAnswer, ProbeOrder
@@ -125,7 +125,7 @@ def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
         return f"exit code {done.returncode}: {said[-1] if said else 'it said nothing'}"
     try:
         return msgspec.json.decode(done.stdout, type=ProbeAnswer)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise MdssError(f"gate probe: found an answer that is none ({error}), expected a {ProbeAnswer.__name__}") from error
 
 

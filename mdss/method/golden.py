@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput, BadPart, ModelRefused
+from mdss.errors import UNREADABLE, BadInput, BadPart, ModelRefused
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.scans import read_scan
@@ -91,7 +91,7 @@ def read_golden(version_folder: Path) -> tuple[GoldenScan, ...]:
     try:
         listed = msgspec.json.decode((folder / SCORES).read_bytes(), type=ScoresFile)
         scans = [read_scan(folder / f"{number}.png", folder / f"{number}.tiff") for number in range(len(listed.scans))]
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ModelRefused(f"{folder / SCORES}: {error}; expected the scores of golden scans ({FORMAT})") from error
     except BadInput as bad:
         raise ModelRefused(f"golden scan {bad}") from bad

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mdss.errors import ModelRefused
+from mdss.errors import UNREADABLE, ModelRefused
 
 FORMAT = "mdss.model.v1"
 CARD, CALIBRATION, SUMS = "model.json", "calibration.json", "SHA256SUMS"
@@ -87,7 +87,7 @@ def decode(path: Path, kind: type[Decoded]) -> Decoded:
     """Return what a JSON file says; ModelRefused names the file and the place in it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ModelRefused(f"{path}: {error}; expected a model of this release ({FORMAT})") from error
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from mdss.errors import BadInput
+from mdss.errors import UNREADABLE, BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
 
 DEFAULT = "default"
@@ -78,7 +78,7 @@ def read_card(path: Path) -> TeacherCard:
         return msgspec.json.decode(card.read_bytes(), type=TeacherCard)
     except FileNotFoundError as error:
         raise BadInput(f"{card}: no such file; expected the card of {path.name}") from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadInput(f"{card}: {error}; expected a teacher's card") from error
 
 

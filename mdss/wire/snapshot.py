@@ -8,11 +8,10 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.wire.headers import LONGEST_SENTENCE
 from mdss.wire.messages import Verdict
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last for brackets within brackets without end
 MOST_VERDICTS = 500  # in one answer; the subscriber asks again from the last one
 
 

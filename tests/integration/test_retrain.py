@@ -24,7 +24,6 @@ from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from tests.retraining import Plant, good_part, plant, write_config
 from tests.station import NAME
 from trainer import retrain_run
-from trainer.compare_verb import Comparison, from_collection
 from trainer.gate_terms import GateCheck, GateLimits, GateOutcome
 from trainer.gathering import Shares
 from trainer.retrain_gate import evidence_of
@@ -272,20 +271,6 @@ def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_th
     order, champion = order_of(own, wishes=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
     good = evidence_of(order, plan_of(order, champion.recipe, champion)).good
     assert [part.part_id for part in good[:NEW]] == [f"part-{number}" for number in reversed(range(NEW))]
-
-
-def test_two_versions_are_compared_on_real_parts_newest_first(own: Plant) -> None:
-    for number in range(4):
-        own.collect(number, is_simulated=number == 2)
-    own.collect(4, "NotOK")
-    own.collect(5, "NotOK", is_simulated=True)
-    own.mark("result-0", "good")
-    own.mark("result-4", "defect")
-    own.mark("result-5", "defect")
-    asked = Comparison(own.store, NAME, "0001", collected=own.state / "collected")
-    good, defects = from_collection(asked, open_champion(own.store, NAME))
-    assert [part.part_id for part in good] == ["part-3", "part-1", "part-0"]
-    assert [part.part_id for part in defects] == ["part-4"]
 
 
 def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:

@@ -1,0 +1,26 @@
+"""What two versions are compared on, where it comes from a station's collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.retraining import Plant, write_config
+from tests.station import NAME
+from trainer.compare_verb import Comparison, from_collection
+
+
+def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simulated_is_evidence(tmp_path: Path) -> None:
+    own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
+    for number in range(5):
+        own.collect(number, is_simulated=number == 2)
+    own.collect(5, "NotOK")
+    own.collect(6, "NotOK", is_simulated=True)
+    own.mark("result-0", "good")
+    own.mark("result-5", "defect")
+    own.mark("result-6", "defect")
+    candidate: Any = SimpleNamespace(card=SimpleNamespace(data={"collected_parts": ["result-3"]}))
+    good, defects = from_collection(Comparison(own.store, NAME, "0002", collected=own.state / "collected"), candidate)
+    assert [part.part_id for part in good] == ["part-4", "part-1", "part-0"]
+    assert [part.part_id for part in defects] == ["part-5"]
