@@ -97,6 +97,11 @@ def test_the_example_settings_lie_where_the_unit_lets_the_station_write() -> Non
     assert settings.alerts.password_file.startswith(f"/etc/{service['ConfigurationDirectory']}/")
 
 
+def test_a_fresh_install_asks_for_no_device_that_its_unit_keeps_away() -> None:
+    branches, service = load_settings(ROOT / "config" / "station.example.yaml").branches, unit("mdss.service")["Service"]
+    assert service["PrivateDevices"] == "yes" and {branches.rgb.device, branches.sdf.device} == {"auto"}
+
+
 def test_torch_and_zeromq_may_do_in_the_sandbox_what_they_cannot_do_without() -> None:
     service = unit("mdss.service")["Service"]
     assert "MemoryDenyWriteExecute" not in service  # torch writes kernels while it runs
