@@ -55,7 +55,7 @@ def test_the_camera_says_what_was_refused_and_fails(folder: Path) -> None:
 def test_the_camera_that_finds_no_station_says_so_and_ends(folder: Path) -> None:
     done = subprocess.run(command("camera.py", f"ipc://{folder}/nobody.sock", "cap"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: found no credit for frame \w+ within 10 s; expected a running station .*\n", done.stderr)
+    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: found no credit for frame \w+ within 10 s; .*\n", done.stderr)
 
 
 class Publishing:
