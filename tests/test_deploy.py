@@ -210,6 +210,23 @@ def test_the_container_runs_the_station_unprivileged_and_is_asked_whether_it_is_
         assert (ROOT / source).exists()
 
 
+def test_the_recipe_for_containers_names_verbs_that_exist_and_mounts_every_file_that_the_example_settings_name() -> None:
+    recipe = (DEPLOY / "README.md").read_text().partition("## In a container")[2].partition("## ")[0].replace("\\\n", " ")
+    runs = [line.strip() for line in recipe.splitlines() if line.startswith("    docker run ")]
+    verbs = [words.split() for words in re.findall(r" mdss +(model .*)$", "\n".join(runs), re.MULTILINE)]
+    assert [words[1] for words in verbs] == ["import", "promote"]
+    for words in verbs:
+        assert {word for word in words if word.startswith("--")} <= options_of(verb_of(words))
+    settings = load_settings(ROOT / "config" / "station.example.yaml")
+    for inside in (
+        "/etc/mdss/station.yaml",
+        settings.alerts.password_file,
+        settings.station.state_directory,
+        settings.station.runtime_directory,
+    ):
+        assert re.search(rf"--volume \S+:{inside}(:ro)? ", runs[-1]), inside
+
+
 ANALYZE = shutil.which("systemd-analyze", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
 needs_systemd = pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not on this machine")
 
