@@ -21,6 +21,7 @@ def write(words: str) -> None:
 def main(endpoint: str, snapshot_endpoint: str) -> None:
     """Translate verdicts, by part_id; anything but OK ejects, and so does what never comes: the PLC's own timer sees to that."""
     is_running, beats, heard_s = False, None, time.monotonic()
+    write("stop")  # until the first heartbeat
     with VerdictStream(endpoint, snapshot_endpoint) as stream:
         while True:
             verdict = stream.receive(timeout_s=0.2)

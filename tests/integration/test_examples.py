@@ -108,7 +108,7 @@ def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_statio
         arguments = command("gateway.py", station.addresses.endpoint, station.addresses.snapshot_endpoint)
         process = stack.enter_context(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
         assert process.stdout is not None
-        lines = [process.stdout.readline()]
+        lines = [process.stdout.readline() for _ in range(2)]
         times = Times(captured=0, received=0, rgb=None, sdf=None, fusion=0, published=750_000_000)
         for name, evaluation in (("a", "OK"), ("b", "NotDecidable")):
             journal.judge(verdict(name, evaluation=evaluation, times=times))
@@ -117,7 +117,7 @@ def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_statio
         lines.append(process.stdout.readline())
         process.terminate()
     journal.close()
-    assert lines == ["run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
+    assert lines == ["stop\n", "run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
 
 
 @pytest.mark.parametrize("example", ["camera.py", "gateway.py", "subscriber.py"])
