@@ -1,24 +1,38 @@
-// A camera in C++ on libzmq's C API alone: sends generated scans, waits for ACK and DONE of each.
+// A camera in C++ on libzmq's C API alone: sends generated scans and keeps each until its DONE, to send it again where the station was busy
+// or was started anew.
 // Build: g++ -std=c++17 -O2 examples/camera.cpp -lzmq -o camera      Run: ./camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]
 // The last two are needed over tcp: cpp-camera.key_secret of its own, and the station's public NAME.key, as `mdss keygen` makes them.
 #include <zmq.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
+
+#ifndef PATIENCE_MS
+#define PATIENCE_MS 60000  // without a new ACK, DONE or refusal; answers to PING alone are no progress
+#endif
 
 namespace {
 
 constexpr int kHeight = 128, kWidth = 160;
-constexpr int kPatienceMs = 60000;
+constexpr int kPollMs = 100;
+constexpr int kRetryMs = 200;  // before frames that were refused for now are sent again
 using Parts = std::vector<std::string>;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+Clock::duration since(Clock::time_point then) { return Clock::now() - then; }
 
 struct Scan {
     std::string rgb;  // kHeight x kWidth x 3 bytes
@@ -104,59 +118,145 @@ std::string key_in(const char *path, const std::string &name) {
 
 void set_key(void *socket, int option, const std::string &key) { zmq_setsockopt(socket, option, key.c_str(), key.size() + 1); }
 
+// A frame is kept until the station says DONE, or refuses it for good: a station that was started again is told it once more.
+struct Frame {
+    std::string id;
+    Parts parts;
+    bool waits;  // to be sent, or to be sent again
+};
+
 class Camera {
   public:
-    Camera(void *socket, std::string recipe, int parts) : socket_(socket), recipe_(std::move(recipe)), parts_(parts) {}
+    Camera(std::function<void *()> connect, std::string recipe, int parts)
+        : connect_(std::move(connect)), recipe_(std::move(recipe)), parts_(parts) {}
 
     int run() {
-        send_parts(socket_, {"MDSS1", "HELLO", "{\"source_id\":\"cpp-camera\",\"schema\":\"mdss.frame.v1\"}"});
-        int silent_ms = 0;
-        while (finished_ < parts_ && silent_ms < kPatienceMs) {
-            while (sent_ < parts_ && sent_ - finished_ < credit_) send_next();
-            const Parts answer = receive_parts(socket_, 1000);
-            silent_ms = answer.empty() ? silent_ms + 1000 : 0;
-            if (answer.empty()) send_parts(socket_, {"MDSS1", "PING", "{\"source_id\":\"cpp-camera\"}"});
-            if (answer.size() >= 3) take(answer[1], answer[2]);
+        open();
+        while (done_ + refused_ < parts_ && since(progress_) < milliseconds(PATIENCE_MS)) {
+            transmit();
+            beat();
+            const Parts answer = receive_parts(socket_, kPollMs);
+            if (answer.size() < 3) continue;
+            has_asked_ = false;
+            take(answer[1], answer[2]);
         }
-        send_parts(socket_, {"MDSS1", "EOS", "{\"source_id\":\"cpp-camera\"}"});
-        std::printf("%d sent, %d acknowledged, %d done, %d refused\n", sent_, int(acknowledged_.size()), int(done_.size()), refused_);
-        return int(done_.size()) == parts_ && int(acknowledged_.size()) == parts_ ? 0 : 1;
+        if (done_ + refused_ < parts_)
+            std::fprintf(stderr, "camera: nothing got on for %d ms, %d frames have no verdict\n", PATIENCE_MS, int(kept_.size()));
+        say("EOS");
+        zmq_close(socket_);
+        std::printf("%d sent, %d acknowledged, %d done, %d refused\n", made_, int(acknowledged_.size()), done_, refused_);
+        return done_ == parts_ && int(acknowledged_.size()) == parts_ ? 0 : 1;
     }
 
   private:
-    void send_next() {
-        const std::string frame_id = run_id_ + "-" + std::to_string(sent_);
-        const Scan scan = make_scan(sent_);
-        send_parts(socket_, {"MDSS1", "FRAME", frame_header(frame_id, sent_, recipe_), scan.rgb, scan.xyz});
-        ++sent_;
+    void open() {
+        socket_ = connect_();
+        hello();
     }
 
-    void take(const std::string &kind, const std::string &header) {
-        if (kind == "CREDIT") credit_ = std::atoi(field(header, "credit").c_str());
-        if (kind == "ACK") acknowledged_.insert(field(header, "frame_id"));
-        if (kind == "DONE" && done_.insert(field(header, "frame_id")).second) ++finished_;
-        if (kind == "NACK") {
-            std::fprintf(stderr, "camera: refused: %s\n", header.c_str());
-            ++refused_, ++finished_;
+    // Whatever has no DONE goes out again, oldest first, once credit comes.
+    void hello() {
+        credit_ = 0;
+        for (Frame &frame : kept_) frame.waits = true;
+        send_parts(socket_, {"MDSS1", "HELLO", "{\"source_id\":\"cpp-camera\",\"schema\":\"mdss.frame.v1\"}"});
+        ask();
+    }
+
+    void say(const std::string &kind) { send_parts(socket_, {"MDSS1", kind, "{\"source_id\":\"cpp-camera\"}"}); }
+
+    void ask() {
+        if (!has_asked_) asked_ = Clock::now();
+        has_asked_ = true;
+        pinged_ = Clock::now();
+    }
+
+    // A silent connection may be dead without anybody having noticed: it is made anew.
+    void beat() {
+        if (has_asked_ && since(asked_) > heartbeat_ * liveness_) {
+            const int linger_ms = 0;
+            zmq_setsockopt(socket_, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+            zmq_close(socket_);
+            has_asked_ = false;
+            open();
+        } else if (since(pinged_) >= heartbeat_) {
+            say("PING");
+            ask();
         }
     }
 
-    void *socket_;
-    std::string recipe_;
+    // Credit is how many frames may be sent and unanswered; those of before go first.
+    void transmit() {
+        int outstanding = int(std::count_if(kept_.begin(), kept_.end(), [](const Frame &frame) { return !frame.waits; }));
+        while (outstanding < credit_ && Clock::now() >= paused_until_) {
+            auto next = std::find_if(kept_.begin(), kept_.end(), [](const Frame &frame) { return frame.waits; });
+            if (next == kept_.end()) {
+                if (made_ == parts_) return;
+                next = kept_.insert(next, make_frame());
+            }
+            next->waits = false;
+            send_parts(socket_, next->parts);
+            ++outstanding;
+        }
+    }
+
+    Frame make_frame() {
+        const std::string frame_id = run_id_ + "-" + std::to_string(made_);
+        const Scan scan = make_scan(made_);
+        const std::string header = frame_header(frame_id, made_, recipe_);
+        ++made_;
+        return {frame_id, {"MDSS1", "FRAME", header, scan.rgb, scan.xyz}, true};
+    }
+
+    void take(const std::string &kind, const std::string &header) {
+        if (kind == "CREDIT") take_credit(header);
+        if (kind == "PONG" && (field(header, "is_known") != "true" || field(header, "boot_id") != boot_id_)) hello();
+        if (kind == "ACK" && acknowledged_.insert(field(header, "frame_id")).second) progress_ = Clock::now();
+        if (kind == "DONE" && forget(field(header, "frame_id"))) ++done_;
+        if (kind == "NACK") take_refusal(field(header, "frame_id"), field(header, "code"), header);
+    }
+
+    void take_credit(const std::string &header) {
+        credit_ = std::atoi(field(header, "credit").c_str());
+        boot_id_ = field(header, "boot_id");
+        heartbeat_ = milliseconds(std::atoi(field(header, "heartbeat_ms").c_str()));
+        liveness_ = std::atoi(field(header, "liveness").c_str());
+    }
+
+    // BUSY, DRAINING and NOT_READY pass: the same frame is sent again a little later.
+    void take_refusal(const std::string &frame_id, const std::string &code, const std::string &header) {
+        if (code == "BUSY" || code == "DRAINING" || code == "NOT_READY") {
+            for (Frame &frame : kept_) frame.waits = frame.waits || frame.id == frame_id;
+            paused_until_ = Clock::now() + milliseconds(kRetryMs);
+            return;
+        }
+        std::fprintf(stderr, "camera: refused: %s\n", header.c_str());
+        if (frame_id.empty()) std::exit(1);  // not a frame was refused, but this camera
+        if (forget(frame_id)) ++refused_;
+    }
+
+    bool forget(const std::string &frame_id) {
+        const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const Frame &frame) { return frame.id == frame_id; });
+        if (found == kept_.end()) return false;
+        kept_.erase(found);
+        progress_ = Clock::now();
+        return true;
+    }
+
+    std::function<void *()> connect_;
+    void *socket_ = nullptr;
+    std::string recipe_, boot_id_;
     int parts_;
     std::string run_id_ = std::to_string(std::chrono::system_clock::now().time_since_epoch().count());
-    int credit_ = 0, sent_ = 0, finished_ = 0, refused_ = 0;
-    std::set<std::string> acknowledged_, done_;
+    int credit_ = 0, made_ = 0, done_ = 0, refused_ = 0;
+    std::deque<Frame> kept_;  // oldest first
+    std::set<std::string> acknowledged_;
+    milliseconds heartbeat_{1000};
+    int liveness_ = 3;
+    bool has_asked_ = false;  // and has heard nothing since
+    Clock::time_point asked_, pinged_, paused_until_, progress_ = Clock::now();
 };
 
-}  // namespace
-
-int main(int count, char **arguments) {
-    if (count < 3) {
-        std::fprintf(stderr, "usage: camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]\n");
-        return 2;
-    }
-    void *context = zmq_ctx_new();
+void *connected(void *context, int count, char **arguments) {
     void *socket = zmq_socket(context, ZMQ_DEALER);
     const int linger_ms = 200;
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
@@ -167,10 +267,21 @@ int main(int count, char **arguments) {
     }
     if (zmq_connect(socket, arguments[1]) != 0) {
         std::fprintf(stderr, "camera: cannot connect to %s: %s\n", arguments[1], zmq_strerror(zmq_errno()));
-        return 1;
+        std::exit(1);
     }
-    const int code = Camera(socket, arguments[2], count > 3 ? std::atoi(arguments[3]) : 10).run();
-    zmq_close(socket);
+    return socket;
+}
+
+}  // namespace
+
+int main(int count, char **arguments) {
+    if (count < 3) {
+        std::fprintf(stderr, "usage: camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]\n");
+        return 2;
+    }
+    void *context = zmq_ctx_new();
+    const int parts = count > 3 ? std::atoi(arguments[3]) : 10;
+    const int code = Camera([&] { return connected(context, count, arguments); }, arguments[2], parts).run();
     zmq_ctx_term(context);
     return code;
 }

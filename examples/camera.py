@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from mdss.client import FrameSender
+from mdss.errors import MdssError
 
 
 def main(endpoint: str, recipe: str) -> int:
@@ -18,9 +19,10 @@ def main(endpoint: str, recipe: str) -> int:
     height = np.where((abs(rows - 128) < 60) & (abs(columns - 128) < 60), 20.0, 0.0)
     xyz = np.stack([columns * 0.4, rows * 0.4, 500.0 - height], axis=2).astype(np.float32)  # (H, W, 3) mm
     rgb = np.full((256, 256, 3), 120, np.uint8)
-    with FrameSender(endpoint, "example-camera") as camera:
+    with FrameSender(endpoint, "example-camera", send_timeout_s=10) as camera:
         for number in range(10):
             camera.send(rgb, xyz, part_id=f"part-{number}", recipe_id=recipe, unit="mm", is_simulated=True)
+            camera.attend(timeout_s=0.1)  # until the next part comes: heartbeats are answered, frames sent again
         answered = camera.wait_until_done(timeout_s=60)
         print(f"{len(camera.done)} judged, {len(camera.rejected)} refused")
         for nack in camera.rejected.values():
@@ -31,4 +33,7 @@ def main(endpoint: str, recipe: str) -> int:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python examples/camera.py ENDPOINT RECIPE")
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except MdssError as error:  # an endpoint that is none, a station that does not answer or has no room
+        sys.exit(f"camera: {error}; expected a running station with this camera.endpoint")

@@ -97,6 +97,11 @@ def test_the_example_settings_lie_where_the_unit_lets_the_station_write() -> Non
     assert settings.alerts.password_file.startswith(f"/etc/{service['ConfigurationDirectory']}/")
 
 
+def test_a_fresh_install_asks_for_no_device_that_its_unit_keeps_away() -> None:
+    branches, service = load_settings(ROOT / "config" / "station.example.yaml").branches, unit("mdss.service")["Service"]
+    assert service["PrivateDevices"] == "yes" and {branches.rgb.device, branches.sdf.device} == {"auto"}
+
+
 def test_torch_and_zeromq_may_do_in_the_sandbox_what_they_cannot_do_without() -> None:
     service = unit("mdss.service")["Service"]
     assert "MemoryDenyWriteExecute" not in service  # torch writes kernels while it runs
@@ -157,6 +162,44 @@ def test_the_rules_watch_metrics_that_exist() -> None:
     assert all({"summary", "action"} <= set(rule["annotations"]) for rule in rules)
 
 
+def test_no_rule_takes_a_retraining_that_never_succeeded_for_one_of_1970() -> None:
+    text = (DEPLOY / "alert-rules.yaml").read_text()
+    behind = re.findall(r"mdss_retrain_last_success_timestamp_seconds(.{0,6})", text)
+    assert behind and all(re.match(r" (> 0\)|== 0\))", each) for each in behind)
+
+
+NO_SUCCESS = "MdssRetrainNoSuccess"
+PROMTOOL = shutil.which("promtool") or ""
+FIRST, DAYS = 30, 50  # the day of the first attempt, long after 1970 began; how many are looked at
+SUCCESS, ATTEMPT = ("mdss_retrain_last_success_timestamp_seconds", "mdss_retrain_last_attempt_timestamp_seconds")
+
+
+def daily(metric: str, recipe: str, seconds: list[int]) -> dict[str, str]:
+    """Return what a metric says on each day from the first attempt on, as promtool takes it; its first day is that of 1970."""
+    return {"series": f'{metric}{{recipe="{recipe}"}}', "values": " ".join(["_"] * FIRST + [str(each) for each in seconds])}
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="promtool is not on this machine")
+def test_three_weeks_without_a_good_retraining_are_told_whether_or_not_there_was_one_before(tmp_path: Path) -> None:
+    weekly = [(FIRST + day // 7 * 7) * 86400 for day in range(DAYS)]
+    series = [daily(ATTEMPT, recipe, weekly) for recipe in ("never", "once", "weekly")]
+    series += [daily(SUCCESS, "never", [0] * DAYS), daily(SUCCESS, "once", [weekly[0]] * DAYS), daily(SUCCESS, "weekly", weekly)]
+    told = dict.fromkeys((0, 1, 21), ()) | dict.fromkeys((22, 27, 28, 34, 49), ("never", "once"))
+    rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())
+    rules["groups"][0]["rules"] = [
+        {"alert": rule["alert"], "expr": rule["expr"]} for rule in rules["groups"][0]["rules"] if rule["alert"] == NO_SUCCESS
+    ]
+    checks = [
+        {"eval_time": f"{FIRST + day}d", "alertname": NO_SUCCESS, "exp_alerts": [{"exp_labels": {"recipe": each}} for each in recipes]}
+        for day, recipes in told.items()
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    test = {"interval": "1d", "input_series": series, "alert_rule_test": checks}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1d", "tests": [test]}))
+    done = subprocess.run([PROMTOOL, "test", "rules", str(tmp_path / "test.yaml")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_container_runs_the_station_unprivileged_and_is_asked_whether_it_is_ready() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     assert text.splitlines()[1].startswith("FROM python:3.11-slim")
@@ -165,6 +208,23 @@ def test_the_container_runs_the_station_unprivileged_and_is_asked_whether_it_is_
     assert f"127.0.0.1:{Settings().http.port}/readyz" in text
     for source in re.findall(r"source/(\S+) ", text):
         assert (ROOT / source).exists()
+
+
+def test_the_recipe_for_containers_names_verbs_that_exist_and_mounts_every_file_that_the_example_settings_name() -> None:
+    recipe = (DEPLOY / "README.md").read_text().partition("## In a container")[2].partition("## ")[0].replace("\\\n", " ")
+    runs = [line.strip() for line in recipe.splitlines() if line.startswith("    docker run ")]
+    verbs = [words.split() for words in re.findall(r" mdss +(model .*)$", "\n".join(runs), re.MULTILINE)]
+    assert [words[1] for words in verbs] == ["import", "promote"]
+    for words in verbs:
+        assert {word for word in words if word.startswith("--")} <= options_of(verb_of(words))
+    settings = load_settings(ROOT / "config" / "station.example.yaml")
+    for inside in (
+        "/etc/mdss/station.yaml",
+        settings.alerts.password_file,
+        settings.station.state_directory,
+        settings.station.runtime_directory,
+    ):
+        assert re.search(rf"--volume \S+:{inside}(:ro)? ", runs[-1]), inside
 
 
 ANALYZE = shutil.which("systemd-analyze", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""

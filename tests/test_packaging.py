@@ -44,6 +44,19 @@ def test_no_other_distribution_has_a_package_of_our_names() -> None:
     assert {name: sorted(set(owners[name])) for name in TOP_LEVEL} == {name: ["mdss"] for name in TOP_LEVEL}
 
 
+def test_the_readme_installs_all_that_a_camera_machine_needs() -> None:
+    (named,) = re.findall(
+        r"pip install --constraint constraints\.txt ([\w ]+)\n *\S+ -m pip install --no-deps \.\n", (ROOT / "README.md").read_text()
+    )
+    files = "{name.partition('.')[0] for name, module in sys.modules.items() if getattr(module, '__file__', None)}"
+    shown = f"import sys, mdss.client; print(*{files})"
+    loaded = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    owners = metadata.packages_distributions()
+    needed = {canonicalize_name(each) for name in loaded for each in owners.get(name, [])} - {"mdss", "setuptools"}
+    # msgspec looks for typing_extensions and does without.
+    assert needed - {"typing-extensions"} == set(named.split())
+
+
 def test_the_project_is_never_uploaded_by_mistake() -> None:
     assert PROJECT["project"]["classifiers"] == ["Private :: Do Not Upload"]
 

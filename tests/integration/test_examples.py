@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -15,7 +17,7 @@ import zmq
 
 from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
-from mdss.wire.messages import Beat
+from mdss.wire.messages import Beat, Times
 from mdss.wire.pulse import Tally
 from tests.alerts import verdict
 from tests.fake_station import FakeStation
@@ -50,6 +52,12 @@ def test_the_camera_says_what_was_refused_and_fails(folder: Path) -> None:
     assert done.stdout.startswith("9 judged, 1 refused\nrefused: UNKNOWN_RECIPE")
 
 
+def test_the_camera_that_finds_no_station_says_so_and_ends(folder: Path) -> None:
+    done = subprocess.run(command("camera.py", f"ipc://{folder}/nobody.sock", "cap"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: found no credit for frame \w+ within 10 s; .*\n", done.stderr)
+
+
 class Publishing:
     """A publisher in a thread, with everything that its journal holds on the snapshot port."""
 
@@ -62,6 +70,10 @@ class Publishing:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Fall silent."""
         self._stop.set()
         self._thread.join()
 
@@ -89,7 +101,26 @@ def test_the_subscriber_prints_each_part_that_is_not_ok_from_where_it_was_told(f
     assert lines == [f"{number} part of {name} NotOK 7.5 score 7.5 is above the threshold 3\n" for number, name in ((2, "b"), (4, "d"))]
 
 
-@pytest.mark.parametrize("example", ["camera.py", "subscriber.py"])
+def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_station_falls_silent(folder: Path) -> None:
+    journal = Journal(folder / "journal.sqlite")
+    with ExitStack() as stack:
+        station = stack.enter_context(Publishing(folder))
+        arguments = command("gateway.py", station.addresses.endpoint, station.addresses.snapshot_endpoint)
+        process = stack.enter_context(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        times = Times(captured=0, received=0, rgb=None, sdf=None, fusion=0, published=750_000_000)
+        for name, evaluation in (("a", "OK"), ("b", "NotDecidable")):
+            journal.judge(verdict(name, evaluation=evaluation, times=times))
+        lines += [process.stdout.readline() for _ in range(2)]
+        station.stop()
+        lines.append(process.stdout.readline())
+        process.terminate()
+    journal.close()
+    assert lines == ["stop\n", "run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
+
+
+@pytest.mark.parametrize("example", ["camera.py", "gateway.py", "subscriber.py"])
 def test_an_example_without_its_arguments_says_which_it_needs(example: str) -> None:
     done = subprocess.run(command(example), capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,16 +121,56 @@ def test_an_address_that_is_none_is_refused_in_words(wrong: str) -> None:
             connect()
 
 
-def test_the_camera_in_cpp_builds_and_gets_every_frame_done(endpoint: str, tmp_path: Path) -> None:
+def built(folder: Path, *options: str) -> str:
+    """Return the C++ camera as a program; skips where it cannot be built."""
     compiler = shutil.which("g++")
     if (
         compiler is None
         or subprocess.run([compiler, "-E", "-include", "zmq.h", "-"], input=b"", capture_output=True, check=False).returncode
     ):
         pytest.skip("g++ or libzmq's header zmq.h is not installed")
-    program = tmp_path / "camera"
-    subprocess.run([compiler, "-std=c++17", "-Wall", "-Werror", str(CAMERA_CPP), "-lzmq", "-o", str(program)], check=True)
+    program = str(folder / "camera")
+    subprocess.run([compiler, "-std=c++17", "-Wall", "-Werror", *options, str(CAMERA_CPP), "-lzmq", "-o", program], check=True)
+    return program
+
+
+@pytest.fixture(scope="module")
+def camera_cpp(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return built(tmp_path_factory.mktemp("camera"))
+
+
+def test_the_camera_in_cpp_builds_and_gets_every_frame_done(endpoint: str, camera_cpp: str) -> None:
     with FakeStation(endpoint) as station:
-        result = subprocess.run([str(program), endpoint, "r", "5"], capture_output=True, text=True, timeout=50, check=False)
+        result = subprocess.run([camera_cpp, endpoint, "r", "5"], capture_output=True, text=True, timeout=50, check=False)
     assert (result.returncode, result.stdout) == (0, "5 sent, 5 acknowledged, 5 done, 0 refused\n"), result.stderr
     assert station.part_ids == [f"part-{number}" for number in range(5)]
+
+
+def test_the_camera_in_cpp_offers_again_what_was_refused_for_now_and_counts_what_was_for_good(endpoint: str, camera_cpp: str) -> None:
+    with FakeStation(endpoint) as station:
+        station.refusals = {"part-1": ["BUSY", "DRAINING", "NOT_READY"], "part-3": ["UNKNOWN_RECIPE"]}
+        result = subprocess.run([camera_cpp, endpoint, "r", "5"], capture_output=True, text=True, timeout=50, check=False)
+    assert (result.returncode, result.stdout) == (1, "5 sent, 4 acknowledged, 4 done, 1 refused\n"), result.stderr
+    assert "UNKNOWN_RECIPE" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert sorted(station.part_ids) == ["part-0", "part-1", "part-2", "part-4"]
+
+
+def test_the_camera_in_cpp_sends_what_has_no_done_again_to_a_restarted_station(endpoint: str, camera_cpp: str) -> None:
+    with FakeStation(endpoint, finishes=False) as first:
+        process = subprocess.Popen([camera_cpp, endpoint, "r", "5"], stdout=subprocess.PIPE, text=True)
+        while len(first.frames) < 2:
+            time.sleep(0.02)
+    with process, FakeStation(endpoint, boot_id="boot-2") as second:
+        said, _ = process.communicate(timeout=40)
+    assert (process.returncode, said) == (0, "5 sent, 5 acknowledged, 5 done, 0 refused\n")
+    assert {frame.header.frame_id for frame in first.frames} < {frame.header.frame_id for frame in second.frames}
+    assert list(dict.fromkeys(second.part_ids)) == [f"part-{number}" for number in range(5)]
+
+
+def test_the_camera_in_cpp_is_not_kept_waiting_by_answers_that_are_no_progress(endpoint: str, tmp_path: Path) -> None:
+    program = built(tmp_path, "-DPATIENCE_MS=700")
+    with FakeStation(endpoint, finishes=False) as station:
+        result = subprocess.run([program, endpoint, "r", "5"], capture_output=True, text=True, timeout=30, check=False)
+        assert station.has_ended.wait(10)
+    assert (result.returncode, result.stdout) == (1, "2 sent, 2 acknowledged, 0 done, 0 refused\n")
+    assert result.stderr == "camera: nothing got on for 700 ms, 2 frames have no verdict\n"

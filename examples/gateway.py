@@ -1,0 +1,41 @@
+"""A gateway to a PLC in Python: says of each part whether it may pass, and when the line has to stop.
+
+Run: python examples/gateway.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from mdss.client import VerdictStream
+
+SILENCE_S = 3.0  # the station says once a second that it lives
+
+
+def write(words: str) -> None:
+    """Stand for what a real gateway does: write to the PLC's bus."""
+    print(words, flush=True)
+
+
+def main(endpoint: str, snapshot_endpoint: str) -> None:
+    """Translate verdicts, by part_id; anything but OK ejects, and so does what never comes: the PLC's own timer sees to that."""
+    is_running, beats, heard_s = False, None, time.monotonic()
+    write("stop")  # until the first heartbeat
+    with VerdictStream(endpoint, snapshot_endpoint) as stream:
+        while True:
+            verdict = stream.receive(timeout_s=0.2)
+            if stream.beats is not beats:
+                beats, heard_s = stream.beats, time.monotonic()
+            if is_running != (beats is not None and time.monotonic() - heard_s < SILENCE_S):
+                is_running = not is_running
+                write("run" if is_running else "stop")
+            if verdict is not None:
+                took_ms = (verdict.times.published - verdict.times.captured) / 1e6
+                write(f"{'pass' if verdict.evaluation == 'OK' else 'eject'} {verdict.part_id} after {took_ms:.0f} ms")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/gateway.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT")
+    main(*sys.argv[1:])
