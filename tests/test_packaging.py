@@ -46,7 +46,7 @@ def test_no_other_distribution_has_a_package_of_our_names() -> None:
 
 def test_the_readme_installs_all_that_a_camera_machine_needs() -> None:
     (named,) = re.findall(
-        r"pip install --constraint constraints\.txt ([\w ]+)\n *\S+ -m pip install --no-deps \.\n", (ROOT / "README.md").read_text()
+        r"pip install --constraint constraints\.txt ([\w -]+)\n *\S+ -m pip install --no-deps \.\n", (ROOT / "README.md").read_text()
     )
     files = "{name.partition('.')[0] for name, module in sys.modules.items() if getattr(module, '__file__', None)}"
     shown = f"import sys, mdss.client; print(*{files})"
