@@ -143,14 +143,14 @@ def test_a_collected_part_that_cannot_be_used_is_named_and_left_out(copy: Traine
         ((), "calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate or --method"),
         (("--collected", "nowhere"), "--collected nowhere: no such folder"),
         (("--collected", "{kept}"), "{kept}: found 4 good parts to calibrate on, expected at least 5"),
-        (("--collected", "{kept}", "--days", "0.000001"), "{kept}: found 0 good parts to calibrate on, expected at least 5"),
+        (("--collected", "{kept}", "--days", "1"), "{kept}: found 0 good parts to calibrate on, expected at least 5"),
     ],
 )
 def test_what_no_threshold_can_be_set_from_is_refused_and_changes_nothing(
     copy: Trained, kept: Kept, capsys: Capture, options: tuple[str, ...], sentence: str
 ) -> None:
     for _ in range(4):
-        kept.add("OK")
+        kept.add("OK", days_old=2)
     assert calibrate(copy.store, *(option.format(kept=kept.folder) for option in options)) == 2
     assert sentence.format(kept=kept.folder) in capsys.readouterr().err
     assert [path.name for path in model_store.versions(copy.store / NAME)] == ["0001"]
