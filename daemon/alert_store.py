@@ -116,7 +116,7 @@ class AlertStore:
         """Return one page of stream entries, newest first, each with its result id."""
         with self._link.asking() as client:
             rows: Any = client.xrevrange(self._stream, f"({before}" if before else "+", "-", count=PAGE_LENGTH)
-        return [(entry.decode(), fields[b"result_id"].decode()) for entry, fields in rows]
+        return [(entry.decode(), as_text(fields.get(b"result_id", b""))) for entry, fields in rows]  # another console may write there, too
 
     def _read(self, entries: list[tuple[str, str]]) -> Iterator[Alert]:
         """Yield the alerts of these entries; one whose hash Redis has evicted is left out."""

@@ -118,6 +118,16 @@ def test_the_stream_keeps_about_as_many_as_asked_and_an_alert_goes_with_its_entr
         assert len(client.keys(f"{ALERT}*")) == len(client.keys(f"{EVIDENCE}*")) == len(kept)
 
 
+def test_an_entry_of_somebody_else_in_the_stream_hides_no_alert(server: PrivateRedis, line: Line) -> None:
+    line.judge(verdict("a"))
+    line.turn()
+    with client_of(server) as client:
+        client.xadd(f"{STREAM}line-1", {"note": "of another console"})
+        client.xadd(f"{STREAM}line-1", {"result_id": b"\xff"})
+    with closing(open_store(settings(server.url))) as store:
+        assert [alert.result_id for alert in store.newest(10)] == ["a"]
+
+
 def test_two_stations_share_a_redis_and_not_a_stream(redis_server: PrivateRedis) -> None:
     left, right = (open_store(settings(redis_server.url, station=name)) for name in ("left", "right"))
     with closing(left), closing(right):
