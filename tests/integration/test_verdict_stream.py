@@ -60,8 +60,9 @@ class Station:
         if is_published:
             self.publisher.send_multipart([f"verdict/s/c/{evaluation}".encode(), msgspec.json.encode(self.journal[-1])])
 
-    def beat(self) -> None:
-        beat = Beat(station="s", boot_id=self.boot_id, sequence=self.last_sequence(), time_ns=0)
+    def beat(self, sequence: int | None = None) -> None:
+        said = self.last_sequence() if sequence is None else sequence
+        beat = Beat(station="s", boot_id=self.boot_id, sequence=said, time_ns=0)
         self.publisher.send_multipart([b"heartbeat/s", msgspec.json.encode(beat)])
 
     def close(self) -> None:
@@ -181,10 +182,10 @@ def test_a_journal_that_began_anew_before_the_first_heartbeat_is_noticed_by_it(s
 
 def test_an_old_heartbeat_that_waited_brings_nothing_twice(station: Station) -> None:
     station.judge(1, is_published=False)
+    station.judge(2, is_published=False)
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         station.wait_for_subscriber()
-        station.beat()
-        station.judge(2, is_published=False)
+        station.beat(sequence=1)
         assert take(stream, 2) == [1, 2]
         assert stream.receive(0.1) is None
         station.judge(3)
