@@ -32,7 +32,7 @@ MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is 
 MARKED_AT_ONCE = 50  # alerts per transaction of the journal
 LOOK_EVERY_S = 0.1
 UP, BACKLOG, DELIVERED = "mdss_store_up", "mdss_alert_backlog", "mdss_alerts_delivered_total"
-UNREADABLE = "mdss_unreadable_alerts_total"  # wait in the journal for a release that can read them
+UNREADABLE_ALERTS = "mdss_unreadable_alerts_total"  # wait in the journal for a release that can read them
 log = structlog.get_logger()
 
 
@@ -170,8 +170,8 @@ def work(here: Opened) -> None:
     settings = here.settings
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
-    here.tally.counters[UNREADABLE] = 0.0
-    opening = partial(Journal, state / "journal.sqlite", on_unreadable=partial(here.tally.count, UNREADABLE))
+    here.tally.counters[UNREADABLE_ALERTS] = 0.0
+    opening = partial(Journal, state / "journal.sqlite", on_unreadable=partial(here.tally.count, UNREADABLE_ALERTS))
     journal = thread.submit(opening).result()  # SQLite wants it opened by the thread that uses it
     store = open_store(settings)
     delivery = Delivery(journal, store, here.tally)

@@ -135,13 +135,16 @@ class Journal:
     def _readable(self, query: str, after: int, limit: int) -> list[Verdict]:
         """Return as many as are asked for, if there are: nobody shall take entries that cannot be read for the end of the journal."""
         found: list[Verdict] = []
-        while rows := self._file.rows(query, after, limit - len(found)):
-            after = rows[-1][0]
+        while lacking := limit - len(found):
+            rows = self._file.rows(query, after, lacking)
             for sequence, result_id, verdict in rows:
                 try:
                     found.append(read_verdict((verdict,)))
                 except UNREADABLE as error:
                     self._left_out(sequence, result_id, error)
+            if len(rows) < lacking:
+                break
+            after = rows[-1][0]
         return found
 
     def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:

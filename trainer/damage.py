@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.grid import all_three
 from mdss.method.patch_frame import viewing_direction
 from mdss.method.voids import pixel_steps
 
@@ -47,14 +48,16 @@ class Spot:
 
 def damaged(xyz: Float, random: np.random.Generator) -> Float:
     """Return a copy of an organised cloud (S, S, 3) mm with places that are pushed in, pulled out, or without points."""
-    changed, measured = xyz.copy(), np.argwhere(np.isfinite(xyz).all(axis=2))
+    changed, left = xyz.copy(), all_three(np.isfinite(xyz))
+    measured = np.argwhere(left)
     pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
     towards = viewing_direction(xyz).astype(np.float32)
     for _ in range(max(FEWEST_PLACES, round(len(measured) / POINTS_PER_PLACE))):
         reach = _spot(measured, random).reach(len(xyz))
         if random.random() < CUT_SHARE:
-            cut = np.where((reach < 1)[..., None], np.float32(np.nan), changed)
-            changed = cut if np.isfinite(cut).all(axis=2).sum() > LEAST_LEFT * len(measured) else changed
+            rest = left & (reach >= 1)
+            if np.count_nonzero(rest) > LEAST_LEFT * len(measured):
+                changed[reach < 1], left = np.nan, rest
         else:
             height_mm = pitch_mm * _between(random, DEPTH_STEPS) * random.choice([-1, 1])
             profile = np.clip((1 - reach) / np.float32(random.uniform(STEEPEST, 1)), 0, 1)

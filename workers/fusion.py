@@ -31,7 +31,7 @@ from workers.start import Opened, Place, Role, config_option, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
-EVIDENCE_FAILED, UNREADABLE = "mdss_evidence_failed_total", "mdss_unreadable_verdicts_total"
+EVIDENCE_FAILED, UNREADABLE_VERDICTS = "mdss_evidence_failed_total", "mdss_unreadable_verdicts_total"
 ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ class Fusion:
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
         # From 0 on, or Prometheus would not see the first of each as an increase.
-        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0, UNREADABLE: 0.0})
+        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0, UNREADABLE_VERDICTS: 0.0})
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
@@ -217,7 +217,7 @@ def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
     settings, tally = opened.settings, opened.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
-    journal = Journal(state / "journal.sqlite", on_unreadable=partial(tally.count, UNREADABLE))
+    journal = Journal(state / "journal.sqlite", on_unreadable=partial(tally.count, UNREADABLE_VERDICTS))
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Pixel = TypeVar("Pixel", bound=np.generic)
+Number = TypeVar("Number", np.uint8, np.float32)
 
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 
@@ -73,18 +74,19 @@ class Grid:
         measured = is_measured(xyz)
         size = (self.size, self.size)
         held = np.dstack([np.where(measured[..., None], xyz, np.float32(0)), measured.astype(np.float32)])
-        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
-        square = cv2.copyMakeBorder(held, self.top, bottom, self.left, right, cv2.BORDER_CONSTANT, value=0)
-        summed = cv2.resize(square, size, interpolation=cv2.INTER_LINEAR)
+        summed = cv2.resize(self._square(held, cv2.BORDER_CONSTANT), size, interpolation=cv2.INTER_LINEAR)
         here = self.sample(measured, False)[..., None]
         return np.divide(summed[..., :3], summed[..., 3:], out=np.full((*size, 3), np.nan, np.float32), where=here)
 
     def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated."""
-        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
-        square = cv2.copyMakeBorder(rgb, self.top, bottom, self.left, right, cv2.BORDER_REPLICATE)
         how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(square, (self.size, self.size), interpolation=how), np.uint8)
+        return np.asarray(cv2.resize(self._square(rgb, cv2.BORDER_REPLICATE), (self.size, self.size), interpolation=how), np.uint8)
+
+    def _square(self, image: NDArray[Number], border: int) -> NDArray[Number]:
+        """Return a frame-sized image (H, W, C) letterboxed to (side, side, C), with zeros or its own rim around it."""
+        bottom, right = self.side - self.height - self.top, self.side - self.width - self.left
+        return np.asarray(cv2.copyMakeBorder(image, self.top, bottom, self.left, right, border), image.dtype)
 
     def to_original(self, grid_map: Float) -> Float:
         """Return a (size, size) map at the frame's own resolution (height, width), bilinear."""
