@@ -32,7 +32,7 @@ SCORES_ONLY: dict[Half, frozenset[str]] = {
     "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast"}),
     "sdf": frozenset(
         {
-            *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim"),
+            *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim", "by_border"),
             *("sign", "overlap", "void_overlap", "missing", "blur_px", "keep_peak", "score_unit"),
         }
     ),
@@ -60,7 +60,7 @@ def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
 def ready_to_score(recipe: Recipe) -> Recipe:
     """Return the recipe of networks that can score in any way: what any way of scoring needs to know has its place."""
     rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True)
-    sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True)
+    sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True, by_border=True)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
 
 
@@ -81,10 +81,10 @@ class KeptNetworks:
         return ColourBranch(network, recipe.rgb, self.device)
 
     def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
-        """Return the shape branch, trained where no such network is kept; what rims and missing points count is measured as it scores."""
+        """Return the shape branch, trained where no such network is kept; what is usual where is measured as it scores."""
         network = SignedDistanceNetwork(ready_to_score(recipe).sdf)
         self._fill(network, "sdf", parts, recipe)
-        if recipe.sdf.by_rim or recipe.sdf.voids_by_rim:
+        if recipe.sdf.by_rim or recipe.sdf.by_border or recipe.sdf.voids_by_rim:
             train_sdf.measure_usual(network, parts, recipe.sdf, self.device)
         if recipe.sdf.void_weight:
             train_sdf.weigh_voids(network, parts, recipe.sdf, self.device)

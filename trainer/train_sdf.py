@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import ShapeBranch, measured_around
+from mdss.method.signed_distance import ShapeBranch, measured_around, near_border
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import Usual
 from trainer.captured import Captured
@@ -52,7 +51,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     if settings.scores_in == "int8":
         measure_peaks(network, clouds, recipe, device)
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
-    if settings.by_rim or settings.voids_by_rim:
+    if settings.by_rim or settings.by_border or settings.voids_by_rim:
         measure_usual(network, parts, settings, device)
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)
@@ -115,22 +114,27 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
 
 
 def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
-    """Set what distances of good parts, and the evidence of their missing points, come to where so much around was measured."""
-    if settings.by_rim:
-        network.usual.fill_(1)
-    if settings.voids_by_rim:
-        network.void_usual.fill_(1)
+    """Set what distances of good parts, and the evidence of their missing points, come to at places of each kind.
+
+    The kinds are told apart by how much around was measured; those of distances, after that, by how near the grid's border is, too.
+    """
+    for name in ("usual", "border_usual", "void_usual"):
+        if hasattr(network, name):
+            getattr(network, name).fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
     readings = [branch.read(part.xyz) for part in tracked(chosen, "usual places", len(chosen))]
+    distances = [each.distances for each in readings]
     if settings.by_rim:
-        network.usual.copy_(_usual(chosen, [(each.pixels, each.distances) for each in readings]))
+        cues = [measured_around(part.xyz)[each.pixels] for part, each in zip(chosen, readings, strict=True)]
+        usual = Usual.of(cues, distances)
+        network.usual.copy_(torch.from_numpy(usual.stored()))
+        distances = [found / usual.at(cue) for found, cue in zip(distances, cues, strict=True)]
+    if settings.by_border:
+        cues = [near_border(each.pixels, len(part.xyz)) for part, each in zip(chosen, readings, strict=True)]
+        network.border_usual.copy_(torch.from_numpy(Usual.of(cues, distances).stored()))
     if settings.voids_by_rim:
-        network.void_usual.copy_(_usual(chosen, [(each.void_pixels, each.surprise) for each in readings], MOST_USUAL))
-
-
-def _usual(parts: Sequence[Part], found: Sequence[tuple[Index, Float]], most: float = math.inf) -> Tensor:
-    cues = [measured_around(part.xyz)[pixels] for part, (pixels, _) in zip(parts, found, strict=True)]
-    return torch.from_numpy(Usual.of(cues, [values for _, values in found], most).stored())
+        cues = [measured_around(part.xyz)[each.void_pixels] for part, each in zip(chosen, readings, strict=True)]
+        network.void_usual.copy_(torch.from_numpy(Usual.of(cues, [each.surprise for each in readings], MOST_USUAL).stored()))
 
 
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:

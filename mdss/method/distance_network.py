@@ -84,6 +84,7 @@ class SignedDistanceNetwork(nn.Module):
     patch_mm: Tensor  # how long a patch of a good part usually is
     peaks: Tensor  # the highest value that each wide layer is given in batches as it learned from; there if the branch scores in eight bits
     usual: Tensor  # what distances of good parts come to where so much around a point was measured; there if the branch weighs by it
+    border_usual: Tensor  # the same, then, of points so near to the grid's border
     void_usual: Tensor  # the same of evidence in voids
     void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
 
@@ -103,6 +104,8 @@ class SignedDistanceNetwork(nn.Module):
         self.register_buffer("void_unit", torch.zeros(()))
         if settings.by_rim:
             self.register_buffer("usual", torch.ones(2, CLASSES))
+        if settings.by_border:
+            self.register_buffer("border_usual", torch.ones(2, CLASSES))
         if settings.voids_by_rim:
             self.register_buffer("void_usual", torch.ones(2, CLASSES))
         if settings.scores_in == "int8":

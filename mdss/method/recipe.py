@@ -80,12 +80,13 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    # Of these five the defaults are what a model means that was made before there was a choice.
+    # Of these six the defaults are what a model means that was made before there was a choice.
     blind_spot: Annotated[int, msgspec.Meta(ge=0)] = 0
     asked_in: Count | None = None
     asked_at: AskedAt = "every_pixel"
     by_rim: bool = False
     voids_by_rim: bool = False
+    by_border: bool = False
     training_density: Positive = 3.0
     training_scans: Count | None = None
     frame: Literal["camera", "upright"] = "upright"
@@ -186,6 +187,7 @@ EDGE = Recipe(
         asked_at="checkerboard",
         by_rim=True,
         voids_by_rim=True,
+        by_border=True,
         queries=32,
         optimiser="muon",
         steps=4000,

@@ -44,6 +44,7 @@ OTHERWISE = (
         "sdf.asked_at=every_pixel",
         "sdf.by_rim=false",
         "sdf.voids_by_rim=false",
+        "sdf.by_border=false",
         "sdf.sign=positive",
         "sdf.overlap=min",
         "sdf.void_overlap=mean",
