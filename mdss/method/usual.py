@@ -35,7 +35,8 @@ class Usual:
             return cls(*np.ones((2, CLASSES), np.float32))
         numbers = np.digitize(found, np.unique(np.quantile(found, SHARES)))  # places with the same cue are of one class
         whole = float(reached.mean(dtype=np.float64)) or 1.0
-        means = [(found[inside].mean(), reached[inside].mean() / whole) for inside in (numbers == each for each in np.unique(numbers))]
+        members = [numbers == each for each in np.unique(numbers)]
+        means = [(found[inside].mean(), reached[inside].mean(dtype=np.float64) / whole) for inside in members]
         classes = np.array([*means, *[means[-1]] * (CLASSES - len(means))], np.float32)
         return cls(classes[:, 0], classes[:, 1].clip(max=most))
 

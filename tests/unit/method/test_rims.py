@@ -1,4 +1,4 @@
-"""The rim of what was measured: where points lie on it, and what they are held to."""
+"""The rim of what was measured, and the border of the image: where points lie there, and what they are held to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.recipe import ShapeSettings
-from mdss.method.signed_distance import ShapeBranch, measured_around
+from mdss.method.signed_distance import BORDER_PX, ShapeBranch, measured_around, near_border
 from mdss.method.usual import CLASSES, Usual
 from tests.plates import plate
 
@@ -44,6 +44,29 @@ def test_missing_points_are_held_to_what_is_usual_where_as_much_around_them_was_
     held = plain.surprise / usual.at(measured_around(cloud)[plain.void_pixels])
     np.testing.assert_allclose(weighed.surprise, held, rtol=5e-3)  # it looks at the part's box, which ends in what voids reach
     np.testing.assert_array_equal(weighed.distances, plain.distances)
+
+
+def test_points_near_the_border_of_the_image_are_held_to_what_is_usual_so_near_to_it() -> None:
+    settings = msgspec.structs.replace(PLAIN, by_border=True)
+    cloud = np.concatenate([plate()[:, 12:], np.full((64, 12, 3), np.nan, np.float32)], axis=1)  # runs out of the image on the left
+    network = SignedDistanceNetwork(settings)
+    plain = ShapeBranch(network, settings, "cpu").read(cloud)  # with ones, which change nothing
+    cues, values = np.linspace(0, BORDER_PX, CLASSES, dtype=np.float32), np.linspace(1, 2, CLASSES, dtype=np.float32)
+    network.border_usual.copy_(torch.from_numpy(np.stack([cues, values])))
+    weighed = ShapeBranch(network, settings, "cpu").read(cloud)
+    rows, columns = np.divmod(plain.pixels, 64)
+    middle = (rows >= BORDER_PX) & (rows < 64 - BORDER_PX)
+    ratio = (plain.distances / weighed.distances)[middle]
+    np.testing.assert_allclose(ratio, 1 + (BORDER_PX - columns[middle]).clip(0) / BORDER_PX, rtol=1e-5)
+    assert ratio.max() == pytest.approx(2) and ratio.min() == pytest.approx(1)
+
+
+def test_how_near_the_border_a_pixel_lies_is_told_on_all_four_sides_and_only_as_far_as_patches_are_cut_off() -> None:
+    near = near_border(np.arange(64 * 64), 64).reshape(64, 64)
+    assert (near[0] == BORDER_PX).all() and (near[-1] == BORDER_PX).all() and near[1, 30] == BORDER_PX - 1
+    np.testing.assert_array_equal(near, near.T)
+    np.testing.assert_array_equal(near, near[::-1])
+    assert not near[BORDER_PX : 64 - BORDER_PX, BORDER_PX : 64 - BORDER_PX].any()
 
 
 def test_how_much_was_measured_around_a_point_falls_from_all_to_half_at_a_straight_rim() -> None:

@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
-from mdss.method.signed_distance import ShapeBranch, measured_around
+from mdss.method.signed_distance import BORDER_PX, ShapeBranch, measured_around, near_border
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate
 from trainer import train_sdf
@@ -28,9 +29,14 @@ def cloud_of(settings: ShapeSettings, tilt: float = 0.2, seed: int = 0) -> Train
     return TrainingCloud.of(plate(tilt), settings, np.random.default_rng(seed))
 
 
-def plate_part() -> Prepared:
-    cloud = plate()
-    return Prepared(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), cloud, np.isfinite(cloud[..., 2]), Grid(64, 64, 64), 0.0, has_table=True)
+def plate_part(cloud: NDArray[np.float32] | None = None) -> Prepared:
+    xyz = plate() if cloud is None else cloud
+    size = len(xyz)
+    return Prepared(np.zeros((size, size, 3), np.uint8), xyz, np.isfinite(xyz[..., 2]), Grid(size, size, size), 0.0, has_table=True)
+
+
+def plate_that_runs_out_of_the_image() -> NDArray[np.float32]:
+    return np.concatenate([plate()[:, 12:], np.full((SIZE_PX, 12, 3), np.nan, np.float32)], axis=1)
 
 
 def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
@@ -141,6 +147,29 @@ def test_training_says_how_far_off_points_at_rims_usually_are_before_missing_poi
     assert float(network.void_unit) == pytest.approx(void_unit)
     measure_usual(network, [plate_part()] * 3, settings, "cpu")  # again: it starts from the distances themselves
     np.testing.assert_allclose(network.usual.numpy(), learned.stored(), rtol=1e-6)
+
+
+def test_training_says_how_far_off_points_at_the_border_of_the_image_usually_are(tmp_path: Path) -> None:
+    cloud = plate_that_runs_out_of_the_image()
+    settings = msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, by_rim=True, by_border=True)
+    network, _ = train_shape([plate_part(cloud)] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
+    learned = Usual.read(network.border_usual)
+    assert learned.cues[0] == 0 and 12 < learned.cues[-1] <= BORDER_PX
+    weighed = ShapeBranch(network, settings, "cpu").read(cloud)
+    near = near_border(weighed.pixels, SIZE_PX)
+    held = weighed.distances * learned.at(near)  # by rims alone, as the border was measured
+    for inside in (near == 0, near > 12):
+        assert held[inside].mean() / held.mean() == pytest.approx(learned.at(near[inside]).mean(), rel=0.1)
+    before = learned.stored()
+    measure_usual(network, [plate_part(cloud)] * 3, settings, "cpu")  # again: it starts from the distances themselves
+    np.testing.assert_allclose(network.border_usual.numpy(), before, rtol=1e-6)
+
+
+def test_where_no_part_reaches_the_border_it_changes_nothing(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=2, damaged_copies=1, by_border=True)
+    away = np.pad(plate(), ((BORDER_PX, BORDER_PX), (BORDER_PX, BORDER_PX), (0, 0)), constant_values=np.nan)
+    network, _ = train_shape([plate_part(away)] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
+    assert (Usual.read(network.border_usual).at(np.array([0, 5, BORDER_PX], np.float32)) == 1).all()
 
 
 def test_training_says_what_missing_points_of_good_parts_come_to_before_they_are_weighed(
