@@ -14,7 +14,7 @@ import structlog
 
 from mdss.errors import UNREADABLE
 from mdss.journal_file import JournalFailed, JournalFile, Row
-from mdss.wire.messages import Accepted, Judged, Verdict
+from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged, Verdict
 
 __all__ = ["Entry", "Journal", "JournalFailed"]
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
@@ -43,7 +43,7 @@ class Journal:
 
     def __init__(self, path: Path, busy_timeout_s: float = 5.0, on_unreadable: Callable[[], object] = lambda: None) -> None:
         self._file = JournalFile(path, busy_timeout_s)
-        self._on_unreadable, self._unreadable = on_unreadable, set[int]()
+        self._on_unreadable, self._unreadable = on_unreadable, set[str]()
 
     def close(self) -> None:
         """Close this process's connection."""
@@ -89,16 +89,17 @@ class Journal:
             return self._readable(AFTER, sequence, limit)
 
     def pending(self) -> list[Accepted]:
-        """Return what was accepted and has no verdict, oldest first."""
+        """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was."""
+        query = "SELECT result_id, source_id, frame_id, accepted FROM part WHERE sequence IS NULL ORDER BY rowid"
         with self._file.named():
-            return [read_accepted(row) for row in self._file.rows("SELECT accepted FROM part WHERE sequence IS NULL ORDER BY rowid")]
+            return [self._accepted(*row) for row in self._file.rows(query)]
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame, None if it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.named():
             for result_id, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
-                attempt = 1 if accepted is None else read_accepted((accepted,)).attempt
+                attempt = 1 if accepted is None else self._accepted(result_id, source_id, frame_id, accepted).attempt
                 if sequence is None:
                     return Entry(result_id, None, attempt)
                 try:
@@ -147,9 +148,20 @@ class Journal:
             after = rows[-1][0]
         return found
 
+    def _accepted(self, result_id: str, source_id: str, frame_id: str, stored: str) -> Accepted:
+        """Return what was accepted; of what this release cannot read enough for a verdict: the part is owed one all the same."""
+        try:
+            return msgspec.json.decode(stored, type=Accepted)
+        except UNREADABLE as error:
+            if result_id not in self._unreadable:
+                self._unreadable.add(result_id)
+                log.error("what the journal says was accepted cannot be read", result_id=result_id, frame_id=frame_id, reason=str(error))
+        identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
+        return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
+
     def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
-        if sequence not in self._unreadable:
-            self._unreadable.add(sequence)
+        if result_id not in self._unreadable:
+            self._unreadable.add(result_id)
             self._on_unreadable()
             log.error("a verdict in the journal cannot be read", sequence=sequence, result_id=result_id, reason=str(error))
 
@@ -162,8 +174,3 @@ def text(entry: Accepted | Verdict) -> str:
 def read_verdict(row: Row) -> Verdict:
     """Return the verdict of a row."""
     return msgspec.json.decode(row[0], type=Verdict)
-
-
-def read_accepted(row: Row) -> Accepted:
-    """Return what a row says was accepted."""
-    return msgspec.json.decode(row[0], type=Accepted)

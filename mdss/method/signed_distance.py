@@ -181,7 +181,7 @@ def near_border(pixels: Index, size: int) -> Float:
     """
     rows, columns = np.divmod(pixels, size)
     away = np.minimum(np.minimum(rows, size - 1 - rows), np.minimum(columns, size - 1 - columns))
-    return (BORDER_PX - away).clip(0).astype(np.float32)
+    return np.asarray((BORDER_PX - away).clip(0), np.float32)
 
 
 def counted(distances: Float, sign: str) -> Float:

@@ -247,10 +247,10 @@ def test_a_journal_of_another_version_is_refused(journal: Journal, path: Path) -
 
 
 def test_a_damaged_entry_is_a_sentence(journal: Journal) -> None:
-    journal.accept(accepted("a", 100))
-    journal._file.rows("UPDATE part SET accepted = '{'")
+    record(journal, "a")
+    journal._file.rows("UPDATE part SET verdict = '{'")
     with pytest.raises(JournalFailed, match="found an entry that cannot be read"):
-        journal.pending()
+        journal.judge(verdict(accepted("a", 100)))
 
 
 def test_an_entry_of_a_later_release_is_read(journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""A verdict that this release cannot read, written by a later one say, keeps back no other and is never lost without a word."""
+"""What this release cannot read in the journal, written by a later one say, keeps back nothing else and is never lost without a word."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from mdss.journal import Journal
+from mdss.settings import FusionSettings
 from mdss.wire.messages import Verdict
 from mdss.wire.snapshot import answer, read_reply
 from tests.parts import accepted, verdict
+from workers.judge import Judge, Origin, Settled, verdict_of
+from workers.part_join import GRACE_NS, PartJoin
 
 
 class Station:
@@ -88,6 +91,29 @@ def test_it_is_named_and_counted_once_however_often_it_is_met(station: Station) 
     assert [(line["sequence"], line["result_id"]) for line in logs] == [(1, "a")]
     assert "A_CODE_OF_LATER" in logs[0]["reason"]
     assert station.counted == 1
+
+
+def test_a_part_whose_acceptance_cannot_be_read_is_asked_for_again_and_gets_its_verdict(station: Station) -> None:
+    journal = station.journal
+    for name in ("a", "b"):
+        journal.accept(accepted(name, 100))
+    journal._file.rows("UPDATE part SET accepted = '{\"half\": ' WHERE result_id = 'a'")
+    with capture_logs() as logs:
+        unread, readable = journal.pending()
+        assert journal.pending() == [unread, readable]
+    assert [(line["result_id"], line["frame_id"]) for line in logs] == [("a", "a")]
+    assert readable == accepted("b", 100)
+    assert (unread.result_id, unread.identity.source_id, unread.identity.frame_id, unread.identity.part_id) == ("a", "cam", "a", "")
+    found = journal.find("cam", "a")
+    assert found is not None and (found.sequence, found.attempt) == (None, 1)
+    join, judge = PartJoin(), Judge({}, FusionSettings())
+    join.recover([unread], now_ns=0)
+    assert [asked.result_id for asked in join.resends()] == ["a"]
+    (lost,) = join.tick(GRACE_NS)
+    journal.judge(verdict_of(Settled(lost, judge.judge(lost), None), Origin("station", "boot", "configuration"), 7))
+    (said,) = journal.since(0, 10)
+    assert (said.result_id, said.frame_id, said.evaluation, said.code) == ("a", "a", "Undefined", "LOST")
+    assert [each.result_id for each in journal.pending()] == ["b"]
 
 
 def test_a_camera_that_sends_its_frame_again_learns_that_it_was_judged(station: Station) -> None:
