@@ -113,8 +113,7 @@ class World:
         self.check(name not in self.asked, f"{name} was started again though it had been asked to stop")
         self.check(last.code != REFUSED or last.was_killed, f"{name} was started again though it refuses to start")
         self.check(fewest < LIMITS.restart_limit, f"{name} was started again beyond the limit")
-        # A sum, as the child reckons: a difference of the same times may be one rounding less than the pause.
-        self.check(self.clock() >= died_s + pause_s(fewest), f"{name} was started again before its pause was over")
+        self.check(self.clock() >= died_s + pause_s(fewest), f"{name} was started again too soon")  # a difference may round to less
 
     def check(self, is_kept: bool, promise: str) -> None:
         """Note a broken promise: raised here it would end the supervisor, and be looked for in the wrong place."""
