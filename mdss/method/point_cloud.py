@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadPart
 from mdss.method.grid import Grid, all_three, is_measured
+from mdss.method.patch_frame import viewing_direction
 from mdss.method.recipe import PointCloudSettings
 
 Float = NDArray[np.float32]
@@ -21,6 +24,8 @@ ROWS_AT_ONCE, PLANES_AT_ONCE = 16, 16  # what is made of them stays in a core's 
 MIN_STRIP_POINTS = 50
 MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
 MIN_STRIP_SHARE = 0.1  # of the strip's pixels, likewise
+MOST_BEHIND_SHARE = 0.2  # of the strip's points: more of them behind a plane, and it is a face of the part
+EVERY_PX = 8  # so many cells of the cloud tell from where it was seen
 MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
@@ -146,7 +151,11 @@ def is_plausible(extent_mm: float) -> bool:
 
 
 def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
-    """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None."""
+    """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None.
+
+    A table has nothing behind it: where a part covers most of the strip, a flat face of it would win otherwise, in some scans and not
+    in others.
+    """
     width = settings.border_px
     inner = xyz_mm[width:-width]
     sides = (xyz_mm[:width], xyz_mm[-width:], inner[:, :width], inner[:, -width:])
@@ -165,11 +174,34 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
     normals = normals[usable] / lengths[usable, None]
     offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
     planes = normals.astype(np.float32), offsets.astype(np.float32)  # half the memory, and digits enough to compare them
-    best = int(support(*planes, points.astype(np.float32), settings.plane_inlier_mm / 4).argmax())
-    plane = Plane(normals[best], float(offsets[best]), 0.0)
-    if np.count_nonzero(plane.distance(points) < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
-        return None
-    return refine(plane, points, settings.plane_inlier_mm)
+    supported = support(*planes, points.astype(np.float32), settings.plane_inlier_mm / 4)
+    away = cache(lambda: away_from_viewer(xyz_mm))
+    for number in np.argsort(-supported, kind="stable"):
+        plane = Plane(normals[number], float(offsets[number]), 0.0)
+        if np.count_nonzero(plane.distance(points) < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
+            return None
+        if not hides(plane, points, settings.plane_inlier_mm, away):
+            return refine(plane, points, settings.plane_inlier_mm)
+    return None
+
+
+def hides(plane: Plane, points: NDArray[np.float64], reach_mm: float, away: Callable[[], NDArray[np.float64]]) -> bool:
+    """Return whether too many points (N, 3) lie farther than that behind the plane, for who looks in the direction that `away` returns."""
+    off_plane = points @ plane.normal + plane.offset
+    if np.count_nonzero(np.abs(off_plane) > reach_mm) <= MOST_BEHIND_SHARE * len(points):
+        return False
+    return bool(np.count_nonzero(off_plane * np.sign(plane.normal @ away()) > reach_mm) > MOST_BEHIND_SHARE * len(points))
+
+
+def away_from_viewer(xyz_mm: Float) -> NDArray[np.float64]:
+    """Return the direction (3,) in which the cloud was seen; (0, 0, 0) where its axes and the order of its pixels do not agree on it.
+
+    They do for the coordinates of a camera that stands at (0, 0, 0); of others nothing is known.
+    """
+    cloud = xyz_mm[::EVERY_PX, ::EVERY_PX]
+    cloud = np.where(is_measured(cloud)[..., None], cloud, np.float32(np.nan))
+    direction = viewing_direction(cloud)
+    return direction if np.nansum(cloud.reshape(-1, 3) @ direction) > 0 else np.zeros(3)
 
 
 def support(normals: Real, offsets: Real, points: Real, reach_mm: float) -> Real:

@@ -101,6 +101,28 @@ def test_the_table_found_is_the_table_though_a_part_lies_across_the_border(block
     assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
 
 
+@pytest.mark.parametrize("quarter_turns", range(4))
+@pytest.mark.parametrize("tilt_deg", [0, 5, 20])
+def test_the_table_is_what_lies_behind_though_a_flat_part_covers_more_of_the_border(tilt_deg: float, quarter_turns: int) -> None:
+    cloud = Scene(tilt_deg=tilt_deg).cloud()
+    table = cloud[:40].copy()
+    cloud[80:, :, 2] -= 18
+    plane = find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT)
+    assert plane is not None
+    assert plane.distance(table).max() < 0.5
+
+
+@pytest.mark.parametrize("mirrored", [(-1, 1, 1), (1, 1, -1), (-1, 1, -1)])
+def test_the_table_is_found_beside_a_part_across_the_border_in_coordinates_that_are_no_cameras(mirrored: tuple[int, int, int]) -> None:
+    cloud = Scene(tilt_deg=5).cloud()
+    table = cloud[20:60, 100:180].copy()
+    cloud[:, :60, 2] -= 40
+    signs = np.array(mirrored, np.float32)
+    plane = find_table(cloud * signs, DEFAULT)
+    assert plane is not None
+    assert plane.distance(table * signs).max() < 0.5
+
+
 def test_stray_points_do_not_move_the_table() -> None:
     cloud = Scene(tilt_deg=4).cloud()
     random = np.random.default_rng(0)
