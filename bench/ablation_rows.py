@@ -54,7 +54,11 @@ ROWS = (
     Row("sdf-asked-in-all", "What does it bring to ask in every patch that holds a point?", ("sdf.asked_in=null",)),
     Row("sdf-asked-everywhere", "What does it bring to ask at every pixel?", ("sdf.asked_at=every_pixel",)),
     Row("sdf-rims-as-others", "What does it bring to hold rims to what good parts reach there?", ("sdf.by_rim=false",)),
-    Row("sdf-borders-as-others", "What does it bring to hold the image's border to what good parts reach there?", ("sdf.by_border=false",)),
+    Row(
+        "borders-as-others",
+        "What does it bring to hold the image's border to what good parts reach there?",
+        ("rgb.by_border=false", "sdf.by_border=false"),
+    ),
     Row("sdf-density-1", "Is one patch for each point enough?", ("sdf.density=1", "sdf.asked_in=null")),
     Row("sdf-density-2", "Are two patches for each point enough?", ("sdf.density=2", "sdf.asked_in=null")),
     Row("sdf-density-4", "Are four patches for each point better, two of them asked?", ("sdf.density=4",)),

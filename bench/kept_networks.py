@@ -29,7 +29,7 @@ DIGITS = 16
 # What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points. Nor is
 # rgb.scores_in: the student learns what the teacher says as it will score.
 SCORES_ONLY: dict[Half, frozenset[str]] = {
-    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast"}),
+    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border"}),
     "sdf": frozenset(
         {
             *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim", "by_border"),
@@ -59,7 +59,7 @@ def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
 
 def ready_to_score(recipe: Recipe) -> Recipe:
     """Return the recipe of networks that can score in any way: what any way of scoring needs to know has its place."""
-    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True)
+    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True, by_border=True)
     sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True, by_border=True)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
 
@@ -73,10 +73,10 @@ class KeptNetworks:
     device: str
 
     def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
-        """Return the colour branch, trained where no such network is kept; what is usual at a contrast is measured as it scores."""
+        """Return the colour branch, trained where no such network is kept; what is usual where is measured as it scores."""
         network = StudentTeacher(ready_to_score(recipe).rgb)
         self._fill(network, "rgb", parts, recipe)
-        if recipe.rgb.by_contrast:
+        if recipe.rgb.by_contrast or recipe.rgb.by_border:
             train_rgb.measure_usual(network, parts, recipe.rgb, self.device)
         return ColourBranch(network, recipe.rgb, self.device)
 

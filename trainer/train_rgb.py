@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mdss.method.border import near_border
 from mdss.method.brightness import usual_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
@@ -60,7 +61,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     if settings.scores_in == "int8":
         measure_peaks(networks, parts, settings, device)
     networks.eval()
-    if settings.by_contrast:
+    if settings.by_contrast or settings.by_border:
         measure_usual(networks, parts, settings, device)
     return networks, training
 
@@ -120,14 +121,20 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
 
 def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set what maps of good parts, as they score, reach at each contrast."""
+    """Set what maps of good parts, as they score, reach at each contrast and, after that, so near to the grid's border."""
     branch, chosen = ColourBranch(networks, settings, device), some_of(parts)
     contrasts, heats = [], []
-    for part in tracked(chosen, "contrast", len(chosen)):
+    for part in tracked(chosen, "usual places", len(chosen)):
         seen = branch.levelled(part.rgb, part.mask)
         contrasts.append(contrast(seen, part.mask)[part.mask])
         heats.append(branch.unweighed(seen, part.mask)[part.mask])
-    networks.usual.copy_(torch.from_numpy(Usual.of(contrasts, heats).stored()))
+    if settings.by_contrast:
+        usual = Usual.of(contrasts, heats)
+        networks.usual.copy_(torch.from_numpy(usual.stored()))
+        heats = [found / usual.at(cues) for found, cues in zip(heats, contrasts, strict=True)]
+    if settings.by_border:
+        near = [near_border(np.flatnonzero(part.mask), len(part.mask)) for part in chosen]
+        networks.border_usual.copy_(torch.from_numpy(Usual.of(near, heats).stored()))
 
 
 def cell_mask(mask: NDArray[np.bool_], how: str) -> Float:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from mdss.method.border import near_border
 from mdss.method.distance_network import Said, SignedDistanceNetwork
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import Recipe, ShapeSettings
-from mdss.method.signed_distance import ShapeBranch, measured_around, near_border
+from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import Usual
 from trainer.captured import Captured

@@ -67,10 +67,11 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    # Of these four the defaults are what a model means that was made before there was a choice.
+    # Of these five the defaults are what a model means that was made before there was a choice.
     levelling: NotNegative = 0.0
     median_share: Share = 0.0
     by_contrast: bool = False
+    by_border: bool = False
     scores_in: Scores = "float"
     blur_px: NotNegative = 4.0
 
@@ -178,6 +179,7 @@ EDGE = Recipe(
         levelling=0.5,
         median_share=0.5,
         by_contrast=True,
+        by_border=True,
         scores_in="int8",
     ),
     sdf=ShapeSettings(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mdss.method.border import near_border
 from mdss.method.checkerboard import Asked, squares
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
@@ -35,7 +36,6 @@ WEIGHTS = "sdf.safetensors"
 AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 32768, 2048, 6144  # queries; on a CPU, what they become stays in a core's cache
 QUERIES_STEP, PATCHES_STEP = 512, 4  # see `pieces`
 RIM_PX = 3.0  # the deviation of the weights by which a point's surroundings count
-BORDER_PX = 16  # a patch whose centre lies nearer to the grid's border is cut off by it
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
 SUREST = 1e-3  # a point is never expected with more certainty than all but this
 
@@ -174,16 +174,6 @@ def measured_around(xyz: Float) -> Float:
     return blurred(all_three(np.isfinite(xyz)).astype(np.float32), RIM_PX).ravel()
 
 
-def near_border(pixels: Index, size: int) -> Float:
-    """Return how much nearer than `BORDER_PX` each of the pixels (N,) of the (size, size) grid lies to the grid's border, 0 to that.
-
-    Where a part runs through the image, patches at the border have neighbours on one side alone, and what they say is less sure.
-    """
-    rows, columns = np.divmod(pixels, size)
-    away = np.minimum(np.minimum(rows, size - 1 - rows), np.minimum(columns, size - 1 - columns))
-    return np.asarray((BORDER_PX - away).clip(0), np.float32)
-
-
 def counted(distances: Float, sign: str) -> Float:
     """Return how far points are off the surface: on either side of it, or on one alone."""
     return np.abs(distances) if sign == "both" else np.maximum(distances if sign == "positive" else -distances, 0)
@@ -203,7 +193,7 @@ class ShapeBranch:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
         self._at_once = queries_at_once(device, settings.scores_in)
         self._usual = Usual.read(network.usual) if settings.by_rim else None
-        self._border_usual = Usual.read(network.border_usual) if settings.by_border else None
+        self._border_usual = Usual.read_unless_flat(network.border_usual) if settings.by_border else None
         self._void_usual = Usual.read(network.void_usual) if settings.voids_by_rim else None
 
     @classmethod

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mdss.method.border import near_border
 from mdss.method.brightness import match_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
@@ -36,6 +37,7 @@ class StudentTeacher(nn.Module):
     deviation: Tensor
     brightness: Tensor  # mean of the training parts, 0 to 255, that new images are brought to; there if the branch levels
     usual: Tensor  # what maps of good parts reach at a contrast; there if the branch weighs by it
+    border_usual: Tensor  # the same, then, of pixels so near to the grid's border
     peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
 
     def __init__(self, settings: ColourSettings) -> None:
@@ -48,6 +50,8 @@ class StudentTeacher(nn.Module):
             self.register_buffer("brightness", torch.zeros(()))
         if settings.by_contrast:
             self.register_buffer("usual", torch.ones(2, CLASSES))
+        if settings.by_border:
+            self.register_buffer("border_usual", torch.ones(2, CLASSES))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
@@ -165,6 +169,7 @@ class ColourBranch:
         self._settings, self._device = settings, device
         self._brightness = float(networks.brightness) if settings.levelling else 0.0
         self._usual = Usual.read(networks.usual) if settings.by_contrast else None
+        self._border_usual = Usual.read_unless_flat(networks.border_usual) if settings.by_border else None
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
@@ -177,11 +182,15 @@ class ColourBranch:
         """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.1).
 
         rgb (S, S, 3), mask (S, S) the dilated foreground. Where the recipe asks for it, in the light of the training parts, and over
-        what is usual at a place's contrast.
+        what is usual at a place's contrast and so near to the border.
         """
         seen = self.levelled(rgb, mask)
         heat = self.unweighed(seen, mask)
-        return heat if self._usual is None else heat / self._usual.at(contrast(seen, mask))
+        if self._usual is not None:
+            heat = heat / self._usual.at(contrast(seen, mask))
+        if self._border_usual is not None:
+            heat = heat / self._border_usual.at(near_border(np.arange(heat.size), len(heat)).reshape(heat.shape))
+        return heat
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:
         """Return the image as the networks see it: in the light of the training parts, where the recipe asks for it."""

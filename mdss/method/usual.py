@@ -45,6 +45,12 @@ class Usual:
         """Return what was stored beside a network's weights, (2, CLASSES)."""
         return cls(*stored.cpu().numpy())
 
+    @classmethod
+    def read_unless_flat(cls, stored: Tensor) -> Usual | None:
+        """Return the same; None where no good part had places of more than one class, so that everything is usual."""
+        read = cls.read(stored)
+        return None if (read.values == 1).all() else read
+
     def stored(self) -> Float:
         """Return what is stored beside a network's weights, (2, CLASSES)."""
         return np.stack([self.cues, self.values])

@@ -38,6 +38,7 @@ OTHERWISE = (
         "rgb.levelling=0",
         "rgb.median_share=0",
         "rgb.by_contrast=false",
+        "rgb.by_border=false",
         "sdf.scores_in=float",
         "sdf.density=1",
         "sdf.asked_in=null",

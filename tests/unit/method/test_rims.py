@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from mdss.method.border import BORDER_PX, near_border
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.recipe import ShapeSettings
-from mdss.method.signed_distance import BORDER_PX, ShapeBranch, measured_around, near_border
+from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import CLASSES, Usual
 from tests.plates import plate
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mdss.errors import ModelRefused
 from mdss.method import eight_bits, torch_device
+from mdss.method.border import BORDER_PX
 from mdss.method.brightness import object_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import PatchDescriptionNetwork, positions
@@ -254,3 +255,19 @@ def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there
     weighed = ColourBranch(weighing, settings, "cpu").score_map(image(), mask)
     np.testing.assert_allclose(weighed, plain / usual.at(contrast(image(), mask)), rtol=1e-5)
     assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)
+
+
+def test_a_branch_that_weighs_by_the_border_divides_its_map_by_what_is_usual_so_near_to_it(networks: StudentTeacher) -> None:
+    settings = ColourSettings(student_width=0.25, by_border=True)
+    weighing = StudentTeacher(settings)
+    weighing.load_state_dict(networks.state_dict(), strict=False)
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[30:100, :90] = True
+    plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
+    np.testing.assert_array_equal(ColourBranch(weighing, settings, "cpu").score_map(image(), mask), plain)  # ones change nothing
+    cues, values = np.linspace(0, BORDER_PX, CLASSES, dtype=np.float32), np.linspace(1, 3, CLASSES, dtype=np.float32)
+    weighing.border_usual.copy_(torch.from_numpy(np.stack([cues, values])))
+    weighed = ColourBranch(weighing, settings, "cpu").score_map(image(), mask)
+    columns = np.arange(SIZE_PX)
+    np.testing.assert_allclose(weighed[40:90], plain[40:90] / (1 + 2 * (BORDER_PX - columns).clip(0) / BORDER_PX), rtol=1e-5)
+    assert plain[40:90, 0].min() > 0

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mdss.method import torch_device
+from mdss.method.border import BORDER_PX, near_border
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
-from mdss.method.usual import SHARES
+from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
 from trainer import teacher_answers
 from trainer.handed_parts import Half
@@ -173,3 +174,13 @@ def test_what_good_parts_reach_at_a_contrast_is_measured_on_maps_as_they_score(t
     assert np.average(usual, weights=sizes) == pytest.approx(1.0, abs=1e-3)
     weighed = np.concatenate([branch.score_map(part.rgb, part.mask)[part.mask] for part in parts()])
     assert weighed.mean() == pytest.approx(np.concatenate(heats).mean(), rel=0.05)
+
+
+def test_what_good_parts_reach_at_the_border_is_measured_once_their_contrast_counts(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=2, by_contrast=True, by_border=True)
+    learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
+    of_contrast = ColourBranch(learned, msgspec.structs.replace(settings, by_border=False), "cpu")
+    held = [of_contrast.score_map(part.rgb, part.mask)[part.mask] for part in parts()]
+    near = [near_border(np.flatnonzero(part.mask), SIZE_PX) for part in parts()]
+    np.testing.assert_allclose(learned.border_usual.numpy(), Usual.of(near, held).stored(), rtol=1e-5)
+    assert learned.border_usual[0].max() > BORDER_PX / 2  # one part lies in the corner

@@ -10,11 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mdss.method.border import BORDER_PX, near_border
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
-from mdss.method.signed_distance import BORDER_PX, ShapeBranch, measured_around, near_border
+from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate
 from trainer import train_sdf
