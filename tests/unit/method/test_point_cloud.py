@@ -1,8 +1,8 @@
-"""From a scan to the part on it: table, mask, and each scan that is refused."""
+"""From a scan to the part on it: mask, grid, and each scan that is refused."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,58 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from mdss.errors import BadPart
-from mdss.method.point_cloud import Bool, Float, Prepared, drop_specks, find_table, prepare, remove_table
+from mdss.method.point_cloud import Float, drop_specks, prepare
 from mdss.method.recipe import PointCloudSettings
-
-DEFAULT = PointCloudSettings()
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A square block in the middle of a tilted table of 120 mm on its shorter side."""
-
-    height_px: int = 200
-    width_px: int = 200
-    tilt_deg: float = 0.0
-    block_mm: float = 8.0
-    side_mm: float = 40.0
-    noise_mm: float = 0.05
-    has_table: bool = True
-
-    def block(self) -> Bool:
-        """Return which pixels show the block."""
-        x, y = self._table()
-        return (np.abs(x) < self.side_mm / 2) & (np.abs(y) < self.side_mm / 2)
-
-    def cloud(self) -> Float:
-        """Return the points (H, W, 3), all of them measured where there is a table."""
-        x, y = self._table()
-        noise = np.random.default_rng(3).normal(0, self.noise_mm, x.shape)
-        z = 500 + np.tan(np.radians(self.tilt_deg)) * (0.8 * x + 0.6 * y) - self.block_mm * self.block() + noise
-        cloud = np.stack([x, y, z], axis=-1).astype(np.float32)
-        if not self.has_table:
-            cloud[~self.block()] = np.nan
-        return cloud
-
-    def _table(self) -> tuple[Float, Float]:
-        pitch = 120 / min(self.height_px, self.width_px)
-        rows, columns = np.indices((self.height_px, self.width_px), np.float32)
-        return (columns - self.width_px / 2 + 0.5) * pitch, (rows - self.height_px / 2 + 0.5) * pitch
-
-
-def grey(cloud: Float) -> NDArray[np.uint8]:
-    """Return an image that fits the cloud."""
-    return np.full(cloud.shape, 128, np.uint8)
-
-
-def part_of(cloud: Float, settings: PointCloudSettings = DEFAULT) -> Prepared:
-    """Return the part of a cloud whose image does not matter."""
-    return prepare(grey(cloud), cloud, settings)
-
-
-def foreground(part: Prepared) -> Bool:
-    """Return which pixels of the grid have a point of the part."""
-    return np.asarray(np.isfinite(part.xyz).all(axis=2), np.bool_)
+from tests.scenes import DEFAULT, Scene, foreground, grey, part_of
 
 
 def refusal(rgb: NDArray[np.generic], cloud: Float, settings: PointCloudSettings = DEFAULT) -> str:
@@ -72,98 +23,9 @@ def refusal(rgb: NDArray[np.generic], cloud: Float, settings: PointCloudSettings
     return str(refused.value)
 
 
-@pytest.mark.parametrize("tilt_deg", [0, 3, 6, 15, 30])
-@pytest.mark.parametrize("size", [(200, 200), (400, 400), (120, 300), (640, 480), (64, 64), (64, 400), (2000, 1500)])
-def test_the_part_and_nothing_of_a_tilted_table_is_found(size: tuple[int, int], tilt_deg: float) -> None:
-    scene = Scene(*size, tilt_deg=tilt_deg)
-    part = part_of(scene.cloud())
-    expected = part.grid.sample(scene.block(), fill=False)
-    assert part.has_table
-    np.testing.assert_array_equal(foreground(part), expected)
-
-
-@pytest.mark.parametrize("noise_mm", [0.02, 0.3, 0.5])
-def test_a_thin_part_is_found_on_a_noisy_tilted_table(noise_mm: float) -> None:
-    scene = Scene(tilt_deg=6, block_mm=4.6, noise_mm=noise_mm)
-    part = part_of(scene.cloud())
-    expected = part.grid.sample(scene.block(), fill=False)
-    assert np.mean(foreground(part)[expected]) > 0.99
-    assert not foreground(part)[~expected].any()
-
-
-@pytest.mark.parametrize(("block_mm", "block_px"), [(3, 30), (8, 60), (40, 60)])
-def test_the_table_found_is_the_table_though_a_part_lies_across_the_border(block_mm: float, block_px: int) -> None:
-    cloud = Scene(tilt_deg=5).cloud()
-    cloud[:, :block_px, 2] -= block_mm
-    plane = find_table(cloud, DEFAULT)
-    assert plane is not None
-    assert np.abs(plane.distance(cloud[20:60, 100:180])).max() < 0.5
-    assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
-
-
-@pytest.mark.parametrize("quarter_turns", range(4))
-@pytest.mark.parametrize("tilt_deg", [0, 5, 20])
-def test_the_table_is_what_lies_behind_though_a_flat_part_covers_more_of_the_border(tilt_deg: float, quarter_turns: int) -> None:
-    cloud = Scene(tilt_deg=tilt_deg).cloud()
-    table = cloud[:40].copy()
-    cloud[80:, :, 2] -= 18
-    plane = find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT)
-    assert plane is not None
-    assert plane.distance(table).max() < 0.5
-
-
-@pytest.mark.parametrize("mirrored", [(-1, 1, 1), (1, 1, -1), (-1, 1, -1)])
-def test_the_table_is_found_beside_a_part_across_the_border_in_coordinates_that_are_no_cameras(mirrored: tuple[int, int, int]) -> None:
-    cloud = Scene(tilt_deg=5).cloud()
-    table = cloud[20:60, 100:180].copy()
-    cloud[:, :60, 2] -= 40
-    signs = np.array(mirrored, np.float32)
-    plane = find_table(cloud * signs, DEFAULT)
-    assert plane is not None
-    assert plane.distance(table * signs).max() < 0.5
-
-
-def test_stray_points_do_not_move_the_table() -> None:
-    cloud = Scene(tilt_deg=4).cloud()
-    random = np.random.default_rng(0)
-    stray = random.random(cloud.shape[:2]) < 0.2
-    before = find_table(cloud, DEFAULT)
-    cloud[stray, 2] += random.uniform(-200, 200, np.count_nonzero(stray)).astype(np.float32)
-    after = find_table(cloud, DEFAULT)
-    assert before is not None and after is not None
-    assert abs(abs(before.normal @ after.normal) - 1) < 1e-5
-
-
-def test_without_a_table_every_point_is_of_the_part() -> None:
-    scene = Scene(has_table=False)
-    part = part_of(scene.cloud())
-    assert not part.has_table
-    np.testing.assert_array_equal(foreground(part), part.grid.sample(scene.block(), fill=False))
-
-
-def test_a_border_that_is_no_plane_is_no_table() -> None:
-    cloud = Scene().cloud()
-    cloud[..., 2] += np.random.default_rng(0).uniform(-60, 60, cloud.shape[:2]).astype(np.float32)
-    assert find_table(cloud, DEFAULT) is None
-
-
-def test_the_table_stays_where_the_recipe_says_that_there_is_none() -> None:
-    cloud = Scene().cloud()
-    part = part_of(cloud, PointCloudSettings(table="none"))
-    assert not part.has_table
-    assert foreground(part).all()
-
-
 def test_the_same_scan_gives_the_same_part() -> None:
     cloud = Scene(tilt_deg=7, noise_mm=0.4).cloud()
     np.testing.assert_array_equal(part_of(cloud).xyz, part_of(cloud).xyz)
-
-
-def test_a_removal_distance_in_the_recipe_is_kept_to() -> None:
-    cloud = Scene(noise_mm=0).cloud()
-    plane = find_table(cloud, DEFAULT)
-    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=7.9)).sum() == Scene().block().sum()
-    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=8.1)).sum() == 0
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])

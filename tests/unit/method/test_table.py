@@ -1,0 +1,99 @@
+"""The table that a part lies on: which plane it is, and what is left once it is removed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mdss.method.point_cloud import find_table, remove_table
+from mdss.method.recipe import PointCloudSettings
+from tests.scenes import DEFAULT, Scene, foreground, part_of
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 3, 6, 15, 30])
+@pytest.mark.parametrize("size", [(200, 200), (400, 400), (120, 300), (640, 480), (64, 64), (64, 400), (2000, 1500)])
+def test_the_part_and_nothing_of_a_tilted_table_is_found(size: tuple[int, int], tilt_deg: float) -> None:
+    scene = Scene(*size, tilt_deg=tilt_deg)
+    part = part_of(scene.cloud())
+    expected = part.grid.sample(scene.block(), fill=False)
+    assert part.has_table
+    np.testing.assert_array_equal(foreground(part), expected)
+
+
+@pytest.mark.parametrize("noise_mm", [0.02, 0.3, 0.5])
+def test_a_thin_part_is_found_on_a_noisy_tilted_table(noise_mm: float) -> None:
+    scene = Scene(tilt_deg=6, block_mm=4.6, noise_mm=noise_mm)
+    part = part_of(scene.cloud())
+    expected = part.grid.sample(scene.block(), fill=False)
+    assert np.mean(foreground(part)[expected]) > 0.99
+    assert not foreground(part)[~expected].any()
+
+
+@pytest.mark.parametrize(("block_mm", "block_px"), [(3, 30), (8, 60), (40, 60)])
+def test_the_table_found_is_the_table_though_a_part_lies_across_the_border(block_mm: float, block_px: int) -> None:
+    cloud = Scene(tilt_deg=5).cloud()
+    cloud[:, :block_px, 2] -= block_mm
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    assert np.abs(plane.distance(cloud[20:60, 100:180])).max() < 0.5
+    assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
+
+
+@pytest.mark.parametrize("quarter_turns", range(4))
+@pytest.mark.parametrize("tilt_deg", [0, 5, 20])
+def test_the_table_is_what_lies_behind_though_a_flat_part_covers_more_of_the_border(tilt_deg: float, quarter_turns: int) -> None:
+    cloud = Scene(tilt_deg=tilt_deg).cloud()
+    table = cloud[:40].copy()
+    cloud[80:, :, 2] -= 18
+    plane = find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT)
+    assert plane is not None
+    assert plane.distance(table).max() < 0.5
+
+
+@pytest.mark.parametrize("mirrored", [(-1, 1, 1), (1, 1, -1), (-1, 1, -1)])
+def test_the_table_is_found_beside_a_part_across_the_border_in_coordinates_that_are_no_cameras(mirrored: tuple[int, int, int]) -> None:
+    cloud = Scene(tilt_deg=5).cloud()
+    table = cloud[20:60, 100:180].copy()
+    cloud[:, :60, 2] -= 40
+    signs = np.array(mirrored, np.float32)
+    plane = find_table(cloud * signs, DEFAULT)
+    assert plane is not None
+    assert plane.distance(table * signs).max() < 0.5
+
+
+def test_stray_points_do_not_move_the_table() -> None:
+    cloud = Scene(tilt_deg=4).cloud()
+    random = np.random.default_rng(0)
+    stray = random.random(cloud.shape[:2]) < 0.2
+    before = find_table(cloud, DEFAULT)
+    cloud[stray, 2] += random.uniform(-200, 200, np.count_nonzero(stray)).astype(np.float32)
+    after = find_table(cloud, DEFAULT)
+    assert before is not None and after is not None
+    assert abs(abs(before.normal @ after.normal) - 1) < 1e-5
+
+
+def test_without_a_table_every_point_is_of_the_part() -> None:
+    scene = Scene(has_table=False)
+    part = part_of(scene.cloud())
+    assert not part.has_table
+    np.testing.assert_array_equal(foreground(part), part.grid.sample(scene.block(), fill=False))
+
+
+def test_a_border_that_is_no_plane_is_no_table() -> None:
+    cloud = Scene().cloud()
+    cloud[..., 2] += np.random.default_rng(0).uniform(-60, 60, cloud.shape[:2]).astype(np.float32)
+    assert find_table(cloud, DEFAULT) is None
+
+
+def test_the_table_stays_where_the_recipe_says_that_there_is_none() -> None:
+    cloud = Scene().cloud()
+    part = part_of(cloud, PointCloudSettings(table="none"))
+    assert not part.has_table
+    assert foreground(part).all()
+
+
+def test_a_removal_distance_in_the_recipe_is_kept_to() -> None:
+    cloud = Scene(noise_mm=0).cloud()
+    plane = find_table(cloud, DEFAULT)
+    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=7.9)).sum() == Scene().block().sum()
+    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=8.1)).sum() == 0
