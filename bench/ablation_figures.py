@@ -18,10 +18,10 @@ from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings, Recipe
+from mdss.whole_files import write_whole
 from trainer.calibrate import Maps, calibration_of
 from trainer.dataset import Dataset, Scan
 from trainer.progress import tracked
-from trainer.whole_file import write_whole
 
 Float = NDArray[np.float32]
 MapOf = Callable[[Prepared], Float]

@@ -14,8 +14,8 @@ import structlog
 from daemon.spawn import make_folder
 from mdss.collection import FOLDER, CollectedPart, Collection
 from mdss.errors import MdssError
-from mdss.scan_files import write_durably
 from mdss.settings import CollectionSettings
+from mdss.whole_files import write_durably
 from mdss.wire.messages import JudgedScan, ProcessState
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.pulse import Tally

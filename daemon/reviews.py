@@ -12,7 +12,7 @@ import structlog
 
 from mdss.collection import Collection, Label, Review
 from mdss.errors import UNREADABLE, MdssError
-from mdss.scan_files import write_durably
+from mdss.whole_files import write_whole
 from mdss.wire.pulse import Tally
 
 ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refused
@@ -157,6 +157,4 @@ def read_note(path: Path) -> str:
 
 def write_note(path: Path, entry: str) -> None:
     """Keep the last entry that was dealt with."""
-    partial = path.with_suffix(".unfinished")
-    write_durably(partial, msgspec.json.encode(Position(entry)))
-    partial.replace(path)
+    write_whole(path, msgspec.json.encode(Position(entry)))

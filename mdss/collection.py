@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from mdss.errors import UNREADABLE, BadInput
 from mdss.folder_names import RULE, is_folder_name
-from mdss.scan_files import write_durably, write_scan
+from mdss.scan_files import write_scan
+from mdss.whole_files import write_durably
 from mdss.wire.messages import Evaluation, UndefinedCode
 
 FOLDER: Final = "collected"  # in the state directory

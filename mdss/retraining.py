@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
 from mdss.errors import UNREADABLE, BadInput
+from mdss.whole_files import write_whole
 
 RetrainOutcome = Literal["running", "candidate", "nothing_new", "refused_data", "held_back", "failed", "interrupted"]
 OUTCOMES: tuple[RetrainOutcome, ...] = get_args(RetrainOutcome)
@@ -41,13 +41,7 @@ def retrain_folder(state_directory: str | Path) -> Path:
 
 def write_record(folder: Path, record: RetrainRecord) -> None:
     """Write it so that a power cut leaves the old record or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{record.recipe}-{os.getpid()}"
-    with partial.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / f"{record.recipe}.json")
+    write_whole(folder / f"{record.recipe}.json", msgspec.json.format(msgspec.json.encode(record)) + b"\n")
 
 
 def read_record(folder: Path, recipe: str) -> RetrainRecord | None:

@@ -1,13 +1,13 @@
-"""Writes a scan to disk without loss, so that every reader of PNG and TIFF takes it, and files that no power cut leaves empty."""
+"""Writes a scan to disk without loss, so that every reader of PNG and TIFF takes it."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mdss.whole_files import flush, write_durably
 
 
 def write_scan(rgb_path: Path, rgb: NDArray[np.uint8], xyz_path: Path, xyz_mm: NDArray[np.float32]) -> None:
@@ -23,16 +23,4 @@ def write_scan(rgb_path: Path, rgb: NDArray[np.uint8], xyz_path: Path, xyz_mm: N
     write_durably(rgb_path, imagecodecs.png_encode(rgb, level=png.COMPRESSION.SPEED, strategy=png.STRATEGY.RLE, filter=png.FILTER.SUB))
     with xyz_path.open("wb") as file:
         tifffile.imwrite(file, xyz_mm, photometric="rgb", compression="zlib", compressionargs={"level": 1})
-        _flush(file)
-
-
-def write_durably(path: Path, content: bytes | bytearray) -> None:
-    """Write a file and have it on the disk: what is then renamed is whole, also after a power cut."""
-    with path.open("wb") as file:
-        file.write(content)
-        _flush(file)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        flush(file)

@@ -12,11 +12,11 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.recipe import Recipe
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.weights import read_weights, write_weights
+from mdss.whole_files import write_whole
 from trainer.handed_parts import Branch, Part
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
 from trainer.training import RECENT, Training
-from trainer.whole_file import write_whole
 
 TITLES: dict[Branch, str] = {"rgb": "colour branch", "sdf": "shape branch"}
 TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Module, Training]]] = {"rgb": train_colour, "sdf": train_shape}

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mdss.errors import BadInput
-from trainer.whole_file import write_whole
+from mdss.whole_files import write_whole
 
 FORMAT = "mdss.checkpoint.v1"
 CARD = "card"  # the header's one entry

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import msgspec
 
+from mdss.whole_files import write_whole
 from trainer.champion import Champion
 from trainer.dataset import Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
 from trainer.scoring import score_dataset
-from trainer.whole_file import write_whole
 
 EXAMPLE = "Example: mdss evaluate --data data/cable_gland --recipe cable_gland --store models --json evaluation.json --report report"
 COLUMNS = ("i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01")

@@ -12,12 +12,12 @@ from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.golden import read_golden
 from mdss.method.model_store import ModelFolder
+from mdss.whole_files import write_whole
 from trainer.gate_fitness import Fitness
 from trainer.gate_quality import Quality
 from trainer.gate_report import write_gate_report
 from trainer.gate_scoring import Contest, Pairs
 from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, GateOutcome
-from trainer.whole_file import write_whole
 
 GATES = "gates"  # beside the versions, which never change
 JSON = "gate.json"

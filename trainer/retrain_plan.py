@@ -17,10 +17,10 @@ import msgspec
 from mdss.collection import RGB, XYZ, Collected
 from mdss.errors import UNREADABLE, BadInput
 from mdss.method.recipe import Recipe
+from mdss.whole_files import write_whole
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
 from trainer.gathering import Shares, side_of
-from trainer.whole_file import write_whole
 
 Use = Literal["train", "validation", "gate", "defect"]
 PLAN, PARTS, MADE = "plan.json", "parts", "made"

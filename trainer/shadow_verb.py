@@ -20,10 +20,10 @@ from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
+from mdss.whole_files import write_whole
 from trainer.low_priority import give_way
 from trainer.progress import Meter
 from trainer.shadow_report import ShadowReport, as_text, report_of
-from trainer.whole_file import write_whole
 
 if TYPE_CHECKING:
     from trainer.shadow import Shadow

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from mdss.errors import UNREADABLE, MdssError
+from mdss.whole_files import write_whole
 
 PLAN = "models.json"  # in the runtime directory
 
@@ -71,12 +71,7 @@ class PlanFile:
 
 def write_json(path: Path, value: msgspec.Struct) -> None:
     """Write a value so that nobody ever reads half of it; MdssError where that is not possible."""
-    unfinished = path.with_suffix(".unfinished")
     try:
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.encode(value) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        write_whole(path, msgspec.json.encode(value) + b"\n")
     except OSError as error:
         raise MdssError(f"{path}: cannot be written ({error.strerror}); expected room of the station's own") from error

@@ -1,0 +1,31 @@
+"""Files that a power cut leaves as they were or as they were to be, never half written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file in its place at once, and make the folders above it; where the disk refuses, OSError, and the old one stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
+    try:
+        write_durably(partial, content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_durably(path: Path, content: bytes | bytearray) -> None:
+    """Write a file and have it on the disk: what is then renamed is whole, also after a power cut."""
+    with path.open("wb") as file:
+        file.write(content)
+        flush(file)
+
+
+def flush(file: BinaryIO) -> None:
+    """Have on the disk what was written to a file."""
+    file.flush()
+    os.fsync(file.fileno())
