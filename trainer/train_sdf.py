@@ -131,7 +131,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
         network.usual.copy_(torch.from_numpy(usual.stored()))
         distances = [found / usual.at(cue) for found, cue in zip(distances, cues, strict=True)]
     if settings.by_border:
-        cues = [near_border(each.pixels, len(part.xyz)) for part, each in zip(chosen, readings, strict=True)]
+        cues = [near_border(len(part.xyz)).ravel()[each.pixels] for part, each in zip(chosen, readings, strict=True)]
         network.border_usual.copy_(torch.from_numpy(Usual.of(cues, distances).stored()))
     if settings.voids_by_rim:
         cues = [measured_around(part.xyz)[each.void_pixels] for part, each in zip(chosen, readings, strict=True)]

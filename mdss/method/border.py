@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
-
-Float = NDArray[np.float32]
-Index = NDArray[np.intp]
 
 BORDER_PX = 16  # nearer to the border, colour's field of view and the usual patch of shape reach beyond it
 
 
-def near_border(pixels: Index, size: int) -> Float:
-    """Return how much nearer than `BORDER_PX` each of the pixels (N,) of the (size, size) grid lies to the grid's border, 0 to that.
+@cache
+def near_border(size: int) -> NDArray[np.float32]:
+    """Return how much nearer than `BORDER_PX` each pixel of the grid (size, size) lies to the grid's border, 0 to that; read-only.
 
-    pixels are flat indices. The border of an image that is not square is the grid's on its shorter sides alone.
+    The border of an image that is not square is the grid's on its shorter sides alone.
     """
-    rows, columns = np.divmod(pixels, size)
-    away = np.minimum(np.minimum(rows, size - 1 - rows), np.minimum(columns, size - 1 - columns))
-    return np.asarray((BORDER_PX - away).clip(0), np.float32)
+    places = np.arange(size)
+    to_side = np.minimum(places, places[::-1])
+    near = np.asarray((BORDER_PX - np.minimum.outer(to_side, to_side)).clip(0), np.float32)
+    near.flags.writeable = False
+    return near

@@ -235,7 +235,7 @@ class ShapeBranch:
         if self._usual is not None:
             off = off / self._usual.at(box.measured[part.pixels])
         if self._border_usual is not None:
-            off = off / self._border_usual.at(near_border(box.whole(part.pixels), box.size))
+            off = off / self._border_usual.at(near_border(box.size).ravel()[box.whole(part.pixels)])
         if self._void_usual is not None:
             surprise = surprise / self._void_usual.at(box.measured[voids.pixels])
         return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))

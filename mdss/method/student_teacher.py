@@ -189,7 +189,7 @@ class ColourBranch:
         if self._usual is not None:
             heat = heat / self._usual.at(contrast(seen, mask))
         if self._border_usual is not None:
-            heat = heat / self._border_usual.at(near_border(np.arange(heat.size), len(heat)).reshape(heat.shape))
+            heat = heat / self._border_usual.at(near_border(len(heat)))
         return heat
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:

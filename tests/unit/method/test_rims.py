@@ -63,7 +63,7 @@ def test_points_near_the_border_of_the_image_are_held_to_what_is_usual_so_near_t
 
 
 def test_how_near_the_border_a_pixel_lies_is_told_on_all_four_sides_and_only_as_far_as_patches_are_cut_off() -> None:
-    near = near_border(np.arange(64 * 64), 64).reshape(64, 64)
+    near = near_border(64)
     assert (near[0] == BORDER_PX).all() and (near[-1] == BORDER_PX).all() and near[1, 30] == BORDER_PX - 1
     np.testing.assert_array_equal(near, near.T)
     np.testing.assert_array_equal(near, near[::-1])

@@ -181,6 +181,6 @@ def test_what_good_parts_reach_at_the_border_is_measured_once_their_contrast_cou
     learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
     of_contrast = ColourBranch(learned, msgspec.structs.replace(settings, by_border=False), "cpu")
     held = [of_contrast.score_map(part.rgb, part.mask)[part.mask] for part in parts()]
-    near = [near_border(np.flatnonzero(part.mask), SIZE_PX) for part in parts()]
+    near = [near_border(SIZE_PX)[part.mask] for part in parts()]
     np.testing.assert_allclose(learned.border_usual.numpy(), Usual.of(near, held).stored(), rtol=1e-5)
     assert learned.border_usual[0].max() > BORDER_PX / 2  # one part lies in the corner

@@ -157,7 +157,7 @@ def test_training_says_how_far_off_points_at_the_border_of_the_image_usually_are
     learned = Usual.read(network.border_usual)
     assert learned.cues[0] == 0 and 12 < learned.cues[-1] <= BORDER_PX
     weighed = ShapeBranch(network, settings, "cpu").read(cloud)
-    near = near_border(weighed.pixels, SIZE_PX)
+    near = near_border(SIZE_PX).ravel()[weighed.pixels]
     held = weighed.distances * learned.at(near)  # by rims alone, as the border was measured
     for inside in (near == 0, near > 12):
         assert held[inside].mean() / held.mean() == pytest.approx(learned.at(near[inside]).mean(), rel=0.1)
