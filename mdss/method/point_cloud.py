@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
@@ -12,42 +10,19 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadPart
 from mdss.method.grid import Grid, all_three, is_measured
-from mdss.method.patch_frame import viewing_direction
 from mdss.method.recipe import PointCloudSettings
+from mdss.method.table import Plane, find_table, removal_mm
 
 Float = NDArray[np.float32]
-Real = NDArray[np.floating]
 Bool = NDArray[np.bool_]
 
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
-ROWS_AT_ONCE, PLANES_AT_ONCE = 16, 16  # what is made of them stays in a core's cache
-MIN_STRIP_POINTS = 50
-MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
-MIN_STRIP_SHARE = 0.1  # of the strip's pixels, likewise
-MOST_BEHIND_SHARE = 0.2  # of the strip's points: more of them behind a plane, and it is a face of the part
-EVERY_PX = 8  # so many cells of the cloud tell from where it was seen
+ROWS_AT_ONCE = 16  # what is made of them stays in a core's cache
 MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
 POINTS_TELL_EXTENT = 4096  # within a hundredth
-DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
-MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
-REMOVAL_DEVIATIONS = 6.0
-REMOVAL_LIMITS_MM = (1.0, 5.0)
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The table: normal . point + offset = 0 in millimetres, and how far its points lie from it."""
-
-    normal: NDArray[np.float64]
-    offset: float
-    deviation_mm: float
-
-    def distance(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return |normal . point + offset| of points (..., 3), millimetres."""
-        return np.abs(points @ self.normal + self.offset)
 
 
 @dataclass(frozen=True)
@@ -148,97 +123,6 @@ def scene_extent(points: NDArray[np.floating]) -> float:
 def is_plausible(extent_mm: float) -> bool:
     """Return whether a scene can be so large."""
     return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
-
-
-def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
-    """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None.
-
-    A table has nothing behind it: where a part covers most of the strip, a flat face of it would win otherwise, in some scans and not
-    in others.
-    """
-    width = settings.border_px
-    inner = xyz_mm[width:-width]
-    sides = (xyz_mm[:width], xyz_mm[-width:], inner[:, :width], inner[:, -width:])
-    strip = np.concatenate([side.reshape(-1, 3) for side in sides])
-    points = strip[is_measured(strip)].astype(np.float64)
-    if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):
-        return None
-    random = np.random.default_rng(settings.seed)
-    points = points[random.choice(len(points), min(len(points), 3000), replace=False)]
-    corners = points[random.integers(len(points), size=(settings.hypotheses, 3))]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = np.linalg.norm(normals, axis=1)
-    usable = lengths > 1e-9
-    if not usable.any():
-        return None
-    normals = normals[usable] / lengths[usable, None]
-    offsets = -np.einsum("ij,ij->i", normals, corners[usable, 0])
-    planes = normals.astype(np.float32), offsets.astype(np.float32)  # half the memory, and digits enough to compare them
-    supported = support(*planes, points.astype(np.float32), settings.plane_inlier_mm / 4)
-    away = cache(lambda: away_from_viewer(xyz_mm))
-    for number in np.argsort(-supported, kind="stable"):
-        plane = Plane(normals[number], float(offsets[number]), 0.0)
-        if np.count_nonzero(plane.distance(points) < settings.plane_inlier_mm) < MIN_INLIER_SHARE * len(points):
-            return None
-        if not hides(plane, points, settings.plane_inlier_mm, away):
-            return refine(plane, points, settings.plane_inlier_mm)
-    return None
-
-
-def hides(plane: Plane, points: NDArray[np.float64], reach_mm: float, away: Callable[[], NDArray[np.float64]]) -> bool:
-    """Return whether too many points (N, 3) lie farther than that behind the plane, for who looks in the direction that `away` returns."""
-    off_plane = points @ plane.normal + plane.offset
-    if np.count_nonzero(np.abs(off_plane) > reach_mm) <= MOST_BEHIND_SHARE * len(points):
-        return False
-    return bool(np.count_nonzero(off_plane * np.sign(plane.normal @ away()) > reach_mm) > MOST_BEHIND_SHARE * len(points))
-
-
-def away_from_viewer(xyz_mm: Float) -> NDArray[np.float64]:
-    """Return the direction (3,) in which the cloud was seen; (0, 0, 0) where its axes and the order of its pixels do not agree on it.
-
-    They do for the coordinates of a camera that stands at (0, 0, 0); of others nothing is known.
-    """
-    cloud = xyz_mm[::EVERY_PX, ::EVERY_PX]
-    cloud = np.where(is_measured(cloud)[..., None], cloud, np.float32(np.nan))
-    direction = viewing_direction(cloud)
-    return direction if np.nansum(cloud.reshape(-1, 3) @ direction) > 0 else np.zeros(3)
-
-
-def support(normals: Real, offsets: Real, points: Real, reach_mm: float) -> Real:
-    """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one slanted through the part may win.
-
-    In the precision that all three come in.
-    """
-    found = np.empty(len(normals), normals.dtype)
-    for start in range(0, len(normals), PLANES_AT_ONCE):
-        here = slice(start, start + PLANES_AT_ONCE)
-        distances = normals[here] @ points.T
-        distances += offsets[here, None]
-        np.subtract(reach_mm, np.abs(distances, out=distances), out=distances)
-        found[here] = np.maximum(distances, 0, out=distances).sum(axis=1)
-    return found
-
-
-def refine(plane: Plane, points: NDArray[np.float64], inlier_mm: float) -> Plane:
-    """Return the least-squares plane of the inliers, refitted until it rests, with its robust deviation."""
-    before = np.zeros(len(points), np.bool_)
-    for _ in range(5):
-        distance = plane.distance(points)
-        reach_mm = 4 * DEVIATIONS_PER_MEDIAN * float(np.median(distance[distance < inlier_mm]))
-        chosen = distance < np.clip(reach_mm, MIN_INLIER_MM, inlier_mm)
-        if np.array_equal(chosen, before):
-            break
-        before, inliers = chosen, points[chosen]
-        centre = inliers.mean(axis=0)
-        normal = np.linalg.eigh((inliers - centre).T @ (inliers - centre))[1][:, 0]
-        residual = np.abs((inliers - centre) @ normal)
-        plane = Plane(normal, -float(centre @ normal), DEVIATIONS_PER_MEDIAN * float(np.median(residual)))
-    return plane
-
-
-def removal_mm(plane: Plane, settings: PointCloudSettings) -> float:
-    """Return up to which distance points belong to the table: the setting, or six deviations of its own points within 1 to 5 mm."""
-    return settings.plane_removal_mm or float(np.clip(REMOVAL_DEVIATIONS * plane.deviation_mm, *REMOVAL_LIMITS_MM))
 
 
 def remove_table(cloud: Float, plane: Plane | None, settings: PointCloudSettings) -> Bool:

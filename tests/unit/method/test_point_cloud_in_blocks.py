@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mdss.method.grid import Grid, all_three
-from mdss.method.point_cloud import holds_two_points, support
+from mdss.method.point_cloud import holds_two_points
+from mdss.method.table import support
 
 
 def test_points_near_a_plane_count_by_how_near_they_are_whatever_is_computed_at_once() -> None:

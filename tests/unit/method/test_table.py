@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mdss.method.point_cloud import find_table, remove_table
+from mdss.method.point_cloud import remove_table
 from mdss.method.recipe import PointCloudSettings
+from mdss.method.table import find_table
 from tests.scenes import DEFAULT, Scene, foreground, part_of
 
 
@@ -48,6 +49,14 @@ def test_the_table_is_what_lies_behind_though_a_flat_part_covers_more_of_the_bor
     plane = find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT)
     assert plane is not None
     assert plane.distance(table).max() < 0.5
+
+
+@pytest.mark.parametrize("quarter_turns", range(4))
+@pytest.mark.parametrize("rough_mm", [0.05, 0.3, 0.6])
+def test_a_table_at_one_side_alone_is_none_and_no_plane_from_it_to_the_part(rough_mm: float, quarter_turns: int) -> None:
+    cloud = Scene().cloud()
+    cloud[24:, :, 2] -= 18 + np.random.default_rng(5).normal(0, rough_mm, cloud[24:, :, 2].shape).astype(np.float32)
+    assert find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT) is None
 
 
 @pytest.mark.parametrize("mirrored", [(-1, 1, 1), (1, 1, -1), (-1, 1, -1)])
