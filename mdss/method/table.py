@@ -19,12 +19,12 @@ Real = NDArray[np.floating]
 
 PLANES_AT_ONCE = 16  # what is made of them stays in a core's cache
 MIN_STRIP_POINTS, MOST_STRIP_POINTS = 50, 3000
-MIN_STRIP_SHARE = 0.1  # of the strip's pixels, fewer were measured, and nothing is known of what borders the image
+MIN_STRIP_SHARE = 0.1  # of its pixels: fewer were measured, and nothing is known of what borders the image
 MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
 CLEAR_SHARE = 0.8  # likewise; from there on nothing else borders the image that could be taken for it
 MOST_BEHIND_SHARE = 0.2  # of the strip's points: more of them behind a plane, and it is a face of the part
 MOST_BEHIND_IN_DOUBT = 0.05  # likewise, where no plane has a clear majority
-FLAT_SHARE = 0.9  # of what lies near a plane, so much lies four times as near where no plane has a clear majority
+FLAT_SHARE = 0.6  # of what lies near a plane, so much lies four times as near where no plane has a clear majority
 EVERY_PX = 8  # so many cells of the cloud tell from where it was seen, and what most of it lies on
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
 MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
