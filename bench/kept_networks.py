@@ -73,19 +73,17 @@ class KeptNetworks:
     device: str
 
     def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
-        """Return the colour branch, trained where no such network is kept; what is usual where is measured as it scores."""
+        """Return the colour branch, trained where no such network is kept; what is usual is measured as it scores."""
         network = StudentTeacher(ready_to_score(recipe).rgb)
         self._fill(network, "rgb", parts, recipe)
-        if recipe.rgb.by_contrast or recipe.rgb.by_border:
-            train_rgb.measure_usual(network, parts, recipe.rgb, self.device)
+        train_rgb.measure_usual(network, parts, recipe.rgb, self.device)
         return ColourBranch(network, recipe.rgb, self.device)
 
     def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
-        """Return the shape branch, trained where no such network is kept; what is usual where is measured as it scores."""
+        """Return the shape branch, trained where no such network is kept; what is usual is measured as it scores."""
         network = SignedDistanceNetwork(ready_to_score(recipe).sdf)
         self._fill(network, "sdf", parts, recipe)
-        if recipe.sdf.by_rim or recipe.sdf.by_border or recipe.sdf.voids_by_rim:
-            train_sdf.measure_usual(network, parts, recipe.sdf, self.device)
+        train_sdf.measure_usual(network, parts, recipe.sdf, self.device)
         if recipe.sdf.void_weight:
             train_sdf.weigh_voids(network, parts, recipe.sdf, self.device)
         return ShapeBranch(network, recipe.sdf, self.device)

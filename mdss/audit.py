@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from mdss.errors import UNREADABLE
+from mdss.whole_files import flush
 
 AUDIT = "audit.jsonl"
 NO_EVENT = "unreadable"
@@ -34,8 +35,7 @@ def record(folder: Path, what: str, versions: tuple[str | None, str | None], why
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         is_cut = file.read(1) not in (b"", b"\n")
         file.write(b"\n" * is_cut + msgspec.json.encode(event) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        flush(file)
 
 
 def events(folder: Path) -> list[Event]:

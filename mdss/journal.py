@@ -43,7 +43,7 @@ class Journal:
 
     def __init__(self, path: Path, busy_timeout_s: float = 5.0, on_unreadable: Callable[[], object] = lambda: None) -> None:
         self._file = JournalFile(path, busy_timeout_s)
-        self._on_unreadable, self._unreadable = on_unreadable, set[str]()
+        self._on_unreadable, self._unreadable = on_unreadable, set[tuple[str, str]]()
 
     def close(self) -> None:
         """Close this process's connection."""
@@ -153,17 +153,21 @@ class Journal:
         try:
             return msgspec.json.decode(stored, type=Accepted)
         except UNREADABLE as error:
-            if result_id not in self._unreadable:
-                self._unreadable.add(result_id)
-                log.error("what the journal says was accepted cannot be read", result_id=result_id, frame_id=frame_id, reason=str(error))
+            self._say_once("what the journal says was accepted cannot be read", result_id, error, frame_id=frame_id)
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
 
     def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
-        if result_id not in self._unreadable:
-            self._unreadable.add(result_id)
+        if self._say_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
             self._on_unreadable()
-            log.error("a verdict in the journal cannot be read", sequence=sequence, result_id=result_id, reason=str(error))
+
+    def _say_once(self, sentence: str, result_id: str, error: Exception, **known: object) -> bool:
+        """Log what cannot be read of a part, once however often it is met; return whether this was the first time."""
+        if (sentence, result_id) in self._unreadable:
+            return False
+        self._unreadable.add((sentence, result_id))
+        log.error(sentence, result_id=result_id, reason=str(error), **known)
+        return True
 
 
 def text(entry: Accepted | Verdict) -> str:

@@ -14,3 +14,8 @@ def plate(tilt: float = 0.2) -> NDArray[np.float32]:
     cloud = np.stack([columns, rows, 500 + tilt * columns], axis=-1)
     cloud[:12], cloud[52:], cloud[:, :12], cloud[:, 52:] = np.nan, np.nan, np.nan, np.nan
     return cloud
+
+
+def plate_that_runs_out_of_the_image() -> NDArray[np.float32]:
+    """Return the same plate at the left border of its image."""
+    return np.concatenate([plate()[:, 12:], np.full((SIZE_PX, 12, 3), np.nan, np.float32)], axis=1)

@@ -61,8 +61,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     if settings.scores_in == "int8":
         measure_peaks(networks, parts, settings, device)
     networks.eval()
-    if settings.by_contrast or settings.by_border:
-        measure_usual(networks, parts, settings, device)
+    measure_usual(networks, parts, settings, device)
     return networks, training
 
 
@@ -121,7 +120,9 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
 
 def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set what maps of good parts, as they score, reach at each contrast and, after that, so near to the grid's border."""
+    """Set what maps of good parts, as they score, reach at each contrast and, after that, so near to the border, if the recipe asks."""
+    if not (settings.by_contrast or settings.by_border):
+        return
     branch, chosen = ColourBranch(networks, settings, device), some_of(parts)
     contrasts, heats = [], []
     for part in tracked(chosen, "usual places", len(chosen)):

@@ -52,8 +52,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     if settings.scores_in == "int8":
         measure_peaks(network, clouds, recipe, device)
     network.patch_mm.fill_(float(np.median(np.concatenate([cloud.lengths_mm for cloud in clouds]))))
-    if settings.by_rim or settings.by_border or settings.voids_by_rim:
-        measure_usual(network, parts, settings, device)
+    measure_usual(network, parts, settings, device)
     if settings.void_weight:
         weigh_voids(network, parts, settings, device)
     return network.eval(), training
@@ -115,18 +114,20 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
 
 
 def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
-    """Set what distances of good parts, and the evidence of their missing points, come to at places of each kind.
+    """Set what distances of good parts, and the evidence of their missing points, come to at places of each kind, if the recipe tells any.
 
     The kinds are told apart by how much around was measured; those of distances, after that, by how near the grid's border is, too.
     """
+    if not (settings.by_rim or settings.by_border or settings.voids_by_rim):
+        return
     for name in ("usual", "border_usual", "void_usual"):
         if hasattr(network, name):
             getattr(network, name).fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
     readings = [branch.read(part.xyz) for part in tracked(chosen, "usual places", len(chosen))]
-    distances = [each.distances for each in readings]
+    distances, around = [each.distances for each in readings], [measured_around(part.xyz) for part in chosen]
     if settings.by_rim:
-        cues = [measured_around(part.xyz)[each.pixels] for part, each in zip(chosen, readings, strict=True)]
+        cues = [measured[each.pixels] for measured, each in zip(around, readings, strict=True)]
         usual = Usual.of(cues, distances)
         network.usual.copy_(torch.from_numpy(usual.stored()))
         distances = [found / usual.at(cue) for found, cue in zip(distances, cues, strict=True)]
@@ -134,7 +135,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
         cues = [near_border(len(part.xyz)).ravel()[each.pixels] for part, each in zip(chosen, readings, strict=True)]
         network.border_usual.copy_(torch.from_numpy(Usual.of(cues, distances).stored()))
     if settings.voids_by_rim:
-        cues = [measured_around(part.xyz)[each.void_pixels] for part, each in zip(chosen, readings, strict=True)]
+        cues = [measured[each.void_pixels] for measured, each in zip(around, readings, strict=True)]
         network.void_usual.copy_(torch.from_numpy(Usual.of(cues, [each.surprise for each in readings], MOST_USUAL).stored()))
 
 

@@ -23,6 +23,7 @@ from mdss.folder_names import is_folder_name
 from mdss.method import model_store, store_files
 from mdss.method.model_store import VERSION, ModelFolder
 from mdss.method.store_files import CARD, SUMS
+from mdss.whole_files import flush
 
 BLOCK = tarfile.BLOCKSIZE
 MOST_FILES, MOST_FILE_BYTES, MOST_BYTES = 1000, 2 << 30, 4 << 30
@@ -65,8 +66,7 @@ def export_model(model: ModelFolder, to: Path) -> None:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                 for name in sorted([*store_files.read_sums(model.path), SUMS]):
                     _add(archive, model.path / name, f"{model.name}/{model.version}/{name}")
-            file.flush()
-            os.fsync(file.fileno())
+            flush(file)
         partial.replace(to)
     finally:
         partial.unlink(missing_ok=True)

@@ -66,15 +66,14 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
         planes = (Plane(normals[number], float(offsets[number]), 0.0) for number in np.argsort(-supported, kind="stable"))
         return next((plane for plane in planes if not hides(plane, points, reach_mm, most_behind, away)), None)
 
-    best, least = best_of(points, MOST_BEHIND_SHARE), 0.0
+    best = best_of(points, MOST_BEHIND_SHARE)
     if best is not None and best.share_of(points, reach_mm) < CLEAR_SHARE:
         some = xyz_mm[::EVERY_PX, ::EVERY_PX]
-        best, least = best_of(some[is_measured(some)].astype(np.float64), MOST_BEHIND_IN_DOUBT), FLAT_SHARE
-    if best is None:
-        return None
-    near = best.share_of(points, reach_mm)
-    is_table = near >= MIN_INLIER_SHARE and best.share_of(points, reach_mm / 4) >= least * near
-    return refine(best, points, reach_mm) if is_table else None
+        best = best_of(some[is_measured(some)].astype(np.float64), MOST_BEHIND_IN_DOUBT)
+        near = 0.0 if best is None else best.share_of(points, reach_mm)
+        if best is None or near < MIN_INLIER_SHARE or best.share_of(points, reach_mm / 4) < FLAT_SHARE * near:
+            return None
+    return None if best is None else refine(best, points, reach_mm)
 
 
 def strip_of(xyz_mm: Float, width: int, random: np.random.Generator) -> Points:

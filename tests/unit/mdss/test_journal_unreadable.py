@@ -116,6 +116,19 @@ def test_a_part_whose_acceptance_cannot_be_read_is_asked_for_again_and_gets_its_
     assert [each.result_id for each in journal.pending()] == ["b"]
 
 
+def test_both_are_said_where_neither_what_was_accepted_nor_the_verdict_can_be_read(station: Station) -> None:
+    station.journal.accept(accepted("a", 100))
+    station.judge("a")
+    station.make_unreadable("a")
+    station.journal._file.rows("UPDATE part SET accepted = '{'")
+    with capture_logs() as logs:
+        for _ in range(2):
+            found = station.journal.find("cam", "a")
+            assert found is not None and (found.sequence, found.attempt, found.judged) == (1, 1, None)
+    assert [line["result_id"] for line in logs] == ["a", "a"]
+    assert station.counted == 1
+
+
 def test_a_camera_that_sends_its_frame_again_learns_that_it_was_judged(station: Station) -> None:
     station.judge("a")
     known = station.journal.find("cam", "a")

@@ -12,7 +12,7 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.recipe import ShapeSettings
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import CLASSES, Usual
-from tests.plates import plate
+from tests.plates import plate, plate_that_runs_out_of_the_image
 
 PLAIN = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50)
 
@@ -49,7 +49,7 @@ def test_missing_points_are_held_to_what_is_usual_where_as_much_around_them_was_
 
 def test_points_near_the_border_of_the_image_are_held_to_what_is_usual_so_near_to_it() -> None:
     settings = msgspec.structs.replace(PLAIN, by_border=True)
-    cloud = np.concatenate([plate()[:, 12:], np.full((64, 12, 3), np.nan, np.float32)], axis=1)  # runs out of the image on the left
+    cloud = plate_that_runs_out_of_the_image()
     network = SignedDistanceNetwork(settings)
     plain = ShapeBranch(network, settings, "cpu").read(cloud)  # with ones, which change nothing
     cues, values = np.linspace(0, BORDER_PX, CLASSES, dtype=np.float32), np.linspace(1, 2, CLASSES, dtype=np.float32)

@@ -17,7 +17,7 @@ from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
-from tests.plates import SIZE_PX, plate
+from tests.plates import SIZE_PX, plate, plate_that_runs_out_of_the_image
 from trainer import train_sdf
 from trainer.shape_batch import draw
 from trainer.train_sdf import MOST_USUAL, measure_usual, pull_loss, regression_loss, train_shape, weigh_voids
@@ -34,10 +34,6 @@ def plate_part(cloud: NDArray[np.float32] | None = None) -> Prepared:
     xyz = plate() if cloud is None else cloud
     size = len(xyz)
     return Prepared(np.zeros((size, size, 3), np.uint8), xyz, np.isfinite(xyz[..., 2]), Grid(size, size, size), 0.0, has_table=True)
-
-
-def plate_that_runs_out_of_the_image() -> NDArray[np.float32]:
-    return np.concatenate([plate()[:, 12:], np.full((SIZE_PX, 12, 3), np.nan, np.float32)], axis=1)
 
 
 def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
