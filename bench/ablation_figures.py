@@ -109,12 +109,10 @@ class Bench:
         return Seen(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))
 
     def _colour_map(self, parts: Parts, recipe: Recipe) -> MapOf:
-        branch = self._networks.colour(parts.training, recipe)
-        return lambda part: branch.score_map(part.rgb, part.mask)
+        return self._networks.colour(parts.training, recipe).map_of
 
     def _shape_map(self, parts: Parts, recipe: Recipe) -> MapOf:
-        branch = self._networks.shape(parts.training, recipe)
-        return lambda part: branch.score_map(part.xyz)
+        return self._networks.shape(parts.training, recipe).map_of
 
     def _metrics(self, parts: Sequence[MarkedPart], maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
         marked = parts if self._dataset.has_truth or self._judged_on == "drawn" else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from bench.command_line import run
 from mdss.errors import BadInput
 from mdss.method.patch_frame import away_from_camera
+from mdss.method.point_cloud import Prepared
 from trainer.champion import Champion
 from trainer.dataset import Dataset
 from trainer.progress import tracked
@@ -42,8 +44,8 @@ def command(**options: Any) -> None:
     scans = [dataset.load(scan) for scan in dataset.test if scan.is_good]
     if not scans:
         raise BadInput(f"{options['data'] / 'test' / 'good'}: found no scan, expected good parts")
-    clouds = [champion.prepare(scan.rgb, scan.xyz_mm).xyz for scan in scans]
-    good = scores_of(champion, clouds, "good")
+    parts = [champion.prepare(scan.rgb, scan.xyz_mm) for scan in scans]
+    good = scores_of(champion, parts, "good")
     lines = [
         f"{len(good)} good scans score {np.median(good):.4f} in the middle and {good.max():.4f} at most",
         "| depth | median score | of the highest good score | seen |",
@@ -51,7 +53,7 @@ def command(**options: Any) -> None:
     ]
     for depth_mm in DEPTHS_MM:
         random = np.random.default_rng(options["seed"])
-        dented = [dent(cloud, depth_mm, options["radius_mm"], random) for cloud in clouds]
+        dented = [replace(part, xyz=dent(part.xyz, depth_mm, options["radius_mm"], random)) for part in parts]
         found = scores_of(champion, dented, f"{depth_mm} mm")
         lines.append(
             f"| {depth_mm} mm | {np.median(found):.4f} | {np.median(found) / good.max():.1f} | {np.mean(found > good.max()):.0%} |"
@@ -59,9 +61,9 @@ def command(**options: Any) -> None:
     click.echo("\n".join(lines))
 
 
-def scores_of(champion: Champion, clouds: Sequence[Float], title: str) -> NDArray[np.float64]:
-    """Return the shape branch's score of each cloud."""
-    return np.array([float(champion.shape_map(cloud).max()) for cloud in tracked(clouds, title, len(clouds))])
+def scores_of(champion: Champion, parts: Sequence[Prepared], title: str) -> NDArray[np.float64]:
+    """Return the shape branch's score of each part."""
+    return np.array([float(champion.shape_map(part).max()) for part in tracked(parts, title, len(parts))])
 
 
 def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Generator) -> Float:

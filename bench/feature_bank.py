@@ -76,11 +76,11 @@ class FeatureBank:
         """Return how much has to be kept, the teacher included."""
         return self.bank.size_mb + self.describer.size_mb
 
-    def score_map(self, rgb: Image, mask: Bool) -> Float:
+    def map_of(self, part: Prepared) -> Float:
         """Return the distance to the nearest entry at each pixel (S, S), enlarged and blurred like a colour map."""
-        described, cells = self.describer.describe(rgb, mask)
+        described, cells = self.describer.describe(part.rgb, part.mask)
         found = np.zeros(cells.shape, np.float32)
         found[cells] = self.bank.distances(described)
         heat = enlarge(found)
-        heat[~mask] = 0
+        heat[~part.mask] = 0
         return blurred(heat, BLUR_PX)

@@ -79,8 +79,8 @@ class FpfhBank:
         """Return how much has to be kept, in float32; the tree is built anew from it."""
         return float(self.entries.data.astype(np.float32).nbytes / BYTES_PER_MB)
 
-    def score_map(self, xyz: Float) -> Float:
+    def map_of(self, part: Prepared) -> Float:
         """Return the distance to the nearest entry at each pixel (S, S) with a point, blurred; 0 elsewhere."""
-        heat = np.zeros(xyz.shape[:2], np.float32)
-        heat[is_measured(xyz)] = self.entries.query(describe(xyz, self.pitch_mm))[0]
+        heat = np.zeros(part.xyz.shape[:2], np.float32)
+        heat[is_measured(part.xyz)] = self.entries.query(describe(part.xyz, self.pitch_mm))[0]
         return blurred(heat, BLUR_PX)

@@ -25,6 +25,7 @@ from bench.memory_bank import BYTES_PER_MB, MOST_CANDIDATES
 from mdss.method import signed_distance, student_teacher
 from mdss.method.fusion import fuse
 from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Prepared
 from mdss.method.torch_device import device_of
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Branch, Champion, Float, Stopwatch
@@ -171,15 +172,15 @@ def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str
             shapes = FpfhBank.fit(training, request.bank_share)
         costs["sdf"] = Cost(watch.spent_ms["sdf"][0] / 1000, shapes.size_mb)
         costs["fused"] = costs["rgb"] + costs["sdf"]
-        shape_map = shapes.score_map
-    calibration = calibration_of(maps_of(validation, features.score_map, shape_map), recipe)
-    scorer = dataclasses.replace(champion, colour_map=features.score_map, shape_map=shape_map, fuse=partial(fuse, calibration=calibration))
+        shape_map = shapes.map_of
+    calibration = calibration_of(maps_of(validation, features.map_of, shape_map), recipe)
+    scorer = dataclasses.replace(champion, colour_map=features.map_of, shape_map=shape_map, fuse=partial(fuse, calibration=calibration))
     return Contestant(scorer, {branch: BANKS[branch] for branch in costs}, costs)
 
 
-def no_map(xyz: Float) -> Float:
+def no_map(part: Prepared) -> Float:
     """Return what stands in for the map of a bank that is left out."""
-    return np.zeros(xyz.shape[:2], np.float32)
+    return np.zeros(part.xyz.shape[:2], np.float32)
 
 
 def rows_of(contestant: Contestant, dataset: Dataset) -> list[Row]:

@@ -114,9 +114,9 @@ class Bed:
     def back(self, frame: Frame, prepared: Prepared, notes: Notes, work: tuple[Operations, Operations]) -> None:
         """Take it on to its verdict in the journal."""
         with notes.timed("rgb", work=work[0]):
-            colour = self.colour.score_map(prepared.rgb, prepared.mask)
+            colour = self.colour.map_of(prepared)
         with notes.timed("sdf", work=work[1]):
-            shape = self.shape.score_map(prepared.xyz)
+            shape = self.shape.map_of(prepared)
         scores: dict[Branch, BranchScore] = {"rgb": self._score(frame, "rgb", colour), "sdf": self._score(frame, "sdf", shape)}
         with notes.timed("codec_score", megabytes=megabytes(colour)):
             codec.decode(cast(list[bytes], codec.encode(scores["rgb"])))
@@ -131,8 +131,8 @@ class Bed:
     def operations(self, prepared: Prepared) -> tuple[Operations, Operations]:
         """Return what the two branches spend on a part."""
         recipe = self.model.recipe
-        colour = operations_of(lambda: self.colour.score_map(prepared.rgb, prepared.mask), recipe.rgb.scores_in)
-        return colour, operations_of(lambda: self.shape.score_map(prepared.xyz), recipe.sdf.scores_in)
+        colour = operations_of(lambda: self.colour.map_of(prepared), recipe.rgb.scores_in)
+        return colour, operations_of(lambda: self.shape.map_of(prepared), recipe.sdf.scores_in)
 
     def _draw(self, prepared: Prepared, colour: Float, shape: Float) -> None:
         """Do what fusion does for a part that is not OK, whether it is or not."""

@@ -30,14 +30,12 @@ class Maps:
     masks: list[NDArray[np.bool_]]
 
 
-def maps_of(
-    parts: Sequence[Prepared], colour_map: Callable[[NDArray[np.uint8], NDArray[np.bool_]], Float], shape_map: Callable[[Float], Float]
-) -> Maps:
+def maps_of(parts: Sequence[Prepared], colour_map: Callable[[Prepared], Float], shape_map: Callable[[Prepared], Float]) -> Maps:
     """Score every part with both branches."""
     found = Maps([], [], [])
     for part in tracked(parts, "calibration", len(parts)):
-        found.rgb.append(colour_map(part.rgb, part.mask))
-        found.sdf.append(shape_map(part.xyz))
+        found.rgb.append(colour_map(part))
+        found.sdf.append(shape_map(part))
         found.masks.append(part.mask)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -47,8 +47,8 @@ class Champion:
     """A model folder with both branches and the fusion at hand."""
 
     folder: ModelFolder
-    colour_map: Callable[[Image, Bool], Float]
-    shape_map: Callable[[Float], Float]
+    colour_map: Callable[[Prepared], Float]
+    shape_map: Callable[[Prepared], Float]
     fuse: Callable[[Float, Float], Fused]
 
     @classmethod
@@ -69,7 +69,7 @@ class Champion:
         chosen = device_of(device)
         colour = ColourBranch.load(folder.path, folder.recipe, chosen, precision)
         shape = ShapeBranch.load(folder.path, folder.recipe, chosen, precision)
-        return cls(folder, colour.score_map, shape.score_map, partial(fusion.fuse, calibration=folder.calibration))
+        return cls(folder, colour.map_of, shape.map_of, partial(fusion.fuse, calibration=folder.calibration))
 
     @property
     def threshold(self) -> float:
@@ -83,9 +83,9 @@ class Champion:
     def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
         """Return each branch's score and its map (S, S)."""
         with watch.stage("rgb"):
-            rgb_map = self.colour_map(prepared.rgb, prepared.mask)
+            rgb_map = self.colour_map(prepared)
         with watch.stage("sdf"):
-            sdf_map = self.shape_map(prepared.xyz)
+            sdf_map = self.shape_map(prepared)
         with watch.stage("fusion"):
             fused = self.fuse(rgb_map, sdf_map)
         scores: dict[Branch, float] = {"rgb": float(rgb_map.max()), "sdf": float(sdf_map.max()), "fused": float(fused.score)}
@@ -98,4 +98,5 @@ class Champion:
 
     def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:
         """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""
-        return self.fuse(self.colour_map(match_brightness(prepared.rgb, prepared.mask, brightness), prepared.mask), sdf_map)
+        matched = replace(prepared, rgb=match_brightness(prepared.rgb, prepared.mask, brightness))
+        return self.fuse(self.colour_map(matched), sdf_map)

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from mdss.method.grid import Grid
+
 Branch = Literal["rgb", "sdf"]
 SOME = 24
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
 LOOKS_AT: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb", "mask"), "sdf": ("xyz",)}
+GRIDS = "grids"  # in a file of parts: height, width and size of each part's grid
 
 
 class Part(Protocol):
@@ -33,6 +36,10 @@ class Part(Protocol):
     def xyz(self) -> NDArray[np.float32]:
         """The cloud (S, S, 3) mm."""
 
+    @property
+    def grid(self) -> Grid:
+        """How they were sampled."""
+
 
 @dataclass(frozen=True)
 class Half:
@@ -41,19 +48,24 @@ class Half:
     rgb: NDArray[np.uint8]
     mask: NDArray[np.bool_]
     xyz: NDArray[np.float32]
+    grid: Grid
 
 
 def hand_out(branch: Branch, parts: Sequence[Part], work: Path) -> None:
     """Write what a branch looks at for a process of its own to read."""
-    save_file({name: np.stack([getattr(part, name) for part in parts]) for name in LOOKS_AT[branch]}, _file(branch, work))
+    arrays = {name: np.stack([getattr(part, name) for part in parts]) for name in LOOKS_AT[branch]}
+    arrays[GRIDS] = np.array([(part.grid.height, part.grid.width, part.grid.size) for part in parts])
+    save_file(arrays, _file(branch, work))
 
 
 def handed_out(branch: Branch, work: Path) -> list[Half]:
     """Return what `hand_out` wrote."""
     with safe_open(_file(branch, work), framework="np") as file:
         arrays = {name: file.get_tensor(name) for name in LOOKS_AT[branch]}
+        grids = [Grid(*map(int, sizes)) for sizes in file.get_tensor(GRIDS)]
     nothing = {"rgb": np.empty(0, np.uint8), "mask": np.empty(0, np.bool_), "xyz": np.empty(0, np.float32)}
-    return [Half(**(nothing | dict(zip(arrays, each, strict=True)))) for each in zip(*arrays.values(), strict=True)]
+    halves = zip(*arrays.values(), strict=True)
+    return [Half(**(nothing | dict(zip(arrays, half, strict=True))), grid=grid) for half, grid in zip(halves, grids, strict=True)]
 
 
 def some_of(parts: Sequence[Part]) -> Sequence[Part]:

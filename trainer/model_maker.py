@@ -51,7 +51,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     hours = Hours({"rgb": colour.seconds, "sdf": shape.seconds})
     with hours.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
-        maps = maps_of(parts.validation, branches[0].score_map, branches[1].score_map)
+        maps = maps_of(parts.validation, branches[0].map_of, branches[1].map_of)
         calibration = calibration_of(maps, recipe, parts.validation)
         precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
         golden = golden_of(parts, precise, calibration)
@@ -71,7 +71,7 @@ def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibrat
     found = []
     for number in chosen(calibration.validation_scores):
         part, recorded = parts.validation[number], parts.recorded(number)
-        rgb, sdf = branches[0].score_map(part.rgb, part.mask), branches[1].score_map(part.xyz)
+        rgb, sdf = branches[0].map_of(part), branches[1].map_of(part)
         scores: dict[Scored, float] = {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": fuse(rgb, sdf, calibration).score}
         found.append(GoldenScan(recorded.scan.name, recorded.rgb, recorded.xyz_mm, scores))
     return found

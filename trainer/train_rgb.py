@@ -134,7 +134,7 @@ def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: Col
         networks.usual.copy_(torch.from_numpy(usual.stored()))
         heats = [found / usual.at(cues) for found, cues in zip(heats, contrasts, strict=True)]
     if settings.by_border:
-        near = [near_border(len(part.mask))[part.mask] for part in chosen]
+        near = [near_border(part.grid)[part.mask] for part in chosen]
         networks.border_usual.copy_(torch.from_numpy(Usual.of(near, heats).stored()))
 
 

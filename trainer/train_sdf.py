@@ -124,7 +124,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
         if hasattr(network, name):
             getattr(network, name).fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
-    readings = [branch.read(part.xyz) for part in tracked(chosen, "usual places", len(chosen))]
+    readings = [branch.read(part.xyz, part.grid) for part in tracked(chosen, "usual places", len(chosen))]
     distances, around = [each.distances for each in readings], [measured_around(part.xyz) for part in chosen]
     if settings.by_rim:
         cues = [measured[each.pixels] for measured, each in zip(around, readings, strict=True)]
@@ -132,7 +132,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
         network.usual.copy_(torch.from_numpy(usual.stored()))
         distances = [found / usual.at(cue) for found, cue in zip(distances, cues, strict=True)]
     if settings.by_border:
-        cues = [near_border(len(part.xyz)).ravel()[each.pixels] for part, each in zip(chosen, readings, strict=True)]
+        cues = [near_border(part.grid).ravel()[each.pixels] for part, each in zip(chosen, readings, strict=True)]
         network.border_usual.copy_(torch.from_numpy(Usual.of(cues, distances).stored()))
     if settings.voids_by_rim:
         cues = [measured[each.void_pixels] for measured, each in zip(around, readings, strict=True)]
@@ -143,6 +143,6 @@ def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings:
     """Set what a missing point counts: on good parts, the highest of all comes to `void_weight` times the highest distance."""
     chosen = some_of(parts)
     branch = ShapeBranch(network, settings, device)
-    halves = [branch.maps(branch.read(part.xyz), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
+    halves = [branch.maps(branch.read(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
     distance, evidence = np.mean([[float(each.max()) for each in pair] for pair in halves], axis=0)
     network.void_unit.fill_(settings.void_weight * distance / max(float(evidence), LEAST_EVIDENCE))

@@ -12,7 +12,7 @@ import structlog
 from mdss.errors import MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
-from mdss.wire.messages import ColourTask, Fault, Frame, ShapeTask
+from mdss.wire.messages import Fault, Task
 from mdss.wire.model_plan import ModelPlan, ModelWord, PlanFile, model_key
 from mdss.wire.pulse import Pulse
 from workers.model_loader import ModelLoader, give_back_memory, reason_of
@@ -109,7 +109,7 @@ class HeldModels(Generic[Loaded]):
         self._pulse.hold(ModelWord(revision=self._plan.revision, held=held))
 
 
-def no_model(message: Frame | ColourTask | ShapeTask, stage: str, models: Mapping[str, object]) -> Fault:
+def no_model(message: Task, stage: str, models: Mapping[str, object]) -> Fault:
     """Return why a part cannot be looked at: its model is not held here, or no longer."""
     reason = f"model {model_key(message.recipe_id, message.model_version)} is not held here; expected one of {', '.join(models) or 'none'}"
     return Fault(result_id=message.result_id, stage=stage, code="LOST", reason=reason, model_version=message.model_version)

@@ -52,15 +52,17 @@ class Preparer:
 
     def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
+        height, width = frame.xyz.shape[:2]
         same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "attempt", "deadline_ns")}
+        same |= {"height": height, "width": width}
         prepared = PreparedPart(
             result_id=frame.result_id,
             model_version=frame.model_version,
             rgb=part.rgb,
             xyz=part.xyz,
             mask=part.mask,
-            height=frame.xyz.shape[0],
-            width=frame.xyz.shape[1],
+            height=height,
+            width=width,
             invalid_point_ratio=float(part.invalid_point_ratio),
             finished_ns=self._clock_ns(),
         )

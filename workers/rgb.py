@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mdss.method.golden import Scored, reproduce
+from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import ColourBranch
@@ -36,13 +37,13 @@ def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
 def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
     """Return a model's colour branch, warmed up."""
     branch = ColourBranch.load(folder.path, folder.recipe, device, precision)
+    size = folder.recipe.point_cloud.size_px
 
     def score_map(task: ColourTask | ShapeTask) -> Map:
         if not isinstance(task, ColourTask):
             raise TypeError(f"{type(task).__name__} came to rgb: expected a ColourTask")
-        return branch.score_map(task.rgb, task.mask)
+        return branch.score_map(task.rgb, task.mask, Grid(task.height, task.width, size))
 
-    size = folder.recipe.point_cloud.size_px
     branch.score_map(np.zeros((size, size, 3), np.uint8), np.ones((size, size), np.bool_))
     return score_map
 
@@ -51,11 +52,16 @@ def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
     """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
 
     def scores(part: Prepared) -> dict[Scored, float]:
-        return {
-            "rgb": float(
-                score_map(ColourTask(result_id="", recipe_id=folder.name, model_version=folder.version, rgb=part.rgb, mask=part.mask)).max()
-            )
-        }
+        task = ColourTask(
+            result_id="",
+            recipe_id=folder.name,
+            model_version=folder.version,
+            rgb=part.rgb,
+            mask=part.mask,
+            height=part.grid.height,
+            width=part.grid.width,
+        )
+        return {"rgb": float(score_map(task).max())}
 
     reproduce(folder, scores)
 

@@ -9,8 +9,10 @@ import click
 import numpy as np
 import torch
 
-from mdss.method.golden import reproduce
+from mdss.method.golden import Scored, reproduce
+from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import Precision, device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
@@ -35,24 +37,32 @@ def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
 def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
     """Return a model's shape branch, warmed up."""
     branch = ShapeBranch.load(folder.path, folder.recipe, device, precision)
+    size = folder.recipe.point_cloud.size_px
 
     def score_map(task: ColourTask | ShapeTask) -> Map:
         if not isinstance(task, ShapeTask):
             raise TypeError(f"{type(task).__name__} came to sdf: expected a ShapeTask")
-        return branch.score_map(task.xyz)
+        return branch.score_map(task.xyz, Grid(task.height, task.width, size))
 
-    branch.score_map(plate(folder.recipe.point_cloud.size_px))
+    branch.score_map(plate(size))
     return score_map
 
 
 def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
     """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
-    reproduce(
-        folder,
-        lambda part: {
-            "sdf": float(score_map(ShapeTask(result_id="", recipe_id=folder.name, model_version=folder.version, xyz=part.xyz)).max())
-        },
-    )
+
+    def scores(part: Prepared) -> dict[Scored, float]:
+        task = ShapeTask(
+            result_id="",
+            recipe_id=folder.name,
+            model_version=folder.version,
+            xyz=part.xyz,
+            height=part.grid.height,
+            width=part.grid.width,
+        )
+        return {"sdf": float(score_map(task).max())}
+
+    reproduce(folder, scores)
 
 
 def plate(size_px: int) -> Map:

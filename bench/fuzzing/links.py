@@ -34,7 +34,7 @@ _POINTS, _MASK, _COLOUR = np.zeros((4, 4, 3), np.float32), np.ones((4, 4), np.bo
 MESSAGES: tuple[Message, ...] = (
     Accepted(result_id="r", identity=_IDENTITY, received_ns=6, deadline_ns=7),
     Frame(result_id="r", recipe_id="a", model_version="0001", rgb=_COLOUR, xyz=_POINTS),
-    ShapeTask(result_id="r", recipe_id="a", model_version="0001", xyz=_POINTS),
+    ShapeTask(result_id="r", recipe_id="a", model_version="0001", xyz=_POINTS, height=4, width=4),
     PreparedPart(
         result_id="r", model_version="1", rgb=_COLOUR, xyz=_POINTS, mask=_MASK, height=4, width=4, invalid_point_ratio=0.1, finished_ns=1
     ),
@@ -47,7 +47,7 @@ MESSAGES: tuple[Message, ...] = (
     Heartbeat(process="rgb", pid=1, state="running", reason="", steps=2, waiting=0, counters={"a": 1.0}, timings={"b": [0.5]}),
 )
 ENCODED = tuple([bytes(part) for part in codec.encode(message)] for message in MESSAGES)
-_TASK = {"result_id": "r", "recipe_id": "a", "model_version": "1"}
+_TASK = {"result_id": "r", "recipe_id": "a", "model_version": "1", "height": 4, "width": 4}
 PLACES = tuple(
     codec.VERSION + msgspec.msgpack.encode({"type": "ShapeTask", **_TASK, "xyz": [index, dtype, shape]})
     for index in (0, 1, -1, 2**63)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +33,11 @@ class Grid:
         object.__setattr__(self, "side", side)
         object.__setattr__(self, "top", (side - self.height) // 2)
         object.__setattr__(self, "left", (side - self.width) // 2)
+
+    @classmethod
+    def filled(cls, size: int) -> Self:
+        """Return the grid of a frame that has its size, without a letterbox."""
+        return cls(size, size, size)
 
     @property
     def rows(self) -> NDArray[np.intp]:

@@ -17,11 +17,12 @@ from mdss.method.border import near_border
 from mdss.method.checkerboard import Asked, squares
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
-from mdss.method.grid import all_three
+from mdss.method.grid import Grid, all_three
 from mdss.method.heat import blurred, on_grid
 from mdss.method.patch_frame import PatchFrames, viewing_direction
 from mdss.method.patch_pairs import Pairs
 from mdss.method.patches import Patches, away_from_centre, cut_patches
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, Scores, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.usual import Usual
@@ -203,14 +204,19 @@ class ShapeBranch:
         read_weights(network, folder / WEIGHTS)
         return cls(network, recipe.sdf, device, precision)
 
-    def score_map(self, xyz: Float) -> Float:
+    def map_of(self, part: Prepared) -> Float:
+        """Return `score_map` of a prepared part."""
+        return self.score_map(part.xyz, part.grid)
+
+    def score_map(self, xyz: Float, grid: Grid | None = None) -> Float:
         """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
 
-        xyz (S, S, 3) mm, NaN without a point. Every point is queried in the patches that it is in (paper, 3.2), or in the
-        nearest of them, or every second one is and the others take their mean; the unit is that of the recipe. Where a point is
-        missing that good parts have, the map says so in the same unit: a pixel has the larger of both.
+        xyz (S, S, 3) mm, NaN without a point, `grid` how it was sampled; without one the image is square. Every point is queried in
+        the patches that it is in (paper, 3.2), or in the nearest of them, or every second one is and the others take their mean; the
+        unit is that of the recipe. Where a point is missing that good parts have, the map says so in the same unit: a pixel has the
+        larger of both.
         """
-        surface, missing = self.maps(self.read(xyz), xyz.shape[0])
+        surface, missing = self.maps(self.read(xyz, grid), xyz.shape[0])
         return np.asarray(np.maximum(surface, missing * float(self._network.void_unit)), np.float32)
 
     def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
@@ -218,7 +224,7 @@ class ShapeBranch:
         surprise = on_grid(part.surprise, part.void_pixels, (size, size))
         return to_map(part.distances, part.pixels, size, self._settings), blurred(surprise, self._settings.blur_px)
 
-    def read(self, xyz: Float) -> PartReading:
+    def read(self, xyz: Float, grid: Grid | None = None) -> PartReading:
         """Return what the network says of the points and voids of an organised cloud (S, S, 3) mm."""
         box, settings = Cutting.around(xyz), self._settings
         part = PartPoints.of(box.xyz)
@@ -235,7 +241,7 @@ class ShapeBranch:
         if self._usual is not None:
             off = off / self._usual.at(box.measured[part.pixels])
         if self._border_usual is not None:
-            off = off / self._border_usual.at(near_border(box.size).ravel()[box.whole(part.pixels)])
+            off = off / self._border_usual.at(near_border(grid or Grid.filled(box.size)).ravel()[box.whole(part.pixels)])
         if self._void_usual is not None:
             surprise = surprise / self._void_usual.at(box.measured[voids.pixels])
         return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))

@@ -17,7 +17,9 @@ from mdss.method.border import near_border
 from mdss.method.brightness import match_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
+from mdss.method.grid import Grid
 from mdss.method.heat import blurred
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.torch_device import Precision, exactly, for_scoring
 from mdss.method.usual import CLASSES, Usual
@@ -178,18 +180,22 @@ class ColourBranch:
         read_weights(networks, folder / WEIGHTS)
         return cls(networks, recipe.rgb, device, precision)
 
-    def score_map(self, rgb: Image, mask: Bool) -> Float:
+    def map_of(self, part: Prepared) -> Float:
+        """Return `score_map` of a prepared part."""
+        return self.score_map(part.rgb, part.mask, part.grid)
+
+    def score_map(self, rgb: Image, mask: Bool, grid: Grid | None = None) -> Float:
         """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.1).
 
-        rgb (S, S, 3), mask (S, S) the dilated foreground. Where the recipe asks for it, in the light of the training parts, and over
-        what is usual at a place's contrast and so near to the border.
+        rgb (S, S, 3), mask (S, S) the dilated foreground, `grid` how they were sampled; without one the image is square. Where the
+        recipe asks for it, in the light of the training parts, and over what is usual at a place's contrast and so near to the border.
         """
         seen = self.levelled(rgb, mask)
         heat = self.unweighed(seen, mask)
         if self._usual is not None:
             heat = heat / self._usual.at(contrast(seen, mask))
         if self._border_usual is not None:
-            heat = heat / self._border_usual.at(near_border(len(heat)))
+            heat = heat / self._border_usual.at(near_border(grid or Grid.filled(len(heat))))
         return heat
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:

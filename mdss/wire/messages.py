@@ -59,40 +59,39 @@ class Accepted(Message, frozen=True):
         return max(0, min(self.deadline_ns - now_ns, self.deadline_ms * MS_NS))
 
 
-class Frame(Message, frozen=True):
-    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
+class Task(Message, frozen=True, kw_only=True):
+    """What a stage is to do with one part, by one model."""
 
     result_id: str
     recipe_id: str
     model_version: str
-    rgb: NDArray[np.uint8]  # (H, W, 3)
-    xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
     attempt: int = 1
     deadline_ns: int = NEVER_NS  # monotonic; nobody waits for what is done later
+
+
+class Frame(Task, frozen=True, kw_only=True):
+    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
+
+    rgb: NDArray[np.uint8]  # (H, W, 3)
+    xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
     wanted: tuple[Branch, ...] = ("rgb", "sdf")
 
 
-class ColourTask(Message, frozen=True):
+class ColourTask(Task, frozen=True, kw_only=True):
     """prepare -> rgb: the resized image and its foreground."""
 
-    result_id: str
-    recipe_id: str
-    model_version: str
     rgb: NDArray[np.uint8]  # (S, S, 3)
     mask: NDArray[np.bool_]  # (S, S) dilated foreground
-    attempt: int = 1
-    deadline_ns: int = NEVER_NS
+    height: int  # of the frame as recorded, px
+    width: int
 
 
-class ShapeTask(Message, frozen=True):
+class ShapeTask(Task, frozen=True, kw_only=True):
     """prepare -> sdf: the resized cloud without the table."""
 
-    result_id: str
-    recipe_id: str
-    model_version: str
     xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
-    attempt: int = 1
-    deadline_ns: int = NEVER_NS
+    height: int  # of the frame as recorded, px
+    width: int
 
 
 class PreparedPart(Message, frozen=True):

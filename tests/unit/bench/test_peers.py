@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -88,16 +89,16 @@ def test_candidates_are_equally_many_of_each_part_and_not_more_than_the_most() -
 def test_the_feature_bank_scores_a_painted_part_above_all_good_ones(trained: Trained, tmp_path: Path) -> None:
     training, sound, faulty, describer = parts_of(trained.data, tmp_path / "teacher.safetensors")
     bank = FeatureBank.fit(describer, training, 0.1)
-    good, painted = ([float(bank.score_map(part.rgb, part.mask).max()) for part in parts] for parts in (sound, faulty))
+    good, painted = ([float(bank.map_of(part).max()) for part in parts] for parts in (sound, faulty))
     assert min(painted) > 1.2 * max(good)
 
 
 def test_the_feature_bank_finds_what_it_remembers_and_nothing_beside_the_part(trained: Trained, tmp_path: Path) -> None:
     training, _, faulty, describer = parts_of(trained.data, tmp_path / "teacher.safetensors")
     bank = FeatureBank.fit(describer, training, 1.0)
-    assert bank.score_map(training[0].rgb, training[0].mask).max() < 1e-3 * bank.score_map(faulty[0].rgb, faulty[0].mask).max()
+    assert bank.map_of(training[0]).max() < 1e-3 * bank.map_of(faulty[0]).max()
     nothing = np.zeros_like(training[0].mask)
-    assert not bank.score_map(training[0].rgb, nothing).any()
+    assert not bank.map_of(dataclasses.replace(training[0], mask=nothing)).any()
     cells = sum(np.count_nonzero(part.mask[::4, ::4]) for part in training)
     assert bank.size_mb == pytest.approx(describer.size_mb + cells * 384 * 4 / 1e6)
 
@@ -117,7 +118,7 @@ def test_the_fpfh_bank_scores_a_bump_above_good_parts(tmp_path: Path) -> None:
     write_tiny_line(tmp_path / "line", size=SIZE)
     training, sound, faulty, _ = parts_of(tmp_path / "line", tmp_path / "teacher.safetensors")
     bank = FpfhBank.fit(training, 0.1)
-    assert float(bank.score_map(faulty[0].xyz).max()) > max(float(bank.score_map(part.xyz).max()) for part in sound)
+    assert float(bank.map_of(faulty[0]).max()) > max(float(bank.map_of(part).max()) for part in sound)
 
 
 def test_without_open3d_the_command_says_how_to_install_it_and_does_nothing(

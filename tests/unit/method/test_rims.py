@@ -9,6 +9,7 @@ import torch
 
 from mdss.method.border import BORDER_PX, near_border
 from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.grid import Grid
 from mdss.method.recipe import ShapeSettings
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import CLASSES, Usual
@@ -63,11 +64,31 @@ def test_points_near_the_border_of_the_image_are_held_to_what_is_usual_so_near_t
 
 
 def test_how_near_the_border_a_pixel_lies_is_told_on_all_four_sides_and_only_as_far_as_patches_are_cut_off() -> None:
-    near = near_border(64)
+    near = near_border(Grid.filled(64))
     assert (near[0] == BORDER_PX).all() and (near[-1] == BORDER_PX).all() and near[1, 30] == BORDER_PX - 1
     np.testing.assert_array_equal(near, near.T)
     np.testing.assert_array_equal(near, near[::-1])
     assert not near[BORDER_PX : 64 - BORDER_PX, BORDER_PX : 64 - BORDER_PX].any()
+
+
+def test_the_border_of_an_image_that_is_not_square_lies_where_its_letterbox_begins() -> None:
+    near = near_border(Grid(480, 640, 64))  # 48 of 64 rows show the image
+    assert (near[:9] == BORDER_PX).all() and (near[55:] == BORDER_PX).all()  # the letterbox, and the image's own first and last row
+    np.testing.assert_array_equal(near[8:56, 20:44].max(axis=1), np.r_[np.arange(16, -8, -1), np.arange(-7, 17)].clip(0))
+    np.testing.assert_array_equal(near_border(Grid(640, 480, 64)), near.T)
+
+
+def test_points_near_the_longer_sides_of_an_image_are_held_to_what_is_usual_there() -> None:
+    settings = msgspec.structs.replace(PLAIN, by_border=True)
+    network, cloud = SignedDistanceNetwork(settings), plate()
+    plain = ShapeBranch(network, settings, "cpu").read(cloud)
+    cues, values = np.linspace(0, BORDER_PX, CLASSES, dtype=np.float32), np.linspace(1, 2, CLASSES, dtype=np.float32)
+    network.border_usual.copy_(torch.from_numpy(np.stack([cues, values])))
+    grid = Grid(400, 640, 64)  # its letterbox ends where the plate begins
+    ratio = plain.distances / ShapeBranch(network, settings, "cpu").read(cloud, grid).distances
+    near = near_border(grid).ravel()[plain.pixels]
+    assert near.max() == BORDER_PX and near.min() == 0
+    np.testing.assert_allclose(ratio, 1 + near / BORDER_PX, rtol=1e-5)
 
 
 def test_how_much_was_measured_around_a_point_falls_from_all_to_half_at_a_straight_rim() -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from mdss.errors import ModelRefused
 from mdss.method import eight_bits, torch_device
-from mdss.method.border import BORDER_PX
+from mdss.method.border import BORDER_PX, near_border
 from mdss.method.brightness import object_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import PatchDescriptionNetwork, positions
 from mdss.method.eight_bits import EightBitConvolution, highest_inputs
+from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import (
     WEIGHTS,
@@ -271,3 +272,6 @@ def test_a_branch_that_weighs_by_the_border_divides_its_map_by_what_is_usual_so_
     columns = np.arange(SIZE_PX)
     np.testing.assert_allclose(weighed[40:90], plain[40:90] / (1 + 2 * (BORDER_PX - columns).clip(0) / BORDER_PX), rtol=1e-5)
     assert plain[40:90, 0].min() > 0
+    tall = Grid(4 * SIZE_PX, 2 * SIZE_PX, SIZE_PX)  # its letterbox is a quarter of the grid on either side
+    within = ColourBranch(weighing, settings, "cpu").score_map(image(), mask, tall)
+    np.testing.assert_allclose(within, plain / (1 + 2 * near_border(tall) / BORDER_PX), rtol=1e-5)

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.champion import Champion
 from trainer.evaluate import Request, command, evaluate
@@ -31,14 +32,14 @@ Recorded = tuple[Image, Float, Image]
 Kinds = dict[str, list[Callable[[], Recorded]]]
 
 
-def colour_map(rgb: Image, mask: NDArray[np.bool_]) -> Float:
+def colour_map(part: Prepared) -> Float:
     """Score redness: what a colour branch would see of a red stain."""
-    return np.where(mask, 1 + (rgb[..., 0].astype(np.float32) - rgb[..., 1]).clip(0), 0).astype(np.float32)
+    return np.where(part.mask, 1 + (part.rgb[..., 0].astype(np.float32) - part.rgb[..., 1]).clip(0), 0).astype(np.float32)
 
 
-def shape_map(xyz: Float) -> Float:
+def shape_map(part: Prepared) -> Float:
     """Score height above the part's top, millimetres: what a shape branch would see of a bump."""
-    height = 480 - xyz[..., 2]
+    height = 480 - part.xyz[..., 2]
     return np.where(np.isfinite(height), 1 + height.clip(0), 0).astype(np.float32)
 
 
@@ -207,7 +208,7 @@ def test_a_scan_without_a_part_is_named_and_counts_as_rejected(tmp_path: Path, e
 
 @pytest.mark.usefixtures("loads")
 def test_a_map_that_is_no_number_is_not_decidable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Champion(champion().folder, lambda rgb, mask: colour_map(rgb, mask) * np.float32(np.nan), shape_map, fuse)
+    broken = Champion(champion().folder, lambda part: colour_map(part) * np.float32(np.nan), shape_map, fuse)
     monkeypatch.setattr(Champion, "load", lambda *_: broken)
     found = measured(dataset(tmp_path, {"good": [good]}))
     assert found["scans"]["good/000"]["evaluation"] == "NotDecidable"

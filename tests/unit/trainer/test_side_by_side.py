@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from mdss.errors import BadInput, CutOff
+from mdss.method.grid import Grid
 from mdss.method.recipe import Recipe
 from tests.plates import SIZE_PX, plate
 from tests.station import small_recipe, write_teacher
@@ -30,7 +31,8 @@ Listen = Callable[[Callable[[Report], None]], None]
 def parts() -> list[Half]:
     """Return three small parts."""
     random, cloud = np.random.default_rng(0), plate()
-    return [Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), np.isfinite(cloud[..., 2]), cloud) for _ in range(3)]
+    mask, grid = np.isfinite(cloud[..., 2]), Grid.filled(SIZE_PX)
+    return [Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, cloud, grid) for _ in range(3)]
 
 
 @pytest.fixture

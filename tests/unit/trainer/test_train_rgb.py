@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from mdss.method import torch_device
 from mdss.method.border import BORDER_PX, near_border
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
+from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
@@ -41,7 +42,7 @@ def parts() -> list[Half]:
     for rows, columns in ((slice(30, 80), slice(20, 61)), (slice(0, 45), slice(0, 50))):
         mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
         mask[rows, columns] = True
-        found.append(Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32)))
+        found.append(Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32), Grid.filled(SIZE_PX)))
     return found
 
 
@@ -181,6 +182,6 @@ def test_what_good_parts_reach_at_the_border_is_measured_once_their_contrast_cou
     learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
     of_contrast = ColourBranch(learned, msgspec.structs.replace(settings, by_border=False), "cpu")
     held = [of_contrast.score_map(part.rgb, part.mask)[part.mask] for part in parts()]
-    near = [near_border(SIZE_PX)[part.mask] for part in parts()]
+    near = [near_border(Grid.filled(SIZE_PX))[part.mask] for part in parts()]
     np.testing.assert_allclose(learned.border_usual.numpy(), Usual.of(near, held).stored(), rtol=1e-5)
     assert learned.border_usual[0].max() > BORDER_PX / 2  # one part lies in the corner

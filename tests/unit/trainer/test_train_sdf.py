@@ -33,7 +33,7 @@ def cloud_of(settings: ShapeSettings, tilt: float = 0.2, seed: int = 0) -> Train
 def plate_part(cloud: NDArray[np.float32] | None = None) -> Prepared:
     xyz = plate() if cloud is None else cloud
     size = len(xyz)
-    return Prepared(np.zeros((size, size, 3), np.uint8), xyz, np.isfinite(xyz[..., 2]), Grid(size, size, size), 0.0, has_table=True)
+    return Prepared(np.zeros((size, size, 3), np.uint8), xyz, np.isfinite(xyz[..., 2]), Grid.filled(size), 0.0, has_table=True)
 
 
 def test_normals_all_look_to_the_viewers_side_of_a_tilted_plate() -> None:
@@ -153,7 +153,7 @@ def test_training_says_how_far_off_points_at_the_border_of_the_image_usually_are
     learned = Usual.read(network.border_usual)
     assert learned.cues[0] == 0 and 12 < learned.cues[-1] <= BORDER_PX
     weighed = ShapeBranch(network, settings, "cpu").read(cloud)
-    near = near_border(SIZE_PX).ravel()[weighed.pixels]
+    near = near_border(Grid.filled(SIZE_PX)).ravel()[weighed.pixels]
     held = weighed.distances * learned.at(near)  # by rims alone, as the border was measured
     for inside in (near == 0, near > 12):
         assert held[inside].mean() / held.mean() == pytest.approx(learned.at(near[inside]).mean(), rel=0.1)

@@ -11,7 +11,14 @@ from workers.score import Scorer
 
 def task(recipe: str) -> ColourTask:
     return ColourTask(
-        result_id="r", recipe_id=recipe, model_version="0007", rgb=np.zeros((8, 8, 3), np.uint8), mask=np.ones((8, 8), np.bool_), attempt=2
+        result_id="r",
+        recipe_id=recipe,
+        model_version="0007",
+        rgb=np.zeros((8, 8, 3), np.uint8),
+        mask=np.ones((8, 8), np.bool_),
+        height=8,
+        width=8,
+        attempt=2,
     )
 
 
