@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,22 @@ import yaml
 from numpy.typing import NDArray
 
 from mdss.collection import CollectedPart, Collection, Review
+from mdss.method.model_store import ModelFolder, open_version
+from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
 from mdss.wire.messages import Evaluation
 from tests.lines import SIDE_PX
 from tests.station import NAME, small_recipe, write_line, write_teacher
+from trainer.gate_terms import GateCheck, GateOutcome
+from trainer.gathering import Shares
+from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.synthetic_camera import View
 from trainer.synthetic_scan import SyntheticScan, draw_scan
 from trainer.train import Order, train
 
 SECOND_NS = 1_000_000_000
+NEW = 6
+FEW = Wishes(least_new=NEW, shares=Shares(validation=0.4, gate=0.2))
 VIEW = View(SIDE_PX, SIDE_PX, "m")
 
 
@@ -93,3 +100,36 @@ def plant(folder: Path) -> Plant:
     data, teacher = write_line(folder / "data"), write_teacher(folder / "teacher.safetensors")
     train(Order(data, folder / "models", NAME, small_recipe(teacher), device="cpu"))
     return Plant(write_config(folder / "station", folder / "models"), data)
+
+
+def order_of(own: Plant, **changes: Any) -> RetrainOrder:
+    """Return what to retrain, with as few parts as a test can make in passing."""
+    return replace(RetrainOrder(own.settings, NAME, wishes=FEW), **changes)
+
+
+def answered(model: ModelFolder, *, is_passed: bool) -> GateOutcome:
+    """Return a gate's answer."""
+    check = GateCheck(name="golden parts accepted", side="quality", is_passed=is_passed, says="3 golden parts")
+    reasons = () if is_passed else ("golden parts accepted: 3 golden parts",)
+    return GateOutcome(
+        recipe=NAME, champion="0001", candidate=model.version, is_passed=is_passed, reasons=reasons, checks=(check,), parts={},
+        judged_at="now", folder=str(model.path.parent / "gates" / model.version),
+    )  # fmt: skip
+
+
+def shown_to(own: Plant, version: str) -> list[str]:
+    """Return the collected parts that a version was made from or judged by."""
+    data = open_version(own.store / NAME / version).card.data
+    return [*data["collected_parts"], *data["gate_parts"]]
+
+
+def record_of(own: Plant) -> RetrainRecord:
+    """Return what the last retraining came to."""
+    found = read_record(retrain_folder(own.state), NAME)
+    assert found is not None
+    return found
+
+
+def work_of(own: Plant) -> Path:
+    """Return where a training that is under way keeps what it has."""
+    return order_of(own).work

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -14,12 +14,10 @@ from mdss.collection import Collected, Collection
 from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
-from trainer.dataset import Dataset, Scan, Unit
+from trainer.dataset import Dataset, Unit
+from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome
 from trainer.gathering import gather, learned_by
 from trainer.model_changes import recipe_option, show_table, store_option
-
-if TYPE_CHECKING:
-    from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
 BY_HAND = "by-hand"  # below the folder of the gate's own answer, which stays
@@ -91,7 +89,6 @@ def place_of(folder: Path, asked: Comparison, name: str) -> Path:
 def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder) -> GateEvidence:
     """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
     from trainer.gate import golden_parts
-    from trainer.gate_terms import GateEvidence
 
     good, defects = from_dataset(asked) if asked.data else from_collection(asked, candidate)
     return GateEvidence(good=good, defects=defects, golden=golden_parts(champion))
@@ -101,7 +98,7 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
     """Return good and defective test scans."""
     dataset = Dataset.open(asked.data or Path(), asked.unit, needs=("test",))
     sides = ([scan for scan in dataset.test if scan.is_good is is_good] for is_good in (True, False))
-    good, defects = ([part_of(scan.part_id, reader(dataset, scan)) for scan in side] for side in sides)
+    good, defects = ([EvidencePart.in_dataset(scan.part_id, dataset, scan) for scan in side] for side in sides)
     return good, defects
 
 
@@ -120,24 +117,7 @@ def from_collection(asked: Comparison, candidate: ModelFolder) -> tuple[list[Evi
 
 def collected(parts: Sequence[Collected]) -> list[EvidencePart]:
     """Return collected parts as evidence."""
-    return [part_of(each.part.part_id or each.part.result_id, each.read) for each in parts]
-
-
-def part_of(part_id: str, read: Callable[[], Any]) -> EvidencePart:
-    """Return one part as evidence."""
-    from trainer.gate_terms import EvidencePart
-
-    return EvidencePart(part_id, read)
-
-
-def reader(dataset: Dataset, scan: Scan) -> Callable[[], Any]:
-    """Return what reads one scan of a dataset."""
-
-    def read() -> Any:
-        loaded = dataset.load(scan)
-        return loaded.rgb, loaded.xyz_mm
-
-    return read
+    return [EvidencePart(each.part.part_id or each.part.result_id, each.read) for each in parts]
 
 
 def show(outcome: GateOutcome) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mdss.errors import BadPart
 from trainer.champion import Champion
 from trainer.gate_scoring import Contest, Kind, Pairs, aligned_maps
-from trainer.gate_terms import Scan
+from trainer.gate_terms import Recorded
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, PICTURE_PX, embedded
 
 LOOKS: dict[Kind, tuple[str, str]] = {
@@ -32,7 +32,7 @@ def scores(pairs: Pairs) -> str:
     return embedded(figure, "Scores of both models")
 
 
-def part(contest: Contest, scan: Scan, text: str) -> str:
+def part(contest: Contest, scan: Recorded, text: str) -> str:
     """Return a scan's image and both branches' maps by each model."""
     models = [("champion", contest.champion), ("candidate", contest.candidate)]
     figure = Figure(figsize=(11, 2.6), layout="constrained")
@@ -47,7 +47,7 @@ def part(contest: Contest, scan: Scan, text: str) -> str:
     return embedded(figure, text)
 
 
-def _maps(plots: tuple[Axes, Axes], side: tuple[str, Champion | None], scan: Scan, step: int) -> None:
+def _maps(plots: tuple[Axes, Axes], side: tuple[str, Champion | None], scan: Recorded, step: int) -> None:
     name, model = side
     if model is None:
         return

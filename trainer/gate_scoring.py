@@ -15,7 +15,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from trainer.champion import Branch, Champion, Float, Stopwatch
 from trainer.gate_statistics import PairedCounts, PairedScores
-from trainer.gate_terms import EvidencePart, GateEvidence, Scan
+from trainer.gate_terms import EvidencePart, GateEvidence, Recorded
 from trainer.progress import Meter
 from trainer.standard_damage import DAMAGES, damaged_scan, spot_on
 
@@ -95,12 +95,12 @@ class Contest:
                     meter.step()
         return Pairs(found)
 
-    def scan_of(self, pair: Pair, seed: int) -> Scan:
+    def scan_of(self, pair: Pair, seed: int) -> Recorded:
         """Return the scan that a pair was scored on, its damage drawn again."""
         scan = pair.part.read()
         return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, (seed, pair.number)))[pair.kind]
 
-    def judge(self, scan: Scan, number: int) -> tuple[Judgement | None, Judgement]:
+    def judge(self, scan: Recorded, number: int) -> tuple[Judgement | None, Judgement]:
         """Score one scan with both, every other time the candidate first."""
         if self.champion is None:
             return None, judgement(self.candidate, scan)
@@ -117,7 +117,7 @@ class Contest:
             for damage, damaged in self._damaged(scan, (seed, number)):
                 yield Pair(damage, number, part, *self.judge(damaged, number))
 
-    def _damaged(self, scan: Scan, seed: tuple[int, int]) -> Iterable[tuple[Kind, Scan]]:
+    def _damaged(self, scan: Recorded, seed: tuple[int, int]) -> Iterable[tuple[Kind, Recorded]]:
         """Yield the scan with each damage, at the same place; nothing where neither finds a part to damage."""
         prepared = next(filter(None, (prepared_by(model, scan) for model in (self.champion, self.candidate) if model)), None)
         if prepared is not None:
@@ -130,7 +130,7 @@ class Contest:
             self.judge(part.read(), 0)
 
 
-def judgement(model: Champion, scan: Scan) -> Judgement:
+def judgement(model: Champion, scan: Recorded) -> Judgement:
     """Return what one model says of a scan."""
     try:
         prepared = model.prepare(*scan)
@@ -144,7 +144,7 @@ def judgement(model: Champion, scan: Scan) -> Judgement:
     return Judgement(scores, scores["fused"] / model.threshold, spent_ms=spent_ms)
 
 
-def prepared_by(model: Champion, scan: Scan) -> Prepared | None:
+def prepared_by(model: Champion, scan: Recorded) -> Prepared | None:
     """Return the part as a model finds it in a scan, None where it finds none."""
     try:
         return model.prepare(*scan)
@@ -152,7 +152,7 @@ def prepared_by(model: Champion, scan: Scan) -> Prepared | None:
         return None
 
 
-def aligned_maps(model: Champion, scan: Scan) -> tuple[Float, Float]:
+def aligned_maps(model: Champion, scan: Recorded) -> tuple[Float, Float]:
     """Return both branches' maps at the scan's own resolution, in deviations of good parts; BadPart where there is no part."""
     prepared = model.prepare(*scan)
     maps, calibration = model.score(prepared, Stopwatch())[1], model.folder.calibration

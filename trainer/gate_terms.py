@@ -11,8 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dataset import Dataset, Scan
+
 FORMAT = "mdss.gate.v1"
-Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
+Recorded = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
 Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
 
@@ -34,12 +36,22 @@ class EvidencePart:
     """One recorded part; its scan is read when it is scored, so that hundreds of them need no memory."""
 
     part_id: str
-    read: Callable[[], Scan]
+    read: Callable[[], Recorded]
 
     @classmethod
     def of(cls, part_id: str, rgb: NDArray[np.uint8], xyz_mm: NDArray[np.float32]) -> Self:
         """Return a part whose scan is in memory already."""
         return cls(part_id, lambda: (rgb, xyz_mm))
+
+    @classmethod
+    def in_dataset(cls, part_id: str, dataset: Dataset, scan: Scan) -> Self:
+        """Return a part whose scan lies in a dataset."""
+
+        def read() -> Recorded:
+            loaded = dataset.load(scan)
+            return loaded.rgb, loaded.xyz_mm
+
+        return cls(part_id, read)
 
 
 class GateLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from mdss import audit
 from mdss.method import model_store
-from trainer.dataset import Dataset, Scan
+from trainer.dataset import Dataset
 from trainer.gate_terms import EvidencePart, GateEvidence, Serving
-from trainer.gate_terms import Scan as Recorded
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_outcome import Ended
 from trainer.retrain_plan import Plan, PlannedPart, base_set, collected_set, scan_of
 from trainer.retrain_planning import champion_of
 
@@ -39,7 +37,7 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     newest_first = {use: sorted(plan.of(use), key=lambda part: -part.judged_ns) for use in ("gate", "defect")}
     good, defects = ([part_of(order, collected, part) for part in parts] for parts in newest_first.values())
     lacking = max(0, order.limits.fewest_good - len(good))
-    stand_in = [evidence(base, scan, f"{scan.split}/{scan.part_id}") for scan in base.test if scan.is_good] if base else []
+    stand_in = [EvidencePart.in_dataset(f"{scan.split}/{scan.part_id}", base, scan) for scan in base.test if scan.is_good] if base else []
     return GateEvidence(
         good=[*good[:MOST_JUDGED], *stand_in[:lacking]],
         defects=defects,
@@ -51,22 +49,12 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
 
 def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> EvidencePart:
     """Return a collected part as evidence."""
-    return evidence(collected, scan_of(order.work, part), part.part_id or part.result_id)
+    return EvidencePart.in_dataset(part.part_id or part.result_id, collected, scan_of(order.work, part))
 
 
-def evidence(dataset: Dataset, scan: Scan, name: str) -> EvidencePart:
-    """Return a scan as evidence; it is read when it is scored."""
-
-    def read() -> Recorded:
-        loaded = dataset.load(scan)
-        return loaded.rgb, loaded.xyz_mm
-
-    return EvidencePart(name, read)
-
-
-def hold_back(order: RetrainOrder, outcome: GateOutcome) -> NoReturn:
-    """Note that a model was held back, and end with the reasons."""
+def held_back(order: RetrainOrder, outcome: GateOutcome) -> str:
+    """Note that a model was held back, and return the sentence about it."""
     folder, reasons = model_store.recipe_folder(order.store, order.name), "; ".join(outcome.reasons)
     with model_store.locked(folder, f"holding {outcome.candidate} back"):
         audit.record(folder, "hold back", (outcome.champion, outcome.candidate), reasons)
-    raise Ended("held_back", f"{outcome.candidate} is held back: {reasons} (see {outcome.report_path})")
+    return f"{outcome.candidate} is held back: {reasons} (see {outcome.report_path})"

@@ -13,9 +13,10 @@ import msgspec
 from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method import model_store
 from mdss.method.recipe import Recipe
+from mdss.whole_files import write_whole
 from trainer.data_checks import Refused, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
-from trainer.retrain_gate import hold_back, judged
+from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Clock, Diary, End, Ended, alone
 from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan, write_plan
@@ -78,10 +79,11 @@ class Run:
         self.diary.note(version=model.version)
         verdict = judged(order, plan, model)
         self._report = str(verdict.report_path)
-        shutil.rmtree(order.work)
+        sentence = self._accepted(plan, model) if verdict.is_passed else held_back(order, verdict)
+        shutil.rmtree(order.work)  # last: a run that is interrupted before finds the model that was made
         if not verdict.is_passed:
-            hold_back(order, verdict)
-        return self._accepted(plan, model)
+            raise Ended("held_back", sentence)
+        return sentence
 
     def _accepted(self, plan: Plan, model: ModelFolder) -> str:
         order, why = self._order, summary(plan)
@@ -113,6 +115,8 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
     """Return the plan of a run that was interrupted, None where there is none that can be gone on with."""
     try:
         plan = read_plan(order.work)
+        if plan is not None:
+            base_set(plan)  # the curated scans are still those of the plan
     except BadInput as bad:
         click.echo(f"retrain: the unfinished training is given up: {bad}", err=True)
         return None
@@ -131,8 +135,9 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     What it had learned stays for the next run, unless that would end with the same error.
     """
     made = order.work / MADE
-    if made.exists():
-        return model_store.open_version(model_store.recipe_folder(order.store, order.name) / made.read_text("ascii"))
+    stored = made_before(order, made)
+    if stored is not None:
+        return stored
     try:
         model = trained(order, plan)
     except CutOff:
@@ -140,8 +145,20 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     except MdssError:
         shutil.rmtree(order.work)
         raise
-    made.write_text(model.version, "ascii")
+    write_whole(made, model.version.encode("ascii"))
     return model
+
+
+def made_before(order: RetrainOrder, made: Path) -> ModelFolder | None:
+    """Return the model that an interrupted run had stored, None where it had stored none or that cannot be used any more."""
+    if not made.exists():
+        return None
+    folder = model_store.recipe_folder(order.store, order.name)
+    try:
+        return model_store.open_version(model_store.version_folder(folder, order.name, made.read_text("ascii", errors="replace")))
+    except MdssError as error:
+        click.echo(f"retrain: the model that was made is stored once more: {error}", err=True)
+        return None
 
 
 def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from daemon.private_redis import PrivateRedis
 from tests.alert_line import Line
 from tests.alerts import settings
+from tests.retraining import Plant, answered, plant, write_config
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
+from trainer import retrain_run
 from trainer.train import Order, train
 
 
@@ -36,3 +39,22 @@ def line(server: PrivateRedis, tmp_path: Path) -> Iterator[Line]:
     opened = Line.of(settings(server.url), tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def curated(tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    """Curated scans, and the champion that was made from them."""
+    return plant(tmp_path_factory.mktemp("plant"))
+
+
+@pytest.fixture
+def own(curated: Plant, tmp_path: Path) -> Plant:
+    """The same with a store, a state and settings of its own."""
+    store = shutil.copytree(curated.store, tmp_path / "models", symlinks=True)
+    return Plant(write_config(tmp_path, store), curated.data)
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that lets every model pass: what the real one asks has tests of its own."""
+    monkeypatch.setattr(retrain_run, "judged", lambda _order, _plan, model: answered(model, is_passed=True))

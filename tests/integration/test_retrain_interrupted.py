@@ -1,0 +1,127 @@
+"""`mdss retrain` that was stopped, killed or cut off: what it goes on with, and what it gives up."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mdss.method import model_store
+from mdss.method.model_store import linked_version, open_champion, versions
+from mdss.method.recipe import changed
+from mdss.method.store_lock import StoreBusy
+from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to
+from tests.station import NAME
+from trainer.retrain_plan import MADE, PARTS, PLAN, write_plan
+from trainer.retrain_planning import plan_of
+from trainer.retrain_run import retrain, unfinished
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Verb:
+    """`mdss retrain` as a process of its own that comes to an end it did not choose."""
+
+    def __init__(self, own: Plant) -> None:
+        options = ["--config", str(own.config), "--recipe", NAME, "--least-new", str(NEW), "--full-speed"]
+        shares = ["--validation-share", str(FEW.shares.validation), "--gate-share", str(FEW.shares.gate)]
+        self._command = [sys.executable, "-m", "mdss.cli", "retrain", *options, *shares]
+
+    def run(self, until: str, by: signal.Signals) -> tuple[int, str]:
+        """Send it a signal at the first line that begins so; return exit code and what it said."""
+        with subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            said, is_sent = [], False
+            for line in process.stderr:
+                said.append(line)
+                if line.startswith(until) and not is_sent:  # what it says of the stage that is cut off begins so, too
+                    process.send_signal(by)
+                    is_sent = True
+            return process.wait(), "".join(said)
+
+
+def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_plan(
+    own: Plant, passing: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    verb = Verb(own)
+    code, said = verb.run("reading validation", signal.SIGINT)
+    assert (code, record_of(own).outcome) == (130, "interrupted") and "what was learned is kept" in said and "6 are new" in said
+    code, said = verb.run("reading validation", signal.SIGKILL)
+    assert (code, record_of(own).outcome) == (-signal.SIGKILL, "running") and "going on with the training" in said
+    own.collection.prune(0)
+    for number in range(20, 20 + NEW):
+        own.collect(number)
+    result = retrain(order_of(own))
+    assert "going on with the training that was planned at" in capsys.readouterr().err
+    assert (result.outcome, record_of(own).outcome) == ("candidate", "candidate")
+    assert sorted(shown_to(own, "0002")) == [f"result-{number}" for number in range(NEW)]
+
+
+def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    plan = plan_of(order, champion.recipe, champion)
+    write_plan(order.work / PLAN, plan)
+    assert unfinished(order, champion.recipe, champion) == plan
+    assert unfinished(order, changed(champion.recipe, ("sdf.steps=3",)), champion) is None
+    assert unfinished(order, champion.recipe, replace(champion, version="0002")) is None
+    shutil.rmtree(order.work / PARTS / "result-0")
+    assert unfinished(order, champion.recipe, champion) is None
+
+
+def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant, tmp_path: Path) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    data = shutil.copytree(own.data, tmp_path / "data")
+    order, champion = order_of(own, data=data), open_champion(own.store, NAME)
+    plan = plan_of(order, champion.recipe, champion)
+    write_plan(order.work / PLAN, plan)
+    assert unfinished(order, champion.recipe, champion) == plan
+    for kind in ("rgb", "xyz"):
+        first = min((data / "train" / "good" / kind).iterdir())
+        shutil.copy(first, first.with_stem("another"))
+    assert unfinished(order, champion.recipe, champion) is None
+
+
+@pytest.mark.parametrize("name", ["", "0042", "\xe9"])
+def test_a_model_that_was_stored_and_cannot_be_used_any_more_is_stored_once_more(own: Plant, passing: None, name: str) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    write_plan(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    (order.work / MADE).write_text(name, "latin-1")
+    assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
+
+
+def test_a_model_that_passed_when_the_store_was_busy_becomes_the_candidate_of_the_next_run(
+    own: Plant, passing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise StoreBusy("held by another")
+
+    for number in range(NEW):
+        own.collect(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(model_store, "nominate", busy)
+        with pytest.raises(StoreBusy):
+            retrain(order_of(own))
+    assert retrain(order_of(own)).version == "0002"
+    assert linked_version(own.store / NAME, "candidate") == "0002"
+
+
+def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(own: Plant, passing: None) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    write_plan(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    (order.work / MADE).write_text("0001", "ascii")
+    assert retrain(order).version == "0001"
+    assert [path.name for path in versions(own.store / NAME)] == ["0001"]
