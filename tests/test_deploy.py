@@ -115,6 +115,11 @@ def test_the_training_gives_way_to_the_station() -> None:
     assert int(training["OOMScoreAdjust"]) > int(station["OOMScoreAdjust"])
 
 
+def test_a_training_that_is_stopped_is_told_once_as_by_ctrl_c() -> None:
+    service = unit("mdss-retrain@.service")["Service"]
+    assert (service["KillSignal"], service["KillMode"]) == ("SIGINT", "mixed")
+
+
 def test_the_training_works_for_the_station_that_runs_and_may_write_where_that_has_its_state_and_its_models() -> None:
     words, service = start_line("mdss-retrain@.service"), unit("mdss-retrain@.service")["Service"]
     settings = load_settings(ROOT / "config" / "station.example.yaml")

@@ -38,10 +38,12 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
 
 
 def tell(message: Report | Failure) -> None:
-    """Write a line to the parent; where it is gone, this process stops as if asked to, and keeps a checkpoint."""
+    """Write a line to the parent; where it is gone, this process stops as if asked to, once, and keeps a checkpoint."""
     try:
         os.write(sys.stdout.fileno(), msgspec.json.encode(message) + b"\n")
     except BrokenPipeError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mdss.errors import MdssError
 from mdss.method.grid import Grid
 
 Branch = Literal["rgb", "sdf"]
@@ -55,7 +56,11 @@ def hand_out(branch: Branch, parts: Sequence[Part], work: Path) -> None:
     """Write what a branch looks at for a process of its own to read."""
     arrays = {name: np.stack([getattr(part, name) for part in parts]) for name in LOOKS_AT[branch]}
     arrays[GRIDS] = np.array([(part.grid.height, part.grid.width, part.grid.size) for part in parts])
-    save_file(arrays, _file(branch, work))
+    path = _file(branch, work)
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        raise MdssError(f"{path}: {error}; expected a folder with room for what the {branch} branch learns from") from error
 
 
 def handed_out(branch: Branch, work: Path) -> list[Half]:

@@ -20,6 +20,7 @@ from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.store_lock import TRAINING_LOCK, held
+from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.progress import tracked
 
@@ -82,6 +83,7 @@ class Plan(msgspec.Struct, frozen=True):
     recipe: Recipe
     unit: str
     scans: tuple[str, ...]
+    digest: str  # of what they hold, as far as their sizes tell
 
 
 def together(order: Order, resume: bool = False) -> ModelFolder | None:
@@ -116,7 +118,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / WORK
-    plan = Plan(order.recipe, order.unit, scan_names(dataset))
+    plan = Plan(order.recipe, order.unit, scan_names(dataset), dataset.digest)
     with held(folder / TRAINING_LOCK, "mdss train", patience_s=0):
         begin(work, plan, resume=resume)
         model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
@@ -187,7 +189,7 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
         click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    path.write_bytes(encoded)
+    write_whole(path, encoded)
 
 
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:

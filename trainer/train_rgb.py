@@ -66,12 +66,14 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
 
 
 def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch, asked: StudentTeacher | None = None) -> Tensor:
-    """Return the loss of one step's batch (paper, eq. 1); `asked` is whose teacher describes whole parts, if not that of the networks."""
-    device, settings = networks.mean.device, windows.settings
-    windows.ask(asked or networks, step)
-    described = windows.described(batch, device)
+    """Return the loss of one step's batch (paper, eq. 1); `asked` is whose teacher describes the parts, if not that of the networks."""
+    device, settings, teaching = networks.mean.device, windows.settings, asked or networks
+    windows.ask(teaching, step)
+    described, images = windows.described(batch, device), batch.images.to(device, memory_format=torch.channels_last)
     with learning_precision(device.type):
-        distances = networks(batch.images.to(device, memory_format=torch.channels_last), settings.distance, described).float()
+        if described is None:
+            described = teaching.describe(images)
+        distances = networks(images, settings.distance, described).float()
         elsewhere = None if batch.photographs is None else networks.student(batch.photographs.to(device)).float()
     if settings.mask_training:
         distances = distances * batch.masks.to(device)[:, None]

@@ -112,7 +112,7 @@ class EightBitLinear(EightBits):
 
 def chain(layers: Sequence[nn.Linear], peaks: Sequence[float]) -> list[EightBitLinear]:
     """Return linear layers that follow one another with rectifiers between them; between them values stay whole numbers."""
-    following = zip(layers, peaks, (*peaks[1:], None), strict=True)
+    following = zip(layers, peaks, [*peaks[1:], None][: len(layers)], strict=True)
     return [EightBitLinear(*each, is_first=number == 0) for number, each in enumerate(following)]
 
 

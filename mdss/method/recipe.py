@@ -122,9 +122,13 @@ class ShapeSettings(Settings, frozen=True):
     scores_in: Scores = "float"
 
     def __post_init__(self) -> None:
-        """Refuse a code of nothing."""
+        """Refuse a code of nothing, and evidence that nothing was learned of."""
         if self.blind_spot >= self.points_per_patch:
             raise ValueError(f"sdf.blind_spot: found {self.blind_spot} points, expected fewer than the {self.points_per_patch} of a patch")
+        if self.loss == "pull" and self.void_weight:
+            raise ValueError(
+                f"sdf.void_weight: found {self.void_weight:g} with sdf.loss=pull, which teaches nothing of missing points, expected 0"
+            )
 
 
 class FusionSettings(Settings, frozen=True):

@@ -9,11 +9,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mdss.errors import ModelRefused
+from mdss.whole_files import write_whole
 
 
 def write_weights(network: nn.Module, path: Path) -> None:
-    """Write everything that the network learned or measured."""
-    path.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}))
+    """Write everything that the network learned or measured, whole or not at all."""
+    write_whole(path, save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}))
 
 
 def read_weights(network: nn.Module, path: Path) -> None:

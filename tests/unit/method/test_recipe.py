@@ -50,6 +50,7 @@ def test_settings_are_changed_by_name() -> None:
         ("sdf.blind_spot=500", "sdf.blind_spot: found 500 points, expected fewer than the 500 of a patch"),
         ("sdf.overlap=median", "Invalid enum value 'median'"),
         ("fusion.score=larger", "fusion.score: found 'larger' and no fusion.score_floor, expected a floor"),
+        ("sdf.void_weight=0.6", "sdf.void_weight: found 0.6 with sdf.loss=pull, which teaches nothing of missing points, expected 0"),
         ("fusion.score_agreement=0.5", "fusion.score_agreement: found 0.5 with a product, expected 0 or fusion.score=larger"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -279,6 +279,15 @@ def test_in_eight_bits_the_map_is_the_same_within_some_hundredths_of_its_peak(mo
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
     assert np.allclose(ShapeBranch(learner, settings, "cpu").score_map(plate()), quick, atol=2e-3 * exact.max())
     assert {type(layer) for layer in learner.wide_layers()} == {torch.nn.Linear}, "the network that learns is another"
+
+
+@pytest.mark.parametrize("changes", [{"depth": 1}, {"encoder": (8,)}])
+def test_a_network_with_nothing_to_round_scores_in_eight_bits_too(changes: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    settings = msgspec.structs.replace(SMALL, scores_in="int8", **changes)
+    learner = SignedDistanceNetwork(settings)
+    learner.peaks.fill_(1.0)
+    assert ShapeBranch(learner, settings, "cpu").score_map(plate()).max() > 0
 
 
 def patches_of(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from mdss.errors import BadInput, CutOff
+from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method.grid import Grid
 from mdss.method.recipe import Recipe
 from tests.plates import SIZE_PX, plate
@@ -139,6 +141,32 @@ def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[...,
     assert not any(is_learned(branch, tmp_path) for branch in BRANCHES)
 
 
+def test_where_the_parent_is_gone_a_step_ends_before_the_branch_stops() -> None:
+    script = """
+from trainer.branch_process import tell
+from trainer.interrupts import HeldInterrupt
+from trainer.progress import Report
+import sys
+try:
+    with HeldInterrupt():
+        for done in range(3):
+            tell(Report("shape branch", 3, done, ""))
+        print("whole", file=sys.stderr)
+except KeyboardInterrupt:
+    print("stopped", file=sys.stderr)
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr.split() == ["whole", "stopped"]
+
+
+def test_what_cannot_be_handed_out_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MdssError, match=r"gone/rgb\.parts: .*; expected a folder with room for what the rgb branch learns from"):
+        hand_out("rgb", parts(), tmp_path / "gone")
+
+
 def test_each_branch_is_handed_what_it_looks_at(tmp_path: Path) -> None:
     given = parts()
     for branch in BRANCHES:
@@ -146,3 +174,4 @@ def test_each_branch_is_handed_what_it_looks_at(tmp_path: Path) -> None:
     for part, colour, shape in zip(given, handed_out("rgb", tmp_path), handed_out("sdf", tmp_path), strict=True):
         assert np.array_equal(colour.rgb, part.rgb) and np.array_equal(colour.mask, part.mask) and colour.xyz.size == 0
         assert np.array_equal(shape.xyz, part.xyz, equal_nan=True) and shape.rgb.size == 0
+        assert colour.grid == shape.grid == part.grid

@@ -18,7 +18,7 @@ from mdss.method.border import BORDER_PX, near_border
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
+from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, dynamic_loss, seen_through
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
@@ -133,6 +133,19 @@ def test_where_a_model_scores_in_eight_bits_its_student_learns_what_the_teacher_
     assert described is not None
     missed, rounding = ((made.describe(batch.images) - described).square().mean().sqrt() for made in (scoring, learner))
     assert missed < 0.3 * rounding
+
+
+def test_a_teacher_that_is_asked_at_each_step_speaks_as_it_will_score() -> None:
+    settings = msgspec.structs.replace(SMALL, scores_in="int8", shift_every=None, mask_training=False)
+    torch.manual_seed(0)
+    learner, windows = StudentTeacher(settings), windows_of(settings)
+    measure_teacher(learner, parts(), settings, "cpu")
+    scoring, batch = as_it_scores(learner, parts(), settings, "cpu"), windows.batch(0)
+    found = loss_of(learner, windows, 0, batch, scoring).item()
+    rounded, exact = (
+        dynamic_loss(learner(batch.images, "squared", each.describe(batch.images)), 0.5).item() for each in (scoring, learner)
+    )
+    assert abs(found - rounded) < 0.1 * abs(exact - rounded)
 
 
 def test_in_float_there_is_one_teacher(networks: StudentTeacher) -> None:
