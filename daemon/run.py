@@ -19,7 +19,7 @@ from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
 from daemon.reload import Reloading
-from daemon.spawn import claim, make_folder, start_process
+from daemon.spawn import claim, start_process
 from daemon.status import Board, serve
 from daemon.stored_models import StoredModels
 from daemon.supervisor import Supervisor, Surroundings
@@ -39,8 +39,10 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
     os.umask(NOT_FOR_OTHERS)
     station, limits = settings.station, limits_of(settings)
-    lock = claim(Path(station.runtime_directory))
-    make_folder("station.state_directory", Path(station.state_directory))
+    locks = [
+        claim("station.runtime_directory", Path(station.runtime_directory), "supervisor.lock"),
+        claim("station.state_directory", Path(station.state_directory), "station.lock"),
+    ]
     drift = partial(warnings_of, Path(station.state_directory), settings.models.recipes)
     retrainings = partial(read_records, retrain_folder(station.state_directory))
     reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift, retrainings)
@@ -69,7 +71,8 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
         health.close()
         fusion.close()
         context.term()
-        os.close(lock)
+        for lock in locks:
+            os.close(lock)
 
 
 def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: ModelSwaps) -> None:

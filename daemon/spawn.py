@@ -61,19 +61,17 @@ def refusal(error: OSError, sentence: str) -> MdssError:
     return BadInput(sentence) if error.errno in WRONG_PLACE else MdssError(sentence)
 
 
-def claim(runtime_directory: Path) -> int:
-    """Lock the runtime directory for this station, so that two daemons never share their sockets."""
-    make_folder("station.runtime_directory", runtime_directory)
-    path = runtime_directory / "supervisor.lock"
+def claim(setting: str, directory: Path, name: str) -> int:
+    """Lock a directory for this station by a file, so that two daemons never share their sockets or what they keep."""
+    make_folder(setting, directory)
+    path = directory / name
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:  # left behind by a station of another user, say
-        sentence = f"station.runtime_directory: {path} cannot be opened ({error.strerror}); expected it to be the station's own"
+        sentence = f"{setting}: {path} cannot be opened ({error.strerror}); expected it to be the station's own"
         raise refusal(error, sentence) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise MdssError(
-            f"station.runtime_directory {runtime_directory}: another station runs here; expected a directory of its own"
-        ) from error
+        raise MdssError(f"{setting} {directory}: another station runs here; expected a directory of its own") from error
     return lock

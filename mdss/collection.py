@@ -66,6 +66,7 @@ class Collected:
     folder: Path
     part: CollectedPart
     review: Review | None = None
+    is_review_lost: bool = False  # somebody said something of it that can't be read any more
 
     @property
     def label(self) -> Label | None:
@@ -152,12 +153,15 @@ class Collection:
         """Return one part, or None where there is none of this id."""
         if not is_folder_name(result_id):
             return None
-        return next(self._read(recipe / result_id for recipe in self._recipes() if (recipe / result_id).is_dir()), None)
+        return next(_read(recipe / result_id for recipe in self._recipes() if (recipe / result_id).is_dir()), None)
 
     def parts(self, wanted: Wanted = ALL) -> list[Collected]:
-        """Return the parts that are asked for, in the order in which they were judged; one that cannot be read is logged and left out."""
+        """Return the parts that are asked for, in the order in which they were judged.
+
+        One that cannot be read, or of which nobody knows any more what it was called, is logged and left out.
+        """
         folders = (self.root / wanted.recipe,) if wanted.recipe else self._recipes()
-        found = [each for folder in folders for each in self._read(_visible(folder)) if wanted.fits(each)]
+        found = [each for folder in folders for each in _read(_visible(folder)) if wanted.fits(each) and not each.is_review_lost]
         return sorted(found, key=lambda each: (each.part.judged_ns, each.part.result_id), reverse=wanted.newest_first)
 
     def label(self, result_id: str, review: Review) -> bool:
@@ -206,15 +210,24 @@ class Collection:
     def _recipes(self) -> list[Path]:
         return sorted(_visible(self.root))
 
-    def _read(self, folders: Iterable[Path]) -> Iterator[Collected]:
-        for folder in folders:
-            try:
-                part, review = _decoded(folder / PART, CollectedPart), _decoded(folder / REVIEW, Review)
-            except (OSError, *UNREADABLE) as error:
-                log.warning("a collected part cannot be read", folder=str(folder), reason=str(error))
-                continue
-            if part is not None:  # otherwise it was removed at this moment
-                yield Collected(folder, part, review)
+
+def _read(folders: Iterable[Path]) -> Iterator[Collected]:
+    for folder in folders:
+        try:
+            part = _decoded(folder / PART, CollectedPart)
+        except (OSError, *UNREADABLE) as error:
+            log.warning("a collected part cannot be read", folder=str(folder), reason=str(error))
+            continue
+        if part is not None:  # otherwise it was removed at this moment
+            yield _reviewed(folder, part)
+
+
+def _reviewed(folder: Path, part: CollectedPart) -> Collected:
+    try:
+        return Collected(folder, part, _decoded(folder / REVIEW, Review))
+    except (OSError, *UNREADABLE) as error:
+        log.warning("what was said of a collected part cannot be read; label it anew", folder=str(folder), reason=str(error))
+        return Collected(folder, part, is_review_lost=True)
 
 
 def evicted(parts: Iterable[Weighed], max_bytes: int) -> list[Weighed]:

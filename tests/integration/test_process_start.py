@@ -63,17 +63,18 @@ def test_a_child_dies_with_its_supervisor() -> None:
 
 
 def test_two_stations_never_share_a_runtime_directory(tmp_path: Path) -> None:
-    lock = claim(tmp_path / "run")
+    own = "station.runtime_directory", tmp_path / "run", "supervisor.lock"
+    lock = claim(*own)
     with pytest.raises(MdssError, match="another station runs here"):
-        claim(tmp_path / "run")
+        claim(*own)
     os.close(lock)
-    os.close(claim(tmp_path / "run"))
+    os.close(claim(*own))
 
 
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "supervisor.lock").mkdir()
     with pytest.raises(BadInput, match=r"station\.runtime_directory: .*supervisor\.lock cannot be opened \(Is a directory\)"):
-        claim(tmp_path)
+        claim("station.runtime_directory", tmp_path, "supervisor.lock")
 
 
 def test_a_child_that_does_not_listen_yet_is_not_ended_by_a_hang_up() -> None:

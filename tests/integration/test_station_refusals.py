@@ -123,11 +123,12 @@ def test_a_folder_that_cannot_be_written_is_named(trained: Trained, tmp_path: Pa
     assert said.startswith(f"mdss: station.{key} /proc/mdss: cannot be written (")
 
 
-def test_a_directory_in_which_another_station_runs_is_named(trained: Trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("key", "name"), [("runtime_directory", "supervisor.lock"), ("state_directory", "station.lock")])
+def test_a_directory_in_which_another_station_runs_is_named(trained: Trained, tmp_path: Path, key: str, name: str) -> None:
     with site(trained, NO_REDIS, tmp_path / "station") as place:
-        directory = load_settings(place.config).station.runtime_directory
-        lock = claim(Path(directory))
+        directory = getattr(load_settings(place.config).station, key)
+        lock = claim(f"station.{key}", Path(directory), name)
         code, said = run(place.config)
         os.close(lock)
     assert code == 1
-    assert said == f"mdss: station.runtime_directory {directory}: another station runs here; expected a directory of its own"
+    assert said == f"mdss: station.{key} {directory}: another station runs here; expected a directory of its own"

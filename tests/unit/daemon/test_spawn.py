@@ -34,7 +34,7 @@ def test_a_lock_that_a_full_disk_does_not_take_is_no_fault_of_the_settings(tmp_p
     monkeypatch.setattr("daemon.spawn.make_folder", lambda *_: None)
     monkeypatch.setattr("daemon.spawn.os.open", refuses_with(errno.ENOSPC))
     with pytest.raises(MdssError, match=r"supervisor\.lock cannot be opened") as caught:
-        claim(tmp_path)
+        claim("station.runtime_directory", tmp_path, "supervisor.lock")
     assert not isinstance(caught.value, BadInput)
 
 

@@ -118,6 +118,17 @@ def test_a_part_that_cannot_be_read_costs_no_other_and_goes_first(kept: Collecti
     assert names(kept.parts()) == ["p0", "p2"] and not (kept.root / "cap" / "p1").exists()
 
 
+def test_a_review_that_cannot_be_read_is_neither_a_label_nor_none_until_somebody_gives_it_anew(kept: Collection) -> None:
+    kept.add(part("a"), *scan())
+    kept.label("a", review("defect"))
+    (kept.root / "cap" / "a" / "review.json").write_text("{")
+    assert kept.parts() == []  # nobody learns from what may have been called a defect
+    found = kept.find("a")
+    assert found is not None and found.is_review_lost
+    assert kept.label("a", review("good"))
+    assert names(kept.parts()) == ["a"]
+
+
 def test_a_damaged_scan_is_refused_by_its_file(kept: Collection) -> None:
     kept.add(part("a"), *scan())
     cloud = kept.root / "cap" / "a" / "xyz.tiff"
