@@ -38,12 +38,17 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     age_ns: int = 0
 
 
+def is_rest(passed_ns: int) -> bool:
+    """Return whether a machine may have been off for so long since it last looked at its clock."""
+    return -MINUTE_NS <= passed_ns <= LONGEST_REST_NS
+
+
 class ClockWatch:
     """Gives the time by which things are old.
 
     For a day of running after a jump of more than a minute there is none: time enough to see the jump and to set the clock right.
     After one ahead it then lags behind the clock by as much, until whatever is older than the jump has reached its age by the time that
-    really passed.
+    really passed. A machine without a clock of its own starts with a wrong one, which a time service soon sets: that is no jump.
     """
 
     def __init__(self, path: Path, clocks: Clocks | None = None) -> None:
@@ -51,9 +56,9 @@ class ClockWatch:
         self._boot_id = self._clocks.boot_id()
         self._wall_ns, self._since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
         self._doubt_until_ns = self._noted_ns = self._lag_ns = self._jumped_ns = 0
-        note = self._read()
-        if note is not None:
-            self._go_on_from(note)
+        self._began_ns, self._before = self._since_boot_ns, self._read()
+        if self._before is not None:
+            self._go_on_from(self._before)
 
     def since_boot_ns(self) -> int:
         """Return the time that nobody sets."""
@@ -64,7 +69,7 @@ class ClockWatch:
         wall_ns, since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
         jump_ns = (wall_ns - self._wall_ns) - (since_boot_ns - self._since_boot_ns)
         self._wall_ns, self._since_boot_ns = wall_ns, since_boot_ns
-        if abs(jump_ns) > MINUTE_NS:
+        if abs(jump_ns) > MINUTE_NS and not self._is_set_right():
             self._doubt(jump_ns)
         if since_boot_ns >= self._noted_ns:
             self._write()
@@ -74,12 +79,26 @@ class ClockWatch:
 
     def _go_on_from(self, note: Note) -> None:
         """Compare with what an earlier life saw; after a restart of the machine only a clock that went back, or far ahead, is seen."""
-        self._doubt_until_ns = self._since_boot_ns + note.doubt_ns
-        self._lag_ns, self._jumped_ns = note.lag_ns, self._since_boot_ns - note.age_ns
+        self._take_over(note)
         if note.boot_id == self._boot_id:
             self._wall_ns, self._since_boot_ns = note.wall_ns, note.since_boot_ns
-        elif not -MINUTE_NS <= self._wall_ns - note.wall_ns <= LONGEST_REST_NS:
+        elif not is_rest(self._wall_ns - note.wall_ns):
             self._doubt(self._wall_ns - note.wall_ns)
+
+    def _take_over(self, note: Note) -> None:
+        self._doubt_until_ns = self._began_ns + note.doubt_ns
+        self._lag_ns, self._jumped_ns = note.lag_ns, self._began_ns - note.age_ns
+
+    def _is_set_right(self) -> bool:
+        """Return whether the clock, in the first hour after the machine's start, was set to where it would be had it never been wrong."""
+        before, running_ns = self._before, self._since_boot_ns - self._began_ns
+        if before is None or before.boot_id == self._boot_id or running_ns > HOUR_NS:
+            return False
+        is_right = is_rest(self._wall_ns - running_ns - before.wall_ns)
+        if is_right:
+            self._take_over(before)
+            self._noted_ns = 0
+        return is_right
 
     def _doubt(self, jump_ns: int) -> None:
         self._doubt_until_ns, self._noted_ns = self._since_boot_ns + DAY_NS, 0

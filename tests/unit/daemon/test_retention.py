@@ -207,6 +207,39 @@ def test_a_machine_that_starts_with_a_clock_of_another_time_removes_nothing_at_f
     assert len(record.limits_ns) == (1 if is_jump else 3)
 
 
+@pytest.mark.parametrize("wrong_by_s", [-8 * 3600.0, -19 * YEAR_S, 3600.0])
+def test_a_clock_that_a_time_service_sets_right_after_each_start_of_the_machine_is_no_jump(tmp_path: Path, wrong_by_s: float) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 7200)
+    for day in range(3):
+        first = len(record.limits_ns)
+        clock.advance(8 * 3600)
+        clock.set_s, clock.boot_id = wrong_by_s, f"boot {day}"
+        retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+        turns(retention, clock, 1500)
+        clock.set_s = 0.0
+        turns(retention, clock, 16 * 3600)
+        assert len(record.limits_ns) >= first + 15
+        assert max(record.limits_ns) <= clock.ns() - 30 * DAY_S * 1e9
+
+
+@pytest.mark.parametrize(("after_s", "to_s"), [(7200, 0.0), (1500, YEAR_S), (1500, -2 * DAY_S)])
+def test_a_clock_that_is_set_late_or_elsewhere_is_a_jump_also_after_a_start_of_the_machine(
+    tmp_path: Path, after_s: float, to_s: float
+) -> None:
+    clock, record = FakeClock(), FakeRecord()
+    clock.advance(20 * YEAR_S)
+    turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 60)
+    clock.advance(DAY_S)
+    clock.set_s, clock.boot_id = -DAY_S, "second boot"
+    retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
+    turns(retention, clock, after_s)
+    first, clock.set_s = len(record.limits_ns), to_s
+    turns(retention, clock, DAY_S)
+    assert len(record.limits_ns) == first
+
+
 def test_a_note_that_cannot_be_read_or_written_keeps_nothing_from_being_removed(tmp_path: Path) -> None:
     (tmp_path / "clock.json").write_bytes(b"{half a note")
     (tmp_path / "clock.partial").mkdir()
