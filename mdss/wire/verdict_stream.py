@@ -92,10 +92,8 @@ class VerdictStream:
 
     def _take_beat(self, beat: Beat) -> None:
         known = self.last_sequence or 0
-        is_older = beat.sequence < known
-        if is_older and self.beats is not None and beat.boot_id != self.beats.boot_id:
-            self.last_sequence = known = 0  # the station began a new journal
-        is_doubtful = is_older and self.beats is None  # an old beat that waited, or a new journal: the snapshot port knows
+        is_first_of_boot = self.beats is None or beat.boot_id != self.beats.boot_id
+        is_doubtful = is_first_of_boot and beat.sequence < known  # an old beat that waited, or a new journal: the snapshot port knows
         self.beats = beat
         self._is_behind = self._is_behind or is_doubtful or beat.sequence > known
 

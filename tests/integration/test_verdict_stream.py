@@ -192,6 +192,24 @@ def test_an_old_heartbeat_that_waited_brings_nothing_twice(station: Station) -> 
         assert take(stream, 1) == [3]
 
 
+def test_after_a_restart_a_heartbeat_older_than_the_snapshot_brings_nothing_twice(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.beat()
+        station.judge(1)
+        assert take(stream, 1) == [1]
+        station.boot_id = "after restart"
+        station.judge(2, is_published=False)
+        station.judge(3)
+        station.beat()
+        station.judge(4)
+        assert take(stream, 3) == [2, 3, 4]  # all from the snapshot port, before that beat is heard
+        assert stream.receive(0.5) is None
+        assert stream.beats is not None and stream.beats.sequence == 3
+        station.judge(5)
+        assert take(stream, 1) == [5]
+
+
 def test_topics_choose_without_breaking_the_order(station: Station) -> None:
     with VerdictStream(station.endpoint, station.snapshots, since=0, topics=("verdict/s/c/NotOK",)) as stream:
         station.wait_for_subscriber()
