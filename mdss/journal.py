@@ -89,16 +89,24 @@ class Journal:
             return self._readable(AFTER, sequence, limit)
 
     def pending(self) -> list[Accepted]:
-        """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was."""
+        """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was.
+
+        A part whose result id is damaged is logged once and left out: no verdict could be stored under it.
+        """
         query = "SELECT result_id, source_id, frame_id, accepted FROM part WHERE sequence IS NULL ORDER BY rowid"
         with self._file.named():
-            return [self._accepted(*row) for row in self._file.rows(query)]
+            return [
+                self._accepted(shown(result_id), shown(source_id), shown(frame_id), accepted)
+                for result_id, source_id, frame_id, accepted in self._file.rows(query)
+                if self._can_be_judged(result_id, source_id, frame_id)
+            ]
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame, None if it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.named():
-            for result_id, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
+            for name, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
+                result_id = shown(name)
                 attempt = 1 if accepted is None else self._accepted(result_id, source_id, frame_id, accepted).attempt
                 if sequence is None:
                     return Entry(result_id, None, attempt)
@@ -142,13 +150,13 @@ class Journal:
                 try:
                     found.append(read_verdict((verdict,)))
                 except UNREADABLE as error:
-                    self._left_out(sequence, result_id, error)
+                    self._left_out(sequence, shown(result_id), error)
             if len(rows) < lacking:
                 break
             after = rows[-1][0]
         return found
 
-    def _accepted(self, result_id: str, source_id: str, frame_id: str, stored: str) -> Accepted:
+    def _accepted(self, result_id: str, source_id: str, frame_id: str, stored: bytes) -> Accepted:
         """Return what was accepted; of what this release cannot read enough for a verdict: the part is owed one all the same."""
         try:
             return msgspec.json.decode(stored, type=Accepted)
@@ -156,6 +164,16 @@ class Journal:
             self._say_once("what the journal says was accepted cannot be read", result_id, error, frame_id=frame_id)
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
+
+    def _can_be_judged(self, result_id: bytes, source_id: bytes, frame_id: bytes) -> bool:
+        """Return whether a verdict could be stored under this result id; where not, it is logged once."""
+        try:
+            result_id.decode()
+        except UNREADABLE as error:
+            known = {"source_id": shown(source_id), "frame_id": shown(frame_id)}
+            self._say_once("a part's result id in the journal is damaged: it gets no verdict", shown(result_id), error, **known)
+            return False
+        return True
 
     def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
         if self._say_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
@@ -173,6 +191,11 @@ class Journal:
 def text(entry: Accepted | Verdict) -> str:
     """Return an entry as it is stored: JSON, which any SQLite shell shows."""
     return msgspec.json.encode(entry).decode()
+
+
+def shown(name: bytes) -> str:
+    """Return a stored name as text; where it is damaged, a mark stands."""
+    return name.decode(errors="replace")
 
 
 def read_verdict(row: Row) -> Verdict:

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 
 APPLICATION_ID = 0x4D445353  # "MDSS", in the file's header
 VERSION = 1
@@ -46,6 +44,7 @@ class JournalFile:
         with self.named():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+            self._db.text_factory = bytes  # decoded row by row: sqlite3 fails a whole query for one damaged byte
             try:
                 self._prepare()
             except BaseException:
@@ -57,7 +56,7 @@ class JournalFile:
         self._db.close()
 
     def rows(self, query: str, *values: object) -> list[Row]:
-        """Run one statement and return its rows."""
+        """Run one statement and return its rows, texts as bytes."""
         return self._db.execute(query, values).fetchall()
 
     @contextmanager
@@ -80,7 +79,7 @@ class JournalFile:
             yield
         except (sqlite3.Error, OSError) as error:
             raise JournalFailed(f"journal {self.path}: {error}") from error
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise JournalFailed(f"journal {self.path}: found an entry that cannot be read ({error})") from error
 
     def _prepare(self) -> None:
@@ -121,7 +120,7 @@ class JournalFile:
     def _is_wal(self) -> bool:
         """Ask for WAL; SQLite does not wait where several processes ask for it at the same moment."""
         try:
-            return bool(self.rows("PRAGMA journal_mode = WAL") == [("wal",)])
+            return bool(self.rows("PRAGMA journal_mode = WAL") == [(b"wal",)])
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return False

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 import zmq
 
+from mdss.journal import JournalFailed
 from mdss.settings import Settings
 from mdss.wire import snapshot
 from mdss.wire.gate import Gate
@@ -20,6 +22,7 @@ from mdss.wire.sockets import bound
 
 LARGEST_QUESTION_BYTES = 64 * 1024  # of what a subscriber says; a larger one ends its connection
 MOST_NOTICES = 100  # at once, so that no subscriber holds up a verdict
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Publisher:
         self._gate = Gate(context, settings)
         self._verdicts = bound(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
-        self._beat_due_s = 0.0
+        self._beat_due_s, self._trouble = 0.0, ""
 
     def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
         """Send one verdict, and its map where the station publishes maps."""
@@ -60,14 +63,24 @@ class Publisher:
             self._verdicts.send_multipart([f"heartbeat/{message.station}".encode(), msgspec.json.encode(message)])
         if self._snapshots.poll(0):
             *route, request = self._snapshots.recv_multipart()
-            reply = snapshot.answer(request, self._history.journal, self._history.boot_id)
-            self._snapshots.send_multipart([*route, reply], zmq.NOBLOCK)
+            self._snapshots.send_multipart([*route, self._answer(request)], zmq.NOBLOCK)
 
     def close(self) -> None:
         """Close both sockets, letting the last verdicts leave."""
         self._verdicts.close()
         self._snapshots.close()
         self._gate.close()
+
+    def _answer(self, request: bytes) -> bytes:
+        """Return the answer to one question; where the journal fails, why: what a subscriber asks must cost no part its verdict."""
+        history = self._history
+        try:
+            return snapshot.answer(request, history.journal, history.boot_id)
+        except JournalFailed as error:
+            if str(error) != self._trouble:  # subscribers ask again, each once a second
+                log.error("a subscriber's question cannot be answered", reason=str(error))
+            self._trouble = str(error)
+            return snapshot.refusal(self._trouble, history.boot_id)
 
     def _note(self, notice: bytes) -> None:
         """Count a subscription (1) or its end (0); a subscriber may say anything else, too."""

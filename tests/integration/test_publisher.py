@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import msgspec
 import pytest
 import zmq
+from structlog.testing import capture_logs
 
 from mdss.client import VerdictStream
 from mdss.errors import BadInput
+from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
 from mdss.wire.messages import Beat, Verdict
 from mdss.wire.pulse import Tally
-from mdss.wire.snapshot import SnapshotRequest, read_reply
+from mdss.wire.snapshot import SnapshotReply, SnapshotRequest, VerdictSource, read_reply
 from tests.parts import accepted, model
 from workers.judge import Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
@@ -49,14 +51,14 @@ class Memory:
 class Stage:
     """A publisher on sockets of its own."""
 
-    def __init__(self, folder: Path, *, with_maps: bool = True) -> None:
+    def __init__(self, folder: Path, *, with_maps: bool = True, journal: VerdictSource | None = None) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.verdicts, self.snapshots = f"ipc://{folder}/verdicts", f"ipc://{folder}/snapshot"
         self.settings = Settings(verdicts=VerdictSettings(publish_maps=with_maps, endpoint=self.verdicts, snapshot_endpoint=self.snapshots))
         self.tally = Tally()
         self.opened = ExitStack()
         self.memory = Memory()
-        self.publisher = Publisher(self.context, self.settings, History(self.memory, "boot"), self.tally)
+        self.publisher = Publisher(self.context, self.settings, History(journal or self.memory, "boot"), self.tally)
 
     def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
         """Return a subscriber that the publisher has noticed."""
@@ -122,6 +124,28 @@ def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
     reply = read_reply(asking.recv_multipart()[-1])
     assert [found.sequence for found in reply.verdicts] == [2]
     assert (reply.boot_id, reply.last_sequence) == ("boot", 2)
+
+
+def test_a_question_that_the_journal_cannot_answer_is_answered_with_why_and_said_once(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal, closing(Stage(tmp_path, journal=journal)) as stage:
+        asking = stage.connected(zmq.DEALER, stage.snapshots)
+        journal.judge(verdict(0))
+        journal._file.rows("ALTER TABLE part RENAME TO lost")
+        with capture_logs() as logs:
+            for _ in range(2):
+                reply = asked(stage, asking)
+                assert reply.error.endswith("journal.sqlite: no such table: part")
+        assert [line["reason"] for line in logs] == [reply.error]
+        journal._file.rows("ALTER TABLE lost RENAME TO part")
+        assert [found.sequence for found in asked(stage, asking).verdicts] == [1]
+
+
+def asked(stage: Stage, asking: zmq.Socket[bytes]) -> SnapshotReply:
+    """Return what the snapshot port answers to the question for all verdicts."""
+    asking.send(msgspec.json.encode(SnapshotRequest(since=0)))
+    while not asking.poll(10):
+        stage.publisher.serve(lambda: BEAT)
+    return msgspec.json.decode(asking.recv_multipart()[-1], type=SnapshotReply)
 
 
 def test_a_subscriber_that_does_not_read_holds_nobody_up_and_catches_up_when_it_does(stage: Stage) -> None:

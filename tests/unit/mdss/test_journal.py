@@ -204,7 +204,7 @@ def test_while_another_process_writes_the_wait_has_an_end(journal: Journal, path
 
 def test_what_is_accepted_is_on_the_disk_and_not_only_on_its_way(journal: Journal, path: Path) -> None:
     assert journal._file.rows("PRAGMA synchronous") == [(2,)]
-    assert journal._file.rows("PRAGMA journal_mode") == [("wal",)]
+    assert journal._file.rows("PRAGMA journal_mode") == [(b"wal",)]
 
 
 def test_a_full_disk_is_a_sentence_and_the_next_part_is_stored_when_there_is_room(journal: Journal) -> None:
@@ -246,9 +246,10 @@ def test_a_journal_of_another_version_is_refused(journal: Journal, path: Path) -
         Journal(path)
 
 
-def test_a_damaged_entry_is_a_sentence(journal: Journal) -> None:
+@pytest.mark.parametrize("damaged", [b"{", b'{"schema":"\xed"}'])
+def test_a_damaged_entry_is_a_sentence(journal: Journal, damaged: bytes) -> None:
     record(journal, "a")
-    journal._file.rows("UPDATE part SET verdict = '{'")
+    journal._file.rows("UPDATE part SET verdict = CAST(? AS TEXT)", damaged)
     with pytest.raises(JournalFailed, match="found an entry that cannot be read"):
         journal.judge(verdict(accepted("a", 100)))
 
