@@ -63,7 +63,9 @@ class Publisher:
             self._verdicts.send_multipart([f"heartbeat/{message.station}".encode(), msgspec.json.encode(message)])
         if self._snapshots.poll(0):
             *route, request = self._snapshots.recv_multipart()
-            self._snapshots.send_multipart([*route, self._answer(request)], zmq.NOBLOCK)
+            reply = self._answer(request)
+            if reply is not None:
+                self._snapshots.send_multipart([*route, reply], zmq.NOBLOCK)
 
     def close(self) -> None:
         """Close both sockets, letting the last verdicts leave."""
@@ -71,16 +73,17 @@ class Publisher:
         self._snapshots.close()
         self._gate.close()
 
-    def _answer(self, request: bytes) -> bytes:
-        """Return the answer to one question; where the journal fails, why: what a subscriber asks must cost no part its verdict."""
-        history = self._history
+    def _answer(self, request: bytes) -> bytes | None:
+        """Return the answer to one question, None where the journal fails: what a subscriber asks must cost no part its verdict."""
         try:
-            return snapshot.answer(request, history.journal, history.boot_id)
+            reply = snapshot.answer(request, self._history.journal, self._history.boot_id)
         except JournalFailed as error:
-            if str(error) != self._trouble:  # subscribers ask again, each once a second
+            if str(error) != self._trouble:  # subscribers ask again
                 log.error("a subscriber's question cannot be answered", reason=str(error))
             self._trouble = str(error)
-            return snapshot.refusal(self._trouble, history.boot_id)
+            return None
+        self._trouble = ""
+        return reply
 
     def _note(self, notice: bytes) -> None:
         """Count a subscription (1) or its end (0); a subscriber may say anything else, too."""

@@ -23,7 +23,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class SnapshotReply(msgspec.Struct, frozen=True, kw_only=True):
-    """Station -> subscriber: verdicts in order; `error` is the sentence for a request that could not be read or answered."""
+    """Station -> subscriber: verdicts in order; `error` is the sentence for a request that could not be read."""
 
     boot_id: str
     since: int
@@ -47,15 +47,12 @@ def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) ->
     try:
         asked = msgspec.json.decode(request, type=SnapshotRequest)
     except UNREADABLE as error:
-        return refusal(f"snapshot request: {error}", boot_id)
+        sentence = f"snapshot request: {error}"[:LONGEST_SENTENCE]
+        refused = SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=sentence)
+        return msgspec.json.encode(refused)
     limit = min(asked.limit, MOST_VERDICTS)
     verdicts = tuple(journal.since(asked.since, limit)) if limit else ()
     return msgspec.json.encode(SnapshotReply(boot_id=boot_id, since=asked.since, last_sequence=journal.last_sequence(), verdicts=verdicts))
-
-
-def refusal(sentence: str, boot_id: str) -> bytes:
-    """Return the answer to a request that could not be read or answered: why."""
-    return msgspec.json.encode(SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=sentence[:LONGEST_SENTENCE]))
 
 
 def read_reply(reply: bytes) -> SnapshotReply:

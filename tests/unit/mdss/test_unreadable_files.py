@@ -81,7 +81,8 @@ def collected_part(folder: Path, damage: bytes, name: str = "part.json") -> None
         kept.add(part, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.float32))
     (folder / "cap" / "damaged" / name).write_bytes(damage)
     assert [each.part.result_id for each in kept.parts()] == ["whole"]
-    assert kept.find("damaged") is None
+    found = kept.find("damaged")
+    assert (found is not None and found.is_review_lost) is (name == "review.json")
     assert kept.prune(0).removed == 2
 
 
