@@ -32,7 +32,7 @@ TIMER = Path(__file__).resolve().parents[2] / "deploy" / "mdss-retrain@.timer"
 def small_month() -> Order:
     """Return a month whose models are made in seconds, and whose defects nobody misses."""
     line = Line(NAME, 1, LineSize(12, 20, 20, 0), View(96, 96), kinds=("foreign_body", "hole"))
-    return Order(line, Shift(good=14, defective=5, worn=5), (*SMALL, *SEEING), retrained)
+    return Order(line, Shift(good=8, defective=3, worn=3), (*SMALL, *SEEING), retrained)
 
 
 def retrained(plant: Plant) -> int:
@@ -72,7 +72,7 @@ def test_a_month_keeps_every_promise_while_its_models_are_learned_held_back_prom
     assert [(each.before, each.after) for each in events(folder) if each.what in ("promote", "rollback")] == list(pairwise(served))
     assert [model_store.linked_version(folder, link) for link in ("champion", "previous", "candidate")] == [served[-1], served[-2], None]
     outcome = f"{len(passed)} candidates, {4 - len(passed)} held back; {len(served) - 1} changes of the model"
-    assert f"4 weeks, 76 parts, 76 verdicts; 4 retrainings, {outcome}" in said
+    assert f"4 weeks, 44 parts, 44 verdicts; 4 retrainings, {outcome}" in said
     assert "nothing is missing, nothing is there twice" in page.read_text()
 
 
