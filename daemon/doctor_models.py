@@ -47,7 +47,7 @@ def not_taken(case: Case) -> Iterator[Finding]:
         if report.reason:
             found = f"the station judges by {report.version or 'nothing'}: {report.reason}"
             why = "what was promoted has no say, or the next start would be without it"
-            advice = f"promote another version or roll back; after a repair: mdss recipe preload {report.recipe}"
+            advice = f"mend what it names, promote another version, or roll back; after a repair: mdss recipe preload {report.recipe}"
             yield weak(f"champion {report.recipe}", found, why, advice)
 
 

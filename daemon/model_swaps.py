@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
 import structlog
 
+from daemon.published_plan import PublishedPlan, Writer
 from daemon.recipe_models import RecipeModels, RecipeReport
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings
@@ -31,11 +31,8 @@ class Store(Protocol):
         """Return what a version takes in memory."""
 
 
-class Desk(Protocol):
+class Desk(Writer, Protocol):
     """Where plans go and wishes come from."""
-
-    def write(self, plan: ModelPlan) -> None:
-        """Let every process know; MdssError where that is not possible."""
 
     def generation_of(self, recipe: str, version: str) -> int:
         """Return under which generation a version serves: that of before where it served last, otherwise one that is new."""
@@ -58,15 +55,16 @@ class ModelSwaps:
     def __init__(self, settings: ModelSettings, store: Store, desk: Desk, clock: Callable[[], float]) -> None:
         self._settings, self._store, self._desk, self._clock = settings, store, desk, clock
         self._recipes = {name: RecipeModels(name) for name in settings.recipes}
-        self._plan, self._look_at_s = ModelPlan(), float("-inf")
+        self._published, self._look_at_s = PublishedPlan(desk, clock), float("-inf")
         self._words, self._asked = Words({}), dict[str, int]()
         self._has_served = False
 
     @property
     def trouble(self) -> str:
-        """Say which recipe is not judged by its champion, and why; empty when all is well."""
-        bad = (each for each in self._recipes.values() if each.is_wanted and each.reason)
-        return next((f"recipe {each.name} is judged by {each.version or 'nothing'}: {each.reason}" for each in bad), "")
+        """Say which recipe is not judged by its champion, or what the processes cannot be told, and why; empty when all is well."""
+        told = self._published
+        bad = ((each.name, why) for each in self._recipes.values() if each.is_wanted and (why := each.why(told)))
+        return next((f"recipe {name} is judged by {told.served(name).version or 'nothing'}: {why}" for name, why in bad), told.trouble)
 
     @property
     def is_hopeless(self) -> bool:
@@ -76,7 +74,8 @@ class ModelSwaps:
 
     def reports(self) -> tuple[RecipeReport, ...]:
         """Return every recipe that frames may name."""
-        return tuple(each.report(self._memory(each)) for each in self._recipes.values() if each.name in self._settings.recipes)
+        named = (each for each in self._recipes.values() if each.name in self._settings.recipes)
+        return tuple(each.report(self._memory(each), self._published) for each in named)
 
     def begin(self) -> None:
         """Make the first plan: everything that is to be there from the start is loaded at once."""
@@ -92,8 +91,7 @@ class ModelSwaps:
             else:
                 log.warning("no room for this recipe beside those before it: it is loaded when a frame names it", recipe=recipe.name)
                 recipe.is_wanted = False
-        self._plan = self._drawn()
-        self._desk.write(self._plan)
+        self._published.write(self._drawn())
 
     def ended(self, process: str, why: str) -> None:
         """Take that a process ended unasked: perhaps because of what it was loading, which its next life is spared for now."""
@@ -180,9 +178,8 @@ class ModelSwaps:
                 self._fail(recipe, version, why)
         if recipe.coming and words.holders and all(self._holds(recipe, word) for word in words.holders.values()):
             served = Served(recipe.coming, self._desk.generation_of(recipe.name, recipe.coming))
-            recipe.switch(served, self._next, self._clock())
+            recipe.switch(served, self._next)
             self._has_served = True
-            log.info("model serves", recipe=recipe.name, version=served.version, generation=served.generation, after_s=recipe.took_s)
 
     def _holds(self, recipe: RecipeModels, word: ModelWord | None) -> bool:
         key = model_key(recipe.name, recipe.coming)
@@ -195,7 +192,8 @@ class ModelSwaps:
         return next((f"{name}: {why}" for name, why in said if why), "")
 
     def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
-        log.error("model not taken", recipe=recipe.name, version=version, still_judges=recipe.version, reason=why)
+        judge = self._published.served(recipe.name).version
+        log.error("model not taken", recipe=recipe.name, version=version, still_judges=judge, reason=why)
         recipe.refuse(version, why)
         if version == recipe.coming:
             recipe.forget_coming()
@@ -261,7 +259,7 @@ class ModelSwaps:
     @property
     def _next(self) -> int:
         """The revision of the plan that the coming one will be."""
-        return self._plan.revision + 1
+        return self._published.plan.revision + 1
 
     def _drawn(self) -> ModelPlan:
         """Return the plan as it should be now."""
@@ -272,16 +270,12 @@ class ModelSwaps:
         return ModelPlan(revision=self._next, serving=serving, held=held, reasons=reasons)
 
     def _publish(self) -> None:
-        """Write the plan where it is another; where that fails it is tried again at the next tick."""
-        plan = self._drawn()
-        if msgspec.structs.replace(plan, revision=self._plan.revision) == self._plan:
-            return
-        try:
-            self._desk.write(plan)
-        except MdssError as error:
-            log.error("the plan of models was not written", reason=str(error))
-            return
-        self._plan = plan
+        """Let the processes know what is to be; what judges from then on is counted and logged, not before."""
+        before = self._published.plan
+        self._published.follow(self._drawn())
+        if self._published.plan is not before:
+            for recipe in self._recipes.values():
+                recipe.told(before.serving.get(recipe.name), self._clock())
 
 
 def preloaded(settings: ModelSettings) -> tuple[str, ...]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import msgspec
+import structlog
 
-from mdss.wire.model_plan import Served
+from daemon.published_plan import PublishedPlan
+from mdss.wire.model_plan import ModelPlan, Served
+
+log = structlog.get_logger()
 
 
 class RecipeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +50,7 @@ class RecipeModels:
 
     @property
     def version(self) -> str:
-        """The version that judges the next part."""
+        """The version that judges the next part once the processes know."""
         return self.serving.version if self.serving else ""
 
     @property
@@ -64,13 +68,20 @@ class RecipeModels:
         self.coming, self.coming_since_s = self.champion, now_s
         self.held.setdefault(self.champion, revision)
 
-    def switch(self, served: Served, revision: int, now_s: float) -> None:
+    def switch(self, served: Served, revision: int) -> None:
         """Let the coming version judge from this plan on."""
-        self.swaps += self.serving is not None
         self.retire(revision)
         self.serving, self.coming, self.deaths = served, "", 0
         self.leaving.pop(served.version, None)
+
+    def told(self, before: Served | None, now_s: float) -> None:
+        """Take that the processes know what serves; `before` is what did until now."""
+        if self.serving is None or self.serving == before:
+            return
+        self.swaps += before is not None
         self.took_s = round(now_s - self.coming_since_s, 3)
+        generation = self.serving.generation
+        log.info("model serves", recipe=self.name, version=self.version, generation=generation, after_s=self.took_s)
 
     def retire(self, revision: int) -> None:
         """Let nothing more be judged by the version that serves; it is held until its last part is."""
@@ -94,17 +105,26 @@ class RecipeModels:
         if version != self.coming:
             self.held.pop(version, None)
 
-    def report(self, nbytes: int) -> RecipeReport:
-        """Return what /status shows."""
+    def is_in(self, plan: ModelPlan) -> bool:
+        """Whether a plan says what serves and what is being loaded."""
+        return self.serving == plan.serving.get(self.name) and self.held.get(self.coming, 0) <= plan.revision
+
+    def why(self, published: PublishedPlan) -> str:
+        """Return why the champion does not judge: also where the processes could not be told that it does."""
+        return self.reason if self.is_in(published.plan) else published.trouble or self.reason
+
+    def report(self, nbytes: int, published: PublishedPlan) -> RecipeReport:
+        """Return what /status shows: what the processes know, not what they are to know."""
+        served = published.served(self.name)
         return RecipeReport(
             recipe=self.name,
             champion=self.champion,
-            version=self.version,
-            generation=self.serving.generation if self.serving else 0,
-            loading=self.coming,
+            version=served.version,
+            generation=served.generation,
+            loading=self.coming if self.is_in(published.plan) else "",
             memory_bytes=nbytes,
             swaps=self.swaps,
             failures=self.failures,
             took_s=self.took_s,
-            reason=self.reason,
+            reason=self.why(published),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from daemon.model_desk import ModelDesk
 from daemon.model_swaps import LOOK_EVERY_S, MB, ModelSwaps, Words
 from daemon.recipe_models import RecipeReport
 from mdss.errors import MdssError
@@ -34,6 +35,8 @@ class ModelWorld:
     frames: dict[str, int] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
     generations: list[str] = field(default_factory=list)
+    desk: ModelDesk | None = None  # where plans and generations go to the disk as well
+    tries: int = 0  # to write a plan
 
     def __post_init__(self) -> None:
         self.swaps = ModelSwaps(self.settings, self, self, self.clock)
@@ -48,9 +51,14 @@ class ModelWorld:
         return self.sizes.get(recipe, MB)
 
     def write(self, plan: ModelPlan) -> None:
+        self.tries += 1
+        if self.desk is not None:
+            self.desk.write(plan)
         self.plans.append(plan)
 
     def generation_of(self, recipe: str, version: str) -> int:
+        if self.desk is not None:
+            return self.desk.generation_of(recipe, version)
         if not self.generations or self.generations[-1] != f"{recipe}/{version}":
             self.generations.append(f"{recipe}/{version}")
         return len(self.generations)

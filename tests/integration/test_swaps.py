@@ -15,6 +15,7 @@ from daemon.private_redis import PrivateRedis
 from daemon.recipe_models import RecipeReport
 from mdss.method import model_store
 from mdss.wire.messages import Verdict
+from mdss.wire.model_plan import PLAN
 from tests.benches import run_bench
 from tests.models import another, damage, other_scores
 from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, wait_until
@@ -84,6 +85,29 @@ def test_a_version_that_scores_its_golden_scans_otherwise_is_not_taken(station: 
     assert (state_of(station).version, state_of(station).generation) == (serving.version, serving.generation)
     assert "the model does not judge here as it did" in state_of(station).reason
     assert state_of(station).reason.startswith("rgb-0: ")
+
+
+def test_a_swap_that_cannot_be_recorded_is_not_shown_as_done_and_happens_once_it_can(station: Station) -> None:
+    before = state_of(station)
+    version = "0002" if before.version == "0001" else "0001"
+    generations = Path(station.settings.station.state_directory) / PLAN
+    generations.rename(generations.with_suffix(".before"))
+    generations.mkdir()
+    model_store.promote(station.trained.store, NAME, version)
+    wait_until(lambda: "cannot be written" in state_of(station).reason)
+    shown = state_of(station)
+    assert (shown.champion, shown.version, shown.generation, shown.swaps) == (version, before.version, before.generation, before.swaps)
+    assert station.report.state == "degraded" and f"{generations}: cannot be written" in station.report.reason
+    assert f'mdss_model_info{{recipe="{NAME}",version="{before.version}"}} 1.0' in station.page("/metrics")[1]
+    with station.camera("meanwhile") as camera:
+        station.send(camera, GOOD[0])
+        assert camera.wait_until_done(PATIENCE_S)
+        generations.rmdir()
+        wait_until(lambda: state_of(station).version == version)
+        station.send(camera, GOOD[0])
+        assert camera.wait_until_done(PATIENCE_S)
+    assert [each.model and each.model.version for each in station.verdicts("meanwhile")] == [before.version, version]
+    wait_until(lambda: station.report.state == "running")
 
 
 def test_a_worker_that_is_killed_after_a_swap_comes_back_with_the_model_that_serves(station: Station) -> None:

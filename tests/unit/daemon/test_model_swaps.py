@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daemon.model_swaps import Words
-from mdss.errors import MdssError
 from mdss.settings import ModelSettings
-from mdss.wire.model_plan import ModelPlan, ModelWord, Served
+from mdss.wire.model_plan import ModelWord, Served
 from tests.model_world import NAMES, ModelWorld, serves
 
 DAMAGED = "rgb.safetensors: found the checksum 00"
@@ -177,20 +176,3 @@ def test_a_station_without_any_model_is_hopeless_and_one_with_another_recipe_is_
     assert station.plan.reasons == {"cap": "cap/champion: no such model"}
     station.champions["cap"] = "0001"
     assert serves(station.turns(2)) == {"gland": "0001", "cap": "0001"}
-
-
-def test_a_plan_that_cannot_be_written_is_tried_again(station: ModelWorld) -> None:
-    full = [True]
-    write = station.write
-
-    def refuse(plan: ModelPlan) -> None:
-        if full:
-            full.pop()
-            raise MdssError("models.json cannot be written (No space left on device)")
-        write(plan)
-
-    station.write = refuse  # type: ignore[method-assign]
-    station.champions["cap"] = "0002"
-    assert station.turn().held == ("cap/0001",)
-    assert station.turn().held == ("cap/0001", "cap/0002")
-    assert serves(station.turn()) == {"cap": "0002"}
