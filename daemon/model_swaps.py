@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -229,14 +230,23 @@ class ModelSwaps:
         if not self._is_possible(recipe):
             return False
         others = [each for each in self._recipes.values() if each is not recipe and each.held]
-        if self._needed(recipe) + sum(map(self._memory, others)) <= self._settings.memory_mb * MB:
+        free = self._settings.memory_mb * MB - sum(map(self._memory, others))
+        if self._needed(recipe) <= free:
             return True
         idle = [each for each in others if each.serving and self._is_idle(each)]
         if idle and not any(each.leaving for each in others):
             victim = min(idle, key=lambda each: each.used_s)
             log.info("model makes room", recipe=victim.name, version=victim.version, wanted=recipe.name)
             self._give_up(victim)
+        is_made = bool(idle) or any(each.serving is None for each in others)
+        recipe.wait("" if is_made else self._crowded(recipe, others, free))
         return False
+
+    def _crowded(self, recipe: RecipeModels, others: list[RecipeModels], free: int) -> str:
+        """Say which recipes in use leave no room for this one; rounded so that what is needed is never what is free."""
+        needed_mb, free_mb, allowed = math.ceil(self._needed(recipe) / MB), max(free, 0) // MB, self._settings.memory_mb
+        names = ", ".join(each.name for each in others)
+        return f"no room beside {names}: {needed_mb} MB needed, {free_mb} of {allowed} free (models.memory_mb)"
 
     def _is_idle(self, recipe: RecipeModels) -> bool:
         """Whether no part of a recipe is under way, and no frame has named it for a while."""
@@ -244,7 +254,7 @@ class ModelSwaps:
         return self._clock() - recipe.used_s >= IDLE_S and model_key(recipe.name, recipe.version) not in under_way
 
     def _give_up(self, recipe: RecipeModels) -> None:
-        recipe.is_wanted = False
+        recipe.is_wanted, recipe.no_room = False, ""
         if recipe.coming:
             recipe.forget_coming()
         recipe.retire(self._next)

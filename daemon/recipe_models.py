@@ -43,6 +43,7 @@ class RecipeModels:
     held: dict[str, int] = field(default_factory=dict)  # version -> the plan that holds it first
     leaving: dict[str, int] = field(default_factory=dict)  # version -> the plan by which it judges no more
     refused: tuple[str, str] = ("", "")  # version, why
+    no_room: str = ""  # beside which others, all of them in use
     deaths: int = 0  # of processes that were to load the coming one
     swaps: int = 0
     failures: int = 0
@@ -60,13 +61,19 @@ class RecipeModels:
 
     @property
     def reason(self) -> str:
-        """Why the champion does not judge, where that is not only a matter of waiting."""
-        return self.trouble or self.refused[1]
+        """Why the champion does not judge, where it is not on its way."""
+        return self.trouble or self.refused[1] or self.no_room
 
     def bring(self, revision: int, now_s: float) -> None:
         """Have the champion loaded."""
-        self.coming, self.coming_since_s = self.champion, now_s
+        self.coming, self.coming_since_s, self.no_room = self.champion, now_s, ""
         self.held.setdefault(self.champion, revision)
+
+    def wait(self, why: str) -> None:
+        """Note beside which recipes there is no room, empty while room is being made."""
+        if why and why != self.no_room:
+            log.warning("model waits for room", recipe=self.name, version=self.champion, reason=why)
+        self.no_room = why
 
     def switch(self, served: Served, revision: int) -> None:
         """Let the coming version judge from this plan on."""

@@ -72,9 +72,7 @@ def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeRe
         if report.failures > before.failures:
             raise MdssError(f"recipe {report.recipe}: {report.reason}")
         if time.monotonic() > end_s:
-            raise MdssError(
-                f"recipe {report.recipe}: not loaded in time ({report.reason or 'it is still being loaded, or there is no room'})"
-            )
+            raise MdssError(f"recipe {report.recipe}: not loaded in time ({report.reason or 'it is still being loaded'})")
         time.sleep(LOOK_EVERY_S)
 
 

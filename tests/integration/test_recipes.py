@@ -89,3 +89,20 @@ def test_a_changeover_that_is_announced_costs_no_part_and_no_wait(station: Stati
 def test_a_recipe_that_the_station_does_not_have_cannot_be_announced(station: Station) -> None:
     result = CliRunner().invoke(mdss, ["recipe", "preload", "ring", "--config", str(station.config)])
     assert (result.exit_code, str(result.exception)) == (1, "RECIPE: found ring, expected one of models.recipes: flange, cap, bolt")
+
+
+def test_beside_two_that_are_in_use_a_third_says_that_it_has_no_room_and_is_judged_once_they_rest(station: Station) -> None:
+    for recipe in (NAME, CAP):
+        judged(station, f"first-{recipe}", recipe)
+    with station.camera("busy") as busy, station.camera("crowded-out") as waiting:
+        station.send(waiting, GOOD[0], recipe_id=BOLT)
+        while "no room" not in (report := station.report).reason:
+            for recipe in (NAME, CAP):
+                station.send(busy, GOOD[0], recipe_id=recipe)
+            waiting.attend(0.1)
+        shown = next(each.reason for each in report.models if each.recipe == BOLT)
+        assert shown.startswith("no room beside flange, cap: ") and shown.endswith(" of 30 free (models.memory_mb)")
+        assert (report.state, report.is_ready, report.reason) == ("degraded", True, f"recipe bolt is judged by nothing: {shown}")
+        assert busy.wait_until_done(PATIENCE_S) and waiting.wait_until_done(PATIENCE_S)
+    assert [each.recipe_id for each in station.verdicts("crowded-out")] == [BOLT]
+    wait_until(lambda: station.report.state == "running")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from structlog.testing import capture_logs
+
 from daemon.model_swaps import IDLE_S, MB
 from mdss.settings import ModelSettings
+from mdss.wire.camera import Nack
+from tests.front_door import Station
 from tests.model_world import ModelWorld, serves
 
 TWO = ModelSettings(recipes=("cap", "gland"), preload=("cap",), memory_mb=2)
@@ -28,6 +32,58 @@ def test_the_recipe_that_was_used_least_recently_makes_room_when_it_is_idle() ->
     station.under_way = set()
     assert station.turns(3).held == ("gland/0001",)
     assert serves(station.plan) == {"gland": "0001"}
+
+
+def in_use(station: ModelWorld, recipe: str, turns: int) -> None:
+    """Let as many turns go by, in each of which a frame names a recipe."""
+    for _ in range(turns):
+        station.frames[recipe] = station.frames.get(recipe, 0) + 1
+        station.turn()
+
+
+def crowded() -> ModelWorld:
+    """Return a station that judges cap without a rest while frames ask for gland, with room for one of both."""
+    station = ModelWorld(TWO, BOTH, sizes={"cap": 1_600_000, "gland": 500_000})
+    station.turns(2)
+    station.wanted = ("gland",)
+    in_use(station, "cap", 20)
+    return station
+
+
+NO_ROOM = "no room beside cap: 1 MB needed, 0 of 2 free (models.memory_mb)"
+
+
+def test_while_the_others_are_in_use_a_recipe_without_room_says_beside_whom_and_how_much_it_needs() -> None:
+    with capture_logs() as logs:
+        station = crowded()
+    assert serves(station.plan) == {"cap": "0001"}
+    assert station.plan.reasons == {"gland": NO_ROOM}
+    assert [report.reason for report in station.swaps.reports()] == ["", NO_ROOM]
+    assert station.swaps.trouble == f"recipe gland is judged by nothing: {NO_ROOM}"
+    assert [each["reason"] for each in logs if each["log_level"] == "warning"] == [NO_ROOM]
+    camera = Station.introduced()
+    camera.intake.follow(station.plan)
+    (nack,) = camera.send(recipe_id="gland")
+    assert isinstance(nack, Nack) and nack.code == "NOT_READY"
+    assert nack.reason == f"FRAME recipe_id: gland is not judged now: {NO_ROOM}; expected to be sent again"
+
+
+def test_it_is_loaded_when_the_other_is_idle_and_nothing_is_left_of_the_reason() -> None:
+    station = crowded()
+    station.turns(int(IDLE_S) - 1)
+    assert station.plan.reasons == {"gland": NO_ROOM}
+    assert station.turn().reasons == {}, "room is being made"
+    assert serves(station.turns(3)) == {"gland": "0001"}
+    assert (station.swaps.trouble, [report.reason for report in station.swaps.reports()]) == ("", ["", ""])
+
+
+def test_it_is_loaded_beside_the_other_when_the_budget_grows() -> None:
+    station = crowded()
+    assert station.plan.reasons == {"gland": NO_ROOM}
+    station.swaps.reconfigure(ModelSettings(recipes=("cap", "gland"), preload=("cap",), memory_mb=3))
+    in_use(station, "cap", 3)
+    assert serves(station.plan) == BOTH
+    assert (station.swaps.trouble, station.plan.reasons) == ("", {})
 
 
 def test_a_recipe_that_is_larger_than_the_budget_is_refused_in_a_sentence() -> None:
