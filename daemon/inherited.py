@@ -8,7 +8,9 @@ from mdss.wire.messages import Accepted, Fault
 from mdss.wire.model_plan import model_key
 
 GRACE_NS = 10 * 10**9  # after the start, or the deadline: how long a camera has to send again, and fusion to judge
+PUT_OFF_NS = 120 * 10**9  # after the start: how long a camera may be put off; a model that is not loaded by then may never be
 REASON = "the station was restarted and the camera did not send the part again"
+PUT_OFF = "the station was restarted and could not take the part when the camera sent it again"
 
 
 class Inherited:
@@ -20,6 +22,7 @@ class Inherited:
     def __init__(self, pending: Iterable[Accepted], now_ns: int) -> None:
         self._parts = {accepted.result_id: accepted for accepted in pending}
         self._due_ns = {name: now_ns + accepted.left_ns(now_ns) + GRACE_NS for name, accepted in self._parts.items()}
+        self._put_off_until_ns, self._refusals = now_ns + PUT_OFF_NS, dict[str, str]()
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -33,6 +36,14 @@ class Inherited:
         """Forget a part that the camera has sent again, or that is judged."""
         self._parts.pop(result_id, None)
 
+    def put_off(self, source_id: str, frame_id: str, refusal: str, now_ns: int) -> None:
+        """Give a part its time anew, but not for ever: its camera has sent it again, and was refused for now."""
+        for name, accepted in self._parts.items():
+            if (accepted.identity.source_id, accepted.identity.frame_id) == (source_id, frame_id):
+                self._refusals[name] = refusal
+                if now_ns < self._put_off_until_ns:
+                    self._due_ns[name] = max(self._due_ns[name], now_ns + GRACE_NS)
+
     def lost(self, now_ns: int, is_judged: Callable[[Accepted], bool]) -> list[tuple[Fault, Accepted]]:
         """Return what fusion is to be told of the parts whose time is over: first why, because they are due at once."""
         due = [accepted for accepted in self._parts.values() if now_ns >= self._due_ns[accepted.result_id]]
@@ -40,9 +51,10 @@ class Inherited:
             self._due_ns[accepted.result_id] = now_ns + GRACE_NS
             if is_judged(accepted):
                 self.remove(accepted.result_id)
-        return [(fault(accepted.result_id), accepted) for accepted in due if accepted.result_id in self._parts]
+        return [(self._fault(accepted.result_id), accepted) for accepted in due if accepted.result_id in self._parts]
 
-
-def fault(result_id: str) -> Fault:
-    """Return why a part has no verdict but LOST."""
-    return Fault(result_id=result_id, stage="ingest", code="LOST", reason=REASON)
+    def _fault(self, result_id: str) -> Fault:
+        """Return why a part has no verdict but LOST."""
+        refusal = self._refusals.get(result_id)
+        reason = f"{PUT_OFF}: {refusal}" if refusal else REASON
+        return Fault(result_id=result_id, stage="ingest", code="LOST", reason=reason)

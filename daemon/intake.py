@@ -106,9 +106,11 @@ class Intake:
             return [Reply(peer, answer) for answer in self._answer(peer, message)]
         except WireRefusal as refusal:
             self._out.tally.count(f'mdss_frames_rejected_total{{code="{refusal.code}"}}')
-            tell = log.debug if refusal.code in camera.PASSING_CODES else log.warning
-            source = self._sources.of(peer)
+            is_passing, source = refusal.code in camera.PASSING_CODES, self._sources.of(peer)
+            tell = log.debug if is_passing else log.warning
             tell("frame refused", source=source and source.name, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
+            if is_passing and source is not None:
+                self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._out.steady_ns())
             return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
 
     def judged(self, judgements: Iterable[Judged]) -> list[Reply]:

@@ -13,7 +13,7 @@ from workers.open_part import BRANCHES, OpenPart
 
 REMEMBERED = 10_000  # verdicts whose late results are still recognised
 ORPHAN_NS = 300 * 10**9  # how long a result waits for an Accepted that never comes
-GRACE_NS = 120 * 10**9  # after a restart; ingest, which may start later, says much sooner that a camera did not send again
+GRACE_NS = 300 * 10**9  # after a restart, or the deadline; ingest, which may start minutes later, says sooner what it did not get
 SETTLED_NS = 200 * MS_NS  # after a process ended: by then all that it had said is here, and nothing more is handed to it
 DEATHS = 2  # of processes that had one part: a third would follow
 
@@ -46,7 +46,7 @@ class PartJoin:
     def recover(self, pending: Iterable[Accepted], now_ns: int) -> None:
         """Take over parts that were accepted before a restart, and ask for their frames; what nobody sends again is LOST."""
         for accepted in pending:
-            part = OpenPart(now_ns, accepted, is_recovered=True, due_ns=now_ns + max(GRACE_NS, accepted.left_ns(now_ns)))
+            part = OpenPart(now_ns, accepted, is_recovered=True, due_ns=now_ns + accepted.left_ns(now_ns) + GRACE_NS)
             self._open[accepted.result_id] = part
             self._resends.append(Resend(result_id=accepted.result_id, attempt=accepted.attempt + 1, wanted=BRANCHES))
 

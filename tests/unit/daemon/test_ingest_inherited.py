@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from daemon.inherited import GRACE_NS, PUT_OFF_NS
 from mdss.journal import Journal
+from mdss.wire.camera import Ack
 from mdss.wire.messages import Accepted, Fault
-from tests.front_door import Station
+from mdss.wire.model_plan import ModelPlan
+from tests.front_door import Station, code_of, plan_of
 from tests.parts import verdict
-from workers.part_join import PartJoin
+from workers.part_join import JoinedPart, PartJoin
+
+NO_MODEL = ModelPlan(revision=2)
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    made = Journal(tmp_path / "journal.sqlite")
+    made = Journal(tmp_path / "journal.sqlite", busy_timeout_s=0.01)
     yield made
     made.close()
 
@@ -82,3 +88,72 @@ def test_what_the_camera_sends_again_is_not_lost(first_life: Station) -> None:
     station.send("f1")
     pass_time(station, 60)
     assert not any(isinstance(message, Fault) for message in station.fusion.sent)
+
+
+def be_refused(station: Station, seconds: int, code: str = "NOT_READY") -> None:
+    """Let the camera send its part again once a second, and be refused for now."""
+    for _ in range(seconds):
+        pass_time(station, 1)
+        assert code_of(station.send("f1")) == code
+
+
+def lost_with(station: Station) -> list[str]:
+    """Return why parts were lost, as fusion was told."""
+    return [message.reason for message in station.fusion.sent if isinstance(message, Fault)]
+
+
+def test_what_the_camera_sends_while_the_model_is_not_loaded_is_not_lost(first_life: Station) -> None:
+    station = reborn(first_life)
+    station.intake.follow(NO_MODEL)
+    be_refused(station, 60)
+    station.intake.follow(plan_of("gland", revision=3))
+    (ack,) = station.send("f1")
+    pass_time(station, 200)
+    assert isinstance(ack, Ack) and lost_with(station) == []
+
+
+def test_what_the_camera_sends_while_the_journal_is_locked_is_not_lost(first_life: Station, tmp_path: Path) -> None:
+    station = reborn(first_life)
+    with sqlite3.connect(tmp_path / "journal.sqlite") as other:
+        other.execute("BEGIN IMMEDIATE")
+        be_refused(station, 60, "BUSY")
+    other.close()
+    pass_time(station, 1)
+    (ack,) = station.send("f1")
+    pass_time(station, 200)
+    assert isinstance(ack, Ack) and lost_with(station) == []
+
+
+def test_what_the_camera_no_longer_sends_is_lost_and_the_reason_says_what_it_was_told(first_life: Station) -> None:
+    station = reborn(first_life)
+    station.intake.follow(NO_MODEL)
+    be_refused(station, 30)
+    pass_time(station, GRACE_NS / 1e9 - 1)
+    assert lost_with(station) == []
+    pass_time(station, 2)
+    (reason,) = lost_with(station)
+    assert reason.startswith("the station was restarted and could not take the part when the camera sent it again: ")
+    assert "gland is not judged now: its model is being loaded" in reason
+
+
+def test_a_part_whose_model_never_comes_has_its_verdict_in_the_end_which_names_the_model(first_life: Station) -> None:
+    station, join, joined = reborn(first_life), PartJoin(), list[JoinedPart]()
+    join.recover(first_life.journal.pending(), station.clock.ns() - 100 * 10**9)  # fusion was there long before
+    station.intake.follow(ModelPlan(revision=2, reasons={"gland": "sdf-0: sdf.safetensors: no such file"}))
+    seconds = 0
+    while not joined and seconds < 600:
+        be_refused(station, 1)
+        joined += join.tick(station.clock.ns())
+        joined += filter(None, (join.take(message, station.clock.ns()) for message in station.fusion.sent))
+        seconds += 1
+    (part,) = joined
+    assert part.code == "LOST" and "sdf-0: sdf.safetensors: no such file" in part.reason
+    assert PUT_OFF_NS <= seconds * 10**9 <= PUT_OFF_NS + GRACE_NS + 10**9
+
+
+def test_a_refusal_for_good_gives_no_part_more_time(first_life: Station) -> None:
+    station = reborn(first_life)
+    for _ in range(13):
+        pass_time(station, 1)
+        assert code_of(station.send("f1", recipe_id="bolt")) == "UNKNOWN_RECIPE"
+    assert lost_with(station) == ["the station was restarted and the camera did not send the part again"]

@@ -11,16 +11,17 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from daemon.inherited import GRACE_NS
+from daemon.inherited import GRACE_NS, PUT_OFF_NS
 from daemon.intake import LOOK_EVERY_S, Reply
 from daemon.record import PAUSE_S
 from mdss.journal import Entry, Journal, JournalFailed
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Nack, Ping
 from mdss.wire.messages import Accepted, Fault, Frame, Judged, Resend, UndefinedCode
+from mdss.wire.model_plan import ModelPlan
 from tests import parts
 from tests.fakes import FakeClock
-from tests.front_door import RULES, Station, header, payloads
+from tests.front_door import RULES, Station, header, payloads, plan_of
 from tests.machines import histories
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
@@ -86,6 +87,7 @@ class IntakeMachine(RuleBasedStateMachine):
         self.credit = RULES.camera.credit
         self.has_pace, self.well_since_s = False, 0.0
         self.answered: set[str] = set()  # results that this life has heard the verdict of
+        self.opened_s, self.put_off_s, self.is_served = self.clock(), dict[str, float](), True  # result -> when it was refused for now
         for name, peer in zip(NAMES, PEERS, strict=False):
             self.hello(name, peer)
 
@@ -139,14 +141,17 @@ class IntakeMachine(RuleBasedStateMachine):
             assert isinstance(first, Nack) and first.code == "NOT_READY"
         elif self.is_stopping and known is None:
             assert isinstance(first, Nack) and first.code in ("DRAINING", "BUSY")
-        elif not self.is_stopping and has_room and is_well:
+        elif not self.is_stopping and has_room and is_well and self.is_served:
             assert isinstance(first, Ack), f"a good frame was refused: {first}"
+        if isinstance(first, Nack) and known is not None and peer in self.speaks:
+            self.put_off_s[known.result_id] = self.clock()
 
     def has_room(self, source: str) -> bool:
         """Return whether a camera may send another frame while the station's pace is unknown."""
         intake = self.station.intake
-        waiting = len(intake._held) + len(intake._admission._line)
-        return intake._held.count(source) < self.credit and waiting < self.credit + intake._sources.speaking
+        line = [asked.parts for _, asked in intake._admission._line.values()]  # one of them may have asked under another credit
+        fewest = min([self.credit + intake._sources.speaking, *line])
+        return intake._held.count(source) < self.credit and len(intake._held) + len(line) < fewest
 
     @rule(peer=PEER, frame_id=FRAME_ID, change=st.sampled_from(["payload", "recipe", "name"]))
     def send_what_cannot_be_taken(self, peer: bytes, frame_id: str, change: str) -> None:
@@ -187,8 +192,10 @@ class IntakeMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         known = len(self.lost())
         self.told(self.station.intake.tick())
-        held = {accepted.result_id for accepted in self.station.intake._held}
-        assert not held & set(self.lost()[known:]), "lost, though its camera had sent it again"
+        held, lost = {accepted.result_id for accepted in self.station.intake._held}, self.lost()[known:]
+        assert not held & set(lost), "lost, though its camera had sent it again"
+        for name in lost if self.clock() - self.opened_s < PUT_OFF_NS / 1e9 else ():
+            assert self.clock() - self.put_off_s.get(name, -1e9) >= GRACE_NS / 1e9, "lost, though its camera was told to send it once more"
         self.station.outbox.flush(self.station.fusion, self.station.prepare)
 
     def lost(self) -> list[str]:
@@ -201,6 +208,11 @@ class IntakeMachine(RuleBasedStateMachine):
         if self.ledger.trouble and not trouble:
             self.well_since_s = self.clock()
         self.ledger.trouble = trouble
+
+    @rule(is_served=st.sampled_from([True, True, False]))
+    def models_come_and_go(self, is_served: bool) -> None:
+        self.is_served = is_served
+        self.station.intake.follow(plan_of(*RULES.models.recipes) if is_served else ModelPlan())
 
     @rule(fusion=st.booleans(), prepare=st.booleans())
     def the_next_stages_take_what_they_take(self, fusion: bool, prepare: bool) -> None:

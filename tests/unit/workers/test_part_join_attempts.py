@@ -139,7 +139,7 @@ def test_restart_between_with_the_part_in_hand_twice_and_it_is_poison() -> None:
 def test_restart_of_the_machine_and_the_old_deadline_says_nothing() -> None:
     line = Line()
     line.join.recover([parts.accepted("a", deadline_ns=10**18)], line.now_ns)
-    assert [part.code for part in line.join.tick(line.now_ns + GRACE_NS)] == ["LOST"]
+    assert [part.code for part in line.join.tick(line.now_ns + DEADLINE_NS + GRACE_NS)] == ["LOST"]
 
 
 def test_never_started_again_and_what_waits_only_for_it_need_not_wait_for_its_deadline() -> None:
