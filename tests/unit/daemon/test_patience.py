@@ -1,0 +1,49 @@
+"""A disk that never answers: who asks goes on, and asks again once it does."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from daemon.patience import Patience
+from daemon.stored_models import StoredModels
+from mdss.errors import MdssError
+from mdss.settings import ModelSettings, Settings
+
+
+def test_what_a_question_comes_to_or_raises_is_its_answer() -> None:
+    patience = Patience()
+    assert patience.ask(lambda: 7, "store") == 7
+    with pytest.raises(FileNotFoundError, match="gone"):
+        patience.ask(lambda: Path("gone").readlink(), "store")
+
+
+def test_a_question_without_an_answer_is_given_up_and_none_is_asked_behind_it_until_it_ends() -> None:
+    answers, patience, asked = threading.Event(), Patience(0.5), list[int]()
+    with pytest.raises(MdssError, match=r"store: the disk does not answer; expected it to within 0\.5 s"):
+        patience.ask(answers.wait, "store")
+    with pytest.raises(MdssError, match="other: the disk does not answer"):
+        patience.ask(lambda: asked.append(1), "other")
+    assert asked == []
+    assert patience._asking is not None
+    answers.set()
+    patience._asking.join()
+    assert patience.ask(lambda: 8, "store") == 8
+
+
+def test_a_store_that_hangs_is_a_sentence_and_a_size_that_is_known_needs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",))), Patience(0.5))
+    (tmp_path / "cap" / "0001").mkdir(parents=True)
+    (tmp_path / "cap" / "champion").symlink_to("0001")
+    for name in ("rgb", "sdf"):
+        (tmp_path / "cap" / "0001" / f"{name}.safetensors").write_bytes(bytes(100))
+    assert (store.champion("cap"), store.nbytes("cap", "0001")) == ("0001", 200)
+    answers = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "readlink", lambda _: answers.wait())
+        with pytest.raises(MdssError, match="cap/champion: the disk does not answer"):
+            store.champion("cap")
+    assert (store.nbytes("cap", "0001"), store.nbytes("cap", "0002")) == (200, 0)
+    answers.set()
