@@ -23,10 +23,10 @@ from daemon.spawn import claim, start_process
 from daemon.status import Board, serve
 from daemon.stored_models import StoredModels
 from daemon.supervisor import Supervisor, Surroundings
-from mdss.drift_record import warnings_of
+from mdss.drift_record import Warned, warnings_of
 from mdss.logs import configure_logs
 from mdss.retraining import read_records, retrain_folder
-from mdss.settings import Settings, checked_settings
+from mdss.settings import Settings, StationSettings, checked_settings
 from mdss.wire.hand import read_hand
 from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
@@ -39,13 +39,9 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
     os.umask(NOT_FOR_OTHERS)
     station, limits = settings.station, limits_of(settings)
-    locks = [
-        claim("station.runtime_directory", Path(station.runtime_directory), "supervisor.lock"),
-        claim("station.state_directory", Path(station.state_directory), "station.lock"),
-    ]
-    drift = partial(warnings_of, Path(station.state_directory), settings.models.recipes)
+    locks, reloading = claimed(station), Reloading(config, settings)
     retrainings = partial(read_records, retrain_folder(station.state_directory))
-    reloading, board = Reloading(config, settings), Board(station.name, time.monotonic, drift, retrainings)
+    board = Board(station.name, time.monotonic, partial(drift_of, reloading), retrainings)
     server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
     context = zmq.Context()
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
@@ -83,6 +79,20 @@ def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: M
         configure_logs(reloading.settings, NAME)
         supervisor.take_over(limits_of(reloading.settings))
         models.reconfigure(reloading.settings.models)
+
+
+def claimed(station: StationSettings) -> tuple[int, int]:
+    """Lock both of a station's directories: two daemons never share their sockets, nor what they keep."""
+    return (
+        claim("station.runtime_directory", Path(station.runtime_directory), "supervisor.lock"),
+        claim("station.state_directory", Path(station.state_directory), "station.lock"),
+    )
+
+
+def drift_of(reloading: Reloading) -> tuple[Warned, ...]:
+    """Return the warnings of drift that hold, for the recipes of the settings in force."""
+    settings = reloading.settings
+    return warnings_of(Path(settings.station.state_directory), settings.models.recipes)
 
 
 def limits_of(settings: Settings) -> Limits:

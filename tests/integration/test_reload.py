@@ -25,10 +25,12 @@ from daemon.status import ReloadReport
 from demo.station import wait_until_ready
 from mdss.cli import mdss
 from mdss.client import FrameSender
+from mdss.drift_record import write_record
 from mdss.settings import load_settings
+from tests.drifting import drifting
 from tests.ingest_process import Line
 from tests.load import Load, ids
-from tests.station import GOOD, LOOK_EVERY_S, PATIENCE_S, Station, Trained, read_journal, site, wait_until
+from tests.station import GOOD, LOOK_EVERY_S, NAME, PATIENCE_S, Station, Trained, read_journal, site, wait_until
 from workers.fusion import configuration_id
 
 pytestmark = pytest.mark.timeout(180)
@@ -75,6 +77,11 @@ def reload(station: Station) -> ReloadReport:
     report = station.report.reload
     assert report is not None
     return report
+
+
+def drifts(station: Station) -> list[tuple[str, str]]:
+    """Return the recipes that /status warns of, with the quantity."""
+    return [(each.recipe, each.quantity) for each in station.report.drift]
 
 
 def test_credit_and_rules_change_between_two_frames_under_load_and_no_part_is_lost(station: Station) -> None:
@@ -147,6 +154,20 @@ def test_the_log_s_level_changes_in_every_process_and_alerts_go_to_another_redis
         os.kill(station.pid("prepare"), signal.SIGKILL)
         wait_until(lambda: station.process("prepare").restarts > 0 and station.report.state == "running")
         assert log.stat().st_size == size
+
+
+def test_drift_is_shown_of_a_recipe_that_a_reload_adds_and_no_more_of_one_that_it_removes(station: Station) -> None:
+    write_record(Path(station.settings.station.state_directory), drifting())
+    assert drifts(station) == []
+    before = station.config.read_text()
+    change(station, "models", recipes=[NAME, "cap"], preload=[NAME])
+    assert reload(station).is_applied
+    assert drifts(station) == [("cap", "brightness")]
+    said = CliRunner().invoke(mdss, ["status", "--config", str(station.config)]).output
+    assert "drift of cap 0001: brightness of the part" in said
+    station.config.write_text(before)
+    assert reload(station).is_applied
+    assert drifts(station) == []
 
 
 def test_a_process_whose_file_somebody_else_broke_goes_on_as_it_was_until_it_is_mended() -> None:

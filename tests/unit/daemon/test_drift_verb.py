@@ -5,22 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.drift_line import Line, normal, quantiles, streams
 from daemon.drift_verb import bars, command
-from mdss.drift_record import QUANTITIES, DriftRecord, write_record
+from mdss.drift_record import DriftRecord, write_record
 from mdss.errors import BadInput
+from tests.drifting import drifting
 
 CONFIG = "station: {state_directory: state}\nmodels: {recipes: [cap, lid]}\n"
-
-
-def drifting() -> DriftRecord:
-    """Return a record of 400 parts whose last 100 are darker."""
-    line = Line.of({name: quantiles(40) for name in QUANTITIES}).run(streams(np.random.default_rng(1), normal, 300))
-    return line.run(streams(np.random.default_rng(2), normal, 100, brightness=-40.0)).comparison.record()
 
 
 @pytest.fixture
