@@ -17,22 +17,26 @@ from mdss.wire.pulse import Tally
 from workers.open_part import BRANCHES
 from workers.part_join import JoinedPart
 
-MOST_COMPARISONS = 32  # the oldest is forgotten: a version that has not judged for so many others
+MOST_VERSIONS = 2  # of one recipe: in a change of model the last parts of the old one come between those of the new
 log = structlog.get_logger()
 
 
 class DriftWatch:
-    """Compares what fusion judged, by recipe and version of the model, and keeps a record of each recipe in the state directory."""
+    """Compares what fusion judged, by recipe and version of the model, and keeps a record of each recipe in the state directory.
+
+    It remembers two versions of each recipe, those that judged last: what bounds it is how many recipes models.recipes has named since
+    the process began. In whichever turns recipes come, none makes it forget the open block of another.
+    """
 
     def __init__(self, state: Path, settings: DriftSettings, tally: Tally) -> None:
         self._state, self._rate, self._tally = state, settings.false_alarms_per_10000, tally
-        self._comparisons: dict[tuple[str, str], Comparison | None] = {}  # None where a model has nothing to compare with
+        self._comparisons: dict[str, dict[str, Comparison | None]] = {}  # recipe -> version; None: nothing to compare with
         self._is_disk_full = False
 
     def reconfigure(self, settings: DriftSettings) -> None:
         """Keep to another rate of false warnings from the next block on."""
         self._rate = settings.false_alarms_per_10000
-        for comparison in self._comparisons.values():
+        for comparison in (each for versions in self._comparisons.values() for each in versions.values()):
             if comparison is not None:
                 comparison.hold_to(self._rate)
 
@@ -49,12 +53,13 @@ class DriftWatch:
             self._tell(model, comparison, changes)
 
     def _comparison(self, model: ModelFolder) -> Comparison | None:
-        key = (model.name, model.version)
-        if key not in self._comparisons:
-            if len(self._comparisons) >= MOST_COMPARISONS:
-                del self._comparisons[next(iter(self._comparisons))]
-            self._comparisons[key] = self._begin(model)
-        return self._comparisons[key]
+        """Return the comparison with a model's reference, None where it keeps none; it becomes the last of its recipe's."""
+        versions = self._comparisons.setdefault(model.name, {})
+        comparison = versions.pop(model.version) if model.version in versions else self._begin(model)
+        versions[model.version] = comparison
+        if len(versions) > MOST_VERSIONS:
+            del versions[next(iter(versions))]
+        return comparison
 
     def _begin(self, model: ModelFolder) -> Comparison | None:
         """Begin a comparison, or go on from where the process before this one was."""

@@ -37,8 +37,8 @@ def reference() -> Reference:
     )
 
 
-def model(version: str = "0001", kept: Reference | None = None) -> Any:
-    return SimpleNamespace(name="cap", version=version, calibration=SimpleNamespace(reference=kept))
+def model(version: str = "0001", kept: Reference | None = None, recipe: str = "cap") -> Any:
+    return SimpleNamespace(name=recipe, version=version, calibration=SimpleNamespace(reference=kept))
 
 
 def joined(number: int, brightness: int = BRIGHT, peak: float = 1.0, version: str = "0001") -> JoinedPart:
@@ -118,6 +118,18 @@ def test_another_version_begins_anew_and_what_comes_late_of_the_first_does_not_c
     record = read_record(station.state, "cap")
     assert record is not None
     assert (record.model_version, record.parts, record.warnings, record.blocks[0].medians["brightness"]) == ("0002", BLOCK, {}, BRIGHT)
+
+
+def test_however_many_recipes_come_in_turns_and_change_their_models_each_closes_its_blocks(station: Station) -> None:
+    recipes = [f"cap-{number}" for number in range(40)]
+    versions = ["0001", "0002", "0001", "0003", *["0001"] * (BLOCK - 2)]  # taken back once, and the last parts of it after the next change
+    for version in versions:
+        for recipe in recipes:
+            station.judge(1, model(version, reference(), recipe), version=version)
+    for recipe in recipes:
+        record = read_record(station.state, recipe)
+        assert record is not None
+        assert (record.model_version, record.parts, len(record.blocks)) == ("0001", BLOCK, 1)
 
 
 @pytest.mark.parametrize(
