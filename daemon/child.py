@@ -98,16 +98,19 @@ class Child:
 
     def start(self) -> None:
         """Start the process."""
-        now_s = self._clock()
         self.last, self._restart_at_s = None, None
         self._killed_because, self._has_said_last = "", False
-        self._heard_s = self._progress_s = self._started_s = now_s
+        self.give_time()
         try:
             self._process = self._start(self.spec)
         except OSError as error:  # the machine has no memory or no process left for it: later, perhaps
             self._again(f"could not be started ({error})")
         else:
             self._become("starting", "")
+
+    def give_time(self) -> None:
+        """Count every limit of time from now on."""
+        self._heard_s = self._progress_s = self._started_s = self._killed_s = self._clock()
 
     def hear(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat of this process."""

@@ -19,6 +19,7 @@ from mdss.errors import MdssError
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
 
 TURN_MS = 100
+STANDSTILL = 0.5  # of supervisor.stall_timeout_s, between two turns: a shorter one makes nobody who is well too late
 STOP_GRACE_S = 5.0
 HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that need a part's model
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class Supervisor:
         self._health, self._board, self._notifier = around.health, around.board, around.notifier
         self._endings, self._models = Endings(around.fusion, around.in_hand), around.models
         self._signals = 0
+        self._began_s = self._turned_s = self._clock()
         self._phase: ProcessState = "starting"
 
     def ask_to_stop(self, *_: object) -> None:
@@ -86,6 +88,7 @@ class Supervisor:
             if isinstance(message, Heartbeat):
                 self._hear(message)
             message = self._heard(0)
+        self._notice_standstill()
         for child in self._children:
             pid, why = child.pid, child.tick()
             if pid is not None and child.pid != pid:
@@ -106,6 +109,16 @@ class Supervisor:
         except MdssError as error:
             log.error("message refused", reason=str(error))
             return None
+
+    def _notice_standstill(self) -> None:
+        """Give everybody time anew where this loop was away for long: in a frozen container nobody could have said anything."""
+        now_s = self._clock()
+        away_s, self._turned_s = now_s - self._turned_s, now_s
+        if away_s > STANDSTILL * self._limits.stall_timeout_s:
+            log.warning("the station stood still: every process is given its time anew", still_for_s=round(away_s, 1))
+            self._began_s = now_s
+            for child in self._children:
+                child.give_time()
 
     def _is_last(self, child: Child) -> bool:
         """Whether nothing is left of a child's stage: it is not started again, nor are its twins."""
@@ -135,7 +148,7 @@ class Supervisor:
 
     def _bring_up(self, children: Sequence[Child]) -> bool:
         """Start some children and wait until each has been ready, be it not at one moment; False when a signal came first."""
-        end_s = self._clock() + self._limits.ready_timeout_s
+        self._began_s = self._turned_s = self._clock()
         missing = list(children)
         for child in children:
             child.start()
@@ -143,7 +156,8 @@ class Supervisor:
             if self._signals:
                 return False
             failed = [child for child in self._children if child.has_failed]
-            late = [child for child in missing if child.spec.is_vital and self._clock() > end_s]
+            is_over = self._clock() - self._began_s > self._limits.ready_timeout_s
+            late = [child for child in missing if child.spec.is_vital and is_over]
             if failed or late:
                 first = (failed or late)[0]
                 raise MdssError(f"the station cannot start: {first.spec.name}: {first.reason or 'not ready in time'}")
