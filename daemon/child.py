@@ -62,6 +62,7 @@ class Child:
         self._start, self._limits, self._clock = start, limits, clock
         self._process: Process | None = None
         self._ends_s: deque[float] = deque()
+        self._late_starts = 0  # since it was ready last
         self._restart_at_s: float | None = None
         self._is_stopping, self._killed_because, self._has_said_last = False, "", False
         self._heard_s = self._progress_s = self._started_s = self._killed_s = 0.0
@@ -120,6 +121,8 @@ class Child:
         self.last = heartbeat
         if not self._killed_because:  # what it had said before tells nothing any more
             self._become(heartbeat.state, heartbeat.reason)
+        if self.is_ready:
+            self._late_starts = 0
 
     def tick(self) -> str:
         """Notice an end or a stall, and start again when the pause is over; return why it ended, where nobody had asked it to."""
@@ -139,6 +142,7 @@ class Child:
         elif not self._is_stopping:
             self._killed_because = self._stall()
             if self._killed_because:
+                self._late_starts += self.state == "starting"
                 self._process.kill()
                 self._killed_s = self._clock()
                 self._become("degraded", f"{self._killed_because}; killed")
@@ -197,10 +201,12 @@ class Child:
         self._ends_s.append(self._clock())
         while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
             self._ends_s.popleft()
-        if len(self._ends_s) >= self._limits.restart_limit:
-            self._become("error", f"{why}; ended {len(self._ends_s)} times in {self._limits.restart_window_s:g} s, not started again")
+        ends = max(len(self._ends_s), self._late_starts)  # what takes longer than the window each time would never add up in it
+        if ends >= self._limits.restart_limit:
+            how = "without being ready in time" if self._late_starts == ends else f"in {self._limits.restart_window_s:g} s"
+            self._become("error", f"{why}; ended {ends} times {how}, not started again")
             return
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (len(self._ends_s) - 1))
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (ends - 1))
         self._restart_at_s = self._clock() + pause_s
         self._become("degraded", f"{why}; starts again in {pause_s:g} s")
 

@@ -27,7 +27,7 @@ class Actor(FakeProcess):
         self.heard_s = self.worked_s = self.started_s
         self.ready_s: float | None = None
         self.died_s: float | None = None
-        self.is_silent = self.is_stopping = self.was_killed = False
+        self.is_silent = self.is_stopping = self.was_killed = self.was_late = False
 
     def end(self, code: int) -> None:
         """Be dead from now on."""
@@ -42,7 +42,7 @@ class Actor(FakeProcess):
 
     def kill(self) -> None:
         self.world.check(self.is_stopping or self.world.signals > 1 or self.may_be_killed(), f"{self.name} was killed for nothing")
-        self.was_killed = True
+        self.was_killed, self.was_late = True, self.ready_s is None
         self.end(-9)
 
     def may_be_killed(self, slack_s: float = 0.0) -> bool:
@@ -54,7 +54,7 @@ class Actor(FakeProcess):
 
     def say(self) -> Heartbeat | None:
         """Return its heartbeat of this moment."""
-        self.steps += not self.waiting
+        self.steps += not (self.waiting or self.is_silent)
         beat = None if self.is_silent else self.heartbeat()
         if beat is not None:
             self.heard_s = self.world.clock()
@@ -111,8 +111,12 @@ class World:
             self.broken.append(promise)
 
     def ends(self, name: str, now_s: float, slack_s: float) -> int:
-        """Return how often a name has ended within the window, which is made a little longer or shorter."""
-        return sum(now_s - actor.died_s <= LIMITS.restart_window_s + slack_s for actor in self.of(name) if actor.died_s is not None)
+        """Return how often a name has ended within the window, a little longer or shorter, or since it was ready last, killed for that."""
+        late = 0
+        for actor in self.of(name):
+            late = late + actor.was_late if actor.ready_s is None else 0
+        lately = sum(now_s - actor.died_s <= LIMITS.restart_window_s + slack_s for actor in self.of(name) if actor.died_s is not None)
+        return max(lately, late)
 
     def of(self, name: str) -> list[Actor]:
         """Return all lives of a name."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from daemon.child import ENDS_WITHIN_S, Child, Limits
 from daemon.process_table import ProcessSpec
 from mdss.wire.messages import Heartbeat
-from tests.fakes import FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
+from tests.fakes import FakeProcess, FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
 
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 SPEC = ProcessSpec("rgb-0", ("-m", "workers.rgb"), threads=1)
@@ -114,6 +115,28 @@ def test_never_ready_is_killed_after_the_ready_timeout() -> None:
     child = play(world, 30.4)
     assert world.started[0].kills == 1
     assert "not ready after 30 s" in child.reason
+
+
+def test_never_ready_is_given_up_after_as_many_lives_as_one_that_dies_though_they_are_longer_than_the_window() -> None:
+    limits = replace(LIMITS, ready_timeout_s=LIMITS.restart_window_s + 30)
+    world = FakeWorld({"rgb-0": never_ready})
+    child = Child(SPEC, world.start, limits, world.clock)
+    child.start()
+    go_on(child, world, limits.restart_limit * limits.ready_timeout_s - 1)
+    assert (len(world.started), child.is_given_up) == (limits.restart_limit, False)
+    go_on(child, world, 2000)
+    assert (len(world.started), child.is_given_up) == (limits.restart_limit, True)
+    assert child.reason == "not ready after 90 s; ended 5 times without being ready in time, not started again"
+
+
+def test_one_that_was_ready_in_between_is_not_given_up_for_the_times_that_it_was_not() -> None:
+    def rarely_ready(process: FakeProcess, age_s: float) -> None:
+        is_its_turn = (process.pid + 1) % LIMITS.restart_limit == 0
+        process.state = "running" if is_its_turn and age_s < 3 else None
+
+    world = FakeWorld({"rgb-0": rarely_ready})
+    child = play(world, 2000)
+    assert len(world.started) > 3 * LIMITS.restart_limit and not child.is_given_up
 
 
 def test_a_refusal_is_an_error_at_once() -> None:

@@ -72,6 +72,13 @@ class SupervisorMachine(RuleBasedStateMachine):
     def be_born_otherwise(self, name: str, birth: str) -> None:
         self.world.births[name] = birth
 
+    @rule(name=VICTIMS, is_meant=st.sampled_from([*[False] * 9, True]))  # it takes long
+    def never_become_ready_again(self, name: str, is_meant: bool) -> None:
+        if is_meant:
+            self.world.births[name] = "never ready"
+            self.die(name, 1)
+            self.pass_time(int(LIMITS.restart_limit * (LIMITS.ready_timeout_s + 2) / TURN_S))
+
     @rule(name=VICTIMS, part=st.sampled_from(["", "a", "b"]))
     def take_a_part(self, name: str, part: str) -> None:
         self.world.hands[name] = part

@@ -7,7 +7,7 @@ from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.messages import Ended
-from tests.fakes import FakeProcess, History, dies_often
+from tests.fakes import FakeProcess, History, dies_often, never_ready
 from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, spec
 
 
@@ -51,3 +51,19 @@ def test_a_fusion_that_begins_is_told_which_stages_are_gone_for_good() -> None:
     line.run(70)
     last = [message.process for message in line.fusion.sent if isinstance(message, Ended) and message.is_last]
     assert last == ["rgb-0", "rgb-0"]
+
+
+def test_a_stage_that_was_ready_and_cannot_become_so_again_is_gone_for_good_in_the_end_and_fusion_hears_it_once() -> None:
+    line = Line()
+
+    def break_down() -> None:
+        line.world.histories["rgb-0"] = never_ready
+        line.world.of("rgb-0")[0].code = 1
+
+    line.at(5, break_down)
+    states: list[str] = []
+    end_s = 5 + LIMITS.restart_limit * (LIMITS.ready_timeout_s + 10)
+    line.at(end_s, lambda: states.append(line.board.report.state))
+    line.run(end_s + 1)
+    assert [message.is_last for message in line.fusion.sent if isinstance(message, Ended)] == [False] * LIMITS.restart_limit + [True]
+    assert states == ["error"]
