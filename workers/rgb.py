@@ -17,7 +17,7 @@ from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import Precision, device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.held_models import Craft
-from workers.score import Map, ScoreMap, Scorer
+from workers.score import Map, ScoreMap, Scorer, golden_task
 from workers.start import Opened, Place, Role, config_option, index_option, main, work
 
 
@@ -52,16 +52,7 @@ def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
     """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
 
     def scores(part: Prepared) -> dict[Scored, float]:
-        task = ColourTask(
-            result_id="",
-            recipe_id=folder.name,
-            model_version=folder.version,
-            rgb=part.rgb,
-            mask=part.mask,
-            height=part.grid.height,
-            width=part.grid.width,
-        )
-        return {"rgb": float(score_map(task).max())}
+        return {"rgb": float(score_map(ColourTask(**golden_task(folder, part), rgb=part.rgb, mask=part.mask)).max())}
 
     reproduce(folder, scores)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method.model_store import ModelFolder
+from mdss.method.point_cloud import Prepared
 from mdss.wire.messages import Branch, BranchScore, ColourTask, Message, ShapeTask
 from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
@@ -15,6 +18,12 @@ from workers.held_models import no_model
 
 Map = NDArray[np.float32]
 ScoreMap = Callable[[ColourTask | ShapeTask], Map]  # one branch of one model, ready to score
+
+
+def golden_task(folder: ModelFolder, part: Prepared) -> dict[str, Any]:
+    """Return what a task says of a golden scan, beside what the branch looks at."""
+    named = {"result_id": "", "recipe_id": folder.name, "model_version": folder.version}
+    return named | {"height": part.grid.height, "width": part.grid.width}
 
 
 class Scorer:

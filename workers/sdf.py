@@ -17,7 +17,7 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import Precision, device_of
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.held_models import Craft
-from workers.score import Map, ScoreMap, Scorer
+from workers.score import Map, ScoreMap, Scorer, golden_task
 from workers.start import Opened, Place, Role, config_option, index_option, main, work
 
 
@@ -52,15 +52,7 @@ def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
     """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
 
     def scores(part: Prepared) -> dict[Scored, float]:
-        task = ShapeTask(
-            result_id="",
-            recipe_id=folder.name,
-            model_version=folder.version,
-            xyz=part.xyz,
-            height=part.grid.height,
-            width=part.grid.width,
-        )
-        return {"sdf": float(score_map(task).max())}
+        return {"sdf": float(score_map(ShapeTask(**golden_task(folder, part), xyz=part.xyz)).max())}
 
     reproduce(folder, scores)
 
