@@ -16,6 +16,7 @@ from mdss.method.model_store import Change, ModelFolder
 from mdss.method.recipe import Recipe
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Unit
+from trainer.gathering import CALIBRATED
 from trainer.train import prepare_all, summary
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
 FOLDER = click.Path(path_type=Path)
+COUNTS = "calibrated_on"  # key of a model card's data
 
 
 @click.command("calibrate", epilog=EXAMPLE)
@@ -82,8 +84,8 @@ def calibrate(request: Request) -> ModelFolder:
     changes = {"false_reject_rate": request.rate, "method": request.method}
     threshold = msgspec.structs.replace(model.recipe.threshold, **{name: value for name, value in changes.items() if value is not None})
     settings = msgspec.structs.replace(model.recipe, threshold=threshold)
-    calibration, counts = measured(request, model, settings) if request.has_parts else from_known_scores(model, settings)
-    card = msgspec.structs.replace(model.card, recipe=settings, data={**model.card.data, "calibrated_on": counts})
+    calibration, facts = measured(request, model, settings) if request.has_parts else from_known_scores(model, settings)
+    card = msgspec.structs.replace(model.card, recipe=settings, data=model.card.data | facts)
     finished = recalibrated(model, card, calibration, request.store)
     change = Change("calibrate", reason(model, finished, request.why), instead_of=model.version)
     return model_store.promote(request.store, request.recipe, finished.version, change)
@@ -96,17 +98,17 @@ def as_object(model: ModelFolder) -> str:
     return msgspec.json.format(msgspec.json.encode(said)).decode()
 
 
-def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, int]]:
-    """Return the calibration that follows from the scores which the model brings along, and how many those are."""
+def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
+    """Return the calibration that follows from the scores which the model brings along, and what its card says of them."""
     from trainer.calibrate import with_threshold
 
-    counts = model.card.data.get("calibrated_on", {"validation": len(model.calibration.validation_scores)})
+    counts = model.card.data.get(COUNTS, {"validation": len(model.calibration.validation_scores)})
     known = ConfirmedParts(reviewed=counts.get("marked_good", 0), accepted=counts.get("accepted", 0))
-    return annotated(with_threshold(model.calibration, settings.threshold), known), counts
+    return annotated(with_threshold(model.calibration, settings.threshold), known), {COUNTS: counts}
 
 
-def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, int]]:
-    """Return the calibration that follows from scoring parts, and how many there were of each kind."""
+def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
+    """Return the calibration that follows from scoring parts, and what the card says of them: how many of each kind, and which."""
     from mdss.method.calibration import MIN_PARTS
     from trainer.calibrate import calibration_of, maps_of
     from trainer.champion import Champion
@@ -123,7 +125,7 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
         places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts)
-    return annotated(found, collected), counts
+    return annotated(found, collected), {COUNTS: counts, CALIBRATED: collected.names}
 
 
 def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:

@@ -10,13 +10,13 @@ from typing import Any
 import click
 import msgspec
 
-from mdss.collection import Collected, Collection
-from mdss.errors import BadInput
+from mdss.collection import Collected, Collection, Wanted
+from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
 from trainer.dataset import Dataset, Unit
 from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome
-from trainer.gathering import gather, learned_by
+from trainer.gathering import calibrated_by, gather, unlearned
 from trainer.model_changes import recipe_option, show_table, store_option
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
@@ -45,7 +45,10 @@ def compare(*, as_json: bool, **options: Any) -> int:
     The scans of --data must not be those that the version was trained on; of --collected, such are left out, and simulated ones.
     Nothing is promoted.
     """
-    outcome = compared(Comparison(**options))
+    try:
+        outcome = compared(Comparison(**options))
+    except (ModelRefused, OSError) as error:  # 1 says that it was judged
+        raise BadInput(str(error)) from error
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
     else:
@@ -103,14 +106,15 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
 
 
 def from_collection(asked: Comparison, candidate: ModelFolder) -> tuple[list[EvidencePart], list[EvidencePart]]:
-    """Return the newest good parts (labelled so, or accepted and unreviewed) that the candidate has not learned from, and all defects.
+    """Return the newest good parts (labelled so, or accepted and unreviewed) that are new to the candidate, and all defects.
 
-    Simulated parts are no evidence.
+    New is what it has neither learned from nor its threshold from. Simulated parts are no evidence.
     """
     if not (asked.collected or Path()).is_dir():
         raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
-    found, learned = gather(Collection(asked.collected or Path()), asked.recipe), learned_by([candidate])
-    unknown = [each for each in found.good if each.part.result_id not in learned]
+    collection = Collection(asked.collected or Path())
+    found, kept = gather(collection, asked.recipe), collection.parts(Wanted(recipe=asked.recipe))
+    unknown = unlearned(candidate, found.good, kept, calibrated_by(candidate))
     newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
     return collected(newest), collected(found.defects)
 

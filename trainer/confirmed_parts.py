@@ -13,7 +13,7 @@ from mdss.errors import BadInput, BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD, Dataset, Scan
-from trainer.gathering import learned_by
+from trainer.gathering import unlearned
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ConfirmedParts:
     """Prepared parts, and how many of them are good by what."""
 
     parts: list[Prepared] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # the ids of their results
     reviewed: int = 0  # a person called them good
     accepted: int = 0  # the station did, and nobody looked
 
@@ -53,7 +54,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedPa
     """Read and prepare a recipe's good parts, newest first; one that cannot be read or holds no part is named and left out."""
     if not source.folder.is_dir():
         raise BadInput(f"--collected {source.folder}: no such folder; expected a station's collected parts (STATE/collected)")
-    chosen = chosen_of(source, model.name, learned_by([model]))
+    chosen = chosen_of(source, model)
     found = ConfirmedParts()
     for each in tracked(chosen, "collected parts", len(chosen)):
         try:
@@ -62,22 +63,24 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedPa
             click.echo(f"calibrate: {each.folder} is left out: {bad}", err=True)
             continue
         found.parts.append(prepared)
+        found.names.append(each.part.result_id)
         found.reviewed += each.label == GOOD
         found.accepted += each.label is None
     return found
 
 
-def chosen_of(source: Source, recipe_name: str, learned: frozenset[str]) -> list[Collected]:
-    """Return the newest parts that are marked good, or accepted and not reviewed, and that the model was not made from."""
-    wanted = Wanted(recipe=recipe_name, labels=CONFIRMED, since_ns=source.since_ns, newest_first=True)
+def chosen_of(source: Source, model: ModelFolder) -> list[Collected]:
+    """Return the newest parts that are marked good, or accepted and not reviewed, and that no training of the model saw."""
+    kept = Collection(source.folder).parts(Wanted(recipe=model.name, newest_first=True))
+    wanted = Wanted(labels=CONFIRMED, since_ns=source.since_ns)
     good = [
         each
-        for each in Collection(source.folder).parts(wanted)
-        if (each.label == GOOD or each.part.evaluation == "OK")
-        and each.part.result_id not in learned
+        for each in kept
+        if wanted.fits(each)
+        and (each.label == GOOD or each.part.evaluation == "OK")
         and (source.with_simulated or not each.part.is_simulated)
     ]
-    return good[: source.most]
+    return unlearned(model, good, kept)[: source.most]
 
 
 def _prepared(part: Collected, recipe: Recipe) -> Prepared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
 
 Side = Literal["train", "validation", "gate"]
-FOLDER, UNIT, DIGEST, LEARNED, SHOWN = "folder", "unit", "digest", "collected_parts", "gate_parts"  # keys of a model card's data
+# Keys of a model card's data.
+FOLDER, UNIT, DIGEST = "folder", "unit", "digest"
+LEARNED, SHOWN, CALIBRATED = "collected_parts", "gate_parts", "calibrated_parts"
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,32 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
     if data is not None:
         return Dataset.open(data, unit or "m")
     card: dict[str, Any] = champion.card.data if champion else {}
-    folder = card.get(FOLDER)
-    if not folder or not Path(str(folder)).is_dir():
+    folder = Path(str(card.get(FOLDER) or ""))
+    if not card.get(FOLDER) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where somebody's home is closed
         return None
-    return Dataset.open(Path(str(folder)), unit or ("mm" if card.get(UNIT) == "mm" else "m"))
+    return Dataset.open(folder, unit or ("mm" if card.get(UNIT) == "mm" else "m"))
 
 
 def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
     """Return the ids of the collected parts that any of these models was made from or judged by."""
     return frozenset(str(each) for model in models for key in (LEARNED, SHOWN) for each in model.card.data.get(key, ()))
+
+
+def unlearned(
+    model: ModelFolder, parts: Sequence[Collected], kept: Sequence[Collected], calibrated: frozenset[str] = frozenset()
+) -> list[Collected]:
+    """Return those parts that a model was not made from or judged by, nor has its threshold from where these `calibrated` are named.
+
+    Another scan of such a part is one as well, as far as those that are `kept` tell.
+    """
+    seen = learned_by([model]) | calibrated
+    names = {each.part.part_id for each in kept if each.part.result_id in seen and each.part.part_id}
+    return [each for each in parts if each.part.result_id not in seen and each.part.part_id not in names]
+
+
+def calibrated_by(model: ModelFolder) -> frozenset[str]:
+    """Return the ids of the collected parts that a model was recalibrated on."""
+    return frozenset(map(str, model.card.data.get(CALIBRATED, ())))
 
 
 def is_learned(base: Dataset, model: ModelFolder) -> bool:

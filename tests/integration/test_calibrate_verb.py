@@ -50,7 +50,7 @@ class Kept:
         self._count += 1
         judged_ns = time.time_ns() - round(days_old * 86_400e9)
         part = CollectedPart(
-            result_id=result_id, part_id="p", source_id="cam", recipe_id=NAME, captured_ns=judged_ns, judged_ns=judged_ns,
+            result_id=result_id, part_id=f"part-{result_id}", source_id="cam", recipe_id=NAME, captured_ns=judged_ns, judged_ns=judged_ns,
             evaluation=evaluation, is_simulated=is_simulated,
         )  # fmt: skip
         self._collection.add(part, scan.rgb, scan.xyz_mm)

@@ -121,3 +121,5 @@ def test_the_verb_prints_the_table_and_its_exit_code_is_the_answer(
     assert f"{NAME} {candidate.version} against 0001: held back" in said and "enough evidence" in said
     assert main(["model", "compare", *options, "--version", "0099"]) == 2
     assert "model flange 0099: no such version" in capsys.readouterr().err
+    (store / NAME / candidate.version / "SHA256SUMS").unlink()
+    assert main(["model", "compare", *options, "--version", candidate.version]) == 2  # 1 says that it was judged

@@ -14,7 +14,7 @@ from mdss.errors import BadInput
 from mdss.method.model_store import ModelFolder
 from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
-from trainer.gathering import Shares, base_of, gather, is_learned, learned_by, require_start, side_of
+from trainer.gathering import Shares, base_of, calibrated_by, gather, is_learned, learned_by, require_start, side_of, unlearned
 
 
 def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> Collected:
@@ -93,6 +93,23 @@ def test_the_curated_scans_are_those_of_the_champion_unless_others_are_named(tmp
 @pytest.mark.parametrize("data", [{}, {"folder": ""}, {"folder": "/nowhere/at/all", "unit": "mm"}])
 def test_a_champion_whose_scans_are_gone_has_no_curated_ones(data: dict[str, str]) -> None:
     assert base_of(model(**data), None, None) is None
+
+
+def test_scans_in_a_home_that_is_closed_to_the_station_are_as_good_as_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.stat", closed)  # root, who may run this, sees everything
+    assert base_of(model(folder=str(tmp_path)), None, None) is None
+
+
+def test_another_scan_of_a_part_that_was_learned_is_no_new_part() -> None:
+    learned, again, new = part("r1", part_id="p1"), part("r2", part_id="p1"), part("r3", part_id="p2")
+    nameless = [part("r4", part_id=""), part("r5", part_id="")]
+    kept = [learned, again, new, *nameless]
+    made = model(collected_parts=["r1", "r4"], calibrated_parts=["r3"])
+    assert unlearned(made, kept, kept) == [new, nameless[1]]
+    assert unlearned(made, kept, kept, calibrated_by(made)) == [nameless[1]]
 
 
 def test_without_champion_and_scans_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
