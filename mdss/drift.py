@@ -113,8 +113,12 @@ class Comparison:
         return changes
 
     def drift(self, name: Quantity) -> float:
-        """Return the shift as a share of its limit, in that of the last windows where it is largest; beyond -1 or 1 it warns."""
-        return max((self._shift(name, blocks) / limit for blocks, limit in self._windows(name)), key=abs, default=0.0)
+        """Return the shift as a share of its limit, in that of the last windows where it is largest; beyond -1 or 1 it warns.
+
+        Where a warning has just begun or ended, the last block alone tells.
+        """
+        windows = self._windows(name) or [(1, self._limits.windows[1])]
+        return max((self._shift(name, blocks) / limit for blocks, limit in windows), key=abs) if self._blocks else 0.0
 
     def is_warned_of(self, name: Quantity) -> bool:
         """Return whether a warning holds."""

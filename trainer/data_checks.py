@@ -57,11 +57,15 @@ class Usual:
 
 
 def same_part_limit(signatures: Sequence[Float]) -> float:
-    """Return how near the signatures of one part lie that was scanned twice, judged by how far apart distinct parts are."""
+    """Return how near the signatures of one part lie that was scanned twice, judged by how far apart distinct parts are.
+
+    Some of these may be one part themselves: what lies nearer than a share of the usual distance tells nothing of distinct ones.
+    """
     if len(signatures) < FEWEST_TO_COMPARE:
         return SURELY_SAME
-    away = [nearest(each, [*signatures[:number], *signatures[number + 1 :]])[1] for number, each in enumerate(signatures)]
-    return SAME_PART_SHARE * float(np.percentile(away, NEAREST_PERCENTILE))
+    away = np.array([nearest(each, [*signatures[:number], *signatures[number + 1 :]])[1] for number, each in enumerate(signatures)])
+    distinct = away[away > SAME_PART_SHARE * np.median(away)]
+    return SAME_PART_SHARE * float(np.percentile(distinct, NEAREST_PERCENTILE)) if len(distinct) else SURELY_SAME
 
 
 def unfit(part: Measures, usual: Usual | None, max_invalid_ratio: float, *, is_marked_good: bool) -> Fault | None:

@@ -18,6 +18,7 @@ from mdss.method.reference import Reference
 Float = NDArray[np.float32]
 
 MIN_PARTS = 5
+ROUNDING = 1e-9  # (n + 1)(1 - rate) may come out a little above the whole number that it is
 SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
 
 
@@ -104,7 +105,7 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
     if settings.method == "lognormal":
         return _lognormal(ordered, rate)
     count = len(ordered)
-    rank = math.ceil((count + 1) * (1 - rate))
+    rank = math.ceil((count + 1) * (1 - rate) - ROUNDING)
     note = ""
     if rank > count:
         needed = math.ceil(1 / rate) - 1

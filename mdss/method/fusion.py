@@ -100,10 +100,10 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
 
 
 def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
-    pixels = rows, columns = np.nonzero(inside)
+    pixels = rows, columns = np.nonzero(_within_frame(inside, grid))
     scale = grid.side / grid.size
-    left, right = (_edge(columns.min(), scale, grid.left, grid.width), _edge(columns.max() + 1, scale, grid.left, grid.width))
-    top, bottom = (_edge(rows.min(), scale, grid.top, grid.height), _edge(rows.max() + 1, scale, grid.top, grid.height))
+    left, right = _ends(columns, scale, grid.left, grid.width)
+    top, bottom = _ends(rows, scale, grid.top, grid.height)
     points, heat = xyz[pixels], fused.map[pixels]
     points = points[np.isfinite(points).all(axis=1)]
     weights = np.maximum(heat, 0) + 1e-9
@@ -121,8 +121,16 @@ def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
     )
 
 
-def _edge(cell: int, scale: float, offset: int, length: int) -> int:
-    return int(np.clip(round(float(cell) * scale) - offset, 0, length))
+def _within_frame(inside: Bool, grid: Grid) -> Bool:
+    """Return a region without what lies in the letterbox, into which a mask reaches a few pixels; all of one that lies nowhere else."""
+    shown = inside & (grid.rows >= 0)[:, None] & (grid.columns >= 0)
+    return shown if shown.any() else inside
+
+
+def _ends(cells: NDArray[np.intp], scale: float, offset: int, length: int) -> tuple[int, int]:
+    """Return where rows or columns of the grid begin and end in the frame: at least one of its pixels."""
+    first = int(np.clip(round(float(cells.min()) * scale) - offset, 0, length - 1))
+    return first, int(np.clip(round(float(cells.max() + 1) * scale) - offset, first + 1, length))
 
 
 def _area_mm2(pixels: Pixels, xyz: Float, grid: Grid) -> float | None:
@@ -143,7 +151,9 @@ def _pixel_sizes(xyz: Float, pixels: Pixels, grid: Grid) -> NDArray[np.float64]:
     here = xyz[rows, columns]
     sizes = np.linalg.norm(np.cross(xyz[rows, columns + 1] - here, xyz[rows + 1, columns] - here), axis=1)
     spanned = grid.steps(grid.rows)[rows] * grid.steps(grid.columns)[columns]
-    return np.asarray((sizes / spanned)[np.isfinite(sizes)], np.float64)
+    if grid.side < grid.size and (sizes == 0).any():  # points are repeated: where both neighbours are others, they are those of the frame
+        spanned = np.ones_like(spanned)
+    return np.asarray((sizes / spanned)[np.isfinite(sizes) & (sizes > 0)], np.float64)
 
 
 def _seen_by(pixels: Pixels, fused: Fused) -> Literal["rgb", "sdf", "both"]:

@@ -125,3 +125,9 @@ def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_
     with pytest.raises(MdssError, match=r"cap\.json.*expected a record of drift"):
         read_record(tmp_path, "cap")
     assert warnings_of(tmp_path, ["cap"]) == ()
+
+
+def test_the_figure_that_is_shown_is_beyond_its_limit_when_the_warning_begins() -> None:
+    line = Line.of({name: quantiles(40) for name in QUANTITIES})
+    line.run(streams(np.random.default_rng(8), normal, BLOCK_PARTS, sdf=60.0))
+    assert line.comparison.is_warned_of("sdf") and abs(line.comparison.drift("sdf")) > 1

@@ -76,3 +76,9 @@ def test_statistics_are_those_of_the_foreground_where_asked() -> None:
 def test_maps_that_never_vary_do_not_divide_by_zero() -> None:
     flat = np.ones((4, 4), np.float32)
     assert np.isfinite(Statistics.of([flat], None).aligned(flat)).all()
+
+
+def test_a_rank_that_is_a_whole_number_is_not_rounded_to_the_next() -> None:
+    limit = find_threshold([float(n) for n in range(149)], ThresholdSettings(false_reject_rate=0.18))
+    assert limit.value == 122.0  # the 123rd of 150
+    assert limit.stated_false_reject_rate == pytest.approx(0.18)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mdss.method import fusion
 from mdss.method.calibration import Calibration, Statistics, Threshold
-from mdss.method.fusion import colour_score, fuse, fused_score, regions
+from mdss.method.fusion import Fused, colour_score, fuse, fused_score, regions
 from mdss.method.grid import Grid
 from mdss.method.recipe import FusionSettings
 
@@ -188,3 +189,26 @@ def test_the_area_is_right_on_a_grid_finer_than_the_frame() -> None:
     frame, grid = np.stack([x, y, np.full_like(x, 300)], axis=2), Grid(40, 40, SIZE_PX)
     (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), grid.between(frame), grid, calibration())
     assert region.area_mm2 == pytest.approx(36 * (0.5 * 40 / SIZE_PX) ** 2, rel=1e-4)
+
+
+def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None:
+    wide = Grid(400, 800, 256)  # 64 rows of letterbox above and below
+    inside = np.zeros((256, 256), np.bool_)
+    inside[180:196, 100:110] = True  # the last four rows beyond the frame
+    heat = inside.astype(np.float32)
+    fused = Fused(1.0, heat, heat, heat)
+    region = fusion._region(inside, fused, np.full((256, 256, 3), np.nan, np.float32), wide)
+    left, top, width, height = region.bbox_px
+    assert (top + height, left + width <= 800) == (400, True)
+    assert region.area_px == pytest.approx(12 * 10 * (800 / 256) ** 2, abs=1) and region.centroid_px[1] < 400
+    narrow = np.zeros((256, 256), np.bool_)
+    narrow[100:110, 6] = True
+    region = fusion._region(narrow, fused, np.full((256, 256, 3), np.nan, np.float32), Grid(64, 64, 256))
+    assert region.bbox_px[2] == 1
+
+
+def test_the_area_is_right_where_a_finer_grid_repeats_the_frames_points() -> None:
+    rows, columns = np.indices((100, 100), dtype=np.float32)
+    frame, grid = np.stack([columns, rows, np.full_like(rows, 500)], axis=-1) / np.float32(2), Grid(100, 100, 256)
+    everywhere = np.nonzero(np.ones((256, 256), np.bool_))
+    assert fusion._area_mm2(everywhere, grid.sample(frame, np.nan), grid) == pytest.approx(2500, rel=0.01)

@@ -13,7 +13,7 @@ from mdss.collection import XYZ, Collected, CollectedPart, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
-from trainer.data_checks import Refused, Usual, abnormal, refusals_by_code, unfit
+from trainer.data_checks import Refused, Usual, abnormal, refusals_by_code, same_part_limit, unfit
 from trainer.examination import Examination, Examiner, Limits
 from trainer.part_measures import Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
@@ -203,3 +203,10 @@ def test_an_ageing_lamp_is_learned_and_one_that_fails_is_not(known: list[tuple[s
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     codes = ("dark", "duplicate", "dark")
     assert list(refusals_by_code([Refused("r", "p", code, "") for code in codes]).items()) == [("dark", 2), ("duplicate", 1)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("twins", [0, 2, 4])
+def test_curated_scans_of_one_part_do_not_change_what_counts_as_the_same_part(twins: int) -> None:
+    signatures = list(np.random.default_rng(0).normal(0, 10, (30, 4, 4, 3)).astype(np.float32))
+    alone = same_part_limit(signatures)
+    assert same_part_limit([*signatures, *(each + np.float32(0.01) for each in signatures[:twins])]) == pytest.approx(alone, rel=0.2)
