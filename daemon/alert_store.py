@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ PAGE_LENGTH = 100
 NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # of an alert's hash
 AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
 Said = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say of an alert
+AlertRow = tuple[str, list[Any], bool]  # result id, the hash's fields, whether there is a picture
 Outcome = Literal["done", "same", "refused", "missing"]
 
 
@@ -92,15 +94,15 @@ class AlertStore:
         found: list[Alert] = []
         while len(found) < limit:
             entries = self._entries(before)
-            found += [alert for alert in self._read(entries) if states is None or alert.state in states]
+            found += [alert for alert in readable(self._rows(entries)) if states is None or alert.state in states]
             if len(entries) < PAGE_LENGTH:
                 break
             before = entries[-1][0]
         return found[:limit]
 
     def find(self, result_id: str) -> Alert | None:
-        """Return one alert, or None where there is none of this id."""
-        return next(self._read([("", result_id)]), None)
+        """Return one alert, or None where there is none of this id; MdssError where it cannot be read."""
+        return next((decoded(*row) for row in self._rows([("", result_id)])), None)
 
     def picture(self, result_id: str) -> bytes | None:
         """Return the PNG of an alert, or None when there is none or its time is over."""
@@ -118,8 +120,8 @@ class AlertStore:
             rows: Any = client.xrevrange(self._stream, f"({before}" if before else "+", "-", count=PAGE_LENGTH)
         return [(entry.decode(), as_text(fields.get(b"result_id", b""))) for entry, fields in rows]  # another console may write there, too
 
-    def _read(self, entries: list[tuple[str, str]]) -> Iterator[Alert]:
-        """Yield the alerts of these entries; one whose hash Redis has evicted is left out."""
+    def _rows(self, entries: list[tuple[str, str]]) -> Iterator[AlertRow]:
+        """Yield what Redis says of the alerts of these entries; one whose hash it has evicted is left out."""
         with self._link.asking() as client:
             pipeline = client.pipeline(transaction=False)
             for _, result_id in entries:
@@ -128,7 +130,16 @@ class AlertStore:
             answers = pipeline.execute()
         for (_, result_id), row, has_picture in zip(entries, answers[::2], answers[1::2], strict=True):
             if None not in row[: len(NEEDED)]:
-                yield decoded(result_id, row, bool(has_picture))
+                yield result_id, row, bool(has_picture)
+
+
+def readable(rows: Iterable[AlertRow]) -> Iterator[Alert]:
+    """Yield alerts; one that another console has spoiled is named and hides no other."""
+    for row in rows:
+        try:
+            yield decoded(*row)
+        except MdssError as error:
+            sys.stderr.write(f"mdss: left out: {error}\n")
 
 
 def open_store(settings: Settings) -> AlertStore:
@@ -176,7 +187,7 @@ def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
     try:
         values: dict[str, Any] = {"result_id": result_id, "state": state.decode(), "entry": entry.decode(), "stored_ns": int(stored_ns)}
         by, at_ns, note = (b"" if each is None else each for each in reviewed)
-        values |= {"by": by.decode(), "at_ns": int(at_ns or 0), "note": note.decode()}
+        values |= {"by": as_text(by), "at_ns": int(at_ns) if at_ns.isdigit() and len(at_ns) < 20 else 0, "note": as_text(note)}
         read = msgspec.json.decode(verdict, type=Verdict)
         return msgspec.convert(values | {"has_picture": has_picture, "verdict": read}, Alert)
     except (msgspec.DecodeError, ValueError) as error:

@@ -86,7 +86,8 @@ def report_of(settings: Settings, name: str) -> RecipeReport:
 
 def table(reports: tuple[RecipeReport, ...]) -> Table:
     """Return one row per recipe."""
-    made = Table("recipe", "version", "generation", "champion", "MB", "swaps", "refused", "state", box=None, pad_edge=False)
+    made = Table("recipe", "version", "generation", "champion", "MB", "swaps", "refused", box=None, pad_edge=False)
+    made.add_column("state", overflow="fold")  # what to do stands in it, to the last letter
     for report in reports:
         made.add_row(
             *(report.recipe, report.version or "-", str(report.generation or "-"), report.champion or "-"),

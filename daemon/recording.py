@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,16 @@ def find_pairs(directory: Path, split: str) -> list[Recorded]:
 
 
 def _pairs_of(folder: Path) -> list[Recorded]:
-    images = sorted(path for path in (folder / "rgb").iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return [Recorded(f"{folder.name}/{image.stem}", image, _cloud_beside(folder, image.stem)) for image in images]
+    images, clouds = (_files(folder / name, suffixes) for name, suffixes in (("rgb", IMAGE_SUFFIXES), ("xyz", CLOUD_SUFFIXES)))
+    beside = {cloud.stem: cloud for cloud in clouds}
+    missing = folder / "xyz"
+    return [Recorded(f"{folder.name}/{image.stem}", image, beside.get(image.stem, missing / f"{image.stem}.tiff")) for image in images]
 
 
-def _cloud_beside(folder: Path, stem: str) -> Path:
-    found = [path for suffix in CLOUD_SUFFIXES if (path := folder / "xyz" / f"{stem}{suffix}").is_file()]
-    return found[0] if found else folder / "xyz" / f"{stem}.tiff"
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files of a folder with one of these suffixes, in order of name; hidden ones are other programs'."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))
 
 
 def read_pair(pair: Recorded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -35,6 +35,7 @@ class Plan:
     unit: Literal["m", "mm"]
     rate: float | None  # parts per second; None is as fast as credit allows
     is_endless: bool
+    is_simulated: bool
     timeout_s: float
 
 
@@ -54,14 +55,15 @@ class Report:
             for name, nack in sender.rejected.items()
             if name in self.parts
         ]
+        judged = len(self.parts) - len(refused) - sender.outstanding
         return {
             "sent": len(self.parts),
-            "done": len(sender.done),
+            "done": judged,
             "rejected": refused,
             "unanswered": sender.outstanding,
             "unreadable": self.unreadable,
             "seconds": round(seconds, 3),
-            "parts_per_s": round(len(sender.done) / seconds, 3) if seconds else 0.0,
+            "parts_per_s": round(judged / seconds, 3) if seconds else 0.0,
         }
 
 
@@ -74,10 +76,14 @@ class Report:
 @click.option("--recipe", help="The recipe to judge by; the station's own when it has only one.")
 @click.option("--split", default="test", show_default=True, help="Which split of a dataset.")
 @click.option("--loop", "is_endless", is_flag=True, help="Begin again at the end, until Ctrl-C.")
+@click.option("--as-live", is_flag=True, help="Send them as parts of the line: what is kept of them may be learned from.")
 @click.option("--timeout-s", default=60.0, show_default=True, help="How long to wait for credit, and for the last verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(directory: Path, config: Path, source: str, as_json: bool, **choices: object) -> None:
-    """Send the scans recorded under DIRECTORY to a running station, as a camera would."""
+    """Send the scans recorded under DIRECTORY to a running station, as a camera would.
+
+    They count as simulated, so that no training learns from recorded parts, unless they are sent --as-live.
+    """
     settings = load_settings(config)
     plan = _plan(directory, settings.models.recipes, choices)
     report = Report()
@@ -104,6 +110,7 @@ def _plan(directory: Path, recipes: list[str] | tuple[str, ...], choices: dict[s
             "unit": choices["unit"],
             "rate": choices["rate"],
             "is_endless": choices["is_endless"],
+            "is_simulated": not choices["as_live"],
             "timeout_s": choices["timeout_s"],
         },
         Plan,
@@ -116,6 +123,8 @@ def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=None if plan.is_endless else len(plan.pairs))
         for number, pair in enumerate(_order(plan)):
+            if number == len(plan.pairs) and not report.parts:
+                raise BadInput(f"replay: found no scan among {number} that can be read or sent, expected some to go round with")
             if plan.rate is not None:
                 sender.attend(max(0.0, report.started_s + number / plan.rate - time.monotonic()))
             _send_one(plan, pair, sender, report)
@@ -129,7 +138,8 @@ def _order(plan: Plan) -> Iterator[Recorded]:
 def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -> None:
     try:
         rgb, xyz = read_pair(pair)
-        frame_id = sender.send(rgb, xyz, part_id=pair.part_id, recipe_id=plan.recipe, unit=plan.unit, invalid=NOT_MEASURED)
+        what: Any = {"part_id": pair.part_id, "recipe_id": plan.recipe, "unit": plan.unit, "is_simulated": plan.is_simulated}
+        frame_id = sender.send(rgb, xyz, invalid=NOT_MEASURED, **what)
     except BadInput as error:
         click.echo(f"replay: skipped: {pair.part_id}: {error}", err=True)
         report.unreadable.append(f"{pair.part_id}: {error}")

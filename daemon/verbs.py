@@ -104,7 +104,8 @@ def model_line(model: RecipeReport) -> str:
 
 def table(report: StationReport) -> Table:
     """Return one row per process."""
-    made = Table("process", "state", "pid", "done", "waiting", "restarts", "heard", "reason", box=None, pad_edge=False)
+    made = Table("process", "state", "pid", "done", "waiting", "restarts", "heard", box=None, pad_edge=False)
+    made.add_column("reason", overflow="fold")  # what to do stands in it, to the last letter
     for process in report.processes:
         made.add_row(
             process.name,

@@ -6,7 +6,7 @@ set -eu
 
 check_machine
 [ -L "$LIVE" ] || fail "found no $LIVE, expected an installed station; run deploy/install.sh"
-BEFORE=$(readlink "$LIVE")
+BEFORE=$(readlink -f "$LIVE")
 build_release
 check_settings || fail "the new release refuses $ETC/station.yaml (above); $BEFORE stays"
 keep_release

@@ -8,8 +8,15 @@ from typing import BinaryIO
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in its place at once, and make the folders above it; where the disk refuses, OSError, and the old one stays."""
+    """Put a file in its place at once, and make the folders above it; where the disk refuses, OSError, and the old one stays.
+
+    What is no plain file, such as a pipe, is written to as it is.
+    """
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
     try:
         write_durably(partial, content)

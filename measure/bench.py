@@ -89,9 +89,9 @@ def command(**options: object) -> None:
     sizes = tuple(Size.parse(text) for text in dict.fromkeys(wishes.sizes or (QUICK_SIZES if wishes.is_quick else SIZES)))
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder:
         results = measure(wishes, sizes, Path(folder))
+    show(results, Console(highlight=False))  # first: a file that cannot be written costs no minutes
     if wishes.json_path is not None:
         results.write(wishes.json_path)
-    show(results, Console(highlight=False))
 
 
 def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:

@@ -58,13 +58,13 @@ def evaluate(request: Request) -> Evaluation:
     champion = Champion.load(request.store, request.recipe, request.device)
     scored = score_dataset(dataset, champion)
     evaluation = evaluation_of(scored, champion)
+    click.echo(table(evaluation))  # first: what cannot be written costs no minutes of scoring
     if request.json_path:
         write_json(request.json_path, evaluation)
     if request.report:
         from trainer.report import write_report  # here, for matplotlib is not needed otherwise
 
         click.echo(f"report: {write_report(request.report, evaluation, scored, dataset)}")
-    click.echo(table(evaluation))
     return evaluation
 
 

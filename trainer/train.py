@@ -54,7 +54,7 @@ def command(**options: Any) -> None:
     stays as `previous`. Ctrl-C ends the running steps and keeps their checkpoints; --resume goes on from there.
     """
     preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
-    recipe = changed(preset(preset_name, seed), assignments)
+    recipe = lasting(changed(preset(preset_name, seed), assignments))
     name, resume = options.pop("recipe"), options.pop("resume")
     try:
         model = together(Order(name=name, recipe=recipe, **options), resume=resume)
@@ -63,6 +63,15 @@ def command(**options: Any) -> None:
         raise
     if model is not None:
         click.echo(summary(model))
+
+
+def lasting(recipe: Recipe) -> Recipe:
+    """Return a recipe whose teacher, if it is a file of one's own, is found from every folder: a retraining begins elsewhere."""
+    from mdss.method.teacher import path_of  # here, for `--help` must not wait for torch
+
+    path = Path(recipe.rgb.teacher)
+    is_own = path_of(recipe.rgb.teacher) == path
+    return msgspec.structs.replace(recipe, rgb=msgspec.structs.replace(recipe.rgb, teacher=str(path.absolute()))) if is_own else recipe
 
 
 @dataclass(frozen=True)

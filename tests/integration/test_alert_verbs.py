@@ -92,6 +92,17 @@ def test_list_shows_new_alerts_one_state_or_all(station: Station) -> None:
     assert station.listed("--all") == ["v2-3", "v2-2", "v2-1", "v2-0"]
 
 
+def test_an_alert_that_another_console_spoiled_hides_no_other(station: Station) -> None:
+    for name in ("spoiled-odd", "spoiled-late", "spoiled"):
+        station.put(verdict(name))
+    station.set_state("spoiled-odd", "lost")
+    with redis.Redis.from_url(station.url) as client:
+        client.hset("mdss:alert:spoiled-late", "at_ns", "2026-11-28T01:00:00")
+    result = station.run("list", "--json", "--all")
+    assert [each["result_id"] for each in json.loads(result.stdout)] == ["spoiled", "spoiled-late"]
+    assert "mdss: left out: Redis key mdss:alert:spoiled-odd: " in result.stderr
+
+
 def test_pages_follow_one_another_without_gap_or_overlap(station: Station) -> None:
     names = [f"v3-{number:03}" for number in range(250)]
     for name in names:

@@ -66,6 +66,30 @@ def test_a_dataset_is_replayed_and_summed_up(settings: Any, recording: Path) -> 
     assert station.part_ids == ["bent/000", "good/000"]
     header = station.frames[0].header
     assert (header.source_id, header.recipe_id, header.xyz.unit, header.xyz.invalid.kind) == ("replay", "gland", "m", "value")
+    assert header.is_simulated  # no training learns from what was recorded
+
+
+def test_recorded_parts_are_sent_as_those_of_the_line_where_that_is_asked_for(settings: Any, recording: Path) -> None:
+    with FakeStation(settings.camera.endpoint) as station:
+        assert run_replay(recording, "--as-live").exit_code == 0
+    assert not any(frame.header.is_simulated for frame in station.frames)
+
+
+def test_it_takes_the_files_that_a_training_takes(settings: Any, recording: Path) -> None:
+    good = recording / "test" / "good"
+    (good / "xyz" / "000.tiff").rename(good / "xyz" / "000.TIFF")
+    (good / "rgb" / "._000.png").write_bytes(b"of another program")
+    with FakeStation(settings.camera.endpoint) as station:
+        assert run_replay(recording).exit_code == 0
+    assert station.part_ids == ["bent/000", "good/000"]
+
+
+def test_a_round_without_a_scan_that_can_be_sent_is_not_gone_for_ever(settings: Any, recording: Path) -> None:
+    for image in recording.rglob("*.png"):
+        image.write_bytes(b"nothing")
+    with FakeStation(settings.camera.endpoint):
+        result = run_replay(recording, "--loop")
+    assert result.exit_code != 0 and "found no scan among 2 that can be read or sent" in str(result.exception)
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any, recording: Path) -> None:

@@ -19,9 +19,10 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.method.model_store import open_champion
+from mdss.method.recipe import changed, preset
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
 from trainer.checkpoint import Checkpoint
-from trainer.train import WORK
+from trainer.train import WORK, lasting
 
 pytestmark = pytest.mark.timeout(180)
 METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
@@ -202,3 +203,11 @@ def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken
     for name in ("rgb.safetensors", "sdf.safetensors"):
         assert (broken.path / name).read_bytes() == (whole.path / name).read_bytes()
     assert msgspec.structs.replace(broken.calibration, calibrated_at="") == msgspec.structs.replace(whole.calibration, calibrated_at="")
+
+
+def test_a_teacher_of_ones_own_is_named_so_that_a_retraining_finds_it_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lasting(changed(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(tmp_path / "own.safetensors")
+    assert lasting(preset("edge")) == preset("edge")
