@@ -70,7 +70,7 @@ def lasting(recipe: Recipe) -> Recipe:
     from mdss.method.teacher import path_of  # here, for `--help` must not wait for torch
 
     path = Path(recipe.rgb.teacher)
-    is_own = path_of(recipe.rgb.teacher) == path
+    is_own = path_of(recipe.rgb.teacher) == path and path.is_file()
     return msgspec.structs.replace(recipe, rgb=msgspec.structs.replace(recipe.rgb, teacher=str(path.absolute()))) if is_own else recipe
 
 

@@ -209,5 +209,6 @@ def test_a_teacher_of_ones_own_is_named_so_that_a_retraining_finds_it_from_anoth
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.safetensors").touch()
     assert lasting(changed(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(tmp_path / "own.safetensors")
     assert lasting(preset("edge")) == preset("edge")
