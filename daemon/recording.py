@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, read_scan
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, files_in, read_scan
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,11 @@ def find_pairs(directory: Path, split: str) -> list[Recorded]:
 
 
 def _pairs_of(folder: Path) -> list[Recorded]:
-    images, clouds = (_files(folder / name, suffixes) for name, suffixes in (("rgb", IMAGE_SUFFIXES), ("xyz", CLOUD_SUFFIXES)))
-    beside = {cloud.stem: cloud for cloud in clouds}
-    missing = folder / "xyz"
-    return [Recorded(f"{folder.name}/{image.stem}", image, beside.get(image.stem, missing / f"{image.stem}.tiff")) for image in images]
-
-
-def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Return the files of a folder with one of these suffixes, in order of name; hidden ones are other programs'."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    clouds = {cloud.stem: cloud for cloud in files_in(folder / "xyz", CLOUD_SUFFIXES)}
+    return [
+        Recorded(f"{folder.name}/{image.stem}", image, clouds.get(image.stem, folder / "xyz" / f"{image.stem}.tiff"))
+        for image in files_in(folder / "rgb", IMAGE_SUFFIXES)
+    ]
 
 
 def read_pair(pair: Recorded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +21,12 @@ CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 # RuntimeError is the codecs' own; the others are what a damaged header leads tifffile to.
 TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file is worth one sentence, ours
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files of a folder that end so, in order of name; hidden ones are other programs'. One that is not there has none."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))
 
 
 def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX, PLAUSIBLE_MM, is_plausible, scene_extent
-from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, read_scan, read_truth, size
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, files_in, read_scan, read_truth, size
 
 Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
@@ -162,9 +162,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
+    for path in files_in(folder, suffixes):
         if path.stem in found:
             raise BadInput(f"{path}: found {found[path.stem].name} beside it, expected one file per scan")
         found[path.stem] = path
