@@ -187,11 +187,16 @@ def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
     try:
         values: dict[str, Any] = {"result_id": result_id, "state": state.decode(), "entry": entry.decode(), "stored_ns": int(stored_ns)}
         by, at_ns, note = (b"" if each is None else each for each in reviewed)
-        values |= {"by": as_text(by), "at_ns": int(at_ns) if at_ns.isdigit() and len(at_ns) < 20 else 0, "note": as_text(note)}
+        values |= {"by": as_text(by), "at_ns": time_said(as_text(at_ns)) or 0, "note": as_text(note)}
         read = msgspec.json.decode(verdict, type=Verdict)
         return msgspec.convert(values | {"has_picture": has_picture, "verdict": read}, Alert)
     except (msgspec.DecodeError, ValueError) as error:
         raise MdssError(f"Redis key {ALERT}{result_id}: {error}; expected an alert of this release") from error
+
+
+def time_said(text: str) -> int | None:
+    """Return the time (UTC ns) that a console wrote, None where it wrote something else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def as_text(raw: bytes) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 import msgspec
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.client_keys import keys_for
 from daemon.recording import Recorded, find_pairs, read_pair
-from mdss.client import FrameSender
+from mdss.client import FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.wire.camera import Invalid
@@ -138,8 +138,10 @@ def _order(plan: Plan) -> Iterator[Recorded]:
 def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -> None:
     try:
         rgb, xyz = read_pair(pair)
-        what: Any = {"part_id": pair.part_id, "recipe_id": plan.recipe, "unit": plan.unit, "is_simulated": plan.is_simulated}
-        frame_id = sender.send(rgb, xyz, invalid=NOT_MEASURED, **what)
+        labels = FrameLabels(
+            part_id=pair.part_id, recipe_id=plan.recipe, unit=plan.unit, invalid=NOT_MEASURED, is_simulated=plan.is_simulated
+        )
+        frame_id = sender.send(rgb, xyz, **labels)
     except BadInput as error:
         click.echo(f"replay: skipped: {pair.part_id}: {error}", err=True)
         report.unreadable.append(f"{pair.part_id}: {error}")

@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 import msgspec
 import structlog
 
+from daemon.alert_store import time_said
 from mdss.collection import Collection, Label, Review
 from mdss.errors import UNREADABLE, MdssError
 from mdss.whole_files import write_whole
@@ -127,9 +128,9 @@ class Reviews:
 
 def review_of(label: Label, entry: str, fields: Mapping[str, str]) -> Review:
     """Return a review as it is written beside the scan; one without a time of its own has that of its entry."""
-    at_ns = fields.get("at_ns", "")
-    time_ns = int(at_ns) if at_ns.isascii() and at_ns.isdigit() and len(at_ns) < 20 else time_of(entry)
-    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=time_ns, note=fields.get("note", ""), entry=entry)
+    said_ns = time_said(fields.get("at_ns", ""))
+    at_ns = time_of(entry) if said_ns is None else said_ns
+    return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=at_ns, note=fields.get("note", ""), entry=entry)
 
 
 def place_of(entry: str) -> tuple[int, ...]:
