@@ -118,8 +118,8 @@ class Ingest:
     def _turn(self) -> None:
         """Take one message of a camera and all words of fusion; nothing in here waits for another process."""
         door, intake = self._door, self._intake
-        self._follow_plan()
         has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
+        self._follow_plan()  # what was written meanwhile judges this frame: /status says so already
         for word in door.words():
             self._pulse.steps += 1
             if isinstance(word, Resend):
