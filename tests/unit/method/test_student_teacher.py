@@ -90,8 +90,8 @@ def test_the_network_gives_as_many_positions_as_it_says(side: int, expected: int
 def test_cropping_to_the_mask_changes_no_value_inside_it(networks: StudentTeacher, top: int, left: int, height: int, width: int) -> None:
     mask = np.zeros((SIZE_PX, SIZE_PX), bool)
     mask[top : top + height, left : left + width] = True
-    cropped = ColourBranch(networks, ColourSettings(blur_px=0), "cpu").score_map(image(), mask)
-    whole = ColourBranch(networks, ColourSettings(blur_px=0, mask_scoring=False), "cpu").score_map(image(), mask)
+    cropped = ColourBranch(networks, ColourSettings(blur_px=0), "cpu", "float32").score_map(image(), mask)
+    whole = ColourBranch(networks, ColourSettings(blur_px=0, mask_scoring=False), "cpu", "float32").score_map(image(), mask)
     assert np.allclose(cropped[mask], whole[mask], rtol=1e-4, atol=1e-8)
     assert not cropped[~mask].any()
 
