@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.muon import SIZE, Muon, orthogonal
+from trainer.muon import SIZE, Muon, iterated, orthogonal
 
 SHAPES = [(8, 20), (20, 8), (6, 3, 4, 4), (1, 16), (16,)]
 
@@ -19,6 +19,32 @@ def made(*shape: int) -> torch.Tensor:
 def test_the_orthogonal_matrix_is_that_of_the_singular_vectors(shape: tuple[int, int]) -> None:
     left, _, right = torch.linalg.svd(made(*shape), full_matrices=False)
     assert torch.allclose(orthogonal(made(*shape)), left @ right, atol=1e-4)
+
+
+def test_multiplications_alone_find_the_same_matrices_however_short_some_directions() -> None:
+    shapes = [(8, 20), (20, 8), (5, 5), (7, 1), (128, 300)]
+    parts = [torch.linalg.svd(made(*shape), full_matrices=False) for shape in shapes]
+    fading = [(left * lengths * torch.logspace(0, -4, len(lengths))) @ right for left, lengths, right in parts]
+    for found, (left, _, right) in zip(iterated(fading), parts, strict=True):
+        assert torch.allclose(found, left @ right, atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_takes_the_steps_that_a_processor_takes() -> None:
+    moved = []
+    for device in ("cpu", "cuda"):
+        parameters = [nn.Parameter(made(*shape).to(device)) for shape in SHAPES]
+        for parameter in parameters:
+            parameter.grad = parameter.detach().flip(0)
+        Muon(parameters, 0.01, 0.1).step()
+        moved.append([parameter.detach().cpu() for parameter in parameters])
+    assert all(torch.allclose(here, there, atol=1e-4) for here, there in zip(*moved, strict=True))
+
+
+def test_where_nothing_is_to_be_learned_multiplications_find_no_direction() -> None:
+    zeros, other = iterated([torch.zeros(4, 6), made(3, 3)])
+    assert zeros.eq(0).all()
+    assert torch.allclose(other @ other.T, torch.eye(3), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -63,6 +89,15 @@ def test_a_layer_whose_outputs_fade_one_after_the_other_takes_finite_steps() -> 
         found = orthogonal(torch.randn(128, 128, generator=random) * faded[:, None])
         assert found.isfinite().all(), seed
         assert found.norm(dim=1).max() < 2
+
+
+def test_an_output_that_has_faded_takes_no_step_and_no_time_and_changes_none_of_the_others() -> None:
+    matrix = made(8, 20)
+    others = orthogonal(matrix[1:])
+    matrix[0] *= 1e-38
+    found = orthogonal(matrix)
+    assert found[0].eq(0).all()
+    assert torch.allclose(found[1:], others, atol=1e-5)
 
 
 def test_how_a_layer_lies_in_memory_changes_nothing() -> None:
