@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench.command_line import run
 from mdss.errors import BadInput
-from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared
+from mdss.method.viewing import away_from_camera
 from trainer.champion import Champion
 from trainer.dataset import Dataset
 from trainer.progress import tracked

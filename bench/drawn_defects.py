@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bench.kept_networks import Half
 from mdss.method.grid import Grid
-from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared
+from mdss.method.viewing import away_from_camera
 from mdss.method.voids import pixel_steps
 from trainer.damage import Spot
 

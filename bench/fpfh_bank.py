@@ -17,8 +17,8 @@ from bench.memory_bank import BYTES_PER_MB, MemoryBank
 from mdss.errors import BadInput
 from mdss.method.grid import is_measured
 from mdss.method.heat import blurred
-from mdss.method.patch_frame import viewing_direction
 from mdss.method.point_cloud import Prepared
+from mdss.method.viewing import viewing_direction
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]

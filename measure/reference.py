@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from mdss.method import point_cloud
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.patch_frame import PatchFrames, viewing_direction
+from mdss.method.patch_frame import PatchFrames
 from mdss.method.patches import cut_patches
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PAPER
 from mdss.method.signed_distance import PartPoints, merge
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.torch_device import device_of
+from mdss.method.viewing import viewing_direction
 from mdss.wire import camera
 from measure.stages import Bed
 from measure.subject import Size
@@ -49,10 +50,10 @@ class Reference:
         patches = cut_patches(cloud.points, settings.points_per_patch, settings.density)
         said = []
         for members in patches.members:
-            patch = cloud.points[members][None]
-            points = torch.from_numpy(PatchFrames.of(patch, towards, settings).into(patch)).to(self._device)
-            said.append(self._shape(points, points).distance[0].cpu().numpy())
-        return merge(np.concatenate(said), patches.members.ravel(), len(cloud.points), settings)
+            patch = torch.from_numpy(cloud.points[members])[None]
+            points = PatchFrames.of(patch, towards, settings).into(patch).to(self._device)
+            said.append(self._shape(points, points).distance[0].cpu())
+        return np.asarray(merge(torch.cat(said), torch.from_numpy(patches.members).flatten(), len(cloud.points), settings).numpy())
 
 
 def speedup(bed: Bed, size: Size) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method.grid import all_three
-from mdss.method.patch_frame import viewing_direction
+from mdss.method.viewing import viewing_direction
 from mdss.method.voids import pixel_steps
 
 Float = NDArray[np.float32]

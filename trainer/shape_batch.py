@@ -55,11 +55,10 @@ def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
     patches, queries, nearest, distances, places, is_point, weights, towards = (
         np.stack([getattr(example, name) for example in examples]) for name in Example.__dataclass_fields__
     )
-    frames = PatchFrames.of(patches, towards, recipe.sdf)
-    inside = [torch.from_numpy(frames.into(points)) for points in (patches, queries, nearest, places)]
-    lengths = torch.from_numpy(distances.astype(np.float32) / frames.lengths[:, None])
-    facts = [torch.from_numpy(each.astype(np.float32)) for each in (is_point, weights)]
-    return Batch(inside[0], inside[1], inside[2], lengths, inside[3], facts[0], facts[1])
+    frames = PatchFrames.of(torch.from_numpy(patches), towards, recipe.sdf)
+    inside = [frames.into(torch.from_numpy(points)) for points in (patches, queries, nearest, places)]
+    off, *facts = (torch.from_numpy(each.astype(np.float32)) for each in (distances, is_point, weights))
+    return Batch(inside[0], inside[1], inside[2], off / frames.lengths[:, None], inside[3], facts[0], facts[1])
 
 
 def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.Generator) -> Example:
@@ -67,7 +66,7 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
     is_good = len(cloud.copies) == 1 or random.random() < GOOD_SHARE
     copy = cloud.copies[0 if is_good else random.integers(1, len(cloud.copies))]
     ball = copy.ball(int(random.integers(len(copy.members))))
-    length_mm = float(patch_lengths(ball.patch[None], settings)[0])
+    length_mm = float(patch_lengths(torch.from_numpy(ball.patch[None]), settings))
     queries = np.asarray(_around(cloud, ball, settings, random) + _jitter(settings, random) * length_mm, np.float32)
     distances, nearest = cloud.distances(queries)
     places, is_point, weights = _places(cloud, ball, settings, random)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared
+from mdss.method.viewing import away_from_camera
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mdss.method.patch_frame import patch_lengths, viewing_direction
+from mdss.method.patch_frame import patch_lengths
 from mdss.method.patches import away_from_centre, cut_patches
 from mdss.method.recipe import ShapeSettings
 from mdss.method.signed_distance import PartPoints
+from mdss.method.viewing import viewing_direction
 from mdss.method.voids import Voids
 from trainer.damage import damaged
 
@@ -63,7 +65,7 @@ class TrainingCloud:
         tree, voids = cKDTree(points), Voids.of(xyz)
         clouds = [xyz, *(damaged(xyz, random) for _ in range(settings.damaged_copies))]
         copies = [_copy(PartPoints.of(cloud).points, tree, voids, settings) for cloud in clouds]
-        lengths_mm = patch_lengths(points[copies[0].members], settings)
+        lengths_mm = patch_lengths(torch.from_numpy(points[copies[0].members]), settings).numpy()
         return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies, lengths_mm)
 
     def distances(self, queries: Float) -> tuple[Float, Float]:
@@ -75,7 +77,7 @@ class TrainingCloud:
 
 def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> Copy:
     members = cut_patches(points, settings.points_per_patch, settings.training_density).members
-    centres, radii = points[members[:, 0]], away_from_centre(points[members]).max(axis=1)
+    centres, radii = points[members[:, 0]], away_from_centre(torch.from_numpy(points[members])).amax(dim=1).numpy()
     surface = [
         np.asarray(found or tree.query(points[patch])[1], np.intp)
         for found, patch in zip(tree.query_ball_point(centres, radii), members, strict=True)

@@ -53,6 +53,13 @@ class PointLayers(nn.Module):
         return through(others, F.relu(exactly(first, features), inplace=True))
 
 
+def highest(features: Tensor) -> Tensor:
+    """Return the maximum (P, C) over the points of patches (P, K, C), in the way that the device is quick at."""
+    if features.is_cuda:
+        return features.amax(dim=1)  # a pooling took a third of the branch's time there
+    return F.adaptive_max_pool1d(features.transpose(1, 2), 1).squeeze(2)  # goes backwards in a tenth of the time of `amax`
+
+
 class PatchEncoder(nn.Module):
     """PointNet: one code of a patch, from the maximum over its points."""
 
@@ -63,8 +70,7 @@ class PatchEncoder(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return the codes (P, C) of patches whose points have these coordinates and waves (P, K, F)."""
-        features = self.points(waves).transpose(1, 2)
-        return exactly(self.code, F.adaptive_max_pool1d(features, 1).squeeze(2))  # goes backwards in a tenth of the time of `amax`
+        return exactly(self.code, highest(self.points(waves)))
 
 
 class Said(NamedTuple):

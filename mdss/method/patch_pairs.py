@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Float = NDArray[np.float32]
-Index = NDArray[np.intp]
-Bool = NDArray[np.bool_]
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Pairs:
     """Places and patches that hold them, patch by patch; a place is in several pairs where patches overlap."""
 
-    places: Index  # (M,)
-    patches: Index  # (M,)
-    away: Float  # (M,) mm from the place to the patch's centre
+    places: Tensor  # (M,)
+    patches: Tensor  # (M,)
+    away: Tensor  # (M,) mm from the place to the patch's centre
+    count: int  # of all places
 
     @classmethod
-    def of_members(cls, members: Index, away: Float) -> Pairs:
-        """Return the pairs of patches with these points (P, K), so far from their centres (P, K)."""
-        count, size = members.shape
-        return cls(members.ravel(), np.repeat(np.arange(count), size), away.ravel())
+    def of_members(cls, members: Tensor, away: Tensor, count: int) -> Pairs:
+        """Return the pairs of patches with these of so many points (P, K), so far from their centres (P, K)."""
+        patches = torch.arange(len(members), device=members.device).repeat_interleave(members.shape[1])
+        return cls(members.flatten(), patches, away.flatten(), count)
 
     @classmethod
-    def of_lists(cls, held: Sequence[Index], places: Float, centres: Float) -> Pairs:
-        """Return the pairs of patches with these centres (P, 3) that each hold a list of the places (V, 3)."""
-        inside, patches = np.concatenate(held), np.repeat(np.arange(len(held)), [len(each) for each in held])
-        return cls(inside, patches, np.linalg.norm(places[inside] - centres[patches], axis=1))
+    def of_places(cls, patches: Tensor, inside: Tensor, places: Tensor, centres: Tensor) -> Pairs:
+        """Return the pairs of patches (M,) with these centres (P, 3) and the places (V, 3) inside them (M,)."""
+        return cls(inside, patches, torch.linalg.vector_norm(places[inside] - centres[patches], dim=1), len(places))
 
-    def some(self, chosen: Bool | Index) -> Pairs:
-        """Return some of the pairs."""
-        return Pairs(self.places[chosen], self.patches[chosen], self.away[chosen])
+    def some(self, chosen: Tensor) -> Pairs:
+        """Return some of the pairs: a mask (M,), or their numbers."""
+        return Pairs(self.places[chosen], self.patches[chosen], self.away[chosen], self.count)
 
-    def nearest(self, most: int | None) -> Bool:
+    def nearest(self, most: int | None) -> Tensor:
         """Return which pairs (M,) are those of each place with the `most` nearest centres; None: all.
 
         Centres that are equally far away count as one, so a place may have more.
         """
         if most is None:
-            return np.ones(len(self.away), np.bool_)
-        left, chosen = self.away.copy(), np.zeros(len(self.away), np.bool_)
+            return torch.ones_like(self.places, dtype=torch.bool)
+        left, chosen = self.away.clone(), torch.zeros_like(self.places, dtype=torch.bool)
         for _ in range(most):
-            least = np.full(self.places.max(initial=-1) + 1, np.inf, np.float32)
-            np.minimum.at(least, self.places, left)
-            now = (left == least[self.places]) & np.isfinite(left)
-            if not now.any():
-                break
+            least = left.new_full((self.count,), torch.inf).scatter_reduce_(0, self.places, left, "amin")
+            now = (left == least[self.places]) & left.isfinite()
             chosen |= now
-            left[now] = np.inf
+            left.masked_fill_(now, torch.inf)
         return chosen

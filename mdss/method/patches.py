@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from torch import Tensor
+
+from mdss.method.neighbours import neighbours_of
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
-
-QUICKLY_BUILT = {"balanced_tree": False, "compact_nodes": False}  # in half the time, and asked as quickly: points of a grid lie evenly
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Patches:
         return len(self.members)
 
 
-def cut_patches(points: Float, points_per_patch: int, density: float) -> Patches:
+def cut_patches(points: Float, points_per_patch: int, density: float, device: str = "cpu") -> Patches:
     """Return patches of the K nearest points around farthest-point-sampled centres, about `density` per K points.
 
     points (N, 3). Centres are added among uncovered points until every point is in a patch (paper, 4.2). A cloud of fewer
@@ -38,34 +38,30 @@ def cut_patches(points: Float, points_per_patch: int, density: float) -> Patches
     count = len(points)
     if count <= points_per_patch:
         return Patches(np.resize(np.arange(count), (1, points_per_patch)))
-    tree = cKDTree(points, **QUICKLY_BUILT)
+    neighbours = neighbours_of(points, device)
     wanted = max(1, round(density * count / points_per_patch))
     centres = farthest_points(points, wanted)
-    members = [_nearest(tree, points[centres], points_per_patch)]
+    members = [neighbours.nearest(points[centres], points_per_patch)]
     uncovered = uncovered_points(members[0], count)
     while len(uncovered):
         more = uncovered[farthest_points(points[uncovered], min(8, len(uncovered)))]
-        members.append(_nearest(tree, points[more], points_per_patch))
+        members.append(neighbours.nearest(points[more], points_per_patch))
         crowded_out = (members[-1] != more[:, None]).all(axis=1)  # by K other points in the same place
         members[-1][crowded_out, -1] = more[crowded_out]
         uncovered = np.setdiff1d(uncovered, members[-1])
     return Patches(np.concatenate(members))
 
 
-def _nearest(tree: cKDTree, centres: Float, count: int) -> Index:
-    return np.asarray(tree.query(centres, k=count)[1], np.intp).reshape(len(centres), count)
-
-
 def farthest_points(points: Float, count: int) -> Index:
     """Return indices of `count` points, each the farthest from those before it; the first is the farthest from the mean."""
     count = min(count, len(points))
     chosen = np.empty(count, np.intp)
-    x, y, z = np.ascontiguousarray(points.T, np.float32)
-    nearest = np.full(len(points), np.inf, np.float32)
+    axes = np.ascontiguousarray(points.T, np.float32)
+    away, nearest = np.empty_like(axes), np.full(len(points), np.inf, np.float32)
     chosen[0] = int(((points - points.mean(axis=0)) ** 2).sum(axis=1).argmax())
     for i in range(1, count):
-        last = chosen[i - 1]
-        np.minimum(nearest, (x - x[last]) ** 2 + (y - y[last]) ** 2 + (z - z[last]) ** 2, out=nearest)
+        np.square(np.subtract(axes, axes[:, chosen[i - 1], None], out=away), out=away)
+        np.minimum(nearest, np.add(np.add(away[0], away[1], out=away[0]), away[2], out=away[0]), out=nearest)
         chosen[i] = int(nearest.argmax())
     return chosen
 
@@ -77,7 +73,6 @@ def uncovered_points(members: Index, count: int) -> Index:
     return np.flatnonzero(~covered)
 
 
-def away_from_centre(patches: Float) -> Float:
+def away_from_centre(patches: Tensor) -> Tensor:
     """Return how far each point of patches (P, K, 3) is from the first of its patch, (P, K)."""
-    away = patches - patches[:, :1]
-    return np.asarray(np.sqrt(np.einsum("pki,pki->pk", away, away)), np.float32)
+    return (patches - patches[:, :1]).square().sum(dim=2).sqrt()

@@ -19,13 +19,15 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.grid import Grid, all_three
 from mdss.method.heat import blurred, on_grid
-from mdss.method.patch_frame import PatchFrames, viewing_direction
+from mdss.method.neighbours import neighbours_of
+from mdss.method.patch_frame import PatchFrames
 from mdss.method.patch_pairs import Pairs
-from mdss.method.patches import Patches, away_from_centre, cut_patches
+from mdss.method.patches import away_from_centre, cut_patches
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, Scores, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.usual import Usual
+from mdss.method.viewing import viewing_direction
 from mdss.method.voids import REACH_PX, Voids
 from mdss.method.weights import read_weights
 
@@ -91,10 +93,10 @@ class Cutting:
 class Readings:
     """What the network says of the points and voids that are asked about, once for each patch that they are asked about in."""
 
-    distances: Float  # (M,) signed
-    points: Index  # (M,) which of those points that is of
-    log_odds: Float  # (V',) of a point
-    voids: Index  # (V',) which of those voids that is of
+    distances: Tensor  # (M,) signed
+    points: Tensor  # (M,) which of those points that is of
+    log_odds: Tensor  # (V',) of a point
+    voids: Tensor  # (V',) which of those voids that is of
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class PartReading:
     void_pixels: Index  # (V,)
 
 
-def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) -> Float:
+def merge(distances: Tensor, points: Tensor, count: int, settings: ShapeSettings) -> Tensor:
     """Return one distance, not negative, for each of so many points from all that were read (M,) and the points that they are of (M,).
 
     By `overlap`: the mean of the signed distances, so that what patches disagree on cancels out; the mean of their sizes; or the smallest.
@@ -118,35 +120,36 @@ def merge(distances: Float, points: Index, count: int, settings: ShapeSettings) 
     sizes = counted(distances, settings.sign)
     if settings.overlap == "mean_size":
         return _mean(sizes, points, count)
-    merged = np.full(count, np.inf, np.float32)
-    np.minimum.at(merged, points, sizes)
-    return merged
+    return sizes.new_full((count,), math.inf).scatter_reduce_(0, points, sizes, "amin")
 
 
-def pieces(count: int, at_once: int, step: int) -> Iterator[Index]:
+def pieces(count: int, at_once: int, step: int, device: str = "cpu") -> Iterator[Tensor]:
     """Return the numbers below `count` in pieces of `at_once`, a multiple of `step`; the last is filled up to one with its last number.
 
     A processor's library prepares itself for each size that it has not met, which takes longer than a few values more.
     """
     for start in range(0, count, at_once):
         size = min(at_once, count - start)
-        yield np.minimum(np.arange(start, start + -(-size // step) * step), count - 1)
+        yield torch.arange(start, start + -(-size // step) * step, device=device).clamp_max(count - 1)
 
 
-def _mean(values: Float, index: Index, count: int) -> Float:
-    return np.asarray(np.bincount(index, values, count) / np.bincount(index, minlength=count).clip(1), np.float32)
+def _mean(values: Tensor, index: Tensor, count: int) -> Tensor:
+    summed, counted = (values.new_zeros(count, dtype=torch.float64) for _ in range(2))
+    summed.index_add_(0, index, values.double())
+    counted.index_add_(0, index, torch.ones_like(values, dtype=torch.float64))
+    return (summed / counted.clamp_min(1)).float()
 
 
-def evidence_of(readings: Readings, count: int, overlap: str) -> Float:
+def evidence_of(readings: Readings, count: int, overlap: str) -> Tensor:
     """Return for each of the voids (V,) how surprising it is that nothing was measured, 0 where a point is not to be expected.
 
     -log(1 - p), less that of p = 1/2; p is the mean of the patches that it was asked about in, or has the mean of their log odds.
     """
     if overlap == "log_odds":
-        odds = _mean(readings.log_odds.clip(math.log(SUREST), -math.log(SUREST)), readings.voids, count)
-        return np.asarray(np.logaddexp(0, odds).clip(math.log(2), -math.log(SUREST)) - math.log(2), np.float32)
-    mean = _mean(torch.from_numpy(readings.log_odds).sigmoid().numpy(), readings.voids, count)
-    return np.asarray(np.maximum(-np.log(np.maximum(1 - mean, SUREST)) + math.log(0.5), 0), np.float32)
+        odds = _mean(readings.log_odds.clamp(math.log(SUREST), -math.log(SUREST)), readings.voids, count)
+        return torch.nn.functional.softplus(odds).clamp(math.log(2), -math.log(SUREST)) - math.log(2)
+    mean = _mean(readings.log_odds.sigmoid(), readings.voids, count)
+    return (math.log(0.5) - (1 - mean).clamp_min(SUREST).log()).clamp_min(0)
 
 
 def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> Float:
@@ -175,9 +178,9 @@ def measured_around(xyz: Float) -> Float:
     return blurred(all_three(np.isfinite(xyz)).astype(np.float32), RIM_PX).ravel()
 
 
-def counted(distances: Float, sign: str) -> Float:
+def counted(distances: Tensor, sign: str) -> Tensor:
     """Return how far points are off the surface: on either side of it, or on one alone."""
-    return np.abs(distances) if sign == "both" else np.maximum(distances if sign == "positive" else -distances, 0)
+    return distances.abs() if sign == "both" else (distances if sign == "positive" else -distances).clamp_min(0)
 
 
 def queries_at_once(device: str, scores_in: Scores) -> int:
@@ -224,6 +227,7 @@ class ShapeBranch:
         surprise = on_grid(part.surprise, part.void_pixels, (size, size))
         return to_map(part.distances, part.pixels, size, self._settings), blurred(surprise, self._settings.blur_px)
 
+    @torch.inference_mode()
     def read(self, xyz: Float, grid: Grid | None = None) -> PartReading:
         """Return what the network says of the points and voids of an organised cloud (S, S, 3) mm."""
         box, settings = Cutting.around(xyz), self._settings
@@ -231,13 +235,10 @@ class ShapeBranch:
         voids = Voids.of(box.xyz) if settings.void_weight else Voids.nowhere()
         wanted = squares(int(part.pixels[0]), (box.xyz.shape[0], box.xyz.shape[1]), settings.asked_at)
         points, missing = (Asked.of(pixels, wanted) for pixels in (part.pixels, voids.pixels))
-        patches = cut_patches(part.points, settings.points_per_patch, settings.density)
-        members = part.points[patches.members]
-        frames = PatchFrames.of(members, viewing_direction(box.xyz), settings)
-        readings = self._read(patches, members, frames, points.chosen, voids.some(missing.chosen))
+        readings = self._read(part.points, viewing_direction(box.xyz), points.chosen, voids.some(missing.chosen))
         distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
         evidence = evidence_of(readings, int(missing.chosen.sum()), settings.void_overlap)
-        off, surprise = points.filled(distances), missing.filled(evidence)
+        off, surprise = points.filled(distances.cpu().numpy()), missing.filled(evidence.cpu().numpy())
         if self._usual is not None:
             off = off / self._usual.at(box.measured[part.pixels])
         if self._border_usual is not None:
@@ -246,41 +247,45 @@ class ShapeBranch:
             surprise = surprise / self._void_usual.at(box.measured[voids.pixels])
         return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))
 
-    def _read(self, patches: Patches, members: Float, frames: PatchFrames, asked: Bool, voids: Voids) -> Readings:
-        """Return what the network says of those of patches' points (P, K, 3) mm that are asked about (N,), and of voids within reach."""
-        settings, inside, away = self._settings, frames.into(members), away_from_centre(members)
-        measured = Pairs.of_members(patches.members, away)
-        missing = Pairs.of_lists(voids.within(members[:, 0], away.max(axis=1)), voids.places, members[:, 0])
-        among = np.flatnonzero(asked[measured.places])
-        chosen = among[measured.some(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
-        measured, missing = measured.some(chosen), missing.some(missing.nearest(settings.asked_in))
+    def _read(self, points: Float, towards: NDArray[np.float64], asked: Bool, voids: Voids) -> Readings:
+        """Return what the network says of those of a part's points (N, 3) mm that are asked about (N,), and of voids within reach."""
+        settings = self._settings
+        cut = cut_patches(points, settings.points_per_patch, settings.density, self._device).members
+        members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, asked, voids.places))
+        patches = cloud[members]
+        frames, away = PatchFrames.of(patches, towards, settings), away_from_centre(patches)
+        measured, inside = Pairs.of_members(members, away, len(points)), frames.into(patches)
+        among = torch.nonzero(chosen[measured.places]).flatten()
+        among = among[measured.some(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
+        measured = measured.some(among)
+        within = neighbours_of(voids.places, self._device).within(points[cut[:, 0]], away.amax(dim=1).cpu().numpy())
+        holders, held = (torch.from_numpy(each).to(self._device) for each in within)
+        missing = Pairs.of_places(holders, held, places, patches[:, 0])
+        missing = missing.some(missing.nearest(settings.asked_in))
         halves = self._code_halves(inside)
-        distances, _ = self._ask(halves, measured, inside.reshape(-1, 3)[chosen])
-        _, log_odds = self._ask(halves, missing, frames.of_each(missing.patches).into(voids.places[missing.places][:, None])[:, 0])
-        numbers = np.cumsum(asked) - 1  # of the points, among those that are asked about
+        distances, _ = self._ask(halves, measured, inside.flatten(0, 1)[among])
+        _, log_odds = self._ask(halves, missing, frames.of_each(missing.patches).into(places[missing.places][:, None])[:, 0])
+        numbers = chosen.cumsum(0) - 1  # of the points, among those that are asked about
         return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], log_odds, missing.places)
 
-    @torch.inference_mode()
-    def _code_halves(self, patches: Float) -> Tensor:
-        """Return the first layer's halves (P, C) for the codes of patches (P, K, 3) in their frames, on the device."""
+    def _code_halves(self, patches: Tensor) -> Tensor:
+        """Return the first layer's halves (P, C) for the codes of patches (P, K, 3) in their frames."""
         at_once = max(1, self._at_once // (patches.shape[1] - self._settings.blind_spot) // PATCHES_STEP) * PATCHES_STEP
         halves = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
-        for piece in pieces(len(patches), at_once, PATCHES_STEP):
-            halves[piece] = self._network.code_halves(torch.from_numpy(patches[piece]).to(self._device))
+        for piece in pieces(len(patches), at_once, PATCHES_STEP, self._device):
+            halves[piece] = self._network.code_halves(patches[piece])
         return halves
 
-    @torch.inference_mode()
-    def _ask(self, halves: Tensor, pairs: Pairs, queries: Float) -> tuple[Float, Float]:
+    def _ask(self, halves: Tensor, pairs: Pairs, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far queries (M, 3) are off, one for each pair and in its patch's frame, and the log odds of a point, (M,) each."""
-        owners = torch.from_numpy(pairs.patches).to(self._device)
-        distance, log_odds = (np.empty(len(queries), np.float32) for _ in range(2))
-        for piece in pieces(len(queries), self._at_once, QUERIES_STEP):
-            said = self._network.ask(halves.index_select(0, owners[piece]), torch.from_numpy(queries[piece]).to(self._device))
-            distance[piece], log_odds[piece] = said.distance.cpu().numpy(), said.presence.cpu().numpy()
+        distance, log_odds = (torch.empty(len(queries), device=self._device) for _ in range(2))
+        for piece in pieces(len(queries), self._at_once, QUERIES_STEP, self._device):
+            said = self._network.ask(halves.index_select(0, pairs.patches[piece]), queries[piece])
+            distance[piece], log_odds[piece] = said.distance, said.presence
         return distance, log_odds
 
-    def _unit(self, lengths: Float) -> Float:
+    def _unit(self, lengths: Tensor) -> Tensor:
         """Return what one patch length counts (P,), for patches of these lengths (P,) in mm."""
         if self._settings.score_unit == "mm":
             return lengths
-        return np.full(len(lengths), float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1, np.float32)
+        return torch.full_like(lengths, float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method.grid import is_measured
-from mdss.method.patch_frame import viewing_direction
 from mdss.method.recipe import PointCloudSettings
+from mdss.method.viewing import viewing_direction
 
 Float = NDArray[np.float32]
 Points = NDArray[np.float64]  # (N, 3) mm

@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from mdss.method.grid import all_three
-from mdss.method.patches import QUICKLY_BUILT
+from mdss.method.neighbours import QUICKLY
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
@@ -55,7 +55,7 @@ class Voids:
         """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""
         if len(self.places) == 0:
             return [np.empty(0, np.intp)] * len(centres)
-        return [np.asarray(found, np.intp) for found in cKDTree(self.places, **QUICKLY_BUILT).query_ball_point(centres, radii)]
+        return [np.asarray(found, np.intp) for found in cKDTree(self.places, **QUICKLY).query_ball_point(centres, radii)]
 
 
 def pixel_steps(xyz: Float) -> tuple[Float, Float]:

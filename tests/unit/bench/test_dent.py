@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.dent import dent
-from mdss.method.patch_frame import away_from_camera
+from mdss.method.viewing import away_from_camera
 from tests.plates import plate
 
 

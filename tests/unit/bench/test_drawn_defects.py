@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench.drawn_defects import COPIES, KINDS, ShapeKind, misshapen, stained, with_drawn_defects
-from mdss.method.patch_frame import away_from_camera
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
+from mdss.method.viewing import away_from_camera
 from tests.plates import plate
 from trainer.synthetic_camera import View
 from trainer.synthetic_scan import draw_scan

@@ -5,45 +5,52 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mdss.method.patch_frame import OPTICAL_AXIS, PatchFrames, away_from_camera, viewing_direction
+from mdss.method.patch_frame import PatchFrames
 from mdss.method.recipe import ShapeSettings
+from mdss.method.viewing import OPTICAL_AXIS, away_from_camera, viewing_direction
 from tests.plates import plate
 
 CAMERA = ShapeSettings(frame="camera")
 UPRIGHT = ShapeSettings(frame="upright")
 
 
-def slab(normal: NDArray[np.float64], seed: int = 0) -> NDArray[np.float32]:
+def slab(normal: NDArray[np.float64], seed: int = 0) -> Tensor:
     """Return 200 points (1, 200, 3) of a flat patch with that normal."""
     random = np.random.default_rng(seed)
     first = np.cross(normal, [0.3, 0.9, -0.2])
     first /= np.linalg.norm(first)
     across = random.uniform(-5, 5, (200, 2)) @ np.stack([first, np.cross(normal, first)])
-    return np.asarray(across + normal * random.normal(0, 0.02, (200, 1)) + [10, 20, 300], np.float32)[None]
+    return torch.from_numpy((across + normal * random.normal(0, 0.02, (200, 1)) + [10, 20, 300]).astype(np.float32))[None]
+
+
+def sides(patches: Tensor) -> Tensor:
+    """Return how long patches (P, K, 3) are along each axis, (P, 3)."""
+    return patches.amax(dim=1) - patches.amin(dim=1)
 
 
 def test_a_patch_is_centred_and_its_longest_side_becomes_one() -> None:
-    sides = np.array([[[8, 2, 1]], [[1, 5, 40]]], np.float32)
-    patches = (np.random.default_rng(0).uniform(0, 1, (2, 30, 3)) * sides).astype(np.float32)
+    patches = torch.rand((2, 30, 3), generator=torch.manual_seed(0)) * torch.tensor([[[8.0, 2, 1]], [[1, 5, 40]]])
     frames = PatchFrames.of(patches, OPTICAL_AXIS, CAMERA)
     inside = frames.into(patches)
-    assert np.allclose(inside.mean(axis=1), 0, atol=1e-5)
-    assert np.allclose(np.ptp(inside, axis=1).max(axis=1), 1, atol=1e-5)
-    assert np.allclose(frames.lengths, np.ptp(patches, axis=1).max(axis=1))
+    assert np.allclose(inside.mean(dim=1), 0, atol=1e-5)
+    assert np.allclose(sides(inside).amax(dim=1), 1, atol=1e-5)
+    assert np.allclose(frames.lengths, sides(patches).amax(dim=1))
 
 
 def test_a_fixed_scale_is_the_same_for_all_patches() -> None:
-    patches = np.random.default_rng(0).uniform(0, 20, (2, 30, 3)).astype(np.float32)
+    patches = 20 * torch.rand((2, 30, 3), generator=torch.manual_seed(0))
     frames = PatchFrames.of(patches, OPTICAL_AXIS, msgspec.structs.replace(CAMERA, scale="fixed", fixed_scale_mm=4.0))
     assert frames.lengths.tolist() == [4, 4]
-    assert np.allclose(np.ptp(frames.into(patches), axis=1), np.ptp(patches, axis=1) / 4, atol=1e-4)
+    assert np.allclose(sides(frames.into(patches)), sides(patches) / 4, atol=1e-4)
 
 
 def test_points_in_one_place_have_no_size_and_do_no_harm() -> None:
-    frames = PatchFrames.of(np.full((1, 5, 3), 7, np.float32), OPTICAL_AXIS, UPRIGHT)
-    assert np.isfinite(frames.into(np.full((1, 5, 3), 7, np.float32))).all()
+    frames = PatchFrames.of(torch.full((1, 5, 3), 7.0), OPTICAL_AXIS, UPRIGHT)
+    assert frames.into(torch.full((1, 5, 3), 7.0)).isfinite().all()
 
 
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0.6, 0, 0.8), (1, 0, 0), (0.9, 0.3, 0.31), (0, -0.8, 0.6)])
@@ -53,12 +60,12 @@ def test_an_upright_patch_lies_flat_with_its_outside_up(normal: tuple[float, flo
     frames = PatchFrames.of(patch, axis, UPRIGHT)
     assert np.allclose(frames.turns[0] @ frames.turns[0].T, np.eye(3), atol=1e-5)
     assert np.linalg.det(frames.turns[0]) == pytest.approx(1, abs=1e-4)
-    assert np.ptp(frames.into(patch)[0, :, 2]) < 0.05
-    assert frames.into(patch + axis[None, None].astype(np.float32))[0, :, 2].mean() > 0.05
+    assert sides(frames.into(patch))[0, 2] < 0.05
+    assert frames.into(patch + torch.from_numpy(axis).float())[0, :, 2].mean() > 0.05
 
 
 def test_places_are_turned_with_the_patch_they_belong_to() -> None:
-    patches = np.concatenate([slab(np.array([0, 0, 1.0])), slab(np.array([0.6, 0, 0.8]), 1)])
+    patches = torch.cat([slab(np.array([0, 0, 1.0])), slab(np.array([0.6, 0, 0.8]), 1)])
     both, second = (PatchFrames.of(each, np.array([0, 0, 1.0]), UPRIGHT) for each in (patches, patches[1:]))
     assert np.allclose(second.into(patches[1:]), both.into(patches)[1:])
 

@@ -70,7 +70,7 @@ def test_usual_millimetres_are_the_patch_scale_times_what_patches_of_good_parts_
 
 @pytest.mark.parametrize(("overlap", "expected"), [("min", [1, 1, 4]), ("mean", [1, 0.5, 4]), ("mean_size", [1, 1.5, 4])])
 def test_patches_agree_on_one_distance_of_a_point(overlap: Literal["min", "mean", "mean_size"], expected: list[float]) -> None:
-    said, of = np.array([-1, -1, 4, 2], np.float32), np.array([0, 1, 2, 1])
+    said, of = torch.tensor([-1.0, -1.0, 4.0, 2.0]), torch.tensor([0, 1, 2, 1])
     found = merge(said, of, 3, msgspec.structs.replace(SMALL, overlap=overlap))
     assert found.tolist() == expected
 
@@ -98,7 +98,7 @@ def test_the_peak_may_stay_as_it_was_before_the_blur() -> None:
 
 @pytest.mark.parametrize(("sign", "expected"), [("both", [2, 3]), ("positive", [2, 0]), ("negative", [0, 3])])
 def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float]) -> None:
-    assert counted(np.array([2, -3], np.float32), sign).tolist() == expected
+    assert counted(torch.tensor([2.0, -3.0]), sign).tolist() == expected
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (3, [4]), (4, [4]), (7, [8]), (8, [8]), (18, [8, 8, 4])])
@@ -270,7 +270,7 @@ def test_in_eight_bits_the_map_is_the_same_within_some_hundredths_of_its_peak(mo
     torch.nn.init.normal_(learner.distance.weight, std=0.3)
     exactly = ShapeBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32")
     seen = PatchFrames.of(patches_of(plate()), np.array([0.0, 0.0, 1.0]), settings).into(patches_of(plate()))
-    learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner(*[torch.from_numpy(seen)] * 2)))
+    learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner(seen, seen)))
     branch = ShapeBranch(learner, settings, "cpu")
     assert all(isinstance(layer, EightBitLinear) for layer in branch._network.wide_layers())
     exact, quick = exactly.score_map(plate()), branch.score_map(plate())
@@ -290,6 +290,6 @@ def test_a_network_with_nothing_to_round_scores_in_eight_bits_too(changes: dict[
     assert ShapeBranch(learner, settings, "cpu").score_map(plate()).max() > 0
 
 
-def patches_of(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def patches_of(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> torch.Tensor:
     points = PartPoints.of(xyz).points
-    return points[cut_patches(points, SMALL.points_per_patch, SMALL.density).members]
+    return torch.from_numpy(points[cut_patches(points, SMALL.points_per_patch, SMALL.density).members])

@@ -12,7 +12,7 @@ from mdss.method.recipe import ColourSettings, Scores, ShapeSettings, changed, p
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import Precision
-from tests.plates import plate
+from tests.plates import SIZE_PX, plate
 from trainer.shape_batch import draw
 from trainer.train_sdf import loss_on
 from trainer.training_cloud import TrainingCloud
@@ -71,11 +71,13 @@ def test_maps_of_a_gpu_are_those_of_a_cpu(precision: Precision, scores_in: Score
         if scores_in == "int8":
             network.peaks.fill_(4.0)
     torch.nn.init.normal_(shape.distance.weight, std=0.3)
-    image, mask = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8), np.ones((128, 128), np.bool_)
+    random = np.random.default_rng(0)
+    image, mask = random.integers(0, 255, (128, 128, 3), np.uint8), np.ones((128, 128), np.bool_)
+    cloud = plate() + random.normal(0, 0.01, (SIZE_PX, SIZE_PX, 3)).astype(np.float32)  # no two equally near
 
     def maps(device: str, kind: Precision) -> tuple[Float, Float]:
         branches = ColourBranch(colour, rgb, device, kind), ShapeBranch(shape, sdf, device, kind)
-        return branches[0].score_map(image, mask), branches[1].score_map(plate())
+        return branches[0].score_map(image, mask), branches[1].score_map(cloud)
 
     for here, there in zip(maps("cpu", "float32"), maps(GPU, precision), strict=True):
         assert np.abs(there - here).max() < tolerance * here.max()

@@ -1,0 +1,30 @@
+"""From which side a cloud was seen: the grid's own cells say it, so that no sign needs to know where the camera stands."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.grid import all_three
+
+Float = NDArray[np.float32]
+
+OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])  # where no two neighbours of the grid were measured
+
+
+def viewing_direction(xyz: Float) -> NDArray[np.float64]:
+    """Return the mean unit normal (3,) of the grid's own cells, so that no sign needs to know where the camera stands.
+
+    xyz (S, S, 3) mm, NaN without a point.
+    """
+    cells = np.cross(np.diff(xyz, axis=1)[:-1].reshape(-1, 3), np.diff(xyz, axis=0)[:, :-1].reshape(-1, 3))
+    known = cells[all_three(np.isfinite(cells))]
+    mean = known.mean(axis=0, dtype=np.float64) if len(known) else OPTICAL_AXIS
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length if length > 0 else OPTICAL_AXIS, np.float64)
+
+
+def away_from_camera(xyz: Float) -> NDArray[np.float64]:
+    """Return the viewing direction (3,) of a cloud in the camera's coordinates, on the side on which the camera, at (0, 0, 0), is not."""
+    direction = viewing_direction(xyz)
+    return direction * np.copysign(1.0, np.nanmean(xyz.reshape(-1, 3), axis=0, dtype=np.float64) @ direction)
