@@ -121,9 +121,12 @@ def teacher_row(teacher: str) -> Row:
 def chosen_rows(names: Collection[str], teachers: Sequence[str]) -> tuple[Row, ...]:
     """Return the rows of these names, all where none is given; the base comes first in any case, teachers last."""
     known = (*ROWS, *(teacher_row(teacher) for teacher in teachers))
-    unknown = [name for name in names if name not in {row.name for row in known}]
+    every = [row.name for row in known]
+    if twice := [teacher for teacher in teachers if every.count(teacher_row(teacher).name) > 1]:
+        raise BadInput(f"--teacher {' and '.join(twice)}: found {teacher_row(twice[0]).name} for each, expected files of different names")
+    unknown = [name for name in names if name not in every]
     if unknown:
-        raise BadInput(f"row {unknown[0]!r}: unknown, expected some of {', '.join(row.name for row in known)}")
+        raise BadInput(f"row {unknown[0]!r}: unknown, expected some of {', '.join(every)}")
     return tuple(row for row in known if not names or row is BASE or row.name in names or row not in ROWS)
 
 

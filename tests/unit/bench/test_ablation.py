@@ -241,6 +241,13 @@ def test_the_base_and_the_rows_of_teachers_are_always_there() -> None:
     assert chosen_rows([], []) == ROWS
 
 
+def test_two_teachers_whose_rows_would_have_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--teacher", "a/mine.safetensors", "--teacher", "b/mine.safetensors", "--teacher", "other"]
+    assert main(["--data", str(tmp_path), "--work", str(tmp_path / "work"), *options]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("ablation: --teacher a/mine.safetensors and b/mine.safetensors: found teacher-mine for each, expected")
+
+
 def test_the_list_names_every_row_with_its_settings() -> None:
     lines = CliRunner().invoke(command, ["--list"]).output.splitlines()
     assert [line.split()[0] for line in lines] == [row.name for row in ROWS]
