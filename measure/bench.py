@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,9 +104,10 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     from measure.results import Results
     from measure.stages import Bed, Effort, measure_stages
 
+    load_before = os.getloadavg()[0]  # here, for a synthetic line and its model are a load of their own
     subject = wishes.subject(folder)
     effort = Effort(wishes.parts or (QUICK_PARTS if wishes.is_quick else PARTS), LONGEST_S)
-    machine = measure_machine(folder, is_quick=wishes.is_quick)
+    machine = measure_machine(folder, load_before, is_quick=wishes.is_quick)
     bed = Bed(subject, folder)
     stages, *others = [measure_stages(bed, size, effort, is_whole=size == sizes[0]).figures(machine) for size in sizes]
     ratio = speedup(bed, sizes[0]) if wishes.has_reference else None

@@ -39,9 +39,9 @@ def scoring_type(device: str) -> torch.dtype:
     return for_scoring(_Wide(), device, "auto").layer.weight.dtype
 
 
-def measure_machine(folder: Path, *, is_quick: bool) -> Machine:
-    """Measure the machine; `folder` lies on the disk that durable writes go to."""
-    load, device, cores = os.getloadavg()[0], device_of("auto"), len(os.sched_getaffinity(0))
+def measure_machine(folder: Path, load_before: float, *, is_quick: bool) -> Machine:
+    """Measure the machine; `folder` lies on the disk that durable writes go to, the load is that before anything was made."""
+    device, cores = device_of("auto"), len(os.sched_getaffinity(0))
     precision = scoring_type(device)
     types = dict.fromkeys((torch.float32, precision, *([torch.int8] if device == "cpu" and multiplies_eight_bits() else [])))
     return Machine(
@@ -55,7 +55,7 @@ def measure_machine(folder: Path, *, is_quick: bool) -> Machine:
         gflops={name_of(kind): rates(kind, device, (1, cores), is_quick=is_quick) for kind in types},
         copy_gb_s=round(copy_rate(QUICK_REPETITIONS if is_quick else 3 * REPETITIONS), 2),
         sync_write_ms=round(sync_write_ms(folder), 4),
-        load_before=round(load, 2),
+        load_before=round(load_before, 2),
     )
 
 

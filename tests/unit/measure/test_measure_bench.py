@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from mdss.cli import main
+from measure import bench
+from measure.subject import Subject
 
 Capture = pytest.CaptureFixture[str]
+
+
+class MeasuredError(Exception):
+    """Ends a bench where its machine would be measured."""
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,23 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(["bench", *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_the_load_is_that_before_the_bench_itself_made_a_line_and_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads, told = [0.5], []
+
+    def make(*_: object) -> Subject:
+        loads.append(2.0)
+        return Subject(tmp_path, "part", "m", (), is_trained=False)
+
+    def note(_folder: Path, load_before: float, **_: object) -> None:
+        told.append(load_before)
+        raise MeasuredError
+
+    monkeypatch.setattr("os.getloadavg", lambda: (loads[-1], 0.0, 0.0))
+    monkeypatch.setattr(bench.Wishes, "subject", make)
+    monkeypatch.setattr("measure.machine.measure_machine", note)
+    wishes = bench.Wishes(None, None, None, "m", None, (), None, None, has_reference=False, is_quick=True, cameras=(), processes=())
+    with pytest.raises(MeasuredError):
+        bench.measure(wishes, (), tmp_path)
+    assert told == [0.5]
