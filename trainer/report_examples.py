@@ -9,10 +9,10 @@ SHOWN = 3
 
 
 def choose(scored: Scored) -> dict[str, list[ScoredPart]]:
-    """Return title -> parts; the same part is shown once."""
+    """Return title -> parts; the same part is shown once. Where no defect is marked, no map is better than another."""
     defective = [part for part in scored.parts if part.is_scored and not part.scan.is_good]
     good = [part for part in scored.parts if part.is_scored and part.scan.is_good]
-    by_map = sorted(defective, key=map_quality, reverse=True)
+    by_map = sorted(defective if scored.has_truth else [], key=map_quality, reverse=True)
     groups = {
         "Best maps": by_map[:SHOWN],
         "Worst maps": by_map[SHOWN:][-SHOWN:][::-1],

@@ -231,10 +231,13 @@ def test_a_set_without_truth_has_image_metrics_only(tmp_path: Path) -> None:
     write(tmp_path / "test" / "bump", "000", (rgb, xyz, truth), with_truth=False)
     for kind in ("good", "bump"):
         (tmp_path / "test" / kind / "gt").rmdir()
-    found = measured(tmp_path)
+    evaluate(Request(tmp_path, "plate", tmp_path, json_path=tmp_path / "out.json", report=tmp_path / "report"))
+    found = json.loads((tmp_path / "out.json").read_text())
     assert found["fused"]["i_auroc"] == 1.0
     assert found["fused"]["p_auroc"] is None
     assert found["counts"]["has_truth"] is False
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Best maps" not in page and "Defective parts with the lowest scores" in page
 
 
 @pytest.mark.usefixtures("loads")
