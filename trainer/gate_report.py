@@ -84,7 +84,8 @@ def check_row(check: GateCheck) -> str:
 def card_rows(champion: ModelFolder | None, candidate: ModelFolder) -> list[list[object]]:
     """Return one row for each thing that the two cards say, those that differ marked."""
     before, after = (card_of(model) if model else {} for model in (champion, candidate))
-    return [[f"{name} *" if champion and before.get(name) != value else name, before.get(name), value] for name, value in after.items()]
+    both = {name: (before.get(name), after.get(name)) for name in after | before}
+    return [[f"{name} *" if champion and first != second else name, first, second] for name, (first, second) in both.items()]
 
 
 def card_of(model: ModelFolder) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
         yield f"<figcaption><b>{html.escape(caption)}</b>: {html.escape(verdicts(pair))}</figcaption>"
         yield gate_figures.part(contest, contest.scan_of(pair, 0), caption)
     if not chosen:
-        yield note("None: on every part both say the same.")
+        yield note("None: on every part both say the same." if contest.champion else "None: it says what it should of every part.")
 
 
 def differing(pairs: Pairs) -> list[Pair]:

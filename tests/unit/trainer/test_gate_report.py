@@ -1,0 +1,34 @@
+"""The gate's page: what it says of two models and of the parts on which they differ."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mdss.method.calibration import Threshold
+from mdss.method.recipe import Recipe
+from trainer.gate_report import card_rows, differing_sections
+from trainer.gate_scoring import Pairs
+
+
+def model(version: str, **data: object) -> Any:
+    """Return a model whose card says this of its data."""
+    limit = Threshold(value=1.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=20)
+    card = SimpleNamespace(made_at="then", code_version="1", recipe=Recipe(), data=data, training={})
+    return SimpleNamespace(version=version, card=card, calibration=SimpleNamespace(threshold=limit))
+
+
+def test_what_only_one_of_the_two_cards_says_has_its_row() -> None:
+    rows = card_rows(model("0001", unit="m", confirmed_parts=7), model("0002", unit="m", folder="data"))
+    found = {str(name): said for name, *said in rows}
+    assert found["data: unit"] == ["m", "m"]
+    assert found["data: folder *"] == [None, "data"]
+    assert found["data: confirmed parts *"] == ["7", None]
+
+
+@pytest.mark.parametrize(("champion", "said"), [(None, "it says what it should of every part"), (model("0001"), "both say the same")])
+def test_where_nothing_is_to_be_shown_the_page_says_so_of_as_many_models_as_there_are(champion: Any, said: str) -> None:
+    contest: Any = SimpleNamespace(champion=champion, candidate=model("0002"))
+    assert said in "".join(differing_sections(contest, Pairs([])))
