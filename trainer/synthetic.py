@@ -90,6 +90,8 @@ def _check(line: Line, out: Path) -> None:
         raise BadInput(f"product: found {line.product!r}, expected one of {', '.join(PRODUCTS)}")
     if unknown := [kind for kind in line.kinds if kind not in KINDS]:
         raise BadInput(f"kinds: found {unknown[0]!r}, expected some of {', '.join(KINDS)}")
+    if twice := [kind for kind in line.kinds if line.kinds.count(kind) > 1]:
+        raise BadInput(f"kinds: found {twice[0]!r} twice, expected each once")
     if not line.kinds:
         raise BadInput(f"kinds: found none, expected some of {', '.join(KINDS)}")
     if not line.counts():

@@ -255,6 +255,7 @@ def test_a_folder_with_files_in_it_is_refused_and_left_alone(tmp_path: Path) -> 
     [
         (Line("cup", 0), "product: found 'cup', expected one of flange, potato, mat"),
         (Line("mat", 0, kinds=("bump", "rust")), "kinds: found 'rust', expected some of stain"),
+        (Line("mat", 0, kinds=("bump", "stain", "bump")), "kinds: found 'bump' twice, expected each once"),
         (Line("mat", 0, kinds=()), "kinds: found none, expected some of stain"),
         (Line("mat", 0, LineSize(0, 0, 0, 0)), "train, validation, good, defective: found 0 parts in all, expected at least one"),
     ],
