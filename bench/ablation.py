@@ -100,10 +100,10 @@ def command(**options: Any) -> None:
     markdown = options.pop("markdown")
     request = Request(**options)
     text = table(ablate(request))
+    click.echo(text)  # first, whether the file can be written or not
     if markdown:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         markdown.write_text(f"{text}\n", "utf-8")
-    click.echo(text)
 
 
 def ablate(request: Request) -> dict[str, list[Figures]]:

@@ -115,9 +115,9 @@ def command(**options: Any) -> None:
     """Measure a champion beside memory banks that are fitted on the same training scans."""
     request = Request(**options)
     comparison = compare(request)
+    click.echo(table(comparison))  # first: a file that cannot be written costs no hour
     write(request.json_path, msgspec.json.format(msgspec.json.encode(comparison)).decode())
     write(request.markdown, table(comparison))
-    click.echo(table(comparison))
 
 
 def write(path: Path | None, text: str) -> None:

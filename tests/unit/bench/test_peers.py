@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from bench import peers
 from bench.feature_bank import Describer, FeatureBank
 from bench.fpfh_bank import FpfhBank, pitch_of
 from bench.memory_bank import BLOCK, MemoryBank, candidates_of, coreset
-from bench.peers import main
+from bench.peers import Comparison, main
 from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.teacher import load_teacher
 from tests.lines import write_tiny_line
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
 from trainer.dataset import Dataset
+from trainer.evaluation import Model
 from trainer.synthetic import LineSize
 from trainer.train import Order, prepare_all, train
 from trainer.train_rgb import measure_teacher
@@ -148,6 +150,17 @@ def test_the_command_measures_champion_and_bank_on_the_same_scans(trained: Train
     assert ours[2] == pytest.approx(ours[0] + ours[1])
     lines = (tmp_path / "peers.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {name}" for name in rows]
+
+
+def test_the_table_is_shown_though_the_file_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Comparison(model=Model("part", "0001", "abc"), device="cpu", bank_share=0.1, training_scans=4, test_scans=5, rows=())
+    monkeypatch.setattr(peers, "compare", lambda _: found)
+    (tmp_path / "taken").touch()
+    with pytest.raises(OSError, match="taken"):
+        main(["--data", "x", "--recipe", "x", "--store", "x", "--json", str(tmp_path / "taken" / "peers.json")])
+    assert "4 training scans; 5 test scans" in capsys.readouterr().out
 
 
 def test_a_wrong_share_is_a_misuse(capsys: pytest.CaptureFixture[str]) -> None:
