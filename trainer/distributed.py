@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mdss.errors import BadInput, CutOff
 from mdss.method.recipe import Recipe
+from mdss.method.torch_device import device_of
 
 T = TypeVar("T")
 WORLD, RANK, LOCAL = "WORLD_SIZE", "RANK", "LOCAL_RANK"  # what torchrun tells each process
@@ -48,7 +49,7 @@ def joined(device: str) -> Iterator[str]:
     if int(os.environ.get(WORLD, "1")) < 2:
         yield device
         return
-    own = f"cuda:{os.environ.get(LOCAL, '0')}" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    own = device_of(f"cuda:{os.environ.get(LOCAL, '0')}" if device_of(device) != "cpu" else "cpu")
     if own != "cpu":
         torch.cuda.set_device(own)
     with _reached("the others at the start"):

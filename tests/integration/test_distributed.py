@@ -158,6 +158,18 @@ def test_processes_with_other_settings_do_not_learn_together(line: tuple[Path, P
     assert first.returncode == 1
 
 
+@pytest.mark.parametrize(("asked", "found"), [("auto", "cuda:2"), ("cuda:0", "cuda:2"), ("cuda:5", "cuda:5")])
+def test_a_process_without_a_gpu_of_its_own_is_refused_before_it_waits_for_others(
+    asked: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WORLD_SIZE", "3"), ("LOCAL_RANK", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    refusal = f"device: found '{found}', expected auto or one of this machine's: cpu, cuda:0, cuda:1"
+    with pytest.raises(BadInput, match=refusal), distributed.joined(asked):
+        pass
+
+
 def test_a_batch_that_cannot_be_shared_out_evenly_is_refused(line: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small_recipe(line[1], "sdf.batch=3")
     distributed.check_same(recipe, ())  # alone nothing has to be shared
