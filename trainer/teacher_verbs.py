@@ -98,7 +98,7 @@ def distil(photographs: Path, backbone: Path, start: str | None, licence: str, *
     from trainer.distil_teacher import distil as make
 
     settings = Distillation(photographs, backbone, start, device=options["device"], **asked)
-    source = f"{backbone.name} on the photographs of {photographs.name}"
+    source = f"{backbone.name} on the photographs of {photographs.absolute().name}"
     _deliver(order, Origin("distilled", source, licence), lambda: make(settings, order.checkpoint))
 
 

@@ -81,7 +81,8 @@ def test_a_teacher_is_distilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         distil_teacher, "Distillation", lambda *paths, **asked: replace(settings(*paths, **asked), batch=1, statistics_batches=1)
     )
     folder, backbone, out = write_photographs(tmp_path / "photographs"), write_backbone(tmp_path / "b.npz"), tmp_path / "t.safetensors"
-    command = ["teacher", "distil", "--photographs", str(folder), "--backbone", str(backbone), "--out", str(out), "--steps", "1"]
+    monkeypatch.chdir(folder)
+    command = ["teacher", "distil", "--photographs", ".", "--backbone", str(backbone), "--out", str(out), "--steps", "1"]
     assert main(command) == 0
     card = load_teacher(str(out))[1]
     assert card.kind == "distilled" and card.source == "b.npz on the photographs of photographs"
