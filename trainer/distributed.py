@@ -65,15 +65,18 @@ def share(batch: Sequence[T]) -> Sequence[T]:
     return batch[dist.get_rank() :: dist.get_world_size()] if is_shared() else batch
 
 
-def check_same(recipe: Recipe, scans: Sequence[str]) -> None:
-    """Refuse to learn together from different settings or scans, or in batches that cannot be shared evenly; alone, all is well."""
+def check_same(recipe: Recipe, scans: tuple[str, str]) -> None:
+    """Refuse to learn together from different settings or scans, or in batches that cannot be shared evenly; alone, all is well.
+
+    Scans are told by their unit and a digest of what they hold.
+    """
     if not is_shared():
         return
     size = dist.get_world_size()
     for name, batch in (("rgb.batch", recipe.rgb.batch), ("sdf.batch", recipe.sdf.batch)):
         if batch % size:  # the mean of uneven shares would not be that of the batch
             raise BadInput(f"{name}: found {batch}, expected a multiple of {size}, the number of processes that share it")
-    own = hashlib.sha256(repr((recipe, tuple(scans))).encode()).digest()
+    own = hashlib.sha256(repr((recipe, scans)).encode()).digest()
     first = torch.tensor(list(own), dtype=torch.uint8, device=_device())
     with _reached("the first process"):
         dist.broadcast(first, 0)

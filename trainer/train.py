@@ -113,7 +113,7 @@ def follow(order: Order) -> None:
     from trainer.side_by_side import learn_both
 
     dataset = sufficient(order)
-    check_same(order.recipe, scan_names(dataset))
+    check_same(order.recipe, (order.unit, dataset.digest))
     with TemporaryDirectory(prefix="mdss-train-") as work:
         learn_both(prepare_all(dataset, dataset.train, order.recipe), order.recipe, order.device, Path(work))
 
@@ -123,7 +123,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     from trainer.distributed import check_same
 
     dataset = sufficient(order)
-    check_same(order.recipe, scan_names(dataset))
+    check_same(order.recipe, (order.unit, dataset.digest))
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / WORK

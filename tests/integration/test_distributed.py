@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -149,9 +150,13 @@ def test_a_process_that_dies_ends_the_other_with_a_sentence_and_the_checkpoint_i
     assert open_champion(tmp_path, NAME).version == "0001"
 
 
-def test_processes_with_other_settings_do_not_learn_together(line: tuple[Path, Path], tmp_path: Path) -> None:
-    run = Torchrun()
-    first, second = run.start(0, *train_words(line, tmp_path)), run.start(1, *train_words(line, tmp_path, "sdf.octaves=2"))
+@pytest.mark.parametrize("differs", ["settings", "scans"])
+def test_processes_with_other_settings_or_scans_do_not_learn_together(differs: str, line: tuple[Path, Path], tmp_path: Path) -> None:
+    run, copied = Torchrun(), shutil.copytree(line[0], tmp_path / "data")
+    with (copied / "train" / "good" / "rgb" / "000.png").open("ab") as image:  # the same name, another file
+        image.write(b"0")
+    others = train_words(line, tmp_path, "sdf.octaves=2") if differs == "settings" else train_words((copied, line[1]), tmp_path)
+    first, second = run.start(0, *train_words(line, tmp_path)), run.start(1, *others)
     error = second.communicate()[1]
     assert second.returncode == 2 and "process 1 of the training has other settings or scans than the first" in error
     assert "process 0 of the training lost" in first.communicate()[1]
@@ -172,8 +177,8 @@ def test_a_process_without_a_gpu_of_its_own_is_refused_before_it_waits_for_other
 
 def test_a_batch_that_cannot_be_shared_out_evenly_is_refused(line: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small_recipe(line[1], "sdf.batch=3")
-    distributed.check_same(recipe, ())  # alone nothing has to be shared
+    distributed.check_same(recipe, ("m", ""))  # alone nothing has to be shared
     monkeypatch.setattr(distributed, "is_shared", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: SIZE)
     with pytest.raises(BadInput, match=r"sdf\.batch: found 3, expected a multiple of 2, the number of processes that share it"):
-        distributed.check_same(recipe, ())
+        distributed.check_same(recipe, ("m", ""))
