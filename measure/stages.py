@@ -204,6 +204,8 @@ def measure_stages(bed: Bed, size: Size, effort: Effort, *, is_whole: bool) -> N
     scans, notes, warming = bed.subject.scans_at(size), Notes(), Notes()
     parts = [bed.front(scan, warming) for scan in scans]
     operations = [bed.operations(prepared) for _, prepared in parts] if is_whole else []
+    for (frame, prepared), work in zip(parts, operations, strict=False):  # of no part where the stages end before the branches
+        bed.back(frame, prepared, warming, work)
     with Meter(f"stages {size}", effort.parts) as meter:
         for number in effort.numbers():
             which = number % len(scans)

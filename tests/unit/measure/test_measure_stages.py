@@ -1,0 +1,45 @@
+"""The stretch of a bench: what is counted of each stage, and what is not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from measure.results import Operations
+from measure.stages import Effort, Notes, measure_stages
+from measure.subject import Size
+
+SCANS = ("a", "b")
+
+
+class Bed:
+    """Stages that note which scan they were given."""
+
+    subject = SimpleNamespace(scans_at=lambda _: SCANS)
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def front(self, scan: str, notes: Notes) -> tuple[str, str]:
+        with notes.timed("prepare", megabytes=1.0):
+            self.done.append(f"prepare {scan}")
+        return scan, scan
+
+    def back(self, frame: str, _prepared: str, notes: Notes, _work: object) -> None:
+        with notes.timed("fusion", megabytes=1.0):
+            self.done.append(f"fusion {frame}")
+
+    def operations(self, _prepared: str) -> tuple[Operations, Operations]:
+        return Operations(1.0), Operations(1.0)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_each_stage_sees_every_scan_once_before_what_is_counted(is_whole: bool) -> None:
+    bed: Any = Bed()
+    notes = measure_stages(bed, Size(100, 100), Effort(3, 60.0), is_whole=is_whole)
+    stages = ("prepare", "fusion") if is_whole else ("prepare",)
+    assert {name: len(record.spent_ms) for name, record in notes.records.items()} == dict.fromkeys(stages, 3)
+    seen = {stage: [each[-1] for each in bed.done if each.startswith(stage)] for stage in stages}
+    assert seen == {stage: [*SCANS, "a", "b", "a"] for stage in stages}
