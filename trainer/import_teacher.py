@@ -22,7 +22,7 @@ TORCH_SUFFIXES, SAFE_SUFFIX = (".pth", ".pt"), ".safetensors"
 LAYERS = ("conv1", "conv2", "conv3", "conv4")
 SEQUENTIAL = ("0", "3", "6", "8")  # conv relu pool, conv relu pool, conv relu, conv
 MEDIUM = ("10", "12", "conv5", "conv6")  # layers that only the larger network has
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("teacher", "state_dict", "model_state_dict", "model")  # of several networks, each by itself, the first of these
 FLOAT16_LIMIT = 65504.0  # teachers are stored in half precision
 UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
 

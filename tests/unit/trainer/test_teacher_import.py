@@ -72,6 +72,7 @@ def refusal(path: Path) -> str:
         ("sequential.safetensors", dict(published().state_dict()), ""),
         ("wrapped.pth", {"state_dict": named("model."), "epoch": 3}, "model."),
         ("wrapped_twice.pth", {"model": {"state_dict": prefixed("teacher.", published().state_dict())}}, "teacher."),
+        ("side_by_side.pth", {"student": named(), "teacher": published().state_dict()}, ""),
         ("whole_model.pth", prefixed("model.", named("teacher.") | named("student.") | {"mean": torch.ones(384)}), "model.teacher."),
     ],
 )
