@@ -76,6 +76,8 @@ def test_a_part_that_the_champion_did_not_score_or_whose_scan_is_gone_is_counted
     line.judge(1)
     (line.collection.root / "cap" / "r-002" / "rgb.png").unlink()
     assert (shadow.take(10), shadow.skipped) == (0, 2)
+    said = as_text(report_of([], shadow.skipped, recipe="cap", candidate="0002", began="", ended=""))
+    assert "2 more parts were left out: the champion gave them no score, or their scans were gone" in said
 
 
 @pytest.mark.parametrize(
