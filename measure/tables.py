@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from measure.results import GrowthFigures, Machine, Results, StageFigures
+from measure.results import INT8, GrowthFigures, Machine, Results, StageFigures
 
 
 def show(results: Results, console: Console) -> None:
@@ -37,10 +37,11 @@ def machine_lines(machine: Machine) -> list[str]:
         for precision, by_threads in machine.gflops.items()
         for threads, rate in by_threads.items()
     ]
+    eight = f"{INT8} and float32" if INT8 in machine.gflops else "float32"  # which does the same sums where there is nothing else
     return [
         f"machine: {machine.processor}, {machine.cores} cores, {machine.device} {machine.device_name}".rstrip()
         + f", torch {machine.torch}, load {machine.load_before:g} before",
-        f"matrices: {', '.join(rates)}; models in float score in {machine.precision}, models in eight bits in int8 and float32",
+        f"matrices: {', '.join(rates)}; models in float score in {machine.precision}, models in eight bits in {eight}",
         f"memory copies {machine.copy_gb_s:g} GB/s, a durable write takes {machine.sync_write_ms:g} ms",
     ]
 

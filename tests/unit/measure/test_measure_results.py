@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from measure.results import Machine, Operations, percentile, stage_figures
@@ -78,3 +79,5 @@ def test_the_machine_is_said_in_words() -> None:
     assert lines[0] == "machine: a processor, 2 cores, cpu, torch 2, load 0.1 before"
     assert "bfloat16 400 GFLOP/s with 1 thread, bfloat16 800 GFLOP/s with 2 threads, int8 1000 GFLOP/s" in lines[1]
     assert lines[1].endswith("; models in float score in bfloat16, models in eight bits in int8 and float32")
+    without = msgspec.structs.replace(MACHINE, gflops={kind: rates for kind, rates in MACHINE.gflops.items() if kind != "int8"})
+    assert machine_lines(without)[1].endswith("; models in float score in bfloat16, models in eight bits in float32")
