@@ -64,19 +64,24 @@ switch_to() {
 	mv -T "$OPT/.venv.new" "$LIVE"
 }
 
+# Those that the release has: one to go back to may know others.
 install_units() {
 	mkdir -p "$UNITS"
-	for unit in mdss.service mdss-retrain@.service mdss-retrain@.timer; do
-		install -m 0644 "$LIVE/deploy/$unit" "$UNITS/$unit"
+	for unit in "$LIVE"/deploy/mdss*.service "$LIVE"/deploy/mdss*.timer; do
+		install -m 0644 "$unit" "$UNITS/${unit##*/}"
 	done
-	# Earlier releases had one training for one recipe.
+	systemctl daemon-reload
+}
+
+# Earlier releases had one training for one recipe. Not before the new one runs: who goes back wants them as they were.
+remove_old_units() {
 	for unit in mdss-retrain.timer mdss-retrain.service; do
 		[ -e "$UNITS/$unit" ] || continue
 		systemctl disable --now "$unit"
 		rm -f "$UNITS/$unit"
+		systemctl daemon-reload
 		say "$unit is gone: enable mdss-retrain@RECIPE.timer for each recipe that is to be retrained"
 	done
-	systemctl daemon-reload
 }
 
 # All but the release that runs and the one before it.

@@ -21,5 +21,6 @@ if systemctl --quiet is-enabled mdss || systemctl --quiet is-active mdss; then
 		fail "the new release did not start; $BEFORE is back, see journalctl -u mdss"
 	fi
 fi
+remove_old_units
 remove_old_releases "$RELEASE" "$BEFORE"
 say "$RELEASE runs; $BEFORE is kept"

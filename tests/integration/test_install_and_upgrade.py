@@ -160,15 +160,53 @@ def test_an_upgrade_that_cannot_be_built_changes_nothing(station: Machine) -> No
     assert (station.live, station.releases) == (before, [before])
 
 
+def only_starts(machine: Machine, release: Path) -> None:
+    """Let no other release come up."""
+    stub = Path(machine.environment["PATH"].partition(":")[0]) / "systemctl"
+    stub.write_text(f'{stub.read_text()}test "$1" != restart || test "$(readlink "$MDSS_ROOT/opt/mdss/.venv")" = {release}\n')
+
+
 def test_a_release_that_does_not_come_up_makes_way_for_the_one_before(station: Machine) -> None:
     before = station.live
-    stub = Path(station.environment["PATH"].partition(":")[0]) / "systemctl"
-    stub.write_text(f'{stub.read_text()}test "$1" != restart || test "$(readlink "$MDSS_ROOT/opt/mdss/.venv")" = {before}\n')
+    only_starts(station, before)
     done = station.run("upgrade.sh")
     assert done.returncode == 1
     assert f"did not start; {before} is back" in done.stderr
     assert (station.live, station.releases) == (before, [before])
     assert station.log.read_text().splitlines()[-1] == f"systemctl restart mdss ({before})"
+
+
+@pytest.fixture
+def station_before(station: Machine) -> Machine:
+    """A station of a release that had one training for one recipe."""
+    for folder in (station.live / "deploy", station.root / "etc/systemd/system"):
+        for ending in ("service", "timer"):
+            (folder / f"mdss-retrain@.{ending}").rename(folder / f"mdss-retrain.{ending}")
+    return station
+
+
+def units(machine: Machine) -> set[str]:
+    return {path.name for path in (machine.root / "etc/systemd/system").iterdir()}
+
+
+def test_an_upgrade_that_comes_up_takes_the_units_of_earlier_releases_away(station_before: Machine) -> None:
+    done = station_before.run("upgrade.sh")
+    assert done.returncode == 0, done.stderr
+    assert units(station_before) == set(UNITS)
+    notes = station_before.log.read_text()
+    assert notes.index("systemctl restart mdss") < notes.index("systemctl disable --now mdss-retrain.timer") < notes.rindex("daemon-reload")
+
+
+def test_a_release_with_other_units_comes_back_with_them_still_enabled(station_before: Machine) -> None:
+    before = station_before.live
+    only_starts(station_before, before)
+    done = station_before.run("upgrade.sh")
+    assert done.returncode == 1
+    assert f"did not start; {before} is back" in done.stderr
+    assert (station_before.live, station_before.releases) == (before, [before])
+    assert {"mdss-retrain.service", "mdss-retrain.timer"} <= units(station_before)
+    notes = station_before.log.read_text()
+    assert "systemctl disable" not in notes and notes.splitlines()[-1] == f"systemctl restart mdss ({before})"
 
 
 def test_an_upgrade_of_nothing_says_to_install_first(machine: Machine) -> None:
