@@ -109,6 +109,20 @@ def test_an_unknown_page_names_the_known_ones(station: Station) -> None:
     assert "/readyz" in text
 
 
+def test_an_address_of_ipv6_that_the_settings_take_is_opened_and_asked(station: Station) -> None:
+    try:
+        server = serve(station.board, "::1", 0)
+    except MdssError as error:
+        if "Cannot assign requested address" in str(error):
+            pytest.skip("this machine has no IPv6")
+        raise
+    try:
+        assert ask(HttpSettings(host="::1", port=server.server_address[1])).station == "line 1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_a_port_that_is_taken_is_named(station: Station) -> None:
     with pytest.raises(MdssError, match=f"127.0.0.1:{station.port} cannot be opened"):
         serve(station.board, "127.0.0.1", station.port)
