@@ -16,7 +16,7 @@ from mdss.errors import BadInput
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
 UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
-PASSWORD = re.compile(r"//[^/@]*@")
+PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")  # a password may have a slash
 TAG = "tag:yaml.org,2002:"
 TEXT = f"{TAG}str"
 KINDS: dict[type[yaml.Node], tuple[str, ...]] = {
@@ -208,7 +208,7 @@ def _described(info: inspect.Type) -> str:
 def _shown(value: Any) -> str:
     """Return what a file says, short and without a password."""
     if isinstance(value, str):
-        return repr(PASSWORD.sub("//***@", value))[:LONGEST_SHOWN]
+        return repr(PASSWORD.sub("***", value))[:LONGEST_SHOWN]
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if isinstance(value, dict):

@@ -10,8 +10,19 @@ from msgspec import Meta
 IPC, TCP = "ipc://", "tcp://"
 HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s@:/?#\[\]]+)"
 ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)"
-TLS_OPTIONS = r"(\?ssl_\w+=[^\s@&]+(&ssl_\w+=[^\s@&]+)*)?"
+TLS_NAMES = (
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_ciphers",
+    "ssl_min_version",
+)
+TLS_OPTION = rf"({'|'.join(TLS_NAMES)})=[^\s@&]+"  # one that the client does not know would fail each connection
 PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+SERVER = rf"://([^\s@:/?]+@)?{HOST}(:{PORT})?(/[0-9]{{1,5}})?"
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")]
 Location = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+\Z", description="a path")]
@@ -26,8 +37,9 @@ Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})\Z", descripti
 RedisUrl = Annotated[
     str,
     Meta(
-        pattern=rf"^(rediss?://([^\s@:/?]+@)?{HOST}(:{PORT})?(/[0-9]{{1,5}})?{TLS_OPTIONS}|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
-        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file)",
+        pattern=rf"^(redis{SERVER}|rediss{SERVER}(\?{TLS_OPTION}(&{TLS_OPTION})*)?|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
+        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file); "
+        f"with rediss:// options out of {', '.join(TLS_NAMES)}",
     ),
 ]
 Ratio = Annotated[float, Meta(ge=0, le=1)]

@@ -158,8 +158,9 @@ def test_a_runtime_directory_too_deep_for_sockets_is_refused(tmp_path: Path) -> 
     )
 
 
-def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    sentence = refusal(tmp_path, "alerts:\n  redis_url: redis://:hunter2@localhost:6379/0")
+@pytest.mark.parametrize("password", ["hunter2", "c2/hunter2+x="])
+def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path, password: str) -> None:
+    sentence = refusal(tmp_path, f"alerts:\n  redis_url: redis://:{password}@localhost:6379/0")
     assert "alerts.password_file" in sentence
     assert "hunter2" not in sentence
 
@@ -177,6 +178,15 @@ def test_every_address_that_a_redis_may_have_is_taken(tmp_path: Path, url: str) 
     settings = load_settings(path)
     assert settings.alerts.redis_url == url
     open_link(settings.alerts).close()
+
+
+@pytest.mark.parametrize(
+    "url", ["rediss://h:1/0?ssl_bogus=1", "redis://h:1/0?ssl_ca_certs=/etc/ca.pem", "rediss://h:1/0?ssl_password=hunter2"]
+)
+def test_an_option_that_no_connection_takes_or_that_holds_a_password_is_refused(tmp_path: Path, url: str) -> None:
+    sentence = refusal(tmp_path, f"alerts:\n  redis_url: {url}")
+    assert sentence.startswith("s.yaml:2: alerts.redis_url: found ") and "ssl_ca_certs" in sentence
+    assert "hunter2" not in sentence
 
 
 def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
