@@ -125,7 +125,8 @@ def _inodes(folder: Path, free: int) -> Finding:
 
 def _collection(case: Case, free: int) -> Finding:
     subject, own = "scans for retraining", case.settings.collection
-    kept = sum(path.stat().st_size for path in (Path(case.settings.station.state_directory) / FOLDER).glob("*/*/*.*"))
+    folders = os.walk(Path(case.settings.station.state_directory) / FOLDER)  # passes over what the running station removes meanwhile
+    kept = sum(file_bytes(Path(folder, name)) for folder, _, names in folders for name in names)
     found = f"{size(kept)} kept, collection.max_mb allows {size(own.max_mb * MB)}, {size(free)} free"
     if kept + free - own.min_free_mb * MB < own.max_mb * MB:
         why = "before the oldest scans would make room, so little is free that no new one is kept, and retraining learns of old parts alone"
@@ -146,10 +147,13 @@ def daily_bytes(recent: tuple[Verdict, ...]) -> float | None:
 
 def picture_bytes(verdict: Verdict) -> int:
     """Return how large the picture of a part is, 0 where it has none (any longer)."""
-    if verdict.evidence is None:
-        return 0
+    return 0 if verdict.evidence is None else file_bytes(Path(unquote(urlsplit(verdict.evidence.uri).path)))
+
+
+def file_bytes(path: Path) -> int:
+    """Return how large a file is, 0 where it is gone: the station that runs removes what is old."""
     try:
-        return Path(unquote(urlsplit(verdict.evidence.uri).path)).stat().st_size
+        return path.stat().st_size
     except OSError:
         return 0
 
@@ -157,4 +161,4 @@ def picture_bytes(verdict: Verdict) -> int:
 def kept_bytes(case: Case) -> int:
     """Return what journal and pictures take already."""
     state = Path(case.settings.station.state_directory)
-    return sum(path.stat().st_size for path in (*state.glob("journal.sqlite*"), *state.glob("evidence/*.png")) if path.is_file())
+    return sum(map(file_bytes, (*state.glob("journal.sqlite*"), *state.glob("evidence/*.png"))))

@@ -73,3 +73,11 @@ def test_a_budget_for_scans_that_the_disk_has_no_room_for_is_a_weak_point(tmp_pa
     off = Case(settings(station={"state_directory": str(tmp_path)}, collection={"enabled": False}))
     assert "scans for retraining" not in [found.subject for found in doctor_disk.disk_findings(off)]
     assert of(doctor_disk.disk_findings(case), "scans for retraining").level in ("ok", "weak")
+
+
+def test_a_scan_that_is_removed_while_its_folder_is_read_counts_for_nothing(tmp_path: Path) -> None:
+    gone = tmp_path / "collected" / "cap" / "a" / "xyz.tiff"
+    gone.parent.mkdir(parents=True)
+    gone.symlink_to("nowhere")  # listed, and not there to be looked at
+    case = Case(settings(station={"state_directory": str(tmp_path)}))
+    assert doctor_disk._collection(case, 10**10).found.startswith("0 B kept")
