@@ -22,7 +22,7 @@ from daemon.status import StationReport
 from daemon.verbs import ask
 from mdss.errors import MdssError
 from mdss.journal import Journal, JournalFailed
-from mdss.settings import Settings, load_settings
+from mdss.settings import Settings, checked_settings
 from mdss.wire.messages import Verdict
 
 FAILED = 1
@@ -50,7 +50,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 def command(config: Path, as_json: bool) -> None:
     """Tell a station's weak points: what was found, why it matters, what to do; the exit code is 1 where something is bad."""
-    settings = load_settings(config)
+    settings = checked_settings(config)
     findings = examine(settings)
     if as_json:
         made = Examination(station=settings.station.name, level=worst(findings), findings=findings)

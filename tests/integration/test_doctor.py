@@ -140,6 +140,13 @@ def test_settings_that_are_wrong_end_with_code_two(tmp_path: Path, capsys: pytes
     assert f"mdss: {path}:2: camera.credits: found an unknown key" in capsys.readouterr().err
 
 
+def test_keys_that_the_station_would_refuse_end_with_code_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "station.yaml"
+    path.write_text("security:\n  server_key_file: none.key_secret\n  client_keys: .\n")
+    assert main(["doctor", "--config", str(path)]) == 2
+    assert f"mdss: {path}:2: security.server_key_file: {tmp_path}/none.key_secret: found no readable file" in capsys.readouterr().err
+
+
 def test_a_station_that_never_ran_is_looked_at_and_nothing_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "station.yaml"
     path.write_text("station: {name: line-3}\nalerts: {redis_url: 'unix:///nowhere/redis.sock'}\nhttp: {port: 1}\n")
