@@ -232,6 +232,11 @@ def test_the_recipe_for_containers_names_verbs_that_exist_and_mounts_every_file_
         assert re.search(rf"--volume \S+:{inside}(:ro)? ", runs[-1]), inside
 
 
+def test_by_hand_the_user_is_made_also_where_its_folder_is_not_there_yet() -> None:
+    by_hand = (DEPLOY / "README.md").read_text().partition("### The same by hand")[2].partition("## ")[0]
+    assert "sudo install -D -m 0644 deploy/mdss.sysusers.conf /etc/sysusers.d/mdss.conf && " in by_hand  # Debian has no such folder
+
+
 ANALYZE = shutil.which("systemd-analyze", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
 needs_systemd = pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not on this machine")
 
