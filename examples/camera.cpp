@@ -275,7 +275,7 @@ void *connected(void *context, int count, char **arguments) {
 }  // namespace
 
 int main(int count, char **arguments) {
-    if (count < 3) {
+    if (count < 3 || count == 5 || count > 6) {  // one of the two files alone would be a connection without keys
         std::fprintf(stderr, "usage: camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]\n");
         return 2;
     }

@@ -167,6 +167,11 @@ def test_the_camera_in_cpp_sends_what_has_no_done_again_to_a_restarted_station(e
     assert list(dict.fromkeys(second.part_ids)) == [f"part-{number}" for number in range(5)]
 
 
+def test_the_camera_in_cpp_never_connects_without_keys_where_it_is_given_one_of_the_two_files(endpoint: str, camera_cpp: str) -> None:
+    result = subprocess.run([camera_cpp, endpoint, "r", "5", "mine.key_secret"], capture_output=True, text=True, timeout=10, check=False)
+    assert result.returncode == 2 and result.stderr.startswith("usage: ")
+
+
 def test_the_camera_in_cpp_is_not_kept_waiting_by_answers_that_are_no_progress(endpoint: str, tmp_path: Path) -> None:
     program = built(tmp_path, "-DPATIENCE_MS=700")
     with FakeStation(endpoint, finishes=False) as station:
