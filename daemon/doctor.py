@@ -93,7 +93,7 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
 
 def show(station: str, findings: list[Finding]) -> None:
     """Print one line per finding, and below what is not well why it matters and what to do."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)  # :x: is part of a name
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         line = Text(f"{finding.level:<5} ", style=COLOURS[finding.level])

@@ -35,7 +35,7 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
         return
     if not records:
         click.echo("no part was compared yet: a recipe needs parts, and a model whose calibration kept its reference")
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # :x: is part of a name
     for record in records:
         parts, version, reference = f"{record.parts:,} parts", record.model_version, record.reference_parts
         console.print(f"{record.recipe}: {parts} compared with the {reference} of model {version}, in blocks of {record.block_parts}")

@@ -36,7 +36,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(reports))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # :x: is part of a name
     console.print(table(reports))
     total_mb = sum(report.memory_bytes for report in reports) / MB
     console.print(f"{total_mb:.0f} MB of {settings.models.memory_mb} MB are taken", markup=False)
@@ -57,7 +57,7 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     if not waits:
         click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
         return
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with console.status(f"{name} is being loaded"):
         report = wait_for(settings, before, time.monotonic() + timeout_s)
     click.echo(f"{name}: version {report.version} is loaded, generation {report.generation}")

@@ -53,7 +53,7 @@ def status(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # :x: is part of a name
     console.print(f"{report.station}: [{COLOURS.get(report.state, 'default')}]{report.state}[/] for {report.uptime_s:.0f} s", end="")
     console.print(f" ({report.reason})" if report.reason else "", markup=False)
     console.print(table(report))

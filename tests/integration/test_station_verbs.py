@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from daemon.recipe_models import RecipeReport
 from daemon.status import Board, ProcessReport, ReloadReport, StationReport, serve
 from mdss import cli
 from mdss.cli import main, mdss
@@ -85,6 +86,14 @@ def test_status_shows_the_station_and_its_processes(config: Path) -> None:
     assert first == "line-3: degraded for 61 s (ingest: [disk] is full)"
     assert heading.split() == ["process", "state", "pid", "done", "waiting", "restarts", "heard", "reason"]
     assert row.split() == ["ingest", "degraded", "41", "7", "2", "1", "0.4", "s", "ago", "[disk]", "is", "full"]
+
+
+def test_status_and_the_list_of_recipes_show_names_with_colons_as_they_are(config: Path, board: Board) -> None:
+    odd = RecipeReport(recipe="cap:x:2", champion="0001", version="0001", generation=1)
+    board.show(msgspec.structs.replace(board.report, station="hall:a:1", models=(odd,)))
+    shown = [CliRunner().invoke(mdss, [*verb, "--config", str(config)]).output for verb in (["status"], ["recipe", "list"])]
+    assert "hall:a:1: degraded" in shown[0] and "recipe cap:x:2: version 0001" in shown[0]
+    assert "cap:x:2" in shown[1]
 
 
 @pytest.mark.usefixtures("board")
