@@ -21,8 +21,8 @@ class Muon(torch.optim.Optimizer):
     """Steps along the nearest orthogonal matrix to the momentum, which Nesterov looks ahead of.
 
     torch's own takes nothing but matrices and works in bfloat16; here a convolution is the matrix of its filters (C', C h w), a bias one
-    of a single column, and the orthogonal matrix is exact: from the eigenvectors of the smaller side, or by iteration on a GPU, which takes
-    seven times as long for these.
+    of a single column, and the orthogonal matrix is exact: from the eigenvectors of the smaller side, or by iteration on a GPU, which is
+    slow at these (decision 35).
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float = 0.0) -> None:

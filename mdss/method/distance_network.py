@@ -56,7 +56,7 @@ class PointLayers(nn.Module):
 def highest(features: Tensor) -> Tensor:
     """Return the maximum (P, C) over the points of patches (P, K, C), in the way that the device is quick at."""
     if features.is_cuda:
-        return features.amax(dim=1)  # a pooling took a third of the branch's time there
+        return features.amax(dim=1)  # a pooling took a third of a GPU's time for a part
     return F.adaptive_max_pool1d(features.transpose(1, 2), 1).squeeze(2)  # goes backwards in a tenth of the time of `amax`
 
 

@@ -14,7 +14,7 @@ Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 QUICKLY: dict[str, Any] = {"leafsize": 64, "balanced_tree": False, "compact_nodes": False}  # built in half the time; a grid is even
-DISTANCES_AT_ONCE = 2**24  # 64 MiB of a GPU's memory
+DISTANCES_AT_ONCE = 2**24  # 64 MiB of a GPU's memory, and two of these at a time
 
 
 class Neighbours(Protocol):
@@ -67,7 +67,7 @@ class AllPairs:
         return torch.from_numpy(values).to(self._points.device).split(at_once)  # type: ignore[no-any-return, no-untyped-call]  # has no types
 
     def _squares(self, places: Tensor) -> Tensor:
-        """Return the squared distances (M, N), axis by axis: torch's own, with every digit, took a third of the branch's time on a GPU."""
+        """Return the squared distances (M, N), axis by axis: torch's own, with every digit, took a third of a GPU's time for a part."""
         found = places.new_zeros(len(places), len(self._points))
         for here, there in zip(places.T, self._points.T, strict=True):
             found += (here[:, None] - there).square_()

@@ -43,6 +43,8 @@ class Pairs:
         for _ in range(most):
             least = left.new_full((self.count,), torch.inf).scatter_reduce_(0, self.places, left, "amin")
             now = (left == least[self.places]) & left.isfinite()
+            if not now.any():
+                break
             chosen |= now
             left.masked_fill_(now, torch.inf)
         return chosen

@@ -30,7 +30,7 @@ def test_multiplications_alone_find_the_same_matrices_however_short_some_directi
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_takes_the_steps_that_a_processor_takes() -> None:
+def test_a_gpu_takes_the_steps_that_a_processor_takes_where_no_direction_has_faded() -> None:
     moved = []
     for device in ("cpu", "cuda"):
         parameters = [nn.Parameter(made(*shape).to(device)) for shape in SHAPES]
@@ -39,6 +39,11 @@ def test_a_gpu_takes_the_steps_that_a_processor_takes() -> None:
         Muon(parameters, 0.01, 0.1).step()
         moved.append([parameter.detach().cpu() for parameter in parameters])
     assert all(torch.allclose(here, there, atol=1e-4) for here, there in zip(*moved, strict=True))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_multiplications_find_the_same_matrix_however_small_or_large_it_is(size: float) -> None:
+    assert torch.allclose(iterated([made(8, 20) * size])[0], orthogonal(made(8, 20)), atol=1e-4)
 
 
 def test_where_nothing_is_to_be_learned_multiplications_find_no_direction() -> None:
