@@ -293,5 +293,5 @@ class IntakeMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-IntakeMachine.TestCase.settings = histories(600)
+IntakeMachine.TestCase.settings = histories(300)
 TestIntake = IntakeMachine.TestCase

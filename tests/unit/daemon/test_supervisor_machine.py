@@ -165,5 +165,5 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert order == [name for name in reversed(NAMES) if name in order], "they were not stopped in order"
 
 
-SupervisorMachine.TestCase.settings = histories(500)
+SupervisorMachine.TestCase.settings = histories(250)
 TestSupervisor = SupervisorMachine.TestCase

@@ -291,5 +291,5 @@ class FusionMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-FusionMachine.TestCase.settings = histories(500)
+FusionMachine.TestCase.settings = histories(250)
 TestFusion = FusionMachine.TestCase
