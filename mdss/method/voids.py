@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
 from mdss.method.grid import all_three
-from mdss.method.neighbours import QUICKLY
+from mdss.method.neighbours import Tree
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
@@ -53,9 +52,8 @@ class Voids:
 
     def within(self, centres: Float, radii: Float) -> list[Index]:
         """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""
-        if len(self.places) == 0:
-            return [np.empty(0, np.intp)] * len(centres)
-        return [np.asarray(found, np.intp) for found in cKDTree(self.places, **QUICKLY).query_ball_point(centres, radii)]
+        holders, held = Tree(self.places).within(centres, radii)
+        return np.split(held, np.cumsum(np.bincount(holders, minlength=len(centres)))[:-1])
 
 
 def pixel_steps(xyz: Float) -> tuple[Float, Float]:
