@@ -97,6 +97,7 @@ def command(**options: object) -> None:
 
 def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     """Return everything that was asked for."""
+    from measure.both_branches import measure_both
     from measure.growth import Wanted, measure_growth
     from measure.line import measure_line
     from measure.machine import measure_machine
@@ -112,6 +113,7 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     stages, *others = [measure_stages(bed, size, effort, is_whole=size == sizes[0]).figures(machine) for size in sizes]
     ratio = speedup(bed, sizes[0]) if wishes.has_reference else None
     bed.close()
+    both = measure_both(bed, sizes[0], effort)
     line = measure_line(subject, sizes, effort)
     has_growth = bool(wishes.cameras or wishes.processes)
     wanted = Wanted(wishes.cameras or (1,), wishes.processes or (1,))
@@ -123,6 +125,7 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
         machine=machine,
         stages=stages,
         stages_at={str(size): figures for size, figures in zip(sizes[1:], others, strict=True)},
+        both_branches=both,
         end_to_end=line.end_to_end,
         speedup_over_reference=ratio,
         memory_mb=line.memory_mb,

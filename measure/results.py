@@ -67,6 +67,16 @@ class EndToEnd(msgspec.Struct, frozen=True, kw_only=True):
     not_ok: float  # share of verdicts that came with a picture
 
 
+class BothBranches(msgspec.Struct, frozen=True, kw_only=True):
+    """Usual times of a part in each branch alone, and in both at once with a core for each."""
+
+    rgb_ms: float
+    sdf_ms: float
+    both_ms: float
+    over_slower: float  # of each part, in the middle
+    parts: int
+
+
 class GrowthFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The rate of the whole station with so many cameras, and so many processes for each branch."""
 
@@ -89,6 +99,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     speedup_over_reference: float | None
     memory_mb: dict[str, float]
     start_to_ready_s: float
+    both_branches: BothBranches | None = None  # on a machine with one core
     growth: list[GrowthFigures] = []
 
     def write(self, path: Path) -> None:

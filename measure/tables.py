@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from measure.results import INT8, GrowthFigures, Machine, Results, StageFigures
+from measure.results import INT8, BothBranches, GrowthFigures, Machine, Results, StageFigures
 
 
 def show(results: Results, console: Console) -> None:
@@ -20,6 +20,8 @@ def show(results: Results, console: Console) -> None:
     console.print(stage_table(f"stages by themselves, one thread, scans of {first}", results.stages))
     for size, figures in results.stages_at.items():
         console.print(stage_table(f"what depends on the size, scans of {size}", figures))
+    if results.both_branches is not None:
+        console.print(both_line(results.both_branches), soft_wrap=True)
     console.print(line_table(results))
     memory = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in results.memory_mb.items())
     console.print(f"memory in MB: {memory}; all {sum(results.memory_mb.values()):.0f}", soft_wrap=True)
@@ -69,6 +71,12 @@ def work(figures: StageFigures) -> str:
     if figures.gflop is not None:
         return f"{figures.gflop:.1f} GFLOP" + (f", {figures.gflop_int8:.1f} in int8" if figures.gflop_int8 else "")
     return "2 writes" if figures.megabytes is None else f"{figures.megabytes:.2f} MB"
+
+
+def both_line(figures: BothBranches) -> str:
+    """Say what one branch costs the other."""
+    alone = f"rgb alone {figures.rgb_ms:.1f} ms, sdf alone {figures.sdf_ms:.1f} ms"
+    return f"both branches at once, a core each: {figures.both_ms:.1f} ms, {figures.over_slower:.2f} times the slower ({alone})"
 
 
 def line_table(results: Results) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def test_a_bench_measures_machine_stages_and_station(trained: Trained, tmp_path:
         assert size["overhead_p99_ms"] < size["p99_ms"] and size["p50_ms"] <= size["p99_ms"]
     assert found["speedup_over_reference"] > 0
     assert found["memory_mb"].keys() == PROCESSES and min(found["memory_mb"].values()) > 1
+    both = found["both_branches"]
+    assert (both is None) == (len(os.sched_getaffinity(0)) == 1)
+    assert both is None or (both["both_ms"] > 0 and both["over_slower"] > 0 and both["parts"] >= 3)
     (growth,) = found["growth"]
     assert (growth["processes"], growth["cameras"]) == (1, 1) and growth["parts_per_s"] > 0
     assert found["start_to_ready_s"] > 0 and found["is_trained"]

@@ -1,0 +1,107 @@
+"""Both branches of a part at the same time, a core for each, beside the slower of them alone: what one costs the other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from daemon.spawn import MEMORY_KEPT
+from mdss.errors import MdssError
+from mdss.wire import camera
+from mdss.wire.messages import Branch
+from measure.one_branch import SCANS, BranchOrder
+from measure.results import BothBranches, percentile
+from measure.stages import Bed, Effort
+from measure.subject import Size
+from trainer.progress import Meter
+
+BRANCHES: tuple[Branch, Branch] = ("rgb", "sdf")
+
+
+class Runner:
+    """The process of one branch."""
+
+    def __init__(self, process: subprocess.Popen[str], branch: Branch) -> None:
+        self._process, self._branch = process, branch
+
+    def tell(self, number: int) -> None:
+        """Ask for one part."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
+
+    def wait(self) -> None:
+        """Wait for its next line; MdssError where it has ended."""
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise MdssError(f"{self._branch}: its process ended with code {self._process.wait()}; what it said before says why")
+
+
+def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
+    """Return each branch alone and both at once, part by part in turn; None on a machine with one core."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < len(BRANCHES):
+        return None
+    with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder, ExitStack() as running:
+        count = write_scans(bed, size, Path(folder))
+        runners = [
+            running.enter_context(started(BranchOrder(branch=branch, model=str(bed.model.path), core=core, folder=folder, scans=count)))
+            for branch, core in zip(BRANCHES, cores, strict=False)
+        ]
+        for runner in runners:
+            runner.wait()
+        spent = []
+        with Meter("both branches", effort.parts) as meter:
+            for number in effort.numbers():
+                spent.append([spent_ms(chosen, number % count) for chosen in (runners[:1], runners[1:], runners)])
+                meter.step()
+    rgb, sdf, both = zip(*spent, strict=True)
+    ratios = [together / max(alone) for *alone, together in spent]
+    return BothBranches(
+        rgb_ms=percentile(rgb, 0.5),
+        sdf_ms=percentile(sdf, 0.5),
+        both_ms=percentile(both, 0.5),
+        over_slower=percentile(ratios, 0.5),
+        parts=len(spent),
+    )
+
+
+def spent_ms(runners: list[Runner], number: int) -> float:
+    """Return how long it takes until all of them have computed a part."""
+    started_s = time.perf_counter()
+    for runner in runners:
+        runner.tell(number)
+    for runner in runners:
+        runner.wait()
+    return (time.perf_counter() - started_s) * 1000
+
+
+def write_scans(bed: Bed, size: Size, folder: Path) -> int:
+    """Write the scans as the processes read them, and return how many there are."""
+    scans = bed.subject.scans_at(size)
+    for number, scan in enumerate(scans):
+        payloads = [scan.rgb.tobytes(), scan.xyz.tobytes()]
+        rgb, xyz_mm = camera.to_scan(bed.subject.header(scan, "part"), payloads, camera.Limits())
+        np.savez(folder / SCANS.format(number), rgb=rgb, xyz_mm=xyz_mm)
+    return len(scans)
+
+
+@contextmanager
+def started(order: BranchOrder) -> Iterator[Runner]:
+    """Run the process of one branch, with memory as in a station, while the block runs."""
+    command = [sys.executable, "-m", "measure.one_branch", msgspec.json.encode(order).decode()]
+    environment = {**MEMORY_KEPT, **os.environ}
+    with subprocess.Popen(command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield Runner(process, order.branch)
+        finally:
+            process.kill()

@@ -1,0 +1,53 @@
+"""One branch in a process of its own, on one core, that computes a part whenever it is told a number on standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import cv2
+import msgspec
+import numpy as np
+import torch
+
+from mdss.method import model_store, point_cloud
+from mdss.method.signed_distance import ShapeBranch
+from mdss.method.student_teacher import ColourBranch
+from mdss.method.torch_device import device_of
+from mdss.wire.messages import Branch
+
+SCANS = "{}.npz"
+
+
+class BranchOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Which branch of which model, on which core, and where the scans lie: 0.npz, 1.npz and so on."""
+
+    branch: Branch
+    model: str
+    core: int
+    folder: str
+    scans: int
+
+
+def main(order: BranchOrder) -> None:
+    """Say a line once all scans were computed, and one more after each whose number comes in."""
+    os.sched_setaffinity(0, {order.core})
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    model = model_store.open_version(Path(order.model))
+    kind = ColourBranch if order.branch == "rgb" else ShapeBranch
+    branch = kind.load(model.path, model.recipe, device_of("auto"))
+    scans = [np.load(Path(order.folder) / SCANS.format(number)) for number in range(order.scans)]
+    parts = [point_cloud.prepare(scan["rgb"], scan["xyz_mm"], model.recipe.point_cloud) for scan in scans]
+    for part in parts:  # kernels are chosen at the first visit
+        branch.map_of(part)
+    click.echo("ready")
+    for line in sys.stdin:
+        branch.map_of(parts[int(line)])
+        click.echo("done")
+
+
+if __name__ == "__main__":
+    main(msgspec.json.decode(sys.argv[1], type=BranchOrder))
