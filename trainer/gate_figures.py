@@ -10,7 +10,8 @@ from mdss.errors import BadPart
 from trainer.champion import Champion
 from trainer.gate_scoring import Contest, Kind, Pairs, aligned_maps
 from trainer.gate_terms import Recorded
-from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, PICTURE_PX, embedded
+from trainer.picture_rows import Picture, heated, row, small
+from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
 
 LOOKS: dict[Kind, tuple[str, str]] = {
     "good": (GOOD_COLOUR, "good"),
@@ -20,6 +21,7 @@ LOOKS: dict[Kind, tuple[str, str]] = {
     "dent": ("#c27b1a", "standard dent"),
 }
 HOTTEST = 10.0  # deviations
+BRANCHES = ("colour", "shape")
 BINS = 30
 
 
@@ -34,31 +36,19 @@ def scores(pairs: Pairs) -> str:
 
 def part(contest: Contest, scan: Recorded, text: str) -> str:
     """Return a scan's image and both branches' maps by each model."""
-    models = [("champion", contest.champion), ("candidate", contest.candidate)]
-    figure = Figure(figsize=(11, 2.6), layout="constrained")
-    plots = figure.subplots(1, 5)
-    step = max(1, max(scan[0].shape[:2]) // PICTURE_PX)
-    plots[0].imshow(scan[0][::step, ::step])
-    plots[0].set_title("image", fontsize=9)
-    for number, (name, model) in enumerate(models):
-        _maps((plots[1 + 2 * number], plots[2 + 2 * number]), (name, model), scan, step)
-    for axes in plots:
-        axes.axis("off")
-    return embedded(figure, text)
+    sides = ("champion", contest.champion), ("candidate", contest.candidate)
+    return row([("image", small(scan[0])), *(picture for name, model in sides for picture in _maps(name, model, scan))], text)
 
 
-def _maps(plots: tuple[Axes, Axes], side: tuple[str, Champion | None], scan: Recorded, step: int) -> None:
-    name, model = side
+def _maps(name: str, model: Champion | None, scan: Recorded) -> list[Picture]:
+    """Return both maps by one model, or what there is instead, as much room."""
     if model is None:
-        return
+        return [("", None)] * len(BRANCHES)
     try:
         heats = aligned_maps(model, scan)
     except BadPart:
-        plots[0].set_title(f"{name}: no part", fontsize=9)
-        return
-    for axes, heat, branch in zip(plots, heats, ("colour", "shape"), strict=True):
-        axes.imshow(heat[::step, ::step], cmap="inferno", vmin=0, vmax=HOTTEST)
-        axes.set_title(f"{name}, {branch}", fontsize=9)
+        return [(f"{name}: no part", None), ("", None)]
+    return [(f"{name}, {branch}", heated(heat, 0, HOTTEST)) for branch, heat in zip(BRANCHES, heats, strict=True)]
 
 
 def _scatter(axes: Axes, pairs: Pairs) -> None:

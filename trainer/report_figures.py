@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from mdss.method.metrics import Curve, area_below, pro_curve, roc_curve
 from trainer.champion import Branch
 from trainer.evaluation import labels_of, pixels_of, scored_by
+from trainer.picture_rows import heated, outlined, row, small
 from trainer.scoring import Scored, ScoredPart
 
 SHOWN: tuple[Branch, ...] = ("rgb", "sdf", "fused")
 COLOURS: dict[Branch, str] = {"rgb": "#2a6fb0", "sdf": "#c27b1a", "fused": "#1d2530", "fused_brightness_matched": "#8a4fa3"}
-GOOD_COLOUR, DEFECT_COLOUR, OUTLINE = "#5a8f5a", "#b8403a", "#00e5ff"
+GOOD_COLOUR, DEFECT_COLOUR = "#5a8f5a", "#b8403a"
 SCALE_PERCENTILES = (50.0, 99.9)
 CURVE_POINTS = 20_000
 PRO_LIMIT = 0.3
-PICTURE_PX = 400
 Scales = dict[Branch, tuple[float, float]]
 
 
@@ -80,22 +80,10 @@ def scales_of(parts: Sequence[ScoredPart]) -> Scales:
 
 def maps(part: ScoredPart, rgb: NDArray[np.uint8], scales: Scales) -> str:
     """Return one part in a row: the image, the image with the ground truth outlined, the map of each branch."""
-    figure = Figure(figsize=(11, 2.6), layout="constrained")
-    plots = figure.subplots(1, 2 + len(SHOWN))
-    step = max(1, max(rgb.shape[:2]) // PICTURE_PX)
-    truth = part.truth[::step, ::step]
-    titles = ["image", "ground truth", *(f"{branch} {part.scores[branch]:.4g}" for branch in SHOWN)]
-    for axes, title in zip(plots, titles, strict=True):
-        axes.set_title(title, fontsize=9)
-        axes.axis("off")
-        if title != "image" and truth.any() and not truth.all():
-            axes.contour(truth, levels=[0.5], colors=[OUTLINE], linewidths=0.8)
-    for axes in plots[:2]:
-        axes.imshow(rgb[::step, ::step])
-    for axes, branch in zip(plots[2:], SHOWN, strict=True):
-        axes.imshow(part.original(branch)[::step, ::step], cmap="inferno", vmin=scales[branch][0], vmax=scales[branch][1])
-    caption = f"{part.scan.part_id}: {part.evaluation}"
-    return f"<p>{html.escape(caption)}</p>" + embedded(figure, caption)
+    image, caption = small(rgb), f"{part.scan.part_id}: {part.evaluation}"
+    heats = [(f"{branch} {part.scores[branch]:.4g}", heated(part.original(branch), *scales[branch])) for branch in SHOWN]
+    marked = [(title, outlined(picture, part.truth)) for title, picture in (("ground truth", image), *heats)]
+    return f"<p>{html.escape(caption)}</p>" + row([("image", image), *marked], caption)
 
 
 def _draw(axes: Axes, curve: Curve, look: tuple[str, str], limit: float) -> None:

@@ -254,7 +254,7 @@ def test_the_report_is_one_page_that_needs_no_other_file(tmp_path: Path) -> None
     evaluate(Request(dataset(tmp_path, WHOLE), "plate", tmp_path, report=tmp_path / "report"))
     page = (tmp_path / "report" / "report.html").read_text()
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.html"]
-    assert page.count("data:image/png;base64,") == 2 + 6
+    assert page.count("data:image/png;base64,") == 2 + 6 * 5
     assert "http" not in page.replace("data:image", "")
     for expected in ("Best maps", "bump/000: OK", "stain/000: NotOK", "fused, brightness matched", "AU-PRO 1 %"):
         assert expected in page

@@ -1,0 +1,52 @@
+"""Rows of pictures on a page: images and maps as they are, each under its title; drawing them as charts took half a second a row."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+PICTURE_PX = 300  # of the longer side; a row of five is shown a little smaller
+OUTLINE_RGB = (0, 229, 255)
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Picture = tuple[str, Image | None]  # its title, and what there is to see
+
+
+def row(pictures: Sequence[Picture], text: str) -> str:
+    """Return pictures (H, W, 3) in RGB side by side, their bytes inside; `text` says in words of what they are."""
+    return '<div class="pictures">' + "".join(_figure(*each, text) for each in pictures) + "</div>"
+
+
+def small(image: Image) -> Image:
+    """Return an image (H, W, 3) no larger than a picture is."""
+    share = PICTURE_PX / max(image.shape[:2])
+    return image if share >= 1 else np.asarray(cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def heated(heat: Float, coldest: float, hottest: float) -> Image:
+    """Return a map (H, W) as a picture, black at `coldest` and below, nearly white at `hottest` and above."""
+    levels = np.asarray(np.nan_to_num(np.clip((heat - coldest) / (hottest - coldest), 0, 1)) * 255, np.uint8)
+    return small(np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB), np.uint8))
+
+
+def outlined(picture: Image, truth: NDArray[np.bool_]) -> Image:
+    """Return a picture with what is marked of the scan that it shows (H, W) outlined."""
+    height, width = picture.shape[:2]
+    marked = cv2.resize(truth.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    rims, _ = cv2.findContours(marked, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(picture.copy(), rims, -1, OUTLINE_RGB, 1), np.uint8)
+
+
+def _figure(title: str, image: Image | None, text: str) -> str:
+    caption = f"<figcaption>{html.escape(title)}</figcaption>"
+    if image is None:
+        return f"<figure>{caption}</figure>"
+    _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    encoded = base64.b64encode(png.tobytes()).decode("ascii")
+    return f'<figure>{caption}<img alt="{html.escape(f"{text}: {title}")}" src="data:image/png;base64,{encoded}"></figure>'
