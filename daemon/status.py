@@ -29,6 +29,7 @@ from mdss.wire.messages import Heartbeat, ProcessState
 LIVE_WITHIN_S = 10.0
 REQUEST_WITHIN_S = 5.0  # from its first byte to its answer
 MOST_REQUESTS = 32  # at once
+ENDS_WITHIN_S = 0.1  # of being told to
 NO_TOKEN = (401, "text/plain; charset=utf-8", b"expected the header Authorization: Bearer TOKEN, as in http.token_file\n")
 Connection = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it; over tcp always the first
 
@@ -247,5 +248,5 @@ def serve(board: Board, host: str, port: int, token: str | None = None) -> Pages
         server = Pages((host, port), Page)
     except OSError as error:
         raise MdssError(f"http: {host}:{port} cannot be opened ({error.strerror}): expected a free port of this machine") from error
-    threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(ENDS_WITHIN_S,), name="status", daemon=True).start()
     return server

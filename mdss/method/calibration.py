@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # scipy.stats has it too, and takes half a second to load in every worker that starts again
 
 from mdss.errors import BadInput
 from mdss.method.recipe import FusionSettings, ThresholdSettings
@@ -123,6 +122,8 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 
 
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
+    from scipy.special import stdtrit  # here: four processes of a station load this module, and none sets a limit
+
     logarithms = np.log(np.maximum(ordered, SMALLEST_SCORE))
     spread = float(logarithms.std(ddof=1))
     deviations = -float(stdtrit(len(ordered) - 1, rate)) * math.sqrt(1 + 1 / len(ordered))
