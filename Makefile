@@ -7,7 +7,8 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python3.1
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --only-binary :all:
 # A file's tests stay together: they share what they train. The order of the files stays: those that start stations first.
-TEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# One more at a time than there are cores, for most of what these wait for is a process or a clock.
+TEST = $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) + 1 )) --dist loadfile --no-loadscope-reorder
 STAMP = .venv/.installed
 
 .PHONY: install demo test check clean help
