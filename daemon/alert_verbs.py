@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,13 +18,13 @@ from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_stor
 from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
+from mdss.terminal import table_console
 from mdss.wire.messages import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
 STATES: tuple[AlertState, ...] = get_args(AlertState)
 NO_ALERT = "found no alert {}; expected one of those that `mdss alerts list --all` shows"
 WORDS: dict[str, str] = {"new": "new", "acknowledged": "acknowledged", "confirmed": "confirmed", "false_reject": "a false reject"}
-FALLBACK_COLUMNS = 160  # where the output is no terminal, lines are not broken
 config_option = click.option(
     "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
 )
@@ -158,15 +157,12 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
 
 def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:
     """Print results as lines under the names of their columns."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=FALLBACK_COLUMNS)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
     for line in lines:
         table.add_row(*line)
-    console.print(table)
+    table_console().print(table)
 
 
 def cells(alert: Alert) -> Iterator[Text]:

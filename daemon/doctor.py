@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from daemon.doctor_disk import disk_findings
@@ -23,6 +22,7 @@ from daemon.verbs import ask
 from mdss.errors import MdssError
 from mdss.journal import Journal, JournalFailed
 from mdss.settings import Settings, checked_settings
+from mdss.terminal import plain_console
 from mdss.wire.messages import Verdict
 
 FAILED = 1
@@ -93,7 +93,7 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
 
 def show(station: str, findings: list[Finding]) -> None:
     """Print one line per finding, and below what is not well why it matters and what to do."""
-    console = Console(highlight=False, soft_wrap=True, emoji=False)  # :x: is part of a name
+    console = plain_console(soft_wrap=True)
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         line = Text(f"{finding.level:<5} ", style=COLOURS[finding.level])
@@ -103,4 +103,4 @@ def show(station: str, findings: list[Finding]) -> None:
             if said:
                 console.print(Text(f"{'':<{width + 8}}{name}: {said}"))
     counts = Counter(finding.level for finding in findings)
-    console.print(f"{station}: {', '.join(f'{counts[level]} {level}' for level in LEVELS)}", markup=False)
+    console.print(f"{station}: {', '.join(f'{counts[level]} {level}' for level in LEVELS)}")

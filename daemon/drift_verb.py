@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_record, sentence_of
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
+from mdss.terminal import plain_console
 
 BARS = "▁▂▃▄▅▆▇█"
 TREND_BLOCKS = 24
@@ -35,13 +35,13 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
         return
     if not records:
         click.echo("no part was compared yet: a recipe needs parts, and a model whose calibration kept its reference")
-    console = Console(highlight=False, emoji=False)  # :x: is part of a name
+    console = plain_console()
     for record in records:
         parts, version, reference = f"{record.parts:,} parts", record.model_version, record.reference_parts
         console.print(f"{record.recipe}: {parts} compared with the {reference} of model {version}, in blocks of {record.block_parts}")
         console.print(table(record))
         for line in warned(record):
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
 
 
 def read_records(settings: Settings, recipe: str | None) -> list[DriftRecord]:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.model_desk import wish_for
 from daemon.recipe_models import RecipeReport
 from daemon.verbs import ask
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
+from mdss.terminal import plain_console
 
 LOOK_EVERY_S = 0.2
 MB = 10**6
@@ -36,10 +37,10 @@ def list_recipes(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(reports))
         return
-    console = Console(highlight=False, emoji=False)  # :x: is part of a name
+    console = plain_console()
     console.print(table(reports))
     total_mb = sum(report.memory_bytes for report in reports) / MB
-    console.print(f"{total_mb:.0f} MB of {settings.models.memory_mb} MB are taken", markup=False)
+    console.print(f"{total_mb:.0f} MB of {settings.models.memory_mb} MB are taken")
 
 
 @recipe.command("preload", epilog="Example: mdss recipe preload cable_gland --config station.yaml --wait")
@@ -57,8 +58,7 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     if not waits:
         click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
         return
-    console = Console(stderr=True, emoji=False)
-    with console.status(f"{name} is being loaded"):
+    with plain_console(stderr=True).status(Text(f"{name} is being loaded")):  # as a str it would be read for markup
         report = wait_for(settings, before, time.monotonic() + timeout_s)
     click.echo(f"{name}: version {report.version} is loaded, generation {report.generation}")
 
@@ -92,7 +92,7 @@ def table(reports: tuple[RecipeReport, ...]) -> Table:
         made.add_row(
             *(report.recipe, report.version or "-", str(report.generation or "-"), report.champion or "-"),
             *(f"{report.memory_bytes / MB:.0f}", str(report.swaps), str(report.failures)),
-            state(report).replace("[", r"\["),
+            state(report),
         )
     return made
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 import click
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.client_keys import keys_for
@@ -20,6 +19,7 @@ from daemon.recording import Recorded, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
+from mdss.terminal import plain_console
 from mdss.wire.camera import Invalid
 
 NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded tiffs mark a missing point
@@ -118,7 +118,7 @@ def _plan(directory: Path, recipes: list[str] | tuple[str, ...], choices: dict[s
 
 
 def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=None if plan.is_endless else len(plan.pairs))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.client_keys import token_of
 from daemon.recipe_models import RecipeReport
@@ -18,6 +18,7 @@ from daemon.status import ReloadReport, StationReport
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.settings import Settings, checked_settings, load_settings
 from mdss.settings_doors import HttpSettings
+from mdss.terminal import plain_console
 
 ANSWER_WITHIN_S = 5.0
 MISUSED, UNAUTHORISED = 2, 401
@@ -53,18 +54,18 @@ def status(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
-    console = Console(highlight=False, emoji=False)  # :x: is part of a name
-    console.print(f"{report.station}: [{COLOURS.get(report.state, 'default')}]{report.state}[/] for {report.uptime_s:.0f} s", end="")
-    console.print(f" ({report.reason})" if report.reason else "", markup=False)
+    console = plain_console()
+    console.print(Text.assemble(f"{report.station}: ", coloured(report.state), f" for {report.uptime_s:.0f} s"), end="")
+    console.print(f" ({report.reason})" if report.reason else "")
     console.print(table(report))
     for model in report.models:
-        console.print(model_line(model), markup=False)
+        console.print(model_line(model))
     if report.reload is not None:
-        console.print(reload_line(report.reload), markup=False)
+        console.print(reload_line(report.reload))
     for record in report.retrainings:
-        console.print(retrain_line(record), markup=False)
+        console.print(retrain_line(record))
     for warned in report.drift:
-        console.print(f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}", markup=False)
+        console.print(f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}")
 
 
 def ask(place: HttpSettings) -> StationReport:
@@ -102,6 +103,11 @@ def model_line(model: RecipeReport) -> str:
     return f"recipe {model.recipe}: {said}{f' ({extra})' if extra else ''}"
 
 
+def coloured(state: str) -> Text:
+    """Return a state in its colour."""
+    return Text(state, style=COLOURS.get(state, "default"))
+
+
 def table(report: StationReport) -> Table:
     """Return one row per process."""
     made = Table("process", "state", "pid", "done", "waiting", "restarts", "heard", box=None, pad_edge=False)
@@ -109,10 +115,10 @@ def table(report: StationReport) -> Table:
     for process in report.processes:
         made.add_row(
             process.name,
-            f"[{COLOURS.get(process.state, 'default')}]{process.state}[/]",
+            coloured(process.state),
             "" if process.pid is None else str(process.pid),
             *(str(process.steps), str(process.waiting), str(process.restarts)),
             f"{process.silence_s:.1f} s ago" if process.pid else "",
-            process.reason.replace("[", r"\["),
+            process.reason,
         )
     return made

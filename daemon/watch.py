@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from daemon.client_keys import keys_for
 from daemon.verdict_words import COLOURS, score, where
 from mdss.client import VerdictStream
 from mdss.settings import load_settings
+from mdss.terminal import plain_console
 from mdss.wire.messages import Verdict
 
 SILENT_AFTER_S = 5.0
@@ -28,7 +28,7 @@ EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
 def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> None:
     """Show each verdict of a running station as it comes, until Ctrl-C."""
     settings = load_settings(config)
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     live, missed = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
     with VerdictStream(live, missed, since=since, keys=keys_for(settings, live, missed)) as stream:
         for verdict in _first(stream, count):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
 from rich.text import Text
 
 from daemon.alert_store import Alert, Opinion, open_store
@@ -23,6 +22,7 @@ from mdss.errors import MdssError
 from mdss.journal import Journal
 from mdss.method import model_store
 from mdss.settings import Settings
+from mdss.terminal import plain_console
 from mdss.wire.messages import Verdict
 from trainer.synthetic import Line
 
@@ -30,7 +30,7 @@ PATIENCE_S = 120.0
 LOOK_EVERY_S = 0.2
 JOURNAL_ROWS = 100_000
 Word = Literal["confirmed", "false_reject"]
-console = Console(highlight=False, soft_wrap=True)
+console = plain_console(soft_wrap=True)
 
 
 @dataclass(frozen=True)

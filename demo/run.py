@@ -15,7 +15,6 @@ from typing import Self
 
 import click
 import zmq
-from rich.console import Console
 from rich.text import Text
 
 from daemon.alert_store import Alert, open_store
@@ -28,6 +27,7 @@ from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
+from mdss.terminal import plain_console
 from mdss.wire.messages import Verdict
 from mdss.wire.outer_end import connected
 from trainer.dataset import GOOD
@@ -38,7 +38,7 @@ MARKER = ".mdss-demo"
 TRAIN, VALIDATION, GOOD_PARTS, DEFECTIVE_PARTS = 60, 40, 40, 20
 SILENT_FOR_S = 60.0
 ALERTS_WITHIN_S = 30.0
-console = Console(highlight=False, soft_wrap=True)
+console = plain_console(soft_wrap=True)
 
 
 @dataclass

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from mdss.errors import BadInput
+from mdss.terminal import plain_console
 
 if TYPE_CHECKING:
     from measure.results import Results
@@ -90,7 +90,7 @@ def command(**options: object) -> None:
     sizes = tuple(Size.parse(text) for text in dict.fromkeys(wishes.sizes or (QUICK_SIZES if wishes.is_quick else SIZES)))
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder:
         results = measure(wishes, sizes, Path(folder))
-    show(results, Console(highlight=False))  # first: a file that cannot be written costs no minutes
+    show(results, plain_console())  # first: a file that cannot be written costs no minutes
     if wishes.json_path is not None:
         results.write(wishes.json_path)
 

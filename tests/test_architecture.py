@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "mdss.scan_files": ("mdss.whole_files",),
     "mdss.folder_names": (),
     "mdss.system_calls": (),
+    "mdss.terminal": (),
     "mdss.collection": ("mdss.scans", "mdss.scan_files", "mdss.whole_files", "mdss.folder_names", "mdss.errors"),
     "mdss.retraining": ("mdss.whole_files", "mdss.errors"),
     "mdss.settings_file": ("mdss.errors",),
@@ -60,7 +61,7 @@ MAY_IMPORT = {
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
         *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),
-        *("mdss.key_files", "mdss.system_calls", "mdss.logs", "mdss.errors"),
+        *("mdss.key_files", "mdss.system_calls", "mdss.terminal", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
@@ -68,7 +69,7 @@ MAY_IMPORT = {
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
-        *("mdss.whole_files", "mdss.settings", "mdss.system_calls", "mdss.logs", "mdss.errors"),
+        *("mdss.whole_files", "mdss.settings", "mdss.system_calls", "mdss.terminal", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),

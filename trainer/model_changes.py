@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,8 +14,8 @@ from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.model_archive import export_model, import_model
 from mdss.method.model_store import Change, ModelFolder
+from mdss.terminal import table_console
 
-FALLBACK_COLUMNS = 160  # where the output is no terminal
 store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
 recipe_option = click.option("--recipe", required=True, help="The product's name.")
 version_option = click.option("--version", required=True, help="Such as 0002.")
@@ -98,8 +97,7 @@ def show_table(columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
         table.add_column(title.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[name]) for name in columns))
-    console = Console()
-    (console if console.is_terminal else Console(width=FALLBACK_COLUMNS)).print(table)
+    table_console().print(table)
 
 
 def said(found: ModelFolder) -> str:

@@ -9,8 +9,9 @@ from typing import ClassVar, Protocol, Self, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mdss.terminal import plain_console
 
 T = TypeVar("T")
 LINE_EVERY_S = 30.0
@@ -92,14 +93,14 @@ class Bar:
 
 def _bars() -> Progress:
     return Progress(
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=plain_console(stderr=True),
     )
 
 

@@ -81,6 +81,14 @@ def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch) -> 
     assert "s left" not in shown
 
 
+def test_a_bar_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Meter("a:x:b [red]", 3) as meter:
+        meter.step("c:x:d [red]")
+    assert "a:x:b [red]" in terminal.getvalue() and "c:x:d [red]" in terminal.getvalue()
+
+
 def test_a_loop_is_passed_through_and_counted(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(tracked("abc", "letters", 3)) == ["a", "b", "c"]
     assert capsys.readouterr().err.startswith("letters: 3/3")

@@ -1,0 +1,20 @@
+"""Consoles that show what they are given as it is: a name may hold :x: or [red], and neither is a picture or a colour in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+TABLE_COLUMNS = 160  # where the output is no terminal, lines of a table are not broken
+
+
+def plain_console(**how: Any) -> Console:
+    """Return a console that finds no markup, no emoji and no highlight in text; what is to have a colour is a Text with a style."""
+    return Console(highlight=False, markup=False, emoji=False, **how)
+
+
+def table_console() -> Console:
+    """Return the same for a wide table."""
+    console = plain_console()
+    return console if console.is_terminal else plain_console(width=TABLE_COLUMNS)

@@ -1,0 +1,35 @@
+"""What consoles show: names as they are, whatever stands in them, in every verb."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from mdss.terminal import plain_console, table_console
+
+ROOT = Path(__file__).resolve().parents[3]
+ODD = "cap:x:2 [red] 100"
+
+
+def test_a_name_is_shown_as_it_is_in_a_line_and_in_a_table() -> None:
+    shown = io.StringIO()
+    table = Table(ODD)
+    table.add_row(ODD)
+    console = plain_console(file=shown, force_terminal=True)
+    console.print(ODD)
+    console.print(table)
+    assert shown.getvalue().count(ODD) == 3
+
+
+def test_a_table_is_as_wide_as_its_lines_where_nobody_looks_on(capsys: pytest.CaptureFixture[str]) -> None:
+    table_console().print("word " * 30)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_every_console_is_one_of_these() -> None:
+    packages = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench")
+    makers = [path for package in packages for path in (ROOT / package).rglob("*.py") if "Console(" in path.read_text("utf-8")]
+    assert makers == [ROOT / "mdss" / "terminal.py"]
