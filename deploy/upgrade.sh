@@ -1,26 +1,36 @@
 #!/bin/sh
-# Replaces the installed release by this checkout. State and settings stay; where the new release refuses the settings or does not
-# come up, the old one stays or comes back, and this ends with 1.
+# Replaces the installed release by this checkout. State and settings stay; where the new release refuses the settings, does not come up, or
+# this is interrupted before it does, the old one stays or comes back, and this ends with 1.
 set -eu
 . "$(dirname -- "$0")/release.sh"
+
+# Whatever ends this before the new release runs; a second Ctrl-C does not keep it from its end.
+go_back() {
+	trap '' INT TERM HUP
+	switch_to "$BEFORE"
+	install_units
+	rm -rf "$RELEASE"
+	[ -z "$RESTARTED" ] || systemctl restart mdss || say "the old release does not start either: journalctl -u mdss"
+	fail "$WHY; $BEFORE is back, see journalctl -u mdss"
+}
 
 check_machine
 [ -L "$LIVE" ] || fail "found no $LIVE, expected an installed station; run deploy/install.sh"
 BEFORE=$(readlink -f "$LIVE")
 build_release
 check_settings || fail "the new release refuses $ETC/station.yaml (above); $BEFORE stays"
-keep_release
+RESTARTED='' WHY="the upgrade was interrupted"
+trap go_back EXIT
 switch_to "$RELEASE"
 install_units
 if systemctl --quiet is-enabled mdss || systemctl --quiet is-active mdss; then
+	RESTARTED=yes
 	if ! systemctl restart mdss; then
-		switch_to "$BEFORE"
-		install_units
-		rm -rf "$RELEASE"
-		systemctl restart mdss || say "the old release does not start either: journalctl -u mdss"
-		fail "the new release did not start; $BEFORE is back, see journalctl -u mdss"
+		WHY="the new release did not start"
+		exit 1
 	fi
 fi
+keep_release
 remove_old_units
 remove_old_releases "$RELEASE" "$BEFORE"
 say "$RELEASE runs; $BEFORE is kept"

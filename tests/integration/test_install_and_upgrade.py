@@ -160,25 +160,36 @@ def test_an_upgrade_that_cannot_be_built_changes_nothing(station: Machine) -> No
     assert (station.live, station.releases) == (before, [before])
 
 
-def only_starts(machine: Machine, release: Path) -> None:
-    """Let no other release come up."""
+def spoil(machine: Machine, word: str, what: str) -> None:
+    """Let something happen in place of one of systemd's answers to any release but the one that is live."""
     stub = Path(machine.environment["PATH"].partition(":")[0]) / "systemctl"
-    stub.write_text(f'{stub.read_text()}test "$1" != restart || test "$(readlink "$MDSS_ROOT/opt/mdss/.venv")" = {release}\n')
+    is_before = f'test "$(readlink "$MDSS_ROOT/opt/mdss/.venv")" = {machine.live}'
+    stub.write_text(f'{stub.read_text()}test "$1" != {word} || {is_before} || {what}\n')
 
 
-def upgrade_in_vain(machine: Machine) -> None:
-    """Upgrade to a release that does not come up: the one before is back, and runs."""
+def upgrade_in_vain(machine: Machine, why: str = "the new release did not start", last: str = "restart mdss") -> None:
+    """Upgrade to a release that does not come to run: the one before is back, and nothing happens to it after the last words."""
     before = machine.live
-    only_starts(machine, before)
     done = machine.run("upgrade.sh")
     assert done.returncode == 1
-    assert f"did not start; {before} is back" in done.stderr
+    assert f"{why}; {before} is back" in done.stderr
     assert (machine.live, machine.releases) == (before, [before])
-    assert machine.log.read_text().splitlines()[-1] == f"systemctl restart mdss ({before})"
+    assert machine.log.read_text().splitlines()[-1] == f"systemctl {last} ({before})"
 
 
 def test_a_release_that_does_not_come_up_makes_way_for_the_one_before(station: Machine) -> None:
+    spoil(station, "restart", "false")
     upgrade_in_vain(station)
+
+
+@pytest.mark.parametrize(("word", "signal", "last"), [("restart", "INT", "restart mdss"), ("daemon-reload", "HUP", "daemon-reload")])
+def test_an_upgrade_that_is_interrupted_before_the_new_release_runs_brings_back_the_one_before(
+    station: Machine, word: str, signal: str, last: str
+) -> None:
+    spoil(station, word, f"kill -{signal} $PPID")
+    upgrade_in_vain(station, "the upgrade was interrupted", last)
+    for name in UNITS:
+        assert (station.root / "etc/systemd/system" / name).read_text() == (station.live / "deploy" / name).read_text()
 
 
 @pytest.fixture
@@ -203,6 +214,7 @@ def test_an_upgrade_that_comes_up_takes_the_units_of_earlier_releases_away(stati
 
 
 def test_a_release_with_other_units_comes_back_with_them_still_enabled(station_before: Machine) -> None:
+    spoil(station_before, "restart", "false")
     upgrade_in_vain(station_before)
     assert {"mdss-retrain.service", "mdss-retrain.timer"} <= units(station_before)
     assert "systemctl disable" not in station_before.log.read_text()
