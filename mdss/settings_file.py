@@ -172,6 +172,8 @@ def _is_text(text: str) -> bool:
 def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, Any]:
     """Return what was expected and what was found at a place such as branches.rgb.count or models.recipes[0]."""
     for step in re.findall(r"[^.\[\]]+", place):
+        if isinstance(info, inspect.UnionType):  # a key that may also be null; what has places within it is not
+            info = next(each for each in info.types if not isinstance(each, inspect.NoneType))
         if isinstance(info, inspect.StructType):
             info = next(field.type for field in info.fields if field.name == step)
             value = value[step]
@@ -197,9 +199,9 @@ def _described(info: inspect.Type) -> str:
         case inspect.LiteralType():
             text = f"one of {', '.join(map(str, info.values))}"
         case inspect.VarTupleType():
-            text = f"a list of at least {info.min_length or 0}, each {_described(info.item_type)}"
+            text = f"a list{f' of at least {info.min_length}' if info.min_length else ''}, each {_described(info.item_type)}"
         case inspect.UnionType():
-            text = " or ".join(_described(each) for each in info.types)
+            text = ", or ".join(_described(each) for each in info.types)
         case inspect.StructType():
             text = f"a section with keys out of {', '.join(_keys(info))}"
     return text
