@@ -9,6 +9,7 @@ import sys
 import time
 
 from mdss.client import VerdictStream
+from mdss.errors import MdssError
 
 SILENCE_S = 3.0  # the station says once a second that it lives
 
@@ -38,4 +39,8 @@ def main(endpoint: str, snapshot_endpoint: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python examples/gateway.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT")
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except MdssError as error:  # an endpoint that is none, or another program's
+        print(f"gateway: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import sys
 
 from mdss.client import VerdictStream
+from mdss.errors import BadInput, MdssError
 
 
 def main(endpoint: str, snapshot_endpoint: str, since: str = "0") -> None:
     """Follow the stream from a known sequence on; store `verdict.sequence` to go on there after a restart."""
+    if not since.isdecimal():
+        raise BadInput(f"SINCE: found {since!r}, expected the sequence of a verdict, or 0")
     with VerdictStream(endpoint, snapshot_endpoint, since=int(since)) as stream:
         for verdict in stream:
             if verdict.evaluation != "OK":  # whatever is not OK is not accepted
@@ -21,4 +24,8 @@ def main(endpoint: str, snapshot_endpoint: str, since: str = "0") -> None:
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
         sys.exit("usage: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]")
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except MdssError as error:  # an endpoint that is none, or another program's
+        print(f"subscriber: {error}", file=sys.stderr)
+        sys.exit(2)

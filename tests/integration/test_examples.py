@@ -125,3 +125,17 @@ def test_an_example_without_its_arguments_says_which_it_needs(example: str) -> N
     done = subprocess.run(command(example), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"usage: python examples/{example} ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gateway.py", "ipc://a.sock", "foo"), "gateway: endpoint 'foo': "),
+        (("subscriber.py", "foo", "ipc://a.sock"), "subscriber: endpoint 'foo': "),
+        (("subscriber.py", "ipc://a.sock", "ipc://b.sock", "now"), "subscriber: SINCE: found 'now', expected "),
+    ],
+)
+def test_an_example_with_an_argument_that_is_none_says_so_in_a_line(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(said) and len(done.stderr.splitlines()) == 1
