@@ -30,7 +30,7 @@ class Order:
 
     out: Path
     force: bool = False
-    resume: bool = False
+    resume: bool | None = False  # None for a verb that trains nothing
 
     @property
     def checkpoint(self) -> Path:
@@ -44,7 +44,8 @@ class Order:
         if self.out.exists() and not self.force:
             raise BadInput(f"{self.out}: exists already; expected a new name, or --force to overwrite it")
         if self.checkpoint.exists() and not self.resume and not self.force:
-            raise BadInput(f"{self.checkpoint}: found an unfinished training; expected --resume to go on, or --force to begin anew")
+            ways = "another --out, or --force to give it up" if self.resume is None else "--resume to go on, or --force to begin anew"
+            raise BadInput(f"{self.checkpoint}: found an unfinished training; expected {ways}")
         if self.resume and not self.checkpoint.exists():
             raise BadInput(f"{self.checkpoint}: no such file; expected the checkpoint of a training that was stopped")
         if not self.resume:
@@ -125,10 +126,10 @@ def procedural(**options: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=OUT, help="The teacher to write; its card lies beside it as .json.")
 @click.option("--licence", default=UNSAID, show_default=True, help="What the card says of the weights.")
-@click.option("--force", is_flag=True, help="Overwrite --out.")
+@click.option("--force", is_flag=True, help="Overwrite --out, and give up the training whose checkpoint lies beside it.")
 def import_file(file: Path, out: Path, licence: str, force: bool) -> None:
     """Import a published PDN-S teacher: EfficientAD's teacher_small.pth or anomalib's file (.pth, .pt, .safetensors)."""
-    order = Order(out, force)
+    order = Order(out, force, resume=None)
     order.check()
     from trainer.import_teacher import import_teacher
 

@@ -62,6 +62,18 @@ def test_a_teacher_is_not_overwritten_unless_forced(file: Path, capsys: pytest.C
     load_teacher(str(out))
 
 
+def test_an_import_beside_an_unfinished_training_asks_for_nothing_that_it_does_not_take(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, checkpoint = file.with_name("mine.safetensors"), file.with_name("mine.checkpoint")
+    checkpoint.write_bytes(b"learned")
+    assert main(["teacher", "import", str(file), "--out", str(out)]) == 2
+    assert f"{checkpoint}: found an unfinished training; expected another --out, or --force to give it up" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == b"learned" and not out.exists()
+    assert main(["teacher", "import", str(file), "--out", str(out), "--force"]) == 0
+    assert out.exists() and not checkpoint.exists()
+
+
 def test_what_does_not_fit_is_a_usage_error(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["teacher", "import", str(file), "--out", str(tmp_path / "mine.pth")]) == 2
     assert "--out: found mine.pth, expected a name ending in .safetensors" in capsys.readouterr().err
