@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from mdss.collection import Collected, Collection, Wanted
+from mdss.collection import Collected, Collection
 from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
@@ -112,9 +112,8 @@ def from_collection(asked: Comparison, candidate: ModelFolder) -> tuple[list[Evi
     """
     if not (asked.collected or Path()).is_dir():
         raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
-    collection = Collection(asked.collected or Path())
-    found, kept = gather(collection, asked.recipe), collection.parts(Wanted(recipe=asked.recipe))
-    unknown = unlearned(candidate, found.good, kept, calibrated_by(candidate))
+    found = gather(Collection(asked.collected or Path()), asked.recipe)
+    unknown = unlearned(candidate, found.good, found.kept, calibrated_by(candidate))
     newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
     return collected(newest), collected(found.defects)
 

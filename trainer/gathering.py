@@ -42,6 +42,7 @@ class Gathered:
     defects: tuple[Collected, ...]  # confirmed by a person: for the gate, never to learn from
     unreviewed: int  # not accepted, and nobody has said what they are
     simulated: int  # left out because they are
+    kept: tuple[Collected, ...]  # all of the recipe, whatever they are
 
 
 def gather(collection: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
@@ -52,7 +53,7 @@ def gather(collection: Collection, recipe: str, *, with_simulated: bool = False)
     accepted = [each for each in real if each.label is None and each.part.evaluation == "OK"]
     defects = [each for each in real if each.label == "defect"]
     unreviewed = len(real) - len(marked) - len(accepted) - len(defects)
-    return Gathered((*marked, *accepted), tuple(defects), unreviewed, len(found) - len(real))
+    return Gathered((*marked, *accepted), tuple(defects), unreviewed, len(found) - len(real), tuple(found))
 
 
 def side_of(part: Collected, shares: Shares) -> Side:

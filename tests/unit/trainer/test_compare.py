@@ -6,12 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from mdss.collection import Collected, Collection, Wanted
 from tests.retraining import Plant, write_config
 from tests.station import NAME
 from trainer.compare_verb import Comparison, from_collection
 
 
-def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simulated_is_evidence(tmp_path: Path) -> None:
+def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simulated_is_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
     for number in range(5):
         own.collect(number, is_simulated=number == 2)
@@ -21,6 +26,14 @@ def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simul
     own.mark("result-5", "defect")
     own.mark("result-6", "defect")
     candidate: Any = SimpleNamespace(card=SimpleNamespace(data={"collected_parts": ["result-3"]}))
+    listed, parts = [], Collection.parts
+
+    def listing(collection: Collection, wanted: Wanted) -> list[Collected]:
+        listed.append(wanted)
+        return parts(collection, wanted)
+
+    monkeypatch.setattr(Collection, "parts", listing)
     good, defects = from_collection(Comparison(own.store, NAME, "0002", collected=own.state / "collected"), candidate)
     assert [part.part_id for part in good] == ["part-4", "part-1", "part-0"]
     assert [part.part_id for part in defects] == ["part-5"]
+    assert len(listed) == 1  # each part has files to be read
