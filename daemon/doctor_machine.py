@@ -24,6 +24,7 @@ TIME_ERROR: Final = 5  # what adjtimex answers where nobody keeps the clock righ
 GPU_WITHIN_S: Final = 10.0
 SHARED_MEMORY: Final = "dev/shm"
 EIGHT_BITS: Final = "avx512_vnni"
+GPU_FILES: Final = "nvidia[0-9]*"
 
 
 class Timex(ctypes.Structure):
@@ -115,7 +116,7 @@ def _clock(case: Case) -> Finding:
 
 
 def _cores(case: Case) -> Finding:
-    gpus = bool(gpu_names(case))
+    gpus = bool(gpu_names(case)) and not are_hidden(case)
     branches = [case.settings.branches.rgb, case.settings.branches.sdf]
     on_cpu = [branch for branch in branches if branch.device == "cpu" or (branch.device == "auto" and not gpus)]
     asked, cores = sum(branch.count * branch.threads for branch in on_cpu), core_count(case)
@@ -154,13 +155,19 @@ def _gpu(case: Case) -> Finding:
         asked = ", ".join(f"branches.{name}.device: {device}" for name, device in missing.items())
         why = "the branch refuses to start, and the station with it"
         return bad("GPU", f"{there}, though {asked}", why, "install the driver, or set the device to auto or cpu")
-    if names and version("torch").endswith("+cpu") and set(branches.values()) != {"cpu"}:
-        level = bad if any(device.startswith("cuda") for device in branches.values()) else weak
+    level = bad if any(device.startswith("cuda") for device in branches.values()) else weak
+    has_use = bool(names) and set(branches.values()) != {"cpu"}
+    if has_use and version("torch").endswith("+cpu"):
         why = "the installed torch computes on CPUs only"
         return level(
             "GPU", f"{there}, and torch {version('torch')}", why, "install a torch built for CUDA, or set branches.*.device to cpu"
         )
-    return ok("GPU", f"{there}; devices asked for: {', '.join(branches.values())}")
+    if has_use and are_hidden(case):
+        why = "devices are kept away from it, as mdss.service does: with auto a branch computes on the CPU, with cuda:N it does not start"
+        advice = "put the lines at the end of mdss.service into `systemctl edit mdss`, or set branches.*.device to cpu"
+        return level("GPU", f"{there}, but none for the station", why, advice)
+    whose = "; as this shell sees it: mdss.service keeps devices away without the lines at its end" if has_use and not case.report else ""
+    return ok("GPU", f"{there}; devices asked for: {', '.join(branches.values())}{whose}")
 
 
 def _is_there(device: str, count: int) -> bool:
@@ -177,4 +184,13 @@ def gpu_names(case: Case) -> list[str]:
         except (OSError, subprocess.TimeoutExpired):
             return []
         return done.stdout.splitlines() if done.returncode == 0 else []
-    return [path.name for path in sorted((case.root / "dev").glob("nvidia[0-9]*"))]
+    return [path.name for path in sorted((case.root / "dev").glob(GPU_FILES))]
+
+
+def are_hidden(case: Case) -> bool:
+    """Return whether the station's processes see no device file of the GPUs that the machine has, as in the sandbox of mdss.service."""
+    try:
+        seen = list((case.root / case.process / "root/dev").iterdir())
+    except OSError:  # only root and the station's own user may look
+        return False
+    return any((case.root / "dev").glob(GPU_FILES)) and not any(path.match(GPU_FILES) for path in seen)

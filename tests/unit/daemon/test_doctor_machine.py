@@ -98,6 +98,21 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_bad(tmp_path: Path) -> None:
     assert machine(Case(Settings(), root=tmp_path), "GPU").level == "ok"
 
 
+def test_a_gpu_that_the_station_cannot_see_is_named_and_its_branches_compute_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_machine, "version", lambda _: "2.9.0+cu128")
+    root = laid_out(tmp_path / "root", dev__nvidia0="", proc__self__root__dev__null="")
+    found = machine(Case(Settings(), root=root), "GPU")
+    assert (found.level, found.found) == ("weak", "0: nvidia0, but none for the station")
+    assert machine(Case(Settings(), root=root), "cores").found.endswith("the branches ask for 2")
+    assert machine(Case(settings(branches={"rgb": {"device": "cuda:0"}}), root=root), "GPU").level == "bad"
+    on_cpu = settings(branches={"rgb": {"device": "cpu"}, "sdf": {"device": "cpu"}})
+    assert machine(Case(on_cpu, root=root), "GPU").found == "0: nvidia0; devices asked for: cpu, cpu"
+    found = machine(Case(Settings(), root=laid_out(root, proc__self__root__dev__nvidia0="")), "GPU")
+    assert found.level == "ok" and "as this shell sees it" in found.found
+
+
 def test_a_gpu_is_named_as_nvidia_smi_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\necho 'NVIDIA T4'\n")
