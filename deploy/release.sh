@@ -37,7 +37,7 @@ build_release() {
 	mkdir -p "$OPT/releases"
 	"$PYTHON" -m venv "$RELEASE"
 	# From a copy without earlier builds: a module that was deleted must not come back.
-	tar -C "$SOURCE" -cf - --exclude=./.venv --exclude=./.git --exclude=./build --exclude=./out --exclude=./data --exclude=./models --exclude=./report --exclude=./keys --exclude='*.egg-info' . | tar -C "$COPY" -xf -
+	tar -C "$SOURCE" -cf - --exclude=./.venv --exclude=./.git --exclude=./build --exclude=./out --exclude=./data --exclude=./models --exclude=./report --exclude=./keys --exclude=./config/station --exclude='*.egg-info' . | tar -C "$COPY" -xf -
 	pip_install setuptools
 	pip_install --no-build-isolation "$COPY"
 	cp -R "$COPY/docs" "$COPY/deploy" "$COPY/config" "$RELEASE/"
