@@ -56,6 +56,8 @@ def test_two_commits_are_measured_in_turn_and_leave_nothing_behind(trained: Trai
     assert worktrees() == before
 
 
-def worktrees() -> str:
-    """Return the working trees that git knows of this repository."""
-    return subprocess.run(["git", "-C", str(ROOT), "worktree", "list"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+def worktrees() -> list[str]:
+    """Return the working trees that git knows of this repository, whatever is checked out in them."""
+    command = ["git", "-C", str(ROOT), "worktree", "list", "--porcelain"]
+    known = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line for line in known.splitlines() if line.startswith("worktree ")]

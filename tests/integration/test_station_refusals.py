@@ -38,13 +38,6 @@ def flip_a_byte(model: Path) -> None:
     weights.write_bytes(content)
 
 
-def forge_a_checksum(model: Path) -> None:
-    """Let the list of checksums promise another file."""
-    lines = (model / SUMS).read_text().splitlines()
-    wrong = [f"{'0' * 64}  rgb.safetensors" if line.endswith("  rgb.safetensors") else line for line in lines]
-    (model / SUMS).write_text("\n".join(wrong) + "\n")
-
-
 def replace_weights(model: Path) -> None:
     """Put weights of another network in, with a checksum that fits."""
     rgb, sdf = (model / f"{branch}.safetensors" for branch in ("rgb", "sdf"))
@@ -76,7 +69,6 @@ def run(config: Path) -> Refused:
     [
         (remove_champion, "{store}/flange/champion: no such model; expected one made by `mdss train --recipe flange --out {store}`"),
         (flip_a_byte, "{store}/flange/0001/sdf.safetensors: found the checksum "),
-        (forge_a_checksum, "{store}/flange/0001/rgb.safetensors: found the checksum "),
         (replace_weights, "{store}/flange/0001/rgb.safetensors: deviation: found nothing, expected a tensor of shape (1, 384, 1, 1)"),
     ],
 )
