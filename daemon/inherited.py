@@ -11,6 +11,7 @@ GRACE_NS = 10 * 10**9  # after the start, or the deadline: how long a camera has
 PUT_OFF_NS = 120 * 10**9  # after the start: how long a camera may be put off; a model that is not loaded by then may never be
 REASON = "the station was restarted and the camera did not send the part again"
 PUT_OFF = "the station was restarted and could not take the part when the camera sent it again"
+REFUSED = "the station was restarted and refused the part when the camera sent it again"
 
 
 class Inherited:
@@ -22,7 +23,7 @@ class Inherited:
     def __init__(self, pending: Iterable[Accepted], now_ns: int) -> None:
         self._parts = {accepted.result_id: accepted for accepted in pending}
         self._due_ns = {name: now_ns + accepted.left_ns(now_ns) + GRACE_NS for name, accepted in self._parts.items()}
-        self._put_off_until_ns, self._refusals = now_ns + PUT_OFF_NS, dict[str, str]()
+        self._put_off_until_ns, self._reasons = now_ns + PUT_OFF_NS, dict[str, str]()
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -38,11 +39,15 @@ class Inherited:
 
     def put_off(self, source_id: str, frame_id: str, refusal: str, now_ns: int) -> None:
         """Give a part its time anew, but not for ever: its camera has sent it again, and was refused for now."""
-        for name, accepted in self._parts.items():
-            if (accepted.identity.source_id, accepted.identity.frame_id) == (source_id, frame_id):
-                self._refusals[name] = refusal
-                if now_ns < self._put_off_until_ns:
-                    self._due_ns[name] = max(self._due_ns[name], now_ns + GRACE_NS)
+        for name in self._of_frame(source_id, frame_id):
+            self._reasons[name] = f"{PUT_OFF}: {refusal}"
+            if now_ns < self._put_off_until_ns:
+                self._due_ns[name] = max(self._due_ns[name], now_ns + GRACE_NS)
+
+    def refuse(self, source_id: str, frame_id: str, refusal: str) -> None:
+        """Remember why a part was refused for good; its time stays what it is, for fusion may have all of it from before."""
+        for name in self._of_frame(source_id, frame_id):
+            self._reasons[name] = f"{REFUSED}: {refusal}"
 
     def lost(self, now_ns: int, is_judged: Callable[[Accepted], bool]) -> list[tuple[Fault, Accepted]]:
         """Return what fusion is to be told of the parts whose time is over: first why, because they are due at once."""
@@ -53,8 +58,11 @@ class Inherited:
                 self.remove(accepted.result_id)
         return [(self._fault(accepted.result_id), accepted) for accepted in due if accepted.result_id in self._parts]
 
+    def _of_frame(self, source_id: str, frame_id: str) -> list[str]:
+        """Return the result ids of a frame's parts: one, or none."""
+        of_parts = self._parts.items()
+        return [name for name, each in of_parts if (each.identity.source_id, each.identity.frame_id) == (source_id, frame_id)]
+
     def _fault(self, result_id: str) -> Fault:
         """Return why a part has no verdict but LOST."""
-        refusal = self._refusals.get(result_id)
-        reason = f"{PUT_OFF}: {refusal}" if refusal else REASON
-        return Fault(result_id=result_id, stage="ingest", code="LOST", reason=reason)
+        return Fault(result_id=result_id, stage="ingest", code="LOST", reason=self._reasons.get(result_id, REASON))

@@ -109,8 +109,10 @@ class Intake:
             is_passing, source = refusal.code in camera.PASSING_CODES, self._sources.of(peer)
             tell = log.debug if is_passing else log.warning
             tell("frame refused", source=source and source.name, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
-            if is_passing and source is not None:
+            if source is not None and is_passing:
                 self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._out.steady_ns())
+            elif source is not None:
+                self._inherited.refuse(source.name, refusal.frame_id, str(refusal))
             return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
 
     def judged(self, judgements: Iterable[Judged]) -> list[Reply]:

@@ -151,9 +151,11 @@ def test_a_part_whose_model_never_comes_has_its_verdict_in_the_end_which_names_t
     assert PUT_OFF_NS <= seconds * 10**9 <= PUT_OFF_NS + GRACE_NS + 10**9
 
 
-def test_a_refusal_for_good_gives_no_part_more_time(first_life: Station) -> None:
+def test_a_refusal_for_good_gives_no_part_more_time_and_is_the_reason_of_its_verdict(first_life: Station) -> None:
     station = reborn(first_life)
     for _ in range(13):
         pass_time(station, 1)
         assert code_of(station.send("f1", recipe_id="bolt")) == "UNKNOWN_RECIPE"
-    assert lost_with(station) == ["the station was restarted and the camera did not send the part again"]
+    (reason,) = lost_with(station)
+    assert reason.startswith("the station was restarted and refused the part when the camera sent it again: ")
+    assert reason.endswith("FRAME recipe_id: found bolt, expected one of gland, cap")
