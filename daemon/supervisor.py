@@ -90,13 +90,15 @@ class Supervisor:
             message = self._heard(0)
         self._notice_standstill()
         for child in self._children:
-            pid, why = child.pid, child.tick()
+            pid, was_given_up, why = child.pid, child.is_given_up, child.tick()
             if pid is not None and child.pid != pid:
                 self._board.close(pid)
             if why:
                 self._endings.note(child.spec.name, why, is_last=self._is_last(child))
                 if self._models is not None:
                     self._models.ended(child.spec.name, why)
+            elif child.is_given_up and not was_given_up:  # the machine could not start it, again and again: no model is to blame
+                self._endings.note(child.spec.name, child.reason, is_last=self._is_last(child))
         self._endings.flush()
         if self._models is not None and self._phase != "draining":
             self._models.tick(words_of(self._children))

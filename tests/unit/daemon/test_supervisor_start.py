@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from daemon.child import Child
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
@@ -27,22 +29,37 @@ def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_u
     assert line.said.index("READY=1") < line.said.index("nine seconds")
 
 
-def test_a_process_that_the_machine_cannot_start_is_tried_again_and_nobody_else_suffers() -> None:
-    line = Line()
-    start, tries = line.world.start, list[str]()
+def starving(line: Line, tries: list[str], starved: Container[int]) -> None:
+    """Let some of the tries to start rgb-0 fail for want of memory."""
 
-    def starved(row: ProcessSpec) -> FakeProcess:
+    def start(row: ProcessSpec) -> FakeProcess:
         tries.append(row.name)
-        if row.name == "rgb-0" and tries.count("rgb-0") < 3:
+        if row.name == "rgb-0" and tries.count("rgb-0") in starved:
             raise OSError(12, "Cannot allocate memory")
-        return start(row)
+        return line.world.start(row)
 
-    children = [Child(spec(name), starved, LIMITS, line.world.clock) for name in NAMES]
+    children = [Child(spec(name), start, LIMITS, line.world.clock) for name in NAMES]
     notifier = Notifier(None, None, line.world.clock)
     around = Surroundings(line, line.board, notifier, line.fusion, line.in_hand, line.world.clock)
     line.supervisor = Supervisor(children, LIMITS, around)
+
+
+def test_a_process_that_the_machine_cannot_start_is_tried_again_and_nobody_else_suffers() -> None:
+    line, tries = Line(), list[str]()
+    starving(line, tries, (1, 2))
     line.run(5)
     assert tries.count("rgb-0") == 3 and tries.count("sdf-0") == 1
+
+
+def test_a_stage_that_the_machine_can_no_longer_start_is_gone_for_good_in_the_end_and_fusion_hears_it_once() -> None:
+    line, tries = Line(), list[str]()
+    starving(line, tries, range(2, 100))
+    line.at(5, lambda: setattr(line.world.of("rgb-0")[0], "code", -9))
+    line.run(30)
+    assert tries.count("rgb-0") == LIMITS.restart_limit
+    first, last = [message for message in line.fusion.sent if isinstance(message, Ended)]
+    assert (first.is_last, last.is_last, last.process) == (False, True, "rgb-0")
+    assert last.reason.startswith("could not be started ([Errno 12] Cannot allocate memory); ended 5 times")
 
 
 def test_a_fusion_that_begins_is_told_which_stages_are_gone_for_good() -> None:
