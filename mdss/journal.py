@@ -5,7 +5,9 @@ What a method has stored when it returns survives a power cut. Each process open
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged, Verdic
 
 __all__ = ["Entry", "Journal", "JournalFailed"]
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
+PENDING = "SELECT result_id, source_id, frame_id, accepted, rowid FROM part WHERE sequence IS NULL ORDER BY rowid"
 AFTER = "SELECT sequence, result_id, verdict FROM part WHERE sequence > ? ORDER BY sequence LIMIT ?"
 UNDELIVERED_AFTER = (
     "SELECT sequence, result_id, verdict FROM part WHERE evaluation <> 'OK' AND delivered = 0 AND sequence > ? ORDER BY sequence LIMIT ?"
@@ -91,15 +94,14 @@ class Journal:
     def pending(self) -> list[Accepted]:
         """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was.
 
-        A part whose result id is damaged is logged once and left out: no verdict could be stored under it.
+        A damaged result id is mended first, for no verdict could be stored under it; where that fails, the part is named and left out.
         """
-        query = "SELECT result_id, source_id, frame_id, accepted FROM part WHERE sequence IS NULL ORDER BY rowid"
         with self._file.named():
-            return [
-                self._accepted(shown(result_id), shown(source_id), shown(frame_id), accepted)
-                for result_id, source_id, frame_id, accepted in self._file.rows(query)
-                if self._can_be_judged(result_id, source_id, frame_id)
-            ]
+            rows = self._file.rows(PENDING)
+            damaged = [row for row in rows if true_name(row).encode() != row[0]]
+            if damaged and self._mend(damaged):
+                rows, damaged = self._file.rows(PENDING), []
+            return [self._accepted(shown(row[0]), shown(row[1]), shown(row[2]), row[3]) for row in rows if row not in damaged]
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame, None if it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
@@ -165,14 +167,19 @@ class Journal:
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
 
-    def _can_be_judged(self, result_id: bytes, source_id: bytes, frame_id: bytes) -> bool:
-        """Return whether a verdict could be stored under this result id; where not, it is logged once."""
+    def _mend(self, damaged: list[Row]) -> bool:
+        """Give these parts a result id that can be read; the indices are made anew, for they may hold the one from before the damage."""
         try:
-            result_id.decode()
-        except UNREADABLE as error:
-            known = {"source_id": shown(source_id), "frame_id": shown(frame_id)}
-            self._say_once("a part's result id in the journal is damaged: it gets no verdict", shown(result_id), error, **known)
+            with self._file.transaction():
+                self._file.rows("REINDEX part")
+                for row in self._file.rows(PENDING):  # once more: another process may have mended some of them
+                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[4])
+        except JournalFailed as error:
+            for result_id, source_id, frame_id, *_ in damaged:
+                known = {"source_id": shown(source_id), "frame_id": shown(frame_id)}
+                self._say_once("a part's result id in the journal is damaged: it gets no verdict", shown(result_id), error, **known)
             return False
+        log.warning("damaged result ids in the journal are mended", frame_ids=[shown(row[2]) for row in damaged])
         return True
 
     def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
@@ -191,6 +198,19 @@ class Journal:
 def text(entry: Accepted | Verdict) -> str:
     """Return an entry as it is stored: JSON, which any SQLite shell shows."""
     return msgspec.json.encode(entry).decode()
+
+
+class _OnlyResultId(msgspec.Struct):
+    result_id: str
+
+
+def true_name(row: Row) -> str:
+    """Return the result id of an open part: that of its acceptance, else the one beside it, or a new one where neither can be read."""
+    with suppress(*UNREADABLE):
+        return msgspec.json.decode(row[3], type=_OnlyResultId).result_id
+    with suppress(*UNREADABLE):
+        return bytes(row[0]).decode()
+    return uuid.uuid4().hex
 
 
 def shown(name: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -177,12 +178,43 @@ def test_a_damaged_name_of_camera_or_frame_costs_nothing_where_the_rest_can_be_r
         assert names(journal.since(0, 10)) == ["a"]
 
 
-def test_a_part_that_no_verdict_could_be_stored_for_is_named_once_and_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoilt", [b"ope\xee", b"opem"])
+def test_a_part_whose_result_id_the_disk_damaged_has_it_again_after_a_restart_and_gets_its_verdict(tmp_path: Path, spoilt: bytes) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(Journal(path)) as journal:
+        for name in ("open", "owed"):
+            journal.accept(accepted(name, 100))
+    content = path.read_bytes()
+    row = b"open" + b"cam" + b"open" + b'{"type"'  # of the table: the indices keep it as it was
+    assert content.count(row) == 1
+    path.write_bytes(content.replace(row, spoilt + row[4:]))
+    with closing(Journal(path)) as journal, capture_logs() as logs:
+        assert journal.pending() == [accepted("open", 100), accepted("owed", 100)]
+        assert [line["frame_ids"] for line in logs] == [["open"]]
+        journal.judge(verdict(accepted("open", 100)))
+        found = journal.find("cam", "open")
+        assert found is not None and (found.result_id, found.sequence) == ("open", 1)
+        assert journal._file.rows("PRAGMA integrity_check") == [(b"ok",)]
+
+
+def test_a_part_whose_result_id_stands_nowhere_any_more_gets_another_and_its_verdict_under_that(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        journal.accept(accepted("a", 100))
+        journal._file.rows("UPDATE part SET result_id = CAST(x'e1' AS TEXT), accepted = '{'")
+        (part,) = journal.pending()
+        assert journal.pending() == [part] and part.identity.frame_id == "a"
+        assert journal.judge(verdict(part)).sequence == 1
+        assert journal.pending() == []
+
+
+def test_a_part_that_no_verdict_could_be_stored_for_is_named_once_and_left_out_until_it_can(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal.sqlite", busy_timeout_s=0.01)) as journal:
         for name in ("a", "b"):
             journal.accept(accepted(name, 100))
         journal._file.rows("UPDATE part SET result_id = CAST(x'e1' AS TEXT) WHERE result_id = 'a'")
-        with capture_logs() as logs:
+        with capture_logs() as logs, closing(sqlite3.connect(journal._file.path)) as other:
+            other.execute("BEGIN IMMEDIATE")
             for _ in range(2):
                 assert journal.pending() == [accepted("b", 100)]
         assert [(line["result_id"], line["source_id"], line["frame_id"]) for line in logs] == [("\ufffd", "cam", "a")]
+        assert journal.pending() == [accepted("a", 100), accepted("b", 100)]
