@@ -30,6 +30,7 @@ class SnapshotReply(msgspec.Struct, frozen=True, kw_only=True):
     last_sequence: int
     verdicts: tuple[Verdict, ...]
     error: str = ""
+    since_result_id: str = ""  # of the verdict with the sequence `since`, by which a new journal is known; empty where the station has none
 
 
 class VerdictSource(Protocol):
@@ -51,8 +52,16 @@ def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) ->
         refused = SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=sentence)
         return msgspec.json.encode(refused)
     limit = min(asked.limit, MOST_VERDICTS)
-    verdicts = tuple(journal.since(asked.since, limit)) if limit else ()
-    return msgspec.json.encode(SnapshotReply(boot_id=boot_id, since=asked.since, last_sequence=journal.last_sequence(), verdicts=verdicts))
+    found = journal.since(max(0, asked.since - 1), limit + 1)
+    since_result_id = found[0].result_id if found and found[0].sequence == asked.since else ""
+    reply = SnapshotReply(
+        boot_id=boot_id,
+        since=asked.since,
+        last_sequence=journal.last_sequence(),
+        verdicts=tuple(found[bool(since_result_id) :][:limit]),
+        since_result_id=since_result_id,
+    )
+    return msgspec.json.encode(reply)
 
 
 def read_reply(reply: bytes) -> SnapshotReply:

@@ -21,7 +21,8 @@ ASK_AGAIN_S = 1.0  # without an answer of the snapshot port
 class VerdictStream:
     """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
 
-    `since` is the last sequence already known; None starts with what comes after the stream is made. `topics` are prefixes such as
+    `since` is the last sequence already known; None starts with what comes after the stream is made. A station that begins a new journal
+    meanwhile is noticed by its verdicts, and all of that journal is brought. `topics` are prefixes such as
     "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot and last sequence.
     `keys` are needed over tcp.
     """
@@ -37,6 +38,7 @@ class VerdictStream:
     ) -> None:
         self.snapshot_endpoint, self.topics, self.last_sequence = snapshot_endpoint, topics, since
         self.beats: Beat | None = None
+        self._boot_id, self._result_id = "", ""  # of whom was heard last, and of the verdict `last_sequence`, where that is known
         self._keys = keys
         self._is_behind = True  # until the first answer of the snapshot port
         self._ready: deque[Verdict] = deque()
@@ -82,23 +84,24 @@ class VerdictStream:
 
     def _take(self, topic: bytes, payload: bytes) -> None:
         if topic.startswith(b"heartbeat/"):
-            self._take_beat(msgspec.json.decode(payload, type=Beat))
+            self.beats = msgspec.json.decode(payload, type=Beat)
+            self._is_behind = self._is_of_another_boot(self.beats) or self.beats.sequence > (self.last_sequence or 0)
             return
         verdict = msgspec.json.decode(payload, type=Verdict)
-        if self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
+        if self._is_of_another_boot(verdict):
+            self._is_behind = True
+        elif self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
             self._deliver(verdict)
         elif verdict.sequence > self.last_sequence:
             self._is_behind = True  # the snapshot has this one, too: a verdict is journaled before it is published
 
-    def _take_beat(self, beat: Beat) -> None:
-        known = self.last_sequence or 0
-        is_first_of_boot = self.beats is None or beat.boot_id != self.beats.boot_id
-        is_doubtful = is_first_of_boot and beat.sequence < known  # an old beat that waited, or a new journal: the snapshot port knows
-        self.beats = beat
-        self._is_behind = self._is_behind or is_doubtful or beat.sequence > known
+    def _is_of_another_boot(self, message: Beat | Verdict) -> bool:
+        """Whether a message is of another boot than the last: its journal may be another one, too, which the snapshot port knows."""
+        before, self._boot_id = self._boot_id, message.boot_id
+        return message.boot_id != before
 
     def _deliver(self, verdict: Verdict) -> None:
-        self.last_sequence = verdict.sequence
+        self.last_sequence, self._result_id = verdict.sequence, verdict.result_id
         topic = f"verdict/{verdict.station}/{verdict.source_id}/{verdict.evaluation}"
         if topic.startswith(self.topics):
             self._ready.append(verdict)
@@ -113,11 +116,14 @@ class VerdictStream:
             return False
         with self._question as socket:
             reply = read_reply(socket.recv_multipart()[-1])
+        self._boot_id = self._boot_id or reply.boot_id
         if self.last_sequence is None:
             self.last_sequence = reply.last_sequence
-        if reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: what it holds is asked for anew
-            self.last_sequence = 0
+        is_other = bool(self._result_id) and reply.since_result_id not in ("", self._result_id)
+        if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: it is asked for anew
+            self.last_sequence, self._result_id = 0, ""
             return True
+        self._result_id = self._result_id or reply.since_result_id
         for verdict in reply.verdicts:
             if verdict.sequence > self.last_sequence:
                 self._deliver(verdict)

@@ -18,9 +18,9 @@ from mdss.wire.messages import Beat, Evaluation, Times, Verdict
 pytestmark = pytest.mark.timeout(60)
 
 
-def verdict(sequence: int, evaluation: Evaluation = "OK") -> Verdict:
+def verdict(sequence: int, evaluation: Evaluation = "OK", boot_id: str = "b", journal: str = "") -> Verdict:
     return Verdict(
-        result_id=f"r{sequence}", boot_id="b", sequence=sequence, station="s", source_id="c", frame_sequence=sequence,
+        result_id=f"{journal}r{sequence}", boot_id=boot_id, sequence=sequence, station="s", source_id="c", frame_sequence=sequence,
         frame_id=f"f{sequence}", part_id=f"p{sequence}", job_id="none", recipe_id="r", configuration_id="k", model=None,
         evaluation=evaluation, code=None, reasons=(), is_partial=False, is_simulated=True, score=None, threshold=None, branches={},
         regions=(), invalid_point_ratio=None, deadline_missed=False, attempt=1,
@@ -34,7 +34,7 @@ class Station:
     def __init__(self, folder: Path) -> None:
         self.endpoint, self.snapshots = f"ipc://{folder}/v.sock", f"ipc://{folder}/s.sock"
         self.journal: list[Verdict] = []
-        self.boot_id = "b"
+        self.boot_id, self.name = "b", ""  # of this life, and of its journal
         self.context: zmq.Context[Any] = zmq.Context()
         self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
         self.publisher.bind(self.endpoint)
@@ -56,7 +56,7 @@ class Station:
         assert self._was_asked.wait(10)
 
     def judge(self, sequence: int, evaluation: Evaluation = "OK", is_published: bool = True) -> None:
-        self.journal.append(verdict(sequence, evaluation))
+        self.journal.append(verdict(sequence, evaluation, self.boot_id, self.name))
         if is_published:
             self.publisher.send_multipart([f"verdict/s/c/{evaluation}".encode(), msgspec.json.encode(self.journal[-1])])
 
@@ -178,6 +178,36 @@ def test_a_journal_that_began_anew_before_the_first_heartbeat_is_noticed_by_it(s
         station.judge(1)
         station.beat()
         assert take(stream, 1) == [1]
+
+
+@pytest.mark.parametrize("length", [2, 3, 5])
+@pytest.mark.parametrize("is_told_by", ["beat", "verdict"])
+def test_a_new_journal_that_is_as_long_as_the_old_one_by_now_is_noticed(station: Station, length: int, is_told_by: str) -> None:
+    for sequence in (1, 2):
+        station.judge(sequence, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=1) as stream:
+        station.wait_for_subscriber()
+        assert take(stream, 1) == [2]
+        station.boot_id, station.name, station.journal = "after installing", "new-", []
+        for sequence in range(1, length + 1):
+            station.judge(sequence, is_published=is_told_by == "verdict" and sequence == length)
+        if is_told_by == "beat":
+            station.beat()
+        got = [stream.receive(20) for _ in range(length)]
+        assert [one and one.result_id for one in got] == [f"new-r{sequence}" for sequence in range(1, length + 1)]
+
+
+def test_a_journal_that_went_on_elsewhere_is_noticed_by_who_only_knew_a_sequence(station: Station) -> None:
+    station.judge(1, is_published=False)
+    station.judge(2, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
+        station.wait_for_subscriber()
+        assert stream.receive(0.2) is None
+        station.boot_id, station.name, station.journal = "after installing", "new-", []
+        for sequence in (1, 2, 3):
+            station.judge(sequence, is_published=False)
+        station.beat()
+        assert take(stream, 3) == [1, 2, 3]
 
 
 def test_an_old_heartbeat_that_waited_brings_nothing_twice(station: Station) -> None:

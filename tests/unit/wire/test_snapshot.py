@@ -10,6 +10,7 @@ import pytest
 from mdss.errors import MdssError
 from mdss.wire.messages import Verdict
 from mdss.wire.snapshot import SnapshotReply, answer, read_reply
+from tests.parts import accepted, verdict
 
 
 class Blank:
@@ -20,6 +21,18 @@ class Blank:
 
     def last_sequence(self) -> int:
         return 7
+
+
+class Book:
+    """A journal with verdicts 1 to 5."""
+
+    def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
+        judged = [verdict(accepted(f"r{number}", 100)) for number in range(1, 6)]
+        numbered = [msgspec.structs.replace(each, sequence=number) for number, each in enumerate(judged, start=1)]
+        return numbered[sequence : sequence + limit]
+
+    def last_sequence(self) -> int:
+        return 5
 
 
 @pytest.mark.parametrize("question", [b"", b"\xff", b"{}", b'{"since":-1}', b"[" * 100_000, b'{"since":0,"' + b"x" * 100_000 + b'":1}'])
@@ -40,3 +53,10 @@ def test_a_limit_of_0_asks_for_the_last_sequence() -> None:
     assert read_reply(answer(b'{"since":3,"limit":0}', Blank(), "boot")) == SnapshotReply(
         boot_id="boot", since=3, last_sequence=7, verdicts=()
     )
+
+
+def test_an_answer_names_the_verdict_that_the_subscriber_knows_already_and_does_not_repeat_it() -> None:
+    reply = read_reply(answer(b'{"since":2,"limit":2}', Book(), "boot"))
+    assert (reply.since_result_id, [each.sequence for each in reply.verdicts]) == ("r2", [3, 4])
+    for since in (0, 9):
+        assert read_reply(answer(b'{"since":%d,"limit":1}' % since, Book(), "boot")).since_result_id == ""
