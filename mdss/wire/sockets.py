@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as plain_socket
 from typing import Any, Literal
 
 import zmq
@@ -98,12 +101,22 @@ def _prepare_tcp(socket: zmq.Socket[bytes], link_name: str, endpoint: str, serve
 def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
     try:
         if endpoint.startswith(IPC):
-            Path(endpoint.removeprefix(IPC)).parent.mkdir(parents=True, exist_ok=True)
+            _check_free(Path(endpoint.removeprefix(IPC)))
         socket.bind(endpoint)
     except (OSError, zmq.ZMQError) as error:
         socket.close(0)
         why = zmq.strerror(error.errno or 0)
         raise BadInput(f"{link.name} endpoint {endpoint}: cannot be opened ({why}); expected a free address of this machine") from error
+
+
+def _check_free(path: Path) -> None:
+    """Refuse a socket that somebody listens on: zmq would take it away without a word, as it does with what the dead left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with plain_socket(AF_UNIX) as probe:
+        probe.setblocking(False)
+        found = probe.connect_ex(str(path))
+    if found in (0, errno.EAGAIN):  # the second where more wait there already than are let in
+        raise OSError(errno.EADDRINUSE, "")
 
 
 def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], endpoint: str) -> zmq.Socket[bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as plain_socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +76,22 @@ def test_an_address_that_cannot_be_opened_is_named_and_keeps_no_socket_open(tmp_
         taken = first.get_string(zmq.LAST_ENDPOINT)
         with pytest.raises(BadInput, match=rf"frames endpoint {taken}: cannot be opened \(Address already in use\)"):
             bound(context, zmq.ROUTER, "frames", settings(tmp_path, taken))
+        first.close()
+
+
+def test_a_socket_that_somebody_listens_on_is_not_taken_over_but_one_that_the_dead_left_behind_is(tmp_path: Path) -> None:
+    mine = settings(tmp_path, f"ipc://{tmp_path}/frames.sock")
+    with plain_socket(AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "frames.sock"))
+    with zmq.Context() as context:
+        first = bound(context, zmq.ROUTER, "frames", mine)
+        with pytest.raises(BadInput, match=rf"frames endpoint ipc://{tmp_path}/frames.sock: cannot be opened \(Address already in use\)"):
+            bound(context, zmq.ROUTER, "frames", mine)
+        camera = context.socket(zmq.DEALER)
+        camera.connect(f"ipc://{tmp_path}/frames.sock")
+        camera.send(b"to the first")
+        assert first.poll(10_000)
+        camera.close()
         first.close()
 
 
