@@ -114,8 +114,10 @@ def follow(order: Order) -> None:
 
     dataset = sufficient(order)
     check_same(order.recipe, (order.unit, dataset.digest))
+    training = prepare_all(dataset, dataset.train, order.recipe)
+    prepare_all(dataset, dataset.validation, order.recipe)  # only to be at the first step when the first process is, which reads them, too
     with TemporaryDirectory(prefix="mdss-train-") as work:
-        learn_both(prepare_all(dataset, dataset.train, order.recipe), order.recipe, order.device, Path(work))
+        learn_both(training, order.recipe, order.device, Path(work))
 
 
 def train(order: Order, resume: bool = False) -> ModelFolder:

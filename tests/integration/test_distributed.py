@@ -147,6 +147,7 @@ def test_a_process_that_dies_ends_the_other_with_a_sentence_and_the_checkpoint_i
     said_by = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said_by
     assert "colour branch" not in said_by[1]
+    assert all("reading validation" in said for said in said_by)  # by both, or one would wait for the other meanwhile
     assert open_champion(tmp_path, NAME).version == "0001"
 
 
