@@ -31,12 +31,14 @@ class Waves(nn.Module):
 
     def __init__(self, octaves: int) -> None:
         super().__init__()
-        self.register_buffer("frequencies", torch.pi * 2.0 ** torch.arange(octaves), persistent=False)
-        self.width = 3 + 6 * octaves
+        self._octaves, self.width = octaves, 3 + 6 * octaves
+        self.register_buffer("frequencies", (torch.pi * 2.0 ** torch.arange(octaves)).repeat_interleave(3), persistent=False)
 
     def forward(self, points: Tensor) -> Tensor:
         """Return (..., 3 + 6 octaves) features of points (..., 3)."""
-        angles = (points[..., None, :] * self.frequencies[:, None]).flatten(-2)
+        if not self._octaves:
+            return points
+        angles = torch.cat([points] * self._octaves, dim=-1) * self.frequencies  # rows of three by themselves are slow to multiply
         return torch.cat([points, angles.sin(), angles.cos()], dim=-1)
 
 
