@@ -46,8 +46,10 @@ def cut_patches(points: Float, points_per_patch: int, density: float, device: st
     while len(uncovered):
         more = uncovered[farthest_points(points[uncovered], min(8, len(uncovered)))]
         members.append(neighbours.nearest(points[more], points_per_patch))
-        crowded_out = (members[-1] != more[:, None]).all(axis=1)  # by K other points in the same place
-        members[-1][crowded_out, -1] = more[crowded_out]
+        for patch in np.flatnonzero((members[-1] != more[:, None]).all(axis=1)):  # its centre is crowded out by K others in the same place
+            beside = uncovered[(points[uncovered] == points[more[patch]]).all(axis=1)][:points_per_patch]
+            members[-1][patch, : len(beside)] = beside
+            uncovered = np.setdiff1d(uncovered, beside)
         uncovered = np.setdiff1d(uncovered, members[-1])
     return Patches(np.concatenate(members))
 

@@ -44,9 +44,11 @@ def test_every_point_is_in_a_patch(count: int, points_per_patch: int, density: f
 
 
 @pytest.mark.parametrize("points_per_patch", [2, 50, 99])
-def test_points_that_lie_on_each_other_are_all_in_a_patch(points_per_patch: int) -> None:
-    points = np.repeat(sheet(20), 100, axis=0)
-    assert len(uncovered_points(cut_patches(points, points_per_patch, 1.0).members, len(points))) == 0
+def test_points_that_lie_on_each_other_are_all_in_a_patch_and_do_not_need_one_each(points_per_patch: int) -> None:
+    for points in (np.repeat(sheet(20), 100, axis=0), np.concatenate([sheet(1000), np.repeat(sheet(1), 1000, axis=0)])):
+        patches = cut_patches(points, points_per_patch, 1.0)
+        assert len(uncovered_points(patches.members, len(points))) == 0
+        assert patches.count <= 3 * len(points) / points_per_patch
 
 
 def test_a_cloud_smaller_than_a_patch_is_one_patch_that_repeats_its_points() -> None:
