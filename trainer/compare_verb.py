@@ -42,7 +42,7 @@ MOST_PARTS = 200  # of the newest collected good parts
 def compare(*, as_json: bool, **options: Any) -> int:
     """Hold one version against another as the gate does; exit code 0 where it passes, 1 where it is held back.
 
-    The scans of --data must not be those that the version was trained on; of --collected, such are left out, and simulated ones.
+    The scans of --data must not be those that a version was trained on; of --collected, such are left out, and simulated ones.
     Nothing is promoted.
     """
     try:
@@ -93,7 +93,7 @@ def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder
     """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
     from trainer.gate import golden_parts
 
-    good, defects = from_dataset(asked) if asked.data else from_collection(asked, candidate)
+    good, defects = from_dataset(asked) if asked.data else from_collection(asked, (champion, candidate))
     return GateEvidence(good=good, defects=defects, golden=golden_parts(champion))
 
 
@@ -105,15 +105,17 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
     return good, defects
 
 
-def from_collection(asked: Comparison, candidate: ModelFolder) -> tuple[list[EvidencePart], list[EvidencePart]]:
-    """Return the newest good parts (labelled so, or accepted and unreviewed) that are new to the candidate, and all defects.
+def from_collection(asked: Comparison, models: Sequence[ModelFolder]) -> tuple[list[EvidencePart], list[EvidencePart]]:
+    """Return the newest good parts (labelled so, or accepted and unreviewed) that are new to the models, and all defects.
 
-    New is what it has neither learned from nor its threshold from. Simulated parts are no evidence.
+    New is what neither has learned from or has its threshold from. Simulated parts are no evidence.
     """
     if not (asked.collected or Path()).is_dir():
         raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
     found = gather(Collection(asked.collected or Path()), asked.recipe)
-    unknown = unlearned(candidate, found.good, found.kept, calibrated_by(candidate))
+    unknown: Sequence[Collected] = found.good
+    for model in models:
+        unknown = unlearned(model, unknown, found.kept, calibrated_by(model))
     newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
     return collected(newest), collected(found.defects)
 

@@ -8,6 +8,7 @@ from mdss import audit
 from mdss.method import model_store
 from trainer.dataset import Dataset
 from trainer.gate_terms import EvidencePart, GateEvidence, Serving
+from trainer.gathering import calibrated_by
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, base_set, collected_set, scan_of
 from trainer.retrain_planning import champion_of
@@ -29,22 +30,35 @@ def judged(order: RetrainOrder, plan: Plan, model: ModelFolder) -> GateOutcome:
 def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     """Return the parts to judge by: recent good ones that were kept from the training, confirmed defects, the champion's golden scans.
 
-    Where too few good parts were collected, good test scans of the curated ones stand in: nothing was learned from them either.
+    A part that the champion's threshold came from would flatter the champion. Where too few others were collected, good test scans of the
+    curated ones stand in, for nothing was learned from them either, and after these such parts.
     """
     from trainer.gate import golden_parts
 
-    collected, base = collected_set(order.work, plan), base_set(plan)
-    newest_first = {use: sorted(plan.of(use), key=lambda part: -part.judged_ns) for use in ("gate", "defect")}
-    good, defects = ([part_of(order, collected, part) for part in parts] for parts in newest_first.values())
-    lacking = max(0, order.limits.fewest_good - len(good))
+    champion, collected, base = champion_of(order), collected_set(order.work, plan), base_set(plan)
+    fresh, calibrated, defects = (
+        [part_of(order, collected, part) for part in sorted(parts, key=lambda part: -part.judged_ns)]
+        for parts in (*told_apart(plan, champion), plan.of("defect"))
+    )
     stand_in = [EvidencePart.in_dataset(f"{scan.split}/{scan.part_id}", base, scan) for scan in base.test if scan.is_good] if base else []
+    good = fresh[:MOST_JUDGED]
+    for reserve in (stand_in, calibrated):
+        good += reserve[: max(0, order.limits.fewest_good - len(good))]
     return GateEvidence(
-        good=[*good[:MOST_JUDGED], *stand_in[:lacking]],
+        good=good,
         defects=defects,
-        golden=golden_parts(champion_of(order)),
+        golden=golden_parts(champion),
         limits=order.limits,
         serving=Serving(threads=order.settings.branches.rgb.threads),
     )
+
+
+def told_apart(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
+    """Return the good parts to judge by that the champion's threshold did not come from, and those that it did, be it by another scan."""
+    calibrated = calibrated_by(champion) if champion else frozenset()
+    names = {part.part_id for part in plan.parts if part.result_id in calibrated and part.part_id}
+    known = [part for part in plan.of("gate") if part.result_id in calibrated or part.part_id in names]
+    return [part for part in plan.of("gate") if part not in known], known
 
 
 def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> EvidencePart:

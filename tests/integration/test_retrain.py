@@ -8,18 +8,20 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mdss.audit import events
 from mdss.cli import main
 from mdss.errors import BadInput, CutOff, MdssError
-from mdss.method.model_store import ModelFolder, linked_version, open_champion, promote, versions
+from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, promote, versions
 from mdss.method.store_lock import StoreBusy
 from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, record_of, shown_to, work_of
 from tests.station import NAME
 from trainer import retrain_run
 from trainer.gate_terms import GateLimits
 from trainer.gathering import Shares
+from trainer.model_maker import recalibrated
 from trainer.retrain_gate import evidence_of
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import alone
@@ -173,3 +175,18 @@ def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_th
     order, champion = order_of(own, wishes=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
     good = evidence_of(order, plan_of(order, champion.recipe, champion)).good
     assert [part.part_id for part in good[:NEW]] == [f"part-{number}" for number in reversed(range(NEW))]
+
+
+def test_parts_that_the_champions_threshold_came_from_judge_only_where_too_few_others_are_there(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, first = order_of(own, wishes=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
+    data = first.card.data | {"calibrated_parts": [f"result-{NEW - 1}"]}
+    made = recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
+    champion = promote(own.store, NAME, made.version, Change("calibrate"))
+    plan = plan_of(order, champion.recipe, champion)
+    fresh = [f"part-{number}" for number in reversed(range(NEW - 1))]
+    for fewest, expected in ((1, fresh), (1000, [*fresh, f"part-{NEW - 1}"])):
+        asked = replace(order, limits=msgspec.structs.replace(order.limits, fewest_good=fewest))
+        collected = [part.part_id for part in evidence_of(asked, plan).good if not part.part_id.startswith("test/")]
+        assert collected == expected

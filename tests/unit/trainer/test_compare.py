@@ -14,7 +14,7 @@ from tests.station import NAME
 from trainer.compare_verb import Comparison, from_collection
 
 
-def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simulated_is_evidence(
+def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothing_simulated_is_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
@@ -22,9 +22,12 @@ def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simul
         own.collect(number, is_simulated=number == 2)
     own.collect(5, "NotOK")
     own.collect(6, "NotOK", is_simulated=True)
+    own.collect(7)
+    own.collect(8)
     own.mark("result-0", "good")
     own.mark("result-5", "defect")
     own.mark("result-6", "defect")
+    champion: Any = SimpleNamespace(card=SimpleNamespace(data={"collected_parts": ["result-7"], "calibrated_parts": ["result-8"]}))
     candidate: Any = SimpleNamespace(card=SimpleNamespace(data={"collected_parts": ["result-3"]}))
     listed, parts = [], Collection.parts
 
@@ -33,7 +36,7 @@ def test_good_parts_come_newest_first_without_what_was_learned_and_nothing_simul
         return parts(collection, wanted)
 
     monkeypatch.setattr(Collection, "parts", listing)
-    good, defects = from_collection(Comparison(own.store, NAME, "0002", collected=own.state / "collected"), candidate)
+    good, defects = from_collection(Comparison(own.store, NAME, "0002", collected=own.state / "collected"), (champion, candidate))
     assert [part.part_id for part in good] == ["part-4", "part-1", "part-0"]
     assert [part.part_id for part in defects] == ["part-5"]
     assert len(listed) == 1  # each part has files to be read
