@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def test_a_unit_parses_and_says_what_it_is(name: str) -> None:
 
 
 def test_the_units_start_verbs_that_exist_with_options_that_they_take() -> None:
+    assert start_line("mdss.service")[0] == MDSS
     for name in ("mdss.service", "mdss-retrain@.service"):
-        program, *words = start_line(name)
-        assert program == MDSS
+        words = start_line(name)
+        words = words[words.index(MDSS) + 1 :]
         command = verb_of(words)
         assert {word for word in words if word.startswith("--")} <= options_of(command)
 
@@ -115,6 +117,14 @@ def test_the_training_gives_way_to_the_station() -> None:
     assert int(training["OOMScoreAdjust"]) > int(station["OOMScoreAdjust"])
 
 
+def test_the_trainings_of_several_recipes_wait_for_each_other_by_a_lock_that_ends_with_the_command(tmp_path: Path) -> None:
+    words, service = start_line("mdss-retrain@.service"), unit("mdss-retrain@.service")["Service"]
+    before = words[: words.index(MDSS)]
+    assert before == ["/usr/bin/flock", "--no-fork", f"/var/lib/{service['StateDirectory']}/retrain.lock"]  # not %i: one for all
+    told = subprocess.run([*before[:-1], tmp_path / "lock", "sh", "-c", "kill -INT $$"], check=False)
+    assert told.returncode == -signal.SIGINT  # the signals of systemd reach the command, and its end is the unit's
+
+
 def test_a_training_that_is_stopped_is_told_once_as_by_ctrl_c() -> None:
     service = unit("mdss-retrain@.service")["Service"]
     assert (service["KillSignal"], service["KillMode"]) == ("SIGINT", "mixed")
@@ -131,8 +141,8 @@ def test_the_training_works_for_the_station_that_runs_and_may_write_where_that_h
 
 
 def test_nothing_new_is_no_failure_for_systemd_and_whatever_somebody_has_to_look_at_is_one() -> None:
-    codes = {int(code) for code in unit("mdss-retrain@.service")["Service"]["SuccessExitStatus"].split()}
-    assert codes == {EXIT_CODES["nothing_new"], cli.INTERRUPTED}
+    ends = unit("mdss-retrain@.service")["Service"]["SuccessExitStatus"].split()
+    assert ends == [str(EXIT_CODES["nothing_new"]), str(cli.INTERRUPTED), "SIGINT"]
 
 
 def test_the_training_takes_the_options_that_its_file_gives() -> None:
