@@ -91,6 +91,11 @@ class Journal:
         with self._file.named():
             return self._readable(AFTER, sequence, limit)
 
+    def under_way(self) -> int:
+        """Return how many parts were accepted and have no verdict."""
+        with self._file.named():
+            return int(self._file.rows("SELECT count(*) FROM part WHERE sequence IS NULL")[0][0])
+
     def pending(self) -> list[Accepted]:
         """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was.
 
