@@ -5,7 +5,8 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python3.14; do \
 	if $$name -c '$(SUITABLE)' 2>/dev/null; then echo $$name; break; fi; done)
 BIN = .venv/bin
-PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt --only-binary :all:
+# What is imported is compiled then; compiling all of torch at once takes a minute.
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt --only-binary :all:
 # A file's tests stay together: they share what they train. The order of the files stays: those that start stations first.
 # One more at a time than there are cores, for most of what these wait for is a process or a clock.
 TEST = $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) + 1 )) --dist loadfile --no-loadscope-reorder
