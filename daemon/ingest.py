@@ -141,6 +141,7 @@ def outside(settings: Settings, process: Opened) -> Outside:
     """Open the journal and make what the intake works with."""
     state = Path(settings.station.state_directory)
     journal = Journal(state / "journal.sqlite", JOURNAL_WAIT_S)
+    journal.mend()
     process.closing.callback(journal.close)
     keeping = Keeping(settings.collection, process.tally, Wishes(Path(settings.station.state_directory)).want_all_of)
     return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)

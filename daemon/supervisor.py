@@ -97,8 +97,8 @@ class Supervisor:
                 self._endings.note(child.spec.name, why, is_last=self._is_last(child))
                 if self._models is not None:
                     self._models.ended(child.spec.name, why)
-            elif child.is_given_up and not was_given_up:  # the machine could not start it, again and again: no model is to blame
-                self._endings.note(child.spec.name, child.reason, is_last=self._is_last(child))
+            elif child.is_given_up and not was_given_up and self._is_last(child):  # it could not be started: no model is to blame
+                self._endings.note(child.spec.name, child.reason, is_last=True)
         self._endings.flush()
         if self._models is not None and self._phase != "draining":
             self._models.tick(words_of(self._children))

@@ -8,7 +8,7 @@ set -eu
 go_back() {
 	trap '' INT TERM HUP
 	switch_to "$BEFORE"
-	install_units
+	install_units || say "the units of $BEFORE could not be put back into $UNITS"
 	rm -rf "$RELEASE"
 	[ -z "$RESTARTED" ] || systemctl restart mdss || say "the old release does not start either: journalctl -u mdss"
 	fail "$WHY; $BEFORE is back, see journalctl -u mdss"
@@ -19,8 +19,9 @@ check_machine
 BEFORE=$(readlink -f "$LIVE")
 build_release
 check_settings || fail "the new release refuses $ETC/station.yaml (above); $BEFORE stays"
-RESTARTED='' WHY="the upgrade was interrupted"
+RESTARTED='' WHY="the upgrade did not get through"
 trap go_back EXIT
+trap 'WHY="the upgrade was interrupted"; exit 1' INT TERM HUP
 switch_to "$RELEASE"
 install_units
 if systemctl --quiet is-enabled mdss || systemctl --quiet is-active mdss; then

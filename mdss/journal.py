@@ -99,14 +99,31 @@ class Journal:
     def pending(self) -> list[Accepted]:
         """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was.
 
-        A damaged result id is mended first, for no verdict could be stored under it; where that fails, the part is named and left out.
+        A part with a damaged result id is left out, for no verdict could be stored under it; `mend` names or mends it.
         """
         with self._file.named():
-            rows = self._file.rows(PENDING)
-            damaged = [row for row in rows if true_name(row).encode() != row[0]]
-            if damaged and self._mend(damaged):
-                rows, damaged = self._file.rows(PENDING), []
-            return [self._accepted(shown(row[0]), shown(row[1]), shown(row[2]), row[3]) for row in rows if row not in damaged]
+            rows = [row for row in self._file.rows(PENDING) if not is_damaged(row)]
+            return [self._accepted(shown(row[0]), shown(row[1]), shown(row[2]), row[3]) for row in rows]
+
+    def mend(self) -> None:
+        """Give open parts whose result id is damaged one that can be read, and say so; where that fails, they are named.
+
+        The indices are made anew, for they may hold the id from before the damage.
+        """
+        with self._file.named():
+            damaged = [row for row in self._file.rows(PENDING) if is_damaged(row)]
+        if not damaged:
+            return
+        frames = [shown(row[2]) for row in damaged]
+        try:
+            with self._file.transaction():
+                self._file.rows("REINDEX part")
+                for row in filter(is_damaged, self._file.rows(PENDING)):  # once more: another process may have mended some of them
+                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[4])
+        except JournalFailed as error:
+            log.error("parts get no verdict: their result ids in the journal are damaged", frame_ids=frames, reason=str(error))
+            return
+        log.warning("damaged result ids in the journal are mended", frame_ids=frames)
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame, None if it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
@@ -172,21 +189,6 @@ class Journal:
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
 
-    def _mend(self, damaged: list[Row]) -> bool:
-        """Give these parts a result id that can be read; the indices are made anew, for they may hold the one from before the damage."""
-        try:
-            with self._file.transaction():
-                self._file.rows("REINDEX part")
-                for row in self._file.rows(PENDING):  # once more: another process may have mended some of them
-                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[4])
-        except JournalFailed as error:
-            for result_id, source_id, frame_id, *_ in damaged:
-                known = {"source_id": shown(source_id), "frame_id": shown(frame_id)}
-                self._say_once("a part's result id in the journal is damaged: it gets no verdict", shown(result_id), error, **known)
-            return False
-        log.warning("damaged result ids in the journal are mended", frame_ids=[shown(row[2]) for row in damaged])
-        return True
-
     def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
         if self._say_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
             self._on_unreadable()
@@ -216,6 +218,11 @@ def true_name(row: Row) -> str:
     with suppress(*UNREADABLE):
         return bytes(row[0]).decode()
     return uuid.uuid4().hex
+
+
+def is_damaged(row: Row) -> bool:
+    """Return whether an open part's result id is not the one that it was accepted under, or cannot be read."""
+    return true_name(row).encode() != bytes(row[0])
 
 
 def shown(name: bytes) -> str:

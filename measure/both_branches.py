@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ from measure.stages import Bed, Effort
 from measure.subject import Size
 from trainer.progress import Meter
 
+TOPOLOGY = Path("/sys/devices/system/cpu")
 BRANCHES: tuple[Branch, Branch] = ("rgb", "sdf")
 
 
@@ -36,8 +37,9 @@ class Runner:
     def tell(self, number: int) -> None:
         """Ask for one part."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # of one that has ended; `wait` says so
+            self._process.stdin.write(f"{number}\n")
+            self._process.stdin.flush()
 
     def wait(self) -> None:
         """Wait for its next line; MdssError where it has ended."""
@@ -48,7 +50,7 @@ class Runner:
 
 def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
     """Return each branch alone and both at once, part by part in turn; None on a machine with one core."""
-    cores = sorted(os.sched_getaffinity(0))
+    cores = own_cores()
     if len(cores) < len(BRANCHES):
         return None
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder, ExitStack() as running:
@@ -73,6 +75,15 @@ def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
         over_slower=percentile(ratios, 0.5),
         parts=len(spent),
     )
+
+
+def own_cores() -> list[int]:
+    """Return the processors that this process may use, one of those that share a core."""
+    by_core = dict[str, int]()
+    for processor in sorted(os.sched_getaffinity(0), reverse=True):
+        siblings = TOPOLOGY / f"cpu{processor}/topology/thread_siblings_list"
+        by_core[siblings.read_text() if siblings.is_file() else str(processor)] = processor
+    return sorted(by_core.values())
 
 
 def spent_ms(runners: list[Runner], number: int) -> float:
@@ -100,8 +111,12 @@ def started(order: BranchOrder) -> Iterator[Runner]:
     """Run the process of one branch, with memory as in a station, while the block runs."""
     command = [sys.executable, "-m", "measure.one_branch", msgspec.json.encode(order).decode()]
     environment = {**MEMORY_KEPT, **os.environ}
-    with subprocess.Popen(command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+    ) as process:  # in a group of its own: Ctrl-C is for the bench
         try:
             yield Runner(process, order.branch)
         finally:
             process.kill()
+            with suppress(BrokenPipeError):
+                process.communicate()

@@ -23,7 +23,7 @@ from mdss.method.torch_device import device_of
 
 T = TypeVar("T")
 WORLD, RANK, LOCAL = "WORLD_SIZE", "RANK", "LOCAL_RANK"  # what torchrun tells each process
-PATIENCE_S = 600.0  # for another process to come to the same step: one may read slower; of one that died the connection tells at once
+PATIENCE_S = 600.0  # for another process to come to the same step: one may read slower; of one that died gloo tells at once
 
 
 class OthersLost(CutOff):

@@ -38,8 +38,8 @@ def heated(heat: Float, coldest: float, hottest: float) -> Image:
 def outlined(picture: Image, truth: NDArray[np.bool_]) -> Image:
     """Return a picture with what is marked of the scan that it shows (H, W) outlined."""
     height, width = picture.shape[:2]
-    marked = cv2.resize(truth.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    rims, _ = cv2.findContours(marked, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    share = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)  # a scratch of one pixel is still there
+    rims, _ = cv2.findContours((share > 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(picture.copy(), rims, -1, OUTLINE_RGB, 1), np.uint8)
 
 

@@ -218,6 +218,7 @@ def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
     journal = Journal(state / "journal.sqlite", on_unreadable=partial(tally.count, UNREADABLE_VERDICTS))
+    journal.mend()
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))

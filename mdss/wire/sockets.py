@@ -117,6 +117,8 @@ def _check_free(path: Path) -> None:
         found = probe.connect_ex(str(path))
     if found in (0, errno.EAGAIN):  # the second where more wait there already than are let in
         raise OSError(errno.EADDRINUSE, "")
+    if found == errno.EACCES:  # another user's, who may be there
+        raise OSError(found, "")
 
 
 def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], endpoint: str) -> zmq.Socket[bytes]:

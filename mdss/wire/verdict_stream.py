@@ -38,7 +38,7 @@ class VerdictStream:
     ) -> None:
         self.snapshot_endpoint, self.topics, self.last_sequence = snapshot_endpoint, topics, since
         self.beats: Beat | None = None
-        self._boot_id, self._result_id = "", ""  # of whom was heard last, and of the verdict `last_sequence`, where that is known
+        self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence`, where that is known
         self._keys = keys
         self._is_behind = True  # until the first answer of the snapshot port
         self._ready: deque[Verdict] = deque()
@@ -96,9 +96,8 @@ class VerdictStream:
             self._is_behind = True  # the snapshot has this one, too: a verdict is journaled before it is published
 
     def _is_of_another_boot(self, message: Beat | Verdict) -> bool:
-        """Whether a message is of another boot than the last: its journal may be another one, too, which the snapshot port knows."""
-        before, self._boot_id = self._boot_id, message.boot_id
-        return message.boot_id != before
+        """Whether a message is of another boot than the snapshot port's last answer: its journal may be another one, too."""
+        return message.boot_id != self._boot_id
 
     def _deliver(self, verdict: Verdict) -> None:
         self.last_sequence, self._result_id = verdict.sequence, verdict.result_id
@@ -116,9 +115,10 @@ class VerdictStream:
             return False
         with self._question as socket:
             reply = read_reply(socket.recv_multipart()[-1])
-        self._boot_id = self._boot_id or reply.boot_id
+        self._boot_id = reply.boot_id
         if self.last_sequence is None:
             self.last_sequence = reply.last_sequence
+            return True  # and is asked by it, to know the verdict that it is of
         is_other = bool(self._result_id) and reply.since_result_id not in ("", self._result_id)
         if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: it is asked for anew
             self.last_sequence, self._result_id = 0, ""

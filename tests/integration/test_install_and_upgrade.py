@@ -182,7 +182,7 @@ def test_a_release_that_does_not_come_up_makes_way_for_the_one_before(station: M
     upgrade_in_vain(station)
 
 
-@pytest.mark.parametrize(("word", "signal", "last"), [("restart", "INT", "restart mdss"), ("daemon-reload", "HUP", "daemon-reload")])
+@pytest.mark.parametrize(("word", "signal", "last"), [("restart", "INT", "restart mdss"), ("daemon-reload", "TERM", "daemon-reload")])
 def test_an_upgrade_that_is_interrupted_before_the_new_release_runs_brings_back_the_one_before(
     station: Machine, word: str, signal: str, last: str
 ) -> None:

@@ -197,6 +197,36 @@ def test_a_new_journal_that_is_as_long_as_the_old_one_by_now_is_noticed(station:
         assert [one and one.result_id for one in got] == [f"new-r{sequence}" for sequence in range(1, length + 1)]
 
 
+def test_a_new_journal_is_noticed_by_who_began_with_what_comes_next(station: Station) -> None:
+    for sequence in (1, 2):
+        station.judge(sequence, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots) as stream:
+        station.wait_for_subscriber()
+        assert stream.receive(0.5) is None and stream.last_sequence == 2
+        station.boot_id, station.name, station.journal = "after installing", "new-", []
+        for sequence in (1, 2, 3):
+            station.judge(sequence, is_published=False)
+        station.beat()
+        assert take(stream, 3) == [1, 2, 3]
+
+
+def test_what_waited_of_the_old_journal_is_not_delivered_among_the_new(station: Station) -> None:
+    station.judge(1, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        assert take(stream, 1) == [1]
+        for sequence in (2, 3):  # waits in the stream's queue while the station is installed anew
+            station.judge(sequence)
+        station.boot_id, station.name, station.journal = "after installing", "new-", []
+        for sequence in (1, 2):
+            station.judge(sequence, is_published=False)
+        stream._is_behind = True  # as after a gap
+        station.judge(3)
+        got = [stream.receive(20) for _ in range(3)]
+        assert [one and one.result_id for one in got] == ["new-r1", "new-r2", "new-r3"]
+        assert stream.receive(0.3) is None
+
+
 def test_a_journal_that_went_on_elsewhere_is_noticed_by_who_only_knew_a_sequence(station: Station) -> None:
     station.judge(1, is_published=False)
     station.judge(2, is_published=False)

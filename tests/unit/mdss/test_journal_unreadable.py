@@ -189,6 +189,9 @@ def test_a_part_whose_result_id_the_disk_damaged_has_it_again_after_a_restart_an
     assert content.count(row) == 1
     path.write_bytes(content.replace(row, spoilt + row[4:]))
     with closing(Journal(path)) as journal, capture_logs() as logs:
+        assert journal.pending() == [accepted("owed", 100)] and journal.under_way() == 2
+        for _ in range(2):
+            journal.mend()
         assert journal.pending() == [accepted("open", 100), accepted("owed", 100)]
         assert [line["frame_ids"] for line in logs] == [["open"]]
         journal.judge(verdict(accepted("open", 100)))
@@ -201,20 +204,22 @@ def test_a_part_whose_result_id_stands_nowhere_any_more_gets_another_and_its_ver
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
         journal.accept(accepted("a", 100))
         journal._file.rows("UPDATE part SET result_id = CAST(x'e1' AS TEXT), accepted = '{'")
+        journal.mend()
         (part,) = journal.pending()
         assert journal.pending() == [part] and part.identity.frame_id == "a"
         assert journal.judge(verdict(part)).sequence == 1
         assert journal.pending() == []
 
 
-def test_a_part_that_no_verdict_could_be_stored_for_is_named_once_and_left_out_until_it_can(tmp_path: Path) -> None:
+def test_a_part_that_no_verdict_can_be_stored_for_is_named_and_left_out_until_it_can(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "journal.sqlite", busy_timeout_s=0.01)) as journal:
         for name in ("a", "b"):
             journal.accept(accepted(name, 100))
         journal._file.rows("UPDATE part SET result_id = CAST(x'e1' AS TEXT) WHERE result_id = 'a'")
         with capture_logs() as logs, closing(sqlite3.connect(journal._file.path)) as other:
             other.execute("BEGIN IMMEDIATE")
-            for _ in range(2):
-                assert journal.pending() == [accepted("b", 100)]
-        assert [(line["result_id"], line["source_id"], line["frame_id"]) for line in logs] == [("\ufffd", "cam", "a")]
+            journal.mend()
+            assert journal.pending() == [accepted("b", 100)]
+        assert [(line["frame_ids"], "locked" in line["reason"]) for line in logs] == [(["a"], True)]
+        journal.mend()
         assert journal.pending() == [accepted("a", 100), accepted("b", 100)]

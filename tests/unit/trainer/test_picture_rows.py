@@ -39,4 +39,7 @@ def test_what_is_marked_of_a_scan_is_outlined_on_a_smaller_picture_of_it() -> No
     rows, columns = np.nonzero(found)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (75, 149, 75, 149)
     assert not found[80:145, 80:145].any() and not (picture == OUTLINE_RGB).all(axis=2).any()
+    truth[:] = False
+    truth[601] = True
+    assert (outlined(picture, truth) == OUTLINE_RGB).all(axis=2).any()
     assert not (outlined(picture, np.zeros_like(truth)) != picture).any()
