@@ -49,7 +49,7 @@ class Runner:
 
 
 def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
-    """Return each branch alone and both at once, part by part in turn; None on a machine with one core."""
+    """Return each branch alone and both at once, part by part in turn; None where there are no two cores."""
     cores = own_cores()
     if len(cores) < len(BRANCHES):
         return None

@@ -99,7 +99,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     speedup_over_reference: float | None
     memory_mb: dict[str, float]
     start_to_ready_s: float
-    both_branches: BothBranches | None = None  # on a machine with one core
+    both_branches: BothBranches | None = None  # where there are no two cores
     growth: list[GrowthFigures] = []
 
     def write(self, path: Path) -> None:
