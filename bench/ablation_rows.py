@@ -80,6 +80,8 @@ ROWS = (
         "Does shape learn as much with the paper's optimiser, in as long?",
         ("sdf.optimiser=adam", "sdf.learning_rate=0.003", "sdf.weight_decay=0", "sdf.steps=5000"),
     ),
+    Row("sdf-decay-0", "Does shape learn as much where weights do not die away?", ("sdf.weight_decay=0",)),
+    Row("sdf-decay-10", "Should they die away ten times as fast?", ("sdf.weight_decay=1",)),
     Row("sdf-queries-64", "What do twice the questions to a patch of a step bring, at half as much work again?", ("sdf.queries=64",)),
     Row("sdf-averaged-0", "What does the mean of the last steps' weights bring?", ("sdf.averaged=0",)),
     Row(
