@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -208,9 +208,16 @@ def test_a_station_judges_without_any_shared_memory(station: Station) -> None:
     (supervisor,) = {psutil.Process(process.pid).ppid() for process in station.report.processes}
     for pid in (supervisor, *(station.pid(process.name) for process in station.report.processes)):
         mapped = Path(f"/proc/{pid}/maps").read_text()
-        opened = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
+        opened = list(open_files(pid))
         assert mapped and opened
         assert not [place for place in (*mapped.splitlines(), *opened) if f"/{SHARED_MEMORY}" in place]
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """Yield what a process has open and does not close meanwhile."""
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(file.readlink())
 
 
 def test_nothing_is_bad_about_a_station_that_runs_and_the_exit_code_says_so(station: Station) -> None:
