@@ -21,6 +21,7 @@ from mdss.method.recipe import PointCloudSettings
 from mdss.wire.messages import Verdict
 from trainer.dataset import GOOD, to_millimetres
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
+from trainer.report_page import image
 
 TEMPLATE = files("demo") / "page.html"
 EVERY_PX = 2  # of the model grid's rows and columns
@@ -97,7 +98,7 @@ def alert_section(verdict: Verdict, shown: Shown) -> str:
     parts = [f"<h3>{html.escape(title)}</h3>", f"<p>{html.escape('; '.join(verdict.reasons))}. {html.escape(places(verdict))}</p>"]
     parts.append('<div class="alert">')
     if picture:
-        parts.append(f'<img alt="{html.escape(title)}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">')
+        parts.append(image(picture, title))
     if heat:
         parts.append(cloud_canvas(shown.scans[verdict.part_id], heat, shown.grid))
     return "".join([*parts, "</div>"])

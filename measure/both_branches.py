@@ -16,7 +16,6 @@ import numpy as np
 
 from daemon.spawn import MEMORY_KEPT
 from mdss.errors import MdssError
-from mdss.wire import camera
 from mdss.wire.messages import Branch
 from measure.one_branch import SCANS, BranchOrder
 from measure.results import BothBranches, percentile
@@ -100,8 +99,7 @@ def write_scans(bed: Bed, size: Size, folder: Path) -> int:
     """Write the scans as the processes read them, and return how many there are."""
     scans = bed.subject.scans_at(size)
     for number, scan in enumerate(scans):
-        payloads = [scan.rgb.tobytes(), scan.xyz.tobytes()]
-        rgb, xyz_mm = camera.to_scan(bed.subject.header(scan, "part"), payloads, camera.Limits())
+        rgb, xyz_mm = bed.subject.received(scan)
         np.savez(folder / SCANS.format(number), rgb=rgb, xyz_mm=xyz_mm)
     return len(scans)
 

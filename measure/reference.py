@@ -18,7 +18,6 @@ from mdss.method.signed_distance import PartPoints, merge
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.torch_device import device_of
 from mdss.method.viewing import viewing_direction
-from mdss.wire import camera
 from measure.stages import Bed
 from measure.subject import Size
 from trainer.progress import tracked
@@ -61,8 +60,7 @@ def speedup(bed: Bed, size: Size) -> float:
     reference, ours_s, theirs_s = Reference(), 0.0, 0.0
     scans = bed.subject.scans_at(size)[:SCANS]
     for number, scan in enumerate(tracked([scans[0], *scans], "reference", len(scans) + 1)):
-        rgb, xyz = camera.to_scan(bed.subject.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.Limits())
-        part = point_cloud.prepare(rgb, xyz, bed.model.recipe.point_cloud)
+        part = point_cloud.prepare(*bed.subject.received(scan), bed.model.recipe.point_cloud)
         started = time.perf_counter()
         reference.colour_map(part)
         reference.shape_distances(part)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from daemon.recording import find_pairs, read_pair
 from mdss.errors import BadInput
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat, Invalid
 from trainer.dataset import Unit
 
@@ -86,6 +87,10 @@ class Subject:
     def scans_at(self, size: Size) -> tuple[Scan, ...]:
         """Return the scans as a sensor of that size would record them."""
         return tuple(scan.at(size) for scan in self.scans)
+
+    def received(self, scan: Scan) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return image and cloud in mm as the station has them once `ingest` took the scan."""
+        return camera.to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.Limits())
 
     def header(self, scan: Scan, name: str) -> FrameHeader:
         """Return the header that a camera would send with a scan."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mdss.collection import Collected, Collection, Wanted
 from mdss.errors import BadInput
@@ -20,6 +20,18 @@ Side = Literal["train", "validation", "gate"]
 # Keys of a model card's data.
 FOLDER, UNIT, DIGEST = "folder", "unit", "digest"
 LEARNED, SHOWN, CALIBRATED = "collected_parts", "gate_parts", "calibrated_parts"
+
+
+class Named(Protocol):
+    """A collected part, whoever speaks of it."""
+
+    @property
+    def result_id(self) -> str:
+        """The id of its verdict."""
+
+    @property
+    def part_id(self) -> str:
+        """Its own id, which other scans of it have as well; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,14 @@ def unlearned(
 
     Another scan of such a part is one as well, as far as those that are `kept` tell.
     """
-    seen = learned_by([model]) | calibrated
-    names = {each.part.part_id for each in kept if each.part.result_id in seen and each.part.part_id}
-    return [each for each in parts if each.part.result_id not in seen and each.part.part_id not in names]
+    is_seen = seen_in(learned_by([model]) | calibrated, [each.part for each in kept])
+    return [each for each in parts if not is_seen(each.part)]
+
+
+def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:
+    """Return what says of a part whether it, or another scan of it among those that are kept, is one of these."""
+    names = {each.part_id for each in kept if each.result_id in result_ids and each.part_id}
+    return lambda part: part.result_id in result_ids or part.part_id in names
 
 
 def calibrated_by(model: ModelFolder) -> frozenset[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer.report_page import image
 
 PICTURE_PX = 300  # of the longer side; a row of five is shown a little smaller
 OUTLINE_RGB = (0, 229, 255)
@@ -23,10 +24,10 @@ def row(pictures: Sequence[Picture], text: str) -> str:
     return '<div class="pictures">' + "".join(_figure(*each, text) for each in pictures) + "</div>"
 
 
-def small(image: Image) -> Image:
+def small(seen: Image) -> Image:
     """Return an image (H, W, 3) no larger than a picture is."""
-    share = PICTURE_PX / max(image.shape[:2])
-    return image if share >= 1 else np.asarray(cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
+    share = PICTURE_PX / max(seen.shape[:2])
+    return seen if share >= 1 else np.asarray(cv2.resize(seen, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def heated(heat: Float, coldest: float, hottest: float) -> Image:
@@ -43,10 +44,9 @@ def outlined(picture: Image, truth: NDArray[np.bool_]) -> Image:
     return np.asarray(cv2.drawContours(picture.copy(), rims, -1, OUTLINE_RGB, 1), np.uint8)
 
 
-def _figure(title: str, image: Image | None, text: str) -> str:
+def _figure(title: str, seen: Image | None, text: str) -> str:
     caption = f"<figcaption>{html.escape(title)}</figcaption>"
-    if image is None:
+    if seen is None:
         return f"<figure>{caption}</figure>"
-    _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    encoded = base64.b64encode(png.tobytes()).decode("ascii")
-    return f'<figure>{caption}<img alt="{html.escape(f"{text}: {title}")}" src="data:image/png;base64,{encoded}"></figure>'
+    _, png = cv2.imencode(".png", cv2.cvtColor(seen, cv2.COLOR_RGB2BGR))
+    return f"<figure>{caption}{image(png.tobytes(), f'{text}: {title}')}</figure>"

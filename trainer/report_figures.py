@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from mdss.method.metrics import Curve, area_below, pro_curve, roc_curve
 from trainer.champion import Branch
 from trainer.evaluation import labels_of, pixels_of, scored_by
 from trainer.picture_rows import heated, outlined, row, small
+from trainer.report_page import image
 from trainer.scoring import Scored, ScoredPart
 
 SHOWN: tuple[Branch, ...] = ("rgb", "sdf", "fused")
@@ -80,10 +80,10 @@ def scales_of(parts: Sequence[ScoredPart]) -> Scales:
 
 def maps(part: ScoredPart, rgb: NDArray[np.uint8], scales: Scales) -> str:
     """Return one part in a row: the image, the image with the ground truth outlined, the map of each branch."""
-    image, caption = small(rgb), f"{part.scan.part_id}: {part.evaluation}"
+    seen, caption = small(rgb), f"{part.scan.part_id}: {part.evaluation}"
     heats = [(f"{branch} {part.scores[branch]:.4g}", heated(part.original(branch), *scales[branch])) for branch in SHOWN]
-    marked = [(title, outlined(picture, part.truth)) for title, picture in (("ground truth", image), *heats)]
-    return f"<p>{html.escape(caption)}</p>" + row([("image", image), *marked], caption)
+    marked = [(title, outlined(picture, part.truth)) for title, picture in (("ground truth", seen), *heats)]
+    return f"<p>{html.escape(caption)}</p>" + row([("image", seen), *marked], caption)
 
 
 def _draw(axes: Axes, curve: Curve, look: tuple[str, str], limit: float) -> None:
@@ -96,5 +96,4 @@ def embedded(figure: Figure, text: str) -> str:
     """Return a figure as an <img> with its bytes inside."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
-    encoded = base64.b64encode(content.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">'
+    return image(content.getvalue(), text)

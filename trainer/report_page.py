@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,6 +37,11 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def cell(value: object) -> str:
     """Return what a table shows of a value."""
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def image(png: bytes, text: str) -> str:
+    """Return an <img> with its bytes inside; `text` says in words what is seen."""
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
 
 
 def note(sentence: str) -> str:

@@ -8,7 +8,7 @@ from mdss import audit
 from mdss.method import model_store
 from trainer.dataset import Dataset
 from trainer.gate_terms import EvidencePart, GateEvidence, Serving
-from trainer.gathering import calibrated_by
+from trainer.gathering import calibrated_by, seen_in
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, base_set, collected_set, scan_of
 from trainer.retrain_planning import champion_of
@@ -55,10 +55,8 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
 
 def told_apart(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
     """Return the good parts to judge by that the champion's threshold did not come from, and those that it did, be it by another scan."""
-    calibrated = calibrated_by(champion) if champion else frozenset()
-    names = {part.part_id for part in plan.parts if part.result_id in calibrated and part.part_id}
-    known = [part for part in plan.of("gate") if part.result_id in calibrated or part.part_id in names]
-    return [part for part in plan.of("gate") if part not in known], known
+    is_calibrated, parts = seen_in(calibrated_by(champion) if champion else frozenset(), plan.parts), plan.of("gate")
+    return [part for part in parts if not is_calibrated(part)], [part for part in parts if is_calibrated(part)]
 
 
 def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> EvidencePart:

@@ -60,6 +60,12 @@ class Station:
         if is_published:
             self.publisher.send_multipart([f"verdict/s/c/{evaluation}".encode(), msgspec.json.encode(self.journal[-1])])
 
+    def install_anew(self, verdicts: int) -> None:
+        """Begin another journal, which has so many verdicts by now that nobody was told of."""
+        self.boot_id, self.name, self.journal = "after installing", "new-", []
+        for sequence in range(1, verdicts + 1):
+            self.judge(sequence, is_published=False)
+
     def beat(self, sequence: int | None = None) -> None:
         said = self.last_sequence() if sequence is None else sequence
         beat = Beat(station="s", boot_id=self.boot_id, sequence=said, time_ns=0)
@@ -188,24 +194,23 @@ def test_a_new_journal_that_is_as_long_as_the_old_one_by_now_is_noticed(station:
     with VerdictStream(station.endpoint, station.snapshots, since=1) as stream:
         station.wait_for_subscriber()
         assert take(stream, 1) == [2]
-        station.boot_id, station.name, station.journal = "after installing", "new-", []
-        for sequence in range(1, length + 1):
-            station.judge(sequence, is_published=is_told_by == "verdict" and sequence == length)
-        if is_told_by == "beat":
+        station.install_anew(length - (is_told_by == "verdict"))
+        if is_told_by == "verdict":
+            station.judge(length)
+        else:
             station.beat()
         got = [stream.receive(20) for _ in range(length)]
         assert [one and one.result_id for one in got] == [f"new-r{sequence}" for sequence in range(1, length + 1)]
 
 
-def test_a_new_journal_is_noticed_by_who_began_with_what_comes_next(station: Station) -> None:
+@pytest.mark.parametrize("since", [2, None])
+def test_a_new_journal_is_noticed_by_who_knew_a_sequence_alone_or_began_with_what_comes_next(station: Station, since: int | None) -> None:
     for sequence in (1, 2):
         station.judge(sequence, is_published=False)
-    with VerdictStream(station.endpoint, station.snapshots) as stream:
+    with VerdictStream(station.endpoint, station.snapshots, since=since) as stream:
         station.wait_for_subscriber()
         assert stream.receive(0.5) is None and stream.last_sequence == 2
-        station.boot_id, station.name, station.journal = "after installing", "new-", []
-        for sequence in (1, 2, 3):
-            station.judge(sequence, is_published=False)
+        station.install_anew(3)
         station.beat()
         assert take(stream, 3) == [1, 2, 3]
 
@@ -217,27 +222,12 @@ def test_what_waited_of_the_old_journal_is_not_delivered_among_the_new(station: 
         assert take(stream, 1) == [1]
         for sequence in (2, 3):  # waits in the stream's queue while the station is installed anew
             station.judge(sequence)
-        station.boot_id, station.name, station.journal = "after installing", "new-", []
-        for sequence in (1, 2):
-            station.judge(sequence, is_published=False)
+        station.install_anew(2)
         stream._is_behind = True  # as after a gap
         station.judge(3)
         got = [stream.receive(20) for _ in range(3)]
         assert [one and one.result_id for one in got] == ["new-r1", "new-r2", "new-r3"]
         assert stream.receive(0.3) is None
-
-
-def test_a_journal_that_went_on_elsewhere_is_noticed_by_who_only_knew_a_sequence(station: Station) -> None:
-    station.judge(1, is_published=False)
-    station.judge(2, is_published=False)
-    with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
-        station.wait_for_subscriber()
-        assert stream.receive(0.2) is None
-        station.boot_id, station.name, station.journal = "after installing", "new-", []
-        for sequence in (1, 2, 3):
-            station.judge(sequence, is_published=False)
-        station.beat()
-        assert take(stream, 3) == [1, 2, 3]
 
 
 def test_an_old_heartbeat_that_waited_brings_nothing_twice(station: Station) -> None:
