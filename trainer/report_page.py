@@ -15,7 +15,7 @@ h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem } p.note { color: #5a6675; max-w
 table { border-collapse: collapse; margin: .6rem 0 } th, td { padding: .25rem .8rem; border-bottom: 1px solid #d8dee6; text-align: right }
 th:first-child, td:first-child { text-align: left } img { max-width: 100%; display: block }
 .pictures { display: flex; gap: .6rem; margin: .3rem 0 } .pictures img { width: 100% }
-.pictures figure { margin: 0; flex: 1 1 0; font-size: .8rem }
+.pictures figure { margin: 0; flex: 1 1 0; font-size: .8rem } .pictures figcaption { margin: 0 }
 """
 
 
