@@ -7,7 +7,7 @@ here and there, where a sum lies between two of the next layer's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,9 @@ from mdss.method.torch_device import narrowed
 LEVELS, WEIGHT_LEVELS = 255, 127
 TINY = 1e-12  # instead of a step of 0, where a layer is never given anything or makes nothing
 GEOMETRY = [1, 1], [0, 0], [1, 1], 1  # of every convolution here: stride, padding, dilation, groups
+# With matrix tiles the library lays the weights of 384 outputs out in one of two ways, by the image's size, and packs them in one of these;
+# where the image wants the other, it turns them round each time, which takes up to 140 ms. Of so many there is but one way.
+OUTPUTS_AT_ONCE = 256
 
 
 class EightBits(nn.Module):
@@ -41,10 +44,10 @@ class EightBits(nn.Module):
         self.register_buffer("bias", layer.bias.detach().clone())
         self.register_buffer("weight_steps", steps)
         self.register_buffer("weight_zero_points", torch.zeros_like(steps, dtype=torch.int32))
-        self._packed: Tensor | None = None
+        self._packed: Any = None
 
-    def packed(self, levels: Tensor) -> Tensor:
-        """Return the weights as the device of these levels likes them, made once."""
+    def packed(self, levels: Tensor) -> Any:
+        """Return the weights as the device of these levels likes them, made once: a tensor, or one for each piece."""
         if self._packed is None:
             self._packed = self._pack() if is_native(levels) else self.weight.float()
         return self._packed
@@ -53,7 +56,7 @@ class EightBits(nn.Module):
         """Return what both operators take first: levels and their step, the weights and theirs, and the bias."""
         return levels, self.step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, self.bias
 
-    def _pack(self) -> Tensor:
+    def _pack(self) -> Any:
         raise NotImplementedError
 
 
@@ -70,16 +73,22 @@ class EightBitConvolution(EightBits):
         return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
     def _multiplied(self, levels: Tensor) -> Tensor:
-        given, behind = self.operands(levels), "relu" if self._is_rectified else "none"
-        return torch.ops.onednn.qconv_pointwise(*given, *GEOMETRY, 1.0, 0, torch.float32, behind, [], "")  # type: ignore[no-any-return]  # an operator has no types
+        *given, packed, steps, zero_points, bias = self.operands(levels)
+        behind = "relu" if self._is_rectified else "none"
+        made = [
+            torch.ops.onednn.qconv_pointwise(*given, weights, *piece, *GEOMETRY, 1.0, 0, torch.float32, behind, [], "")
+            for weights, piece in zip(packed, in_pieces(steps, zero_points, bias), strict=True)
+        ]
+        return made[0] if len(made) == 1 else torch.cat(made, dim=1)
 
     def _imitated(self, levels: Tensor) -> Tensor:
         worth = self.step * self.weight_steps
         made = F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
         return F.relu(made, inplace=True) if self._is_rectified else made
 
-    def _pack(self) -> Tensor:
-        return torch.ops.onednn.qconv_prepack(self.weight, self.weight_steps, self.step, 0, *GEOMETRY, None)  # type: ignore[no-any-return]  # see above
+    def _pack(self) -> list[Tensor]:
+        pieces = in_pieces(self.weight, self.weight_steps)
+        return [torch.ops.onednn.qconv_prepack(*piece, self.step, 0, *GEOMETRY, None) for piece in pieces]
 
 
 class EightBitLinear(EightBits):
@@ -97,7 +106,7 @@ class EightBitLinear(EightBits):
     def _multiplied(self, levels: Tensor) -> Tensor:
         given = self.operands(levels)
         made = (1.0, 0, torch.float32) if self._next_step is None else (self._next_step, 0, torch.uint8)
-        return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # see above
+        return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # an operator has no types
 
     def _imitated(self, levels: Tensor) -> Tensor:
         worth = self.step * self.weight_steps
@@ -114,6 +123,11 @@ def chain(layers: Sequence[nn.Linear], peaks: Sequence[float]) -> list[EightBitL
     """Return linear layers that follow one another with rectifiers between them; between them values stay whole numbers."""
     following = zip(layers, peaks, [*peaks[1:], None][: len(layers)], strict=True)
     return [EightBitLinear(*each, is_first=number == 0) for number, each in enumerate(following)]
+
+
+def in_pieces(*by_output: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield what belongs to the first outputs of a convolution that are computed at once, to the next, and so on."""
+    return zip(*(torch.split(each, OUTPUTS_AT_ONCE) for each in by_output), strict=True)
 
 
 def rectified(layer: nn.Module, values: Tensor) -> Tensor:

@@ -46,9 +46,12 @@ def test_whole_numbers_are_multiplied_exactly() -> None:
 
 
 @needs_eight_bits
+@pytest.mark.parametrize("outputs", [48, 384])
 @pytest.mark.parametrize("is_rectified", [False, True])
 @torch.inference_mode()
-def test_a_processor_without_eight_bits_finds_the_same(layer: nn.Conv2d, monkeypatch: pytest.MonkeyPatch, is_rectified: bool) -> None:
+def test_a_processor_without_eight_bits_finds_the_same(monkeypatch: pytest.MonkeyPatch, is_rectified: bool, outputs: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(32, outputs, 3)
     own = EightBitConvolution(layer, 1.0, is_rectified=is_rectified)(values())
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
     monkeypatch.setattr(EightBitConvolution, "_multiplied", None)
