@@ -95,7 +95,7 @@ class Collector:
         if self._bytes > self._settings.max_mb * MB:
             self._prune()
         part = part_of(scan)
-        if self._collection.add(part, scan.rgb, scan.xyz):
+        if self._collection.add(part, scan.rgb, scan.xyz[:]):
             found = self._collection.find(part.result_id)
             self._bytes += 0 if found is None else found.nbytes
             self._tally.count(COLLECTED)

@@ -31,7 +31,7 @@ from mdss.wire.messages import Accepted, Frame, Judged, ProcessState, Resend
 from mdss.wire.model_plan import ModelPlan, ModelWord, Served
 from mdss.wire.pulse import Tally
 
-PIXEL_BYTES = 15  # three of colour, twelve of the point
+PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # three of colour, twelve of the point; four more where points come with their confidence
 LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
 RESENT = "mdss_parts_resent_total"
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
@@ -239,7 +239,8 @@ class Intake:
         """Return with how many parts under way a frame is judged in time, and how many bytes it has."""
         rows, columns = min(header.rgb.height, self._limits.max_height_px), min(header.rgb.width, self._limits.max_width_px)
         window = self._admission.window(self._deadline_ms(header) / 1000, self._settings.camera.credit + self._sources.speaking)
-        return Load(window, rows * columns * PIXEL_BYTES)
+        pixel_bytes = PIXEL_BYTES + (CONFIDENCE_BYTES if header.xyz.invalid.kind == "confidence" else 0)
+        return Load(window, rows * columns * pixel_bytes)
 
     def _deadline_ms(self, header: FrameHeader) -> int:
         return header.deadline_ms or self._settings.camera.deadline_ms

@@ -33,7 +33,7 @@ class Quarantine:
                 (self.folder / kind).mkdir(parents=True, exist_ok=True)
             encoded = cv2.imencode(".png", cv2.cvtColor(part.frame.rgb, cv2.COLOR_RGB2BGR))[1]
             (self.folder / "rgb" / f"{name}.png").write_bytes(encoded.tobytes())
-            tifffile.imwrite(self.folder / "xyz" / f"{name}.tiff", part.frame.xyz, photometric="rgb")
+            tifffile.imwrite(self.folder / "xyz" / f"{name}.tiff", part.frame.xyz[:], photometric="rgb")
             text = msgspec.json.encode({"reason": reason, "unit": "mm", "accepted": part.accepted})
             (self.folder / f"{name}.json").write_bytes(msgspec.json.format(text, indent=2))
         except OSError as error:

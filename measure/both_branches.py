@@ -99,8 +99,8 @@ def write_scans(bed: Bed, size: Size, folder: Path) -> int:
     """Write the scans as the processes read them, and return how many there are."""
     scans = bed.subject.scans_at(size)
     for number, scan in enumerate(scans):
-        rgb, xyz_mm = bed.subject.received(scan)
-        np.savez(folder / SCANS.format(number), rgb=rgb, xyz_mm=xyz_mm)
+        rgb, cloud = bed.subject.received(scan)
+        np.savez(folder / SCANS.format(number), rgb=rgb, xyz_mm=cloud[:])
     return len(scans)
 
 

@@ -23,6 +23,7 @@ from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
 from mdss.settings import FusionSettings
 from mdss.wire import camera, codec
+from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import Accepted, Branch, BranchScore, Frame, PreparedPart
 from mdss.wire.model_plan import model_key
 from measure.operations import operations_of
@@ -178,7 +179,7 @@ def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:
     )
 
 
-def megabytes(*arrays: NDArray[np.generic]) -> float:
+def megabytes(*arrays: NDArray[np.generic] | SensorCloud) -> float:
     """Return how large arrays are together."""
     return sum(array.nbytes for array in arrays) / 1e6
 

@@ -17,6 +17,7 @@ from mdss.errors import BadInput
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat, Invalid
+from mdss.wire.cloud import SensorCloud
 from trainer.dataset import Unit
 
 MOST_SCANS = 4
@@ -88,8 +89,8 @@ class Subject:
         """Return the scans as a sensor of that size would record them."""
         return tuple(scan.at(size) for scan in self.scans)
 
-    def received(self, scan: Scan) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return image and cloud in mm as the station has them once `ingest` took the scan."""
+    def received(self, scan: Scan) -> tuple[NDArray[np.uint8], SensorCloud]:
+        """Return image and cloud as the station has them once `ingest` took the scan."""
         return camera.to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.Limits())
 
     def header(self, scan: Scan, name: str) -> FrameHeader:

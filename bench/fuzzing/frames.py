@@ -21,6 +21,7 @@ from mdss.journal import Entry
 from mdss.settings import CameraSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import Ack, CloudFormat, Eos, FrameHeader, FrameMessage, Hello, ImageFormat, Invalid, Limits, Nack, Ping, WireRefusal
+from mdss.wire.cloud import SensorCloud
 from mdss.wire.crc32c import crc32c
 from mdss.wire.messages import Accepted
 from mdss.wire.model_plan import ModelPlan, Served
@@ -151,12 +152,13 @@ def front_door(notebook: Notebook) -> Intake:
     return intake
 
 
-def check_scan(header: FrameHeader, rgb: Any, xyz: Any) -> None:
+def check_scan(header: FrameHeader, rgb: Any, xyz: SensorCloud) -> None:
     """Raise Broken where a scan is not one grid of colours and of points that are measured or wholly missing."""
-    check((rgb.dtype, xyz.dtype) == (np.uint8, np.float32), "a scan has the types it promises")
-    check(rgb.shape == xyz.shape == (header.rgb.height, header.rgb.width, 3), "a scan has the size that its header says")
-    measured = np.isfinite(xyz).sum(axis=2, dtype=np.uint8)
-    check(bool(np.isin(measured, (0, 3)).all()) and not np.isinf(xyz).any(), "a point is three numbers or three NaN")
+    points = xyz[:]
+    check(rgb.dtype == np.uint8 and points.dtype == np.float32, "a scan has the types it promises")
+    check(rgb.shape == xyz.shape == points.shape == (header.rgb.height, header.rgb.width, 3), "a scan has the size that its header says")
+    measured = np.isfinite(points).sum(axis=2, dtype=np.uint8)
+    check(bool(np.isin(measured, (0, 3)).all()) and not np.isinf(points).any(), "a point is three numbers or three NaN")
 
 
 def cloud(values: Any) -> bytes:

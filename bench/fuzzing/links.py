@@ -12,6 +12,7 @@ from bench.fuzzing.mutations import mutated, mutated_json, shuffled
 from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
 from mdss.errors import MdssError
 from mdss.wire import codec, snapshot
+from mdss.wire.cloud import Invalid, SensorCloud
 from mdss.wire.messages import (
     Accepted,
     BranchScore,
@@ -31,9 +32,10 @@ from mdss.wire.messages import (
 
 _IDENTITY = FrameIdentity(source_id="cam", sequence=4, frame_id="f", part_id="p", job_id="j", recipe_id="r", capture_time_ns=5)
 _POINTS, _MASK, _COLOUR = np.zeros((4, 4, 3), np.float32), np.ones((4, 4), np.bool_), np.zeros((4, 4, 3), np.uint8)
+_CLOUD = SensorCloud(given=_POINTS, confidence=_POINTS[..., 0].copy(), unit="m", invalid=Invalid(kind="confidence"))
 MESSAGES: tuple[Message, ...] = (
     Accepted(result_id="r", identity=_IDENTITY, received_ns=6, deadline_ns=7),
-    Frame(result_id="r", recipe_id="a", model_version="0001", rgb=_COLOUR, xyz=_POINTS),
+    Frame(result_id="r", recipe_id="a", model_version="0001", rgb=_COLOUR, xyz=_CLOUD),
     ShapeTask(result_id="r", recipe_id="a", model_version="0001", xyz=_POINTS, height=4, width=4),
     PreparedPart(
         result_id="r", model_version="1", rgb=_COLOUR, xyz=_POINTS, mask=_MASK, height=4, width=4, invalid_point_ratio=0.1, finished_ns=1
@@ -41,7 +43,7 @@ MESSAGES: tuple[Message, ...] = (
     BranchScore(result_id="r", branch="rgb", model_version="1", score=1.0, map=_POINTS[..., 0].copy(), started_ns=1, finished_ns=2),
     Fault(result_id="r", stage="prepare", code="BAD_CLOUD", reason="empty"),
     Judged(result_id="r", sequence=3),
-    JudgedScan(identity=_IDENTITY, judged=Judged(result_id="r", sequence=3), rgb=_COLOUR, xyz=_POINTS),
+    JudgedScan(identity=_IDENTITY, judged=Judged(result_id="r", sequence=3), rgb=_COLOUR, xyz=_CLOUD),
     Ended(process="rgb-0", reason="killed", result_id="r", deaths=("rgb-0 killed",)),
     Resend(result_id="r", attempt=2, wanted=("rgb",)),
     Heartbeat(process="rgb", pid=1, state="running", reason="", steps=2, waiting=0, counters={"a": 1.0}, timings={"b": [0.5]}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,17 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 Number = TypeVar("Number", np.uint8, np.float32)
 
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
+
+
+class Cloud(Protocol):
+    """Points (H, W, 3) in millimetres, NaN where nothing was measured: an array, or what makes one of the pixels that are looked at."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, 3)."""
+
+    def __getitem__(self, where: Any, /) -> Float:
+        """Return the points at these pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,13 @@ class Grid:
         pixels = image.reshape(self.height * self.width, *image.shape[2:])
         sampled: NDArray[Pixel] = pixels.take(rows.clip(0)[:, None] * self.width + columns.clip(0), axis=0)
         sampled[(rows < 0)[:, None] | (columns < 0)[None, :]] = fill
+        return sampled
+
+    def points(self, xyz: Cloud) -> Float:
+        """Return the grid's samples of a frame-sized cloud (size, size, 3), NaN in the border; no other point is looked at."""
+        rows, columns = self.rows[:, None], self.columns[None, :]
+        sampled = np.asarray(xyz[rows.clip(0), columns.clip(0)])
+        sampled[(rows < 0) | (columns < 0)] = np.nan
         return sampled
 
     def between(self, xyz: Float) -> Float:

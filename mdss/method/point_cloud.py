@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadPart
-from mdss.method.grid import Grid, all_three, is_measured
+from mdss.method.grid import Cloud, Grid, all_three, is_measured
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import Plane, find_table, removal_mm
 
@@ -37,18 +37,18 @@ class Prepared:
     has_table: bool
 
 
-def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings) -> Prepared:
+def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings) -> Prepared:
     """Return the part of one scan on the square grid.
 
-    rgb (H, W, 3) uint8, xyz_mm (H, W, 3) float32 in millimetres with NaN where nothing was measured; H and W from 64
+    rgb (H, W, 3) uint8, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured; H and W from 64
     to 2000. Raises BadPart BAD_CLOUD when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
     has a point after plane removal, dilated with a square.
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
     is_enlarged = grid.side < grid.size
-    cloud = grid.between(xyz_mm) if is_enlarged and settings.enlarged_by == "interpolating" else grid.sample(xyz_mm, np.nan)
-    check_points(xyz_mm if is_enlarged else cloud)  # an enlarged grid repeats points by itself
+    cloud = grid.between(xyz_mm[:]) if is_enlarged and settings.enlarged_by == "interpolating" else grid.points(xyz_mm)
+    check_points(xyz_mm[:] if is_enlarged else cloud)  # an enlarged grid repeats points by itself
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
     foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
@@ -71,23 +71,23 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Float, settings: PointCloudSettings)
     )
 
 
-def check_scan(rgb: NDArray[np.uint8], xyz_mm: Float) -> None:
+def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
     """Raise BadPart where shapes, types or the points themselves cannot be those of a scan."""
-    if xyz_mm.ndim != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
+    if len(xyz_mm.shape) != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
         raise BadPart("BAD_CLOUD", f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
     height, width = xyz_mm.shape[:2]
     if min(height, width) < MIN_SIDE_PX or max(height, width) > MAX_SIDE_PX:
         raise BadPart("BAD_CLOUD", f"scan of {height}x{width}: expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
     if not holds_two_points(xyz_mm):
-        count = np.count_nonzero(is_measured(xyz_mm))
+        count = np.count_nonzero(is_measured(xyz_mm[:]))
         same = f"the cloud is constant: all {count} points are the same"
         raise BadPart("BAD_CLOUD", same if count else "the cloud is empty: no pixel has a measured point")
 
 
-def holds_two_points(cloud: Float) -> bool:
+def holds_two_points(cloud: Cloud) -> bool:
     """Return whether two measured points differ; as a rule the first few rows say so, and the others are not looked at."""
     first = None
-    for start in range(0, len(cloud), ROWS_AT_ONCE):
+    for start in range(0, cloud.shape[0], ROWS_AT_ONCE):
         rows = cloud[start : start + ROWS_AT_ONCE]
         points = rows[is_measured(rows)]
         if len(points):

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.method.grid import is_measured
+from mdss.method.grid import Cloud, is_measured
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.viewing import viewing_direction
 
@@ -49,7 +49,7 @@ class Plane:
         return float(np.mean(self.distance(points) < reach_mm))
 
 
-def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
+def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
     """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None.
 
     A table has nothing behind it. Where none has a clear majority of the strip, it is flat as well, and most of the whole image lies on it:
@@ -76,10 +76,9 @@ def find_table(xyz_mm: Float, settings: PointCloudSettings) -> Plane | None:
     return None if best is None else refine(best, points, reach_mm)
 
 
-def strip_of(xyz_mm: Float, width: int, random: np.random.Generator) -> Points:
+def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
     """Return points of the image's border strip, some of them where there are many; none where too few were measured."""
-    inner = xyz_mm[width:-width]
-    sides = (xyz_mm[:width], xyz_mm[-width:], inner[:, :width], inner[:, -width:])
+    sides = (xyz_mm[:width], xyz_mm[-width:], xyz_mm[width:-width, :width], xyz_mm[width:-width, -width:])
     strip = np.concatenate([side.reshape(-1, 3) for side in sides])
     points = strip[is_measured(strip)].astype(np.float64)
     if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):
@@ -107,7 +106,7 @@ def hides(plane: Plane, points: Points, reach_mm: float, most: float, away: Call
     return bool(np.count_nonzero(off_plane * np.sign(plane.normal @ away()) > reach_mm) > most * len(points))
 
 
-def away_from_viewer(xyz_mm: Float) -> NDArray[np.float64]:
+def away_from_viewer(xyz_mm: Cloud) -> NDArray[np.float64]:
     """Return the direction (3,) in which the cloud was seen; (0, 0, 0) where its axes and the order of its pixels do not agree on it.
 
     They do for the coordinates of a camera that stands at (0, 0, 0); of others nothing is known.

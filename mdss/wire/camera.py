@@ -9,6 +9,7 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE
+from mdss.wire.cloud import Invalid
 from mdss.wire.headers import (
     PASSING_CODES,
     Ack,
@@ -19,7 +20,6 @@ from mdss.wire.headers import (
     FrameHeader,
     Hello,
     ImageFormat,
-    Invalid,
     Label,
     Nack,
     NackCode,

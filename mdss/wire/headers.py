@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from mdss.errors import MdssError
+from mdss.wire.cloud import Invalid, Unit
 from mdss.wire.messages import FrameIdentity
 
 NackCode = Literal["BUSY", "DRAINING", "TOO_LARGE", "SCHEMA", "SHAPE_MISMATCH", "NOT_ORGANISED", "UNKNOWN_RECIPE", "NOT_READY", "CRC"]
@@ -53,18 +54,11 @@ class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     width: Count
 
 
-class Invalid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the sensor marks a missing point: NaN, all three coordinates equal to `value`, or confidence not above `value`."""
-
-    kind: Literal["nan", "value", "confidence"] = "nan"
-    value: float = 0.0
-
-
 class CloudFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The second payload: height x width x 3 little-endian float32 on the image's own grid; the size, if given, must be the image's."""
 
     pixel_format: Literal["Coord3D_ABC32f"] = "Coord3D_ABC32f"
-    unit: Literal["mm", "m"]
+    unit: Unit
     invalid: Invalid = Invalid()
     height: Count | None = None
     width: Count | None = None

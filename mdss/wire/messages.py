@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.wire.cloud import SensorCloud
 from mdss.wire.model_plan import ModelWord
 
 VERDICT_SCHEMA: Final = "mdss.verdict.v1"
@@ -70,10 +71,10 @@ class Task(Message, frozen=True, kw_only=True):
 
 
 class Frame(Task, frozen=True, kw_only=True):
-    """ingest -> prepare: one scan in one unit and one convention for missing points; `wanted` are the branches that have not scored it."""
+    """ingest -> prepare: one scan; `wanted` are the branches that have not scored it."""
 
     rgb: NDArray[np.uint8]  # (H, W, 3)
-    xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
+    xyz: SensorCloud
     wanted: tuple[Branch, ...] = ("rgb", "sdf")
 
 
@@ -184,7 +185,7 @@ class JudgedScan(Message, frozen=True):
     identity: FrameIdentity
     judged: Judged
     rgb: NDArray[np.uint8]  # (H, W, 3)
-    xyz: NDArray[np.float32]  # (H, W, 3) millimetres, NaN where nothing was measured
+    xyz: SensorCloud
 
 
 class Heartbeat(Message, frozen=True):

@@ -11,6 +11,7 @@ import pytest
 from daemon.collect import BYTES, COLLECTED, LOOK_EVERY_S, NOT_COLLECTED, PARTS, PRUNED, Collector
 from mdss.collection import Collection
 from mdss.settings import CollectionSettings
+from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import FrameIdentity, Judged, JudgedScan
 from mdss.wire.pulse import Tally
 
@@ -28,7 +29,7 @@ def scan(name: str, judged_ns: int = 6, **judged: Any) -> JudgedScan:
         identity=identity,
         judged=Judged(result_id=name, sequence=1, judged_ns=judged_ns, **values | judged),
         rgb=drawn.integers(0, 256, (SIDE, SIDE, 3), np.uint8),
-        xyz=drawn.normal(size=(SIDE, SIDE, 3)).astype(np.float32),
+        xyz=SensorCloud(given=drawn.normal(size=(SIDE, SIDE, 3)).astype(np.float32), unit="m"),
     )
 
 
@@ -61,7 +62,7 @@ def test_a_scan_is_written_with_everything_that_is_known_of_its_part(tmp_path: P
     assert (part.evaluation, part.code, part.score, part.threshold, part.model_version) == ("NotOK", None, 4.5, 3.0, "0002")
     assert part.is_simulated
     rgb, xyz = found.read()
-    assert (rgb.tobytes(), xyz.tobytes()) == (sent.rgb.tobytes(), sent.xyz.tobytes())
+    assert (rgb.tobytes(), xyz.tobytes()) == (sent.rgb.tobytes(), sent.xyz[:].tobytes())
     assert (bench.count(COLLECTED), bench.count(PARTS), bench.count(BYTES)) == (1, 1, found.nbytes)
     assert bench.collector.state == ("running", "")
 

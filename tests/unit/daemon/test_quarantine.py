@@ -12,17 +12,24 @@ from daemon import quarantine
 from daemon.held_parts import HeldPart
 from daemon.quarantine import Quarantine
 from daemon.recording import find_pairs, read_pair
+from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import Frame
 from tests.parts import accepted
 
 
 def held(name: str) -> HeldPart:
     random = np.random.default_rng(1)
-    xyz = random.normal(size=(8, 9, 3)).astype(np.float32)
-    xyz[0, 0] = np.nan
+    given = random.normal(size=(8, 9, 3)).astype(np.float32)
+    given[0, 0] = np.nan
     return HeldPart(
         accepted(name, 10),
-        Frame(result_id=name, recipe_id="cap", model_version="0001", rgb=random.integers(0, 255, (8, 9, 3), np.uint8), xyz=xyz),
+        Frame(
+            result_id=name,
+            recipe_id="cap",
+            model_version="0001",
+            rgb=random.integers(0, 255, (8, 9, 3), np.uint8),
+            xyz=SensorCloud(given=given, unit="m"),
+        ),
     )
 
 
@@ -32,7 +39,7 @@ def test_what_is_kept_is_read_back_bit_by_bit_as_replay_reads_it(tmp_path: Path)
     (pair,) = find_pairs(tmp_path, "test")
     rgb, xyz = read_pair(pair)
     np.testing.assert_array_equal(rgb, part.frame.rgb)
-    np.testing.assert_array_equal(xyz, part.frame.xyz)
+    np.testing.assert_array_equal(xyz, part.frame.xyz[:])
     said = msgspec.json.decode((tmp_path / "r1.json").read_bytes())
     assert (said["reason"], said["unit"], said["accepted"]["identity"]["part_id"]) == ("two processes ended with it", "mm", "p")
 

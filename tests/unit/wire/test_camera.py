@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat, Invalid, Limits, WireRefusal, to_scan
@@ -122,10 +123,14 @@ def test_a_frame_that_does_not_fit_its_header_is_refused(wrong: FrameHeader, dat
     assert (refusal.value.code, refusal.value.frame_id) == (code, "f")
 
 
+def cloud_of(head: FrameHeader, data: list[bytes], limits: Limits) -> NDArray[np.float32]:
+    return to_scan(head, data, limits)[1][:]
+
+
 def test_metres_become_millimetres_and_infinite_points_become_missing() -> None:
     points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
     points[3, 4, 2] = np.inf
-    _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
+    xyz = cloud_of(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
     assert np.isnan(xyz[3, 4]).all()
     assert xyz[0, 0].tolist() == [250.0, 250.0, 250.0]
 
@@ -133,14 +138,14 @@ def test_metres_become_millimetres_and_infinite_points_become_missing() -> None:
 def test_a_point_that_is_too_far_for_millimetres_is_missing() -> None:
     points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
     points[3, 4, 2] = 3e38
-    _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
+    xyz = cloud_of(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
     assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[3, 4]]
 
 
 def test_bits_that_are_no_number_are_a_missing_point_in_metres_too() -> None:
     points = np.full((SIDE, SIDE, 3), 0.25, np.float32)
     points.view(np.uint32)[3, 4, 2] = 0x7F800001  # NaN that raises a warning when it is reckoned with
-    _, xyz = to_scan(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
+    xyz = cloud_of(header(xyz=CloudFormat(unit="m")), payloads(points), LIMITS)
     assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[3, 4]]
 
 
@@ -148,7 +153,7 @@ def test_bits_that_are_no_number_are_a_missing_point_in_metres_too() -> None:
 def test_only_a_point_whose_three_coordinates_are_the_value_is_missing(value: float) -> None:
     points = np.ones((SIDE, SIDE, 3), np.float32)
     points[1, 1], points[2, 2, 0] = value, value
-    _, xyz = to_scan(header(xyz=CloudFormat(unit="mm", invalid=Invalid(kind="value", value=value))), payloads(points), LIMITS)
+    xyz = cloud_of(header(xyz=CloudFormat(unit="mm", invalid=Invalid(kind="value", value=value))), payloads(points), LIMITS)
     assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[1, 1]]
 
 
@@ -156,7 +161,7 @@ def test_a_point_without_confidence_is_missing() -> None:
     confidence = np.ones((SIDE, SIDE), np.float32)
     confidence[5, 6] = 0
     form = CloudFormat(unit="mm", invalid=Invalid(kind="confidence", value=0.0))
-    _, xyz = to_scan(header(xyz=form), [*payloads(), confidence.tobytes()], LIMITS)
+    xyz = cloud_of(header(xyz=form), [*payloads(), confidence.tobytes()], LIMITS)
     assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[5, 6]]
 
 
@@ -169,7 +174,7 @@ def test_a_large_cloud_becomes_what_the_rule_says_point_by_point(unit: Literal["
     points[random.random(points.shape[:2]) < 0.2] = 0
     form = CloudFormat(unit=unit, invalid=Invalid(kind="value", value=0.0))
     head = FrameHeader(**IDENTITY, rgb=ImageFormat(height=200, width=190), xyz=form)
-    _, xyz = to_scan(head, [bytes(200 * 190 * 3), points.tobytes()], Limits())
+    xyz = cloud_of(head, [bytes(200 * 190 * 3), points.tobytes()], Limits())
     with np.errstate(over="ignore", invalid="ignore"):
         expected = points * np.float32(1000 if unit == "m" else 1)
     expected[(points == 0).all(axis=2) | ~np.isfinite(expected).all(axis=2)] = np.nan

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mdss.method.recipe import PointCloudSettings
+from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import ColourTask, Fault, Frame, PreparedPart, ShapeTask
 from mdss.wire.pulse import Tally
 from workers.prepare import Preparer
@@ -24,7 +25,8 @@ def frame(bump_mm: float) -> Frame:
     height = np.full_like(rows, 500.0)
     height[30:60, 40:80] -= bump_mm
     rgb = np.full((HEIGHT_PX, WIDTH_PX, 3), 90, np.uint8)
-    return Frame(result_id="r", recipe_id="cap", model_version="0007", rgb=rgb, xyz=np.stack([columns, rows, height], axis=-1), attempt=2)
+    cloud = SensorCloud(given=np.stack([columns, rows, height], axis=-1))
+    return Frame(result_id="r", recipe_id="cap", model_version="0007", rgb=rgb, xyz=cloud, attempt=2)
 
 
 def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
