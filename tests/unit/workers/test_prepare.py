@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from mdss.method.point_cloud import Found
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import ColourTask, Fault, Frame, PreparedPart, ShapeTask
@@ -31,7 +33,7 @@ def frame(bump_mm: float) -> Frame:
 
 def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
     tally = Tally()
-    part, colour, shape = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
+    shape, colour, part = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
     assert isinstance(part, PreparedPart)
     assert isinstance(colour, ColourTask)
     assert isinstance(shape, ShapeTask)
@@ -41,6 +43,13 @@ def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
     assert np.array_equal(part.xyz, shape.xyz, equal_nan=True)
     assert np.isfinite(part.xyz).any()
     assert len(tally.timings['mdss_stage_duration_seconds{stage="prepare"}']) == 1
+
+
+def test_shape_begins_before_anything_is_made_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(Found, "seen", lambda found, *_: seen.append(found))
+    first = next(iter(Preparer({"cap/0007": MODEL}, Tally()).step(frame(bump_mm=20))))
+    assert isinstance(first, ShapeTask) and not seen
 
 
 def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
