@@ -23,6 +23,7 @@ from measure.subject import Size
 from trainer.progress import tracked
 
 SCANS = 2
+PATCHES_OF_A_POINT = 10
 Float = NDArray[np.float32]
 
 
@@ -46,7 +47,7 @@ class Reference:
     def shape_distances(self, part: Prepared) -> Float:
         """Return the distance (N,) of every point, the smallest that any of its patches says."""
         settings, cloud, towards = PAPER.sdf, PartPoints.of(part.xyz), viewing_direction(part.xyz)
-        patches = cut_patches(cloud.points, settings.points_per_patch, settings.density)
+        patches = cut_patches(cloud.points, settings.points_per_patch, PATCHES_OF_A_POINT)
         said = []
         for members in patches.members:
             patch = torch.from_numpy(cloud.points[members])[None]

@@ -223,7 +223,6 @@ PAPER = Recipe(
     ),
     sdf=ShapeSettings(
         points_per_patch=500,
-        density=10.0,
         training_density=5.0,
         frame="camera",
         score_unit="scale",
