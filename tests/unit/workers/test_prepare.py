@@ -52,6 +52,13 @@ def test_shape_begins_before_anything_is_made_of_the_image(monkeypatch: pytest.M
     assert isinstance(first, ShapeTask) and not seen
 
 
+def test_while_a_message_waits_to_be_sent_no_work_is_counted() -> None:
+    now_ns, tally = [0], Tally()
+    for _ in Preparer({"cap/0007": MODEL}, tally, lambda: now_ns[0]).step(frame(bump_mm=20)):
+        now_ns[0] += 10**9
+    assert tally.timings['mdss_stage_duration_seconds{stage="prepare"}'] == [0.0]
+
+
 def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
     (fault,) = Preparer({"cap/0007": MODEL}, Tally()).step(frame(bump_mm=0))
     assert isinstance(fault, Fault)
