@@ -64,8 +64,7 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
             with np.errstate(over="ignore", invalid="ignore"):
                 np.multiply(points[here], MM_OF[self.unit], out=found[here])
             lost = ~_all_three(np.isfinite(found[here])) | self._marked(points[here], None if confidence is None else confidence[here])
-            for axis in found[here].T:
-                np.copyto(axis, np.float32(np.nan), where=lost)
+            found[here][np.flatnonzero(lost)] = np.nan  # in less than half of the time of a mask
         return found
 
     def _marked(self, points: Float, confidence: Float | None) -> Bool:
