@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from daemon.held_parts import HeldPart
+from mdss.scan_files import write_scan
 
 MOST_SCANS = 100  # a station that breaks on everything must not fill its disk
 log = structlog.get_logger()
@@ -21,9 +22,6 @@ class Quarantine:
 
     def keep(self, part: HeldPart, reason: str) -> None:
         """Write one part; a disk that takes nothing costs the scan, which is logged, and no verdict."""
-        import cv2  # these two only a station on a bad day needs
-        import tifffile
-
         name = part.accepted.result_id
         try:
             if len(list(self.folder.glob("*.json"))) >= MOST_SCANS:
@@ -31,9 +29,8 @@ class Quarantine:
                 return
             for kind in ("rgb", "xyz"):
                 (self.folder / kind).mkdir(parents=True, exist_ok=True)
-            encoded = cv2.imencode(".png", cv2.cvtColor(part.frame.rgb, cv2.COLOR_RGB2BGR))[1]
-            (self.folder / "rgb" / f"{name}.png").write_bytes(encoded.tobytes())
-            tifffile.imwrite(self.folder / "xyz" / f"{name}.tiff", part.frame.xyz[:], photometric="rgb")
+            rgb_path, xyz_path = self.folder / "rgb" / f"{name}.png", self.folder / "xyz" / f"{name}.tiff"
+            write_scan(rgb_path, part.frame.rgb, xyz_path, part.frame.xyz[:])
             text = msgspec.json.encode({"reason": reason, "unit": "mm", "accepted": part.accepted})
             (self.folder / f"{name}.json").write_bytes(msgspec.json.format(text, indent=2))
         except OSError as error:

@@ -65,7 +65,7 @@ MAY_IMPORT = {
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
-        *("mdss.settings", "mdss.system_calls", "mdss.logs", "mdss.errors"),
+        *("mdss.scan_files", "mdss.settings", "mdss.system_calls", "mdss.logs", "mdss.errors"),
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),

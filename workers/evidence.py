@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
+from mdss.scan_files import png
 from mdss.wire.messages import Evidence
 
 SCALE = 2
 OUTLINE_RGB = (255, 60, 60)
 HEAT_SHARE = 0.45
 CAPTION_HEIGHT_PX = 28
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, COLOUR = 0, 2  # PNG's types of pixels
-LESS_THE_ROW_ABOVE = 2  # PNG's filter
 HALF = ".part"  # ends the name of a picture while it is written
-COMPRESSION = 1  # ISA-L's level of 0 to 3; 2 and 3 make nothing smaller here
 
 Image = NDArray[np.uint8]
 
@@ -45,27 +39,6 @@ def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str) -> b
 def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
     """Return the map alone as an 8-bit grey PNG: 0 is the mean of good parts, 255 is twice the level."""
     return png(brightness(heat, level))
-
-
-def png(image: Image) -> bytes:
-    """Return a PNG of an image (H, W, 3) in RGB or (H, W).
-
-    Each row less the one above it, compressed by ISA-L: a third of the time of zlib-ng, which takes half of that of libpng's own.
-    """
-    height, width = image.shape[:2]
-    rows = image.reshape(height, -1)
-    lines = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    lines[:, 0] = LESS_THE_ROW_ABOVE
-    lines[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
-    head = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else COLOUR, 0, 0, 0)
-    body = isal_zlib.compress(lines, COMPRESSION)
-    return PNG_SIGNATURE + b"".join(chunk(*each) for each in ((b"IHDR", head), (b"IDAT", body), (b"IEND", b"")))
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """Return one chunk of a PNG: length, kind, data, checksum."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def brightness(heat: NDArray[np.float32], level: float) -> Image:
