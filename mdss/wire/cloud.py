@@ -64,7 +64,7 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
             with np.errstate(over="ignore", invalid="ignore"):
                 np.multiply(points[here], MM_OF[self.unit], out=found[here])
             lost = ~_all_three(np.isfinite(found[here])) | self._marked(points[here], None if confidence is None else confidence[here])
-            found[here][np.flatnonzero(lost)] = np.nan  # in less than half of the time of a mask
+            np.copyto(found[here].reshape(-1), np.float32(np.nan), where=np.repeat(lost, 3))  # scattered ones in half the time of each axis
         return found
 
     def _marked(self, points: Float, confidence: Float | None) -> Bool:
