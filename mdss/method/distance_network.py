@@ -133,8 +133,15 @@ class SignedDistanceNetwork(nn.Module):
 
     def ask(self, halves: Tensor, queries: Tensor) -> Said:
         """Return what is at queries (..., 3) near the surfaces of patches, whose `halves` (..., C) are as many or spread over them."""
-        x = F.relu(exactly(self.from_point, self.waves(queries)).add_(halves), inplace=True)
-        return Said(*self._last(through(self.hidden, x)).unbind(-1))
+        return self._said(exactly(self.from_point, self.waves(queries)).add_(halves))
+
+    def ask_each(self, halves: Tensor, queries: Tensor) -> Said:
+        """Return the same of queries (M, 3) with halves (M, C) of their own, which are written over: one pass over them less."""
+        return self._said(halves.addmm_(self.waves(queries), self.from_point.weight.T))
+
+    def _said(self, first: Tensor) -> Said:
+        """Return what follows from the first layer's sums (..., C)."""
+        return Said(*self._last(through(self.hidden, F.relu(first, inplace=True))).unbind(-1))
 
     def _last(self, x: Tensor) -> Tensor:
         """Return distance and presence (..., 2) in float32: both heads at once, because x is large and read once so."""

@@ -280,7 +280,7 @@ class ShapeBranch:
         """Return how far queries (M, 3) are off, one for each pair and in its patch's frame, and the log odds of a point, (M,) each."""
         distance, log_odds = (torch.empty(len(queries), device=self._device) for _ in range(2))
         for piece in pieces(len(queries), self._at_once, QUERIES_STEP, self._device):
-            said = self._network.ask(halves.index_select(0, pairs.patches[piece]), queries[piece])
+            said = self._network.ask_each(halves.index_select(0, pairs.patches[piece]), queries[piece])
             distance[piece], log_odds[piece] = said.distance, said.presence
         return distance, log_odds
 

@@ -183,7 +183,7 @@ def test_on_a_checkerboard_half_is_asked_about_and_the_others_take_the_mean_of_t
     torch.nn.init.normal_(network.distance.weight, std=0.3)
     torch.nn.init.normal_(network.presence.weight, std=1.0)
     torch.nn.init.constant_(network.presence.bias, 3.0)
-    cloud, queries, ask = plate(), list[int](), SignedDistanceNetwork.ask
+    cloud, queries, ask = plate(), list[int](), SignedDistanceNetwork.ask_each
     cloud[30:36, 30:36] = np.nan
     cloud[5, 40] = cloud[20, 20]  # beside no other pixel with a point
 
@@ -196,7 +196,7 @@ def test_on_a_checkerboard_half_is_asked_about_and_the_others_take_the_mean_of_t
         settings = msgspec.structs.replace(SMALL, void_weight=1.0, asked_at=asked_at, overlap=overlap)
         return ShapeBranch(network, settings, "cpu").read(cloud), sum(queries)
 
-    monkeypatch.setattr(SignedDistanceNetwork, "ask", noted)
+    monkeypatch.setattr(SignedDistanceNetwork, "ask_each", noted)
     (whole, all_queries), (board, half_queries) = read("every_pixel"), read("checkerboard")
     assert half_queries < 0.55 * all_queries
     wanted = squares(int(whole.pixels[0]), (SIZE_PX, SIZE_PX), "checkerboard")
