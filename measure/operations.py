@@ -14,11 +14,13 @@ from measure.results import Operations
 
 WEIGHTS = 2  # where an operation of eight bits has them, behind its input
 CONVOLUTION, LINEAR = torch.ops.onednn.qconv_pointwise, torch.ops.onednn.qlinear_pointwise
+IN_PLACE = torch.ops.aten.addmm_  # torch counts it only where its sum is a tensor of its own
 
 
 def operations_of(action: Callable[[], object], scores_in: Scores) -> Operations:
     """Return how many billion multiplications and additions of matrices a branch's action comes to."""
-    with FlopCounterMode(display=False, custom_mapping={CONVOLUTION: of_convolution, LINEAR: of_linear}) as counter:
+    not_torchs = {CONVOLUTION: of_convolution, LINEAR: of_linear, IN_PLACE: of_product}
+    with FlopCounterMode(display=False, custom_mapping=not_torchs) as counter:
         action()
     counts, total = counter.get_flop_counts()["Global"], counter.get_total_flops()
     int8 = sum(counts.get(operation, 0) for operation in (CONVOLUTION, LINEAR))
@@ -33,3 +35,8 @@ def of_convolution(given: torch.Size, *others: Any, out_shape: torch.Size, **_: 
 def of_linear(given: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
     """Return what a linear layer of an input of that shape comes to."""
     return 2 * prod(given) * out_shape[-1]
+
+
+def of_product(_: torch.Size, left: torch.Size, right: torch.Size, **__: Any) -> int:
+    """Return what multiplying two matrices comes to, and adding what they make."""
+    return 2 * prod(left) * right[-1]

@@ -17,6 +17,13 @@ def test_a_float_layer_counts_as_wide() -> None:
     assert operations_of(lambda: layer(values), "int8") == (0.0, 0.0, 2 * 7 * 100 * 50 / 1e9)
 
 
+@torch.inference_mode()
+def test_a_product_counts_as_much_where_it_is_added_in_place() -> None:
+    sums, left, right = torch.rand(7, 50), torch.rand(7, 100), torch.rand(100, 50)
+    assert operations_of(lambda: sums.addmm_(left, right), "float") == operations_of(lambda: torch.addmm(sums, left, right), "float")
+    assert operations_of(lambda: sums.addmm_(left, right), "float").wide == 2 * 7 * 100 * 50 / 1e9
+
+
 @needs_eight_bits
 @torch.inference_mode()
 def test_layers_in_eight_bits_count_as_their_float_ones_would() -> None:
