@@ -14,7 +14,7 @@ from mdss.wire.pulse import Tally
 
 HANDED = "mdss_scans_handed_to_collect_total"
 DROPPED = "mdss_scans_dropped_total"  # collect was away, or behind, for longer than the newest scans may wait
-MOST_WAITING_BYTES = 64 * 1024**2  # two of 1600 x 1200: bridges the moments in which collect connects, or writes
+MOST_WAITING_BYTES = 64 * 1024**2  # two of 1600 x 1200, or one with confidences: bridges the moments in which collect connects, or writes
 
 
 class Keeping:

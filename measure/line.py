@@ -183,12 +183,12 @@ def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
 
 
 def networks_ns(times: Times, busy: Spans) -> int:
-    """Return how long a part, once one of them could begin, was in the networks or waited while they were at another part."""
+    """Return how long a part, once it was prepared, was in the networks or waited while they were at another part."""
     own = _own_spans(times)
     if not own or times.prepared is None:
         return 0
-    first, last = min(times.prepared, *(begin for begin, _ in own)), max(end for _, end in own)
-    return sum(max(0, min(end, last) - max(begin, first)) for begin, end in busy)
+    last = max(end for _, end in own)
+    return sum(max(0, min(end, last) - max(begin, times.prepared)) for begin, end in busy)
 
 
 def _own_spans(times: Times) -> Spans:

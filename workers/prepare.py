@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mdss.errors import BadPart
 from mdss.method import point_cloud
 from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
-from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
+from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from workers.held_models import Craft, no_model
@@ -32,44 +32,30 @@ class Preparer:
         self._models, self._tally, self._clock_ns = models, tally, clock_ns
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Yield what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
+        """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
         model = self._models.get(model_key(message.recipe_id, message.model_version))
         if model is None:
-            yield no_model(message, "prepare", self._models)
-            return
+            return [no_model(message, "prepare", self._models)]
         if time.monotonic_ns() >= message.deadline_ns:
             self._tally.count(SKIPPED)
-            return
-        yield from self._timed(self._prepare(message, model))
+            return []
+        started_ns = self._clock_ns()
+        try:
+            return self._prepare(message, model)
+        except BadPart as bad:
+            version = message.model_version
+            return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad), model_version=version)]
+        finally:
+            self._tally.observe(DURATION, (self._clock_ns() - started_ns) / 1e9)
 
-    def _timed(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Yield the messages and note how long it took to make them; while one waits to be sent, no time is counted."""
-        began_ns, worked_ns = self._clock_ns(), 0
-        for message in messages:
-            worked_ns += self._clock_ns() - began_ns
-            yield message
-            began_ns = self._clock_ns()
-        self._tally.observe(DURATION, (worked_ns + self._clock_ns() - began_ns) / 1e9)
-
-    def _prepare(self, frame: Frame, model: ModelFolder) -> Iterator[Message]:
-        """Yield the shape branch's task as soon as it can be: that branch takes longest, and the image is made ready meanwhile."""
+    def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
+        part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
         height, width = frame.xyz.shape[:2]
         same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "attempt", "deadline_ns")}
         same |= {"height": height, "width": width}
-        try:
-            found = point_cloud.find_part(frame.rgb, frame.xyz, model.recipe.point_cloud)
-        except BadPart as bad:
-            version = frame.model_version
-            yield Fault(result_id=frame.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad), model_version=version)
-            return
-        if "sdf" in frame.wanted:
-            yield ShapeTask(**same, xyz=found.xyz)
-        part = found.seen(frame.rgb, model.recipe.point_cloud)
-        if "rgb" in frame.wanted:
-            yield ColourTask(**same, rgb=part.rgb, mask=part.mask)
-        yield PreparedPart(
+        prepared = PreparedPart(
             result_id=frame.result_id,
             model_version=frame.model_version,
             rgb=part.rgb,
@@ -80,6 +66,8 @@ class Preparer:
             invalid_point_ratio=float(part.invalid_point_ratio),
             finished_ns=self._clock_ns(),
         )
+        tasks: dict[Branch, Message] = {"rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask), "sdf": ShapeTask(**same, xyz=part.xyz)}
+        return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
     def tick(self) -> Iterable[Message]:
         """Nothing follows from time alone."""

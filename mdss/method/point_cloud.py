@@ -37,41 +37,12 @@ class Prepared:
     has_table: bool
 
 
-@dataclass(frozen=True)
-class Found:
-    """The part's points on the square grid: all that the shape branch needs."""
-
-    xyz: Float  # (S, S, 3) millimetres, NaN where there is no foreground point
-    foreground: Bool  # (S, S)
-    measured: Bool  # (S, S) where the scan has a point, on the part or not
-    grid: Grid
-    has_table: bool
-
-    def seen(self, rgb: NDArray[np.uint8], settings: PointCloudSettings) -> Prepared:
-        """Return the part with its mask and the scan's image (H, W, 3).
-
-        Mask as in the paper's 4.2: every grid pixel that still has a point after plane removal, dilated with a square.
-        """
-        square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
-        mask = cv2.dilate(self.foreground.astype(np.uint8), square)
-        filled = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
-        colour = self.grid.colour(rgb)
-        if settings.blacken_background:
-            colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask), np.uint8)
-        invalid_point_ratio = 1 - float(np.mean(self.measured[filled]))
-        return Prepared(colour, self.xyz, mask.astype(bool), self.grid, invalid_point_ratio, self.has_table)
-
-
 def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings) -> Prepared:
-    """Return the part of one scan on the square grid: what `find_part` finds, with its mask and the image."""
-    return find_part(rgb, xyz_mm, settings).seen(rgb, settings)
+    """Return the part of one scan on the square grid.
 
-
-def find_part(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings) -> Found:
-    """Return the points of the part in one scan.
-
-    rgb (H, W, 3) uint8, of which only the shape is looked at, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured;
-    H and W from 64 to 2000. Raises BadPart BAD_CLOUD when the scan holds no part.
+    rgb (H, W, 3) uint8, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured; H and W from 64
+    to 2000. Raises BadPart BAD_CLOUD when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
+    has a point after plane removal, dilated with a square.
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
@@ -79,14 +50,25 @@ def find_part(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSetting
     cloud = grid.between(xyz_mm[:]) if is_enlarged and settings.enlarged_by == "interpolating" else grid.points(xyz_mm)
     check_points(xyz_mm[:] if is_enlarged else cloud)  # an enlarged grid repeats points by itself
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
-    measured = is_measured(cloud)
-    foreground = drop_specks(remove_table(cloud, measured, plane, settings), settings.min_component_px)
+    foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
     if points < MIN_PART_POINTS:
         where = f"at least {removal_mm(plane, settings):.2g} mm off the table" if plane else "in clusters large enough"
         raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
-    xyz = np.asarray(cv2.copyTo(cloud, foreground.astype(np.uint8), np.full_like(cloud, np.nan)), np.float32)
-    return Found(xyz, foreground, measured, grid, has_table=plane is not None)
+    square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
+    mask = cv2.dilate(foreground.astype(np.uint8), square).astype(bool)
+    filled = cv2.erode(mask.astype(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
+    colour = grid.colour(rgb)
+    if settings.blacken_background:
+        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.astype(np.uint8)), np.uint8)
+    return Prepared(
+        rgb=colour,
+        xyz=np.asarray(cv2.copyTo(cloud, foreground.astype(np.uint8), np.full_like(cloud, np.nan)), np.float32),
+        mask=mask,
+        grid=grid,
+        invalid_point_ratio=1 - float(np.mean(is_measured(cloud)[filled])),
+        has_table=plane is not None,
+    )
 
 
 def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
@@ -143,9 +125,12 @@ def is_plausible(extent_mm: float) -> bool:
     return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
 
 
-def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: PointCloudSettings) -> Bool:
+def remove_table(cloud: Float, plane: Plane | None, settings: PointCloudSettings) -> Bool:
     """Return which grid pixels (S, S) hold a point off the table."""
-    return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
+    off_table = is_measured(cloud)
+    if plane is not None:
+        off_table &= plane.distance(cloud) >= removal_mm(plane, settings)
+    return off_table
 
 
 def drop_specks(foreground: Bool, min_component_px: int) -> Bool:

