@@ -77,15 +77,15 @@ class Grid:
         """Return the grid's (size, size, ...) samples of a frame-sized array, `fill` in the border."""
         rows, columns = self.rows, self.columns
         pixels = image.reshape(self.height * self.width, *image.shape[2:])
-        sampled: NDArray[Pixel] = pixels.take(rows.clip(0)[:, None] * self.width + columns.clip(0), axis=0)
-        sampled[(rows < 0)[:, None] | (columns < 0)[None, :]] = fill
-        return sampled
+        return self._bordered(pixels.take(rows.clip(0)[:, None] * self.width + columns.clip(0), axis=0), fill)
 
     def points(self, xyz: Cloud) -> Float:
         """Return the grid's samples of a frame-sized cloud (size, size, 3), NaN in the border; no other point is looked at."""
-        rows, columns = self.rows[:, None], self.columns[None, :]
-        sampled = np.asarray(xyz[rows.clip(0), columns.clip(0)])
-        sampled[(rows < 0) | (columns < 0)] = np.nan
+        return self._bordered(xyz[self.rows.clip(0)[:, None], self.columns.clip(0)[None, :]], np.nan)
+
+    def _bordered(self, sampled: NDArray[Pixel], fill: float) -> NDArray[Pixel]:
+        """Return samples of the grid (size, size, ...) after `fill` was put into the letterbox border."""
+        sampled[(self.rows < 0)[:, None] | (self.columns < 0)] = fill
         return sampled
 
     def between(self, xyz: Float) -> Float:

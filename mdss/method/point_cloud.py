@@ -46,9 +46,13 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
-    is_enlarged = grid.side < grid.size
-    cloud = grid.between(xyz_mm[:]) if is_enlarged and settings.enlarged_by == "interpolating" else grid.points(xyz_mm)
-    check_points(xyz_mm[:] if is_enlarged else cloud)  # an enlarged grid repeats points by itself
+    if grid.side < grid.size:
+        xyz_mm = whole = xyz_mm[:]  # every point is looked at, by several
+        cloud = grid.between(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
+        check_points(whole)  # an enlarged grid repeats points by itself
+    else:
+        cloud = grid.points(xyz_mm)
+        check_points(cloud)
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
     foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
