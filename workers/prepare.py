@@ -66,7 +66,8 @@ class Preparer:
             invalid_point_ratio=float(part.invalid_point_ratio),
             finished_ns=self._clock_ns(),
         )
-        tasks: dict[Branch, Message] = {"rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask), "sdf": ShapeTask(**same, xyz=part.xyz)}
+        # Shape first: as a rule it takes longer, and the part waits for it.
+        tasks: dict[Branch, Message] = {"sdf": ShapeTask(**same, xyz=part.xyz), "rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask)}
         return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
     def tick(self) -> Iterable[Message]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadPart
-from mdss.method.grid import Cloud, Grid, all_three, is_measured
+from mdss.method.grid import Cloud, Grid, Pixel, all_three, is_measured
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import Plane, find_table, removal_mm
 
@@ -17,7 +17,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
-ROWS_AT_ONCE = 16  # what is made of them stays in a core's cache
+ROWS_AT_ONCE = 4  # the first have two points as a rule
 MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
@@ -49,12 +49,14 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     if grid.side < grid.size:
         xyz_mm = whole = xyz_mm[:]  # every point is looked at, by several
         cloud = grid.between(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
-        check_points(whole)  # an enlarged grid repeats points by itself
+        check_points(whole, is_measured(whole))  # an enlarged grid repeats points by itself
+        measured = is_measured(cloud)
     else:
         cloud = grid.points(xyz_mm)
-        check_points(cloud)
+        measured = is_measured(cloud)
+        check_points(cloud, measured)
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
-    foreground = drop_specks(remove_table(cloud, plane, settings), settings.min_component_px)
+    foreground = drop_specks(remove_table(cloud, measured, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
     if points < MIN_PART_POINTS:
         where = f"at least {removal_mm(plane, settings):.2g} mm off the table" if plane else "in clusters large enough"
@@ -70,7 +72,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
         xyz=np.asarray(cv2.copyTo(cloud, foreground.astype(np.uint8), np.full_like(cloud, np.nan)), np.float32),
         mask=mask,
         grid=grid,
-        invalid_point_ratio=1 - float(np.mean(is_measured(cloud)[filled])),
+        invalid_point_ratio=1 - np.count_nonzero(measured & filled) / np.count_nonzero(filled),
         has_table=plane is not None,
     )
 
@@ -101,7 +103,7 @@ def holds_two_points(cloud: Cloud) -> bool:
     return False
 
 
-def check_points(cloud: Float) -> None:
+def check_points(cloud: Float, measured: Bool) -> None:
     """Raise BadPart where the points are of another unit, or where missing ones are not marked as such."""
     repeated = cloud[:, 1:][all_three(cloud[:, 1:] == cloud[:, :-1])]
     if len(repeated):
@@ -111,7 +113,7 @@ def check_points(cloud: Float) -> None:
         if holding > MOST_REPEATED:
             sentence = f"{holding} pixels hold the same point ({', '.join(f'{value:g}' for value in mark)})"
             raise BadPart("BAD_CLOUD", f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
-    points = cloud.reshape(-1, 3).take(np.flatnonzero(is_measured(cloud)), axis=0)  # a third of the time of a mask
+    points = cloud.reshape(-1, 3)[some_of(np.flatnonzero(measured))]
     if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):
         expected = f"expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
         raise BadPart("BAD_CLOUD", f"the scene measures {extent:.4g} mm, {expected}: another unit?")
@@ -119,9 +121,13 @@ def check_points(cloud: Float) -> None:
 
 def scene_extent(points: NDArray[np.floating]) -> float:
     """Return the longest side of the box around points (N, 3), but for a few strays; of the box around all where that is none."""
-    some = points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step: an even one may fall into line with the columns
-    low, high = np.percentile(some, EXTENT_PERCENTILES, axis=0)
+    low, high = np.percentile(some_of(points), EXTENT_PERCENTILES, axis=0)
     return float((high - low).max()) or float(np.ptp(points, axis=0).max())
+
+
+def some_of(points: NDArray[Pixel]) -> NDArray[Pixel]:
+    """Return as many of these points (N, ...), or of their numbers, as tell their extent; all where there are few."""
+    return points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step: an even one may fall into line with the columns
 
 
 def is_plausible(extent_mm: float) -> bool:
@@ -129,12 +135,9 @@ def is_plausible(extent_mm: float) -> bool:
     return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
 
 
-def remove_table(cloud: Float, plane: Plane | None, settings: PointCloudSettings) -> Bool:
-    """Return which grid pixels (S, S) hold a point off the table."""
-    off_table = is_measured(cloud)
-    if plane is not None:
-        off_table &= plane.distance(cloud) >= removal_mm(plane, settings)
-    return off_table
+def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: PointCloudSettings) -> Bool:
+    """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), of which these pixels (S, S) were measured."""
+    return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
 
 
 def drop_specks(foreground: Bool, min_component_px: int) -> Bool:
@@ -142,4 +145,4 @@ def drop_specks(foreground: Bool, min_component_px: int) -> Bool:
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
     large = statistics[:, cv2.CC_STAT_AREA] >= min_component_px
     large[0] = False
-    return np.asarray(large[labels], bool)
+    return large.take(labels)

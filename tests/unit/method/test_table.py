@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mdss.method.grid import is_measured
 from mdss.method.point_cloud import remove_table
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import find_table
@@ -104,5 +105,5 @@ def test_the_table_stays_where_the_recipe_says_that_there_is_none() -> None:
 def test_a_removal_distance_in_the_recipe_is_kept_to() -> None:
     cloud = Scene(noise_mm=0).cloud()
     plane = find_table(cloud, DEFAULT)
-    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=7.9)).sum() == Scene().block().sum()
-    assert remove_table(cloud, plane, PointCloudSettings(plane_removal_mm=8.1)).sum() == 0
+    assert remove_table(cloud, is_measured(cloud), plane, PointCloudSettings(plane_removal_mm=7.9)).sum() == Scene().block().sum()
+    assert remove_table(cloud, is_measured(cloud), plane, PointCloudSettings(plane_removal_mm=8.1)).sum() == 0

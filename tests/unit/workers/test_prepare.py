@@ -29,9 +29,9 @@ def frame(bump_mm: float) -> Frame:
     return Frame(result_id="r", recipe_id="cap", model_version="0007", rgb=rgb, xyz=cloud, attempt=2)
 
 
-def test_each_branch_gets_its_half_and_fusion_the_whole() -> None:
+def test_fusion_gets_the_whole_then_each_branch_its_half_and_shape_which_takes_longer_comes_first() -> None:
     tally = Tally()
-    part, colour, shape = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
+    part, shape, colour = Preparer({"cap/0007": MODEL}, tally).step(frame(bump_mm=20))
     assert isinstance(part, PreparedPart)
     assert isinstance(colour, ColourTask)
     assert isinstance(shape, ShapeTask)
