@@ -95,12 +95,23 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     kept = [n for n in range(1, count) if statistics[n, cv2.CC_STAT_AREA] >= calibration.fusion.min_region_px]
     if not kept and count > 1:
         kept = [int(labels[np.unravel_index(int(fused.map.argmax()), labels.shape)])]
-    found = [_region(labels == number, fused, xyz, grid) for number in kept]
+    in_frame = (grid.rows >= 0)[:, None] & (grid.columns >= 0)
+    found = [_region(_pixels(labels, number, statistics[number], in_frame), fused, xyz, grid) for number in kept]
     return tuple(sorted(found, key=lambda region: region.peak, reverse=True))
 
 
-def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
-    pixels = rows, columns = np.nonzero(_within_frame(inside, grid))
+def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32], in_frame: Bool) -> Pixels:
+    """Return a component's pixels without those in the letterbox, into which a mask reaches a few; all of one that lies nowhere else."""
+    left, top, width, height = statistics[: cv2.CC_STAT_AREA]
+    box = slice(top, top + height), slice(left, left + width)
+    inside = labels[box] == number
+    shown = inside & in_frame[box]
+    rows, columns = np.nonzero(shown if shown.any() else inside)
+    return rows + top, columns + left
+
+
+def _region(pixels: Pixels, fused: Fused, xyz: Float, grid: Grid) -> Region:
+    rows, columns = pixels
     scale = grid.side / grid.size
     left, right = _ends(columns, scale, grid.left, grid.width)
     top, bottom = _ends(rows, scale, grid.top, grid.height)
@@ -119,12 +130,6 @@ def _region(inside: Bool, fused: Fused, xyz: Float, grid: Grid) -> Region:
         peak=float(heat.max()),
         branch=_seen_by(pixels, fused),
     )
-
-
-def _within_frame(inside: Bool, grid: Grid) -> Bool:
-    """Return a region without what lies in the letterbox, into which a mask reaches a few pixels; all of one that lies nowhere else."""
-    shown = inside & (grid.rows >= 0)[:, None] & (grid.columns >= 0)
-    return shown if shown.any() else inside
 
 
 def _ends(cells: NDArray[np.intp], scale: float, offset: int, length: int) -> tuple[int, int]:

@@ -195,16 +195,24 @@ def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None
     wide = Grid(400, 800, 256)  # 64 rows of letterbox above and below
     inside = np.zeros((256, 256), np.bool_)
     inside[180:196, 100:110] = True  # the last four rows beyond the frame
-    heat = inside.astype(np.float32)
-    fused = Fused(1.0, heat, heat, heat)
-    region = fusion._region(inside, fused, np.full((256, 256, 3), np.nan, np.float32), wide)
+    (region,) = regions_of(inside, wide)
     left, top, width, height = region.bbox_px
     assert (top + height, left + width <= 800) == (400, True)
     assert region.area_px == pytest.approx(12 * 10 * (800 / 256) ** 2, abs=1) and region.centroid_px[1] < 400
     narrow = np.zeros((256, 256), np.bool_)
     narrow[100:110, 6] = True
-    region = fusion._region(narrow, fused, np.full((256, 256, 3), np.nan, np.float32), Grid(64, 64, 256))
+    (region,) = regions_of(narrow, Grid(64, 64, 256))
     assert region.bbox_px[2] == 1
+    beyond = np.zeros((256, 256), np.bool_)
+    beyond[40:60, 100:110] = True  # nowhere but in the letterbox
+    (region,) = regions_of(beyond, wide)
+    assert region.bbox_px[1] == 0 and region.area_px == pytest.approx(20 * 10 * (800 / 256) ** 2, abs=1)
+
+
+def regions_of(inside: NDArray[np.bool_], grid: Grid) -> tuple[fusion.Region, ...]:
+    """Return the regions of a map that is hot there alone."""
+    heat = inside * np.float32(100)
+    return regions(Fused(1.0, heat, heat, heat), np.full((256, 256, 3), np.nan, np.float32), grid, calibration())
 
 
 def test_the_area_is_right_where_a_finer_grid_repeats_the_frames_points() -> None:
