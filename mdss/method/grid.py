@@ -14,7 +14,7 @@ Bool = NDArray[np.bool_]
 Pixel = TypeVar("Pixel", bound=np.generic)
 Number = TypeVar("Number", np.uint8, np.float32)
 
-HALVED_FROM = 4  # pixels of the frame for one of the grid; from there on it moves an average by less than a camera's noise
+HALVED_FROM = 4  # pixels of a frame for one of the grid: from there on, to halve it first moves averages by less than a camera's noise
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 
 
