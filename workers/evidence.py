@@ -28,11 +28,11 @@ def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str) -> b
     """
     warmth = cv2.cvtColor(cv2.applyColorMap(brightness(heat, level), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     overlay = cv2.addWeighted(rgb, 1 - HEAT_SHARE, warmth, HEAT_SHARE, 0)
-    panels = [enlarge(each) for each in (rgb, overlay)]
+    panels = enlarge(np.hstack([rgb, overlay]))
     outlines, _ = cv2.findContours(enlarge((heat > level).astype(np.uint8)), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    for panel in panels:
+    for panel in np.split(panels, 2, axis=1):
         cv2.drawContours(panel, outlines, -1, OUTLINE_RGB, 2)
-    page = np.vstack([np.hstack(panels), caption_strip(2 * panels[0].shape[1], caption)])
+    page = np.vstack([panels, caption_strip(panels.shape[1], caption)])
     return png(np.asarray(page, np.uint8))
 
 

@@ -91,13 +91,14 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     """
     peak = float(fused.map.max())
     level = calibration.map_level if peak > calibration.map_level else NEAR_PEAK * peak
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats((fused.map > level).astype(np.uint8), connectivity=8)
+    count, found, statistics, _ = cv2.connectedComponentsWithStats((fused.map > level).astype(np.uint8), connectivity=8)
+    labels = np.asarray(found, np.int32)
     kept = [n for n in range(1, count) if statistics[n, cv2.CC_STAT_AREA] >= calibration.fusion.min_region_px]
     if not kept and count > 1:
         kept = [int(labels[np.unravel_index(int(fused.map.argmax()), labels.shape)])]
     in_frame = (grid.rows >= 0)[:, None] & (grid.columns >= 0)
-    found = [_region(_pixels(labels, number, statistics[number], in_frame), fused, xyz, grid) for number in kept]
-    return tuple(sorted(found, key=lambda region: region.peak, reverse=True))
+    places = [_region(_pixels(labels, number, statistics[number], in_frame), fused, xyz, grid) for number in kept]
+    return tuple(sorted(places, key=lambda region: region.peak, reverse=True))
 
 
 def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32], in_frame: Bool) -> Pixels:

@@ -145,4 +145,4 @@ def drop_specks(foreground: Bool, min_component_px: int) -> Bool:
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
     large = statistics[:, cv2.CC_STAT_AREA] >= min_component_px
     large[0] = False
-    return large.take(labels)
+    return np.asarray(large.take(np.asarray(labels, np.int32)), bool)
