@@ -14,7 +14,6 @@ Bool = NDArray[np.bool_]
 Pixel = TypeVar("Pixel", bound=np.generic)
 Number = TypeVar("Number", np.uint8, np.float32)
 
-HALVED_FROM = 4  # pixels of a frame for one of the grid: from there on, to halve it first moves averages by less than a camera's noise
 FARTHEST_MM = 1e7  # what lies farther away, in any direction, was not measured; in another unit than said, a scene lies nearer than that
 
 
@@ -103,13 +102,7 @@ class Grid:
         return np.divide(summed[..., :3], summed[..., 3:], out=np.full((*size, 3), np.nan, np.float32), where=here)
 
     def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated.
-
-        A large frame is halved first, where that splits no pixel: in an eighth of the time, and the rest has a quarter to average.
-        """
-        if self.side >= HALVED_FROM * self.size and not any(each % 2 for each in (self.height, self.width, self.top, self.left)):
-            halved = cv2.resize(rgb, (self.width // 2, self.height // 2), interpolation=cv2.INTER_AREA)
-            return Grid(self.height // 2, self.width // 2, self.size).colour(np.asarray(halved, np.uint8))
+        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated."""
         how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(self._square(rgb, cv2.BORDER_REPLICATE), (self.size, self.size), interpolation=how), np.uint8)
 

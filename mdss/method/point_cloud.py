@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadPart
-from mdss.method.grid import Cloud, Grid, Pixel, all_three, is_measured
+from mdss.method.grid import Cloud, Grid, all_three, is_measured
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import Plane, find_table, removal_mm
 
@@ -72,7 +72,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
         xyz=np.asarray(cv2.copyTo(cloud, foreground.astype(np.uint8), np.full_like(cloud, np.nan)), np.float32),
         mask=mask,
         grid=grid,
-        invalid_point_ratio=1 - np.count_nonzero(measured & filled) / np.count_nonzero(filled),
+        invalid_point_ratio=float(1 - np.count_nonzero(measured & filled) / np.count_nonzero(filled)),
         has_table=plane is not None,
     )
 
@@ -113,7 +113,7 @@ def check_points(cloud: Float, measured: Bool) -> None:
         if holding > MOST_REPEATED:
             sentence = f"{holding} pixels hold the same point ({', '.join(f'{value:g}' for value in mark)})"
             raise BadPart("BAD_CLOUD", f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
-    points = cloud.reshape(-1, 3)[some_of(np.flatnonzero(measured))]
+    points = cloud.reshape(-1, 3).take(np.flatnonzero(measured), axis=0)  # a third of the time of a mask
     if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):
         expected = f"expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
         raise BadPart("BAD_CLOUD", f"the scene measures {extent:.4g} mm, {expected}: another unit?")
@@ -121,13 +121,9 @@ def check_points(cloud: Float, measured: Bool) -> None:
 
 def scene_extent(points: NDArray[np.floating]) -> float:
     """Return the longest side of the box around points (N, 3), but for a few strays; of the box around all where that is none."""
-    low, high = np.percentile(some_of(points), EXTENT_PERCENTILES, axis=0)
+    some = points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step: an even one may fall into line with the columns
+    low, high = np.percentile(some, EXTENT_PERCENTILES, axis=0)
     return float((high - low).max()) or float(np.ptp(points, axis=0).max())
-
-
-def some_of(points: NDArray[Pixel]) -> NDArray[Pixel]:
-    """Return as many of these points (N, ...), or of their numbers, as tell their extent; all where there are few."""
-    return points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step: an even one may fall into line with the columns
 
 
 def is_plausible(extent_mm: float) -> bool:

@@ -19,8 +19,6 @@ Real = NDArray[np.floating]
 
 PLANES_AT_ONCE = 16  # what is made of them stays in a core's cache
 MIN_STRIP_POINTS, MOST_STRIP_POINTS = 50, 3000
-PIXELS_LOOKED_AT = 2 * MOST_STRIP_POINTS  # of the strip, or a few more: half of a table without points leaves enough
-COMPARED_BY = 1000  # points of these: as many tell which plane most of a strip lies on; where none has a clear majority, all do
 MIN_STRIP_SHARE = 0.1  # of its pixels: fewer were measured, and nothing is known of what borders the image
 MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
 CLEAR_SHARE = 0.8  # likewise; from there on nothing else borders the image that could be taken for it
@@ -68,7 +66,7 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
         planes = (Plane(normals[number], float(offsets[number]), 0.0) for number in np.argsort(-supported, kind="stable"))
         return next((plane for plane in planes if not hides(plane, points, reach_mm, most_behind, away)), None)
 
-    best = best_of(points[:COMPARED_BY], MOST_BEHIND_SHARE)
+    best = best_of(points, MOST_BEHIND_SHARE)
     if best is not None and best.share_of(points, reach_mm) < CLEAR_SHARE:
         some = xyz_mm[::EVERY_PX, ::EVERY_PX]
         best = best_of(some[is_measured(some)].astype(np.float64), MOST_BEHIND_IN_DOUBT)
@@ -79,9 +77,8 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
 
 
 def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
-    """Return points of the image's border strip in no order, some of them where there are many; none where too few were measured."""
-    step = max(1, 2 * width * sum(xyz_mm.shape[:2]) // PIXELS_LOOKED_AT)
-    sides = (xyz_mm[:width, ::step], xyz_mm[-width:, ::step], xyz_mm[width:-width:step, :width], xyz_mm[width:-width:step, -width:])
+    """Return points of the image's border strip, some of them where there are many; none where too few were measured."""
+    sides = (xyz_mm[:width], xyz_mm[-width:], xyz_mm[width:-width, :width], xyz_mm[width:-width, -width:])
     strip = np.concatenate([side.reshape(-1, 3) for side in sides])
     points = strip[is_measured(strip)].astype(np.float64)
     if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,20 +66,6 @@ def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) 
     bright = grid.colour(rgb)[..., 0] > 127
     sampled = np.asarray(grid.sample(rgb[..., 0], fill=0)) > 127
     assert np.abs(np.argwhere(bright).mean(axis=0) - np.argwhere(sampled).mean(axis=0)).max() < 0.75
-
-
-@pytest.mark.parametrize("size", [(1024, 1024), (1200, 1600), (1024, 1602), (1601, 1280), (2000, 1100)])
-def test_the_image_of_a_large_frame_is_averaged_over_the_pixels_of_each_cell(size: tuple[int, int]) -> None:
-    grid, random = Grid(*size), np.random.default_rng(4)
-    patches = np.kron(random.integers(0, 200, (-(-size[0] // 50), -(-size[1] // 50), 3)), np.ones((50, 50, 1), np.int64))[
-        : size[0], : size[1]
-    ]
-    rgb = np.asarray(patches + 20 + random.normal(0, 3, patches.shape).round(), np.uint8)
-    sides = [(before, grid.side - length - before) for before, length in zip((grid.top, grid.left), size, strict=True)]
-    square = np.pad(rgb, [*sides, (0, 0)], "edge")
-    whole = np.asarray(cv2.resize(square, (256, 256), interpolation=cv2.INTER_AREA), np.int64)
-    off = np.abs(grid.colour(rgb) - whole)
-    assert off.max() <= 4 and off.mean() < 0.5
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 80), (128, 200)])
