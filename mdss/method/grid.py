@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
@@ -102,9 +103,25 @@ class Grid:
         return np.divide(summed[..., :3], summed[..., 3:], out=np.full((*size, 3), np.nan, np.float32), where=here)
 
     def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated."""
-        how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(self._square(rgb, cv2.BORDER_REPLICATE), (self.size, self.size), interpolation=how), np.uint8)
+        """Return the frame's image on the grid (size, size, 3): area-averaged, border replicated.
+
+        Most frames have a letterbox of whole cells; it is repeated instead of averaged, which takes a quarter less time at 4:3.
+        """
+        if self.side <= self.size:
+            square = self._square(rgb, cv2.BORDER_REPLICATE)
+            return np.asarray(cv2.resize(square, (self.size, self.size), interpolation=cv2.INTER_LINEAR), np.uint8)
+        axis, before, length = (0, self.top, self.height) if self.height < self.width else (1, self.left, self.width)
+        after = self.side - length - before
+        period = self.side // math.gcd(self.side, self.size)  # so many of the frame's pixels are a whole number of the grid's
+        if before % period or after % period:
+            return self._averaged(self._square(rgb, cv2.BORDER_REPLICATE))
+        first, last = (self._averaged(np.repeat(rgb.take([end], axis), period, axis)) for end in (0, -1))
+        return np.concatenate([first] * (before // period) + [self._averaged(rgb)] + [last] * (after // period), axis)
+
+    def _averaged(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a piece of the frame on the grid: whole cells, each the mean of the areas that it covers."""
+        height, width = (length * self.size // self.side for length in image.shape[:2])
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _square(self, image: NDArray[Number], border: int) -> NDArray[Number]:
         """Return a frame-sized image (H, W, C) letterboxed to (side, side, C), with zeros or its own rim around it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,16 @@ def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) 
     bright = grid.colour(rgb)[..., 0] > 127
     sampled = np.asarray(grid.sample(rgb[..., 0], fill=0)) > 127
     assert np.abs(np.argwhere(bright).mean(axis=0) - np.argwhere(sampled).mean(axis=0)).max() < 0.75
+
+
+@pytest.mark.parametrize("size_px", [256, 100])
+@pytest.mark.parametrize("size", [(1200, 1600), (800, 600), (480, 640), (600, 801), (1080, 1920), (1024, 1280), (400, 400), (301, 299)])
+def test_the_image_is_averaged_as_one_whose_letterbox_repeats_its_rim(size: tuple[int, int], size_px: int) -> None:
+    grid = Grid(*size, size_px)
+    rgb = np.random.default_rng(4).integers(0, 256, (*size, 3)).astype(np.uint8)
+    sides = [(before, grid.side - length - before) for before, length in zip((grid.top, grid.left), size, strict=True)]
+    square = np.pad(rgb, [*sides, (0, 0)], "edge")
+    np.testing.assert_array_equal(grid.colour(rgb), cv2.resize(square, (size_px, size_px), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 80), (128, 200)])
