@@ -115,8 +115,11 @@ class Grid:
         period = self.side // math.gcd(self.side, self.size)  # so many of the frame's pixels are a whole number of the grid's
         if before % period or after % period:
             return self._averaged(self._square(rgb, cv2.BORDER_REPLICATE))
+        inside = self._averaged(rgb)
+        if not before + after:
+            return inside
         first, last = (self._averaged(np.repeat(rgb.take([end], axis), period, axis)) for end in (0, -1))
-        return np.concatenate([first] * (before // period) + [self._averaged(rgb)] + [last] * (after // period), axis)
+        return np.concatenate([first] * (before // period) + [inside] + [last] * (after // period), axis)
 
     def _averaged(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a piece of the frame on the grid: whole cells, each the mean of the areas that it covers."""
