@@ -89,6 +89,15 @@ def test_without_a_table_every_point_is_of_the_part() -> None:
     np.testing.assert_array_equal(foreground(part), part.grid.sample(scene.block(), fill=False))
 
 
+@pytest.mark.parametrize("size", [(301, 299), (400, 400), (480, 640), (1200, 1600)])
+def test_a_sensor_that_measures_every_second_pixel_shows_the_table_too(size: tuple[int, int]) -> None:
+    cloud = np.full((*size, 3), np.nan, np.float32)
+    cloud[1::2, 1::2] = Scene(*size, tilt_deg=5).cloud()[1::2, 1::2]
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
+
+
 def test_a_border_that_is_no_plane_is_no_table() -> None:
     cloud = Scene().cloud()
     cloud[..., 2] += np.random.default_rng(0).uniform(-60, 60, cloud.shape[:2]).astype(np.float32)
