@@ -63,7 +63,7 @@ class Preparer:
             mask=part.mask,
             height=height,
             width=width,
-            invalid_point_ratio=float(part.invalid_point_ratio),
+            invalid_point_ratio=part.invalid_point_ratio,
             finished_ns=self._clock_ns(),
         )
         # Shape first: as a rule it takes longer, and the part waits for it.

@@ -96,7 +96,7 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     kept = [n for n in range(1, count) if statistics[n, cv2.CC_STAT_AREA] >= calibration.fusion.min_region_px]
     if not kept and count > 1:
         kept = [int(labels[np.unravel_index(int(fused.map.argmax()), labels.shape)])]
-    in_frame = (grid.rows >= 0)[:, None] & (grid.columns >= 0)
+    in_frame = grid.in_frame
     places = [_region(_pixels(labels, number, statistics[number], in_frame), fused, xyz, grid) for number in kept]
     return tuple(sorted(places, key=lambda region: region.peak, reverse=True))
 

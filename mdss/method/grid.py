@@ -61,6 +61,11 @@ class Grid:
         """Column of the frame that each column of the grid samples, (size,); -1 in the letterbox border."""
         return self._sampled(self.left, self.width)
 
+    @property
+    def in_frame(self) -> Bool:
+        """Which pixels of the grid sample the frame (size, size); the others are the letterbox border."""
+        return np.asarray((self.rows >= 0)[:, None] & (self.columns >= 0))
+
     def _sampled(self, offset: int, length: int) -> NDArray[np.intp]:
         index = ((2 * np.arange(self.size) + 1) * self.side) // (2 * self.size) - offset
         return np.where((index >= 0) & (index < length), index, -1)
@@ -86,7 +91,7 @@ class Grid:
 
     def _bordered(self, sampled: NDArray[Pixel], fill: float) -> NDArray[Pixel]:
         """Return samples of the grid (size, size, ...) after `fill` was put into the letterbox border."""
-        sampled[(self.rows < 0)[:, None] | (self.columns < 0)] = fill
+        sampled[~self.in_frame] = fill
         return sampled
 
     def between(self, xyz: Float) -> Float:

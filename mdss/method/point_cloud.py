@@ -62,15 +62,16 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
         where = f"at least {removal_mm(plane, settings):.2g} mm off the table" if plane else "in clusters large enough"
         raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
-    mask = cv2.dilate(foreground.astype(np.uint8), square).astype(bool)
-    filled = cv2.erode(mask.astype(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
+    shown = foreground.astype(np.uint8)
+    mask = cv2.dilate(shown, square)
+    filled = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
     colour = grid.colour(rgb)
     if settings.blacken_background:
-        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.astype(np.uint8)), np.uint8)
+        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask), np.uint8)
     return Prepared(
         rgb=colour,
-        xyz=np.asarray(cv2.copyTo(cloud, foreground.astype(np.uint8), np.full_like(cloud, np.nan)), np.float32),
-        mask=mask,
+        xyz=np.asarray(cv2.copyTo(cloud, shown, np.full_like(cloud, np.nan)), np.float32),
+        mask=mask.astype(bool),
         grid=grid,
         invalid_point_ratio=float(1 - np.count_nonzero(measured & filled) / np.count_nonzero(filled)),
         has_table=plane is not None,
