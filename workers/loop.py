@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
-import zmq
 
 from mdss.errors import MdssError
 from mdss.wire.messages import Message
 from mdss.wire.pulse import Pulse, StopFlag
+from workers.outgoing import Outgoing, Outlet
 
 WAIT_MS = 50
+SOON_MS = 5  # while something waits for a next stage
 log = structlog.get_logger()
 
 
@@ -40,22 +41,12 @@ class Inbox(Protocol):
         """Return the next message, or None when none came in time."""
 
 
-class Outlet(Protocol):
-    """The sending end of a link."""
-
-    @property
-    def socket(self) -> Any:
-        """The zmq socket, to poll whether a message would be taken."""
-
-    def send(self, message: Message) -> bool:
-        """Send one message; False where there is no room for it now."""
-
-
 class Loop:
     """Runs one worker until it is asked to stop; a message's type decides which link it leaves by."""
 
     def __init__(self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], pulse: Pulse, stop: StopFlag) -> None:
-        self._worker, self._inbox, self._outlets, self._pulse, self._stop = worker, inbox, outlets, pulse, stop
+        self._worker, self._inbox, self._pulse, self._stop = worker, inbox, pulse, stop
+        self._outgoing, self._is_stuck = Outgoing(outlets, pulse.tally), False
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Work until asked to stop, calling `between` before every message; then finish what is waiting."""
@@ -63,10 +54,13 @@ class Loop:
         while not self._stop.asked:
             between()
             self._turn()
+            self._say_whether_stuck()
         self._pulse.say("draining")
         while self._turn():
             pass
-        self._send(self._worker.drain())
+        self._outgoing.put(self._worker.drain())
+        while self._outgoing and self._outgoing.wait(WAIT_MS):
+            pass
         self._pulse.say("stopped")
 
     def _turn(self) -> bool:
@@ -74,13 +68,19 @@ class Loop:
         if message is not None:
             self._handle(message)
             self._pulse.steps += 1
-        self._send(self._worker.tick())
-        self._pulse.beat_if_due(self._inbox.waiting)
+        self._outgoing.put(self._worker.tick())
+        self._pulse.beat_if_due(self._inbox.waiting if self._outgoing.has_room else 0)  # who waits for a next stage does not hang
         return message is not None
 
     def _receive(self) -> Message | None:
+        """Return the next message, if there is one and room for what may follow from it; a stop waits for no room."""
+        if not self._outgoing.has_room and not self._stop.asked:
+            self._outgoing.wait(WAIT_MS)
+            return None
+        if self._outgoing:
+            self._outgoing.flush()
         try:
-            return self._inbox.receive(WAIT_MS)
+            return self._inbox.receive(SOON_MS if self._outgoing else WAIT_MS)
         except MdssError as error:
             log.error("message refused", reason=str(error))
             self._pulse.tally.count(f'mdss_messages_refused_total{{process="{self._pulse.process}"}}')
@@ -88,22 +88,13 @@ class Loop:
 
     def _handle(self, message: Message) -> None:
         try:
-            self._send(self._worker.step(message))
+            self._outgoing.put(self._worker.step(message))
         except Exception as error:  # the supervisor hears of it, and fusion from there; the part is tried once more
             self._pulse.say("stopped", f"broke on a message: {type(error).__name__}: {error}")
             raise
 
-    def _send(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            outlet = self._outlets[type(message)]
-            if not outlet.send(message) and not self._sent_later(outlet, message):
-                return
-
-    def _sent_later(self, outlet: Outlet, message: Message) -> bool:
-        """Wait while the next stage is away or behind, without falling silent; False when asked to stop meanwhile."""
-        while not (outlet.socket.poll(WAIT_MS, zmq.POLLOUT) and outlet.send(message)):
-            self._pulse.say("degraded", "the next stage takes nothing")
-            if self._stop.asked:
-                return False
-        self._pulse.say("running")
-        return True
+    def _say_whether_stuck(self) -> None:
+        """Say when the next stage is away or behind, and when it no longer is."""
+        if bool(self._outgoing) != self._is_stuck:
+            self._is_stuck = not self._is_stuck
+            self._pulse.say(*(("degraded", "the next stage takes nothing") if self._is_stuck else ("running", "")))

@@ -61,6 +61,18 @@ def test_a_killed_branch_degrades_the_station_comes_back_and_costs_no_part_its_v
         assert verdict.score is not None or (verdict.deadline_missed and "no result from" in verdict.reasons[0])
 
 
+def test_a_branch_that_is_gone_for_good_keeps_nothing_from_the_other(trained: Trained, redis_server: PrivateRedis, tmp_path: Path) -> None:
+    gone_for_good, one_alone = {"restart_limit": 1}, {"degraded_policy": "single_branch"}
+    place = site(trained, redis_server.url, tmp_path / "bereft", supervisor=gone_for_good, fusion=one_alone)
+    with place as bereft, bereft.running() as station:
+        os.kill(station.pid("sdf-0"), signal.SIGKILL)
+        wait_until(lambda: station.report.state == "error")
+        with station.camera("cam") as camera:
+            verdicts = judged(station, camera, (GOOD * 6)[:12])
+    assert len(verdicts) == 12
+    assert {(verdict.is_partial, verdict.deadline_missed, tuple(verdict.branches)) for verdict in verdicts} == {(True, False, ("rgb",))}
+
+
 def test_parts_that_were_open_when_fusion_was_killed_get_their_verdict_and_later_ones_are_judged(station: Station) -> None:
     with station.camera("unjoined") as camera, station.stream(since=None) as stream:
         judged(station, camera, GOOD[:1])

@@ -1,0 +1,81 @@
+"""What leaves a worker: a stage that is away keeps nothing from another, one that is behind is waited for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mdss.wire.messages import ColourTask, Message, ShapeTask
+from mdss.wire.pulse import Tally
+from tests.fakes import FakeClock, FakeLink
+from workers.outgoing import ROOM, Outgoing
+
+
+class Line:
+    """Links to both branches, and what leaves by them; the one to shape has no room."""
+
+    def __init__(self) -> None:
+        self.rgb, self.sdf, self.clock, self.tally = FakeLink(), FakeLink(room=False), FakeClock(), Tally()
+        self.outgoing = Outgoing({ColourTask: self.rgb, ShapeTask: self.sdf}, self.tally, self.clock.ns)
+
+    def put(self, number: int, attempt: int = 1, lasts_s: float = 60.0) -> None:
+        """Put both tasks of a part whose deadline is so far off."""
+        cloud, image, mask = np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), bool)
+        same = {"recipe_id": "cap", "model_version": "0001", "height": 4, "width": 4}
+        due_ns = self.clock.ns() + int(lasts_s * 1e9)
+        shape = ShapeTask(result_id=f"r{number}", attempt=attempt, deadline_ns=due_ns, xyz=cloud, **same)  # type: ignore[arg-type]
+        colour = ColourTask(result_id=f"r{number}", attempt=attempt, deadline_ns=due_ns, rgb=image, mask=mask, **same)  # type: ignore[arg-type]
+        self.outgoing.put([shape, colour])
+
+
+def sent(link: FakeLink) -> list[tuple[str, int]]:
+    return [attempt_of(message) for message in link.sent]
+
+
+def attempt_of(message: Message) -> tuple[str, int]:
+    assert isinstance(message, ColourTask | ShapeTask)
+    return message.result_id, message.attempt
+
+
+def test_what_one_stage_does_not_take_is_not_kept_from_the_other() -> None:
+    line = Line()
+    line.put(1)
+    line.put(2)
+    assert sent(line.rgb) == [("r1", 1), ("r2", 1)]
+    line.sdf.room = True
+    line.outgoing.flush()
+    assert sent(line.sdf) == [("r1", 1), ("r2", 1)]
+    assert not line.outgoing
+
+
+def test_a_stage_that_is_behind_is_waited_for_and_one_that_is_away_is_not_until_much_waits() -> None:
+    line = Line()
+    line.put(1)
+    had_room = [line.outgoing.has_room]
+    line.clock.advance(1.1)
+    had_room.append(line.outgoing.has_room)
+    for number in range(2, ROOM + 1):
+        line.put(number)
+    had_room.append(line.outgoing.has_room)
+    assert had_room == [False, True, False]
+
+
+def test_a_task_whose_part_is_late_is_forgotten_and_counted() -> None:
+    line = Line()
+    line.put(1, lasts_s=2.0)
+    line.put(2)
+    line.clock.advance(3.0)
+    line.outgoing.flush()
+    line.sdf.room = True
+    line.outgoing.flush()
+    assert sent(line.sdf) == [("r2", 1)]
+    assert line.tally.counters == {'mdss_tasks_skipped_total{stage="sdf"}': 1.0}
+
+
+def test_a_second_attempt_takes_the_place_of_the_first_that_still_waits() -> None:
+    line = Line()
+    line.put(1)
+    line.put(2)
+    line.put(1, attempt=2)
+    line.sdf.room = True
+    line.outgoing.flush()
+    assert sent(line.sdf) == [("r2", 1), ("r1", 2)]

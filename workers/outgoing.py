@@ -1,0 +1,101 @@
+"""What a worker has to say: each link takes it at once, or when its next stage is there; no link waits for one whose stage is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import zmq
+
+from mdss.wire.messages import ColourTask, Message, ShapeTask, Task
+from mdss.wire.pulse import Tally
+
+AWAY_AFTER_NS = 1_000_000_000  # a stage that has taken nothing for so long is not just behind
+ROOM = 64  # messages that wait for a stage that is away; a task carries up to a megabyte
+STAGES: dict[type[Message], str] = {ColourTask: "rgb", ShapeTask: "sdf"}  # whom a task is for
+
+
+class Outlet(Protocol):
+    """The sending end of a link."""
+
+    @property
+    def socket(self) -> Any:
+        """The zmq socket, to poll whether a message would be taken."""
+
+    def send(self, message: Message) -> bool:
+        """Send one message; False where there is no room for it now."""
+
+
+@dataclass
+class Queue:
+    """What waits for one link, mostly nothing, and since when the link has taken none of it."""
+
+    outlet: Outlet
+    waiting: list[Message] = field(default_factory=list)
+    since_ns: int = 0
+
+    def put(self, message: Message, now_ns: int) -> None:
+        """Send a message, or let it wait; a task takes the place of one for the same part that still waits."""
+        if not self.waiting:
+            if self.outlet.send(message):
+                return
+            self.since_ns = now_ns
+        self.waiting = [*(each for each in self.waiting if not is_again(message, each)), message]
+
+    def flush(self, now_ns: int) -> None:
+        """Send what is taken now."""
+        while self.waiting and self.outlet.send(self.waiting[0]):
+            del self.waiting[0]
+            self.since_ns = now_ns
+
+    def has_room(self, now_ns: int) -> bool:
+        """Whether more may wait: a stage that is behind is waited for, one that is away is not, up to a limit."""
+        return not self.waiting or (now_ns - self.since_ns >= AWAY_AFTER_NS and len(self.waiting) < ROOM)
+
+
+class Outgoing:
+    """A queue for each link; a message's type decides which link it leaves by."""
+
+    def __init__(self, outlets: Mapping[type[Message], Outlet], tally: Tally, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._queues = {outlet: Queue(outlet) for outlet in outlets.values()}
+        self._by_type = {kind: self._queues[outlet] for kind, outlet in outlets.items()}
+        self._tally, self._clock_ns = tally, clock_ns
+
+    def __bool__(self) -> bool:
+        return any(queue.waiting for queue in self._queues.values())
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another message may be worked on."""
+        return all(queue.has_room(self._clock_ns()) for queue in self._queues.values())
+
+    def put(self, messages: Iterable[Message]) -> None:
+        """Send messages, or let them wait."""
+        for message in messages:
+            self._by_type[type(message)].put(message, self._clock_ns())
+
+    def flush(self) -> None:
+        """Send what the next stages take now, and forget the tasks whose part is late already."""
+        for queue in self._queues.values():
+            queue.waiting = [message for message in queue.waiting if not self._skips(message)]
+            queue.flush(self._clock_ns())
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Wait until the link for which most waits has room, then send what the next stages take; False where it had none in time."""
+        longest = max(self._queues.values(), key=lambda queue: len(queue.waiting))
+        had_room = bool(longest.outlet.socket.poll(timeout_ms, zmq.POLLOUT))
+        self.flush()
+        return had_room
+
+    def _skips(self, message: Message) -> bool:
+        if not isinstance(message, Task) or self._clock_ns() < message.deadline_ns:
+            return False
+        self._tally.count(f'mdss_tasks_skipped_total{{stage="{STAGES[type(message)]}"}}')
+        return True
+
+
+def is_again(task: Message, waiting: Message) -> bool:
+    """Whether a task asks for what another that waits asks for, too: the part was sent a second time."""
+    return isinstance(task, Task) and type(task) is type(waiting) and task.result_id == waiting.result_id
