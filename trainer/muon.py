@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mdss.errors import MdssError
+
 MOMENTUM = 0.95
 SIZE = 0.2  # of an element of a step, for a rate of 1: as with Adam, whose rates are taken for it (Liu et al. 2025)
 NOISE = 1e-7  # of the largest square; directions below it are float32's rounding
+RAISED = 1e-12  # of the largest element
 FAINT = 1e-9  # of the largest element: where outputs no longer learn, momentum fades to what processors need ten times as long for
 LENGTHENING, SETTLING = (3.4445, -4.7750, 2.0315), (1.875, -1.25, 0.375)  # of a length l: a l + b l^3 + c l^5
 TIMES_LENGTHENED, TIMES_SETTLED = 9, 4  # from a hundred-thousandth of the whole to between 0.7 and 1.2, and from there to 1
@@ -93,14 +96,15 @@ def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     """Return eigenvalues (n,) in their order and eigenvectors (n, n) of a symmetric matrix (n, n).
 
     Where outputs no longer learn, their momentum fades to zeros and to numbers too small for float32. Of those it may leave some
-    eigenvalues unfound, with an error or with NaN in their place; in double precision they are found.
+    eigenvalues unfound, with an error or with NaN in their place. In double precision they are found, if need be of a matrix whose
+    diagonal was raised by what counts for nothing.
     """
-    try:
-        values, vectors = torch.linalg.eigh(symmetric)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it
-        is_found = False
-    else:
-        is_found = bool(values.isfinite().all() and vectors.isfinite().all())
-    if not is_found:
-        values, vectors = torch.linalg.eigh(symmetric.double())
-    return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
+    exact = symmetric.double()
+    for given in (symmetric, exact, exact + RAISED * exact.abs().max() * torch.eye(len(exact), dtype=exact.dtype)):
+        try:
+            values, vectors = torch.linalg.eigh(given)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it
+            continue
+        if values.isfinite().all() and vectors.isfinite().all():
+            return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
+    raise MdssError(f"Muon: found no eigenvectors of {len(exact)} outputs, expected some; a lower learning rate may help")
