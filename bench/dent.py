@@ -1,4 +1,4 @@
-"""How small a dent the shape branch sees: dents of known depth pushed into good test scans, against the scans as they are."""
+"""How small a dent the shape branch sees, and how deep a one: dents of known depth pushed into good test scans, against the scans as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainer.dataset import Dataset
 from trainer.progress import tracked
 
 EXAMPLE = "Example: python -m bench.dent --data data/flange --unit m --recipe flange --store models"
-DEPTHS_MM = (0.1, 0.2, 0.3, 0.5, 1.0)
+DEPTHS_MM = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 Float = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ Float = NDArray[np.float32]
 @click.option("--radius-mm", type=click.FloatRange(0.5, 50), default=3.0, show_default=True, help="Of the dents, from middle to rim.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where the dents lie.")
 def command(**options: Any) -> None:
-    """Measure from which depth on a dent stands above the noise of good parts.
+    """Measure from which depth on a dent stands above the noise of good parts, and up to which.
 
     One dent for each good test scan, at a random place whose surroundings are measured, deepest in the middle and level with the surface
     at its rim. A dent is seen where the shape branch's score is above that of every good scan without one.
