@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from trainer.examination import Examiner, Limits, measured, measured_golden
 from trainer.gathering import Gathered, base_of, gather, is_learned, learned_by, require_start
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import Ended
-from trainer.retrain_plan import Plan, held, last_refusals, names_of, planned
+from trainer.retrain_plan import PLAN, Plan, held, last_refusals, names_of, planned
 from trainer.train import MIN_TRAINING_PARTS
 
 if TYPE_CHECKING:
@@ -38,6 +39,18 @@ def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
     """Return the settings to train with: the champion's own, or a preset's, with what was asked to be changed."""
     begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
     return changed(begun, order.assignments)
+
+
+def check_order(order: RetrainOrder) -> None:
+    """Refuse a recipe that there is nothing to begin with for, and settings that there are not.
+
+    Whatever else is wrong, such as a damaged champion, is for an attempt to find: it is no slip of who asks.
+    """
+    with suppress(ModelRefused):
+        champion = champion_of(order)
+        recipe_of(order, champion)
+        if champion is None and not (order.work / PLAN).exists():  # a run that was interrupted has what it began with
+            require_start(champion, base_of(champion, order.data, order.unit), order.name, order.store)
 
 
 @dataclass(frozen=True)

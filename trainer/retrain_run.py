@@ -20,7 +20,7 @@ from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Clock, Diary, End, Ended, alone
 from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan, write_plan
-from trainer.retrain_planning import champion_of, plan_of, recipe_of, require_enough
+from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough
 from trainer.train import Order, learned
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def retrain(order: RetrainOrder, clock: Clock = time.time_ns) -> Result:
     """Learn a recipe anew and return what came of it; MdssError where something is broken, BadInput where something is wrong.
 
-    What a run that was interrupted leaves behind is gone on with as long as champion and settings are the same.
+    What a run that was interrupted leaves behind is gone on with as long as champion and settings are the same. A recipe or a setting
+    that there is not is no attempt: it leaves neither record nor folder behind.
     """
+    check_order(order)
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, Diary(order.folder, order.name, clock))
     try:

@@ -13,9 +13,10 @@ import pytest
 
 from mdss.audit import events
 from mdss.cli import main
-from mdss.errors import BadInput, CutOff, MdssError
+from mdss.errors import BadInput, CutOff, MdssError, ModelRefused
 from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, promote, versions
 from mdss.method.store_lock import StoreBusy
+from mdss.retraining import RetrainRecord, read_records, write_record
 from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, record_of, shown_to, work_of
 from tests.station import NAME
 from trainer import retrain_run
@@ -161,11 +162,25 @@ def test_the_second_of_two_timers_ends_at_once(own: Plant) -> None:
     assert record_of(own).outcome == "nothing_new"  # the record is the first one's
 
 
-def test_a_setting_that_does_not_exist_is_a_matter_of_usage(own: Plant) -> None:
+def test_a_recipe_or_a_setting_that_does_not_exist_is_a_matter_of_usage_and_no_attempt(own: Plant) -> None:
+    before = RetrainRecord(recipe=NAME, outcome="held_back", started_ns=1, ended_ns=2, version="0007")
+    write_record(order_of(own).folder, before)
     with pytest.raises(BadInput, match=r"recipe setting 'rgb\.stepps'"):
         retrain(order_of(own, assignments=("rgb.stepps=3",)))
-    assert record_of(own).outcome == "failed"
+    with pytest.raises(BadInput, match=r"recipe nope: found no champion in .* and no --data"):
+        retrain(order_of(own, name="nope"))
+    with pytest.raises(BadInput, match=r"nowhere: no such folder"):
+        retrain(order_of(own, name="nope", data=own.state / "nowhere"))
+    assert read_records(order_of(own).folder) == (before,)
+    assert [path.name for path in own.store.iterdir()] == [NAME]
     assert main(["retrain", "--config", str(own.config.with_name("none.yaml")), "--recipe", NAME]) == 2
+
+
+def test_a_champion_that_is_damaged_is_found_by_an_attempt(own: Plant) -> None:
+    (own.store / NAME / "0001" / "calibration.json").write_bytes(b"{}")
+    with pytest.raises(ModelRefused, match=r"calibration\.json: found the checksum"):
+        retrain(order_of(own))
+    assert record_of(own).outcome == "failed"
 
 
 def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_them_or_not(own: Plant) -> None:
