@@ -66,11 +66,13 @@ def describe(path: Path, name: str) -> dict[str, str]:
 @click.option("--score", "with_scores", is_flag=True, help="Also load each version and score its golden scans again.")
 @click.option("--device", default="auto", show_default=True, help="What --score computes on: auto, cpu or cuda:N.")
 def verify(store: Path, with_scores: bool, device: str) -> None:
-    """Check every file of every version against its checksum; exit code 1 where one is damaged.
+    """Check every file of every version against its checksum; exit code 1 where one is damaged, or none is there.
 
     With --score, exit code 1 also where a version does not score its golden scans on this machine as it did when it was made.
     """
     rows = described(store)
+    if not rows:
+        raise MdssError(f"--store {store}: found no model, expected a model store")
     for row in tracked(rows, "golden scans", len(rows)) if with_scores else rows:
         more = golden_verdict(store, row, device) if with_scores and not row["fault"] else ""
         click.echo(f"{row['recipe']} {row['version']}: {row['fault'] or 'whole'}{more}")

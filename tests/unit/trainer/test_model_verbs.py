@@ -31,6 +31,12 @@ def test_an_empty_store_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"{tmp_path}: no models\n"
 
 
+def test_who_guards_a_store_is_told_that_no_model_is_there(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "verify", "--store", store)[0] == 0
+    for place in (store / "gland", store / "gland" / "0001"):
+        assert run(capsys, "verify", "--store", place) == (1, "", f"mdss: --store {place}: found no model, expected a model store\n")
+
+
 def test_a_list_that_goes_into_a_file_is_not_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = ModelCard(name="gland", recipe=Recipe(), made_at="2026-11-25T02:35:11+00:00", code_version="0")
     model_store.save(tmp_path, card, CALIBRATION, lambda folder: None)
