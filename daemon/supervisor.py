@@ -22,6 +22,8 @@ TURN_MS = 100
 STANDSTILL = 0.5  # of supervisor.stall_timeout_s, between two turns: a shorter one makes nobody who is well too late
 STOP_GRACE_S = 5.0
 HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that need a part's model
+LINE = ("ingest", *HOLDERS)  # without which no part is judged
+MODELS = (2, 1)  # how bad it is, beside `badness`, that a recipe is not judged by its champion
 log = structlog.get_logger()
 
 
@@ -187,15 +189,14 @@ class Supervisor:
         )
 
     def _condition(self) -> tuple[ProcessState, str]:
-        """Return the state and its reason: that of the worst process, then of the models."""
-        bad = [child for child in self._children if child.has_failed] or [
-            child for child in self._children if not child.is_ready or child.state == "degraded"
-        ]
+        """Return the state and its reason: that of the worst process, or of the models where no process is worse."""
+        bad = [child for child in self._children if not child.is_ready or child.state == "degraded"]
+        worst = min(bad, key=badness, default=None)
         trouble = self._models.trouble if self._models is not None else ""
-        reason = f"{bad[0].spec.name}: {bad[0].reason or bad[0].state}" if bad else trouble
+        reason = trouble if worst is None or (trouble and badness(worst) > MODELS) else f"{worst.spec.name}: {worst.reason or worst.state}"
         if self._phase != "running" or not reason:
             return self._phase, reason
-        return "error" if bad and bad[0].has_failed else "degraded", reason
+        return "error" if worst is not None and worst.has_failed else "degraded", reason
 
     def _stop(self) -> None:
         """Ingest drains first; when that takes too long, fusion gives what is left its verdict; then the rest in order."""
@@ -226,6 +227,12 @@ class Supervisor:
                     each.stop_now()
             self.turn()
         return child.pid is None
+
+
+def badness(child: Child) -> tuple[int, int]:
+    """Return how bad it is that a process is not well, the worst first: failed, missed, in trouble; each of the line before beside it."""
+    how = 0 if child.has_failed else 1 if child.spec.is_vital and not child.is_ready else 2
+    return how, 0 if stage_of(child.spec.name) in LINE else 2
 
 
 def process_report(child: Child) -> ProcessReport:

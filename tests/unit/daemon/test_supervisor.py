@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from daemon.child import Child, Limits
+from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
@@ -41,7 +42,7 @@ def spec(name: str) -> ProcessSpec:
 class Line:
     """A supervisor in a fake world; `at` plans what happens when."""
 
-    def __init__(self, **histories: History) -> None:
+    def __init__(self, models: ModelSwaps | None = None, /, **histories: History) -> None:
         self.world = FakeWorld({name.replace("_", "-"): history for name, history in histories.items()})
         self.said: list[str] = []
         self.fusion = FakeLink()
@@ -51,7 +52,7 @@ class Line:
         children = [Child(spec(name), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
         self.supervisor = Supervisor(
-            children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.in_hand, self.world.clock)
+            children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.in_hand, self.world.clock, models)
         )
 
     def receive(self, timeout_ms: int) -> Message | None:

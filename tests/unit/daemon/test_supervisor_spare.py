@@ -1,10 +1,12 @@
-"""A process that parts are judged without costs the station its good state, and nothing else."""
+"""A process that parts are judged without costs the station its good state, and nothing else: not even the word of a worse one."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.fakes import History, dies_often, never_ready, refuses
+from mdss.settings import ModelSettings
+from tests.fakes import FakeProcess, History, dies_often, lives, never_ready, refuses
+from tests.model_world import ModelWorld
 from tests.unit.daemon.test_supervisor import LIMITS, Line
 
 
@@ -55,3 +57,38 @@ def test_a_vital_process_that_fails_is_named_before_one_that_is_not() -> None:
     line.run(70)
     ((state, reason),) = said
     assert state == "error" and reason.startswith("rgb-0: ")
+
+
+def in_trouble(reason: str) -> History:
+    """Return a history that works on, and says what is wrong."""
+
+    def history(process: FakeProcess, age_s: float) -> None:
+        lives(process, age_s)
+        process.state, process.reason = "degraded", reason
+
+    return history
+
+
+NO_REDIS, NO_SCAN, NO_DISK = in_trouble("Redis is away"), in_trouble("no scan is kept"), in_trouble("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("histories", "lacks_model", "is_ready", "begins"),
+    [
+        ({"alerts": NO_REDIS, "collect": NO_SCAN, "ingest": NO_DISK}, True, True, "ingest: the disk is full"),
+        ({"alerts": NO_REDIS, "collect": NO_SCAN}, True, True, "recipe gland is judged by nothing: gland/champion: no such model"),
+        ({"alerts": NO_REDIS, "collect": NO_SCAN}, False, True, "alerts: Redis is away"),
+        ({"collect": refuses, "ingest": NO_DISK}, False, True, "ingest: the disk is full"),
+        ({"collect": NO_SCAN, "ingest": NO_DISK, "fusion": dies_often}, True, False, "fusion: ended with code 1; starts again"),
+        ({"alerts": dies_often, "ingest": NO_DISK, "sdf_0": dies_often}, False, False, "sdf-0: ended with code 1; starts again"),
+    ],
+)
+def test_the_reason_is_that_of_the_worst_and_of_the_line_first(
+    histories: dict[str, History], lacks_model: bool, is_ready: bool, begins: str
+) -> None:
+    models = ModelWorld(ModelSettings(recipes=("cap", "gland"))).swaps if lacks_model else None
+    line = Line(models, **histories)
+    seen: list[tuple[str, bool, str]] = []
+    line.at(5.2, lambda: seen.append((line.board.report.state, line.board.report.is_ready, line.board.report.reason[: len(begins)])))
+    line.run(6)
+    assert seen == [("degraded", is_ready, begins)]
