@@ -109,6 +109,7 @@ class ModelSwaps:
         if recipe in self._settings.recipes:
             wanted = self._recipes[recipe]
             wanted.is_wanted, wanted.used_s, wanted.refused = True, self._clock(), ("", "")
+            wanted.asked += 1
             self._read(wanted)
 
     def reconfigure(self, settings: ModelSettings) -> None:

@@ -25,6 +25,7 @@ class RecipeReport(msgspec.Struct, frozen=True, kw_only=True):
     swaps: int = 0  # from one version to another, since the station was started
     failures: int = 0
     took_s: float = 0.0  # from when the champion was seen until it judged
+    asked: int = 0  # how often a person, a frame or a reload asked for it; champion and reason are of after that
     reason: str = ""  # why the champion does not judge
 
 
@@ -36,6 +37,7 @@ class RecipeModels:
     champion: str = ""
     trouble: str = ""  # why the store does not say which version is the champion
     is_wanted: bool = False  # loaded, or to be loaded
+    asked: int = 0  # how often it was asked for
     used_s: float = float("-inf")
     serving: Served | None = None
     coming: str = ""
@@ -133,5 +135,6 @@ class RecipeModels:
             swaps=self.swaps,
             failures=self.failures,
             took_s=self.took_s,
+            asked=self.asked,
             reason=self.why(published),
         )

@@ -64,12 +64,13 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
 
 
 def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeReport:
-    """Return how it is with a recipe once its champion judges; MdssError where that was refused, or takes too long."""
+    """Return how it is with a recipe once its champion judges; MdssError where that was refused, there is none, or it takes too long."""
     while True:
         report = report_of(settings, before.recipe)
         if report.version and report.version == report.champion:
             return report
-        if report.failures > before.failures:
+        has_none = report.asked > before.asked and not report.champion  # looked for since we asked
+        if report.failures > before.failures or has_none:
             raise MdssError(f"recipe {report.recipe}: {report.reason}")
         if time.monotonic() > end_s:
             raise MdssError(f"recipe {report.recipe}: not loaded in time ({report.reason or 'it is still being loaded'})")

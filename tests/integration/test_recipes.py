@@ -58,6 +58,12 @@ def test_the_first_frame_of_another_recipe_waits_at_its_camera_while_the_model_i
     assert judged(station, "both", NAME) == [(NAME, "OK", "0001")], "there is room for two"
 
 
+def test_a_recipe_without_a_model_is_not_waited_for(station: Station) -> None:
+    result = CliRunner().invoke(mdss, ["recipe", "preload", BOLT, "--config", str(station.config), "--wait", "--timeout-s", "30"])
+    champion = station.trained.store / BOLT / "champion"
+    assert (result.exit_code, str(result.exception).startswith(f"recipe bolt: {champion}: no such model; ")) == (1, True), result.exception
+
+
 def test_a_recipe_without_a_model_keeps_no_other_from_being_judged(station: Station) -> None:
     with station.camera("patient") as camera:
         station.send(camera, GOOD[0], recipe_id=BOLT)
