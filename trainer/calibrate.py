@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, usual_limit
+from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, standing_out, usual_limit
 from mdss.method.fusion import colour_score, fuse
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ThresholdSettings
@@ -40,8 +40,11 @@ def maps_of(parts: Sequence[Prepared], colour_map: Callable[[Prepared], Float], 
     return found
 
 
-def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -> Calibration:
-    """Return the calibration from the maps of good parts that no training saw; with the parts themselves, drift can be told later."""
+def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), names: Sequence[str] = ()) -> Calibration:
+    """Return the calibration from the maps of good parts that no training saw.
+
+    With the parts themselves, drift can be told later; with their names, one that does not look good is called by its own.
+    """
     masks = maps.masks if recipe.fusion.statistics == "foreground" else None
     pairs = list(zip(maps.rgb, maps.sdf, strict=True))
     unlimited = Calibration(
@@ -64,15 +67,15 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = ()) -
         validation_peaks=tuple(peaks),
         reference=Reference.of(peaks_of(maps.rgb), peaks_of(maps.sdf), parts) if parts else None,
     )
-    return with_threshold(known, recipe.threshold)
+    return with_threshold(known, recipe.threshold, names)
 
 
-def with_threshold(calibration: Calibration, settings: ThresholdSettings) -> Calibration:
+def with_threshold(calibration: Calibration, settings: ThresholdSettings, names: Sequence[str] = ()) -> Calibration:
     """Return the calibration with the threshold, and the level of the outlines, that follow from the scores and peaks which it holds."""
-    peaks = calibration.validation_peaks
+    scores, peaks = calibration.validation_scores, calibration.validation_peaks
     return msgspec.structs.replace(
         calibration,
-        threshold=find_threshold(calibration.validation_scores, settings),
+        threshold=find_threshold(scores, settings).with_note(standing_out(scores, names)),
         map_level=find_threshold(peaks, settings).value if peaks else calibration.map_level,
         calibrated_at=now(),
     )

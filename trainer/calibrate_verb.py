@@ -114,17 +114,18 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
     from trainer.champion import Champion
 
     champion = Champion.of(model, request.device)
-    parts = []
+    parts, names = [], []
     if request.data is not None:
         dataset = Dataset.open(request.data, request.unit, needs=("validation",))
         parts += prepare_all(dataset, dataset.validation, settings)
+        names += [scan.name for scan in dataset.validation]
     collected = confirmed(request.collected, model, settings) if request.collected else ConfirmedParts()
     counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
-    parts += collected.parts
+    parts, names = parts + collected.parts, names + collected.names
     if len(parts) < MIN_PARTS:
         places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
-    found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts)
+    found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
     return annotated(found, collected), {COUNTS: counts, CALIBRATED: collected.names}
 
 

@@ -35,11 +35,12 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class Parts:
-    """The good parts that a model is made from, and the way back from a validation part's number to its scan."""
+    """The good parts that a model is made from, and the way back from a validation part's number to its scan, and to its name."""
 
     training: Sequence[Prepared]
     validation: Sequence[Prepared]
     recorded: Callable[[int], LoadedScan]
+    names: Sequence[str] = ()
 
 
 def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
@@ -52,7 +53,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     with hours.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
         maps = maps_of(parts.validation, branches[0].map_of, branches[1].map_of)
-        calibration = calibration_of(maps, recipe, parts.validation)
+        calibration = calibration_of(maps, recipe, parts.validation, parts.names)
         precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
         golden = golden_of(parts, precise, calibration)
     training = {"rgb": colour.figures, "sdf": shape.figures, "device": device}

@@ -184,7 +184,8 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
         seconds=hours.seconds,
     )
     recorded = [(dataset, scan) for dataset in datasets for scan in dataset.validation]
-    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]))
+    names = [scan.name for _, scan in recorded]
+    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]), names)
     return make_model(order.store, card, parts, work, order.device)
 
 

@@ -13,7 +13,7 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.collection import CollectedPart, Collection, Label, Review
-from mdss.method import model_store
+from mdss.method import calibration, model_store
 from mdss.method.calibration import find_threshold
 from mdss.method.model_store import open_champion
 from mdss.method.recipe import ThresholdSettings
@@ -42,7 +42,13 @@ class Kept:
         self.folder, self._collection = folder, Collection(folder)
         dataset = Dataset.open(data, "m")
         self._scans = [dataset.load(scan) for scan in (*dataset.validation, *dataset.train)]
+        self._defective = next(dataset.load(scan) for scan in dataset.test if not scan.is_good)
         self._count = 0
+
+    def add_defective(self, label: Label) -> str:
+        """Keep one with a painted square."""
+        self._scans[self._count] = self._defective
+        return self.add("NotOK", label)
 
     def add(self, evaluation: Evaluation, label: Label | None = None, days_old: float = 0, *, is_simulated: bool = False) -> str:
         """Keep one more part, and what somebody said of it; return its id."""
@@ -107,15 +113,19 @@ def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Tr
     assert note in open_champion(copy.store, NAME).calibration.threshold.note
 
 
-def test_collected_and_curated_parts_can_be_taken_together_and_too_few_for_the_rate_are_said(
-    copy: Trained, kept: Kept, capsys: Capture
+def test_collected_and_curated_parts_can_be_taken_together_and_what_is_wrong_with_them_is_said(
+    copy: Trained, kept: Kept, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(calibration, "STANDS_OUT", 1.5)  # six steps of training do not make a square stand out as it should
     kept.add("OK")
+    kept.add_defective("good")
     options = ("--collected", kept.folder, "--data", copy.data, "--method", "conformal", "--false-reject-rate", "0.05")
     assert calibrate(copy.store, *options) == 0
     after = open_champion(copy.store, NAME)
-    assert after.card.data["calibrated_on"] == {"validation": 6, "marked_good": 0, "accepted": 1}
-    assert "7 good parts cannot promise 0.05: 12 more are needed, 19 in all; 1 of 1 collected" in capsys.readouterr().out
+    assert after.card.data["calibrated_on"] == {"validation": 6, "marked_good": 1, "accepted": 1}
+    said = capsys.readouterr().out
+    assert "8 good parts cannot promise 0.05: 11 more are needed, 19 in all; validation part r1 scores " in said
+    assert " times the next: is it good?; 1 of 2 collected" in said
 
 
 def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Trained, kept: Kept) -> None:

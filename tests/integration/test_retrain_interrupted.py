@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mdss.method import model_store
+from mdss.method import calibration, model_store
 from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.recipe import changed
 from mdss.method.store_lock import StoreBusy
@@ -46,8 +47,9 @@ class Verb:
 
 
 def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_plan(
-    own: Plant, passing: None, capsys: pytest.CaptureFixture[str]
+    own: Plant, passing: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(calibration, "STANDS_OUT", 0.0)  # so that there is a part to ask about
     for number in range(NEW):
         own.collect(number)
     verb = Verb(own)
@@ -62,6 +64,8 @@ def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_p
     assert "going on with the training that was planned at" in capsys.readouterr().err
     assert (result.outcome, record_of(own).outcome) == ("candidate", "candidate")
     assert sorted(shown_to(own, "0002")) == [f"result-{number}" for number in range(NEW)]
+    page = (own.store / NAME / "0002" / "report" / "training.html").read_text()
+    assert re.search(r"validation part \S+ scores 1 times the next: is it good\?", page)
 
 
 def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdss.errors import BadInput
-from mdss.method.calibration import Statistics, find_threshold, usual_limit
+from mdss.method.calibration import Statistics, find_threshold, standing_out, usual_limit
 from mdss.method.recipe import ThresholdSettings
 
 
@@ -57,6 +57,21 @@ def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> N
     assert np.log(limit.value) == pytest.approx(2 * 0.2, abs=0.02)
     assert "assumes" in limit.note
     assert limit.promise == "as assumed, 2.27% of good parts above it, asked 2.27%"
+
+
+@pytest.mark.parametrize(
+    ("scores", "names", "question"),
+    [
+        ([1.0, 0.9, 29.4, 1.01, 0.8], ("015", "016", "017", "018", "019"), "validation part 017 scores 29 times the next: is it good?"),
+        ([1.0, 0.9, 29.4, 1.01, 0.8], (), "validation part 3 of 5 scores 29 times the next: is it good?"),
+        ([1.0, 0.9, 2.9, 1.01, 0.8], (), ""),
+        ([0.0] * 5, (), ""),
+    ],
+)
+def test_a_part_far_above_the_next_is_asked_about_by_its_name_where_that_is_known(
+    scores: list[float], names: tuple[str, ...], question: str
+) -> None:
+    assert standing_out(scores, names) == question
 
 
 def test_a_handful_of_parts_set_no_threshold() -> None:

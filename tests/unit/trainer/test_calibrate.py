@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from mdss.method.calibration import Calibration, usual_limit
 from mdss.method.fusion import colour_score, fuse
 from mdss.method.recipe import FusionSettings, preset
-from trainer.calibrate import Maps, calibration_of
+from trainer.calibrate import Maps, calibration_of, with_threshold
 
 PARTS, SIZE_PX = 6, 48
 
@@ -30,6 +32,16 @@ def test_limit_and_scores_are_of_colour_s_half_as_parts_are_judged_by_it(agreeme
     assert found.colour_limit == usual_limit(halves, 2.0)
     assert found.validation_scores == tuple(fuse(rgb, sdf, found).score for rgb, sdf in zip(good.rgb, good.sdf, strict=True))
     assert (halves == [float(rgb.max()) for rgb in good.rgb]) == (agreement == 0)
+
+
+def test_a_bad_part_among_the_good_ones_is_named_with_the_threshold_and_by_its_place_where_no_name_is_known_any_more() -> None:
+    recipe, parts = preset("edge"), maps()
+    names = [f"{number:03d}" for number in range(PARTS)]
+    assert "validation part" not in calibration_of(parts, recipe, names=names).threshold.note
+    parts.rgb[2][20:24, 20:24] *= 100
+    found = calibration_of(parts, recipe, names=names)
+    assert re.fullmatch(r"6 good parts .*; validation part 002 scores \d+ times the next: is it good\?", found.threshold.note)
+    assert "; validation part 3 of 6 scores " in with_threshold(found, recipe.threshold).threshold.note
 
 
 def test_a_calibration_of_before_there_was_agreement_has_none() -> None:
