@@ -41,6 +41,7 @@ class Parts:
     validation: Sequence[Prepared]
     recorded: Callable[[int], LoadedScan]
     names: Sequence[str] = ()
+    found: Sequence[str] = ()  # sentences on what was taken for the parts
 
 
 def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
@@ -61,7 +62,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
 
     def write_files(folder: Path) -> None:
         write_networks(folder, networks, network)
-        write_training_report(folder / REPORT, (colour.losses, shape.losses), calibration, (parts.validation, maps))
+        write_training_report(folder / REPORT, (colour.losses, shape.losses), calibration, (parts.validation, maps), parts.found)
         write_golden(folder, golden)
 
     return model_store.save(store, finished, calibration, write_files)

@@ -22,6 +22,7 @@ from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.store_lock import TRAINING_LOCK, held
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
+from trainer.parts_found import said_of
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --pr
 WORK = ".training"  # beside the versions: checkpoints of a training that is not finished
 PLAN = "plan.json"
 MIN_TRAINING_PARTS = 3
+SPLITS = ("train", "validation")
 
 
 @click.command(epilog=EXAMPLE)
@@ -167,9 +169,12 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
     hours = Hours()
     with hours.of("reading"):
         training, validation = (
-            [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)]
-            for split in ("train", "validation")
+            [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)] for split in SPLITS
         )
+    scans = [scan for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
+    found = said_of([*training, *validation], [scan.xyz_path for scan in scans])
+    for sentence in found:
+        click.echo(f"{order.name}: {sentence}", err=True)
     card = model_store.ModelCard(
         name=order.name,
         recipe=order.recipe,
@@ -185,7 +190,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
     )
     recorded = [(dataset, scan) for dataset in datasets for scan in dataset.validation]
     names = [scan.name for _, scan in recorded]
-    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]), names)
+    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]), names, found)
     return make_model(order.store, card, parts, work, order.device)
 
 

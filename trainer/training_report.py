@@ -1,4 +1,4 @@
-"""The page that comes with a model: how both losses ran, what good validation parts score, and the strangest of them."""
+"""The page that comes with a model: what its parts look like, how both losses ran, what good validation parts score, and the strangest."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ STYLE = "body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-wid
 
 
 def write_training_report(
-    folder: Path, losses: tuple[list[float], list[float]], calibration: Calibration, validation: tuple[Sequence[Prepared], Maps]
+    folder: Path,
+    losses: tuple[list[float], list[float]],
+    calibration: Calibration,
+    validation: tuple[Sequence[Prepared], Maps],
+    found: Sequence[str],
 ) -> None:
-    """Write training.html into the folder, pictures inside the file."""
+    """Write training.html into the folder, pictures inside the file; `found` are sentences on what was taken for the parts."""
     folder.mkdir(parents=True, exist_ok=True)
     limit = calibration.threshold
     sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {limit.promise}. {limit.note}"
     body = [
         "<h1>Training</h1>",
+        *(f"<p>{html.escape(sentence)}</p>" for sentence in found),
         _losses(*losses),
         "<h2>Good validation parts</h2>",
         f"<p>{html.escape(sentences)}</p>",

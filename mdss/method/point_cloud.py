@@ -59,7 +59,8 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     foreground = drop_specks(remove_table(cloud, measured, plane, settings), settings.min_component_px)
     points = np.count_nonzero(foreground)
     if points < MIN_PART_POINTS:
-        where = f"at least {removal_mm(plane, settings):.2g} mm off the table" if plane else "in clusters large enough"
+        limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
+        where = f"at least {limit} off the table" if plane else "in clusters large enough"
         raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
     shown = foreground.astype(np.uint8)

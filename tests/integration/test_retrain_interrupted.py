@@ -61,11 +61,14 @@ def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_p
     for number in range(20, 20 + NEW):
         own.collect(number)
     result = retrain(order_of(own))
-    assert "going on with the training that was planned at" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "going on with the training that was planned at" in told
     assert (result.outcome, record_of(own).outcome) == ("candidate", "candidate")
     assert sorted(shown_to(own, "0002")) == [f"result-{number}" for number in range(NEW)]
     page = (own.store / NAME / "0002" / "report" / "training.html").read_text()
     assert re.search(r"validation part \S+ scores 1 times the next: is it good\?", page)
+    (found,) = re.findall(rf"^{NAME}: (a table in .*)$", told, re.MULTILINE)
+    assert re.fullmatch(r"a table in (\d+) of \1 scans; the part covers .* % of the image \(median .* %\)", found) and found in page
 
 
 def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:

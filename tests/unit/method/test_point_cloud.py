@@ -94,8 +94,8 @@ def test_nothing_that_came_in_is_changed() -> None:
 @pytest.mark.parametrize(
     ("scene", "sentence"),
     [
-        (Scene(block_mm=0), "no part in view: 0 points at least 1 mm off the table, expected 64 or more"),
-        (Scene(side_mm=3), "no part in view: 36 points at least 1 mm off the table, expected 64 or more"),
+        (Scene(block_mm=0), "no part in view: 0 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more"),
+        (Scene(side_mm=3), "no part in view: 36 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more"),
         (Scene(63, 200), "scan of 63x200: expected 64 to 2000 on each side"),
         (Scene(64, 2001), "scan of 64x2001: expected 64 to 2000 on each side"),
         (Scene(side_mm=0, has_table=False), "the cloud is empty: no pixel has a measured point"),
@@ -108,7 +108,9 @@ def test_a_scan_without_a_part_is_refused_with_a_sentence(scene: Scene, sentence
 
 def test_a_part_thinner_than_the_removal_distance_is_refused_and_the_distance_is_named() -> None:
     cloud = replace(Scene(), block_mm=4.0).cloud()
-    assert "0 points at least 5 mm off the table" in refusal(grey(cloud), cloud, PointCloudSettings(plane_removal_mm=5.0))
+    assert "0 points at least 5 mm (point_cloud.plane_removal_mm) off the table" in refusal(
+        grey(cloud), cloud, PointCloudSettings(plane_removal_mm=5.0)
+    )
 
 
 def test_a_few_points_without_a_table_are_no_part() -> None:

@@ -1,0 +1,49 @@
+"""What is said of the parts that were found in the scans of a training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mdss.method.point_cloud import Prepared
+from mdss.method.recipe import PointCloudSettings
+from tests.scenes import Scene, part_of
+from trainer.parts_found import MOST_TIMES, said_of
+
+ON_TABLE = part_of(Scene().cloud())
+PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
+
+
+def of_share(share: float, part: Prepared = ON_TABLE) -> Prepared:
+    """Return the part with a mask that covers that much of the frame."""
+    mask = part.mask & False
+    mask[: round(share * len(mask))] = True
+    return replace(part, mask=mask)
+
+
+def test_parts_that_are_alike_are_one_sentence() -> None:
+    parts = [of_share(share) for share in (0.25, 0.5, 0.25, 0.75)]
+    assert said_of(parts, PATHS) == ["a table in 4 of 4 scans; the part covers 25 to 75 % of the image (median 37.5 %)"]
+
+
+def test_the_letterbox_is_no_part_of_the_image() -> None:
+    wide = part_of(Scene(200, 400).cloud(), PointCloudSettings(table="none"))
+    assert said_of([wide], PATHS) == ["a table in 0 of 1 scans; the part covers 100 to 100 % of the image (median 100 %)"]
+
+
+def test_a_table_in_some_scans_alone_is_said_with_the_scan_that_is_farthest_off_and_with_what_to_do() -> None:
+    parts = [of_share(0.25), of_share(0.25), of_share(0.5, replace(ON_TABLE, has_table=False)), of_share(0.25)]
+    found, warning = said_of(parts, PATHS)
+    assert found == "a table in 3 of 4 scans; the part covers 25 to 50 % of the image (median 25 %)"
+    assert warning == (
+        "xyz/002.tiff is farthest off, with no table and a part of 50 %; expected a table in all scans or in none, and parts of about one "
+        "size: set point_cloud.table=none for parts that fill the image or lie on nothing flat, point_cloud.plane_inlier_mm to four times "
+        "the sensor's noise, or crop the scans"
+    )
+
+
+def test_parts_of_very_different_sizes_are_said_as_well() -> None:
+    small = 0.0625
+    assert len(said_of([of_share(small), of_share(MOST_TIMES * small)], PATHS)) == 1
+    _, warning = said_of([of_share(share) for share in (0.5, small, 0.5, 0.5)], PATHS)
+    assert warning.startswith("xyz/001.tiff is farthest off, with a table and a part of 6.25 %; ")

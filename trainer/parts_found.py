@@ -1,0 +1,43 @@
+"""What was taken for the part in the scans of a training, in a sentence, and what to do where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mdss.method.point_cloud import Prepared
+
+MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product differ by less in any pose
+EXPECTED = "expected a table in all scans or in none, and parts of about one size"
+NO_TABLE = "point_cloud.table=none for parts that fill the image or lie on nothing flat"
+NOISE = "point_cloud.plane_inlier_mm to four times the sensor's noise"
+
+
+def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on what the scans at these paths show, and where they differ too much, another on the one that is farthest off.
+
+    Whatever is not table is the part: the whole scan where the table is missed, next to nothing where a face of the part is taken for
+    it. A model learns from either, and nobody would see it.
+    """
+    shares = np.array([share_of(part) for part in parts])
+    tables = sum(part.has_table for part in parts)
+    low, middle, high = np.quantile(shares, (0, 0.5, 1))
+    found = f"a table in {tables} of {len(parts)} scans; the part covers {percent(low)} to {percent(high)} % of the image"
+    sentences = [f"{found} (median {percent(middle)} %)"]
+    if 0 < tables < len(parts) or high > MOST_TIMES * low:
+        odd = int(np.argmax(np.abs(np.log(shares / middle))))
+        seen = f"{'a' if parts[odd].has_table else 'no'} table and a part of {percent(shares[odd])} %"
+        sentences.append(f"{paths[odd]} is farthest off, with {seen}; {EXPECTED}: set {NO_TABLE}, {NOISE}, or crop the scans")
+    return sentences
+
+
+def share_of(part: Prepared) -> float:
+    """Return the share of the frame that the part covers."""
+    return float(part.mask[part.grid.in_frame].mean())
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, with three digits."""
+    return f"{100 * share:.3g}"
