@@ -18,7 +18,7 @@ Index = NDArray[np.intp]
 class Patches:
     """Indices of each patch's points (patches, K) in the cloud; every point of the cloud is in at least one.
 
-    Those nearest the centre come first, except where a cloud is no larger than one patch.
+    Those nearest the centre come first.
     """
 
     members: Index
@@ -33,11 +33,12 @@ def cut_patches(points: Float, points_per_patch: int, density: float, device: st
     """Return patches of the K nearest points around farthest-point-sampled centres, about `density` per K points.
 
     points (N, 3). Centres are added among uncovered points until every point is in a patch (paper, 4.2). A cloud of fewer
-    than K points gives one patch that repeats its points.
+    than K points gives one patch, around its mean, that repeats its points.
     """
     count = len(points)
     if count <= points_per_patch:
-        return Patches(np.resize(np.arange(count), (1, points_per_patch)))
+        outwards = ((points - points.mean(axis=0)) ** 2).sum(axis=1).argsort(kind="stable")
+        return Patches(np.resize(outwards, (1, points_per_patch)))
     neighbours = neighbours_of(points, device)
     wanted = max(1, round(density * count / points_per_patch))
     centres = farthest_points(points, wanted)
