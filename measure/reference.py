@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from trainer.progress import tracked
 
 SCANS = 2
 PATCHES_OF_A_POINT = 10
+SHAPE = msgspec.structs.replace(PAPER.sdf, frame="camera", octaves=0, overlap="min")
 Float = NDArray[np.float32]
 
 
@@ -33,7 +35,7 @@ class Reference:
     def __init__(self) -> None:
         self._device = device_of("auto")
         self._pair = StudentTeacher(PAPER.rgb).eval().to(self._device)
-        self._shape = SignedDistanceNetwork(PAPER.sdf).eval().to(self._device)
+        self._shape = SignedDistanceNetwork(SHAPE).eval().to(self._device)
 
     @torch.inference_mode()
     def colour_map(self, part: Prepared) -> Float:
@@ -46,7 +48,7 @@ class Reference:
     @torch.inference_mode()
     def shape_distances(self, part: Prepared) -> Float:
         """Return the distance (N,) of every point, the smallest that any of its patches says."""
-        settings, cloud, towards = PAPER.sdf, PartPoints.of(part.xyz), viewing_direction(part.xyz)
+        settings, cloud, towards = SHAPE, PartPoints.of(part.xyz), viewing_direction(part.xyz)
         patches = cut_patches(cloud.points, settings.points_per_patch, PATCHES_OF_A_POINT)
         said = []
         for members in patches.members:

@@ -50,13 +50,18 @@ def test_settings_are_changed_by_name() -> None:
         ("sdf.blind_spot=500", "sdf.blind_spot: found 500 points, expected fewer than the 500 of a patch"),
         ("sdf.overlap=median", "Invalid enum value 'median'"),
         ("fusion.score=larger", "fusion.score: found 'larger' and no fusion.score_floor, expected a floor"),
-        ("sdf.void_weight=0.6", "sdf.void_weight: found 0.6 with sdf.loss=pull, which teaches nothing of missing points, expected 0"),
         ("fusion.score_agreement=0.5", "fusion.score_agreement: found 0.5 with a product, expected 0 or fusion.score=larger"),
     ],
 )
 def test_what_does_not_fit_is_refused(assignment: str, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
         changed(preset("paper"), (assignment,))
+
+
+def test_evidence_that_the_pull_does_not_teach_is_refused() -> None:
+    sentence = "sdf.void_weight: found 0.6 with sdf.loss=pull, which teaches nothing of missing points, expected 0"
+    with pytest.raises(BadInput, match=sentence):
+        changed(preset("edge"), ("sdf.loss=pull",))
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

@@ -28,9 +28,9 @@ def gradients(network: SignedDistanceNetwork) -> torch.Tensor:
     return torch.cat([value.grad.flatten().cpu() for value in network.parameters() if value.grad is not None])
 
 
-@pytest.mark.parametrize("name", ["edge", "paper"])
-def test_a_captured_step_has_the_loss_and_the_gradients_of_its_own_batch(name: str) -> None:
-    recipe = changed(preset(name), SMALL)
+@pytest.mark.parametrize(("name", "assignments"), [("edge", ()), ("paper", ()), ("paper", ("sdf.loss=pull",))])
+def test_a_captured_step_has_the_loss_and_the_gradients_of_its_own_batch(name: str, assignments: tuple[str, ...]) -> None:
+    recipe = changed(preset(name), (*SMALL, *assignments))
     clouds = [TrainingCloud.of(plate(tilt), recipe.sdf, np.random.default_rng(0)) for tilt in (-0.3, 0.2)]
     torch.manual_seed(0)
     plain = SignedDistanceNetwork(recipe.sdf)

@@ -97,9 +97,9 @@ def test_a_short_training_learns_distances_to_a_plate_and_where_it_ends() -> Non
     assert presence[batch.is_point == 1].mean() > presence[batch.is_point == 0].mean() + 0.3
 
 
-def test_the_pull_of_the_paper_preset_learns_too() -> None:
+def test_the_pull_of_the_cited_code_learns_too() -> None:
     settings = msgspec.structs.replace(
-        preset("paper").sdf, encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, queries=20, batch=4, noise=0.3
+        preset("paper").sdf, loss="pull", encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, queries=20, batch=4, noise=0.3
     )
     torch.manual_seed(0)
     learner, recipe, clouds = SignedDistanceNetwork(settings), Recipe(sdf=settings), [cloud_of(settings, 0.0)]
