@@ -20,7 +20,7 @@ from daemon.retention import Retention
 from daemon.reviews import Reviews
 from mdss.collection import FOLDER, Collection
 from mdss.errors import MdssError
-from mdss.journal import Journal
+from mdss.journal import Journal, JournalFailed
 from mdss.wire.messages import ProcessState, Verdict
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.pulse import StopFlag, Tally
@@ -93,6 +93,8 @@ class Delivery:
         self._began_s = self._clock()
         try:
             self._deliver()
+        except JournalFailed as error:
+            self._failed(str(error), is_up=True)  # Redis was asked all the same
         except MdssError as error:
             self._failed(str(error))
         except Exception as error:  # whatever it is: an alert must never cost the line its verdicts
@@ -104,11 +106,14 @@ class Delivery:
             self._began_s = None
 
     def _deliver(self) -> None:
-        waiting = self._outbox.undelivered(MOST_AT_ONCE)
-        self._tally.counters[BACKLOG] = float(len(waiting))
-        if not waiting and self._clock() >= self._ask_due_s:
-            self._store.ping()
-            self._ask_due_s = self._clock() + ASK_EVERY_S
+        waiting: list[Verdict] = []
+        try:
+            waiting = self._outbox.undelivered(MOST_AT_ONCE)
+            self._tally.counters[BACKLOG] = float(len(waiting))
+        finally:
+            if not waiting and self._clock() >= self._ask_due_s:
+                self._store.ping()
+                self._ask_due_s = self._clock() + ASK_EVERY_S
         for first in range(0, len(waiting), MARKED_AT_ONCE):
             with self._marking() as arrived:
                 for verdict in waiting[first : first + MARKED_AT_ONCE]:
@@ -127,11 +132,11 @@ class Delivery:
                 self._outbox.mark_delivered(arrived)
                 self._tally.count(BACKLOG, -float(len(arrived)))
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, is_up: bool = False) -> None:
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
         self._failures = min(self._failures + 1, 16)
         self._due_s, self._ask_due_s = self._clock() + pause_s, 0.0
-        self._tally.counters[UP] = 0.0
+        self._tally.counters[UP] = float(is_up)
         if reason != self._reason:
             log.warning("alerts wait in the journal", reason=reason, backlog=self._tally.counters[BACKLOG])
         self._state, self._reason = "degraded", reason

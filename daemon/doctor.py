@@ -84,7 +84,7 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
         with closing(Journal(path)) as journal:
             last = journal.last_sequence()
             recent = tuple(journal.since(max(0, last - RECENT), RECENT))
-            waiting, pending = len(journal.undelivered(RECENT)), journal.under_way()
+            waiting, pending = len(journal.undelivered(RECENT)), len(journal.pending())
     except JournalFailed as failed:
         why = "no part can be recorded, so none is accepted"
         return bad("journal", str(failed), why, "run mdss doctor as the station's own user; see docs/operations.md"), ()

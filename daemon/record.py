@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from mdss.journal import Entry, JournalFailed
+from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.wire.headers import WireRefusal
 from mdss.wire.messages import Accepted, Judged
 from mdss.wire.pulse import Tally
@@ -32,23 +32,39 @@ class Journal(Protocol):
 
 
 class Record:
-    """Asks the journal; `trouble` is its last fault until a part is stored again."""
+    """Asks the journal and remembers what is wrong with it."""
 
     def __init__(self, journal: Journal, tally: Tally, clock: Callable[[], float]) -> None:
         self._journal, self._tally, self._clock = journal, tally, clock
-        self._again_s, self.trouble = float("-inf"), ""
+        self._again_s, self._fault, self._damage = float("-inf"), "", ""
         tally.counters[FAILURES] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
 
+    @property
+    def trouble(self) -> str:
+        """The journal's last fault until a part is stored again; damage that a frame met as long as this process lives."""
+        return self._fault or self._damage
+
     def find(self, source_id: str, frame_id: str) -> Entry | None:
-        """Return what is known of a frame, or refuse it for now."""
-        return self._ask(frame_id, lambda: self._journal.find(source_id, frame_id))
+        """Return what is known of a frame, or refuse it for now; where the disk damaged that, such that all others go before it."""
+
+        def known() -> Entry | None:
+            try:
+                return self._journal.find(source_id, frame_id)
+            except JournalDamaged as error:
+                if not self._damage:
+                    log.error("the disk damaged what the journal says of a frame", source=source_id, frame=frame_id, reason=str(error))
+                self._damage = str(error)
+                self._tally.count(FAILURES)
+                raise WireRefusal("NOT_READY", f"FRAME: the disk damaged what is known of it: {error}", frame_id) from error
+
+        return self._ask(frame_id, known)
 
     def accept(self, accepted: Accepted) -> None:
         """Store that a verdict will follow, or refuse the frame for now."""
         self._ask(accepted.identity.frame_id, lambda: self._journal.accept(accepted))
-        if self.trouble:
+        if self._fault:
             log.info("the journal works again")
-        self.trouble = ""
+        self._fault = ""
 
     def verdict_of(self, accepted: Accepted) -> Judged | None:
         """Return what is known of a part's verdict; None where there is none, or the journal cannot say."""
@@ -60,12 +76,12 @@ class Record:
 
     def _ask(self, frame_id: str, question: Callable[[], Value]) -> Value:
         if self._clock() < self._again_s:
-            raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {self.trouble}", frame_id)
+            raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {self._fault}", frame_id)
         try:
             return question()
         except JournalFailed as error:
-            if not self.trouble:
+            if not self._fault:
                 log.error("the journal fails: no frame is accepted until it works again", reason=str(error))
-            self.trouble, self._again_s = str(error), self._clock() + PAUSE_S
+            self._fault, self._again_s = str(error), self._clock() + PAUSE_S
             self._tally.count(FAILURES)
             raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {error}", frame_id) from error

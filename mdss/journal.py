@@ -9,22 +9,34 @@ import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
 
 from mdss.errors import UNREADABLE
-from mdss.journal_file import JournalFailed, JournalFile, Row
+from mdss.journal_file import JournalDamaged, JournalFailed, JournalFile, Row
 from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged, Verdict
 
-__all__ = ["Entry", "Journal", "JournalFailed"]
+__all__ = ["Entry", "Journal", "JournalDamaged", "JournalFailed"]
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
-PENDING = "SELECT result_id, source_id, frame_id, accepted, rowid FROM part WHERE sequence IS NULL ORDER BY rowid"
-AFTER = "SELECT sequence, result_id, verdict FROM part WHERE sequence > ? ORDER BY sequence LIMIT ?"
-UNDELIVERED_AFTER = (
-    "SELECT sequence, result_id, verdict FROM part WHERE evaluation <> 'OK' AND delivered = 0 AND sequence > ? ORDER BY sequence LIMIT ?"
+# Neither is ever null, unless by damage: an older page in place of the last that was written, say.
+VERDICTS = "SELECT rowid, sequence, result_id, ifnull(verdict, '') FROM part "
+ACCEPTED = "SELECT rowid, sequence, result_id, source_id, frame_id, ifnull(accepted, '') FROM part "
+AFTER = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
+UNDELIVERED_AFTER = "WHERE evaluation <> 'OK' AND delivered = 0 AND sequence > ? ORDER BY sequence LIMIT ?"
+OPEN = "WHERE sequence IS NULL ORDER BY rowid"
+MOVE = (
+    "REPLACE INTO part (result_id, source_id, frame_id, accepted) SELECT result_id, source_id, frame_id, accepted"
+    " FROM part WHERE result_id = ? AND sequence IS NULL"
 )
+# From indices alone, whatever the disk damaged of the parts; the third is that of camera and frame.
+OPEN_FRAMES = (
+    "SELECT rowid, frame_id FROM part INDEXED BY sqlite_autoindex_part_3 WHERE +rowid IN (SELECT rowid FROM part WHERE sequence IS NULL)"
+)
+Stored = TypeVar("Stored")
 log = structlog.get_logger()
 
 
@@ -46,7 +58,12 @@ class Journal:
 
     def __init__(self, path: Path, busy_timeout_s: float = 5.0, on_unreadable: Callable[[], object] = lambda: None) -> None:
         self._file = JournalFile(path, busy_timeout_s)
-        self._on_unreadable, self._unreadable = on_unreadable, set[tuple[str, str]]()
+        self._on_unreadable, self._unreadable = on_unreadable, set[tuple[object, ...]]()
+
+    @property
+    def damage(self) -> str:
+        """What SQLite says of the damage that was met and read round since this journal was opened; empty where there was none."""
+        return self._file.damage
 
     def close(self) -> None:
         """Close this process's connection."""
@@ -54,6 +71,9 @@ class Journal:
 
     def accept(self, accepted: Accepted) -> None:
         """Store that exactly one verdict will follow; the same result id again is another attempt."""
+        self._with_room(accepted.result_id, partial(self._accept, accepted))
+
+    def _accept(self, accepted: Accepted) -> None:
         identity = accepted.identity
         with self._file.transaction():
             self._file.rows(
@@ -64,6 +84,9 @@ class Journal:
 
     def judge(self, verdict: Verdict) -> Verdict:
         """Store a verdict under the next sequence and return it so; a part that has one keeps it, and that one is returned."""
+        return self._with_room(verdict.result_id, partial(self._judge, verdict))
+
+    def _judge(self, verdict: Verdict) -> Verdict:
         file = self._file
         with file.transaction():
             stored = file.rows("SELECT verdict FROM part WHERE result_id = ? AND sequence IS NOT NULL", verdict.result_id)
@@ -81,6 +104,15 @@ class Journal:
             )
             return numbered
 
+    def _with_room(self, result_id: str, store: Callable[[], Stored]) -> Stored:
+        """Store what makes an open part longer; where it stands beside a damaged page it cannot grow, so it is moved to the end first."""
+        try:
+            return store()
+        except JournalDamaged:
+            with self._file.transaction():
+                self._file.rows(MOVE, result_id)
+            return store()
+
     def last_sequence(self) -> int:
         """Return the sequence of the last verdict, 0 before the first."""
         with self._file.named():
@@ -91,35 +123,36 @@ class Journal:
         with self._file.named():
             return self._readable(AFTER, sequence, limit)
 
-    def under_way(self) -> int:
-        """Return how many parts were accepted and have no verdict."""
-        with self._file.named():
-            return int(self._file.rows("SELECT count(*) FROM part WHERE sequence IS NULL")[0][0])
-
     def pending(self) -> list[Accepted]:
         """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was.
 
         A part with a damaged result id is left out, for no verdict could be stored under it; `mend` names or mends it.
         """
         with self._file.named():
-            rows = [row for row in self._file.rows(PENDING) if not is_damaged(row)]
-            return [self._accepted(shown(row[0]), shown(row[1]), shown(row[2]), row[3]) for row in rows]
+            whole = [row for row in self._file.parts(ACCEPTED, OPEN) if not (is_lost(row) or is_damaged(row))]
+            return [self._accepted(shown(name), shown(source), shown(frame), stored) for _, _, name, source, frame, stored in whole]
 
     def mend(self) -> None:
-        """Give open parts whose result id is damaged one that can be read, and say so; where that fails, they are named.
+        """Give open parts whose result id is damaged one that can be read, and say so; those that get no verdict are named.
 
         The indices are made anew, for they may hold the id from before the damage.
         """
         with self._file.named():
-            damaged = [row for row in self._file.rows(PENDING) if is_damaged(row)]
-        if not damaged:
-            return
-        frames = [shown(row[2]) for row in damaged]
+            parts = self._file.parts(ACCEPTED, OPEN)
+            lost = {row[0] for row in parts if is_lost(row)}
+            frames = [shown(frame) for rowid, frame in self._file.rows(OPEN_FRAMES) if rowid in lost] if lost else []
+        if lost:
+            log.error("parts get no verdict: the disk damaged what the journal says of them", frame_ids=frames, reason=self.damage)
+        damaged = [row for row in parts if row[0] not in lost and is_damaged(row)]
+        if damaged:
+            self._mend([shown(row[4]) for row in damaged])
+
+    def _mend(self, frames: list[str]) -> None:
         try:
             with self._file.transaction():
                 self._file.rows("REINDEX part")
-                for row in filter(is_damaged, self._file.rows(PENDING)):  # once more: another process may have mended some of them
-                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[4])
+                for row in filter(is_damaged, self._file.rows(ACCEPTED + OPEN)):  # once more: another process may have mended some of them
+                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[0])
         except JournalFailed as error:
             log.error("parts get no verdict: their result ids in the journal are damaged", frame_ids=frames, reason=str(error))
             return
@@ -156,28 +189,48 @@ class Journal:
                 self._file.rows("UPDATE part SET delivered = 1 WHERE result_id = ?", result_id)
 
     def prune(self, older_than_ns: int) -> int:
-        """Forget up to a thousand parts judged before this time (UTC ns) and return how many; an alert to deliver is kept."""
-        with self._file.transaction():
-            self._file.rows(
-                "DELETE FROM part WHERE rowid IN (SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ?"
-                " AND (evaluation = 'OK' OR delivered = 1) LIMIT ?)",
-                *(older_than_ns, PRUNED_AT_ONCE),
-            )
-            return int(self._file.rows("SELECT changes()")[0][0])
+        """Forget up to a thousand parts judged before this time (UTC ns) and return how many; an alert to deliver is kept.
 
-    def _readable(self, query: str, after: int, limit: int) -> list[Verdict]:
+        So is what the disk damaged, and what cannot be forgotten without it.
+        """
+        try:
+            with self._file.transaction():
+                self._file.rows(
+                    "DELETE FROM part WHERE rowid IN (SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ?"
+                    " AND (evaluation = 'OK' OR delivered = 1) LIMIT ?)",
+                    *(older_than_ns, PRUNED_AT_ONCE),
+                )
+                return int(self._file.rows("SELECT changes()")[0][0])
+        except JournalDamaged:
+            return self._prune_round_damage(older_than_ns)
+
+    def _prune_round_damage(self, older_than_ns: int) -> int:
+        query, passed = "SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ? LIMIT ? OFFSET ?", 0
+        forget = "DELETE FROM part WHERE rowid = ? AND (evaluation = 'OK' OR delivered = 1) RETURNING rowid"
+        with self._file.named():
+            while old := self._file.rows(query, older_than_ns, PRUNED_AT_ONCE, passed):
+                if forgotten := self._file.changed(forget, old):
+                    return forgotten
+                passed += len(old)
+        return 0
+
+    def _readable(self, which: str, after: int, limit: int) -> list[Verdict]:
         """Return as many as are asked for, if there are: nobody shall take entries that cannot be read for the end of the journal."""
         found: list[Verdict] = []
         while lacking := limit - len(found):
-            rows = self._file.rows(query, after, lacking)
-            for sequence, result_id, verdict in rows:
+            rows = self._file.parts(VERDICTS, which, after, lacking)
+            for _, sequence, *texts in rows:
+                if not texts:
+                    self._left_out(sequence, "", self.damage)
+                    continue
+                name, stored = texts
                 try:
-                    found.append(read_verdict((verdict,)))
+                    found.append(read_verdict((stored,)))
                 except UNREADABLE as error:
-                    self._left_out(sequence, shown(result_id), error)
+                    self._left_out(sequence, shown(name), error)
             if len(rows) < lacking:
                 break
-            after = rows[-1][0]
+            after = rows[-1][1]
         return found
 
     def _accepted(self, result_id: str, source_id: str, frame_id: str, stored: bytes) -> Accepted:
@@ -189,15 +242,16 @@ class Journal:
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
 
-    def _left_out(self, sequence: int, result_id: str, error: Exception) -> None:
+    def _left_out(self, sequence: int, result_id: str, error: Exception | str) -> None:
         if self._say_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
             self._on_unreadable()
 
-    def _say_once(self, sentence: str, result_id: str, error: Exception, **known: object) -> bool:
+    def _say_once(self, sentence: str, result_id: str, error: Exception | str, **known: object) -> bool:
         """Log what cannot be read of a part, once however often it is met; return whether this was the first time."""
-        if (sentence, result_id) in self._unreadable:
+        said = sentence, result_id, *known.values()
+        if said in self._unreadable:
             return False
-        self._unreadable.add((sentence, result_id))
+        self._unreadable.add(said)
         log.error(sentence, result_id=result_id, reason=str(error), **known)
         return True
 
@@ -214,15 +268,20 @@ class _OnlyResultId(msgspec.Struct):
 def true_name(row: Row) -> str:
     """Return the result id of an open part: that of its acceptance, else the one beside it, or a new one where neither can be read."""
     with suppress(*UNREADABLE):
-        return msgspec.json.decode(row[3], type=_OnlyResultId).result_id
+        return msgspec.json.decode(row[5], type=_OnlyResultId).result_id
     with suppress(*UNREADABLE):
-        return bytes(row[0]).decode()
+        return bytes(row[2]).decode()
     return uuid.uuid4().hex
 
 
 def is_damaged(row: Row) -> bool:
     """Return whether an open part's result id is not the one that it was accepted under, or cannot be read."""
-    return true_name(row).encode() != bytes(row[0])
+    return true_name(row).encode() != bytes(row[2])
+
+
+def is_lost(row: Row) -> bool:
+    """Return whether the disk damaged a part so that its keys are all there is."""
+    return not row[2:]
 
 
 def shown(name: bytes) -> str:

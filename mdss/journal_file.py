@@ -1,4 +1,7 @@
-"""The journal's SQLite file: opened, checked and written in transactions that survive a power cut (WAL, synchronous FULL)."""
+"""The journal's SQLite file: opened, checked and written in transactions that survive a power cut (WAL, synchronous FULL).
+
+A damaged page costs what stands on it: everything else is read and forgotten round it.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ TABLES = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
+KEYS = "SELECT rowid, sequence FROM part "  # what an index alone can answer
+ALONE = "WHERE rowid = ?"
 Row = tuple[Any, ...]
 
 
@@ -36,11 +41,15 @@ class JournalFailed(MdssError):
     """The journal could not be read or written: the text names the file and the cause."""
 
 
+class JournalDamaged(JournalFailed):
+    """The disk damaged what the question needs."""
+
+
 class JournalFile:
-    """One process's connection; every fault of file, disk, lock or content is a JournalFailed."""
+    """One process's connection; every fault of file, disk, lock or content is a JournalFailed; `damage` is the last that was read round."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
-        self.path, self._busy_timeout_s = path, busy_timeout_s
+        self.path, self._busy_timeout_s, self.damage = path, busy_timeout_s, ""
         with self.named():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
@@ -58,6 +67,39 @@ class JournalFile:
     def rows(self, query: str, *values: object) -> list[Row]:
         """Run one statement and return its rows, texts as bytes."""
         return self._db.execute(query, values).fetchall()
+
+    def parts(self, select: str, which: str, *values: object) -> list[Row]:
+        """Return parts, each with its rowid, its sequence and the texts of `select`; one that the disk damaged has no texts.
+
+        SQLite fails a whole query for one damaged page: then an index tells which parts there are, and each is read by itself.
+        """
+        try:
+            return self.rows(select + which, *values)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            self.damage = str(error)
+        return [(*key, *self._texts(select, key[0])) for key in self.rows(KEYS + which, *values)]
+
+    def changed(self, query: str, keys: list[Row]) -> int:
+        """Run a statement for each key and return how many rows all of them gave; where it meets damage it changes nothing.
+
+        SQLite stores nothing of a transaction that met damage, hence halves of halves.
+        """
+        try:
+            with self.transaction():
+                return sum(len(self.rows(query, *key)) for key in keys)
+        except JournalDamaged:
+            half = len(keys) // 2
+            return self.changed(query, keys[:half]) + self.changed(query, keys[half:]) if half else 0
+
+    def _texts(self, select: str, rowid: int) -> Row:
+        try:
+            return tuple(text for row in self.rows(select + ALONE, rowid) for text in row[2:])
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            return ()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -78,7 +120,8 @@ class JournalFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise JournalFailed(f"journal {self.path}: {error}") from error
+            kind = JournalDamaged if is_damage(error) else JournalFailed
+            raise kind(f"journal {self.path}: {error}") from error
         except UNREADABLE as error:
             raise JournalFailed(f"journal {self.path}: found an entry that cannot be read ({error})") from error
 
@@ -125,3 +168,9 @@ class JournalFile:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 return False
             raise
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether SQLite found what it cannot have written, or the disk a sector that it cannot read."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code == sqlite3.SQLITE_IOERR_READ or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

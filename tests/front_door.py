@@ -10,7 +10,7 @@ from daemon.held_parts import HeldPart
 from daemon.intake import Intake, Outside, Reply
 from daemon.keeping import Keeping
 from daemon.outbox import Outbox
-from mdss.journal import Entry, JournalFailed
+from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
@@ -30,6 +30,7 @@ class Notebook:
     def __init__(self) -> None:
         self.entries: dict[tuple[str, str], Entry] = {}
         self.trouble, self.asked = "", 0
+        self.damaged: frozenset[str] = frozenset()  # frames of which the disk damaged what is known
 
     def accept(self, accepted: Accepted) -> None:
         self._fail()
@@ -38,6 +39,8 @@ class Notebook:
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         self._fail()
+        if frame_id in self.damaged:
+            raise JournalDamaged("journal j: database disk image is malformed")
         return self.entries.get((source_id, frame_id))
 
     def pending(self) -> list[Accepted]:

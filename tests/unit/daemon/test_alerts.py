@@ -25,9 +25,12 @@ class FakeJournal:
 
     def __init__(self, *verdicts: Verdict) -> None:
         self.waiting, self.is_broken, self.asked = list(verdicts), False, 0
+        self.is_damaged = False
 
     def undelivered(self, limit: int) -> list[Verdict]:
         self.asked += 1
+        if self.is_damaged:
+            raise JournalFailed("journal j.sqlite: database disk image is malformed")
         return self.waiting[:limit]
 
     def mark_delivered(self, result_ids: Iterable[str]) -> None:
@@ -169,6 +172,20 @@ def test_a_journal_that_cannot_note_the_delivery_is_a_reason_and_doubles_nothing
     line.journal.is_broken = False
     line.turns(2)
     assert (line.journal.waiting, line.tally.counters[DELIVERED]) == ([], 1)
+
+
+def test_a_journal_that_cannot_be_read_is_no_fault_of_redis_which_is_asked_all_the_same() -> None:
+    line = Line(verdict("a"))
+    line.journal.is_damaged = True
+    line.turns(1)
+    assert line.delivery.condition() == ("degraded", "journal j.sqlite: database disk image is malformed")
+    assert (line.tally.counters[UP], line.store.asked) == (1, 2)
+    line.store.error = AWAY
+    line.turns(LONGEST_PAUSE_S)
+    assert (line.tally.counters[UP], line.delivery.condition()) == (0, ("degraded", str(AWAY)))
+    line.store.error, line.journal.is_damaged = None, False
+    line.turns(LONGEST_PAUSE_S)
+    assert list(line.store.alerts) == ["a"]
 
 
 def test_whatever_breaks_is_said_and_never_raised() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon import admission
 from daemon.intake import Reply
@@ -72,6 +73,21 @@ def test_while_the_journal_fails_nothing_is_promised_and_it_is_said_aloud(statio
     assert station.intake.state == ("degraded", "journal j: database or disk is full")
     assert station.prepare.sent == station.fusion.sent == []
     assert station.say(Ping(source_id="cam")) == [Pong(boot_id="boot", is_known=True)]
+
+
+def test_a_frame_of_which_the_disk_damaged_what_is_known_holds_up_no_other_and_is_said_as_long_as_that_lasts(station: Station) -> None:
+    station.journal.damaged = frozenset({"f1"})
+    with capture_logs() as logs:
+        for number in range(2, 5):
+            (nack,) = station.send("f1")
+            assert isinstance(nack, Nack) and nack.code == "NOT_READY" and "malformed" in nack.reason
+            assert isinstance(station.send(f"f{number}")[0], Ack)
+            station.judge(f"f{number}", number)
+            assert station.intake.state == ("degraded", "journal j: database disk image is malformed")
+    assert [(line["event"], line["frame"]) for line in logs if line["log_level"] == "error"] == [
+        ("the disk damaged what the journal says of a frame", "f1")
+    ]
+    assert station.tally.counters["mdss_journal_failures_total"] == 3
 
 
 def test_a_journal_that_works_again_ends_the_trouble(station: Station) -> None:

@@ -169,6 +169,14 @@ def test_a_byte_that_the_disk_damaged_costs_nothing_beside_it(tmp_path: Path) ->
         assert names(journal.since(0, 10)) == names(journal.undelivered(10)) == ["seen"]
 
 
+def test_a_verdict_that_is_gone_from_its_row_costs_nothing_beside_it(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        for name in ("gone", "seen"):
+            journal.judge(verdict(accepted(name, 100), "NotOK"))
+        journal._file.rows("UPDATE part SET verdict = NULL WHERE result_id = 'gone'")
+        assert names(journal.since(0, 10)) == names(journal.undelivered(10)) == ["seen"]
+
+
 def test_a_damaged_name_of_camera_or_frame_costs_nothing_where_the_rest_can_be_read(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
         journal.accept(accepted("a", 100))
@@ -189,7 +197,7 @@ def test_a_part_whose_result_id_the_disk_damaged_has_it_again_after_a_restart_an
     assert content.count(row) == 1
     path.write_bytes(content.replace(row, spoilt + row[4:]))
     with closing(Journal(path)) as journal, capture_logs() as logs:
-        assert journal.pending() == [accepted("owed", 100)] and journal.under_way() == 2
+        assert journal.pending() == [accepted("owed", 100)]
         for _ in range(2):
             journal.mend()
         assert journal.pending() == [accepted("open", 100), accepted("owed", 100)]
