@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import click
 import msgspec
+import structlog
 from rich.text import Text
 
 from daemon.doctor_disk import disk_findings
@@ -20,7 +23,7 @@ from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
 from daemon.status import StationReport
 from daemon.verbs import ask
 from mdss.errors import MdssError
-from mdss.journal import Journal, JournalFailed
+from mdss.journal import Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
 from mdss.terminal import plain_console
 from mdss.wire.messages import Verdict
@@ -50,6 +53,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 def command(config: Path, as_json: bool) -> None:
     """Tell a station's weak points: what was found, why it matters, what to do; the exit code is 1 where something is bad."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what the journal logs is no finding
     settings = checked_settings(config)
     findings = examine(settings)
     if as_json:
@@ -84,11 +88,26 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
         with closing(Journal(path)) as journal:
             last = journal.last_sequence()
             recent = tuple(journal.since(max(0, last - RECENT), RECENT))
-            waiting, pending = len(journal.undelivered(RECENT)), len(journal.pending())
+            waiting, pending, damage = len(journal.undelivered(RECENT)), len(journal.pending()), journal.damage
+    except JournalDamaged as damaged:
+        return damaged_journal(str(damaged)), ()
     except JournalFailed as failed:
-        why = "no part can be recorded, so none is accepted"
-        return bad("journal", str(failed), why, "run mdss doctor as the station's own user; see docs/operations.md"), ()
+        if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
+            return bad("journal", str(failed), "no part can be recorded, so none is accepted", "see docs/operations.md"), ()
+        return bad("journal", str(failed), "this user may not open it", "run mdss doctor as the station's own user"), ()
+    if damage:
+        return damaged_journal(f"journal {path}: {damage}"), recent
     return ok("journal", f"{path}: {last} verdicts so far, {pending} parts under way, {waiting} alerts that wait for Redis"), recent
+
+
+def damaged_journal(found: str) -> Finding:
+    """Return what is to be said of a journal that the disk damaged."""
+    why = "what stood at the damaged places can neither be shown nor delivered, and parts may not be recorded, now or at the next start"
+    advice = (
+        "look at the disk; stop the station, move journal.sqlite and what is beside it (-wal, -shm) away, put the last backup in its place"
+        " or nothing, and start it: docs/operations.md, When something happens"
+    )
+    return bad("journal", found, why, advice)
 
 
 def show(station: str, findings: list[Finding]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from daemon.doctor import read_journal
 from daemon.doctor_disk import disk_findings
 from daemon.doctor_machine import SHARED_MEMORY
 from daemon.doctor_redis import redis_findings
@@ -27,6 +29,7 @@ from mdss.journal import Journal
 from mdss.settings import Settings, StationSettings, load_settings
 from tests.alert_line import client_of
 from tests.alerts import settings
+from tests.parts import accepted, verdict
 from tests.station import GOOD, PAINTED, PATIENCE_S, Station, Trained, site, wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -166,6 +169,40 @@ def test_a_damaged_journal_is_bad_and_left_as_it_is(tmp_path: Path) -> None:
     journal = json.loads(result.stdout)["findings"][0]
     assert (result.exit_code, journal["subject"], journal["level"]) == (1, "journal", "bad")
     assert (tmp_path / "journal.sqlite").read_bytes() == b"no journal" * 100
+
+
+def journal_finding(config: Path) -> dict[str, str]:
+    """Return what the verb says of the journal, from its JSON."""
+    result = CliRunner().invoke(mdss, ["doctor", "--config", str(config), "--json"])
+    assert result.exit_code == 1
+    finding: dict[str, str] = json.loads(result.stdout)["findings"][0]
+    return finding
+
+
+@pytest.mark.parametrize("name", ["judged", "open"])
+def test_a_damaged_page_of_the_journal_is_bad_with_what_it_costs_and_what_to_do(tmp_path: Path, name: str) -> None:
+    (config := tmp_path / "station.yaml").write_text("station: {state_directory: .}\n")
+    with closing(Journal(path := tmp_path / "journal.sqlite")) as journal:
+        journal.judge(verdict(accepted("judged", 100)))
+        for number in range(20):  # fill the page of the first
+            journal.accept(accepted(f"later-{number}", 100))
+        journal.accept(accepted("open", 100))
+    content = path.read_bytes()
+    page = content.index(b'"frame_id":"%s"' % name.encode()) // 4096 * 4096
+    path.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    finding = journal_finding(config)
+    assert (finding["level"], finding["found"]) == ("bad", f"journal {path}: database disk image is malformed")
+    assert "can neither be shown nor delivered" in finding["why"]
+    assert "put the last backup in its place" in finding["advice"] and "own user" not in finding["advice"]
+
+
+def test_only_a_user_who_may_not_open_the_journal_is_sent_to_the_one_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(sqlite3.connect(path := tmp_path / "journal.sqlite")) as other:
+        other.execute("CREATE TABLE foreign_table (number)")
+    for may, advice in ((True, "see docs/operations.md"), (False, "run mdss doctor as the station's own user")):
+        monkeypatch.setattr("os.access", lambda path, mode, may=may: may)
+        finding, _ = read_journal(path)
+        assert (finding.level, finding.advice) == ("bad", advice)
 
 
 @contextmanager
