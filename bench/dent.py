@@ -1,4 +1,4 @@
-"""How small a dent the shape branch sees, and how deep a one: dents of known depth pushed into good test scans, against the scans as they are."""
+"""How small and how deep a dent the shape branch sees: dents of known depth pushed into good test scans, against the scans themselves."""
 
 from __future__ import annotations
 
