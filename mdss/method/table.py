@@ -54,22 +54,27 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
 
     A table has nothing behind it. Where none has a clear majority of the strip, it is flat as well, and most of the whole image lies on it:
     beside a part that covers more of the strip than the table does, a face of it would win otherwise, or a plane from the table on one
-    side of the image to the part on the other, in some scans and not in others.
+    side of the image to the part on the other, in some scans and not in others. Beside a low part, such a plane has even a clear majority,
+    but not of points close to it: then another one wins that has nothing close behind it and more of the image closer still.
     """
     random, reach_mm = np.random.default_rng(settings.seed), settings.plane_inlier_mm
     points = strip_of(xyz_mm, settings.border_px, random)
     normals, offsets = hypotheses(points, settings.hypotheses, random)
     away = cache(lambda: away_from_viewer(xyz_mm))
 
-    def best_of(some: Points, most_behind: float) -> Plane | None:
+    def best_of(some: Points, most_behind: float, behind_mm: float) -> Plane | None:
         supported = support(normals, offsets, some.astype(np.float32), reach_mm / 4)
         planes = (Plane(normals[number], float(offsets[number]), 0.0) for number in np.argsort(-supported, kind="stable"))
-        return next((plane for plane in planes if not hides(plane, points, reach_mm, most_behind, away)), None)
+        return next((plane for plane in planes if not hides(plane, points, behind_mm, most_behind, away)), None)
 
-    best = best_of(points, MOST_BEHIND_SHARE)
-    if best is not None and best.share_of(points, reach_mm) < CLEAR_SHARE:
-        some = xyz_mm[::EVERY_PX, ::EVERY_PX]
-        best = best_of(some[is_measured(some)].astype(np.float64), MOST_BEHIND_IN_DOUBT)
+    best = best_of(points, MOST_BEHIND_SHARE, reach_mm)
+    if best is not None and best.share_of(points, reach_mm / 4) < CLEAR_SHARE:
+        sparse = xyz_mm[::EVERY_PX, ::EVERY_PX]
+        some = sparse[is_measured(sparse)].astype(np.float64)
+        if best.share_of(points, reach_mm) >= CLEAR_SHARE:
+            other = best_of(some, MOST_BEHIND_IN_DOUBT, reach_mm / 4) or best
+            return refine(max(best, other, key=lambda plane: plane.share_of(some, reach_mm / 16)), points, reach_mm)
+        best = best_of(some, MOST_BEHIND_IN_DOUBT, reach_mm)
         near = 0.0 if best is None else best.share_of(points, reach_mm)
         if best is None or near < MIN_INLIER_SHARE or best.share_of(points, reach_mm / 4) < FLAT_SHARE * near:
             return None

@@ -60,6 +60,27 @@ def test_a_table_at_one_side_alone_is_none_and_no_plane_from_it_to_the_part(roug
     assert find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT) is None
 
 
+@pytest.mark.parametrize("quarter_turns", range(4))
+@pytest.mark.parametrize("part_px", [85, 100, 110])
+@pytest.mark.parametrize("part_mm", [5, 7, 10])
+def test_the_table_is_found_beside_a_low_part_over_a_whole_side_of_the_border(part_mm: float, part_px: int, quarter_turns: int) -> None:
+    cloud = Scene(tilt_deg=5, block_mm=0).cloud()
+    table = cloud[part_px:].copy()
+    cloud[:part_px, :, 2] -= part_mm
+    plane = find_table(np.ascontiguousarray(np.rot90(cloud, quarter_turns)), DEFAULT)
+    assert plane is not None
+    assert plane.distance(table).max() < 0.5
+
+
+@pytest.mark.parametrize("bow_mm", [-4, -3, -2, 2, 3, 4])
+def test_a_table_that_is_bowed_is_the_table(bow_mm: float) -> None:
+    scene = Scene(block_mm=20)
+    cloud = scene.cloud()
+    cloud[..., 2] += bow_mm * (cloud[..., 0] / 60) ** 2
+    part = part_of(cloud)
+    np.testing.assert_array_equal(foreground(part), part.grid.sample(scene.block(), fill=False))
+
+
 @pytest.mark.parametrize("mirrored", [(-1, 1, 1), (1, 1, -1), (-1, 1, -1)])
 def test_the_table_is_found_beside_a_part_across_the_border_in_coordinates_that_are_no_cameras(mirrored: tuple[int, int, int]) -> None:
     cloud = Scene(tilt_deg=5).cloud()
