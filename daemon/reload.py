@@ -10,12 +10,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 import structlog
-import yaml
 
 from daemon.redis_link import open_link
 from daemon.status import ReloadReport
 from mdss.errors import BadInput, MdssError
-from mdss.settings import Settings, checked_settings
+from mdss.settings import Settings, checked_settings, yaml_of
 
 SETTINGS_FILE = "settings.yaml"  # in the runtime directory: what the station runs with, whatever becomes of the file it was read from
 Taker = Literal["restart", "ingest", "fusion", "alerts", "collect", "supervisor", "supervisor, ingest", "all"]
@@ -127,13 +126,12 @@ def values_of(section: msgspec.Struct, above: str = "") -> Iterator[tuple[str, A
 
 
 def write_settings(settings: Settings, path: Path) -> None:
-    """Write settings so that they are read back as they are; nobody ever reads half of the file."""
-    text = yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False)
+    """Write settings so that they are read back as they are; no reader sees half of the file."""
     unfinished = path.with_suffix(".unfinished")
     try:
         unfinished.unlink(missing_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640), "wb") as file:
+            file.write(yaml_of(settings))
         unfinished.replace(path)
     except OSError as error:
         raise MdssError(  # no fault of the settings: whoever starts the station tries again until there is room

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import yaml
 from msgspec import Meta
 
 from mdss.settings_doors import HttpSettings, SecuritySettings, check_doors, check_files
-from mdss.settings_file import LONGEST_SHOWN, SettingsFile
+from mdss.settings_file import LARGEST_BYTES, LONGEST_SHOWN, SettingsFile
 from mdss.settings_types import IPC, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
@@ -164,7 +165,17 @@ def checked_settings(path: Path) -> Settings:
     """Read the settings, and look at the keys and the token that they name: what a station does once, before it starts."""
     settings, file = _load(path)
     check_files(settings.security, settings.http, file)
+    length = len(yaml_of(settings))
+    if length > LARGEST_BYTES:
+        sentence = f"found settings of {length} bytes once every key is written out, expected at most {LARGEST_BYTES}: fewer models.recipes"
+        raise file.refusal("", sentence)
     return settings
+
+
+def yaml_of(settings: Settings) -> bytes:
+    """Return what a file says that is read back as these settings, every key written out, lists in one line each."""
+    written: bytes = yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False, default_flow_style=None, encoding="utf-8")
+    return written
 
 
 def _load(path: Path) -> tuple[Settings, SettingsFile]:

@@ -125,6 +125,17 @@ def test_one_key_that_needs_a_restart_holds_all_back_and_exactly_such_keys_are_n
     assert place.reloading.settings == place.in_force() == before
 
 
+def test_what_a_check_lets_pass_is_read_by_the_processes_however_long_the_file_is(place: Place) -> None:
+    names = [f"recipe-{number:07}" for number in range(2_047)]
+    place.config.write_text(f"{FILE}models: {{recipes: [{','.join(names[:1_700])}]}}\n")
+    assert place.reloading.reload().is_applied
+    assert place.in_force() == place.reloading.settings
+    place.config.write_text(f"{FILE}models: {{recipes: [{','.join(names)}]}}\n")
+    report = place.reloading.reload()
+    assert re.search(r"station\.yaml:1: found settings of \d+ bytes once every key is written out, expected at most 32768", report.reason)
+    assert len(place.in_force().models.recipes) == 1_700
+
+
 def test_settings_that_cannot_be_written_for_the_processes_are_not_taken_over(place: Place) -> None:
     before = place.reloading.settings
     place.config.write_text(f"{FILE}camera: {{credit: 2}}\n")
