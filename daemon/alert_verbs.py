@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
 from mdss.terminal import table_console
+from mdss.user_name import user
 from mdss.wire.messages import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
@@ -80,7 +80,7 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         config_option,
         click.argument("result_id"),
-        click.option("--by", metavar="NAME", default=getpass.getuser, show_default="your user name", help="Who says so."),
+        click.option("--by", metavar="NAME", default=user, show_default="your user name", help="Who says so."),
         click.option("--note", metavar="TEXT", default="", help="Why."),
     )
     for option in reversed(options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from mdss.errors import UNREADABLE
+from mdss.user_name import user
 from mdss.whole_files import flush
 
 AUDIT = "audit.jsonl"
@@ -49,11 +49,3 @@ def _event(line: bytes) -> Event:
         return msgspec.json.decode(line, type=Event)
     except UNREADABLE as error:
         return Event(when="", who="", what=NO_EVENT, why=f"{error}: {line.decode(errors='replace')}")
-
-
-def user() -> str:
-    """Return the name of whoever runs this process; the number of one without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from mdss.audit import user
 from mdss.errors import CutOff
+from mdss.user_name import user
 
 LOCK = ".lock"  # links, new versions, the audit: held for seconds
 TRAINING_LOCK = ".training.lock"  # beside it, for promoting and rolling back go on while a training runs

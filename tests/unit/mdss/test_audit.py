@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from mdss import audit
+from mdss.user_name import user
 
 
 def test_a_change_is_one_line_of_json_with_when_who_what_from_to_and_why(tmp_path: Path) -> None:
@@ -18,7 +16,7 @@ def test_a_change_is_one_line_of_json_with_when_who_what_from_to_and_why(tmp_pat
     lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert [list(line) for line in lines] == [["when", "who", "what", "from", "to", "why"]] * 2
     assert (lines[0]["what"], lines[0]["from"], lines[0]["to"], lines[0]["why"]) == ("promote", "", "0001", "the first")
-    assert lines[1]["who"] == audit.user() != ""
+    assert lines[1]["who"] == user() != ""
     assert datetime.fromisoformat(lines[1]["when"]).tzinfo == UTC
     assert [event.after for event in audit.events(tmp_path)] == ["0001", "0001"]
 
@@ -35,11 +33,3 @@ def test_a_line_that_was_cut_short_is_shown_as_such_and_spoils_no_other(tmp_path
 
 def test_where_nothing_was_changed_there_is_no_event(tmp_path: Path) -> None:
     assert audit.events(tmp_path) == []
-
-
-def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 4242")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert audit.user().isdigit()
