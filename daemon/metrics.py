@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -56,36 +57,43 @@ class Observations:
 
 
 class Ledger(Collector):
-    """Sums what the processes report: a counter never falls when its process is replaced; a gauge goes with its process."""
+    """Sums what the processes report: a counter never falls when its process is replaced; a gauge goes with its process.
+
+    The supervisor's loop writes and the HTTP threads read. The lock is held for sums alone, never while anybody reads a file or answers.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._finished: dict[str, float] = {}
         self._current: dict[int, dict[str, float]] = {}
         self._histograms: dict[str, Observations] = {}
 
     def hear(self, heartbeat: Heartbeat) -> None:
         """Take what one heartbeat reports."""
-        self._current[heartbeat.pid] = dict(heartbeat.counters)
-        for series, values in heartbeat.timings.items():
-            limits = RATIO if "_ratio" in series else SECONDS
-            histogram = self._histograms.setdefault(series, Observations(limits))
-            for value in values:
-                histogram.add(value)
+        with self._lock:
+            self._current[heartbeat.pid] = dict(heartbeat.counters)
+            for series, values in heartbeat.timings.items():
+                limits = RATIO if "_ratio" in series else SECONDS
+                histogram = self._histograms.setdefault(series, Observations(limits))
+                for value in values:
+                    histogram.add(value)
 
     def close(self, pid: int) -> None:
         """Keep the counters of a process that ended."""
-        for series, value in self._current.pop(pid, {}).items():
-            if is_counter(series):
-                self._finished[series] = self._finished.get(series, 0.0) + value
+        with self._lock:
+            for series, value in self._current.pop(pid, {}).items():
+                if is_counter(series):
+                    self._finished[series] = self._finished.get(series, 0.0) + value
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield one family per metric name."""
-        values = dict(self._finished)
-        for counters in list(self._current.values()):
-            for series, value in counters.items():
-                values[series] = values.get(series, 0.0) + value
-        yield from families((parse_series(series), value) for series, value in values.items())
-        yield from histogram_families((parse_series(series), histogram) for series, histogram in list(self._histograms.items()))
+    def collect(self) -> list[Metric]:
+        """Return one family per metric name."""
+        with self._lock:
+            values = dict(self._finished)
+            for counters in self._current.values():
+                for series, value in counters.items():
+                    values[series] = values.get(series, 0.0) + value
+            histograms = histogram_families((parse_series(series), histogram) for series, histogram in self._histograms.items())
+            return [*families((parse_series(series), value) for series, value in values.items()), *histograms]
 
 
 def is_counter(series: str) -> bool:

@@ -73,13 +73,13 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """What the supervisor shows and the HTTP threads read: the last report and the ledger, under one lock."""
+    """What the supervisor shows and the HTTP threads read: the last report and the ledger."""
 
     def __init__(
         self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[Warned, ...]] = tuple, retrainings: Records = tuple
     ) -> None:
         self._drift, self._retrainings = drift, retrainings
-        self._clock, self._lock, self._ledger = clock, threading.Lock(), Ledger()
+        self._clock, self._ledger = clock, Ledger()
         self._shown_s, self.started_s = clock(), clock()
         self._report = StationReport(station=station, state="starting", reason="", is_ready=False, uptime_s=0.0)
         self.last_reload: ReloadReport | None = None
@@ -105,20 +105,17 @@ class Board:
 
     def hear(self, heartbeat: Heartbeat) -> None:
         """Take the counters and timings of a heartbeat."""
-        with self._lock:
-            self._ledger.hear(heartbeat)
+        self._ledger.hear(heartbeat)
 
     def close(self, pid: int) -> None:
         """Keep what an ended process had counted."""
-        with self._lock:
-            self._ledger.close(pid)
+        self._ledger.close(pid)
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Return HTTP status, content type and body of one page."""
         report = self._report
         if path == "/metrics":
-            with self._lock:
-                return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
+            return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
             report = msgspec.structs.replace(report, drift=self._drift(), retrainings=self._retrainings())
             return 200, "application/json", msgspec.json.encode(report)

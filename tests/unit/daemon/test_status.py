@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from daemon.recipe_models import RecipeReport
 from daemon.status import LIVE_WITHIN_S, MOST_REQUESTS, Board, ProcessReport, ReloadReport, StationReport, serve
 from daemon.verbs import ask
 from mdss.errors import MdssError
+from mdss.retraining import RetrainRecord
 from mdss.settings_doors import HttpSettings
 from mdss.wire.messages import Heartbeat
 from tests.fakes import FakeClock
@@ -89,6 +91,28 @@ def test_metrics_hold_what_the_processes_and_the_supervisor_count(station: Stati
     assert 'mdss_verdicts_total{code="",evaluation="OK"} 4.0' in lines
     assert 'mdss_worker_restarts_total{process="fusion"} 1.0' in lines
     assert "mdss_station_ready 1.0" in lines
+
+
+def test_a_disk_that_is_slow_to_read_holds_up_its_page_and_not_the_supervisor() -> None:
+    reads, goes_on = threading.Event(), threading.Event()
+
+    def records() -> tuple[RetrainRecord, ...]:
+        reads.set()
+        goes_on.wait(60)
+        return ()
+
+    board = Board("line 1", FakeClock(), retrainings=records)
+    page = threading.Thread(target=board.answer, args=("/metrics",))
+    page.start()
+    assert reads.wait(60)
+    beat = Heartbeat(process="fusion", pid=7, state="running", reason="", steps=3, waiting=0, counters={}, timings={})
+    loop = threading.Thread(target=lambda: (board.hear(beat), board.close(7)), daemon=True)
+    loop.start()
+    loop.join(10)
+    is_free = not loop.is_alive()
+    goes_on.set()
+    page.join()
+    assert is_free
 
 
 def test_metrics_say_by_which_model_each_recipe_is_judged_and_what_became_of_changes(station: Station) -> None:
