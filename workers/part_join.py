@@ -107,9 +107,12 @@ class PartJoin:
         """Return the parts for which only stages are missing that nobody will start again: nothing is gained by their deadline."""
         if not self._gone:
             return []
-        why = "; ".join(self._gone.values())
         names = [name for name, part in self._open.items() if part.accepted is not None and part.waits_only_for(self._gone)]
-        return [self._close(name, "WORKER_LOST", f"no result from {' and '.join(self._open[name].missing())}: {why}") for name in names]
+        return [self._close(name, "WORKER_LOST", self._why_hopeless(self._open[name].missing())) for name in names]
+
+    def _why_hopeless(self, missing: list[str]) -> str:
+        why = "; ".join(self._gone[stage] for stage in missing if stage in self._gone)
+        return f"no result from {' and '.join(missing)}: {why}"
 
     def _ask_again(self, part: OpenPart, wanted: tuple[Branch, ...]) -> None:
         if part.accepted is not None:

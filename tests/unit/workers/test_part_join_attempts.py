@@ -153,6 +153,15 @@ def test_never_started_again_and_what_waits_only_for_it_need_not_wait_for_its_de
     assert [part.code for part in line.join.tick(line.now_ns)] == ["WORKER_LOST"]
 
 
+def test_what_is_not_judged_names_only_the_ends_of_the_stages_that_it_lacks() -> None:
+    line = Line()
+    line.accept("a")
+    line.say(parts.prepared("a"), parts.score("rgb", "a"))
+    assert line.give_up("collect") == []
+    (part,) = line.give_up("sdf-0")
+    assert part.reason == "no result from sdf: sdf-0 ended 5 times"
+
+
 def test_never_started_again_is_prepare_and_no_later_part_waits() -> None:
     line = Line()
     assert line.give_up("prepare") == []
