@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from mdss.errors import UNREADABLE
+from mdss.whole_files import write_whole
 
 MINUTE_NS, HOUR_NS, DAY_NS = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9
 LONGEST_REST_NS = 7 * DAY_NS  # a machine that was off for longer may as well have a clock that was set
@@ -121,9 +122,7 @@ class ClockWatch:
             lag_ns=self._lag_ns,
             age_ns=self._since_boot_ns - self._jumped_ns,
         )
-        partial = self._path.with_suffix(".partial")
         try:
-            partial.write_bytes(msgspec.json.encode(note))
-            partial.replace(self._path)
+            write_whole(self._path, msgspec.json.encode(note))
         except OSError as error:  # a full disk must not keep what is old from being removed
             log.warning("what the clock says cannot be noted", reason=str(error))

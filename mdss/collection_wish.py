@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from mdss.errors import UNREADABLE
+from mdss.whole_files import write_whole
 
 FOLDER: Final = "collect_all"  # in the state directory
 LOOK_EVERY_S: Final = 1.0
@@ -24,11 +25,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 def ask_for_all(state: Path, recipe: str, until_ns: int) -> None:
     """Ask for every part of a recipe until then; asking again moves the end."""
-    path = state / FOLDER / f"{recipe}.json"
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".unfinished")
-    partial.write_bytes(msgspec.json.encode(Wish(until_ns=until_ns)))
-    partial.replace(path)
+    write_whole(state / FOLDER / f"{recipe}.json", msgspec.json.encode(Wish(until_ns=until_ns)))
 
 
 def ask_no_more(state: Path, recipe: str) -> None:

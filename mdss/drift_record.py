@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from mdss.errors import UNREADABLE, MdssError
+from mdss.whole_files import write_whole
 
 Quantity = Literal["rgb", "sdf", "brightness", "valid_point_ratio", "distance_mm"]
 QUANTITIES: Final[tuple[Quantity, ...]] = get_args(Quantity)
@@ -95,11 +96,7 @@ def record_path(state: Path, recipe: str) -> Path:
 
 def write_record(state: Path, record: DriftRecord) -> None:
     """Store a record, whole or not at all; OSError where the disk refuses it."""
-    path = record_path(state, record.recipe)
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".unfinished")
-    partial.write_bytes(msgspec.json.encode(record))
-    partial.replace(path)
+    write_whole(record_path(state, record.recipe), msgspec.json.encode(record))
 
 
 def read_record(state: Path, recipe: str) -> DriftRecord | None:

@@ -52,8 +52,8 @@ MAY_IMPORT = {
     "mdss.journal_file": ("mdss.errors",),
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),
-    "mdss.collection_wish": ("mdss.errors",),
-    "mdss.drift_record": ("mdss.errors",),
+    "mdss.collection_wish": ("mdss.whole_files", "mdss.errors"),
+    "mdss.drift_record": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift": ("mdss.drift_record",),
     "mdss.cli": ("mdss.errors",),
     "daemon": (

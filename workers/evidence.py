@@ -61,7 +61,7 @@ def caption_strip(width_px: int, text: str) -> Image:
 
 
 class EvidenceFolder:
-    """Where pictures lie: `<state>/evidence/<result id>.png`, each written whole or not at all; one process writes here."""
+    """Where pictures lie: `<state>/evidence/<result id>.png`, of which no reader sees half; one process writes here."""
 
     def __init__(self, state_directory: Path) -> None:
         self._folder = state_directory.resolve() / "evidence"

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 
 from mdss.errors import UNREADABLE, BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.whole_files import write_whole
 
 DEFAULT = "default"
 SHIPPED = Path(__file__).parent
@@ -55,14 +56,11 @@ def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
 
 def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard) -> TeacherCard:
     """Write float16 weights and the card beside them, each whole or not at all; returns the card with its checksum."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     weights = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()}
-    partial.write_bytes(save(weights))
-    finished = msgspec.structs.replace(card, sha256=_digest(partial))
-    partial.replace(path)
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(finished)) + b"\n")
-    partial.replace(card_path(path))
+    content = save(weights)
+    finished = msgspec.structs.replace(card, sha256=hashlib.sha256(content).hexdigest())
+    write_whole(path, content)
+    write_whole(card_path(path), msgspec.json.format(msgspec.json.encode(finished)) + b"\n")
     return finished
 
 

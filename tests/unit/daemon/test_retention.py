@@ -242,7 +242,7 @@ def test_a_clock_that_is_set_late_or_elsewhere_is_a_jump_also_after_a_start_of_t
 
 def test_a_note_that_cannot_be_read_or_written_keeps_nothing_from_being_removed(tmp_path: Path) -> None:
     (tmp_path / "clock.json").write_bytes(b"{half a note")
-    (tmp_path / "clock.partial").mkdir()
+    (tmp_path / f".clock.json-{os.getpid()}.partial").mkdir()
     clock, record = FakeClock(), FakeRecord()
     with capture_logs() as logs:
         turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 7200)

@@ -4,9 +4,36 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from daemon.clock_watch import ClockWatch
+from mdss.collection_wish import ask_for_all
+from mdss.drift_record import DriftRecord, write_record
 from mdss.whole_files import write_whole
+
+NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
+RECORD = msgspec.convert(
+    {
+        "recipe": "cap",
+        "model_version": "0001",
+        "reference_parts": 40,
+        "block_parts": 16,
+        "parts": 0,
+        "rest": 0.1,
+        "blocks": [],
+        **NO_RANGES,
+    },
+    DriftRecord,
+)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "clock.json": lambda state: ClockWatch(state / "clock.json").now_ns(0),
+    "collect_all/cap.json": lambda state: ask_for_all(state, "cap", 1),
+    "drift/cap.json": lambda state: write_record(state, RECORD),
+}
 
 
 def test_a_file_is_put_in_its_place_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -32,3 +59,11 @@ def test_whoever_reads_a_pipe_gets_what_is_written(tmp_path: Path) -> None:
     write_whole(pipe, b"content")
     reader.join()
     assert read == [b"content"] and pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_outlives_a_process_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    flushed = list[tuple[bool, int]]()
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(((tmp_path / name).exists(), os.fstat(number).st_ino)))
+    WRITERS[name](tmp_path)
+    assert flushed == [(False, (tmp_path / name).stat().st_ino)]

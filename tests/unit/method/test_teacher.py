@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def test_two_teachers_ship_with_the_project_and_describe_patches(name: str, kind
     described = network(torch.rand(2, 3, 64, 64))
     assert described.std() > 0.1
     assert torch.isfinite(described).all()
+
+
+def test_a_power_cut_leaves_weights_and_card_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = list[int]()
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_ino))
+    save_teacher(tmp_path / "t.safetensors", PatchDescriptionNetwork(), CARD)
+    assert flushed == [(tmp_path / name).stat().st_ino for name in ("t.safetensors", "t.json")]
 
 
 def test_changed_weights_are_refused(stored: Path) -> None:
