@@ -12,28 +12,27 @@ from mdss.settings import LONGEST_SOCKET_PATH, Settings
 
 @dataclass(frozen=True)
 class Link:
-    """One link: who binds it, which end that is, how many messages may wait at each end, and what happens beyond."""
+    """One link: who binds it, which end that is, and how many messages may wait at each end."""
 
     name: str
     pattern: Literal["push_pull", "xpub", "router_dealer"]
     binds: str  # process name
     bound_end: Literal["sender", "receiver"]
     high_water: int
-    when_full: Literal["block", "drop"]
 
 
 _ROWS = (
     # Frames and tasks carry megabytes, so few may wait; what is lost with a dead process is what waits at its end.
-    Link("prepare", "push_pull", "ingest", "sender", 4, "block"),
-    Link("rgb", "push_pull", "prepare", "sender", 8, "block"),
-    Link("sdf", "push_pull", "prepare", "sender", 8, "block"),
-    Link("fusion", "push_pull", "fusion", "receiver", 256, "block"),
-    Link("judged", "push_pull", "ingest", "receiver", 1000, "block"),
-    Link("collect", "push_pull", "ingest", "sender", 2, "drop"),
-    Link("health", "push_pull", "supervisor", "receiver", 100, "drop"),
-    Link("frames", "router_dealer", "ingest", "receiver", 64, "block"),
-    Link("verdicts", "xpub", "fusion", "sender", 1000, "drop"),
-    Link("snapshot", "router_dealer", "fusion", "receiver", 64, "drop"),
+    Link("prepare", "push_pull", "ingest", "sender", 4),
+    Link("rgb", "push_pull", "prepare", "sender", 8),
+    Link("sdf", "push_pull", "prepare", "sender", 8),
+    Link("fusion", "push_pull", "fusion", "receiver", 256),
+    Link("judged", "push_pull", "ingest", "receiver", 1000),
+    Link("collect", "push_pull", "ingest", "sender", 2),
+    Link("health", "push_pull", "supervisor", "receiver", 100),
+    Link("frames", "router_dealer", "ingest", "receiver", 64),
+    Link("verdicts", "xpub", "fusion", "sender", 1000),
+    Link("snapshot", "router_dealer", "fusion", "receiver", 64),
 )
 LINKS: dict[str, Link] = {link.name: link for link in _ROWS}
 
