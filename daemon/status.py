@@ -204,7 +204,7 @@ class Pages(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Cut off who has been asking for too long; called twice a second."""
+        """Cut off who has been asking for too long; called whenever the server looks whether it is to end."""
         for request, began_s in list(self._open.items()):
             if time.monotonic() - began_s > REQUEST_WITHIN_S and isinstance(request, socket.socket):
                 with suppress(OSError):

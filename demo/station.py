@@ -112,7 +112,7 @@ def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: 
 def answers(page: urllib.request.Request) -> bool:
     """Return whether a page is there and says 200."""
     try:
-        with urllib.request.urlopen(page, timeout=2) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(page, timeout=2) as answer:  # noqa: S310 - the address is made above and says http
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -32,9 +32,7 @@ class PairedCounts:
     def of(cls, champion_errs: ArrayLike, candidate_errs: ArrayLike) -> PairedCounts:
         """Count two lists of booleans, one entry for each part."""
         first, second = np.asarray(champion_errs, bool), np.asarray(candidate_errs, bool)
-        counts = [
-            np.count_nonzero(first == a) and np.count_nonzero((first == a) & (second == b)) for a, b in ((1, 1), (0, 1), (1, 0), (0, 0))
-        ]
+        counts = [np.count_nonzero((first == a) & (second == b)) for a, b in ((1, 1), (0, 1), (1, 0), (0, 0))]
         return cls(*(int(count) for count in counts))
 
     @property
