@@ -153,7 +153,7 @@ def work(process: Opened) -> None:
     collector = Collector(Collection(Path(settings.station.state_directory) / FOLDER), settings.collection, pulse.tally, alive)
     pulse.say("running")
     collector.begin()
-    while taken(inbox, collector, WAIT_MS) or not process.stop.asked:
+    while taken(inbox, collector) or not process.stop.asked:
         changed = process.changed_settings()
         if changed is not None:
             collector.keep_to(changed.collection)
@@ -162,10 +162,10 @@ def work(process: Opened) -> None:
     pulse.say("stopped")
 
 
-def taken(inbox: Receiver, collector: Collector, wait_ms: int) -> bool:
+def taken(inbox: Receiver, collector: Collector) -> bool:
     """Keep the next scan; False where none came in time."""
     try:
-        message = inbox.receive(wait_ms)
+        message = inbox.receive(WAIT_MS)
     except MdssError as error:
         log.error("message refused", reason=str(error))
         return True

@@ -137,13 +137,13 @@ class Ingest:
         self._pulse.say(*intake.state, len(self._outbox))
 
 
-def outside(settings: Settings, process: Opened) -> Outside:
+def outside(process: Opened) -> Outside:
     """Open the journal and make what the intake works with."""
-    state = Path(settings.station.state_directory)
+    state = Path(process.settings.station.state_directory)
     journal = Journal(state / "journal.sqlite", JOURNAL_WAIT_S)
     journal.mend()
     process.closing.callback(journal.close)
-    keeping = Keeping(settings.collection, process.tally, Wishes(Path(settings.station.state_directory)).want_all_of)
+    keeping = Keeping(process.settings.collection, process.tally, Wishes(state).want_all_of)
     return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
 
 
@@ -159,7 +159,7 @@ def command(config: Path) -> None:
     """Run the process that takes frames from cameras."""
     bound_memory(MEMORY_BYTES)
     with opened("ingest", config) as process:
-        around = outside(process.settings, process)
+        around = outside(process)
         door = Door(process)
         Ingest(door, Intake(process.settings, around), around, process).run()
 

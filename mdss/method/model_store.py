@@ -180,7 +180,8 @@ def promote(store: Path, name: str, version: str, change: Change = PROMOTION) ->
             _link(folder, PREVIOUS, str(before))
         _link(folder, CHAMPION, version)
         if linked_version(folder, CANDIDATE) == version:
-            _unlink(folder, CANDIDATE)
+            (folder / CANDIDATE).unlink()
+            store_files.flush_names(folder)
         audit.record(folder, change.what, (before, version), change.why)
     return model
 
@@ -205,17 +206,6 @@ def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder
     return model
 
 
-def withdraw(store: Path, name: str, why: str = "") -> str | None:
-    """Take the candidate's place from it and return which version had it; its files stay."""
-    folder = recipe_folder(store, name)
-    with locked(folder, "withdrawing the candidate"):
-        before = linked_version(folder, CANDIDATE)
-        if before is not None:
-            _unlink(folder, CANDIDATE)
-            audit.record(folder, "withdraw", (before, None), why)
-    return before
-
-
 def version_folder(folder: Path, name: str, version: str) -> Path:
     """Return where a version lies; BadInput names those that there are."""
     path = folder / version
@@ -236,11 +226,6 @@ def _link(folder: Path, name: str, version: str) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(version)
     partial.replace(folder / name)
-    store_files.flush_names(folder)
-
-
-def _unlink(folder: Path, name: str) -> None:
-    (folder / name).unlink()
     store_files.flush_names(folder)
 
 

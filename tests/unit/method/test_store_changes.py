@@ -51,13 +51,6 @@ def test_promoting_another_version_leaves_the_candidate(store: Path) -> None:
     assert links(store) == ("0003", None, "0002")
 
 
-def test_a_candidate_can_be_withdrawn(store: Path) -> None:
-    model_store.nominate(store, "gland", "0002")
-    assert model_store.withdraw(store, "gland", "held back by the gate") == "0002"
-    assert links(store) == (None, None, None)
-    assert model_store.withdraw(store, "gland") is None
-
-
 def test_a_damaged_or_unknown_version_becomes_no_candidate(store: Path) -> None:
     (store / "gland" / "0002" / "rgb.safetensors").write_bytes(b"other")
     with pytest.raises(ModelRefused, match=r"rgb\.safetensors"):
@@ -73,7 +66,6 @@ def test_every_change_is_in_the_audit_with_its_reason_and_a_refused_one_is_not(s
     model_store.promote(store, "gland", "0002", Change(why="looks better"))
     model_store.rollback(store, "gland", "it does not")
     model_store.nominate(store, "gland", "0003")
-    model_store.withdraw(store, "gland", "held back")
     with pytest.raises(BadInput):
         model_store.promote(store, "gland", "0009")
     assert [(event.what, event.before, event.after, event.why) for event in events(store / "gland")] == [
@@ -82,7 +74,6 @@ def test_every_change_is_in_the_audit_with_its_reason_and_a_refused_one_is_not(s
         ("promote", "0001", "0002", "looks better"),
         ("rollback", "0002", "0001", "it does not"),
         ("candidate", "", "0003", ""),
-        ("withdraw", "0003", "", "held back"),
     ]
 
 
