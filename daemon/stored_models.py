@@ -10,7 +10,7 @@ from daemon.patience import Patience
 from mdss.errors import MdssError
 from mdss.settings import Settings
 
-# What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring torch along.
+# What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring OpenCV along.
 CHAMPION: Final = "champion"
 VERSION = re.compile(r"\d{4,}")
 WEIGHTS: Final = ("rgb", "sdf")  # <branch>.safetensors

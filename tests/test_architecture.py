@@ -80,6 +80,7 @@ MAY_IMPORT = {
 }
 EXCEPTIONS = {
     ("mdss.journal", "mdss.wire.messages"): "what it stores are messages (docs/decisions/0003)",
+    ("daemon.doctor_models", "mdss.method.store_files"): "a model is whole for the doctor as it is for the workers",
     ("mdss.collection", "mdss.wire.messages"): "what it keeps of a verdict has the verdict's words",
 }
 NEVER_LOADS = {

@@ -1,4 +1,4 @@
-"""`mdss doctor` and the workers agree on which models are whole, though the first loads none of the code of the second."""
+"""`mdss doctor` and the workers agree on which models are whole, though the first reads no recipe, no calibration and no weights."""
 
 from __future__ import annotations
 

@@ -106,7 +106,12 @@ def test_a_disk_that_is_slow_to_read_holds_up_its_page_and_not_the_supervisor() 
     page.start()
     assert reads.wait(60)
     beat = Heartbeat(process="fusion", pid=7, state="running", reason="", steps=3, waiting=0, counters={}, timings={})
-    loop = threading.Thread(target=lambda: (board.hear(beat), board.close(7)), daemon=True)
+
+    def turn() -> None:
+        board.hear(beat)
+        board.close(7)
+
+    loop = threading.Thread(target=turn, daemon=True)
     loop.start()
     loop.join(10)
     is_free = not loop.is_alive()

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from daemon.clock_watch import ClockWatch
-from daemon.doctor_models import SUMS, check
+from daemon.doctor_models import check
 from daemon.model_desk import read_generations
 from daemon.reviews import FIRST_ENTRY, read_note
 from mdss import audit, collection_wish, drift_record, retraining
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadInput, MdssError
+from mdss.method.store_files import SUMS
 from mdss.wire.model_plan import PLAN, PlanFile
 from trainer import retrain_plan
 
