@@ -106,18 +106,14 @@ def test_a_disk_that_is_slow_to_read_holds_up_its_page_and_not_the_supervisor() 
     page.start()
     assert reads.wait(60)
     beat = Heartbeat(process="fusion", pid=7, state="running", reason="", steps=3, waiting=0, counters={}, timings={})
-
-    def turn() -> None:
-        board.hear(beat)
-        board.close(7)
-
-    loop = threading.Thread(target=turn, daemon=True)
-    loop.start()
-    loop.join(10)
-    is_free = not loop.is_alive()
+    loop = [threading.Thread(target=board.hear, args=(beat,)), threading.Thread(target=board.close, args=(7,))]
+    for each in loop:
+        each.start()
+        each.join(10)
+    still_waits = [each.is_alive() for each in loop]
     goes_on.set()
     page.join()
-    assert is_free
+    assert still_waits == [False, False]
 
 
 def test_metrics_say_by_which_model_each_recipe_is_judged_and_what_became_of_changes(station: Station) -> None:
