@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,23 @@ from mdss.wire.sockets import Receiver
 from tests.alerts import verdict
 
 pytestmark = pytest.mark.timeout(120)
+AS_IT_IS = ("-m", "daemon.alerts")
+IMPATIENT = ("-c", "import daemon.alerts as alerts; alerts.SLOW_S = 0.2; alerts.main(alerts.command)")
 
 
 class Running:
     """The process with its configuration, its journal, and the supervisor's ear."""
 
-    def __init__(self, folder: Path, url: str, timeout_s: float) -> None:
+    def __init__(self, folder: Path, url: str, timeout_s: float, program: tuple[str, str] = AS_IT_IS) -> None:
         self.config = folder / "station.yaml"
         self.config.write_text(yaml.safe_dump({"station": {"name": "line-1"}, "alerts": {"redis_url": url, "timeout_s": timeout_s}}))
         self.settings = load_settings(self.config)
         self.journal = Journal(Path(self.settings.station.state_directory) / "journal.sqlite")
         self.context: zmq.Context[Any] = zmq.Context()
         self.health = Receiver(self.context, "health", self.settings)
-        process = start_process(processes(process_table(self.settings), self.config)[0])
+        spec = processes(process_table(self.settings), self.config)[0]
+        assert spec.arguments[:2] == AS_IT_IS
+        process = start_process(replace(spec, arguments=(*program, *spec.arguments[2:])))
         assert isinstance(process, subprocess.Popen)
         self.process = process
 
@@ -99,10 +104,10 @@ def test_a_redis_that_is_away_and_back_is_seen_in_the_heartbeat(alerts: Running,
 def test_heartbeats_go_on_while_redis_keeps_an_answer_back(tmp_path: Path, server: PrivateRedis) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
-    alerts = Running(tmp_path, server.url, timeout_s=60)
+    alerts = Running(tmp_path, server.url, timeout_s=60, program=IMPATIENT)
     try:
         assert "kept its answer back" in alerts.hear(lambda heard: heard.state == "degraded").reason
-        assert [alerts.hear(lambda heard: True).state for _ in range(3)] == ["degraded"] * 3
+        assert alerts.hear(lambda heard: True).state == "degraded"
         os.kill(server.pid, signal.SIGCONT)
         alerts.hear(lambda heard: heard.state == "running")
     finally:
