@@ -37,6 +37,16 @@ def command(example: str, *arguments: str) -> list[str]:
     return [sys.executable, str(EXAMPLES / example), *arguments]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def lonely() -> Iterator[subprocess.Popen[str]]:
+    """A camera that finds no station, from the first test on: it waits for one for ten seconds."""
+    with TemporaryDirectory() as name:
+        arguments = command("camera.py", f"ipc://{name}/nobody.sock", "cap")
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            yield process
+            process.kill()
+
+
 def test_the_camera_gets_ten_parts_judged(folder: Path) -> None:
     with FakeStation(f"ipc://{folder}/frames.sock") as station:
         done = subprocess.run(command("camera.py", station.endpoint, "cap"), capture_output=True, text=True, check=False)
@@ -50,12 +60,6 @@ def test_the_camera_says_what_was_refused_and_fails(folder: Path) -> None:
         done = subprocess.run(command("camera.py", station.endpoint, "cap"), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.startswith("9 judged, 1 refused\nrefused: UNKNOWN_RECIPE")
-
-
-def test_the_camera_that_finds_no_station_says_so_and_ends(folder: Path) -> None:
-    done = subprocess.run(command("camera.py", f"ipc://{folder}/nobody.sock", "cap"), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: found no credit for frame \w+ within 10 s; .*\n", done.stderr)
 
 
 class Publishing:
@@ -139,3 +143,9 @@ def test_an_example_with_an_argument_that_is_none_says_so_in_a_line(tmp_path: Pa
     done = subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(said) and len(done.stderr.splitlines()) == 1
+
+
+def test_the_camera_that_finds_no_station_says_so_and_ends(lonely: subprocess.Popen[str]) -> None:
+    said, complaint = lonely.communicate()
+    assert (lonely.returncode, said) == (1, "")
+    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: found no credit for frame \w+ within 10 s; .*\n", complaint)
