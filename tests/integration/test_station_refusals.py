@@ -1,9 +1,10 @@
-"""What `mdss run` cannot start with: one sentence that names the file, an exit code, and no process left; no second try."""
+"""What a station, or one of its processes, cannot start with: a sentence that names it, an exit code, no process left; no second try."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,9 +16,12 @@ import psutil
 import pytest
 
 from daemon.spawn import claim
+from mdss.errors import ModelRefused
+from mdss.method import model_store
 from mdss.method.store_files import SUMS
 from mdss.settings import load_settings
 from tests.station import NAME, Trained, site
+from workers import rgb
 
 pytestmark = pytest.mark.timeout(120)
 PLAIN = {"plain_loopback": True}
@@ -40,24 +44,23 @@ def flip_a_byte(model: Path) -> None:
 
 def replace_weights(model: Path) -> None:
     """Put weights of another network in, with a checksum that fits."""
-    rgb, sdf = (model / f"{branch}.safetensors" for branch in ("rgb", "sdf"))
-    before, after = (hashlib.sha256(weights.read_bytes()).hexdigest() for weights in (rgb, sdf))
-    shutil.copyfile(sdf, rgb)
+    colour, shape = (model / f"{branch}.safetensors" for branch in ("rgb", "sdf"))
+    before, after = (hashlib.sha256(weights.read_bytes()).hexdigest() for weights in (colour, shape))
+    shutil.copyfile(shape, colour)
     (model / SUMS).write_text((model / SUMS).read_text().replace(before, after))
 
 
-def start_damaged(trained: Trained, tmp_path: Path, damage: Callable[[Path], None]) -> Refused:
-    """Run a station on a damaged copy of the store; return its exit code and its last sentence."""
-    store = tmp_path / "models"
+def damaged(trained: Trained, folder: Path, damage: Callable[[Path], None]) -> Trained:
+    """Return a copy of the store whose model is damaged."""
+    store = folder / "models"
     shutil.copytree(trained.store, store, symlinks=True)
     damage(store / NAME / "0001")
-    with site(Trained(trained.data, store), NO_REDIS, tmp_path / "station") as place:
-        return run(place.config)
+    return Trained(trained.data, store)
 
 
-def run(config: Path) -> Refused:
-    """Run a station that ends by itself."""
-    command = [sys.executable, "-m", "mdss.cli", "run", "--config", str(config)]
+def run(config: Path, *module: str) -> Refused:
+    """Run a station, or one process of it, that ends by itself; return its exit code and its last sentence."""
+    command = [sys.executable, "-m", *(module or ("mdss.cli", "run")), "--config", str(config)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in result.stderr and "starts again" not in result.stderr
     assert not [process for process in psutil.process_iter(["cmdline"]) if str(config) in (process.info["cmdline"] or [])]
@@ -68,22 +71,29 @@ def run(config: Path) -> Refused:
     ("damage", "sentence"),
     [
         (remove_champion, "{store}/flange/champion: no such model; expected one made by `mdss train --recipe flange --out {store}`"),
-        (flip_a_byte, "{store}/flange/0001/sdf.safetensors: found the checksum "),
-        (replace_weights, "{store}/flange/0001/rgb.safetensors: deviation: found nothing, expected a tensor of shape (1, 384, 1, 1)"),
+        (flip_a_byte, "{store}/flange/0001/sdf.safetensors: found the checksum "),  # said by the first process that opens it
     ],
 )
 def test_a_model_that_cannot_be_used_is_named(trained: Trained, tmp_path: Path, damage: Callable[[Path], None], sentence: str) -> None:
-    code, said = start_damaged(trained, tmp_path, damage)
+    with site(damaged(trained, tmp_path, damage), NO_REDIS, tmp_path / "station") as place:
+        code, said = run(place.config)
     assert code == 1
     assert said.startswith("mdss: the station cannot start: ")
     assert sentence.format(store=tmp_path / "models") in said
 
 
+def test_weights_of_another_network_are_named(trained: Trained, tmp_path: Path) -> None:
+    model = model_store.open_version(damaged(trained, tmp_path, replace_weights).store / NAME / "0001")
+    sentence = f"{model.path}/rgb.safetensors: deviation: found nothing, expected a tensor of shape (1, 384, 1, 1)"
+    with pytest.raises(ModelRefused, match=f"^{re.escape(sentence)}"):
+        rgb.load(model, "cpu", "float32")
+
+
 def test_a_device_that_this_machine_lacks_is_named(trained: Trained, tmp_path: Path) -> None:
     with site(trained, NO_REDIS, tmp_path / "station", branches={"sdf": {"device": "cuda:99"}}) as place:
-        code, said = run(place.config)
-    assert code == 1
-    assert said.startswith("mdss: the station cannot start: sdf-0: device: found 'cuda:99', expected auto or one of this machine's: cpu")
+        code, said = run(place.config, "workers.sdf")
+    assert code == 2
+    assert said.startswith("sdf: device: found 'cuda:99', expected auto or one of this machine's: cpu")
 
 
 def test_a_taken_port_is_named_before_anything_starts(trained: Trained, tmp_path: Path) -> None:
@@ -102,9 +112,9 @@ def test_a_taken_camera_endpoint_is_named(trained: Trained, tmp_path: Path) -> N
         other.listen()
         endpoint = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         with site(trained, NO_REDIS, tmp_path / "station", camera={"endpoint": endpoint}, security=PLAIN) as place:
-            code, said = run(place.config)
-    assert code == 1
-    assert said.startswith(f"mdss: the station cannot start: ingest: frames endpoint {endpoint}: cannot be opened (Address already in use)")
+            code, said = run(place.config, "daemon.ingest")
+    assert code == 2
+    assert said.startswith(f"ingest: frames endpoint {endpoint}: cannot be opened (Address already in use)")
 
 
 @pytest.mark.parametrize("key", ["state_directory", "runtime_directory"])
