@@ -22,10 +22,17 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
-    sections = {"branches": {"rgb": {"count": 2, "device": "cpu"}}}
-    with site(trained, redis_server.url, tmp_path_factory.mktemp("troubled"), **sections) as place, place.running() as running:
-        yield running
+def life() -> Iterator[ExitStack]:
+    """What ends the station of this module."""
+    with ExitStack() as ending:
+        yield ending
+
+
+@pytest.fixture(scope="module")
+def station(life: ExitStack, trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Station:
+    sections = {"branches": {"rgb": {"count": 2, "device": "cpu"}}, "supervisor": {"drain_timeout_s": 1}}
+    place = life.enter_context(site(trained, redis_server.url, tmp_path_factory.mktemp("troubled"), **sections))
+    return life.enter_context(place.running())
 
 
 def judged(station: Station, camera: FrameSender, parts: tuple[str, ...] = GOOD) -> list[Verdict]:
@@ -100,55 +107,43 @@ def attend_until_acknowledged(camera: FrameSender, count: int) -> None:
         camera.attend(LOOK_EVERY_S)
 
 
-def test_a_station_stopped_under_load_drains_and_goes_on_without_a_gap(
+def test_a_station_that_is_stopped_under_load_and_then_killed_whole_leaves_no_gap_no_process_and_no_part_without_its_verdict(
     trained: Trained, redis_server: PrivateRedis, tmp_path: Path
 ) -> None:
-    with site(trained, redis_server.url, tmp_path / "restarted", supervisor={"drain_timeout_s": 30}) as place:
-        with place.running() as station:
+    place = site(trained, redis_server.url, tmp_path / "restarted", supervisor={"drain_timeout_s": 30})
+    with place as restarted, ExitStack() as second_life:
+        with restarted.running() as station:
             stream, load = station.stream(), Load(station)
-            seen = [stream.receive(PATIENCE_S) for _ in range(5)]
-        before = read_journal(station.settings)
-        assert set(load.camera.acknowledged) <= set(ids(before))
-        with place.running() as station:
-            seen += [stream.receive(PATIENCE_S) for _ in range(len(before))]
-            load.end()
-            after = read_journal(station.settings)
-            seen += [stream.receive(PATIENCE_S) for _ in range(len(after) - len(seen))]
-            stream.close()
-    assert load.camera.outstanding == 0
-    assert ids(after) == sorted(load.camera.acknowledged)
-    assert [verdict.sequence for verdict in after] == list(range(1, len(after) + 1))
-    assert {verdict.evaluation for verdict in after} == {"OK"}
-    assert len({verdict.boot_id for verdict in after}) == 2
-    assert seen == after
-
-
-def test_a_station_that_is_killed_whole_leaves_no_process_and_judges_every_accepted_part_after_its_restart(
-    trained: Trained, redis_server: PrivateRedis, tmp_path: Path
-) -> None:
-    with site(trained, redis_server.url, tmp_path / "killed") as place, ExitStack() as first_life:
-        station = first_life.enter_context(place.running())
-        load, processes = Load(station), [psutil.Process(process.pid) for process in station.report.processes]
-        wait_until(lambda: len(read_journal(station.settings)) > len(GOOD))
+            seen = [stream.receive(PATIENCE_S) for _ in range(len(GOOD))]
+        drained = read_journal(station.settings)
+        assert set(load.camera.acknowledged) <= set(ids(drained))
+        station = second_life.enter_context(restarted.running())
+        seen += [stream.receive(PATIENCE_S) for _ in range(len(drained))]  # the last of them of this life: it ends under load too
+        processes = [psutil.Process(process.pid) for process in station.report.processes]
         os.kill(processes[0].ppid(), signal.SIGKILL)
         psutil.wait_procs(processes)
         with pytest.raises(MdssError, match="the station ended with code -9"):
-            first_life.close()
-        with place.running() as station:
+            second_life.close()
+        with restarted.running():
             load.end()
-        verdicts = read_journal(station.settings)
+            verdicts = read_journal(station.settings)
+            seen += [stream.receive(PATIENCE_S) for _ in range(len(verdicts) - len(seen))]
+            stream.close()
+    assert load.camera.outstanding == 0
     assert ids(verdicts) == sorted(load.camera.acknowledged)
     assert [verdict.sequence for verdict in verdicts] == list(range(1, len(verdicts) + 1))
     assert {verdict.evaluation for verdict in verdicts} == {"OK"}
+    assert len({verdict.boot_id for verdict in verdicts}) == 3
+    assert seen == verdicts
 
 
-def test_what_cannot_be_judged_before_the_stop_is_drained(trained: Trained, redis_server: PrivateRedis, tmp_path: Path) -> None:
-    with site(trained, redis_server.url, tmp_path / "drained", supervisor={"drain_timeout_s": 1}) as place:
-        with place.running() as station, station.camera("cam") as camera:
-            os.kill(station.pid("sdf-0"), signal.SIGSTOP)
-            for part in GOOD:
-                station.send(camera, part)
-            attend_until_acknowledged(camera, len(GOOD))
-        verdicts = read_journal(station.settings)
+def test_what_cannot_be_judged_before_the_stop_is_drained(station: Station, life: ExitStack) -> None:
+    with station.camera("drained") as camera:
+        os.kill(station.pid("sdf-0"), signal.SIGSTOP)
+        for part in GOOD:
+            station.send(camera, part)
+        attend_until_acknowledged(camera, len(GOOD))
+    life.close()
+    verdicts = station.verdicts("drained")
     assert ids(verdicts) == sorted(camera.acknowledged)
     assert {(verdict.evaluation, verdict.code) for verdict in verdicts} == {("Undefined", "DRAINED")}
