@@ -97,13 +97,13 @@ class FrameSender:
 
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
         """Send one scan (H, W, 3) and (H, W, 3) and return the frame's id; where there is no credit, as `overflow_policy` says."""
-        header, payloads = self._compose(rgb, xyz, labels)
+        header, message = self._compose(rgb, xyz, labels)
         frame_id = header.frame_id
         if self.overflow_policy != "wait":
             self._attend_until(lambda: True, 0)  # may have made room
             if len(self._never_sent) >= ROOM and not self._make_room(frame_id, header.part_id):
                 return frame_id
-        self._take_in(header, payloads)
+        self._take_in(header, message)
         is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)
         if self.overflow_policy == "wait" and not is_sent:
             self._forget(frame_id)
@@ -151,7 +151,10 @@ class FrameSender:
         payloads: list[camera.Payload] = [rgb.tobytes(), xyz.astype("<f4", copy=False).tobytes()]
         if "confidence" in labels:
             payloads.append(labels["confidence"].astype("<f4", copy=False).tobytes())
-        return header, payloads
+        try:
+            return header, camera.compose_frame(header, payloads)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"labels: {error}, expected those of FrameLabels in its types") from error
 
     def _make_room(self, frame_id: str, part_id: str) -> bool:
         """Drop a frame that was never sent, by name; False when it is the new one."""
@@ -163,10 +166,10 @@ class FrameSender:
             self._forget(name)
         return is_oldest
 
-    def _take_in(self, header: camera.FrameHeader, payloads: list[camera.Payload]) -> None:
+    def _take_in(self, header: camera.FrameHeader, message: list[camera.Payload]) -> None:
         if header.frame_id not in self._frames:
             self._never_sent[header.frame_id] = header.part_id
-        self._frames[header.frame_id] = camera.compose_frame(header, payloads)
+        self._frames[header.frame_id] = message
         if header.frame_id not in self._unsent:
             self._unsent.append(header.frame_id)
 

@@ -97,6 +97,16 @@ def test_with_room_nothing_is_dropped(line: Line, policy: OverflowPolicy) -> Non
         assert (len(camera.done), camera.dropped_count, camera.dropped) == (12, 0, {})
 
 
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
+def test_labels_that_cannot_be_sent_take_no_room(tmp_path: Path, policy: OverflowPolicy) -> None:
+    with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy=policy) as camera:
+        for part_id in [*map(np.int64, range(ROOM)), "a misread barcode \udcff"]:
+            with pytest.raises(BadInput):
+                camera.send(RGB, XYZ, part_id=part_id, recipe_id="gland")
+        send(camera, *range(ROOM))
+        assert (camera.outstanding, camera.dropped_count) == (ROOM, 0)
+
+
 def test_a_station_that_is_away_costs_the_camera_no_time_and_no_more_than_its_room(tmp_path: Path) -> None:
     with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy="drop_oldest") as camera:
         send(camera, *range(100))
