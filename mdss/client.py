@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Required, Self, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Literal, Self, TypeVar, Unpack, get_args
 
 import numpy as np
 import zmq
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
+from mdss.wire.labels import FrameLabels, from_scan
 from mdss.wire.outer_end import CurveKeys, connected
-from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "OverflowPolicy", "VerdictStream"]
@@ -27,21 +26,6 @@ REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
 ROOM = 4  # frames that may wait for their first credit where the sender does not wait itself
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
-
-
-class FrameLabels(TypedDict, total=False):
-    """What may be said about a scan; `part_id` and `recipe_id` must be."""
-
-    part_id: Required[str]
-    recipe_id: Required[str]
-    frame_id: str  # a unique one is made when left out; the same id is judged once, however often it is sent
-    job_id: str
-    unit: Literal["mm", "m"]
-    invalid: camera.Invalid
-    confidence: NDArray[np.float32]  # (H, W), with invalid.kind "confidence"
-    capture_time: int  # UTC ns
-    deadline_ms: int
-    is_simulated: bool
 
 
 class FrameSender:
@@ -97,8 +81,8 @@ class FrameSender:
 
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
         """Send one scan (H, W, 3) and (H, W, 3) and return the frame's id; where there is no credit, as `overflow_policy` says."""
-        header, message = self._compose(rgb, xyz, labels)
-        frame_id = header.frame_id
+        header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
+        frame_id, self._sequence = header.frame_id, header.sequence
         if self.overflow_policy != "wait":
             self._attend_until(lambda: True, 0)  # may have made room
             if len(self._never_sent) >= ROOM and not self._make_room(frame_id, header.part_id):
@@ -124,37 +108,6 @@ class FrameSender:
             self._say(camera.Eos(source_id=self.source_id))
             self._socket.close(200)
             self._context.term()
-
-    def _compose(
-        self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], labels: FrameLabels
-    ) -> tuple[camera.FrameHeader, list[camera.Payload]]:
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-            raise BadInput(f"rgb: found {rgb.dtype} of shape {rgb.shape}, expected uint8 of shape (H, W, 3)")
-        if xyz.dtype != np.float32 or xyz.shape != rgb.shape:
-            raise BadInput(f"xyz: found {xyz.dtype} of shape {xyz.shape}, expected float32 of shape {rgb.shape}")
-        if max(rgb.shape) > LARGEST_SIDE_PX:  # no station takes it, and payloads far above would end the connection
-            raise BadInput(f"rgb: found {rgb.shape[0]} x {rgb.shape[1]} px, expected at most {LARGEST_SIDE_PX} on each side")
-        self._sequence += 1
-        header = camera.FrameHeader(
-            source_id=self.source_id,
-            sequence=self._sequence,
-            frame_id=labels.get("frame_id") or uuid.uuid4().hex,
-            part_id=labels["part_id"],
-            job_id=labels.get("job_id", "none"),
-            recipe_id=labels["recipe_id"],
-            capture_time=labels.get("capture_time", time.time_ns()),
-            deadline_ms=labels.get("deadline_ms"),
-            rgb=camera.ImageFormat(height=rgb.shape[0], width=rgb.shape[1]),
-            xyz=camera.CloudFormat(unit=labels.get("unit", "mm"), invalid=labels.get("invalid", camera.Invalid())),
-            is_simulated=labels.get("is_simulated", False),
-        )
-        payloads: list[camera.Payload] = [rgb.tobytes(), xyz.astype("<f4", copy=False).tobytes()]
-        if "confidence" in labels:
-            payloads.append(labels["confidence"].astype("<f4", copy=False).tobytes())
-        try:
-            return header, camera.compose_frame(header, payloads)
-        except (TypeError, ValueError) as error:
-            raise BadInput(f"labels: {error}, expected those of FrameLabels in its types") from error
 
     def _make_room(self, frame_id: str, part_id: str) -> bool:
         """Drop a frame that was never sent, by name; False when it is the new one."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from mdss.client import FrameSender, VerdictStream
+from mdss.client import FrameLabels, FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
+from mdss.wire.cloud import Invalid
+from mdss.wire.labels import EXPECTED
 from tests.fake_station import FakeStation
 
 RGB = np.zeros((64, 64, 3), np.uint8)
@@ -103,11 +108,67 @@ def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> 
     with FrameSender(endpoint, "camera") as camera:
         with pytest.raises(BadInput, match="rgb: found float32"):
             camera.send(XYZ, XYZ, part_id="a", recipe_id="r")  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match=r"rgb: found no array but list, expected uint8 of shape \(H, W, 3\)"):
+            camera.send(RGB.tolist(), XYZ, part_id="a", recipe_id="r")  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match=r"xyz: found no array but NoneType, expected float32 of shape \(64, 64, 3\)"):
+            camera.send(RGB, None, part_id="a", recipe_id="r")  # type: ignore[arg-type]
         with pytest.raises(BadInput, match="xyz: found float64"):
             camera.send(RGB, XYZ.astype(np.float64), part_id="a", recipe_id="r")
         with pytest.raises(BadInput, match="rgb: found 64 x 2001 px, expected at most 2000 on each side"):
             camera.send(np.zeros((64, 2001, 3), np.uint8), np.zeros((64, 2001, 3), np.float32), part_id="a", recipe_id="r")
         assert camera.outstanding == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {"simulated": True, "deadline": 1},
+            "labels: found simulated, deadline, expected only part_id, recipe_id, frame_id, job_id, unit, ",
+        ),
+        ({"part_id": np.int64(7)}, "part_id: found np.int64(7), expected a str of 1 to 128 characters without control characters"),
+        ({"part_id": "\udcff"}, r"part_id: found '\udcff', expected a str of 1 to 128 characters without control characters"),
+        ({"frame_id": b"f"}, "frame_id: found b'f', expected a str of"),
+        ({"job_id": 5}, "job_id: found 5, expected a str of"),
+        ({"recipe_id": "a/b"}, "recipe_id: found 'a/b', expected a str of 1 to 64 of the characters A-Z a-z 0-9 . _ : -"),
+        ({"unit": "cm"}, "unit: found 'cm', expected 'mm' or 'm'"),
+        ({"invalid": Invalid(value=float("nan"))}, "invalid: found Invalid(kind='nan', value=nan), expected an Invalid of kind "),
+        ({"invalid": "nan"}, "invalid: found 'nan', expected an Invalid of kind 'nan', 'value' or 'confidence' with a finite float"),
+        ({"confidence": [1.0]}, "confidence: found no array but list, expected float32 of shape (64, 64)"),
+        ({"confidence": XYZ}, "confidence: found float32 of shape (64, 64, 3), expected float32 of shape (64, 64)"),
+        ({"capture_time": 1.5}, "capture_time: found 1.5, expected an int of ns since 1970"),
+        ({"deadline_ms": 0}, "deadline_ms: found 0, expected an int from 1 to 600000"),
+        ({"is_simulated": np.bool_(True)}, "is_simulated: found np.True_, expected True or False"),
+    ],
+)
+def test_labels_that_no_station_would_take_are_refused_before_they_leave(endpoint: str, wrong: dict[str, Any], sentence: str) -> None:
+    with FrameSender(endpoint, "camera", send_timeout_s=0) as camera:
+        with pytest.raises(BadInput, match=f"^{re.escape(sentence)}"):
+            camera.send(RGB, XYZ, **({"part_id": "a", "recipe_id": "r"} | wrong))
+        assert camera.outstanding == 0
+
+
+def test_what_must_be_said_of_every_scan_is_missed(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera", send_timeout_s=0) as camera:
+        with pytest.raises(BadInput, match="labels: found no part_id, expected part_id and recipe_id with every scan"):
+            camera.send(RGB, XYZ, recipe_id="r")  # type: ignore[call-arg]
+        with pytest.raises(BadInput, match="labels: found no part_id and no recipe_id, expected"):
+            camera.send(RGB, XYZ)  # type: ignore[call-arg]
+
+
+def test_every_label_arrives_as_it_was_said(endpoint: str) -> None:
+    plain: dict[str, Any] = {"part_id": "größe 7", "recipe_id": "r", "frame_id": "f", "job_id": "j"}
+    plain |= {"capture_time": 5, "deadline_ms": 600_000, "is_simulated": True}
+    of_cloud = {"unit": "m", "invalid": Invalid(kind="confidence", value=0.5)}
+    labels: Any = plain | of_cloud | {"confidence": XYZ[..., 0]}
+    assert labels.keys() == FrameLabels.__annotations__.keys() == EXPECTED.keys() | {"confidence"}
+    with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
+        camera.send(RGB, XYZ, **labels)
+        assert camera.wait_until_done(30)
+    (frame,) = station.frames
+    assert msgspec.structs.asdict(frame.header).items() >= plain.items()
+    assert msgspec.structs.asdict(frame.header.xyz).items() >= of_cloud.items()
+    assert len(frame.payloads) == 3
 
 
 @pytest.mark.parametrize("wrong", ["frames.sock", "udp://x", "tcp://127.0.0.1:port"])

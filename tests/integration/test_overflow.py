@@ -102,7 +102,7 @@ def test_labels_that_cannot_be_sent_take_no_room(tmp_path: Path, policy: Overflo
     with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy=policy) as camera:
         for part_id in [*map(np.int64, range(ROOM)), "a misread barcode \udcff"]:
             with pytest.raises(BadInput):
-                camera.send(RGB, XYZ, part_id=part_id, recipe_id="gland")
+                camera.send(RGB, XYZ, part_id=part_id, recipe_id="gland")  # type: ignore[arg-type]
         send(camera, *range(ROOM))
         assert (camera.outstanding, camera.dropped_count) == (ROOM, 0)
 
