@@ -30,9 +30,9 @@ def life() -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="module")
 def station(life: ExitStack, trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pytest.TempPathFactory) -> Station:
-    sections = {"branches": {"rgb": {"count": 2, "device": "cpu"}}, "supervisor": {"drain_timeout_s": 1}}
-    place = life.enter_context(site(trained, redis_server.url, tmp_path_factory.mktemp("troubled"), **sections))
-    return life.enter_context(place.running())
+    two, quick = {"rgb": {"count": 2, "device": "cpu"}}, {"drain_timeout_s": 1}
+    place = site(trained, redis_server.url, tmp_path_factory.mktemp("troubled"), branches=two, supervisor=quick)
+    return life.enter_context(life.enter_context(place).running())
 
 
 def judged(station: Station, camera: FrameSender, parts: tuple[str, ...] = GOOD) -> list[Verdict]:
