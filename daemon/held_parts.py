@@ -46,9 +46,10 @@ class HeldParts:
         """Return one part, or None when it is not held."""
         return self._parts.get(result_id)
 
-    def result_of(self, source_id: str, frame_id: str) -> str | None:
-        """Return the result id of a frame that is held."""
-        return self._by_frame.get((source_id, frame_id))
+    def of_frame(self, source_id: str, frame_id: str) -> Accepted | None:
+        """Return what was promised of a frame that is held."""
+        name = self._by_frame.get((source_id, frame_id))
+        return None if name is None else self._parts[name].accepted
 
     def count(self, source_id: str) -> int:
         """Return how many parts of a camera are held."""

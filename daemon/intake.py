@@ -27,7 +27,7 @@ from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Limits, Nack, Ping, Pong, WireRefusal
 from mdss.wire.gate import speaker_of
 from mdss.wire.headers import FrameHeader
-from mdss.wire.messages import Accepted, Frame, Judged, ProcessState, Resend
+from mdss.wire.messages import Accepted, Frame, FrameIdentity, Judged, ProcessState, Resend
 from mdss.wire.model_plan import ModelPlan, ModelWord, Served
 from mdss.wire.pulse import Tally
 
@@ -203,10 +203,13 @@ class Intake:
     def _take_frame(self, source: Source, message: FrameMessage) -> list[Header]:
         header = message.header
         self._out.tally.count("mdss_frames_received_total")
-        held = self._held.result_of(source.name, header.frame_id)
+        held = self._held.of_frame(source.name, header.frame_id)
         if held is not None:
-            return [self._again(header, held)]
+            _check_same(header, held.identity)
+            return [self._again(header, held.result_id)]
         entry = self._record.find(source.name, header.frame_id)
+        if entry is not None and entry.identity is not None:
+            _check_same(header, entry.identity)
         if entry is not None and entry.sequence is not None:
             done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
             return [self._again(header, entry.result_id), done]
@@ -284,3 +287,11 @@ class Intake:
         counters["mdss_sources"] = float(self._sources.speaking)
         counters["mdss_sources_silent"] = float(self._sources.silent)
         counters["mdss_source_takeovers_total"] = float(self._sources.takeovers)
+
+
+def _check_same(header: FrameHeader, known: FrameIdentity) -> None:
+    """Refuse another part under a frame id that is known: it would be taken for the first one sent again, and never be judged."""
+    for name, before, found in (("part_id", known.part_id, header.part_id), ("recipe_id", known.recipe_id, header.recipe_id)):
+        if before not in ("", found):
+            known_as = f"FRAME frame_id: {header.frame_id} was accepted with {name} {before}, found {found}"
+            raise WireRefusal("SCHEMA", f"{known_as}, expected an id of its own for each frame", header.frame_id)

@@ -48,6 +48,7 @@ class Entry:
     sequence: int | None
     attempt: int
     judged: Judged | None = None
+    identity: FrameIdentity | None = None  # as it was accepted; its part and recipe are empty where that cannot be read
 
 
 class Journal:
@@ -164,14 +165,15 @@ class Journal:
         with self._file.named():
             for name, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
                 result_id = shown(name)
-                attempt = 1 if accepted is None else self._accepted(result_id, source_id, frame_id, accepted).attempt
+                known = None if accepted is None else self._accepted(result_id, source_id, frame_id, accepted)
+                attempt, identity = (1, None) if known is None else (known.attempt, known.identity)
                 if sequence is None:
-                    return Entry(result_id, None, attempt)
+                    return Entry(result_id, None, attempt, identity=identity)
                 try:
-                    return Entry(result_id, sequence, attempt, Judged.of(read_verdict((verdict,))))
+                    return Entry(result_id, sequence, attempt, Judged.of(read_verdict((verdict,))), identity)
                 except UNREADABLE as error:
                     self._left_out(sequence, result_id, error)
-                    return Entry(result_id, sequence, attempt)
+                    return Entry(result_id, sequence, attempt, identity=identity)
         return None
 
     def undelivered(self, limit: int) -> list[Verdict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -35,7 +36,7 @@ class Notebook:
     def accept(self, accepted: Accepted) -> None:
         self._fail()
         identity = accepted.identity
-        self.entries[identity.source_id, identity.frame_id] = Entry(accepted.result_id, None, accepted.attempt)
+        self.entries[identity.source_id, identity.frame_id] = Entry(accepted.result_id, None, accepted.attempt, identity=identity)
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         self._fail()
@@ -49,7 +50,7 @@ class Notebook:
     def judge(self, frame_id: str, sequence: int, code: UndefinedCode | None = None) -> str:
         """Store a verdict and return its result id."""
         entry = self.entries["cam", frame_id]
-        self.entries["cam", frame_id] = Entry(entry.result_id, sequence, entry.attempt, word(entry.result_id, sequence, code))
+        self.entries["cam", frame_id] = replace(entry, sequence=sequence, judged=word(entry.result_id, sequence, code))
         return entry.result_id
 
     def _fail(self) -> None:

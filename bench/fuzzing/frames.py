@@ -42,7 +42,7 @@ class Notebook:
     def accept(self, accepted: Accepted) -> None:
         """Note that a verdict will follow."""
         identity = accepted.identity
-        self.entries[identity.source_id, identity.frame_id] = Entry(accepted.result_id, None, accepted.attempt)
+        self.entries[identity.source_id, identity.frame_id] = Entry(accepted.result_id, None, accepted.attempt, identity=identity)
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known of a frame."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.sources import MOST_SOURCES
+from mdss.journal import Journal
 from mdss.wire import camera
-from mdss.wire.camera import Ack, CloudFormat, Credit, Eos, Hello, ImageFormat, Nack, Pong
+from mdss.wire.camera import Ack, CloudFormat, Credit, Done, Eos, Hello, ImageFormat, Nack, Pong
 from mdss.wire.messages import Frame
 from tests.front_door import CAMERA, OTHER, SIDE, Station, code_of, header, payloads
+from tests.parts import verdict
 
 
 @pytest.fixture
@@ -99,6 +103,37 @@ def test_a_header_against_the_schema_names_its_frame(station: Station) -> None:
     assert isinstance(nack, Nack)
     assert (nack.code, nack.frame_id) == ("SCHEMA", "f9")
     assert "part" in nack.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [({"part_id": "run1-part0"}, "part_id run0-part0, found run1-part0"), ({"recipe_id": "cap"}, "recipe_id gland, found cap")],
+)
+def test_another_part_under_a_frame_id_that_is_known_is_refused_by_name_and_the_first_keeps_its_verdict(
+    tmp_path: Path, change: dict[str, Any], found: str
+) -> None:
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        held = Station.introduced(journal)
+        (ack,) = held.send("frame-0", part_id="run0-part0")
+        restarted, judged = Station.introduced(journal), Station.introduced(journal)
+        reason = f"FRAME frame_id: frame-0 was accepted with {found}, expected an id of its own for each frame"
+        for station in (held, restarted, judged):
+            if station is judged:
+                journal.judge(verdict(journal.pending()[0]))
+            answers = station.send("frame-0", **({"part_id": "run0-part0"} | change))
+            assert answers == [Nack(frame_id="frame-0", code="SCHEMA", reason=reason)]
+            assert station.count('mdss_frames_rejected_total{code="SCHEMA"}') == 1
+            assert station.count("mdss_frames_repeated_total") == 0
+            assert isinstance(station.send("frame-0b", **change)[0], Ack)
+        first, done = judged.send("frame-0", part_id="run0-part0", sequence=7, capture_time=8, deadline_ms=9)
+        assert first == ack and isinstance(done, Done)
+
+
+def test_a_frame_whose_acceptance_cannot_be_read_is_taken_whatever_it_was(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        before = Station.introduced(journal).send("f1", part_id="p")
+        journal._file.rows("UPDATE part SET accepted = '{'")
+        assert Station.introduced(journal).send("f1", part_id="p") == before
 
 
 def test_what_only_a_station_says_is_not_answered(station: Station) -> None:

@@ -153,14 +153,16 @@ class IntakeMachine(RuleBasedStateMachine):
         fewest = min([self.credit + intake._sources.speaking, *line])
         return intake._held.count(source) < self.credit and len(intake._held) + len(line) < fewest
 
-    @rule(peer=PEER, frame_id=FRAME_ID, change=st.sampled_from(["payload", "recipe", "name"]))
+    @rule(peer=PEER, frame_id=FRAME_ID, change=st.sampled_from(["payload", "recipe", "name", "part"]))
     def send_what_cannot_be_taken(self, peer: bytes, frame_id: str, change: str) -> None:
         source = self.speaks.get(peer, "cam")
-        wrong = {"payload": {}, "recipe": {"recipe_id": "none"}, "name": {"source_id": "somebody"}}[change]
+        wrong = {"payload": {}, "recipe": {"recipe_id": "none"}, "name": {"source_id": "somebody"}, "part": {"part_id": "another"}}[change]
         frames = camera.compose_frame(header(frame_id, **({"source_id": source} | wrong)), PAYLOADS[: 1 if change == "payload" else 2])
         was_known = self.ledger.file.find(source, frame_id)
+        if change == "part" and was_known is None:
+            return
         (first, *_) = self.say(peer, [bytes(frame) for frame in frames], source, frame_id)
-        assert isinstance(first, Nack) or was_known is not None
+        assert isinstance(first, Nack) or (was_known is not None and change == "payload")
         assert self.ledger.file.find(source, frame_id) == was_known
 
     @rule(number=MANY, code=st.sampled_from([None, "LATE", "LATE", "POISON"]))

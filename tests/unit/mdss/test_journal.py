@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -53,7 +54,7 @@ def record(journal: Journal, *names: str) -> list[int]:
 def judged_entry(journal: Journal, name: str) -> Entry:
     """Return the entry of a part that has the first verdict of all, at its first attempt."""
     (first,) = journal.since(0, 1)
-    return Entry(name, 1, 1, Judged.of(first))
+    return Entry(name, 1, 1, Judged.of(first), accepted(name, 100).identity)
 
 
 def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
@@ -70,7 +71,7 @@ def test_a_part_goes_from_accepted_to_judged(journal: Journal) -> None:
     part = accepted("a", 100)
     journal.accept(part)
     assert journal.pending() == [part]
-    assert journal.find("cam", "a") == Entry("a", None, 1)
+    assert journal.find("cam", "a") == Entry("a", None, 1, identity=part.identity)
     stored = journal.judge(verdict(part))
     assert stored == msgspec.structs.replace(verdict(part), sequence=1)
     assert journal.pending() == []
@@ -96,7 +97,7 @@ def test_another_attempt_keeps_the_result_and_changes_the_deadline(journal: Jour
     second = accepted("a", 200, attempt=2)
     journal.accept(second)
     assert journal.pending() == [second]
-    assert journal.find("cam", "a") == Entry("a", None, 2)
+    assert journal.find("cam", "a") == Entry("a", None, 2, identity=second.identity)
 
 
 def test_accepting_what_is_judged_changes_nothing(journal: Journal) -> None:
@@ -116,7 +117,7 @@ def test_one_frame_never_gets_two_results(journal: Journal) -> None:
 
 def test_a_verdict_on_a_part_that_was_never_accepted_is_kept(journal: Journal) -> None:
     assert journal.judge(verdict(accepted("a", 100))).sequence == 1
-    assert journal.find("cam", "a") == judged_entry(journal, "a")
+    assert journal.find("cam", "a") == replace(judged_entry(journal, "a"), identity=None)
 
 
 def test_what_is_not_ok_waits_until_it_is_delivered(journal: Journal) -> None:
