@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -99,12 +99,19 @@ def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     eigenvalues unfound, with an error or with NaN in their place. In double precision they are found, if need be of a matrix whose
     diagonal was raised by what counts for nothing.
     """
-    exact = symmetric.double()
-    for given in (symmetric, exact, exact + RAISED * exact.abs().max() * torch.eye(len(exact), dtype=exact.dtype)):
+    for given in ever_surer(symmetric):
         try:
             values, vectors = torch.linalg.eigh(given)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it
             continue
         if values.isfinite().all() and vectors.isfinite().all():
             return values.to(symmetric.dtype), vectors.to(symmetric.dtype)
-    raise MdssError(f"Muon: found no eigenvectors of {len(exact)} outputs, expected some; a lower learning rate may help")
+    raise MdssError(f"Muon: found no eigenvectors of {len(symmetric)} outputs, expected some; a lower learning rate may help")
+
+
+def ever_surer(symmetric: Tensor) -> Iterator[Tensor]:
+    """Yield a symmetric matrix (n, n) in forms that eigenvectors are found of with ever more certainty, each made when it is asked for."""
+    yield symmetric
+    exact = symmetric.double()
+    yield exact
+    yield exact + RAISED * exact.abs().max() * torch.eye(len(exact), dtype=exact.dtype)
