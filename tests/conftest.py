@@ -32,6 +32,14 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRe
         yield server
 
 
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Log as before a test that ran a command here, which sends the log where the command wants it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture(scope="module")
 def quiet_log() -> Iterator[None]:
     """No log: thousands of histories, each with dozens of lines, would be kept for nobody."""
