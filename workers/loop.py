@@ -94,7 +94,7 @@ class Loop:
             raise
 
     def _say_whether_stuck(self) -> None:
-        """Say when the next stage is away or behind, and when it no longer is."""
-        if bool(self._outgoing) != self._is_stuck:
+        """Say when a next stage is away, and when it no longer is; that it is behind is a busy line's every second."""
+        if self._outgoing.is_stuck != self._is_stuck:
             self._is_stuck = not self._is_stuck
             self._pulse.say(*(("degraded", "the next stage takes nothing") if self._is_stuck else ("running", "")))

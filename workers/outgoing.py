@@ -50,9 +50,13 @@ class Queue:
             del self.waiting[0]
             self.since_ns = now_ns
 
+    def is_away(self, now_ns: int) -> bool:
+        """Whether the stage behind the link takes nothing, and is not just behind."""
+        return bool(self.waiting) and now_ns - self.since_ns >= AWAY_AFTER_NS
+
     def has_room(self, now_ns: int) -> bool:
         """Whether more may wait: a stage that is behind is waited for, one that is away is not, up to a limit."""
-        return not self.waiting or (now_ns - self.since_ns >= AWAY_AFTER_NS and len(self.waiting) < ROOM)
+        return not self.waiting or (self.is_away(now_ns) and len(self.waiting) < ROOM)
 
 
 class Outgoing:
@@ -65,6 +69,11 @@ class Outgoing:
 
     def __bool__(self) -> bool:
         return any(queue.waiting for queue in self._queues.values())
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a next stage is away."""
+        return any(queue.is_away(self._clock_ns()) for queue in self._queues.values())
 
     @property
     def has_room(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from mdss.wire.messages import Fault, Heartbeat, Judged, Message
 from mdss.wire.pulse import Pulse, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
+from workers import outgoing
 from workers.loop import Loop
 
 
@@ -79,16 +80,20 @@ def test_a_worker_that_breaks_says_why_and_ends() -> None:
     assert (last.state, last.reason) == ("stopped", "broke on a message: RuntimeError: CUDA error")
 
 
-def test_a_stage_that_takes_nothing_is_waited_for_and_said_aloud() -> None:
+@pytest.mark.parametrize(("away_after_ns", "said"), [(0, ["running", "degraded", "running"]), (outgoing.AWAY_AFTER_NS, ["running"])])
+def test_a_stage_that_takes_nothing_is_waited_for_and_one_that_is_away_said_aloud(
+    away_after_ns: int, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "AWAY_AFTER_NS", away_after_ns)
     inbox, outlet, health, stop = FakeLink([judged(1)]), FakeLink(room=False), FakeLink(), StopFlag()
 
-    def make_room() -> None:
-        outlet.room = True
+    def make_room_then_stop() -> None:
+        stop.asked, outlet.room = outlet.room, True
 
-    outlet.on_empty = make_room
-    stop_when_empty(inbox, stop)
+    inbox.on_empty = outlet.on_empty = make_room_then_stop
     run(Echo(), inbox, outlet, stop, health)
     assert ids(outlet) == ["r1", "goodbye"]
+    assert [beat.state for beat in health.sent if isinstance(beat, Heartbeat)] == [*said, "draining", "stopped"]
 
 
 def test_heartbeats_come_once_a_second_with_what_was_counted() -> None:
