@@ -19,6 +19,7 @@ Float = NDArray[np.float32]
 MIN_PARTS = 5
 ROUNDING = 1e-9  # (n + 1)(1 - rate) may come out a little above the whole number that it is
 SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
+MOST_OUTSIDE = 0.1  # of all parts; more of them are no few that somebody took for good
 STANDS_OUT = 3.0  # times the next score: the highest of good parts had up to 1.9 on lines of all kinds, that of a defective one 19 and more
 
 
@@ -123,15 +124,19 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 
 
 def standing_out(scores: Sequence[float], names: Sequence[str] = ()) -> str:
-    """Return the question to be asked about the part whose score is far above all others, "" where none is.
+    """Return the question to be asked about the few parts whose scores are far above all others, "" where there are none.
 
     One bad part among the good ones lifts the threshold, and the limits that scores are measured in, above most defects.
     """
-    *_, second, first = np.argsort(scores, kind="stable")
-    if scores[first] <= STANDS_OUT * scores[second]:
-        return ""
-    part, times = names[first] if names else f"{first + 1} of {len(scores)}", scores[first] / max(scores[second], SMALLEST_SCORE)
-    return f"validation part {part} scores {times:.0f} times the next: is it good?"
+    falling = np.argsort(scores, kind="stable")[::-1]
+    for count in range(1, 1 + max(1, int(MOST_OUTSIDE * len(scores)))):
+        lowest, following = (scores[number] for number in falling[count - 1 : count + 1])
+        if lowest > STANDS_OUT * following:
+            parts = ", ".join(names[number] if names else f"{number + 1} of {len(scores)}" for number in sorted(falling[:count]))
+            times = f"{lowest / max(following, SMALLEST_SCORE):.0f} times the next"
+            question = f" {parts} scores {times}: is it good?" if count == 1 else f"s {parts} score {times}: are they good?"
+            return f"validation part{question}"
+    return ""
 
 
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:

@@ -66,9 +66,11 @@ def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> N
         ([1.0, 0.9, 29.4, 1.01, 0.8], (), "validation part 3 of 5 scores 29 times the next: is it good?"),
         ([1.0, 0.9, 2.9, 1.01, 0.8], (), ""),
         ([0.0] * 5, (), ""),
+        ([30.0, 1.0, 20.0] + [1.0] * 17, (), "validation parts 1 of 20, 3 of 20 score 20 times the next: are they good?"),
+        ([30.0, 1.0, 20.0] + [1.0] * 16, (), ""),
     ],
 )
-def test_a_part_far_above_the_next_is_asked_about_by_its_name_where_that_is_known(
+def test_parts_far_above_the_next_are_asked_about_by_their_names_where_those_are_known(
     scores: list[float], names: tuple[str, ...], question: str
 ) -> None:
     assert standing_out(scores, names) == question
