@@ -106,20 +106,25 @@ class Delivery:
             self._began_s = None
 
     def _deliver(self) -> None:
-        waiting: list[Verdict] = []
         try:
             waiting = self._outbox.undelivered(MOST_AT_ONCE)
-            self._tally.counters[BACKLOG] = float(len(waiting))
-        finally:
-            if not waiting and self._clock() >= self._ask_due_s:
-                self._store.ping()
-                self._ask_due_s = self._clock() + ASK_EVERY_S
+        except JournalFailed:
+            self._ask()
+            raise
+        self._tally.counters[BACKLOG] = float(len(waiting))
+        if not waiting:
+            self._ask()
         for first in range(0, len(waiting), MARKED_AT_ONCE):
             with self._marking() as arrived:
                 for verdict in waiting[first : first + MARKED_AT_ONCE]:
                     self._began_s = self._clock()
                     self._tally.count(DELIVERED, float(self._store.put(verdict, picture_of(verdict))))
                     arrived.append(verdict.result_id)
+
+    def _ask(self) -> None:
+        if self._clock() >= self._ask_due_s:
+            self._store.ping()
+            self._ask_due_s = self._clock() + ASK_EVERY_S
 
     @contextmanager
     def _marking(self) -> Iterator[list[str]]:
