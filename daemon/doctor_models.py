@@ -55,9 +55,9 @@ def check(folder: Path) -> int:
     with store_files.readable(folder):
         if not folder.is_dir():
             raise MdssError(f"{folder}: found no model, expected the recipe's champion")
-        store_files.check_files(folder)
+        count = store_files.check_files(folder)
         _check_card(folder)
-        return len(store_files.read_sums(folder))
+        return count
 
 
 def _check_card(folder: Path) -> None:

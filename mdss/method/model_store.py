@@ -139,7 +139,7 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
             write(partial, version)
             store_files.flush(partial)
             partial.rename(folder / version)
-            store_files.flush_names(folder)
+            store_files.flush_one(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return open_version(folder / version)
@@ -181,7 +181,7 @@ def promote(store: Path, name: str, version: str, change: Change = PROMOTION) ->
         _link(folder, CHAMPION, version)
         if linked_version(folder, CANDIDATE) == version:
             (folder / CANDIDATE).unlink()
-            store_files.flush_names(folder)
+            store_files.flush_one(folder)
         audit.record(folder, change.what, (before, version), change.why)
     return model
 
@@ -226,7 +226,7 @@ def _link(folder: Path, name: str, version: str) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(version)
     partial.replace(folder / name)
-    store_files.flush_names(folder)
+    store_files.flush_one(folder)
 
 
 def recipe_folder(store: Path, name: str) -> Path:

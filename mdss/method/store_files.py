@@ -36,8 +36,11 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def check_files(folder: Path) -> None:
-    """Compare every file with its checksum; ModelRefused names the first that is off, and weights that no checksum is known of."""
+def check_files(folder: Path) -> int:
+    """Compare every file with its checksum, and return how many there are.
+
+    ModelRefused names the first that is off, and weights that no checksum is known of.
+    """
     sums = read_sums(folder)
     for weights in sorted(folder.glob("*.safetensors")):
         if weights.name not in sums:
@@ -49,6 +52,7 @@ def check_files(folder: Path) -> None:
         found = sha256(file)
         if found != expected:
             raise ModelRefused(f"{file}: found the checksum {found[:12]}..., expected {expected[:12]}...; the file was damaged or replaced")
+    return len(sums)
 
 
 def read_sums(folder: Path) -> dict[str, str]:
@@ -105,18 +109,13 @@ def sha256(path: Path) -> str:
 def flush(path: Path) -> None:
     """Have a file, or a folder with all that is in it, on the disk: what is named afterwards is whole, also after a power cut."""
     for each in (*path.rglob("*"), path):
-        if each.is_symlink():
-            continue
-        number = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+        if not each.is_symlink():
+            flush_one(each)
 
 
-def flush_names(folder: Path) -> None:
-    """Have the names in a folder on the disk, as after a file got another one."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def flush_one(path: Path) -> None:
+    """Have what is in a file, or the names that are in a folder, on the disk."""
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:
