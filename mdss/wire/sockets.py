@@ -29,8 +29,7 @@ class Sender:
     """The sending end of a link."""
 
     def __init__(self, context: zmq.Context[Any], link_name: str, settings: Settings) -> None:
-        self.link = LINKS[link_name]
-        self.socket: zmq.Socket[bytes] = _open(context, self.link, "sender", address(self.link, settings))
+        self.socket = _open(context, LINKS[link_name], "sender", settings)
 
     def send(self, message: Message) -> bool:
         """Send one message without ever waiting; False where there was no room for it: on some links it is dropped, on others kept."""
@@ -49,8 +48,7 @@ class Receiver:
     """The receiving end of a link."""
 
     def __init__(self, context: zmq.Context[Any], link_name: str, settings: Settings) -> None:
-        self.link = LINKS[link_name]
-        self.socket: zmq.Socket[bytes] = _open(context, self.link, "receiver", address(self.link, settings))
+        self.socket = _open(context, LINKS[link_name], "receiver", settings)
 
     @property
     def waiting(self) -> int:
@@ -121,9 +119,10 @@ def _check_free(path: Path) -> None:
         raise OSError(found, "")
 
 
-def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], endpoint: str) -> zmq.Socket[bytes]:
+def _open(context: zmq.Context[Any], link: Link, end: Literal["sender", "receiver"], settings: Settings) -> zmq.Socket[bytes]:
     if link.pattern != "push_pull":
         raise ValueError(f"link {link.name} is {link.pattern}: its processes open it themselves")
+    endpoint = address(link, settings)
     socket: zmq.Socket[bytes] = context.socket(zmq.PUSH if end == "sender" else zmq.PULL)
     socket.set_hwm(link.high_water)
     socket.linger = LINGER_MS

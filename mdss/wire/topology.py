@@ -8,31 +8,31 @@ from typing import Literal
 
 from mdss.errors import BadInput
 from mdss.settings import LONGEST_SOCKET_PATH, Settings
+from mdss.settings_types import IPC
 
 
 @dataclass(frozen=True)
 class Link:
-    """One link: who binds it, which end that is, and how many messages may wait at each end."""
+    """One link: which end binds it, and how many messages may wait at each end."""
 
     name: str
     pattern: Literal["push_pull", "xpub", "router_dealer"]
-    binds: str  # process name
     bound_end: Literal["sender", "receiver"]
     high_water: int
 
 
 _ROWS = (
     # Frames and tasks carry megabytes, so few may wait; what is lost with a dead process is what waits at its end.
-    Link("prepare", "push_pull", "ingest", "sender", 4),
-    Link("rgb", "push_pull", "prepare", "sender", 8),
-    Link("sdf", "push_pull", "prepare", "sender", 8),
-    Link("fusion", "push_pull", "fusion", "receiver", 256),
-    Link("judged", "push_pull", "ingest", "receiver", 1000),
-    Link("collect", "push_pull", "ingest", "sender", 2),
-    Link("health", "push_pull", "supervisor", "receiver", 100),
-    Link("frames", "router_dealer", "ingest", "receiver", 64),
-    Link("verdicts", "xpub", "fusion", "sender", 1000),
-    Link("snapshot", "router_dealer", "fusion", "receiver", 64),
+    Link("prepare", "push_pull", "sender", 4),
+    Link("rgb", "push_pull", "sender", 8),
+    Link("sdf", "push_pull", "sender", 8),
+    Link("fusion", "push_pull", "receiver", 256),
+    Link("judged", "push_pull", "receiver", 1000),
+    Link("collect", "push_pull", "sender", 2),
+    Link("health", "push_pull", "receiver", 100),
+    Link("frames", "router_dealer", "receiver", 64),
+    Link("verdicts", "xpub", "sender", 1000),
+    Link("snapshot", "router_dealer", "receiver", 64),
 )
 LINKS: dict[str, Link] = {link.name: link for link in _ROWS}
 
@@ -55,4 +55,4 @@ def _private_address(name: str, runtime_directory: Path) -> str:
     length = len(str(path).encode())
     if length > LONGEST_SOCKET_PATH:
         raise BadInput(f"station.runtime_directory: found a socket path of {length} bytes ({path}), expected at most {LONGEST_SOCKET_PATH}")
-    return f"ipc://{path}"
+    return f"{IPC}{path}"
