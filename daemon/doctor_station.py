@@ -9,7 +9,8 @@ from typing import Final
 
 from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from daemon.finding import Case, Finding, bad, ok, weak
-from mdss.settings import SupervisorSettings
+from mdss.settings import SupervisorSettings, public_endpoints
+from mdss.settings_types import TCP
 from mdss.wire.messages import Verdict
 
 LOOPBACK: Final = ("127.", "::1", "localhost")
@@ -94,13 +95,8 @@ def most_ends(window_s: float) -> int:
 def _doors(case: Case) -> Iterator[Finding]:
     """Look at where others come in without showing who they are, and at a list of clients that lets nobody in."""
     settings, security = case.settings, case.settings.security
-    endpoints = {
-        "camera.endpoint": settings.camera.endpoint,
-        "verdicts.endpoint": settings.verdicts.endpoint,
-        "verdicts.snapshot_endpoint": settings.verdicts.snapshot_endpoint,
-    }
-    for name, endpoint in endpoints.items():
-        if endpoint.startswith("tcp://") and security.server_key_file is None:
+    for name, endpoint in public_endpoints(settings).items():
+        if endpoint.startswith(TCP) and security.server_key_file is None:
             why = "every program of this machine may send frames, or read verdicts, whoever runs it"
             yield weak(name, f"{endpoint}, without keys", why, "use ipc://, where the folder's rights say who may connect, or mdss keygen")
     if security.client_keys is not None and not any(Path(security.client_keys).glob("*.key")):

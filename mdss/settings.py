@@ -190,7 +190,7 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
             raise file.refusal("models.preload", f"found {name}, expected names that are in models.recipes")
     placed = _placed(settings, path.absolute().parent)
     _check_endpoints(placed, file)
-    check_doors(placed.security, placed.http, _public_endpoints(placed), file)
+    check_doors(placed.security, placed.http, public_endpoints(placed), file)
     return placed, file
 
 
@@ -236,7 +236,7 @@ def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
     taken: dict[str, str] = {}
     for place, endpoint in (
         ("station.runtime_directory", f"{IPC}{settings.station.runtime_directory}/prepare.sock"),  # the longest of the private ones
-        *_public_endpoints(settings).items(),
+        *public_endpoints(settings).items(),
     ):
         length = len(endpoint.removeprefix(IPC).encode())
         if endpoint.startswith(IPC) and length > LONGEST_SOCKET_PATH:
@@ -248,7 +248,7 @@ def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
         taken[endpoint] = place
 
 
-def _public_endpoints(settings: Settings) -> dict[str, str]:
+def public_endpoints(settings: Settings) -> dict[str, str]:
     """Return what others connect to, by its place in the file."""
     return {
         "camera.endpoint": settings.camera.endpoint,
