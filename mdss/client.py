@@ -66,7 +66,7 @@ class FrameSender:
         self._pause_until_s = self._ping_due_s = 0.0
         self._asked_s: float | None = None  # when the oldest unanswered question was put
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = self._connect()
+        self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -126,10 +126,9 @@ class FrameSender:
         if header.frame_id not in self._unsent:
             self._unsent.append(header.frame_id)
 
-    def _connect(self) -> zmq.Socket[bytes]:
+    def _connect(self) -> None:
         self._socket = connected(self._context, zmq.DEALER, self.endpoint, self._keys)
         self._hello()
-        return self._socket
 
     def _hello(self) -> None:
         """Introduce this camera; whatever has no DONE goes out again once credit comes."""
