@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from mdss.method.metrics import LIMITS, PUBLISHED_THRESHOLDS, Metrics, Pixels, area_below, image_auroc, measure, pro_curve
+from mdss.method.metrics import PUBLISHED_THRESHOLDS, Metrics, Pixels, au_pro, image_auroc, measure
 from trainer.champion import Branch, Champion
 from trainer.scoring import Scored, ScoredPart
 
@@ -173,8 +173,7 @@ def _of_kind(scored: Scored, kind: str) -> dict[Branch, Metrics]:
 
 def _published(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> dict[str, float | None]:
     pixels = pixels_of(scored_by(parts, branch) if has_truth else [], branch)
-    curve = pro_curve(pixels, PUBLISHED_THRESHOLDS) if pixels.is_measurable else None
-    return {f"aupro_{round(100 * limit):02d}": area_below(curve, limit) if curve else None for limit in LIMITS}
+    return {f"aupro_{round(100 * limit):02d}": area for limit, area in au_pro(pixels, thresholds=PUBLISHED_THRESHOLDS).items()}
 
 
 def _rejected(parts: Sequence[ScoredPart]) -> float | None:

@@ -77,7 +77,7 @@ class Pixels:
 def measure(scores: ArrayLike, labels: ArrayLike, maps: Iterable[Values], truths: Iterable[Bool]) -> Metrics:
     """Return all metrics of one branch; labels are true for parts with a defect."""
     pixels = Pixels.of(maps, truths)
-    return Metrics(image_auroc(scores, labels), _auroc(pixels.unmarked, pixels.marked), *_areas(pixels, LIMITS, None))
+    return Metrics(image_auroc(scores, labels), _auroc(pixels.unmarked, pixels.marked), *au_pro(pixels).values())
 
 
 def image_auroc(scores: ArrayLike, labels: ArrayLike) -> float | None:
@@ -92,11 +92,10 @@ def pixel_auroc(maps: Sequence[Values], truths: Sequence[Bool]) -> float | None:
     return _auroc(pixels.unmarked, pixels.marked)
 
 
-def au_pro(
-    maps: Sequence[Values], truths: Sequence[Bool], limits: Sequence[float] = LIMITS, thresholds: int | None = None
-) -> dict[float, float | None]:
+def au_pro(pixels: Pixels, limits: Sequence[float] = LIMITS, thresholds: int | None = None) -> dict[float, float | None]:
     """Return AU-PRO at each limit, at all thresholds or at that many ranks; None where nothing or everything is marked."""
-    return dict(zip(limits, _areas(Pixels.of(maps, truths), limits, thresholds), strict=True))
+    curve = pro_curve(pixels, thresholds) if pixels.is_measurable else None
+    return {limit: area_below(curve, limit) if curve else None for limit in limits}
 
 
 def pro_curve(pixels: Pixels, thresholds: int | None = None) -> Curve:
@@ -137,13 +136,6 @@ def _published_curve(pixels: Pixels, thresholds: int) -> Curve:
     ranks = np.linspace(0, count - 1, thresholds).astype(np.intp)
     overlap = pixels.overlap_above(pixels.unmarked[ranks])
     return np.append(1 - (ranks[::-1] + 1) / count, 1.0), np.append(overlap[::-1], 1.0)
-
-
-def _areas(pixels: Pixels, limits: Sequence[float], thresholds: int | None) -> list[float | None]:
-    if not pixels.is_measurable:
-        return [None] * len(limits)
-    curve = pro_curve(pixels, thresholds)
-    return [area_below(curve, limit) for limit in limits]
 
 
 def _auroc(negatives: Values, positives: Values) -> float | None:

@@ -100,7 +100,7 @@ def test_pixel_auroc_is_the_mann_whitney_statistic_with_ties(seed: int, with_goo
 @settings(max_examples=60, deadline=None)
 def test_au_pro_is_that_of_a_loop_over_every_threshold(seed: int, with_good: bool) -> None:
     maps, truths = random_case(seed, with_good)
-    for limit, found in metrics.au_pro(maps, truths, (1.0, 0.3, 0.1, 0.05, 0.01)).items():
+    for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths), (1.0, 0.3, 0.1, 0.05, 0.01)).items():
         assert found == pytest.approx(brute_force_au_pro(maps, truths, limit), abs=1e-10)
 
 
@@ -108,7 +108,7 @@ def test_au_pro_is_that_of_a_loop_over_every_threshold(seed: int, with_good: boo
 @settings(max_examples=60, deadline=None)
 def test_au_pro_in_rank_steps_is_the_published_protocol(seed: int, steps: int) -> None:
     maps, truths = random_case(seed)
-    for limit, found in metrics.au_pro(maps, truths, thresholds=steps).items():
+    for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths), thresholds=steps).items():
         assert found == pytest.approx(published_au_pro(maps, truths, limit, steps), abs=1e-10)
 
 
@@ -119,7 +119,7 @@ def test_continuous_maps_of_real_size_agree_too() -> None:
     truths[0][5:9, 5:30], truths[0][40:45, 40:45], truths[2][0:3, 60:70] = True, True, True
     for heat, truth in zip(maps, truths, strict=True):
         heat[truth] += 1
-    for limit, found in metrics.au_pro(maps, truths).items():
+    for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths)).items():
         assert found == pytest.approx(brute_force_au_pro(maps, truths, limit), abs=1e-10)
 
 
@@ -127,7 +127,7 @@ def test_every_region_counts_the_same_however_large_it_is() -> None:
     heat, truth = np.zeros((20, 20), np.float32), np.zeros((20, 20), bool)
     truth[0:10, 0:10], truth[15, 15] = True, True
     heat[15, 15] = 1.0
-    assert metrics.au_pro([heat], [truth], (0.3,))[0.3] == pytest.approx(0.5 + 0.5 * 0.3 / 2)
+    assert metrics.au_pro(metrics.Pixels.of([heat], [truth]), (0.3,))[0.3] == pytest.approx(0.5 + 0.5 * 0.3 / 2)
 
 
 def test_regions_that_touch_at_a_corner_are_one() -> None:
@@ -151,7 +151,7 @@ def test_the_area_is_divided_by_the_limit_even_where_the_curve_jumps_over_it() -
     truth = np.zeros((10, 10), bool)
     truth[0, 0] = True
     flat = np.zeros((10, 10), np.float32)
-    assert metrics.au_pro([flat], [truth], (0.3, 0.01)) == {0.3: pytest.approx(0.15), 0.01: pytest.approx(0.005)}
+    assert metrics.au_pro(metrics.Pixels.of([flat], [truth]), (0.3, 0.01)) == {0.3: pytest.approx(0.15), 0.01: pytest.approx(0.005)}
 
 
 def test_sets_with_nothing_to_tell_apart_have_no_metrics() -> None:
