@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from bench.chaos_audit import Event, Heard
 from bench.chaos_log import LineLog
-from daemon.recording import find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
-from mdss.wire.camera import Invalid
 
 EMPTY_EVERY = 20  # one of so many scans shows no part at all
 LOOK_S = 0.05
-ZERO = Invalid(kind="value", value=0.0)
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
@@ -61,7 +59,7 @@ class Camera:
         rgb, xyz = self._scans[number % len(self._scans)]
         if number % EMPTY_EVERY == EMPTY_EVERY - 1:
             xyz = np.zeros_like(xyz)
-        labels = FrameLabels(part_id=frame_id, frame_id=frame_id, recipe_id=self._recipe, unit="m", invalid=ZERO, is_simulated=True)
+        labels = FrameLabels(part_id=frame_id, frame_id=frame_id, recipe_id=self._recipe, unit="m", invalid=NOT_MEASURED, is_simulated=True)
         self._sender.send(rgb, xyz, **labels)
         self._note_answers()
 

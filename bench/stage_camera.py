@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.chaos_log import LineLog
-from daemon.recording import find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
-from mdss.wire.camera import Done, Invalid
+from mdss.wire.camera import Done
 
 LOOK_S = 0.05
 ANSWERED_WITHIN_S = 60.0
-ZERO = Invalid(kind="value", value=0.0)
 PAINT = (255, 0, 255)
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
@@ -58,7 +57,7 @@ class Camera:
         rgb, xyz = self._scans[number % len(self._scans)]
         frame_id = f"{self._sender.source_id}-{number:06d}"
         self._offered[frame_id] = due_ns
-        labels = FrameLabels(part_id=frame_id, frame_id=frame_id, recipe_id=self._recipe, unit="m", invalid=ZERO, is_simulated=True)
+        labels = FrameLabels(part_id=frame_id, frame_id=frame_id, recipe_id=self._recipe, unit="m", invalid=NOT_MEASURED, is_simulated=True)
         self._sender.send(rgb, xyz, **labels)
 
     def finish(self) -> None:

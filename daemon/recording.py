@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, files_in, read_scan
+from mdss.wire.camera import Invalid
+
+NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded files mark a missing point: (0, 0, 0)
 
 
 @dataclass(frozen=True)

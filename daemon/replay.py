@@ -15,14 +15,12 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.client_keys import keys_for
-from daemon.recording import Recorded, find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, Recorded, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
-from mdss.wire.camera import Invalid
 
-NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded tiffs mark a missing point
 EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
 
 

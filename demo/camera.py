@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from daemon.recording import Recorded, find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, Recorded, find_pairs, read_pair
 from mdss.client import FrameSender
-from mdss.wire.camera import Invalid
 
 SOURCE = "camera-1"
 DONE_WITHIN_S = 120.0
@@ -32,8 +31,7 @@ def command(data: Path, endpoint: str, recipe: str, seed: int) -> None:
     with FrameSender(endpoint, SOURCE, send_timeout_s=DONE_WITHIN_S) as sender:
         for part_id, pair in mixed(data, seed).items():
             rgb, xyz = read_pair(pair)
-            not_measured = Invalid(kind="value", value=0.0)
-            sender.send(rgb, xyz, part_id=part_id, recipe_id=recipe, unit="m", invalid=not_measured, is_simulated=True)
+            sender.send(rgb, xyz, part_id=part_id, recipe_id=recipe, unit="m", invalid=NOT_MEASURED, is_simulated=True)
         if not sender.wait_until_done(DONE_WITHIN_S) or sender.rejected:
             raise click.ClickException(f"{sender.outstanding} parts without an answer, {len(sender.rejected)} refused")
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from daemon.private_redis import PrivateRedis
+from daemon.recording import NOT_MEASURED
 from daemon.verbs import ask
 from demo.station import Place, running
 from mdss.client import FrameSender, VerdictStream
@@ -24,7 +25,7 @@ from mdss.settings import Settings
 from mdss.wire.messages import Times, Verdict
 from measure.results import EndToEnd, percentile
 from measure.stages import LEAST_PARTS, Effort
-from measure.subject import ZERO, Scan, Size, Subject
+from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
 
 FILLING = 6  # parts until the station is full; not counted
@@ -142,7 +143,7 @@ class Line:
         self._sent += 1
         name = f"{self._sender.source_id}-{self._sent}"
         self._sender.send(
-            scan.rgb, scan.xyz, part_id=name, recipe_id=self._subject.recipe, unit=self._subject.unit, invalid=ZERO, is_simulated=True
+            scan.rgb, scan.xyz, part_id=name, recipe_id=self._subject.recipe, unit=self._subject.unit, invalid=NOT_MEASURED, is_simulated=True
         )
         return name
 

@@ -12,17 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.recording import find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.errors import BadInput
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
 from mdss.wire import camera
-from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat, Invalid
+from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat
 from mdss.wire.cloud import SensorCloud
 from trainer.dataset import Unit
 
 MOST_SCANS = 4
 PRODUCT = "flange"
-ZERO = Invalid(kind="value", value=0.0)  # as in files of this layout: (0, 0, 0) was not measured
 FEW_STEPS = ("rgb.steps=2", "rgb.warmup_steps=1", "sdf.steps=2", "sdf.warmup_steps=1")
 SMALL = (
     *("point_cloud.size_px=96", "rgb.student_width=0.25", "rgb.batch=2", "rgb.window_px=64"),
@@ -104,7 +103,7 @@ class Subject:
             recipe_id=self.recipe,
             capture_time=0,
             rgb=ImageFormat(height=height, width=width),
-            xyz=CloudFormat(unit=self.unit, invalid=ZERO),
+            xyz=CloudFormat(unit=self.unit, invalid=NOT_MEASURED),
             is_simulated=True,
         )
 

@@ -11,7 +11,8 @@ import pytest
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog, read_lines
 from bench.stage import begin, conclude, labels_of, product_of, wait_until
-from bench.stage_camera import ZERO, Answered, Camera, painted
+from bench.stage_camera import Answered, Camera, painted
+from daemon.recording import NOT_MEASURED
 from mdss.client import FrameSender
 from mdss.errors import BadInput, MdssError
 from tests.fake_station import FakeStation
@@ -80,7 +81,7 @@ def test_a_camera_notes_when_each_part_was_due_and_when_its_done_came(tmp_path: 
     lines = read_lines(tmp_path / "cam.jsonl", Answered)
     assert [(line.frame_id, line.offered_ns) for line in lines] == [(f"cam-{number:06d}", number + 1) for number in range(3)]
     assert all(line.done_ns > line.offered_ns for line in lines)
-    assert [frame.header.xyz.invalid for frame in station.frames] == [ZERO] * 3
+    assert [frame.header.xyz.invalid for frame in station.frames] == [NOT_MEASURED] * 3
 
 
 def test_a_part_that_is_refused_stands_in_the_log_without_an_answer(tmp_path: Path) -> None:
