@@ -143,7 +143,13 @@ class Line:
         self._sent += 1
         name = f"{self._sender.source_id}-{self._sent}"
         self._sender.send(
-            scan.rgb, scan.xyz, part_id=name, recipe_id=self._subject.recipe, unit=self._subject.unit, invalid=NOT_MEASURED, is_simulated=True
+            scan.rgb,
+            scan.xyz,
+            part_id=name,
+            recipe_id=self._subject.recipe,
+            unit=self._subject.unit,
+            invalid=NOT_MEASURED,
+            is_simulated=True,
         )
         return name
 
