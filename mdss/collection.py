@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mdss.errors import UNREADABLE, BadInput
 from mdss.folder_names import RULE, is_folder_name
 from mdss.scan_files import write_scan
-from mdss.whole_files import write_durably
+from mdss.whole_files import as_json, write_durably
 from mdss.wire.messages import Evaluation, UndefinedCode
 
 FOLDER: Final = "collected"  # in the state directory
@@ -143,7 +143,7 @@ class Collection:
         partial.mkdir(parents=True)
         try:
             write_scan(partial / RGB, rgb, partial / XYZ, xyz_mm)
-            write_durably(partial / PART, _as_json(part))
+            write_durably(partial / PART, as_json(part))
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -171,7 +171,7 @@ class Collection:
             return False
         partial = found.folder / f"{HIDDEN}{REVIEW}-{os.getpid()}"
         try:
-            write_durably(partial, _as_json(review))
+            write_durably(partial, as_json(review))
             partial.replace(found.folder / REVIEW)
         except FileNotFoundError:  # removed at this moment
             return False
@@ -285,7 +285,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _as_json(value: msgspec.Struct) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import msgspec
 
 from mdss.errors import UNREADABLE, BadInput
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json
 
 RetrainOutcome = Literal["running", "candidate", "nothing_new", "refused_data", "held_back", "failed", "interrupted"]
 OUTCOMES: tuple[RetrainOutcome, ...] = get_args(RetrainOutcome)
@@ -41,7 +41,7 @@ def retrain_folder(state_directory: str | Path) -> Path:
 
 def write_record(folder: Path, record: RetrainRecord) -> None:
     """Write it so that a power cut leaves the old record or the new one."""
-    write_whole(folder / f"{record.recipe}.json", msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    write_json(folder / f"{record.recipe}.json", record)
 
 
 def read_record(folder: Path, recipe: str) -> RetrainRecord | None:

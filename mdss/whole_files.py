@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in its place at once, and make the folders above it; where the disk refuses, OSError, and the old one stays.
@@ -23,6 +25,16 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Put a file in its place like this that holds a value as JSON."""
+    write_whole(path, as_json(value))
+
+
+def as_json(value: object) -> bytes:
+    """Return the lines of a value as JSON that people read, too."""
+    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
 
 
 def write_durably(path: Path, content: bytes | bytearray) -> None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from mdss.whole_files import as_json
+
 INT8 = "int8"
 
 
@@ -104,7 +106,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)) + b"\n")
+        path.write_bytes(as_json(self))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json
 from trainer.champion import Champion
 from trainer.dataset import Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
@@ -66,11 +65,6 @@ def evaluate(request: Request) -> Evaluation:
 
         click.echo(f"report: {write_report(request.report, evaluation, scored, dataset)}")
     return evaluation
-
-
-def write_json(path: Path, evaluation: Evaluation) -> None:
-    """Write the evaluation, whole or not at all."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
 
 
 def table(evaluation: Evaluation) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.golden import read_golden
 from mdss.method.model_store import ModelFolder
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json
 from trainer.gate_fitness import Fitness
 from trainer.gate_quality import Quality
 from trainer.gate_report import write_gate_report
@@ -53,7 +51,7 @@ def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
     outcome = outcome_of(sides, pairs, [*quality.checks(), *fitness.checks()])
     sides.folder.mkdir(parents=True, exist_ok=True)
     write_gate_report(sides.folder, outcome, contest, pairs)
-    write_outcome(sides.folder / JSON, outcome)
+    write_json(sides.folder / JSON, outcome)
     return outcome
 
 
@@ -71,11 +69,6 @@ def outcome_of(sides: Sides, pairs: Pairs, checks: Sequence[GateCheck]) -> GateO
         judged_at=now(),
         folder=str(sides.folder),
     )
-
-
-def write_outcome(path: Path, outcome: GateOutcome) -> None:
-    """Write the answer, whole or not at all."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(outcome)) + b"\n")
 
 
 def golden_parts(model: ModelFolder | None) -> list[EvidencePart]:

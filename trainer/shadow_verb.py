@@ -20,7 +20,7 @@ from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json
 from trainer.low_priority import give_way
 from trainer.progress import Meter
 from trainer.shadow_report import ShadowReport, as_text, report_of
@@ -151,7 +151,7 @@ def store(order: Order, found: ShadowReport) -> None:
     from trainer.gate import GATES  # here, for `--help` must not wait for what draws its page
 
     place = order.folder / GATES / order.version / SHADOW
-    write_whole(place, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    write_json(place, found)
     with model_store.locked(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
         audit.record(order.folder, "shadow", (found.champions[-1], order.version), why)

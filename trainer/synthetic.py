@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 import cv2
-import msgspec
 import numpy as np
 import tifffile
 
 from mdss.errors import BadInput, MdssError
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.whole_files import as_json
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
 from trainer.synthetic_camera import View
@@ -76,7 +76,7 @@ def write_line(line: Line, out: Path) -> None:
         "view": line.view,
         "counts": {f"{split}/{kind}": count for (split, kind), count in line.counts().items()},
     }
-    (out / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+    (out / CARD).write_bytes(as_json(card))
 
 
 def _scans(line: Line) -> Iterator[tuple[Split, str, int]]:

@@ -23,7 +23,7 @@ from mdss.folder_names import is_folder_name
 from mdss.method import model_store, store_files
 from mdss.method.model_store import VERSION, ModelFolder
 from mdss.method.store_files import CARD, SUMS
-from mdss.whole_files import flush
+from mdss.whole_files import as_json, flush
 
 BLOCK = tarfile.BLOCKSIZE
 MOST_FILES, MOST_FILE_BYTES, MOST_BYTES = 1000, 2 << 30, 4 << 30
@@ -124,7 +124,7 @@ def _accept(partial: Path, version: str, said: Member, folder: Path) -> None:
             raise _AlreadyHere(here)
     if version != model.version:
         origin = model.card.imported_from or f"{model.version} {model.digest}"
-        store_files.write_json(partial / CARD, msgspec.structs.replace(model.card, version=version, imported_from=origin))
+        (partial / CARD).write_bytes(as_json(msgspec.structs.replace(model.card, version=version, imported_from=origin)))
         store_files.write_sums(partial)
 
 

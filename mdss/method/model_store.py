@@ -25,6 +25,7 @@ from mdss.method.calibration import Calibration
 from mdss.method.recipe import Recipe
 from mdss.method.store_files import CALIBRATION, CARD, FORMAT
 from mdss.method.store_lock import LOCK, held
+from mdss.whole_files import as_json
 
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
@@ -117,8 +118,8 @@ def save(store: Path, card: ModelCard, calibration: Calibration, write_files: Ca
 
     def write(partial: Path, version: str) -> None:
         write_files(partial)
-        store_files.write_json(partial / CALIBRATION, calibration)
-        store_files.write_json(partial / CARD, msgspec.structs.replace(card, version=version))
+        (partial / CALIBRATION).write_bytes(as_json(calibration))
+        (partial / CARD).write_bytes(as_json(msgspec.structs.replace(card, version=version)))
         store_files.write_sums(partial)
 
     return add_version(recipe_folder(store, card.name), write)

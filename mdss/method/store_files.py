@@ -95,11 +95,6 @@ def decode(path: Path, kind: type[Decoded]) -> Decoded:
         raise ModelRefused(f"{path}: {error}; expected a model of this release ({FORMAT})") from error
 
 
-def write_json(path: Path, value: msgspec.Struct) -> None:
-    """Write a struct for programs and people."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
-
-
 def sha256(path: Path) -> str:
     """Return a file's checksum."""
     with path.open("rb") as file:

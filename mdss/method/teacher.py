@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 
 from mdss.errors import UNREADABLE, BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json, write_whole
 
 DEFAULT = "default"
 SHIPPED = Path(__file__).parent
@@ -60,7 +60,7 @@ def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard
     content = save(weights)
     finished = msgspec.structs.replace(card, sha256=hashlib.sha256(content).hexdigest())
     write_whole(path, content)
-    write_whole(card_path(path), msgspec.json.format(msgspec.json.encode(finished)) + b"\n")
+    write_json(card_path(path), finished)
     return finished
 
 
