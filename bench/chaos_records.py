@@ -11,7 +11,7 @@ from bench.chaos_audit import Alerted, Entry, Heard, Records, Seen
 from bench.chaos_log import read_lines
 from daemon.alert_store import ALERT, STREAM
 from daemon.redis_link import open_link
-from mdss.journal import Journal
+from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 
 PAGE = 1000
@@ -70,7 +70,7 @@ def alerted(where: Any, entry: bytes | None, result_id: bytes, evaluation: bytes
 
 def open_journal(settings: Settings) -> Journal:
     """Return the station's journal."""
-    return Journal(Path(settings.station.state_directory) / "journal.sqlite")
+    return Journal(Path(settings.station.state_directory) / JOURNAL)
 
 
 def is_settled(settings: Settings, subscriber: Path) -> bool:

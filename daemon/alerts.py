@@ -20,7 +20,7 @@ from daemon.retention import Retention
 from daemon.reviews import Reviews
 from mdss.collection import FOLDER, Collection
 from mdss.errors import MdssError
-from mdss.journal import Journal, JournalFailed
+from mdss.journal import JOURNAL, Journal, JournalFailed
 from mdss.wire.messages import ProcessState, Verdict
 from mdss.wire.process import Opened, config_option, main, opened
 from mdss.wire.pulse import StopFlag, Tally
@@ -181,7 +181,7 @@ def work(here: Opened) -> None:
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
     here.tally.counters[UNREADABLE_ALERTS] = 0.0
-    opening = partial(Journal, state / "journal.sqlite", on_unreadable=partial(here.tally.count, UNREADABLE_ALERTS))
+    opening = partial(Journal, state / JOURNAL, on_unreadable=partial(here.tally.count, UNREADABLE_ALERTS))
     journal = thread.submit(opening).result()  # SQLite wants it opened by the thread that uses it
     store = open_store(settings)
     delivery = Delivery(journal, store, here.tally)

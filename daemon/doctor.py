@@ -23,7 +23,7 @@ from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
 from daemon.status import StationReport
 from daemon.verbs import ask
 from mdss.errors import MdssError
-from mdss.journal import Journal, JournalDamaged, JournalFailed
+from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
 from mdss.terminal import plain_console
 from mdss.wire.messages import Verdict
@@ -67,7 +67,7 @@ def command(config: Path, as_json: bool) -> None:
 
 def examine(settings: Settings) -> list[Finding]:
     """Return what is found of a station, whether it runs or not."""
-    journal, recent = read_journal(Path(settings.station.state_directory) / "journal.sqlite")
+    journal, recent = read_journal(Path(settings.station.state_directory) / JOURNAL)
     case = Case(settings, recent, *asked(settings))
     return [journal, *(finding for check in CHECKS for finding in check(case))]
 
@@ -104,7 +104,7 @@ def damaged_journal(found: str) -> Finding:
     """Return what is to be said of a journal that the disk damaged."""
     why = "what stood at the damaged places can neither be shown nor delivered, and parts may not be recorded, now or at the next start"
     advice = (
-        "look at the disk; stop the station, move journal.sqlite and what is beside it (-wal, -shm) away, put the last backup in its place"
+        f"look at the disk; stop the station, move {JOURNAL} and what is beside it (-wal, -shm) away, put the last backup in its place"
         " or nothing, and start it: docs/operations.md, When something happens"
     )
     return bad("journal", found, why, advice)

@@ -15,6 +15,7 @@ import msgspec
 from daemon.collect import MB
 from daemon.finding import Case, Finding, bad, ok, size, weak
 from mdss.collection import FOLDER
+from mdss.journal import JOURNAL
 from mdss.wire.messages import Verdict
 
 NETWORKED: Final = {
@@ -161,4 +162,4 @@ def file_bytes(path: Path) -> int:
 def kept_bytes(case: Case) -> int:
     """Return what journal and pictures take already."""
     state = Path(case.settings.station.state_directory)
-    return sum(map(file_bytes, (*state.glob("journal.sqlite*"), *state.glob("evidence/*.png"))))
+    return sum(map(file_bytes, (*state.glob(f"{JOURNAL}*"), *state.glob("evidence/*.png"))))

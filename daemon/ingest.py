@@ -18,7 +18,7 @@ from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from mdss.collection_wish import Wishes
 from mdss.errors import MdssError
-from mdss.journal import Journal
+from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.gate import Gate
@@ -140,7 +140,7 @@ class Ingest:
 def outside(process: Opened) -> Outside:
     """Open the journal and make what the intake works with."""
     state = Path(process.settings.station.state_directory)
-    journal = Journal(state / "journal.sqlite", JOURNAL_WAIT_S)
+    journal = Journal(state / JOURNAL, JOURNAL_WAIT_S)
     journal.mend()
     process.closing.callback(journal.close)
     keeping = Keeping(process.settings.collection, process.tally, Wishes(state).want_all_of)

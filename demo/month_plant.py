@@ -19,7 +19,7 @@ from demo.month_parts import Part
 from mdss.client import FrameSender, VerdictStream
 from mdss.collection import FOLDER, Collection, Label
 from mdss.errors import MdssError
-from mdss.journal import Journal
+from mdss.journal import JOURNAL, Journal
 from mdss.method import model_store
 from mdss.settings import Settings
 from mdss.terminal import plain_console
@@ -97,7 +97,7 @@ class Plant:
 
     def journal(self) -> list[Verdict]:
         """Return every verdict of the station, oldest first."""
-        with closing(Journal(Path(self.settings.station.state_directory) / "journal.sqlite")) as journal:
+        with closing(Journal(Path(self.settings.station.state_directory) / JOURNAL)) as journal:
             return journal.since(0, JOURNAL_ROWS)
 
     def collection(self) -> Collection:

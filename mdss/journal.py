@@ -20,7 +20,8 @@ from mdss.errors import UNREADABLE
 from mdss.journal_file import JournalDamaged, JournalFailed, JournalFile, Row
 from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged, Verdict
 
-__all__ = ["Entry", "Journal", "JournalDamaged", "JournalFailed"]
+__all__ = ["JOURNAL", "Entry", "Journal", "JournalDamaged", "JournalFailed"]
+JOURNAL = "journal.sqlite"  # in the state folder of a station
 PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
 # Neither is ever null, unless by damage: an older page in place of the last that was written, say.
 VERDICTS = "SELECT rowid, sequence, result_id, ifnull(verdict, '') FROM part "
@@ -92,7 +93,7 @@ class Journal:
         with file.transaction():
             stored = file.rows("SELECT verdict FROM part WHERE result_id = ? AND sequence IS NOT NULL", verdict.result_id)
             if stored:
-                return read_verdict(stored[0])
+                return read_verdict(stored[0][0])
             file.rows("UPDATE counter SET last_sequence = last_sequence + 1")
             ((sequence,),) = file.rows("SELECT last_sequence FROM counter")
             numbered = msgspec.structs.replace(verdict, sequence=sequence)
@@ -170,7 +171,7 @@ class Journal:
                 if sequence is None:
                     return Entry(result_id, None, attempt, identity=identity)
                 try:
-                    return Entry(result_id, sequence, attempt, Judged.of(read_verdict((verdict,))), identity)
+                    return Entry(result_id, sequence, attempt, Judged.of(read_verdict(verdict)), identity)
                 except UNREADABLE as error:
                     self._left_out(sequence, result_id, error)
                     return Entry(result_id, sequence, attempt, identity=identity)
@@ -227,7 +228,7 @@ class Journal:
                     continue
                 name, stored = texts
                 try:
-                    found.append(read_verdict((stored,)))
+                    found.append(read_verdict(stored))
                 except UNREADABLE as error:
                     self._left_out(sequence, shown(name), error)
             if len(rows) < lacking:
@@ -291,6 +292,6 @@ def shown(name: bytes) -> str:
     return name.decode(errors="replace")
 
 
-def read_verdict(row: Row) -> Verdict:
-    """Return the verdict of a row."""
-    return msgspec.json.decode(row[0], type=Verdict)
+def read_verdict(stored: bytes) -> Verdict:
+    """Return a verdict as it was stored."""
+    return msgspec.json.decode(stored, type=Verdict)

@@ -16,7 +16,7 @@ import cv2
 import msgspec
 import structlog
 
-from mdss.journal import Journal
+from mdss.journal import JOURNAL, Journal
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
 from mdss.wire.messages import Accepted, Beat, Branch, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
@@ -217,7 +217,7 @@ def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
     settings, tally = opened.settings, opened.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
-    journal = Journal(state / "journal.sqlite", on_unreadable=partial(tally.count, UNREADABLE_VERDICTS))
+    journal = Journal(state / JOURNAL, on_unreadable=partial(tally.count, UNREADABLE_VERDICTS))
     journal.mend()
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
