@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mdss.collection import RGB, XYZ, Collected, Collection, Label, Wanted
+from mdss.collection import Collected, Collection, Label, Wanted
 from mdss.errors import BadInput, BadPart
-from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
-from trainer.dataset import GOOD, Dataset, Scan
-from trainer.gathering import unlearned
+from trainer.dataset import GOOD
+from trainer.gathering import prepared, unlearned
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedPa
     found = ConfirmedParts()
     for each in tracked(chosen, "collected parts", len(chosen)):
         try:
-            prepared = _prepared(each, recipe)
+            part = prepared(each, recipe.point_cloud)
         except (BadPart, BadInput) as bad:
             click.echo(f"calibrate: {each.folder} is left out: {bad}", err=True)
             continue
-        found.parts.append(prepared)
+        found.parts.append(part)
         found.names.append(each.part.result_id)
         found.reviewed += each.label == GOOD
         found.accepted += each.label is None
@@ -81,9 +81,3 @@ def chosen_of(source: Source, model: ModelFolder) -> list[Collected]:
         and (source.with_simulated or not each.part.is_simulated)
     ]
     return unlearned(model, good, kept)[: source.most]
-
-
-def _prepared(part: Collected, recipe: Recipe) -> Prepared:
-    scan = Scan("validation", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
-    loaded = Dataset(part.folder, "mm", [], [scan], [], has_truth=False).load(scan)
-    return prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mdss.collection import RGB, XYZ, Collected
+from mdss.collection import Collected
 from mdss.errors import BadInput, BadPart
 from mdss.method.golden import read_golden
 from mdss.method.model_store import ModelFolder
@@ -13,7 +13,8 @@ from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from trainer.champion import Champion, Stopwatch
 from trainer.data_checks import Fault, Refused, Signatures, Usual, abnormal, unfit
-from trainer.dataset import GOOD, Dataset, Scan
+from trainer.dataset import GOOD, Dataset
+from trainer.gathering import prepared
 from trainer.part_measures import Measures
 from trainer.progress import Meter, tracked
 
@@ -85,29 +86,24 @@ class Examiner:
 
     def _fault(self, part: Collected, limits: Limits) -> Fault | None:
         try:
-            prepared = self._read(part)
+            seen = prepared(part, self._settings)
         except BadPart as bad:
             return "no_part", str(bad)
         except BadInput as bad:
             return "unreadable", str(bad)
-        measures, is_marked_good = Measures.of(prepared), part.label == GOOD
+        measures, is_marked_good = Measures.of(seen), part.label == GOOD
         if twin := self._signatures.twin_of(measures.signature):
             return "duplicate", f"it is a second scan of {twin}, which is learned from already"
         fault = unfit(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)
         if fault is None and self._champion is not None and not is_marked_good:
-            fault = abnormal(score_by(self._champion, part, prepared), self._champion.threshold)
+            fault = abnormal(score_by(self._champion, part, seen), self._champion.threshold)
         if fault is None:
             self._signatures.add(part.part.part_id or part.part.result_id, measures.signature)
         return fault
 
-    def _read(self, part: Collected) -> Prepared:
-        scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
-        loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
-        return prepare(loaded.rgb, loaded.xyz_mm, self._settings)
 
-
-def score_by(champion: Champion, part: Collected, prepared: Prepared) -> float:
+def score_by(champion: Champion, part: Collected, seen: Prepared) -> float:
     """Return the champion's score of a part: what the station noted where it was this very model, otherwise scored now."""
     if part.part.model_version == champion.folder.version and part.part.score is not None:
         return part.part.score
-    return champion.score(prepared, Stopwatch())[0]["fused"]
+    return champion.score(seen, Stopwatch())[0]["fused"]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from mdss.collection import Collected, Collection, Wanted
+from mdss.collection import RGB, XYZ, Collected, Collection, Wanted
 from mdss.errors import BadInput
-from trainer.dataset import Dataset, Unit
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import PointCloudSettings
+from trainer.dataset import GOOD, Dataset, Scan, Unit
 
 if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
@@ -66,6 +68,13 @@ def gather(collection: Collection, recipe: str, *, with_simulated: bool = False)
     defects = [each for each in real if each.label == "defect"]
     unreviewed = len(real) - len(marked) - len(accepted) - len(defects)
     return Gathered((*marked, *accepted), tuple(defects), unreviewed, len(found) - len(real), tuple(found))
+
+
+def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:
+    """Read a collected part; BadInput where its files cannot be read, BadPart where there is no part in them."""
+    scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
+    loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
+    return prepare(loaded.rgb, loaded.xyz_mm, settings)
 
 
 def side_of(part: Collected, shares: Shares) -> Side:
