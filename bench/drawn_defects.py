@@ -46,8 +46,7 @@ class Defective:
 
 def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
     """Yield copies of a part, each with one defect and on the grid as it is."""
-    size = len(part.mask)
-    whole = replace(part, grid=Grid(size, size, size))
+    whole = replace(part, grid=Grid.filled(len(part.mask)))
     for _ in range(COPIES):
         xyz, truth = misshapen(part.xyz, KINDS[random.integers(len(KINDS))], random)
         yield Defective(replace(whole, xyz=xyz), truth, "sdf")

@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
+from daemon.reviews import LABELS
 from demo.month_audit import faults
 from demo.month_parts import Part, Shift, parts_of
 from demo.month_plant import Plant, Word, console
 from demo.month_story import WEEKS, Calendar, Week
-from mdss.collection import Label
 from mdss.wire.messages import Verdict
 from trainer.dataset import GOOD
 
 DAYS_OF_A_WEEK = 7
-LABELS: dict[Word, Label] = {"false_reject": "good", "confirmed": "defect"}
 CANDIDATE, HELD_BACK = 0, 5  # exit codes of `mdss retrain`
 
 

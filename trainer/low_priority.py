@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 NICEST = 19
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # how many threads a process that is started then uses
 OWN_GROUP = Path("/proc/self/autogroup")  # where the kernel groups by session, what is below counts only within one
 FIRST_TO_GO = 900  # of 1000: who is ended when memory runs out
 

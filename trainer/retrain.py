@@ -12,7 +12,7 @@ import msgspec
 from mdss.method.recipe import PRESETS
 from mdss.settings import load_settings
 from trainer.gathering import Shares
-from trainer.low_priority import give_way, use_threads
+from trainer.low_priority import POOLS, give_way, use_threads
 from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.retrain_outcome import MEANINGS
 from trainer.retrain_run import retrain
@@ -20,7 +20,6 @@ from trainer.retrain_run import retrain
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
 SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), click.FloatRange(0, 0.9)
-POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @click.command("retrain", epilog=f"{CODES}\n\n{EXAMPLE}")

@@ -24,9 +24,9 @@ from trainer.branch_process import BranchOrder, Failure
 from trainer.branch_training import TITLES, is_learned, learn
 from trainer.handed_parts import BRANCHES, Branch, Part, hand_out
 from trainer.interrupts import HeldInterrupt
+from trainer.low_priority import POOLS
 from trainer.progress import Meter, Report
 
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOOK_EVERY_S = 0.5
 # Each step asks for the memory that the last one gave back; were it the kernel's in between, it would be cleared page by page.
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
@@ -105,7 +105,7 @@ class Children:
 
     def start(self, order: BranchOrder) -> None:
         """Start one; Ctrl-C of the terminal reaches it through this process alone, so that it is told once."""
-        threads = {name: str(order.threads) for name in THREAD_SETTINGS}
+        threads = {name: str(order.threads) for name in POOLS}
         process = subprocess.Popen(
             [sys.executable, "-m", "trainer.branch_process", msgspec.json.encode(order)],
             stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 
 from mdss.errors import UNREADABLE, BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.method.store_files import sha256
 from mdss.whole_files import write_json, write_whole
 
 DEFAULT = "default"
@@ -42,7 +43,7 @@ def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
     if not path.is_file():
         raise BadInput(f"teacher {name!r}: no such file; expected {', '.join(shipped_names())} or a path to a .safetensors file")
     card = read_card(path)
-    if card.sha256 != _digest(path):
+    if card.sha256 != sha256(path):
         raise BadInput(
             f"{path}: the weights do not match the checksum in {card_path(path).name}; expected the file that the card describes"
         )
@@ -83,7 +84,3 @@ def read_card(path: Path) -> TeacherCard:
 def shipped_names() -> list[str]:
     """Return the names of the teachers that come with the project."""
     return sorted(path.name.removesuffix("_teacher.safetensors") for path in SHIPPED.glob("*_teacher.safetensors"))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
