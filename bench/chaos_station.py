@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -42,9 +41,9 @@ class Pipe:
 class Daemon:
     """`mdss run`, started again after every end; `incidents` are the ends that no fault asked for."""
 
-    def __init__(self, config: Path, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, config: Path, log: Path) -> None:
         self.config, self.incidents = config, list[str]()
-        self._pipe, self._clock = Pipe(log), clock
+        self._pipe = Pipe(log)
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at_s = float("inf")
         self._is_disk_full = self._is_refused = False
@@ -75,8 +74,8 @@ class Daemon:
             self._process = None
             self.incidents.append(f"the station ended by itself with code {code}")
             self._is_refused = code == REFUSED
-            self._start_at_s = float("inf") if self._is_refused else self._clock() + RESTART_S
-        if self._clock() >= self._start_at_s:
+            self._start_at_s = float("inf") if self._is_refused else time.monotonic() + RESTART_S
+        if time.monotonic() >= self._start_at_s:
             self.start()
 
     def mended(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
@@ -55,8 +55,8 @@ class Opinion(NamedTuple):
 class AlertStore:
     """The alerts of one station; whatever Redis refuses is raised as StoreAway."""
 
-    def __init__(self, link: RedisLink, settings: Settings, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._link, self._limits, self._clock_ns = link, settings.alerts, clock_ns
+    def __init__(self, link: RedisLink, settings: Settings) -> None:
+        self._link, self._limits = link, settings.alerts
         self._stream = f"{STREAM}{settings.station.name}"
         self._reviews = f"{REVIEWS}{settings.station.name}"
         self._script = link.client.register_script(SCRIPT)
@@ -69,7 +69,7 @@ class AlertStore:
 
     def put(self, verdict: Verdict, picture: bytes | None) -> bool:
         """Store one alert; False when it was stored before, which changes nothing."""
-        entry, fields = words(entry_of(verdict)), words(fields_of(verdict, self._clock_ns()))
+        entry, fields = words(entry_of(verdict)), words(fields_of(verdict, time.time_ns()))
         limits = (self._limits.stream_max_length, self._limits.evidence_ttl_s)
         keys = [self._stream, f"{ALERT}{verdict.result_id}", f"{EVIDENCE}{verdict.result_id}"]
         with self._link.asking():
@@ -79,7 +79,7 @@ class AlertStore:
         """Give an alert another state, for everybody who reads the stream of reviews; return what became of that, and the state it had."""
         keys = [f"{ALERT}{said.result_id}", self._reviews]
         with self._link.asking():
-            values: list[str | int] = [self._limits.stream_max_length, said.result_id, said.state, said.by, self._clock_ns(), said.note]
+            values: list[str | int] = [self._limits.stream_max_length, said.result_id, said.state, said.by, time.time_ns(), said.note]
             outcome, before = self._review_script(keys, values)
         return outcome.decode(), before.decode()
 

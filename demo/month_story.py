@@ -41,8 +41,8 @@ WEEKS = (
 class Calendar:
     """The month's own clock, which only the demo turns, and the timer that goes by it."""
 
-    def __init__(self, today: date = MONDAY) -> None:
-        self.today = today
+    def __init__(self) -> None:
+        self.today = MONDAY
 
     def days(self, count: int = DAYS) -> Iterator[date]:
         """Yield one day after the other."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from trainer.data_checks import Refused, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
 from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_outcome import EXIT_CODES, Clock, Diary, End, Ended, alone
+from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone
 from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan, write_plan
 from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough
 from trainer.train import Order, learned
@@ -42,7 +41,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[Refused, ...] = ()
 
 
-def retrain(order: RetrainOrder, clock: Clock = time.time_ns) -> Result:
+def retrain(order: RetrainOrder) -> Result:
     """Learn a recipe anew and return what came of it; MdssError where something is broken, BadInput where something is wrong.
 
     What a run that was interrupted leaves behind is gone on with as long as champion and settings are the same. A recipe or a setting
@@ -50,7 +49,7 @@ def retrain(order: RetrainOrder, clock: Clock = time.time_ns) -> Result:
     """
     check_order(order)
     folder = model_store.recipe_folder(order.store, order.name)
-    run = Run(order, Diary(order.folder, order.name, clock))
+    run = Run(order, Diary(order.folder, order.name))
     try:
         with alone(folder, order.name), run.diary:
             return run.result("candidate", run.candidate())

@@ -12,6 +12,7 @@ from trainer.synthetic_surface import Float, Place, Surface, mottle, ramp, waves
 Maker = Callable[[Place, np.random.Generator], Surface]
 
 BOLT_HOLES = 6
+CHAMFER_MM = 0.9
 YARN_MM = 4.0  # from one yarn of the mat to the next
 
 
@@ -45,10 +46,10 @@ def flange(place: Place, random: np.random.Generator) -> Surface:
     )
 
 
-def _ring(radius: Float, inner: float, outer: float, height: float, chamfer: float = 0.9) -> Float:
+def _ring(radius: Float, inner: float, outer: float, height: float) -> Float:
     """Height of a flat ring whose edges are broken at 45 degrees; 0 outside it."""
     depth = np.minimum(radius - np.float32(inner), np.float32(outer) - radius)
-    return np.where(depth > 0, np.float32(height) - np.clip(np.float32(chamfer) - depth, 0, None), np.float32(0))
+    return np.where(depth > 0, np.float32(height) - np.clip(np.float32(CHAMFER_MM) - depth, 0, None), np.float32(0))
 
 
 def _bolt_holes(place: Place, hole_mm: float) -> Float:

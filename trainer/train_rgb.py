@@ -15,7 +15,7 @@ from torch import Tensor
 from mdss.method.border import near_border
 from mdss.method.brightness import usual_brightness
 from mdss.method.contrast import contrast
-from mdss.method.description_network import CENTRE_PX, STRIDE_PX, positions
+from mdss.method.description_network import CENTRE_PX, CHANNELS, STRIDE_PX, positions
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import (
@@ -206,7 +206,7 @@ class Windows:
         if not self.settings.mask_training:
             cells = [np.ones_like(each) for each in cells]
         images = [image[:, down:, right:] for image, (down, right) in zip(self._images, shifts, strict=True)]
-        is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, networks.teacher.channels)
+        is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, CHANNELS)
         self._answers = TeacherAnswers.of(networks, images, cells) if is_kept else None
 
     def _grid_of(self, step: int) -> int | None:

@@ -31,14 +31,13 @@ class PatchDescriptionNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, channels: int = CHANNELS, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.channels = channels
         first, second = int(128 * width), int(256 * width)
         self.conv1 = nn.Conv2d(3, first, 4)
         self.conv2 = nn.Conv2d(first, second, 4)
         self.conv3 = nn.Conv2d(second, second, 3)
-        self.conv4 = nn.Conv2d(second, channels, 4)
+        self.conv4 = nn.Conv2d(second, CHANNELS, 4)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 

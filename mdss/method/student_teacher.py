@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mdss.method.border import near_border
 from mdss.method.brightness import match_brightness
 from mdss.method.contrast import contrast
-from mdss.method.description_network import CENTRE_PX, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
+from mdss.method.description_network import CENTRE_PX, CHANNELS, FIELD_PX, STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.grid import Grid
 from mdss.method.heat import blurred
 from mdss.method.point_cloud import Prepared
@@ -46,8 +46,8 @@ class StudentTeacher(nn.Module):
         super().__init__()
         self.teacher = PatchDescriptionNetwork().requires_grad_(requires_grad=False)
         self.student = PatchDescriptionNetwork(width=settings.student_width)
-        self.register_buffer("mean", torch.zeros(1, self.teacher.channels, 1, 1))
-        self.register_buffer("deviation", torch.ones(1, self.teacher.channels, 1, 1))
+        self.register_buffer("mean", torch.zeros(1, CHANNELS, 1, 1))
+        self.register_buffer("deviation", torch.ones(1, CHANNELS, 1, 1))
         if settings.levelling:
             self.register_buffer("brightness", torch.zeros(()))
         if settings.by_contrast:
