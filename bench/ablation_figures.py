@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.fusion_rules import Scores
 from bench.judged_parts import JudgedOn, MarkedPart, Parts
-from bench.kept_networks import Half, KeptNetworks, digest_of, facts_of
+from bench.kept_networks import KeptNetworks, digest_of, facts_of
 from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
 from mdss.method.point_cloud import Prepared
@@ -21,6 +21,7 @@ from mdss.method.recipe import PointCloudSettings, Recipe
 from mdss.whole_files import write_whole
 from trainer.calibrate import Maps, calibration_of
 from trainer.dataset import Dataset, Scan
+from trainer.handed_parts import Branch
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]
@@ -56,7 +57,7 @@ class Bench:
         self._dataset, self._work, self._judged_on = dataset, work, judged_on
         self._networks = KeptNetworks(work / "networks", names_of(dataset, dataset.train), device)
         self._parts: dict[PointCloudSettings, Parts] = {}
-        self._seen: dict[Half, dict[str, Seen]] = {"rgb": {}, "sdf": {}}
+        self._seen: dict[Branch, dict[str, Seen]] = {"rgb": {}, "sdf": {}}
 
     def figures(self, recipe: Recipe) -> Figures:
         """Return what the recipe reaches, from the folder where it has been measured before."""
@@ -90,7 +91,7 @@ class Bench:
             self._parts[recipe.point_cloud] = Parts.of(self._dataset, recipe, self._judged_on)
         return self._parts[recipe.point_cloud]
 
-    def _look(self, recipe: Recipe, half: Half) -> Seen:
+    def _look(self, recipe: Recipe, half: Branch) -> Seen:
         """Return what a branch says, remembering the two recipes that were asked about last."""
         kept, key = self._seen[half], digest_of(facts_of(recipe, half))
         seen = kept.pop(key, None) or self._score(recipe, half)
@@ -99,7 +100,7 @@ class Bench:
             del kept[next(iter(kept))]
         return seen
 
-    def _score(self, recipe: Recipe, half: Half) -> Seen:
+    def _score(self, recipe: Recipe, half: Branch) -> Seen:
         parts = self._prepared(recipe)
         map_of = self._colour_map(parts, recipe) if half == "rgb" else self._shape_map(parts, recipe)
         validation = [map_of(part) for part in tracked(parts.validation, f"{half} validation", len(parts.validation))]

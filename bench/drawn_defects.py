@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.kept_networks import Half
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.viewing import away_from_camera
 from mdss.method.voids import pixel_steps
 from trainer.damage import Spot
+from trainer.handed_parts import Branch
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class Defective:
 
     part: Prepared
     truth: Bool  # (S, S)
-    shows_in: Half
+    shows_in: Branch
 
 
 def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.drawn_defects import with_drawn_defects
-from bench.kept_networks import Half
 from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
 from trainer.dataset import Dataset
-from trainer.handed_parts import BRANCHES
+from trainer.handed_parts import BRANCHES, Branch
 from trainer.progress import tracked
 from trainer.train import prepare_all
 
@@ -31,7 +30,7 @@ class MarkedPart:
     prepared: Prepared
     truth: NDArray[np.bool_]  # (H, W)
     is_defective: bool
-    shows_in: tuple[Half, ...] = BRANCHES  # which branches can see its defect, if it has one
+    shows_in: tuple[Branch, ...] = BRANCHES  # which branches can see its defect, if it has one
 
 
 @dataclass(frozen=True)

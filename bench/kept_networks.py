@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from torch import nn
@@ -19,16 +19,14 @@ from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.teacher import path_of, read_card
 from mdss.method.weights import read_weights, write_weights
 from trainer import train_rgb, train_sdf
-from trainer.training import Training
+from trainer.branch_training import TRAIN
+from trainer.handed_parts import Branch
 
-Half = Literal["rgb", "sdf"]
-Train = Callable[[Sequence[Prepared], Recipe, str, Path], tuple[nn.Module, Training]]
-TRAIN: dict[Half, Train] = {"rgb": train_rgb.train_colour, "sdf": train_sdf.train_shape}
 DIGITS = 16
 
 # What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points. Nor is
 # rgb.scores_in: the student learns what the teacher says as it will score.
-SCORES_ONLY: dict[Half, frozenset[str]] = {
+SCORES_ONLY: dict[Branch, frozenset[str]] = {
     "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border"}),
     "sdf": frozenset(
         {
@@ -44,14 +42,14 @@ def digest_of(*facts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:DIGITS]
 
 
-def facts_of(recipe: Recipe, half: Half) -> dict[str, Any]:
+def facts_of(recipe: Recipe, half: Branch) -> dict[str, Any]:
     """Return everything that a branch says depends on, beside the scans."""
     settings = msgspec.to_builtins(recipe)
     teacher = read_card(path_of(recipe.rgb.teacher)).sha256 if half == "rgb" else ""  # another one may come under the same name
     return {"seed": recipe.seed, "point_cloud": settings["point_cloud"], half: settings[half], "teacher": teacher}
 
 
-def lessons_of(recipe: Recipe, half: Half) -> dict[str, Any]:
+def lessons_of(recipe: Recipe, half: Branch) -> dict[str, Any]:
     """Return what the training of a branch depends on, beside the scans."""
     facts = facts_of(recipe, half)
     return facts | {half: {name: value for name, value in facts[half].items() if name not in SCORES_ONLY[half]}}
@@ -88,7 +86,7 @@ class KeptNetworks:
             train_sdf.weigh_voids(network, parts, recipe.sdf, self.device)
         return ShapeBranch(network, recipe.sdf, self.device)
 
-    def _fill(self, network: nn.Module, half: Half, parts: Sequence[Prepared], recipe: Recipe) -> None:
+    def _fill(self, network: nn.Module, half: Branch, parts: Sequence[Prepared], recipe: Recipe) -> None:
         path = self.folder / f"{half}-{digest_of(self.scans, lessons_of(recipe, half))}.safetensors"
         if not path.is_file():
             checkpoint, partial = path.with_suffix(".checkpoint"), path.with_suffix(".partial")

@@ -16,7 +16,7 @@ from mdss.whole_files import write_whole
 from trainer.handed_parts import Branch, Part
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
-from trainer.training import RECENT, Training
+from trainer.training import Training, recent
 
 TITLES: dict[Branch, str] = {"rgb": "colour branch", "sdf": "shape branch"}
 TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Module, Training]]] = {"rgb": train_colour, "sdf": train_shape}
@@ -31,12 +31,7 @@ class Learned(msgspec.Struct, frozen=True):
     @property
     def figures(self) -> dict[str, float | None]:
         """Return what the model's card keeps of it: the loss is the mean of the last steps."""
-        last = self.losses[-RECENT:]
-        return {
-            "steps": len(self.losses),
-            "seconds": round(self.seconds, 1),
-            "last_loss": round(sum(last) / len(last), 4) if last else None,
-        }
+        return {"steps": len(self.losses), "seconds": round(self.seconds, 1), "last_loss": recent(self.losses)}
 
 
 def learn(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:

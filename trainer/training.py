@@ -103,8 +103,7 @@ class Training:
     @property
     def error(self) -> float | None:
         """Return the mean loss of the last steps."""
-        last = self.losses[-RECENT:]
-        return round(sum(last) / len(last), 4) if last else None
+        return recent(self.losses)
 
     def run(self, loss_of: Callable[[int], Tensor], *, has_gradients: bool = False) -> None:
         """Learn to the end of the schedule from the loss of each step; Ctrl-C or SIGTERM leaves a checkpoint.
@@ -187,6 +186,12 @@ class Training:
             return
         moments = self._optimiser.state_dict()["state"]
         Checkpoint(self._network.state_dict(), moments, self.losses, self.seconds, self._schedule.settings).write(self._checkpoint)
+
+
+def recent(losses: Sequence[float]) -> float | None:
+    """Return the mean loss of the last steps, None before the first."""
+    last = losses[-RECENT:]
+    return round(sum(last) / len(last), 4) if last else None
 
 
 def optimiser_of(learning: Sequence[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:

@@ -24,6 +24,7 @@ from mdss.method.metrics import Metrics, image_auroc
 from mdss.method.recipe import Recipe, changed, preset
 from tests.lines import write_tiny_line
 from tests.station import SMALL, write_teacher
+from trainer.branch_training import TRAIN
 from trainer.champion import Branch, Champion
 from trainer.dataset import Dataset
 from trainer.evaluation import metrics_of
@@ -121,7 +122,7 @@ def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray
     dataset = Dataset.open(data, "m")
     parts = prepare_all(dataset, dataset.train, recipe)
     lesson = kept_networks.ready_to_score(recipe)
-    networks = {half: learn(parts, lesson, "cpu", folder / f"{half}.checkpoint")[0] for half, learn in kept_networks.TRAIN.items()}
+    networks = {half: learn(parts, lesson, "cpu", folder / f"{half}.checkpoint")[0] for half, learn in TRAIN.items()}
     return {f"{half}.{name}": values.numpy() for half, network in networks.items() for name, values in network.state_dict().items()}
 
 
