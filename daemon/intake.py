@@ -68,7 +68,6 @@ class Intake:
 
     def __init__(self, settings: Settings, outside: Outside) -> None:
         self._settings, self._out = settings, outside
-        self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
         self._record = Record(outside.journal, outside.tally, outside.clock)
         self._inherited = Inherited(outside.journal.pending(), outside.steady_ns())
@@ -164,7 +163,6 @@ class Intake:
         has_other_credit = settings.camera.credit != self._settings.camera.credit
         self._settings, self._sources.silence_s = settings, settings.camera.silence_s
         self._out.keeping.keep_to(settings.collection)
-        self._limits = Limits(settings.camera.max_height_px, settings.camera.max_width_px)
         return [Reply(source.peer, self._credit()) for source in self._sources] if has_other_credit else []
 
     def stop(self) -> list[Reply]:
@@ -213,7 +211,7 @@ class Intake:
         if entry is not None and entry.sequence is not None:
             done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
             return [self._again(header, entry.result_id), done]
-        self._check_recipe(header)
+        self._check_open_to(header)
         served = self._models.stamp(header.recipe_id, header.frame_id)
         if entry is None:  # what was acknowledged before a restart has had its turn
             self._check_room(header)
@@ -223,7 +221,8 @@ class Intake:
         self._out.tally.count("mdss_frames_repeated_total")
         return Ack(frame_id=header.frame_id, result_id=result_id)
 
-    def _check_recipe(self, header: FrameHeader) -> None:
+    def _check_open_to(self, header: FrameHeader) -> None:
+        """Refuse what comes while the station stops, and what it has no recipe for."""
         recipes = self._settings.models.recipes
         if self._is_stopping:
             raise WireRefusal("DRAINING", "FRAME: the station is stopping; expected to be sent again after it has started", header.frame_id)
@@ -240,8 +239,9 @@ class Intake:
 
     def _asked(self, header: FrameHeader) -> Load:
         """Return with how many parts under way a frame is judged in time, and how many bytes it has."""
-        rows, columns = min(header.rgb.height, self._limits.max_height_px), min(header.rgb.width, self._limits.max_width_px)
-        window = self._admission.window(self._deadline_ms(header) / 1000, self._settings.camera.credit + self._sources.speaking)
+        own = self._settings.camera
+        rows, columns = min(header.rgb.height, own.max_height_px), min(header.rgb.width, own.max_width_px)
+        window = self._admission.window(self._deadline_ms(header) / 1000, own.credit + self._sources.speaking)
         pixel_bytes = PIXEL_BYTES + (CONFIDENCE_BYTES if header.xyz.invalid.kind == "confidence" else 0)
         return Load(window, rows * columns * pixel_bytes)
 
@@ -251,7 +251,8 @@ class Intake:
     def _accept(self, message: FrameMessage, entry: Entry | None, served: Served) -> Ack:
         header, out, deadline_ms = message.header, self._out, self._deadline_ms(message.header)
         received_ns, arrived_ns = out.clock_ns(), out.steady_ns()
-        rgb, xyz = camera.to_scan(header, message.payloads, self._limits)
+        limits = Limits(self._settings.camera.max_height_px, self._settings.camera.max_width_px)
+        rgb, xyz = camera.to_scan(header, message.payloads, limits)
         accepted = Accepted(
             result_id=uuid.uuid4().hex if entry is None else entry.result_id,
             identity=header.identity(),
