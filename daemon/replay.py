@@ -97,7 +97,7 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
     sys.exit(1 if summary["unreadable"] or summary["rejected"] or summary["unanswered"] else 0)
 
 
-def _plan(directory: Path, recipes: list[str] | tuple[str, ...], choices: dict[str, object]) -> Plan:
+def _plan(directory: Path, recipes: tuple[str, ...], choices: dict[str, object]) -> Plan:
     recipe = choices["recipe"] or (recipes[0] if len(recipes) == 1 else None)
     if recipe is None:
         raise BadInput(f"--recipe: found none, expected one of {', '.join(recipes)}")
