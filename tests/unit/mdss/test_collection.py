@@ -194,7 +194,7 @@ def _write_until_killed(root: Path, at: str) -> None:
     if at == "image":
         module.write_scan = die  # type: ignore[attr-defined]
     elif at == "part.json":
-        module.as_json = die  # type: ignore[assignment]
+        module.as_json = die  # type: ignore[assignment,attr-defined]
     else:
         Path.rename = die  # type: ignore[assignment,method-assign]
     kept.add(part("a"), *scan())
