@@ -21,6 +21,7 @@ ROWS_AT_ONCE = 4  # the first have two points as a rule
 MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
+SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of measured pixels of an opening of the part, and around the part
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
 POINTS_TELL_EXTENT = 4096  # within a hundredth
 
@@ -33,7 +34,7 @@ class Prepared:
     xyz: Float  # (S, S, 3) millimetres, NaN where there is no foreground point
     mask: Bool  # (S, S) dilated foreground
     grid: Grid
-    invalid_point_ratio: float  # share of the part's pixels, small gaps closed, without a measured point
+    invalid_point_ratio: float  # share of the part's pixels, gaps closed, without a measured point
     has_table: bool
 
 
@@ -42,7 +43,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
 
     rgb (H, W, 3) uint8, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured; H and W from 64
     to 2000. Raises BadPart BAD_CLOUD when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
-    has a point after plane removal, dilated with a square.
+    has a point after plane removal, dilated with a square; and the gaps between them where the recipe has them as the part.
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
@@ -62,17 +63,14 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
         limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
         where = f"at least {limit} off the table" if plane else "in clusters large enough"
         raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
-    square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
-    shown = foreground.astype(np.uint8)
-    mask = cv2.dilate(shown, square)
-    filled = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).astype(bool)  # the dilation undone
+    mask, filled = mask_of(foreground, measured, settings)
     colour = grid.colour(rgb)
     if settings.blacken_background:
-        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask), np.uint8)
+        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.view(np.uint8)), np.uint8)
     return Prepared(
         rgb=colour,
-        xyz=np.asarray(cv2.copyTo(cloud, shown, np.full_like(cloud, np.nan)), np.float32),
-        mask=mask.astype(bool),
+        xyz=np.asarray(cv2.copyTo(cloud, foreground.view(np.uint8), np.full_like(cloud, np.nan)), np.float32),
+        mask=mask,
         grid=grid,
         invalid_point_ratio=float(1 - np.count_nonzero(measured & filled) / np.count_nonzero(filled)),
         has_table=plane is not None,
@@ -136,6 +134,35 @@ def is_plausible(extent_mm: float) -> bool:
 def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: PointCloudSettings) -> Bool:
     """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), of which these pixels (S, S) were measured."""
     return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
+
+
+def mask_of(foreground: Bool, measured: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
+    """Return the mask (S, S), and the part (S, S) that it is dilated from: the foreground without its gaps."""
+    square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
+    mask = cv2.dilate(foreground.view(np.uint8), square)
+    part = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # the dilation undone
+    if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, measured)).any():
+        part = part | gaps
+        mask = cv2.dilate(part.view(np.uint8), square)
+    return mask.view(bool), part
+
+
+def enclosed_gaps(part: Bool, measured: Bool) -> Bool:
+    """Return the pixels (S, S) of the gaps that a part (S, S) encloses and whose points the sensor lost; measured (S, S).
+
+    Through an opening of the part the table is measured; so in a gap it is not, where around the part it is, or where nothing is around.
+    """
+    contours, hierarchy = cv2.findContours(part.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    gaps = np.zeros(part.shape, bool)
+    for hole in (contour for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True) if parent >= 0):
+        left, top, width, height = cv2.boundingRect(hole)
+        box = np.s_[top : top + height, left : left + width]
+        within = cv2.drawContours(np.zeros((height, width), np.uint8), [hole], 0, 1, cv2.FILLED, offset=(-left, -top)).astype(bool)
+        opening = within & ~part[box]
+        gaps[box] |= opening & (np.count_nonzero(measured[box] & opening) < SEEN_THROUGH * np.count_nonzero(opening))
+    around = ~(part | gaps)
+    is_seen_around = np.count_nonzero(measured & around) >= SEEN_AROUND * np.count_nonzero(around)
+    return gaps & is_seen_around
 
 
 def drop_specks(foreground: Bool, min_component_px: int) -> Bool:

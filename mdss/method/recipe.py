@@ -36,6 +36,7 @@ class PointCloudSettings(Settings, frozen=True):
     plane_removal_mm: Positive | None = None
     min_component_px: Count = 24
     dilation_px: Count = 8
+    enclosed_gaps: Literal["background", "part"] = "background"  # as in models that were made before there was a choice
     blacken_background: bool = False
     seed: int = 0
 
@@ -173,7 +174,7 @@ class Recipe(Settings, frozen=True):
 INTERPOLATING = PointCloudSettings(enlarged_by="interpolating")
 
 EDGE = Recipe(
-    point_cloud=INTERPOLATING,
+    point_cloud=PointCloudSettings(enlarged_by="interpolating", enclosed_gaps="part"),
     rgb=ColourSettings(
         optimiser="muon",
         steps=1500,

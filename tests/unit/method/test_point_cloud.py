@@ -14,6 +14,8 @@ from mdss.method.point_cloud import Float, drop_specks, prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import DEFAULT, Scene, foreground, grey, part_of
 
+FILLED = PointCloudSettings(enclosed_gaps="part")
+
 
 def refusal(rgb: NDArray[np.generic], cloud: Float, settings: PointCloudSettings = DEFAULT) -> str:
     """Return the sentence with which a scan is refused."""
@@ -45,6 +47,28 @@ def test_the_table_seen_through_a_hole_is_not_missing() -> None:
     cloud[120:124, 120:124, 2] += 8
     part = part_of(cloud)
     assert not foreground(part)[120:124, 120:124].any()
+    assert part.invalid_point_ratio == 0
+
+
+def test_a_region_that_the_sensor_lost_is_the_part_and_an_opening_with_the_table_in_it_is_not() -> None:
+    scene = Scene(256, 256)
+    cloud = scene.cloud()
+    cloud[100:120, 100:130] = np.nan
+    cloud[140:160, 100:130, 2] += 8
+    part = part_of(cloud, FILLED)
+    assert part.mask[100:120, 100:130].all()
+    assert not part.mask[145:155, 105:125].any()
+    assert part.invalid_point_ratio == pytest.approx(600 / (scene.block().sum() - 600))
+
+
+@pytest.mark.parametrize(("has_table", "settings"), [(False, FILLED), (True, DEFAULT)])
+def test_a_gap_is_background_where_all_of_that_was_taken_away_and_in_models_made_before_there_was_a_choice(
+    has_table: bool, settings: PointCloudSettings
+) -> None:
+    cloud = Scene(256, 256, has_table=has_table).cloud()
+    cloud[100:120, 100:130] = np.nan
+    part = part_of(cloud, settings)
+    assert not part.mask[108:112, 108:122].any()
     assert part.invalid_point_ratio == 0
 
 
