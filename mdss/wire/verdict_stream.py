@@ -16,6 +16,7 @@ from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 
 ASK_AGAIN_S = 1.0  # without an answer of the snapshot port
+SILENT_S = 5.0  # five heartbeats; ZeroMQ itself neither notices a machine that lost its power nor tries again after its key was refused
 
 
 class VerdictStream:
@@ -36,16 +37,15 @@ class VerdictStream:
         since: int | None = None,
         keys: CurveKeys | None = None,
     ) -> None:
-        self.snapshot_endpoint, self.topics, self.last_sequence = snapshot_endpoint, topics, since
+        self.endpoint, self.snapshot_endpoint, self.topics, self.last_sequence = endpoint, snapshot_endpoint, topics, since
         self.beats: Beat | None = None
         self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence`, where that is known
         self._keys = keys
         self._is_behind = True  # until the first answer of the snapshot port
         self._ready: deque[Verdict] = deque()
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = connected(self._context, zmq.SUB, endpoint, keys)
-        for topic in (b"verdict/", b"heartbeat/"):  # all verdicts, whatever is asked for: only so is a gap seen
-            self._socket.subscribe(topic)
+        self._heard_s = time.monotonic()
+        self._socket = self._subscribed()
         self._question = self._ask()
 
     def __enter__(self) -> Self:
@@ -73,8 +73,12 @@ class VerdictStream:
         """Take one message from where the next verdict is to be had; False when none came in time."""
         if self._is_behind:
             return self._catch_up(timeout_s)
-        if not self._socket.poll(int(timeout_s * 1000), zmq.POLLIN):
+        if not self._socket.poll(int(min(timeout_s, SILENT_S) * 1000), zmq.POLLIN):
+            if time.monotonic() - self._heard_s > SILENT_S:  # what is missed meanwhile, the first heartbeat tells of
+                self._socket.close(0)
+                self._socket = self._subscribed()
             return False
+        self._heard_s = time.monotonic()
         self._take(*self._socket.recv_multipart()[:2])
         return True
 
@@ -129,6 +133,13 @@ class VerdictStream:
                 self._deliver(verdict)
         self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
         return True
+
+    def _subscribed(self) -> zmq.Socket[bytes]:
+        """Connect to the publisher, for all verdicts, whatever is asked for: only so is a gap seen."""
+        socket, self._heard_s = connected(self._context, zmq.SUB, self.endpoint, self._keys), time.monotonic()
+        for topic in (b"verdict/", b"heartbeat/"):
+            socket.subscribe(topic)
+        return socket
 
     def _ask(self) -> zmq.Socket[bytes]:
         """Send the question for what follows the last known verdict, or for the last sequence where none is known."""

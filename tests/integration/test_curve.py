@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.settings import CameraSettings, Settings, VerdictSettings
 from mdss.settings_doors import SecuritySettings
+from mdss.wire import verdict_stream
 from mdss.wire.gate import Gate
 from mdss.wire.messages import Accepted, Beat, Verdict
 from mdss.wire.pulse import Tally
@@ -221,3 +223,15 @@ def test_a_subscriber_on_the_list_hears_verdicts_and_nobody_else_does(ring: KeyR
         assert stage.first_for(ring.of("plc"), patience_s=30) == Book.stored.result_id
         assert stage.first_for(ring.of("stranger")) is None
         assert stage.first_for(None) is None
+
+
+def test_a_subscriber_whose_key_is_put_on_the_list_later_hears_the_station(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict_stream, "SILENT_S", 2.0)  # two heartbeats
+    keys = ring.of("stranger")
+    with closing(Stage(ring)) as stage, VerdictStream(stage.verdicts, stage.snapshots, since=1, keys=keys) as stream:
+        assert stream.receive(REFUSED_AFTER_S) is None
+        (ring.clients / "stranger.key").write_bytes((ring.secrets / "stranger.key").read_bytes())
+        end_s = time.monotonic() + 30
+        while stream.beats is None and time.monotonic() < end_s:
+            stream.receive(0.2)
+        assert stream.beats is not None
