@@ -110,11 +110,11 @@ class VerdictStream:
             self._ready.append(verdict)
 
     def _catch_up(self, timeout_s: float) -> bool:
-        """Learn from the snapshot port what was missed; False when no answer came in time: it is waited for, and asked again in the end."""
+        """Learn from the snapshot port what was missed; False when no answer came in time: it is waited for, and asked again each second."""
         if self._question.closed:
             self._question = self._ask()
-        if not self._question.poll(int(timeout_s * 1000), zmq.POLLIN):
-            if time.monotonic() - self._asked_s > ASK_AGAIN_S:
+        if not self._question.poll(int(min(timeout_s, ASK_AGAIN_S) * 1000), zmq.POLLIN):
+            if time.monotonic() - self._asked_s >= ASK_AGAIN_S:
                 self._question.close(0)
             return False
         with self._question as socket:

@@ -35,6 +35,7 @@ class Station:
         self.endpoint, self.snapshots = f"ipc://{folder}/v.sock", f"ipc://{folder}/s.sock"
         self.journal: list[Verdict] = []
         self.boot_id, self.name = "b", ""  # of this life, and of its journal
+        self.unanswered = 0  # of the next questions, as while the journal fails
         self.context: zmq.Context[Any] = zmq.Context()
         self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
         self.publisher.bind(self.endpoint)
@@ -84,6 +85,9 @@ class Station:
             while not self._stop.is_set():
                 if router.poll(10):
                     *route, request = router.recv_multipart()
+                    if self.unanswered:
+                        self.unanswered -= 1
+                        continue
                     router.send_multipart([*route, snapshot.answer(request, self, self.boot_id)])
                     self._was_asked.set()
 
@@ -258,6 +262,13 @@ def test_after_a_restart_a_heartbeat_older_than_the_snapshot_brings_nothing_twic
         assert stream.beats is not None and stream.beats.sequence == 3
         station.judge(5)
         assert take(stream, 1) == [5]
+
+
+def test_a_question_without_an_answer_is_asked_again_however_long_somebody_waits_for_the_next_verdict(station: Station) -> None:
+    station.unanswered = 1
+    station.judge(1, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        assert take(stream, 1) == [1]
 
 
 def test_topics_choose_without_breaking_the_order(station: Station) -> None:
