@@ -6,17 +6,19 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 import zmq
 
+from mdss.errors import UNREADABLE, MdssError
 from mdss.wire.messages import Beat, Verdict
 from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 
 ASK_AGAIN_S = 1.0  # without an answer of the snapshot port
 SILENT_S = 5.0  # five heartbeats; ZeroMQ itself neither notices a machine that lost its power nor tries again after its key was refused
+Said = TypeVar("Said", Beat, Verdict)
 
 
 class VerdictStream:
@@ -79,25 +81,32 @@ class VerdictStream:
                 self._socket = self._subscribed()
             return False
         self._heard_s = time.monotonic()
-        self._take(*self._socket.recv_multipart()[:2])
+        self._take(*self._socket.recv_multipart())
         return True
 
     def close(self) -> None:
         """Close at once."""
         self._context.destroy(linger=0)
 
-    def _take(self, topic: bytes, payload: bytes) -> None:
+    def _take(self, topic: bytes, payload: bytes = b"", *_: bytes) -> None:
         if topic.startswith(b"heartbeat/"):
-            self.beats = msgspec.json.decode(payload, type=Beat)
+            self.beats = self._read(payload, Beat)
             self._is_behind = self._is_of_another_boot(self.beats) or self.beats.sequence > (self.last_sequence or 0)
             return
-        verdict = msgspec.json.decode(payload, type=Verdict)
+        verdict = self._read(payload, Verdict)
         if self._is_of_another_boot(verdict):
             self._is_behind = True
         elif self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
             self._deliver(verdict)
         elif verdict.sequence > self.last_sequence:
             self._is_behind = True  # the snapshot has this one, too: a verdict is journaled before it is published
+
+    def _read(self, payload: bytes, kind: type[Said]) -> Said:
+        try:
+            return msgspec.json.decode(payload, type=kind)
+        except UNREADABLE as error:
+            expected = f"expected a {kind.__name__} of a station, of this release or an earlier one"
+            raise MdssError(f"{self.endpoint}: found a message that cannot be read ({error}), {expected}") from error
 
     def _is_of_another_boot(self, message: Beat | Verdict) -> bool:
         """Whether a message is of another boot than the snapshot port's last answer: its journal may be another one, too."""
@@ -110,7 +119,7 @@ class VerdictStream:
             self._ready.append(verdict)
 
     def _catch_up(self, timeout_s: float) -> bool:
-        """Learn from the snapshot port what was missed; False when no answer came in time: it is waited for, and asked again each second."""
+        """Learn from the snapshot port what was missed; False when no answer came in time: it is asked again each second."""
         if self._question.closed:
             self._question = self._ask()
         if not self._question.poll(int(min(timeout_s, ASK_AGAIN_S) * 1000), zmq.POLLIN):

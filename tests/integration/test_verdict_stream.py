@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from mdss.client import VerdictStream
+from mdss.errors import MdssError
 from mdss.wire import snapshot
 from mdss.wire.messages import Beat, Evaluation, Times, Verdict
 
@@ -269,6 +270,15 @@ def test_a_question_without_an_answer_is_asked_again_however_long_somebody_waits
     station.judge(1, is_published=False)
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         assert take(stream, 1) == [1]
+
+
+@pytest.mark.parametrize("message", [[b"verdict/s/c/OK", b'{"schema": "mdss.verdict.v2"}'], [b"heartbeat/s", b"\xff"], [b"verdict/s/c/OK"]])
+def test_what_no_station_of_this_release_says_is_refused_with_the_endpoint(station: Station, message: list[bytes]) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.publisher.send_multipart(message)
+        with pytest.raises(MdssError, match=f"{station.endpoint}: found a message that cannot be read"):
+            stream.receive(20)
 
 
 def test_topics_choose_without_breaking_the_order(station: Station) -> None:
