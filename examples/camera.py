@@ -27,6 +27,8 @@ def main(endpoint: str, recipe: str) -> int:
         print(f"{len(camera.done)} judged, {len(camera.rejected)} refused")
         for nack in camera.rejected.values():
             print(f"refused: {nack.code}: {nack.reason}")
+        for nack in camera.put_off.values():
+            print(f"not taken yet: {nack.code}: {nack.reason}")
     return 0 if answered and not camera.rejected else 1
 
 

@@ -55,6 +55,7 @@ class FrameSender:
         self.overflow_policy, self._keys = overflow_policy, keys
         self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
         self.rejected: dict[str, Nack] = {}
+        self.put_off: dict[str, Nack] = {}  # what the station cannot take yet, and why; under an empty name this camera itself
         self.done: dict[str, Done] = {}
         self.dropped: dict[str, str] = {}  # frame_id -> part_id of what never left this camera
         self.dropped_count = 0  # since it was made; `dropped` remembers the last ten thousand
@@ -91,7 +92,8 @@ class FrameSender:
         is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)
         if self.overflow_policy == "wait" and not is_sent:
             self._forget(frame_id)
-            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s")
+            why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
+            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s{why}")
         return frame_id
 
     def attend(self, timeout_s: float = 0.0) -> None:
@@ -165,10 +167,12 @@ class FrameSender:
             case Credit():
                 self._boot_id, self._window = message.boot_id, message.credit
                 self._heartbeat_s, self._liveness = message.heartbeat_ms / 1000, message.liveness
+                self.put_off.pop("", None)
             case Pong() if not message.is_known or message.boot_id != self._boot_id:
                 self._hello()
             case Ack():
                 _remember(self.acknowledged, message.frame_id, message.result_id)
+                self.put_off.pop(message.frame_id, None)
             case Done():
                 _remember(self.done, message.frame_id, message)
                 self._forget(message.frame_id)
@@ -183,6 +187,8 @@ class FrameSender:
             self._forget(nack.frame_id)
             return
         self._pause_until_s = time.monotonic() + RETRY_S
+        if not nack.frame_id or nack.frame_id in self._frames:
+            self.put_off[nack.frame_id] = nack
         if nack.code == "NOT_READY":  # its recipe is being loaded: those of others need not wait for that
             if nack.frame_id in self._frames and nack.frame_id not in self._unsent:
                 self._unsent.append(nack.frame_id)
@@ -192,6 +198,7 @@ class FrameSender:
 
     def _forget(self, frame_id: str) -> None:
         self._frames.pop(frame_id, None)
+        self.put_off.pop(frame_id, None)
         self._never_sent.pop(frame_id, None)
         if frame_id in self._unsent:
             self._unsent.remove(frame_id)

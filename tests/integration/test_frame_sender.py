@@ -73,6 +73,18 @@ def test_a_frame_refused_for_now_is_offered_again(endpoint: str) -> None:
         assert list(camera.done) == [sent] and not camera.rejected
 
 
+def test_what_is_refused_for_now_says_why_until_it_is_taken_and_so_does_a_frame_that_finds_no_credit(endpoint: str) -> None:
+    with FakeStation(endpoint, credit=1) as station, FrameSender(endpoint, "camera", send_timeout_s=0.5) as camera:
+        station.refusals["a"] = ["BUSY"] * 1000
+        (sent,) = send(camera, "a")
+        with pytest.raises(MdssError, match=r"no credit for frame \w+ within 0.5 s; the station said BUSY: as the test asked"):
+            send(camera, "b")
+        assert {frame_id: nack.reason for frame_id, nack in camera.put_off.items()} == {sent: "as the test asked"}
+        station.refusals.clear()
+        assert camera.wait_until_done(30)
+        assert not camera.put_off
+
+
 def test_frames_refused_for_now_are_offered_again_in_the_order_in_which_they_came(endpoint: str) -> None:
     with FrameSender(endpoint, "camera", overflow_policy="drop_latest") as camera:
         send(camera, "a", "b", "c")  # all three wait for the first credit, and then leave together
