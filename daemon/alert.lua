@@ -5,11 +5,17 @@ local stream, alert, picture = KEYS[1], KEYS[2], KEYS[3]
 local longest, words = tonumber(ARGV[1]), tonumber(ARGV[4])
 local SLACK = 100 -- the stream may be this much too long, so that it is seldom trimmed
 
-if redis.call('EXISTS', alert) == 1 then
+-- A console that knows the verdict may have said something of it while the station could not reach Redis: that is no alert yet.
+local kind = redis.call('TYPE', alert).ok
+if kind ~= 'none' and (kind ~= 'hash' or redis.call('HEXISTS', alert, 'entry') == 1) then
   return 0
 end
+local said = kind == 'hash' and redis.call('HGET', alert, 'state')
 local entry = redis.call('XADD', stream, '*', unpack(ARGV, 5, 4 + words))
 redis.call('HSET', alert, 'entry', entry, unpack(ARGV, 5 + words))
+if said then
+  redis.call('HSET', alert, 'state', said)
+end
 if ARGV[3] ~= '' then
   redis.call('SET', picture, ARGV[3], 'EX', ARGV[2])
 end

@@ -128,6 +128,16 @@ def test_an_entry_of_somebody_else_in_the_stream_hides_no_alert(server: PrivateR
         assert [alert.result_id for alert in store.newest(10)] == ["a"]
 
 
+def test_what_another_console_said_before_the_alert_came_costs_no_alert_and_stays(server: PrivateRedis, line: Line) -> None:
+    with client_of(server) as client, closing(open_store(settings(server.url))) as store:
+        client.hset(f"{ALERT}a", mapping={"state": "confirmed", "by": "mes", "at_ns": "7"})
+        client.set(f"{ALERT}spoiled", "no hash")
+        line.judge(verdict("a"), verdict("spoiled"), verdict("b"))
+        assert line.turn() == ("running", "") and not line.waiting()
+        assert store.put(verdict("a"), None) is False
+        assert [(alert.result_id, alert.state, alert.by) for alert in store.newest(10)] == [("b", "new", ""), ("a", "confirmed", "mes")]
+
+
 def test_two_stations_share_a_redis_and_not_a_stream(redis_server: PrivateRedis) -> None:
     left, right = (open_store(settings(redis_server.url, station=name)) for name in ("left", "right"))
     with closing(left), closing(right):
