@@ -178,7 +178,8 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     verdict = alert.verdict
     yield from (("result", alert.result_id), ("state", alert.state))
     if alert.by:
-        yield "said by", f"{alert.by} at {at(alert.at_ns)}{f': {alert.note}' if alert.note else ''}"
+        when = f" at {at(alert.at_ns)}" if alert.at_ns else ""  # another console need not say it
+        yield "said by", f"{alert.by}{when}{f': {alert.note}' if alert.note else ''}"
     yield from (("station", verdict.station), ("sequence", verdict.sequence))
     yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
     yield "recipe", verdict.recipe_id
