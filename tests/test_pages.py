@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon.alert_store import entry_of, fields_of
 from mdss.method.recipe import PRESETS
+from tests.alerts import verdict
 from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
@@ -89,6 +91,14 @@ def failure_table() -> list[list[str]]:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     rows = page.partition("## When something happens")[2].partition("\n## ")[0].partition("\n### ")[0].splitlines()
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows if row.startswith("|")]
+
+
+def test_the_page_on_operations_has_one_row_for_each_field_of_an_alert_and_where_it_is() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("\n## Alerts")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`.*?) \| (stream, hash|hash) \|", page, re.MULTILINE)
+    said = {name: place for names, place in rows for name in re.findall(r"`(\w+)`", names)}
+    of_stream, of_hash = entry_of(verdict("a")), fields_of(verdict("a"), 0)
+    assert said == {name: "stream, hash" if name in of_stream else "hash" for name in [*of_hash, "entry"]}
 
 
 def test_every_row_of_the_failure_table_names_a_test_that_shows_it() -> None:
