@@ -82,9 +82,11 @@ def compose_frame(header: FrameHeader, payloads: Sequence[Payload]) -> list[Payl
 def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
     """Return the message in these frames (a ROUTER's identity taken off before)."""
     parts = [frame.buffer if isinstance(frame, zmq.Frame) else memoryview(frame) for frame in frames]
-    if len(parts) < 3 or parts[0].nbytes != len(MAGIC) or bytes(parts[0]) != MAGIC:
-        raise WireRefusal("SCHEMA", f"message: found {len(parts)} frames, expected {MAGIC.decode()}, a kind and a header")
-    kind = bytes(parts[1][:LONGEST_KIND])  # never all of what may be megabytes
+    first = bytes(parts[0][: len(MAGIC) + 1]) if parts else b""  # never all of what may be megabytes
+    if len(parts) < 3 or first != MAGIC:
+        found = f"found {len(parts)} frames that begin with {first!r}"
+        raise WireRefusal("SCHEMA", f"message: {found}, expected {MAGIC.decode()}, a kind and a header")
+    kind = bytes(parts[1][:LONGEST_KIND])
     if parts[2].nbytes > LARGEST_HEADER_BYTES:
         raise WireRefusal("SCHEMA", f"message header: found {parts[2].nbytes} bytes, expected at most {LARGEST_HEADER_BYTES}")
     if kind == b"FRAME":

@@ -98,6 +98,11 @@ def test_foreign_messages_are_refused(parts: list[bytes]) -> None:
     assert refusal.value.code == "SCHEMA"
 
 
+def test_a_message_with_an_empty_frame_in_front_is_told_what_it_begins_with() -> None:
+    with pytest.raises(WireRefusal, match="found 4 frames that begin with b'', expected MDSS1, a kind and a header"):
+        camera.parse([b"", *camera.compose(camera.Hello(source_id="camera"))])
+
+
 def test_a_refusal_does_not_repeat_without_end_what_was_sent() -> None:
     with pytest.raises(WireRefusal) as refusal:
         camera.parse([camera.MAGIC, b"FRAME", msgspec.json.encode(msgspec.to_builtins(header()) | {"x" * 100_000: 1})])
