@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
-import structlog
 import zmq
 
 from daemon.admission import Admission, Load
@@ -19,6 +18,7 @@ from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from daemon.record import Journal, Record
+from daemon.refusal_log import RefusalLog
 from daemon.served_models import ServedModels
 from daemon.sources import Source, Sources
 from mdss.journal import Entry
@@ -35,7 +35,6 @@ PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # three of colour, twelve of the point; f
 LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
 RESENT = "mdss_parts_resent_total"
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
-log = structlog.get_logger()
 
 
 class Reply(NamedTuple):
@@ -69,6 +68,7 @@ class Intake:
     def __init__(self, settings: Settings, outside: Outside) -> None:
         self._settings, self._out = settings, outside
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
+        self._refusals = RefusalLog(outside.clock)
         self._record = Record(outside.journal, outside.tally, outside.clock)
         self._inherited = Inherited(outside.journal.pending(), outside.steady_ns())
         self._admission, self._models = Admission(outside.clock), ServedModels()
@@ -105,10 +105,9 @@ class Intake:
             return [Reply(peer, answer) for answer in self._answer(peer, message)]
         except WireRefusal as refusal:
             self._out.tally.count(f'mdss_frames_rejected_total{{code="{refusal.code}"}}')
-            is_passing, source = refusal.code in camera.PASSING_CODES, self._sources.of(peer)
-            tell = log.debug if is_passing else log.warning
-            tell("frame refused", source=source and source.name, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
-            if source is not None and is_passing:
+            source = self._sources.of(peer)
+            self._refusals.tell(None if source is None else source.name, refusal)
+            if source is not None and refusal.code in camera.PASSING_CODES:
                 self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._out.steady_ns())
             elif source is not None:
                 self._inherited.refuse(source.name, refusal.frame_id, str(refusal))
