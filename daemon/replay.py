@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from mdss.client import FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
+from mdss.wire.camera import Nack
 
 EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
 
@@ -48,21 +49,23 @@ class Report:
     def summary(self, sender: FrameSender) -> dict[str, object]:
         """Return the figures that --json prints."""
         seconds = time.monotonic() - self.started_s
-        refused = [
-            {"part_id": self.parts[name], "code": nack.code, "reason": nack.reason}
-            for name, nack in sender.rejected.items()
-            if name in self.parts
-        ]
+        refused = self._of(sender.rejected)
         judged = len(self.parts) - len(refused) - sender.outstanding
         return {
             "sent": len(self.parts),
             "done": judged,
             "rejected": refused,
             "unanswered": sender.outstanding,
+            "put_off": self._of(sender.put_off),
             "unreadable": self.unreadable,
             "seconds": round(seconds, 3),
             "parts_per_s": round(judged / seconds, 3) if seconds else 0.0,
         }
+
+    def _of(self, nacks: Mapping[str, Nack]) -> list[dict[str, str]]:
+        return [
+            {"part_id": self.parts[name], "code": nack.code, "reason": nack.reason} for name, nack in nacks.items() if name in self.parts
+        ]
 
 
 @click.command(epilog=EXAMPLE)
@@ -148,8 +151,10 @@ def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -
 
 
 def _line(summary: dict[str, object]) -> str:
+    put_off = msgspec.convert(summary["put_off"], list[dict[str, str]])
     refused, unreadable = msgspec.convert(summary["rejected"], list[dict[str, str]]), msgspec.convert(summary["unreadable"], list[str])
     lines = [f"replay: {refusal['part_id']} refused: {refusal['code']}: {refusal['reason']}" for refusal in refused]
+    lines += [f"replay: {nack['part_id']} not taken yet: {nack['code']}: {nack['reason']}" for nack in put_off]
     counts = f"{summary['sent']} sent, {summary['done']} judged, {len(refused)} refused, {len(unreadable)} unreadable"
     lines.append(f"replay: {counts}, {summary['unanswered']} unanswered, in {summary['seconds']} s ({summary['parts_per_s']} parts/s)")
     return "\n".join(lines)

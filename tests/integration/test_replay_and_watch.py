@@ -102,6 +102,15 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any,
     assert station.part_ids == ["good/000"]
 
 
+def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(settings: Any, recording: Path) -> None:
+    with FakeStation(settings.camera.endpoint) as station:
+        station.refusals["bent/000"] = ["NOT_READY"] * 1000
+        result = run_replay(recording, "--timeout-s", "1")
+    assert result.exit_code == 1
+    assert "replay: bent/000 not taken yet: NOT_READY: as the test asked\n" in result.stdout
+    assert "2 sent, 1 judged, 0 refused, 0 unreadable, 1 unanswered" in result.stdout
+
+
 def test_a_refused_part_is_named_with_its_reason(settings: Any, recording: Path) -> None:
     with FakeStation(settings.camera.endpoint) as station:
         station.refusals["good/000"] = ["UNKNOWN_RECIPE"]
