@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,9 @@ from mdss.errors import BadInput
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CLOUD_SUFFIXES = (".tif", ".tiff")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+JPEG_BEGINS, JPEG_PIXELS, JPEG_ENDS = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+TIFF_BEGINS = (b"II", b"MM")
+UPRIGHT, TURNED = 1, range(2, 9)  # TIFF's orientations of pixels that are stored as they are seen, and of others; more mean nothing
 # RuntimeError is the codecs' own; the others are what a damaged header leads tifffile to.
 TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file is worth one sentence, ours
@@ -71,13 +75,36 @@ def size(image: NDArray[np.generic]) -> str:
 
 def _decoded(path: Path) -> NDArray[np.generic]:
     try:
-        path.open("rb").close()  # cv2 does not say why it cannot
+        encoded = path.read_bytes()  # cv2 does not say why it cannot
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); expected PNG, JPEG or TIFF") from error
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    orientation = _orientation(encoded)
+    if orientation in TURNED:  # cv2 would turn the image, and its cloud would stay as it is
+        raise BadInput(f"{path}: found a TIFF of orientation {orientation}, expected {UPRIGHT}: pixels stored as they are seen")
+    try:
+        image = None if _is_jpeg_cut_short(encoded) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # a header that asks for more pixels than it decodes
+        image = None
     if image is None:
-        raise BadInput(f"{path}: cannot be read as an image, it is damaged or cut short; expected PNG, JPEG or TIFF")
+        raise BadInput(f"{path}: cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF")
     return np.asarray(image)
+
+
+def _is_jpeg_cut_short(encoded: bytes) -> bool:
+    """Return whether the pixels of a JPEG have no end: decoders make grey of the rest. A thumbnail before them has one of its own."""
+    return encoded.startswith(JPEG_BEGINS) and encoded.rfind(JPEG_ENDS) < encoded.rfind(JPEG_PIXELS)
+
+
+def _orientation(encoded: bytes) -> int:
+    """Return how a TIFF says that it is to be turned or mirrored; UPRIGHT for one that does not say, or for any other file."""
+    if not encoded.startswith(TIFF_BEGINS):
+        return UPRIGHT
+    try:
+        with tifffile.TiffFile(BytesIO(encoded)) as file:
+            tag = file.pages.first.tags.get("Orientation")
+            return UPRIGHT if tag is None else int(tag.value)
+    except TIFF_ERRORS:
+        return UPRIGHT  # whether the file is sound is for cv2 to say
 
 
 def _described(image: NDArray[np.generic]) -> str:
