@@ -43,7 +43,7 @@ SPLITS = ("train", "validation")
 )
 @click.option("--out", "store", required=True, type=click.Path(path_type=Path), help="The model store.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
-@click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change one setting of the preset; may be repeated."
 )

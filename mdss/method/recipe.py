@@ -11,6 +11,7 @@ from mdss.errors import BadInput
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what both numpy and torch take
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Optimiser = Literal["adam", "muon"]
@@ -38,7 +39,7 @@ class PointCloudSettings(Settings, frozen=True):
     dilation_px: Count = 8
     enclosed_gaps: Literal["background", "part"] = "background"  # as in models that were made before there was a choice
     blacken_background: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
 
 class ColourSettings(Settings, frozen=True):
@@ -163,7 +164,7 @@ class Recipe(Settings, frozen=True):
     """All settings a model is trained and run with; stored in its model.json."""
 
     preset: str = "edge"
-    seed: int = 0
+    seed: Seed = 0
     point_cloud: PointCloudSettings = PointCloudSettings()
     rgb: ColourSettings = ColourSettings()
     sdf: ShapeSettings = ShapeSettings()
