@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product d
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
 NO_TABLE = "point_cloud.table=none for parts that fill the image or lie on nothing flat"
 NOISE = "point_cloud.plane_inlier_mm to four times the sensor's noise"
+EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
 
 def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
@@ -31,6 +33,23 @@ def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
         seen = f"{'a' if parts[odd].has_table else 'no'} table and a part of {percent(shares[odd])} %"
         sentences.append(f"{paths[odd]} is farthest off, with {seen}; {EXPECTED}: set {NO_TABLE}, {NOISE}, or crop the scans")
     return sentences
+
+
+def copies_among(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on scans that are copies of others among these, none where each is one of its own.
+
+    No two scans of a part have the same noise, so that equal ones were copied; from one split into the other, as a rule.
+    """
+    first: dict[bytes, Path] = {}
+    copies = []
+    for part, path in zip(parts, paths, strict=True):
+        held = hashlib.sha256(part.xyz.tobytes() + part.rgb.tobytes()).digest()
+        if first.setdefault(held, path) != path:
+            copies.append((path, first[held]))
+    if not copies:
+        return []
+    path, original = copies[0]
+    return [f"{len(copies)} of {len(parts)} scans are copies of others, {path} is one of {original}; {EACH_ONCE}"]
 
 
 def share_of(part: Prepared) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import Scene, part_of
-from trainer.parts_found import MOST_TIMES, said_of
+from trainer.parts_found import MOST_TIMES, copies_among, said_of
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -47,3 +47,15 @@ def test_parts_of_very_different_sizes_are_said_as_well() -> None:
     assert len(said_of([of_share(small), of_share(MOST_TIMES * small)], PATHS)) == 1
     _, warning = said_of([of_share(share) for share in (0.5, small, 0.5, 0.5)], PATHS)
     assert warning.startswith("xyz/001.tiff is farthest off, with a table and a part of 6.25 %; ")
+
+
+def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_one_that_it_is_of() -> None:
+    parts = [ON_TABLE, part_of(Scene(tilt_deg=1).cloud()), part_of(Scene(tilt_deg=2).cloud())]
+    assert copies_among(parts, PATHS[:3]) == []
+    (said,) = copies_among([*parts, part_of(Scene().cloud())], PATHS)
+    assert said == (
+        "1 of 4 scans are copies of others, xyz/003.tiff is one of xyz/000.tiff; expected each part once: a threshold keeps no promise "
+        "that comes from scans trained on, or from one scan many times"
+    )
+    darker = replace(ON_TABLE, rgb=ON_TABLE.rgb // 2)  # another image of it
+    assert copies_among([ON_TABLE, darker], PATHS[:2]) == []
