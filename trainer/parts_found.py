@@ -6,9 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from mdss.method.point_cloud import Prepared
+from mdss.errors import BadPart
+from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.recipe import PointCloudSettings
+from trainer.dataset import LoadedScan
 
 MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
@@ -33,6 +37,15 @@ def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
         seen = f"{'a' if parts[odd].has_table else 'no'} table and a part of {percent(shares[odd])} %"
         sentences.append(f"{paths[odd]} is farthest off, with {seen}; {EXPECTED}: set {NO_TABLE}, {NOISE}, or crop the scans")
     return sentences
+
+
+def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
+    """Return what to set for a scan in which no part was found, where one would be without a table; nothing for any other."""
+    try:
+        prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))
+    except BadPart:
+        return ""
+    return f"; set {NO_TABLE}"
 
 
 def copies_among(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:

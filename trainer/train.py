@@ -22,7 +22,7 @@ from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.store_lock import TRAINING_LOCK, held
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
-from trainer.parts_found import copies_among, said_of
+from trainer.parts_found import advice, copies_among, said_of
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Pre
         try:
             parts.append(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud))
         except BadPart as bad:
-            raise BadInput(f"{scan.xyz_path}: {bad}") from bad
+            raise BadInput(f"{scan.xyz_path}: {bad}{advice(loaded, recipe.point_cloud)}") from bad
     return parts
 
 

@@ -88,7 +88,7 @@ def write_cloud(path: Path, cloud: np.ndarray[tuple[int, ...], np.dtype[np.float
         (with_transparency, f"{{data}}/{IMAGE}: found 8-bit RGBA, expected 8-bit RGB"),
         (without_colour, f"{{data}}/{IMAGE}: found 8-bit grey, expected 8-bit RGB"),
         (of_another_size, f"{{data}}/{CLOUD}: found 96 x 96 px, expected 100 x 96 px as {{data}}/{IMAGE}"),
-        (without_a_part, f"{{data}}/{CLOUD}: no part in view: "),
+        (without_a_part, "expected 64 or more; set point_cloud.table=none for parts that fill the image or lie on nothing flat"),
         (without_a_point, f"{{data}}/{CLOUD}: the cloud is empty: no pixel has a measured point"),
         (in_millimetres, f"{{data}}/{CLOUD}: found a scene of "),
         (without_its_cloud, f"{{data}}/{IMAGE}: found no partner, expected {{data}}/train/good/xyz/003 with .tif, .tiff"),
