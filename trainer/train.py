@@ -203,7 +203,7 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
         if path.read_bytes() != encoded:
             raise BadInput(f"{path}: the interrupted training had other settings or scans; expected the same, or no --resume to begin anew")
         return
-    if path.exists():
+    if any(each != path for each in work.glob("*")):  # a plan alone is one that was refused over its scans
         click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

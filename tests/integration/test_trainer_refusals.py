@@ -107,6 +107,14 @@ def test_bad_data_is_one_line_that_names_it(
     assert said.startswith("mdss: ") and sentence.format(data=data) in said
 
 
+def test_a_training_that_was_refused_over_its_scans_leaves_nothing_that_is_given_up(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(trained.data, tmp_path / "data")
+    without_a_point(data)
+    assert train(data, tmp_path / "models", capsys) == train(data, tmp_path / "models", capsys)
+
+
 def train(data: Path, store: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
     """Train on data that may be bad; return the exit code and the only line that is no progress."""
     teacher = write_teacher(store.parent / "teacher.safetensors")
