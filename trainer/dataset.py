@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.method.grid import is_measured
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX, PLAUSIBLE_MM, is_plausible, scene_extent
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, files_in, read_scan, read_truth, size
 
@@ -96,14 +97,15 @@ class Dataset:
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:
-    """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and infinite points were not.
+    """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and points farther than anything can be were not.
 
     Whether there is a part among the points, or any point at all, is for who looks for it (`prepare`).
     """
     with np.errstate(over="ignore"):
         xyz_mm = stored.astype(np.float32) * np.float32(MM_PER_UNIT[unit])  # the camera wire rounds likewise
-    measured = np.isfinite(xyz_mm).all(axis=2) & (stored != 0).any(axis=2)
-    _check_extent(stored[measured].astype(np.float64), unit, path)
+    there = np.isfinite(xyz_mm).all(axis=2) & (stored != 0).any(axis=2)
+    measured = there & is_measured(xyz_mm)
+    _check_extent(stored[measured if measured.any() else there].astype(np.float64), unit, path)  # all too far away: of another unit
     xyz_mm[~measured] = np.nan
     return xyz_mm
 

@@ -118,6 +118,15 @@ def test_points_that_are_not_finite_were_not_measured() -> None:
     assert missing.tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
 
 
+def test_points_too_far_away_to_be_any_were_not_measured_as_at_the_station() -> None:
+    xyz = cloud()
+    xyz[3:6] *= np.float32(1e20)
+    found = to_millimetres(xyz, "m", Path("000.tiff"))
+    assert np.isnan(found).all(axis=2).sum() == 1 + 3 * SHAPE[1]
+    with pytest.raises(BadInput, match="5 m; neither m nor mm fits"):
+        to_millimetres(cloud() * np.float32(1e20), "m", Path("000.tiff"))
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".PNG"])
 def test_images_of_every_named_kind_are_read(root: Path, suffix: str) -> None:
     (root / "train/good/rgb/000.png").unlink()
