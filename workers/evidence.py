@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -61,18 +62,22 @@ def caption_strip(width_px: int, text: str) -> Image:
 
 
 class EvidenceFolder:
-    """Where pictures lie: `<state>/evidence/<result id>.png`, of which no reader sees half; one process writes here."""
+    """Where pictures lie: `<state>/evidence/<result id>.png`, of which no reader sees half; one process writes here.
+
+    A folder that cannot be used costs each picture, and nothing before there is one.
+    """
 
     def __init__(self, state_directory: Path) -> None:
         self._folder = state_directory.resolve() / "evidence"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for half in self._folder.glob(f"*{HALF}"):  # of a life that was cut short
-            half.unlink(missing_ok=True)
+        with suppress(OSError):  # the next picture says what is wrong with the folder
+            for half in self._folder.glob(f"*{HALF}"):  # of a life that was cut short
+                half.unlink(missing_ok=True)
 
     def write(self, result_id: str, png: bytes) -> Evidence:
-        """Store one picture and return where it lies."""
+        """Store one picture and return where it lies; OSError where the disk refuses it."""
         path = self._folder / f"{result_id}.png"
         half = path.with_suffix(HALF)
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody who frees room may remove it
         try:
             half.write_bytes(png)
             half.replace(path)

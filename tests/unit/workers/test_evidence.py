@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import resource
+import shutil
 import signal
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -77,6 +78,24 @@ def test_what_an_earlier_life_left_half_written_goes_at_the_start_and_pictures_s
     half.touch()
     evidence.EvidenceFolder(tmp_path)
     assert list(whole.parent.iterdir()) == [whole]
+
+
+def test_a_folder_that_somebody_removes_is_made_again(tmp_path: Path) -> None:
+    folder = evidence.EvidenceFolder(tmp_path)
+    folder.write("r1", b"1")
+    shutil.rmtree(tmp_path / "evidence")
+    folder.write("r2", b"2")
+    assert [path.name for path in (tmp_path / "evidence").iterdir()] == ["r2.png"]
+
+
+def test_a_folder_that_cannot_be_used_costs_pictures_and_no_start(tmp_path: Path) -> None:
+    away, stuck = tmp_path / "away" / "evidence", tmp_path / "stuck" / "evidence" / "r1.part"
+    away.parent.mkdir()
+    away.symlink_to(tmp_path / "a disk that is not mounted")
+    stuck.mkdir(parents=True)  # root, too, may not unlink a folder
+    evidence.EvidenceFolder(stuck.parents[1])
+    with pytest.raises(FileExistsError):
+        evidence.EvidenceFolder(away.parent).write("r1", b"1")
 
 
 def test_a_map_alone_keeps_its_level_in_the_middle_of_the_grey_scale() -> None:
