@@ -16,6 +16,7 @@ from daemon.collect import MB
 from daemon.finding import Case, Finding, bad, ok, size, weak
 from mdss.collection import FOLDER
 from mdss.journal import JOURNAL
+from mdss.user_name import user
 from mdss.wire.messages import Verdict
 
 NETWORKED: Final = {
@@ -43,6 +44,7 @@ RATED_OVER_NS = 60 * 10**9
 DAY_NS = 86_400 * 10**9
 ENTRY_BYTES = 1000  # of the journal for each part, beside its verdict: what was accepted, and the indexes
 SUBJECT: Final = "state directory"
+OWN: Final = ("journal.sqlite*", "*.json", "evidence", "collected", "collect_all", "drift", "quarantine", "retrain")
 
 
 def disk_findings(case: Case) -> Iterator[Finding]:
@@ -51,7 +53,7 @@ def disk_findings(case: Case) -> Iterator[Finding]:
     folder = next(path for path in (state, *state.parents) if path.is_dir())  # before the first start it is not there yet
     kind, options = mounted(case, folder)
     yield _kind(state, kind)
-    yield _writable(folder, options)
+    yield _writable(folder, options, [path for name in OWN for path in sorted(state.glob(name)) if not may_use(path)])
     folders = {path.stat().st_dev: path for path in (state / "evidence", folder) if path.is_dir()}
     for place in folders.values():
         disk = os.statvfs(place)
@@ -86,14 +88,25 @@ def _kind(state: Path, kind: str) -> Finding:
     return ok(subject, f"{state} lies on a local disk ({kind or 'of unknown kind'})")
 
 
-def _writable(folder: Path, options: set[str]) -> Finding:
+def _writable(folder: Path, options: set[str], foreign: list[Path]) -> Finding:
     subject = f"{SUBJECT}: rights"
     if "ro" in options:
         return bad(subject, f"{folder} is mounted read-only", "no part can be recorded, so none is accepted", "mount it for writing")
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "a station of this user could record nothing"
         return weak(subject, f"this user may not write to {folder}", why, "run mdss doctor as the station's own user")
+    if foreign:
+        found = f"this user may not use {', '.join(map(str, foreign))}"
+        why = "without its journal a station judges nothing; without the others pictures, scans or records are lost"
+        advice = f"where this is the station's own user, give it what a copy or a command of another user left: chown -R {user()}: {folder}"
+        return bad(subject, found, why, advice)
     return ok(subject, f"{folder} can be written")
+
+
+def may_use(path: Path) -> bool:
+    """Return whether this user may do with a file or folder of the station what the station does; records are replaced whole."""
+    own_folder = os.X_OK if path.is_dir() else 0
+    return os.access(path, os.R_OK if path.suffix == ".json" else os.R_OK | os.W_OK | own_folder)
 
 
 def _room(case: Case, folder: Path, free: int) -> Finding:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from daemon import doctor_disk
 from daemon.finding import Case, Level
+from mdss.user_name import user
 from tests.cases import DAY_S, judged, laid_out, of, settings
 
 
@@ -35,6 +37,20 @@ def test_a_disk_that_is_mounted_read_only_is_bad(tmp_path: Path) -> None:
     case = Case(settings(station={"state_directory": str(tmp_path / "not" / "there" / "yet")}), root=root)
     found = of(doctor_disk.disk_findings(case), "state directory: rights")
     assert (found.level, found.found) == ("bad", f"{tmp_path} is mounted read-only")
+
+
+def test_what_a_copy_left_to_another_user_is_bad_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("evidence", "drift", "lost+found"):
+        (tmp_path / folder).mkdir()
+    for file in ("journal.sqlite", "models.json", "journal.backup"):
+        (tmp_path / file).touch()
+    refused = {tmp_path / "evidence": os.W_OK, tmp_path / "journal.sqlite": os.W_OK, tmp_path / "models.json": os.W_OK}
+    refused |= {tmp_path / "lost+found": os.R_OK, tmp_path / "journal.backup": os.R_OK}  # none of the station's
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & refused.get(Path(path), 0))  # whoever runs this may be root
+    case = Case(settings(station={"state_directory": str(tmp_path)}), root=laid_out(tmp_path / "root", proc__self__mounts=""))
+    found = of(doctor_disk.disk_findings(case), "state directory: rights")
+    assert (found.level, found.found) == ("bad", f"this user may not use {tmp_path / 'journal.sqlite'}, {tmp_path / 'evidence'}")
+    assert f"chown -R {user()}: {tmp_path}" in found.advice
 
 
 def test_how_long_the_disk_lasts_is_told_from_the_rate_of_the_newest_verdicts(tmp_path: Path) -> None:
