@@ -97,10 +97,10 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
 
 
-def requirements(distribution: str, extra: str) -> list[Requirement]:
-    """Return what an installed distribution requires on this machine."""
+def requirements(distribution: str, extra: str, **python: str) -> list[Requirement]:
+    """Return what an installed distribution requires on this machine, by another Python where one is given."""
     found = [Requirement(line) for line in metadata.requires(distribution) or ()]
-    return [each for each in found if each.marker is None or each.marker.evaluate({"extra": extra})]
+    return [each for each in found if each.marker is None or each.marker.evaluate({"extra": extra} | python)]
 
 
 def installed() -> Iterator[str]:
@@ -121,6 +121,13 @@ def test_everything_that_is_installed_with_us_is_pinned_at_its_version() -> None
     found = {name: metadata.version(name).partition("+")[0] for name in installed()}
     assert len(found) > 40
     assert {name: version for name, version in found.items() if pins().get(name) != version} == {}
+
+
+def test_what_the_oldest_python_needs_beside_it_is_pinned_as_well() -> None:
+    oldest = {"python_full_version": "3.11.0", "python_version": "3.11"}
+    asked = {canonicalize_name(each.name) for name in ("mdss", *installed()) for each in requirements(name, "", **oldest)}
+    here = {canonicalize_name(each.name) for name in ("mdss", *installed()) for each in requirements(name, "")}
+    assert asked - here - pins().keys() == set()
 
 
 def test_every_dependency_is_pinned_on_every_python() -> None:
