@@ -44,7 +44,7 @@ RATED_OVER_NS = 60 * 10**9
 DAY_NS = 86_400 * 10**9
 ENTRY_BYTES = 1000  # of the journal for each part, beside its verdict: what was accepted, and the indexes
 SUBJECT: Final = "state directory"
-OWN: Final = ("journal.sqlite*", "*.json", "evidence", "collected", "collect_all", "drift", "quarantine", "retrain")
+OWN: Final = (f"{JOURNAL}*", "*.json", "evidence", "collected", "collect_all", "drift", "quarantine", "retrain")
 
 
 def disk_findings(case: Case) -> Iterator[Finding]:

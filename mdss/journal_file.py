@@ -5,6 +5,7 @@ A damaged page costs what stands on it: everything else is read and forgotten ro
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -121,9 +122,15 @@ class JournalFile:
             yield
         except (sqlite3.Error, OSError) as error:
             kind = JournalDamaged if is_damage(error) else JournalFailed
-            raise kind(f"journal {self.path}: {error}") from error
+            raise kind(f"journal {self.path}: {error}{self._barred()}") from error
         except UNREADABLE as error:
             raise JournalFailed(f"journal {self.path}: found an entry that cannot be read ({error})") from error
+
+    def _barred(self) -> str:
+        """Return which of its files are another user's, as after a restore; SQLite does not say why it cannot open one."""
+        files = [f"{self.path}{end}" for end in ("", "-wal", "-shm")]
+        names = ", ".join(file for file in files if os.access(file, os.F_OK) and not os.access(file, os.R_OK | os.W_OK))
+        return f"; this user may not read and write {names}" if names else ""
 
     def _prepare(self) -> None:
         """Refuse what is no journal of this version before anything is changed; create what is not there yet."""

@@ -67,8 +67,9 @@ def test_what_the_kernel_has_ended_for_want_of_memory_is_counted(tmp_path: Path)
 def test_a_clock_that_was_set_back_is_seen_from_the_journal() -> None:
     (newest,) = judged(1)
     future = msgspec.structs.replace(newest, times=msgspec.structs.replace(newest.times, published=newest.times.published + 3600 * S))
-    found = machine(Case(Settings(), (future,)), "clock")
-    assert found.level == "bad" and "the clock was set back" in found.found
+    for recent in ((newest, future), (future, newest)):  # the clock may be right again by now
+        found = machine(Case(Settings(), recent), "clock")
+        assert found.level == "bad" and "the clock was set back" in found.found
     assert machine(Case(Settings(), (newest,)), "clock").level != "bad"
 
 

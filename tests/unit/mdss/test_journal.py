@@ -263,6 +263,14 @@ def test_an_entry_of_a_later_release_is_read(journal: Journal) -> None:
     assert journal.since(0, 1) == [msgspec.structs.replace(verdict(accepted("a", 100)), sequence=1)]
 
 
+def test_a_journal_of_another_user_is_refused_with_that_reason(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"SQLite would not open it, but root may write whatever it wants to" * 40)
+    monkeypatch.setattr(os, "access", lambda file, mode: file == str(path) and not mode & os.W_OK)
+    with pytest.raises(JournalFailed, match=f"journal {path}: .*; this user may not read and write {path}"):
+        Journal(path)
+
+
 def test_a_place_that_cannot_be_written_is_named() -> None:
     with pytest.raises(JournalFailed, match=r"journal /proc/nowhere/journal\.sqlite"):
         Journal(Path("/proc/nowhere/journal.sqlite"))
