@@ -19,13 +19,13 @@ check_machine
 BEFORE=$(readlink -f "$LIVE")
 build_release
 check_settings || fail "the new release refuses $ETC/station.yaml (above); $BEFORE stays"
-RESTARTED='' WHY="the upgrade did not get through"
+RESTARTED='' STATE="is in place; the station is neither enabled nor running" WHY="the upgrade did not get through"
 trap go_back EXIT
 trap 'WHY="the upgrade was interrupted"; exit 1' INT TERM HUP
 switch_to "$RELEASE"
 install_units
 if systemctl --quiet is-enabled mdss || systemctl --quiet is-active mdss; then
-	RESTARTED=yes
+	RESTARTED=yes STATE=runs
 	if ! systemctl restart mdss; then
 		WHY="the new release did not start"
 		exit 1
@@ -34,4 +34,4 @@ fi
 keep_release
 remove_old_units
 remove_old_releases "$RELEASE" "$BEFORE"
-say "$RELEASE runs; $BEFORE is kept"
+say "$RELEASE $STATE; $BEFORE is kept"

@@ -143,6 +143,15 @@ def test_an_upgrade_switches_restarts_and_keeps_state_settings_and_the_release_b
     assert (station.root / "var/lib/mdss/journal.sqlite").read_text() == "precious"
 
 
+def test_an_upgrade_of_a_station_that_neither_runs_nor_is_enabled_starts_nothing_and_says_so(station: Machine) -> None:
+    (Path(station.environment["PATH"].partition(":")[0]) / "systemctl").write_text(
+        '#!/bin/sh\ncase "$*" in *is-*) exit 1;; esac\necho "systemctl $*" >> "$LOG"\n'
+    )
+    done = station.run("upgrade.sh")
+    assert done.returncode == 0 and "is in place; the station is neither enabled nor running" in done.stderr + done.stdout
+    assert "restart" not in station.log.read_text()
+
+
 def test_an_upgrade_that_refuses_the_settings_changes_nothing(station: Machine) -> None:
     before = station.live
     station.settings.write_text("of another age\n")
