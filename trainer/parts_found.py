@@ -12,12 +12,14 @@ import numpy as np
 from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
+from mdss.settings import FusionSettings
 from trainer.dataset import LoadedScan
 
 MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
 NO_TABLE = "point_cloud.table=none for parts that fill the image or lie on nothing flat"
 NOISE = "point_cloud.plane_inlier_mm to four times the sensor's noise"
+TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
 
@@ -37,6 +39,16 @@ def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
         seen = f"{'a' if parts[odd].has_table else 'no'} table and a part of {percent(shares[odd])} %"
         sentences.append(f"{paths[odd]} is farthest off, with {seen}; {EXPECTED}: set {NO_TABLE}, {NOISE}, or crop the scans")
     return sentences
+
+
+def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on scans that lack more of the part's points than a station tolerates by default, none where no scan does."""
+    missing = np.array([part.invalid_point_ratio for part in parts])
+    count, worst = np.count_nonzero(missing > TOLERATED), int(missing.argmax())
+    if not count:
+        return []
+    found = f"{count} of {len(parts)} scans lack more than {TOLERATED:.0%} of the part's points, {paths[worst]} {missing[worst]:.0%}"
+    return [f"{found}: a station leaves such parts undecided unless its fusion.max_invalid_point_ratio is larger"]
 
 
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:

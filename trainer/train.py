@@ -22,7 +22,7 @@ from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.store_lock import TRAINING_LOCK, held
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
-from trainer.parts_found import advice, copies_among, said_of
+from trainer.parts_found import advice, copies_among, hardly_seen, said_of
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
         )
     paths = [scan.xyz_path for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
     every = [*training, *validation]
-    found = [*said_of(every, paths), *copies_among(every, paths)]
+    found = [*said_of(every, paths), *hardly_seen(every, paths), *copies_among(every, paths)]
     for sentence in found:
         click.echo(f"{order.name}: {sentence}", err=True)
     card = model_store.ModelCard(

@@ -8,7 +8,7 @@ from pathlib import Path
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import Scene, part_of
-from trainer.parts_found import MOST_TIMES, copies_among, said_of
+from trainer.parts_found import MOST_TIMES, copies_among, hardly_seen, said_of
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -47,6 +47,13 @@ def test_parts_of_very_different_sizes_are_said_as_well() -> None:
     assert len(said_of([of_share(small), of_share(MOST_TIMES * small)], PATHS)) == 1
     _, warning = said_of([of_share(share) for share in (0.5, small, 0.5, 0.5)], PATHS)
     assert warning.startswith("xyz/001.tiff is farthest off, with a table and a part of 6.25 %; ")
+
+
+def test_scans_that_lack_more_points_than_a_station_tolerates_are_counted_and_the_worst_is_named() -> None:
+    parts = [replace(ON_TABLE, invalid_point_ratio=ratio) for ratio in (0.1, 0.52, 0.63, 0.5)]
+    (said,) = hardly_seen(parts, PATHS)
+    assert said.startswith("2 of 4 scans lack more than 50% of the part's points, xyz/002.tiff 63%: a station leaves such parts undecided ")
+    assert hardly_seen(parts[:1], PATHS) == []
 
 
 def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_one_that_it_is_of() -> None:
