@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,15 @@ from mdss.method import model_store
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.recipe import Recipe
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
-from trainer.dataset import Dataset, Unit
+from trainer.dataset import Dataset, Scan, Unit
+from trainer.examination import measured_golden
 from trainer.gathering import CALIBRATED
+from trainer.parts_found import copies_among, hardly_seen, said_of, unlike
 from trainer.train import prepare_all, summary
 
 if TYPE_CHECKING:
     from mdss.method.calibration import Calibration
+    from mdss.method.point_cloud import Prepared
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
 FOLDER = click.Path(path_type=Path)
@@ -119,6 +123,7 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
         dataset = Dataset.open(request.data, request.unit, needs=("validation",))
         parts += prepare_all(dataset, dataset.validation, settings)
         names += [scan.name for scan in dataset.validation]
+        say_what_was_found(parts, dataset.validation, model)
     collected = confirmed(request.collected, model, settings) if request.collected else ConfirmedParts()
     counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
     parts, names = parts + collected.parts, names + collected.names
@@ -127,6 +132,14 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
     return annotated(found, collected), {COUNTS: counts, CALIBRATED: collected.names}
+
+
+def say_what_was_found(parts: Sequence[Prepared], scans: Sequence[Scan], model: ModelFolder) -> None:
+    """Tell a person what the scans show, and whether it looks like the product that the model was made for."""
+    paths = [scan.xyz_path for scan in scans]
+    golden = [measures for _, measures in measured_golden(model)]
+    for sentence in (*said_of(parts, paths), *unlike(parts, paths, golden), *hardly_seen(parts, paths), *copies_among(parts, paths)):
+        click.echo(f"{model.name}: {sentence}", err=True)
 
 
 def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:

@@ -1,4 +1,4 @@
-"""What was taken for the part in the scans of a training, in a sentence, and what to do where they differ."""
+"""What was taken for the part in the scans of a training or a calibration, in a sentence, and what to do where they differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.settings import FusionSettings
+from trainer.data_checks import Usual, foreign
 from trainer.dataset import LoadedScan
+from trainer.part_measures import Measures
 
 MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
@@ -49,6 +51,20 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
         return []
     found = f"{count} of {len(parts)} scans lack more than {TOLERATED:.0%} of the part's points, {paths[worst]} {missing[worst]:.0%}"
     return [f"{found}: a station leaves such parts undecided unless its fusion.max_invalid_point_ratio is larger"]
+
+
+def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures]) -> list[str]:
+    """Return a sentence where not one of these parts is like the few good ones that a model keeps: they are of another product, then.
+
+    Of a product whose parts vary many lie beside so few, and never all.
+    """
+    if not known:
+        return []
+    usual = Usual.of(known)
+    faults = [fault for part in parts if (fault := foreign(Measures.of(part), usual))]
+    if len(faults) < len(parts):
+        return []
+    return [f"none of {len(parts)} scans is like the good ones that the model keeps; {paths[0]}: {faults[0][1]}"]
 
 
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import tifffile
 
 from mdss.audit import events
 from mdss.cli import main
@@ -123,9 +124,21 @@ def test_collected_and_curated_parts_can_be_taken_together_and_what_is_wrong_wit
     assert calibrate(copy.store, *options) == 0
     after = open_champion(copy.store, NAME)
     assert after.card.data["calibrated_on"] == {"validation": 6, "marked_good": 1, "accepted": 1}
-    said = capsys.readouterr().out
+    said, found = capsys.readouterr()
+    assert f"{NAME}: a table in 6 of 6 scans; the part covers " in found and "another product" not in found
     assert "8 good parts cannot promise 0.05: 11 more are needed, 19 in all; validation part r1 scores " in said
     assert " times the next: is it good?; 1 of 2 collected" in said
+
+
+def test_parts_of_another_product_are_said_to_be_so(copy: Trained, tmp_path: Path, capsys: Capture) -> None:
+    other = shutil.copytree(copy.data, tmp_path / "other")
+    clouds = sorted((other / "validation/good/xyz").iterdir())
+    for path in clouds:
+        tifffile.imwrite(path, 2 * tifffile.imread(path), photometric="rgb")
+    assert calibrate(copy.store, "--data", other) == 0
+    said = capsys.readouterr().err
+    assert f"{NAME}: none of 6 scans is like the good ones that the model keeps; {clouds[0]}: its " in said
+    assert " mm: another product?" in said
 
 
 def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Trained, kept: Kept) -> None:

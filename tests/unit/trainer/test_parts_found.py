@@ -8,7 +8,8 @@ from pathlib import Path
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import Scene, part_of
-from trainer.parts_found import MOST_TIMES, copies_among, hardly_seen, said_of
+from trainer.part_measures import Measures
+from trainer.parts_found import MOST_TIMES, copies_among, hardly_seen, said_of, unlike
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -66,3 +67,12 @@ def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_o
     )
     darker = replace(ON_TABLE, rgb=ON_TABLE.rgb // 2)  # another image of it
     assert copies_among([ON_TABLE, darker], PATHS[:2]) == []
+
+
+def test_parts_of_which_none_is_like_those_of_a_model_are_said_with_what_the_first_differs_in() -> None:
+    known, larger = [Measures.of(ON_TABLE)] * 3, replace(ON_TABLE, xyz=ON_TABLE.xyz * 2)
+    assert unlike([larger, ON_TABLE, larger], PATHS, known) == [], "parts of one product vary"
+    assert unlike([larger], PATHS, []) == [], "a model of a release without golden scans"
+    (said,) = unlike([larger, larger], PATHS, known)
+    assert said.startswith("none of 2 scans is like the good ones that the model keeps; xyz/000.tiff: its ")
+    assert said.endswith(" mm: another product?")
