@@ -17,7 +17,7 @@ OVERRULED: tuple[Code, ...] = ("another_product", "not_normal")  # by a person w
 FAR_DEVIATIONS, MAD_PER_DEVIATION = 8.0, 1.4826
 LEAST_SIZE_SHARE = 0.10  # of a side's usual length: good parts differ by so much before anybody thinks of another product
 LEAST_COLOUR_SHARE = 0.03  # of all light: lamps of another age or colour shift it by less
-DARK_SHARE, BLACK = 0.4, 8.0  # of the usual brightness; and of 255, where nothing can be seen any more
+DARK_SHARE, BLACK = 0.4, 8.0  # of the usual brightness; and of 255, where nobody knows what is usual
 SAME_PART_SHARE = 0.25  # of the distance at which distinct parts usually lie: nearer, and it is one part twice
 NEAREST_PERCENTILE = 5.0
 FEWEST_TO_COMPARE = 5
@@ -80,7 +80,7 @@ def unfit(part: Measures, usual: Usual | None, max_invalid_ratio: float, *, is_m
 
 def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fault | None:
     """Return the fault of a part that is too dark, or has too few points."""
-    least = max(BLACK, DARK_SHARE * usual.brightness if usual else 0.0)
+    least = DARK_SHARE * usual.brightness if usual else BLACK
     if part.brightness < least:
         return "dark", f"the part has a brightness of {part.brightness:.3g} of 255, expected at least {least:.3g}: is the lamp on?"
     if part.invalid_point_ratio > max_invalid_ratio:

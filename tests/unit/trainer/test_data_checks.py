@@ -200,6 +200,13 @@ def test_an_ageing_lamp_is_learned_and_one_that_fails_is_not(known: list[tuple[s
     assert (unfit(failing, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
 
 
+def test_a_product_that_is_nearly_black_is_learned_in_its_light_and_not_without(known: list[tuple[str, Measures]]) -> None:
+    usual, part = Usual.of([replace(each, brightness=5.0) for _, each in known]), measures_of(good_part(0))
+    lit, unlit = (replace(part, brightness=brightness) for brightness in (4.0, 1.0))
+    assert unfit(lit, usual, 0.5, is_marked_good=False) is None
+    assert (unfit(unlit, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
+
+
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     codes = ("dark", "duplicate", "dark")
     assert list(refusals_by_code([Refused("r", "p", code, "") for code in codes]).items()) == [("dark", 2), ("duplicate", 1)]  # type: ignore[arg-type]
