@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, files_in, read_scan
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, read_scan
 from mdss.wire.camera import Invalid
 
 NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded files mark a missing point: (0, 0, 0)
@@ -35,11 +35,8 @@ def find_pairs(directory: Path, split: str) -> list[Recorded]:
 
 
 def _pairs_of(folder: Path) -> list[Recorded]:
-    clouds = {cloud.stem: cloud for cloud in files_in(folder / "xyz", CLOUD_SUFFIXES)}
-    return [
-        Recorded(f"{folder.name}/{image.stem}", image, clouds.get(image.stem, folder / "xyz" / f"{image.stem}.tiff"))
-        for image in files_in(folder / "rgb", IMAGE_SUFFIXES)
-    ]
+    images, clouds = by_stem(folder / "rgb", IMAGE_SUFFIXES), by_stem(folder / "xyz", CLOUD_SUFFIXES)
+    return [Recorded(f"{folder.name}/{stem}", image, clouds.get(stem, folder / "xyz" / f"{stem}.tiff")) for stem, image in images.items()]
 
 
 def read_pair(pair: Recorded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -27,10 +27,19 @@ TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, Arithm
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file is worth one sentence, ours
 
 
-def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Return the files of a folder that end so, in order of name; hidden ones are other programs'. One that is not there has none."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))
+def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """Return the files of a folder that end so, in order of name, by the stem that the files of one scan share; BadInput for two of one.
+
+    Hidden ones are other programs'. A folder that is not there has none.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise BadInput(f"{path}: found {found[path.stem].name} beside it, expected one file per scan")
+        found[path.stem] = path
+    return found
 
 
 def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX, PLAUSIBLE_MM, is_plausible, scene_extent
-from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, files_in, read_scan, read_truth, size
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, read_scan, read_truth, size
 
 Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
@@ -148,26 +148,22 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _pairs(folder: Path, split: Split, is_marked: bool) -> list[Scan]:
-    images, clouds = _by_stem(folder / "rgb", IMAGE_SUFFIXES), _by_stem(folder / "xyz", CLOUD_SUFFIXES)
+    images, clouds = _files(folder / "rgb", IMAGE_SUFFIXES), _files(folder / "xyz", CLOUD_SUFFIXES)
     for stem in sorted(images.keys() ^ clouds.keys()):
         lone, missing = (images[stem], "xyz") if stem in images else (clouds[stem], "rgb")
         suffixes = CLOUD_SUFFIXES if missing == "xyz" else IMAGE_SUFFIXES
         raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(suffixes)}")
-    truths = _by_stem(folder / "gt", TRUTH_SUFFIXES) if split == "test" and (folder / "gt").is_dir() else {}
+    truths = _files(folder / "gt", TRUTH_SUFFIXES) if split == "test" and (folder / "gt").is_dir() else {}
     unmarked = sorted(images.keys() - truths.keys())
     if is_marked and folder.name != GOOD and unmarked:
         raise BadInput(f"{folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
     return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images)]
 
 
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
-    found: dict[str, Path] = {}
-    for path in files_in(folder, suffixes):
-        if path.stem in found:
-            raise BadInput(f"{path}: found {found[path.stem].name} beside it, expected one file per scan")
-        found[path.stem] = path
+    found = by_stem(folder, suffixes)
     if not found and folder.name != "gt":
         raise BadInput(f"{folder}: found no files, expected {', '.join(suffixes)}")
     return found

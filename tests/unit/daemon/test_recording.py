@@ -39,6 +39,15 @@ def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
         find_pairs(tmp_path, "test")
 
 
+@pytest.mark.parametrize(("second", "first"), [("rgb/000.png", "000.jpg"), ("xyz/000.tiff", "000.tif")])
+def test_two_files_of_one_scan_are_refused_as_a_dataset_refuses_them(tmp_path: Path, second: str, first: str) -> None:
+    record(tmp_path, "000")
+    path = tmp_path / second
+    path.with_name(first).write_bytes(path.read_bytes())
+    with pytest.raises(BadInput, match=f"^{path}: found {first} beside it, expected one file per scan$"):
+        find_pairs(tmp_path, "test")
+
+
 @pytest.mark.parametrize("wrong", ["grey", "16 bit", "no image", "cut image", "folder", "truncated", "no cloud", "other size", "integers"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str], wrong: str) -> None:
     record(tmp_path, "000")
