@@ -136,7 +136,8 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
         if is_needed:
             raise BadInput(f"{folder}: no such folder; expected {'KIND/{rgb,xyz,gt}' if split == 'test' else 'good/{rgb,xyz}'} in it")
         return []
-    kinds = _folders(folder) if split == "test" else [folder / GOOD]
+    found = _folders(folder)
+    kinds = found if split == "test" else [folder / GOOD]
     if not kinds:
         raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
     is_marked = any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
@@ -144,7 +145,11 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for path in found:
+        if path.name != GOOD and path.name.casefold() == GOOD:
+            raise BadInput(f"{path}: found {path.name!r}, expected {GOOD!r} in small letters: any other name is that of a kind of defect")
+    return found
 
 
 def _pairs(folder: Path, split: Split, is_marked: bool) -> list[Scan]:

@@ -178,12 +178,14 @@ def test_an_unknown_unit_is_refused(root: Path) -> None:
     [
         ("", "no such folder; expected train/good, validation/good and test/KIND"),
         ("train", "train: no such folder; expected good/{rgb,xyz} in it"),
-        ("validation/good", "validation/good/rgb: no such folder"),
+        ("validation/good", "validation/Good: found 'Good', expected 'good' in small letters: any other name is that of a kind of defect"),
+        ("test/good", "test/Good: found 'Good', expected 'good' in small letters"),
+        ("train/good/rgb", "train/good/rgb: no such folder"),
         ("train/good/xyz", "train/good/xyz: no such folder; expected .tif, .tiff files in it"),
     ],
 )
-def test_a_missing_folder_is_named(root: Path, missing: str, sentence: str) -> None:
-    (root / missing).rename(root.with_name(f"{root.name}-moved"))
+def test_a_missing_folder_is_named_and_so_is_one_in_capitals(root: Path, missing: str, sentence: str) -> None:
+    (root / missing).rename((root / missing).with_name("Good"))
     assert sentence in refusal(root)
 
 
