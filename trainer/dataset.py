@@ -159,6 +159,8 @@ def _pairs(folder: Path, split: Split, is_marked: bool) -> list[Scan]:
         suffixes = CLOUD_SUFFIXES if missing == "xyz" else IMAGE_SUFFIXES
         raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(suffixes)}")
     truths = _files(folder / "gt", TRUTH_SUFFIXES) if split == "test" and (folder / "gt").is_dir() else {}
+    for stem in sorted(truths.keys() - images.keys()):
+        raise BadInput(f"{truths[stem]}: found no partner, expected {folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
     unmarked = sorted(images.keys() - truths.keys())
     if is_marked and folder.name != GOOD and unmarked:
         raise BadInput(f"{folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")

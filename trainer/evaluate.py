@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mdss.whole_files import write_json
 from trainer.champion import Champion
 from trainer.dataset import Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
-from trainer.scoring import score_dataset
+from trainer.scoring import ScoredPart, score_dataset
 
 EXAMPLE = "Example: mdss evaluate --data data/cable_gland --recipe cable_gland --store models --json evaluation.json --report report"
 COLUMNS = ("i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01")
@@ -56,6 +57,8 @@ def evaluate(request: Request) -> Evaluation:
         folder.mkdir(parents=True, exist_ok=True)
     champion = Champion.load(request.store, request.recipe, request.device)
     scored = score_dataset(dataset, champion)
+    for sentence in empty_masks(scored.parts):
+        click.echo(f"evaluate: {sentence}", err=True)
     evaluation = evaluation_of(scored, champion)
     click.echo(table(evaluation))  # first: what cannot be written costs no minutes of scoring
     if request.json_path:
@@ -65,6 +68,16 @@ def evaluate(request: Request) -> Evaluation:
 
         click.echo(f"report: {write_report(request.report, evaluation, scored, dataset)}")
     return evaluation
+
+
+def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
+    """Return a sentence on masks of defective parts in which nothing is marked, none where something is in each."""
+    masks = {part.scan.truth_path: part.truth for part in parts if part.scan.truth_path and not part.scan.is_good}
+    empty = [path for path, truth in masks.items() if not truth.any()]
+    if not empty:
+        return []
+    expected = "expected the pixels of the defect: metrics of pixels take the whole part for good"
+    return [f"{len(empty)} of {len(masks)} masks of defective parts mark no pixel, {empty[0]} is one; {expected}"]
 
 
 def table(evaluation: Evaluation) -> str:

@@ -148,10 +148,12 @@ def test_masks_of_zero_and_one_are_read(root: Path) -> None:
     assert dataset.load(scan).truth.sum() == 6
 
 
-def test_good_scans_need_no_truth_and_may_have_an_empty_one(root: Path) -> None:
+def test_good_scans_need_no_truth_and_may_have_an_empty_one_but_no_truth_is_without_a_scan(root: Path) -> None:
     write_image(root / "test/good/gt/000.png", np.zeros(SHAPE, np.uint8))
     dataset = Dataset.open(root, "m")
     assert not dataset.load(dataset.test[1]).truth.any()
+    write_image(root / "test/good/gt/001.png", np.zeros(SHAPE, np.uint8))
+    assert f"test/good/gt/001.png: found no partner, expected {root}/test/good/rgb/001 with .png, .jpg" in refusal(root)
 
 
 def test_a_dataset_without_any_truth_is_read(root: Path) -> None:

@@ -241,6 +241,17 @@ def test_a_set_without_truth_has_image_metrics_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("loads")
+def test_masks_of_defective_parts_in_which_nothing_is_marked_are_counted_and_one_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(dataset(tmp_path, WHOLE | {"unmarked": [good]}))
+    assert (
+        f"evaluate: 1 of 4 masks of defective parts mark no pixel, {tmp_path}/test/unmarked/gt/000.png is one; expected the pixels of the "
+        "defect: metrics of pixels take the whole part for good\n"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("loads")
 def test_maps_are_measured_at_the_resolution_of_each_scan(tmp_path: Path) -> None:
     def wide() -> Recorded:
         return tuple(np.concatenate([array, array[:, :32]], axis=1) for array in good())  # type: ignore[return-value]
