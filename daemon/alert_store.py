@@ -83,10 +83,10 @@ class AlertStore:
             outcome, before = self._review_script(keys, values)
         return outcome.decode(), before.decode()
 
-    def reviews_after(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
-        """Return the reviews after an entry of their stream, oldest first, each with its entry and its fields as they were written."""
+    def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+        """Return the reviews from an entry of their stream on, oldest first, each with its entry and its fields as they were written."""
         with self._link.asking() as client:
-            rows: Any = client.xrange(self._reviews, f"({entry}", "+", count=limit)
+            rows: Any = client.xrange(self._reviews, entry, "+", count=limit)
         return [(name.decode(), {as_text(key): as_text(value) for key, value in fields.items()}) for name, fields in rows]
 
     def newest(self, limit: int, states: Collection[AlertState] | None = None, before: str | None = None) -> list[Alert]:

@@ -28,8 +28,8 @@ log = structlog.get_logger()
 class Source(Protocol):
     """What is needed of Redis."""
 
-    def reviews_after(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
-        """Return the reviews after an entry of their stream, oldest first."""
+    def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+        """Return the reviews from an entry of their stream on, oldest first."""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -76,8 +76,12 @@ class Reviews:
 
     def _read(self) -> None:
         before = self._entry
-        for entry, fields in self._source.reviews_after(self._entry, MOST_AT_ONCE):
-            if not self._is_done_with(entry, fields):
+        found = self._source.reviews_from(before, MOST_AT_ONCE)
+        if not found and before != FIRST_ENTRY:  # no stream forgets its newest entry: Redis lost it, and may give out earlier ones by now
+            log.warning("the last review that was read is not in Redis any more: its stream is read anew", entry=before)
+            self._entry = FIRST_ENTRY
+        for entry, fields in found:
+            if entry != before and not self._is_done_with(entry, fields):
                 break
             self._entry = entry
         if self._entry != before:

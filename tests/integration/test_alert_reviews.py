@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 import yaml
@@ -15,9 +17,13 @@ from click.testing import CliRunner, Result
 from daemon.alert_store import AlertStore, Opinion, open_store
 from daemon.alert_verbs import alerts
 from daemon.private_redis import PrivateRedis
+from daemon.reviews import Reviews
+from mdss.collection import CollectedPart, Collection
 from mdss.errors import MdssError
 from mdss.settings import load_settings
+from mdss.wire.pulse import Tally
 from tests.alerts import verdict
+from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.timeout(60)
 NUMBERS = itertools.count()
@@ -127,9 +133,27 @@ def test_an_entry_with_bytes_that_are_no_text_is_read_and_so_is_the_one_after_it
     with redis.Redis.from_url(desk.url) as client:
         client.xadd(f"mdss:reviews:{desk.name}", {b"caf\xe9": b"\xff", "result_id": desk.alert, "state": "confirmed"})
     assert desk.run("reject").exit_code == 0
-    (_, foreign), (_, ours) = desk.store.reviews_after("0-0", 10)
+    (_, foreign), (_, ours) = desk.store.reviews_from("0-0", 10)
     assert foreign == {"caf\ufffd": "\ufffd", "result_id": desk.alert, "state": "confirmed"}
     assert ours["state"] == "false_reject"
+
+
+def test_reviews_are_read_after_redis_lost_its_data_and_its_clock_went_back(desk: Desk, tmp_path: Path) -> None:
+    collection, clock, ahead_ms = Collection(tmp_path / "collected"), FakeClock(), round(time.time() * 1000) + 3_600_000
+    for name in ("before", desk.alert):
+        part = CollectedPart(result_id=name, part_id="p", source_id="c", recipe_id="r", captured_ns=1, judged_ns=2, evaluation="NotOK")
+        collection.add(part, np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64, 3), np.float32))
+    reviews = Reviews(desk.store, collection, tmp_path / "reviews.json", Tally(), clock)
+    with redis.Redis.from_url(desk.url) as client:
+        client.xadd(f"mdss:reviews:{desk.name}", {"result_id": "before", "state": "confirmed"}, id=f"{ahead_ms}-0")
+        reviews.turn()
+        client.delete(f"mdss:reviews:{desk.name}")
+    assert desk.run("reject").exit_code == 0
+    for _ in range(2):
+        clock.advance(1)
+        reviews.turn()
+    labels = [each.label for name in ("before", desk.alert) if (each := collection.find(name))]
+    assert labels == ["defect", "good"]
 
 
 def test_what_another_console_said_without_a_time_is_shown_without_one(desk: Desk) -> None:

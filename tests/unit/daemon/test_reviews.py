@@ -29,10 +29,10 @@ class Bench:
         """Return what a process that starts now works with."""
         return Reviews(self, self.collection, self.folder / "reviews.json", self.tally, self.clock)
 
-    def reviews_after(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
+    def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
         if self.away:
             raise MdssError(self.away)
-        return [row for row in self.stream if key(row[0]) > key(entry)][:limit]
+        return [row for row in self.stream if key(row[0]) >= key(entry)][:limit]
 
     def lose_the_note(self) -> None:
         """Begin anew with a note that says nothing."""
@@ -126,6 +126,21 @@ def test_what_was_read_is_not_read_again_after_a_restart(bench: Bench) -> None:
     bench.reviews = bench.begun()
     bench.turn()
     assert bench.label("a") == "good" and bench.count("labelled") == 0, "the counters begin anew, nothing is labelled"
+
+
+def test_a_stream_without_the_last_entry_that_was_read_is_read_anew_and_that_is_said_once(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.keep("a")
+    bench.stream.append(("9-0", {"result_id": "gone", "state": "acknowledged"}))
+    bench.turn()
+    bench.stream.clear()
+    for _ in range(3):
+        bench.turn()
+    bench.say("a", "confirmed")
+    bench.turn()
+    assert (bench.label("a"), bench.count("labelled")) == ("defect", 1)
+    assert capsys.readouterr().out.count("its stream is read anew") == 1
 
 
 def test_a_lost_note_changes_nothing_that_was_said_later(bench: Bench) -> None:
@@ -239,7 +254,7 @@ def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pyt
         raise RuntimeError("broken library")
 
     with monkeypatch.context() as other:
-        other.setattr(bench, "reviews_after", broken)
+        other.setattr(bench, "reviews_from", broken)
         bench.turn()
     assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
     bench.turn()
