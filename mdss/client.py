@@ -59,7 +59,7 @@ class FrameSender:
         self.done: dict[str, Done] = {}
         self.dropped: dict[str, str] = {}  # frame_id -> part_id of what never left this camera
         self.dropped_count = 0  # since it was made; `dropped` remembers the last ten thousand
-        self._frames: dict[str, list[camera.Payload]] = {}  # everything without DONE or final NACK, oldest first
+        self._frames: dict[str, tuple[camera.FrameHeader, list[camera.Payload]]] = {}  # everything without DONE or final NACK, oldest first
         self._unsent: deque[str] = deque()
         self._never_sent: dict[str, str] = {}  # frame_id -> part_id, oldest first; what else is unsent must be sent again
         self._sequence, self._window, self._boot_id = 0, 0, ""
@@ -83,6 +83,7 @@ class FrameSender:
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
         """Send one scan (H, W, 3) and (H, W, 3) and return the frame's id; where there is no credit, as `overflow_policy` says."""
         header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
+        self._check_id(header)
         frame_id, self._sequence = header.frame_id, header.sequence
         if self.overflow_policy != "wait":
             self._attend_until(lambda: True, 0)  # may have made room
@@ -121,10 +122,17 @@ class FrameSender:
             self._forget(name)
         return is_oldest
 
+    def _check_id(self, header: camera.FrameHeader) -> None:
+        """Refuse the id of an outstanding frame to another part: it would take its place, and the first would never be sent."""
+        first, _ = self._frames.get(header.frame_id, (header, None))
+        if (first.part_id, first.recipe_id) != (header.part_id, header.recipe_id):
+            found = f"found {header.frame_id}, which part {first.part_id} of recipe {first.recipe_id} has until it is done"
+            raise BadInput(f"frame_id: {found}; expected another id for part {header.part_id} of recipe {header.recipe_id}")
+
     def _take_in(self, header: camera.FrameHeader, message: list[camera.Payload]) -> None:
         if header.frame_id not in self._frames:
             self._never_sent[header.frame_id] = header.part_id
-        self._frames[header.frame_id] = message
+        self._frames[header.frame_id] = header, message
         if header.frame_id not in self._unsent:
             self._unsent.append(header.frame_id)
 
@@ -209,7 +217,7 @@ class FrameSender:
                 return
             frame_id = self._unsent.popleft()
             self._never_sent.pop(frame_id, None)
-            self._socket.send_multipart(self._frames[frame_id], copy=False)
+            self._socket.send_multipart(self._frames[frame_id][1], copy=False)
 
     def _beat(self) -> None:
         now_s = time.monotonic()

@@ -160,6 +160,22 @@ def test_labels_that_no_station_would_take_are_refused_before_they_leave(endpoin
         assert camera.outstanding == 0
 
 
+def test_the_id_of_an_outstanding_frame_is_refused_to_another_part_and_may_be_sent_again_with_its_own(endpoint: str) -> None:
+    first: FrameLabels = {"frame_id": "f1", "part_id": "a", "recipe_id": "r"}
+    with FrameSender(endpoint, "camera", overflow_policy="drop_latest") as camera:
+        camera.send(RGB, XYZ, **first)
+        for part, recipe in (("b", "r"), ("a", "s")):
+            sentence = (
+                f"frame_id: found f1, which part a of recipe r has until it is done; expected another id for part {part} of recipe {recipe}"
+            )
+            with pytest.raises(BadInput, match=f"^{sentence}$"):
+                camera.send(RGB, XYZ, frame_id="f1", part_id=part, recipe_id=recipe)
+        camera.send(RGB, XYZ, **first)
+        with FakeStation(endpoint) as station:
+            assert camera.wait_until_done(30)
+            assert [frame.header.part_id for frame in station.frames] == ["a"]
+
+
 def test_what_must_be_said_of_every_scan_is_missed(endpoint: str) -> None:
     with FrameSender(endpoint, "camera", send_timeout_s=0) as camera:
         with pytest.raises(BadInput, match="labels: found no part_id, expected part_id and recipe_id with every scan"):
