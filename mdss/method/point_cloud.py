@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 4  # the first have two points as a rule
 MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
-SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of measured pixels of an opening of the part, and around the part
+SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of pixels with the table, of an opening of the part and around the part
 EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
 POINTS_TELL_EXTENT = 4096  # within a hundredth
 
@@ -57,13 +57,14 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
         measured = is_measured(cloud)
         check_points(cloud, measured)
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
-    foreground = drop_specks(remove_table(cloud, measured, plane, settings), settings.min_component_px)
+    off_table = remove_table(cloud, measured, plane, settings)
+    foreground = drop_specks(off_table, settings.min_component_px)
     points = np.count_nonzero(foreground)
     if points < MIN_PART_POINTS:
         limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
         where = f"at least {limit} off the table" if plane else "in clusters large enough"
         raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
-    mask, filled = mask_of(foreground, measured, settings)
+    mask, filled = mask_of(foreground, measured & ~off_table, settings)
     colour = grid.colour(rgb)
     if settings.blacken_background:
         colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.view(np.uint8)), np.uint8)
@@ -136,21 +137,22 @@ def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: Po
     return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
 
 
-def mask_of(foreground: Bool, measured: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
-    """Return the mask (S, S), and the part (S, S) that it is dilated from: the foreground without its gaps."""
+def mask_of(foreground: Bool, table: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
+    """Return the mask (S, S), and the part (S, S) that it is dilated from: the foreground without its gaps; see `enclosed_gaps`."""
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
     mask = cv2.dilate(foreground.view(np.uint8), square)
     part = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # the dilation undone
-    if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, measured)).any():
+    if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, table)).any():
         part = part | gaps
         mask = cv2.dilate(part.view(np.uint8), square)
     return mask.view(bool), part
 
 
-def enclosed_gaps(part: Bool, measured: Bool) -> Bool:
-    """Return the pixels (S, S) of the gaps that a part (S, S) encloses and whose points the sensor lost; measured (S, S).
+def enclosed_gaps(part: Bool, table: Bool) -> Bool:
+    """Return the pixels (S, S) of the gaps that a part (S, S) encloses and whose points the sensor lost.
 
     Through an opening of the part the table is measured; so in a gap it is not, where around the part it is, or where nothing is around.
+    table (S, S): where it was measured; specks off it are what is left of the part.
     """
     contours, hierarchy = cv2.findContours(part.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     gaps = np.zeros(part.shape, bool)
@@ -159,9 +161,9 @@ def enclosed_gaps(part: Bool, measured: Bool) -> Bool:
         box = np.s_[top : top + height, left : left + width]
         within = cv2.drawContours(np.zeros((height, width), np.uint8), [hole], 0, 1, cv2.FILLED, offset=(-left, -top)).astype(bool)
         opening = within & ~part[box]
-        gaps[box] |= opening & (np.count_nonzero(measured[box] & opening) < SEEN_THROUGH * np.count_nonzero(opening))
+        gaps[box] |= opening & (np.count_nonzero(table[box] & opening) < SEEN_THROUGH * np.count_nonzero(opening))
     around = ~(part | gaps)
-    is_seen_around = np.count_nonzero(measured & around) >= SEEN_AROUND * np.count_nonzero(around)
+    is_seen_around = np.count_nonzero(table & around) >= SEEN_AROUND * np.count_nonzero(around)
     return gaps & is_seen_around
 
 

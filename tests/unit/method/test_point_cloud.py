@@ -53,12 +53,34 @@ def test_the_table_seen_through_a_hole_is_not_missing() -> None:
 def test_a_region_that_the_sensor_lost_is_the_part_and_an_opening_with_the_table_in_it_is_not() -> None:
     scene = Scene(256, 256)
     cloud = scene.cloud()
-    cloud[100:120, 100:130] = np.nan
-    cloud[140:160, 100:130, 2] += 8
+    cloud[100:140, 100:118] = cloud[122:140, 118:155] = np.nan  # around two sides of the opening, and ten times as large
+    cloud[102:114, 130:142, 2] += 8
     part = part_of(cloud, FILLED)
-    assert part.mask[100:120, 100:130].all()
-    assert not part.mask[145:155, 105:125].any()
-    assert part.invalid_point_ratio == pytest.approx(600 / (scene.block().sum() - 600))
+    assert part.mask[100:140, 100:118].all() and part.mask[122:140, 118:155].all()
+    assert not part.mask[106:110, 134:138].any()
+    assert part.invalid_point_ratio == pytest.approx(np.isnan(cloud[..., 2]).sum() / (scene.block().sum() - 144))
+
+
+def test_a_region_that_the_sensor_lost_but_for_specks_is_the_part_and_its_specks_are_measured_points() -> None:
+    scene, lost = Scene(256, 256), np.s_[100:130, 100:130]
+    cloud = scene.cloud()
+    cloud[lost][np.random.default_rng(0).random((30, 30)) >= 0.2] = np.nan
+    part = part_of(cloud, FILLED)
+    assert part.mask[lost].all()
+    assert not foreground(part)[106:124, 106:124].any()
+    assert part.invalid_point_ratio == pytest.approx(np.isnan(cloud[..., 2]).sum() / scene.block().sum())
+
+
+@pytest.mark.parametrize(("through", "around", "is_part"), [(0.05, 0.35, True), (0.15, 0.35, False), (0.05, 0.2, False)])
+def test_a_gap_is_the_part_where_the_table_is_seen_around_it_and_next_to_nothing_of_it_through_it(
+    through: float, around: float, is_part: bool
+) -> None:
+    scene = Scene(256, 256)
+    cloud, seen = scene.cloud(), np.where(scene.block(), 1, around)
+    cloud[110:140, 110:140, 2] += 8
+    seen[110:140, 110:140] = through
+    cloud[np.random.default_rng(0).random((256, 256)) >= seen] = np.nan
+    assert part_of(cloud, FILLED).mask[115:135, 115:135].all() == is_part
 
 
 @pytest.mark.parametrize(("has_table", "settings"), [(False, FILLED), (True, DEFAULT)])
