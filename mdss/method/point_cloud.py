@@ -64,7 +64,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
         limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
         where = f"at least {limit} off the table" if plane else "in clusters large enough"
         raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
-    mask, filled = mask_of(foreground, measured & ~off_table, settings)
+    mask, filled = mask_of(foreground, measured & ~off_table, grid.in_frame, settings)
     colour = grid.colour(rgb)
     if settings.blacken_background:
         colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.view(np.uint8)), np.uint8)
@@ -137,22 +137,22 @@ def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: Po
     return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
 
 
-def mask_of(foreground: Bool, table: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
+def mask_of(foreground: Bool, table: Bool, in_frame: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
     """Return the mask (S, S), and the part (S, S) that it is dilated from: the foreground without its gaps; see `enclosed_gaps`."""
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
     mask = cv2.dilate(foreground.view(np.uint8), square)
     part = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # the dilation undone
-    if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, table)).any():
+    if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, table, in_frame)).any():
         part = part | gaps
         mask = cv2.dilate(part.view(np.uint8), square)
     return mask.view(bool), part
 
 
-def enclosed_gaps(part: Bool, table: Bool) -> Bool:
+def enclosed_gaps(part: Bool, table: Bool, in_frame: Bool) -> Bool:
     """Return the pixels (S, S) of the gaps that a part (S, S) encloses and whose points the sensor lost.
 
     Through an opening of the part the table is measured; so in a gap it is not, where around the part it is, or where nothing is around.
-    table (S, S): where it was measured; specks off it are what is left of the part.
+    table (S, S): where it was measured; specks off it are what is left of the part. in_frame (S, S): without the letterbox border.
     """
     contours, hierarchy = cv2.findContours(part.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     gaps = np.zeros(part.shape, bool)
@@ -162,7 +162,7 @@ def enclosed_gaps(part: Bool, table: Bool) -> Bool:
         within = cv2.drawContours(np.zeros((height, width), np.uint8), [hole], 0, 1, cv2.FILLED, offset=(-left, -top)).astype(bool)
         opening = within & ~part[box]
         gaps[box] |= opening & (np.count_nonzero(table[box] & opening) < SEEN_THROUGH * np.count_nonzero(opening))
-    around = ~(part | gaps)
+    around = in_frame & ~(part | gaps)
     is_seen_around = np.count_nonzero(table & around) >= SEEN_AROUND * np.count_nonzero(around)
     return gaps & is_seen_around
 

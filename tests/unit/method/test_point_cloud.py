@@ -71,6 +71,16 @@ def test_a_region_that_the_sensor_lost_but_for_specks_is_the_part_and_its_specks
     assert part.invalid_point_ratio == pytest.approx(np.isnan(cloud[..., 2]).sum() / scene.block().sum())
 
 
+@pytest.mark.parametrize("has_table", [True, False])
+def test_a_region_that_the_sensor_lost_is_the_part_in_an_image_that_is_not_square_too(has_table: bool) -> None:
+    scene = Scene(64, 256) if has_table else Scene(64, 256, block_mm=0)
+    cloud = scene.cloud()
+    cloud[24:40, 118:138] = np.nan
+    part = part_of(cloud, PointCloudSettings(enclosed_gaps="part", table="auto" if has_table else "none"))
+    assert part.mask[120:136, 118:138].all()
+    assert part.invalid_point_ratio == pytest.approx(16 * 20 / (scene.block().sum() if has_table else 64 * 256))
+
+
 @pytest.mark.parametrize(("through", "around", "is_part"), [(0.05, 0.35, True), (0.15, 0.35, False), (0.05, 0.2, False)])
 def test_a_gap_is_the_part_where_the_table_is_seen_around_it_and_next_to_nothing_of_it_through_it(
     through: float, around: float, is_part: bool
