@@ -59,11 +59,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
     off_table = remove_table(cloud, measured, plane, settings)
     foreground = drop_specks(off_table, settings.min_component_px)
-    points = np.count_nonzero(foreground)
-    if points < MIN_PART_POINTS:
-        limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
-        where = f"at least {limit} off the table" if plane else "in clusters large enough"
-        raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}, expected {MIN_PART_POINTS} or more")
+    check_part(foreground, off_table, plane, settings)
     mask, filled = mask_of(foreground, measured & ~off_table, grid.in_frame, settings)
     colour = grid.colour(rgb)
     if settings.blacken_background:
@@ -135,6 +131,18 @@ def is_plausible(extent_mm: float) -> bool:
 def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: PointCloudSettings) -> Bool:
     """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), of which these pixels (S, S) were measured."""
     return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
+
+
+def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings: PointCloudSettings) -> None:
+    """Raise BadPart where too few points (S, S) are left of those off the table (S, S) without its specks."""
+    points = np.count_nonzero(foreground)
+    if points >= MIN_PART_POINTS:
+        return
+    limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
+    where = f"at least {limit} off the table" if plane else "in clusters large enough"
+    scattered = np.count_nonzero(off_table) - points
+    specks = f", beside {scattered} in specks of fewer than {settings.min_component_px} (point_cloud.min_component_px)" if scattered else ""
+    raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}{specks}, expected {MIN_PART_POINTS} or more")
 
 
 def mask_of(foreground: Bool, table: Bool, in_frame: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:

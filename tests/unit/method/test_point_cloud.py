@@ -169,6 +169,16 @@ def test_a_part_thinner_than_the_removal_distance_is_refused_and_the_distance_is
     )
 
 
+def test_of_a_part_whose_points_are_too_scattered_the_sentence_says_that_they_are_there() -> None:
+    scene = Scene(256, 256)
+    cloud = scene.cloud()
+    kept = np.random.default_rng(0).random((256, 256)) < 0.12
+    cloud[~kept] = np.nan
+    left = np.count_nonzero(kept & scene.block())
+    specks = f", beside {left} in specks of fewer than 24 (point_cloud.min_component_px), expected 64 or more"
+    assert refusal(grey(cloud), cloud).endswith(specks)
+
+
 def test_a_few_points_without_a_table_are_no_part() -> None:
     cloud = Scene(side_mm=1.5, has_table=False).cloud()
     assert "no part in view: 0 points in clusters large enough" in refusal(grey(cloud), cloud)
