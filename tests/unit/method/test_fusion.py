@@ -151,6 +151,15 @@ def test_specks_are_dropped_unless_nothing_else_is_there() -> None:
     assert speck.area_px == 1
 
 
+def test_the_strongest_region_comes_first_one_across_a_corner_is_one_and_its_centre_lies_where_it_is_hottest() -> None:
+    rgb, sdf = hot("rgb", 9.0)
+    rgb[40:44, 10:14], rgb[44:48, 14:18] = 8.0, 12.0
+    grid = Grid(SIZE_PX, SIZE_PX, SIZE_PX)
+    strongest, other = regions(fuse(rgb, sdf, calibration()), cloud(), grid, calibration())
+    assert (strongest.bbox_px, other.bbox_px) == ((10, 40, 8, 8), (30, 20, 6, 6))
+    assert strongest.peak == pytest.approx(20) and strongest.centroid_px == pytest.approx((14, 44), abs=0.01)
+
+
 def test_a_part_without_a_pixel_above_the_level_still_has_a_place_to_look_at() -> None:
     (region,) = regions(fuse(*hot("sdf", 2.0), calibration()), cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
     assert region.bbox_px == (30, 20, 6, 6)

@@ -52,6 +52,8 @@ def test_the_order_and_place_of_the_cloud_do_not_matter(network: SignedDistanceN
     rough = plate() + np.random.default_rng(0).normal(0, 0.2, (SIZE_PX, SIZE_PX, 3)).astype(np.float32)  # no two distances are equal
     moved = rough + np.array([30, -20, 100], np.float32)
     assert np.allclose(branch.score_map(moved), branch.score_map(rough), atol=2e-4)
+    turned = rough * np.array([1, -1, -1], np.float32)  # about x: seen from where z is positive
+    assert np.allclose(branch.score_map(turned), branch.score_map(rough), atol=2e-4)
 
 
 def test_millimetres_are_the_patch_scale_times_its_length(network: SignedDistanceNetwork) -> None:

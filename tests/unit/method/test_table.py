@@ -8,7 +8,7 @@ import pytest
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import remove_table
 from mdss.method.recipe import PointCloudSettings
-from mdss.method.table import find_table
+from mdss.method.table import Plane, find_table, removal_mm
 from tests.scenes import DEFAULT, Scene, foreground, part_of
 
 
@@ -130,6 +130,17 @@ def test_the_table_stays_where_the_recipe_says_that_there_is_none() -> None:
     part = part_of(cloud, PointCloudSettings(table="none"))
     assert not part.has_table
     assert foreground(part).all()
+
+
+def test_where_next_to_nothing_of_the_border_was_measured_there_is_no_table() -> None:
+    cloud = Scene().cloud()
+    cloud[np.random.default_rng(0).random((200, 200)) >= 0.05] = np.nan
+    assert find_table(cloud, DEFAULT) is None
+
+
+@pytest.mark.parametrize(("deviation_mm", "expected"), [(0.01, 1), (0.5, 3), (2, 5)])
+def test_points_nearer_to_the_table_than_six_of_its_deviations_go_within_limits(deviation_mm: float, expected: float) -> None:
+    assert removal_mm(Plane(np.array([0.0, 0.0, 1.0]), -500.0, deviation_mm), DEFAULT) == pytest.approx(expected)
 
 
 def test_a_removal_distance_in_the_recipe_is_kept_to() -> None:
