@@ -124,13 +124,18 @@ def _region(pixels: Pixels, fused: Fused, xyz: Float, grid: Grid) -> Region:
         area_mm2=_area_mm2(pixels, xyz, grid),
         bbox_px=(left, top, right - left, bottom - top),
         centroid_px=(
-            float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left,
-            float(np.average(rows, weights=weights) + 0.5) * scale - 0.5 - grid.top,
+            _within(float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left, grid.width),
+            _within(float(np.average(rows, weights=weights) + 0.5) * scale - 0.5 - grid.top, grid.height),
         ),
         centroid_mm=None if len(points) == 0 else tuple(float(value) for value in points.mean(axis=0)),  # type: ignore[arg-type]  # three of them
         peak=float(heat.max()),
         branch=_seen_by(pixels, fused),
     )
+
+
+def _within(place: float, length: int) -> float:
+    """Return a place in pixels of the frame, or the frame's nearest where it lies in the letterbox."""
+    return min(max(place, 0.0), length - 1.0)
 
 
 def _ends(cells: NDArray[np.intp], scale: float, offset: int, length: int) -> tuple[int, int]:

@@ -216,6 +216,7 @@ def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None
     beyond[40:60, 100:110] = True  # nowhere but in the letterbox
     (region,) = regions_of(beyond, wide)
     assert region.bbox_px[1] == 0 and region.area_px == pytest.approx(20 * 10 * (800 / 256) ** 2, abs=1)
+    assert region.centroid_px == pytest.approx((104.5 * 800 / 256 + (800 / 256 - 1) / 2, 0))
 
 
 def regions_of(inside: NDArray[np.bool_], grid: Grid) -> tuple[fusion.Region, ...]:
