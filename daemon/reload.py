@@ -46,6 +46,7 @@ TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload;
     "prepare.threads": "restart",
     "fusion.degraded_policy": "fusion",
     "fusion.max_invalid_point_ratio": "fusion",
+    "fusion.min_part_ratio": "fusion",
     "fusion.guard_band_ratio": "fusion",
     "drift.false_alarms_per_10000": "fusion",
     "alerts.redis_url": "alerts",

@@ -78,5 +78,6 @@ def model() -> Any:
         map_level=3.0,
         calibrated_at="2026-01-01T00:00:00Z",
         reference=SimpleNamespace(rgb=(0.5, 4.0), sdf=(8.0, 2.0)),
+        covered=lambda mask: float(mask.mean()),  # the smallest good part fills the grid
     )
     return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration)

@@ -55,6 +55,7 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), n
         fusion=recipe.fusion,
         calibrated_at=now(),
         validation_scores=(),
+        smallest_part_px=int(min(np.count_nonzero(mask) for mask in maps.masks)),
         score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
     )
     colours = [colour_score(*pair, unlimited) for pair in pairs]

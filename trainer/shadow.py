@@ -86,6 +86,7 @@ def judged(model: Champion, scan: Scan, rules: FusionSettings) -> Side:
     if not np.isfinite(score):
         return Side(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
     unseen = prepared.invalid_point_ratio > rules.max_invalid_point_ratio
+    lacking = model.folder.calibration.covered(prepared.mask) < rules.min_part_ratio
     near = rules.guard_band_ratio > 0 and abs(score - threshold) <= rules.guard_band_ratio * threshold
-    evaluation = "NotDecidable" if unseen or near else "NotOK" if score > threshold else "OK"
+    evaluation = "NotDecidable" if unseen or near else "NotOK" if score > threshold else "NotDecidable" if lacking else "OK"
     return Side(version=version, evaluation=evaluation, score=score, threshold=threshold)

@@ -101,6 +101,8 @@ class Judge:
         if not math.isfinite(score):
             return Judgement("NotDecidable", (f"the score is {score}; expected a finite number",))
         evaluation, reason = self._evaluate(score, model.calibration.threshold.value, prepared.invalid_point_ratio)
+        if evaluation == "OK" and (lacking := self._lacking(prepared, model)):
+            evaluation, reason = "NotDecidable", lacking
         if evaluation == "OK":
             return Judgement("OK", score=score, heat=fused.map)
         grid = Grid(prepared.height, prepared.width, prepared.rgb.shape[0])
@@ -125,6 +127,13 @@ class Judge:
             return ""
         return f"{invalid_point_ratio:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
 
+    def _lacking(self, prepared: PreparedPart, model: ModelFolder) -> str:
+        """Say that the part is too small for a good one, be it cut or without its points; empty where it is not."""
+        covered, least = model.calibration.covered(prepared.mask), self._rules.min_part_ratio
+        if covered >= least:
+            return ""
+        return f"the part covers {covered:.1%} of what the smallest good one of the validation does; at least {least:.1%} are expected"
+
     def _judge_one_branch(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
         """Hold one branch alone against the level that the maps of good parts keep, or refuse to decide."""
         (branch, score), *_ = part.scores.items()
@@ -138,6 +147,8 @@ class Judge:
         if unseen or self._rules.degraded_policy == "reject":
             return Judgement("NotDecidable", tuple(filter(None, (alone, unseen))), heat=heat, is_partial=True)
         evaluation: Evaluation = "OK" if peak <= level else "NotOK"
+        if evaluation == "OK" and (lacking := self._lacking(prepared, model)):
+            return Judgement("NotDecidable", (alone, lacking), heat=heat, is_partial=True)
         reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
         return Judgement(evaluation, (reason,), heat=heat, is_partial=True)
 

@@ -77,6 +77,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     score_floor: float = 0.0  # what good parts' shape scores rarely exceed; shape counts from there on
     colour_limit: float = 0.0  # the same of colour's half (fusion.colour_score), where the larger of both counts
     reference: Reference | None = None  # models of earlier releases have none
+    smallest_part_px: int = 0  # of the mask on the grid, of all validation parts; 0 in models of earlier releases
+
+    def covered(self, mask: NDArray[np.bool_]) -> float:
+        """Return what a part's mask (S, S) covers, as a share of the smallest good part; infinite where that is not known."""
+        return np.count_nonzero(mask) / self.smallest_part_px if self.smallest_part_px else math.inf
 
 
 def now() -> str:

@@ -44,6 +44,17 @@ def test_a_bad_part_among_the_good_ones_is_named_with_the_threshold_and_by_its_p
     assert "; validation part 3 of 6 scores " in with_threshold(found, recipe.threshold).threshold.note
 
 
+def test_what_the_smallest_part_covers_is_known_and_nothing_is_too_small_for_a_calibration_of_before_it_was() -> None:
+    parts = maps()
+    parts.masks[1] = parts.masks[1].copy()
+    parts.masks[1][: SIZE_PX // 4] = False
+    found, half = calibration_of(parts, preset("edge")), np.arange(SIZE_PX * SIZE_PX).reshape(SIZE_PX, SIZE_PX) < SIZE_PX**2 // 2
+    assert found.covered(half) == pytest.approx(2 / 3)
+    stored = msgspec.to_builtins(found)
+    del stored["smallest_part_px"]
+    assert msgspec.convert(stored, Calibration).covered(half) == np.inf
+
+
 def test_a_calibration_of_before_there_was_agreement_has_none() -> None:
     found = calibration_of(maps(), preset("paper"))
     stored = msgspec.to_builtins(found)

@@ -18,12 +18,12 @@ from trainer.shadow_report import ShadowPart, Side, as_text, report_of
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 500.0, np.float32)
 
 
-def candidate(score: float = 1.0, threshold: float = 2.0, invalid: float = 0.1) -> Any:
+def candidate(score: float = 1.0, threshold: float = 2.0, invalid: float = 0.1, covered: float = 1.0) -> Any:
     """Return a model that finds this score in every part."""
     return SimpleNamespace(
-        folder=SimpleNamespace(version="0002"),
+        folder=SimpleNamespace(version="0002", calibration=SimpleNamespace(covered=lambda mask: covered)),
         threshold=threshold,
-        prepare=lambda rgb, xyz: SimpleNamespace(invalid_point_ratio=invalid),
+        prepare=lambda rgb, xyz: SimpleNamespace(invalid_point_ratio=invalid, mask=None),
         score=lambda prepared, watch: ({"fused": score}, {}),
     )
 
@@ -87,6 +87,8 @@ def test_a_part_that_the_champion_did_not_score_or_whose_scan_is_gone_is_counted
         (candidate(2.01), FusionSettings(), "NotOK"),
         (candidate(2.01), FusionSettings(guard_band_ratio=0.01), "NotDecidable"),
         (candidate(1.0, invalid=0.6), FusionSettings(), "NotDecidable"),
+        (candidate(1.0, covered=0.6), FusionSettings(min_part_ratio=0.7), "NotDecidable"),
+        (candidate(2.01, covered=0.6), FusionSettings(min_part_ratio=0.7), "NotOK"),
         (candidate(float("nan")), FusionSettings(), "NotDecidable"),
     ],
 )

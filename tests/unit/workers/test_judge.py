@@ -23,7 +23,7 @@ LIMIT = Threshold(value=2.0, method="conformal", asked_false_reject_rate=0.05, s
 
 def rules(**changes: Any) -> Any:
     """Return the station's fusion rules."""
-    given = {"degraded_policy": "reject", "max_invalid_point_ratio": 0.5, "guard_band_ratio": 0.0}
+    given = {"degraded_policy": "reject", "max_invalid_point_ratio": 0.5, "min_part_ratio": 0.0, "guard_band_ratio": 0.0}
     return SimpleNamespace(**(given | changes))
 
 
@@ -72,6 +72,30 @@ def test_too_many_missing_points_leave_it_undecided_and_say_how_many() -> None:
     judgement = judge(part(invalid=0.75))
     assert judgement.evaluation == "NotDecidable"
     assert "75.0% of the part's points are missing; at most 50.0%" in judgement.reasons[0]
+
+
+@pytest.mark.parametrize(("peak", "evaluation"), [(1.0, "NotDecidable"), (1.5, "NotOK")])
+def test_a_part_that_is_half_gone_is_never_ok_where_the_station_asks_for_more_and_a_defect_stays_one(peak: float, evaluation: str) -> None:
+    half = half_gone(part(peak=peak))
+    found = judge(half, min_part_ratio=0.7)
+    assert found.evaluation == evaluation and found.score == pytest.approx(peak**2)
+    assert judge(half, min_part_ratio=0.5).evaluation == judge(half).evaluation == judge(part(peak=peak)).evaluation
+    if evaluation == "NotDecidable":
+        said = "the part covers 50.0% of what the smallest good one of the validation does; at least 70.0% are expected"
+        assert found.reasons == (said,)
+
+
+def test_one_branch_alone_does_not_let_a_part_pass_that_is_half_gone() -> None:
+    half = half_gone(part(("sdf",), "LATE"))
+    found = judge(half, degraded_policy="single_branch", min_part_ratio=0.7)
+    assert (found.evaluation, found.is_partial) == ("NotDecidable", True) and "covers 50.0%" in found.reasons[1]
+
+
+def half_gone(joined: JoinedPart) -> JoinedPart:
+    assert joined.prepared is not None
+    mask = joined.prepared.mask.copy()
+    mask[: len(mask) // 2] = False
+    return replace(joined, prepared=msgspec.structs.replace(joined.prepared, mask=mask))
 
 
 def test_one_branch_alone_decides_nothing_by_default() -> None:
