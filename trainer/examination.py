@@ -86,24 +86,27 @@ class Examiner:
 
     def _fault(self, part: Collected, limits: Limits) -> Fault | None:
         try:
-            seen = prepared(part, self._settings)
+            return self._looked_at(part, limits)
         except BadPart as bad:
             return "no_part", str(bad)
         except BadInput as bad:
             return "unreadable", str(bad)
+
+    def _looked_at(self, part: Collected, limits: Limits) -> Fault | None:
+        seen = prepared(part, self._settings)
         measures, is_marked_good = Measures.of(seen), part.label == GOOD
         if twin := self._signatures.twin_of(measures.signature):
             return "duplicate", f"it is a second scan of {twin}, which is learned from already"
         fault = unfit(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)
         if fault is None and self._champion is not None and not is_marked_good:
-            fault = abnormal(score_by(self._champion, part, seen), self._champion.threshold)
+            fault = abnormal(self._score_by(self._champion, part, seen), self._champion.threshold)
         if fault is None:
             self._signatures.add(part.part.part_id or part.part.result_id, measures.signature)
         return fault
 
-
-def score_by(champion: Champion, part: Collected, seen: Prepared) -> float:
-    """Return the champion's score of a part: what the station noted where it was this very model, otherwise scored now."""
-    if part.part.model_version == champion.folder.version and part.part.score is not None:
-        return part.part.score
-    return champion.score(seen, Stopwatch())[0]["fused"]
+    def _score_by(self, champion: Champion, part: Collected, seen: Prepared) -> float:
+        """Return what the station noted where it was this very model, otherwise the score of the part as the champion itself finds it."""
+        if part.part.model_version == champion.folder.version and part.part.score is not None:
+            return part.part.score
+        own = champion.folder.recipe.point_cloud
+        return champion.score(seen if own == self._settings else prepared(part, own), Stopwatch())[0]["fused"]

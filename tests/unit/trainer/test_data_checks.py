@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,9 +55,9 @@ class Shelf:
         self._parts.append(found)
         return found
 
-    def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS) -> Examination:
-        """Look at all of them, without a champion."""
-        return Examiner(known, None, SETTINGS).examine(self._parts, limits)
+    def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS, champion: Any = None) -> Examination:
+        """Look at all of them, without a champion unless one is given."""
+        return Examiner(known, champion, SETTINGS).examine(self._parts, limits)
 
 
 @pytest.fixture
@@ -183,6 +185,17 @@ def test_what_the_champion_would_not_accept_is_refused() -> None:
     assert abnormal(2.0, 2.0) is None
     code, reason = abnormal(2.5, 2.0) or ("", "")
     assert code == "not_normal" and "gives it 2.5, above its threshold of 2" in reason
+
+
+def test_the_champion_is_asked_about_a_part_as_it_finds_it_itself_whatever_the_new_settings_are(shelf: Shelf) -> None:
+    own = PointCloudSettings(size_px=64)
+    champion = SimpleNamespace(
+        folder=SimpleNamespace(version="0001", recipe=SimpleNamespace(point_cloud=own)),
+        threshold=float(own.size_px),
+        score=lambda seen, _watch: ({"fused": float(len(seen.mask))}, {}),  # larger than its threshold on any larger grid
+    )
+    part = shelf.put(good_part(0))
+    assert shelf.examined([], champion=champion).accepted == [part]
 
 
 def test_two_scans_of_one_part_are_nearer_than_a_quarter_of_the_distance_of_two_parts() -> None:
