@@ -103,9 +103,14 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
     return Dataset.open(folder, unit or ("mm" if card.get(UNIT) == "mm" else "m"))
 
 
+def made_from(model: ModelFolder) -> frozenset[str]:
+    """Return the ids of the collected parts that a model was trained on and first calibrated with."""
+    return frozenset(map(str, model.card.data.get(LEARNED, ())))
+
+
 def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
     """Return the ids of the collected parts that any of these models was made from or judged by."""
-    return frozenset(str(each) for model in models for key in (LEARNED, SHOWN) for each in model.card.data.get(key, ()))
+    return frozenset(str(each) for model in models for each in (*made_from(model), *model.card.data.get(SHOWN, ())))
 
 
 def unlearned(

@@ -8,7 +8,7 @@ from mdss import audit
 from mdss.method import model_store
 from trainer.dataset import Dataset
 from trainer.gate_terms import EvidencePart, GateEvidence, Serving
-from trainer.gathering import calibrated_by, seen_in
+from trainer.gathering import calibrated_by, made_from, seen_in
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, base_set, collected_set, scan_of
 from trainer.retrain_planning import champion_of
@@ -30,19 +30,19 @@ def judged(order: RetrainOrder, plan: Plan, model: ModelFolder) -> GateOutcome:
 def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     """Return the parts to judge by: recent good ones that were kept from the training, confirmed defects, the champion's golden scans.
 
-    A part that the champion's threshold came from would flatter the champion. Where too few others were collected, good test scans of the
-    curated ones stand in, for nothing was learned from them either, and after these such parts.
+    A part that the champion learned from, or has its threshold from, would flatter the champion. Where too few others were collected, good
+    test scans of the curated ones stand in, for nothing was learned from them either, and after these such parts.
     """
     from trainer.gate import golden_parts
 
     champion, collected, base = champion_of(order), collected_set(order.work, plan), base_set(plan)
-    fresh, calibrated, defects = (
+    fresh, seen, defects = (
         [part_of(order, collected, part) for part in sorted(parts, key=lambda part: -part.judged_ns)]
         for parts in (*told_apart(plan, champion), plan.of("defect"))
     )
     stand_in = [EvidencePart.in_dataset(f"{scan.split}/{scan.part_id}", base, scan) for scan in base.test if scan.is_good] if base else []
     good = fresh[:MOST_JUDGED]
-    for reserve in (stand_in, calibrated):
+    for reserve in (stand_in, seen):
         good += reserve[: max(0, order.limits.fewest_good - len(good))]
     return GateEvidence(
         good=good,
@@ -54,9 +54,13 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
 
 
 def told_apart(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
-    """Return the good parts to judge by that the champion's threshold did not come from, and those that it did, be it by another scan."""
-    is_calibrated, parts = seen_in(calibrated_by(champion) if champion else frozenset(), plan.parts), plan.of("gate")
-    return [part for part in parts if not is_calibrated(part)], [part for part in parts if is_calibrated(part)]
+    """Return the good parts to judge by that the champion neither learned from nor has its threshold from, and the others, by any scan.
+
+    None was learned from while the shares are as they were; with others a part may lie on another side.
+    """
+    seen = made_from(champion) | calibrated_by(champion) if champion else frozenset()
+    is_seen, parts = seen_in(seen, plan.parts), plan.of("gate")
+    return [part for part in parts if not is_seen(part)], [part for part in parts if is_seen(part)]
 
 
 def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> EvidencePart:

@@ -192,11 +192,13 @@ def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_th
     assert [part.part_id for part in good[:NEW]] == [f"part-{number}" for number in reversed(range(NEW))]
 
 
-def test_parts_that_the_champions_threshold_came_from_judge_only_where_too_few_others_are_there(own: Plant) -> None:
+@pytest.mark.parametrize("key", ["calibrated_parts", "collected_parts"])  # the second where shares changed since it was trained
+def test_parts_that_the_champion_or_its_threshold_came_from_judge_only_where_too_few_others_are_there(own: Plant, key: str) -> None:
     for number in range(NEW):
         own.collect(number)
-    order, first = order_of(own, wishes=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
-    data = first.card.data | {"calibrated_parts": [f"result-{NEW - 1}"]}
+    wishes = replace(FEW, least_new=1, shares=Shares(validation=0, gate=0.999))
+    order, first = order_of(own, wishes=wishes), open_champion(own.store, NAME)
+    data = first.card.data | {key: [f"result-{NEW - 1}"]}
     made = recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
     champion = promote(own.store, NAME, made.version, Change("calibrate"))
     plan = plan_of(order, champion.recipe, champion)
