@@ -22,6 +22,7 @@ Side = Literal["train", "validation", "gate"]
 # Keys of a model card's data.
 FOLDER, UNIT, DIGEST = "folder", "unit", "digest"
 LEARNED, SHOWN, CALIBRATED = "collected_parts", "gate_parts", "calibrated_parts"
+SCANS = "scans"  # names of the curated ones: of those that `mdss collection export` wrote, the ids of their results
 
 
 class Named(Protocol):
@@ -104,8 +105,8 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
 
 
 def made_from(model: ModelFolder) -> frozenset[str]:
-    """Return the ids of the collected parts that a model was trained on and first calibrated with."""
-    return frozenset(map(str, model.card.data.get(LEARNED, ())))
+    """Return the ids of the collected parts that a model was trained on and first calibrated with, be it from an export of them."""
+    return frozenset(str(each) for key in (LEARNED, SCANS) for each in model.card.data.get(key, ()))
 
 
 def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:

@@ -22,6 +22,7 @@ from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.store_lock import TRAINING_LOCK, held
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
+from trainer.gathering import SCANS
 from trainer.parts_found import advice, copies_among, hardly_seen, said_of
 from trainer.progress import tracked
 
@@ -171,8 +172,9 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
         training, validation = (
             [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)] for split in SPLITS
         )
-    paths = [scan.xyz_path for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
+    scans = [scan for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
     every = [*training, *validation]
+    paths = [scan.xyz_path for scan in scans]
     found = [*said_of(every, paths), *hardly_seen(every, paths), *copies_among(every, paths)]
     for sentence in found:
         click.echo(f"{order.name}: {sentence}", err=True)
@@ -186,6 +188,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
             "training_scans": len(training),
             "validation_scans": len(validation),
             "object_brightness": usual_brightness(training),
+            SCANS: [scan.name for scan in scans],
         },
         seconds=hours.seconds,
     )

@@ -141,10 +141,11 @@ def test_parts_of_another_product_are_said_to_be_so(copy: Trained, tmp_path: Pat
     assert " mm: another product?" in said
 
 
-def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Trained, kept: Kept) -> None:
+@pytest.mark.parametrize("key", ["collected_parts", "scans"])  # by `mdss retrain`, and by `mdss train` from an export of the collection
+def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Trained, kept: Kept, key: str) -> None:
     ids = [kept.add("OK") for _ in range(7)]
     first = open_champion(copy.store, NAME)
-    card = first.card.data | {"collected_parts": ids[:2]}
+    card = first.card.data | {key: ids[:2]}
     made = recalibrated(first, msgspec.structs.replace(first.card, data=card), first.calibration, copy.store)
     model_store.promote(copy.store, NAME, made.version)
     assert calibrate(copy.store, "--collected", kept.folder) == 0

@@ -72,6 +72,7 @@ def test_the_card_says_from_what_how_long_and_how_well(made: Trained) -> None:
     model = open_champion(made.store, NAME)
     card, calibration = model.card, model.calibration
     assert card.data["folder"] == str(made.data) and card.data["unit"] == "m" and len(card.data["digest"]) == 16
+    assert card.data["scans"] == [f"{number:03d}" for count in (8, 6) for number in range(count)]
     assert card.seeds == {"training": 0, "point_cloud": 0}
     assert card.sizes.keys() == {"rgb", "sdf"} and min(card.sizes.values()) > 1000
     assert card.seconds.keys() == {"reading", "rgb", "sdf", "calibration"} and min(card.seconds.values()) >= 0
