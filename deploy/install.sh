@@ -5,7 +5,7 @@ set -eu
 
 STATE=$ROOT/var/lib/mdss
 
-check_machine
+check_machine "$@"
 install -D -m 0644 "$SOURCE/deploy/mdss.sysusers.conf" "$ROOT/etc/sysusers.d/mdss.conf"
 systemd-sysusers "$ROOT/etc/sysusers.d/mdss.conf"
 install -d -m 0750 -g mdss "$ETC"

@@ -21,6 +21,7 @@ fail() {
 }
 
 check_machine() {
+	[ $# = 0 ] || fail "found the argument $1, expected none; what $0 does stands in deploy/README.md"
 	[ "$(id -u)" = 0 ] || fail "found user $(id -un), expected root: sudo sh $0"
 	[ -f "$SOURCE/pyproject.toml" ] || fail "found no pyproject.toml in $SOURCE, expected a checkout of the project"
 	"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||

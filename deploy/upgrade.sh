@@ -14,7 +14,7 @@ go_back() {
 	fail "$WHY; $BEFORE is back, see journalctl -u mdss"
 }
 
-check_machine
+check_machine "$@"
 [ -L "$LIVE" ] || fail "found no $LIVE, expected an installed station; run deploy/install.sh"
 BEFORE=$(readlink -f "$LIVE")
 build_release

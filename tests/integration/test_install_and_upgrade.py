@@ -67,11 +67,15 @@ class Machine:
             (stubs / name).chmod(0o755)
         self.environment = {"PATH": f"{stubs}:{TOOLS}", "MDSS_ROOT": str(self.root), "LOG": str(self.log), "TMPDIR": str(folder)}
 
-    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a script of deploy/."""
         self.log.write_text("")
         return subprocess.run(
-            ["/bin/sh", str(DEPLOY / script)], env=self.environment | environment, capture_output=True, text=True, check=False
+            ["/bin/sh", str(DEPLOY / script), *arguments],
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     @property
@@ -233,6 +237,13 @@ def test_an_upgrade_of_nothing_says_to_install_first(machine: Machine) -> None:
     done = machine.run("upgrade.sh")
     assert done.returncode == 1
     assert "expected an installed station; run deploy/install.sh" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["install.sh", "upgrade.sh"])
+def test_a_script_that_is_asked_for_help_does_nothing_but_say_where_it_is(machine: Machine, script: str) -> None:
+    done = machine.run(script, "--help")
+    assert (done.returncode, list(machine.root.iterdir())) == (1, [])
+    assert "found the argument --help, expected none" in done.stderr and "deploy/README.md" in done.stderr
 
 
 def test_the_scripts_want_root_and_a_python_that_is_new_enough(machine: Machine) -> None:
