@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mdss.errors import BadInput
-from mdss.terminal import plain_console
+from mdss.terminal import table_console
 
 if TYPE_CHECKING:
     from measure.results import Results
@@ -90,7 +90,7 @@ def command(**options: object) -> None:
     sizes = tuple(Size.parse(text) for text in dict.fromkeys(wishes.sizes or (QUICK_SIZES if wishes.is_quick else SIZES)))
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder:
         results = measure(wishes, sizes, Path(folder))
-    show(results, plain_console())  # first: a file that cannot be written costs no minutes
+    show(results, table_console())  # first: a file that cannot be written costs no minutes
     if wishes.json_path is not None:
         results.write(wishes.json_path)
 

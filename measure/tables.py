@@ -50,19 +50,19 @@ def machine_lines(machine: Machine) -> list[str]:
 
 def stage_table(title: str, stages: dict[str, StageFigures]) -> Table:
     """Return a table with one row for each stage."""
-    table = framed(title, "stage", "p50 ms", "p99 ms", "best ms", "work", "floor ms", "over floor")
+    table = framed(title, "stage", "p50 ms", "p99 ms", "best ms", "work", "floor ms", "over floor", folds="work")
     for name, each in stages.items():
         times = f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.best_ms:.2f}"
         table.add_row(name, *times, work(each), f"{each.floor_ms:.3g}", f"{each.over_floor:.3g}")
     return table
 
 
-def framed(title: str, first: str, *others: str) -> Table:
-    """Return an empty table of numbers under a title."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+def framed(title: str, first: str, *others: str, folds: str = "") -> Table:
+    """Return an empty table of numbers under a title; the column `folds` takes two lines where a terminal is too narrow for one."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=heading != folds)
     return table
 
 

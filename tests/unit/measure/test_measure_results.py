@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import pytest
 
-from measure.results import Machine, Operations, percentile, stage_figures
+from mdss.terminal import plain_console
+from measure.results import Machine, Operations, StageFigures, percentile, stage_figures
 from measure.stages import Effort, Notes, megabytes
-from measure.tables import machine_lines, work
+from measure.tables import machine_lines, stage_table, work
 from tests.plates import plate
 
 MACHINE = Machine(
@@ -52,6 +55,16 @@ def test_operations_in_eight_bits_count_by_the_rate_of_eight_bits() -> None:
     figures = notes.figures(MACHINE)["rgb"]
     assert figures.floor_ms == pytest.approx(10.0 + 20.0)
     assert work(figures) == "21.0 GFLOP, 20.0 in int8"
+
+
+def test_a_table_of_stages_shows_every_figure_in_a_terminal_of_80_columns() -> None:
+    figures = StageFigures(
+        p50_ms=134.28, p99_ms=173.21, best_ms=106.71, floor_ms=34.81, over_floor=3.86, parts=60, gflop=21.3, gflop_int8=20.5
+    )
+    shown = io.StringIO()
+    plain_console(file=shown, width=80).print(stage_table("stages", {"codec_frame": figures}))
+    for figure in ("codec_frame", "134.28", "173.21", "106.71", "21.3 GFLOP,", "20.5 in int8", "34.8", "3.86"):
+        assert figure in shown.getvalue()
 
 
 def test_bytes_count_by_the_copy_rate_and_the_journal_by_two_durable_writes() -> None:
