@@ -34,20 +34,25 @@ def command(**options: Any) -> None:
 
     The first of each kind is taken, not the best.
     """
+    out: Path = options["out"]
+    if out.suffix.lower() != ".png":
+        raise BadInput(f"--out {out}: expected a name that ends with .png")
     champion = Champion.load(options["store"], options["recipe"], "cpu")
     dataset = Dataset.open(options["data"], options["unit"], needs=("test",))
     scans = [dataset.load(scan) for scan in first_of_each(dataset, options["kinds"])]
-    options["out"].parent.mkdir(parents=True, exist_ok=True)
-    picture(scans, champion).savefig(options["out"], dpi=64)
-    click.echo(f"{options['out']}: {', '.join(each.scan.part_id for each in scans)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture(scans, champion).savefig(out, dpi=64)
+    click.echo(f"{out}: {', '.join(each.scan.part_id for each in scans)}")
 
 
 def first_of_each(dataset: Dataset, kinds: str) -> list[Scan]:
-    """Return the first scan of each kind; BadInput names a kind that is not there."""
+    """Return the first scan of each kind; BadInput names a kind that is not there, or says that there is none."""
     by_kind: dict[str, Scan] = {}
     for scan in dataset.test:
         if not scan.is_good:
             by_kind.setdefault(scan.kind, scan)
+    if not by_kind:
+        raise BadInput(f"{dataset.root}/test: found no defective part, expected KIND/{{rgb,xyz,gt}} beside good")
     asked = [kind.strip() for kind in kinds.split(",") if kind.strip()] or sorted(by_kind)[:SHOWN]
     for kind in asked:
         if kind not in by_kind:

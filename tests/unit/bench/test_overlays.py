@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -39,3 +40,13 @@ def test_a_kind_that_is_not_there_is_refused_with_those_that_are(
 ) -> None:
     assert draw(trained, tmp_path / "o.png", "--kinds", "rust") == 2
     assert "--kinds: found 'rust', expected some of" in capsys.readouterr().err
+
+
+def test_a_line_without_defects_and_another_kind_of_picture_are_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = Trained(tmp_path, trained.store)
+    shutil.copytree(trained.data / "test" / "good", tmp_path / "test" / "good")
+    assert (draw(good, tmp_path / "o.png"), draw(trained, tmp_path / "o.foo")) == (2, 2)
+    said = capsys.readouterr().err
+    assert "found no defective part" in said and "o.foo: expected a name that ends with .png" in said
