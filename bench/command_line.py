@@ -17,8 +17,15 @@ def run(command: click.Command, module: str, arguments: list[str] | None) -> int
         error.show()
         return error.exit_code
     except click.Abort:
-        return INTERRUPTED
+        return _say(module, "interrupted", INTERRUPTED)
     except MdssError as error:
-        click.echo(f"{module.rpartition('.')[2]}: {error}", err=True)
-        return 2 if isinstance(error, BadInput) else 1
+        return _say(module, str(error), 2 if isinstance(error, BadInput) else 1)
+    except OSError as error:  # as `mdss` says it
+        place = error.filename2 or error.filename
+        return _say(module, f"{place}: {error.strerror}" if place else str(error), 1)
     return 0
+
+
+def _say(module: str, sentence: str, code: int) -> int:
+    click.echo(f"{module.rpartition('.')[2]}: {sentence}", err=True)
+    return code

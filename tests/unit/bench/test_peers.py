@@ -158,9 +158,10 @@ def test_the_table_is_shown_though_the_file_cannot_be_written(
     found = Comparison(model=Model("part", "0001", "abc"), device="cpu", bank_share=0.1, training_scans=4, test_scans=5, rows=())
     monkeypatch.setattr(peers, "compare", lambda _: found)
     (tmp_path / "taken").touch()
-    with pytest.raises(OSError, match="taken"):
-        main(["--data", "x", "--recipe", "x", "--store", "x", "--json", str(tmp_path / "taken" / "peers.json")])
-    assert "4 training scans; 5 test scans" in capsys.readouterr().out
+    assert main(["--data", "x", "--recipe", "x", "--store", "x", "--json", str(tmp_path / "taken" / "peers.json")]) == 1
+    said = capsys.readouterr()
+    assert "4 training scans; 5 test scans" in said.out
+    assert said.err == f"peers: {tmp_path / 'taken'}: File exists\n"
 
 
 def test_a_wrong_share_is_a_misuse(capsys: pytest.CaptureFixture[str]) -> None:
