@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from mdss.collection import RGB, XYZ, Collected
-from mdss.errors import UNREADABLE, BadInput
+from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json
 from trainer.data_checks import Refused
@@ -92,8 +92,16 @@ def names_of(base: Dataset | None, split: Literal["train", "validation"]) -> tup
 
 
 def held(parts: Sequence[Collected], work: Path) -> list[Collected]:
-    """Return the parts whose scans are now in the work folder, too; what the station removed at this moment is left out."""
-    return [part for part in parts if hold(part.folder, work / PARTS / part.part.result_id)]
+    """Return the parts whose scans are now in the work folder, too; what the station removed at this moment is left out.
+
+    Where the disk refuses one, none stays: without a plan nobody goes on with them, and the station needs the room.
+    """
+    try:
+        return [part for part in parts if hold(part.folder, work / PARTS / part.part.result_id)]
+    except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        why = error.strerror or error
+        raise MdssError(f"{work}: scans cannot be kept for the training ({why}); expected a folder with room for them") from error
 
 
 def hold(folder: Path, own: Path) -> bool:

@@ -141,6 +141,10 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
             store_files.flush(partial)
             partial.rename(folder / version)
             store_files.flush_one(folder)
+        except OSError as error:
+            if error.filename is None and error.errno is not None:  # a disk that is full while something is written
+                raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return open_version(folder / version)

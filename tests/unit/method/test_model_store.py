@@ -163,7 +163,7 @@ def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         (folder / "rgb.safetensors").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/gland'"):
         model_store.save(tmp_path, ModelCard(name="gland", recipe=Recipe(), made_at="now", code_version="0"), CALIBRATION, fail)
     assert [path.name for path in (tmp_path / "gland").iterdir()] == [LOCK]
 

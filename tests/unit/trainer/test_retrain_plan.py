@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import preset
 from tests.lines import write_tiny_line
 from tests.retraining import good_part
+from trainer import retrain_plan
 from trainer.dataset import Dataset
 from trainer.gathering import Shares
 from trainer.retrain_plan import PARTS, PLAN, Plan, base_set, collected_set, held, names_of, planned, read_plan, write_plan
@@ -78,6 +79,21 @@ def test_where_nothing_can_be_linked_scans_are_copied(collection: Collection, tm
     part = collected(collection, 0)
     assert held([part], tmp_path / "work") == [part]
     assert (tmp_path / "work" / PARTS / "r0" / RGB).read_bytes() == (part.folder / RGB).read_bytes()
+
+
+def test_a_disk_without_room_for_the_scans_is_named_and_given_back_what_was_taken(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_source: Path, target: Path) -> None:
+        if target.parent.name == "r1":
+            raise OSError(28, "No space left on device")  # as a write says it, without a name
+        target.write_bytes(b"a scan")
+
+    monkeypatch.setattr(retrain_plan, "link_or_copy", refuse)
+    work = tmp_path / "work"
+    with pytest.raises(MdssError, match=rf"{work}: scans cannot be kept for the training \(No space left on device\)"):
+        held([collected(collection, number) for number in range(2)], work)
+    assert not work.exists()
 
 
 def test_a_part_that_goes_at_this_very_moment_is_left_out(collection: Collection, tmp_path: Path) -> None:
