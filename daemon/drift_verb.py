@@ -56,9 +56,11 @@ def read_records(settings: Settings, recipe: str | None) -> list[DriftRecord]:
 
 def draw(records: Sequence[DriftRecord], path: Path) -> None:
     """Draw one recipe's trend."""
-    if len(records) != 1 or not records[0].blocks:
-        found = ", ".join(record.recipe for record in records) or "none"
-        raise BadInput(f"--plot {path}: found the records of {found}, expected one recipe with a block of parts; say which with --recipe")
+    if len(records) > 1:
+        found = ", ".join(record.recipe for record in records)
+        raise BadInput(f"--plot {path}: found the records of {found}, expected one recipe; say which with --recipe")
+    if not records or not records[0].blocks:
+        raise BadInput(f"--plot {path}: found no block of parts yet, expected one to draw; `mdss drift` alone says how far it is")
     from daemon.drift_picture import save_trend  # here: it takes a second to load, and every other use does without
 
     save_trend(records[0], path)

@@ -61,7 +61,7 @@ def test_the_trend_is_drawn_into_a_picture(config: Path, tmp_path: Path) -> None
     ("options", "refusal"),
     [
         (("--recipe", "nut"), "expected one of cap, lid"),
-        (("--recipe", "lid", "--plot", "trend.png"), "expected one recipe with a block of parts"),
+        (("--recipe", "lid", "--plot", "trend.png"), "found no block of parts yet"),
         (("--recipe", "cap", "--plot", "trend.txt"), "expected a name that ends with"),
     ],
 )
