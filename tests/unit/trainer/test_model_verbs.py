@@ -106,6 +106,12 @@ def test_a_model_goes_into_a_file_and_into_another_store(store: Path, tmp_path: 
     assert [row["why"] for row in rows(capsys, "history", "--store", other, "--recipe", "gland")] == ["gland.tar: line 2"]
 
 
+def test_a_folder_that_is_not_there_is_named_by_an_export(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "usb" / "gland.tar"
+    code, _, said = run(capsys, "export", "--store", store, "--recipe", "gland", "--version", "0002", "--to", file)
+    assert (code, said) == (2, f"mdss: --to {file}: found no folder {file.parent}, expected one that exists\n")
+
+
 def test_a_version_that_cannot_be_verified_is_neither_promoted_nor_exported(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (store / "gland" / "0002" / "calibration.json").write_bytes(b"{}")
     place = ("--store", store, "--recipe", "gland", "--version", "0002")
