@@ -206,7 +206,9 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
         if path.read_bytes() != encoded:
             raise BadInput(f"{path}: the interrupted training had other settings or scans; expected the same, or no --resume to begin anew")
         return
-    if any(each != path for each in work.glob("*")):  # a plan alone is one that was refused over its scans
+    if resume:
+        click.echo(f"train: found no unfinished training in {work}, begins one anew", err=True)
+    elif any(each != path for each in work.glob("*")):  # a plan alone is one that was refused over its scans
         click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mdss.errors import BadInput
 from mdss.method.recipe import Optimiser, preset
 from trainer.checkpoint import CARD, Checkpoint
+from trainer.train import Plan, begin
 from trainer.training import Schedule, Training, channels_last
 
 STEPS = 6
@@ -209,3 +210,9 @@ def test_another_network_s_checkpoint_is_refused(tmp_path: Path) -> None:
     training._save()
     with pytest.raises(BadInput, match=r"a\.checkpoint: found another network's checkpoint \(.*\), expected this training's"):
         trained(path)
+
+
+def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        begin(tmp_path / "work", Plan(preset("edge"), "m", (), ""), resume=True)
+    assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, begins one anew\n"
