@@ -60,7 +60,7 @@ def draw(records: Sequence[DriftRecord], path: Path) -> None:
         found = ", ".join(record.recipe for record in records)
         raise BadInput(f"--plot {path}: found the records of {found}, expected one recipe; say which with --recipe")
     if not records or not records[0].blocks:
-        raise BadInput(f"--plot {path}: found no block of parts yet, expected one to draw; `mdss drift` alone says how far it is")
+        raise BadInput(f"--plot {path}: found no block of parts yet, expected one at least")
     from daemon.drift_picture import save_trend  # here: it takes a second to load, and every other use does without
 
     save_trend(records[0], path)
