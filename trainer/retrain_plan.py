@@ -147,12 +147,16 @@ def read_plan(work: Path) -> Plan | None:
     return plan
 
 
-def last_refusals(path: Path) -> tuple[Refused, ...]:
-    """Return the parts that the plan in a file refused; none where it is none, or of another release."""
+def last_refusals(path: Path, champion: str) -> tuple[Refused, ...]:
+    """Return the parts that the plan in a file refused; none where it is none, or of another release.
+
+    What its champion would not have accepted is left out where that is another than this version: it may think otherwise.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan).refused
+        plan = msgspec.json.decode(path.read_bytes(), type=Plan)
     except (OSError, *UNREADABLE):
         return ()
+    return tuple(each for each in plan.refused if each.code != "not_normal" or plan.champion == champion)
 
 
 def collected_set(work: Path, plan: Plan) -> Dataset:

@@ -87,7 +87,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     is_base_new = base is not None and not known.has_learned(base)
     learned = learned_by(known.models)
     if not is_base_new:
-        require_news(order, gathered, learned)
+        require_news(order, gathered, learned, champion.version if champion else "")
     shutil.rmtree(order.work, ignore_errors=True)
     accepted, refused = examined(order, recipe, champion, base, gathered.good)
     good, defects = held(accepted, order.work), held(gathered.defects, order.work)
@@ -106,12 +106,13 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     )
 
 
-def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str]) -> None:
+def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:
     """End where fewer new good parts were collected than a training is worth.
 
-    What the last plan refused is not new, unless a person has overruled the reason since; nor is what is older than the budget reaches.
+    What the last plan refused is not new, unless a person or another champion may have overruled the reason since; nor is what is older
+    than the budget reaches.
     """
-    refused = {each.result_id: each.code for each in last_refusals(order.last_plan)}
+    refused = {each.result_id: each.code for each in last_refusals(order.last_plan, champion)}
     open_again = [part for part in gathered.good if may_be_learned(part, refused.get(part.part.result_id))]
     new = sum(part.part.result_id not in learned for part in open_again[: order.wishes.budget])
     if new < order.wishes.least_new:

@@ -14,7 +14,7 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.errors import BadInput, CutOff, MdssError, ModelRefused
-from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, promote, versions
+from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, promote, rollback, versions
 from mdss.method.store_lock import StoreBusy
 from mdss.retraining import RetrainRecord, read_records, write_record
 from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, record_of, shown_to, work_of
@@ -138,6 +138,20 @@ def test_where_too_little_is_left_it_says_by_how_much_and_why(own: Plant) -> Non
         own.mark(f"result-{number}", "good")
     order, champion = order_of(own), open_champion(own.store, NAME)
     assert plan_of(order, champion.recipe, champion).new == NEW  # a person knows better
+
+
+def test_what_one_champion_would_not_accept_is_open_again_under_another(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    first = open_champion(own.store, NAME)
+    strict = msgspec.structs.replace(first.calibration.threshold, value=1e-9)
+    made = recalibrated(first, first.card, msgspec.structs.replace(first.calibration, threshold=strict), own.store)
+    promote(own.store, NAME, made.version)
+    assert retrain(order_of(own)).parts_refused == {"not_normal": NEW}
+    assert retrain(order_of(own)).outcome == "nothing_new"
+    rollback(own.store, NAME)
+    parts = [*plan_of(order_of(own, wishes=replace(FEW, least_new=1)), first.recipe, first).parts]
+    assert parts and all(part.is_new for part in parts)
 
 
 def test_a_first_model_comes_from_curated_scans_alone(own: Plant, curated: Plant, passing: None) -> None:
