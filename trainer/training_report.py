@@ -31,12 +31,14 @@ def write_training_report(
     folder.mkdir(parents=True, exist_ok=True)
     limit = calibration.threshold
     sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {limit.promise}. {limit.note}"
+    since = "All of this is of the training: `mdss model list` and `history` tell the threshold that `mdss calibrate` has set since."
     body = [
         "<h1>Training</h1>",
         *(f"<p>{html.escape(sentence)}</p>" for sentence in found),
         _losses(*losses),
         "<h2>Good validation parts</h2>",
         f"<p>{html.escape(sentences)}</p>",
+        f"<p>{html.escape(since)}</p>",
         _histogram(calibration),
         "<p>The parts with the highest scores: image, colour map, shape map.</p>",
         *_strangest(calibration, *validation),
