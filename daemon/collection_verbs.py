@@ -97,23 +97,26 @@ def prune(config: Path, max_mb: int | None) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder that is not there yet.")
 @click.option("--reviewed", is_flag=True, help="Only what somebody has labelled; otherwise OK parts count as good, too.")
 @click.option("--validation", type=click.FloatRange(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept apart.")
+@click.option("--with-simulated", is_flag=True, help="Also parts that their camera marked as simulated.")
 def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good ones, and known defects in test/defect."""
     if out.exists():
         raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
-    found = opened(config).parts(Wanted(recipe=recipe))
+    kept = opened(config).parts(Wanted(recipe=recipe))
+    found = [each for each in kept if choices["with_simulated"] or not each.part.is_simulated]
     good = [
         each for each in found if each.label == GOOD or (not choices["reviewed"] and each.label is None and each.part.evaluation == "OK")
     ]
     defects = [each for each in found if each.label == DEFECT]
+    left_out = f", {len(kept) - len(found)} simulated ones left out" if len(kept) > len(found) else ""
     if not good:
-        raise MdssError(f"found no good scan of {recipe} among {len(found)}; expected some that are OK, or labelled good")
+        raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
     good.sort(key=lambda each: each.part.result_id)  # which are random: so the parts kept apart are of all times
     first = round(len(good) * choices["validation"])
     apart, learned = good[:first], good[first:]
     for folder, parts in (("train/good", learned), ("validation/good", apart), ("test/defect", defects)):
         copy(parts, out / folder)
-    click.echo(f"{out}: {len(learned)} good parts to train on, {len(apart)} to validate, {len(defects)} defects; unit mm")
+    click.echo(f"{out}: {len(learned)} good parts to train on, {len(apart)} to validate, {len(defects)} defects{left_out}; unit mm")
 
 
 def copy(parts: Sequence[Collected], folder: Path) -> None:

@@ -107,6 +107,15 @@ def test_only_reviewed_parts_are_exported_where_that_is_asked_for(shelf: Shelf, 
     assert [path.stem for path in (tmp_path / "data" / "train" / "good" / "rgb").iterdir()] == ["dust-2"]
 
 
+def test_simulated_parts_are_exported_only_where_that_is_asked_for(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.keep("played", is_simulated=True)
+    without, together = (tmp_path / name for name in ("without", "together"))
+    assert "1 defects, 1 simulated ones left out; unit mm" in shelf.run("export", "--recipe", "cap", "--out", without).stdout
+    assert "defects; unit mm" in shelf.run("export", "--recipe", "cap", "--out", together, "--with-simulated").stdout
+    found = [{scan.name for scan in (*data.train, *data.validation)} for data in (Dataset.open(out, "mm") for out in (without, together))]
+    assert found == [{"ok-1", "dust-2"}, {"ok-1", "dust-2", "played"}]
+
+
 def test_an_export_never_mixes_with_what_is_there_and_says_when_there_is_nothing(shelf: Shelf, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert isinstance(shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data").exception, BadInput)
