@@ -19,7 +19,7 @@ from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirme
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.examination import measured_golden
 from trainer.gathering import CALIBRATED
-from trainer.parts_found import copies_among, hardly_seen, said_of, unlike
+from trainer.parts_found import sentences_on
 from trainer.train import prepare_all, summary
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def say_what_was_found(parts: Sequence[Prepared], scans: Sequence[Scan], model: 
     """Tell a person what the scans show, and whether it looks like the product that the model was made for."""
     paths = [scan.xyz_path for scan in scans]
     golden = [measures for _, measures in measured_golden(model)]
-    for sentence in (*said_of(parts, paths), *unlike(parts, paths, golden), *hardly_seen(parts, paths), *copies_among(parts, paths)):
+    for sentence in sentences_on(parts, paths, golden):
         click.echo(f"{model.name}: {sentence}", err=True)
 
 

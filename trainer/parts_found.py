@@ -25,6 +25,11 @@ TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
 
+def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
+    """Return all that is to be said of these scans to whoever learns or calibrates from them, beside good parts that are known."""
+    return [*said_of(parts, paths), *unlike(parts, paths, known), *hardly_seen(parts, paths), *copies_among(parts, paths)]
+
+
 def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on what the scans at these paths show, and where they differ too much, another on the one that is farthest off.
 

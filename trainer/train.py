@@ -23,7 +23,7 @@ from mdss.method.store_lock import TRAINING_LOCK, held
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
-from trainer.parts_found import advice, copies_among, hardly_seen, said_of
+from trainer.parts_found import advice, sentences_on
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
     scans = [scan for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
     every = [*training, *validation]
     paths = [scan.xyz_path for scan in scans]
-    found = [*said_of(every, paths), *hardly_seen(every, paths), *copies_among(every, paths)]
+    found = sentences_on(every, paths)
     for sentence in found:
         click.echo(f"{order.name}: {sentence}", err=True)
     card = model_store.ModelCard(
