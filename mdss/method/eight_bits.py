@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mdss.method.rectifier import rectify
 from mdss.method.torch_device import narrowed
 
 LEVELS, WEIGHT_LEVELS = 255, 127
@@ -133,7 +134,7 @@ def in_pieces(*by_output: Tensor) -> Iterator[tuple[Tensor, ...]]:
 def rectified(layer: nn.Module, values: Tensor) -> Tensor:
     """Return what a layer and the rectifier behind it make of values, whatever precision it computes in."""
     made: Tensor = layer(narrowed(values, layer))
-    return made if isinstance(layer, EightBits) else F.relu(made, inplace=True)
+    return made if isinstance(layer, EightBits) else rectify(made)
 
 
 def step_of(peak: float) -> float:

@@ -105,8 +105,8 @@ def for_scoring(network: N, device: str, precision: Precision, scores_in: Scores
     copied = copy.deepcopy(network).eval().to(device)
     scoring: Scoring = copied  # type: ignore[assignment]  # both networks have its methods
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # a GPU would round float32 to ten bits
+    check_finite(copied)
     if scores_in == "int8":
-        check_finite(copied)
         scoring.to_eight_bits()
     elif precision == "auto" and gains_by_bfloat16(device):
         for layer in scoring.wide_layers():
@@ -115,7 +115,7 @@ def for_scoring(network: N, device: str, precision: Precision, scores_in: Scores
 
 
 def check_finite(network: nn.Module) -> None:
-    """Refuse a network that holds what is no number: a map would show it, whole numbers of eight bits would not."""
+    """Refuse a network that holds what is no number: in eight bits, or behind a rectifier, no map would show it."""
     for name, value in network.state_dict().items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ModelRefused(f"{type(network).__name__}: {name}: found what is no finite number; expected numbers alone")

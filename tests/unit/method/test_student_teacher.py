@@ -19,7 +19,7 @@ from mdss.method.contrast import contrast
 from mdss.method.description_network import PatchDescriptionNetwork, positions
 from mdss.method.eight_bits import EightBitConvolution, highest_inputs
 from mdss.method.grid import Grid
-from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.recipe import ColourSettings, Recipe, Scores
 from mdss.method.student_teacher import (
     WEIGHTS,
     ColourBranch,
@@ -195,9 +195,18 @@ def test_weights_that_were_not_measured_for_eight_bits_are_refused(networks: Stu
         ColourBranch.load(tmp_path, recipe, "cpu")
 
 
-@pytest.mark.parametrize("tensor", ["student.conv1.weight", "teacher.conv3.bias", "deviation", "peaks"])
-def test_what_is_no_number_is_refused_before_eight_bits_hide_it(tensor: str) -> None:
-    settings = ColourSettings(student_width=0.25, scores_in="int8")
+@pytest.mark.parametrize(
+    ("tensor", "scores_in"),
+    [
+        ("student.conv1.weight", "int8"),
+        ("teacher.conv3.bias", "int8"),
+        ("deviation", "int8"),
+        ("peaks", "int8"),
+        ("student.conv1.weight", "float"),
+    ],
+)
+def test_what_is_no_number_is_refused_before_eight_bits_or_a_rectifier_hide_it(tensor: str, scores_in: Scores) -> None:
+    settings = ColourSettings(student_width=0.25, scores_in=scores_in)
     learner = StudentTeacher(settings)
     learner.state_dict()[tensor].view(-1)[0] = float("nan")
     with pytest.raises(ModelRefused, match=f"StudentTeacher: {tensor}: found what is no finite number"):
