@@ -16,6 +16,7 @@ from mdss.wire.messages import Verdict
 LOOPBACK: Final = ("127.", "::1", "localhost")
 LATE_SHARE: Final = 0.01
 FEWEST_DEATHS: Final = 3
+USUAL_PART_RATIO: Final = 0.85  # good parts of four products cover 0.88 and more, parts that lack a third 0.69 to 0.88
 SHARED: Final = "who can read it can write into the station's alerts"
 
 
@@ -24,6 +25,7 @@ def station_findings(case: Case) -> Iterator[Finding]:
     yield from _state(case)
     yield from _timing(case)
     yield _restarts(case.settings.supervisor)
+    yield _size_of_parts(case.settings.fusion.min_part_ratio)
     yield from _doors(case)
     yield from _password(case.settings.alerts.password_file)
 
@@ -82,6 +84,14 @@ def _restarts(own: SupervisorSettings) -> Finding:
         why = "the pauses between restarts let no process end so often in that time: one that cannot live is tried for ever, never an error"
         return weak(subject, found, why, "lower supervisor.restart_limit, or raise supervisor.restart_window_s")
     return ok(subject, found)
+
+
+def _size_of_parts(least: float) -> Finding:
+    subject = "size of parts"
+    if not least:
+        found, why = "fusion.min_part_ratio is 0: nobody looks at it", "half of a part may be missing and the verdict OK: no score says so"
+        return weak(subject, found, why, f"set it, to {USUAL_PART_RATIO:g} for most products (docs/operations.md)")
+    return ok(subject, f"what covers less than {least:.0%} of the smallest good part is never OK")
 
 
 def most_ends(window_s: float) -> int:

@@ -74,6 +74,11 @@ def test_a_limit_that_the_growing_pauses_never_let_a_process_reach_is_weak(windo
         assert child.state == state
 
 
+def test_a_station_that_looks_at_no_parts_size_is_told_so() -> None:
+    assert station(Case(Settings()), "size of parts").level == "weak"
+    assert station(Case(settings(fusion={"min_part_ratio": 0.85})), "size of parts").found.startswith("what covers less than 85%")
+
+
 def test_a_limit_of_one_is_weak() -> None:
     assert doctor_station._restarts(SupervisorSettings(restart_limit=1)).level == "weak"
 
