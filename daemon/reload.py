@@ -47,6 +47,7 @@ TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload;
     "fusion.degraded_policy": "fusion",
     "fusion.max_invalid_point_ratio": "fusion",
     "fusion.min_part_ratio": "fusion",
+    "fusion.whole_in_image": "fusion",
     "fusion.guard_band_ratio": "fusion",
     "drift.false_alarms_per_10000": "fusion",
     "alerts.redis_url": "alerts",

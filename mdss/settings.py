@@ -85,6 +85,7 @@ class FusionSettings(Section, frozen=True):
     degraded_policy: Literal["reject", "single_branch"] = "reject"
     max_invalid_point_ratio: Ratio = 0.5
     min_part_ratio: Ratio = 0.0
+    whole_in_image: bool = True
     guard_band_ratio: Ratio = 0.0
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from mdss.method.calibration import Calibration, Statistics, Threshold
+from mdss.method.recipe import FusionSettings
+from mdss.method.reference import Reference
 from mdss.wire.messages import Accepted, Branch, BranchScore, Evaluation, FrameIdentity, Message, PreparedPart, Times, Verdict
 
 SIZE_PX = 32
@@ -69,15 +73,20 @@ def joined_messages(name: str, deadline_ns: int) -> list[Message]:
 
 def model() -> Any:
     """Return what fusion needs of a model folder."""
-    statistics = SimpleNamespace(mean=0.0, std=1.0)
-    threshold = SimpleNamespace(value=THRESHOLD, method="conformal")
-    calibration = SimpleNamespace(
-        rgb=statistics,
-        sdf=statistics,
-        threshold=threshold,
+    return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration())
+
+
+def calibration(**changes: Any) -> Calibration:
+    """Return a calibration whose smallest good part fills the grid, with these changes."""
+    given = Calibration(
+        rgb=Statistics(0.0, 1.0),
+        sdf=Statistics(0.0, 1.0),
+        threshold=Threshold(value=THRESHOLD, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30),
         map_level=3.0,
+        fusion=FusionSettings(),
         calibrated_at="2026-01-01T00:00:00Z",
-        reference=SimpleNamespace(rgb=(0.5, 4.0), sdf=(8.0, 2.0)),
-        covered=lambda mask: float(mask.mean()),  # the smallest good part fills the grid
+        validation_scores=(),
+        reference=Reference(rgb=(0.5, 4.0), sdf=(8.0, 2.0), brightness=(), valid_point_ratio=(), distance_mm=()),
+        smallest_part_px=SIZE_PX**2,
     )
-    return SimpleNamespace(name="cap", version="0001", digest="ab", calibration=calibration)
+    return msgspec.structs.replace(given, **changes)

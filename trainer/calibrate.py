@@ -56,6 +56,7 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), n
         calibrated_at=now(),
         validation_scores=(),
         smallest_part_px=int(min(np.count_nonzero(mask) for mask in maps.masks)),
+        most_at_edge_px=max((part.grid.at_edge(part.mask) for part in parts), default=None),
         score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
     )
     colours = [colour_score(*pair, unlimited) for pair in pairs]

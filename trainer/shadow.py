@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mdss.collection import Collection
 from mdss.errors import BadInput, BadPart
+from mdss.method.station_rules import InView, decide
 from mdss.settings import FusionSettings
 from trainer.champion import Champion, Stopwatch
 from trainer.shadow_report import ShadowPart, Side
@@ -85,8 +86,6 @@ def judged(model: Champion, scan: Scan, rules: FusionSettings) -> Side:
     score = float(model.score(prepared, Stopwatch())[0]["fused"])
     if not np.isfinite(score):
         return Side(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
-    unseen = prepared.invalid_point_ratio > rules.max_invalid_point_ratio
-    lacking = model.folder.calibration.covered(prepared.mask) < rules.min_part_ratio
-    near = rules.guard_band_ratio > 0 and abs(score - threshold) <= rules.guard_band_ratio * threshold
-    evaluation = "NotDecidable" if unseen or near else "NotOK" if score > threshold else "NotDecidable" if lacking else "OK"
+    view = InView(prepared.mask, prepared.grid, prepared.invalid_point_ratio)
+    evaluation, _ = decide(score, view, model.folder.calibration, rules)
     return Side(version=version, evaluation=evaluation, score=score, threshold=threshold)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mdss.method import fusion
 from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
+from mdss.method.station_rules import InView, decide, lacking, unseen
 from mdss.settings import FusionSettings
 from mdss.wire.messages import (
     Branch,
@@ -100,39 +101,13 @@ class Judge:
         score = float(fused.score)
         if not math.isfinite(score):
             return Judgement("NotDecidable", (f"the score is {score}; expected a finite number",))
-        evaluation, reason = self._evaluate(score, model.calibration.threshold.value, prepared.invalid_point_ratio)
-        if evaluation == "OK" and (lacking := self._lacking(prepared, model)):
-            evaluation, reason = "NotDecidable", lacking
+        seen = in_view(prepared)
+        evaluation, reason = decide(score, seen, model.calibration, self._rules)
         if evaluation == "OK":
             return Judgement("OK", score=score, heat=fused.map)
-        grid = Grid(prepared.height, prepared.width, prepared.rgb.shape[0])
-        found = fusion.regions(fused, prepared.xyz, grid, model.calibration)
+        found = fusion.regions(fused, prepared.xyz, seen.grid, model.calibration)
         regions = tuple(Region(**{name: plain(value) for name, value in asdict(region).items()}) for region in found)
         return Judgement(evaluation, (reason,), score=score, heat=fused.map, regions=regions)
-
-    def _evaluate(self, score: float, threshold: float, invalid_point_ratio: float) -> tuple[Evaluation, str]:
-        rules = self._rules
-        if unseen := self._unseen(invalid_point_ratio):
-            return "NotDecidable", unseen
-        if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
-            return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
-        if score > threshold:
-            return "NotOK", f"score {score:.4g} is above the threshold {threshold:.4g}"
-        return "OK", ""
-
-    def _unseen(self, invalid_point_ratio: float) -> str:
-        """Say that too little of the part was seen; empty where it was enough."""
-        allowed = self._rules.max_invalid_point_ratio
-        if invalid_point_ratio <= allowed:
-            return ""
-        return f"{invalid_point_ratio:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
-
-    def _lacking(self, prepared: PreparedPart, model: ModelFolder) -> str:
-        """Say that the part is too small for a good one, be it cut or without its points; empty where it is not."""
-        covered, least = model.calibration.covered(prepared.mask), self._rules.min_part_ratio
-        if covered >= least:
-            return ""
-        return f"the part covers {covered:.1%} of what the smallest good one of the validation does; at least {least:.1%} are expected"
 
     def _judge_one_branch(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
         """Hold one branch alone against the level that the maps of good parts keep, or refuse to decide."""
@@ -143,14 +118,20 @@ class Judge:
         peak, level = float(heat.max()), model.calibration.map_level
         if not math.isfinite(peak):
             return Judgement("NotDecidable", (f"{alone}: its peak is {peak}; expected a finite number",), is_partial=True)
-        unseen = self._unseen(prepared.invalid_point_ratio)
-        if unseen or self._rules.degraded_policy == "reject":
-            return Judgement("NotDecidable", tuple(filter(None, (alone, unseen))), heat=heat, is_partial=True)
+        seen = in_view(prepared)
+        too_little = unseen(seen, self._rules)
+        if too_little or self._rules.degraded_policy == "reject":
+            return Judgement("NotDecidable", tuple(filter(None, (alone, too_little))), heat=heat, is_partial=True)
         evaluation: Evaluation = "OK" if peak <= level else "NotOK"
-        if evaluation == "OK" and (lacking := self._lacking(prepared, model)):
-            return Judgement("NotDecidable", (alone, lacking), heat=heat, is_partial=True)
+        if evaluation == "OK" and (missing := lacking(seen, model.calibration, self._rules)):
+            return Judgement("NotDecidable", (alone, missing), heat=heat, is_partial=True)
         reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
         return Judgement(evaluation, (reason,), heat=heat, is_partial=True)
+
+
+def in_view(prepared: PreparedPart) -> InView:
+    """Return what the station's rules ask of a part, from what `prepare` sent of it."""
+    return InView(prepared.mask, Grid(prepared.height, prepared.width, prepared.rgb.shape[0]), prepared.invalid_point_ratio)
 
 
 def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:

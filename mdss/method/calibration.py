@@ -20,6 +20,7 @@ MIN_PARTS = 5
 ROUNDING = 1e-9  # (n + 1)(1 - rate) may come out a little above the whole number that it is
 SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
 MOST_OUTSIDE = 0.1  # of all parts; more of them are no few that somebody took for good
+MORE_AT_EDGE, SOME_AT_EDGE_PX = 1.25, 8  # good ones of two products that run through the image: up to 1.03 times the most of a validation
 STANDS_OUT = 3.0  # times the next score: the highest of good parts had up to 1.9 on lines of all kinds, that of a defective one 19 and more
 
 
@@ -78,10 +79,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     colour_limit: float = 0.0  # the same of colour's half (fusion.colour_score), where the larger of both counts
     reference: Reference | None = None  # models of earlier releases have none
     smallest_part_px: int = 0  # of the mask on the grid, of all validation parts; 0 in models of earlier releases
+    most_at_edge_px: int | None = (
+        None  # of the mask on the image's outermost pixels of the grid, likewise; models of earlier releases have none
+    )
 
     def covered(self, mask: NDArray[np.bool_]) -> float:
         """Return what a part's mask (S, S) covers, as a share of the smallest good part; infinite where that is not known."""
         return np.count_nonzero(mask) / self.smallest_part_px if self.smallest_part_px else math.inf
+
+    def is_cut_off(self, at_edge_px: int) -> bool:
+        """Return whether the image cuts a part off as it does no good one: so much of its mask is `Grid.at_edge`."""
+        return self.most_at_edge_px is not None and at_edge_px > MORE_AT_EDGE * self.most_at_edge_px + SOME_AT_EDGE_PX
 
 
 def now() -> str:

@@ -66,6 +66,11 @@ class Grid:
         """Which pixels of the grid sample the frame (size, size); the others are the letterbox border."""
         return np.asarray((self.rows >= 0)[:, None] & (self.columns >= 0))
 
+    def at_edge(self, mask: Bool) -> int:
+        """Return how many pixels of a mask (size, size) lie on the frame's outermost rows and columns: 0 for a part wholly in view."""
+        shown = mask[np.ix_(self.rows >= 0, self.columns >= 0)]
+        return int(np.count_nonzero(shown) - np.count_nonzero(shown[1:-1, 1:-1]))
+
     def _sampled(self, offset: int, length: int) -> NDArray[np.intp]:
         index = ((2 * np.arange(self.size) + 1) * self.side) // (2 * self.size) - offset
         return np.where((index >= 0) & (index < length), index, -1)

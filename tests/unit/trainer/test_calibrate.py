@@ -10,6 +10,8 @@ import pytest
 
 from mdss.method.calibration import Calibration, usual_limit
 from mdss.method.fusion import colour_score, fuse
+from mdss.method.grid import Grid
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import FusionSettings, preset
 from trainer.calibrate import Maps, calibration_of, with_threshold
 
@@ -21,6 +23,14 @@ def maps() -> Maps:
     random = np.random.default_rng(5)
     rgb, sdf = (list(random.gamma(2.0, scale, (PARTS, SIZE_PX, SIZE_PX)).astype(np.float32)) for scale in (0.02, 0.1))
     return Maps(rgb, sdf, [np.ones((SIZE_PX, SIZE_PX), np.bool_)] * PARTS)
+
+
+def good_part(rows: slice) -> Prepared:
+    """Return a part as wide as the image less a pixel on each side, in these rows."""
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[rows, 1:-1] = True
+    rgb, xyz = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), np.ones((SIZE_PX, SIZE_PX, 3), np.float32)
+    return Prepared(rgb, xyz, mask, Grid.filled(SIZE_PX), 0.0, has_table=True)
 
 
 @pytest.mark.parametrize("agreement", [0.0, 0.5])
@@ -53,6 +63,14 @@ def test_what_the_smallest_part_covers_is_known_and_nothing_is_too_small_for_a_c
     stored = msgspec.to_builtins(found)
     del stored["smallest_part_px"]
     assert msgspec.convert(stored, Calibration).covered(half) == np.inf
+
+
+def test_how_far_good_parts_run_into_the_edge_is_known_where_their_frames_are() -> None:
+    found = calibration_of(maps(), preset("edge"), [good_part(np.s_[10:20]), good_part(np.s_[10:])])
+    assert found.most_at_edge_px == SIZE_PX - 2
+    assert (found.is_cut_off(65), found.is_cut_off(66)) == (False, True)
+    without = calibration_of(maps(), preset("edge"))
+    assert without.most_at_edge_px is None and not without.is_cut_off(SIZE_PX)
 
 
 def test_a_calibration_of_before_there_was_agreement_has_none() -> None:

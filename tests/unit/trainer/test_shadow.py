@@ -6,12 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadPart
+from mdss.method.grid import Grid
 from mdss.settings import FusionSettings
+from tests.parts import calibration
 from trainer.shadow import Shadow, judged
 from trainer.shadow_report import ShadowPart, Side, as_text, report_of
 
@@ -20,10 +23,13 @@ RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 500.0, np.float
 
 def candidate(score: float = 1.0, threshold: float = 2.0, invalid: float = 0.1, covered: float = 1.0) -> Any:
     """Return a model that finds this score in every part."""
+    found = calibration(smallest_part_px=100)
+    found = msgspec.structs.replace(found, threshold=msgspec.structs.replace(found.threshold, value=threshold))
+    mask = np.arange(32 * 32).reshape(32, 32) < covered * 100
     return SimpleNamespace(
-        folder=SimpleNamespace(version="0002", calibration=SimpleNamespace(covered=lambda mask: covered)),
+        folder=SimpleNamespace(version="0002", calibration=found),
         threshold=threshold,
-        prepare=lambda rgb, xyz: SimpleNamespace(invalid_point_ratio=invalid, mask=None),
+        prepare=lambda rgb, xyz: SimpleNamespace(invalid_point_ratio=invalid, mask=mask, grid=Grid.filled(32)),
         score=lambda prepared, watch: ({"fused": score}, {}),
     )
 

@@ -11,20 +11,11 @@ import numpy as np
 import pytest
 
 from mdss.method import fusion
-from mdss.method.calibration import Calibration, Statistics, Threshold
-from mdss.method.recipe import FusionSettings
+from mdss.settings import FusionSettings
 from mdss.wire.messages import Branch, UndefinedCode, Verdict
 from tests.parts import accepted, model, prepared, score
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
-
-LIMIT = Threshold(value=2.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30)
-
-
-def rules(**changes: Any) -> Any:
-    """Return the station's fusion rules."""
-    given = {"degraded_policy": "reject", "max_invalid_point_ratio": 0.5, "min_part_ratio": 0.0, "guard_band_ratio": 0.0}
-    return SimpleNamespace(**(given | changes))
 
 
 def part(
@@ -51,7 +42,7 @@ def _fused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def judge(joined: JoinedPart, **changes: Any) -> Judgement:
-    return Judge({"cap/0001": model()}, rules(**changes)).judge(joined)
+    return Judge({"cap/0001": model()}, FusionSettings(**changes)).judge(joined)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +152,8 @@ def test_a_map_that_holds_no_numbers_decides_nothing_and_leaves_a_verdict_that_c
     monkeypatch: pytest.MonkeyPatch, value: float, branches: tuple[Branch, ...], code: UndefinedCode | None
 ) -> None:
     monkeypatch.undo()  # the method's own fusion and regions
-    joined, calibrated = part(branches, code, peak=value), model()
-    calibrated.calibration = Calibration(
-        rgb=Statistics(0.0, 1.0), sdf=Statistics(0.0, 1.0), threshold=LIMIT, map_level=3.0, fusion=FusionSettings(), calibrated_at="now",
-        validation_scores=(),
-    )  # fmt: skip
-    judgement = Judge({"cap/0001": calibrated}, rules(degraded_policy="single_branch")).judge(joined)
+    joined = part(branches, code, peak=value)
+    judgement = judge(joined, degraded_policy="single_branch")
     verdict = verdict_of(Settled(joined, judgement, model()), Origin("line 1", "boot", "configuration"), now_ns=50)
     assert verdict.evaluation == "NotDecidable"
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
@@ -183,6 +170,6 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
 
 
 def test_other_rules_judge_by_the_same_models() -> None:
-    judge = Judge({"cap/0001": model()}, rules())
+    judge = Judge({"cap/0001": model()}, FusionSettings())
     assert judge.judge(part(peak=1.4)).evaluation == "OK"
-    assert judge.ruled_by(rules(guard_band_ratio=0.1)).judge(part(peak=1.4)).evaluation == "NotDecidable"
+    assert judge.ruled_by(FusionSettings(guard_band_ratio=0.1)).judge(part(peak=1.4)).evaluation == "NotDecidable"

@@ -1,0 +1,59 @@
+"""What a station's rules make of a part's score: the same words for who judges parts, for a shadow and for the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.calibration import Calibration
+from mdss.method.grid import Grid
+from mdss.settings import FusionSettings
+
+Decision = Literal["OK", "NotOK", "NotDecidable"]
+
+
+@dataclass(frozen=True)
+class InView:
+    """What the rules ask of a prepared part."""
+
+    mask: NDArray[np.bool_]  # (S, S), where the grid shows the part
+    grid: Grid
+    invalid_point_ratio: float
+
+
+def decide(score: float, part: InView, calibration: Calibration, rules: FusionSettings) -> tuple[Decision, str]:
+    """Return what a part with a score is, and the reason where it is not OK.
+
+    A score above the threshold is NotOK whatever is missing of the part, unless so much is missing that no score says anything.
+    """
+    threshold = calibration.threshold.value
+    if reason := unseen(part, rules):
+        return "NotDecidable", reason
+    if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
+        return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
+    if score > threshold:
+        return "NotOK", f"score {score:.4g} is above the threshold {threshold:.4g}"
+    if reason := lacking(part, calibration, rules):
+        return "NotDecidable", reason
+    return "OK", ""
+
+
+def unseen(part: InView, rules: FusionSettings) -> str:
+    """Say that too little of the part was seen; empty where it was enough."""
+    missing, allowed = part.invalid_point_ratio, rules.max_invalid_point_ratio
+    return f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed" if missing > allowed else ""
+
+
+def lacking(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
+    """Say that a piece of the part may be missing: it is too small for a good one, or the image cuts it off; empty where neither is so."""
+    covered, least = calibration.covered(part.mask), rules.min_part_ratio
+    if covered < least:
+        return f"the part covers {covered:.1%} of what the smallest good one of the validation does; at least {least:.1%} are expected"
+    at_edge_px = part.grid.at_edge(part.mask)
+    if rules.whole_in_image and calibration.is_cut_off(at_edge_px):
+        found = f"the image cuts the part off: {at_edge_px} px of it lie at the edge"
+        return f"{found}; of good ones of the validation at most {calibration.most_at_edge_px} px do"
+    return ""

@@ -1,0 +1,60 @@
+"""A part of which a piece may be missing is never OK, and what its score makes NotOK stays so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mdss.method.grid import Grid
+from mdss.method.station_rules import InView, decide
+from mdss.settings import FusionSettings
+from tests.parts import THRESHOLD, calibration
+
+SIZE_PX = 64
+
+
+def view(rows: slice, columns: slice, frame: tuple[int, int] = (100, 100), invalid: float = 0.1) -> InView:
+    """Return a part that fills a box of the grid of a frame."""
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[rows, columns] = True
+    return InView(mask, Grid(*frame, SIZE_PX), invalid)
+
+
+WHOLE, CUT_OFF = view(np.s_[10:40], np.s_[10:40]), view(np.s_[34:], np.s_[10:40])
+
+
+def decided(part: InView, score: float = 1.0, most_at_edge_px: int | None = 0, **rules: Any) -> tuple[str, str]:
+    return decide(score, part, calibration(smallest_part_px=900, most_at_edge_px=most_at_edge_px), FusionSettings(**rules))
+
+
+@pytest.mark.parametrize(("score", "evaluation"), [(THRESHOLD, "NotDecidable"), (1.01 * THRESHOLD, "NotOK")])
+def test_a_part_that_the_image_cuts_off_is_never_ok_and_a_defect_stays_one(score: float, evaluation: str) -> None:
+    found, reason = decided(CUT_OFF, score)
+    assert found == evaluation
+    assert (
+        score > THRESHOLD
+        or reason == "the image cuts the part off: 30 px of it lie at the edge; of good ones of the validation at most 0 px do"
+    )
+
+
+def test_a_part_in_the_middle_of_the_image_is_whole() -> None:
+    assert decided(WHOLE) == ("OK", "")
+
+
+def test_who_does_not_ask_for_whole_parts_or_has_a_model_of_an_earlier_release_looks_at_no_edge() -> None:
+    assert decided(CUT_OFF, whole_in_image=False) == decided(CUT_OFF, most_at_edge_px=None) == ("OK", "")
+
+
+def test_parts_that_always_run_through_the_image_may_and_others_not_by_much() -> None:
+    through = view(np.s_[20:50], np.s_[:])
+    assert decided(through, most_at_edge_px=56)[0] == "OK"
+    assert decided(through, most_at_edge_px=30)[0] == "NotDecidable"
+
+
+@pytest.mark.parametrize("frame", [(50, 100), (100, 50)])
+def test_the_edge_is_that_of_the_frame_not_of_the_grid_with_its_letterbox(frame: tuple[int, int]) -> None:
+    middle, upper = view(np.s_[22:42], np.s_[22:42], frame), view(np.s_[16:46], np.s_[16:46], frame)
+    assert decided(middle)[0] == "OK"
+    assert decided(upper)[0] == "NotDecidable"
