@@ -27,6 +27,11 @@ def deaf() -> AbstractContextManager[None]:
     return handled_by(signal.SIG_IGN)
 
 
+def stoppable() -> AbstractContextManager[None]:
+    """Let SIGTERM interrupt as Ctrl-C does while the block runs, so that an end is written down whoever asks for it."""
+    return handled_by(signal.default_int_handler)
+
+
 class HeldInterrupt:
     """Holds back the first SIGINT or SIGTERM while it is entered; a second one interrupts at once.
 

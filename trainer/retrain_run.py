@@ -15,6 +15,7 @@ from mdss.method.recipe import Recipe
 from mdss.whole_files import write_whole
 from trainer.data_checks import Refused, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
+from trainer.interrupts import stoppable
 from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone
@@ -51,7 +52,7 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, Diary(order.folder, order.name))
     try:
-        with alone(folder, order.name), run.diary:
+        with alone(folder, order.name), stoppable(), run.diary:
             return run.result("candidate", run.candidate())
     except Ended as ended:
         return run.result(ended.outcome, str(ended))

@@ -13,10 +13,12 @@ import torch
 
 from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord, read_record, write_record
-from trainer import retrain_outcome
+from tests.retraining import Plant, order_of, record_of, write_config
+from trainer import retrain_outcome, retrain_run
 from trainer.checkpoint import Checkpoint
-from trainer.interrupts import SIGNALS, HeldInterrupt
+from trainer.interrupts import SIGNALS, HeldInterrupt, handled_by
 from trainer.retrain_outcome import Diary, Ended
+from trainer.retrain_run import Run, retrain
 from trainer.training import Schedule, Training
 
 STEPS = 4
@@ -119,6 +121,18 @@ def test_ctrl_c_while_the_end_of_a_retraining_is_written_down_changes_nothing_of
     found = read_record(tmp_path, "cap")
     assert found is not None and found.outcome == outcome
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_retraining_that_is_stopped_before_it_trains_is_written_down_as_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
+    monkeypatch.setattr(retrain_run, "check_order", lambda order: None)
+    monkeypatch.setattr(Run, "candidate", lambda run: press(number))
+    with handled_by(lambda *_: fail()), pytest.raises(KeyboardInterrupt):
+        retrain(order_of(own))
+    assert record_of(own).outcome == "interrupted"
 
 
 def test_a_loss_that_comes_with_its_gradients_is_learned_from_as_any_other(tmp_path: Path) -> None:
