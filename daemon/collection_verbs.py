@@ -111,12 +111,22 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     left_out = f", {len(kept) - len(found)} simulated ones left out" if len(kept) > len(found) else ""
     if not good:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
-    good.sort(key=lambda each: each.part.result_id)  # which are random: so the parts kept apart are of all times
-    first = round(len(good) * choices["validation"])
-    apart, learned = good[:first], good[first:]
+    learned, apart = sides(good, choices["validation"])
     for folder, parts in (("train/good", learned), ("validation/good", apart), ("test/defect", defects)):
         copy(parts, out / folder)
     click.echo(f"{out}: {len(learned)} good parts to train on, {len(apart)} to validate, {len(defects)} defects{left_out}; unit mm")
+
+
+def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
+    """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side."""
+    parts: dict[str, list[Collected]] = {}
+    for each in sorted(good, key=lambda each: each.part.result_id):  # which are random: so the parts kept apart are of all times
+        parts.setdefault(each.part.part_id or each.part.result_id, []).append(each)
+    learned: list[Collected] = []
+    apart: list[Collected] = []
+    for scans in parts.values():
+        (apart if len(apart) + len(scans) <= round(len(good) * share) else learned).extend(scans)
+    return learned, apart
 
 
 def copy(parts: Sequence[Collected], folder: Path) -> None:

@@ -102,6 +102,15 @@ def test_what_is_exported_is_a_dataset_to_train_on(shelf: Shelf, tmp_path: Path)
     np.testing.assert_array_equal(loaded.xyz_mm, xyz)
 
 
+def test_scans_of_one_part_are_exported_to_one_side(shelf: Shelf, tmp_path: Path) -> None:
+    for number in range(12):
+        shelf.keep(f"scan-{number}", recipe_id="pin", part_id=f"part {number % 4}")
+    assert "9 good parts to train on, 3 to validate" in shelf.run("export", "--recipe", "pin", "--out", tmp_path / "data").stdout
+    sides = [{path.stem for path in (tmp_path / "data" / side / "good" / "rgb").iterdir()} for side in ("train", "validation")]
+    parts = [{int(name.removeprefix("scan-")) % 4 for name in side} for side in sides]
+    assert sorted(map(len, parts)) == [1, 3] and not parts[0] & parts[1]
+
+
 def test_only_reviewed_parts_are_exported_where_that_is_asked_for(shelf: Shelf, tmp_path: Path) -> None:
     shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--reviewed", "--validation", 0)
     assert [path.stem for path in (tmp_path / "data" / "train" / "good" / "rgb").iterdir()] == ["dust-2"]
