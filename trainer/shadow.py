@@ -51,9 +51,9 @@ class Shadow:
         return {path.name for path in folder.glob("[!.]*")} if folder.is_dir() else set()
 
     def _compare(self, name: str) -> bool:
-        """Score one part; False where the champion did not, or where the collection's budget took the scan away meanwhile."""
+        """Score one part; False where it is simulated, the champion did not, or the collection's budget took the scan away meanwhile."""
         found = self.collection.find(name)
-        if found is None or found.part.score is None or found.part.threshold is None:
+        if found is None or found.part.is_simulated or found.part.score is None or found.part.threshold is None:
             self.skipped += 1
             return False
         try:

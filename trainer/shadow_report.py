@@ -12,6 +12,7 @@ from trainer.gate_statistics import median_interval, wilson
 
 FORMAT = "mdss.shadow.v1"
 CONFIDENCE = 0.95
+LEFT_OUT = "they were simulated, the champion gave them no score, or their scans were gone"
 LEAST_RATIO = 1e-6  # so that a score of 0 has a logarithm
 
 
@@ -66,7 +67,7 @@ class ShadowReport(msgspec.Struct, frozen=True, kw_only=True):
     same: int
     only_candidate_accepts: int
     only_champion_accepts: int
-    skipped: int  # without a score of the champion's there is nothing to agree with, without a scan nothing to score
+    skipped: int  # simulated: not live; without a score of the champion's: nothing to agree with; without a scan: nothing to score
     agreement: Interval | None
     change: Interval | None  # by which factor the candidate's score, in thresholds, is the champion's: the median
     spent_ms: dict[str, float]  # median and 95th percentile
@@ -124,7 +125,7 @@ def as_text(report: ShadowReport) -> str:
         median, most = report.spent_ms["median"], report.spent_ms["p95"]
         lines.append(f"time per part, at the lowest priority and with one thread: {median:.0f} ms, 95 in 100 below {most:.0f} ms")
     if report.skipped:
-        lines.append(f"{report.skipped} more parts were left out: the champion gave them no score, or their scans were gone")
+        lines.append(f"{report.skipped} more parts were left out: {LEFT_OUT}")
     return "\n".join([*lines, *(_line(part) for part in report.differing)])
 
 

@@ -23,7 +23,7 @@ from mdss.settings import Settings, load_settings
 from mdss.whole_files import write_json
 from trainer.low_priority import give_way
 from trainer.progress import Meter
-from trainer.shadow_report import ShadowReport, as_text, report_of
+from trainer.shadow_report import LEFT_OUT, ShadowReport, as_text, report_of
 
 if TYPE_CHECKING:
     from trainer.shadow import Shadow
@@ -93,7 +93,9 @@ def shadow(order: Order) -> ShadowReport:
     with suppress(KeyboardInterrupt):
         watch(order, beside)
     if not beside.parts:
-        raise MdssError(f"model {order.recipe} {order.version}: found no live part within the time, expected the station to judge some")
+        skipped = f" ({beside.skipped} were left out: {LEFT_OUT})" if beside.skipped else ""
+        why = f"found no live part within the time{skipped}, expected the station to judge some"
+        raise MdssError(f"model {order.recipe} {order.version}: {why}")
     found = report_of(beside.parts, beside.skipped, recipe=order.recipe, candidate=order.version, began=began, ended=now())
     store(order, found)
     return found

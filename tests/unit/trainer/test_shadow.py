@@ -40,14 +40,14 @@ class Line:
     def __init__(self, root: Path) -> None:
         self.collection, self.count = Collection(root), 0
 
-    def judge(self, count: int = 1, score: float | None = 1.0, recipe: str = "cap") -> None:
+    def judge(self, count: int = 1, score: float | None = 1.0, recipe: str = "cap", is_simulated: bool = False) -> None:
         for _ in range(count):
             self.count += 1
             name = f"r-{self.count:03d}"
             part = CollectedPart(
                 result_id=name, part_id=f"part-{self.count}", source_id="cam", recipe_id=recipe, captured_ns=0, judged_ns=self.count,
                 evaluation="OK" if score is not None and score <= 2 else "NotOK", score=score, threshold=None if score is None else 2.0,
-                model_version="0001",
+                model_version="0001", is_simulated=is_simulated,
             )  # fmt: skip
             assert self.collection.add(part, RGB, XYZ)
 
@@ -76,14 +76,15 @@ def test_no_more_are_taken_than_are_asked_for_and_the_rest_waits(line: Line) -> 
     assert (shadow.take(2), shadow.take(2)) == (2, 1)
 
 
-def test_a_part_that_the_champion_did_not_score_or_whose_scan_is_gone_is_counted_and_left_out(line: Line) -> None:
+def test_a_part_that_is_simulated_or_that_the_champion_did_not_score_or_whose_scan_is_gone_is_counted_and_left_out(line: Line) -> None:
     shadow = line.shadow(candidate())
     line.judge(1, score=None)
     line.judge(1)
     (line.collection.root / "cap" / "r-002" / "rgb.png").unlink()
-    assert (shadow.take(10), shadow.skipped) == (0, 2)
+    line.judge(1, is_simulated=True)
+    assert (shadow.take(10), shadow.skipped) == (0, 3)
     said = as_text(report_of([], shadow.skipped, recipe="cap", candidate="0002", began="", ended=""))
-    assert "2 more parts were left out: the champion gave them no score, or their scans were gone" in said
+    assert "3 more parts were left out: they were simulated, the champion gave them no score, or their scans were gone" in said
 
 
 @pytest.mark.parametrize(
