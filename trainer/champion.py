@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mdss.method.golden import Scored
     from mdss.method.model_store import ModelFolder
     from mdss.method.torch_device import Precision
+    from mdss.settings import FusionSettings
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -79,6 +80,13 @@ class Champion:
     def prepare(self, rgb: Image, xyz_mm: Float) -> Prepared:
         """Return the part on the model's grid; BadPart where there is none."""
         return prepare(rgb, xyz_mm, self.folder.recipe.point_cloud)
+
+    def undecided(self, prepared: Prepared, rules: FusionSettings) -> str:
+        """Return why a station by these rules does not take a part for OK whatever it scores; empty where it may."""
+        unseen, covered = prepared.invalid_point_ratio, self.folder.calibration.covered(prepared.mask)
+        if unseen > rules.max_invalid_point_ratio:
+            return f"{unseen:.1%} of its points are missing"
+        return f"it covers {covered:.1%} of what the smallest good part does" if covered < rules.min_part_ratio else ""
 
     def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
         """Return each branch's score and its map (S, S)."""

@@ -14,8 +14,9 @@ from mdss.collection import Collected, Collection
 from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
+from mdss.settings import load_settings
 from trainer.dataset import Dataset, Unit
-from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome
+from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
 from trainer.gathering import calibrated_by, gather, unlearned
 from trainer.model_changes import recipe_option, show_table, store_option
 
@@ -33,6 +34,11 @@ MOST_PARTS = 200  # of the newest collected good parts
 @click.option("--against", default=CHAMPION, show_default=True, help="What it has to be as good as: champion, previous or a version.")
 @click.option("--data", type=click.Path(path_type=Path), help="Dataset with test/good and, for known defects, test/KIND.")
 @click.option("--collected", type=click.Path(path_type=Path, file_okay=False), help="What a station collected: its folder `collected`.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The station's settings, by which it leaves parts undecided; the defaults when left out.",
+)
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs of --data hold.")
 @click.option(
     "--report", type=click.Path(path_type=Path, file_okay=False), help="Where gate.html goes; beside the gate's own when left out."
@@ -66,6 +72,7 @@ class Comparison:
     against: str = CHAMPION
     data: Path | None = None
     collected: Path | None = None
+    config: Path | None = None
     unit: Unit = "m"
     report: Path | None = None
     device: str = "auto"
@@ -94,7 +101,8 @@ def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder
     from trainer.gate import golden_parts
 
     good, defects = from_dataset(asked) if asked.data else from_collection(asked, (champion, candidate))
-    return GateEvidence(good=good, defects=defects, golden=golden_parts(champion))
+    serving = Serving.at(load_settings(asked.config)) if asked.config else Serving()
+    return GateEvidence(good=good, defects=defects, golden=golden_parts(champion), serving=serving)
 
 
 def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePart]]:

@@ -43,7 +43,7 @@ def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: Ga
 
 def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
     """Score the evidence with both models, make every check, and write the answer."""
-    contest = Contest(sides.champion, sides.candidate, device)
+    contest = Contest(sides.champion, sides.candidate, device, evidence.serving.rules)
     pairs = contest.judged(evidence)
     champion = sides.champion.calibration if sides.champion else None
     quality = Quality(pairs, sides.candidate.calibration, evidence.limits, champion)

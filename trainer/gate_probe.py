@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from mdss.errors import MdssError, ModelRefused
+from mdss.settings import FusionSettings
 
 if TYPE_CHECKING:
     from trainer.champion import Champion
@@ -56,7 +57,7 @@ def probe(order: ProbeOrder) -> ProbeAnswer:
     load_s = time.perf_counter() - started_s
     folder = Path(order.scans)
     scans = [(np.load(folder / f"{number}.{RGB}.npy"), np.load(folder / f"{number}.{XYZ}.npy")) for number in range(order.count)]
-    scores = tuple(judgement(model, scan).scores.get("fused") for scan in scans)
+    scores = tuple(judgement(model, scan, FusionSettings()).scores.get("fused") for scan in scans)
     golden, fault = reproduced(model)
     return ProbeAnswer(scores, golden, fault, load_s, peak_mib())
 

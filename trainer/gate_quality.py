@@ -213,7 +213,7 @@ def catches(champion: Judgement | None, moved: float) -> bool:
 
     Without a champion every part counts as caught.
     """
-    return champion is None or champion.ratio is None or champion.ratio > moved
+    return champion is None or champion.ratio is None or champion.ratio > moved or bool(champion.undecided)
 
 
 def named(pairs: Sequence[Pair]) -> str:

@@ -157,4 +157,6 @@ def verdict(judged: Judgement) -> str:
     """Return one model's verdict in a few words."""
     if judged.ratio is None:
         return f"not judged: {judged.reason}"
+    if judged.undecided:
+        return f"undecided: {judged.undecided} ({judged.ratio:.3g})"
     return f"{'OK' if judged.is_ok else 'NotOK'} ({judged.ratio:.3g})"

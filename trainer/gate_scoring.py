@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mdss.errors import BadPart
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
+from mdss.settings import FusionSettings
 from trainer.champion import Branch, Champion, Float, Stopwatch
 from trainer.gate_statistics import PairedCounts, PairedScores
 from trainer.gate_terms import EvidencePart, GateEvidence, Recorded
@@ -31,12 +32,13 @@ class Judgement:
     ratio: float | None  # score / threshold
     reason: str = ""
     is_finite: bool = True
+    undecided: str = ""  # why it is not OK at the station whatever it scores
     spent_ms: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_ok(self) -> bool:
-        """Return whether its score is within the threshold."""
-        return self.ratio is not None and self.ratio <= 1
+        """Return whether its score is within the threshold, and the station would decide."""
+        return self.ratio is not None and self.ratio <= 1 and not self.undecided
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ class Pairs:
 class Contest:
     """Both models, loaded; `champion` is None for a recipe's first model."""
 
-    def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str) -> None:
+    def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str, rules: FusionSettings) -> None:
         self.champion = Champion.of(champion, device) if champion else None
         self.candidate = Champion.of(candidate, device)
+        self._rules = rules
 
     def judged(self, evidence: GateEvidence) -> Pairs:
         """Score all evidence; a good part also with each standard damage."""
@@ -103,12 +106,12 @@ class Contest:
     def judge(self, scan: Recorded, number: int) -> tuple[Judgement | None, Judgement]:
         """Score one scan with both, every other time the candidate first."""
         if self.champion is None:
-            return None, judgement(self.candidate, scan)
+            return None, judgement(self.candidate, scan, self._rules)
         if number % 2:
-            candidate = judgement(self.candidate, scan)
-            return judgement(self.champion, scan), candidate
-        champion = judgement(self.champion, scan)
-        return champion, judgement(self.candidate, scan)
+            candidate = judgement(self.candidate, scan, self._rules)
+            return judgement(self.champion, scan, self._rules), candidate
+        champion = judgement(self.champion, scan, self._rules)
+        return champion, judgement(self.candidate, scan, self._rules)
 
     def _pairs(self, kind: Kind, number: int, part: EvidencePart, seed: int) -> Iterator[Pair]:
         scan = part.read()
@@ -130,8 +133,8 @@ class Contest:
             self.judge(part.read(), 0)
 
 
-def judgement(model: Champion, scan: Recorded) -> Judgement:
-    """Return what one model says of a scan."""
+def judgement(model: Champion, scan: Recorded, rules: FusionSettings) -> Judgement:
+    """Return what one model says of a scan, at a station by these rules."""
     try:
         prepared = model.prepare(*scan)
     except BadPart as bad:
@@ -141,7 +144,7 @@ def judgement(model: Champion, scan: Recorded) -> Judgement:
     spent_ms = {name: spent[0] for name, spent in watch.spent_ms.items()}
     if not all(np.isfinite(heat).all() for heat in maps.values()):
         return Judgement({}, None, "a map holds values that are no numbers; expected finite ones", is_finite=False, spent_ms=spent_ms)
-    return Judgement(scores, scores["fused"] / model.threshold, spent_ms=spent_ms)
+    return Judgement(scores, scores["fused"] / model.threshold, undecided=model.undecided(prepared, rules), spent_ms=spent_ms)
 
 
 def prepared_by(model: Champion, scan: Recorded) -> Prepared | None:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.settings import FusionSettings, Settings
 from trainer.dataset import Dataset, Scan
 
 FORMAT = "mdss.gate.v1"
@@ -74,9 +75,15 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """How the station computes: what a fresh process is told before it loads a model."""
+    """How the station computes, which a fresh process is told before it loads a model, and by which rules a part may be OK."""
 
     threads: int | None = None  # torch's own choice when left out
+    rules: FusionSettings = FusionSettings()
+
+    @classmethod
+    def at(cls, station: Settings) -> Self:
+        """Return how the station of these settings serves a model."""
+        return cls(threads=station.branches.rgb.threads, rules=station.fusion)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
         defects=defects,
         golden=golden_parts(champion),
         limits=order.limits,
-        serving=Serving(threads=order.settings.branches.rgb.threads),
+        serving=Serving.at(order.settings),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from mdss.collection import Collected, Collection, Wanted
 from tests.retraining import Plant, write_config
 from tests.station import NAME
-from trainer.compare_verb import Comparison, from_collection
+from trainer.compare_verb import Comparison, evidence_of, from_collection
 
 
 def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothing_simulated_is_evidence(
@@ -40,3 +41,13 @@ def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothin
     assert [part.part_id for part in good] == ["part-4", "part-1", "part-0"]
     assert [part.part_id for part in defects] == ["part-5"]
     assert len(listed) == 1  # each part has files to be read
+
+
+def test_both_are_held_to_the_rules_of_the_station_whose_settings_are_named(tmp_path: Path) -> None:
+    own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
+    own.config.write_text(f"{own.config.read_text()}fusion: {{min_part_ratio: 0.7}}\n")
+    (own.state / "collected").mkdir(parents=True)
+    model: Any = SimpleNamespace(card=SimpleNamespace(data={}), path=tmp_path)
+    asked = Comparison(own.store, NAME, "0002", collected=own.state / "collected")
+    found = [evidence_of(each, model, model).serving.rules.min_part_ratio for each in (asked, replace(asked, config=own.config))]
+    assert found == [0.0, 0.7]

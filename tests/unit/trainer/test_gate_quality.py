@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration, Statistics, Threshold
 from mdss.method.recipe import FusionSettings
+from mdss.settings import FusionSettings as RulesOfStation
+from trainer.champion import Champion
 from trainer.gate_quality import Quality
-from trainer.gate_scoring import Judgement, Kind, Pair, Pairs
+from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, judgement
 from trainer.gate_terms import EvidencePart, GateCheck, GateLimits
 
 PARTS = 40
@@ -22,6 +25,16 @@ SPREAD = 0.2  # deviation of the logarithm of good scores
 ROOM = 1.645 * SPREAD  # one good part in twenty lies above the threshold
 SEEN = {"stain": 1.5, "dent": 1.5, "defect": 1.5}  # scores in thresholds of what a sound model sees
 Ratios = Sequence[float] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SeesAll(Champion):
+    """Finds the same part in every scan."""
+
+    part: Any
+
+    def prepare(self, *_: object) -> Any:
+        return self.part
 
 
 def calibration() -> Calibration:
@@ -107,6 +120,26 @@ def test_a_defect_that_the_champion_catches_only_because_good_parts_have_moved_i
     check = checks(good + defects)["confirmed defects caught"]
     assert not check.is_passed and {name for name in ("defect-0", "defect-1") if name in check.says.split(";")[1]} == missed
     assert ("1.4 times what they did: that alone lifts defect-1" in check.says) == (moved > 1)
+
+
+def test_a_candidate_by_which_the_station_decides_less_is_held_back_however_low_its_scores_are() -> None:
+    pairs, lost = sound(1) + pairs_of("golden", [0.5], [0.5]), "it covers 60.0% of what the smallest good part does"
+    unsure = [replace(each, candidate=replace(each.candidate, undecided=lost)) if each.number % 2 == 0 else each for each in pairs]
+    assert failed(pairs) == set() and {"golden parts accepted", "good parts rejected"} <= failed(unsure)
+    defects = [replace(each, champion=replace(each.candidate, undecided=lost)) for each in pairs_of("defect", [0.9], [0.9])]
+    assert "misses defect-0" in checks(pairs + defects)["confirmed defects caught"].says
+
+
+@pytest.mark.parametrize(
+    ("invalid", "covered", "said"), [(0.5, 0.7, ""), (0.6, 1.0, "60.0% of its points are missing"), (0.1, 0.6, "it covers 60.0% of")]
+)
+def test_what_a_station_would_not_decide_is_said_of_each_part(invalid: float, covered: float, said: str) -> None:
+    folder: Any = SimpleNamespace(calibration=SimpleNamespace(covered=lambda _: covered, threshold=SimpleNamespace(value=1.0)))
+    heat, part = np.zeros((2, 2), np.float32), SimpleNamespace(invalid_point_ratio=invalid, mask=None)
+    fused: Any = SimpleNamespace(score=0.5, map=heat)
+    model = SeesAll(folder, lambda _: heat, lambda _: heat, lambda *_: fused, part)
+    found = judgement(model, (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.float32)), RulesOfStation(min_part_ratio=0.7))
+    assert found.undecided.startswith(said) and found.is_ok == (not said) and found.ratio == 0.5
 
 
 def test_defects_that_neither_catches_hold_nobody_back() -> None:
