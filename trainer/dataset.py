@@ -72,7 +72,10 @@ class Dataset:
 
     @classmethod
     def open(cls, root: Path, unit: Unit, needs: Collection[str] = ("train", "validation")) -> Dataset:
-        """List the scans under `root`; BadInput for a missing folder of `needs` and for files without their partner."""
+        """List the scans under `root`; BadInput for a missing folder of `needs` and for files without their partner.
+
+        Masks are matched with their scans where the test split is needed: a training looks at none.
+        """
         if not root.is_dir():
             raise BadInput(f"{root}: no such folder; expected train/good, validation/good and test/KIND in it")
         if unit not in get_args(Unit):
@@ -140,8 +143,8 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
     kinds = found if split == "test" else [folder / GOOD]
     if not kinds:
         raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
-    is_marked = any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
-    return [scan for kind in kinds for scan in _pairs(kind, split, is_marked and split == "test")]
+    is_marked = is_needed and any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
+    return [scan for kind in kinds for scan in _pairs(kind, split, is_needed, is_marked)]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -152,14 +155,14 @@ def _folders(folder: Path) -> list[Path]:
     return found
 
 
-def _pairs(folder: Path, split: Split, is_marked: bool) -> list[Scan]:
+def _pairs(folder: Path, split: Split, is_needed: bool, is_marked: bool) -> list[Scan]:
     images, clouds = _files(folder / "rgb", IMAGE_SUFFIXES), _files(folder / "xyz", CLOUD_SUFFIXES)
     for stem in sorted(images.keys() ^ clouds.keys()):
         lone, missing = (images[stem], "xyz") if stem in images else (clouds[stem], "rgb")
         suffixes = CLOUD_SUFFIXES if missing == "xyz" else IMAGE_SUFFIXES
         raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(suffixes)}")
     truths = _files(folder / "gt", TRUTH_SUFFIXES) if split == "test" and (folder / "gt").is_dir() else {}
-    for stem in sorted(truths.keys() - images.keys()):
+    for stem in sorted(truths.keys() - images.keys()) if is_needed else ():
         raise BadInput(f"{truths[stem]}: found no partner, expected {folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
     unmarked = sorted(images.keys() - truths.keys())
     if is_marked and folder.name != GOOD and unmarked:

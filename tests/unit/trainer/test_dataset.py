@@ -88,7 +88,7 @@ def refusal(root: Path, unit: Unit = "m") -> str:
 
 def read_all(root: Path, unit: Unit) -> None:
     """Open the dataset and load every scan."""
-    dataset = Dataset.open(root, unit)
+    dataset = Dataset.open(root, unit, needs=("train", "validation", "test"))
     for scan in (*dataset.train, *dataset.validation, *dataset.test):
         dataset.load(scan)
 
@@ -138,8 +138,7 @@ def test_images_of_every_named_kind_are_read(root: Path, suffix: str) -> None:
 def test_clouds_of_double_precision_and_compressed_ones_are_read(root: Path) -> None:
     tifffile.imwrite(root / "train/good/xyz/000.tiff", cloud().astype(np.float64), photometric="rgb", compression="zlib")
     dataset = Dataset.open(root, "m")
-    loaded = dataset.load(dataset.train[0])
-    assert loaded.xyz_mm.dtype == np.float32
+    assert dataset.load(dataset.train[0]).xyz_mm.dtype == np.float32
 
 
 def test_masks_of_zero_and_one_are_read(root: Path) -> None:
@@ -148,12 +147,14 @@ def test_masks_of_zero_and_one_are_read(root: Path) -> None:
     assert dataset.load(scan).truth.sum() == 6
 
 
-def test_good_scans_need_no_truth_and_may_have_an_empty_one_but_no_truth_is_without_a_scan(root: Path) -> None:
+def test_good_scans_need_no_truth_and_may_have_an_empty_one_but_where_the_test_is_needed_none_is_without_a_scan(root: Path) -> None:
     write_image(root / "test/good/gt/000.png", np.zeros(SHAPE, np.uint8))
     dataset = Dataset.open(root, "m")
     assert not dataset.load(dataset.test[1]).truth.any()
     write_image(root / "test/good/gt/001.png", np.zeros(SHAPE, np.uint8))
     assert f"test/good/gt/001.png: found no partner, expected {root}/test/good/rgb/001 with .png, .jpg" in refusal(root)
+    (root / "test/bent/gt/004.png").unlink()
+    assert len(Dataset.open(root, "m").test) == 2  # a training looks at no masks
 
 
 def test_a_dataset_without_any_truth_is_read(root: Path) -> None:
