@@ -15,6 +15,7 @@ from trainer.model_changes import export_verb, history, import_verb, promote, ro
 from trainer.progress import tracked
 from trainer.shadow_verb import command as shadow
 
+SOME = 5  # names that a sentence repeats
 COLUMNS = ("recipe", "version", "role", "preset", "made_at", "derived_from", "threshold", "fault")
 
 
@@ -38,7 +39,9 @@ def list_models(store: Path, as_json: bool) -> None:
     elif rows:
         show_table(COLUMNS, rows)
     else:
-        click.echo(f"{store}: no models")
+        found = ", ".join(sorted(path.name for path in store.iterdir() if not path.name.startswith("."))[:SOME])
+        instead = f"; found {found}, expected RECIPE/VERSION, as `mdss train --out STORE` makes it" if found else ""
+        click.echo(f"{store}: no models{instead}")
 
 
 def described(store: Path) -> list[dict[str, str]]:

@@ -31,6 +31,14 @@ def test_an_empty_store_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"{tmp_path}: no models\n"
 
 
+def test_a_folder_that_is_a_dataset_and_no_store_is_told_by_what_lies_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train", "validation", ".git"):
+        (tmp_path / name).mkdir()
+    code, said, _ = run(capsys, "list", "--store", tmp_path)
+    expected = "expected RECIPE/VERSION, as `mdss train --out STORE` makes it"
+    assert (code, said) == (0, f"{tmp_path}: no models; found train, validation, {expected}\n")
+
+
 def test_who_guards_a_store_is_told_that_no_model_is_there(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "verify", "--store", store)[0] == 0
     for place in (store / "gland", store / "gland" / "0001"):
