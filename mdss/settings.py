@@ -14,8 +14,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_doors import HttpSettings, SecuritySettings, check_doors, check_files
-from mdss.settings_file import LARGEST_BYTES, LONGEST_SHOWN, SettingsFile
+from mdss.settings_file import LARGEST_BYTES, SettingsFile
 from mdss.settings_types import IPC, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux

@@ -9,14 +9,11 @@ from typing import Any, TypeVar
 
 import msgspec
 import yaml
-from msgspec import inspect
 
 from mdss.errors import BadInput
+from mdss.misfit import LONGEST_SHOWN, misfit
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
-PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
-UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
-PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")  # a password may have a slash
 TAG = "tag:yaml.org,2002:"
 TEXT = f"{TAG}str"
 KINDS: dict[type[yaml.Node], tuple[str, ...]] = {
@@ -33,7 +30,6 @@ NO_VALUE = (
 )  # what YAML's reader raises for `!!int x`, 2026-02-30, 0x_ ...
 LARGEST_BYTES = 32 * 1024  # seven times every key with its explanation; YAML is read slowly
 DEEPEST = 20  # brackets within brackets
-LONGEST_SHOWN = 80  # characters of a key or value that are repeated in a refusal
 
 
 @dataclass(frozen=True)
@@ -68,14 +64,7 @@ class SettingsFile:
         try:
             return msgspec.convert(self.content, kind)
         except msgspec.ValidationError as error:
-            found = PLACE.search(str(error))
-            place = found["place"] if found else ""
-            unknown = UNKNOWN.match(str(error))
-            info, value = _look_up(inspect.type_info(kind), self.content, place)
-            if unknown:
-                place = f"{place}.{unknown['key']}".lstrip(".")
-                raise self.refusal(place, f"found an unknown key, expected one of {', '.join(_keys(info))}") from error
-            raise self.refusal(place, f"found {_shown(value)}, expected {_described(info)}") from error
+            raise self.refusal(*misfit(error, kind, self.content)) from error
 
     def refusal(self, place: str, sentence: str) -> BadInput:
         """Return the error for one key; a key that is not in the file has the line of its section, or the first."""
@@ -167,52 +156,3 @@ def _is_plain(node: yaml.Node) -> bool:
 def _is_text(text: str) -> bool:
     """Return whether this can be written down: half of a surrogate pair, as an escape may give it, cannot."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, Any]:
-    """Return what was expected and what was found at a place such as branches.rgb.count or models.recipes[0]."""
-    for step in re.findall(r"[^.\[\]]+", place):
-        if isinstance(info, inspect.UnionType):  # a key that may also be null; what has places within it is not
-            info = next(each for each in info.types if not isinstance(each, inspect.NoneType))
-        if isinstance(info, inspect.StructType):
-            info = next(field.type for field in info.fields if field.name == step)
-            value = value[step]
-        elif isinstance(info, inspect.VarTupleType):
-            info, value = info.item_type, value[int(step)]
-    return info, value
-
-
-def _keys(info: inspect.Type) -> list[str]:
-    return [field.name for field in info.fields] if isinstance(info, inspect.StructType) else []
-
-
-def _described(info: inspect.Type) -> str:
-    """Return in words what a setting may be."""
-    text = {inspect.BoolType: "true or false", inspect.NoneType: "null"}.get(type(info), "text")
-    match info:
-        case inspect.Metadata():
-            text = str((info.extra_json_schema or {}).get("description") or _described(info.type))
-        case inspect.IntType():
-            text = f"a whole number from {info.ge} to {info.le}"
-        case inspect.FloatType():
-            text = f"a number from {info.ge} to {info.le}"
-        case inspect.LiteralType():
-            text = f"one of {', '.join(map(str, info.values))}"
-        case inspect.VarTupleType():
-            text = f"a list{f' of at least {info.min_length}' if info.min_length else ''}, each {_described(info.item_type)}"
-        case inspect.UnionType():
-            text = ", or ".join(_described(each) for each in info.types)
-        case inspect.StructType():
-            text = f"a section with keys out of {', '.join(_keys(info))}"
-    return text
-
-
-def _shown(value: Any) -> str:
-    """Return what a file says, short and without a password."""
-    if isinstance(value, str):
-        return repr(PASSWORD.sub("***", value))[:LONGEST_SHOWN]
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    if isinstance(value, dict):
-        return "a section"
-    return {"None": "nothing", "True": "true", "False": "false"}.get(str(value), str(value)[:LONGEST_SHOWN])

@@ -28,26 +28,24 @@ CHAOS_MAY = (
     "trainer",
 )
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
-MAY_IMPORT = {
-    "mdss.errors": (),
+ALONE = ("errors", "folder_names", "misfit", "settings_types", "system_calls", "terminal", "user_name", "whole_files")
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    **{f"mdss.{name}": () for name in ALONE},
     "mdss.scans": ("mdss.errors",),
-    "mdss.whole_files": (),
     "mdss.scan_files": ("mdss.whole_files",),
-    "mdss.folder_names": (),
-    "mdss.system_calls": (),
-    "mdss.terminal": (),
-    "mdss.user_name": (),
     "mdss.collection": ("mdss.scans", "mdss.scan_files", "mdss.whole_files", "mdss.folder_names", "mdss.errors"),
     "mdss.retraining": ("mdss.whole_files", "mdss.errors"),
-    "mdss.settings_file": ("mdss.errors",),
+    "mdss.settings_file": ("mdss.misfit", "mdss.errors"),
     "mdss.key_files": ("mdss.errors",),
-    "mdss.settings_types": (),
     "mdss.settings_doors": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.errors"),
-    "mdss.settings": ("mdss.settings_file", "mdss.settings_doors", "mdss.settings_types"),
+    "mdss.settings": ("mdss.settings_file", "mdss.settings_doors", "mdss.settings_types", "mdss.misfit"),
     "mdss.logs": ("mdss.settings",),
     "mdss.wire": ("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files", "mdss.logs", "mdss.errors"),
     "mdss.audit": ("mdss.user_name", "mdss.whole_files", "mdss.errors"),
-    "mdss.method": ("mdss.audit", "mdss.folder_names", "mdss.user_name", "mdss.whole_files", "mdss.settings", "mdss.logs", "mdss.errors"),
+    "mdss.method": (
+        *("mdss.audit", "mdss.folder_names", "mdss.user_name", "mdss.whole_files"),
+        *("mdss.misfit", "mdss.settings", "mdss.logs", "mdss.errors"),
+    ),
     "mdss.method.golden": ("mdss.method", "mdss.scans", "mdss.errors"),
     "mdss.journal_file": ("mdss.errors",),
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),

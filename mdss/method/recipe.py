@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from mdss.errors import BadInput
+from mdss.misfit import misfit
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
@@ -272,7 +273,10 @@ def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
     try:
         return msgspec.convert(tree, Recipe)
     except msgspec.ValidationError as error:
-        raise BadInput(f"recipe setting: {error}") from error
+        if error.__cause__ is not None:  # what a section says of its own settings together
+            raise BadInput(f"recipe setting {error.__cause__}") from error
+        place, sentence = misfit(error, Recipe, tree)
+        raise BadInput(f"recipe setting {place}: {sentence}") from error
 
 
 def _literal(text: str) -> object:

@@ -130,8 +130,11 @@ def train(data: Path, store: Path, capsys: pytest.CaptureFixture[str], *options:
     ("setting", "sentence"),
     [
         ("rgb.stepz=5", "mdss: recipe setting 'rgb.stepz': unknown, see docs/method.md for the names"),
-        ("rgb.steps=many", "mdss: recipe setting: Expected `int`, got `str` - at `$.rgb.steps`"),
-        ("point_cloud.size_px=50", "mdss: recipe setting: Expected `int` >= 64 - at `$.point_cloud.size_px`"),
+        ("rgb.steps=many", "mdss: recipe setting rgb.steps: found 'many', expected a whole number of at least 1"),
+        (
+            "point_cloud.size_px=50",
+            "mdss: recipe setting point_cloud.size_px: found 50, expected a whole number from 64 to 1024, a multiple of 4",
+        ),
         ("rgb.teacher=nobody", "mdss: teacher 'nobody': no such file; expected "),
     ],
 )

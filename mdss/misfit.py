@@ -1,0 +1,82 @@
+"""What does not fit a type, in words: at which place, what was found there and what was expected."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+LONGEST_SHOWN = 80  # characters of a key or value that are repeated in a refusal
+PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
+UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
+PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")  # a password may have a slash
+
+
+def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: Any) -> tuple[str, str]:
+    """Return the place, such as branches.rgb.count, of what did not fit when content was to become this type, and the sentence on it."""
+    found, unknown = PLACE.search(str(error)), UNKNOWN.match(str(error))
+    place = found["place"] if found else ""
+    info, value = _look_up(inspect.type_info(kind), content, place)
+    if unknown:
+        return f"{place}.{unknown['key']}".lstrip("."), f"found an unknown key, expected one of {', '.join(_keys(info))}"
+    return place, f"found {_shown(value)}, expected {_described(info)}"
+
+
+def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, Any]:
+    """Return what was expected and what was found at a place such as branches.rgb.count or models.recipes[0]."""
+    for step in re.findall(r"[^.\[\]]+", place):
+        if isinstance(info, inspect.UnionType):  # a key that may also be null; what has places within it is not
+            info = next(each for each in info.types if not isinstance(each, inspect.NoneType))
+        if isinstance(info, inspect.StructType):
+            info = next(field.type for field in info.fields if field.name == step)
+            value = value[step]
+        elif isinstance(info, inspect.VarTupleType):
+            info, value = info.item_type, value[int(step)]
+    return info, value
+
+
+def _keys(info: inspect.Type) -> list[str]:
+    return [field.name for field in info.fields] if isinstance(info, inspect.StructType) else []
+
+
+def _described(info: inspect.Type) -> str:
+    """Return in words what a setting may be."""
+    text = {inspect.BoolType: "true or false", inspect.NoneType: "null"}.get(type(info), "text")
+    match info:
+        case inspect.Metadata():
+            text = str((info.extra_json_schema or {}).get("description") or _described(info.type))
+        case inspect.IntType():
+            text = f"a whole number{_limits(info)}"
+        case inspect.FloatType():
+            text = f"a number{_limits(info)}"
+        case inspect.LiteralType():
+            text = f"one of {', '.join(map(str, info.values))}"
+        case inspect.VarTupleType():
+            text = f"a list{f' of at least {info.min_length}' if info.min_length else ''}, each {_described(info.item_type)}"
+        case inspect.UnionType():
+            text = ", or ".join(_described(each) for each in info.types)
+        case inspect.StructType():
+            text = f"a section with keys out of {', '.join(_keys(info))}"
+    return text
+
+
+def _limits(info: inspect.IntType | inspect.FloatType) -> str:
+    """Return in words how small and how large a number may be."""
+    steps = "" if info.multiple_of is None else f", a multiple of {info.multiple_of}"
+    if info.ge is not None and info.le is not None:
+        return f" from {info.ge} to {info.le}{steps}"
+    ends = {"of at least": info.ge, "above": info.gt, "of at most": info.le, "below": info.lt}
+    return " and".join(f" {word} {end}" for word, end in ends.items() if end is not None) + steps
+
+
+def _shown(value: Any) -> str:
+    """Return what was said, short and without a password."""
+    if isinstance(value, str):
+        return repr(PASSWORD.sub("***", value))[:LONGEST_SHOWN]
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if isinstance(value, dict):
+        return "a section"
+    return {"None": "nothing", "True": "true", "False": "false"}.get(str(value), str(value)[:LONGEST_SHOWN])
