@@ -117,10 +117,10 @@ def review(config: Path, said: Opinion) -> None:
         case "missing":
             raise MdssError(NO_ALERT.format(said.result_id))
         case "refused":
-            after = " or ".join(WORDS[state] for state in ("confirmed", "false_reject"))
-            raise MdssError(
-                f"alert {said.result_id} is {WORDS.get(before, before)} already; expected one that is new, or {after} in its place"
-            )
+            if before not in WORDS:
+                raise MdssError(f"alert {said.result_id} is in state {before!r}, expected one of {', '.join(STATES)}")
+            another = "`mdss alerts confirm` and `reject` change what was said of it"
+            raise MdssError(f"alert {said.result_id} is {WORDS[before]} already, expected a new one: {another}")
         case "same":
             click.echo(f"{said.result_id} was {WORDS[said.state]} before: nothing has changed")
         case "done":

@@ -105,7 +105,8 @@ def test_what_is_decided_cannot_be_merely_acknowledged(desk: Desk, verb: str, wo
     desk.run(verb)
     result = desk.run("ack")
     assert isinstance(result.exception, MdssError)
-    assert f"alert {desk.alert} is {words} already" in str(result.exception)
+    said = f"alert {desk.alert} is {words} already, expected a new one: `mdss alerts confirm` and `reject` change what was said of it"
+    assert str(result.exception) == said
     assert len(desk.stream()) == 1
 
 
@@ -120,7 +121,7 @@ def test_a_state_of_another_release_is_refused_and_stays(desk: Desk) -> None:
     with redis.Redis.from_url(desk.url) as client:
         client.hset(f"mdss:alert:{desk.alert}", "state", "eaten")
     result = desk.run("reject")
-    assert "is eaten already" in str(result.exception)
+    assert str(result.exception) == f"alert {desk.alert} is in state 'eaten', expected one of new, acknowledged, confirmed, false_reject"
 
 
 def test_the_stream_of_reviews_is_trimmed(desk: Desk) -> None:
