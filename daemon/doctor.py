@@ -67,8 +67,9 @@ def command(config: Path, as_json: bool) -> None:
 
 def examine(settings: Settings) -> list[Finding]:
     """Return what is found of a station, whether it runs or not."""
-    journal, recent = read_journal(Path(settings.station.state_directory) / JOURNAL)
-    case = Case(settings, recent, *asked(settings))
+    report, silence = asked(settings)
+    journal, recent = read_journal(Path(settings.station.state_directory) / JOURNAL, is_in_use=report is not None and report.is_ready)
+    case = Case(settings, recent, report, silence)
     return [journal, *(finding for check in CHECKS for finding in check(case))]
 
 
@@ -80,10 +81,10 @@ def asked(settings: Settings) -> tuple[StationReport | None, str]:
         return None, str(error)
 
 
-def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
+def read_journal(path: Path, is_in_use: bool = False) -> tuple[Finding, tuple[Verdict, ...]]:
     """Return what is to be said of the journal, and its newest verdicts; one that is not there yet is not made."""
     if not path.is_file():
-        return ok("journal", f"{path} is not there yet: the first start makes it"), ()
+        return (lost_journal(path) if is_in_use else ok("journal", f"{path} is not there yet: the first start makes it")), ()
     try:
         with closing(Journal(path)) as journal:
             last = journal.last_sequence()
@@ -98,6 +99,13 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
     if damage:
         return damaged_journal(f"journal {path}: {damage}"), recent
     return ok("journal", f"{path}: {last} verdicts so far, {pending} parts under way, {waiting} alerts that wait for Redis"), recent
+
+
+def lost_journal(path: Path) -> Finding:
+    """Return what is to be said of a journal that is gone from under the station that has it open."""
+    why = "its processes record into a file that nobody can open any more: with them every part of it is gone, and sequences begin anew"
+    advice = "stop the station, put the last backup there or nothing, and start it: docs/operations.md, Upgrade and backup"
+    return bad("journal", f"{path} was removed, or moved away, while the station runs", why, advice)
 
 
 def damaged_journal(found: str) -> Finding:

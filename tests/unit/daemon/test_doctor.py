@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from daemon import doctor_machine, doctor_station
+from daemon import doctor, doctor_machine, doctor_station
 from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
 from daemon.run import limits_of
+from daemon.status import StationReport
 from mdss.settings import Settings, SupervisorSettings
 from tests.alerts import undefined
 from tests.cases import judged, laid_out, of, settings
@@ -123,3 +124,14 @@ def test_folders_that_are_open_to_everybody_are_named(tmp_path: Path) -> None:
 def test_a_station_that_does_not_run_is_told_why() -> None:
     found = station(Case(Settings(), silence="http://127.0.0.1:8420/status: found no answer"), "station")
     assert found.level == "weak" and "found no answer" in found.found
+
+
+@pytest.mark.parametrize(("state", "level", "said"), [("starting", "ok", "is not there yet"), ("running", "bad", "was removed, or moved")])
+def test_a_journal_that_is_gone_is_bad_where_the_station_has_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Any, level: str, said: str
+) -> None:
+    report = StationReport(station="cell", state=state, reason="", is_ready=state == "running", uptime_s=1.0)
+    monkeypatch.setattr(doctor, "asked", lambda _: (report, ""))
+    monkeypatch.setattr(doctor, "CHECKS", ())
+    (found,) = doctor.examine(settings(station={"state_directory": str(tmp_path)}))
+    assert (found.subject, found.level) == ("journal", level) and said in found.found
