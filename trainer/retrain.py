@@ -19,6 +19,7 @@ from trainer.retrain_run import retrain
 
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
+NOT_FOR_OTHERS = 0o007  # what it keeps of parts is for the station and its group, as what `mdss run` keeps
 SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), click.FloatRange(0, 0.9)
 
 
@@ -52,6 +53,7 @@ def command(**options: Any) -> None:
     shares = Shares(options.pop("validation_share"), options.pop("gate_share"))
     wishes = Wishes(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
     order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, wishes=wishes, **options)
+    os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
     for pool in POOLS:  # before torch is loaded, for its children
         os.environ[pool] = str(threads)
     use_threads(threads)
