@@ -141,7 +141,8 @@ class Camera {
             take(answer[1], answer[2]);
         }
         if (done_ + refused_ < parts_)
-            std::fprintf(stderr, "camera: nothing got on for %d ms, %d frames have no verdict\n", PATIENCE_MS, int(kept_.size()));
+            std::fprintf(stderr, "camera: nothing got on for %d ms, %d frames have no verdict%s%s\n", PATIENCE_MS, int(kept_.size()),
+                         put_off_.empty() ? "" : "; last refused for now: ", put_off_.c_str());
         say("EOS");
         zmq_close(socket_);
         std::printf("%d sent, %d acknowledged, %d done, %d refused\n", made_, int(acknowledged_.size()), done_, refused_);
@@ -227,6 +228,7 @@ class Camera {
         if (code == "BUSY" || code == "DRAINING" || code == "NOT_READY") {
             for (Frame &frame : kept_) frame.waits = frame.waits || frame.id == frame_id;
             paused_until_ = Clock::now() + milliseconds(kRetryMs);
+            put_off_ = header;
             return;
         }
         std::fprintf(stderr, "camera: refused: %s\n", header.c_str());
@@ -244,7 +246,7 @@ class Camera {
 
     std::function<void *()> connect_;
     void *socket_ = nullptr;
-    std::string recipe_, boot_id_;
+    std::string recipe_, boot_id_, put_off_;  // the last: what the station said when it could not take a frame yet
     int parts_;
     std::string run_id_ = std::to_string(std::chrono::system_clock::now().time_since_epoch().count());
     int credit_ = 0, made_ = 0, done_ = 0, refused_ = 0;
