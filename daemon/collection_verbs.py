@@ -118,10 +118,14 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
 
 
 def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
-    """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side."""
+    """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side.
+
+    Where all have the same id it names no part, and each scan is one.
+    """
     parts: dict[str, list[Collected]] = {}
+    has_ids = len({each.part.part_id for each in good}) > 1
     for each in sorted(good, key=lambda each: each.part.result_id):  # which are random: so the parts kept apart are of all times
-        parts.setdefault(each.part.part_id or each.part.result_id, []).append(each)
+        parts.setdefault((has_ids and each.part.part_id) or each.part.result_id, []).append(each)
     learned: list[Collected] = []
     apart: list[Collected] = []
     for scans in parts.values():

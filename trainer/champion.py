@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mdss.method.brightness import match_brightness
 from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.station_rules import InView, lacking, unseen
 
 if TYPE_CHECKING:
     from mdss.method.fusion import Fused
@@ -83,10 +84,8 @@ class Champion:
 
     def undecided(self, prepared: Prepared, rules: FusionSettings) -> str:
         """Return why a station by these rules does not take a part for OK whatever it scores; empty where it may."""
-        unseen, covered = prepared.invalid_point_ratio, self.folder.calibration.covered(prepared.mask)
-        if unseen > rules.max_invalid_point_ratio:
-            return f"{unseen:.1%} of its points are missing"
-        return f"it covers {covered:.1%} of what the smallest good part does" if covered < rules.min_part_ratio else ""
+        view = InView.of(prepared)
+        return unseen(view, rules) or lacking(view, self.folder.calibration, rules)
 
     def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
         """Return each branch's score and its map (S, S)."""

@@ -86,6 +86,5 @@ def judged(model: Champion, scan: Scan, rules: FusionSettings) -> Side:
     score = float(model.score(prepared, Stopwatch())[0]["fused"])
     if not np.isfinite(score):
         return Side(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
-    view = InView(prepared.mask, prepared.grid, prepared.invalid_point_ratio)
-    evaluation, _ = decide(score, view, model.folder.calibration, rules)
+    evaluation, _ = decide(score, InView.of(prepared), model.folder.calibration, rules)
     return Side(version=version, evaluation=evaluation, score=score, threshold=threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mdss.method.calibration import Calibration
 from mdss.method.grid import Grid
 from mdss.settings import FusionSettings
+
+if TYPE_CHECKING:
+    from mdss.method.point_cloud import Prepared
 
 Decision = Literal["OK", "NotOK", "NotDecidable"]
 
@@ -22,6 +25,11 @@ class InView:
     mask: NDArray[np.bool_]  # (S, S), where the grid shows the part
     grid: Grid
     invalid_point_ratio: float
+
+    @classmethod
+    def of(cls, part: Prepared) -> Self:
+        """Return it of a part that was prepared in this process."""
+        return cls(part.mask, part.grid, part.invalid_point_ratio)
 
 
 def decide(score: float, part: InView, calibration: Calibration, rules: FusionSettings) -> tuple[Decision, str]:

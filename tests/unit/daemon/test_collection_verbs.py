@@ -111,6 +111,12 @@ def test_scans_of_one_part_are_exported_to_one_side(shelf: Shelf, tmp_path: Path
     assert sorted(map(len, parts)) == [1, 3] and not parts[0] & parts[1]
 
 
+def test_where_a_camera_calls_every_part_alike_each_scan_is_one(shelf: Shelf, tmp_path: Path) -> None:
+    for number in range(12):
+        shelf.keep(f"scan-{number}", recipe_id="pin", part_id="pin")
+    assert "8 good parts to train on, 4 to validate" in shelf.run("export", "--recipe", "pin", "--out", tmp_path / "data").stdout
+
+
 def test_only_reviewed_parts_are_exported_where_that_is_asked_for(shelf: Shelf, tmp_path: Path) -> None:
     shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--reviewed", "--validation", 0)
     assert [path.stem for path in (tmp_path / "data" / "train" / "good" / "rgb").iterdir()] == ["dust-2"]

@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mdss.method.calibration import Calibration, Statistics, Threshold
+from mdss.method.grid import Grid
 from mdss.method.recipe import FusionSettings
 from mdss.settings import FusionSettings as RulesOfStation
+from tests.parts import calibration as part_calibration
 from trainer.champion import Champion
 from trainer.gate_quality import Quality
 from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, judgement
@@ -123,7 +125,7 @@ def test_a_defect_that_the_champion_catches_only_because_good_parts_have_moved_i
 
 
 def test_a_candidate_by_which_the_station_decides_less_is_held_back_however_low_its_scores_are() -> None:
-    pairs, lost = sound(1) + pairs_of("golden", [0.5], [0.5]), "it covers 60.0% of what the smallest good part does"
+    pairs, lost = sound(1) + pairs_of("golden", [0.5], [0.5]), "the part covers 60.0% of what the smallest good one of the validation does"
     unsure = [replace(each, candidate=replace(each.candidate, undecided=lost)) if each.number % 2 == 0 else each for each in pairs]
     assert failed(pairs) == set() and {"golden parts accepted", "good parts rejected"} <= failed(unsure)
     defects = [replace(each, champion=replace(each.candidate, undecided=lost)) for each in pairs_of("defect", [0.9], [0.9])]
@@ -131,15 +133,17 @@ def test_a_candidate_by_which_the_station_decides_less_is_held_back_however_low_
 
 
 @pytest.mark.parametrize(
-    ("invalid", "covered", "said"), [(0.5, 0.7, ""), (0.6, 1.0, "60.0% of its points are missing"), (0.1, 0.6, "it covers 60.0% of")]
+    ("invalid", "covered", "said"),
+    [(0.5, 0.7, ""), (0.6, 1.0, "60.0% of the part's points are missing"), (0.1, 0.6, "the part covers 60.0% of")],
 )
 def test_what_a_station_would_not_decide_is_said_of_each_part(invalid: float, covered: float, said: str) -> None:
-    folder: Any = SimpleNamespace(calibration=SimpleNamespace(covered=lambda _: covered, threshold=SimpleNamespace(value=1.0)))
-    heat, part = np.zeros((2, 2), np.float32), SimpleNamespace(invalid_point_ratio=invalid, mask=None)
+    folder: Any = SimpleNamespace(calibration=part_calibration(smallest_part_px=100))
+    mask = np.arange(32 * 32).reshape(32, 32) < covered * 100
+    heat, part = np.zeros((2, 2), np.float32), SimpleNamespace(invalid_point_ratio=invalid, mask=mask, grid=Grid.filled(32))
     fused: Any = SimpleNamespace(score=0.5, map=heat)
     model = SeesAll(folder, lambda _: heat, lambda _: heat, lambda *_: fused, part)
     found = judgement(model, (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.float32)), RulesOfStation(min_part_ratio=0.7))
-    assert found.undecided.startswith(said) and found.is_ok == (not said) and found.ratio == 0.5
+    assert found.undecided.startswith(said) and found.is_ok == (not said) and found.ratio == 0.25
 
 
 def test_defects_that_neither_catches_hold_nobody_back() -> None:
