@@ -28,6 +28,10 @@ def test_the_window_is_what_fits_into_most_of_the_deadline() -> None:
     assert at_pace(FakeClock(), [0.5] * 10).window(60.0, 4) == 96
 
 
+def test_verdicts_at_one_and_the_same_time_are_a_pace_too() -> None:
+    assert at_pace(FakeClock(), [0.0] * 10).window(5.0, 4) > 4
+
+
 def test_one_part_is_judged_and_one_waits_however_slow_the_station() -> None:
     assert at_pace(FakeClock(), [9.0] * 10).window(1.0, 4) == LEAST
 

@@ -113,6 +113,13 @@ def test_clipping_holds_the_aligned_colour_map_at_zero() -> None:
     assert fused.rgb.min() == pytest.approx(-0.1 / 0.02)
 
 
+def test_the_map_is_blurred_where_the_recipe_asks_and_the_score_is_not() -> None:
+    sharp, blurred = (fuse(*hot("rgb", 9.0, size=1), calibration(fusion=FusionSettings(blur_px=blur_px))) for blur_px in (0.0, 2.0))
+    assert (sharp.map[20, 31], sharp.map[20, 30]) == (0, pytest.approx(9))
+    assert 0 < blurred.map[20, 31] < blurred.map[20, 30] < 1
+    assert blurred.score == sharp.score
+
+
 def hot(branch: str, value: float, size: int = 6) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     rgb, sdf = np.full((SIZE_PX, SIZE_PX), 2.0, np.float32), np.full((SIZE_PX, SIZE_PX), 0.1, np.float32)
     inside = np.s_[20 : 20 + size, 30 : 30 + size]
@@ -135,6 +142,13 @@ def test_a_region_says_where_how_large_and_which_branch_saw_it(branch: str, peak
     assert region.peak == pytest.approx(peak, abs=0.01)
 
 
+@pytest.mark.parametrize(("rgb", "sdf", "branch"), [(10, 6, "both"), (6, 10, "both"), (10, 4, "rgb"), (4, 10, "sdf")])
+def test_both_saw_a_region_where_the_weaker_has_more_than_half_of_what_the_stronger_has(rgb: float, sdf: float, branch: str) -> None:
+    fused = fuse(hot("rgb", rgb)[0], hot("sdf", sdf)[1], calibration())
+    (region,) = regions(fused, cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
+    assert region.branch == branch
+
+
 def test_a_letterboxed_frame_has_its_regions_in_its_own_pixels() -> None:
     grid = Grid(SIZE_PX // 2, SIZE_PX, SIZE_PX)  # rows 16 to 48 of the grid hold the frame
     (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), cloud(), grid, calibration())
@@ -144,9 +158,10 @@ def test_a_letterboxed_frame_has_its_regions_in_its_own_pixels() -> None:
 
 def test_specks_are_dropped_unless_nothing_else_is_there() -> None:
     rgb, sdf = hot("rgb", 9.0)
-    rgb[5, 5] = 10
+    rgb[5, 5:8] = 10  # one pixel less than a region has at least
+    rgb[50:52, 5:7] = 4.5  # as many
     grid = Grid(SIZE_PX, SIZE_PX, SIZE_PX)
-    assert len(regions(fuse(rgb, sdf, calibration()), cloud(), grid, calibration())) == 1
+    assert [region.area_px for region in regions(fuse(rgb, sdf, calibration()), cloud(), grid, calibration())] == [36, 4]
     (speck,) = regions(fuse(*hot("rgb", 9.0, size=1), calibration()), cloud(), grid, calibration())
     assert speck.area_px == 1
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from mdss.errors import BadPart
-from mdss.method.point_cloud import Float, drop_specks, prepare
+from mdss.method.point_cloud import Float, drop_specks, prepare, scene_extent
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import DEFAULT, Scene, foreground, grey, part_of
 
@@ -118,6 +118,7 @@ def test_specks_go_and_small_bodies_stay() -> None:
     found[80:83, 80:83] = True  # 9 px
     found[80:85, 20:25] = True  # 25 px
     found[60, 60] = found[61, 61] = True
+    found[range(56, 80), range(66, 90)] = True  # a wire of 24 px that runs slantwise
     kept = drop_specks(found, min_component_px=24)
     found[80:83, 80:83] = found[60:62, 60:62] = False
     np.testing.assert_array_equal(kept, found)
@@ -230,6 +231,14 @@ def test_a_cloud_of_fewer_pixels_than_its_image_may_be_enlarged_by_repeating_poi
 def test_a_cloud_in_another_unit_is_refused(factor: float, found: str) -> None:
     cloud = (Scene().cloud() * factor).astype(np.float32)
     assert f"the scene measures {found}, expected 1 mm to 5 m: another unit?" in refusal(grey(cloud), cloud)
+
+
+def test_the_extent_is_told_from_some_of_the_points_whatever_their_columns_and_from_all_where_most_are_the_same() -> None:
+    rows, columns = np.indices((512, 512), np.float32)
+    assert scene_extent(np.stack([columns, rows, 0 * rows], axis=2).reshape(-1, 3)) == pytest.approx(0.98 * 511, rel=0.01)
+    same = np.full((1000, 3), 7.0)
+    same[500, 1] += 5
+    assert scene_extent(same) == 5
 
 
 def test_points_farther_away_than_any_camera_sees_were_not_measured() -> None:

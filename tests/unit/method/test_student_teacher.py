@@ -253,17 +253,19 @@ def test_the_branch_takes_its_share_of_the_median_off(networks: StudentTeacher) 
     np.testing.assert_allclose(less, np.maximum(plain - 0.5 * np.median(plain[mask]), 0), atol=1e-6)
 
 
-def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there(networks: StudentTeacher) -> None:
-    settings = ColourSettings(student_width=0.25, by_contrast=True)
+def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there_in_its_own_light(networks: StudentTeacher) -> None:
+    settings = ColourSettings(student_width=0.25, by_contrast=True, levelling=0.5)
     weighing = StudentTeacher(settings)
     weighing.load_state_dict(networks.state_dict(), strict=False)
     usual = Usual(np.linspace(0, 40, CLASSES, dtype=np.float32), np.linspace(0.8, 2, CLASSES, dtype=np.float32))
     weighing.usual.copy_(torch.from_numpy(usual.stored()))
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
     mask[30:100, 20:90] = True
-    plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
-    weighed = ColourBranch(weighing, settings, "cpu").score_map(image(), mask)
-    np.testing.assert_allclose(weighed, plain / usual.at(contrast(image(), mask)), rtol=1e-5)
+    weighing.brightness.fill_(0.7 * object_brightness(image(), mask))
+    branch = ColourBranch(weighing, settings, "cpu")
+    seen, weighed = branch.levelled(image(), mask), branch.score_map(image(), mask)
+    plain = branch.unweighed(seen, mask)
+    np.testing.assert_allclose(weighed, plain / usual.at(contrast(seen, mask)), rtol=1e-5)
     assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)
 
 

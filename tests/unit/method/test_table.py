@@ -61,8 +61,7 @@ def test_a_table_at_one_side_alone_is_none_and_no_plane_from_it_to_the_part(roug
 
 
 @pytest.mark.parametrize("quarter_turns", range(4))
-@pytest.mark.parametrize("part_px", [85, 100, 110])
-@pytest.mark.parametrize("part_mm", [5, 7, 10])
+@pytest.mark.parametrize(("part_mm", "part_px"), [*((part_mm, part_px) for part_mm in (5, 7, 10) for part_px in (85, 100, 110)), (10, 142)])
 def test_the_table_is_found_beside_a_low_part_over_a_whole_side_of_the_border(part_mm: float, part_px: int, quarter_turns: int) -> None:
     cloud = Scene(tilt_deg=5, block_mm=0).cloud()
     table = cloud[part_px:].copy()
@@ -92,6 +91,14 @@ def test_the_table_is_found_beside_a_part_across_the_border_in_coordinates_that_
     assert plane.distance(table * signs).max() < 0.5
 
 
+def test_of_a_table_measured_in_steps_of_depth_those_a_step_away_are_its_own_though_most_share_one_depth() -> None:
+    cloud = Scene(noise_mm=0).cloud()
+    cloud[np.random.default_rng(0).random(cloud.shape[:2]) < 0.4, 2] += 0.4
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    assert plane.deviation_mm == pytest.approx(1.4826 * 0.16, rel=0.1)
+
+
 def test_stray_points_do_not_move_the_table() -> None:
     cloud = Scene(tilt_deg=4).cloud()
     random = np.random.default_rng(0)
@@ -119,9 +126,10 @@ def test_a_sensor_that_measures_every_second_pixel_shows_the_table_too(size: tup
     assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
 
 
-def test_a_border_that_is_no_plane_is_no_table() -> None:
+@pytest.mark.parametrize("rough_mm", [60, 6])  # of the smaller one most lies near a plane, as much far from it as close to it
+def test_a_border_that_is_no_plane_is_no_table(rough_mm: float) -> None:
     cloud = Scene().cloud()
-    cloud[..., 2] += np.random.default_rng(0).uniform(-60, 60, cloud.shape[:2]).astype(np.float32)
+    cloud[..., 2] += np.random.default_rng(0).uniform(-rough_mm, rough_mm, cloud.shape[:2]).astype(np.float32)
     assert find_table(cloud, DEFAULT) is None
 
 

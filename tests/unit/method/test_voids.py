@@ -38,6 +38,9 @@ def test_a_cloud_without_gaps_has_no_voids_in_any_ball() -> None:
 def test_steps_are_those_of_the_grid_and_nothing_where_no_neighbours_were_measured() -> None:
     down, right = pixel_steps(plate(0.2))
     assert np.allclose(down, [0, 1, 0]) and np.allclose(right, [1, 0, 0.2], atol=1e-4)
+    beside_a_drop = plate(0.0)
+    beside_a_drop[:, 30:, 2] += 40
+    assert np.allclose(pixel_steps(beside_a_drop)[1], [1, 0, 0]), "a surface goes on as most of it does"
     lone = plate()
     lone[::2], lone[:, ::2] = np.nan, np.nan
     assert not pixel_steps(lone)[0].any()

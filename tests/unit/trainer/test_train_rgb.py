@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from mdss.method import torch_device
 from mdss.method.border import BORDER_PX, near_border
+from mdss.method.contrast import contrast
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
@@ -181,7 +183,10 @@ def test_what_good_parts_reach_at_a_contrast_is_measured_on_maps_as_they_score(t
     settings = msgspec.structs.replace(SMALL, steps=2, levelling=0.5, median_share=0.5, by_contrast=True)
     learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
     branch = ColourBranch(learned, settings, "cpu")
-    heats = [branch.unweighed(branch.levelled(part.rgb, part.mask), part.mask)[part.mask] for part in parts()]
+    levelled = [replace(part, rgb=branch.levelled(part.rgb, part.mask)) for part in parts()]
+    heats = [branch.unweighed(part.rgb, part.mask)[part.mask] for part in levelled]
+    cues = [contrast(part.rgb, part.mask)[part.mask] for part in levelled]
+    np.testing.assert_allclose(learned.usual.numpy(), Usual.of(cues, heats).stored(), rtol=1e-5)
     contrasts, usual = learned.usual.numpy()
     assert (np.diff(contrasts) > 0).all() and contrasts[0] > 0
     sizes = np.diff([0, *SHARES, 1])
