@@ -80,7 +80,7 @@ class Judge:
         return self._models.get(model_key(part.accepted.identity.recipe_id, part.accepted.model_version))
 
     def judge(self, part: JoinedPart) -> Judgement:
-        """Decide on one part: anything but a clean score below the threshold is not accepted."""
+        """Decide on one part: anything but a clean score that is not above the threshold is not accepted."""
         model = self.model_of(part)
         is_alone = part.code in ("LATE", "WORKER_LOST") and len(part.scores) == 1
         if part.code is not None and (not is_alone or part.prepared is None or model is None):

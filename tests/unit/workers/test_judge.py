@@ -13,7 +13,7 @@ import pytest
 from mdss.method import fusion
 from mdss.settings import FusionSettings
 from mdss.wire.messages import Branch, UndefinedCode, Verdict
-from tests.parts import accepted, model, prepared, score
+from tests.parts import accepted, calibration, model, prepared, score
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart
 
@@ -54,8 +54,8 @@ def test_only_a_score_above_the_threshold_is_not_ok_and_only_a_number_is_ok(peak
 
 def test_a_score_that_equals_the_threshold_is_ok_as_the_stated_rate_of_false_rejects_counts_on() -> None:
     held = model()
-    held.calibration.threshold.value = 1.5**2
-    assert Judge({"cap/0001": held}, rules()).judge(part(peak=1.5)).evaluation == "OK"
+    held.calibration = calibration(threshold=msgspec.structs.replace(held.calibration.threshold, value=1.5**2))
+    assert Judge({"cap/0001": held}, FusionSettings()).judge(part(peak=1.5)).evaluation == "OK"
 
 
 @pytest.mark.parametrize(("peak", "evaluation"), [(1.0, "OK"), (1.4, "NotDecidable"), (1.45, "NotDecidable"), (1.5, "NotOK")])
