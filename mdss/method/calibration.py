@@ -79,9 +79,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     colour_limit: float = 0.0  # the same of colour's half (fusion.colour_score), where the larger of both counts
     reference: Reference | None = None  # models of earlier releases have none
     smallest_part_px: int = 0  # of the mask on the grid, of all validation parts; 0 in models of earlier releases
-    most_at_edge_px: int | None = (
-        None  # of the mask on the image's outermost pixels of the grid, likewise; models of earlier releases have none
-    )
+    most_at_edge_px: int | None = None  # of the mask, as `Grid.at_edge` counts, likewise; none in models of earlier releases
 
     def covered(self, mask: NDArray[np.bool_]) -> float:
         """Return what a part's mask (S, S) covers, as a share of the smallest good part; infinite where that is not known."""

@@ -52,7 +52,7 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
 def unseen(part: InView, rules: FusionSettings) -> str:
     """Say that too little of the part was seen; empty where it was enough."""
     missing, allowed = part.invalid_point_ratio, rules.max_invalid_point_ratio
-    return f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed" if missing > allowed else ""
+    return "" if missing <= allowed else f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
 
 
 def lacking(part: InView, calibration: Calibration, rules: FusionSettings) -> str:

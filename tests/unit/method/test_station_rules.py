@@ -39,6 +39,10 @@ def test_a_part_that_the_image_cuts_off_is_never_ok_and_a_defect_stays_one(score
     )
 
 
+def test_a_share_of_missing_points_that_is_no_number_is_not_taken_for_few() -> None:
+    assert decided(view(np.s_[10:40], np.s_[10:40], invalid=np.nan))[0] == "NotDecidable"
+
+
 def test_a_part_in_the_middle_of_the_image_is_whole() -> None:
     assert decided(WHOLE) == ("OK", "")
 
