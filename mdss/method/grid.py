@@ -68,7 +68,8 @@ class Grid:
 
     def at_edge(self, mask: Bool) -> int:
         """Return how many pixels of a mask (size, size) lie on the frame's outermost rows and columns: 0 for a part wholly in view."""
-        shown = mask[np.ix_(self.rows >= 0, self.columns >= 0)]
+        (top, bottom), (left, right) = (np.flatnonzero(index >= 0)[[0, -1]] for index in (self.rows, self.columns))
+        shown = mask[top : bottom + 1, left : right + 1]
         return int(np.count_nonzero(shown) - np.count_nonzero(shown[1:-1, 1:-1]))
 
     def _sampled(self, offset: int, length: int) -> NDArray[np.intp]:
