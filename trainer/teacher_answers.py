@@ -41,9 +41,10 @@ class TeacherAnswers:
             rows.append(torch.from_numpy(np.where(asked, np.cumsum(asked).reshape(asked.shape) - 1, -1)))
         return cls(values, rows)
 
-    def crop(self, number: int, top: int, left: int, side: int) -> Tensor:
-        """Return the answers (side, side, C) from one cell of a part's map on."""
-        return self._values[number][self._rows[number][top : top + side, left : left + side]].float()
+    def crop(self, number: int, window: Window) -> Tensor:
+        """Return the answers (h, w, C) in a window of one part's map."""
+        rows = self._rows[number][window.top : window.top + window.height, window.left : window.left + window.width]
+        return self._values[number][rows].float()
 
 
 def fits_into_memory(cells: Sequence[Bool], channels: int) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from mdss.errors import ModelRefused
 from mdss.method import eight_bits, torch_device
@@ -60,6 +61,14 @@ def test_zeros_of_the_background_are_never_averaged_in() -> None:
     values = torch.zeros(1, 1, 10, 10)
     values[0, 0, 0, :3] = torch.tensor([1.0, 2.0, 3.0])
     assert dynamic_loss(values, 0.9).item() == 2.0
+
+
+@pytest.mark.parametrize("domain", ["batch", "image"])
+@pytest.mark.parametrize("factor", [0.3, 0.9, 0.97])
+def test_zeros_that_are_counted_alone_are_as_good_as_zeros_that_are_there(domain: str, factor: float) -> None:
+    values = torch.rand(2, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    there = dynamic_loss(F.pad(values, (0, 4, 2, 0)), factor, domain)
+    torch.testing.assert_close(dynamic_loss(values, factor, domain, zeros=4 * (7 * 9 - 5 * 5)), there)
 
 
 def test_nothing_above_the_quantile_is_a_loss_of_zero_with_a_gradient() -> None:

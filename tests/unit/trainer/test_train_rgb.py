@@ -25,8 +25,9 @@ from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
 from trainer import teacher_answers
+from trainer.colour_windows import Windows, cell_mask
 from trainer.handed_parts import Half
-from trainer.train_rgb import Windows, as_it_scores, loss_of, measure_teacher, train_colour
+from trainer.train_rgb import as_it_scores, loss_of, measure_teacher, train_colour
 
 SIZE_PX = 96
 CPU = torch.device("cpu")
@@ -34,14 +35,13 @@ SMALL = ColourSettings(batch=3, window_px=48, student_width=0.25, steps=10, shif
 CHANGED: dict[str, dict[str, Any]] = {
     "light": {"light_variation": 0.2},
     "any pixel": {"shift_every": None},
-    "whole images": {"window_px": None},
 }
 
 
 def parts() -> list[Half]:
-    """Return two parts, one of them in a corner of its image."""
+    """Return three parts, two of them in corners of their images."""
     random, found = np.random.default_rng(0), []
-    for rows, columns in ((slice(30, 80), slice(20, 61)), (slice(0, 45), slice(0, 50))):
+    for rows, columns in ((slice(30, 80), slice(20, 61)), (slice(0, 45), slice(0, 50)), (slice(53, SIZE_PX), slice(50, SIZE_PX))):
         mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
         mask[rows, columns] = True
         found.append(Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32), Grid.filled(SIZE_PX)))
@@ -91,7 +91,47 @@ def test_the_teacher_is_asked_once_for_each_part_and_shift(networks: StudentTeac
     monkeypatch.setattr(networks, "describe", counted)
     for step in range(7):
         loss_of(networks, windows, step, windows.batch(step))
-    assert asked == {0: 2, 3: 2, 6: 2}
+    assert asked == {0: 3, 3: 3, 6: 3}
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"border": "zero"}, {"border": "zero", "quantile_domain": "image"}, {"mask_sampling": "any"}, {"mask_training": False}]
+)
+def test_whole_images_that_are_computed_around_the_part_alone_teach_the_same(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_device, "cpu_gains_by_bfloat16", lambda: False)
+    settings = msgspec.convert({**msgspec.to_builtins(SMALL), "window_px": None, "batch": 6, **change}, ColourSettings)
+    torch.manual_seed(0)
+    learner, windows = StudentTeacher(settings), windows_of(settings)
+    batch = windows.batch(0)
+    assert {number for number, _ in batch.cells} == {0, 1, 2}
+    loss, expected = loss_of(learner, windows, 0, batch), loss_of_whole(learner, [number for number, _ in batch.cells], settings)
+    found, sought = (torch.autograd.grad(each, learner.student.conv2.weight)[0] for each in (loss, expected))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert (found - sought).norm() < 0.01 * sought.norm()
+    assert batch.masks.shape[1:] == ((14, 14) if settings.mask_training else (24, 24))
+
+
+def loss_of_whole(networks: StudentTeacher, numbers: list[int], settings: ColourSettings) -> Tensor:
+    """Return the loss of the first step where all of each image is computed."""
+    whole, rim = Window.whole(SIZE_PX // STRIDE_PX), 4 if settings.border == "zero" else 0
+    kept = slice(rim, SIZE_PX // STRIDE_PX - rim)
+    chosen = [parts()[number] for number in numbers]
+    images = torch.cat([seen_through(whole, part.rgb, settings.border, "cpu") for part in chosen])
+    distances = networks(images, settings.distance)[:, :, kept, kept]
+    if settings.mask_training:
+        masks = [cell_mask(part.mask, settings.mask_sampling)[::STRIDE_PX, ::STRIDE_PX][kept, kept] for part in chosen]
+        distances = distances * torch.from_numpy(np.stack(masks))[:, None]
+    return dynamic_loss(distances, settings.factor_first, settings.quantile_domain)
+
+
+def test_of_whole_images_the_teacher_is_asked_once(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = windows_of(msgspec.structs.replace(SMALL, window_px=None, shift_every=None))
+    windows.ask(networks, 0)
+    assert windows.described(windows.batch(7), CPU) is not None
+    monkeypatch.setattr(networks, "describe", None)
+    windows.ask(networks, 7)
 
 
 def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:

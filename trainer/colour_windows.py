@@ -1,0 +1,185 @@
+"""What the colour branch learns from at each step: windows of the training parts, or whole images as far as there is a part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mdss.method.description_network import CENTRE_PX, CHANNELS, FIELD_PX, STRIDE_PX, positions
+from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.student_teacher import StudentTeacher, Window, padded_image
+from trainer.distributed import share
+from trainer.handed_parts import Part
+from trainer.photographs import Photographs
+from trainer.teacher_answers import TeacherAnswers, fits_into_memory
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Index = NDArray[np.int64]
+Cells = tuple[int, Window]  # of which part, and which cells of its map
+
+
+def cell_mask(mask: Bool, how: str) -> Float:
+    """Return what the mask says of a map's cell that begins at each pixel: its centre, its mean, or whether any of it is inside."""
+    values = mask.astype(np.float32)
+    if how == "area":
+        return np.asarray(cv2.blur(values, (STRIDE_PX, STRIDE_PX), anchor=(0, 0)), np.float32)
+    return np.asarray(cv2.dilate(values, np.ones((STRIDE_PX, STRIDE_PX), np.uint8), anchor=(0, 0)), np.float32) if how == "any" else values
+
+
+def every_cell(pixels: NDArray[np.generic], border: str) -> Window:
+    """Return the cells that are learned from of a whole image (S, S): where black lies beyond it, without those that look there."""
+    cells, rim = len(pixels) // STRIDE_PX, CENTRE_PX // STRIDE_PX if border == "zero" else 0
+    return Window(rim, rim, cells - 2 * rim, cells - 2 * rim)
+
+
+def whole_images(parts: Sequence[Part], settings: ColourSettings) -> list[Window]:
+    """Return which cells of each image are computed where whole ones are learned from: around its part, as many as the largest part takes.
+
+    The networks have no padding, and D (x) M is 0 elsewhere whatever they say, so nothing is lost (`Windows.beyond` counts the zeros).
+    Where the background is learned from, too, all.
+    """
+    every = every_cell(parts[0].mask, settings.border)
+    if not settings.mask_training:
+        return [every] * len(parts)
+    boxes = [Window.around(part.mask, len(part.mask) // STRIDE_PX) for part in parts]
+    height, width = min(every.height, max(box.height for box in boxes)), min(every.width, max(box.width for box in boxes))
+    last_top, last_left = every.top + every.height - height, every.left + every.width - width
+    return [Window(min(max(box.top, every.top), last_top), min(max(box.left, every.left), last_left), height, width) for box in boxes]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of the colour branch learns from."""
+
+    images: Tensor  # (B, 3, H, W)
+    masks: Tensor  # (B, h, w) at the map's cells
+    cells: list[Cells]
+    photographs: Tensor | None  # for the penalty
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One window of one part."""
+
+    image: Float  # (3, H, W)
+    mask: Float  # (h, w)
+    cells: Cells
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a crop begins, in pixels of the padded image, and how large it is."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, window: Window) -> Place:
+        """Return what exactly a window's outputs look at."""
+        height, width = (STRIDE_PX * side + FIELD_PX - 1 for side in (window.height, window.width))
+        return cls(STRIDE_PX * window.top, STRIDE_PX * window.left, height, width)
+
+
+class Windows:
+    """Crops of the training parts: random ones on the part, or whole images; the same step always gives the same batch."""
+
+    def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
+        self.settings, self._seed = recipe.rgb, recipe.seed
+        self._images = [padded_image(part.rgb, recipe.rgb.border) for part in parts]
+        self._masks = [cell_mask(part.mask, recipe.rgb.mask_sampling) for part in parts]
+        self._inside = [np.argwhere(part.mask) for part in parts]
+        self._whole = whole_images(parts, recipe.rgb) if recipe.rgb.window_px is None else None
+        folder = recipe.rgb.penalty_photographs
+        self._photographs = Photographs(Path(folder)) if folder else None
+        self._answers: TeacherAnswers | None = None
+        self._asked: int | None = None
+
+    def progress(self, step: int) -> float:
+        """Return how far the training is, from 0 to 1: step by step, or in whole rounds through the parts."""
+        steps = self.settings.steps
+        if self.settings.factor_every == "epoch":
+            step -= step % max(1, len(self._images) // self.settings.batch)
+        return step / max(1, steps - 1)
+
+    @property
+    def beyond(self) -> int:
+        """How many elements of D (x) M an image has beyond its crop: all 0, but the quantile counts them."""
+        if self._whole is None:
+            return 0
+        every, some = every_cell(self._masks[0], self.settings.border), self._whole[0]
+        return CHANNELS * (every.height * every.width - some.height * some.width)
+
+    def ask(self, networks: StudentTeacher, step: int) -> None:
+        """Let the teacher describe every part on the grid of this step, unless it did so before or will be shown something else."""
+        grid = self._grid_of(step)
+        if grid is None or grid == self._asked:
+            return
+        self._asked, shifts = grid, self._shifts(grid)
+        cells = [mask[down::STRIDE_PX, right::STRIDE_PX] > 0 for mask, (down, right) in zip(self._masks, shifts, strict=True)]
+        if not self.settings.mask_training:
+            cells = [np.ones_like(each) for each in cells]
+        images = [image[:, down:, right:] for image, (down, right) in zip(self._images, shifts, strict=True)]
+        is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, CHANNELS)
+        self._answers = TeacherAnswers.of(networks, images, cells) if is_kept else None
+
+    def _grid_of(self, step: int) -> int | None:
+        if self._whole is not None:
+            return 0
+        return None if self.settings.shift_every is None else step // self.settings.shift_every
+
+    def _shifts(self, grid: int) -> Index:
+        """Return by how many pixels (N, 2), 0 to 3, each part's windows lie beside the cells of its map; whole images do not."""
+        count = len(self._images)
+        if self._whole is not None:
+            return np.zeros((count, 2), np.int64)
+        return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(count, 2))
+
+    def batch(self, step: int) -> Batch:
+        """Return crops, their masks, where they lie, and photographs for the penalty."""
+        random = np.random.default_rng((self._seed, step))
+        numbers = random.integers(len(self._images), size=self.settings.batch).tolist()
+        grid = self._grid_of(step)
+        shifts = None if grid is None else self._shifts(grid)
+        crops = share([self._crop(number, None if shifts is None else shifts[number], random) for number in numbers])
+        images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
+        photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
+        return Batch(images, masks, [crop.cells for crop in crops], photographs)
+
+    def described(self, batch: Batch, device: torch.device) -> Tensor | None:
+        """Return what the teacher says of a batch (B, C, h, w); None where it was not asked beforehand."""
+        if self._answers is None:
+            return None
+        return torch.stack([self._answers.crop(*cells) for cells in batch.cells]).to(device).permute(0, 3, 1, 2)
+
+    def _crop(self, number: int, shift: Index | None, random: np.random.Generator) -> Crop:
+        image, mask = self._images[number], self._masks[number]
+        place = self._place(number, shift, random)
+        crop = image[:, place.top : place.top + place.height, place.left : place.left + place.width]
+        height, width = positions(place.height), positions(place.width)
+        rows, columns = (slice(start, start + STRIDE_PX * count, STRIDE_PX) for start, count in ((place.top, height), (place.left, width)))
+        light = 1 + self.settings.light_variation * random.uniform(-1, 1)
+        cells = number, Window(place.top // STRIDE_PX, place.left // STRIDE_PX, height, width)
+        return Crop(np.clip(crop * np.float32(light), 0, 1), mask[rows, columns], cells)
+
+    def _place(self, number: int, shift: Index | None, random: np.random.Generator) -> Place:
+        if self._whole is not None:
+            return Place.of(self._whole[number])
+        size = self._images[number].shape[1]
+        side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
+        inside = self._inside[number]
+        at = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
+        if shift is None:
+            top, left = np.clip(at, 0, size - side).tolist()
+        else:
+            top, left = (shift + STRIDE_PX * np.clip((at - shift) // STRIDE_PX, 0, (size - side - shift) // STRIDE_PX)).tolist()
+        return Place(top, left, side, side)
