@@ -25,7 +25,7 @@ from trainer.progress import tracked
 
 SCANS = 2
 PATCHES_OF_A_POINT = 10
-SHAPE = msgspec.structs.replace(PAPER.sdf, frame="camera", octaves=0, overlap="min")
+SHAPE = msgspec.structs.replace(PAPER.sdf, frame="camera", octaves=0, overlap="min", scores_in="float")
 Float = NDArray[np.float32]
 
 

@@ -226,6 +226,7 @@ PAPER = Recipe(
     ),
     sdf=ShapeSettings(
         points_per_patch=500,
+        asked_in=2,
         training_density=5.0,
         score_unit="scale",
         encoder=(64, 128, 1024),
@@ -236,6 +237,7 @@ PAPER = Recipe(
         batch=32,
         learning_rate=1e-3,
         void_weight=0.0,
+        scores_in="int8",
     ),
     fusion=FusionSettings(score_floor=None, map_floor=None),
 )

@@ -24,7 +24,7 @@ from mdss.method.patch_frame import PatchFrames
 from mdss.method.patch_pairs import Pairs
 from mdss.method.patches import away_from_centre, cut_patches
 from mdss.method.point_cloud import Prepared
-from mdss.method.recipe import Recipe, Scores, ShapeSettings
+from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
 from mdss.method.usual import Usual
 from mdss.method.viewing import viewing_direction
@@ -36,7 +36,8 @@ Index = NDArray[np.intp]
 Bool = NDArray[np.bool_]
 
 WEIGHTS = "sdf.safetensors"
-AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT, AT_ONCE_IN_EIGHT_BITS = 32768, 2048, 6144  # queries; on a CPU, what they become stays in a core's cache
+AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT = 32768, 2048  # queries; on a CPU, what they become stays in a core's cache
+BYTES_AT_ONCE = 6144 * 256  # the same where a query becomes one byte for each of a layer's outputs
 QUERIES_STEP, PATCHES_STEP = 512, 4  # see `pieces`
 RIM_PX = 3.0  # the deviation of the weights by which a point's surroundings count
 MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
@@ -183,11 +184,13 @@ def counted(distances: Tensor, sign: str) -> Tensor:
     return distances.abs() if sign == "both" else (distances if sign == "positive" else -distances).clamp_min(0)
 
 
-def queries_at_once(device: str, scores_in: Scores) -> int:
+def queries_at_once(device: str, settings: ShapeSettings) -> int:
     """Return how many queries a device is asked at a time."""
     if device != "cpu":
         return AT_ONCE_ON_GPU
-    return AT_ONCE_IN_EIGHT_BITS if scores_in == "int8" and multiplies_eight_bits() else AT_ONCE_IN_FLOAT
+    if settings.scores_in == "float" or not multiplies_eight_bits():
+        return AT_ONCE_IN_FLOAT
+    return max(1, BYTES_AT_ONCE // settings.width // QUERIES_STEP) * QUERIES_STEP
 
 
 class ShapeBranch:
@@ -195,7 +198,7 @@ class ShapeBranch:
 
     def __init__(self, network: SignedDistanceNetwork, settings: ShapeSettings, device: str, precision: Precision = "auto") -> None:
         self._network, self._settings, self._device = for_scoring(network, device, precision, settings.scores_in), settings, device
-        self._at_once = queries_at_once(device, settings.scores_in)
+        self._at_once = queries_at_once(device, settings)
         self._usual = Usual.read(network.usual) if settings.by_rim else None
         self._border_usual = Usual.read_unless_flat(network.border_usual) if settings.by_border else None
         self._void_usual = Usual.read(network.void_usual) if settings.voids_by_rim else None
