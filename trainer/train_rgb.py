@@ -12,14 +12,13 @@ from mdss.method.border import near_border
 from mdss.method.brightness import usual_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import STRIDE_PX
+from mdss.method.dynamic_loss import dynamic_factor, dynamic_loss
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import (
     ColourBranch,
     StudentTeacher,
     Window,
-    dynamic_factor,
-    dynamic_loss,
     seen_through,
 )
 from mdss.method.teacher import load_teacher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mdss.method.border import near_border
 from mdss.method.brightness import match_brightness
@@ -81,29 +79,6 @@ class StudentTeacher(nn.Module):
         said: Tensor = self.student(images)
         difference = (self.describe(images) if described is None else described) - said.float()
         return difference.square() if distance == "squared" else difference.abs()
-
-
-def dynamic_factor(progress: float, first: float, last: float) -> float:
-    """Return d of the paper's eq. 1, from `first` to `last` along half a cosine; progress runs from 0 to 1."""
-    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))
-
-
-def dynamic_loss(distances: Tensor, factor: float, domain: str = "batch", zeros: int = 0) -> Tensor:
-    """Return the mean of the elements strictly above the d-quantile (paper, eq. 1), over the batch or image by image.
-
-    distances: D (x) M (B, C, h, w), the zeros of the background included, or so many more of them counted for each image. The quantile
-    interpolates linearly, as torch.quantile does, but has no limit on the number of elements. Where nothing lies above, the loss is 0.
-    """
-    if domain == "image":
-        return torch.stack([dynamic_loss(each[None], factor, zeros=zeros) for each in distances]).mean()
-    values = distances.flatten()
-    count = len(values) + zeros * len(distances)
-    position = factor * (count - 1)
-    above = count - 1 - math.floor(position)
-    top = F.pad(values, (0, max(0, above + 1 - len(values)))).topk(above + 1).values
-    threshold = torch.lerp(top[-1], top[-2], position - math.floor(position)) if above else top[-1]
-    chosen = top[top > threshold.detach()]
-    return chosen.mean() if len(chosen) else values.sum() * 0
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from mdss.method import torch_device
 from mdss.method.border import BORDER_PX, near_border
 from mdss.method.contrast import contrast
 from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
+from mdss.method.dynamic_loss import dynamic_loss
 from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, dynamic_loss, seen_through
+from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
