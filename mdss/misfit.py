@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from msgspec import inspect
 LONGEST_SHOWN = 80  # characters of a key or value that are repeated in a refusal
 PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
 UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
+MISSING = re.compile(r"^Object missing required field `(?P<key>.*?)`")
 PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")  # a password may have a slash
 
 
@@ -18,20 +20,32 @@ def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: 
     """Return the place, such as branches.rgb.count, of what did not fit when content was to become this type, and the sentence on it."""
     found, unknown = PLACE.search(str(error)), UNKNOWN.match(str(error))
     place = found["place"] if found else ""
-    info, value = _look_up(inspect.type_info(kind), content, place)
+    if missing := MISSING.match(str(error)):
+        place = f"{place}.{missing['key']}".lstrip(".")
+    info, value = _look_up(_type_of(kind), content, place)
     if unknown:
         return f"{place}.{unknown['key']}".lstrip("."), f"found an unknown key, expected one of {', '.join(_keys(info))}"
     return place, f"found {_shown(value)}, expected {_described(info)}"
 
 
+@cache  # a camera may be refused a thousand times a second
+def _type_of(kind: type[msgspec.Struct]) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
 def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, Any]:
-    """Return what was expected and what was found at a place such as branches.rgb.count or models.recipes[0]."""
+    """Return what was expected and what was found at a place such as branches.rgb.count or models.recipes[0].
+
+    A key that nobody knows may itself read like a place: then it ends where nothing is.
+    """
     for step in re.findall(r"[^.\[\]]+", place):
         if isinstance(info, inspect.UnionType):  # a key that may also be null; what has places within it is not
             info = next(each for each in info.types if not isinstance(each, inspect.NoneType))
         if isinstance(info, inspect.StructType):
-            info = next(field.type for field in info.fields if field.name == step)
-            value = value[step]
+            known = {field.name: field.type for field in info.fields}
+            if step not in known or not isinstance(value, dict):
+                break
+            info, value = known[step], value.get(step)
         elif isinstance(info, inspect.VarTupleType):
             info, value = info.item_type, value[int(step)]
     return info, value

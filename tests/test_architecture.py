@@ -40,7 +40,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.settings_doors": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.errors"),
     "mdss.settings": ("mdss.settings_file", "mdss.settings_doors", "mdss.settings_types", "mdss.misfit"),
     "mdss.logs": ("mdss.settings",),
-    "mdss.wire": ("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files", "mdss.logs", "mdss.errors"),
+    "mdss.wire": (
+        *("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files"),
+        *("mdss.misfit", "mdss.logs", "mdss.errors"),
+    ),
     "mdss.audit": ("mdss.user_name", "mdss.whole_files", "mdss.errors"),
     "mdss.method": (
         *("mdss.audit", "mdss.folder_names", "mdss.user_name", "mdss.whole_files"),

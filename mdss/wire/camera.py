@@ -26,6 +26,7 @@ from mdss.wire.headers import (
     Ping,
     Pong,
     WireRefusal,
+    in_words,
 )
 from mdss.wire.scan import Limits, to_scan
 
@@ -100,14 +101,14 @@ def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
     try:
         return msgspec.json.decode(parts[2], type=KINDS[kind])
     except UNREADABLE as error:
-        raise WireRefusal("SCHEMA", f"{kind.decode()} header: {error}") from error
+        raise WireRefusal("SCHEMA", f"{kind.decode()} header: {in_words(error, KINDS[kind], parts[2])}") from error
 
 
 def _frame_header(header: memoryview) -> FrameHeader:
     try:
         return msgspec.json.decode(header, type=FrameHeader)
     except UNREADABLE as error:
-        raise WireRefusal("SCHEMA", f"FRAME header: {error}", _frame_id(header)) from error
+        raise WireRefusal("SCHEMA", f"FRAME header: {in_words(error, FrameHeader, header)}", _frame_id(header)) from error
 
 
 def _frame_id(header: memoryview) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
+from mdss.misfit import misfit
 from mdss.wire.cloud import Invalid, Unit
 from mdss.wire.messages import FrameIdentity
 
 NackCode = Literal["BUSY", "DRAINING", "TOO_LARGE", "SCHEMA", "SHAPE_MISMATCH", "NOT_ORGANISED", "UNKNOWN_RECIPE", "NOT_READY", "CRC"]
 PASSING_CODES: frozenset[str] = frozenset({"BUSY", "DRAINING", "NOT_READY"})  # the same frame may be sent again later
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)")]  # safe in a topic and in a path
-Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$(?!\n)")]  # `$` alone would let a line break through
+Name = Annotated[  # safe in a topic and in a path
+    str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")
+]
+Label = Annotated[  # `$` alone would let a line break through
+    str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$(?!\n)", description="1 to 128 characters without control characters")
+]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -28,6 +34,16 @@ class WireRefusal(MdssError):
         super().__init__(sentence[:LONGEST_SENTENCE])
         self.code: NackCode = code
         self.frame_id = frame_id
+
+
+def in_words(error: Exception, kind: type[msgspec.Struct], header: bytes | memoryview) -> str:
+    """Return at which field of a header that could not be read as this type what was found, and what was expected."""
+    if not isinstance(error, msgspec.ValidationError):
+        return f"found no JSON in UTF-8 ({error})"
+    with suppress(*UNREADABLE):  # behind the first field that does not fit there may be no JSON
+        place, sentence = misfit(error, kind, msgspec.json.decode(header))
+        return f"{place}: {sentence}" if place else sentence
+    return str(error)
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,27 +54,44 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "place"),
+    ("change", "words"),
     [
-        ({"sequence": "3"}, "$.sequence"),
-        ({"partid": "x"}, "partid"),
-        ({"source_id": "a/b"}, "$.source_id"),
-        ({"source_id": "a\n"}, "$.source_id"),
-        ({"recipe_id": "../x"}, "$.recipe_id"),
-        ({"deadline_ms": 0}, "$.deadline_ms"),
-        ({"schema": "v9"}, "$.schema"),
-        ({"xyz": {"unit": "cm"}}, "$.xyz.unit"),
-        ({"xyz": {}}, "unit"),
-        ({"xyz": {"unit": "mm", "pixel_format": "Coord3D_C16"}}, "$.xyz.pixel_format"),
-        ({"rgb": {"height": 64, "width": 64, "pixel_format": "Mono16"}}, "$.rgb.pixel_format"),
+        ({"sequence": "3"}, "sequence: found '3', expected a whole number from 0 to 9223372036854775807"),
+        ({"partid": "x"}, "partid: found an unknown key, expected one of schema, source_id, sequence, frame_id, part_id, job_id"),
+        ({"part_id": ""}, "part_id: found '', expected 1 to 128 characters without control characters"),
+        ({"source_id": "a/b"}, "source_id: found 'a/b', expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -"),
+        ({"source_id": "a\n"}, r"source_id: found 'a\n', expected 1 to 64 of the characters"),
+        ({"recipe_id": "../x"}, "recipe_id: found '../x', expected 1 to 64 of the characters"),
+        ({"deadline_ms": 0}, "deadline_ms: found 0, expected a whole number from 1 to 600000, or null"),
+        ({"schema": "v9"}, "schema: found 'v9', expected one of mdss.frame.v1"),
+        ({"xyz": {"unit": "cm"}}, "xyz.unit: found 'cm', expected one of m, mm"),
+        ({"xyz": {}}, "xyz.unit: found nothing, expected one of m, mm"),
+        ({"xyz": {"unit": "mm", "pixel_format": "Coord3D_C16"}}, "xyz.pixel_format: found 'Coord3D_C16', expected one of Coord3D_ABC32f"),
+        ({"rgb": {"height": 64, "width": 64, "pixel_format": "Mono16"}}, "rgb.pixel_format: found 'Mono16', expected one of RGB8"),
+        ({"x` - at `$.xyz.no": 1}, "xyz.no.x: found an unknown key, expected one of pixel_format"),  # a key that reads like a place
     ],
 )
-def test_a_header_against_the_schema_is_refused_by_name_of_its_frame_and_field(change: dict[str, object], place: str) -> None:
+def test_a_header_against_the_schema_is_refused_by_name_of_its_frame_and_in_words(change: dict[str, object], words: str) -> None:
     wrong = msgspec.json.encode(msgspec.to_builtins(header()) | change)
     with pytest.raises(WireRefusal) as refusal:
         camera.parse([camera.MAGIC, b"FRAME", wrong])
     assert (refusal.value.code, refusal.value.frame_id) == ("SCHEMA", "f")
-    assert place in str(refusal.value)
+    assert str(refusal.value).startswith(f"FRAME header: {words}")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (b"{", "found no JSON in UTF-8 (Input data was truncated)"),
+        (b'{"source_id": "T\xfcr"}', "found no JSON in UTF-8 ('utf-8' codec can't decode byte 0xfc"),
+        (b'{"source_id": "a/b", ', "Expected `str` matching regex"),  # nobody can look up what was found in half a header
+        (b"[]", "found an empty list, expected a section with keys out of source_id, schema"),
+    ],
+)
+def test_a_header_that_is_no_json_says_so(wrong: bytes, words: str) -> None:
+    with pytest.raises(WireRefusal) as refusal:
+        camera.parse([camera.MAGIC, b"HELLO", wrong])
+    assert str(refusal.value).startswith(f"HELLO header: {words}")
 
 
 BRACKETS = b'{"a":' + b"[" * 100_000

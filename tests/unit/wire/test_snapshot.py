@@ -43,6 +43,11 @@ def test_a_question_that_cannot_be_read_is_answered_in_one_short_sentence(questi
         read_reply(msgspec.json.encode(reply))
 
 
+def test_a_question_with_a_wrong_number_is_told_which_and_what_was_expected() -> None:
+    reply = msgspec.json.decode(answer(b'{"since":-1}', Blank(), "boot"), type=SnapshotReply)
+    assert reply.error == f"snapshot request: since: found -1, expected a whole number from 0 to {2**63 - 1}"
+
+
 @pytest.mark.parametrize("reply", [b"", b"\xff", b"{}", b'{"more":' + b"[" * 100_000])
 def test_an_answer_that_cannot_be_read_is_an_error_with_a_sentence(reply: bytes) -> None:
     with pytest.raises(MdssError, match="snapshot reply"):
