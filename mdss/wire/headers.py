@@ -19,7 +19,7 @@ Name = Annotated[  # safe in a topic and in a path
     str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")
 ]
 Label = Annotated[  # `$` alone would let a line break through
-    str, Meta(pattern=r"^[^\x00-\x1f]{1,128}$(?!\n)", description="1 to 128 characters without control characters")
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,128}$(?!\n)", description="1 to 128 characters without control characters")
 ]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 

@@ -59,6 +59,8 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
         ({"sequence": "3"}, "sequence: found '3', expected a whole number from 0 to 9223372036854775807"),
         ({"partid": "x"}, "partid: found an unknown key, expected one of schema, source_id, sequence, frame_id, part_id, job_id"),
         ({"part_id": ""}, "part_id: found '', expected 1 to 128 characters without control characters"),
+        ({"part_id": "\x9b2J"}, r"part_id: found '\x9b2J', expected 1 to 128 characters without control characters"),  # clears a terminal
+        ({"job_id": "a\x7f"}, r"job_id: found 'a\x7f', expected 1 to 128 characters without control characters"),
         ({"source_id": "a/b"}, "source_id: found 'a/b', expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -"),
         ({"source_id": "a\n"}, r"source_id: found 'a\n', expected 1 to 64 of the characters"),
         ({"recipe_id": "../x"}, "recipe_id: found '../x', expected 1 to 64 of the characters"),
