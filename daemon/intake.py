@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 import zmq
@@ -34,6 +34,8 @@ from mdss.wire.pulse import Tally
 PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # three of colour, twelve of the point; four more where points come with their confidence
 LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
 RESENT = "mdss_parts_resent_total"
+REJECTED = {code: f'mdss_frames_rejected_total{{code="{code}"}}' for code in get_args(camera.NackCode)}
+FROM_0 = (RESENT, "mdss_frames_received_total", "mdss_frames_accepted_total", "mdss_frames_repeated_total", *REJECTED.values())
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
 
 
@@ -67,6 +69,7 @@ class Intake:
 
     def __init__(self, settings: Settings, outside: Outside) -> None:
         self._settings, self._out = settings, outside
+        outside.tally.counters.update(dict.fromkeys(FROM_0, 0.0))  # or Prometheus would not see the first as an increase
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
         self._refusals = RefusalLog(outside.clock)
         self._record = Record(outside.journal, outside.tally, outside.clock)
@@ -104,7 +107,7 @@ class Intake:
             message = self._sources.checked(peer, camera.parse(frames), speaker_of(frames))
             return [Reply(peer, answer) for answer in self._answer(peer, message)]
         except WireRefusal as refusal:
-            self._out.tally.count(f'mdss_frames_rejected_total{{code="{refusal.code}"}}')
+            self._out.tally.count(REJECTED[refusal.code])
             source = self._sources.of(peer)
             self._refusals.tell(None if source is None else source.name, refusal)
             if source is not None and refusal.code in camera.PASSING_CODES:
@@ -181,7 +184,7 @@ class Intake:
             case FrameMessage():
                 return self._take_frame(self._introduced(peer, message.header), message)
             case _:  # what only a station says: an answer might be answered again, without end
-                self._out.tally.count('mdss_frames_rejected_total{code="SCHEMA"}')
+                self._out.tally.count(REJECTED["SCHEMA"])
         return []
 
     def _credit(self) -> Credit:

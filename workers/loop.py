@@ -47,6 +47,8 @@ class Loop:
     def __init__(self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], pulse: Pulse, stop: StopFlag) -> None:
         self._worker, self._inbox, self._pulse, self._stop = worker, inbox, pulse, stop
         self._outgoing, self._is_stuck = Outgoing(outlets, pulse.tally), False
+        self._refused = f'mdss_messages_refused_total{{process="{pulse.process}"}}'
+        pulse.tally.counters[self._refused] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Work until asked to stop, calling `between` before every message; then finish what is waiting."""
@@ -83,7 +85,7 @@ class Loop:
             return self._inbox.receive(SOON_MS if self._outgoing else WAIT_MS)
         except MdssError as error:
             log.error("message refused", reason=str(error))
-            self._pulse.tally.count(f'mdss_messages_refused_total{{process="{self._pulse.process}"}}')
+            self._pulse.tally.count(self._refused)
             return None
 
     def _handle(self, message: Message) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from trainer.synthetic import Line
 from trainer.synthetic_camera import FIELD_MM, View
 
 pytestmark = pytest.mark.timeout(180)
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "verdict.v1.json").read_text())
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "schemas" / "verdict.v1.json").read_text())
 SOURCE = "replayed"
 PITCH_MM = FIELD_MM / SIDE_PX
 
@@ -203,6 +205,13 @@ def test_probes_and_metrics_answer(station: Station) -> None:
     stages = [f'mdss_stage_duration_seconds_count{{stage="{stage}"}}' for stage in ("ingest", "prepare", "rgb", "sdf")]
     expected = [*plain, 'mdss_verdicts_total{code="",evaluation="NotOK"}', *stages]
     wait_until(lambda: missing_from(station.page("/metrics")[1], expected) == [])  # each process reports once a second
+
+
+@pytest.mark.usefixtures("replayed")
+def test_every_metric_that_is_documented_is_there_before_it_counts_anything(station: Station) -> None:
+    documented = re.findall(r"^\| `(mdss_\w+)", (DOCS / "operations.md").read_text(), re.MULTILINE)
+    assert len(documented) > 50
+    wait_until(lambda: missing_from(station.page("/metrics")[1], documented) == [])
 
 
 def missing_from(page: str, expected: list[str]) -> list[str]:
