@@ -13,7 +13,7 @@ from rich.table import Table
 from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_record, sentence_of
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
-from mdss.terminal import plain_console
+from mdss.terminal import table_console
 
 BARS = "▁▂▃▄▅▆▇█"
 TREND_BLOCKS = 24
@@ -35,7 +35,7 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
         return
     if not records:
         click.echo("no part was compared yet: a recipe needs parts, and a model whose calibration kept its reference")
-    console = plain_console()
+    console = table_console()
     for record in records:
         parts, version, reference = f"{record.parts:,} parts", record.model_version, record.reference_parts
         if not record.blocks:

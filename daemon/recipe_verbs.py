@@ -15,7 +15,7 @@ from daemon.recipe_models import RecipeReport
 from daemon.verbs import ask
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
-from mdss.terminal import plain_console
+from mdss.terminal import plain_console, table_console
 
 LOOK_EVERY_S = 0.2
 MB = 10**6
@@ -37,7 +37,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(reports))
         return
-    console = plain_console()
+    console = table_console()
     console.print(table(reports))
     total_mb = sum(report.memory_bytes for report in reports) / MB
     console.print(f"{total_mb:.0f} MB of {settings.models.memory_mb} MB are taken")

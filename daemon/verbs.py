@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from daemon.status import ReloadReport, StationReport
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.settings import Settings, checked_settings, load_settings
 from mdss.settings_doors import HttpSettings
-from mdss.terminal import plain_console
+from mdss.terminal import table_console
 
 ANSWER_WITHIN_S = 5.0
 MISUSED, UNAUTHORISED = 2, 401
@@ -54,18 +55,21 @@ def status(config: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
-    console = plain_console()
-    console.print(Text.assemble(f"{report.station}: ", coloured(report.state), f" for {report.uptime_s:.0f} s"), end="")
-    console.print(f" ({report.reason})" if report.reason else "")
+    console = table_console()
+    state = Text.assemble(f"{report.station}: ", coloured(report.state), f" for {report.uptime_s:.0f} s")
+    console.print(state + Text(f" ({report.reason})" if report.reason else ""), soft_wrap=True)
     console.print(table(report))
-    for model in report.models:
-        console.print(model_line(model))
+    for line in lines(report):
+        console.print(line, soft_wrap=True)  # a file's name that is broken in two can neither be copied nor found
+
+
+def lines(report: StationReport) -> Iterator[str]:
+    """Yield what is said below the table: of models, the last reload, retrainings and drift."""
+    yield from map(model_line, report.models)
     if report.reload is not None:
-        console.print(reload_line(report.reload))
-    for record in report.retrainings:
-        console.print(retrain_line(record))
-    for warned in report.drift:
-        console.print(f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}")
+        yield reload_line(report.reload)
+    yield from map(retrain_line, report.retrainings)
+    yield from (f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}" for warned in report.drift)
 
 
 def ask(place: HttpSettings) -> StationReport:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 TABLE_COLUMNS = 160  # where the output is no terminal, lines of a table are not broken
+LEAST_COLUMNS = 80  # a narrower terminal breaks them by itself, and a table that made room for that would cut names to letters
 
 
 def plain_console(**how: Any) -> Console:
@@ -17,4 +18,5 @@ def plain_console(**how: Any) -> Console:
 def table_console() -> Console:
     """Return the same for a wide table."""
     console = plain_console()
-    return console if console.is_terminal else plain_console(width=TABLE_COLUMNS)
+    least = LEAST_COLUMNS if console.is_terminal else TABLE_COLUMNS
+    return console if console.width >= least else plain_console(width=least)

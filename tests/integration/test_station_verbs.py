@@ -96,6 +96,16 @@ def test_status_and_the_list_of_recipes_show_names_with_colons_as_they_are(confi
     assert "cap:x:2" in shown[1]
 
 
+def test_a_sentence_of_status_is_one_line_however_narrow_the_terminal(config: Path, board: Board) -> None:
+    refused = ReloadReport(at_ns=0, is_applied=False, reason=f"{config}:6: fusion.guard_band_ratio: found 2.0, expected a number")
+    odd = RecipeReport(recipe="cap", champion="", version="", generation=0, reason=f"{config.parent}/models/cap/champion: no such model")
+    board.show(msgspec.structs.replace(board.report, reason=f"ingest: {config}", reload=refused, models=(odd,)))
+    lines = CliRunner(env={"COLUMNS": "40"}).invoke(mdss, ["status", "--config", str(config)]).output.splitlines()
+    assert f"line-3: degraded for 61 s (ingest: {config})" in lines
+    assert f"reload at 1970-01-01 00:00:00+00:00: refused: {refused.reason}" in lines
+    assert f"recipe cap: not loaded ({odd.reason})" in lines
+
+
 @pytest.mark.usefixtures("board")
 def test_status_tells_a_program_the_same(config: Path) -> None:
     result = CliRunner().invoke(mdss, ["status", "--config", str(config), "--json"])

@@ -29,6 +29,17 @@ def test_a_table_is_as_wide_as_its_lines_where_nobody_looks_on(capsys: pytest.Ca
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_in_a_narrow_terminal_a_table_leaves_it_to_that_to_break_its_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # as rich asks whether it writes to a terminal
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table("process", "state", "pid", "done", "waiting", "restarts", "heard", box=None)
+    table.add_row("prepare", "degraded", "31792", "471", "0", "2", "0.7 s ago")
+    table_console().print(table)
+    assert "prepare  degraded" in capsys.readouterr().out
+
+
 def test_every_console_is_one_of_these() -> None:
     packages = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench")
     makers = [path for package in packages for path in (ROOT / package).rglob("*.py") if "Console(" in path.read_text("utf-8")]
