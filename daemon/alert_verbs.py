@@ -15,7 +15,7 @@ from rich.text import Text
 
 from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
 from daemon.verdict_words import COLOURS, position, score, where
-from mdss.errors import MdssError
+from mdss.errors import BadInput, MdssError
 from mdss.settings import load_settings
 from mdss.terminal import table_console
 from mdss.user_name import user
@@ -29,6 +29,16 @@ config_option = click.option(
     "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def named(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Refuse a name that says nothing, as that of a shell's variable that is not set."""
+    if not name.strip():
+        raise BadInput(f"--by: found {name!r}, expected the name of who says so")
+    return name
+
+
+by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who says so.")
 
 
 @click.group("alerts", epilog="Example: mdss alerts list --config station.yaml")
@@ -80,7 +90,7 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         config_option,
         click.argument("result_id"),
-        click.option("--by", metavar="NAME", default=user, show_default="your user name", help="Who says so."),
+        by_option,
         click.option("--note", metavar="TEXT", default="", help="Why."),
     )
     for option in reversed(options):
@@ -177,9 +187,9 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     """Yield name and value of everything that a person may ask of an alert."""
     verdict = alert.verdict
     yield from (("result", alert.result_id), ("state", alert.state))
-    if alert.by:
-        when = f" at {at(alert.at_ns)}" if alert.at_ns else ""  # another console need not say it
-        yield "said by", f"{alert.by}{when}{f': {alert.note}' if alert.note else ''}"
+    if alert.by or alert.note:
+        when = f" at {at(alert.at_ns)}" if alert.at_ns else ""  # another console need not say it, nor who
+        yield "said by", f"{alert.by or 'unknown'}{when}{f': {alert.note}' if alert.note else ''}"
     yield from (("station", verdict.station), ("sequence", verdict.sequence))
     yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
     yield "recipe", verdict.recipe_id

@@ -13,11 +13,10 @@ import click
 import msgspec
 from rich.text import Text
 
-from daemon.alert_verbs import at, config_option, json_option, print_table
+from daemon.alert_verbs import at, by_option, config_option, json_option, print_table
 from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
-from mdss.user_name import user
 from mdss.wire.messages import Evaluation
 
 NONE, MB = "none", 10**6
@@ -71,7 +70,7 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
 @config_option
 @click.argument("result_id")
 @click.argument("label", type=click.Choice(get_args(Label)))
-@click.option("--by", metavar="NAME", default=user, show_default="your user name", help="Who says so.")
+@by_option
 @click.option("--note", metavar="TEXT", default="", help="Why.")
 def label(config: Path, result_id: str, **said: Any) -> None:
     """Say what the part of RESULT_ID is, in place of what was said before; for alerts rather `mdss alerts confirm` and `reject`."""

@@ -135,6 +135,13 @@ def test_show_says_everything_with_regions_in_mm(station: Station) -> None:
         assert word in result.stdout
 
 
+def test_show_keeps_the_note_of_a_console_that_did_not_say_who_wrote_it(station: Station) -> None:
+    station.put(verdict("unsigned"))
+    with redis.Redis.from_url(station.url) as client:
+        client.hset("mdss:alert:unsigned", mapping={"state": "confirmed", "note": "dent at the rim"})
+    assert "said by         unknown: dent at the rim\n" in station.run("show", "unsigned").stdout
+
+
 def test_show_of_a_part_that_was_not_judged_has_no_score_and_no_regions(station: Station) -> None:
     station.put(undefined("v6"))
     text = station.run("show", "v6").stdout
