@@ -67,7 +67,7 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
         click.echo(f"no alerts{f' in state {states[0]}' if states else ''}{' below this one' if entry else ''}")
 
 
-@alerts.command("show", epilog="Example: mdss alerts show 3f2a9c --config station.yaml --picture part.png")
+@alerts.command("show", epilog="Example: mdss alerts show RESULT_ID --config station.yaml --picture part.png")
 @config_option
 @click.argument("result_id")
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture, a PNG, to this file.")
@@ -98,21 +98,21 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@alerts.command(epilog="Example: mdss alerts ack 3f2a9c --config station.yaml")
+@alerts.command(epilog="Example: mdss alerts ack RESULT_ID --config station.yaml")
 @reviewing
 def ack(config: Path, result_id: str, by: str, note: str) -> None:
     """Say that somebody looks after the alert RESULT_ID."""
     review(config, Opinion(result_id, "acknowledged", by, note))
 
 
-@alerts.command(epilog='Example: mdss alerts confirm 3f2a9c --config station.yaml --note "dent at the rim"')
+@alerts.command(epilog='Example: mdss alerts confirm RESULT_ID --config station.yaml --note "dent at the rim"')
 @reviewing
 def confirm(config: Path, result_id: str, by: str, note: str) -> None:
     """Say that the part of RESULT_ID is defective: the next candidate must catch it, too."""
     review(config, Opinion(result_id, "confirmed", by, note))
 
 
-@alerts.command(epilog='Example: mdss alerts reject 3f2a9c --config station.yaml --by anna --note "only dust"')
+@alerts.command(epilog='Example: mdss alerts reject RESULT_ID --config station.yaml --by anna --note "only dust"')
 @reviewing
 def reject(config: Path, result_id: str, by: str, note: str) -> None:
     """Say that the part of RESULT_ID is good, a false reject: the next training learns from its scan."""

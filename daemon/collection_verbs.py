@@ -66,7 +66,7 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
         click.echo("no scans")
 
 
-@collection.command(epilog="Example: mdss collection label 3f2a9c good --config station.yaml")
+@collection.command(epilog="Example: mdss collection label RESULT_ID good --config station.yaml")
 @config_option
 @click.argument("result_id")
 @click.argument("label", type=click.Choice(get_args(Label)))

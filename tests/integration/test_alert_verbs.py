@@ -199,3 +199,8 @@ def test_while_redis_is_away_the_verb_fails_with_one_sentence(
 def test_every_help_ends_with_an_example(arguments: list[str]) -> None:
     text = CliRunner().invoke(alerts, arguments).stdout
     assert "Example: mdss alerts " in text.rpartition("\n\n")[2]
+
+
+@pytest.mark.parametrize("verb", ["show", "ack", "confirm", "reject"])
+def test_an_example_does_not_look_as_if_the_beginning_of_an_id_would_do(verb: str) -> None:
+    assert f"Example: mdss alerts {verb} RESULT_ID " in CliRunner().invoke(alerts, [verb, "--help"]).stdout
