@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from bench.command_line import run
-from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from trainer import synthetic_products
 from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
@@ -130,8 +130,12 @@ OTHERS = {
 @click.option("--product", type=click.Choice(list(OTHERS)), required=True, help="What the parts are.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new or empty folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same files.")
-@click.option("--height", type=click.IntRange(MIN_SIDE_PX, MAX_SIDE_PX), default=400, show_default=True, help="Of a scan, in pixels.")
-@click.option("--width", type=click.IntRange(MIN_SIDE_PX, MAX_SIDE_PX), default=400, show_default=True, help="Of a scan, in pixels.")
+@click.option(
+    "--height", type=click.IntRange(SMALLEST_SIDE_PX, LARGEST_SIDE_PX), default=400, show_default=True, help="Of a scan, in pixels."
+)
+@click.option(
+    "--width", type=click.IntRange(SMALLEST_SIDE_PX, LARGEST_SIDE_PX), default=400, show_default=True, help="Of a scan, in pixels."
+)
 def command(**options: Any) -> None:
     """Make a line of a product that `mdss synthetic` does not know.
 

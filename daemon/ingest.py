@@ -20,12 +20,12 @@ from mdss.collection_wish import Wishes
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
+from mdss.settings_types import LARGEST_SIDE_PX
 from mdss.wire import camera
 from mdss.wire.gate import Gate
 from mdss.wire.messages import Judged, Resend
 from mdss.wire.model_plan import PlanFile
 from mdss.wire.process import Opened, config_option, main, opened
-from mdss.wire.scan import LARGEST_SIDE_PX
 from mdss.wire.sockets import Receiver, Sender, bound
 
 WAIT_MS = 50

@@ -17,7 +17,7 @@ from msgspec import Meta
 from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_doors import HttpSettings, SecuritySettings, check_doors, check_files
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
-from mdss.settings_types import IPC, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
+from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
 
@@ -36,8 +36,8 @@ class CameraSettings(Section, frozen=True):
     endpoint: Endpoint = "ipc://station/run/frames.sock"
     credit: Annotated[int, Meta(ge=1, le=64)] = 4
     deadline_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5000
-    max_height_px: SidePx = 2000
-    max_width_px: SidePx = 2000
+    max_height_px: SidePx = LARGEST_SIDE_PX
+    max_width_px: SidePx = LARGEST_SIDE_PX
     silence_s: Seconds = 10.0
 
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 IPC, TCP = "ipc://", "tcp://"
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 64, 2000  # of a scan, whoever reads it: a camera, a station, a training
 HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s@:/?#\[\]]+)"
 ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)"
 TLS_NAMES = (
@@ -44,7 +45,7 @@ RedisUrl = Annotated[
 ]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
-SidePx = Annotated[int, Meta(ge=64, le=2000)]
+SidePx = Annotated[int, Meta(ge=SMALLEST_SIDE_PX, le=LARGEST_SIDE_PX)]
 Threads = Annotated[int, Meta(ge=1, le=64)]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.errors import BadInput
-from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat
 from mdss.wire.cloud import SensorCloud
@@ -41,8 +41,10 @@ class Size:
         """Return the size that `400x300` says; BadInput where it says none that a station takes."""
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
         size = cls(int(match[1]), int(match[2])) if match else None
-        if size is None or not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in (size.height, size.width)):
-            raise BadInput(f"size: found {text!r}, expected HEIGHTxWIDTH with {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side, such as 400x400")
+        if size is None or not all(SMALLEST_SIDE_PX <= side <= LARGEST_SIDE_PX for side in (size.height, size.width)):
+            raise BadInput(
+                f"size: found {text!r}, expected HEIGHTxWIDTH with {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side, such as 400x400"
+            )
         return size
 
     def __str__(self) -> str:

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.audit": ("mdss.user_name", "mdss.whole_files", "mdss.errors"),
     "mdss.method": (
         *("mdss.audit", "mdss.folder_names", "mdss.user_name", "mdss.whole_files"),
-        *("mdss.misfit", "mdss.settings", "mdss.logs", "mdss.errors"),
+        *("mdss.misfit", "mdss.settings", "mdss.settings_types", "mdss.logs", "mdss.errors"),
     ),
     "mdss.method.golden": ("mdss.method", "mdss.scans", "mdss.errors"),
     "mdss.journal_file": ("mdss.errors",),
@@ -68,11 +68,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
-        *("mdss.whole_files", "mdss.settings", "mdss.system_calls", "mdss.terminal", "mdss.logs", "mdss.errors"),
+        *("mdss.whole_files", "mdss.settings", "mdss.settings_types", "mdss.system_calls", "mdss.terminal", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),
-    "bench": ("mdss.method", "mdss.drift", "mdss.drift_record", "mdss.whole_files", "mdss.errors", "trainer"),
+    "bench": ("mdss.method", "mdss.drift", "mdss.drift_record", "mdss.settings_types", "mdss.whole_files", "mdss.errors", "trainer"),
     "bench.compare": ("bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzz": ("bench.fuzzing", "bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzzing": ("mdss.wire", "mdss.journal", "mdss.settings", "mdss.errors", "daemon"),

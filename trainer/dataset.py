@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.method.grid import is_measured
-from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX, PLAUSIBLE_MM, is_plausible, scene_extent
+from mdss.method.point_cloud import PLAUSIBLE_MM, is_plausible, scene_extent
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, read_scan, read_truth, size
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 
 Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
@@ -93,8 +94,8 @@ class Dataset:
     def load(self, scan: Scan) -> LoadedScan:
         """Read one scan into millimetres; BadInput names the file, what was found and what was expected."""
         rgb, stored = read_scan(scan.rgb_path, scan.xyz_path)
-        if min(rgb.shape[:2]) < MIN_SIDE_PX or max(rgb.shape[:2]) > MAX_SIDE_PX:
-            raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
+        if min(rgb.shape[:2]) < SMALLEST_SIDE_PX or max(rgb.shape[:2]) > LARGEST_SIDE_PX:
+            raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
         xyz_mm = to_millimetres(stored, self.unit, scan.xyz_path)
         return LoadedScan(scan, rgb, xyz_mm, _truth(scan, rgb.shape[:2]))
 

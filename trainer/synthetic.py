@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from mdss.errors import BadInput, MdssError
-from mdss.method.point_cloud import MAX_SIDE_PX, MIN_SIDE_PX
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.whole_files import as_json
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
@@ -125,8 +125,12 @@ def _write_png(path: Path, image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
 @click.option("--good", type=click.IntRange(0), default=40, show_default=True, help="Good parts to test with.")
 @click.option("--defective", type=click.IntRange(0), default=20, show_default=True, help="Defective parts, spread over the kinds.")
 @click.option("--kinds", default=",".join(KINDS), show_default=True, help="Kinds of defects, separated by commas.")
-@click.option("--height", type=click.IntRange(MIN_SIDE_PX, MAX_SIDE_PX), default=300, show_default=True, help="Of a scan, in pixels.")
-@click.option("--width", type=click.IntRange(MIN_SIDE_PX, MAX_SIDE_PX), default=300, show_default=True, help="Of a scan, in pixels.")
+@click.option(
+    "--height", type=click.IntRange(SMALLEST_SIDE_PX, LARGEST_SIDE_PX), default=300, show_default=True, help="Of a scan, in pixels."
+)
+@click.option(
+    "--width", type=click.IntRange(SMALLEST_SIDE_PX, LARGEST_SIDE_PX), default=300, show_default=True, help="Of a scan, in pixels."
+)
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
 @click.option("--tilt-deg", type=click.FloatRange(0, 15), default=1.0, show_default=True, help="How far the table is tilted.")
 def command(**options: Any) -> None:

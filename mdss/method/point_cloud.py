@@ -12,11 +12,11 @@ from mdss.errors import BadPart
 from mdss.method.grid import Cloud, Grid, all_three, is_measured
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import Plane, find_table, removal_mm
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-MIN_SIDE_PX, MAX_SIDE_PX = 64, 2000
 ROWS_AT_ONCE = 4  # the first have two points as a rule
 MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
@@ -80,8 +80,8 @@ def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
     if len(xyz_mm.shape) != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
         raise BadPart("BAD_CLOUD", f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
     height, width = xyz_mm.shape[:2]
-    if min(height, width) < MIN_SIDE_PX or max(height, width) > MAX_SIDE_PX:
-        raise BadPart("BAD_CLOUD", f"scan of {height}x{width}: expected {MIN_SIDE_PX} to {MAX_SIDE_PX} on each side")
+    if min(height, width) < SMALLEST_SIDE_PX or max(height, width) > LARGEST_SIDE_PX:
+        raise BadPart("BAD_CLOUD", f"scan of {height}x{width}: expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
     if not holds_two_points(xyz_mm):
         count = np.count_nonzero(is_measured(xyz_mm[:]))
         same = f"the cloud is constant: all {count} points are the same"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.settings_types import LARGEST_SIDE_PX
 from mdss.wire.camera import Payload, compose_frame
 from mdss.wire.cloud import Invalid
 from mdss.wire.headers import CloudFormat, FrameHeader, ImageFormat
-from mdss.wire.scan import LARGEST_SIDE_PX
 
 REQUIRED: Final = ("part_id", "recipe_id")
 LONGEST_SHOWN = 80  # characters of a label that are repeated in a refusal

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.crc32c import crc32c
 from mdss.wire.headers import FrameHeader, WireRefusal
-
-SMALLEST_SIDE_PX = 64
-LARGEST_SIDE_PX = 2000
 
 
 @dataclass(frozen=True)
