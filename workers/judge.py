@@ -113,7 +113,7 @@ class Judge:
         """Hold one branch alone against the level that the maps of good parts keep, or refuse to decide."""
         (branch, score), *_ = part.scores.items()
         statistics = model.calibration.rgb if branch == "rgb" else model.calibration.sdf
-        heat = ((score.map - statistics.mean) / statistics.std).astype(np.float32)
+        heat = statistics.aligned(score.map)
         alone = f"{part.reason}; only {branch} has judged"
         peak, level = float(heat.max()), model.calibration.map_level
         if not math.isfinite(peak):
