@@ -12,11 +12,11 @@ import structlog
 
 from daemon.process_table import ProcessSpec
 from mdss.wire.messages import Heartbeat, ProcessState
+from mdss.wire.process import FAILED, REFUSED
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 ENDS_WITHIN_S = 10.0  # of SIGKILL; what is still there then hangs in the kernel, on a dying disk say
-FAILED, REFUSED = 1, 2  # exit codes; of the second another try would end the same: it cannot start with these settings or models
 log = structlog.get_logger()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, REFUSED, Child, Limits
+from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, Child, Limits
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
 from daemon.supervisor import STANDSTILL, TURN_MS, Supervisor, Surroundings
 from mdss.wire.messages import Heartbeat, Message
+from mdss.wire.process import REFUSED
 from tests.fakes import FakeClock, FakeLink, FakeProcess
 
 NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")

@@ -19,7 +19,7 @@ from mdss.settings import Settings, load_settings
 from mdss.wire.pulse import Pulse, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
-FAILED, REFUSED = 1, 2  # the supervisor does not start a process again that ended with the second
+FAILED, REFUSED = 1, 2  # exit codes; after the second another try would end the same: settings or models are wrong
 REFUSALS = (BadInput, ModelRefused)
 log = structlog.get_logger()
 

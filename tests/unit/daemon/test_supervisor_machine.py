@@ -8,10 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daemon.child import REFUSED
 from daemon.supervisor import STOP_GRACE_S
 from mdss.errors import MdssError
 from mdss.wire.messages import Ended, Heartbeat
+from mdss.wire.process import REFUSED
 from tests.machines import histories
 from tests.supervised import LIMITS, NAMES, SLACK_S, TURN_S, Actor, World, pause_s
 
