@@ -9,6 +9,7 @@ from typing import Final
 
 from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from daemon.finding import Case, Finding, bad, ok, weak
+from mdss.key_files import OTHERS, SUFFIX
 from mdss.settings import SupervisorSettings, public_endpoints
 from mdss.settings_types import TCP
 from mdss.wire.messages import Verdict
@@ -109,7 +110,7 @@ def _doors(case: Case) -> Iterator[Finding]:
         if endpoint.startswith(TCP) and security.server_key_file is None:
             why = "every program of this machine may send frames, or read verdicts, whoever runs it"
             yield weak(name, f"{endpoint}, without keys", why, "use ipc://, where the folder's rights say who may connect, or mdss keygen")
-    if security.client_keys is not None and not any(Path(security.client_keys).glob("*.key")):
+    if security.client_keys is not None and not any(Path(security.client_keys).glob(f"*{SUFFIX}")):
         why = "over tcp nobody is let in, no camera and no subscriber"
         yield weak("security.client_keys", f"no key in {security.client_keys}", why, "put the NAME.key of each client there (mdss keygen)")
     if not settings.http.host.startswith(LOOPBACK):
@@ -118,7 +119,7 @@ def _doors(case: Case) -> Iterator[Finding]:
     folders = {"station.state_directory": settings.station.state_directory, "station.runtime_directory": settings.station.runtime_directory}
     for name, folder in folders.items():
         mode = stat.S_IMODE(Path(folder).stat().st_mode) if Path(folder).is_dir() else 0
-        if mode & 0o007:
+        if mode & OTHERS:
             why = "every user of this machine may look at its parts, or speak through its sockets"
             yield weak(name, f"{folder} is open to everybody (mode {mode:o})", why, f"chmod 750 {folder}")
 
@@ -133,7 +134,7 @@ def _password(path: str | None) -> Iterator[Finding]:
         why = "alerts wait in the journal until it can be read"
         yield bad(subject, f"{path}: cannot be read ({error.strerror})", why, "write the password, alone, into that file")
         return
-    if mode & 0o007:
+    if mode & OTHERS:
         yield weak(subject, f"{path} may be read by everybody (mode {mode:o})", SHARED, f"chmod 640 {path}")
     else:
         yield ok(subject, f"{path} may be read by its owner and group alone")

@@ -10,10 +10,9 @@ import msgspec
 from zmq.auth import create_certificates
 
 from mdss.errors import BadInput
-from mdss.key_files import CLIENT_NAME, SECRET_SUFFIX, SUFFIX
+from mdss.key_files import CLIENT_NAME, GROUP_AND_OTHERS, SECRET_SUFFIX, SUFFIX
 
 EXAMPLE = "Example: mdss keygen --out keys station camera-1 plc"
-NOT_FOR_OTHERS = 0o077
 FOR_ALL = 0o644
 ADVICE = (
     f"NAME{SECRET_SUFFIX} stays on the machine of its owner, who alone may read it; the station's is security.server_key_file.",
@@ -39,7 +38,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Make a pair of CURVE keys for each NAME: one for the station itself, one for each camera and subscriber that connects over tcp."""
     _check(folder, names)
-    before = os.umask(NOT_FOR_OTHERS)  # a secret must not be open even for a moment
+    before = os.umask(GROUP_AND_OTHERS)  # a secret must not be open even for a moment
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = [_make(folder, name) for name in names]

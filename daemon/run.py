@@ -24,6 +24,7 @@ from daemon.status import Board, serve
 from daemon.stored_models import StoredModels
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.drift_record import Warned, warnings_of
+from mdss.key_files import OTHERS
 from mdss.logs import configure_logs
 from mdss.retraining import read_records, retrain_folder
 from mdss.settings import Settings, StationSettings, checked_settings
@@ -32,12 +33,11 @@ from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
 
 NAME = "supervisor"
-NOT_FOR_OTHERS = 0o007  # sockets, journal and pictures are for the station and its group; its processes inherit this
 
 
 def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
-    os.umask(NOT_FOR_OTHERS)
+    os.umask(OTHERS)  # sockets, journal and pictures are for the station and its group; its processes inherit this
     station, limits = settings.station, limits_of(settings)
     locks, reloading = claimed(station), Reloading(config, settings)
     retrainings = partial(read_records, retrain_folder(station.state_directory))

@@ -13,7 +13,7 @@ from zmq.auth.certs import load_certificate
 from mdss.errors import BadInput
 
 SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"  # as zmq.auth.create_certificates names its two files
-GROUP_AND_OTHERS, OTHERS = 0o077, 0o007
+GROUP_AND_OTHERS, OTHERS = 0o077, 0o007  # rights of a mode, also as what a umask takes away
 KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85
 CLIENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TOKEN = re.compile(r"[!-~]{16,256}")
