@@ -17,7 +17,6 @@ import msgspec
 from mdss.collection import RGB, XYZ, Collected
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.method.recipe import Recipe
-from mdss.whole_files import write_json
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
 from trainer.gathering import Shares, side_of
@@ -124,11 +123,6 @@ def link_or_copy(source: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(source, target)
-
-
-def write_plan(path: Path, plan: Plan) -> None:
-    """Write it so that a power cut leaves all of it or nothing."""
-    write_json(path, plan)
 
 
 def read_plan(work: Path) -> Plan | None:

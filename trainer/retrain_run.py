@@ -12,14 +12,14 @@ import msgspec
 from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method import model_store
 from mdss.method.recipe import Recipe
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json, write_whole
 from trainer.data_checks import Refused, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
 from trainer.interrupts import stoppable
 from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone
-from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan, write_plan
+from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan
 from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough
 from trainer.train import Order, learned
 
@@ -72,9 +72,9 @@ class Run:
         recipe = recipe_of(order, champion)
         plan = self._plan = unfinished(order, recipe, champion) or plan_of(order, recipe, champion)
         self.diary.note(parts_used=len(plan.learned), parts_refused=len(plan.refused))
-        write_plan(order.last_plan, plan)
+        write_json(order.last_plan, plan)
         require_enough(order, plan)
-        write_plan(order.work / PLAN, plan)
+        write_json(order.work / PLAN, plan)
         click.echo(f"{order.name}: {summary(plan)}", err=True)
         model = model_of(order, plan)
         self._version = model.version

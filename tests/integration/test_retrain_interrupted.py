@@ -16,9 +16,10 @@ from mdss.method import calibration, model_store
 from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.recipe import changed
 from mdss.method.store_lock import StoreBusy
+from mdss.whole_files import write_json
 from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to
 from tests.station import NAME
-from trainer.retrain_plan import MADE, PARTS, PLAN, write_plan
+from trainer.retrain_plan import MADE, PARTS, PLAN
 from trainer.retrain_planning import plan_of
 from trainer.retrain_run import retrain, unfinished
 
@@ -77,7 +78,7 @@ def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Pl
         own.collect(number)
     order, champion = order_of(own), open_champion(own.store, NAME)
     plan = plan_of(order, champion.recipe, champion)
-    write_plan(order.work / PLAN, plan)
+    write_json(order.work / PLAN, plan)
     assert unfinished(order, champion.recipe, champion) == plan
     assert unfinished(order, changed(champion.recipe, ("sdf.steps=3",)), champion) is None
     assert unfinished(order, champion.recipe, replace(champion, version="0002")) is None
@@ -91,7 +92,7 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
     data = shutil.copytree(own.data, tmp_path / "data")
     order, champion = order_of(own, data=data), open_champion(own.store, NAME)
     plan = plan_of(order, champion.recipe, champion)
-    write_plan(order.work / PLAN, plan)
+    write_json(order.work / PLAN, plan)
     assert unfinished(order, champion.recipe, champion) == plan
     for kind in ("rgb", "xyz"):
         first = min((data / "train" / "good" / kind).iterdir())
@@ -104,7 +105,7 @@ def test_a_model_that_was_stored_and_cannot_be_used_any_more_is_stored_once_more
     for number in range(NEW):
         own.collect(number)
     order, champion = order_of(own), open_champion(own.store, NAME)
-    write_plan(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
     (order.work / MADE).write_text(name, "latin-1")
     assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
 
@@ -129,7 +130,7 @@ def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(o
     for number in range(NEW):
         own.collect(number)
     order, champion = order_of(own), open_champion(own.store, NAME)
-    write_plan(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
     (order.work / MADE).write_text("0001", "ascii")
     assert retrain(order).version == "0001"
     assert [path.name for path in versions(own.store / NAME)] == ["0001"]

@@ -12,12 +12,13 @@ import pytest
 from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import preset
+from mdss.whole_files import write_json
 from tests.lines import write_tiny_line
 from tests.retraining import good_part
 from trainer import retrain_plan
 from trainer.dataset import Dataset
 from trainer.gathering import Shares
-from trainer.retrain_plan import PARTS, PLAN, Plan, base_set, collected_set, held, names_of, planned, read_plan, write_plan
+from trainer.retrain_plan import PARTS, PLAN, Plan, base_set, collected_set, held, names_of, planned, read_plan
 
 HALVES = Shares(validation=0.5, gate=0.0)
 
@@ -115,7 +116,7 @@ def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collectio
     assert read_plan(tmp_path) is None
     part = collected(collection, 0)
     held([part], tmp_path)
-    write_plan(tmp_path / PLAN, plan_of([part], []))
+    write_json(tmp_path / PLAN, plan_of([part], []))
     assert read_plan(tmp_path) == plan_of([part], [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["collected", PARTS, PLAN]
 
@@ -123,7 +124,7 @@ def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collectio
 def test_a_plan_whose_scans_are_gone_is_not_gone_on_with(collection: Collection, tmp_path: Path) -> None:
     part = collected(collection, 0)
     held([part], tmp_path)
-    write_plan(tmp_path / PLAN, plan_of([part], []))
+    write_json(tmp_path / PLAN, plan_of([part], []))
     (tmp_path / PARTS / "r0" / XYZ).unlink()
     with pytest.raises(BadInput, match=r"xyz\.tiff: no such file; expected a scan that"):
         read_plan(tmp_path)
