@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("mdss.audit", "mdss.folder_names", "mdss.user_name", "mdss.whole_files"),
         *("mdss.misfit", "mdss.settings", "mdss.settings_types", "mdss.logs", "mdss.errors"),
     ),
-    "mdss.method.golden": ("mdss.method", "mdss.scans", "mdss.errors"),
+    "mdss.method.golden": ("mdss.method", "mdss.scans", "mdss.whole_files", "mdss.errors"),
     "mdss.journal_file": ("mdss.errors",),
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),

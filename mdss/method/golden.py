@@ -25,6 +25,7 @@ from mdss.errors import UNREADABLE, BadInput, BadPart, ModelRefused
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.scans import read_scan
+from mdss.whole_files import as_json
 
 GOLDEN, SCORES = "golden", "scores.json"
 FORMAT = "mdss.golden.v1"
@@ -80,7 +81,7 @@ def write_golden(version_folder: Path, scans: Sequence[GoldenScan]) -> None:
         tifffile.imwrite(folder / f"{number}.tiff", scan.xyz_mm, photometric="rgb", compression="zlib", metadata=None)
     said = [(scan.name, scan.scores) for scan in scans]
     found = ScoresFile(scans=tuple(ScoresOfOne(name=name, rgb=of["rgb"], sdf=of["sdf"], fused=of["fused"]) for name, of in said))
-    (folder / SCORES).write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    (folder / SCORES).write_bytes(as_json(found))
 
 
 def read_golden(version_folder: Path) -> tuple[GoldenScan, ...]:
