@@ -9,10 +9,10 @@ from typing import Final
 
 from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from daemon.finding import Case, Finding, bad, ok, weak
+from daemon.verdict_words import latency_ms
 from mdss.key_files import OTHERS, SUFFIX
 from mdss.settings import SupervisorSettings, public_endpoints
 from mdss.settings_types import TCP
-from mdss.wire.messages import Verdict
 
 LOOPBACK: Final = ("127.", "::1", "localhost")
 LATE_SHARE: Final = 0.01
@@ -69,11 +69,6 @@ def _timing(case: Case) -> Iterator[Finding]:
         yield (bad if deadline_ms < usual_ms else weak)("deadline", found, why, advice)
     else:
         yield ok("deadline", found)
-
-
-def latency_ms(verdict: Verdict) -> float:
-    """Return how long a part took from its arrival to its verdict."""
-    return (verdict.times.published - verdict.times.received) / 1e6
 
 
 def _restarts(own: SupervisorSettings) -> Finding:

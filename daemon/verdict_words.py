@@ -14,6 +14,11 @@ def score(verdict: Verdict) -> str:
     return f"{verdict.score:.4g}{f' / {verdict.threshold.value:.4g}' if verdict.threshold else ''}"
 
 
+def latency_ms(verdict: Verdict) -> float:
+    """Return how long a part took from its arrival to its verdict."""
+    return (verdict.times.published - verdict.times.received) / 1e6
+
+
 def where(verdict: Verdict) -> str:
     """Return the branch and the place of the strongest region, in mm where it was measured."""
     if not verdict.regions:
