@@ -49,7 +49,7 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     notifier = Notifier.from_environment(os.environ, time.monotonic)
     models = ModelSwaps(settings.models, StoredModels(settings), ModelDesk(station), time.monotonic)
     in_hand = partial(read_hand, Path(station.runtime_directory))
-    supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion, in_hand, models=models))
+    supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion, in_hand, models))
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
 

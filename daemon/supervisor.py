@@ -43,8 +43,8 @@ class Surroundings:
     notifier: Notifier
     fusion: Outlet
     in_hand: Callable[[str], str]  # process -> the part that it had in hand when it ended
+    models: ModelSwaps
     clock: Callable[[], float] = time.monotonic
-    models: ModelSwaps | None = None  # None where processes need none
 
 
 class Supervisor:
@@ -97,12 +97,11 @@ class Supervisor:
                 self._board.close(pid)
             if why:
                 self._endings.note(child.spec.name, why, is_last=self._is_last(child))
-                if self._models is not None:
-                    self._models.ended(child.spec.name, why)
+                self._models.ended(child.spec.name, why)
             elif child.is_given_up and not was_given_up and self._is_last(child):  # it could not be started: no model is to blame
                 self._endings.note(child.spec.name, child.reason, is_last=True)
         self._endings.flush()
-        if self._models is not None and self._phase != "draining":
+        if self._phase != "draining":
             self._models.tick(words_of(self._children))
         self._show()
 
@@ -146,7 +145,7 @@ class Supervisor:
 
     def _check_models(self) -> bool:
         """Raise MdssError where there is no recipe that could ever be judged."""
-        if self._models is not None and self._models.is_hopeless:
+        if self._models.is_hopeless:
             raise MdssError(f"the station cannot start: {self._models.trouble}")
         return True
 
@@ -184,7 +183,7 @@ class Supervisor:
             is_ready=self._phase == "running" and all(child.is_ready or not child.spec.is_vital for child in self._children),
             uptime_s=round(self._clock() - self._board.started_s, 1),
             processes=tuple(process_report(child) for child in self._children),
-            models=self._models.reports() if self._models is not None else (),
+            models=self._models.reports(),
             reload=self._board.last_reload,
         )
 
@@ -192,7 +191,7 @@ class Supervisor:
         """Return the state and its reason: that of the worst process, or of the models where no process is worse."""
         bad = [child for child in self._children if not child.is_ready or child.state == "degraded"]
         worst = min(bad, key=badness, default=None)
-        trouble = self._models.trouble if self._models is not None else ""
+        trouble = self._models.trouble
         reason = trouble if worst is None or (trouble and badness(worst) > MODELS) else f"{worst.spec.name}: {worst.reason or worst.state}"
         if self._phase != "running" or not reason:
             return self._phase, reason

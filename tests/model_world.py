@@ -98,6 +98,11 @@ class ModelWorld:
         return self.swaps.reports()[0]
 
 
+def without_models() -> ModelSwaps:
+    """Return the models of a station whose processes need none."""
+    return ModelWorld(ModelSettings(recipes=())).swaps
+
+
 def serves(plan: ModelPlan) -> dict[str, str]:
     """Return which version judges each recipe."""
     return {recipe: served.version for recipe, served in plan.serving.items()}

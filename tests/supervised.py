@@ -12,6 +12,7 @@ from daemon.supervisor import STANDSTILL, TURN_MS, Supervisor, Surroundings
 from mdss.wire.messages import Heartbeat, Message
 from mdss.wire.process import REFUSED
 from tests.fakes import FakeClock, FakeLink, FakeProcess
+from tests.model_world import without_models
 
 NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 LIMITS = Limits(ready_timeout_s=12, stall_timeout_s=5, drain_timeout_s=10, restart_limit=4, restart_window_s=20)
@@ -76,7 +77,7 @@ class World:
         self.children = {name: Child(ProcessSpec(name, (), 1), self.start, LIMITS, self.clock) for name in NAMES}
         self.hands = dict.fromkeys(NAMES, "")
         board, notifier = Board("test", self.clock), Notifier(None, None, self.clock)
-        around = Surroundings(self, board, notifier, self.fusion, self.hands.__getitem__, self.clock)
+        around = Surroundings(self, board, notifier, self.fusion, self.hands.__getitem__, without_models(), self.clock)
         self.supervisor = Supervisor([*self.children.values()], LIMITS, around)
         self._parked, self._go = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -23,6 +23,7 @@ from daemon.status import Board
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.messages import Ended
 from mdss.wire.sockets import Receiver, Sender
+from tests.model_world import without_models
 
 pytestmark = pytest.mark.timeout(120)
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=4, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -52,7 +53,8 @@ class RunningLine:
         specs = [ProcessSpec(name, ("-c", WORKER, str(folder), name), 1) for name in ("fusion", "ingest")]
         children = [Child(spec, start_process, LIMITS, time.monotonic) for spec in specs]
         notifier = Notifier(self.said.append, None, time.monotonic)
-        self.supervisor = Supervisor(children, LIMITS, Surroundings(self.health, self.board, notifier, self.to_fusion, lambda _: ""))
+        around = Surroundings(self.health, self.board, notifier, self.to_fusion, lambda _: "", without_models())
+        self.supervisor = Supervisor(children, LIMITS, around)
         self.thread = threading.Thread(target=self.supervisor.run)
 
     def __enter__(self) -> Self:

@@ -29,6 +29,7 @@ from tests.fakes import (
     never_ready,
     refuses,
 )
+from tests.model_world import without_models
 
 NAMES = ("alerts", "collect", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -51,9 +52,8 @@ class Line:
         self._plan: list[tuple[float, Callable[[], None]]] = []
         children = [Child(spec(name), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
-        self.supervisor = Supervisor(
-            children, LIMITS, Surroundings(self, self.board, notifier, self.fusion, self.in_hand, self.world.clock, models)
-        )
+        around = Surroundings(self, self.board, notifier, self.fusion, self.in_hand, models or without_models(), self.world.clock)
+        self.supervisor = Supervisor(children, LIMITS, around)
 
     def receive(self, timeout_ms: int) -> Message | None:
         """Carry out what is due, then receive from the world."""

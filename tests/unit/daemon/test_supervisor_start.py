@@ -10,6 +10,7 @@ from daemon.process_table import ProcessSpec
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.messages import Ended
 from tests.fakes import FakeProcess, History, dies_often, never_ready
+from tests.model_world import without_models
 from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, spec
 
 
@@ -40,7 +41,7 @@ def starving(line: Line, tries: list[str], starved: Container[int]) -> None:
 
     children = [Child(spec(name), start, LIMITS, line.world.clock) for name in NAMES]
     notifier = Notifier(None, None, line.world.clock)
-    around = Surroundings(line, line.board, notifier, line.fusion, line.in_hand, line.world.clock)
+    around = Surroundings(line, line.board, notifier, line.fusion, line.in_hand, without_models(), line.world.clock)
     line.supervisor = Supervisor(children, LIMITS, around)
 
 
