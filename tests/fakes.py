@@ -34,6 +34,18 @@ class FakeClock:
         self.now_s += seconds
 
 
+class Nobody:
+    """Looks at what fusion judged, and sees nothing in it."""
+
+    def see(self, *_: object) -> None:
+        """Look at one part."""
+
+    def reconfigure(self, _: object) -> None:
+        """Keep to other settings."""
+
+
+NOBODY = Nobody()
+
 History = Callable[["FakeProcess", float], None]
 
 

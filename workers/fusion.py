@@ -81,9 +81,9 @@ class Outside:
     voice: Voice
     pictures: Pictures
     tally: Tally
+    onlooker: Onlooker
     clock_ns: Callable[[], int] = time.time_ns  # UTC: what verdicts say
     steady_ns: Callable[[], int] = time.monotonic_ns  # what deadlines are told in: nobody sets it
-    drift: Onlooker | None = None
 
 
 class Fusion:
@@ -117,8 +117,7 @@ class Fusion:
         """Judge by other rules from the next part on, under the name of the configuration that holds them."""
         self._judge = self._judge.ruled_by(settings.fusion)
         self._origin = replace(self._origin, configuration_id=configuration_id(settings))
-        if self._out.drift is not None:
-            self._out.drift.reconfigure(settings.drift)
+        self._out.onlooker.reconfigure(settings.drift)
 
     def _settle(self, part: JoinedPart) -> Judged:
         out = self._out
@@ -133,10 +132,8 @@ class Fusion:
         return Judged.of(verdict)
 
     def _let_see(self, part: JoinedPart, model: ModelFolder | None, verdict: Verdict) -> None:
-        if self._out.drift is None:
-            return
         try:
-            self._out.drift.see(part, model, verdict.times.published)
+            self._out.onlooker.see(part, model, verdict.times.published)
         except Exception:  # whatever it is: the verdict is out, and who only looks on must not cost the next parts theirs
             log.exception("an onlooker broke on a part", result_id=verdict.result_id)
 
@@ -224,7 +221,7 @@ def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
     voice = Publisher(opened.context, settings, History(journal, origin.boot_id), tally)
     opened.closing.callback(voice.close)
-    outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally, drift=DriftWatch(state, settings.drift, tally))
+    outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally, DriftWatch(state, settings.drift, tally))
     return Fusion(join, Judge(models, settings.fusion), origin, outside)
 
 

@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from mdss.settings import DriftSettings, FusionSettings, Settings
+from mdss.settings import FusionSettings, Settings
 from mdss.wire.messages import Beat, Ended, Evidence, Judged, Resend, Verdict
 from mdss.wire.pulse import Tally
-from tests.fakes import FakeClock
+from tests.fakes import NOBODY, FakeClock, Nobody
 from tests.parts import accepted, joined_messages, model
 from workers.fusion import Fusion, Onlooker, Outside, configuration_id
 from workers.judge import Judgement, Origin
-from workers.part_join import JoinedPart, PartJoin
+from workers.part_join import PartJoin
 
 
 @dataclass
@@ -66,9 +66,9 @@ class World:
         self.pictures.append(result_id)
         return Evidence(uri=f"file:///{result_id}.png", sha256="00")
 
-    def worker(self, onlooker: Onlooker | None = None) -> Fusion:
+    def worker(self, onlooker: Onlooker = NOBODY) -> Fusion:
         """Return a fusion worker in this world."""
-        outside = Outside(self, self, self, self.tally, self.clock.ns, self.clock.ns, onlooker)
+        outside = Outside(self, self, self, self.tally, onlooker, self.clock.ns, self.clock.ns)
         return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
 
@@ -187,14 +187,11 @@ def test_a_part_that_fusion_itself_breaks_on_is_poison_and_the_next_is_judged(mo
     assert [answer.code for answer in send(worker, world, "b")] == [None]
 
 
-class BrokenOnlooker:
+class BrokenOnlooker(Nobody):
     """Breaks on every part that it is shown."""
 
-    def see(self, part: JoinedPart, model: object, now_ns: int) -> None:
+    def see(self, *_: object) -> None:
         raise ZeroDivisionError
-
-    def reconfigure(self, settings: DriftSettings) -> None:
-        """Keep to nothing."""
 
 
 def test_an_onlooker_that_breaks_costs_no_part_its_verdict_and_is_logged() -> None:
@@ -212,7 +209,7 @@ def test_a_clock_that_is_set_changes_no_deadline() -> None:
         PartJoin(),
         world,  # type: ignore[arg-type]
         Origin("line", "boot", "configuration"),
-        Outside(world, world, world, world.tally, lambda: 10**18, world.clock.ns),
+        Outside(world, world, world, world.tally, NOBODY, lambda: 10**18, world.clock.ns),
     )
     first, *_ = joined_messages("a", deadline(world))
     worker.step(first)

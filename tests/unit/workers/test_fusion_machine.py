@@ -19,7 +19,7 @@ from mdss.journal import Journal, JournalFailed
 from mdss.wire.messages import Accepted, Beat, BranchScore, Ended, Fault, Judged, Message, PreparedPart, Resend, Verdict
 from mdss.wire.pulse import Tally
 from tests import parts
-from tests.fakes import FakeClock
+from tests.fakes import NOBODY, FakeClock
 from tests.machines import histories
 from workers.fusion import Fusion, Outside
 from workers.judge import Judgement, Origin
@@ -51,7 +51,7 @@ class Life:
         self.dies_at = ""  # "journal" before the verdict is stored, "voice" after it
         join = PartJoin()
         join.recover(journal.pending(), clock.ns())
-        outside = Outside(self, self, self, Tally(), clock.ns, clock.ns)  # type: ignore[arg-type]
+        outside = Outside(self, self, self, Tally(), NOBODY, clock.ns, clock.ns)  # type: ignore[arg-type]
         self.fusion = Fusion(join, self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
     def judge(self, what: Any) -> Any:
