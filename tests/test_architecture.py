@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, what stays out of which process, how large things may grow."""
+"""Who may import whom, and what stays out of which process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import cache
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", "config")
+from tests.source import FILES, MODULES, PACKAGES, tree_of
 
 # What runs a station, with its cameras and its subscriber; what is judged and drawn from what they noted stays with "bench".
 CHAOS_PARTS = ("camera", "crew", "faults", "line", "records", "station", "subscriber", "watch")
@@ -100,23 +99,6 @@ NEVER_LOADS = {
 }
 IMPORTS_BY_NAME = {"mdss.cli": "a verb is imported when it runs, and no other"}
 WITHOUT_TORCH = ("workers.prepare", "workers.fusion")  # torch in one of them would cost the station 200 MiB
-
-MOST_LINES, MOST_FUNCTION_LINES, MOST_ARGUMENTS = 300, 40, 5
-MAY_BE_LARGER: dict[str, str] = {}  # "tests/test_x.py" or "daemon/x.py:function" -> the reason
-DRAWERS = {"utils", "util", "common", "helper", "helpers", "manager", "managers", "misc", "base"}
-
-
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-MODULES = {name_of(path): path for path in FILES if path.name != "__init__.py"}
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
-
-
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"), str(path))
 
 
 def rule_of(module: str, table: Mapping[str, tuple[str, ...]]) -> str:
@@ -205,6 +187,7 @@ def test_only_verbs_are_imported_by_name() -> None:
     assert by_name == set(IMPORTS_BY_NAME)
 
 
+@cache
 def loaded_after(*modules: str) -> dict[str, list[str]]:
     """Import modules one after the other in a fresh interpreter; return which of the watched libraries each brought in."""
     program = """
@@ -222,20 +205,26 @@ print(json.dumps(found))
     return found
 
 
+def that_load(library: str, *modules: str) -> list[str]:
+    """Return which of some modules, imported in this order, brings a library in."""
+    assert modules
+    return [module for module, libraries in loaded_after(*modules).items() if library in libraries]
+
+
+def modules_of(package: str) -> list[str]:
+    return [module for module in MODULES if module.startswith(f"{package}.")]
+
+
 def test_no_process_of_the_daemon_loads_torch() -> None:
-    modules = [module for module in MODULES if module.startswith("daemon.")]
-    assert len(modules) > 10
-    assert [module for module, libraries in loaded_after(*modules).items() if "torch" in libraries] == []
+    assert that_load("torch", *modules_of("daemon")) == []
 
 
 def test_prepare_and_fusion_do_without_torch() -> None:
-    assert [module for module, libraries in loaded_after(*WITHOUT_TORCH).items() if "torch" in libraries] == []
+    assert that_load("torch", *WITHOUT_TORCH) == []
 
 
 def test_no_worker_pays_for_scipy_stats_whenever_it_starts_again() -> None:
-    modules = [module for module in MODULES if module.startswith("workers.")]
-    assert len(modules) > 5
-    assert [module for module, libraries in loaded_after(*modules).items() if "scipy.stats" in libraries] == []
+    assert that_load("scipy.stats", *modules_of("workers")) == []
 
 
 def test_a_camera_and_a_subscriber_load_zmq_and_nothing_heavy() -> None:
@@ -243,58 +232,10 @@ def test_a_camera_and_a_subscriber_load_zmq_and_nothing_heavy() -> None:
 
 
 def test_the_probe_sees_torch() -> None:
-    assert "torch" in loaded_after("workers.rgb")["workers.rgb"]
+    assert that_load("torch", *modules_of("workers")) == ["workers.rgb"]  # and `workers.sdf` finds it there
 
 
 def test_init_files_are_empty() -> None:
     inits = [path for path in FILES if path.name == "__init__.py"]
     assert len(inits) == len({path.parent for path in FILES})
     assert [path for path in inits if path.read_text()] == []
-
-
-def test_every_module_opens_with_a_sentence() -> None:
-    def sentence(path: Path) -> str:
-        return (ast.get_docstring(tree_of(path)) or "").split("\n\n")[0].split("\n")[0]
-
-    assert [module for module, path in MODULES.items() if not sentence(path).endswith(".")] == []
-
-
-def test_no_module_is_a_drawer() -> None:
-    assert [module for module in MODULES if set(module.split(".")[-1].split("_")) & DRAWERS] == []
-
-
-def place(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for path in (*MODULES.values(), *TESTS):
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield f"{place(path)}:{node.name}", node
-
-
-def argument_count(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    return len(given) - (bool(given) and given[0].arg in ("self", "cls"))
-
-
-def too_large() -> set[str]:
-    """Return the files that are too long, and the functions that are too long or take too much."""
-    files = {place(path) for path in (*MODULES.values(), *TESTS) if len(path.read_text("utf-8").splitlines()) > MOST_LINES}
-    lengths = {name: (node.end_lineno or node.lineno) - node.lineno + 1 for name, node in functions()}
-    greedy = {name for name, node in functions() if argument_count(node) > MOST_ARGUMENTS}
-    return files | greedy | {name for name, length in lengths.items() if length > MOST_FUNCTION_LINES}
-
-
-def test_files_and_functions_stay_small_enough_to_be_read() -> None:
-    assert too_large() == set(MAY_BE_LARGER)
-
-
-def test_the_measure_sees_what_is_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    large = tmp_path / "large.py"
-    large.write_text("def greedy(a, b, c, d, e, f):\n" + 45 * "    a += 1\n" + "def fine(self, a, b, c, d, e):\n    pass\n" + 300 * "\n")
-    monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    monkeypatch.setitem(globals(), "TESTS", [])
-    monkeypatch.setitem(globals(), "MODULES", {"large": large})
-    assert too_large() == {"large.py", "large.py:greedy"}

@@ -14,9 +14,9 @@ from daemon.alert_store import entry_of, fields_of
 from mdss.method.recipe import PRESETS
 from tests.alerts import verdict
 from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
+from tests.source import MODULES, PACKAGES
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
-PACKAGES = ("mdss", "daemon", "workers", "trainer", "demo", "measure", "bench", "config")
 OWN_USERS_VERBS = (
     *("check", "doctor", "keygen", "retrain", "recipe preload", "collection label", "collection prune"),
     *("model promote", "model import", "model shadow"),
@@ -128,9 +128,8 @@ def tree_files() -> list[str]:
 
 
 def test_the_readme_names_every_python_file_of_the_packages_once() -> None:
-    python = {place(path) for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"}
     named = [name for name in tree_files() if name.endswith(".py") and name.split("/")[0] in PACKAGES]
-    assert sorted(named) == sorted(python)
+    assert sorted(named) == sorted(place(path) for path in MODULES.values())
 
 
 def test_the_readme_names_every_page_example_and_setting_file() -> None:
