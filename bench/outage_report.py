@@ -17,6 +17,7 @@ UP: tuple[State, ...] = ("up", "up again")
 DRAWS, SPREAD = 1000, (2.5, 97.5)
 ALLOWED, LEAST_ROUNDS = 1.10, 5  # of fewer rounds, drawing anew shows no spread that could be believed
 Round = Mapping[str, Sequence[float]]  # the seconds that parts of each window waited
+Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -111,17 +112,18 @@ def report_of(rounds: Sequence[Round], course: Course) -> Report:
 def ratio(rounds: Sequence[Round], percent: int, over: Sequence[str], under: Sequence[str]) -> Ratio:
     """Return a percentile over another, with the spread that drawing rounds anew gives it: what is paired stays together."""
     random = np.random.default_rng(0)
-    drawn = [random.integers(len(rounds), size=len(rounds)) for _ in range(DRAWS)]
-    values = [_ratio([rounds[index] for index in chosen], percent, over, under) for chosen in drawn]
-    lower, upper = np.percentile(values, SPREAD)
-    return Ratio(*(round(float(value), 3) for value in (_ratio(rounds, percent, over, under), lower, upper)))
+    pairs = [(_seconds([each], over), _seconds([each], under)) for each in rounds]
+    drawn = [random.integers(len(pairs), size=len(pairs)) for _ in range(DRAWS)]
+    lower, upper = np.percentile([_ratio([pairs[index] for index in chosen], percent) for chosen in drawn], SPREAD)
+    return Ratio(*(round(float(value), 3) for value in (_ratio(pairs, percent), lower, upper)))
 
 
-def _ratio(rounds: Sequence[Round], percent: int, over: Sequence[str], under: Sequence[str]) -> float:
-    return float(np.percentile(_seconds(rounds, over), percent) / np.percentile(_seconds(rounds, under), percent))
+def _ratio(pairs: Sequence[tuple[Seconds, Seconds]], percent: int) -> float:
+    above, below = (np.percentile(np.concatenate(side), percent) for side in zip(*pairs, strict=True))
+    return float(above / below)
 
 
-def _seconds(rounds: Sequence[Round], states: Sequence[str]) -> NDArray[np.float64]:
+def _seconds(rounds: Sequence[Round], states: Sequence[str]) -> Seconds:
     return np.concatenate([np.asarray(each[state]) for each in rounds for state in states])
 
 

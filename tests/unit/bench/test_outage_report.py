@@ -75,4 +75,4 @@ def test_alerts_that_are_missing_or_there_twice_are_named() -> None:
 
 
 def test_alerts_that_are_not_as_they_should_be_are_failures_of_the_run() -> None:
-    assert report_of(rounds(), Course(10.0, ["NotOK"], [1.0], ["1 of 1 alerts are missing"])).failures == ("1 of 1 alerts are missing",)
+    assert report_of(rounds(1), Course(10.0, ["NotOK"], [1.0], ["1 of 1 alerts are missing"])).failures == ("1 of 1 alerts are missing",)
