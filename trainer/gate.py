@@ -43,8 +43,8 @@ def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: Ga
 
 def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
     """Score the evidence with both models, make every check, and write the answer."""
-    contest = Contest(sides.champion, sides.candidate, device, evidence.serving.rules)
-    pairs = contest.judged(evidence)
+    contest = Contest(sides.champion, sides.candidate, device, evidence)
+    pairs = contest.judged()
     champion = sides.champion.calibration if sides.champion else None
     quality = Quality(pairs, sides.candidate.calibration, evidence.limits, champion)
     fitness = Fitness(sides.champion, sides.candidate, pairs, evidence, device)

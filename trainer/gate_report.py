@@ -127,7 +127,7 @@ def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
     for pair in chosen:
         caption = f"{pair.part.part_id} ({KINDS[pair.kind]})"
         yield f"<figcaption><b>{html.escape(caption)}</b>: {html.escape(verdicts(pair))}</figcaption>"
-        yield gate_figures.part(contest, contest.scan_of(pair, 0), caption)
+        yield gate_figures.part(contest, contest.scan_of(pair), caption)
     if not chosen:
         yield note("None: on every part both say the same." if contest.champion else "None: it says what it should of every part.")
 

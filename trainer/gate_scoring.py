@@ -75,33 +75,34 @@ class Pairs:
 
 
 class Contest:
-    """Both models, loaded; `champion` is None for a recipe's first model."""
+    """Both models, loaded, and the evidence between them; `champion` is None for a recipe's first model."""
 
-    def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str, rules: FusionSettings) -> None:
+    def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str, evidence: GateEvidence) -> None:
         self.champion = Champion.of(champion, device) if champion else None
         self.candidate = Champion.of(candidate, device)
-        self._rules = rules
+        self._evidence, self._rules = evidence, evidence.serving.rules
 
-    def judged(self, evidence: GateEvidence) -> Pairs:
+    def judged(self) -> Pairs:
         """Score all evidence; a good part also with each standard damage."""
+        evidence = self._evidence
         listed: list[tuple[Kind, Sequence[EvidencePart]]] = [
             ("golden", evidence.golden),
             ("defect", evidence.defects),
             ("good", evidence.good),
         ]
-        self._warm_up(evidence)
+        self._warm_up()
         found: list[Pair] = []
         with Meter("gate", sum(len(parts) for _, parts in listed)) as meter:
             for kind, parts in listed:
                 for number, part in enumerate(parts):
-                    found += self._pairs(kind, number, part, evidence.limits.seed)
+                    found += self._pairs(kind, number, part)
                     meter.step()
         return Pairs(found)
 
-    def scan_of(self, pair: Pair, seed: int) -> Recorded:
+    def scan_of(self, pair: Pair) -> Recorded:
         """Return the scan that a pair was scored on, its damage drawn again."""
         scan = pair.part.read()
-        return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, (seed, pair.number)))[pair.kind]
+        return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, pair.number))[pair.kind]
 
     def judge(self, scan: Recorded, number: int) -> tuple[Judgement | None, Judgement]:
         """Score one scan with both, every other time the candidate first."""
@@ -113,23 +114,23 @@ class Contest:
         champion = judgement(self.champion, scan, self._rules)
         return champion, judgement(self.candidate, scan, self._rules)
 
-    def _pairs(self, kind: Kind, number: int, part: EvidencePart, seed: int) -> Iterator[Pair]:
+    def _pairs(self, kind: Kind, number: int, part: EvidencePart) -> Iterator[Pair]:
         scan = part.read()
         yield Pair(kind, number, part, *self.judge(scan, number))
         if kind == "good":
-            for damage, damaged in self._damaged(scan, (seed, number)):
+            for damage, damaged in self._damaged(scan, number):
                 yield Pair(damage, number, part, *self.judge(damaged, number))
 
-    def _damaged(self, scan: Recorded, seed: tuple[int, int]) -> Iterable[tuple[Kind, Recorded]]:
-        """Yield the scan with each damage, at the same place; nothing where neither finds a part to damage."""
+    def _damaged(self, scan: Recorded, number: int) -> Iterable[tuple[Kind, Recorded]]:
+        """Yield a good part's scan with each damage, at the same place; nothing where neither finds a part to damage."""
         prepared = next(filter(None, (prepared_by(model, scan) for model in (self.champion, self.candidate) if model)), None)
         if prepared is not None:
-            spot = spot_on(prepared, np.random.default_rng(seed))
+            spot = spot_on(prepared, np.random.default_rng((self._evidence.limits.seed, number)))
             yield from ((kind, damaged_scan(kind, scan, spot)) for kind in DAMAGES)
 
-    def _warm_up(self, evidence: GateEvidence) -> None:
+    def _warm_up(self) -> None:
         """Score one part that is not counted: the first call of a network also chooses its kernels."""
-        for part in evidence.good[:1]:
+        for part in self._evidence.good[:1]:
             self.judge(part.read(), 0)
 
 
