@@ -66,7 +66,10 @@ class Supervisor:
         """Run the station until a signal, calling `between` after every turn; raise MdssError when it cannot be brought up."""
         try:
             self._check_models()
-            is_up = self._bring_up(self._children[:-1]) and self._check_models() and self._bring_up(self._children[-1:])
+            is_up = self._bring_up(self._children[:-1])
+            if is_up:
+                self._check_models()
+                is_up = self._bring_up(self._children[-1:])
             if is_up:
                 self._phase = "running"
                 self._notifier.say("READY=1")
@@ -143,11 +146,10 @@ class Supervisor:
             if self._is_last(child):
                 self._endings.note(child.spec.name, child.reason, is_last=True)
 
-    def _check_models(self) -> bool:
+    def _check_models(self) -> None:
         """Raise MdssError where there is no recipe that could ever be judged."""
         if self._models.is_hopeless:
             raise MdssError(f"the station cannot start: {self._models.trouble}")
-        return True
 
     def _bring_up(self, children: Sequence[Child]) -> bool:
         """Start some children and wait until each has been ready, be it not at one moment; False when a signal came first."""
