@@ -10,7 +10,7 @@ import structlog
 
 from mdss.errors import UNREADABLE, MdssError
 from mdss.settings import StationSettings
-from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served, write_json
+from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served, write_state
 
 WISH = ".preload"  # RECIPE.preload in the runtime directory: somebody wants this recipe to be loaded
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ class ModelDesk:
     def write(self, plan: ModelPlan) -> None:
         """Let every process know; what must outlive a restart is on the disk before."""
         if self._generations != self._written:
-            write_json(self._kept, self._generations)
+            write_state(self._kept, self._generations)
             self._written = self._generations
         self._plan.write(plan)
 

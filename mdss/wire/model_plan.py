@@ -51,7 +51,7 @@ class PlanFile:
 
     def write(self, plan: ModelPlan) -> None:
         """Replace the plan; MdssError where the disk does not take it."""
-        write_json(self.path, plan)
+        write_state(self.path, plan)
 
     def changed(self) -> ModelPlan | None:
         """Return the plan where it is another than at the last call, and None where it is not, or there is none."""
@@ -69,7 +69,7 @@ class PlanFile:
         return plan
 
 
-def write_json(path: Path, value: msgspec.Struct) -> None:
+def write_state(path: Path, value: msgspec.Struct) -> None:
     """Write a value so that nobody ever reads half of it; MdssError where that is not possible."""
     try:
         write_whole(path, msgspec.json.encode(value) + b"\n")
