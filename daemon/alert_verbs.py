@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
 from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
+from daemon.listing import at, by_option, config_option, json_option, print_table
 from daemon.verdict_words import COLOURS, position, score, where
-from mdss.errors import BadInput, MdssError
+from mdss.errors import MdssError
 from mdss.settings import load_settings
-from mdss.terminal import table_console
-from mdss.user_name import user
 from mdss.wire.messages import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
 STATES: tuple[AlertState, ...] = get_args(AlertState)
 NO_ALERT = "found no alert {}; expected one of those that `mdss alerts list --all` shows"
 WORDS: dict[str, str] = {"new": "new", "acknowledged": "acknowledged", "confirmed": "confirmed", "false_reject": "a false reject"}
-config_option = click.option(
-    "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-def named(_context: click.Context, _option: click.Parameter, name: str) -> str:
-    """Refuse a name that says nothing, as that of a shell's variable that is not set."""
-    if not name.strip():
-        raise BadInput(f"--by: found {name!r}, expected the name of who says so")
-    return name
-
-
-by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who says so.")
 
 
 @click.group("alerts", epilog="Example: mdss alerts list --config station.yaml")
@@ -165,16 +148,6 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
         raise MdssError(f"{path}: the picture cannot be written ({error.strerror})") from error
 
 
-def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:
-    """Print results as lines under the names of their columns."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
-    for line in lines:
-        table.add_row(*line)
-    table_console().print(table)
-
-
 def cells(alert: Alert) -> Iterator[Text]:
     """Yield what the table says of an alert."""
     verdict = alert.verdict
@@ -205,11 +178,6 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     yield "in Redis since", at(alert.stored_ns)
     yield from (("simulated", verdict.is_simulated), ("deadline missed", verdict.deadline_missed), ("attempt", verdict.attempt))
     yield "picture", "yes" if alert.has_picture else "none, or no longer"
-
-
-def at(time_ns: int) -> str:
-    """Return a time as people read it, in UTC."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def evaluation(verdict: Verdict) -> str:

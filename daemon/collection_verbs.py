@@ -13,7 +13,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from daemon.alert_verbs import at, by_option, config_option, json_option, print_table
+from daemon.listing import at, by_option, config_option, json_option, print_table
 from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings

@@ -1,0 +1,45 @@
+"""What verbs that list parts have in common: whose parts, JSON for programs, who says so, a table, and a time as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from mdss.errors import BadInput
+from mdss.terminal import table_console
+from mdss.user_name import user
+
+config_option = click.option(
+    "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def named(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Refuse a name that says nothing, as that of a shell's variable that is not set."""
+    if not name.strip():
+        raise BadInput(f"--by: found {name!r}, expected the name of who says so")
+    return name
+
+
+by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who says so.")
+
+
+def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:
+    """Print results as lines under the names of their columns."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
+    for line in lines:
+        table.add_row(*line)
+    table_console().print(table)
+
+
+def at(time_ns: int) -> str:
+    """Return a time as people read it, in UTC."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
