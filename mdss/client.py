@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
+from mdss.wire.cloud import Invalid
 from mdss.wire.labels import FrameLabels, from_scan
 from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.verdict_stream import VerdictStream
 
-__all__ = ["CurveKeys", "FrameLabels", "FrameSender", "OverflowPolicy", "VerdictStream"]
+__all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]
 POLL_MS = 100
 RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten

@@ -10,10 +10,9 @@ import pytest
 
 from daemon.private_redis import PrivateRedis
 from mdss.cli import main
-from mdss.client import FrameSender
+from mdss.client import FrameSender, Invalid
 from mdss.drift import BLOCK_PARTS
 from mdss.drift_record import DriftRecord
-from mdss.wire.camera import Invalid
 from tests.station import NAME, PATIENCE_S, Station, Trained, scan_of, site, wait_until
 
 pytestmark = pytest.mark.timeout(180)

@@ -15,9 +15,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from mdss.client import FrameLabels, FrameSender, VerdictStream
+from mdss.client import FrameLabels, FrameSender, Invalid, VerdictStream
 from mdss.errors import BadInput, MdssError
-from mdss.wire.cloud import Invalid
 from mdss.wire.labels import EXPECTED
 from tests.fake_station import FakeStation
 
