@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -132,10 +132,16 @@ class Delivery:
         arrived: list[str] = []
         try:
             yield arrived
-        finally:
-            if arrived:
-                self._outbox.mark_delivered(arrived)
-                self._tally.count(BACKLOG, -float(len(arrived)))
+        except Exception:
+            with suppress(JournalFailed):  # what failed first is the reason; an alert that is not noted is stored no second time
+                self._mark(arrived)
+            raise
+        self._mark(arrived)
+
+    def _mark(self, arrived: list[str]) -> None:
+        if arrived:
+            self._outbox.mark_delivered(arrived)
+            self._tally.count(BACKLOG, -float(len(arrived)))
 
     def _failed(self, reason: str, *, is_up: bool = False) -> None:
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)

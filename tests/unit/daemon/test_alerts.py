@@ -174,6 +174,17 @@ def test_a_journal_that_cannot_note_the_delivery_is_a_reason_and_doubles_nothing
     assert (line.journal.waiting, line.tally.counters[DELIVERED]) == ([], 1)
 
 
+def test_where_redis_and_the_journal_fail_in_one_turn_the_store_is_not_up() -> None:
+    line = Line(verdict("a"), verdict("b"))
+    line.store.before_put = lambda: setattr(line.store, "error", AWAY if line.store.alerts else None)
+    line.journal.is_broken = True
+    line.delivery.turn()
+    assert (line.tally.counters[UP], line.delivery.condition()) == (0, ("degraded", str(AWAY)))
+    line.store.before_put, line.journal.is_broken = lambda: setattr(line.store, "error", None), False
+    line.turns(LONGEST_PAUSE_S)
+    assert (line.journal.waiting, line.figures()) == ([], (1, 0, 2))
+
+
 def test_a_journal_that_cannot_be_read_is_no_fault_of_redis_which_is_asked_all_the_same() -> None:
     line = Line(verdict("a"))
     line.journal.is_damaged = True
