@@ -10,6 +10,7 @@ import msgspec
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import LINKS
+from mdss.method.store_files import CARD
 from trainer.compare_verb import compare
 from trainer.model_changes import export_verb, history, import_verb, promote, rollback, show_table, store_option
 from trainer.progress import tracked
@@ -45,9 +46,11 @@ def list_models(store: Path, as_json: bool) -> None:
 
 
 def described(store: Path) -> list[dict[str, str]]:
-    """Return one row for each version of each recipe; BadInput where there is no store."""
+    """Return one row for each version of each recipe; BadInput where there is no store, or the folder of one recipe in its place."""
     if not store.is_dir():
         raise BadInput(f"--store {store}: no such folder; expected a model store")
+    if any((path / CARD).is_file() for path in model_store.versions(store)):
+        raise BadInput(f"--store {store}: found the versions of one recipe, expected the store above it, {store.absolute().parent}")
     return [describe(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
 
 

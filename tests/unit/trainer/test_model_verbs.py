@@ -41,8 +41,22 @@ def test_a_folder_that_is_a_dataset_and_no_store_is_told_by_what_lies_in_it(tmp_
 
 def test_who_guards_a_store_is_told_that_no_model_is_there(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "verify", "--store", store)[0] == 0
-    for place in (store / "gland", store / "gland" / "0001"):
-        assert run(capsys, "verify", "--store", place) == (1, "", f"mdss: --store {place}: found no model, expected a model store\n")
+    place = store / "gland" / "0001"
+    assert run(capsys, "verify", "--store", place) == (1, "", f"mdss: --store {place}: found no model, expected a model store\n")
+
+
+@pytest.mark.parametrize("verb", ["list", "verify"])
+def test_the_folder_of_one_recipe_is_no_store_with_a_damaged_model(store: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    place = store / "gland"
+    (place / "gates" / "0002").mkdir(parents=True)  # the gate's report of a version
+    said = f"mdss: --store {place}: found the versions of one recipe, expected the store above it, {store}\n"
+    assert run(capsys, verb, "--store", place) == (2, "", said)
+
+
+def test_a_recipe_may_be_named_by_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = ModelCard(name="2024", recipe=Recipe(), made_at="now", code_version="0")
+    model_store.save(tmp_path, card, CALIBRATION, lambda folder: None)
+    assert [row["recipe"] for row in rows(capsys, "list", "--store", tmp_path)] == ["2024"]
 
 
 def test_a_list_that_goes_into_a_file_is_not_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
