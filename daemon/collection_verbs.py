@@ -14,7 +14,7 @@ import msgspec
 from rich.text import Text
 
 from daemon.listing import at, by_option, config_option, json_option, print_table
-from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
+from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted, are_names
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.wire.messages import Evaluation
@@ -117,12 +117,9 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
 
 
 def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
-    """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side.
-
-    Where all have the same id it names no part, and each scan is one.
-    """
+    """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side."""
     parts: dict[str, list[Collected]] = {}
-    has_ids = len({each.part.part_id for each in good}) > 1
+    has_ids = are_names(each.part.part_id for each in good)
     for each in sorted(good, key=lambda each: each.part.result_id):  # which are random: so the parts kept apart are of all times
         parts.setdefault((has_ids and each.part.part_id) or each.part.result_id, []).append(each)
     learned: list[Collected] = []

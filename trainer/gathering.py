@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from mdss.collection import RGB, XYZ, Collected, Collection, Wanted
+from mdss.collection import RGB, XYZ, Collected, Collection, Wanted, are_names
 from mdss.errors import BadInput
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
@@ -78,12 +78,13 @@ def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:
     return prepare(loaded.rgb, loaded.xyz_mm, settings)
 
 
-def side_of(part: Collected, shares: Shares) -> Side:
+def side_of(part: Collected, shares: Shares, *, has_id: bool = True) -> Side:
     """Return whether a part is trained on, calibrated with or judged by: by its name alone, so that it stays there in every retraining.
 
-    Scans of one part, under one part id, lie on one side. A part without a name goes by the id of its result.
+    Scans of one part, under one part id, lie on one side. A part without an id, or whose id is no name (`are_names`), goes by the id of
+    its result.
     """
-    name = part.part.part_id or part.part.result_id
+    name = (has_id and part.part.part_id) or part.part.result_id
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
     if drawn < shares.validation:
         return "validation"
@@ -127,7 +128,9 @@ def unlearned(
 
 def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:
     """Return what says of a part whether it, or another scan of it among those that are kept, is one of these."""
-    names = {each.part_id for each in kept if each.result_id in result_ids and each.part_id}
+    scans = list(kept)
+    has_ids = are_names(each.part_id for each in scans)
+    names = {each.part_id for each in scans if has_ids and each.result_id in result_ids and each.part_id}
     return lambda part: part.result_id in result_ids or part.part_id in names
 
 

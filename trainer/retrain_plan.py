@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from mdss.collection import RGB, XYZ, Collected
+from mdss.collection import RGB, XYZ, Collected, are_names
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.method.recipe import Recipe
 from trainer.data_checks import Refused
@@ -68,7 +68,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def planned(good: Sequence[Collected], defects: Sequence[Collected], known: frozenset[str], shares: Shares) -> tuple[PlannedPart, ...]:
     """Return what each collected part is used for."""
-    uses: list[tuple[Collected, Use]] = [(part, side_of(part, shares)) for part in good]
+    has_ids = are_names(each.part.part_id for each in (*good, *defects))
+    uses: list[tuple[Collected, Use]] = [(part, side_of(part, shares, has_id=has_ids)) for part in good]
     uses += [(part, "defect") for part in defects]
     return tuple(
         PlannedPart(

@@ -112,6 +112,11 @@ def test_another_scan_of_a_part_that_was_learned_is_no_new_part() -> None:
     assert unlearned(made, kept, kept, calibrated_by(made)) == [nameless[1]]
 
 
+def test_where_a_camera_calls_every_part_alike_each_scan_is_one() -> None:
+    kept = [part(f"r{number}", part_id="pin") for number in range(3)]
+    assert unlearned(model(collected_parts=["r1"]), kept, kept) == [kept[0], kept[2]]
+
+
 def test_without_champion_and_scans_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
     require_start(model(), None, "cap", tmp_path)
     with pytest.raises(BadInput, match=f"found no champion in {tmp_path} and no --data"):

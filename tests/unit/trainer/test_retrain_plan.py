@@ -112,6 +112,12 @@ def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collectio
     assert plan.new == 6  # r0 was learned before
 
 
+def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
+    alike = CollectedPart(result_id="", part_id="pin", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK")
+    parts = [Collected(Path(), msgspec.structs.replace(alike, result_id=f"r{number}")) for number in range(30)]
+    assert {each.use for each in planned(parts, [], frozenset(), Shares())} == {"train", "validation", "gate"}
+
+
 def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collection: Collection, tmp_path: Path) -> None:
     assert read_plan(tmp_path) is None
     part = collected(collection, 0)
