@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon.alert_store import time_said
 from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
 from mdss.collection import Collected, CollectedPart, Collection, Review
 from mdss.errors import MdssError
@@ -259,3 +260,8 @@ def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pyt
     assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
     bench.turn()
     assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
+
+
+@pytest.mark.parametrize(("text", "said"), [("9" * 19, 10**19 - 1), ("0", 0), ("1" * 20, None), ("", None), ("\u0663", None), ("-1", None)])
+def test_a_time_is_a_number_of_at_most_19_plain_digits(text: str, said: int | None) -> None:
+    assert time_said(text) == said

@@ -180,6 +180,13 @@ def test_a_part_without_a_pixel_above_the_level_still_has_a_place_to_look_at() -
     assert region.bbox_px == (30, 20, 6, 6)
 
 
+def test_that_place_is_what_has_more_than_half_of_the_highest_value() -> None:
+    rgb, sdf = hot("rgb", 2.0)
+    rgb[20:26, 29], rgb[20:26, 36] = 2.45, 2.55  # aligned: 0.9 and 1.1
+    (region,) = regions(fuse(rgb, sdf, calibration()), cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
+    assert region.bbox_px == (30, 20, 7, 6)
+
+
 def test_where_no_point_was_measured_there_are_pixels_but_no_millimetres() -> None:
     points = cloud()
     points[18:30, 28:40] = np.nan

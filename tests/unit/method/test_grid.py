@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mdss.method.grid import Grid
+from mdss.method.grid import Grid, is_measured
 
 SIDES = st.integers(64, 2000)
 SIZES = st.sampled_from([64, 128, 256, 320])
@@ -101,6 +101,10 @@ def test_on_a_finer_grid_a_missing_point_stays_missing_and_moves_none_beside_it(
     np.testing.assert_array_equal(np.unique(np.argwhere(lost) // 4, axis=0), [(20, 30), (40, 41)])
     x, y, z = found[~lost].T
     np.testing.assert_allclose(z, 400 + 0.3 * x - 0.2 * y, atol=1e-3)
+
+
+def test_a_point_counts_as_measured_up_to_ten_kilometres() -> None:
+    assert is_measured(np.array([[0, 0, 9.99e6], [0, -1e7, 0], [0, 0, np.nan]], np.float32)).tolist() == [True, False, False]
 
 
 def slope(height: int, width: int) -> NDArray[np.float32]:

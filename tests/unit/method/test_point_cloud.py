@@ -185,6 +185,15 @@ def test_a_few_points_without_a_table_are_no_part() -> None:
     assert "no part in view: 0 points in clusters large enough" in refusal(grey(cloud), cloud)
 
 
+def test_a_part_has_64_points_at_least() -> None:
+    cloud = np.full((256, 256, 3), np.nan, np.float32)
+    rows, columns = np.mgrid[100:108, 100:108].astype(np.float32)
+    cloud[100:108, 100:108] = np.stack([columns, rows, np.full_like(rows, 300)], axis=-1)
+    assert foreground(part_of(cloud)).sum() == 64
+    cloud[100, 100] = np.nan
+    assert refusal(grey(cloud), cloud) == "no part in view: 63 points in clusters large enough, expected 64 or more"
+
+
 def test_a_constant_cloud_is_refused() -> None:
     cloud = np.full((80, 80, 3), 7, np.float32)
     assert refusal(grey(cloud), cloud) == "the cloud is constant: all 6400 points are the same"

@@ -39,6 +39,11 @@ def test_a_part_that_the_image_cuts_off_is_never_ok_and_a_defect_stays_one(score
     )
 
 
+@pytest.mark.parametrize("score", [0.75 * THRESHOLD, 1.25 * THRESHOLD])
+def test_the_guard_band_s_own_edge_is_in_it(score: float) -> None:
+    assert decided(WHOLE, score, guard_band_ratio=0.25)[0] == "NotDecidable"
+
+
 def test_a_share_of_missing_points_that_is_no_number_is_not_taken_for_few() -> None:
     assert decided(view(np.s_[10:40], np.s_[10:40], invalid=np.nan))[0] == "NotDecidable"
 
