@@ -65,6 +65,7 @@ def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> N
         ([1.0, 0.9, 29.4, 1.01, 0.8], ("015", "016", "017", "018", "019"), "validation part 017 scores 29 times the next: is it good?"),
         ([1.0, 0.9, 29.4, 1.01, 0.8], (), "validation part 3 of 5 scores 29 times the next: is it good?"),
         ([1.0, 0.9, 2.9, 1.01, 0.8], (), ""),
+        ([1.0, 0.9, 3.1, 1.01, 0.8], (), "validation part 3 of 5 scores 3 times the next: is it good?"),
         ([0.0] * 5, (), ""),
         ([30.0, 1.0, 20.0] + [1.0] * 17, (), "validation parts 1 of 20, 3 of 20 score 20 times the next: are they good?"),
         ([30.0, 1.0, 20.0] + [1.0] * 16, (), ""),

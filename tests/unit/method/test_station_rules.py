@@ -60,6 +60,7 @@ def test_parts_that_always_run_through_the_image_may_and_others_not_by_much() ->
     through = view(np.s_[20:50], np.s_[:])
     assert decided(through, most_at_edge_px=56)[0] == "OK"
     assert decided(through, most_at_edge_px=30)[0] == "NotDecidable"
+    assert [decided(view(np.s_[34:], np.s_[10 : 10 + width]))[0] for width in (8, 9)] == ["OK", "NotDecidable"]
 
 
 @pytest.mark.parametrize("frame", [(50, 100), (100, 50)])

@@ -52,6 +52,11 @@ def test_only_a_score_above_the_threshold_is_not_ok_and_only_a_number_is_ok(peak
     assert judge(part(peak=peak)).evaluation == evaluation
 
 
+def test_a_part_that_is_ok_has_no_reason_and_no_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "regions", lambda *_: 1 / 0)
+    assert judge(part()).reasons == ()
+
+
 def test_a_score_that_equals_the_threshold_is_ok_as_the_stated_rate_of_false_rejects_counts_on() -> None:
     held = model()
     held.calibration = calibration(threshold=msgspec.structs.replace(held.calibration.threshold, value=1.5**2))
@@ -104,6 +109,7 @@ def test_one_branch_alone_decides_nothing_by_default() -> None:
 def test_one_branch_alone_decides_where_the_station_allows_it(peak: float, evaluation: str) -> None:
     judgement = judge(part(("sdf",), "LATE", peak=peak), degraded_policy="single_branch")
     assert (judgement.evaluation, judgement.is_partial) == (evaluation, True)
+    assert judgement.reasons[0].endswith(f"its peak of {peak:g} deviations is {'not ' if evaluation == 'OK' else ''}above 3")
 
 
 def test_one_branch_alone_does_not_decide_on_a_part_of_which_too_little_was_seen() -> None:
@@ -118,6 +124,21 @@ def test_a_part_that_could_not_be_judged_is_undefined_with_its_code(code: Undefi
     joined = replace(part(branches, code), prepared=None)
     judgement = judge(joined)
     assert (judgement.evaluation, judgement.code, judgement.is_partial) == ("Undefined", code, len(branches) == 1)
+
+
+def test_one_branch_alone_says_nothing_of_a_part_that_has_another_fault() -> None:
+    for code in ("POISON", "BAD_CLOUD", "DRAINED", "LOST"):
+        judgement = judge(part(("rgb",), code), degraded_policy="single_branch")
+        assert (judgement.evaluation, judgement.code, judgement.is_partial) == ("Undefined", code, True)
+    assert judge(part((), "LATE"), degraded_policy="single_branch").code == "LATE"
+
+
+def test_a_part_whose_model_is_not_held_is_lost_and_its_verdict_names_no_model() -> None:
+    joined = part()
+    judgement = Judge({}, FusionSettings()).judge(joined)
+    assert (judgement.evaluation, judgement.code, judgement.reasons) == ("Undefined", "LOST", ("model cap/0001 is not held here",))
+    verdict = verdict_of(Settled(joined, judgement, None), Origin("line 1", "boot", "configuration"), now_ns=50)
+    assert (verdict.model, verdict.threshold) == (None, None)
 
 
 def test_no_part_is_judged_by_two_models() -> None:

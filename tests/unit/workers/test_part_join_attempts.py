@@ -130,6 +130,14 @@ def test_restart_between_asks_for_every_frame_and_judges_what_ingest_still_holds
     assert part.code == "LATE", "it is known again, so its own deadline counts"
 
 
+def test_restart_between_and_a_process_ends_before_the_frame_is_here_and_it_is_asked_for_once() -> None:
+    line = Line()
+    line.join.recover([parts.accepted("a", DEADLINE_NS)], line.now_ns)
+    assert line.asked() == [("a", BOTH)]
+    line.end("prepare")
+    assert line.asked() == []
+
+
 def test_restart_between_with_the_part_in_hand_twice_and_it_is_poison() -> None:
     line = Line()
     line.join.recover([parts.accepted("a", DEADLINE_NS)], line.now_ns)
