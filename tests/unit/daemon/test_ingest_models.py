@@ -32,7 +32,9 @@ def test_a_part_is_judged_by_the_model_that_served_when_it_was_accepted() -> Non
 
 def test_the_models_of_parts_under_way_are_named_until_their_verdicts_are_there() -> None:
     station = Station.introduced()
+    station.send("f0")
     station.send("f1")
+    station.judge("f0")
     station.intake.follow(plan_of("gland", version="0002", revision=2))
     station.send("f2")
     assert (word(station).revision, set(word(station).held)) == (2, {"gland/0001", "gland/0002"})

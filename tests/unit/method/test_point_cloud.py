@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from mdss.errors import BadPart
-from mdss.method.point_cloud import Float, drop_specks, prepare, scene_extent
+from mdss.method.point_cloud import Float, check_scan, drop_specks, prepare, scene_extent
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import DEFAULT, Scene, foreground, grey, part_of
 
@@ -221,6 +221,19 @@ def test_points_that_only_mark_what_was_not_measured_are_refused_by_name(size: t
     cloud[20:50, 30:60] = mark
     sentence = refusal(grey(cloud), cloud)
     assert f"pixels hold the same point ({', '.join(map(str, mark))}); expected that of a pixel that was not measured" in sentence
+
+
+def test_a_point_that_no_more_than_64_pixels_hold_is_no_mark() -> None:
+    cloud = Scene(256, 256).cloud()
+    cloud[100:108, 100:108] = cloud[100, 100]
+    part_of(cloud)
+    cloud[108, 100] = cloud[100, 100]
+    assert refusal(grey(cloud), cloud).startswith("65 pixels hold the same point")
+
+
+def test_a_scan_may_have_2000_pixels_on_a_side() -> None:
+    cloud = Scene(64, 2000).cloud()
+    check_scan(grey(cloud), cloud)
 
 
 def test_a_mark_is_found_where_only_some_of_its_pixels_are_neighbours() -> None:
