@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from mdss.errors import BadPart
+from mdss.method.grid import is_measured
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.settings import FusionSettings
@@ -73,7 +74,13 @@ def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Mea
 
 
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
-    """Return what to set for a scan in which no part was found, where one would be without a table; nothing for any other."""
+    """Return what to set for a scan in which no part was found, where one would be without a table; of a cloud without depth, that it is.
+
+    Nothing for any other.
+    """
+    points = loaded.xyz_mm[is_measured(loaded.xyz_mm)]
+    if len(points) and not (sides := np.ptp(points, axis=0)).all():
+        return f"; {'xyz'[int(sides.argmin())]} is the same in all points, expected it to be measured"
     try:
         prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))
     except BadPart:

@@ -44,7 +44,7 @@ def of_another_size(data: Path) -> None:
 
 def without_a_part(data: Path) -> None:
     rows, columns = np.indices((96, 96), np.float32) / np.float32(1000)
-    write_cloud(data / CLOUD, np.dstack([columns, rows, np.full_like(rows, 0.48)]))
+    write_cloud(data / CLOUD, np.dstack([columns, rows, 0.48 + columns / np.float32(10)]))
 
 
 def without_a_point(data: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings
-from tests.scenes import Scene, part_of
+from tests.scenes import DEFAULT, Scene, grey, part_of
+from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
-from trainer.parts_found import MOST_TIMES, copies_among, hardly_seen, said_of, unlike
+from trainer.parts_found import MOST_TIMES, advice, copies_among, hardly_seen, said_of, unlike
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -76,3 +79,11 @@ def test_parts_of_which_none_is_like_those_of_a_model_are_said_with_what_the_fir
     (said,) = unlike([larger, larger], PATHS, known)
     assert said.startswith("none of 2 scans is like the good ones that the model keeps; xyz/000.tiff: its ")
     assert said.endswith(" mm: another product?")
+
+
+def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() -> None:
+    cloud = Scene().cloud()
+    loaded = LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("xyz")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
+    assert advice(loaded, DEFAULT).startswith("; set point_cloud.table=none for parts")
+    cloud[..., 2] = 0
+    assert advice(loaded, DEFAULT) == "; z is the same in all points, expected it to be measured"
