@@ -230,3 +230,10 @@ def test_curated_scans_of_one_part_do_not_change_what_counts_as_the_same_part(tw
     signatures = list(np.random.default_rng(0).normal(0, 10, (30, 4, 4, 3)).astype(np.float32))
     alone = same_part_limit(signatures)
     assert same_part_limit([*signatures, *(each + np.float32(0.01) for each in signatures[:twins])]) == pytest.approx(alone, rel=0.2)
+
+
+def test_parts_of_a_product_that_vary_widely_may_be_as_far_off_as_they_vary(known: list[tuple[str, Measures]]) -> None:
+    name = next(iter(known[0][1].values))
+    parts = [replace(part, values=part.values | {name: 100.0 + 10 * number}) for number, (_, part) in enumerate(known)]
+    usual = Usual.of(parts)
+    assert (usual.centre[name], usual.reach[name]) == pytest.approx((135, 8 * 1.4826 * 20))
