@@ -116,6 +116,9 @@ def test_late_is_said_at_the_deadline_and_what_comes_after_changes_nothing() -> 
     assert (word.code, word.reason) == ("LATE", "no result from prepare and rgb and sdf before the deadline")
     assert [answer for message in rest for answer in worker.step(message)] == []
     assert [(verdict.evaluation, verdict.code, verdict.deadline_missed) for verdict in world.published] == [("Undefined", "LATE", True)]
+    assert world.tally.counters["mdss_deadline_misses_total"] == 1
+    send(worker, world, "b")
+    assert world.tally.counters["mdss_deadline_misses_total"] == 1
 
 
 def test_draining_gives_every_open_part_its_verdict() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart
 from tests import parts
+from workers import part_join
 from workers.part_join import GRACE_NS, ORPHAN_NS, JoinedPart, PartJoin
 
 SECOND_NS = 10**9
@@ -121,3 +122,14 @@ def test_results_of_unknown_parts_are_forgotten() -> None:
     play(join, score("rgb"), now_ns=0)
     join.tick(ORPHAN_NS + 1)
     assert play(join, accepted(), prepared(), score("sdf")) == []
+
+
+def test_of_parts_that_are_over_only_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part_join, "REMEMBERED", 2)
+    join = PartJoin()
+    for name in ("a", "b", "c"):
+        play(join, *(parts.accepted(name, DEADLINE_NS, 1), parts.prepared(name), score("rgb", name), score("sdf", name)))
+    play(join, score("rgb", "b"), score("rgb", "c"))
+    assert join.late_results == 2
+    play(join, score("rgb", "a"))
+    assert join.late_results == 2, "it was remembered, too"
