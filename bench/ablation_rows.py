@@ -30,6 +30,7 @@ ROWS = (
         ("rgb.optimiser=adam", "rgb.learning_rate=0.001", "rgb.weight_decay=0"),
     ),
     Row("steps-1000", "What do two thirds of the steps of colour lose?", ("rgb.steps=1000",)),
+    Row("steps-2200", "What do half as many steps of colour again bring?", ("rgb.steps=2200",)),
     Row("decay-0", "What does it bring that the student's weights decay?", ("rgb.weight_decay=0",)),
     Row("rate-halved", "Is half the learning rate as good?", ("rgb.learning_rate=0.005",)),
     Row("windows-anywhere", "What do windows at any pixel bring, at half as much work again?", ("rgb.shift_every=null",)),
