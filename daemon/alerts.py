@@ -68,7 +68,7 @@ class Delivery:
         self._began_s: float | None = None
         self._state: ProcessState = "starting"
         self._reason = ""
-        tally.counters.update({UP: 0.0, BACKLOG: 0.0, DELIVERED: 0.0})
+        tally.start(UP, BACKLOG, DELIVERED)
 
     def condition(self) -> tuple[ProcessState, str]:
         """Return the state and its reason; may be asked from another thread while a turn takes its time."""
@@ -186,7 +186,7 @@ def work(here: Opened) -> None:
     settings = here.settings
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
-    here.tally.counters[UNREADABLE_ALERTS] = 0.0
+    here.tally.start(UNREADABLE_ALERTS)
     opening = partial(Journal, state / JOURNAL, on_unreadable=partial(here.tally.count, UNREADABLE_ALERTS))
     journal = thread.submit(opening).result()  # SQLite wants it opened by the thread that uses it
     store = open_store(settings)

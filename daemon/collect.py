@@ -39,7 +39,7 @@ class Collector:
         self._collection, self._settings, self._tally, self._alive = collection, settings, tally, alive
         self._look_at_s, self._bytes = 0.0, 0
         self._disk, self._failure = "", ""  # what keeps a scan from being written, and what the last one met
-        tally.counters.update(dict.fromkeys((COLLECTED, NOT_COLLECTED, PRUNED), 0.0))
+        tally.start(COLLECTED, NOT_COLLECTED, PRUNED)
 
     @property
     def state(self) -> tuple[ProcessState, str]:

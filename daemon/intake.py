@@ -35,7 +35,7 @@ PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # three of colour, twelve of the point; f
 LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
 RESENT = "mdss_parts_resent_total"
 REJECTED = {code: f'mdss_frames_rejected_total{{code="{code}"}}' for code in get_args(camera.NackCode)}
-FROM_0 = (RESENT, "mdss_frames_received_total", "mdss_frames_accepted_total", "mdss_frames_repeated_total", *REJECTED.values())
+COUNTERS = (RESENT, "mdss_frames_received_total", "mdss_frames_accepted_total", "mdss_frames_repeated_total", *REJECTED.values())
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
 
 
@@ -69,7 +69,7 @@ class Intake:
 
     def __init__(self, settings: Settings, outside: Outside) -> None:
         self._settings, self._out = settings, outside
-        outside.tally.counters.update(dict.fromkeys(FROM_0, 0.0))  # or Prometheus would not see the first as an increase
+        outside.tally.start(*COUNTERS)
         self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
         self._refusals = RefusalLog(outside.clock)
         self._record = Record(outside.journal, outside.tally, outside.clock)

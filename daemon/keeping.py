@@ -23,7 +23,7 @@ class Keeping:
     def __init__(self, settings: CollectionSettings, tally: Tally, wants_all: Callable[[str], bool] = lambda _: False) -> None:
         self._settings, self._tally, self._wants_all = settings, tally, wants_all
         self._waiting = deque[JudgedScan]()
-        tally.counters.update({HANDED: 0.0, DROPPED: 0.0})  # from 0 on, or Prometheus would not see the first as an increase
+        tally.start(HANDED, DROPPED)
 
     def keep_to(self, settings: CollectionSettings) -> None:
         """Draw by other settings from the next part on; whether anything is collected at all only a restart changes."""

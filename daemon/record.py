@@ -37,7 +37,7 @@ class Record:
     def __init__(self, journal: Journal, tally: Tally, clock: Callable[[], float]) -> None:
         self._journal, self._tally, self._clock = journal, tally, clock
         self._again_s, self._fault, self._damage = float("-inf"), "", ""
-        tally.counters[FAILURES] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
+        tally.start(FAILURES)
 
     @property
     def trouble(self) -> str:

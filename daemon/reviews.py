@@ -48,7 +48,7 @@ class Reviews:
         self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
         self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
         self._missed: tuple[str, float] | None = None  # the entry whose scan is not there yet, and since when
-        tally.counters.update(dict.fromkeys(map(counted, RESULTS), 0.0))
+        tally.start(*map(counted, RESULTS))
 
     def read_from(self, source: Source) -> None:
         """Read from another Redis from now on."""

@@ -91,8 +91,7 @@ class Fusion:
 
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
-        # From 0 on, or Prometheus would not see the first of each as an increase.
-        outside.tally.counters.update({counted(*end): 0.0 for end in ENDS} | {EVIDENCE_FAILED: 0.0, UNREADABLE_VERDICTS: 0.0})
+        outside.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS)
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""

@@ -48,7 +48,7 @@ class Loop:
         self._worker, self._inbox, self._pulse, self._stop = worker, inbox, pulse, stop
         self._outgoing, self._is_stuck = Outgoing(outlets, pulse.tally), False
         self._refused = f'mdss_messages_refused_total{{process="{pulse.process}"}}'
-        pulse.tally.counters[self._refused] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
+        pulse.tally.start(self._refused)
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Work until asked to stop, calling `between` before every message; then finish what is waiting."""

@@ -30,7 +30,7 @@ class Preparer:
 
     def __init__(self, models: Mapping[str, ModelFolder], tally: Tally) -> None:
         self._models, self._tally = models, tally
-        tally.counters[SKIPPED] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
+        tally.start(SKIPPED)
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""

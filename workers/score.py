@@ -32,7 +32,7 @@ class Scorer:
     def __init__(self, branch: Branch, models: Mapping[str, ScoreMap], tally: Tally, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._branch, self._models, self._tally, self._clock_ns = branch, models, tally, clock_ns
         self._skipped = f'mdss_tasks_skipped_total{{stage="{branch}"}}'
-        tally.counters[self._skipped] = 0.0  # from 0 on, or Prometheus would not see the first as an increase
+        tally.start(self._skipped)
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return the score of one task; nothing where its part's deadline is over."""

@@ -29,6 +29,10 @@ class Tally:
     counters: dict[str, float] = field(default_factory=dict)
     timings: dict[str, list[float]] = field(default_factory=dict)
 
+    def start(self, *names: str) -> None:
+        """Let counters be there from 0 on, or Prometheus would not see the first of each as an increase."""
+        self.counters.update(dict.fromkeys(names, 0.0))
+
     def count(self, name: str, amount: float = 1.0) -> None:
         """Add to a counter."""
         self.counters[name] = self.counters.get(name, 0.0) + amount
