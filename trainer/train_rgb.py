@@ -15,12 +15,7 @@ from mdss.method.description_network import STRIDE_PX
 from mdss.method.dynamic_loss import dynamic_factor, dynamic_loss
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import (
-    ColourBranch,
-    StudentTeacher,
-    Window,
-    seen_through,
-)
+from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
 from mdss.method.usual import Usual

@@ -15,10 +15,10 @@ WHOLE_NUMBERS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 def rectify(values: Tensor) -> Tensor:
     """Return what is not negative of the values and 0 for the others, written over them."""
-    if values.dtype is torch.float32 or not can_be_compared_as_bits(values):
-        return F.relu(values, inplace=True)
-    values.view(WHOLE_NUMBERS[values.dtype]).clamp_min_(0)
-    return values
+    if values.dtype is torch.bfloat16 and can_be_compared_as_bits(values):
+        values.view(torch.int16).clamp_min_(0)
+        return values
+    return F.relu(values, inplace=True)
 
 
 def highest(features: Tensor) -> Tensor:
