@@ -14,8 +14,9 @@ import msgspec
 from rich.text import Text
 
 from daemon.listing import at, by_option, config_option, json_option, print_table
-from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted, are_names
+from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
+from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
 from mdss.wire.messages import Evaluation
 
@@ -119,9 +120,9 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
 def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
     """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side."""
     parts: dict[str, list[Collected]] = {}
-    has_ids = are_names(each.part.part_id for each in good)
+    name_of = name_among(each.part for each in good)
     for each in sorted(good, key=lambda each: each.part.result_id):  # which are random: so the parts kept apart are of all times
-        parts.setdefault((has_ids and each.part.part_id) or each.part.result_id, []).append(each)
+        parts.setdefault(name_of(each.part), []).append(each)
     learned: list[Collected] = []
     apart: list[Collected] = []
     for scans in parts.values():

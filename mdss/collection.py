@@ -252,11 +252,6 @@ def remove(folder: Path) -> None:
     shutil.rmtree(going, ignore_errors=True)
 
 
-def are_names(part_ids: Iterable[str]) -> bool:
-    """Return whether the ids that a camera gave tell its parts apart; where all are the same they name no part, and each scan is one."""
-    return len(set(part_ids)) > 1
-
-
 def _weigh(folder: Path) -> Weighed:
     """Return what decides about a part; one that cannot be read goes first."""
     nbytes = sum(_size(path) for path in folder.glob("*"))

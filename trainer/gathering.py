@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from mdss.collection import RGB, XYZ, Collected, Collection, Wanted, are_names
+from mdss.collection import RGB, XYZ, Collected, Collection, Wanted
 from mdss.errors import BadInput
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
+from mdss.part_names import Named, name_among
 from trainer.dataset import GOOD, Dataset, Scan, Unit
 
 if TYPE_CHECKING:
@@ -23,18 +24,6 @@ Side = Literal["train", "validation", "gate"]
 FOLDER, UNIT, DIGEST = "folder", "unit", "digest"
 LEARNED, SHOWN, CALIBRATED = "collected_parts", "gate_parts", "calibrated_parts"
 SCANS = "scans"  # names of the curated ones: of those that `mdss collection export` wrote, the ids of their results
-
-
-class Named(Protocol):
-    """A collected part, whoever speaks of it."""
-
-    @property
-    def result_id(self) -> str:
-        """The id of its verdict."""
-
-    @property
-    def part_id(self) -> str:
-        """Its own id, which other scans of it have as well; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +67,8 @@ def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:
     return prepare(loaded.rgb, loaded.xyz_mm, settings)
 
 
-def side_of(part: Collected, shares: Shares, *, has_id: bool = True) -> Side:
-    """Return whether a part is trained on, calibrated with or judged by: by its name alone, so that it stays there in every retraining.
-
-    Scans of one part, under one part id, lie on one side. A part without an id, or whose id is no name (`are_names`), goes by the id of
-    its result.
-    """
-    name = (has_id and part.part.part_id) or part.part.result_id
+def side_of(name: str, shares: Shares) -> Side:
+    """Return whether the part of this name (`name_among`) is trained on, calibrated with or judged by, in this and every retraining."""
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
     if drawn < shares.validation:
         return "validation"
@@ -129,9 +113,9 @@ def unlearned(
 def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:
     """Return what says of a part whether it, or another scan of it among those that are kept, is one of these."""
     scans = list(kept)
-    has_ids = are_names(each.part_id for each in scans)
-    names = {each.part_id for each in scans if has_ids and each.result_id in result_ids and each.part_id}
-    return lambda part: part.result_id in result_ids or part.part_id in names
+    name_of = name_among(scans)
+    names = {name_of(each) for each in scans if each.result_id in result_ids}
+    return lambda part: part.result_id in result_ids or name_of(part) in names
 
 
 def calibrated_by(model: ModelFolder) -> frozenset[str]:

@@ -14,9 +14,10 @@ from typing import Literal
 
 import msgspec
 
-from mdss.collection import RGB, XYZ, Collected, are_names
+from mdss.collection import RGB, XYZ, Collected
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.method.recipe import Recipe
+from mdss.part_names import name_among
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
 from trainer.gathering import Shares, side_of
@@ -68,8 +69,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def planned(good: Sequence[Collected], defects: Sequence[Collected], known: frozenset[str], shares: Shares) -> tuple[PlannedPart, ...]:
     """Return what each collected part is used for."""
-    has_ids = are_names(each.part.part_id for each in (*good, *defects))
-    uses: list[tuple[Collected, Use]] = [(part, side_of(part, shares, has_id=has_ids)) for part in good]
+    name_of = name_among(each.part for each in (*good, *defects))
+    uses: list[tuple[Collected, Use]] = [(part, side_of(name_of(part.part), shares)) for part in good]
     uses += [(part, "defect") for part in defects]
     return tuple(
         PlannedPart(
