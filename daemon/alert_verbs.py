@@ -12,10 +12,11 @@ import msgspec
 from rich.text import Text
 
 from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
-from daemon.listing import at, by_option, config_option, json_option, print_table
+from daemon.listing import at, by_option, json_option, print_table
 from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
+from mdss.verb_options import config_option
 from mdss.wire.messages import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")

@@ -21,8 +21,9 @@ from daemon.reviews import Reviews
 from mdss.collection import FOLDER, Collection
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalFailed
+from mdss.verb_options import config_option
 from mdss.wire.messages import ProcessState, Verdict
-from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.process import Opened, main, opened
 from mdss.wire.pulse import StopFlag, Tally
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0

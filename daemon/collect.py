@@ -15,9 +15,10 @@ from daemon.spawn import make_folder
 from mdss.collection import FOLDER, CollectedPart, Collection
 from mdss.errors import MdssError
 from mdss.settings import CollectionSettings
+from mdss.verb_options import config_option
 from mdss.whole_files import write_durably
 from mdss.wire.messages import JudgedScan, ProcessState
-from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.process import Opened, main, opened
 from mdss.wire.pulse import Tally
 from mdss.wire.sockets import Receiver
 

@@ -13,11 +13,12 @@ import click
 import msgspec
 from rich.text import Text
 
-from daemon.listing import at, by_option, config_option, json_option, print_table
+from daemon.listing import at, by_option, json_option, print_table
 from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
+from mdss.verb_options import config_option
 from mdss.wire.messages import Evaluation
 
 NONE, MB = "none", 10**6

@@ -26,6 +26,7 @@ from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
 from mdss.terminal import plain_console
+from mdss.verb_options import config_option
 from mdss.wire.messages import Verdict
 
 FAILED = 1
@@ -49,7 +50,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(epilog="Example: mdss doctor --config station.yaml")
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 def command(config: Path, as_json: bool) -> None:
     """Tell a station's weak points: what was found, why it matters, what to do; the exit code is 1 where something is bad."""

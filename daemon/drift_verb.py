@@ -14,6 +14,7 @@ from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_rec
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
 from mdss.terminal import table_console
+from mdss.verb_options import config_option
 
 BARS = "▁▂▃▄▅▆▇█"
 TREND_BLOCKS = 24
@@ -21,7 +22,7 @@ EXAMPLE = "Example: mdss drift --config station.yaml --recipe cable_gland --plot
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@config_option
 @click.option("--recipe", help="Only this one of the station's recipes.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list with the record of each recipe.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw one recipe's trend into this .png, .svg or .pdf.")

@@ -21,11 +21,12 @@ from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 from mdss.settings_types import LARGEST_SIDE_PX
+from mdss.verb_options import config_option
 from mdss.wire import camera
 from mdss.wire.gate import Gate
 from mdss.wire.messages import Judged, Resend
 from mdss.wire.model_plan import PlanFile
-from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.process import Opened, main, opened
 from mdss.wire.sockets import Receiver, Sender, bound
 
 WAIT_MS = 50

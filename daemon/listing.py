@@ -1,10 +1,9 @@
-"""What verbs that list parts have in common: whose parts, JSON for programs, who says so, a table, and a time as people read it."""
+"""What verbs that list parts have in common: JSON for programs, who says so, a table, and a time as people read it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from rich.table import Table
@@ -14,9 +13,6 @@ from mdss.errors import BadInput
 from mdss.terminal import table_console
 from mdss.user_name import user
 
-config_option = click.option(
-    "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

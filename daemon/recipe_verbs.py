@@ -16,10 +16,10 @@ from daemon.verbs import ask
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.terminal import plain_console, table_console
+from mdss.verb_options import config_option
 
 LOOK_EVERY_S = 0.2
 MB = 10**6
-config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
 
 
 @click.group("recipe", epilog="Example: mdss recipe list --config station.yaml")

@@ -20,6 +20,7 @@ from mdss.client import FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
+from mdss.verb_options import config_option
 from mdss.wire.camera import Nack
 
 EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
@@ -70,7 +71,7 @@ class Report:
 
 @click.command(epilog=EXAMPLE)
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@config_option
 @click.option("--source", "--source-id", default="replay", show_default=True, help="The camera's name.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Parts per second; as fast as credit allows when left out.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the tiffs hold.")

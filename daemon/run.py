@@ -28,6 +28,7 @@ from mdss.key_files import OTHERS
 from mdss.logs import configure_logs
 from mdss.retraining import read_records, retrain_folder
 from mdss.settings import Settings, StationSettings, checked_settings
+from mdss.verb_options import config_option
 from mdss.wire.hand import read_hand
 from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
@@ -102,7 +103,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 @click.command(epilog="Example: mdss run --config station.yaml")
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file.")
+@config_option
 def command(config: Path) -> None:
     """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
     hang_up = ReloadFlag().listen()

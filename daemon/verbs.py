@@ -20,6 +20,7 @@ from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.settings import Settings, checked_settings, load_settings
 from mdss.settings_doors import HttpSettings
 from mdss.terminal import table_console
+from mdss.verb_options import config_option
 
 ANSWER_WITHIN_S = 5.0
 MISUSED, UNAUTHORISED = 2, 401
@@ -47,7 +48,7 @@ def _summary(file: Path, settings: Settings) -> str:
 
 
 @click.command(epilog="Example: mdss status --config station.yaml")
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
 def status(config: Path, as_json: bool) -> None:
     """Show what a running station says of itself; the exit code is 1 where none answers."""

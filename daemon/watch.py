@@ -14,6 +14,7 @@ from daemon.verdict_words import COLOURS, latency_ms, score, where
 from mdss.client import VerdictStream
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
+from mdss.verb_options import config_option
 from mdss.wire.messages import Verdict
 
 SILENT_AFTER_S = 5.0
@@ -21,7 +22,7 @@ EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@config_option
 @click.option("--count", type=click.IntRange(min=1), help="End after this many verdicts.")
 @click.option("--since", type=click.IntRange(min=0), help="Begin after this sequence; with what comes from now on when left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print each verdict as a line of JSON.")

@@ -27,7 +27,7 @@ CHAOS_MAY = (
     "trainer",
 )
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
-ALONE = ("errors", "folder_names", "misfit", "part_names", "settings_types", "system_calls", "terminal", "user_name", "whole_files")
+ALONE = ("errors", "folder_names", "misfit", "part_names", "settings_types", "system_calls", "terminal", "user_name", "verb_options", "whole_files")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{f"mdss.{name}": () for name in ALONE},
     "mdss.scans": ("mdss.errors",),
@@ -59,16 +59,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
         *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),
-        *("mdss.part_names", "mdss.key_files", "mdss.system_calls", "mdss.terminal", "mdss.user_name", "mdss.logs", "mdss.errors"),
+        *("mdss.part_names", "mdss.key_files", "mdss.system_calls", "mdss.terminal", "mdss.user_name", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
-        *("mdss.scan_files", "mdss.settings", "mdss.system_calls", "mdss.logs", "mdss.errors"),
+        *("mdss.scan_files", "mdss.settings", "mdss.system_calls", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
         *("mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
-        *("mdss.system_calls", "mdss.terminal", "mdss.logs", "mdss.errors"),
+        *("mdss.system_calls", "mdss.terminal", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),

@@ -11,6 +11,7 @@ import msgspec
 
 from mdss.method.recipe import PRESETS
 from mdss.settings import load_settings
+from mdss.verb_options import config_option
 from trainer.gathering import Shares
 from trainer.low_priority import POOLS, give_way, use_threads
 from trainer.retrain_order import RetrainOrder, Wishes
@@ -24,7 +25,7 @@ SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), click.FloatRa
 
 
 @click.command("retrain", epilog=f"{CODES}\n\n{EXAMPLE}")
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
+@config_option
 @click.option("--recipe", "name", required=True, help="The product to learn anew.")
 @click.option("--data", type=click.Path(path_type=Path), help="Curated scans; those that the champion was made from when left out.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), help="What their xyz tiffs hold; the champion's, or m with --data.")

@@ -20,6 +20,7 @@ from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
+from mdss.verb_options import config_option
 from mdss.whole_files import write_json
 from trainer.low_priority import give_way
 from trainer.progress import Meter
@@ -56,7 +57,7 @@ class Order:
 
 
 @click.command("shadow", epilog=EXAMPLE)
-@click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The settings of the station that runs.")
+@config_option
 @click.option("--recipe", required=True, help="The product's name.")
 @click.option("--version", help="Such as 0002; the candidate where left out.")
 @click.option("--parts", type=click.IntRange(min=1), default=100, show_default=True, help="End after this many.")

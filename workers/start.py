@@ -11,10 +11,11 @@ import click
 
 from mdss.journal import JournalFailed
 from mdss.settings import Settings
+from mdss.verb_options import config_option
 from mdss.wire.hand import Hand
 from mdss.wire.messages import Message
 from mdss.wire.model_plan import PlanFile
-from mdss.wire.process import Opened, config_option, main, opened
+from mdss.wire.process import Opened, main, opened
 from mdss.wire.sockets import Receiver, Sender
 from workers.held_models import Craft, HeldModels
 from workers.loop import Loop, Worker

@@ -23,8 +23,6 @@ FAILED, REFUSED = 1, 2  # exit codes; after the second another try would end the
 REFUSALS = (BadInput, ModelRefused)
 log = structlog.get_logger()
 
-config_option = click.option("--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings.")
-
 
 @dataclass(frozen=True)
 class Opened:
