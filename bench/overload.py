@@ -31,7 +31,7 @@ from bench.stage import (
     wait_until,
 )
 from mdss.errors import MdssError
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 EXAMPLE = "Example: python -m bench.overload --cameras 10 --frames 10000 --json overload.json"
 BUSY = 'mdss_frames_rejected_total{code="BUSY"}'

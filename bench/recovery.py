@@ -30,7 +30,7 @@ from bench.stage import (
     wait_until,
 )
 from mdss.errors import MdssError
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 EXAMPLE = "Example: python -m bench.recovery --store models --recipe cable_gland --data data/cable_gland --kills 10 --json recovery.json"
 PROCESSES = ("prepare", "rgb-0", "sdf-0", "fusion", "ingest")

@@ -30,7 +30,7 @@ from demo.station import Place
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.settings_doors import HttpSettings
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has taken outlives its own death
 MARKER = ".mdss-bench"

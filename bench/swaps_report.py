@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from bench.figures import Durations, durations_of, listed
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
 WARM = 0.2  # of the changes: by then every buffer of two models has had its largest size

@@ -13,7 +13,7 @@ import msgspec
 from daemon.redis_link import RedisLink, open_link
 from mdss.errors import MdssError
 from mdss.settings import Settings
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 STREAM, ALERT, EVIDENCE, REVIEWS = "mdss:alerts:", "mdss:alert:", "mdss:evidence:", "mdss:reviews:"
 SCRIPT: Final = (files("daemon") / "alert.lua").read_text()

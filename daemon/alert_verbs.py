@@ -17,7 +17,7 @@ from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
-from mdss.wire.messages import Region, Verdict
+from mdss.wire.verdict import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
 STATES: tuple[AlertState, ...] = get_args(AlertState)

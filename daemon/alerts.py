@@ -22,9 +22,10 @@ from mdss.collection import FOLDER, Collection
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalFailed
 from mdss.verb_options import config_option
-from mdss.wire.messages import ProcessState, Verdict
+from mdss.wire.messages import ProcessState
 from mdss.wire.process import Opened, main, opened
 from mdss.wire.pulse import StopFlag, Tally
+from mdss.wire.verdict import Verdict
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 ASK_EVERY_S = 10.0  # without alerts to deliver, Redis is asked this often whether it is there

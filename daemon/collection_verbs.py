@@ -19,7 +19,7 @@ from mdss.errors import BadInput, MdssError
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import config_option
-from mdss.wire.messages import Evaluation
+from mdss.wire.verdict import Evaluation
 
 NONE, MB = "none", 10**6
 LABELS = (*get_args(Label), NONE)

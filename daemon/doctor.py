@@ -27,7 +27,7 @@ from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
 from mdss.terminal import plain_console
 from mdss.verb_options import config_option
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 FAILED = 1
 RECENT = 1000  # verdicts from which rate, lateness and latency are told

@@ -17,7 +17,7 @@ from daemon.finding import Case, Finding, bad, ok, size, weak
 from mdss.collection import FOLDER
 from mdss.journal import JOURNAL
 from mdss.user_name import user
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 NETWORKED: Final = {
     "9p",

@@ -10,7 +10,7 @@ import msgspec
 
 from daemon.status import StationReport
 from mdss.settings import Settings
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 Level = Literal["ok", "weak", "bad"]  # weak: works, and some event will cost something; bad: does not work, or something is being lost
 LEVELS: tuple[Level, ...] = ("ok", "weak", "bad")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mdss.wire.messages import Region, Verdict
+from mdss.wire.verdict import Region, Verdict
 
 COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}
 

@@ -15,7 +15,7 @@ from mdss.client import VerdictStream
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
 from mdss.verb_options import config_option
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 SILENT_AFTER_S = 5.0
 EXAMPLE = "Example: mdss watch --config station.yaml --count 10"

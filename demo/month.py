@@ -12,7 +12,7 @@ from demo.month_audit import faults
 from demo.month_parts import Part, Shift, parts_of
 from demo.month_plant import Plant, Word, console
 from demo.month_story import WEEKS, Calendar, Week
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
 
 DAYS_OF_A_WEEK = 7

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from daemon.alert_store import Alert
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 
 def faults(sent: Collection[str], journal: Iterable[Verdict], heard: Iterable[Verdict], alerts: Iterable[Alert]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from demo.month import CANDIDATE, Diary
 from demo.month_story import WEEKS
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
 from trainer.report_page import note, table, write_page

@@ -23,7 +23,7 @@ from mdss.journal import JOURNAL, Journal
 from mdss.method import model_store
 from mdss.settings import Settings
 from mdss.terminal import plain_console
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from trainer.synthetic import Line
 
 PATIENCE_S = 120.0

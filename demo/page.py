@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from daemon.recording import Recorded, read_pair
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD, to_millimetres
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
 from trainer.report_page import image

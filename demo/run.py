@@ -28,8 +28,8 @@ from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
 from mdss.terminal import plain_console
-from mdss.wire.messages import Verdict
 from mdss.wire.outer_end import connected
+from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
 from trainer.synthetic_products import PRODUCTS
 

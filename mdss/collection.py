@@ -22,7 +22,7 @@ from mdss.errors import UNREADABLE, BadInput
 from mdss.folder_names import RULE, is_folder_name
 from mdss.scan_files import write_scan
 from mdss.whole_files import as_json, write_durably
-from mdss.wire.messages import Evaluation, UndefinedCode
+from mdss.wire.verdict import Evaluation, UndefinedCode
 
 FOLDER: Final = "collected"  # in the state directory
 RGB, XYZ, PART, REVIEW = "rgb.png", "xyz.tiff", "part.json", "review.json"

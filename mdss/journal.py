@@ -18,7 +18,8 @@ import structlog
 
 from mdss.errors import UNREADABLE
 from mdss.journal_file import JournalDamaged, JournalFailed, JournalFile, Row
-from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged, Verdict
+from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged
+from mdss.wire.verdict import Verdict
 
 __all__ = ["JOURNAL", "Entry", "Journal", "JournalDamaged", "JournalFailed"]
 JOURNAL = "journal.sqlite"  # in the state folder of a station

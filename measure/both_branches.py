@@ -16,7 +16,7 @@ import numpy as np
 
 from daemon.spawn import MEMORY_KEPT
 from mdss.errors import MdssError
-from mdss.wire.messages import Branch
+from mdss.wire.verdict import Branch
 from measure.one_branch import SCANS, BranchOrder
 from measure.results import BothBranches, percentile
 from measure.stages import Bed, Effort

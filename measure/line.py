@@ -22,7 +22,7 @@ from demo.station import Place, running
 from mdss.client import FrameSender, VerdictStream
 from mdss.errors import MdssError
 from mdss.settings import Settings
-from mdss.wire.messages import Times, Verdict
+from mdss.wire.verdict import Times, Verdict
 from measure.results import EndToEnd, percentile
 from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Scan, Size, Subject

@@ -16,7 +16,7 @@ from mdss.method import model_store, point_cloud
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
-from mdss.wire.messages import Branch
+from mdss.wire.verdict import Branch
 
 SCANS = "{}.npz"
 

@@ -24,8 +24,9 @@ from mdss.method.torch_device import device_of
 from mdss.settings import FusionSettings
 from mdss.wire import camera, codec
 from mdss.wire.cloud import SensorCloud
-from mdss.wire.messages import Accepted, Branch, BranchScore, Frame, PreparedPart
+from mdss.wire.messages import Accepted, BranchScore, Frame, PreparedPart
 from mdss.wire.model_plan import model_key
+from mdss.wire.verdict import Branch
 from measure.operations import operations_of
 from measure.results import Machine, Operations, StageFigures, stage_figures
 from measure.subject import Scan, Size, Subject

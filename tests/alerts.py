@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mdss.settings import AlertSettings, Settings, StationSettings
-from mdss.wire.messages import Accepted, BranchResult, Evidence, FrameIdentity, Region, ThresholdReference, Times, Verdict
+from mdss.wire.messages import Accepted, FrameIdentity
+from mdss.wire.verdict import BranchResult, Evidence, Region, ThresholdReference, Times, Verdict
 
 PNG = b"\x89PNG\r\n\x1a\n\x00picture\xff"
 

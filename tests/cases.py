@@ -11,7 +11,7 @@ import msgspec
 
 from daemon.finding import Finding
 from mdss.settings import Settings
-from mdss.wire.messages import Times, Verdict
+from mdss.wire.verdict import Times, Verdict
 from tests.alerts import verdict
 
 MS, S, DAY_S = 10**6, 10**9, 86_400

@@ -15,9 +15,10 @@ from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
-from mdss.wire.messages import Accepted, Evaluation, Judged, UndefinedCode
+from mdss.wire.messages import Accepted, Judged
 from mdss.wire.model_plan import ModelPlan, Served, model_key
 from mdss.wire.pulse import Tally
+from mdss.wire.verdict import Evaluation, UndefinedCode
 from tests.fakes import FakeClock, FakeLink
 
 SIDE = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from itertools import cycle
 
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from tests.station import GOOD, PATIENCE_S, Station
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from mdss.method.calibration import Calibration, Statistics, Threshold
 from mdss.method.recipe import FusionSettings
 from mdss.method.reference import Reference
-from mdss.wire.messages import Accepted, Branch, BranchScore, Evaluation, FrameIdentity, Message, PreparedPart, Times, Verdict
+from mdss.wire.messages import Accepted, BranchScore, FrameIdentity, Message, PreparedPart
+from mdss.wire.verdict import Branch, Evaluation, Times, Verdict
 
 SIZE_PX = 32
 THRESHOLD = 2.0

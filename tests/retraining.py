@@ -14,7 +14,7 @@ from mdss.collection import CollectedPart, Collection, Review
 from mdss.method.model_store import ModelFolder, open_version
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
-from mdss.wire.messages import Evaluation
+from mdss.wire.verdict import Evaluation
 from tests.lines import SIDE_PX
 from tests.station import NAME, small_recipe, write_line, write_teacher
 from trainer.gate_terms import GateCheck, GateOutcome

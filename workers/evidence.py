@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.scan_files import png
-from mdss.wire.messages import Evidence
+from mdss.wire.verdict import Evidence
 
 SCALE = 2
 OUTLINE_RGB = (255, 60, 60)

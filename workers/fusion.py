@@ -19,8 +19,9 @@ import structlog
 from mdss.journal import JOURNAL, Journal
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
-from mdss.wire.messages import Accepted, Beat, Branch, Evidence, Judged, Message, Resend, UndefinedCode, Verdict
+from mdss.wire.messages import Accepted, Judged, Message, Resend
 from mdss.wire.pulse import Tally
+from mdss.wire.verdict import Beat, Branch, Evidence, UndefinedCode, Verdict
 from workers import evidence
 from workers.drift_watch import DriftWatch
 from workers.held_models import Craft

@@ -15,20 +15,20 @@ from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
 from mdss.method.station_rules import InView, decide, lacking, unseen
 from mdss.settings import FusionSettings
-from mdss.wire.messages import (
+from mdss.wire.messages import PreparedPart
+from mdss.wire.model_plan import model_key
+from mdss.wire.verdict import (
     Branch,
     BranchResult,
     Evaluation,
     Evidence,
     ModelReference,
-    PreparedPart,
     Region,
     ThresholdReference,
     Times,
     UndefinedCode,
     Verdict,
 )
-from mdss.wire.model_plan import model_key
 from workers.part_join import JoinedPart
 
 

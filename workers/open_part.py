@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
-from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart
+from mdss.wire.messages import Accepted, BranchScore, Fault, Message, PreparedPart
+from mdss.wire.verdict import Branch
 
 Result = PreparedPart | BranchScore | Fault
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")

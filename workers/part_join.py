@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mdss.wire.messages import MS_NS, Accepted, Branch, BranchScore, Ended, Message, PreparedPart, Resend, UndefinedCode, stage_of
+from mdss.wire.messages import MS_NS, Accepted, BranchScore, Ended, Message, PreparedPart, Resend, stage_of
+from mdss.wire.verdict import Branch, UndefinedCode
 from workers.open_part import BRANCHES, OpenPart
 
 REMEMBERED = 10_000  # verdicts whose late results are still recognised

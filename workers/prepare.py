@@ -14,9 +14,10 @@ from mdss.errors import BadPart
 from mdss.method import point_cloud
 from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
-from mdss.wire.messages import Branch, ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
+from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
+from mdss.wire.verdict import Branch
 from workers.held_models import Craft, no_model
 from workers.start import Opened, Place, Role, config_option, main, work
 

@@ -15,10 +15,10 @@ from mdss.journal import JournalFailed
 from mdss.settings import Settings
 from mdss.wire import snapshot
 from mdss.wire.gate import Gate
-from mdss.wire.messages import Beat, Verdict
 from mdss.wire.pulse import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
 from mdss.wire.sockets import bound
+from mdss.wire.verdict import Beat, Verdict
 
 LARGEST_QUESTION_BYTES = 64 * 1024  # of what a subscriber says; a larger one ends its connection
 MOST_NOTICES = 100  # at once, so that no subscriber holds up a verdict

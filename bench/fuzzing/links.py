@@ -27,8 +27,8 @@ from mdss.wire.messages import (
     PreparedPart,
     Resend,
     ShapeTask,
-    Verdict,
 )
+from mdss.wire.verdict import Verdict
 
 _IDENTITY = FrameIdentity(source_id="cam", sequence=4, frame_id="f", part_id="p", job_id="j", recipe_id="r", capture_time_ns=5)
 _POINTS, _MASK, _COLOUR = np.zeros((4, 4, 3), np.float32), np.ones((4, 4), np.bool_), np.zeros((4, 4, 3), np.uint8)

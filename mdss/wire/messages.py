@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.model_plan import ModelWord
+from mdss.wire.verdict import Branch, Evaluation, UndefinedCode, Verdict
 
-VERDICT_SCHEMA: Final = "mdss.verdict.v1"
-
-Branch = Literal["rgb", "sdf"]
-Evaluation = Literal["OK", "NotOK", "NotDecidable", "Undefined"]
-UndefinedCode = Literal["LATE", "WORKER_LOST", "BAD_CLOUD", "POISON", "DRAINED", "LOST"]
 NEVER_NS: Final = 2**63 - 1
 MS_NS: Final = 10**6
 ProcessState = Literal["starting", "running", "degraded", "draining", "stopped", "error"]
@@ -200,101 +196,3 @@ class Heartbeat(Message, frozen=True):
     counters: dict[str, float]  # metric name with its labels, as Prometheus writes it -> value since start
     timings: dict[str, list[float]]  # metric name with labels -> seconds observed since the last heartbeat
     models: ModelWord = ModelWord()
-
-
-class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """One connected place on the part that is not as it should be, in pixels of the frame as recorded."""
-
-    area_px: int
-    area_mm2: float | None
-    bbox_px: tuple[int, int, int, int]  # left, top, width, height
-    centroid_px: tuple[float, float]  # x, y
-    centroid_mm: tuple[float, float, float] | None  # None where no point was measured inside the region
-    peak: float
-    branch: Literal["rgb", "sdf", "both"]
-
-
-class BranchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One branch's part of a verdict."""
-
-    score: float
-    model_version: str
-
-
-class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
-    """The model that judged."""
-
-    name: str
-    version: str
-    digest: str
-    generation: int
-
-
-class ThresholdReference(msgspec.Struct, frozen=True, kw_only=True):
-    """The limit the score was held against."""
-
-    value: float
-    method: str
-    calibrated_at: str
-
-
-class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """UTC ns of each stage's end, and of when each branch began; None where the part never got there."""
-
-    captured: int
-    received: int
-    prepared: int | None = None
-    rgb_started: int | None = None
-    rgb: int | None
-    sdf_started: int | None = None
-    sdf: int | None
-    fusion: int
-    published: int
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the picture of a part that is not OK lies."""
-
-    uri: str
-    sha256: str
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One part's judgement, as published, journaled and stored: mdss.verdict.v1."""
-
-    schema: Literal["mdss.verdict.v1"] = VERDICT_SCHEMA
-    result_id: str
-    boot_id: str
-    sequence: int
-    station: str
-    source_id: str
-    frame_sequence: int
-    frame_id: str
-    part_id: str
-    job_id: str
-    recipe_id: str
-    configuration_id: str
-    model: ModelReference | None
-    evaluation: Evaluation
-    code: UndefinedCode | None
-    reasons: tuple[str, ...]
-    is_partial: bool
-    is_simulated: bool
-    score: float | None
-    threshold: ThresholdReference | None
-    branches: dict[Branch, BranchResult]
-    regions: tuple[Region, ...]
-    invalid_point_ratio: float | None
-    deadline_missed: bool
-    attempt: int
-    times: Times
-    evidence: Evidence | None
-
-
-class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """Published once a second on `heartbeat/<station>`: a quiet line is told from a dead daemon, and a gap is seen."""
-
-    station: str
-    boot_id: str
-    sequence: int  # of the last verdict journaled
-    time_ns: int

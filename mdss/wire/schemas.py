@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from mdss.wire.headers import FrameHeader
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 SCHEMAS: dict[str, type[msgspec.Struct]] = {"verdict.v1.json": Verdict, "frame.v1.json": FrameHeader}
 

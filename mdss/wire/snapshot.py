@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from mdss.errors import UNREADABLE, MdssError
 from mdss.wire.headers import LONGEST_SENTENCE, in_words
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 
 MOST_VERDICTS = 500  # in one answer; the subscriber asks again from the last one
 

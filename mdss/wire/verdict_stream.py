@@ -12,9 +12,9 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.messages import Beat, Verdict
 from mdss.wire.outer_end import CurveKeys, connected
 from mdss.wire.snapshot import SnapshotRequest, read_reply
+from mdss.wire.verdict import Beat, Verdict
 
 ASK_AGAIN_S = 1.0  # without an answer of the snapshot port
 SILENT_S = 5.0  # five heartbeats; ZeroMQ itself neither notices a machine that lost its power nor tries again after its key was refused

@@ -20,7 +20,7 @@ from daemon.private_redis import PrivateRedis
 from mdss import cli
 from mdss.errors import MdssError
 from mdss.settings import load_settings
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from tests.alerts import PNG, undefined, verdict
 
 pytestmark = pytest.mark.timeout(60)

@@ -18,7 +18,7 @@ from mdss.method import calibration, model_store
 from mdss.method.calibration import find_threshold
 from mdss.method.model_store import open_champion
 from mdss.method.recipe import ThresholdSettings
-from mdss.wire.messages import Evaluation
+from mdss.wire.verdict import Evaluation
 from tests.station import NAME, Trained
 from trainer.dataset import Dataset
 from trainer.model_maker import recalibrated

@@ -25,9 +25,10 @@ from mdss.settings import CameraSettings, Settings, VerdictSettings
 from mdss.settings_doors import SecuritySettings
 from mdss.wire import verdict_stream
 from mdss.wire.gate import Gate
-from mdss.wire.messages import Accepted, Beat, Verdict
+from mdss.wire.messages import Accepted
 from mdss.wire.pulse import Tally
 from mdss.wire.sockets import bound
+from mdss.wire.verdict import Beat, Verdict
 from tests.ingest_process import Line
 from tests.keys import KeyRing
 from tests.parts import accepted, verdict

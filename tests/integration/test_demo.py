@@ -15,7 +15,7 @@ from demo import run as demo
 from demo.run import Outcome
 from mdss.cli import main
 from mdss.method.recipe import PRESETS
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from tests.alerts import verdict
 from tests.station import small_recipe, write_teacher
 

@@ -17,8 +17,8 @@ import zmq
 
 from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
-from mdss.wire.messages import Beat, Times
 from mdss.wire.pulse import Tally
+from mdss.wire.verdict import Beat, Times
 from tests.alerts import verdict
 from tests.fake_station import FakeStation
 from workers.publisher import History, Publisher

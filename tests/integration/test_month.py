@@ -16,7 +16,7 @@ from demo.month_run import Order, play_month
 from demo.month_story import DAYS, TIMER_DAY, Calendar
 from mdss.audit import events
 from mdss.method import model_store
-from mdss.wire.messages import BranchResult, ModelReference, Verdict
+from mdss.wire.verdict import BranchResult, ModelReference, Verdict
 from tests.alerts import verdict
 from tests.small_models import SEEING
 from tests.station import NAME, SMALL

@@ -16,9 +16,9 @@ from mdss.client import VerdictStream
 from mdss.errors import BadInput
 from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
-from mdss.wire.messages import Beat, Verdict
 from mdss.wire.pulse import Tally
 from mdss.wire.snapshot import SnapshotRequest, VerdictSource, read_reply
+from mdss.wire.verdict import Beat, Verdict
 from tests.parts import accepted, model
 from workers.judge import Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart

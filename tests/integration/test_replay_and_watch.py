@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 
 from daemon import replay, watch
 from mdss.client import VerdictStream
-from mdss.wire.messages import BranchResult, Region, ThresholdReference, Times, Verdict
 from mdss.wire.snapshot import SnapshotReply
+from mdss.wire.verdict import BranchResult, Region, ThresholdReference, Times, Verdict
 from tests.fake_station import FakeStation
 
 pytestmark = pytest.mark.timeout(60)

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from daemon.alert_store import Alert, open_store
 from daemon.private_redis import PrivateRedis
 from mdss.cli import mdss
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from tests.json_schema import faults
 from tests.lines import SIDE_PX
 from tests.station import GOOD, NAME, PAINTED, PATIENCE_S, Station, Trained, read_journal, scan_of, site, wait_until

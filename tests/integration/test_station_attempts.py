@@ -14,7 +14,7 @@ import pytest
 from daemon.private_redis import PrivateRedis
 from daemon.recording import find_pairs, read_pair
 from mdss.client import FrameSender
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from tests.station import GOOD, LOOK_EVERY_S, PAINTED, PATIENCE_S, Station, Trained, scan_of, site, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

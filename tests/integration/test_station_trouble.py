@@ -14,7 +14,7 @@ import pytest
 from daemon.private_redis import PrivateRedis
 from mdss.client import FrameSender
 from mdss.errors import MdssError
-from mdss.wire.messages import Verdict
+from mdss.wire.verdict import Verdict
 from tests.load import Load, ids
 from tests.station import GOOD, LOOK_EVERY_S, PAINTED, PATIENCE_S, Station, Trained, read_journal, site, wait_until
 

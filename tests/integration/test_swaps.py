@@ -14,8 +14,8 @@ from bench import swaps_report
 from daemon.private_redis import PrivateRedis
 from daemon.recipe_models import RecipeReport
 from mdss.method import model_store
-from mdss.wire.messages import Verdict
 from mdss.wire.model_plan import PLAN
+from mdss.wire.verdict import Verdict
 from tests.benches import run_bench
 from tests.models import another, damage, other_scores
 from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, wait_until

@@ -14,7 +14,7 @@ import zmq
 from mdss.client import VerdictStream
 from mdss.errors import MdssError
 from mdss.wire import snapshot
-from mdss.wire.messages import Beat, Evaluation, Times, Verdict
+from mdss.wire.verdict import Beat, Evaluation, Times, Verdict
 
 pytestmark = pytest.mark.timeout(60)
 

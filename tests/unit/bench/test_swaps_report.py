@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench.swaps_report import Course, Report, Swap, as_text, report_of
-from mdss.wire.messages import BranchResult, ModelReference, Verdict
+from mdss.wire.verdict import BranchResult, ModelReference, Verdict
 from tests import parts
 
 S = 10**9

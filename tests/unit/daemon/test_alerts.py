@@ -12,8 +12,8 @@ from daemon.alerts import BACKLOG, DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, M
 from daemon.redis_link import StoreAway
 from daemon.retention import Retention
 from mdss.journal import JournalFailed
-from mdss.wire.messages import Verdict
 from mdss.wire.pulse import StopFlag, Tally
+from mdss.wire.verdict import Verdict
 from tests.alerts import PNG, undefined, verdict
 from tests.fakes import FakeClock, FakeRecord
 

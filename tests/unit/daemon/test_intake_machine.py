@@ -17,8 +17,9 @@ from daemon.record import PAUSE_S
 from mdss.journal import Entry, Journal, JournalFailed
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Nack, Ping
-from mdss.wire.messages import Accepted, Fault, Frame, Judged, Resend, UndefinedCode
+from mdss.wire.messages import Accepted, Fault, Frame, Judged, Resend
 from mdss.wire.model_plan import ModelPlan
+from mdss.wire.verdict import UndefinedCode
 from tests import parts
 from tests.fakes import FakeClock
 from tests.front_door import RULES, Station, header, payloads, plan_of

@@ -10,7 +10,8 @@ from daemon import keeping
 from daemon.keeping import DROPPED, HANDED, is_drawn
 from mdss.settings import CollectionSettings, Settings
 from mdss.wire.camera import Ack
-from mdss.wire.messages import Evaluation, JudgedScan
+from mdss.wire.messages import JudgedScan
+from mdss.wire.verdict import Evaluation
 from tests.front_door import RULES, Station, word
 
 NONE_OK, ALL_OK = CollectionSettings(ok_ratio=0.0), CollectionSettings(ok_ratio=1.0)

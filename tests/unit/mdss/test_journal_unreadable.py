@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from mdss.journal import Journal
 from mdss.settings import FusionSettings
-from mdss.wire.messages import Verdict
 from mdss.wire.snapshot import answer, read_reply
+from mdss.wire.verdict import Verdict
 from tests.parts import accepted, verdict
 from workers.judge import Judge, Origin, Settled, verdict_of
 from workers.part_join import GRACE_NS, PartJoin

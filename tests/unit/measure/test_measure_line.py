@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mdss.wire.messages import Times, Verdict
+from mdss.wire.verdict import Times, Verdict
 from measure.line import FILLING, busy_spans, networks_ns, rate_of
 from tests.parts import accepted, verdict
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from mdss.errors import MdssError
-from mdss.wire.messages import Verdict
 from mdss.wire.snapshot import SnapshotReply, answer, read_reply
+from mdss.wire.verdict import Verdict
 from tests.parts import accepted, verdict
 
 

@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from mdss.settings import FusionSettings, Settings
-from mdss.wire.messages import Beat, Ended, Evidence, Judged, Resend, Verdict
+from mdss.wire.messages import Ended, Judged, Resend
 from mdss.wire.pulse import Tally
+from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
 from tests.parts import accepted, joined_messages, model
 from workers.fusion import Fusion, Onlooker, Outside, configuration_id

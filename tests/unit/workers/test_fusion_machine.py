@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mdss.journal import Journal, JournalFailed
-from mdss.wire.messages import Accepted, Beat, BranchScore, Ended, Fault, Judged, Message, PreparedPart, Resend, Verdict
+from mdss.wire.messages import Accepted, BranchScore, Ended, Fault, Judged, Message, PreparedPart, Resend
 from mdss.wire.pulse import Tally
+from mdss.wire.verdict import Beat, Verdict
 from tests import parts
 from tests.fakes import NOBODY, FakeClock
 from tests.machines import histories

@@ -12,7 +12,7 @@ import pytest
 
 from mdss.method import fusion
 from mdss.settings import FusionSettings
-from mdss.wire.messages import Branch, UndefinedCode, Verdict
+from mdss.wire.verdict import Branch, UndefinedCode, Verdict
 from tests.parts import accepted, calibration, model, prepared, score
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mdss.wire.messages import Accepted, Branch, BranchScore, Fault, Message, PreparedPart
+from mdss.wire.messages import Accepted, BranchScore, Fault, Message, PreparedPart
+from mdss.wire.verdict import Branch
 from tests import parts
 from workers import part_join
 from workers.part_join import GRACE_NS, ORPHAN_NS, JoinedPart, PartJoin

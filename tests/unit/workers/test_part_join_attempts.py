@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mdss.wire.messages import Branch, Ended, Message, Resend
+from mdss.wire.messages import Ended, Message, Resend
+from mdss.wire.verdict import Branch
 from tests import parts
 from workers.part_join import GRACE_NS, SETTLED_NS, JoinedPart, PartJoin
 
