@@ -15,7 +15,7 @@ import psutil
 from mdss.system_calls import end_with_parent
 
 RESTART_S = 1.0  # after an end that nobody here asked for; systemd waits 5 s
-REFUSED = 2  # the exit code after which systemd does not start it again
+FAILED, REFUSED = 1, 2  # exit codes: after the first systemd starts it again, after the second it does not
 STOP_WITHIN_S = 60.0
 
 
@@ -46,7 +46,7 @@ class Daemon:
         self._pipe = Pipe(log)
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at_s = float("inf")
-        self._is_disk_full = self._is_refused = False
+        self._is_disk_full = self._began_full = self._is_refused = False
 
     @property
     def pid(self) -> int | None:
@@ -55,7 +55,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start it."""
-        self._start_at_s, self._is_refused = float("inf"), False
+        self._start_at_s, self._is_refused, self._began_full = float("inf"), False, self._is_disk_full
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mdss.cli", "run", "--config", str(self.config)],
             stdin=subprocess.DEVNULL,
@@ -72,7 +72,8 @@ class Daemon:
         code = None if self._process is None else self._process.poll()
         if code is not None:
             self._process = None
-            self.incidents.append(f"the station ended by itself with code {code}")
+            if not (self._began_full and code == FAILED):  # with no byte to write it has to say so and end
+                self.incidents.append(f"the station ended by itself with code {code}")
             self._is_refused = code == REFUSED
             self._start_at_s = float("inf") if self._is_refused else time.monotonic() + RESTART_S
         if time.monotonic() >= self._start_at_s:
