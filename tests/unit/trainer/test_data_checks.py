@@ -17,7 +17,7 @@ from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
 from trainer.data_checks import Refused, Usual, abnormal, refusals_by_code, same_part_limit, unfit
 from trainer.examination import Examination, Examiner, Limits
-from trainer.part_measures import Measures, nearest
+from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
 
 SETTINGS = PointCloudSettings(size_px=96)
@@ -203,7 +203,9 @@ def test_two_scans_of_one_part_are_nearer_than_a_quarter_of_the_distance_of_two_
     rgb, xyz_mm = again(scan)
     one, other = measures_of(scan), measures_of(replace(scan, rgb=rgb, xyz_mm=xyz_mm))
     others = [measures_of(good_part(number)) for number in range(1, 9)]
-    assert nearest(one.signature, [other.signature])[1] * 4 < nearest(one.signature, [each.signature for each in others])[1]
+    apart = nearest(one.signature, [each.signature for each in others])[1]
+    assert nearest(one.signature, [other.signature])[1] * 4 < apart
+    assert nearest(one.signature, [other.signature])[1] < same_part_limit([]) < apart  # where nothing is known of other parts, too
 
 
 def test_an_ageing_lamp_is_learned_and_one_that_fails_is_not(known: list[tuple[str, Measures]]) -> None:
@@ -237,3 +239,19 @@ def test_parts_of_a_product_that_vary_widely_may_be_as_far_off_as_they_vary(know
     parts = [replace(part, values=part.values | {name: 100.0 + 10 * number}) for number, (_, part) in enumerate(known)]
     usual = Usual.of(parts)
     assert (usual.centre[name], usual.reach[name]) == pytest.approx((135, 8 * 1.4826 * 20))
+
+
+@pytest.mark.parametrize(
+    ("name", "centre", "reach", "said"),
+    [
+        (next(each for each in MEASURES if each not in COLOURS), 100.0, 30.0, "is 500 mm, good parts have 70 to 130 mm: another product?"),
+        (next(iter(COLOURS)), 0.1, 0.3, "is 500, good parts have 0 to 0.4: another product?"),
+    ],
+)
+def test_it_is_said_from_where_to_where_good_parts_reach(
+    known: list[tuple[str, Measures]], name: str, centre: float, reach: float, said: str
+) -> None:
+    usual, (_, part) = Usual.of([each for _, each in known]), known[0]
+    usual = replace(usual, centre=usual.centre | {name: centre}, reach=usual.reach | {name: reach})
+    fault = unfit(replace(part, values=part.values | {name: 500.0}), usual, 1.0, is_marked_good=False)
+    assert fault is not None and fault[1].endswith(said)

@@ -165,6 +165,19 @@ def test_a_candidate_that_rejects_good_parts_is_held_back() -> None:
     assert "worse beyond chance" in found["good parts rejected"].says and "good-" in found["good parts rejected"].says
 
 
+def test_of_rejected_good_parts_those_are_named_that_the_champion_accepts() -> None:
+    rejected = pairs_of("good", [1.2] * 4 + [0.8] * 36, [1.2] * 20 + [0.8] * 20)
+    names = ", ".join(f"good-{number}" for number in range(4, 12))
+    assert checks(rejected)["good parts rejected"].says.endswith(f"more than 0.02: {names} and 8 more")
+
+
+@pytest.mark.parametrize(("count", "is_enough"), [(4, False), (5, True)])
+def test_of_so_few_good_parts_no_deviation_is_taken_that_a_check_or_a_drift_could_go_by(count: int, is_enough: bool) -> None:
+    pairs = pairs_of("good", np.linspace(1.9, 2, count), np.linspace(1.9, 2, count))
+    assert ("fewer than 5 good parts" in checks(pairs)["room below the threshold"].says) != is_enough
+    assert (Quality(Pairs(pairs), calibration(), GateLimits(), calibration()).moved > 1) == is_enough
+
+
 def test_a_threshold_that_breaks_its_promise_is_no_reason_where_the_champion_rejects_no_fewer() -> None:
     pairs = sound(6)
     dear = [1.2 if number < PARTS // 2 else 0.8 for number in range(PARTS)]
@@ -180,12 +193,14 @@ def test_separation_that_is_lost_on_confirmed_defects_is_a_reason_once_there_are
     random = np.random.default_rng(8)
     lost = pairs_of("defect", [1.6] * 12, (0.99 * good_ratios(random, 12) / 1.2).tolist())
     assert "confirmed defects: separation" in failed(sound(7) + lost)
+    assert "confirmed defects: separation" in checks(sound(7) + lost[:10])
     assert "confirmed defects: separation" not in checks(sound(7) + lost[:9])
 
 
 def test_too_few_good_parts_hold_a_candidate_back_and_it_is_said_how_many_are_needed() -> None:
     check = checks(sound(9, count=12))["enough evidence"]
     assert not check.is_passed and "20 are needed to tell, 8 more" in check.says
+    assert checks(sound(9, count=20))["enough evidence"].is_passed
     assert failed([]) == {"enough evidence"}
 
 

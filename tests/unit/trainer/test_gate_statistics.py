@@ -29,6 +29,21 @@ def test_the_difference_of_paired_shares_has_the_published_interval() -> None:
     assert PairedCounts(36, 12, 2, 0).excess(0.95) == pytest.approx((0.0569, 0.3404), abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("counts", "phi"),
+    [
+        (PairedCounts(20, 12, 2, 16), (20 * 16 - 12 * 2 - 25) / np.sqrt(32 * 18 * 22 * 28)),
+        (PairedCounts(1, 3, 3, 13), 0.0),  # 13 - 9 is less than half of 20
+        (PairedCounts(2, 8, 6, 4), (2 * 4 - 8 * 6) / np.sqrt(10 * 10 * 8 * 12)),
+    ],
+)
+def test_what_two_models_have_in_common_is_corrected_by_half_a_part_where_it_is_positive(counts: PairedCounts, phi: float) -> None:
+    (low_more, _), (_, high_less) = (wilson(share, counts.total, 0.95) for share in (counts.candidate, counts.champion))
+    more, less = counts.candidate - low_more, high_less - counts.champion
+    reach = np.sqrt(more**2 - 2 * phi * more * less + less**2)
+    assert counts.excess(0.95)[0] == pytest.approx(counts.candidate - counts.champion - reach)
+
+
 def test_equal_models_have_an_interval_around_nothing_that_narrows_with_parts() -> None:
     few, many = (PairedCounts(2, 0, 0, count - 2).excess(0.95) for count in (20, 200))
     assert few[0] < many[0] < 0 < many[1] < few[1]
