@@ -19,6 +19,7 @@ from mdss.errors import BadInput, MdssError
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import config_option
+from mdss.whole_files import whole_folder
 from mdss.wire.verdict import Evaluation
 
 NONE, MB = "none", 10**6
@@ -113,8 +114,9 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     if not good:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
     learned, apart = sides(good, choices["validation"])
-    for folder, parts in (("train/good", learned), ("validation/good", apart), ("test/defect", defects)):
-        copy(parts, out / folder)
+    with whole_folder(out) as partial:
+        for folder, parts in (("train/good", learned), ("validation/good", apart), ("test/defect", defects)):
+            copy(parts, partial / folder)
     click.echo(f"{out}: {len(learned)} good parts to train on, {len(apart)} to validate, {len(defects)} defects{left_out}; unit mm")
 
 

@@ -1,8 +1,11 @@
-"""Files that a power cut leaves as they were or as they were to be, never half written."""
+"""Files that a power cut leaves as they were or as they were to be, never half written; folders, where their writer is cut off."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +38,26 @@ def write_json(path: Path, value: object) -> None:
 def as_json(value: object) -> bytes:
     """Return the lines of a value as JSON that people read, too."""
     return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden folder that becomes this one, new or empty so far, when the block ends; of a block that fails nothing stays.
+
+    What a writer left that was killed goes when the next one comes.
+    """
+    is_there = path.is_dir()  # perhaps a mount, or where somebody stands: filled, not replaced
+    partial = path / ".partial" if is_there else path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for each in sorted(partial.iterdir()) if is_there else ():
+            each.rename(path / each.name)
+        if not is_there:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_durably(path: Path, content: bytes | bytearray) -> None:

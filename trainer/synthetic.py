@@ -14,7 +14,7 @@ import tifffile
 
 from mdss.errors import BadInput, MdssError
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
-from mdss.whole_files import as_json
+from mdss.whole_files import as_json, whole_folder
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
 from trainer.synthetic_camera import View
@@ -65,18 +65,19 @@ class Line:
 
 
 def write_line(line: Line, out: Path) -> None:
-    """Write the line into a new or empty folder; its card comes last."""
+    """Write the line into a new or empty folder, whole or not at all."""
     _check(line, out)
     scans = list(_scans(line))
-    for split, kind, index in tracked(scans, f"synthetic {line.product}", len(scans)):
-        write_scan(out / split / kind, f"{index:03d}", line.scan(split, kind, index), line.view.unit, has_truth=split == "test")
     card = {
         "product": line.product,
         "seed": line.seed,
         "view": line.view,
         "counts": {f"{split}/{kind}": count for (split, kind), count in line.counts().items()},
     }
-    (out / CARD).write_bytes(as_json(card))
+    with whole_folder(out) as partial:
+        for split, kind, index in tracked(scans, f"synthetic {line.product}", len(scans)):
+            write_scan(partial / split / kind, f"{index:03d}", line.scan(split, kind, index), line.view.unit, has_truth=split == "test")
+        (partial / CARD).write_bytes(as_json(card))
 
 
 def _scans(line: Line) -> Iterator[tuple[Split, str, int]]:

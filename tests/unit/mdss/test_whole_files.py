@@ -13,7 +13,7 @@ import pytest
 from daemon.clock_watch import ClockWatch
 from mdss.collection_wish import ask_for_all
 from mdss.drift_record import DriftRecord, write_record
-from mdss.whole_files import write_whole
+from mdss.whole_files import whole_folder, write_whole
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -67,3 +67,35 @@ def test_what_outlives_a_process_is_on_the_disk_before_it_has_its_name(tmp_path:
     monkeypatch.setattr(os, "fsync", lambda number: flushed.append(((tmp_path / name).exists(), os.fstat(number).st_ino)))
     WRITERS[name](tmp_path)
     assert flushed == [(False, (tmp_path / name).stat().st_ino)]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_is_there_when_it_is_whole_and_nothing_stays_of_one_that_failed(tmp_path: Path, is_there: bool) -> None:
+    place = tmp_path / "somewhere" / "line"
+    if is_there:
+        place.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError), whole_folder(place) as partial:
+        partial.joinpath("half").write_bytes(partial.read_bytes())
+    assert (place.exists(), list((place if is_there else place.parent).iterdir())) == (is_there, [])
+    with whole_folder(place) as partial:
+        (partial / "train").mkdir()
+        (partial / "train" / "000.png").touch()
+        assert not (place / "train").exists()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "somewhere",
+        "somewhere/line",
+        "somewhere/line/train",
+        "somewhere/line/train/000.png",
+    ]
+
+
+def test_what_a_killed_writer_of_a_folder_left_is_not_taken_over(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "line") as partial:
+        (partial / "card").touch()
+        partial.rename(left := tmp_path / "killed")
+        partial.mkdir()
+    left.rename(partial)
+    (tmp_path / "line").rmdir()
+    with whole_folder(tmp_path / "line"):
+        pass
+    assert [list(path.iterdir()) for path in tmp_path.iterdir()] == [[]]
