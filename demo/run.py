@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 import webbrowser
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -27,10 +28,12 @@ from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
+from mdss.system_calls import end_with_parent
 from mdss.terminal import plain_console
 from mdss.wire.outer_end import connected
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
+from trainer.interrupts import stoppable
 from trainer.synthetic_products import PRODUCTS
 
 EXAMPLE = "Example: mdss demo --product potato --seed 3 --out out/demo"
@@ -65,7 +68,8 @@ def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bo
     Exit code 0 when every part got its verdict.
     """
     begin(out)
-    page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
+    with stoppable():
+        page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())
 
@@ -99,9 +103,13 @@ def begin(out: Path) -> None:
     """Empty the folder, if it is new or an earlier demo made it."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier demo")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     (out / MARKER).touch()
+    for left in out.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name != MARKER:  # it stays, so that a demo that is cut off here is known as one
+            left.unlink()
 
 
 def say(step: int, sentence: str) -> None:
@@ -141,13 +149,28 @@ def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth
         with (
             VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=0) as stream,
             MapListener(settings) as maps,
+            sending(*arguments) as camera,
         ):
-            camera = subprocess.Popen([sys.executable, "-m", "demo.camera", *arguments])
             watch(stream, maps, outcome, truth)
             camera.wait()
         say(5, "reading the alerts back from Redis")
         read_alerts(settings, outcome)
     return outcome
+
+
+@contextmanager
+def sending(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the camera; Ctrl-C of the terminal does not reach it, and it ends with the block."""
+    camera = subprocess.Popen(
+        [sys.executable, "-m", "demo.camera", *arguments],
+        process_group=0,
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
+    )
+    try:
+        yield camera
+    finally:
+        camera.kill()
+        camera.wait()
 
 
 class MapListener:
