@@ -81,6 +81,8 @@ class EvidenceFolder:
         try:
             half.write_bytes(png)
             half.replace(path)
+        except OSError as error:  # of a disk that is full it does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             half.unlink(missing_ok=True)  # half a picture on a full disk would take the last of its room
         return Evidence(uri=path.as_uri(), sha256=hashlib.sha256(png).hexdigest())
