@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,15 +91,23 @@ def shadow(order: Order) -> ShadowReport:
     collection = Collection(order.state / FOLDER)
     beside = Shadow(collection, order.recipe, Champion.of(model, "cpu"), order.settings.fusion)
     began = now()
-    with suppress(KeyboardInterrupt):
+    try:
         watch(order, beside)
+    except KeyboardInterrupt:
+        if not beside.parts:
+            click.echo(nothing_found(order, beside, "before it was interrupted"), err=True)
+            raise
     if not beside.parts:
-        skipped = f" ({beside.skipped} were left out: {LEFT_OUT})" if beside.skipped else ""
-        why = f"found no live part within the time{skipped}, expected the station to judge some"
-        raise MdssError(f"model {order.recipe} {order.version}: {why}")
+        raise MdssError(nothing_found(order, beside, "within the time"))
     found = report_of(beside.parts, beside.skipped, recipe=order.recipe, candidate=order.version, began=began, ended=now())
     store(order, found)
     return found
+
+
+def nothing_found(order: Order, beside: Shadow, until: str) -> str:
+    """Return the sentence for a shadow that had no part to compare."""
+    skipped = f" ({beside.skipped} were left out: {LEFT_OUT})" if beside.skipped else ""
+    return f"model {order.recipe} {order.version}: found no live part {until}{skipped}, expected the station to judge some"
 
 
 def compute_in_one_thread() -> None:

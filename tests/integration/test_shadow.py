@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,17 @@ def test_a_shadow_that_sees_no_part_says_so_and_leaves_no_report(station: Statio
     _, err = running.communicate(timeout=2 * PATIENCE_S)
     assert (running.returncode, "found no live part within the time" in err.decode()) == (1, True)
     assert not (station.trained.store / NAME / GATES / "0001").exists()
+
+
+def test_a_shadow_that_is_interrupted_before_a_part_came_says_that(station: Station) -> None:
+    wish = Path(station.settings.station.state_directory) / FOLDER / f"{NAME}.json"
+    running = begin(station, "--version", "0001")
+    wait_until(wish.exists)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 130
+    assert "found no live part before it was interrupted, expected" in err.decode() and err.endswith(b"\nmdss: interrupted\n")
+    assert not wish.exists() and not (station.trained.store / NAME / GATES / "0001").exists()
 
 
 @pytest.mark.parametrize(
