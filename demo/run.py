@@ -67,8 +67,8 @@ def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bo
 
     Exit code 0 when every part got its verdict.
     """
-    begin(out)
     with stoppable():
+        begin(out)
         page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,3 +102,26 @@ def test_the_demo_before_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "demo" / "old.txt").touch()
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     assert not (tmp_path / "demo" / "old.txt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_asked_to_stop_says_so_and_the_next_one_takes_its_folder(number: int, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    asked = subprocess.Popen([sys.executable, "-m", "mdss.cli", "demo", "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not out.is_dir():
+        assert asked.poll() is None
+        time.sleep(0.01)
+    asked.send_signal(number)
+    _, said = asked.communicate()
+    assert asked.returncode in (130, -signal.SIGINT)  # Python ends by the signal where it came within an exec(); a shell says 130 of both
+    assert (said.decode().splitlines()[-1], b"Traceback" in said) == ("mdss: interrupted", False)
+    demo.begin(out)
+    assert [path.name for path in out.iterdir()] == [demo.MARKER]
+
+
+def test_the_camera_ends_with_the_demo_and_hears_no_ctrl_c_of_its_own(tmp_path: Path) -> None:
+    nobody = ["--data", str(tmp_path), "--endpoint", f"ipc://{tmp_path}/nobody", "--recipe", "cap", "--seed", "1"]
+    with demo.sending(*nobody) as camera:
+        assert camera.poll() is None
+        assert os.getpgid(camera.pid) != os.getpgid(0)
+    assert camera.returncode == -signal.SIGKILL
