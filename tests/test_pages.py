@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from daemon.alert_store import entry_of, fields_of
+from daemon.recipe_models import RecipeReport
+from mdss.drift_record import DriftRecord
 from mdss.method.recipe import PRESETS
 from tests.alerts import verdict
 from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
@@ -99,6 +101,13 @@ def test_the_page_on_operations_has_one_row_for_each_field_of_an_alert_and_where
     said = {name: place for names, place in rows for name in re.findall(r"`(\w+)`", names)}
     of_stream, of_hash = entry_of(verdict("a")), fields_of(verdict("a"), 0)
     assert said == {name: "stream, hash" if name in of_stream else "hash" for name in [*of_hash, "entry"]}
+
+
+@pytest.mark.parametrize(("chapter", "record"), [("recipes", RecipeReport), ("drift", DriftRecord)])
+def test_the_page_on_operations_names_each_field_that_programs_are_given(chapter: str, record: type[msgspec.Struct]) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition(f"\n#### For programs: {chapter}\n")[2].partition("\n### ")[0]
+    named = [name for names in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(named) == sorted(record.__struct_fields__)
 
 
 def test_every_row_of_the_failure_table_names_a_test_that_shows_it() -> None:
