@@ -49,7 +49,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     is_there = path.is_dir()  # perhaps a mount, or where somebody stands: filled, not replaced
     partial = path / ".partial" if is_there else path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:  # who asked for a folder knows of no hidden one
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         yield partial
         for each in sorted(partial.iterdir()) if is_there else ():
