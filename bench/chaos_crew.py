@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mdss.system_calls import end_with_parent
+from daemon.tied_process import start_tied
 
 
 class Member:
@@ -22,14 +22,7 @@ class Member:
     def start(self) -> None:
         """Start it."""
         with self._words.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                process_group=0,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
-            )
+            self._process = start_tied(self._command, output)
 
     def kill(self) -> None:
         """End it at once."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from mdss.system_calls import end_with_parent
+from daemon.tied_process import start_tied
 
 RESTART_S = 1.0  # after an end that nobody here asked for; systemd waits 5 s
 FAILED, REFUSED = 1, 2  # exit codes: after the first systemd starts it again, after the second it does not
@@ -56,14 +56,7 @@ class Daemon:
     def start(self) -> None:
         """Start it."""
         self._start_at_s, self._is_refused, self._began_full = float("inf"), False, self._is_disk_full
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mdss.cli", "run", "--config", str(self.config)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._pipe.end,
-            stderr=self._pipe.end,
-            process_group=0,
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
-        )
+        self._process = start_tied([sys.executable, "-m", "mdss.cli", "run", "--config", str(self.config)], self._pipe.end)
         if self._is_disk_full:
             limit_files(psutil.Process(self._process.pid), is_full=True)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from daemon.tied_process import start_tied
 from mdss.errors import MdssError
 from mdss.settings import LONGEST_SOCKET_PATH
-from mdss.system_calls import end_with_parent
 
 START_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
@@ -96,14 +96,7 @@ class PrivateRedis:
             self._folder.mkdir(parents=True, exist_ok=True)
             self.socket_path.unlink(missing_ok=True)
             with self.log_path.open("wb") as log:
-                return subprocess.Popen(
-                    [binary, *arguments, *self._options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    process_group=0,
-                    preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
-                )
+                return start_tied([binary, *arguments, *self._options], log)
         except OSError as error:
             raise MdssError(f"private Redis in {self._folder}: the server cannot be started: {error}") from error
 

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from daemon.alert_store import Alert, open_store
 from daemon.private_redis import PrivateRedis
+from daemon.tied_process import start_tied
 from daemon.watch import line
 from demo.camera import mixed
 from demo.page import Shown, write_page
@@ -28,7 +29,6 @@ from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
 from mdss.settings import Settings
-from mdss.system_calls import end_with_parent
 from mdss.terminal import plain_console
 from mdss.wire.outer_end import connected
 from mdss.wire.verdict import Verdict
@@ -161,11 +161,7 @@ def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth
 @contextmanager
 def sending(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the camera; Ctrl-C of the terminal does not reach it, and it ends with the block."""
-    camera = subprocess.Popen(
-        [sys.executable, "-m", "demo.camera", *arguments],
-        process_group=0,
-        preexec_fn=end_with_parent,  # noqa: PLW1509 - one prctl call on a library that is loaded already
-    )
+    camera = start_tied([sys.executable, "-m", "demo.camera", *arguments])
     try:
         yield camera
     finally:

@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from typing import Any
 import yaml
 
 from daemon.client_keys import token_of
+from daemon.tied_process import start_tied
 from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
-from mdss.system_calls import end_with_parent
 
 READY_WITHIN_S = 120.0
 STOP_WITHIN_S = 40.0
@@ -73,15 +72,7 @@ def running(config: Path) -> Iterator[Settings]:
     """Run `mdss run` until the block ends; it is ready when the block begins, and has drained when it is left."""
     settings, log = load_settings(config), config.with_name("station.log")
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "mdss.cli", "run", "--config", str(config)]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            process_group=0,
-            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # noqa: PLW1509 - one prctl call on a library that is loaded already
-        )
+        process = start_tied([sys.executable, "-m", "mdss.cli", "run", "--config", str(config)], output, signal.SIGTERM)
     try:
         wait_until_ready(settings, process, log)
         yield settings

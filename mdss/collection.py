@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mdss.errors import UNREADABLE, BadInput
 from mdss.folder_names import RULE, is_folder_name
 from mdss.scan_files import write_scan
-from mdss.whole_files import as_json, write_durably
+from mdss.whole_files import as_json, whole_folder, write_durably
 from mdss.wire.verdict import Evaluation, UndefinedCode
 
 FOLDER: Final = "collected"  # in the state directory
@@ -138,15 +138,9 @@ class Collection:
         folder = self._place(part.recipe_id, part.result_id)
         if folder.exists():
             return False
-        partial = folder.with_name(f"{HIDDEN}{folder.name}-{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
+        with whole_folder(folder) as partial:
             write_scan(partial / RGB, rgb, partial / XYZ, xyz_mm)
             write_durably(partial / PART, as_json(part))
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         return True
 
     def find(self, result_id: str) -> Collected | None:

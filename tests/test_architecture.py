@@ -20,7 +20,7 @@ STAGED = ("overload", "outage", "recovery", "retrain_beside", "stage", "stage_ca
 CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"bench.{name}" for name in STAGED))
 CHAOS_MAY = (
     "bench",
-    *("mdss.client", "mdss.wire", "mdss.journal", "mdss.system_calls"),
+    *("mdss.client", "mdss.wire", "mdss.journal"),
     *("mdss.settings", "mdss.settings_doors", "mdss.method", "mdss.errors"),
     "daemon",
     "demo",

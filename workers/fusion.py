@@ -19,6 +19,7 @@ import structlog
 from mdss.journal import JOURNAL, Journal
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
+from mdss.verb_options import config_option
 from mdss.wire.messages import Accepted, Judged, Message, Resend
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Branch, Evidence, UndefinedCode, Verdict
@@ -28,7 +29,7 @@ from workers.held_models import Craft
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
-from workers.start import Opened, Place, Role, config_option, main, work
+from workers.start import Opened, Place, Role, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"

@@ -14,12 +14,13 @@ from mdss.errors import BadPart
 from mdss.method import point_cloud
 from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
+from mdss.verb_options import config_option
 from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from workers.held_models import Craft, no_model
-from workers.start import Opened, Place, Role, config_option, main, work
+from workers.start import Opened, Place, Role, main, work
 
 PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
 SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'

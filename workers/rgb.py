@@ -15,10 +15,11 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import Precision, device_of
+from mdss.verb_options import config_option
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.held_models import Craft
 from workers.score import Map, ScoreMap, Scorer, golden_task
-from workers.start import Opened, Place, Role, config_option, index_option, main, work
+from workers.start import Opened, Place, Role, index_option, main, work
 
 
 def craft(opened: Opened) -> Craft[ScoreMap]:

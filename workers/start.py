@@ -11,7 +11,6 @@ import click
 
 from mdss.journal import JournalFailed
 from mdss.settings import Settings
-from mdss.verb_options import config_option
 from mdss.wire.hand import Hand
 from mdss.wire.messages import Message
 from mdss.wire.model_plan import PlanFile
@@ -20,7 +19,7 @@ from mdss.wire.sockets import Receiver, Sender
 from workers.held_models import Craft, HeldModels
 from workers.loop import Loop, Worker
 
-__all__ = ["Opened", "Place", "Role", "config_option", "index_option", "main", "work"]
+__all__ = ["Opened", "Place", "Role", "index_option", "main", "work"]
 Loaded = TypeVar("Loaded")
 index_option = click.option("--index", default=0, help="Which of the branch's processes this is.")
 

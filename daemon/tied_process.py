@@ -1,0 +1,29 @@
+"""A process that lives no longer than the one that started it: a private Redis, a demo's station and camera, what a bench kills."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from mdss.system_calls import end_with_parent
+
+
+def start_tied(
+    command: Sequence[str | Path], output: IO[bytes] | int | None = None, by: signal.Signals = signal.SIGKILL
+) -> subprocess.Popen[bytes]:
+    """Start a process that reads nothing and writes to `output`, or where this one writes; it hears this signal when this one dies.
+
+    Ctrl-C of the terminal does not reach it, so that it is told to stop by this one alone.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        process_group=0,
+        preexec_fn=partial(end_with_parent, by),  # noqa: PLW1509 - one prctl call on a library that is loaded already
+    )
