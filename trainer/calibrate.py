@@ -73,12 +73,16 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), n
 
 
 def with_threshold(calibration: Calibration, settings: ThresholdSettings, names: Sequence[str] = ()) -> Calibration:
-    """Return the calibration with the threshold, and the level of the outlines, that follow from the scores and peaks which it holds."""
+    """Return the calibration with the threshold, and the level of the outlines, that follow from the scores and peaks which it holds.
+
+    A margin is no matter of outlines: what they show begins where good parts end.
+    """
     scores, peaks = calibration.validation_scores, calibration.validation_peaks
+    unmoved = msgspec.structs.replace(settings, margin=1.0)
     return msgspec.structs.replace(
         calibration,
         threshold=find_threshold(scores, settings).with_note(standing_out(scores, names)),
-        map_level=find_threshold(peaks, settings).value if peaks else calibration.map_level,
+        map_level=find_threshold(peaks, unmoved).value if peaks else calibration.map_level,
         calibrated_at=now(),
     )
 

@@ -42,14 +42,15 @@ COUNTS = "calibrated_on"  # key of a model card's data
 @click.option("--with-simulated", is_flag=True, help="Collected parts of simulated frames, too.")
 @click.option("--false-reject-rate", "rate", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
+@click.option("--margin", type=click.FloatRange(1, 100), help="How many times the limit that good parts set; 1 is that limit itself.")
 @click.option("--reason", "why", default="", help="Why, for `mdss model history`.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new champion and its threshold as an object.")
 def command(*, as_json: bool, **options: Any) -> None:
     """Score good parts that no training saw, and store the champion with the threshold that follows as a new version.
 
-    Without --data and --collected nothing is scored: the new rate or method is applied to the scores that the champion was calibrated on.
-    The new version becomes the champion; `mdss model rollback` takes it back. Both are in `mdss model history`.
+    Without --data and --collected nothing is scored: the new rate, method or margin is applied to the scores that the champion was
+    calibrated on. The new version becomes the champion; `mdss model rollback` takes it back. Both are in `mdss model history`.
     """
     days, most, with_simulated, folder = (options.pop(name) for name in ("days", "most", "with_simulated", "collected"))
     since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
@@ -69,6 +70,7 @@ class Request:
     collected: Source | None = None
     rate: float | None = None
     method: str | None = None
+    margin: float | None = None
     why: str = ""
     device: str = "auto"
 
@@ -77,16 +79,21 @@ class Request:
         """Return whether parts are to be scored."""
         return self.data is not None or self.collected is not None
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return what the recipe is to say of the threshold from now on."""
+        asked = {"false_reject_rate": self.rate, "method": self.method, "margin": self.margin}
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 def calibrate(request: Request) -> ModelFolder:
     """Return the recalibrated champion."""
     from trainer.model_maker import recalibrated  # here, for `--help` must not wait for torch
 
-    if not request.has_parts and request.rate is None and request.method is None:
-        raise BadInput("calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate or --method")
+    if not request.has_parts and not request.changes:
+        raise BadInput("calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate, --method or --margin")
     model = model_store.open_champion(request.store, request.recipe)
-    changes = {"false_reject_rate": request.rate, "method": request.method}
-    threshold = msgspec.structs.replace(model.recipe.threshold, **{name: value for name, value in changes.items() if value is not None})
+    threshold = msgspec.structs.replace(model.recipe.threshold, **request.changes)
     settings = msgspec.structs.replace(model.recipe, threshold=threshold)
     calibration, facts = measured(request, model, settings) if request.has_parts else from_known_scores(model, settings)
     card = msgspec.structs.replace(model.card, recipe=settings, data=model.card.data | facts)
@@ -148,8 +155,10 @@ def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibratio
 
 
 def reason(before: ModelFolder, after: ModelFolder, why: str) -> str:
-    """Return what the history says: how the threshold moved, for which rate, and why."""
+    """Return what the history says: how the threshold moved, for which rate and margin, and why."""
     old, new = before.calibration.threshold, after.calibration.threshold
     rates = f"asked false-reject rate {old.asked_false_reject_rate:g} -> {new.asked_false_reject_rate:g}"
-    moved = f"threshold {old.value:.4g} -> {new.value:.4g}, {rates}, {new.parts} parts"
+    margins = [model.recipe.threshold.margin for model in (before, after)]
+    margin = "" if len(set(margins)) == 1 else ", margin {:g} -> {:g}".format(*margins)
+    moved = f"threshold {old.value:.4g} -> {new.value:.4g}, {rates}{margin}, {new.parts} parts"
     return f"{moved}: {why}" if why else moved

@@ -92,6 +92,7 @@ def table(evaluation: Evaluation) -> str:
     limit = evaluation.threshold
     rates = f"good parts rejected {number(limit.false_reject_rate)} (asked {limit.asked_false_reject_rate:g})"
     lines.append(f"threshold {limit.value:.4g}: {rates}, defective parts found {number(limit.recall)}")
+    lines += filter(None, [limit.gap])
     lines += [f"{part_id}: not judged: {reason}" for part_id, reason in evaluation.counts.undefined.items()]
     rate = evaluation.timing.parts_per_s
     return "\n".join([*lines, f"{rate:.2f} parts/s in one process" if rate else "no part was judged"])

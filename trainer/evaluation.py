@@ -33,12 +33,24 @@ class Threshold(msgspec.Struct, frozen=True):
     """How the threshold decides on the test parts; a part that cannot be judged counts as rejected.
 
     A station refuses to decide on some more: those with too many missing points, or within its guard band, by its own settings.
+    The scores are the fused ones: what lies between them, a limit can tell apart.
     """
 
     value: float
     asked_false_reject_rate: float
     false_reject_rate: float | None
     recall: float | None
+    highest_good_score: float | None
+    lowest_defective_score: float | None
+
+    @property
+    def gap(self) -> str:
+        """Say how far apart good and defective parts score, "" where one of them is missing."""
+        good, defective = self.highest_good_score, self.lowest_defective_score
+        if good is None or defective is None:
+            return ""
+        limit = "any limit between tells" if good < defective else "no limit tells"
+        return f"good parts score up to {good:.4g}, defective ones from {defective:.4g} on: {limit} all of these apart"
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -153,10 +165,17 @@ def baseline(parts: Sequence[ScoredPart]) -> Baseline:
 
 
 def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
-    """Return the share of good and of defective parts above the threshold, those that cannot be judged included."""
+    """Return how the threshold decides, with what cannot be judged among the rejected, and how far apart good and defective parts lie."""
     asked = champion.folder.calibration.threshold.asked_false_reject_rate
     good, defective = ([part for part in parts if part.scan.is_good == is_good] for is_good in (True, False))
-    return Threshold(champion.threshold, float(asked), _rejected(good), _rejected(defective))
+    return Threshold(
+        value=champion.threshold,
+        asked_false_reject_rate=float(asked),
+        false_reject_rate=_rejected(good),
+        recall=_rejected(defective),
+        highest_good_score=max((part.scores["fused"] for part in scored_by(good, "fused")), default=None),
+        lowest_defective_score=min((part.scores["fused"] for part in scored_by(defective, "fused")), default=None),
+    )
 
 
 def timing_of(spent_ms: dict[str, list[float]]) -> Timing:

@@ -76,8 +76,9 @@ def _curve_sections(evaluation: Evaluation, scored: Scored) -> Iterable[str]:
     limit = evaluation.threshold
     yield "<h2>Curves</h2>" + report_figures.curves(scored)
     yield "<h2>Threshold</h2>" + note(NOTES["threshold"])
-    titles = ["threshold", "good parts rejected, asked", "good parts rejected", "defective parts found"]
-    yield table(titles, [[f"{limit.value:.4g}", limit.asked_false_reject_rate, limit.false_reject_rate, limit.recall]])
+    titles = ["threshold", "good parts rejected, asked", "good parts rejected", "defective parts found", "highest good", "lowest defective"]
+    scores = (None if score is None else f"{score:.4g}" for score in (limit.highest_good_score, limit.lowest_defective_score))
+    yield table(titles, [[f"{limit.value:.4g}", limit.asked_false_reject_rate, limit.false_reject_rate, limit.recall, *scores]])
     yield report_figures.histogram(scored.parts, limit.value)
     if evaluation.counts.undefined:
         yield note("Not judged:") + table(["scan", "reason"], [list(item) for item in evaluation.counts.undefined.items()])

@@ -59,6 +59,12 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
         stated, asked = (f"{100 * rate:.3g}%" for rate in (self.stated_false_reject_rate, self.asked_false_reject_rate))
         return f"{says} {stated} of good parts above it, asked {asked}"
 
+    def moved_off(self, margin: float) -> Threshold:
+        """Return the limit that lies so many times as high, and says so."""
+        return msgspec.structs.replace(self, value=margin * self.value).with_note(
+            f"{margin:g} times the limit that good parts set (threshold.margin)"
+        )
+
     def with_note(self, more: str) -> Threshold:
         """Return the same with one remark more."""
         return msgspec.structs.replace(self, note="; ".join(filter(None, (self.note, more))))
@@ -110,28 +116,13 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
     at most 1 - k / (n + 1), whatever the distribution (split conformal prediction). Where n is too small for the rate, the highest
     score is taken and the rate it really promises is stated. lognormal: what one more score exceeds at that rate if the logarithms
     are normal with unknown mean and deviation (Student's t), for few parts and small rates; an assumption, not a promise.
+    The limit is the recipe's margin times that, so what is stated holds all the more.
     """
     if len(scores) < MIN_PARTS:
         raise BadInput(f"validation: found {len(scores)} good parts, expected at least {MIN_PARTS} to set a threshold")
     ordered, rate = np.sort(np.asarray(scores, np.float64)), settings.false_reject_rate
-    if settings.method == "lognormal":
-        return _lognormal(ordered, rate)
-    count = len(ordered)
-    rank = math.ceil((count + 1) * (1 - rate) - ROUNDING)
-    note = ""
-    if rank > count:
-        needed = math.ceil(1 / rate) - 1
-        note = f"{count} good parts cannot promise {rate:g}: {needed - count} more are needed, {needed} in all"
-        rank = count
-    stated = 1 - rank / (count + 1)
-    return Threshold(
-        value=float(ordered[rank - 1]),
-        method="conformal",
-        asked_false_reject_rate=rate,
-        stated_false_reject_rate=stated,
-        parts=count,
-        note=note,
-    )
+    found = _lognormal(ordered, rate) if settings.method == "lognormal" else _conformal(ordered, rate)
+    return found if settings.margin == 1 else found.moved_off(settings.margin)
 
 
 def standing_out(scores: Sequence[float], names: Sequence[str] = ()) -> str:
@@ -148,6 +139,25 @@ def standing_out(scores: Sequence[float], names: Sequence[str] = ()) -> str:
             question = f" {parts} scores {times}: is it good?" if count == 1 else f"s {parts} score {times}: are they good?"
             return f"validation part{question}"
     return ""
+
+
+def _conformal(ordered: NDArray[np.float64], rate: float) -> Threshold:
+    count = len(ordered)
+    rank = math.ceil((count + 1) * (1 - rate) - ROUNDING)
+    note = ""
+    if rank > count:
+        needed = math.ceil(1 / rate) - 1
+        note = f"{count} good parts cannot promise {rate:g}: {needed - count} more are needed, {needed} in all"
+        rank = count
+    stated = 1 - rank / (count + 1)
+    return Threshold(
+        value=float(ordered[rank - 1]),
+        method="conformal",
+        asked_false_reject_rate=rate,
+        stated_false_reject_rate=stated,
+        parts=count,
+        note=note,
+    )
 
 
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:

@@ -155,10 +155,11 @@ class FusionSettings(Settings, frozen=True):
 
 
 class ThresholdSettings(Settings, frozen=True):
-    """Which share of good parts may be rejected, and how the limit is found from good validation parts."""
+    """Which share of good parts may be rejected, how the limit for that is found from good validation parts, and how far above it lies."""
 
     false_reject_rate: Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)] = 0.05
     method: Literal["conformal", "lognormal"] = "conformal"
+    margin: Annotated[float, msgspec.Meta(ge=1.0, le=100.0)] = 1.0
 
 
 class Recipe(Settings, frozen=True):

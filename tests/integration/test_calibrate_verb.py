@@ -91,6 +91,20 @@ def test_another_false_reject_rate_needs_neither_data_nor_scoring_and_a_rollback
     assert [event.why for event in noted] == [moved, "too few stops"]
 
 
+def test_a_margin_stays_with_the_recipe_whatever_the_threshold_is_set_from_next(copy: Trained, kept: Kept, capsys: Capture) -> None:
+    before = open_champion(copy.store, NAME).calibration.threshold
+    assert calibrate(copy.store, "--margin", "2", "--reason", "defects score ten times as high") == 0
+    after = open_champion(copy.store, NAME).calibration.threshold
+    assert after.value == pytest.approx(2 * before.value)
+    assert "2 times the limit that good parts set (threshold.margin)" in capsys.readouterr().out
+    rates = f"threshold {before.value:.4g} -> {after.value:.4g}, asked false-reject rate 0.0001 -> 0.0001"
+    assert events(copy.store / NAME)[-1].why == f"{rates}, margin 1 -> 2, 6 parts: defects score ten times as high"
+    for _ in range(6):
+        kept.add("OK")
+    assert calibrate(copy.store, "--collected", kept.folder) == 0
+    assert open_champion(copy.store, NAME).calibration.threshold.value == pytest.approx(after.value, rel=1e-4)
+
+
 def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Trained, kept: Kept, capsys: Capture) -> None:
     for _ in range(4):
         kept.add("OK")
@@ -164,7 +178,7 @@ def test_a_collected_part_that_cannot_be_used_is_named_and_left_out(copy: Traine
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ((), "calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate or --method"),
+        ((), "calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate, --method or --margin"),
         (("--collected", "nowhere"), "--collected nowhere: no such folder"),
         (("--collected", "{kept}"), "{kept}: found 4 good parts to calibrate on, expected at least 5"),
         (("--collected", "{kept}", "--days", "1"), "{kept}: found 0 good parts to calibrate on, expected at least 5"),

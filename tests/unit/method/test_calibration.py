@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
 from mdss.errors import BadInput
 from mdss.method.calibration import Statistics, find_threshold, standing_out, usual_limit
-from mdss.method.recipe import ThresholdSettings
+from mdss.method.recipe import ThresholdSettings, changed, preset
 
 
 def test_the_conformal_threshold_keeps_its_promise_on_fresh_good_parts() -> None:
@@ -57,6 +59,22 @@ def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> N
     assert np.log(limit.value) == pytest.approx(2 * 0.2, abs=0.02)
     assert "assumes" in limit.note
     assert limit.promise == "as assumed, 2.27% of good parts above it, asked 2.27%"
+
+
+@pytest.mark.parametrize("method", ["conformal", "lognormal"])
+def test_a_margin_moves_the_limit_off_the_good_parts_and_what_was_promised_stands(method: Literal["conformal", "lognormal"]) -> None:
+    scores = [1 + n / 100 for n in range(23)]
+    at_once, far = (find_threshold(scores, ThresholdSettings(method=method, margin=margin)) for margin in (1.0, 2.5))
+    assert far.value == pytest.approx(2.5 * at_once.value)
+    assert (far.promise, far.parts) == (at_once.promise, 23)
+    assert "margin" not in at_once.note
+    assert far.note.endswith("2.5 times the limit that good parts set (threshold.margin)")
+
+
+@pytest.mark.parametrize("margin", [0.99, 100.1, float("nan")])
+def test_a_margin_that_is_none_is_refused(margin: float) -> None:
+    with pytest.raises(BadInput, match=r"threshold\.margin"):
+        changed(preset("edge"), (f"threshold.margin={margin}",))
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def test_a_bad_part_among_the_good_ones_is_named_with_the_threshold_and_by_its_p
     assert "; validation part 3 of 6 scores " in with_threshold(found, recipe.threshold).threshold.note
 
 
+def test_a_margin_moves_the_threshold_and_outlines_begin_where_they_did() -> None:
+    recipe = preset("edge")
+    found = calibration_of(maps(), recipe)
+    far = with_threshold(found, msgspec.structs.replace(recipe.threshold, margin=3.0))
+    assert far.threshold.value == pytest.approx(3 * found.threshold.value)
+    assert far.map_level == found.map_level > 0
+
+
 def test_what_the_smallest_part_covers_is_known_and_nothing_is_too_small_for_a_calibration_of_before_it_was() -> None:
     parts = maps()
     parts.masks[1] = parts.masks[1].copy()
