@@ -49,10 +49,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     is_there = path.is_dir()  # perhaps a mount, or where somebody stands: filled, not replaced
     partial = path / ".partial" if is_there else path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with named_as(path, partial):
         partial.mkdir(parents=True)
-    except OSError as error:  # who asked for a folder knows of no hidden one
-        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         yield partial
         for each in sorted(partial.iterdir()) if is_there else ():
@@ -61,6 +59,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def named_as(path: Path, hidden: Path) -> Iterator[None]:
+    """Let OSError name what was asked for where it names nothing, as on a full disk, or what is hidden while it is written."""
+    try:
+        yield
+    except OSError as error:
+        named = [Path(str(each)) for each in (error.filename, error.filename2) if each is not None]
+        if error.errno is None or (named and not any(each.is_relative_to(hidden) for each in named)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_durably(path: Path, content: bytes | bytearray) -> None:

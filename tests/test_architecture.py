@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "workers": (
         *("mdss.wire", "mdss.journal", "mdss.method", "mdss.drift", "mdss.drift_record"),
-        *("mdss.scan_files", "mdss.settings", "mdss.system_calls", "mdss.verb_options", "mdss.logs", "mdss.errors"),
+        *("mdss.scan_files", "mdss.whole_files", "mdss.settings", "mdss.system_calls", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.scan_files import png
+from mdss.whole_files import named_as
 from mdss.wire.verdict import Evidence
 
 SCALE = 2
@@ -79,10 +80,9 @@ class EvidenceFolder:
         half = path.with_suffix(HALF)
         self._folder.mkdir(parents=True, exist_ok=True)  # somebody who frees room may remove it
         try:
-            half.write_bytes(png)
-            half.replace(path)
-        except OSError as error:  # of a disk that is full it does not say where
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            with named_as(path, half):
+                half.write_bytes(png)
+                half.replace(path)
         finally:
             half.unlink(missing_ok=True)  # half a picture on a full disk would take the last of its room
         return Evidence(uri=path.as_uri(), sha256=hashlib.sha256(png).hexdigest())

@@ -25,7 +25,7 @@ from mdss.method.calibration import Calibration
 from mdss.method.recipe import Recipe
 from mdss.method.store_files import CALIBRATION, CARD, FORMAT
 from mdss.method.store_lock import LOCK, held
-from mdss.whole_files import as_json
+from mdss.whole_files import as_json, named_as
 
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
@@ -137,14 +137,11 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
         partial = folder / f"{INCOMING}{os.getpid()}"
         partial.mkdir()
         try:
-            write(partial, version)
-            store_files.flush(partial)
-            partial.rename(folder / version)
-            store_files.flush_one(folder)
-        except OSError as error:
-            if error.filename is None and error.errno is not None:  # a disk that is full while something is written
-                raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
-            raise
+            with named_as(folder, partial):
+                write(partial, version)
+                store_files.flush(partial)
+                partial.rename(folder / version)
+                store_files.flush_one(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return open_version(folder / version)

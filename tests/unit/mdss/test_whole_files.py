@@ -13,7 +13,7 @@ import pytest
 from daemon.clock_watch import ClockWatch
 from mdss.collection_wish import ask_for_all
 from mdss.drift_record import DriftRecord, write_record
-from mdss.whole_files import whole_folder, write_whole
+from mdss.whole_files import named_as, whole_folder, write_whole
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -87,6 +87,26 @@ def test_a_folder_is_there_when_it_is_whole_and_nothing_stays_of_one_that_failed
         "somewhere/line/train",
         "somewhere/line/train/000.png",
     ]
+
+
+FULL = (28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(*FULL), "line"),
+        (OSError(*FULL, ".line/rgb/000.png"), "line"),
+        (OSError(*FULL, "scans/000.png", None, ".line/rgb/000.png"), "line"),
+        (OSError(*FULL, ".line", None, "line"), "line"),
+        (OSError(*FULL, "scans/000.png"), "scans/000.png"),
+        (OSError("no codec"), None),
+    ],
+)
+def test_what_a_disk_refuses_is_said_of_what_was_asked_for_and_of_nothing_hidden(error: OSError, named: str | None) -> None:
+    with pytest.raises(OSError) as said, named_as(Path("line"), Path(".line")):  # noqa: PT011 - which one is asked below
+        raise error
+    assert (said.value.errno, said.value.filename, said.value.filename2) == (error.errno, named, None)
 
 
 def test_what_a_killed_writer_of_a_folder_left_is_not_taken_over(tmp_path: Path) -> None:
