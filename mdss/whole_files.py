@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+
+WITHIN = ".mdss.partial"  # in a folder that is there already, what is written into it; nobody else calls anything so
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -42,15 +46,14 @@ def as_json(value: object) -> bytes:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a hidden folder that becomes this one, new or empty so far, when the block ends; of a block that fails nothing stays.
+    """Give a hidden folder that becomes this one, free so far, when the block ends; of a block that fails nothing stays.
 
-    What a writer left that was killed goes when the next one comes.
+    What a writer left that was killed goes when the next one comes; OSError where another is at it.
     """
     is_there = path.is_dir()  # perhaps a mount, or where somebody stands: filled, not replaced
-    partial = path / ".partial" if is_there else path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = path / WITHIN if is_there else path.with_name(f".{path.name}.partial")
     with named_as(path, partial):
-        partial.mkdir(parents=True)
+        claim = _claimed(partial)
     try:
         yield partial
         for each in sorted(partial.iterdir()) if is_there else ():
@@ -59,6 +62,26 @@ def whole_folder(path: Path) -> Iterator[Path]:
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(claim)
+
+
+def is_free(path: Path) -> bool:
+    """Return whether nothing is in the way of a new folder: none is there, or one with nothing in it but what a killed writer left."""
+    return not path.exists() or (path.is_dir() and all(each.name == WITHIN for each in path.iterdir()))
+
+
+def _claimed(folder: Path) -> int:
+    """Make or empty a folder, and return the descriptor that keeps others out of it, with which the kernel lets go of it after a kill."""
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    except BlockingIOError as taken:
+        os.close(claim)
+        raise OSError(errno.EBUSY, "another process is writing it", str(folder)) from taken
+    return claim
 
 
 @contextmanager

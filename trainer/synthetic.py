@@ -14,7 +14,7 @@ import tifffile
 
 from mdss.errors import BadInput, MdssError
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
-from mdss.whole_files import as_json, whole_folder
+from mdss.whole_files import as_json, is_free, whole_folder
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
 from trainer.synthetic_camera import View
@@ -97,7 +97,7 @@ def _check(line: Line, out: Path) -> None:
         raise BadInput(f"kinds: found none, expected some of {', '.join(KINDS)}")
     if not line.counts():
         raise BadInput("train, validation, good, defective: found 0 parts in all, expected at least one")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_free(out):
         raise BadInput(f"{out}: found {'files in it' if out.is_dir() else 'a file'}, expected a new or empty folder")
 
 

@@ -13,7 +13,7 @@ import pytest
 from daemon.clock_watch import ClockWatch
 from mdss.collection_wish import ask_for_all
 from mdss.drift_record import DriftRecord, write_record
-from mdss.whole_files import named_as, whole_folder, write_whole
+from mdss.whole_files import WITHIN, is_free, named_as, whole_folder, write_whole
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -119,3 +119,26 @@ def test_what_a_killed_writer_of_a_folder_left_is_not_taken_over(tmp_path: Path)
     with whole_folder(tmp_path / "line"):
         pass
     assert [list(path.iterdir()) for path in tmp_path.iterdir()] == [[]]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_that_another_writer_is_at_is_refused_and_left_to_it(tmp_path: Path, is_there: bool) -> None:
+    place = tmp_path / "line"
+    if is_there:
+        place.mkdir()
+    with whole_folder(place) as partial:
+        (partial / "card").touch()
+        with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), whole_folder(place):
+            pass
+    assert [path.name for path in place.iterdir()] == ["card"]
+
+
+def test_a_folder_is_free_that_is_new_or_empty_or_holds_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "line"
+    assert is_free(place)
+    place.mkdir()
+    assert is_free(place)
+    (place / WITHIN).mkdir()
+    assert is_free(place)
+    (place / ".partial").touch()
+    assert not is_free(place) and not is_free(place / ".partial")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,6 +250,15 @@ def test_a_folder_with_files_in_it_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="found files in it, expected a new or empty folder"):
         write_tiny_line(tmp_path)
     assert list(files(tmp_path)) == ["mine.txt"]
+
+
+def test_a_folder_that_was_empty_takes_the_line_again_after_its_writer_was_killed(tmp_path: Path) -> None:
+    begin = "with whole_folder(Path.cwd()) as partial: (partial / 'train').mkdir(); os.kill(os.getpid(), 9)"
+    script = f"import os; from pathlib import Path; from mdss.whole_files import whole_folder\n{begin}"
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False).returncode == -9
+    assert list(tmp_path.rglob("train")) != []
+    write_tiny_line(tmp_path)
+    assert list(tmp_path.glob(".*")) == [] and Dataset.open(tmp_path, "m").train
 
 
 @pytest.mark.parametrize(
