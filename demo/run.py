@@ -33,7 +33,6 @@ from mdss.terminal import plain_console
 from mdss.wire.outer_end import connected
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
-from trainer.interrupts import stoppable
 from trainer.synthetic_products import PRODUCTS
 
 EXAMPLE = "Example: mdss demo --product potato --seed 3 --out out/demo"
@@ -67,9 +66,8 @@ def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bo
 
     Exit code 0 when every part got its verdict.
     """
-    with stoppable():
-        begin(out)
-        page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
+    begin(out)
+    page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from contextlib import nullcontext
 
 import click
 
 from mdss.errors import BadInput, MdssError
+from mdss.interrupts import stoppable
 
 FAILED, MISUSED = 1, 2
 INTERRUPTED = 130  # as a shell reports an end by SIGINT
+STATION = "run"  # ends its processes in order at SIGTERM; before it has any, an end by that signal is a clean one to systemd
 EXAMPLE = "Example: mdss demo"
 
 VERBS = {
     "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
-    "run": ("daemon.run:command", "Run the station of a configuration file."),
+    STATION: ("daemon.run:command", "Run the station of a configuration file."),
     "check": ("daemon.verbs:check", "Validate a configuration file."),
     "keygen": ("daemon.keygen:command", "Make keys for the station and its clients."),
     "status": ("daemon.verbs:status", "Show what the running station says of itself."),
@@ -67,14 +71,20 @@ def mdss() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by Ctrl-C or SIGTERM."""
+    words = sys.argv[1:] if arguments is None else arguments
+    with nullcontext() if words[:1] == [STATION] else stoppable((signal.SIGTERM,)):  # SIGINT stays ignored in a shell's background
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     try:
-        result = mdss.main(args=arguments, prog_name="mdss", standalone_mode=False)
+        result = mdss.main(args=words, prog_name="mdss", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
         error.show()
         return MISUSED if isinstance(error, click.UsageError) else FAILED
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", INTERRUPTED)
     except MdssError as error:
         return _say(str(error), MISUSED if isinstance(error, BadInput) else FAILED)

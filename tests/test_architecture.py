@@ -28,7 +28,7 @@ CHAOS_MAY = (
 )
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
 ALONE = (
-    *("errors", "folder_names", "misfit", "part_names", "settings_types"),
+    *("errors", "folder_names", "interrupts", "misfit", "part_names", "settings_types"),
     *("system_calls", "terminal", "user_name", "verb_options", "whole_files"),
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.collection_wish": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift_record": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift": ("mdss.drift_record",),
-    "mdss.cli": ("mdss.errors",),
+    "mdss.cli": ("mdss.interrupts", "mdss.errors"),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
         *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),
@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
         *("mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
-        *("mdss.system_calls", "mdss.terminal", "mdss.verb_options", "mdss.logs", "mdss.errors"),
+        *("mdss.interrupts", "mdss.system_calls", "mdss.terminal", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mdss.interrupts import SIGNALS
 from mdss.system_calls import end_with_parent
-from trainer.interrupts import SIGNALS
 
 T = TypeVar("T")
 MOST = 12  # processes; a step on a GPU takes no less than what so many draw meanwhile

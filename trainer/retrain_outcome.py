@@ -11,9 +11,9 @@ from typing import Literal, Self
 import msgspec
 
 from mdss.errors import BadInput, MdssError
+from mdss.interrupts import deaf
 from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, held
 from mdss.retraining import AS_IT_SHOULD, RetrainRecord, read_record, write_record
-from trainer.interrupts import deaf
 
 End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
 EXIT_CODES: dict[End, int] = {"candidate": 0, "nothing_new": 3, "refused_data": 4, "held_back": 5, "busy": 6}

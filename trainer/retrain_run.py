@@ -10,12 +10,12 @@ import click
 import msgspec
 
 from mdss.errors import BadInput, CutOff, MdssError
+from mdss.interrupts import stoppable
 from mdss.method import model_store
 from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json, write_whole
 from trainer.data_checks import Refused, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
-from trainer.interrupts import stoppable
 from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone

@@ -18,12 +18,12 @@ import msgspec
 import torch
 
 from mdss.errors import BadInput, CutOff, MdssError
+from mdss.interrupts import HeldInterrupt
 from mdss.method.recipe import Recipe
 from trainer import distributed
 from trainer.branch_process import BranchOrder, Failure
 from trainer.branch_training import TITLES, is_learned, learn
 from trainer.handed_parts import BRANCHES, Branch, Part, hand_out
-from trainer.interrupts import HeldInterrupt
 from trainer.low_priority import POOLS
 from trainer.progress import Meter, Report
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import BadInput, MdssError
+from mdss.interrupts import HeldInterrupt
 from mdss.method.recipe import ColourSettings, Optimiser, ShapeSettings
 from trainer import distributed
 from trainer.checkpoint import Checkpoint, as_stored
-from trainer.interrupts import HeldInterrupt
 from trainer.muon import Muon
 from trainer.progress import Meter
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 
 from mdss import cli
 from mdss.errors import BadInput, MdssError
+from mdss.interrupts import handled_by
 
 
 def verb(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
@@ -67,6 +70,29 @@ def test_an_unknown_option_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_done_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     verb(monkeypatch, lambda: None)
     assert cli.main(["check"]) == 0
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_ends_a_verb_as_ctrl_c_does_and_nothing_is_heard_of_it_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb(monkeypatch, press)
+    with handled_by(lambda *_: pytest.fail("nobody listened")):
+        before = signal.getsignal(signal.SIGTERM)
+        assert cli.main(["check"]) == 130
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert capsys.readouterr().err.splitlines()[-1] == "mdss: interrupted"
+
+
+def test_the_station_hears_sigterm_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    monkeypatch.setattr("mdss.cli.importlib.import_module", lambda name: SimpleNamespace(command=click.command("run")(press)))
+    with handled_by(lambda number, _: heard.append(number)):
+        assert cli.main(["run"]) == 0
+    assert heard == [signal.SIGTERM]
 
 
 def test_help_lists_every_verb_and_imports_none() -> None:

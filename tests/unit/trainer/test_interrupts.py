@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from mdss.errors import MdssError
+from mdss.interrupts import SIGNALS, HeldInterrupt, handled_by
 from mdss.retraining import RetrainRecord, read_record, write_record
 from tests.retraining import Plant, order_of, record_of, write_config
 from trainer import retrain_outcome, retrain_run
 from trainer.checkpoint import Checkpoint
-from trainer.interrupts import SIGNALS, HeldInterrupt, handled_by
 from trainer.retrain_outcome import Diary, Ended
 from trainer.retrain_run import Run, retrain
 from trainer.training import Schedule, Training

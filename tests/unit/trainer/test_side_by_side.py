@@ -144,7 +144,7 @@ def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[...,
 def test_where_the_parent_is_gone_a_step_ends_before_the_branch_stops() -> None:
     script = """
 from trainer.branch_process import tell
-from trainer.interrupts import HeldInterrupt
+from mdss.interrupts import HeldInterrupt
 from trainer.progress import Report
 import sys
 try:

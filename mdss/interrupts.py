@@ -12,9 +12,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def handled_by(handler: Any) -> Iterator[None]:
-    """Let SIGINT and SIGTERM come to a handler while the block runs."""
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+def handled_by(handler: Any, numbers: tuple[signal.Signals, ...] = SIGNALS) -> Iterator[None]:
+    """Let SIGINT and SIGTERM, or some of them, come to a handler while the block runs."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
@@ -27,9 +27,9 @@ def deaf() -> AbstractContextManager[None]:
     return handled_by(signal.SIG_IGN)
 
 
-def stoppable() -> AbstractContextManager[None]:
+def stoppable(numbers: tuple[signal.Signals, ...] = SIGNALS) -> AbstractContextManager[None]:
     """Let SIGTERM interrupt as Ctrl-C does while the block runs, so that an end is written down whoever asks for it."""
-    return handled_by(signal.default_int_handler)
+    return handled_by(signal.default_int_handler, numbers)
 
 
 class HeldInterrupt:
