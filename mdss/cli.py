@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import signal
 import sys
-from contextlib import nullcontext
 
-import click
+try:
+    import importlib
+    import signal
+    from contextlib import nullcontext
 
-from mdss.errors import BadInput, MdssError
-from mdss.interrupts import stoppable
+    import click
+
+    from mdss.errors import BadInput, MdssError
+    from mdss.interrupts import stoppable
+except KeyboardInterrupt:  # nearly all of the time before the verb itself can hear it
+    sys.stderr.write("mdss: interrupted\n")
+    raise SystemExit(130) from None
 
 FAILED, MISUSED = 1, 2
 INTERRUPTED = 130  # as a shell reports an end by SIGINT

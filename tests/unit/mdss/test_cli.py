@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
@@ -93,6 +94,13 @@ def test_the_station_hears_sigterm_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     with handled_by(lambda number, _: heard.append(number)):
         assert cli.main(["run"]) == 0
     assert heard == [signal.SIGTERM]
+
+
+def test_ctrl_c_while_python_reads_what_every_verb_needs_is_a_sentence_too(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mdss.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mdss: interrupted\n")
 
 
 def test_help_lists_every_verb_and_imports_none() -> None:
