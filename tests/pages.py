@@ -48,6 +48,12 @@ def links_in(text: str) -> list[tuple[str, str]]:
     return [(file, heading) for file, _, heading in pairs]
 
 
+def chapter(heading: str, page: Path = ROOT / "docs" / "operations.md") -> str:
+    """Return what a page says below a heading, down to the next heading of any level; fails where there is no such heading."""
+    below = re.split(rf"^#+ {re.escape(heading)}$", page.read_text("utf-8"), maxsplit=1, flags=re.MULTILINE)[1]
+    return re.split(r"^#+ ", below, maxsplit=1, flags=re.MULTILINE)[0]
+
+
 def headings_of(path: Path) -> set[str]:
     """Return the headings of a page as links name them."""
     titles = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)

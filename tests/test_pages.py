@@ -15,7 +15,7 @@ from daemon.recipe_models import RecipeReport
 from mdss.drift_record import DriftRecord
 from mdss.method.recipe import PRESETS
 from tests.alerts import verdict
-from tests.pages import PAGES, ROOT, commands_in, headings_of, links_in, options_of, place, verb_of
+from tests.pages import PAGES, ROOT, chapter, commands_in, headings_of, links_in, options_of, place, verb_of
 from tests.source import MODULES, PACKAGES
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
@@ -81,7 +81,7 @@ def is_counter(call: ast.Call) -> bool:
 
 
 def test_the_page_on_operations_has_one_row_for_each_metric_and_its_kind() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("### Metrics")[2].partition("\n## ")[0]
+    page = chapter("Metrics")
     rows = re.findall(r"^\| `(mdss_\w+)(?:\{[\w,]+\})?` \| (counter|gauge|histogram) \| [^|\n]{10,} \|$", page, re.MULTILINE)
     assert len(rows) == page.count("\n| `") > 40
     assert sorted(name for name, _ in rows) == sorted(metrics_in_the_code())
@@ -90,23 +90,21 @@ def test_the_page_on_operations_has_one_row_for_each_metric_and_its_kind() -> No
 
 def failure_table() -> list[list[str]]:
     """Return the cells of each row of the table of failures."""
-    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    rows = page.partition("## When something happens")[2].partition("\n## ")[0].partition("\n### ")[0].splitlines()
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows if row.startswith("|")]
+    rows = [row for row in chapter("When something happens").splitlines() if row.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
 def test_the_page_on_operations_has_one_row_for_each_field_of_an_alert_and_where_it_is() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("\n## Alerts")[2].partition("\n### ")[0]
-    rows = re.findall(r"^\| (`.*?) \| (stream, hash|hash) \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \| (stream, hash|hash) \|", chapter("Alerts"), re.MULTILINE)
     said = {name: place for names, place in rows for name in re.findall(r"`(\w+)`", names)}
     of_stream, of_hash = entry_of(verdict("a")), fields_of(verdict("a"), 0)
     assert said == {name: "stream, hash" if name in of_stream else "hash" for name in [*of_hash, "entry"]}
 
 
-@pytest.mark.parametrize(("chapter", "record"), [("recipes", RecipeReport), ("drift", DriftRecord)])
-def test_the_page_on_operations_names_each_field_that_programs_are_given(chapter: str, record: type[msgspec.Struct]) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition(f"\n#### For programs: {chapter}\n")[2].partition("\n### ")[0]
-    named = [name for names in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", names)]
+@pytest.mark.parametrize(("subject", "record"), [("recipes", RecipeReport), ("drift", DriftRecord)])
+def test_the_page_on_operations_names_each_field_that_programs_are_given(subject: str, record: type[msgspec.Struct]) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", chapter(f"For programs: {subject}"), re.MULTILINE)
+    named = [name for names in rows for name in re.findall(r"`(\w+)`", names)]
     assert sorted(named) == sorted(record.__struct_fields__)
 
 
