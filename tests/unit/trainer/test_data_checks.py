@@ -15,7 +15,7 @@ from mdss.collection import XYZ, Collected, CollectedPart, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
-from trainer.data_checks import Refused, Usual, abnormal, refusals_by_code, same_part_limit, unfit
+from trainer.data_checks import SURELY_SAME, Refused, Signatures, Usual, abnormal, refusals_by_code, same_part_limit, unfit
 from trainer.examination import Examination, Examiner, Limits
 from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
@@ -232,6 +232,19 @@ def test_curated_scans_of_one_part_do_not_change_what_counts_as_the_same_part(tw
     signatures = list(np.random.default_rng(0).normal(0, 10, (30, 4, 4, 3)).astype(np.float32))
     alone = same_part_limit(signatures)
     assert same_part_limit([*signatures, *(each + np.float32(0.01) for each in signatures[:twins])]) == pytest.approx(alone, rel=0.2)
+
+
+def test_how_far_parts_of_a_product_lie_apart_is_asked_of_five_of_them_and_not_of_fewer() -> None:
+    signatures = [np.full((2, 4, 4), tenths / 10, np.float32) for tenths in range(5)]  # each a tenth of the range, 10, from the next
+    assert same_part_limit(signatures) == pytest.approx(2.5)
+    assert same_part_limit(signatures[:4]) == SURELY_SAME
+    nearby = signatures[0] + np.float32(0.01)
+    for known, twin in ((signatures, "0"), (signatures[:4], None)):
+        usual = SimpleNamespace(same_part=same_part_limit(known))
+        seen = Signatures(usual)  # type: ignore[arg-type]
+        for number, each in enumerate(known):
+            seen.add(str(number), each)
+        assert seen.twin_of(nearby) == twin
 
 
 def test_parts_of_a_product_that_vary_widely_may_be_as_far_off_as_they_vary(known: list[tuple[str, Measures]]) -> None:
