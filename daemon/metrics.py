@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemon.metric_words import WORDS
 from mdss.wire.messages import Heartbeat
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -106,7 +107,7 @@ def families(samples: Iterable[tuple[Key, float]]) -> Iterator[Metric]:
     grouped: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for (name, labels), value in samples:
         kind = CounterMetricFamily if is_counter(name) else GaugeMetricFamily
-        family = grouped.setdefault(name, kind(name, help_of(name)))
+        family = grouped.setdefault(name, kind(name, WORDS.get(name, "")))
         family.add_sample(name, dict(labels), value)
     yield from grouped.values()
 
@@ -115,7 +116,7 @@ def histogram_families(samples: Iterable[tuple[Key, Observations]]) -> Iterator[
     """Group histograms by name."""
     grouped: dict[str, HistogramMetricFamily] = {}
     for (name, labels), histogram in samples:
-        family = grouped.setdefault(name, HistogramMetricFamily(name, help_of(name)))
+        family = grouped.setdefault(name, HistogramMetricFamily(name, WORDS.get(name, "")))
         for limit, reached in histogram.buckets():
             family.add_sample(f"{name}_bucket", {**dict(labels), "le": limit}, reached)
         family.add_sample(f"{name}_count", dict(labels), sum(histogram.counts))
@@ -123,6 +124,11 @@ def histogram_families(samples: Iterable[tuple[Key, Observations]]) -> Iterator[
     yield from grouped.values()
 
 
-def help_of(name: str) -> str:
-    """Return the sentence of a metric: its name in words."""
-    return name.removeprefix("mdss_").removesuffix("_total").replace("_", " ")
+def gauge(name: str, *labels: str) -> GaugeMetricFamily:
+    """Return a family of a metric that goes up and down, without series so far."""
+    return GaugeMetricFamily(name, WORDS[name], labels=labels)
+
+
+def counter(name: str, *labels: str) -> CounterMetricFamily:
+    """Return one of a metric that only grows."""
+    return CounterMetricFamily(name, WORDS[name], labels=labels)

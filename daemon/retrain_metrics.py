@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from daemon.metrics import gauge
 from mdss.retraining import OUTCOMES, RetrainRecord
 
 Records = Callable[[], tuple[RetrainRecord, ...]]
@@ -21,15 +22,11 @@ class RetrainCollector(Collector):
 
     def collect(self) -> list[Metric]:
         """Return the families; without a retraining they have no series."""
-        attempt = GaugeMetricFamily("mdss_retrain_last_attempt_timestamp_seconds", "when the last retraining began", labels=["recipe"])
-        success = GaugeMetricFamily(
-            "mdss_retrain_last_success_timestamp_seconds",
-            "when a retraining last made a candidate or found nothing new; 0 before the first",
-            labels=["recipe"],
-        )
-        outcome = GaugeMetricFamily("mdss_retrain_outcome", "1 for what the last retraining came to", labels=["recipe", "outcome"])
-        duration = GaugeMetricFamily("mdss_retrain_duration_seconds", "how long the last retraining took", labels=["recipe"])
-        parts = GaugeMetricFamily("mdss_retrain_parts", "collected parts that it learned from, and refused", labels=["recipe", "use"])
+        attempt = gauge("mdss_retrain_last_attempt_timestamp_seconds", "recipe")
+        success = gauge("mdss_retrain_last_success_timestamp_seconds", "recipe")
+        outcome = gauge("mdss_retrain_outcome", "recipe", "outcome")
+        duration = gauge("mdss_retrain_duration_seconds", "recipe")
+        parts = gauge("mdss_retrain_parts", "recipe", "use")
         for record in self._records():
             attempt.add_metric([record.recipe], record.started_ns / 1e9)
             success.add_metric([record.recipe], record.last_success_ns / 1e9)

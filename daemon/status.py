@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from daemon.metrics import Ledger
+from daemon.metrics import Ledger, counter, gauge
 from daemon.recipe_models import RecipeReport
 from daemon.retrain_metrics import Records, RetrainCollector
 from mdss.drift_record import Warned
@@ -140,36 +140,36 @@ class ReportCollector(Collector):
     def collect(self) -> list[Metric]:
         """Return the families of the last report."""
         report = self._board.report
-        up = GaugeMetricFamily("mdss_process_ready", "1 where the process runs and can work", labels=["process"])
-        waiting = GaugeMetricFamily("mdss_queue_length", "messages that wait for the process", labels=["process"])
-        restarts = CounterMetricFamily("mdss_worker_restarts", "how often the process was started again", labels=["process"])
+        up = gauge("mdss_process_ready", "process")
+        waiting = gauge("mdss_queue_length", "process")
+        restarts = counter("mdss_worker_restarts_total", "process")
         for process in report.processes:
             up.add_metric([process.name], float(process.is_ready))
             waiting.add_metric([process.name], process.waiting)
             restarts.add_metric([process.name], process.restarts)
-        ready = GaugeMetricFamily("mdss_station_ready", "1 while every process is ready", value=float(report.is_ready))
+        ready = gauge("mdss_station_ready")
+        ready.add_metric([], float(report.is_ready))
         return [ready, up, waiting, restarts, *model_families(report.models), *self._reloads()]
 
     def _reloads(self) -> list[Metric]:
         last = self._board.last_reload
-        tried = CounterMetricFamily("mdss_reloads", "how often the settings were to be read again", labels=["result"])
+        tried = counter("mdss_reloads_total", "result")
         for result, count in self._board.reloads.items():
             tried.add_metric([result], count)
-        success = GaugeMetricFamily(
-            "mdss_last_reload_success", "1 unless the last reload was refused", value=float(last is None or last.is_applied)
-        )
-        time_s = GaugeMetricFamily("mdss_last_reload_timestamp_seconds", "when the last reload was, 0 before the first")
+        success = gauge("mdss_last_reload_success")
+        success.add_metric([], float(last is None or last.is_applied))
+        time_s = gauge("mdss_last_reload_timestamp_seconds")
         time_s.add_metric([], 0.0 if last is None else last.at_ns / 1e9)
         return [tried, success, time_s]
 
 
 def model_families(recipes: tuple[RecipeReport, ...]) -> list[Metric]:
     """Return which model judges each recipe, what it takes, and what became of changes."""
-    info = GaugeMetricFamily("mdss_model_info", "1 for the version that judges", labels=["recipe", "version"])
-    generation = GaugeMetricFamily("mdss_model_generation", "under which the recipe is judged, 0 while it is not", labels=["recipe"])
-    memory = GaugeMetricFamily("mdss_model_memory_bytes", "of the loaded weights, as models.memory_mb counts", labels=["recipe"])
-    swaps = CounterMetricFamily("mdss_model_swaps", "how often another version took over", labels=["recipe"])
-    failures = CounterMetricFamily("mdss_model_swap_failures", "how often a version was not taken", labels=["recipe"])
+    info = gauge("mdss_model_info", "recipe", "version")
+    generation = gauge("mdss_model_generation", "recipe")
+    memory = gauge("mdss_model_memory_bytes", "recipe")
+    swaps = counter("mdss_model_swaps_total", "recipe")
+    failures = counter("mdss_model_swap_failures_total", "recipe")
     for each in recipes:
         if each.version:
             info.add_metric([each.recipe, each.version], 1.0)

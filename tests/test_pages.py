@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon import metric_words
 from daemon.alert_store import entry_of, fields_of
 from daemon.recipe_models import RecipeReport
 from mdss.drift_record import DriftRecord
 from mdss.method.recipe import PRESETS
 from tests.alerts import verdict
 from tests.pages import PAGES, ROOT, chapter, commands_in, headings_of, links_in, options_of, place, verb_of
-from tests.source import MODULES, PACKAGES
+from tests.source import MODULES, PACKAGES, tree_of
 
 SCRIPTS = [*sorted((ROOT / "deploy").glob("*.sh")), ROOT / "deploy" / "alert-rules.yaml"]
 OWN_USERS_VERBS = (
@@ -65,27 +66,21 @@ def test_what_writes_into_an_installed_station_is_run_as_its_own_user_with_its_p
 def metrics_in_the_code() -> set[str]:
     """Return the name of every metric that a process of the station counts, as Prometheus reads it."""
     found = set()
-    for path in (path for package in ("daemon", "workers", "mdss") for path in (ROOT / package).rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
-        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-        named = {match[0] for match in map(METRIC.match, texts) if match is not None}
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        counters = {ast.literal_eval(call.args[0]) for call in calls if is_counter(call)}
-        found |= {f"{name}_total" if name in counters else name for name in named}
+    for module in (name for name in MODULES if name.startswith(("daemon.", "workers.", "mdss.")) and name != metric_words.__name__):
+        constants = [node.value for node in ast.walk(tree_of(MODULES[module])) if isinstance(node, ast.Constant)]
+        texts = [value for value in constants if isinstance(value, str)]
+        found |= {match[0] for match in map(METRIC.match, texts) if match is not None}
     return found
 
 
-def is_counter(call: ast.Call) -> bool:
-    """Whether a call makes a family whose name Prometheus gives an ending."""
-    return isinstance(call.func, ast.Name) and call.func.id == "CounterMetricFamily" and isinstance(call.args[0], ast.Constant)
-
-
-def test_the_page_on_operations_has_one_row_for_each_metric_and_its_kind() -> None:
+def test_the_page_on_operations_has_one_row_for_each_metric_with_its_kind_and_the_words_that_prometheus_gets() -> None:
     page = chapter("Metrics")
-    rows = re.findall(r"^\| `(mdss_\w+)(?:\{[\w,]+\})?` \| (counter|gauge|histogram) \| [^|\n]{10,} \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(mdss_\w+)(?:\{[\w,]+\})?` \| (counter|gauge|histogram) \| ([^|\n]{10,}) \|$", page, re.MULTILINE)
     assert len(rows) == page.count("\n| `") > 40
-    assert sorted(name for name, _ in rows) == sorted(metrics_in_the_code())
-    assert {name for name, kind in rows if kind == "counter"} == {name for name, _ in rows if name.endswith("_total")}
+    assert sorted(name for name, _, _ in rows) == sorted(metrics_in_the_code())
+    assert {name for name, kind, _ in rows if kind == "counter"} == {name for name, _, _ in rows if name.endswith("_total")}
+    said = [(name, re.sub(r" \(\[[^]]*\]\([^)]*\)\)|`", "", words)) for name, _, words in rows]  # without the links to more
+    assert said == list(metric_words.WORDS.items())
 
 
 def failure_table() -> list[list[str]]:

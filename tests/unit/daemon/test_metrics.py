@@ -55,6 +55,17 @@ def test_a_histogram_counts_cumulatively() -> None:
     assert samples[("mdss_stage_duration_seconds_sum", (("stage", "rgb"),))] == 100.5
 
 
+def test_prometheus_is_told_what_a_metric_says_and_not_its_name_once_more() -> None:
+    ledger = Ledger()
+    ledger.hear(beat(1, {"mdss_open_parts": 5, "mdss_parts_resent_total": 1}, {"mdss_verdict_latency_seconds": [0.2]}))
+    told = {family.name: family.documentation for family in ledger.collect()}
+    assert told == {
+        "mdss_open_parts": "parts that fusion waits for a result of",
+        "mdss_parts_resent": "parts that the workers got once more, because one of them ended",
+        "mdss_verdict_latency_seconds": "from the arrival of a frame to its verdict",
+    }
+
+
 def test_a_name_that_is_no_metric_is_refused() -> None:
     assert parse_series('a_total{x="1",y="two words"}') == ("a_total", (("x", "1"), ("y", "two words")))
     with pytest.raises(ValueError, match="is no metric"):
