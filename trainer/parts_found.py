@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mdss.errors import BadPart
 from mdss.method.grid import is_measured
@@ -22,13 +23,15 @@ MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product d
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
 NO_TABLE = "point_cloud.table=none for parts that fill the image or lie on nothing flat"
 NOISE = "point_cloud.plane_inlier_mm to four times the sensor's noise"
+SAME_MM = 1e-3  # less between all points than any sensor measures, and more than rounding makes of one number
 TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
 
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
     """Return all that is to be said of these scans to whoever learns or calibrates from them, beside good parts that are known."""
-    return [*said_of(parts, paths), *unlike(parts, paths, known), *hardly_seen(parts, paths), *copies_among(parts, paths)]
+    differing = (*said_of(parts, paths), *unlike(parts, paths, known))
+    return [*differing, *hardly_seen(parts, paths), *without_depth(parts, paths), *copies_among(parts, paths)]
 
 
 def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
@@ -59,6 +62,19 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     return [f"{found}: a station leaves such parts undecided unless its fusion.max_invalid_point_ratio is larger"]
 
 
+def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on scans without a table whose points are the same in one coordinate, none where no scan is so.
+
+    Whoever trains without a table has no other sign of it: beside a table, such a cloud is all table, and no part is found.
+    """
+    same = [(path, axis) for part, path in zip(parts, paths, strict=True) if not part.has_table and (axis := same_in(part.xyz))]
+    if not same:
+        return []
+    path, axis = same[0]
+    found = f"{len(same)} of {len(parts)} scans have the same {axis} in all points, {path} is one"
+    return [f"{found}; expected it to be measured: was the depth image not filled?"]
+
+
 def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures]) -> list[str]:
     """Return a sentence where not one of these parts is like the few good ones that a model keeps: they are of another product, then.
 
@@ -78,14 +94,20 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
 
     Nothing for any other.
     """
-    points = loaded.xyz_mm[is_measured(loaded.xyz_mm)]
-    if len(points) and not (sides := np.ptp(points, axis=0)).all():
-        return f"; {'xyz'[int(sides.argmin())]} is the same in all points, expected it to be measured"
+    if axis := same_in(loaded.xyz_mm):
+        return f"; {axis} is the same in all points, expected it to be measured"
     try:
         prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))
     except BadPart:
         return ""
     return f"; set {NO_TABLE}"
+
+
+def same_in(cloud: NDArray[np.float32]) -> str:
+    """Return the coordinate in which all measured points of a cloud (H, W, 3) are the same; empty where there is none, or no point."""
+    points = cloud[is_measured(cloud)]
+    sides = np.ptp(points, axis=0) if len(points) else np.full(3, np.inf)
+    return "xyz"[int(sides.argmin())] if sides.min() < SAME_MM else ""
 
 
 def copies_among(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:

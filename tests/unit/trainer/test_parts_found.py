@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings
 from tests.scenes import DEFAULT, Scene, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
-from trainer.parts_found import MOST_TIMES, advice, copies_among, hardly_seen, said_of, unlike
+from trainer.parts_found import MOST_TIMES, advice, copies_among, hardly_seen, said_of, sentences_on, unlike, without_depth
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -70,6 +71,20 @@ def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_o
     )
     darker = replace(ON_TABLE, rgb=ON_TABLE.rgb // 2)  # another image of it
     assert copies_among([ON_TABLE, darker], PATHS[:2]) == []
+
+
+@pytest.mark.parametrize("side_px", [200, 300])  # enlarged to the grid, and not
+def test_scans_without_a_table_whose_points_have_all_the_same_depth_are_counted_and_one_is_named(side_px: int) -> None:
+    settings = PointCloudSettings(table="none")
+    cloud = Scene(side_px, side_px).cloud()
+    measured = part_of(cloud, settings)
+    cloud[..., 2] = 437.3
+    flat = part_of(cloud, settings)
+    assert without_depth([measured], PATHS[:1]) == []
+    assert without_depth([replace(flat, has_table=True)], PATHS[:1]) == [], "a flat part on a table"
+    assert sentences_on([measured, flat, flat], PATHS[:3])[1:-1] == [
+        "2 of 3 scans have the same z in all points, xyz/001.tiff is one; expected it to be measured: was the depth image not filled?"
+    ]
 
 
 def test_parts_of_which_none_is_like_those_of_a_model_are_said_with_what_the_first_differs_in() -> None:
