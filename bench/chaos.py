@@ -24,7 +24,7 @@ from bench.chaos_report import Course, Report, Toll, as_text, report_of
 from bench.chaos_station import Daemon
 from bench.chaos_watch import Watch
 from bench.command_line import run
-from bench.stage import KEEPS_ALL, begin, data_option, json_option, product_of, recipe_option, store_option, wait_until
+from bench.stage import KEEPS_ALL, Given, begin, stage_options, wait_until
 from daemon.private_redis import PrivateRedis
 from demo.station import Place
 from mdss.errors import MdssError
@@ -45,7 +45,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, for how long, and where to leave its traces."""
+    """What to run, and for how long."""
 
     minutes: float
     seed: int
@@ -53,7 +53,6 @@ class Order:
     rate: float
     kill_every_s: float
     without: tuple[str, ...]
-    out: Path
 
 
 @click.command(epilog=EXAMPLE)
@@ -63,31 +62,26 @@ class Order:
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=4.0, show_default=True, help="Parts per second of each, if it has credit.")
 @click.option("--kill-every-s", type=click.FloatRange(0.5, 60), default=2.4, show_default=True, help="From one killed process to the next.")
 @click.option("--without", multiple=True, type=click.Choice(KINDS), help="Leave out this kind of fault; may be repeated.")
-@data_option
-@store_option
-@recipe_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/chaos"), show_default=True, help="Where logs and journal lie.")
-@json_option
-def command(json_path: Path | None, **options: Any) -> None:
+@stage_options("out/chaos")
+def command(**options: Any) -> None:
     """Run a station of real processes under load, let faults happen that the seed draws, and hold four records against each other.
 
     Processes of the station, the station whole, cameras, the subscriber and Redis are killed, stopped and started again, the disk fills up
     and the settings are reloaded. Exit code 0 when, at the end, the cameras' logs, the journal, the subscriber's log and Redis agree.
     """
-    given = [options.pop(name) for name in ("data", "store", "recipe")]
-    order = Order(**options)
-    begin(order.out)
-    report = chaos(order, product_of(order.out, *given))
-    if json_path is not None:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    given, order = Given.taken_from(options), Order(**options)
+    folder = begin(given.out)
+    report = chaos(order, folder, given.product())
+    if given.json_path is not None:
+        given.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     click.echo(as_text(report))
     if report.findings:
-        raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {order.out / 'run'})")
+        raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {folder})")
 
 
-def chaos(order: Order, product: Product) -> Report:
+def chaos(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return what came of it."""
-    folder, course = order.out.resolve() / "run", Course()
+    course = Course()
     with ExitStack() as closing:
         run_folder = Path(closing.enter_context(TemporaryDirectory(prefix="mdss-")))
         redis = closing.enter_context(PrivateRedis(run_folder / "redis", *KEEPS_ALL))

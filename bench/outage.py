@@ -18,20 +18,7 @@ from bench.chaos_line import Product
 from bench.chaos_records import open_journal, read_alerts
 from bench.command_line import run
 from bench.outage_report import STATES, UP, Course, Report, State, Window, alert_faults, as_text, report_of, rounds_of
-from bench.stage import (
-    Crew,
-    Stage,
-    answers_of,
-    begin,
-    conclude,
-    data_option,
-    json_option,
-    product_of,
-    recipe_option,
-    staged,
-    store_option,
-    wait_until,
-)
+from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries grows to 30 s
@@ -41,7 +28,7 @@ ASIDE_S = 1.0  # between a window and what this bench itself does: to start Redi
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and where to leave its traces."""
+    """What to run."""
 
     rounds: int
     window_s: float
@@ -64,43 +51,37 @@ class Traces:
 @click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each of the four lasts.")
 @click.option("--cameras", type=click.IntRange(1, 10), default=2, show_default=True, help="How many send at the same time.")
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=3.0, show_default=True, help="Parts per second of each; half are painted.")
-@data_option
-@store_option
-@recipe_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/outage"), show_default=True, help="Where logs and journal lie.")
-@json_option
-def command(json_path: Path | None, **options: Any) -> None:
+@stage_options("out/outage")
+def command(**options: Any) -> None:
     """Measure how long parts wait from when they are due until DONE, with Redis there and away, in one run and in turns.
 
     Exit code 0 when p99 is not shown to be more than 10 % slower while Redis is away, and after each return every alert is there once.
     """
-    given = [options.pop(name) for name in ("data", "store", "recipe")]
-    order = Order(**options)
-    folder = begin(order.out)
-    report = outage(order, folder, product_of(order.out, *given))
-    conclude(report, as_text(report), folder, json_path)
+    given, order = Given.taken_from(options), Order(**options)
+    folder = begin(given.out)
+    report = outage(order, folder, given.product())
+    conclude(report, as_text(report), folder, given.json_path)
 
 
 def outage(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return what came of it."""
     traces = Traces()
     with staged(folder, product, {"station": {"name": "outage"}}) as stage:
-        cameras = [stage.camera(f"camera-{number}", 1 / order.rate, "--painted") for number in range(1, order.cameras + 1)]
+        cameras = stage.cameras(order.cameras, 1 / order.rate, "--painted")
         crew = Crew(stage.daemon, *cameras)
-        wait_until(lambda: stage.judged() > 0, CAUGHT_UP_WITHIN_S, crew)
-        wait_until(lambda: False, WARM_S, crew)
+        wait_for_verdicts(stage, crew)
+        stand_by(WARM_S, crew)
         for number, state in combinations(range(order.rounds), STATES):
             traces.windows.append(window(stage, crew, (number, state), order.window_s))
             if state not in UP:
                 traces.caught_up_s.append(let_return(stage, crew, traces.failures))
-        answers = answers_of(cameras)
+        waits = waits_of(cameras)
         evaluations = [verdict.evaluation for verdict in stage.verdicts()]
         failures = [
             *traces.failures,
             *stage.incidents(cameras),
             *([f"{stage.unjudged()} parts have no verdict"] if stage.unjudged() else []),
         ]
-    waits = [(line.offered_ns, line.done_ns) for lines in answers.values() for line in lines]
     missing = sum(not done_ns for _, done_ns in waits)
     failures += [f"{missing} frames got no DONE"] if missing else []
     return report_of(rounds_of(traces.windows, waits), Course(order.window_s, evaluations, traces.caught_up_s, failures))
@@ -114,9 +95,9 @@ def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -
     elif state == "stopped":
         signal_redis(stage, signal.SIGSTOP)
     begun_ns = time.monotonic_ns()
-    wait_until(lambda: False, seconds, crew)
+    stand_by(seconds, crew)
     ended_ns = time.monotonic_ns()
-    wait_until(lambda: False, ASIDE_S, crew)
+    stand_by(ASIDE_S, crew)
     return Window(number, state, begun_ns, ended_ns)
 
 
@@ -133,7 +114,7 @@ def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
     alerts = list(read_alerts(stage.settings))
     for where in ("stream", "hash"):
         failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
-    wait_until(lambda: False, ASIDE_S, crew)
+    stand_by(ASIDE_S, crew)
     return seconds
 
 

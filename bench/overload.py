@@ -15,21 +15,7 @@ from bench.chaos_crew import Member
 from bench.chaos_line import Product
 from bench.command_line import run
 from bench.overload_report import Load, Look, Report, as_text, report_of
-from bench.stage import (
-    Crew,
-    Stage,
-    answers_of,
-    begin,
-    conclude,
-    data_option,
-    json_option,
-    product_of,
-    read_metrics,
-    recipe_option,
-    staged,
-    store_option,
-    wait_until,
-)
+from bench.stage import Crew, Given, Stage, answers_of, begin, conclude, read_metrics, stage_options, staged, wait_until
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
 
@@ -43,13 +29,12 @@ MOST_S_PER_FRAME, LEAST_S = 2.0, 60.0
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and where to leave its traces."""
+    """What to run."""
 
     cameras: int
     frames: int
     deadline_ms: int
     credit: int
-    out: Path
 
 
 @click.command(epilog=EXAMPLE)
@@ -57,22 +42,17 @@ class Order:
 @click.option("--frames", type=click.IntRange(50), default=10_000, show_default=True, help="Verdicts to wait for.")
 @click.option("--deadline-ms", type=click.IntRange(100), default=5000, show_default=True, help="The station's camera.deadline_ms.")
 @click.option("--credit", type=click.IntRange(1, 64), default=4, show_default=True, help="The station's camera.credit.")
-@data_option
-@store_option
-@recipe_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/overload"), show_default=True, help="Where logs and journal lie.")
-@json_option
-def command(json_path: Path | None, **options: Any) -> None:
+@stage_options("out/overload")
+def command(**options: Any) -> None:
     """Let many cameras send as fast as they are let, and see who is served, how long parts wait and how much memory that takes.
 
     Exit code 0 when every frame has its verdict, no fast camera got less than half of another's share, the slow camera's parts were all
     judged in time, and at the end memory is where it was after 1000 frames (5 % and 20 MB are allowed).
     """
-    given = [options.pop(name) for name in ("data", "store", "recipe")]
-    order = Order(**options)
-    folder = begin(order.out)
-    report = overload(order, folder, product_of(order.out, *given))
-    conclude(report, as_text(report), folder, json_path)
+    given, order = Given.taken_from(options), Order(**options)
+    folder = begin(given.out)
+    report = overload(order, folder, given.product())
+    conclude(report, as_text(report), folder, given.json_path)
 
 
 def overload(order: Order, folder: Path, product: Product) -> Report:

@@ -15,33 +15,20 @@ import psutil
 from bench.chaos_line import Product
 from bench.command_line import run
 from bench.recovery_report import Course, Judged, Kill, Report, as_text, report_of
-from bench.stage import (
-    Crew,
-    Stage,
-    answers_of,
-    begin,
-    conclude,
-    data_option,
-    json_option,
-    product_of,
-    recipe_option,
-    staged,
-    store_option,
-    wait_until,
-)
+from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
 
 EXAMPLE = "Example: python -m bench.recovery --store models --recipe cable_gland --data data/cable_gland --kills 10 --json recovery.json"
 PROCESSES = ("prepare", "rgb-0", "sdf-0", "fusion", "ingest")
-FIRST_WITHIN_S, READY_WITHIN_S = 60.0, 60.0
+READY_WITHIN_S = 60.0
 # A process that dies once in a while, not one that dies over and over: the pause before each restart is the first, 0.5 s.
 SECTIONS: dict[str, dict[str, Any]] = {"station": {"name": "recovery"}, "supervisor": {"restart_limit": 1000, "restart_window_s": 1}}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and where to leave its traces."""
+    """What to run."""
 
     kills: int
     whom: tuple[str, ...]
@@ -49,7 +36,6 @@ class Order:
     rate: float
     settle_s: float
     within_s: float
-    out: Path
 
 
 @click.command(epilog=EXAMPLE)
@@ -59,37 +45,31 @@ class Order:
 @click.option("--rate", type=click.FloatRange(0.05, 100), default=0.25, show_default=True, help="Parts per second of each.")
 @click.option("--settle-s", type=click.FloatRange(0), default=8.0, show_default=True, help="From ready again to the next kill.")
 @click.option("--within-s", type=click.FloatRange(0.1), default=5.0, show_default=True, help="How long a killed process may be away.")
-@data_option
-@store_option
-@recipe_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/recovery"), show_default=True, help="Where logs and journal lie.")
-@json_option
-def command(json_path: Path | None, **options: Any) -> None:
+@stage_options("out/recovery")
+def command(**options: Any) -> None:
     """Kill each process of a loaded station in turns; measure from the kill until it is ready again, and count what its parts became.
 
     Exit code 0 when each was ready again in time and every frame has its verdict.
     """
-    given = [options.pop(name) for name in ("data", "store", "recipe")]
-    order = Order(**options)
-    folder = begin(order.out)
-    report = recovery(order, folder, product_of(order.out, *given))
-    conclude(report, as_text(report), folder, json_path)
+    given, order = Given.taken_from(options), Order(**options)
+    folder = begin(given.out)
+    report = recovery(order, folder, given.product())
+    conclude(report, as_text(report), folder, given.json_path)
 
 
 def recovery(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return what came of it."""
     with staged(folder, product, SECTIONS) as stage:
-        cameras = [stage.camera(f"camera-{number}", 1 / order.rate) for number in range(1, order.cameras + 1)]
+        cameras = stage.cameras(order.cameras, 1 / order.rate)
         crew = Crew(stage.daemon, *cameras)
-        if not wait_until(lambda: stage.judged() > 0, FIRST_WITHIN_S, crew):
-            raise MdssError(f"the station gave no verdict within {FIRST_WITHIN_S:g} s (see {folder / 'station.log'})")
-        wait_until(lambda: False, order.settle_s, crew)
+        wait_for_verdicts(stage, crew)
+        stand_by(order.settle_s, crew)
         kills = list[Kill]()
         for name in (order.whom or PROCESSES) * order.kills:
             kills.append(kill(stage, crew, name))
-            wait_until(lambda: False, order.settle_s, crew)
-        lines = [line for log in answers_of(cameras).values() for line in log]
-        unanswered = stage.unjudged() + sum(not line.done_ns for line in lines)
+            stand_by(order.settle_s, crew)
+        without_done = sum(not done_ns for _, done_ns in waits_of(cameras))
+        unanswered = stage.unjudged() + without_done
         return report_of(
             kills, [judged_of(each) for each in stage.verdicts()], Course(order.within_s, unanswered, stage.incidents(cameras))
         )

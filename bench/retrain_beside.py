@@ -20,20 +20,7 @@ from bench.chaos_line import Product
 from bench.command_line import run
 from bench.outage_report import Window, rounds_of
 from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
-from bench.stage import (
-    Crew,
-    Stage,
-    answers_of,
-    begin,
-    conclude,
-    data_option,
-    json_option,
-    product_of,
-    recipe_option,
-    staged,
-    store_option,
-    wait_until,
-)
+from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.retrain_beside --rounds 15 --window-s 10 --json retrain_beside.json"
@@ -43,13 +30,12 @@ WARM_S, SETTLE_S, LEARNING_WITHIN_S = 3.0, 1.0, 900.0
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and where to leave its traces."""
+    """What to run."""
 
     rounds: int
     window_s: float
     rate: float
     threads: int
-    out: Path
 
 
 @click.command(epilog=EXAMPLE)
@@ -59,21 +45,16 @@ class Order:
 @click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each window lasts.")
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=3.0, show_default=True, help="Parts per second.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each branch in training.")
-@data_option
-@store_option
-@recipe_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/beside"), show_default=True, help="Where logs and journal lie.")
-@json_option
-def command(json_path: Path | None, **options: Any) -> None:
+@stage_options("out/beside")
+def command(**options: Any) -> None:
     """Measure how long parts wait from when they are due until DONE, beside `mdss retrain` and without it, in one run and in turns.
 
     Exit code 0 when p99 is not shown to be more than 20 % slower beside the training.
     """
-    given = [options.pop(name) for name in ("data", "store", "recipe")]
-    order = Order(**options)
-    folder = begin(order.out)
-    report = beside(order, folder, product_of(order.out, *given))
-    conclude(report, as_text(report), folder, json_path)
+    given, order = Given.taken_from(options), Order(**options)
+    folder = begin(given.out)
+    report = beside(order, folder, given.product())
+    conclude(report, as_text(report), folder, given.json_path)
 
 
 class Training:
@@ -148,11 +129,11 @@ def beside(order: Order, folder: Path, product: Product) -> Report:
         training.let(run=False)
         camera = stage.camera("camera", 1 / order.rate)
         crew = Crew(stage.daemon, camera)
-        wait_until(lambda: stage.judged() > 0, LEARNING_WITHIN_S, crew)
-        wait_until(lambda: False, WARM_S, crew)
+        wait_for_verdicts(stage, crew, LEARNING_WITHIN_S)
+        stand_by(WARM_S, crew)
         windows = [window(training, crew, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
         training.let(run=True)
-        waits = [(line.offered_ns, line.done_ns) for lines in answers_of([camera]).values() for line in lines]
+        waits = waits_of([camera])
         missing = sum(not done_ns for _, done_ns in waits)
         failures = [*stage.incidents([camera]), *([f"{missing} frames got no DONE"] if missing else [])]
         return report_of(rounds_of(windows, waits, WINDOWS), order.window_s, training.share, failures)
@@ -162,9 +143,9 @@ def window(training: Training, crew: Crew, place: tuple[int, str], seconds: floa
     """Let the training run or stand for a while."""
     number, state = place
     training.let(run=state == BESIDE)
-    wait_until(lambda: False, SETTLE_S, crew)
+    stand_by(SETTLE_S, crew)
     begun_ns, before_s = time.monotonic_ns(), training.processor_s()
-    wait_until(lambda: False, seconds, crew)
+    stand_by(seconds, crew)
     ended_ns = time.monotonic_ns()
     if state == BESIDE:
         training.note(before_s, (ended_ns - begun_ns) / 1e9)

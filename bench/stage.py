@@ -7,10 +7,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import click
 import msgspec
@@ -35,7 +35,7 @@ from mdss.wire.verdict import Verdict
 KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has taken outlives its own death
 MARKER = ".mdss-bench"
 LOOK_EVERY_S = 0.1
-READY_WITHIN_S, DONE_WITHIN_S, METRICS_WITHIN_S = 120.0, 120.0, 5.0
+READY_WITHIN_S, FIRST_WITHIN_S, DONE_WITHIN_S, METRICS_WITHIN_S = 120.0, 60.0, 120.0, 5.0
 PAGE = 1000
 ON_CPU: Mapping[str, dict[str, Any]] = {
     "branches": {"rgb": {"device": "cpu"}, "sdf": {"device": "cpu"}},
@@ -43,10 +43,50 @@ ON_CPU: Mapping[str, dict[str, Any]] = {
     "logs": {"level": "info"},
 }
 
-data_option = click.option("--data", type=click.Path(path_type=Path), help="Scans to send, in metres; with --store and --recipe.")
-store_option = click.option("--store", type=click.Path(path_type=Path), help="The model store; without it a small model is trained.")
-recipe_option = click.option("--recipe", help="Whose champion judges.")
-json_option = click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure to this file.")
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def stage_options(out: str) -> Callable[[Command], Command]:
+    """Return the options that every bench with a station ends with: what is judged, where traces lie, and where the figures go."""
+    folder = click.Path(path_type=Path)
+    options = (
+        click.option("--data", type=folder, help="Scans to send, in metres; with --store and --recipe."),
+        click.option("--store", type=folder, help="The model store; without it a small model is trained."),
+        click.option("--recipe", help="Whose champion judges."),
+        click.option("--out", type=folder, default=Path(out), show_default=True, help="Where logs and journal lie."),
+        click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write every figure to this file."),
+    )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `stage_options` were given."""
+
+    data: Path | None
+    store: Path | None
+    recipe: str | None
+    out: Path
+    json_path: Path | None
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> Self:
+        """Take what these options say out of a command's, and leave those of its own."""
+        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
+
+    def product(self) -> Product:
+        """Return what is to be judged, or a small line with its own model where nothing was said."""
+        if self.data is not None and self.store is not None and self.recipe is not None:
+            return Product(self.data, self.store, self.recipe)
+        if (self.data, self.store, self.recipe) != (None, None, None):
+            raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
+        return small_line(self.out)
 
 
 class Keeper(Protocol):
@@ -94,6 +134,10 @@ class Stage:
         camera.start()
         self.closing.callback(camera.kill)
         return camera
+
+    def cameras(self, count: int, every_s: float, *options: str) -> list[Member]:
+        """Start so many of them: camera-1, camera-2 and so on."""
+        return [self.camera(f"camera-{number}", every_s, *options) for number in range(1, count + 1)]
 
     @property
     def folder(self) -> Path:
@@ -170,6 +214,22 @@ def answers_of(cameras: list[Member]) -> dict[str, list[Answered]]:
     return {camera.name: read_lines(camera.log, Answered) for camera in cameras}
 
 
+def waits_of(cameras: list[Member]) -> list[tuple[int, int]]:
+    """Return of each part of all cameras when it was due and when its DONE came, 0 where none did; the cameras finish first."""
+    return [(line.offered_ns, line.done_ns) for lines in answers_of(cameras).values() for line in lines]
+
+
+def wait_for_verdicts(stage: Stage, crew: Crew, seconds: float = FIRST_WITHIN_S) -> None:
+    """Wait for the first verdict; MdssError where none comes."""
+    if not wait_until(lambda: stage.judged() > 0, seconds, crew):
+        raise MdssError(f"the station gave no verdict within {seconds:g} s (see {stage.folder / 'station.log'})")
+
+
+def stand_by(seconds: float, keeper: Keeper) -> None:
+    """Let time pass while what ends by itself is started again."""
+    wait_until(lambda: False, seconds, keeper)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, keeper: Keeper, every_s: float = LOOK_EVERY_S) -> bool:
     """Wait for something while what ends by itself is started again; False when time ran out first."""
     end_s = time.monotonic() + seconds
@@ -190,15 +250,6 @@ def begin(out: Path) -> Path:
     run_folder.mkdir(parents=True)
     (out / MARKER).touch()
     return run_folder
-
-
-def product_of(out: Path, data: Path | None, store: Path | None, recipe: str | None) -> Product:
-    """Return what was given to be judged, or a small line with its own model where nothing was."""
-    if data is not None and store is not None and recipe is not None:
-        return Product(data, store, recipe)
-    if (data, store, recipe) != (None, None, None):
-        raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
-    return small_line(out)
 
 
 def read_metrics(http: HttpSettings) -> dict[str, float]:

@@ -16,33 +16,20 @@ import msgspec
 
 from bench.chaos_line import SMALL, Product
 from bench.command_line import run
-from bench.stage import (
-    Crew,
-    Stage,
-    answers_of,
-    begin,
-    conclude,
-    data_option,
-    json_option,
-    product_of,
-    recipe_option,
-    staged,
-    store_option,
-    wait_until,
-)
+from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
 from bench.swaps_report import Course, Report, Swap, as_text, report_of
 from daemon.recipe_models import RecipeReport
 from daemon.verbs import ask
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.swaps --swaps 500 --seed 1 --json swaps.json"
-FIRST_WITHIN_S, SERVES_WITHIN_S = 60.0, 120.0
+SERVES_WITHIN_S = 120.0
 LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and where to leave its traces."""
+    """What to run."""
 
     swaps: int
     seed: int
@@ -51,7 +38,6 @@ class Order:
     pause_s: float
     quiet_s: float
     deadline_ms: int
-    out: Path
 
 
 @click.command(epilog=EXAMPLE)
@@ -62,25 +48,20 @@ class Order:
 @click.option("--pause-s", type=click.FloatRange(0), default=1.0, show_default=True, help="The longest pause between two changes.")
 @click.option("--quiet-s", type=click.FloatRange(0), default=60.0, show_default=True, help="How long before the first change.")
 @click.option("--deadline-ms", type=click.IntRange(100), default=5000, show_default=True, help="The station's camera.deadline_ms.")
-@data_option
-@store_option
-@recipe_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/swaps"), show_default=True, help="Where logs and journal lie.")
-@json_option
-def command(json_path: Path | None, **options: Any) -> None:
+@stage_options("out/swaps")
+def command(**options: Any) -> None:
     """Promote two versions in turn while cameras send without a pause; compare with a while without changes.
 
     With --store the two are the newest versions of the recipe, in a copy of its folder; of a single version, the same one under two names.
     Exit code 0 when every part has one verdict in time by one model, every version was taken, and no process has grown.
     """
-    given = [options.pop(name) for name in ("data", "store", "recipe")]
-    order = Order(**options)
-    folder = begin(order.out)
-    product = product_of(order.out, *given)
-    if given[1] is None:
+    given, order = Given.taken_from(options), Order(**options)
+    folder = begin(given.out)
+    product = given.product()
+    if given.store is None:
         train_another(product)
     report = swap_often(order, folder, copied(product, folder / "models"))
-    conclude(report, as_text(report), folder, json_path)
+    conclude(report, as_text(report), folder, given.json_path)
 
 
 def train_another(product: Product) -> None:
@@ -118,11 +99,10 @@ def swap_often(order: Order, folder: Path, product: Product) -> Report:
     from mdss.method import model_store
 
     with staged(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
-        cameras = [stage.camera(f"camera-{number}", 1 / order.rate) for number in range(1, order.cameras + 1)]
+        cameras = stage.cameras(order.cameras, 1 / order.rate)
         crew, random = Crew(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
-        if not wait_until(lambda: stage.judged() > 0, FIRST_WITHIN_S, crew):
-            raise MdssError(f"the station gave no verdict within {FIRST_WITHIN_S:g} s (see {folder / 'station.log'})")
-        wait_until(lambda: False, order.quiet_s, crew)
+        wait_for_verdicts(stage, crew)
+        stand_by(order.quiet_s, crew)
         first_ns, swaps = time.monotonic_ns(), list[Swap]()
         serving = state_of(stage).version
         newest = [path.name for path in model_store.versions(product.store / product.recipe)][-2:]
@@ -130,14 +110,14 @@ def swap_often(order: Order, folder: Path, product: Product) -> Report:
             swaps.append(swapped(stage, crew, version))
             if len(swaps) == order.swaps:
                 break
-            wait_until(lambda: False, random.uniform(0, order.pause_s), crew)
-        wait_until(lambda: False, 1.0, crew)
-        lines = [line for log in answers_of(cameras).values() for line in log]
+            stand_by(random.uniform(0, order.pause_s), crew)
+        stand_by(1.0, crew)
+        waits = waits_of(cameras)
         return report_of(
             Course(
                 swaps=swaps,
-                quiet=[(line.offered_ns, line.done_ns) for line in lines if line.offered_ns < first_ns],
-                swapping=[(line.offered_ns, line.done_ns) for line in lines if line.offered_ns >= first_ns],
+                quiet=[wait for wait in waits if wait[0] < first_ns],
+                swapping=[wait for wait in waits if wait[0] >= first_ns],
                 verdicts=stage.verdicts(),
                 unjudged=stage.unjudged(),
                 refused=state_of(stage).failures,

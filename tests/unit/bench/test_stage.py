@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog, read_lines
-from bench.stage import begin, conclude, labels_of, product_of, wait_until
+from bench.stage import Given, begin, conclude, labels_of, wait_until
 from bench.stage_camera import Answered, Camera, painted
 from daemon.recording import NOT_MEASURED
 from mdss.client import FrameSender
@@ -33,9 +34,12 @@ def test_the_folder_of_another_is_left_alone_and_one_s_own_is_emptied(tmp_path: 
 
 
 def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) -> None:
-    assert product_of(tmp_path, Path("data"), Path("store"), "part") == Product(Path("data"), Path("store"), "part")
+    options = {"data": Path("data"), "store": Path("store"), "recipe": "part", "out": tmp_path, "json_path": None, "kills": 3}
+    given = Given.taken_from(options)
+    assert options == {"kills": 3}
+    assert given.product() == Product(Path("data"), Path("store"), "part")
     with pytest.raises(BadInput, match="expected all three or none"):
-        product_of(tmp_path, Path("data"), None, "part")
+        dataclasses.replace(given, store=None).product()
 
 
 class Found(msgspec.Struct):
