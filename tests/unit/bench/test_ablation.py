@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from safetensors.numpy import load_file
 
@@ -73,15 +71,6 @@ class Place:
     def made(self, pattern: str) -> dict[str, int]:
         """Return what is kept, and when it was written."""
         return {path.name: path.stat().st_mtime_ns for path in self.work.rglob(pattern)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,7 @@ import cv2
 import pytest
 
 from bench.overlays import main
-from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
-from trainer.train import Order, train
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("line")
-    data = write_line(folder / "data")
-    recipe = small_recipe(write_teacher(folder / "teacher.safetensors"), "rgb.steps=2", "sdf.steps=2")
-    train(Order(data, folder / "models", NAME, recipe, device="cpu"))
-    return Trained(data, folder / "models")
+from tests.station import NAME, Trained
 
 
 def draw(trained: Trained, out: Path, *more: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,32 +20,14 @@ from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.teacher import load_teacher
 from tests.lines import write_tiny_line
-from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
+from tests.station import NAME, Trained, small_recipe, write_teacher
 from trainer.dataset import Dataset
 from trainer.evaluation import Model
 from trainer.synthetic import LineSize
-from trainer.train import Order, prepare_all, train
+from trainer.train import prepare_all
 from trainer.train_rgb import measure_teacher
 
 SIZE = LineSize(train=4, validation=1, good=3, defective=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Compute in one thread: two that wait for each other on busy cores take four times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("line")
-    data = write_line(folder / "data")
-    recipe = small_recipe(write_teacher(folder / "teacher.safetensors"), "rgb.steps=2", "sdf.steps=2")
-    train(Order(data, folder / "models", NAME, recipe, device="cpu"))
-    return Trained(data, folder / "models")
 
 
 def parts_of(data: Path, teacher: Path) -> tuple[list[Prepared], list[Prepared], list[Prepared], Describer]:
