@@ -14,9 +14,12 @@ from typing import Protocol, get_args
 import click
 import cv2
 import msgspec
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from mdss.journal import JOURNAL, Journal
+from mdss.method.fusion import NEAR_PEAK
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
 from mdss.verb_options import config_option
@@ -154,7 +157,8 @@ class Fusion:
         """Store the evidence; a full disk costs the picture, never the verdict."""
         if model is None or part.prepared is None or judgement.heat is None:
             return None
-        png = evidence.draw(part.prepared.rgb, judgement.heat, model.calibration.map_level, caption(part, judgement))
+        heat, level = judgement.heat, model.calibration.map_level
+        png = evidence.draw(part.prepared.rgb, heat, level, outlined(judgement, heat, level), caption(part, judgement))
         try:
             return self._out.pictures.write(part.accepted.result_id, png)
         except OSError as error:
@@ -198,6 +202,12 @@ def beside_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[B
     for branch, highest in (("rgb", max(reference.rgb)), ("sdf", max(reference.sdf))):
         if branch in verdict.branches and highest > 0:
             yield branch, verdict.branches[branch].score / highest
+
+
+def outlined(judgement: Judgement, heat: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
+    """Return what a part's picture outlines (S, S): what is above the level, or near the peak where the verdict's regions lie below it."""
+    peak = heat.max()
+    return np.asarray(heat > (NEAR_PEAK * peak if judgement.regions and peak <= level else level))
 
 
 def caption(part: JoinedPart, judgement: Judgement) -> str:

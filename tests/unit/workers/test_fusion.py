@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from mdss.settings import FusionSettings, Settings
@@ -15,9 +18,10 @@ from mdss.wire.messages import Ended, Judged, Resend
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
-from tests.parts import accepted, joined_messages, model
+from tests.parts import accepted, joined_messages, model, prepared, score
+from workers.evidence import OUTLINE_RGB
 from workers.fusion import Fusion, Onlooker, Outside, configuration_id
-from workers.judge import Judgement, Origin
+from workers.judge import Judge, Judgement, Origin
 from workers.part_join import PartJoin
 
 
@@ -73,6 +77,11 @@ class World:
         return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
 
+def decoded(png: bytes) -> NDArray[np.uint8]:
+    """Return the pixels of a picture."""
+    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
 def deadline(world: World) -> int:
     return world.clock.ns() + 5 * 10**9
 
@@ -97,6 +106,21 @@ def test_a_part_that_is_not_ok_has_a_picture(evaluation: str) -> None:
     send(world.worker(), world, "a")
     assert world.pictures == ["a"]
     assert world.published[0].evidence == Evidence(uri="file:///a.png", sha256="00")
+
+
+@pytest.mark.parametrize(("peak", "is_outlined"), [(1.5, True), (8.0, True), (1.0, False)])
+def test_a_picture_outlines_what_the_verdict_names_be_it_below_the_level(
+    monkeypatch: pytest.MonkeyPatch, peak: float, is_outlined: bool
+) -> None:
+    """Of two maps of 1.5 the score of 2.25 is above the threshold of 2, and no pixel above the level of 3; of 1.0 the part is OK."""
+    world, drawn = World(), list[NDArray[np.uint8]]()
+    monkeypatch.setattr(world, "write", lambda _, png: drawn.append(decoded(png)))
+    outside = Outside(world, world, world, world.tally, NOBODY, world.clock.ns, world.clock.ns)
+    worker = Fusion(PartJoin(), Judge({"cap/0001": model()}, FusionSettings()), Origin("line", "boot", "configuration"), outside)
+    for message in (accepted("a", deadline(world)), prepared("a"), score("rgb", "a", peak), score("sdf", "a", peak)):
+        worker.step(message)
+    assert bool(world.published[0].regions) == is_outlined
+    assert any((each == OUTLINE_RGB[::-1]).all(axis=2).any() for each in drawn) == is_outlined
 
 
 def test_a_full_disk_costs_the_picture_and_is_counted_but_the_verdict_goes_out() -> None:
