@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
+
 
 class Durations(msgspec.Struct, frozen=True):
     """How long something took: each of `count` times."""
@@ -28,6 +30,11 @@ def durations_of(seconds: Sequence[float], digits: int) -> Durations:
         return Durations(0, 0.0, 0.0, 0.0)
     p50, p99 = np.percentile(seconds, [50, 99])
     return Durations(len(seconds), *(round(float(value), digits) for value in (p50, p99, max(seconds))))
+
+
+def waited(waits: Sequence[Wait]) -> Durations:
+    """Return how long parts waited from when they were offered to DONE."""
+    return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -11,6 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.figures import Wait
+from mdss.errors import MdssError
+
 State = Literal["up", "killed", "up again", "stopped"]
 STATES: tuple[State, ...] = get_args(State)  # one after the other in each round
 UP: tuple[State, ...] = ("up", "up again")
@@ -70,15 +73,18 @@ class Course:
     failures: Sequence[str]
 
 
-def rounds_of(windows: Sequence[Window], waits: Iterable[tuple[int, int]], states: Sequence[str] = STATES) -> list[Round]:
-    """Sort waits (offered, done) into the windows in which they began."""
+def rounds_of(windows: Sequence[Window], waits: Iterable[Wait], states: Sequence[str] = STATES) -> list[Round]:
+    """Sort waits into the windows in which they began; MdssError where no round has a part in each of its windows."""
     found: list[dict[str, list[float]]] = [{state: [] for state in states} for _ in range(1 + max(window.round for window in windows))]
     begins = np.array([window.begun_ns for window in windows])
     for offered_ns, done_ns in waits:
         window = windows[max(0, int(np.searchsorted(begins, offered_ns, "right")) - 1)]
         if done_ns and window.begun_ns <= offered_ns < window.ended_ns:
             found[window.round][window.state].append((done_ns - offered_ns) / 1e9)
-    return [each for each in found if all(each.values())]
+    whole = [each for each in found if all(each.values())]
+    if not whole:
+        raise MdssError(f"none of {len(found)} rounds has an answered part in each of its windows; expected a higher --rate or --window-s")
+    return whole
 
 
 def report_of(rounds: Sequence[Round], course: Course) -> Report:

@@ -68,7 +68,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
         busy = int(read_metrics(stage.settings.http).get(BUSY, 0))
         return report_of(
             Load(
-                waits={name: [(line.offered_ns, line.done_ns) for line in lines] for name, lines in waits.items()},
+                waits={name: [line.wait for line in lines] for name, lines in waits.items()},
                 slow=SLOW,
                 slow_every_s=SLOW_EVERY_S,
                 codes=codes_of(stage.verdicts()),

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench.figures import Durations, durations_of, listed
+from bench.figures import Durations, Wait, listed, waited
 
 LEAST_SHARE = 0.5  # of what another camera gets in the same time
 MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
 WARM_FRAMES = 1000  # or a tenth of a shorter run: then every buffer has had its largest part
-Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -80,8 +79,8 @@ def report_of(load: Load) -> Report:
         seconds=round(seconds, 1),
         verdicts_per_s=round((sum(shares.values()) + done_slow) / seconds, 2) if seconds > 0 else 0.0,
         shares=shares,
-        fast=waits_of([wait for waits in fast.values() for wait in waits]),
-        slow=waits_of(load.waits[load.slow]),
+        fast=waited([wait for waits in fast.values() for wait in waits]),
+        slow=waited(load.waits[load.slow]),
         busy=load.busy,
         memory_warm=warm.memory,
         memory_end=end.memory,
@@ -107,11 +106,6 @@ def warm_look(looks: Sequence[Look]) -> Look:
     """Return the first look after a thousand frames."""
     warm = min(WARM_FRAMES, looks[-1].judged // 10)
     return next(look for look in looks if look.judged >= warm)
-
-
-def waits_of(waits: Sequence[Wait]) -> Durations:
-    """Return how long parts waited from when they were offered to DONE."""
-    return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
 
 
 def unanswered(every: Sequence[Wait], unjudged: int) -> list[str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from bench.figures import listed
+
 HEADING = "process   kills  ready p50  longest  in flight  2nd attempt  longest wait  Undefined"
 
 
@@ -122,9 +124,8 @@ def as_text(report: Report) -> str:
         HEADING,
     ]
     for name, group in report.groups.items():
-        undefined = ", ".join(f"{code} {count}" for code, count in group.undefined.items()) or "none"
         lines.append(
             f"{name:<9} {group.kills:>5} {group.p50_s:>8.2f} s {group.longest_s:>6.2f} s {group.in_flight:>10} {group.second_attempts:>12}"
-            f" {group.longest_wait_s:>11.2f} s  {undefined}"
+            f" {group.longest_wait_s:>11.2f} s  {listed(group.undefined)}"
         )
     return "\n".join([*lines, *(f"FAILED  {failure}" for failure in report.failures)])

@@ -24,6 +24,7 @@ from bench.chaos_plan import PROCESSES
 from bench.chaos_records import open_journal
 from bench.chaos_station import Daemon
 from bench.chaos_watch import Watch
+from bench.figures import Wait
 from bench.stage_camera import Answered
 from daemon.private_redis import PrivateRedis
 from demo.station import Place
@@ -214,9 +215,9 @@ def answers_of(cameras: list[Member]) -> dict[str, list[Answered]]:
     return {camera.name: read_lines(camera.log, Answered) for camera in cameras}
 
 
-def waits_of(cameras: list[Member]) -> list[tuple[int, int]]:
-    """Return of each part of all cameras when it was due and when its DONE came, 0 where none did; the cameras finish first."""
-    return [(line.offered_ns, line.done_ns) for lines in answers_of(cameras).values() for line in lines]
+def waits_of(cameras: list[Member]) -> list[Wait]:
+    """Ask cameras to finish, and return the waits of all their parts once they are answered."""
+    return [line.wait for lines in answers_of(cameras).values() for line in lines]
 
 
 def wait_for_verdicts(stage: Stage, crew: Crew, seconds: float = FIRST_WITHIN_S) -> None:

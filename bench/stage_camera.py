@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.chaos_log import LineLog
+from bench.figures import Wait
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
 from mdss.wire.camera import Done
@@ -30,6 +31,11 @@ class Answered(msgspec.Struct, frozen=True):
     frame_id: str
     offered_ns: int
     done_ns: int = 0
+
+    @property
+    def wait(self) -> Wait:
+        """When it was offered and when it was done."""
+        return self.offered_ns, self.done_ns
 
 
 class Stamped(dict[str, Done]):

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from bench.figures import Durations, durations_of, listed
+from bench.figures import Durations, Wait, durations_of, listed, waited
 from mdss.wire.verdict import Verdict
 
 MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
 WARM = 0.2  # of the changes: by then every buffer of two models has had its largest size
-Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
 
 
 class Swap(msgspec.Struct, frozen=True):
@@ -77,8 +76,8 @@ def report_of(course: Course) -> Report:
         out_of_order=disordered,
         late=late,
         evaluations=dict(Counter(each.code or each.evaluation for each in verdicts)),
-        quiet=waits_of(course.quiet),
-        swapping=waits_of(course.swapping),
+        quiet=waited(course.quiet),
+        swapping=waited(course.swapping),
         memory_warm=warm,
         memory_end=end,
         bytes_per_swap=slopes(course.swaps),
@@ -139,11 +138,6 @@ def slopes(swaps: Sequence[Swap]) -> dict[str, int]:
         return {}
     numbers = np.arange(len(warm))
     return {name: round(float(np.polyfit(numbers, [swap.memory.get(name, 0) for swap in warm], 1)[0])) for name in warm[-1].memory}
-
-
-def waits_of(waits: Sequence[Wait]) -> Durations:
-    """Return how long parts waited from when they were offered to DONE."""
-    return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
 
 
 def named(count: int, what: str) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from bench.outage_report import STATES, Course, Round, State, Window, alert_faults, as_text, ratio, report_of, rounds_of
+from mdss.errors import MdssError
 
 SECOND = 10**9
 COURSE = Course(10.0, ["OK", "NotOK", "NotOK"], [1.0, 2.5], [])
@@ -66,6 +68,12 @@ def test_a_round_that_lacks_a_state_is_left_out() -> None:
     windows = [Window(number // 4, state, number * SECOND, (number + 1) * SECOND) for number, state in enumerate([*STATES, *STATES])]
     waits = [(number * SECOND + 1, number * SECOND + 2) for number in range(7)]
     assert len(rounds_of(windows, waits)) == 1
+
+
+def test_windows_too_short_for_any_part_are_named_instead_of_figures_of_nothing() -> None:
+    windows = [Window(0, state, number * SECOND, (number + 1) * SECOND) for number, state in enumerate(STATES)]
+    with pytest.raises(MdssError, match="none of 1 rounds has an answered part in each of its windows"):
+        rounds_of(windows, [(1, 2)])
 
 
 def test_alerts_that_are_missing_or_there_twice_are_named() -> None:

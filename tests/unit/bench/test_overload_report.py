@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.overload_report import Load, Look, Wait, as_text, report_of
+from bench.figures import Wait
+from bench.overload_report import Load, Look, as_text, report_of
 
 SECOND, MB = 10**9, 10**6
 
