@@ -34,7 +34,6 @@ class Order:
     window_s: float
     cameras: int
     rate: float
-    out: Path
 
 
 @dataclass

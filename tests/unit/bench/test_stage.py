@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from bench import chaos, outage, overload, recovery, retrain_beside, swaps
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog, read_lines
 from bench.stage import Given, begin, conclude, labels_of, wait_until
@@ -40,6 +42,13 @@ def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) 
     assert given.product() == Product(Path("data"), Path("store"), "part")
     with pytest.raises(BadInput, match="expected all three or none"):
         dataclasses.replace(given, store=None).product()
+
+
+@pytest.mark.parametrize("bench", [chaos, outage, overload, recovery, retrain_beside, swaps])
+def test_what_is_left_of_a_command_s_options_is_its_order(bench: Any) -> None:
+    options = bench.command.make_context("bench", []).params
+    assert Given.taken_from(options).out.parts[0] == "out"
+    assert msgspec.to_builtins(bench.Order(**options)).keys() == options.keys()
 
 
 class Found(msgspec.Struct):
