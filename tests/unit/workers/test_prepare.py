@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.cloud import SensorCloud
@@ -41,6 +44,13 @@ def test_fusion_gets_the_whole_then_each_branch_its_half_and_shape_which_takes_l
     assert np.array_equal(part.xyz, shape.xyz, equal_nan=True)
     assert np.isfinite(part.xyz).any()
     assert len(tally.timings['mdss_stage_duration_seconds{stage="prepare"}']) == 1
+
+
+def test_a_clock_that_is_set_back_meanwhile_does_not_change_how_long_a_part_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally, utc_ns = Tally(), count(10**18, -(10**12))
+    monkeypatch.setattr(time, "time_ns", lambda: next(utc_ns))
+    list(Preparer({"cap/0007": MODEL}, tally, iter((10**9, 3 * 10**9)).__next__).step(frame(bump_mm=20)))
+    assert tally.timings == {'mdss_stage_duration_seconds{stage="prepare"}': [2.0]}
 
 
 def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:

@@ -22,16 +22,25 @@ def task(recipe: str) -> ColourTask:
     )
 
 
-def scorer(tally: Tally) -> Scorer:
+def scorer(tally: Tally, *utc_ns: int) -> Scorer:
+    """Return a branch that is at a part for two seconds, whatever UTC says then."""
     found = np.arange(64, dtype=np.float32).reshape(8, 8)
-    return Scorer("rgb", {"cap/0007": lambda _: found}, tally, clock_ns=iter((10**9, 3 * 10**9)).__next__)
+    return Scorer("rgb", {"cap/0007": lambda _: found}, tally, iter(utc_ns).__next__, iter((10**9, 3 * 10**9)).__next__)
 
 
 def test_the_score_is_the_raw_maximum_of_the_map_and_names_its_model() -> None:
     tally = Tally()
-    (answer,) = scorer(tally).step(task("cap"))
+    (answer,) = scorer(tally, 10**9, 3 * 10**9).step(task("cap"))
     assert isinstance(answer, BranchScore)
     assert (answer.score, answer.model_version, answer.attempt) == (63.0, "0007", 2)
+    assert tally.timings == {'mdss_stage_duration_seconds{stage="rgb"}': [2.0]}
+
+
+def test_a_clock_that_is_set_back_meanwhile_changes_what_the_score_says_and_not_how_long_it_took() -> None:
+    tally = Tally()
+    (answer,) = scorer(tally, 10**18, 1).step(task("cap"))
+    assert isinstance(answer, BranchScore)
+    assert (answer.started_ns, answer.finished_ns) == (10**18, 1)
     assert tally.timings == {'mdss_stage_duration_seconds{stage="rgb"}': [2.0]}
 
 
