@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 MONDAY = date(2026, 3, 2)
-DAYS = 28
 TIMER_DAY = "Sun"  # as OnCalendar of deploy/mdss-retrain.timer
 Colour = tuple[float, float, float]
 
@@ -44,7 +43,7 @@ class Calendar:
     def __init__(self) -> None:
         self.today = MONDAY
 
-    def days(self, count: int = DAYS) -> Iterator[date]:
+    def days(self, count: int) -> Iterator[date]:
         """Yield one day after the other."""
         for _ in range(count):
             yield self.today

@@ -116,7 +116,7 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     both = measure_both(bed, sizes[0], effort)
     line = measure_line(subject, sizes, effort)
     has_growth = bool(wishes.cameras or wishes.processes)
-    wanted = Wanted(wishes.cameras or (1,), wishes.processes or (1,))
+    wanted = Wanted(*(tuple(dict.fromkeys(numbers)) or (1,) for numbers in (wishes.cameras, wishes.processes)))
     return Results(
         date=datetime.now(UTC).date().isoformat(),
         product=subject.recipe,

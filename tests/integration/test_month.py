@@ -13,7 +13,7 @@ from demo.month_audit import faults
 from demo.month_parts import Shift
 from demo.month_plant import Plant
 from demo.month_run import Order, play_month
-from demo.month_story import DAYS, TIMER_DAY, Calendar
+from demo.month_story import TIMER_DAY, WEEKS, Calendar
 from mdss.audit import events
 from mdss.method import model_store
 from mdss.wire.verdict import BranchResult, ModelReference, Verdict
@@ -48,7 +48,7 @@ def retrained(plant: Plant) -> int:
 
 def test_the_calendar_has_the_day_of_the_timer_four_times() -> None:
     calendar = Calendar()
-    assert sum(calendar.has_timer for _ in calendar.days()) == DAYS // 7
+    assert sum(calendar.has_timer for _ in calendar.days(7 * len(WEEKS))) == len(WEEKS)
     assert f"OnCalendar={TIMER_DAY} " in TIMER.read_text()
 
 
