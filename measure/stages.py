@@ -141,7 +141,7 @@ class Bed:
         calibration = self.model.calibration
         fused = fusion.fuse(colour, shape, calibration)
         fusion.regions(fused, prepared.xyz, prepared.grid, calibration)
-        evidence.draw(prepared.rgb, fused.map, calibration.map_level, fused.map > calibration.map_level, "a part")
+        evidence.draw(prepared.rgb, fused.map, calibration.map_level, "a part")
 
     def _accepted(self, frame: Frame) -> Accepted:
         identity = self.subject.header(self.subject.scans[0], frame.result_id).identity()

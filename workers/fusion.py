@@ -14,9 +14,7 @@ from typing import Protocol, get_args
 import click
 import cv2
 import msgspec
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from mdss.journal import JOURNAL, Journal
 from mdss.method.fusion import NEAR_PEAK
@@ -158,7 +156,7 @@ class Fusion:
         if model is None or part.prepared is None or judgement.heat is None:
             return None
         heat, level = judgement.heat, model.calibration.map_level
-        png = evidence.draw(part.prepared.rgb, heat, level, outlined(judgement, heat, level), caption(part, judgement))
+        png = evidence.draw(part.prepared.rgb, heat, level, caption(part, judgement), outlined_from(judgement, float(heat.max()), level))
         try:
             return self._out.pictures.write(part.accepted.result_id, png)
         except OSError as error:
@@ -204,10 +202,9 @@ def beside_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[B
             yield branch, verdict.branches[branch].score / highest
 
 
-def outlined(judgement: Judgement, heat: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
-    """Return what a part's picture outlines (S, S): what is above the level, or near the peak where the verdict's regions lie below it."""
-    peak = heat.max()
-    return np.asarray(heat > (NEAR_PEAK * peak if judgement.regions and peak <= level else level))
+def outlined_from(judgement: Judgement, peak: float, level: float) -> float:
+    """Return above what a part's map is outlined: the level, or near the peak where the verdict names regions below it."""
+    return NEAR_PEAK * peak if judgement.regions and peak <= level else level
 
 
 def caption(part: JoinedPart, judgement: Judgement) -> str:

@@ -26,7 +26,7 @@ def picture() -> tuple[bytes, NDArray[np.uint8]]:
     """Return the PNG of a grey part with one hot place, and its pixels."""
     heat = np.zeros((32, 32), np.float32)
     heat[10:20, 10:20] = 9.0
-    png = evidence.draw(np.full((32, 32, 3), 128, np.uint8), heat, level=3.0, outlined=heat > 3, caption="p1  NotOK: score 3 is above µ")
+    png = evidence.draw(np.full((32, 32, 3), 128, np.uint8), heat, level=3.0, caption="p1  NotOK: score 3 is above µ")
     return png, decoded(png)
 
 
@@ -41,7 +41,7 @@ def test_the_hot_place_is_outlined_in_both_panels_and_nothing_else_is() -> None:
 def test_the_left_is_the_part_as_it_was_seen_and_the_right_the_same_under_the_colours_of_heat() -> None:
     rgb = np.empty((32, 32, 3), np.uint8)
     rgb[:] = (200, 120, 40)
-    page = decoded(evidence.draw(rgb, np.full((32, 32), 3.0, np.float32), 3.0, np.zeros((32, 32), np.bool_), ""))[..., ::-1]
+    page = decoded(evidence.draw(rgb, np.full((32, 32), 3.0, np.float32), level=3.0, caption=""))[..., ::-1]
     assert (page[:64, :64] == (200, 120, 40)).all()
     inferno = cv2.applyColorMap(np.full((1, 1), 127, np.uint8), cv2.COLORMAP_INFERNO)[0, 0, ::-1]
     expected = (1 - evidence.HEAT_SHARE) * rgb[0, 0] + evidence.HEAT_SHARE * inferno
