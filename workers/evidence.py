@@ -18,6 +18,7 @@ SCALE = 2
 OUTLINE_RGB = (255, 60, 60)
 HEAT_SHARE = 0.45
 CAPTION_HEIGHT_PX = 28
+DARK = 24  # of 255: the caption, and where the camera saw nothing
 HALF = ".part"  # ends the name of a picture while it is written
 
 Image = NDArray[np.uint8]
@@ -39,6 +40,11 @@ def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str, outl
     return png(np.asarray(page, np.uint8))
 
 
+def within_frame(rgb: Image, in_frame: NDArray[np.bool_]) -> Image:
+    """Return an image of the grid (S, S, 3), dark around the frame (S, S): there the grid repeats its rim, for the networks alone."""
+    return rgb if in_frame.all() else np.where(in_frame[..., None], rgb, np.uint8(DARK))
+
+
 def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
     """Return the map alone as an 8-bit grey PNG: 0 is the mean of good parts, 255 is twice the level."""
     return png(brightness(heat, level))
@@ -57,7 +63,7 @@ def enlarge(image: NDArray[np.generic]) -> Image:
 
 def caption_strip(width_px: int, text: str) -> Image:
     """Return a dark strip with one line of text."""
-    strip = np.full((CAPTION_HEIGHT_PX, width_px, 3), 24, np.uint8)
+    strip = np.full((CAPTION_HEIGHT_PX, width_px, 3), DARK, np.uint8)
     plain = text.encode("ascii", "replace").decode()
     cv2.putText(strip, plain, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
     return strip

@@ -27,7 +27,7 @@ from mdss.wire.verdict import Beat, Branch, Evidence, UndefinedCode, Verdict
 from workers import evidence
 from workers.drift_watch import DriftWatch
 from workers.held_models import Craft
-from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
+from workers.judge import Judge, Judgement, Origin, Settled, in_view, verdict_of
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
 from workers.start import Opened, Place, Role, main, work
@@ -156,7 +156,8 @@ class Fusion:
         if model is None or part.prepared is None or judgement.heat is None:
             return None
         heat, level = judgement.heat, model.calibration.map_level
-        png = evidence.draw(part.prepared.rgb, heat, level, caption(part, judgement), outlined_from(judgement, float(heat.max()), level))
+        seen = evidence.within_frame(part.prepared.rgb, in_view(part.prepared).grid.in_frame)
+        png = evidence.draw(seen, heat, level, caption(part, judgement), outlined_from(judgement, float(heat.max()), level))
         try:
             return self._out.pictures.write(part.accepted.result_id, png)
         except OSError as error:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from mdss.settings import FusionSettings, Settings
-from mdss.wire.messages import Ended, Judged, Resend
+from mdss.wire.messages import Ended, Judged, Message, Resend
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
-from tests.parts import accepted, joined_messages, model, prepared, score
-from workers.evidence import OUTLINE_RGB
+from tests.parts import SIZE_PX, accepted, joined_messages, model, prepared, score
+from workers.evidence import DARK, OUTLINE_RGB, SCALE
 from workers.fusion import Fusion, Onlooker, Outside, configuration_id
 from workers.judge import Judge, Judgement, Origin
 from workers.part_join import PartJoin
@@ -77,9 +77,12 @@ class World:
         return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
 
-def decoded(png: bytes) -> NDArray[np.uint8]:
-    """Return the pixels of a picture."""
-    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+class Drawn(list[NDArray[np.uint8]]):
+    """A folder of pictures that keeps their pixels."""
+
+    def write(self, result_id: str, png: bytes) -> Evidence:
+        self.append(np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), np.uint8))
+        return Evidence(uri=f"file:///{result_id}.png", sha256="00")
 
 
 def deadline(world: World) -> int:
@@ -108,19 +111,35 @@ def test_a_part_that_is_not_ok_has_a_picture(evaluation: str) -> None:
     assert world.published[0].evidence == Evidence(uri="file:///a.png", sha256="00")
 
 
-@pytest.mark.parametrize(("peak", "is_outlined"), [(1.5, True), (8.0, True), (1.0, False)])
-def test_a_picture_outlines_what_the_verdict_names_be_it_below_the_level(
-    monkeypatch: pytest.MonkeyPatch, peak: float, is_outlined: bool
-) -> None:
-    """Of two maps of 1.5 the score of 2.25 is above the threshold of 2, and no pixel above the level of 3; of 1.0 the part is OK."""
-    world, drawn = World(), list[NDArray[np.uint8]]()
-    monkeypatch.setattr(world, "write", lambda _, png: drawn.append(decoded(png)))
-    outside = Outside(world, world, world, world.tally, NOBODY, world.clock.ns, world.clock.ns)
+def pictures_of(world: World, *messages: Message) -> list[NDArray[np.uint8]]:
+    """Return what is drawn (H, W, BGR) of a part that the real judge decides on."""
+    drawn = Drawn()
+    outside = Outside(world, world, drawn, world.tally, NOBODY, world.clock.ns, world.clock.ns)
     worker = Fusion(PartJoin(), Judge({"cap/0001": model()}, FusionSettings()), Origin("line", "boot", "configuration"), outside)
-    for message in (accepted("a", deadline(world)), prepared("a"), score("rgb", "a", peak), score("sdf", "a", peak)):
+    for message in messages:
         worker.step(message)
+    return drawn
+
+
+@pytest.mark.parametrize(("peak", "is_outlined"), [(1.5, True), (8.0, True), (1.0, False)])
+def test_a_picture_outlines_what_the_verdict_names_be_it_below_the_level(peak: float, is_outlined: bool) -> None:
+    """Of two maps of 1.5 the score of 2.25 is above the threshold of 2, and no pixel above the level of 3; of 1.0 the part is OK."""
+    world = World()
+    drawn = pictures_of(world, accepted("a", deadline(world)), prepared("a"), score("rgb", "a", peak), score("sdf", "a", peak))
     assert bool(world.published[0].regions) == is_outlined
     assert any((each == OUTLINE_RGB[::-1]).all(axis=2).any() for each in drawn) == is_outlined
+
+
+def test_a_picture_shows_nothing_where_the_camera_saw_nothing() -> None:
+    """The grid repeats the rim of an image that is not square; in a picture that would be taken for the part."""
+    world = World()
+    seen, nowhere = (np.full((SIZE_PX, SIZE_PX, 3), value) for value in (np.uint8(200), np.float32(np.nan)))
+    wide = msgspec.structs.replace(prepared("a"), height=32, width=64, rgb=seen, xyz=nowhere)
+    (picture,) = pictures_of(world, accepted("a", deadline(world)), wide, score("rgb", "a", 8.0), score("sdf", "a", 8.0))
+    rows = picture[: SCALE * SIZE_PX, SCALE * SIZE_PX // 2]  # beside what is outlined
+    frame, half = slice(len(rows) // 4, 3 * len(rows) // 4), len(rows) // 2
+    assert (rows[frame] == 200).all()
+    assert (rows == DARK).all(axis=1).sum() == half
 
 
 def test_a_full_disk_costs_the_picture_and_is_counted_but_the_verdict_goes_out() -> None:
