@@ -170,7 +170,7 @@ class Fusion:
         tally.count(counted(verdict.evaluation, verdict.code or ""))
         tally.count("mdss_deadline_misses_total", float(verdict.deadline_missed))
         tally.counters["mdss_late_results_total"] = float(self._join.late_results)
-        if verdict.score is not None and verdict.threshold is not None:
+        if verdict.score is not None and verdict.threshold is not None and verdict.threshold.value > 0:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
         if verdict.invalid_point_ratio is not None:
             tally.observe("mdss_invalid_point_ratio", verdict.invalid_point_ratio)

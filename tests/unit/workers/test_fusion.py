@@ -18,7 +18,7 @@ from mdss.wire.messages import Ended, Judged, Message, Resend
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
-from tests.parts import SIZE_PX, accepted, joined_messages, model, prepared, score
+from tests.parts import SIZE_PX, accepted, calibration, joined_messages, model, prepared, score
 from workers.evidence import DARK, OUTLINE_RGB, SCALE
 from workers.fusion import Fusion, Onlooker, Outside, configuration_id
 from workers.judge import Judge, Judgement, Origin
@@ -192,6 +192,14 @@ def test_verdicts_are_counted_by_evaluation_and_timed() -> None:
     scores = {name: branch.score for name, branch in world.published[0].branches.items()}
     assert world.tally.timings['mdss_branch_score_ratio{branch="rgb"}'] == [scores["rgb"] / 4]  # the highest of a good validation part
     assert world.tally.timings['mdss_branch_score_ratio{branch="sdf"}'] == [scores["sdf"] / 8]
+
+
+def test_a_threshold_of_zero_which_nothing_is_a_multiple_of_costs_no_part_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, nothing = World(), model()
+    nothing.calibration = calibration(threshold=msgspec.structs.replace(nothing.calibration.threshold, value=0.0))
+    monkeypatch.setattr(world, "model_of", lambda _: nothing)
+    assert send(world.worker(), world, "a") == [Judged.of(world.published[0])]
+    assert "mdss_score_to_threshold_ratio" not in world.tally.timings
 
 
 def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
