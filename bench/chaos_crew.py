@@ -1,4 +1,4 @@
-"""The cameras and the subscriber of a chaos run: processes that are killed, started again, and asked to finish."""
+"""The cameras and the subscriber of a bench with a station: processes that are killed, started again, and asked to finish."""
 
 from __future__ import annotations
 

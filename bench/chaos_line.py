@@ -1,4 +1,4 @@
-"""The line and the small model of a chaos run: what counts is that parts are judged, not how well."""
+"""The line and the small model of a bench with a station: what counts is that parts are judged, not how well."""
 
 from __future__ import annotations
 

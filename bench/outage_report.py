@@ -81,7 +81,7 @@ def rounds_of(windows: Sequence[Window], waits: Iterable[Wait], states: Sequence
         window = windows[max(0, int(np.searchsorted(begins, offered_ns, "right")) - 1)]
         if done_ns and window.begun_ns <= offered_ns < window.ended_ns:
             found[window.round][window.state].append((done_ns - offered_ns) / 1e9)
-    whole = [each for each in found if all(each.values())]
+    whole: list[Round] = [each for each in found if all(each.values())]
     if not whole:
         raise MdssError(f"none of {len(found)} rounds has an answered part in each of its windows; expected a higher --rate or --window-s")
     return whole
