@@ -103,7 +103,7 @@ def holds_two_points(cloud: Cloud) -> bool:
 
 def check_points(cloud: Float, measured: Bool) -> None:
     """Raise BadPart where the points are of another unit, or where missing ones are not marked as such."""
-    repeated = cloud[:, 1:][all_three(cloud[:, 1:] == cloud[:, :-1])]
+    repeated = cloud[:, 1:][all_three(cloud[:, 1:] == cloud[:, :-1]) & measured[:, 1:]]
     if len(repeated):
         _, firsts, counts = np.unique(repeated @ ONE_NUMBER, return_index=True, return_counts=True)
         mark = repeated[firsts[counts.argmax()]]
@@ -131,7 +131,10 @@ def is_plausible(extent_mm: float) -> bool:
 
 def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: PointCloudSettings) -> Bool:
     """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), of which these pixels (S, S) were measured."""
-    return measured if plane is None else measured & (plane.distance(cloud) >= removal_mm(plane, settings))
+    if plane is None:
+        return measured
+    with np.errstate(over="ignore"):  # of a mark for missing points that is as large as a number can be
+        return measured & (plane.distance(cloud) >= removal_mm(plane, settings))
 
 
 def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings: PointCloudSettings) -> None:
