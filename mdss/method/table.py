@@ -26,6 +26,8 @@ MOST_BEHIND_SHARE = 0.2  # of the strip's points: more of them behind a plane, a
 MOST_BEHIND_IN_DOUBT = 0.05  # likewise, where no plane has a clear majority
 FLAT_SHARE = 0.6  # of what lies near a plane, so much lies four times as near where no plane has a clear majority
 EVERY_PX = 8  # so many cells of the cloud tell from where it was seen, and what most of it lies on
+STARTS = (0, 0), (0, 1), (1, 0), (1, 1)  # row and column of the first of them: some sensors leave every second, fourth or eighth out
+TELLS_MORE = 1.1  # times as many points, and those from another start are taken
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
 MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
 REMOVAL_DEVIATIONS = 6.0
@@ -60,7 +62,8 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
     random, reach_mm = np.random.default_rng(settings.seed), settings.plane_inlier_mm
     points = strip_of(xyz_mm, settings.border_px, random)
     normals, offsets = hypotheses(points, settings.hypotheses, random)
-    away = cache(lambda: away_from_viewer(xyz_mm))
+    sparse = cache(lambda: sparse_of(xyz_mm))
+    away = cache(lambda: away_from_viewer(sparse()))
 
     def best_of(some: Points, most_behind: float, behind_mm: float) -> Plane | None:
         supported = support(normals, offsets, some.astype(np.float32), reach_mm / 4)
@@ -69,8 +72,7 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
 
     best = best_of(points, MOST_BEHIND_SHARE, reach_mm)
     if best is not None and best.share_of(points, reach_mm / 4) < CLEAR_SHARE:
-        sparse = xyz_mm[::EVERY_PX, ::EVERY_PX]
-        some = sparse[is_measured(sparse)].astype(np.float64)
+        some = sparse()[is_measured(sparse())].astype(np.float64)
         if best.share_of(points, reach_mm) >= CLEAR_SHARE:
             other = best_of(some, MOST_BEHIND_IN_DOUBT, reach_mm / 4) or best
             return refine(max(best, other, key=lambda plane: plane.share_of(some, reach_mm / 16)), points, reach_mm)
@@ -89,6 +91,14 @@ def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
     if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):
         return points[:0]
     return points[random.choice(len(points), min(len(points), MOST_STRIP_POINTS), replace=False)]
+
+
+def sparse_of(xyz_mm: Cloud) -> Float:
+    """Return one in so many cells of the cloud in rows and columns, (h, w, 3), from the first or where clearly more were measured."""
+    found = [xyz_mm[row::EVERY_PX, column::EVERY_PX] for row, column in STARTS]
+    counts = [np.count_nonzero(is_measured(each)) for each in found]
+    most = int(np.argmax(counts))
+    return found[most if counts[most] > TELLS_MORE * counts[0] else 0]
 
 
 def hypotheses(points: Points, count: int, random: np.random.Generator) -> tuple[Points, NDArray[np.float64]]:
@@ -111,12 +121,11 @@ def hides(plane: Plane, points: Points, reach_mm: float, most: float, away: Call
     return bool(np.count_nonzero(off_plane * np.sign(plane.normal @ away()) > reach_mm) > most * len(points))
 
 
-def away_from_viewer(xyz_mm: Cloud) -> NDArray[np.float64]:
-    """Return the direction (3,) in which the cloud was seen; (0, 0, 0) where its axes and the order of its pixels do not agree on it.
+def away_from_viewer(cloud: Float) -> NDArray[np.float64]:
+    """Return the direction (3,) in which a cloud was seen; (0, 0, 0) where its axes and the order of its pixels do not agree on it.
 
     They do for the coordinates of a camera that stands at (0, 0, 0); of others nothing is known.
     """
-    cloud = xyz_mm[::EVERY_PX, ::EVERY_PX]
     cloud = np.where(is_measured(cloud)[..., None], cloud, np.float32(np.nan))
     direction = viewing_direction(cloud)
     return direction if np.nansum(cloud.reshape(-1, 3) @ direction) > 0 else np.zeros(3)
