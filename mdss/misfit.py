@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -25,7 +26,8 @@ def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: 
     info, value = _look_up(_type_of(kind), content, place)
     if unknown:
         return f"{place}.{unknown['key']}".lstrip("."), f"found an unknown key, expected one of {', '.join(_keys(info))}"
-    return place, f"found {_shown(value)}, expected {_described(info)}"
+    quotes = "; in quotes it would be text" if _is_text(info) and not isinstance(value, NoneType | str | list | dict) else ""
+    return place, f"found {_shown(value)}, expected {_described(info)}{quotes}"
 
 
 @cache  # a camera may be refused a thousand times a second
@@ -49,6 +51,13 @@ def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, 
         elif isinstance(info, inspect.VarTupleType):
             info, value = info.item_type, value[int(step)]
     return info, value
+
+
+def _is_text(info: inspect.Type) -> bool:
+    """Return whether text may stand here: a name of digits alone is read as a number, and one like 2026-05-01 as a date."""
+    if isinstance(info, inspect.UnionType):
+        return any(_is_text(each) for each in info.types)
+    return isinstance(info.type if isinstance(info, inspect.Metadata) else info, inspect.StrType)
 
 
 def _keys(info: inspect.Type) -> list[str]:

@@ -14,6 +14,7 @@ from mdss.settings import Settings, load_settings
 
 CONFIG = Path(__file__).parents[3] / "config"
 LONG = "x" * 120
+NO_NAME = "expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -; in quotes it would be text"
 
 
 def refusal(tmp_path: Path, content: str) -> str:
@@ -45,6 +46,9 @@ def refusal(tmp_path: Path, content: str) -> str:
             "models:\n  preload: part",
             "s.yaml:2: models.preload: found 'part', expected a list, each 1 to 64 of the characters A-Z a-z 0-9 . _ : -, or null",
         ),
+        ("models:\n  recipes: [cap, 4711]", f"s.yaml:2: models.recipes[1]: found 4711, {NO_NAME}"),
+        ("models:\n  preload: [2026-05-01]", f"s.yaml:2: models.preload[0]: found 2026-05-01, {NO_NAME}"),
+        ("station:\n  name: no", f"s.yaml:2: station.name: found false, {NO_NAME}"),
         ("models:\n  recipes: []", "s.yaml:2: models.recipes: found an empty list, expected a list of at least 1"),
         ("models:\n  recipes: [a, a]", "s.yaml:2: models.recipes: found a, a, expected each name once"),
         ("alerts:\n  password_file: 3", "s.yaml:2: alerts.password_file: found 3, expected a path, or null"),
