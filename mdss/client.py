@@ -88,7 +88,8 @@ class FrameSender:
         frame_id, self._sequence = header.frame_id, header.sequence
         if self.overflow_policy != "wait":
             self._attend_until(lambda: True, 0)  # may have made room
-            if len(self._never_sent) >= ROOM and not self._make_room(frame_id, header.part_id):
+            is_full = len(self._never_sent) >= ROOM and frame_id not in self._frames
+            if is_full and not self._make_room(frame_id, header.part_id):
                 return frame_id
         self._take_in(header, message)
         is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)

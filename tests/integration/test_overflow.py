@@ -98,6 +98,13 @@ def test_with_room_nothing_is_dropped(line: Line, policy: OverflowPolicy) -> Non
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
+def test_a_frame_that_waits_already_takes_no_more_room_when_it_is_sent_again(tmp_path: Path, policy: OverflowPolicy) -> None:
+    with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy=policy) as camera:
+        send(camera, *range(ROOM), ROOM - 1, 0)
+        assert (camera.outstanding, camera.dropped_count, camera.dropped) == (ROOM, 0, {})
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
 def test_labels_that_cannot_be_sent_take_no_room(tmp_path: Path, policy: OverflowPolicy) -> None:
     with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy=policy) as camera:
         for part_id in [*map(np.int64, range(ROOM)), "a misread barcode \udcff"]:
