@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.settings_types import LARGEST_SIDE_PX
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.wire.camera import Payload, compose_frame
 from mdss.wire.cloud import Invalid
 from mdss.wire.headers import CloudFormat, FrameHeader, ImageFormat
@@ -68,6 +68,7 @@ def from_scan(
         is_simulated=labels.get("is_simulated", False),
     )
     _check_values(header)
+    _check_confidence(header.xyz.invalid, labels)
     payloads: list[Payload] = [rgb.tobytes(), xyz.astype("<f4", copy=False).tobytes()]
     if "confidence" in labels:
         payloads.append(labels["confidence"].astype("<f4", copy=False).tobytes())
@@ -89,6 +90,8 @@ def _check_arrays(rgb: NDArray[np.uint8], xyz: NDArray[np.float32], labels: Fram
         raise BadInput(f"xyz: found {_found(xyz)}, expected float32 of shape {rgb.shape}")
     if max(rgb.shape) > LARGEST_SIDE_PX:  # no station takes it, and payloads far above would end the connection
         raise BadInput(f"rgb: found {rgb.shape[0]} x {rgb.shape[1]} px, expected at most {LARGEST_SIDE_PX} on each side")
+    if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:
+        raise BadInput(f"rgb: found {rgb.shape[0]} x {rgb.shape[1]} px, expected at least {SMALLEST_SIDE_PX} on each side")
     if "confidence" not in labels:
         return
     confidence = labels["confidence"]
@@ -104,6 +107,12 @@ def _check_values(header: FrameHeader) -> None:
             msgspec.json.decode(msgspec.json.encode(value), type=TYPES[name])  # a lone surrogate, or a NaN, is of the right type
         except (msgspec.ValidationError, TypeError, ValueError) as error:
             raise BadInput(f"{name}: found {repr(value)[:LONGEST_SHOWN]}, expected {expected}") from error
+
+
+def _check_confidence(invalid: Invalid, labels: FrameLabels) -> None:
+    if ("confidence" in labels) != (invalid.kind == "confidence"):
+        found = "one" if "confidence" in labels else "none"
+        raise BadInput(f"confidence: found {found} with invalid.kind {invalid.kind!r}, expected one with 'confidence' and with no other")
 
 
 def _found(array: object) -> str:

@@ -127,6 +127,8 @@ def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> 
             camera.send(RGB, XYZ.astype(np.float64), part_id="a", recipe_id="r")
         with pytest.raises(BadInput, match="rgb: found 64 x 2001 px, expected at most 2000 on each side"):
             camera.send(np.zeros((64, 2001, 3), np.uint8), np.zeros((64, 2001, 3), np.float32), part_id="a", recipe_id="r")
+        with pytest.raises(BadInput, match="rgb: found 63 x 64 px, expected at least 64 on each side"):
+            camera.send(RGB[1:], XYZ[1:], part_id="a", recipe_id="r")
         assert camera.outstanding == 0
 
 
@@ -147,6 +149,8 @@ def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> 
         ({"invalid": "nan"}, "invalid: found 'nan', expected an Invalid of kind 'nan', 'value' or 'confidence' with a finite float"),
         ({"confidence": [1.0]}, "confidence: found no array but list, expected float32 of shape (64, 64)"),
         ({"confidence": XYZ}, "confidence: found float32 of shape (64, 64, 3), expected float32 of shape (64, 64)"),
+        ({"confidence": XYZ[..., 0]}, "confidence: found one with invalid.kind 'nan', expected one with 'confidence' and with no other"),
+        ({"invalid": Invalid(kind="confidence")}, "confidence: found none with invalid.kind 'confidence', expected one with 'confidence'"),
         ({"capture_time": 1.5}, "capture_time: found 1.5, expected an int of ns since 1970"),
         ({"deadline_ms": 0}, "deadline_ms: found 0, expected an int from 1 to 600000"),
         ({"is_simulated": np.bool_(True)}, "is_simulated: found np.True_, expected True or False"),
