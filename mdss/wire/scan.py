@@ -39,8 +39,9 @@ def _check_size(header: FrameHeader, limits: Limits) -> None:
     image, cloud = header.rgb, header.xyz
     if cloud.height == 1 and image.height != 1:
         raise WireRefusal("NOT_ORGANISED", "FRAME xyz: found a list of points, expected one point per pixel of the image", header.frame_id)
-    if (cloud.height or image.height, cloud.width or image.width) != (image.height, image.width):
-        sizes = f"found {cloud.height} x {cloud.width} px, expected {image.height} x {image.width} px as the image"
+    height, width = (side if said is None else said for said, side in ((cloud.height, image.height), (cloud.width, image.width)))
+    if (height, width) != (image.height, image.width):
+        sizes = f"found {height} x {width} px, expected {image.height} x {image.width} px as the image"
         raise WireRefusal("SHAPE_MISMATCH", f"FRAME xyz: {sizes}", header.frame_id)
     for name, found, largest in (("height", image.height, limits.max_height_px), ("width", image.width, limits.max_width_px)):
         if found > largest:

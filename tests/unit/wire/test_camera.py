@@ -59,6 +59,7 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
         ({"sequence": "3"}, "sequence: found '3', expected a whole number from 0 to 9223372036854775807"),
         ({"partid": "x"}, "partid: found an unknown key, expected one of schema, source_id, sequence, frame_id, part_id, job_id"),
         ({"part_id": ""}, "part_id: found '', expected 1 to 128 characters without control characters"),
+        ({"part_id": 12}, "part_id: found 12, expected 1 to 128 characters without control characters; in quotes it would be text"),
         ({"part_id": "\x9b2J"}, r"part_id: found '\x9b2J', expected 1 to 128 characters without control characters"),  # clears a terminal
         ({"job_id": "a\x7f"}, r"job_id: found 'a\x7f', expected 1 to 128 characters without control characters"),
         ({"source_id": "a/b"}, "source_id: found 'a/b', expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -"),
@@ -135,6 +136,7 @@ def test_a_refusal_does_not_repeat_without_end_what_was_sent() -> None:
         (header(height=32), payloads(), "SHAPE_MISMATCH"),
         (header(xyz=CloudFormat(unit="mm", height=1, width=PIXELS)), payloads(), "NOT_ORGANISED"),
         (header(xyz=CloudFormat(unit="mm", height=80, width=SIDE)), payloads(), "SHAPE_MISMATCH"),
+        (header(xyz=CloudFormat(unit="mm", height=0, width=0)), payloads(), "SHAPE_MISMATCH"),
         (header(), payloads()[:1], "SHAPE_MISMATCH"),
         (header(), [payloads()[0], b"short"], "SHAPE_MISMATCH"),
         (header(xyz=CloudFormat(unit="mm", invalid=Invalid(kind="confidence"))), payloads(), "SHAPE_MISMATCH"),
@@ -145,6 +147,11 @@ def test_a_frame_that_does_not_fit_its_header_is_refused(wrong: FrameHeader, dat
     with pytest.raises(WireRefusal) as refusal:
         to_scan(wrong, data, LIMITS)
     assert (refusal.value.code, refusal.value.frame_id) == (code, "f")
+
+
+def test_a_cloud_of_another_width_is_refused_by_its_size_though_its_height_was_left_out() -> None:
+    with pytest.raises(WireRefusal, match=f"FRAME xyz: found {SIDE} x 80 px, expected {SIDE} x {SIDE} px as the image"):
+        to_scan(header(xyz=CloudFormat(unit="mm", width=80)), payloads(), LIMITS)
 
 
 def cloud_of(head: FrameHeader, data: list[bytes], limits: Limits) -> NDArray[np.float32]:
