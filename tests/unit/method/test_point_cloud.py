@@ -271,17 +271,3 @@ def test_points_farther_away_than_any_camera_sees_were_not_measured() -> None:
     part = part_of(cloud)
     np.testing.assert_array_equal(foreground(part)[118:126, 118:132].sum(), 8 * 14 - 40)
     assert part.invalid_point_ratio == pytest.approx(40 / scene.block().sum())
-
-
-@pytest.mark.parametrize("size", [(400, 300), (100, 100)])
-@pytest.mark.parametrize("mark", [-2e7, 1e8, np.finfo(np.float32).max])
-def test_a_mark_farther_away_than_any_camera_sees_is_one_of_points_that_were_not_measured(mark: float, size: tuple[int, int]) -> None:
-    scene = Scene(*size)
-    cloud, missing = scene.cloud(), np.random.default_rng(0).random(size) < 0.3
-    cloud[missing] = np.nan
-    expected = part_of(cloud)
-    cloud[missing] = mark
-    part = part_of(cloud)
-    np.testing.assert_array_equal(part.xyz, expected.xyz)
-    np.testing.assert_array_equal(part.mask, expected.mask)
-    assert part.invalid_point_ratio == expected.invalid_point_ratio

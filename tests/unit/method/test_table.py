@@ -126,20 +126,6 @@ def test_a_sensor_that_measures_every_second_pixel_shows_the_table_too(size: tup
     assert plane.deviation_mm == pytest.approx(0.05, rel=0.3)
 
 
-@pytest.mark.parametrize("lost", [np.s_[::2], np.s_[:, ::2], np.s_[::4], np.s_[:, ::8]])
-@pytest.mark.parametrize("tilt_deg", [0, 20])
-def test_a_sensor_that_leaves_out_rows_or_columns_shows_the_table_beside_a_part_over_most_of_the_border(
-    tilt_deg: float, lost: tuple[slice, ...]
-) -> None:
-    cloud = Scene(tilt_deg=tilt_deg).cloud()
-    table = cloud[:40].copy()
-    cloud[80:, :, 2] -= 18
-    cloud[lost] = np.nan
-    plane = find_table(cloud, DEFAULT)
-    assert plane is not None
-    assert plane.distance(table).max() < 0.5
-
-
 @pytest.mark.parametrize("rough_mm", [60, 6])  # of the smaller one most lies near a plane, as much far from it as close to it
 def test_a_border_that_is_no_plane_is_no_table(rough_mm: float) -> None:
     cloud = Scene().cloud()

@@ -1,0 +1,52 @@
+"""Sensors and their habits: how they mark what they did not measure, and rows and columns that they leave out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mdss.method.table import find_table
+from tests.scenes import DEFAULT, Scene, foreground, part_of
+
+
+@pytest.mark.parametrize("size", [(400, 300), (100, 100)])
+@pytest.mark.parametrize("mark", [-2e7, 1e8, np.finfo(np.float32).max])
+def test_a_mark_farther_away_than_any_camera_sees_is_one_of_points_that_were_not_measured(mark: float, size: tuple[int, int]) -> None:
+    scene = Scene(*size)
+    cloud, missing = scene.cloud(), np.random.default_rng(0).random(size) < 0.3
+    cloud[missing] = np.nan
+    expected = part_of(cloud)
+    cloud[missing] = mark
+    part = part_of(cloud)
+    np.testing.assert_array_equal(part.xyz, expected.xyz)
+    np.testing.assert_array_equal(part.mask, expected.mask)
+    assert part.invalid_point_ratio == expected.invalid_point_ratio
+
+
+@pytest.mark.parametrize("lost", [np.s_[1::2, 1::2], np.s_[::2, ::2], np.s_[::2], np.s_[:, 1::2], np.s_[2::4], np.s_[1::3]])
+@pytest.mark.parametrize("size", [(512, 512), (512, 400), (768, 768), (768, 1024)])
+def test_a_sensor_that_leaves_out_rows_or_columns_shows_the_part_whatever_the_grid_samples(
+    size: tuple[int, int], lost: tuple[slice, ...]
+) -> None:
+    scene = Scene(*size)
+    cloud = scene.cloud()
+    cloud[lost] = np.nan
+    part = part_of(cloud)
+    found, shown = foreground(part), part.grid.sample(scene.block(), fill=False)
+    measured = part.grid.sample(np.isfinite(cloud[..., 0]), fill=False)
+    assert np.count_nonzero(found) > 0.45 * np.count_nonzero(shown)
+    assert not measured[shown].any() or np.array_equal(found, shown & measured)
+
+
+@pytest.mark.parametrize("lost", [np.s_[::2], np.s_[:, ::2], np.s_[::4], np.s_[:, ::8]])
+@pytest.mark.parametrize("tilt_deg", [0, 20])
+def test_a_sensor_that_leaves_out_rows_or_columns_shows_the_table_beside_a_part_over_most_of_the_border(
+    tilt_deg: float, lost: tuple[slice, ...]
+) -> None:
+    cloud = Scene(tilt_deg=tilt_deg).cloud()
+    table = cloud[:40].copy()
+    cloud[80:, :, 2] -= 18
+    cloud[lost] = np.nan
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    assert plane.distance(table).max() < 0.5
