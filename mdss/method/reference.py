@@ -52,6 +52,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
         if np.count_nonzero(part.mask[::every, ::every]) < LEAST_SAMPLES:
             every = 1
         depth = part.xyz[::every, ::every, 2]
+        if not np.isfinite(depth).any():  # a sensor may leave out just these rows or columns
+            depth = part.xyz[..., 2]
         depth = depth[np.isfinite(depth)]
         return cls(
             brightness=object_brightness(part.rgb[::every, ::every], part.mask[::every, ::every]),
