@@ -27,11 +27,12 @@ def write_whole(path: Path, content: bytes) -> None:
         path.write_bytes(content)
         return
     partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
-    try:
-        write_durably(partial, content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with named_as(path, partial):
+        try:
+            write_durably(partial, content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -23,7 +23,7 @@ from mdss.folder_names import is_folder_name
 from mdss.method import model_store, store_files
 from mdss.method.model_store import VERSION, ModelFolder
 from mdss.method.store_files import CARD, SUMS
-from mdss.whole_files import as_json, flush
+from mdss.whole_files import as_json, flush, named_as
 
 BLOCK = tarfile.BLOCKSIZE
 MOST_FILES, MOST_FILE_BYTES, MOST_BYTES = 1000, 2 << 30, 4 << 30
@@ -61,15 +61,20 @@ class _AlreadyHere(Exception):
 def export_model(model: ModelFolder, to: Path) -> None:
     """Write a verified model into one file, whole or not at all; the same model gives the same bytes."""
     partial = to.with_name(f".{to.name}-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-                for name in sorted([*store_files.read_sums(model.path), SUMS]):
-                    _add(archive, model.path / name, f"{model.name}/{model.version}/{name}")
-            flush(file)
-        partial.replace(to)
-    finally:
-        partial.unlink(missing_ok=True)
+    with named_as(to, partial):
+        try:
+            with partial.open("wb") as file:
+                _write(file, model)
+                flush(file)
+            partial.replace(to)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, model: ModelFolder) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted([*store_files.read_sums(model.path), SUMS]):
+            _add(archive, model.path / name, f"{model.name}/{model.version}/{name}")
 
 
 def _add(archive: tarfile.TarFile, source: Path, name: str) -> None:

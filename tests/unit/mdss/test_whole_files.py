@@ -51,6 +51,19 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
 
 
+def test_what_the_disk_refuses_bears_the_name_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    long = tmp_path / ("n" * 250)  # the hidden one has more letters than a name may have
+    with pytest.raises(OSError, match=f"File name too long: '{long}'$"):
+        write_whole(long, b"content")
+    monkeypatch.setattr(os, "fsync", is_full)
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/a.json'$"):
+        write_whole(tmp_path / "a.json", b"content")
+    assert not list(tmp_path.iterdir())
+
+
 def test_whoever_reads_a_pipe_gets_what_is_written(tmp_path: Path) -> None:
     pipe, read = tmp_path / "pipe", list[bytes]()
     os.mkfifo(pipe)

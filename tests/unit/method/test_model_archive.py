@@ -52,6 +52,11 @@ def test_the_same_model_gives_the_same_file(tmp_path: Path, archive: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.tar", "first", "gland.tar"]
 
 
+def test_a_place_where_no_file_can_be_is_named_as_it_was_asked_for(tmp_path: Path, archive: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"'{tmp_path}/nowhere/gland.tar'$"):
+        export_model(open_version(tmp_path / "first" / "gland" / "0002"), tmp_path / "nowhere" / "gland.tar")
+
+
 def test_other_programs_can_read_it(archive: Path) -> None:
     with tarfile.open(archive) as file:
         assert "gland/0002/rgb.safetensors" in file.getnames()

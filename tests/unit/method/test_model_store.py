@@ -168,6 +168,14 @@ def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "gland").iterdir()] == [LOCK]
 
 
+def test_a_disk_that_is_full_while_weights_are_written_is_named_by_the_recipe_whoever_says_so(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(28, "No space left on device", str(folder / "rgb.safetensors"))
+
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/gland'"):
+        model_store.save(tmp_path, ModelCard(name="gland", recipe=Recipe(), made_at="now", code_version="0"), CALIBRATION, fail)
+
+
 def test_what_a_killed_writer_left_is_cleared_away_by_the_next(tmp_path: Path) -> None:
     half = tmp_path / "gland" / ".incoming-4000000"
     half.mkdir(parents=True)
