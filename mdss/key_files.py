@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
 from zmq.auth.certs import load_certificate
+from zmq.utils import z85
 
 from mdss.errors import BadInput
 
 SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"  # as zmq.auth.create_certificates names its two files
 GROUP_AND_OTHERS, OTHERS = 0o077, 0o007  # rights of a mode, also as what a umask takes away
-KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85
+KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, if no five are more than four bytes hold
 CLIENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TOKEN = re.compile(r"[!-~]{16,256}")
 MAKES = "`mdss keygen` makes one"
@@ -101,6 +103,16 @@ def _read(path: Path) -> tuple[bytes, bytes | None]:
         raise BadInput(f"{path}: found no readable file ({error.strerror or 'no such file'}), expected a certificate; {MAKES}") from error
     except (ValueError, IndexError) as error:
         raise BadInput(f"{path}: found no key, expected a certificate; {MAKES}") from error
-    if not all(KEY.fullmatch(key) for key in (public, secret or public)):
+    if not all(_is_key(key) for key in (public, secret or public)):
         raise BadInput(f"{path}: found a damaged key, expected 40 characters of Z85; {MAKES}")
     return public, secret
+
+
+def _is_key(key: bytes) -> bool:
+    if KEY.fullmatch(key) is None:
+        return False
+    try:
+        z85.decode(key)
+    except struct.error:  # five characters that are no four bytes: libzmq would refuse them in fewer words
+        return False
+    return True

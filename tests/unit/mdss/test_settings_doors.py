@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def test_a_key_that_is_none_is_named(tmp_path: Path, ring: KeyRing) -> None:
     for content, words in (
         ("", "found no key"),
         ('public-key = "short"\nsecret-key = "short"', "damaged key"),
+        (re.sub('secret-key = ".', 'secret-key = "#', secret.read_text()), "damaged key"),  # five such characters are no four bytes
         ((ring.secrets / "station.key").read_text(), "without its secret half"),
     ):
         secret.write_text(content)
