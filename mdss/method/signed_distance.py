@@ -49,11 +49,11 @@ class PartPoints:
     """The points of one part and the pixels they came from."""
 
     points: Float  # (N, 3) mm
-    pixels: Index  # (N,) flat index into the (S, S) grid
+    pixels: Index  # (N,) flat index into the cloud that they are of
 
     @classmethod
     def of(cls, xyz: Float) -> PartPoints:
-        """Take every finite point of an organised cloud (S, S, 3)."""
+        """Take every finite point of an organised cloud (h, w, 3)."""
         flat = xyz.reshape(-1, 3)
         pixels = np.flatnonzero(all_three(np.isfinite(flat)))
         return cls(np.ascontiguousarray(flat[pixels], np.float32), pixels)

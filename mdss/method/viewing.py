@@ -15,7 +15,7 @@ OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])  # where no two neighbours of the grid 
 def viewing_direction(xyz: Float) -> NDArray[np.float64]:
     """Return the mean unit normal (3,) of the grid's own cells, so that no sign needs to know where the camera stands.
 
-    xyz (S, S, 3) mm, NaN without a point.
+    xyz (h, w, 3) mm, NaN without a point: a grid, its cutting, or every n-th cell.
     """
     cells = np.cross(np.diff(xyz, axis=1)[:-1].reshape(-1, 3), np.diff(xyz, axis=0)[:, :-1].reshape(-1, 3))
     known = cells[all_three(np.isfinite(cells))]

@@ -23,11 +23,11 @@ class Voids:
     """Pixels without a point, and the places in space that the nearest point's surface goes on to there."""
 
     places: Float  # (V, 3) mm
-    pixels: Index  # (V,) flat index into the (S, S) grid
+    pixels: Index  # (V,) flat index into the cloud that they are of
 
     @classmethod
     def of(cls, xyz: Float) -> Voids:
-        """Return the voids of an organised cloud (S, S, 3) mm, NaN without a point.
+        """Return the voids of an organised cloud (h, w, 3) mm, NaN without a point.
 
         A place is the nearest pixel's point, moved on by the grid's usual step from one pixel to the next.
         """
