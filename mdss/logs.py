@@ -38,7 +38,8 @@ class Routed(logging.Handler):
             sentence = record.getMessage()
         except Exception as error:  # noqa: BLE001 - whatever a library formats wrongly must not end the process
             sentence = f"{record.msg} ({type(error).__name__}: {error})"
-        structlog.get_logger().log(record.levelno, sentence, logger=record.name, exc_info=record.exc_info or None)
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)  # structlog knows these alone; a library may have levels between them
+        structlog.get_logger().log(level, sentence, logger=record.name, exc_info=record.exc_info or None)
 
 
 def configure_logs(settings: Settings, process_name: str) -> None:

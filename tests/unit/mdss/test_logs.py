@@ -86,6 +86,15 @@ def test_what_libraries_say_and_warnings_become_the_same_lines(capsys: pytest.Ca
     assert "careful" in str(second["event"]) and second["level"] == "warning"
 
 
+@pytest.mark.parametrize(("number", "level"), [(25, "info"), (39, "warning"), (60, "critical")])
+def test_what_a_library_says_at_a_level_of_its_own_is_a_line_of_the_next_lower_one(
+    capsys: pytest.CaptureFixture[str], number: int, level: str
+) -> None:
+    configure()
+    logging.getLogger("zmq").log(number, "tuned")
+    assert [(line["level"], line["event"]) for line in lines(capsys)] == [(level, "tuned")]
+
+
 @pytest.mark.parametrize("kind", ["text", "json"])
 def test_an_exception_is_logged_with_its_traceback(capsys: pytest.CaptureFixture[str], kind: Literal["text", "json"]) -> None:
     configure(kind)
