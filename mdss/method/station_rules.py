@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mdss.method.point_cloud import Prepared
 
 Decision = Literal["OK", "NotOK", "NotDecidable"]
+DIGITS = range(4, 18)  # that a score is told with; 17 tell any two numbers apart
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,17 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
     if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
         return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
     if score > threshold:
-        return "NotOK", f"score {score:.4g} is above the threshold {threshold:.4g}"
+        found, limit = apart(score, threshold)
+        return "NotOK", f"score {found} is above the threshold {limit}"
     if reason := lacking(part, calibration, rules):
         return "NotDecidable", reason
     return "OK", ""
+
+
+def apart(higher: float, lower: float) -> tuple[str, str]:
+    """Return two numbers in words, with as many digits as it takes to see that they differ."""
+    pairs = ((f"{higher:.{digits}g}", f"{lower:.{digits}g}") for digits in DIGITS)
+    return next(pair for pair in pairs if pair[0] != pair[1])
 
 
 def unseen(part: InView, rules: FusionSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ def test_a_part_that_the_image_cuts_off_is_never_ok_and_a_defect_stays_one(score
         score > THRESHOLD
         or reason == "the image cuts the part off: 30 px of it lie at the edge; of good ones of the validation at most 0 px do"
     )
+
+
+@pytest.mark.parametrize(("score", "found"), [(2.5, "2.5"), (2.0001, "2.0001"), (math.nextafter(2, 3), "2.0000000000000004")])
+def test_a_score_hardly_above_the_threshold_is_told_with_the_digits_that_tell_them_apart(score: float, found: str) -> None:
+    assert decided(WHOLE, score) == ("NotOK", f"score {found} is above the threshold 2")
 
 
 @pytest.mark.parametrize("score", [0.75 * THRESHOLD, 1.25 * THRESHOLD])
