@@ -115,10 +115,11 @@ class Quality:
         chance = chance_of_rejects(len(lost), len(pairs), rank, len(scores))
         as_champion = counts_of(pairs, errs_when_ok=False).champion if self.has_champion else None
         is_kept = chance >= self.limits.broken_promise
-        no_worse = as_champion is not None and len(lost) <= as_champion * len(pairs)
+        share = len(lost) / len(pairs)
+        no_worse = as_champion is not None and share <= as_champion  # both are quotients: 12 / 47 times 47 is less than 12
         says = f"{len(lost)} of {len(pairs)} recent good parts rejected; chance of that many with this threshold {chance:.2g}"
         says += f", at least {self.limits.broken_promise:g} is asked" if is_kept or not no_worse else ", but the champion rejects no fewer"
-        figures = Figures(as_champion, len(lost) / len(pairs), "share")
+        figures = Figures(as_champion, share, "share")
         return check("promise of the threshold", is_passed=is_kept or no_worse, found=figures, says=says)
 
     def rejects(self) -> GateCheck:

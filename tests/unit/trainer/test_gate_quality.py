@@ -178,15 +178,12 @@ def test_of_so_few_good_parts_no_deviation_is_taken_that_a_check_or_a_drift_coul
     assert (Quality(Pairs(pairs), calibration(), GateLimits(), calibration()).moved > 1) == is_enough
 
 
-def test_a_threshold_that_breaks_its_promise_is_no_reason_where_the_champion_rejects_no_fewer() -> None:
-    pairs = sound(6)
-    dear = [1.2 if number < PARTS // 2 else 0.8 for number in range(PARTS)]
-    both = [
-        replace(pair, champion=Judgement({}, ratio), candidate=Judgement({}, ratio))
-        for pair, ratio in zip(pairs[:PARTS], dear, strict=True)
-    ]
-    check = checks(both + pairs[PARTS:])["promise of the threshold"]
+@pytest.mark.parametrize(("rejected", "count"), [(PARTS // 2, PARTS), (16, 49), (29, 100)])
+def test_a_threshold_that_breaks_its_promise_is_no_reason_where_the_champion_rejects_no_fewer(rejected: int, count: int) -> None:
+    dear = [1.2] * rejected + [0.8] * (count - rejected)
+    check = checks(pairs_of("good", dear, dear))["promise of the threshold"]
     assert check.is_passed and "the champion rejects no fewer" in check.says
+    assert not checks(pairs_of("good", [0.8, *dear[1:]], dear))["promise of the threshold"].is_passed
 
 
 def test_separation_that_is_lost_on_confirmed_defects_is_a_reason_once_there_are_enough() -> None:
