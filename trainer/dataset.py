@@ -6,7 +6,7 @@ train/good/{rgb,xyz}, validation/good/{rgb,xyz}, test/KIND/{rgb,xyz,gt}; files o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,6 +24,7 @@ Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
 
 GOOD = "good"
+PARTNERS = {"rgb": IMAGE_SUFFIXES, "xyz": CLOUD_SUFFIXES}  # the folders of which each scan has one file
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
 
@@ -73,9 +74,9 @@ class Dataset:
 
     @classmethod
     def open(cls, root: Path, unit: Unit, needs: Collection[str] = ("train", "validation")) -> Dataset:
-        """List the scans under `root`; BadInput for a missing folder of `needs` and for files without their partner.
+        """List the scans under `root`; BadInput for a folder, or a file's partner, that is missing in a split of `needs`.
 
-        Masks are matched with their scans where the test split is needed: a training looks at none.
+        Of the other splits there are the scans that are whole: a training looks at no test, and an evaluation at no validation.
         """
         if not root.is_dir():
             raise BadInput(f"{root}: no such folder; expected train/good, validation/good and test/KIND in it")
@@ -142,10 +143,9 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
         return []
     found = _folders(folder)
     kinds = found if split == "test" else [folder / GOOD]
-    if not kinds:
-        raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
-    is_marked = is_needed and any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
-    return [scan for kind in kinds for scan in _pairs(kind, split, is_needed, is_marked)]
+    if is_needed:
+        _check(folder, kinds, split)
+    return [scan for kind in kinds for scan in _pairs(kind, split)]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -156,25 +156,42 @@ def _folders(folder: Path) -> list[Path]:
     return found
 
 
-def _pairs(folder: Path, split: Split, is_needed: bool, is_marked: bool) -> list[Scan]:
-    images, clouds = _files(folder / "rgb", IMAGE_SUFFIXES), _files(folder / "xyz", CLOUD_SUFFIXES)
+def _check(folder: Path, kinds: Sequence[Path], split: Split) -> None:
+    if not kinds:
+        raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
+    is_marked = any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
+    for kind in kinds:
+        _check_kind(kind, split, is_marked)
+
+
+def _check_kind(folder: Path, split: Split, is_marked: bool) -> None:
+    """Refuse a folder without scans, and a file of it without its partner; each scan of a defect has a mask where some are marked."""
+    images, clouds = (_files(folder / name, suffixes) for name, suffixes in PARTNERS.items())
     for stem in sorted(images.keys() ^ clouds.keys()):
         lone, missing = (images[stem], "xyz") if stem in images else (clouds[stem], "rgb")
-        suffixes = CLOUD_SUFFIXES if missing == "xyz" else IMAGE_SUFFIXES
-        raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(suffixes)}")
-    truths = _files(folder / "gt", TRUTH_SUFFIXES) if split == "test" and (folder / "gt").is_dir() else {}
-    for stem in sorted(truths.keys() - images.keys()) if is_needed else ():
+        raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(PARTNERS[missing])}")
+    truths = _truths(folder, split)
+    for stem in sorted(truths.keys() - images.keys()):
         raise BadInput(f"{truths[stem]}: found no partner, expected {folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
     unmarked = sorted(images.keys() - truths.keys())
     if is_marked and folder.name != GOOD and unmarked:
         raise BadInput(f"{folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
-    return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images)]
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
     found = by_stem(folder, suffixes)
-    if not found and folder.name != "gt":
+    if not found:
         raise BadInput(f"{folder}: found no files, expected {', '.join(suffixes)}")
     return found
+
+
+def _truths(folder: Path, split: Split) -> dict[str, Path]:
+    return by_stem(folder / "gt", TRUTH_SUFFIXES) if split == "test" else {}
+
+
+def _pairs(folder: Path, split: Split) -> list[Scan]:
+    images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
+    truths = _truths(folder, split)
+    return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images.keys() & clouds.keys())]
