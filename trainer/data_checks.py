@@ -133,3 +133,8 @@ def refusals_by_code(refused: Sequence[Refused]) -> dict[str, int]:
     for each in refused:
         counts[each.code] = counts.get(each.code, 0) + 1
     return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+
+def in_words(refused: Sequence[Refused]) -> str:
+    """Return how many there are by each code, nothing where there are none."""
+    return ", ".join(f"{count} {code}" for code, count in refusals_by_code(refused).items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from mdss.collection import Collected
@@ -59,10 +59,16 @@ def measured_golden(champion: ModelFolder) -> list[tuple[str, Measures]]:
 
 
 class Examiner:
-    """What is usual, what is known, and what the champion says, brought to each part."""
+    """What is usual, what is known, and what the champion says, brought to each part; `curated` are names of curated scans."""
 
-    def __init__(self, known: Sequence[tuple[str, Measures]], champion: Champion | None, settings: PointCloudSettings) -> None:
-        self._champion, self._settings = champion, settings
+    def __init__(
+        self,
+        known: Sequence[tuple[str, Measures]],
+        champion: Champion | None,
+        settings: PointCloudSettings,
+        curated: Collection[str] = (),
+    ) -> None:
+        self._champion, self._settings, self._curated = champion, settings, frozenset(curated)
         measures = [each for _, each in known]
         self._usual = Usual.of(measures) if measures else None
         self._signatures = Signatures(self._usual)
@@ -85,6 +91,8 @@ class Examiner:
         return done
 
     def _fault(self, part: Collected, limits: Limits) -> Fault | None:
+        if part.part.result_id in self._curated:  # exported once: those that are measured are a choice, where there are many
+            return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
             return self._looked_at(part, limits)
         except BadPart as bad:

@@ -46,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     base_unit: Unit = "m"
     base_train: tuple[str, ...] = ()
     base_validation: tuple[str, ...] = ()
+    base_digest: str = ""  # of what they hold, as far as their sizes tell; plans of earlier releases do not say
     is_base_new: bool = False  # no model in the store was made from exactly these curated scans
     parts: tuple[PlannedPart, ...]
     refused: tuple[Refused, ...] = ()
@@ -172,6 +173,7 @@ def base_set(plan: Plan) -> Dataset | None:
     if plan.base is None:
         return None
     found = Dataset.open(Path(plan.base), plan.base_unit)
-    if (names_of(found, "train"), names_of(found, "validation")) != (plan.base_train, plan.base_validation):
+    is_same = (names_of(found, "train"), names_of(found, "validation")) == (plan.base_train, plan.base_validation)
+    if not is_same or plan.base_digest not in ("", found.digest):
         raise BadInput(f"{plan.base}: found other scans than those of the plan; expected the same")
     return found

@@ -14,7 +14,7 @@ from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import CHAMPION
 from mdss.method.recipe import Recipe, changed, preset
-from trainer.data_checks import OVERRULED, Code, Refused, refusals_by_code
+from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset
 from trainer.examination import Examiner, Limits, measured, measured_golden
 from trainer.gathering import Gathered, base_of, gather, is_learned, learned_by, require_start
@@ -98,6 +98,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_unit=base.unit if base else "m",
         base_train=names_of(base, "train"),
         base_validation=names_of(base, "validation"),
+        base_digest=base.digest if base else "",
         is_base_new=is_base_new,
         parts=planned(good, defects, learned, order.wishes.shares),
         refused=tuple(refused),
@@ -117,7 +118,9 @@ def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str
     new = sum(part.part.result_id not in learned for part in open_again[: order.wishes.budget])
     if new < order.wishes.least_new:
         waiting = f"; {gathered.unreviewed} that were not accepted wait for somebody to say what they are" if gathered.unreviewed else ""
-        raise Ended("nothing_new", f"found {new} new good parts, expected at least {order.wishes.least_new} (--least-new){waiting}")
+        played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
+        expected = f"expected at least {order.wishes.least_new} (--least-new)"
+        raise Ended("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
 
 
 def may_be_learned(part: Collected, refused_as: Code | None) -> bool:
@@ -135,18 +138,21 @@ def examined(
     judge = Champion.load(order.store, order.name, order.device) if champion else None
     usual = measured(base, settings) if base else measured_golden(champion) if champion else []
     limits = Limits(order.wishes.budget, order.settings.fusion.max_invalid_point_ratio)
-    done = Examiner(usual, judge, settings).examine(good, limits)
+    curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
+    done = Examiner(usual, judge, settings, curated).examine(good, limits)
     return done.accepted, done.refused
 
 
 def require_enough(order: RetrainOrder, plan: Plan) -> None:
-    """End where too little is left to learn from, with by how much."""
+    """End where too little is left to learn from, with by how much; scans that were linked for a training that begins are let go."""
     lacking = [] if plan.is_base_new else shortage("new good parts", plan.new, order.wishes.least_new)
     lacking += shortage("parts to train on", len(plan.base_train) + len(plan.of("train")), MIN_TRAINING_PARTS)
     lacking += shortage("parts to set the threshold from", len(plan.base_validation) + len(plan.of("validation")), MIN_PARTS)
     if lacking:
-        why = ", ".join(f"{count} {code}" for code, count in refusals_by_code(plan.refused).items())
-        raise Ended("refused_data", f"{'; '.join(lacking)}. Refused: {why or 'none'}; {order.last_plan} has the reason for each")
+        if not (order.work / PLAN).exists():  # nobody would go on with them, and the station needs the room
+            shutil.rmtree(order.work, ignore_errors=True)
+        why = in_words(plan.refused) or "none"
+        raise Ended("refused_data", f"{'; '.join(lacking)}. Refused: {why}; {order.last_plan} has the reason for each")
 
 
 def shortage(what: str, found: int, expected: int) -> list[str]:

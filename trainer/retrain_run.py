@@ -14,7 +14,7 @@ from mdss.interrupts import stoppable
 from mdss.method import model_store
 from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json, write_whole
-from trainer.data_checks import Refused, refusals_by_code
+from trainer.data_checks import Refused, in_words, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
 from trainer.retrain_gate import held_back, judged
 from trainer.retrain_order import RetrainOrder
@@ -127,6 +127,9 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
     if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
         click.echo("retrain: the unfinished training is given up: its champion or its settings are others by now", err=True)
         return None
+    if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
+        click.echo(f"retrain: the unfinished training is given up: its curated scans are those of {plan.base or 'no folder'}", err=True)
+        return None
     click.echo(f"retrain: going on with the training that was planned at {plan.made_at}", err=True)
     return plan
 
@@ -180,7 +183,7 @@ def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
 
 def summary(plan: Plan) -> str:
     """Return in a line what is learned from, and what is not."""
-    why = ", ".join(f"{count} {code}" for code, count in refusals_by_code(plan.refused).items())
+    why = in_words(plan.refused)
     refused = f"{len(plan.refused)} refused{f' ({why})' if why else ''}"
     counts = f"{len(plan.base_train)} curated and {len(plan.of('train'))} collected parts to train on"
     limits = f"{len(plan.base_validation)} and {len(plan.of('validation'))} for the threshold"

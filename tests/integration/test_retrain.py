@@ -19,7 +19,7 @@ from mdss.method.store_lock import StoreBusy
 from mdss.retraining import RetrainRecord, read_records, write_record
 from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, record_of, shown_to, work_of
 from tests.station import NAME
-from trainer import retrain_run
+from trainer import examination, retrain_run
 from trainer.gate_terms import GateLimits
 from trainer.gathering import Shares
 from trainer.model_maker import recalibrated
@@ -138,6 +138,37 @@ def test_where_too_little_is_left_it_says_by_how_much_and_why(own: Plant) -> Non
         own.mark(f"result-{number}", "good")
     order, champion = order_of(own), open_champion(own.store, NAME)
     assert plan_of(order, champion.recipe, champion).new == NEW  # a person knows better
+
+
+def test_what_was_linked_for_a_training_that_does_not_begin_is_let_go(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number, scan=good_part(number, "potato" if number else "flange"))
+    result = retrain(order_of(own))
+    assert (result.outcome, result.parts_new, result.parts_refused) == ("refused_data", 1, {"another_product": NEW - 1})
+    assert not work_of(own).exists()
+
+
+def test_of_simulated_parts_alone_it_says_that_they_are_left_out(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number, is_simulated=True)
+    said = retrain(order_of(own)).sentence
+    assert said == f"found 0 new good parts, expected at least {NEW} (--least-new); {NEW} simulated ones are left out (--with-simulated)"
+
+
+def test_curated_scans_that_are_still_in_the_collection_stay_in_their_split_however_many_there_are(
+    own: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2 * NEW):
+        own.collect(number)
+    assert main(["collection", "export", "--config", str(own.config), "--recipe", NAME, "--out", str(tmp_path / "data")]) == 0
+    for number in range(20, 20 + NEW):
+        own.collect(number)
+    monkeypatch.setattr(examination, "MOST_COMPARED", 3)  # as if there were hundreds
+    order, champion = order_of(own, data=tmp_path / "data", unit="mm"), open_champion(own.store, NAME)
+    plan = plan_of(order, champion.recipe, champion)
+    assert len(plan.base_train) + len(plan.base_validation) == 2 * NEW
+    assert sorted(part.result_id for part in plan.parts) == [f"result-{number}" for number in range(20, 20 + NEW)]
+    assert [each.code for each in plan.refused] == ["duplicate"] * 2 * NEW
 
 
 def test_what_one_champion_would_not_accept_is_open_again_under_another(own: Plant) -> None:

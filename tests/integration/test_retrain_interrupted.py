@@ -94,6 +94,14 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
     plan = plan_of(order, champion.recipe, champion)
     write_json(order.work / PLAN, plan)
     assert unfinished(order, champion.recipe, champion) == plan
+    assert unfinished(order_of(own), champion.recipe, champion) == plan  # a timer, which names none
+    assert unfinished(order_of(own, data=own.data), champion.recipe, champion) is None
+    first = min((data / "train" / "good" / "rgb").iterdir())
+    content = first.read_bytes()
+    first.write_bytes(content + b" ")
+    assert unfinished(order, champion.recipe, champion) is None
+    first.write_bytes(content)
+    assert unfinished(order, champion.recipe, champion) == plan
     for kind in ("rgb", "xyz"):
         first = min((data / "train" / "good" / kind).iterdir())
         shutil.copy(first, first.with_stem("another"))

@@ -156,6 +156,13 @@ def test_a_curated_part_that_was_collected_too_is_not_learned_twice(shelf: Shelf
     assert only(done).code == "duplicate" and "second scan of train/000" in only(done).reason
 
 
+def test_a_curated_scan_that_is_still_in_the_collection_is_known_by_its_name_too(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
+    parts = [shelf.put(good_part(number), label="good") for number in range(2)]
+    done = Examiner(known, None, SETTINGS, curated=["r0", "000"]).examine(parts, LIMITS)
+    assert (only(done).code, only(done).result_id, done.accepted) == ("duplicate", "r0", parts[1:])
+    assert only(done).reason == "it is one of the curated scans, which are learned from already"
+
+
 def test_a_person_who_marks_a_part_as_good_overrules_the_looks_but_not_the_darkness(
     shelf: Shelf, known: list[tuple[str, Measures]]
 ) -> None:
