@@ -22,12 +22,13 @@ Image = NDArray[np.uint8]
 
 
 class Photographs:
-    """The photographs of a folder and its subfolders; of very many, evenly spaced ones."""
+    """The photographs of a folder and its subfolders; of very many, evenly spaced ones. Hidden ones are other programs'."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise BadInput(f"{folder}: no such folder; expected photographs in it")
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(path for path in found if not any(name.startswith(".") for name in path.relative_to(folder).parts))
         if not paths:
             raise BadInput(f"{folder}: no photographs found, expected files ending in {', '.join(IMAGE_SUFFIXES)}")
         paths = paths[:: -(-len(paths) // MAX_PHOTOGRAPHS)]

@@ -99,6 +99,15 @@ def test_of_very_many_photographs_evenly_spaced_ones_are_read(settings: Distilla
     assert len(Photographs(settings.photographs)) == 2
 
 
+def test_hidden_files_and_folders_among_photographs_are_other_programs(settings: Distillation) -> None:
+    folder = settings.photographs
+    (folder / "more" / ".thumbnails").mkdir(parents=True)
+    for name in ("._0.jpg", "more/._1.png", "more/.thumbnails/2.jpg"):
+        (folder / name).write_bytes(b"no image")
+    kept = folder.rename(folder.with_name(".photographs"))  # a hidden folder that is asked for is no other program's
+    assert len(Photographs(kept)) == 4
+
+
 def test_a_large_photograph_is_kept_smaller(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "large.jpg"), np.full((800, 1200, 3), (200, 100, 50), np.uint8))
     image = read_photograph(tmp_path / "large.jpg")
