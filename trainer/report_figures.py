@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from mdss.method.metrics import Curve, area_below, pro_curve, roc_curve
@@ -23,6 +24,7 @@ COLOURS: dict[Branch, str] = {"rgb": "#2a6fb0", "sdf": "#c27b1a", "fused": "#1d2
 GOOD_COLOUR, DEFECT_COLOUR = "#5a8f5a", "#b8403a"
 SCALE_PERCENTILES = (50.0, 99.9)
 CURVE_POINTS = 20_000
+BARS = 50
 PRO_LIMIT = 0.3
 Scales = dict[Branch, tuple[float, float]]
 
@@ -58,13 +60,29 @@ def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
     axes = figure.subplots()
     known = scored_by(parts, "fused")
     scores = {is_good: [part.scores["fused"] for part in known if part.scan.is_good == is_good] for is_good in (True, False)}
-    edges = np.histogram_bin_edges([*scores[True], *scores[False], threshold], 50).tolist()
+    edges, scale = bars([*scores[True], *scores[False], threshold])
     axes.hist(scores[True], edges, color=GOOD_COLOUR, alpha=0.75, label="good")
     axes.hist(scores[False], edges, color=DEFECT_COLOUR, alpha=0.6, label="defective")
     axes.axvline(threshold, color="#1d2530", linestyle="--", label=f"threshold {threshold:.4g}")
-    axes.set(xlabel="fused score", ylabel="parts")
+    axes.set(xlabel="fused score", ylabel="parts", xscale=scale)
+    if scale == "log":
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend()
     return embedded(figure, "Histogram of the fused scores")
+
+
+def bars(scores: Sequence[float]) -> tuple[list[float], str]:
+    """Return the edges of a histogram's bars, and its scale.
+
+    By factors: where a defect scores a hundred times the threshold, what lies on either side of it would be one bar. With a 0, all alike.
+    """
+    low, high = min(scores), max(scores)
+    if low <= 0:
+        return np.histogram_bin_edges(scores, BARS).tolist(), "linear"
+    edges = np.exp(np.histogram_bin_edges(np.log(scores), BARS))
+    return np.append(np.append(min(low, edges[0]), edges[1:-1]), max(high, edges[-1])).tolist(), "log"  # none is lost to rounding
 
 
 def scales_of(parts: Sequence[ScoredPart]) -> Scales:
