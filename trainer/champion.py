@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,6 +28,7 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 Branch = Literal["rgb", "sdf", "fused", "fused_brightness_matched"]
+NO_NUMBERS = "a map holds values that are no numbers; expected finite ones"
 
 
 @dataclass
@@ -107,3 +108,8 @@ class Champion:
         """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""
         matched = replace(prepared, rgb=match_brightness(prepared.rgb, prepared.mask, brightness))
         return self.fuse(self.colour_map(matched), sdf_map)
+
+
+def are_numbers(maps: Mapping[Branch, Float]) -> bool:
+    """Return whether all values of all maps are finite: where one is not, no score is one."""
+    return all(np.isfinite(heat).all() for heat in maps.values())

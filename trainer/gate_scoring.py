@@ -14,7 +14,7 @@ from mdss.errors import BadPart
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.settings import FusionSettings
-from trainer.champion import Branch, Champion, Float, Stopwatch
+from trainer.champion import NO_NUMBERS, Branch, Champion, Float, Stopwatch, are_numbers
 from trainer.gate_statistics import PairedCounts, PairedScores
 from trainer.gate_terms import EvidencePart, GateEvidence, Recorded
 from trainer.progress import Meter
@@ -143,8 +143,8 @@ def judgement(model: Champion, scan: Recorded, rules: FusionSettings) -> Judgeme
     watch = Stopwatch()
     scores, maps = model.score(prepared, watch)
     spent_ms = {name: spent[0] for name, spent in watch.spent_ms.items()}
-    if not all(np.isfinite(heat).all() for heat in maps.values()):
-        return Judgement({}, None, "a map holds values that are no numbers; expected finite ones", is_finite=False, spent_ms=spent_ms)
+    if not are_numbers(maps):
+        return Judgement({}, None, NO_NUMBERS, is_finite=False, spent_ms=spent_ms)
     return Judgement(scores, scores["fused"] / model.threshold, undecided=model.undecided(prepared, rules), spent_ms=spent_ms)
 
 

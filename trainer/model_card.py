@@ -16,7 +16,7 @@ from mdss.method.model_store import ModelCard
 from mdss.method.teacher import load_teacher
 
 
-class Hours:
+class Times:
     """How long each part of the making of a model took, in seconds; `known` are those that were timed elsewhere."""
 
     def __init__(self, known: Mapping[str, float] | None = None) -> None:
@@ -31,7 +31,7 @@ class Hours:
 
 
 def completed(
-    card: ModelCard, networks: Mapping[str, nn.Module], training: dict[str, Any], calibration: Calibration, hours: Hours
+    card: ModelCard, networks: Mapping[str, nn.Module], training: dict[str, Any], calibration: Calibration, times: Times
 ) -> ModelCard:
     """Return the card with what is known when all is done; `networks` and `training` by branch."""
     recipe = card.recipe
@@ -42,7 +42,7 @@ def completed(
         sizes={branch: sum(value.numel() for value in network.state_dict().values()) for branch, network in networks.items()},
         seeds={"training": recipe.seed, "point_cloud": recipe.point_cloud.seed},
         metrics=metrics_of(calibration),
-        seconds=card.seconds | hours.seconds,
+        seconds=card.seconds | times.seconds,
     )
 
 

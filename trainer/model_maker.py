@@ -26,7 +26,7 @@ from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import LoadedScan
 from trainer.handed_parts import BRANCHES
-from trainer.model_card import Hours, completed, metrics_of
+from trainer.model_card import Times, completed, metrics_of
 from trainer.side_by_side import learn_both
 from trainer.training_report import write_training_report
 
@@ -50,15 +50,15 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     learn_both(parts.training, recipe, device, work)
     networks, network = networks_of(recipe, work)
     colour, shape = (learned_of(branch, work) for branch in BRANCHES)
-    hours = Hours({"rgb": colour.seconds, "sdf": shape.seconds})
-    with hours.of("calibration"):
+    times = Times({"rgb": colour.seconds, "sdf": shape.seconds})
+    with times.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
         maps = maps_of(parts.validation, branches[0].map_of, branches[1].map_of)
         calibration = calibration_of(maps, recipe, parts.validation, parts.names)
         precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
         golden = golden_of(parts, precise, calibration)
     training = {"rgb": colour.figures, "sdf": shape.figures, "device": device}
-    finished = completed(card, {"rgb": networks, "sdf": network}, training, calibration, hours)
+    finished = completed(card, {"rgb": networks, "sdf": network}, training, calibration, times)
 
     def write_files(folder: Path) -> None:
         write_networks(folder, networks, network)

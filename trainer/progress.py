@@ -111,8 +111,8 @@ class Lines:
         self._meter, self._said = meter, meter.started
 
     def show(self) -> None:
-        """Write a line if the last one is a while ago."""
-        if time.monotonic() - self._said > LINE_EVERY_S:
+        """Write a line if the last one is a while ago; the last step is for `close` to say."""
+        if self._meter.done < self._meter.total and time.monotonic() - self._said > LINE_EVERY_S:
             self.close()
 
     def close(self) -> None:

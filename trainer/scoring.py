@@ -9,7 +9,7 @@ import numpy as np
 from mdss.errors import BadPart
 from mdss.method.brightness import object_brightness
 from mdss.method.grid import Grid
-from trainer.champion import Bool, Branch, Champion, Float, Stopwatch
+from trainer.champion import NO_NUMBERS, Bool, Branch, Champion, Float, Stopwatch, are_numbers
 from trainer.dataset import Dataset, LoadedScan, Scan
 from trainer.progress import tracked
 
@@ -96,9 +96,8 @@ def _score(loaded: LoadedScan, champion: Champion, brightness: float | None, wat
     except BadPart as error:
         return ScoredPart(loaded.scan, "Undefined", f"{error.code}: {error}", {}, {}, loaded.truth, grid, None)
     scores, maps = champion.score(prepared, watch)
-    if not all(np.isfinite(heat).all() for heat in maps.values()):
-        reason = "a map holds values that are no numbers; expected finite ones"
-        return ScoredPart(loaded.scan, "NotDecidable", reason, {}, {}, loaded.truth, grid, None)
+    if not are_numbers(maps):
+        return ScoredPart(loaded.scan, "NotDecidable", NO_NUMBERS, {}, {}, loaded.truth, grid, None)
     if brightness is not None:
         matched = champion.score_matched(prepared, maps["sdf"], brightness)
         scores["fused_brightness_matched"], maps["fused_brightness_matched"] = float(matched.score), matched.map

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,15 +34,14 @@ class Shadow:
     def __post_init__(self) -> None:
         self._seen = self._names()
 
-    def take(self, most: int, between: Callable[[], object] = lambda: None) -> int:
-        """Score what came since the last call, this many parts at most, calling `between` after each; return how many."""
+    def take(self, most: int) -> int:
+        """Score what came since the last call, this many parts at most; return how many."""
         taken = 0
         for name in sorted(self._names() - self._seen):
             if taken == most:
                 break
             self._seen.add(name)
             taken += self._compare(name)
-            between()
         return taken
 
     def _names(self) -> set[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+WAVES = 6  # of which a pattern is made
 PATTERN_REACH_MM = 64.0  # patterns are drawn over the square of twice this side around the part's centre
 
 
@@ -48,15 +49,15 @@ def ramp(values: Float, low: float, high: float) -> Float:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def waves(random: np.random.Generator, place: Place, wavelength_mm: float, count: int = 6) -> Float:
+def waves(random: np.random.Generator, place: Place, wavelength_mm: float) -> Float:
     """Return a smooth random pattern (H, W) of deviation 1: plane waves of about one wavelength, in all directions."""
     total = np.zeros_like(place.u_mm)
-    angles, phases = random.uniform(0, 2 * np.pi, count), random.uniform(0, 2 * np.pi, count)
-    numbers = 2 * np.pi / (wavelength_mm * random.uniform(0.7, 1.5, count))
+    angles, phases = random.uniform(0, 2 * np.pi, WAVES), random.uniform(0, 2 * np.pi, WAVES)
+    numbers = 2 * np.pi / (wavelength_mm * random.uniform(0.7, 1.5, WAVES))
     for angle, phase, number in zip(angles, phases, numbers, strict=True):
         along_u, along_v = np.float32(number * np.cos(angle)), np.float32(number * np.sin(angle))
         total += np.cos(along_u * place.u_mm + along_v * place.v_mm + np.float32(phase))
-    return np.asarray(total * np.float32(np.sqrt(2 / count)), np.float32)
+    return np.asarray(total * np.float32(np.sqrt(2 / WAVES)), np.float32)
 
 
 def mottle(random: np.random.Generator, place: Place, grain_mm: float) -> Float:

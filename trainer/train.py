@@ -98,7 +98,7 @@ class Plan(msgspec.Struct, frozen=True):
     digest: str  # of what they hold, as far as their sizes tell
 
 
-def together(order: Order, resume: bool = False) -> ModelFolder | None:
+def together(order: Order, *, resume: bool) -> ModelFolder | None:
     """Train alone, or with the other processes that torchrun started; the first returns the champion, the others None."""
     from trainer.distributed import is_first, joined
 
@@ -164,11 +164,11 @@ def scan_names(dataset: Dataset) -> tuple[str, ...]:
 def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
     """Train and calibrate on the scans of one dataset or several, and store the new version; goes on from the checkpoints in `work`."""
     # Here, for `--help` must not wait for torch.
-    from trainer.model_card import Hours
+    from trainer.model_card import Times
     from trainer.model_maker import Parts, make_model
 
-    hours = Hours()
-    with hours.of("reading"):
+    times = Times()
+    with times.of("reading"):
         training, validation = (
             [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)] for split in SPLITS
         )
@@ -190,7 +190,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
             "object_brightness": usual_brightness(training),
             SCANS: [scan.name for scan in scans],
         },
-        seconds=hours.seconds,
+        seconds=times.seconds,
     )
     recorded = [(dataset, scan) for dataset in datasets for scan in dataset.validation]
     names = [scan.name for _, scan in recorded]

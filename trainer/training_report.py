@@ -14,10 +14,10 @@ from mdss.method.calibration import Calibration
 from mdss.method.point_cloud import Prepared
 from trainer.calibrate import Maps
 from trainer.report_figures import embedded
+from trainer.report_page import write_page
 
 SHOWN = 3
 SMOOTHED_STEPS = 50
-STYLE = "body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem } img { max-width: 100% }"
 
 
 def write_training_report(
@@ -43,8 +43,7 @@ def write_training_report(
         "<p>The parts with the highest scores: image, colour map, shape map.</p>",
         *_strangest(calibration, *validation),
     ]
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>{"".join(body)}</html>\n'
-    (folder / "training.html").write_text(page, "utf-8")
+    write_page(folder / "training.html", "Training", body)
 
 
 def _losses(colour: list[float], shape: list[float]) -> str:

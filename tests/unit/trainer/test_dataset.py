@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, BadPart
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import preset
-from trainer.dataset import Dataset, Scan, Split, Unit, to_millimetres
+from trainer.dataset import Dataset, Scan, Unit, to_millimetres
 
 SHAPE = (70, 90)
 
@@ -171,25 +170,6 @@ def test_a_test_split_is_needed_only_where_it_is_asked_for(root: Path) -> None:
     assert Dataset.open(root, "m").test == []
     with pytest.raises(BadInput, match=r"test: no such folder; expected KIND/\{rgb,xyz,gt\} in it"):
         Dataset.open(root, "m", needs=("test",))
-
-
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-@pytest.mark.parametrize("lost", ["good/rgb", "good/xyz/000.tiff", "good"])
-def test_a_split_that_is_not_needed_has_the_scans_that_are_whole(root: Path, split: Split, lost: str) -> None:
-    path = root / split / lost
-    path.unlink() if path.suffix else shutil.rmtree(path)
-    found = Dataset.open(root, "m", needs={"train", "validation", "test"} - {split})
-    left = {"train": 1, "validation": 0, "test": 1} if path.suffix else {"train": 0, "validation": 0, "test": 1}
-    assert len(getattr(found, split)) == left[split]
-    if (split, lost) != ("test", "good"):
-        assert str(root / split / "good") in refusal(root)
-
-
-def test_an_empty_test_folder_is_no_reason_not_to_train(root: Path) -> None:
-    shutil.rmtree(root / "test")
-    (root / "test").mkdir()
-    assert Dataset.open(root, "m").test == []
-    assert "test: found no folders, expected one for each kind of part" in refusal(root)
 
 
 def test_an_unknown_unit_is_refused(root: Path) -> None:

@@ -45,6 +45,13 @@ def test_a_log_gets_one_line_at_the_end(clock: Clock, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "train: 4/4, 8 s, 0 s left\n"
 
 
+def test_an_end_that_comes_when_a_line_is_due_is_said_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Meter("train", 1) as meter:
+        clock.now_s += LINE_EVERY_S + 1
+        meter.step()
+    assert capsys.readouterr().err == "train: 1/1, 31 s, 0 s left\n"
+
+
 def test_a_log_gets_a_line_now_and_then_with_the_time_left_and_the_last_note(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Meter("train", 40) as meter:
         meter.step("loss 0.5")
