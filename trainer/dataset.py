@@ -193,5 +193,14 @@ def _truths(folder: Path, split: Split) -> dict[str, Path]:
 
 def _pairs(folder: Path, split: Split) -> list[Scan]:
     images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
+    for path in (*images.values(), *clouds.values()):
+        _check_name(path)
     truths = _truths(folder, split)
     return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images.keys() & clouds.keys())]
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name in another encoding than UTF-8: no card or plan could hold it, and OpenCV ends the process over it."""
+    shown = str(path).encode("utf-8", "backslashreplace").decode()
+    if shown != str(path):
+        raise BadInput(f"{shown}: found a name that is not in UTF-8, expected one that is")

@@ -45,7 +45,11 @@ class Photographs:
 
 def read_photograph(path: Path) -> Image:
     """Return an image file as (H, W, 3) RGB, made smaller where it is large; BadInput names a file that is none."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)  # cv2 ends the process over a name that is not in UTF-8
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    except (OSError, cv2.error):
+        image = None
     if image is None:
         raise BadInput(f"{path}: cannot be read as an image; expected a photograph")
     shortest = min(image.shape[:2])

@@ -113,8 +113,10 @@ def write_scan(folder: Path, name: str, scan: SyntheticScan, unit: Unit, *, has_
 
 
 def _write_png(path: Path, image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    if not cv2.imwrite(str(path), np.ascontiguousarray(image)):
-        raise MdssError(f"{path}: could not be written")
+    is_coded, png = cv2.imencode(".png", np.ascontiguousarray(image))  # which cv2 would not write where a folder's name is not in UTF-8
+    if not is_coded:
+        raise MdssError(f"{path}: found an image {image.shape} that is no PNG")
+    path.write_bytes(png.tobytes())
 
 
 @click.command(epilog=EXAMPLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def test_hidden_files_and_folders_among_photographs_are_other_programs(settings:
         (folder / name).write_bytes(b"no image")
     kept = folder.rename(folder.with_name(".photographs"))  # a hidden folder that is asked for is no other program's
     assert len(Photographs(kept)) == 4
+
+
+def test_a_photograph_s_name_may_be_in_any_encoding(settings: Distillation) -> None:
+    first = min(settings.photographs.iterdir())
+    before, after = read_photograph(first), first.with_stem(os.fsdecode("Stück".encode("latin-1")))
+    assert (read_photograph(first.rename(after)) == before).all()
 
 
 def test_a_large_photograph_is_kept_smaller(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Folders of scans as people have them: with splits that are not needed, with names in any encoding."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mdss.errors import BadInput
+from tests.lines import SIDE_PX, write_tiny_line
+from trainer.dataset import Dataset, Split
+from trainer.synthetic import LineSize
+
+ALL = {"train", "validation", "test"}
+LATIN_1 = os.fsdecode("Stück".encode("latin-1"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a sound dataset of two training scans, one validation scan and three test scans."""
+    write_tiny_line(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    ("split", "folder", "left"), [("train", "good", 1), ("validation", "good", 0), ("test", "good", 2), ("test", "stain", 2)]
+)
+@pytest.mark.parametrize("lost", ["rgb", "xyz", "rgb/000.png", "xyz/000.tiff"])
+def test_a_split_that_is_not_needed_has_the_scans_that_are_whole(root: Path, split: Split, folder: str, left: int, lost: str) -> None:
+    path = root / split / folder / lost
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    found = Dataset.open(root, "m", needs=ALL - {split})
+    assert len(getattr(found, split)) == (0 if split == "train" and not path.suffix else left)
+    with pytest.raises(BadInput, match=f"{root}/{split}/{folder}/"):
+        Dataset.open(root, "m", needs=ALL)
+
+
+def test_an_empty_test_folder_is_no_reason_not_to_train(root: Path) -> None:
+    shutil.rmtree(root / "test")
+    (root / "test").mkdir()
+    assert Dataset.open(root, "m").test == []
+    with pytest.raises(BadInput, match="test: found no folders, expected one for each kind of part"):
+        Dataset.open(root, "m", needs=ALL)
+
+
+@pytest.mark.parametrize("folder", ["train/good", "validation/good", "test/stain"])
+def test_a_name_that_is_not_in_utf_8_is_refused_before_the_decoder_ends_the_process_over_it(root: Path, folder: str) -> None:
+    for path in [*root.glob(f"{folder}/*/000.png"), *root.glob(f"{folder}/*/000.tiff")]:
+        path.rename(path.with_stem(LATIN_1))
+    with pytest.raises(BadInput, match=r"St\\udcfcck\.png: found a name that is not in UTF-8, expected one that is"):
+        Dataset.open(root, "m", needs=ALL)
+
+
+def test_umlauts_and_spaces_and_endings_in_capitals_are_names_like_others(root: Path) -> None:
+    for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
+        path = root / "train" / "good" / kind / f"000.{suffix}"
+        path.rename(path.with_name(f"ein Stück.{suffix.upper()}"))
+    dataset = Dataset.open(root, "m")
+    assert [scan.name for scan in dataset.train] == ["001", "ein Stück"]
+    assert dataset.load(dataset.train[1]).rgb.shape == (SIDE_PX, SIDE_PX, 3)
+
+
+def test_a_line_may_lie_in_a_folder_of_such_a_name(tmp_path: Path) -> None:
+    write_tiny_line(tmp_path / LATIN_1, size=LineSize(train=1, validation=0, good=1, defective=0))
+    assert (tmp_path / LATIN_1).rename(tmp_path / "data").is_dir()
+    assert Dataset.open(tmp_path / "data", "m", needs=("test",)).train[0].name == "000"
