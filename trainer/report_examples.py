@@ -9,10 +9,10 @@ SHOWN = 3
 
 
 def choose(scored: Scored) -> dict[str, list[ScoredPart]]:
-    """Return title -> parts; the same part is shown once. Where no defect is marked, no map is better than another."""
+    """Return title -> parts; the same part is shown once. Of parts on which nothing is marked, no map is better than another."""
     defective = [part for part in scored.parts if part.is_scored and not part.scan.is_good]
     good = [part for part in scored.parts if part.is_scored and part.scan.is_good]
-    by_map = sorted(defective if scored.has_truth else [], key=map_quality, reverse=True)
+    by_map = sorted((part for part in defective if part.truth.any()), key=map_quality, reverse=True)
     groups = {
         "Best maps": by_map[:SHOWN],
         "Worst maps": by_map[SHOWN:][-SHOWN:][::-1],
@@ -23,7 +23,7 @@ def choose(scored: Scored) -> dict[str, list[ScoredPart]]:
 
 
 def map_quality(part: ScoredPart) -> float:
-    """Return the pixel AUROC of the part's fused map; for a part with nothing marked, minus one: last."""
+    """Return the pixel AUROC of the part's fused map; for one that is marked all over, minus one: last."""
     found = pixel_auroc([part.original("fused")], [part.truth])
     return -1.0 if found is None else found
 
