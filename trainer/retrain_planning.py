@@ -21,7 +21,7 @@ from trainer.gathering import Gathered, base_of, gather, is_learned, learned_by,
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import Ended
 from trainer.retrain_plan import PLAN, Plan, held, last_refusals, names_of, planned
-from trainer.train import MIN_TRAINING_PARTS
+from trainer.train import MIN_TRAINING_PARTS, lasting
 
 if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
@@ -38,7 +38,7 @@ def champion_of(order: RetrainOrder) -> ModelFolder | None:
 def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
     """Return the settings to train with: the champion's own, or a preset's, with what was asked to be changed."""
     begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
-    return changed(begun, order.assignments)
+    return lasting(changed(begun, order.assignments))
 
 
 def check_order(order: RetrainOrder) -> None:

@@ -69,12 +69,19 @@ def command(**options: Any) -> None:
 
 
 def lasting(recipe: Recipe) -> Recipe:
-    """Return a recipe whose teacher, if it is a file of one's own, is found from every folder: a retraining begins elsewhere."""
+    """Return a recipe whose teacher, if it is a file of one's own, and photographs are found from every folder.
+
+    The model keeps it, and a retraining begins elsewhere.
+    """
     from mdss.method.teacher import path_of  # here, for `--help` must not wait for torch
 
-    path = Path(recipe.rgb.teacher)
-    is_own = path_of(recipe.rgb.teacher) == path and path.is_file()
-    return msgspec.structs.replace(recipe, rgb=msgspec.structs.replace(recipe.rgb, teacher=str(path.absolute()))) if is_own else recipe
+    rgb = recipe.rgb
+    teacher, photographs = Path(rgb.teacher), rgb.penalty_photographs and Path(rgb.penalty_photographs)
+    if path_of(rgb.teacher) == teacher and teacher.is_file():
+        rgb = msgspec.structs.replace(rgb, teacher=str(teacher.absolute()))
+    if photographs and photographs.is_dir():
+        rgb = msgspec.structs.replace(rgb, penalty_photographs=str(photographs.absolute()))
+    return msgspec.structs.replace(recipe, rgb=rgb)
 
 
 @dataclass(frozen=True)

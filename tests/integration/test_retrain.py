@@ -27,7 +27,7 @@ from trainer.retrain_gate import evidence_of
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import alone
 from trainer.retrain_plan import Plan as RetrainPlan
-from trainer.retrain_planning import plan_of
+from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import model_of, retrain
 
 pytestmark = pytest.mark.timeout(180)
@@ -196,6 +196,15 @@ def test_a_first_model_comes_from_curated_scans_alone(own: Plant, curated: Plant
     small = (*settings, "sdf.steps=4", "sdf.damaged_copies=0", "point_cloud.size_px=96", "sdf.points_per_patch=64")
     result = retrain(order_of(own, data=curated.data, preset="demo", assignments=small))
     assert (result.outcome, result.version, result.parts_used) == ("candidate", "0001", 0)
+
+
+def test_a_teacher_that_a_retraining_is_told_is_found_by_the_next_one_from_another_folder(
+    own: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = open_champion(own.store, NAME)
+    teacher = Path(champion.recipe.rgb.teacher)
+    monkeypatch.chdir(teacher.parent)
+    assert recipe_of(order_of(own, assignments=(f"rgb.teacher={teacher.name}",)), champion).rgb.teacher == str(teacher)
 
 
 def test_the_second_of_two_timers_ends_at_once(own: Plant) -> None:

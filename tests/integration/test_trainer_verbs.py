@@ -207,10 +207,13 @@ def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken
     assert msgspec.structs.replace(broken.calibration, calibrated_at="") == msgspec.structs.replace(whole.calibration, calibrated_at="")
 
 
-def test_a_teacher_of_ones_own_is_named_so_that_a_retraining_finds_it_from_another_folder(
+def test_a_teacher_of_ones_own_and_photographs_are_named_so_that_a_retraining_finds_them_from_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.safetensors").touch()
     assert lasting(changed(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(tmp_path / "own.safetensors")
+    (tmp_path / "photographs").mkdir()
+    photographs = lasting(changed(preset("edge"), ("rgb.penalty_photographs=photographs",))).rgb.penalty_photographs
+    assert photographs == str(tmp_path / "photographs")
     assert lasting(preset("edge")) == preset("edge")
