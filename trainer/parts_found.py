@@ -58,8 +58,9 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     count, worst = np.count_nonzero(missing > TOLERATED), int(missing.argmax())
     if not count:
         return []
-    found = f"{count} of {len(parts)} scans lack more than {TOLERATED:.0%} of the part's points, {paths[worst]} {missing[worst]:.0%}"
-    return [f"{found}: a station leaves such parts undecided unless its fusion.max_invalid_point_ratio is larger"]
+    found = f"{count} of {len(parts)} scans lack more than {percent(TOLERATED)}% of the part's points"
+    tolerated = "a station leaves such parts undecided unless its fusion.max_invalid_point_ratio is larger"
+    return [f"{found}, {paths[worst]} {percent(missing[worst])}%: {tolerated}"]
 
 
 def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:

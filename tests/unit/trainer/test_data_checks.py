@@ -125,6 +125,11 @@ def test_what_cannot_be_learned_from_is_refused_with_its_reason(
     assert done.accepted == [kept]
 
 
+def test_how_many_points_are_missing_is_never_said_to_be_what_is_allowed(known: list[tuple[str, Measures]]) -> None:
+    fault = unfit(replace(known[0][1], invalid_point_ratio=0.504), None, 0.5, is_marked_good=True)
+    assert fault == ("missing_points", "50.4% of the part's points are missing, expected at most 50%")
+
+
 def test_another_product_of_this_synthetic_line_is_told_apart(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
     for product in ("potato", "mat"):
         shelf.put(good_part(0, product))

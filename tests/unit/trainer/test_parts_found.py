@@ -59,6 +59,8 @@ def test_scans_that_lack_more_points_than_a_station_tolerates_are_counted_and_th
     (said,) = hardly_seen(parts, PATHS)
     assert said.startswith("2 of 4 scans lack more than 50% of the part's points, xyz/002.tiff 63%: a station leaves such parts undecided ")
     assert hardly_seen(parts[:1], PATHS) == []
+    (said,) = hardly_seen([replace(ON_TABLE, invalid_point_ratio=0.504)], PATHS)
+    assert "more than 50% of the part's points, xyz/000.tiff 50.4%" in said
 
 
 def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_one_that_it_is_of() -> None:
