@@ -90,8 +90,8 @@ def table(evaluation: Evaluation) -> str:
         + (f"  (defective parts are {found.direction})" if found.direction else "")
     )
     limit = evaluation.threshold
-    rates = f"good parts rejected {number(limit.false_reject_rate)} (asked {limit.asked_false_reject_rate:g})"
-    lines.append(f"threshold {limit.value:.4g}: {rates}, defective parts found {number(limit.recall)}")
+    asked, rejected, recalled = limit.in_percent
+    lines.append(f"threshold {limit.value:.4g}: good parts rejected {rejected} (asked {asked}), defective parts found {recalled}")
     lines += filter(None, [limit.gap])
     lines += [f"{part_id}: not judged: {reason}" for part_id, reason in evaluation.counts.undefined.items()]
     rate = evaluation.timing.parts_per_s

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from mdss.method.calibration import percent
 from mdss.method.metrics import PUBLISHED_THRESHOLDS, Metrics, Pixels, au_pro, image_auroc, measure
 from trainer.champion import Branch, Champion
 from trainer.scoring import Scored, ScoredPart
@@ -51,6 +52,12 @@ class Threshold(msgspec.Struct, frozen=True):
             return ""
         limit = "any limit between tells" if good < defective else "no limit tells"
         return f"good parts score up to {good:.4g}, defective ones from {defective:.4g} on: {limit} all of these apart"
+
+    @property
+    def in_percent(self) -> tuple[str, ...]:
+        """Return the three rates as people read them, a dash for one of no parts."""
+        rates = (self.asked_false_reject_rate, self.false_reject_rate, self.recall)
+        return tuple("-" if rate is None else percent(rate) for rate in rates)
 
 
 class Stage(msgspec.Struct, frozen=True):

@@ -28,11 +28,12 @@ TITLES = {
     "fused_brightness_matched": "fused, brightness matched",
 }
 NOTES = {
-    "metrics": "At the resolution of the scans. A dash: the test set holds nothing to measure it on. Brightness matched: each test image "
-    "is scaled so that the part is as bright as the training parts are on average, then scored again. A model that hardly beats brightness "
-    "alone, or loses much by matching, has learnt the light.",
+    "metrics": "1 is perfect; an AUROC of 0.5 is chance. At the resolution of the scans. A dash: the test set holds nothing to measure it "
+    "on. Brightness matched: each test image is scaled so that the part is as bright as the training parts are on average, then scored "
+    "again. A model that hardly beats brightness alone, or loses much by matching, has learnt the light.",
     "protocol": "AU-PRO here looks at every threshold. Published values look at 100 ranks, which matters most at 1 %; by that protocol:",
-    "threshold": "The dashed line is the threshold from good validation parts. A part that cannot be judged counts as rejected.",
+    "threshold": "The dashed line is the threshold from good validation parts; `mdss calibrate` sets another. A part that cannot be judged "
+    "counts as rejected.",
     "examples": "Each branch has one colour scale for all rows. Outlined: the ground truth.",
 }
 
@@ -78,7 +79,7 @@ def _curve_sections(evaluation: Evaluation, scored: Scored) -> Iterable[str]:
     yield "<h2>Threshold</h2>" + note(NOTES["threshold"])
     titles = ["threshold", "good parts rejected, asked", "good parts rejected", "defective parts found", "highest good", "lowest defective"]
     scores = (None if score is None else f"{score:.4g}" for score in (limit.highest_good_score, limit.lowest_defective_score))
-    yield table(titles, [[f"{limit.value:.4g}", limit.asked_false_reject_rate, limit.false_reject_rate, limit.recall, *scores]])
+    yield table(titles, [[f"{limit.value:.4g}", *limit.in_percent, *scores]])
     yield report_figures.histogram(scored.parts, limit.value)
     if evaluation.counts.undefined:
         yield note("Not judged:") + table(["scan", "reason"], [list(item) for item in evaluation.counts.undefined.items()])

@@ -56,7 +56,7 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
     def promise(self) -> str:
         """Say how many good parts will exceed it, and whether that holds or is only assumed."""
         says = "at most" if self.method == "conformal" else "as assumed,"
-        stated, asked = (f"{100 * rate:.3g}%" for rate in (self.stated_false_reject_rate, self.asked_false_reject_rate))
+        stated, asked = percent(self.stated_false_reject_rate), percent(self.asked_false_reject_rate)
         return f"{says} {stated} of good parts above it, asked {asked}"
 
     def moved_off(self, margin: float) -> Threshold:
@@ -99,6 +99,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 def now() -> str:
     """Return the time as calibrations and model cards write it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def percent(share: float) -> str:
+    """Return a share as people read it; 0.000001 is not 0."""
+    return f"{100 * share:.3g}%"
 
 
 def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
@@ -147,7 +152,7 @@ def _conformal(ordered: NDArray[np.float64], rate: float) -> Threshold:
     note = ""
     if rank > count:
         needed = math.ceil(1 / rate) - 1
-        note = f"{count} good parts cannot promise {rate:g}: {needed - count} more are needed, {needed} in all"
+        note = f"{count} good parts cannot promise {percent(rate)}: {needed - count} more are needed, {needed} in all"
         rank = count
     stated = 1 - rank / (count + 1)
     return Threshold(
@@ -173,5 +178,5 @@ def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
         asked_false_reject_rate=rate,
         stated_false_reject_rate=rate,
         parts=len(ordered),
-        note=f"assumes that good scores are lognormal; {len(ordered)} parts alone can promise {1 / (len(ordered) + 1):.3g}",
+        note=f"assumes that good scores are lognormal; {len(ordered)} parts alone can promise {percent(1 / (len(ordered) + 1))}",
     )

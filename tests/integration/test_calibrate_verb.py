@@ -140,7 +140,7 @@ def test_collected_and_curated_parts_can_be_taken_together_and_what_is_wrong_wit
     assert after.card.data["calibrated_on"] == {"validation": 6, "marked_good": 1, "accepted": 1}
     said, found = capsys.readouterr()
     assert f"{NAME}: a table in 6 of 6 scans; the part covers " in found and "another product" not in found
-    assert "8 good parts cannot promise 0.05: 11 more are needed, 19 in all; validation part r1 scores " in said
+    assert "8 good parts cannot promise 5%: 11 more are needed, 19 in all; validation part r1 scores " in said
     assert " times the next: is it good?; 1 of 2 collected" in said
 
 

@@ -44,7 +44,7 @@ def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is
     assert limit.value == 22
     assert limit.stated_false_reject_rate == pytest.approx(1 / 24)
     assert limit.promise == "at most 4.17% of good parts above it, asked 1%"
-    assert limit.note == "23 good parts cannot promise 0.01: 76 more are needed, 99 in all"
+    assert limit.note == "23 good parts cannot promise 1%: 76 more are needed, 99 in all"
 
 
 def test_just_enough_parts_promise_the_asked_rate() -> None:

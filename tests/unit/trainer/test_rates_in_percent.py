@@ -1,0 +1,38 @@
+"""The threshold's rates as people read them, in the terminal and on the page of an evaluation."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trainer import report, report_figures
+from trainer.evaluate import table
+from trainer.evaluation import Threshold
+
+SMALL = Threshold(0.5, 1e-6, 0.0, 2 / 3)
+
+
+def evaluation(limit: Threshold) -> Any:
+    """Return as much of an evaluation as says how its threshold decides."""
+    metrics, baseline = SimpleNamespace(**dict.fromkeys(report.METRICS)), SimpleNamespace(i_auroc=None, direction=None)
+    counts, timing = SimpleNamespace(undefined={}), SimpleNamespace(parts_per_s=0.0)
+    return SimpleNamespace(of=lambda _: metrics, baseline_object_brightness=baseline, threshold=limit, counts=counts, timing=timing)
+
+
+def test_a_small_rate_that_was_asked_for_is_no_nought_in_the_terminal() -> None:
+    said = "threshold 0.5: good parts rejected 0% (asked 0.0001%), defective parts found 66.7%"
+    assert said in table(evaluation(SMALL)).splitlines()
+
+
+def test_nor_on_the_page_which_says_what_sets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    for picture in ("curves", "histogram"):
+        monkeypatch.setattr(report_figures, picture, lambda *_: "")
+    scored: Any = SimpleNamespace(parts=())
+    page = "".join(report._curve_sections(evaluation(SMALL), scored))
+    assert "<td>0.5</td><td>0.0001%</td><td>0%</td><td>66.7%</td>" in page and "`mdss calibrate` sets another" in page
+
+
+def test_of_no_parts_there_is_no_rate() -> None:
+    assert Threshold(0.5, 0.05, None, None).in_percent == ("5%", "-", "-")
