@@ -86,6 +86,11 @@ class Ledger(Collector):
                 if is_counter(series):
                     self._finished[series] = self._finished.get(series, 0.0) + value
 
+    def gauge(self, series: str) -> int:
+        """Return what the processes that run say of a number, in all."""
+        with self._lock:
+            return int(sum(counters.get(series, 0.0) for counters in self._current.values()))
+
     def collect(self) -> list[Metric]:
         """Return one family per metric name."""
         with self._lock:

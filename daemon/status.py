@@ -70,6 +70,8 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     reload: ReloadReport | None = None
     drift: tuple[Warned, ...] = ()
     retrainings: tuple[RetrainRecord, ...] = ()
+    cameras: int = 0  # that have said HELLO and not EOS
+    silent_cameras: int = 0  # of them
 
 
 class Board:
@@ -117,6 +119,8 @@ class Board:
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
+            cameras, silent = (self._ledger.gauge(name) for name in ("mdss_sources", "mdss_sources_silent"))
+            report = msgspec.structs.replace(report, cameras=cameras, silent_cameras=silent)
             report = msgspec.structs.replace(report, drift=self._drift(), retrainings=self._retrainings())
             return 200, "application/json", msgspec.json.encode(report)
         if path == "/livez":

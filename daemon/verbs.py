@@ -65,7 +65,9 @@ def status(config: Path, as_json: bool) -> None:
 
 
 def lines(report: StationReport) -> Iterator[str]:
-    """Yield what is said below the table: of models, the last reload, retrainings and drift."""
+    """Yield what is said below the table: of silent cameras, models, the last reload, retrainings and drift."""
+    if report.silent_cameras:
+        yield f"cameras: {report.silent_cameras} of {report.cameras} silent; the log names each"
     yield from map(model_line, report.models)
     if report.reload is not None:
         yield reload_line(report.reload)

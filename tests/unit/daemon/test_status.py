@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import verbs
 from daemon.recipe_models import RecipeReport
 from daemon.status import LIVE_WITHIN_S, MOST_REQUESTS, Board, ProcessReport, ReloadReport, StationReport, serve
 from daemon.verbs import ask
@@ -79,6 +80,15 @@ def test_status_lists_every_process(station: Station) -> None:
     code, text = station.get("/status")
     report = json.loads(text)
     assert (code, report["station"], report["processes"][0]["name"]) == (200, "line 1", "fusion")
+
+
+def test_status_tells_how_many_cameras_there_are_and_how_many_of_them_are_silent(station: Station) -> None:
+    station.show(is_ready=True)
+    place = HttpSettings(port=station.port)
+    assert list(verbs.lines(ask(place))) == []
+    counters = {"mdss_sources": 3.0, "mdss_sources_silent": 1.0}
+    station.board.hear(Heartbeat(process="ingest", pid=8, state="running", reason="", steps=0, waiting=0, counters=counters, timings={}))
+    assert list(verbs.lines(ask(place))) == ["cameras: 1 of 3 silent; the log names each"]
 
 
 def test_metrics_hold_what_the_processes_and_the_supervisor_count(station: Station) -> None:
