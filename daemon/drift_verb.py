@@ -40,9 +40,8 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
     for record in records:
         parts, version, reference = f"{record.parts:,} parts", record.model_version, record.reference_parts
         if not record.blocks:
-            found = f"found {parts} so far of model {version}"
-            expected = f"expected a block of {record.block_parts} in a row before they are compared with calibration"
-            console.print(f"{record.recipe}: {found}, {expected}: ask again after some more", soft_wrap=True)
+            found = f"found no {record.block_parts} parts in a row of model {version} yet"
+            console.print(f"{record.recipe}: {found}, expected one such block at least: ask again after some more", soft_wrap=True)
             continue
         console.print(f"{record.recipe}: {parts} compared with the {reference} of model {version}, in blocks of {record.block_parts}")
         console.print(table(record))

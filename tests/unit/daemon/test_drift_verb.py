@@ -38,9 +38,9 @@ def test_it_names_what_drifts_and_since_which_part(config: Path) -> None:
     assert line.startswith("drift: brightness") and "part-301" in line
 
 
-def test_before_the_first_block_is_complete_it_says_how_many_parts_there_are_and_are_wanted(config: Path) -> None:
-    write_record(config.parent / "state", msgspec.structs.replace(drifting(), parts=12, blocks=(), warnings={}))
-    said = "cap: found 12 parts so far of model 0001, expected a block of 25 in a row before they are compared with calibration"
+def test_before_the_first_block_is_complete_it_says_how_many_parts_are_wanted_and_not_that_there_was_none(config: Path) -> None:
+    write_record(config.parent / "state", msgspec.structs.replace(drifting(), parts=0, blocks=(), warnings={}))
+    said = "cap: found no 25 parts in a row of model 0001 yet, expected one such block at least"
     assert show(config) == f"{said}: ask again after some more\n"
 
 
