@@ -84,7 +84,8 @@ class Report:
 def command(directory: Path, config: Path, source: str, as_json: bool, **choices: object) -> None:
     """Send the scans recorded under DIRECTORY to a running station, as a camera would.
 
-    They count as simulated, so that no training learns from recorded parts, unless they are sent --as-live.
+    They count as simulated, so that no training learns from recorded parts, unless they are sent --as-live. What they were judged,
+    `mdss watch` shows. The exit code is 1 where a scan got no verdict.
     """
     settings = load_settings(config)
     plan = _plan(directory, settings.models.recipes, choices)
