@@ -40,7 +40,12 @@ SPLITS = ("train", "validation")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset with train/good and validation/good, each {rgb,xyz}.")
 @click.option("--recipe", required=True, help="The product's name; frames ask for it by this name.")
 @click.option(
-    "--preset", "preset_name", type=click.Choice(list(PRESETS)), default="edge", show_default=True, help="Settings to begin with."
+    "--preset",
+    "preset_name",
+    type=click.Choice(list(PRESETS)),
+    default="edge",
+    show_default=True,
+    help="Settings to begin with: edge for CPUs, paper for a GPU, demo for a first look.",
 )
 @click.option("--out", "store", required=True, type=click.Path(path_type=Path), help="The model store.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
