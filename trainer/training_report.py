@@ -30,7 +30,8 @@ def write_training_report(
     """Write training.html into the folder, pictures inside the file; `found` are sentences on what was taken for the parts."""
     folder.mkdir(parents=True, exist_ok=True)
     limit = calibration.threshold
-    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {limit.promise}. {limit.note}"
+    said = "; ".join(filter(None, (limit.promise, limit.note)))
+    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {said}"
     since = "All of this is of the training: `mdss model list` and `history` tell the threshold that `mdss calibrate` has set since."
     body = [
         "<h1>Training</h1>",

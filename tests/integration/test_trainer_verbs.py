@@ -65,6 +65,7 @@ def test_train_makes_a_champion_with_a_report_and_leaves_nothing_else(made: Trai
     assert (model.card.data["training_scans"], model.card.data["validation_scans"]) == (8, 6)
     page = (model.path / "report" / "training.html").read_text()
     assert "the threshold that `mdss calibrate` has set since" in page  # the page comes along with a version of another threshold
+    assert "asked 0.01%; assumes that good scores are lognormal; 6 parts alone can promise 14.3%" in page
     assert "Good validation parts" in page and "data:image/png;base64," in page
     assert [(event.what, event.before, event.after) for event in events(made.store / NAME)] == [("train", "", "0001")]
 
