@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mdss.method.calibration import percent
 from mdss.method.model_store import ModelFolder
 from trainer import gate_figures
 from trainer.gate_scoring import Contest, Judgement, Pair, Pairs
@@ -100,8 +101,8 @@ def card_of(model: ModelFolder) -> dict[str, Any]:
         "threshold": f"{limit.value:.4g}",
         "threshold's method": limit.method,
         "good parts behind it": str(limit.parts),
-        "false-reject rate stated": f"{limit.stated_false_reject_rate:.3g}",
-        "false-reject rate asked": f"{limit.asked_false_reject_rate:.3g}",
+        "false-reject rate stated": percent(limit.stated_false_reject_rate),
+        "false-reject rate asked": percent(limit.asked_false_reject_rate),
     }
     for section, values in (("data", card.data), ("training", card.training)):
         found |= {f"{section}: {name.replace('_', ' ')}": short(value) for name, value in values.items()}

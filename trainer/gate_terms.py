@@ -15,6 +15,7 @@ from mdss.settings import FusionSettings, Settings
 from trainer.dataset import Dataset, Scan
 
 FORMAT = "mdss.gate.v1"
+WITHOUT_POINT = 100  # from there on a number has no places; three digits alone would say 3.12e+03
 Recorded = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
 Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
@@ -145,4 +146,6 @@ def shown(value: float | None, unit: Unit) -> str:
     """Return a number as a person reads it, a dash where there is none."""
     if value is None:
         return "-"
-    return f"{100 * value:.1f} %" if unit == "share" else f"{value:.3g} {unit}".rstrip()
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:.0f} {unit}".rstrip() if abs(value) >= WITHOUT_POINT else f"{value:.3g} {unit}".rstrip()

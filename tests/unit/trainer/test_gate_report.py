@@ -11,6 +11,7 @@ from mdss.method.calibration import Threshold
 from mdss.method.recipe import Recipe
 from trainer.gate_report import card_rows, differing_sections
 from trainer.gate_scoring import Pairs
+from trainer.gate_terms import shown
 
 
 def model(version: str, **data: object) -> Any:
@@ -26,6 +27,12 @@ def test_what_only_one_of_the_two_cards_says_has_its_row() -> None:
     assert found["data: unit"] == ["m", "m"]
     assert found["data: folder *"] == [None, "data"]
     assert found["data: confirmed parts *"] == ["7", None]
+    assert found["false-reject rate asked"] == ["5%", "5%"]
+
+
+@pytest.mark.parametrize(("value", "said"), [(3124.6, "3125 ms"), (999.6, "1000 ms"), (583.2, "583 ms"), (0.17, "0.17 ms")])
+def test_a_time_is_said_as_people_read_it(value: float, said: str) -> None:
+    assert shown(value, "ms") == said
 
 
 @pytest.mark.parametrize(("champion", "said"), [(None, "it says what it should of every part"), (model("0001"), "both say the same")])
