@@ -84,14 +84,14 @@ def size(image: NDArray[np.generic]) -> str:
 
 def _decoded(path: Path) -> NDArray[np.generic]:
     try:
-        encoded = path.read_bytes()  # cv2 does not say why it cannot
+        encoded = path.read_bytes()  # cv2 does not say why it cannot, and ends the process over a name that is not in UTF-8
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); expected PNG, JPEG or TIFF") from error
     orientation = _orientation(encoded)
     if orientation in TURNED:  # cv2 would turn the image, and its cloud would stay as it is
         raise BadInput(f"{path}: found a TIFF of orientation {orientation}, expected {UPRIGHT}: pixels stored as they are seen")
     try:
-        image = None if _is_jpeg_cut_short(encoded) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image = None if _is_jpeg_cut_short(encoded) else cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # a header that asks for more pixels than it decodes
         image = None
     if image is None:

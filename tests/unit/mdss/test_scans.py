@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -69,3 +70,11 @@ def test_a_tiff_that_says_it_is_to_be_turned_is_refused_for_its_cloud_is_not(tmp
         assert np.array_equal(read_image(path), RGB)
     else:
         assert said_of(path) == f"found a TIFF of orientation {orientation}, expected 1: pixels stored as they are seen"
+
+
+def test_an_image_is_read_whatever_bytes_its_name_has(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"gr\xfcn.png")
+    path.write_bytes(png(RGB))
+    assert np.array_equal(read_image(path), RGB)
+    path.write_bytes(b"")
+    assert said_of(path) == DAMAGED
