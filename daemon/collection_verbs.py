@@ -115,9 +115,11 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
     learned, apart = sides(good, choices["validation"])
     with whole_folder(out) as partial:
-        for folder, parts in (("train/good", learned), ("validation/good", apart), ("test/defect", defects)):
-            copy(parts, partial / folder)
-    click.echo(f"{out}: {len(learned)} good parts to train on, {len(apart)} to validate, {len(defects)} defects{left_out}; unit mm")
+        sides_of = {"train/good": learned, "validation/good": apart, "test/defect": defects}
+        copied = [copy(parts, partial / folder) for folder, parts in sides_of.items()]
+    if gone := len(good) + len(defects) - sum(copied):
+        left_out += f", {gone} that the station removed meanwhile left out"
+    click.echo("{}: {} good parts to train on, {} to validate, {} defects{}; unit mm".format(out, *copied, left_out))
 
 
 def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
@@ -133,13 +135,26 @@ def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], lis
     return learned, apart
 
 
-def copy(parts: Sequence[Collected], folder: Path) -> None:
-    """Copy the scans of some parts as rgb/RESULT.png and xyz/RESULT.tiff."""
+def copy(parts: Sequence[Collected], folder: Path) -> int:
+    """Copy the scans of some parts as rgb/RESULT.png and xyz/RESULT.tiff; return of how many, for a running station removes some."""
     with click.progressbar(parts, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
-        for each in shown:
-            for kind, name in (("rgb", RGB), ("xyz", XYZ)):
-                (folder / kind).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(each.folder / name, (folder / kind / each.part.result_id).with_suffix(Path(name).suffix))
+        return sum(is_copied(each, folder) for each in shown)
+
+
+def is_copied(each: Collected, folder: Path) -> bool:
+    """Copy one scan; False, and nothing of it there, where the part was removed meanwhile."""
+    places = {name: (folder / kind / each.part.result_id).with_suffix(Path(name).suffix) for kind, name in (("rgb", RGB), ("xyz", XYZ))}
+    try:
+        for name, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(each.folder / name, place)
+    except FileNotFoundError:
+        if each.folder.exists():
+            raise
+        for place in places.values():
+            place.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def wanted(*, newest_first: bool, **choices: Any) -> Wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from daemon.collection_verbs import collection
-from mdss.collection import CollectedPart, Collection, Review
+from mdss.collection import RGB, XYZ, CollectedPart, Collection, Review, remove
 from mdss.errors import BadInput, MdssError
 from trainer.dataset import Dataset
 
@@ -129,6 +130,32 @@ def test_simulated_parts_are_exported_only_where_that_is_asked_for(shelf: Shelf,
     assert "defects; unit mm" in shelf.run("export", "--recipe", "cap", "--out", together, "--with-simulated").stdout
     found = [{scan.name for scan in (*data.train, *data.validation)} for data in (Dataset.open(out, "mm") for out in (without, together))]
     assert found == [{"ok-1", "dust-2"}, {"ok-1", "dust-2", "played"}]
+
+
+def test_what_the_station_removes_during_an_export_is_left_out_and_that_is_said(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copyfile = shutil.copyfile
+
+    def pruning(source: Path, place: Path) -> None:
+        if source.parent.name in ("ok-1", "dent-3") and source.name == RGB:
+            copyfile(source, place)
+            remove(source.parent)  # as a pruning does, between its two files
+        else:
+            copyfile(source, place)
+
+    monkeypatch.setattr(shutil, "copyfile", pruning)
+    result = shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--validation", 0)
+    assert "1 good parts to train on, 0 to validate, 0 defects, 2 that the station removed meanwhile left out; unit mm" in result.stdout
+    assert sorted(path.stem for path in (tmp_path / "data").rglob("*.*")) == ["dust-2", "dust-2"]
+
+
+def test_a_kept_scan_that_lacks_a_file_ends_an_export(shelf: Shelf, tmp_path: Path) -> None:
+    kept = shelf.kept.find("ok-1")
+    assert kept is not None
+    (kept.folder / XYZ).unlink()
+    result = shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data")
+    assert isinstance(result.exception, FileNotFoundError) and not (tmp_path / "data").exists()
 
 
 def test_an_export_never_mixes_with_what_is_there_and_says_when_there_is_nothing(shelf: Shelf, tmp_path: Path) -> None:
