@@ -24,8 +24,7 @@ class Patience:
         """Return what a question about a place comes to, or raise what it raises; MdssError where no answer came in time."""
         answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         if self._asking is None or not self._asking.is_alive():
-            self._asking = threading.Thread(target=lambda: answers.put(_outcome(question)), daemon=True)
-            self._asking.start()
+            self._asking = _begun(lambda: answers.put(_outcome(question)), place)
             try:
                 found, error = answers.get(timeout=self._patience_s)
             except Empty:
@@ -35,6 +34,16 @@ class Patience:
                     raise error
                 return found  # type: ignore[no-any-return]  # the queue cannot say what came through it
         raise MdssError(f"{place}: the disk does not answer; expected it to within {self._patience_s:g} s")
+
+
+def _begun(asking: Callable[[], None], place: object) -> threading.Thread:
+    """Return a thread that asks; where the machine has none left, that is no answer, and no end of who asked."""
+    thread = threading.Thread(target=asking, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise MdssError(f"{place}: cannot be asked ({error}); expected the machine to have one more thread") from error
+    return thread
 
 
 def _outcome(question: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 import msgspec
@@ -193,6 +194,10 @@ class Pages(ThreadingHTTPServer):
         self._open: dict[Connection, float] = {}
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Open the address without asking a name server what it is called, as HTTPServer does: one that is away keeps silent for 10 s."""
+        TCPServer.server_bind(self)
 
     def process_request(self, request: Connection, client_address: Any) -> None:
         """Take one more connection, or close it at once where too many are open."""

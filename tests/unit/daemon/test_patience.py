@@ -33,6 +33,19 @@ def test_a_question_without_an_answer_is_given_up_and_none_is_asked_behind_it_un
     assert patience.ask(lambda: 8, "store") == 8
 
 
+def test_a_machine_without_threads_is_a_sentence_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = Patience()
+    with monkeypatch.context() as patch:
+        patch.setattr("threading._start_new_thread", refuse_thread)
+        with pytest.raises(MdssError, match=r"store: cannot be asked \(can't start new thread\); expected"):
+            patience.ask(lambda: 7, "store")
+    assert patience.ask(lambda: 7, "store") == 7
+
+
+def refuse_thread(*_: object) -> int:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_store_that_hangs_is_a_sentence_and_a_size_that_is_known_needs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",))), Patience(0.5))
     (tmp_path / "cap" / "0001").mkdir(parents=True)

@@ -158,6 +158,15 @@ def test_an_address_of_ipv6_that_the_settings_take_is_opened_and_asked(station: 
         server.server_close()
 
 
+def test_no_name_server_is_asked_what_an_address_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getfqdn", lambda name="": asked.append(name) or name)
+    server = serve(Board("line 1", FakeClock()), "127.0.0.1", 0)
+    server.shutdown()
+    server.server_close()
+    assert asked == []
+
+
 def test_a_port_that_is_taken_is_named(station: Station) -> None:
     with pytest.raises(MdssError, match=f"127.0.0.1:{station.port} cannot be opened"):
         serve(station.board, "127.0.0.1", station.port)
