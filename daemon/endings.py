@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+import structlog
+
 from daemon.outbox import Outlet
 from mdss.wire.messages import Ended
 
 MOST_SUSPECTS = 1000  # parts; the oldest are forgotten
 MOST_WAITING = 64  # beyond what zmq takes for a fusion that is away; the oldest go, their parts are late by then
+log = structlog.get_logger()
 
 
 class Endings:
@@ -22,9 +25,17 @@ class Endings:
 
     def note(self, process: str, reason: str, *, is_last: bool = False) -> None:
         """Take one ending."""
-        result_id = self._in_hand(process)
+        result_id = self._had_in_hand(process)
         deaths = self._counted(result_id, process, reason)
         self._waiting.append(Ended(process=process, reason=reason, result_id=result_id, deaths=deaths, is_last=is_last))
+
+    def _had_in_hand(self, process: str) -> str:
+        """Return which part a process ended with; none is blamed where the disk does not say, or cannot forget it for the next time."""
+        try:
+            return self._in_hand(process)
+        except OSError as error:
+            log.error("it is not known which part a process ended with", process=process, reason=str(error))
+            return ""
 
     def _counted(self, result_id: str, process: str, reason: str) -> tuple[str, ...]:
         if not result_id:

@@ -74,4 +74,7 @@ def claim(setting: str, directory: Path, name: str) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise MdssError(f"{setting} {directory}: another station runs here; expected a directory of its own") from error
+    except OSError as error:  # a network's disk without locks, say
+        sentence = f"{setting}: {path} cannot be locked ({error.strerror}); expected a disk that knows locks, as a local one does"
+        raise refusal(error, sentence) from error
     return lock

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from daemon.endings import MOST_SUSPECTS, MOST_WAITING, Endings
+from mdss.wire.messages import Ended
 from tests.fakes import FakeLink
 
 
@@ -29,3 +33,14 @@ def test_endings_that_nobody_takes_are_bounded_and_the_newest_are_kept() -> None
     fusion.room = True
     endings.flush()
     assert [message.process for message in fusion.sent] == [f"rgb-{number}" for number in range(3, MOST_WAITING + 3)]  # type: ignore[attr-defined]
+
+
+def test_a_disk_that_does_not_say_what_was_in_hand_blames_no_part_and_ends_no_supervisor() -> None:
+    def refuse(process: str) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{process}.hand")
+
+    fusion = FakeLink()
+    endings = Endings(fusion, refuse)
+    endings.note("rgb-0", "ended with code -9")
+    endings.flush()
+    assert fusion.sent == [Ended(process="rgb-0", reason="ended with code -9")]

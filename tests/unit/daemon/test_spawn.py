@@ -38,6 +38,14 @@ def test_a_lock_that_a_full_disk_does_not_take_is_no_fault_of_the_settings(tmp_p
     assert not isinstance(caught.value, BadInput)
 
 
+@pytest.mark.parametrize(("code", "is_final"), [(errno.ENOLCK, False), (errno.EOPNOTSUPP, True)])
+def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_final: bool) -> None:
+    monkeypatch.setattr("daemon.spawn.fcntl.flock", refuses_with(code))
+    with pytest.raises(MdssError, match=r"station\.state_directory: .*/station\.lock cannot be locked") as caught:
+        claim("station.state_directory", tmp_path, "station.lock")
+    assert isinstance(caught.value, BadInput) == is_final
+
+
 @pytest.mark.parametrize("path", ["a file", "a file/below", "x" * 300, "loop"])
 def test_a_place_that_can_never_be_a_folder_is_the_settings_fault(tmp_path: Path, path: str) -> None:
     (tmp_path / "a file").touch()
