@@ -86,10 +86,10 @@ def ask(place: HttpSettings) -> StationReport:
         if answer.status == UNAUTHORISED:
             raise MdssError(f"http://{host}:{place.port}/status: the station does not take this token, expected that of http.token_file")
         return msgspec.json.decode(answer.read(), type=StationReport)
-    except (OSError, http.client.HTTPException) as error:
-        raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
     except UNREADABLE as error:
         raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
+    except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last for a name that can be none, as with two dots in a row
+        raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
     finally:
         connection.close()
 

@@ -222,6 +222,11 @@ def test_mdss_status_sends_the_token_of_the_settings(guarded: Station, tmp_path:
         ask(HttpSettings(port=guarded.port, token_file=str(path)))
 
 
+def test_a_host_that_can_be_none_is_a_sentence_of_who_asks() -> None:
+    with pytest.raises(MdssError, match=r"http://10\.0\.0\.\.5:8420/status: found no answer .*, expected a running station"):
+        ask(HttpSettings(host="10.0.0..5"))
+
+
 def test_clients_that_never_finish_asking_are_cut_off_and_the_pages_go_on(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.status.REQUEST_WITHIN_S", 0.2)
     slow = [socket.create_connection(("127.0.0.1", station.port)) for _ in range(MOST_REQUESTS + 8)]
