@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.client_keys import keys_for
 from daemon.recording import NOT_MEASURED, Recorded, find_pairs, read_pair
-from mdss.client import FrameLabels, FrameSender
+from mdss.client import REMEMBERED, FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
@@ -43,17 +43,27 @@ class Plan:
 class Report:
     """What became of the scans."""
 
-    parts: dict[str, str] = field(default_factory=dict)  # frame_id -> part_id
+    sent: int = 0
+    parts: dict[str, str] = field(default_factory=dict)  # frame_id -> part_id, of the newest frames and of those that were refused
     unreadable: list[str] = field(default_factory=list)
     started_s: float = field(default_factory=time.monotonic)
+
+    def note(self, frame_id: str, part_id: str, sender: FrameSender) -> None:
+        """Take a frame that was sent; a replay without end remembers the names of those alone that may still be told of."""
+        self.sent += 1
+        self.parts[frame_id] = part_id
+        if len(self.parts) > 3 * REMEMBERED:
+            newest = dict(itertools.islice(self.parts.items(), len(self.parts) - REMEMBERED, None))
+            told_of = sender.rejected.keys() | sender.put_off.keys()
+            self.parts = {name: part for name, part in self.parts.items() if name in told_of} | newest
 
     def summary(self, sender: FrameSender) -> dict[str, object]:
         """Return the figures that --json prints."""
         seconds = time.monotonic() - self.started_s
         refused = self._of(sender.rejected)
-        judged = len(self.parts) - len(refused) - sender.outstanding
+        judged = self.sent - len(refused) - sender.outstanding
         return {
-            "sent": len(self.parts),
+            "sent": self.sent,
             "done": judged,
             "rejected": refused,
             "unanswered": sender.outstanding,
@@ -126,7 +136,7 @@ def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=None if plan.is_endless else len(plan.pairs))
         for number, pair in enumerate(_order(plan)):
-            if number == len(plan.pairs) and not report.parts:
+            if number == len(plan.pairs) and not report.sent:
                 raise BadInput(f"replay: found no scan among {number} that can be read or sent, expected some to go round with")
             if plan.rate is not None:
                 sender.attend(max(0.0, report.started_s + number / plan.rate - time.monotonic()))
@@ -147,9 +157,11 @@ def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -
         frame_id = sender.send(rgb, xyz, **labels)
     except BadInput as error:
         click.echo(f"replay: skipped: {pair.part_id}: {error}", err=True)
-        report.unreadable.append(f"{pair.part_id}: {error}")
+        sentence = f"{pair.part_id}: {error}"
+        if sentence not in report.unreadable:  # a replay without end comes by again
+            report.unreadable.append(sentence)
         return
-    report.parts[frame_id] = pair.part_id
+    report.note(frame_id, pair.part_id, sender)
 
 
 def _line(summary: dict[str, object]) -> str:
