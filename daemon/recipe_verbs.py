@@ -67,10 +67,10 @@ def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeRe
     """Return how it is with a recipe once its champion judges; MdssError where that was refused, there is none, or it takes too long."""
     while True:
         report = report_of(settings, before.recipe)
-        if report.version and report.version == report.champion:
+        has_looked = report.asked != before.asked  # since we asked: which version is the champion it may not have known before
+        if has_looked and report.version and report.version == report.champion:
             return report
-        has_none = report.asked > before.asked and not report.champion  # looked for since we asked
-        if report.failures > before.failures or has_none:
+        if report.failures > before.failures or (has_looked and not report.champion):
             raise MdssError(f"recipe {report.recipe}: {report.reason}")
         if time.monotonic() > end_s:
             raise MdssError(f"recipe {report.recipe}: not loaded in time ({report.reason or 'it is still being loaded'})")

@@ -49,3 +49,12 @@ def test_what_the_station_said_before_it_was_asked_ends_no_wait_for_a_champion_t
     world.asked_for, world.champions = ["cap"], {"cap": "0001"}
     assert wait(before).version == "0001"
     assert told[0].reason == "cap/champion: no such model"
+
+
+def test_a_champion_that_the_station_has_not_seen_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ModelWorld()
+    world.turns(2)
+    told, before = station_of(world, monkeypatch), world.report
+    world.asked_for, world.champions = ["cap"], {"cap": "0002"}
+    assert (before.version, wait(before).version) == ("0001", "0002")
+    assert (told[0].version, told[0].champion) == ("0001", "0001")
