@@ -58,9 +58,9 @@ class Retention:
             log.info("journal pruned", parts=forgotten)
 
     def _remove_files(self, oldest_ns: int) -> None:
-        """Remove each file that is old; one that stays keeps no other."""
+        """Remove each file that is old; one that stays keeps no other, nor does a folder that its disk does not show."""
         removed, refused = 0, list[str]()
-        for path in [path for pattern in KEPT for path in self._state.glob(pattern)]:
+        for path in [path for pattern in KEPT for path in self._found(pattern, refused)]:
             try:
                 removed += is_removed(path, oldest_ns)
             except OSError as error:
@@ -69,6 +69,13 @@ class Retention:
             log.error("old pictures and scans cannot be removed", files=len(refused), reason=refused[0])
         if removed:
             log.info("old pictures and scans removed", files=removed)
+
+    def _found(self, pattern: str, refused: list[str]) -> list[Path]:
+        try:
+            return list(self._state.glob(pattern))
+        except OSError as error:
+            refused.append(str(error))
+            return []
 
 
 def is_removed(path: Path, oldest_ns: int) -> bool:

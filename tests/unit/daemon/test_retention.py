@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,26 @@ def test_pictures_and_quarantined_scans_go_when_their_parts_are_forgotten(tmp_pa
     Retention(FakeRecord(), tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(left) == sorted(("clock.json", *stays))
+
+
+def test_a_folder_that_its_disk_does_not_show_is_logged_and_keeps_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, glob = FakeClock(), Path.glob
+
+    def sick(folder: Path, pattern: str) -> Iterator[Path]:
+        if pattern.startswith("evidence"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder / "evidence"))
+        return glob(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", sick)
+    old = tmp_path / "quarantine" / "old.json"
+    old.parent.mkdir()
+    old.touch()
+    clock.now_s = old.stat().st_mtime + 86400 + 1
+    record = FakeRecord()
+    with capture_logs() as logs:
+        Retention(record, tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
+    assert not old.exists() and len(record.limits_ns) == 1, "neither the other folders nor the journal waits for that disk"
+    assert [line["reason"] for line in logs if line["log_level"] == "error"] == [f"[Errno 5] Input/output error: '{tmp_path}/evidence'"]
 
 
 def test_pruning_that_fails_is_logged_and_tried_an_hour_later(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_an_address_of_ipv6_that_the_settings_take_is_opened_and_asked(station: 
 
 def test_no_name_server_is_asked_what_an_address_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(socket, "getfqdn", lambda name="": asked.append(name) or name)
+    monkeypatch.setattr(socket, "getfqdn", asked.append)
     server = serve(Board("line 1", FakeClock()), "127.0.0.1", 0)
     server.shutdown()
     server.server_close()
