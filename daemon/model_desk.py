@@ -50,13 +50,20 @@ class ModelDesk:
 
     def wishes(self) -> Iterator[str]:
         """Yield, once, the recipes that people asked for."""
-        for wish in sorted(self._runtime.glob(f"*{WISH}")):
+        for wish in self._noted():
             try:
                 wish.unlink()
             except OSError as error:
                 log.error("a wish for a recipe cannot be taken", file=str(wish), reason=error.strerror)
                 continue
             yield wish.name.removesuffix(WISH)
+
+    def _noted(self) -> list[Path]:
+        try:
+            return sorted(self._runtime.glob(f"*{WISH}"))
+        except OSError as error:  # no file left to open on this machine, say: wishes wait
+            log.error("wishes for recipes cannot be looked for", folder=str(self._runtime), reason=error.strerror)
+            return []
 
 
 def read_generations(path: Path) -> Generations:

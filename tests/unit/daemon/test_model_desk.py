@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,18 @@ def test_a_plan_is_read_once_and_again_when_it_is_another(place: StationSettings
         plan = ModelPlan(revision=revision, serving={"cap": Served("0001", 1)}, held=("cap/0001",))
         desk.write(plan)
         assert (reader.changed(), reader.changed()) == (plan, None)
+
+
+def test_wishes_wait_while_the_machine_has_no_file_left_to_open(place: StationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+    desk = ModelDesk(place)
+    wish_for(place, "cap")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", refuse)
+        assert list(desk.wishes()) == []
+    assert list(desk.wishes()) == ["cap"]
 
 
 def test_a_plan_that_nobody_can_read_is_named(place: StationSettings) -> None:
