@@ -12,7 +12,7 @@ import msgspec
 from rich.text import Text
 
 from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
-from daemon.listing import at, by_option, json_option, print_table
+from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
 from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError
 from mdss.settings import load_settings
@@ -53,7 +53,7 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
 
 @alerts.command("show", epilog="Example: mdss alerts show RESULT_ID --config station.yaml --picture part.png")
 @config_option
-@click.argument("result_id")
+@result_argument
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture, a PNG, to this file.")
 @json_option
 def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> None:
@@ -73,9 +73,9 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
     """Give a verb what those have in common that change an alert's state."""
     options = (
         config_option,
-        click.argument("result_id"),
+        result_argument,
         by_option,
-        click.option("--note", metavar="TEXT", default="", help="Why."),
+        note_option,
     )
     for option in reversed(options):
         command = option(command)

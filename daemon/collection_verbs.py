@@ -13,7 +13,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from daemon.listing import at, by_option, json_option, print_table
+from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
 from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
 from mdss.part_names import name_among
@@ -71,10 +71,10 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
 
 @collection.command(epilog="Example: mdss collection label RESULT_ID good --config station.yaml")
 @config_option
-@click.argument("result_id")
+@result_argument
 @click.argument("label", type=click.Choice(get_args(Label)))
 @by_option
-@click.option("--note", metavar="TEXT", default="", help="Why.")
+@note_option
 def label(config: Path, result_id: str, **said: Any) -> None:
     """Say what the part of RESULT_ID is, in place of what was said before; for alerts rather `mdss alerts confirm` and `reject`."""
     if not opened(config).label(result_id, Review(at_ns=time.time_ns(), **said)):

@@ -16,14 +16,24 @@ from mdss.user_name import user
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def named(_context: click.Context, _option: click.Parameter, name: str) -> str:
+def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """Refuse bytes that are no text, as a terminal of another encoding sends them: they could be kept nowhere."""
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+        raise BadInput(f"{name}: found {text!r}, expected text in UTF-8: set the terminal to it")
+    return text
+
+
+def named(context: click.Context, option: click.Parameter, name: str) -> str:
     """Refuse a name that says nothing, as that of a shell's variable that is not set."""
     if not name.strip():
         raise BadInput(f"--by: found {name!r}, expected the name of who says so")
-    return name
+    return as_typed(context, option, name)
 
 
 by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who says so.")
+note_option = click.option("--note", metavar="TEXT", default="", callback=as_typed, help="Why.")
+result_argument = click.argument("result_id", callback=as_typed)
 
 
 def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:

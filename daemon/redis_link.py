@@ -87,6 +87,8 @@ class RedisLink:
             yield self.client
         except redis.RedisError as error:
             raise away(error, self.place) from error
+        except UnicodeError as error:  # a host's name that can be none, as with two dots in a row
+            raise StoreAway("unreachable", self.place, str(error)) from error
 
     def close(self) -> None:
         """Close the connections."""

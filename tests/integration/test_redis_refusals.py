@@ -12,6 +12,7 @@ from daemon.alert_store import ALERT, EVIDENCE, open_store
 from daemon.alerts import UP
 from daemon.private_redis import PrivateRedis
 from daemon.redis_link import StoreAway, StoreState
+from mdss.settings import AlertSettings, Settings
 from tests.alert_line import Line, client_of, stored
 from tests.alerts import settings, verdict
 
@@ -37,6 +38,13 @@ def test_each_refusal_has_its_name_and_says_what_to_do(tmp_path: Path, options: 
         store.close()
     assert refused.value.state == state
     assert sentence in str(refused.value)
+
+
+def test_a_host_that_can_be_none_is_a_redis_that_does_not_answer() -> None:
+    with pytest.raises(
+        StoreAway, match=r"Redis at redis://10\.0\.0\.\.5:6379/0 does not answer .*; start it, or correct alerts\.redis_url"
+    ):
+        open_store(Settings(alerts=AlertSettings(redis_url="redis://10.0.0..5:6379/0"))).ping()
 
 
 def test_a_corrected_password_file_helps_without_a_restart(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mdss.errors import BadInput, MdssError
 from trainer.dataset import Dataset
 
 SIDE = 64
+LATIN = "caf\udce9"  # what Python makes of the bytes of an ISO 8859-1 terminal
 
 
 class Shelf:
@@ -79,6 +80,21 @@ def test_a_part_is_labelled_by_hand(shelf: Shelf) -> None:
     assert (found.review.label, found.review.by, found.review.note) == ("defect", "ben", "scratch") and found.review.at_ns > 10**18
     result = shelf.run("label", "nobody", "good")
     assert isinstance(result.exception, MdssError) and "found no scan of nobody" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments"),
+    [
+        ("--note", ("label", "ok-1", "good", "--by", "ben", "--note", LATIN)),
+        ("--by", ("label", "ok-1", "good", "--by", LATIN)),
+        ("RESULT_ID", ("label", LATIN, "good", "--by", "ben")),
+    ],
+)
+def test_what_a_terminal_of_another_encoding_sends_is_refused(shelf: Shelf, place: str, arguments: tuple[str, ...]) -> None:
+    error = shelf.run(*arguments).exception
+    assert isinstance(error, BadInput) and str(error) == f"{place}: found 'caf\\udce9', expected text in UTF-8: set the terminal to it"
+    found = shelf.kept.find("ok-1")
+    assert found is not None and found.review is None
 
 
 def test_prune_leaves_no_more_than_is_asked_for(shelf: Shelf) -> None:
