@@ -9,8 +9,12 @@ from collections.abc import Iterator
 import pytest
 import structlog
 import torch
+from hypothesis import HealthCheck, settings
 
 from daemon.private_redis import PrivateRedis
+
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # busy cores may be slow
+settings.load_profile("no clock")
 
 
 @pytest.fixture(scope="session", autouse=True)

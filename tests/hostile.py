@@ -13,7 +13,7 @@ from mdss.client import CurveKeys
 from mdss.wire import camera
 from mdss.wire.outer_end import connected
 
-PATIENCE_MS = 20_000
+PATIENCE_S = 20.0
 MEGABYTE = 1024 * 1024
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)  # ZMTP 3.0
 READY_BODY = b"\x05READY" + b"\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
@@ -38,7 +38,7 @@ class Hostile:
         """Send one multipart."""
         self.socket.send_multipart(frames, copy=False)
 
-    def answer(self, timeout_ms: int = PATIENCE_MS) -> camera.CameraMessage | None:
+    def answer(self, timeout_ms: int = round(1000 * PATIENCE_S)) -> camera.CameraMessage | None:
         """Return what the station says next; None when it says nothing."""
         return camera.parse(self.socket.recv_multipart()) if self.socket.poll(timeout_ms) else None
 
@@ -46,6 +46,15 @@ class Hostile:
         """Send one multipart and return the next answer."""
         self.send(frames)
         return self.answer()
+
+    def said_before_pong(self, source_id: str) -> list[camera.CameraMessage]:
+        """Ask whether the station is there, and return all that it says before it answers that."""
+        self.send(camera.compose(camera.Ping(source_id=source_id)))
+        said: list[camera.CameraMessage] = []
+        while not isinstance(answer := self.answer(), camera.Pong):
+            assert answer is not None
+            said.append(answer)
+        return said
 
     def _named(self, endpoint: str, keys: CurveKeys | None, routing_id: bytes) -> zmq.Socket[bytes]:
         """Connect under a routing id that may be another's."""
@@ -68,7 +77,7 @@ class Raw:
         else:
             host, _, port = place.rpartition(":")
             self._socket = socket.create_connection((host, int(port)))
-        self._socket.settimeout(PATIENCE_MS / 1000)
+        self._socket.settimeout(PATIENCE_S)
         self.heard = b""
 
     def __enter__(self) -> Self:
@@ -98,7 +107,7 @@ class Raw:
             pass
         return told
 
-    def is_cut_off(self, timeout_s: float = PATIENCE_MS / 1000) -> bool:
+    def is_cut_off(self, timeout_s: float = PATIENCE_S) -> bool:
         """Read until the station ends the connection; False when it does not."""
         self._socket.settimeout(timeout_s)
         try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 
 def histories(number: int) -> settings:
     """Return the settings of a machine that plays so many histories."""
-    slow = [HealthCheck.too_slow]
-    return settings(derandomize=True, max_examples=number, stateful_step_count=40, deadline=None, suppress_health_check=slow)
+    return settings(derandomize=True, max_examples=number, stateful_step_count=40)

@@ -16,13 +16,12 @@ from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
 from mdss.wire.verdict import Evaluation
 from tests.lines import SIDE_PX
-from tests.station import NAME, small_recipe, write_line, write_teacher
+from tests.station import NAME
 from trainer.gate_terms import GateCheck, GateOutcome
 from trainer.gathering import Shares
 from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.synthetic_camera import View
 from trainer.synthetic_scan import SyntheticScan, draw_scan
-from trainer.train import Order, train
 
 SECOND_NS = 1_000_000_000
 NEW = 6
@@ -93,13 +92,6 @@ def write_config(folder: Path, store: Path) -> Path:
     path = folder / "station.yaml"
     path.write_text(yaml.safe_dump(tree), "utf-8")
     return path
-
-
-def plant(folder: Path) -> Plant:
-    """Make the curated scans, and the champion that was made from them."""
-    data, teacher = write_line(folder / "data"), write_teacher(folder / "teacher.safetensors")
-    train(Order(data, folder / "models", NAME, small_recipe(teacher), device="cpu"))
-    return Plant(write_config(folder / "station", folder / "models"), data)
 
 
 def order_of(own: Plant, **changes: Any) -> RetrainOrder:

@@ -11,7 +11,7 @@ import pytest
 from daemon.private_redis import PrivateRedis
 from tests.alert_line import Line
 from tests.alerts import settings
-from tests.retraining import Plant, answered, plant, write_config
+from tests.retraining import Plant, answered, write_config
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
 from trainer import retrain_run
 from trainer.train import Order, train
@@ -41,17 +41,11 @@ def line(server: PrivateRedis, tmp_path: Path) -> Iterator[Line]:
     opened.close()
 
 
-@pytest.fixture(scope="session")
-def curated(tmp_path_factory: pytest.TempPathFactory) -> Plant:
-    """Curated scans, and the champion that was made from them."""
-    return plant(tmp_path_factory.mktemp("plant"))
-
-
 @pytest.fixture
-def own(curated: Plant, tmp_path: Path) -> Plant:
-    """The same with a store, a state and settings of its own."""
-    store = shutil.copytree(curated.store, tmp_path / "models", symlinks=True)
-    return Plant(write_config(tmp_path, store), curated.data)
+def own(trained: Trained, tmp_path: Path) -> Plant:
+    """That line and its champion with a store, a state and settings of their own."""
+    store = shutil.copytree(trained.store, tmp_path / "models", symlinks=True)
+    return Plant(write_config(tmp_path, store), trained.data)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from mdss.collection import CollectedPart, Collection
 from mdss.errors import MdssError
 from mdss.settings import load_settings
 from mdss.wire.pulse import Tally
-from tests.alerts import verdict
+from tests.alerts import PATIENCE_S, verdict
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.timeout(60)
@@ -34,7 +34,7 @@ class Desk:
 
     def __init__(self, folder: Path, server: PrivateRedis) -> None:
         self.config, self.name, self.url = folder / "station.yaml", f"reviewed-{next(NUMBERS)}", server.url
-        limits = {"redis_url": server.url, "timeout_s": 1, "stream_max_length": 100}
+        limits = {"redis_url": server.url, "timeout_s": PATIENCE_S, "stream_max_length": 100}
         self.config.write_text(yaml.safe_dump({"station": {"name": self.name}, "alerts": limits}))
         self.store: AlertStore = open_store(load_settings(self.config))
         self.alert = f"{self.name}-alert"

@@ -21,7 +21,7 @@ from mdss import cli
 from mdss.errors import MdssError
 from mdss.settings import load_settings
 from mdss.wire.verdict import Verdict
-from tests.alerts import PNG, undefined, verdict
+from tests.alerts import PATIENCE_S, PNG, undefined, verdict
 
 pytestmark = pytest.mark.timeout(60)
 NUMBERS = itertools.count()
@@ -57,7 +57,7 @@ class Station:
 def station(redis_server: PrivateRedis, tmp_path: Path) -> Iterator[Station]:
     config = tmp_path / "station.yaml"
     name = f"verbs-{next(NUMBERS)}"
-    config.write_text(yaml.safe_dump({"station": {"name": name}, "alerts": {"redis_url": redis_server.url, "timeout_s": 1}}))
+    config.write_text(yaml.safe_dump({"station": {"name": name}, "alerts": {"redis_url": redis_server.url, "timeout_s": PATIENCE_S}}))
     store = open_store(load_settings(config))
     yield Station(config, redis_server.url, store)
     store.close()

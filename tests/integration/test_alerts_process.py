@@ -24,7 +24,7 @@ from mdss.journal import Journal
 from mdss.settings import load_settings
 from mdss.wire.messages import Heartbeat
 from mdss.wire.sockets import Receiver
-from tests.alerts import verdict
+from tests.alerts import PATIENCE_S, verdict
 
 pytestmark = pytest.mark.timeout(120)
 AS_IT_IS = ("-m", "daemon.alerts")
@@ -70,14 +70,8 @@ class Running:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[PrivateRedis]:
-    with PrivateRedis(tmp_path / "redis") as running:
-        yield running
-
-
-@pytest.fixture
 def alerts(tmp_path: Path, server: PrivateRedis) -> Iterator[Running]:
-    running = Running(tmp_path, server.url, timeout_s=1)
+    running = Running(tmp_path, server.url, PATIENCE_S)
     yield running
     running.close()
 

@@ -93,7 +93,8 @@ def test_a_redis_killed_in_the_middle_of_an_outage_begins_anew_with_what_waits(s
     assert line.waiting() == []
 
 
-def test_a_redis_that_hangs_is_given_up_after_the_timeout_and_nothing_doubles(server: PrivateRedis, line: Line) -> None:
+def test_a_redis_that_hangs_is_given_up_after_the_timeout_and_nothing_doubles(server: PrivateRedis, tmp_path: Path) -> None:
+    line = Line.of(settings(server.url, timeout_s=1), tmp_path)
     line.judge(verdict("a"))
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
@@ -102,6 +103,7 @@ def test_a_redis_that_hangs_is_given_up_after_the_timeout_and_nothing_doubles(se
     assert state == "degraded"
     assert "does not answer (Timeout" in reason
     assert line.turn() == ("running", "")
+    line.close()
     with client_of(server) as client:
         assert stored(client) == ["a"]
 

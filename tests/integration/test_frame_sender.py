@@ -47,8 +47,9 @@ def test_every_frame_is_acknowledged_and_done(endpoint: str) -> None:
 
 
 def test_no_more_frames_leave_than_there_is_credit(endpoint: str) -> None:
-    with FakeStation(endpoint, credit=2, finishes=False) as station, FrameSender(endpoint, "camera", send_timeout_s=0.5) as camera:
+    with FakeStation(endpoint, credit=2, finishes=False) as station, FrameSender(endpoint, "camera") as camera:
         send(camera, "a", "b")
+        camera.send_timeout_s = 0.5
         with pytest.raises(MdssError, match="no credit"):
             send(camera, "c")
         assert station.part_ids == ["a", "b"]
@@ -73,9 +74,12 @@ def test_a_frame_refused_for_now_is_offered_again(endpoint: str) -> None:
 
 
 def test_what_is_refused_for_now_says_why_until_it_is_taken_and_so_does_a_frame_that_finds_no_credit(endpoint: str) -> None:
-    with FakeStation(endpoint, credit=1) as station, FrameSender(endpoint, "camera", send_timeout_s=0.5) as camera:
+    with FakeStation(endpoint, credit=1) as station, FrameSender(endpoint, "camera") as camera:
         station.refusals["a"] = ["BUSY"] * 1000
         (sent,) = send(camera, "a")
+        while not camera.put_off:
+            camera.attend(0.02)
+        camera.send_timeout_s = 0.5
         with pytest.raises(MdssError, match=r"no credit for frame \w+ within 0.5 s; the station said BUSY: as the test asked"):
             send(camera, "b")
         assert {frame_id: nack.reason for frame_id, nack in camera.put_off.items()} == {sent: "as the test asked"}

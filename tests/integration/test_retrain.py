@@ -185,8 +185,8 @@ def test_what_one_champion_would_not_accept_is_open_again_under_another(own: Pla
     assert parts and all(part.is_new for part in parts)
 
 
-def test_a_first_model_comes_from_curated_scans_alone(own: Plant, curated: Plant, passing: None) -> None:
-    recipe = open_champion(curated.store, NAME).recipe
+def test_a_first_model_comes_from_curated_scans_alone(own: Plant, passing: None) -> None:
+    recipe = open_champion(own.store, NAME).recipe
     shutil.rmtree(own.store)
     with pytest.raises(BadInput, match=r"no champion in .* and no --data"):
         retrain(order_of(own))
@@ -194,7 +194,7 @@ def test_a_first_model_comes_from_curated_scans_alone(own: Plant, curated: Plant
         f"rgb.{name}={getattr(recipe.rgb, name)}" for name in ("teacher", "steps", "student_width", "window_px", "warmup_steps")
     )
     small = (*settings, "sdf.steps=4", "sdf.damaged_copies=0", "point_cloud.size_px=96", "sdf.points_per_patch=64")
-    result = retrain(order_of(own, data=curated.data, preset="demo", assignments=small))
+    result = retrain(order_of(own, data=own.data, preset="demo", assignments=small))
     assert (result.outcome, result.version, result.parts_used) == ("candidate", "0001", 0)
 
 

@@ -76,7 +76,8 @@ def test_scans_are_kept_with_the_very_pixels_that_the_camera_sent(station: Stati
 
 
 def test_nobody_but_the_station_and_its_group_may_read_the_scans(station: Station) -> None:
-    wait_until(lambda: bool(collected(station, "keeper")))
+    judge(station, "discreet", GOOD[0])
+    wait_until(lambda: bool(collected(station, "discreet")))
     root = root_of(station)
     assert [path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o007] == []
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +26,8 @@ from trainer.train import WORK, lasting
 pytestmark = pytest.mark.timeout(180)
 METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
 BRANCHES = ("rgb", "sdf", "fused", "fused_brightness_matched")
-RGB_STEPS, SDF_STEPS = 24, 1000
-SOON_S = 0.2  # well within the steps of either branch
+RGB_STEPS, SDF_STEPS = 24, 300
+TALKATIVE = "import sys; from mdss.cli import main; from trainer import progress; progress.LINE_EVERY_S = 0; sys.exit(main())"
 Capture = pytest.CaptureFixture[str]
 
 
@@ -148,14 +147,14 @@ def test_verify_names_a_damaged_file(copy: Trained, capsys: Capture) -> None:
 
 
 class Trainer:
-    """`mdss train` as a process of its own, to be interrupted where its progress says it is."""
+    """`mdss train` as a process of its own that tells of every step, to be interrupted where its progress says it is."""
 
     def __init__(self, made: Trained, store: Path) -> None:
         teacher = made.data.parent / "teacher.safetensors"
-        self.command = [sys.executable, "-m", "mdss.cli", "train", *train_options(made.data, store, teacher)]
+        self.command = [sys.executable, "-c", TALKATIVE, "train", *train_options(made.data, store, teacher)]
 
     def run(self, *options: str, until: str = "", before: Callable[[], None] = lambda: None) -> tuple[int, str]:
-        """Train; where `until` is given, press Ctrl-C soon after a line that begins so, and `before` that do something else.
+        """Train; where `until` is given, press Ctrl-C at the line that begins so, and `before` that do something else.
 
         Return the exit code and the last line.
         """
@@ -169,7 +168,6 @@ class Trainer:
                 said.append(line.strip())
                 if until and line.startswith(until):
                     before()
-                    time.sleep(SOON_S)
                     process.send_signal(signal.SIGINT)
         return process.returncode, said[-1]
 
@@ -186,7 +184,8 @@ def test_of_two_trainings_of_one_recipe_the_second_is_told_who_is_first_and_leav
     def begin_another() -> None:
         refused.append(subprocess.run(first.command, capture_output=True, text=True, check=False))
 
-    assert first.run(until="teacher statistics", before=begin_another) == (130, "mdss: interrupted")
+    endless = ("--set", "rgb.steps=1000000")
+    assert first.run(*endless, until="colour branch: 1/", before=begin_another) == (130, "mdss: interrupted")
     sentence = rf"mdss: {tmp_path}/{NAME}/\.training\.lock: held by process \d+ of \S+, mdss train, since [^\n]*\n"
     assert [(done.returncode, bool(re.fullmatch(sentence, done.stderr))) for done in refused] == [(1, True)]
     assert steps_done(work / "rgb.checkpoint") > 0
@@ -194,9 +193,9 @@ def test_of_two_trainings_of_one_recipe_the_second_is_told_who_is_first_and_leav
 
 def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken_training(made: Trained, copy: Trained) -> None:
     trainer, work = Trainer(made, copy.store), copy.store / NAME / WORK
-    assert trainer.run(until="teacher statistics") == (130, "mdss: interrupted")
+    assert trainer.run(until="colour branch: 1/") == (130, "mdss: interrupted")
     assert 0 < steps_done(work / "rgb.checkpoint") < RGB_STEPS
-    assert trainer.run("--resume", until="patches") == (130, "mdss: interrupted")
+    assert trainer.run("--resume", until="shape branch: 1/") == (130, "mdss: interrupted")
     assert steps_done(work / "rgb.checkpoint") == RGB_STEPS
     assert 0 < steps_done(work / "sdf.checkpoint") < SDF_STEPS
     assert open_champion(copy.store, NAME).version == "0001"

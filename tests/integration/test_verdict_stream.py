@@ -119,6 +119,7 @@ def test_a_start_from_now_leaves_out_the_past(station: Station) -> None:
     station.judge(1, is_published=False)
     with VerdictStream(station.endpoint, station.snapshots) as stream:
         station.wait_for_subscriber()
+        station.wait_for_question()
         assert stream.receive(0.5) is None
         station.judge(2)
         assert take(stream, 1) == [2]
@@ -214,6 +215,7 @@ def test_a_new_journal_is_noticed_by_who_knew_a_sequence_alone_or_began_with_wha
         station.judge(sequence, is_published=False)
     with VerdictStream(station.endpoint, station.snapshots, since=since) as stream:
         station.wait_for_subscriber()
+        station.wait_for_question()
         assert stream.receive(0.5) is None and stream.last_sequence == 2
         station.install_anew(3)
         station.beat()

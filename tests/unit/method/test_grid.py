@@ -15,7 +15,7 @@ SIDES = st.integers(64, 2000)
 SIZES = st.sampled_from([64, 128, 256, 320])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIDES, SIDES, SIZES)
 def test_pixels_of_the_grid_map_back_to_the_frame_exactly(height: int, width: int, size: int) -> None:
     grid = Grid(height, width, size)
@@ -29,7 +29,7 @@ def test_pixels_of_the_grid_map_back_to_the_frame_exactly(height: int, width: in
     np.testing.assert_array_equal(sampled[on_frame] % width, grid.columns[columns[on_frame]])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIDES, SIDES, SIZES)
 def test_the_grid_shows_the_whole_frame_without_stretching_it(height: int, width: int, size: int) -> None:
     grid = Grid(height, width, size)
@@ -43,7 +43,7 @@ def test_the_grid_shows_the_whole_frame_without_stretching_it(height: int, width
             assert set(shown) == set(range(length))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SIDES, SIDES, st.integers(40, 215), st.integers(40, 215))
 def test_a_peak_on_the_grid_lies_at_its_pixel_of_the_frame(height: int, width: int, row: int, column: int) -> None:
     grid = Grid(height, width)

@@ -80,7 +80,7 @@ def published_au_pro(maps: list[Float], truths: list[Bool], limit: float, steps:
 
 
 @given(seed=seeds, levels=st.sampled_from([2, 5, 1000]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_image_auroc_is_the_mann_whitney_statistic_with_ties(seed: int, levels: int) -> None:
     random = np.random.default_rng(seed)
     labels = np.append(random.random(40) < 0.4, [True, False])
@@ -89,7 +89,7 @@ def test_image_auroc_is_the_mann_whitney_statistic_with_ties(seed: int, levels: 
 
 
 @given(seed=seeds, with_good=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pixel_auroc_is_the_mann_whitney_statistic_with_ties(seed: int, with_good: bool) -> None:
     maps, truths = random_case(seed, with_good)
     expected = rank_auroc(np.concatenate([t.ravel() for t in truths]), np.concatenate([m.ravel() for m in maps]))
@@ -97,7 +97,7 @@ def test_pixel_auroc_is_the_mann_whitney_statistic_with_ties(seed: int, with_goo
 
 
 @given(seed=seeds, with_good=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_au_pro_is_that_of_a_loop_over_every_threshold(seed: int, with_good: bool) -> None:
     maps, truths = random_case(seed, with_good)
     for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths), (1.0, 0.3, 0.1, 0.05, 0.01)).items():
@@ -105,7 +105,7 @@ def test_au_pro_is_that_of_a_loop_over_every_threshold(seed: int, with_good: boo
 
 
 @given(seed=seeds, steps=st.sampled_from([7, 100]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_au_pro_in_rank_steps_is_the_published_protocol(seed: int, steps: int) -> None:
     maps, truths = random_case(seed)
     for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths), thresholds=steps).items():

@@ -28,7 +28,7 @@ def clusters(count: int, seed: int) -> Float:
     return np.asarray(middles[random.integers(5, size=count)] + random.normal(0, 1, (count, 3)) * spread, np.float32)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 3000),
     points_per_patch=st.integers(4, 500),

@@ -53,7 +53,7 @@ def test_the_network_gives_as_many_positions_as_it_says(side: int, expected: int
     assert positions(side) == expected == found.shape[-1] == found.shape[-2]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(top=st.integers(0, 45), left=st.integers(0, 45), height=st.integers(1, 30), width=st.integers(1, 30))
 def test_cropping_to_the_mask_changes_no_value_inside_it(networks: StudentTeacher, top: int, left: int, height: int, width: int) -> None:
     rgb, mask = image()[:64, :64], np.zeros((64, 64), bool)
