@@ -119,7 +119,7 @@ class Station:
     def page(self, path: str) -> tuple[int, str]:
         """Return status and text of one page."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.http.port}{path}", timeout=10) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.http.port}{path}", timeout=PATIENCE_S) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -173,6 +173,7 @@ class Site:
 def site(trained: Trained, redis_url: str, folder: Path, **sections: dict[str, Any]) -> Iterator[Site]:
     """Write the settings of a station that has time: two busy cores may be slow."""
     own: dict[str, dict[str, Any]] = {"station": {"name": folder.name}, "camera": {"deadline_ms": 60_000}, "logs": {"level": "info"}}
+    own |= {"supervisor": {"stall_timeout_s": PATIENCE_S}, "alerts": {"timeout_s": PATIENCE_S}}
     merged = {name: own.get(name, {}) | sections.get(name, {}) for name in own.keys() | sections.keys()}
     with TemporaryDirectory(prefix="mdss-") as run:
         yield Site(Place(folder, Path(run), trained.store).write_settings(NAME, redis_url, **merged), trained)

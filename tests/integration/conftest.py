@@ -8,13 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from daemon import private_redis, verbs
 from daemon.private_redis import PrivateRedis
 from tests.alert_line import Line
 from tests.alerts import settings
 from tests.retraining import Plant, answered, write_config
-from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
+from tests.station import NAME, PATIENCE_S, Trained, small_recipe, write_line, write_teacher
 from trainer import retrain_run
 from trainer.train import Order, train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """Wait longer for a page of a station and for a Redis that starts: busy cores may be slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verbs, "ANSWER_WITHIN_S", PATIENCE_S)
+        patch.setattr(private_redis, "START_WITHIN_S", PATIENCE_S)
+        yield
 
 
 @pytest.fixture(scope="session")
