@@ -154,7 +154,7 @@ class Trainer:
         self.command = [sys.executable, "-c", TALKATIVE, "train", *train_options(made.data, store, teacher)]
 
     def run(self, *options: str, until: str = "", before: Callable[[], None] = lambda: None) -> tuple[int, str]:
-        """Train; where `until` is given, press Ctrl-C at the line that begins so, and `before` that do something else.
+        """Train; where `until` is given, press Ctrl-C at the line that begins so, and `before` that do something while it stands still.
 
         Return the exit code and the last line.
         """
@@ -167,8 +167,10 @@ class Trainer:
             for line in process.stderr:
                 said.append(line.strip())
                 if until and line.startswith(until):
+                    process.send_signal(signal.SIGSTOP)
                     before()
                     process.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGCONT)
         return process.returncode, said[-1]
 
 
@@ -184,8 +186,7 @@ def test_of_two_trainings_of_one_recipe_the_second_is_told_who_is_first_and_leav
     def begin_another() -> None:
         refused.append(subprocess.run(first.command, capture_output=True, text=True, check=False))
 
-    endless = ("--set", "rgb.steps=1000000")
-    assert first.run(*endless, until="colour branch: 1/", before=begin_another) == (130, "mdss: interrupted")
+    assert first.run(until="colour branch: 1/", before=begin_another) == (130, "mdss: interrupted")
     sentence = rf"mdss: {tmp_path}/{NAME}/\.training\.lock: held by process \d+ of \S+, mdss train, since [^\n]*\n"
     assert [(done.returncode, bool(re.fullmatch(sentence, done.stderr))) for done in refused] == [(1, True)]
     assert steps_done(work / "rgb.checkpoint") > 0
