@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -26,7 +27,7 @@ from mdss.wire.sockets import Receiver, Sender
 from tests.model_world import without_models
 
 pytestmark = pytest.mark.timeout(120)
-LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=4, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+LIMITS = Limits(ready_timeout_s=60, stall_timeout_s=60, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 WORKER = """
 import sys, time, types, zmq
 from mdss.wire.sockets import Sender
@@ -44,17 +45,17 @@ while not stop.asked:
 class RunningLine:
     """A supervisor of two small workers, in a thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
         settings: Any = SimpleNamespace(station=SimpleNamespace(runtime_directory=str(folder)))
         self.context: zmq.Context[Any] = zmq.Context()
         self.health = Receiver(self.context, "health", settings)
         self.to_fusion, self.fusion = Sender(self.context, "fusion", settings), Receiver(self.context, "fusion", settings)
         self.board, self.said = Board("test", time.monotonic), list[str]()
         specs = [ProcessSpec(name, ("-c", WORKER, str(folder), name), 1) for name in ("fusion", "ingest")]
-        children = [Child(spec, start_process, LIMITS, time.monotonic) for spec in specs]
+        children = [Child(spec, start_process, limits, time.monotonic) for spec in specs]
         notifier = Notifier(self.said.append, None, time.monotonic)
         around = Surroundings(self.health, self.board, notifier, self.to_fusion, lambda _: "", without_models())
-        self.supervisor = Supervisor(children, LIMITS, around)
+        self.supervisor = Supervisor(children, limits, around)
         self.thread = threading.Thread(target=self.supervisor.run)
 
     def __enter__(self) -> Self:
@@ -89,7 +90,7 @@ def test_a_killed_process_is_replaced_and_all_stop_when_asked(tmp_path: Path) ->
         os.kill(line.pid("fusion"), signal.SIGKILL)
         wait_until(lambda: line.restarts() == [1, 0] and line.board.report.is_ready)
         pids = [line.pid("fusion"), line.pid("ingest")]
-        assert line.fusion.receive(5000) == Ended(process="fusion", reason="ended with code -9")
+        assert line.fusion.receive(60_000) == Ended(process="fusion", reason="ended with code -9")
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert line.said.count("READY=1") == 1
     assert "STOPPING=1" in line.said
@@ -97,7 +98,7 @@ def test_a_killed_process_is_replaced_and_all_stop_when_asked(tmp_path: Path) ->
 
 
 def test_a_stopped_process_that_says_nothing_is_killed_and_replaced(tmp_path: Path) -> None:
-    with RunningLine(tmp_path) as line:
+    with RunningLine(tmp_path, replace(LIMITS, stall_timeout_s=4)) as line:
         wait_until(lambda: line.board.report.is_ready)
         os.kill(line.pid("fusion"), signal.SIGSTOP)
         wait_until(lambda: line.restarts() == [1, 0] and line.board.report.is_ready)
