@@ -82,16 +82,24 @@ def size(image: NDArray[np.generic]) -> str:
     return " x ".join(str(side) for side in cast(tuple[int, ...], image.shape[:2]))
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name in another encoding than UTF-8: no card or plan could hold it, and OpenCV ends the process over it."""
+    shown = str(path).encode("utf-8", "backslashreplace").decode()
+    if shown != str(path):
+        raise BadInput(f"{shown}: found a name that is not in UTF-8, expected one that is")
+
+
 def _decoded(path: Path) -> NDArray[np.generic]:
+    check_name(path)
     try:
-        encoded = path.read_bytes()  # cv2 does not say why it cannot, and ends the process over a name that is not in UTF-8
+        encoded = path.read_bytes()  # cv2 does not say why it cannot
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); expected PNG, JPEG or TIFF") from error
     orientation = _orientation(encoded)
     if orientation in TURNED:  # cv2 would turn the image, and its cloud would stay as it is
         raise BadInput(f"{path}: found a TIFF of orientation {orientation}, expected {UPRIGHT}: pixels stored as they are seen")
     try:
-        image = None if _is_jpeg_cut_short(encoded) else cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+        image = None if _is_jpeg_cut_short(encoded) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # a header that asks for more pixels than it decodes
         image = None
     if image is None:

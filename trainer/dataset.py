@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import PLAUSIBLE_MM, is_plausible, scene_extent
-from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, read_scan, read_truth, size
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, check_name, read_scan, read_truth, size
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 
 Unit = Literal["m", "mm"]
@@ -194,13 +194,6 @@ def _truths(folder: Path, split: Split) -> dict[str, Path]:
 def _pairs(folder: Path, split: Split) -> list[Scan]:
     images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
     for path in (*images.values(), *clouds.values()):
-        _check_name(path)
+        check_name(path)
     truths = _truths(folder, split)
     return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images.keys() & clouds.keys())]
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a name in another encoding than UTF-8: no card or plan could hold it, and OpenCV ends the process over it."""
-    shown = str(path).encode("utf-8", "backslashreplace").decode()
-    if shown != str(path):
-        raise BadInput(f"{shown}: found a name that is not in UTF-8, expected one that is")

@@ -41,8 +41,8 @@ class Threshold(msgspec.Struct, frozen=True):
     asked_false_reject_rate: float
     false_reject_rate: float | None
     recall: float | None
-    highest_good_score: float | None
-    lowest_defective_score: float | None
+    highest_good_score: float | None = None
+    lowest_defective_score: float | None = None
 
     @property
     def gap(self) -> str:

@@ -72,9 +72,9 @@ def test_a_tiff_that_says_it_is_to_be_turned_is_refused_for_its_cloud_is_not(tmp
         assert said_of(path) == f"found a TIFF of orientation {orientation}, expected 1: pixels stored as they are seen"
 
 
-def test_an_image_is_read_whatever_bytes_its_name_has(tmp_path: Path) -> None:
+def test_an_image_whose_name_is_not_in_utf_8_is_refused_and_ends_no_process(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"gr\xfcn.png")
     path.write_bytes(png(RGB))
-    assert np.array_equal(read_image(path), RGB)
-    path.write_bytes(b"")
-    assert said_of(path) == DAMAGED
+    with pytest.raises(BadInput) as refused:
+        read_image(path)
+    assert str(refused.value) == f"{tmp_path}/gr\\udcfcn.png: found a name that is not in UTF-8, expected one that is"
