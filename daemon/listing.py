@@ -12,16 +12,9 @@ from rich.text import Text
 from mdss.errors import BadInput
 from mdss.terminal import table_console
 from mdss.user_name import user
+from mdss.verb_options import as_typed
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Refuse bytes that are no text, as a terminal of another encoding sends them: they could be kept nowhere."""
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
-        raise BadInput(f"{name}: found {text!r}, expected text in UTF-8: set the terminal to it")
-    return text
 
 
 def named(context: click.Context, option: click.Parameter, name: str) -> str:

@@ -15,6 +15,7 @@ from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.recipe import Recipe
+from mdss.verb_options import reason_option
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.examination import measured_golden
@@ -43,7 +44,7 @@ COUNTS = "calibrated_on"  # key of a model card's data
 @click.option("--false-reject-rate", "rate", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
 @click.option("--margin", type=click.FloatRange(1, 100), help="How many times the limit that good parts set; 1 is that limit itself.")
-@click.option("--reason", "why", default="", help="Why, for `mdss model history`.")
+@reason_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new champion and its threshold as an object.")
 def command(*, as_json: bool, **options: Any) -> None:
@@ -71,7 +72,7 @@ class Request:
     rate: float | None = None
     method: str | None = None
     margin: float | None = None
-    why: str = ""
+    reason: str = ""
     device: str = "auto"
 
     @property
@@ -98,7 +99,7 @@ def calibrate(request: Request) -> ModelFolder:
     calibration, facts = measured(request, model, settings) if request.has_parts else from_known_scores(model, settings)
     card = msgspec.structs.replace(model.card, recipe=settings, data=model.card.data | facts)
     finished = recalibrated(model, card, calibration, request.store)
-    change = Change("calibrate", reason(model, finished, request.why), instead_of=model.version)
+    change = Change("calibrate", moved(model, finished, request.reason), instead_of=model.version)
     return model_store.promote(request.store, request.recipe, finished.version, change)
 
 
@@ -154,11 +155,11 @@ def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibratio
     return msgspec.structs.replace(calibration, threshold=calibration.threshold.with_note(collected.note))
 
 
-def reason(before: ModelFolder, after: ModelFolder, why: str) -> str:
+def moved(before: ModelFolder, after: ModelFolder, why: str) -> str:
     """Return what the history says: how the threshold moved, for which rate and margin, and why."""
     old, new = before.calibration.threshold, after.calibration.threshold
     rates = f"asked false-reject rate {old.asked_false_reject_rate:g} -> {new.asked_false_reject_rate:g}"
     margins = [model.recipe.threshold.margin for model in (before, after)]
     margin = "" if len(set(margins)) == 1 else ", margin {:g} -> {:g}".format(*margins)
-    moved = f"threshold {old.value:.4g} -> {new.value:.4g}, {rates}{margin}, {new.parts} parts"
-    return f"{moved}: {why}" if why else moved
+    says = f"threshold {old.value:.4g} -> {new.value:.4g}, {rates}{margin}, {new.parts} parts"
+    return f"{says}: {why}" if why else says

@@ -15,11 +15,11 @@ from mdss.method import model_store
 from mdss.method.model_archive import export_model, import_model
 from mdss.method.model_store import Change, ModelFolder
 from mdss.terminal import table_console
+from mdss.verb_options import reason_option
 
 store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The model store.")
 recipe_option = click.option("--recipe", required=True, help="The product's name.")
 version_option = click.option("--version", required=True, help="Such as 0002.")
-reason_option = click.option("--reason", default="", help="Why, for the history.")
 EVENT_COLUMNS = ("when", "who", "what", "from", "to", "why")
 
 

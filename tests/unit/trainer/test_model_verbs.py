@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mdss.cli import main
+from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.calibration import Calibration, Statistics, Threshold
 from mdss.method.model_store import ModelCard
 from mdss.method.recipe import FusionSettings, Recipe
+from trainer.model_verbs import model
 
 LIMIT = Threshold(value=2.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=30)
 CALIBRATION = Calibration(
@@ -150,3 +154,13 @@ def test_a_file_that_is_no_model_is_refused_by_name(store: Path, tmp_path: Path,
     assert code == 1 and said.startswith(f"mdss: {tmp_path}/holiday.jpg: found a damaged entry or another kind of file")
     code, _, said = run(capsys, "import", tmp_path / "nowhere.tar", "--store", store)
     assert code == 2 and "nowhere.tar" in said
+
+
+@pytest.mark.parametrize("verb", ["promote", "rollback", "import"])
+def test_a_reason_in_another_encoding_is_refused_and_changes_nothing(tmp_path: Path, verb: str) -> None:
+    file = tmp_path / "model.tar"
+    file.write_bytes(b"")
+    words = {"promote": ["--recipe", "a", "--version", "0001"], "rollback": ["--recipe", "a"], "import": [str(file)]}[verb]
+    error = CliRunner().invoke(model, [verb, "--store", str(tmp_path), *words, "--reason", os.fsdecode(b"caf\xe9")]).exception
+    assert isinstance(error, BadInput) and str(error) == "--reason: found 'caf\\udce9', expected text in UTF-8: set the terminal to it"
+    assert list(tmp_path.iterdir()) == [file]
