@@ -50,7 +50,7 @@ class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
     best_ms: float
     floor_ms: float
-    over_floor: float
+    over_floor: float  # of each part, in the middle
     parts: int
     gflop: float | None = None
     gflop_int8: float | None = None  # of these, in eight bits
@@ -115,16 +115,19 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def stage_figures(
-    spent_ms: Sequence[float], floor_ms: float, *, work: Operations | None = None, megabytes: float | None = None
+    spent_ms: Sequence[float], floors_ms: Sequence[float], *, work: Operations | None = None, megabytes: float | None = None
 ) -> StageFigures:
-    """Return a stage's figures; `over_floor` is the usual time over the floor."""
-    p50_ms = percentile(spent_ms, 0.5)
+    """Return a stage's figures from the time of each part and its floor.
+
+    Parts differ in size, so `over_floor` is taken of each part and then in the middle: of parts of two sizes the middle time is one of the
+    smaller's slowest or of the larger's fastest, and says nothing beside the middle of the floors.
+    """
     return StageFigures(
-        p50_ms=p50_ms,
+        p50_ms=percentile(spent_ms, 0.5),
         p99_ms=percentile(spent_ms, 0.99),
         best_ms=round(min(spent_ms), 3),
-        floor_ms=round(floor_ms, 4),
-        over_floor=round(p50_ms / floor_ms, 2),
+        floor_ms=round(float(np.median(floors_ms)), 4),
+        over_floor=round(float(np.median(np.divide(spent_ms, floors_ms))), 2),
         parts=len(spent_ms),
         gflop=None if work is None else round(sum(work), 3),
         gflop_int8=round(work.int8, 3) if work and work.int8 else None,

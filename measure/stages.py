@@ -74,12 +74,13 @@ class Notes:
 
 def _figures(record: Record, machine: Machine) -> StageFigures:
     if record.work:
-        work = Operations(*np.median(record.work, axis=0).tolist())
-        return stage_figures(record.spent_ms, machine.least_ms(work), work=work)
+        floors_ms = [machine.least_ms(each) for each in record.work]
+        return stage_figures(record.spent_ms, floors_ms, work=Operations(*np.median(record.work, axis=0).tolist()))
     if record.megabytes:
-        megabytes = float(np.median(record.megabytes))
-        return stage_figures(record.spent_ms, megabytes / machine.copy_gb_s, megabytes=megabytes)
-    return stage_figures(record.spent_ms, 2 * machine.sync_write_ms)  # accepted and judged, each durable before anything is said
+        floors_ms = [each / machine.copy_gb_s for each in record.megabytes]
+        return stage_figures(record.spent_ms, floors_ms, megabytes=float(np.median(record.megabytes)))
+    written_ms = 2 * machine.sync_write_ms  # accepted and judged, each durable before anything is said
+    return stage_figures(record.spent_ms, [written_ms] * len(record.spent_ms))
 
 
 class Bed:

@@ -30,7 +30,7 @@ def test_a_bench_measures_machine_stages_and_station(trained: Trained, tmp_path:
     assert list(found["stages"]) == STAGES and list(found["stages_at"]["128x112"]) == STAGES[:3]
     for stage in found["stages"].values():
         assert 0 < stage["p50_ms"] <= stage["p99_ms"]
-        assert stage["over_floor"] == pytest.approx(stage["p50_ms"] / stage["floor_ms"], rel=0.05, abs=0.01)
+        assert stage["over_floor"] == pytest.approx(stage["p50_ms"] / stage["floor_ms"], rel=0.3, abs=0.01)  # of each part, in the middle
     assert list(found["end_to_end"]) == ["96x96", "128x112"]
     for size in found["end_to_end"].values():
         assert size["parts_per_s"] > 0 and size["parts"] >= 12

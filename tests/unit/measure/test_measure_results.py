@@ -34,8 +34,14 @@ def test_percentiles_lie_between_two_values_linearly() -> None:
 
 
 def test_a_stage_is_as_many_times_over_its_floor_as_its_usual_time_is() -> None:
-    figures = stage_figures([30.0, 10.0, 20.0], 8.0)
+    figures = stage_figures([30.0, 10.0, 20.0], [8.0] * 3)
     assert (figures.p50_ms, figures.best_ms, figures.floor_ms, figures.over_floor, figures.parts) == (20.0, 10.0, 8.0, 2.5, 3)
+
+
+def test_parts_of_two_sizes_are_each_held_against_their_own_floor() -> None:
+    small, large = [10.0, 10.1, 13.0], [20.0, 20.2, 20.4]
+    figures = stage_figures([*small, *large], [8.0] * 3 + [16.0] * 3)
+    assert (figures.p50_ms, figures.floor_ms, figures.over_floor) == (16.5, 12.0, 1.26)
 
 
 def test_operations_count_by_the_rate_of_one_thread_in_the_precision_that_is_scored_in() -> None:
