@@ -74,9 +74,9 @@ def test_what_is_wrong_is_found_once_and_can_be_fed_again(
 def test_an_input_that_takes_long_twice_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fuzz, "SLOW_S", -1.0)  # a clock of processor time may stand still over two inputs
+    monkeypatch.setattr(fuzz, "SLOW_S", 0.0)
     assert main(["--inputs", "2", "--target", "snapshot", "--findings", str(tmp_path)]) == 1
-    assert "snapshot 0: took more than -1 s" in capsys.readouterr().out
+    assert "snapshot 0: took more than 0 s" in capsys.readouterr().out
 
 
 def test_memory_that_grows_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
