@@ -121,9 +121,8 @@ class Board:
             return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
             cameras, silent = (self._ledger.gauge(name) for name in ("mdss_sources", "mdss_sources_silent"))
-            report = msgspec.structs.replace(report, cameras=cameras, silent_cameras=silent)
-            report = msgspec.structs.replace(report, drift=self._drift(), retrainings=self._retrainings())
-            return 200, "application/json", msgspec.json.encode(report)
+            heard = {"drift": self._drift(), "retrainings": self._retrainings(), "cameras": cameras, "silent_cameras": silent}
+            return 200, "application/json", msgspec.json.encode(msgspec.structs.replace(report, **heard))
         if path == "/livez":
             return sentence(self._clock() - self._shown_s < LIVE_WITHIN_S, "live", "the supervisor's loop stands still")
         if path == "/readyz":

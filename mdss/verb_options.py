@@ -11,7 +11,7 @@ from mdss.errors import BadInput
 
 def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Refuse bytes that are no text, as a terminal of another encoding sends them: they could be kept nowhere."""
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
         name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
         raise BadInput(f"{name}: found {text!r}, expected text in UTF-8: set the terminal to it")
     return text

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from mdss.method.calibration import percent
 from trainer.part_measures import COLOURS, MEASURES, Float, Measures, nearest
 
 Code = Literal["unreadable", "no_part", "dark", "missing_points", "another_product", "duplicate", "not_normal"]
@@ -84,7 +85,7 @@ def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fau
     if part.brightness < least:
         return "dark", f"the part has a brightness of {part.brightness:.3g} of 255, expected at least {least:.3g}: is the lamp on?"
     if part.invalid_point_ratio > max_invalid_ratio:
-        missing, most = (f"{100 * ratio:.3g}%" for ratio in (part.invalid_point_ratio, max_invalid_ratio))
+        missing, most = percent(part.invalid_point_ratio), percent(max_invalid_ratio)
         return "missing_points", f"{missing} of the part's points are missing, expected at most {most}"
     return None
 

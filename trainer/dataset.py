@@ -135,6 +135,43 @@ def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return truth
 
 
+@dataclass(frozen=True)
+class Kind:
+    """The files of one folder of parts, by stem; only a test has masks."""
+
+    folder: Path
+    images: dict[str, Path]
+    clouds: dict[str, Path]
+    truths: dict[str, Path]
+
+    @classmethod
+    def of(cls, folder: Path, split: Split) -> Kind:
+        """List them."""
+        images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
+        return cls(folder, images, clouds, by_stem(folder / "gt", TRUTH_SUFFIXES) if split == "test" else {})
+
+    def scans(self, split: Split) -> list[Scan]:
+        """Return the scans that are whole."""
+        for path in (*self.images.values(), *self.clouds.values()):
+            check_name(path)
+        whole = sorted(self.images.keys() & self.clouds.keys())
+        return [Scan(split, self.folder.name, stem, self.images[stem], self.clouds[stem], self.truths.get(stem)) for stem in whole]
+
+    def check(self, is_marked: bool) -> None:
+        """Refuse a folder without scans, and a file without its partner; each scan of a defect has a mask where some are marked."""
+        images, truths = self.images, self.truths
+        for (name, suffixes), found in zip(PARTNERS.items(), (images, self.clouds), strict=True):
+            _check_files(self.folder / name, found, suffixes)
+        for stem in sorted(images.keys() ^ self.clouds.keys()):
+            lone, missing = (images[stem], "xyz") if stem in images else (self.clouds[stem], "rgb")
+            raise BadInput(f"{lone}: found no partner, expected {self.folder / missing / stem} with {', '.join(PARTNERS[missing])}")
+        for stem in sorted(truths.keys() - images.keys()):
+            raise BadInput(f"{truths[stem]}: found no partner, expected {self.folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
+        unmarked = sorted(images.keys() - truths.keys())
+        if is_marked and self.folder.name != GOOD and unmarked:
+            raise BadInput(f"{self.folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
+
+
 def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
     folder = root / split
     if not folder.is_dir():
@@ -142,10 +179,10 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
             raise BadInput(f"{folder}: no such folder; expected {'KIND/{rgb,xyz,gt}' if split == 'test' else 'good/{rgb,xyz}'} in it")
         return []
     found = _folders(folder)
-    kinds = found if split == "test" else [folder / GOOD]
+    kinds = [Kind.of(each, split) for each in (found if split == "test" else [folder / GOOD])]
     if is_needed:
-        _check(folder, kinds, split)
-    return [scan for kind in kinds for scan in _pairs(kind, split)]
+        _check(folder, kinds)
+    return [scan for kind in kinds for scan in kind.scans(split)]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -156,44 +193,16 @@ def _folders(folder: Path) -> list[Path]:
     return found
 
 
-def _check(folder: Path, kinds: Sequence[Path], split: Split) -> None:
+def _check(folder: Path, kinds: Sequence[Kind]) -> None:
     if not kinds:
         raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
-    is_marked = any((kind / "gt").is_dir() for kind in kinds if kind.name != GOOD)
+    is_marked = any((kind.folder / "gt").is_dir() for kind in kinds if kind.folder.name != GOOD)
     for kind in kinds:
-        _check_kind(kind, split, is_marked)
+        kind.check(is_marked)
 
 
-def _check_kind(folder: Path, split: Split, is_marked: bool) -> None:
-    """Refuse a folder without scans, and a file of it without its partner; each scan of a defect has a mask where some are marked."""
-    images, clouds = (_files(folder / name, suffixes) for name, suffixes in PARTNERS.items())
-    for stem in sorted(images.keys() ^ clouds.keys()):
-        lone, missing = (images[stem], "xyz") if stem in images else (clouds[stem], "rgb")
-        raise BadInput(f"{lone}: found no partner, expected {folder / missing / stem} with {', '.join(PARTNERS[missing])}")
-    truths = _truths(folder, split)
-    for stem in sorted(truths.keys() - images.keys()):
-        raise BadInput(f"{truths[stem]}: found no partner, expected {folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
-    unmarked = sorted(images.keys() - truths.keys())
-    if is_marked and folder.name != GOOD and unmarked:
-        raise BadInput(f"{folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _check_files(folder: Path, found: dict[str, Path], suffixes: tuple[str, ...]) -> None:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
-    found = by_stem(folder, suffixes)
     if not found:
         raise BadInput(f"{folder}: found no files, expected {', '.join(suffixes)}")
-    return found
-
-
-def _truths(folder: Path, split: Split) -> dict[str, Path]:
-    return by_stem(folder / "gt", TRUTH_SUFFIXES) if split == "test" else {}
-
-
-def _pairs(folder: Path, split: Split) -> list[Scan]:
-    images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
-    for path in (*images.values(), *clouds.values()):
-        check_name(path)
-    truths = _truths(folder, split)
-    return [Scan(split, folder.name, stem, images[stem], clouds[stem], truths.get(stem)) for stem in sorted(images.keys() & clouds.keys())]

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from mdss.journal import JOURNAL, Journal
-from mdss.method.fusion import NEAR_PEAK
+from mdss.method.fusion import outlined_from
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
 from mdss.verb_options import config_option
@@ -157,7 +157,8 @@ class Fusion:
             return None
         heat, level = judgement.heat, model.calibration.map_level
         seen = evidence.within_frame(part.prepared.rgb, in_view(part.prepared).grid.in_frame)
-        png = evidence.draw(seen, heat, level, caption(part, judgement), outlined_from(judgement, float(heat.max()), level))
+        outlined = outlined_from(heat, level) if judgement.regions else level  # as the verdict names them
+        png = evidence.draw(seen, heat, level, caption(part, judgement), outlined)
         try:
             return self._out.pictures.write(part.accepted.result_id, png)
         except OSError as error:
@@ -201,11 +202,6 @@ def beside_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[B
     for branch, highest in (("rgb", max(reference.rgb)), ("sdf", max(reference.sdf))):
         if branch in verdict.branches and highest > 0:
             yield branch, verdict.branches[branch].score / highest
-
-
-def outlined_from(judgement: Judgement, peak: float, level: float) -> float:
-    """Return above what a part's map is outlined: the level, or near the peak where the verdict names regions below it."""
-    return NEAR_PEAK * peak if judgement.regions and peak <= level else level
 
 
 def caption(part: JoinedPart, judgement: Judgement) -> str:

@@ -89,8 +89,7 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     xyz (S, S, 3) mm, NaN without a point. Where the score is too high and no pixel is above the level, the surroundings of the highest
     pixel are returned: a part that is not OK always has a place to look at.
     """
-    peak = float(fused.map.max())
-    level = calibration.map_level if peak > calibration.map_level else NEAR_PEAK * peak
+    level = outlined_from(fused.map, calibration.map_level)
     count, found, statistics, _ = cv2.connectedComponentsWithStats((fused.map > level).astype(np.uint8), connectivity=8)
     labels = np.asarray(found, np.int32)
     kept = [n for n in range(1, count) if statistics[n, cv2.CC_STAT_AREA] >= calibration.fusion.min_region_px]
@@ -99,6 +98,12 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     in_frame = grid.in_frame
     places = [_region(_pixels(labels, number, statistics[number], in_frame), fused, xyz, grid) for number in kept]
     return tuple(sorted(places, key=lambda region: region.peak, reverse=True))
+
+
+def outlined_from(heat: Float, level: float) -> float:
+    """Return above what a map (S, S) shows a region: the calibrated level, or near its peak where no pixel is above that."""
+    peak = float(heat.max())
+    return level if peak > level else NEAR_PEAK * peak
 
 
 def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32], in_frame: Bool) -> Pixels:
