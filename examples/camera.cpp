@@ -66,14 +66,16 @@ std::string frame_header(const std::string &frame_id, int number, const std::str
            "},\"xyz\":{\"pixel_format\":\"Coord3D_ABC32f\",\"unit\":\"mm\",\"invalid\":{\"kind\":\"nan\"}},\"is_simulated\":true}";
 }
 
-void send_parts(void *socket, const Parts &parts) {
+// Never waits. False where there is no room, or nobody any more: libzmq gives up a connection that the station has refused.
+bool send_parts(void *socket, const Parts &parts) {
     for (size_t index = 0; index < parts.size(); ++index) {
-        const int flags = index + 1 < parts.size() ? ZMQ_SNDMORE : 0;
-        if (zmq_send(socket, parts[index].data(), parts[index].size(), flags) < 0) {
-            std::fprintf(stderr, "camera: cannot send: %s\n", zmq_strerror(zmq_errno()));
-            std::exit(1);
-        }
+        const int flags = ZMQ_DONTWAIT | (index + 1 < parts.size() ? ZMQ_SNDMORE : 0);
+        if (zmq_send(socket, parts[index].data(), parts[index].size(), flags) >= 0) continue;
+        if (zmq_errno() == EAGAIN) return false;
+        std::fprintf(stderr, "camera: cannot send: %s\n", zmq_strerror(zmq_errno()));
+        std::exit(1);
     }
+    return true;
 }
 
 // Returns nothing when the station stays silent for timeout_ms.
@@ -194,8 +196,8 @@ class Camera {
                 if (made_ == parts_) return;
                 next = kept_.insert(next, make_frame());
             }
+            if (!send_parts(socket_, next->parts)) return;
             next->waits = false;
-            send_parts(socket_, next->parts);
             ++outstanding;
         }
     }

@@ -17,7 +17,7 @@ from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
 from mdss.wire.cloud import Invalid
 from mdss.wire.labels import FrameLabels, from_scan
-from mdss.wire.outer_end import CurveKeys, connected
+from mdss.wire.outer_end import CurveKeys, connected, offered
 from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]
@@ -150,8 +150,7 @@ class FrameSender:
         self._asked_s = self._asked_s or time.monotonic()
 
     def _say(self, message: camera.Header) -> None:
-        if self._socket.poll(0, zmq.POLLOUT):
-            self._socket.send_multipart(camera.compose(message), flags=zmq.NOBLOCK)
+        offered(self._socket, camera.compose(message))  # what is not said now, is said again by the next connection
 
     def _attend_until(self, is_reached: Callable[[], bool], timeout_s: float | None) -> bool:
         """Serve the connection until something is reached or time is up."""
@@ -215,11 +214,11 @@ class FrameSender:
 
     def _transmit(self) -> None:
         while self._unsent and len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
-            if not self._socket.poll(0, zmq.POLLOUT):
+            frame_id = self._unsent[0]
+            if not offered(self._socket, self._frames[frame_id][1]):
                 return
-            frame_id = self._unsent.popleft()
+            self._unsent.popleft()
             self._never_sent.pop(frame_id, None)
-            self._socket.send_multipart(self._frames[frame_id][1], copy=False)
 
     def _beat(self) -> None:
         now_s = time.monotonic()

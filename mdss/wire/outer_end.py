@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -46,3 +47,12 @@ def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKe
         context.destroy(0)  # whoever wanted to connect is not made, so nobody else would
         raise BadInput(f"endpoint {endpoint!r}: {zmq.strerror(error.errno or 0)}; expected ipc://PATH or tcp://HOST:PORT") from error
     return socket
+
+
+def offered(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> bool:
+    """Send one message without ever waiting; False where there is no room, or nobody any more: zmq gives up what was refused."""
+    try:
+        socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return False
+    return True

@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.outer_end import CurveKeys, connected
+from mdss.wire.outer_end import CurveKeys, connected, offered
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
@@ -151,8 +151,12 @@ class VerdictStream:
         return socket
 
     def _ask(self) -> zmq.Socket[bytes]:
-        """Send the question for what follows the last known verdict, or for the last sequence where none is known."""
+        """Send the question for what follows the last known verdict, or for the last sequence where none is known.
+
+        Where it cannot be sent, as the station has refused this connection, there is no answer either, and it is asked anew.
+        """
         known, self._asked_s = self.last_sequence, time.monotonic()
         socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
-        socket.send(msgspec.json.encode(SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)))
+        request = SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)
+        offered(socket, [msgspec.json.encode(request)])
         return socket

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 import zmq
 
 from demo.station import free_port
+from mdss import client
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.settings import CameraSettings, Settings, VerdictSettings
@@ -26,9 +26,11 @@ from mdss.settings_doors import SecuritySettings
 from mdss.wire import verdict_stream
 from mdss.wire.gate import Gate
 from mdss.wire.messages import Accepted
+from mdss.wire.outer_end import connected
 from mdss.wire.pulse import Tally
 from mdss.wire.sockets import bound
 from mdss.wire.verdict import Beat, Verdict
+from tests.camera_cpp import built
 from tests.ingest_process import Line
 from tests.keys import KeyRing
 from tests.parts import accepted, verdict
@@ -36,7 +38,6 @@ from workers.publisher import History, Publisher
 
 pytestmark = pytest.mark.timeout(120)
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
-CAMERA_CPP = Path(__file__).parents[2] / "examples" / "camera.cpp"
 PATIENCE_S, REFUSED_AFTER_S = 30.0, 1.0  # how long a test waits for what must come, and for what must not
 
 
@@ -51,6 +52,20 @@ def ring(tmp_path: Path) -> KeyRing:
 def line(ring: KeyRing) -> Iterator[Line]:
     with TemporaryDirectory() as folder, Line(Path(folder), endpoint=f"tcp://127.0.0.1:{free_port()}", security=ring.section) as made:
         yield made
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processors are busy, a refusal is here before what is said first: nobody is left to say it to."""
+
+    def slowly(*arguments: Any) -> zmq.Socket[bytes]:
+        socket, end_s = connected(*arguments), time.monotonic() + REFUSED_AFTER_S
+        while socket.poll(0, zmq.POLLOUT) and time.monotonic() < end_s:
+            time.sleep(0.02)
+        return socket
+
+    for module in (client, verdict_stream):
+        monkeypatch.setattr(module, "connected", slowly)
 
 
 def camera(line: Line, source: str, keys: CurveKeys | None, patience_s: float = PATIENCE_S) -> FrameSender:
@@ -88,6 +103,10 @@ def test_a_camera_on_the_list_sends_frames_and_gets_its_verdicts(line: Line, rin
 def test_a_key_that_is_not_on_the_list_gets_nothing(line: Line, ring: KeyRing) -> None:
     assert not is_let_in(line, "stranger", ring.of("stranger"), REFUSED_AFTER_S)
     assert is_let_in(line, "cam", ring.of("cam"))
+
+
+def test_a_camera_that_is_refused_before_its_first_word_waits_no_longer_than_it_was_told_to(line: Line, ring: KeyRing, slow: None) -> None:
+    assert not is_let_in(line, "stranger", ring.of("stranger"), REFUSED_AFTER_S)
 
 
 def test_a_camera_without_a_key_gets_nothing(line: Line) -> None:
@@ -159,14 +178,13 @@ def test_another_machine_is_not_called_without_keys() -> None:
         FrameSender("tcp://10.0.0.7:5555", "cam")
 
 
+def files_of_cpp(ring: KeyRing) -> tuple[str, str]:
+    return str(ring.secrets / "cpp-camera.key_secret"), str(ring.secrets / "station.key")
+
+
 def test_the_camera_in_cpp_connects_with_the_files_that_keygen_makes(line: Line, ring: KeyRing, tmp_path: Path) -> None:
-    program, compiler = tmp_path / "camera", shutil.which("g++")
-    if compiler is None or not Path("/usr/include/zmq.h").exists():
-        pytest.skip("g++ or libzmq's header zmq.h is not installed")
-    subprocess.run([compiler, "-std=c++17", "-Wall", "-Werror", str(CAMERA_CPP), "-lzmq", "-o", str(program)], check=True)
     ring.add("cpp-camera")
-    files = (str(ring.secrets / "cpp-camera.key_secret"), str(ring.secrets / "station.key"))
-    command = [str(program), line.settings.camera.endpoint, "gland", "5", *files]
+    command = [built(tmp_path), line.settings.camera.endpoint, "gland", "5", *files_of_cpp(ring)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             accepted_now = line.fusion.receive(20)
@@ -174,6 +192,15 @@ def test_the_camera_in_cpp_connects_with_the_files_that_keygen_makes(line: Line,
                 line.to_ingest.send(line.judge(accepted_now))
         assert process.stdout is not None
         assert (process.returncode, process.stdout.read()) == (0, "5 sent, 5 acknowledged, 5 done, 0 refused\n")
+
+
+def test_the_camera_in_cpp_that_is_refused_waits_no_longer_than_it_was_told_to(line: Line, ring: KeyRing, tmp_path: Path) -> None:
+    program = built(tmp_path, "-DPATIENCE_MS=4000")  # it says PING meanwhile, and connects anew
+    ring.add("cpp-camera", is_listed=False)
+    command = [program, line.settings.camera.endpoint, "gland", "5", *files_of_cpp(ring)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (1, "0 sent, 0 acknowledged, 0 done, 0 refused\n")
+    assert result.stderr == "camera: nothing got on for 4000 ms, 0 frames have no verdict\n"
 
 
 class Book:
@@ -224,6 +251,11 @@ def test_a_subscriber_on_the_list_hears_verdicts_and_nobody_else_does(ring: KeyR
         assert stage.first_for(ring.of("plc"), patience_s=PATIENCE_S) == Book.stored.result_id
         assert stage.first_for(ring.of("stranger")) is None
         assert stage.first_for(None) is None
+
+
+def test_a_subscriber_that_is_refused_before_its_question_waits_no_longer_than_it_was_told_to(ring: KeyRing, slow: None) -> None:
+    with closing(Stage(ring)) as stage:
+        assert stage.first_for(ring.of("stranger")) is None
 
 
 def test_a_subscriber_whose_key_is_put_on_the_list_later_hears_the_station(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:

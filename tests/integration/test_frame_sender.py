@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,11 +17,11 @@ import pytest
 from mdss.client import FrameLabels, FrameSender, Invalid, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.wire.labels import EXPECTED
+from tests.camera_cpp import built
 from tests.fake_station import FakeStation
 
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
-CAMERA_CPP = Path(__file__).parents[2] / "examples" / "camera.cpp"
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -215,19 +214,6 @@ def test_an_address_that_is_none_is_refused_in_words(wrong: str) -> None:
     ):
         with pytest.raises(BadInput, match=f"endpoint '{wrong}': .*; expected ipc://PATH or tcp://HOST:PORT"):
             connect()
-
-
-def built(folder: Path, *options: str) -> str:
-    """Return the C++ camera as a program; skips where it cannot be built."""
-    compiler = shutil.which("g++")
-    if (
-        compiler is None
-        or subprocess.run([compiler, "-E", "-include", "zmq.h", "-"], input=b"", capture_output=True, check=False).returncode
-    ):
-        pytest.skip("g++ or libzmq's header zmq.h is not installed")
-    program = str(folder / "camera")
-    subprocess.run([compiler, "-std=c++17", "-Wall", "-Werror", *options, str(CAMERA_CPP), "-lzmq", "-o", program], check=True)
-    return program
 
 
 @pytest.fixture(scope="module")
