@@ -12,7 +12,7 @@ import numpy as np
 from mdss.method.calibration import percent
 from trainer.part_measures import COLOURS, MEASURES, Float, Measures, nearest
 
-Code = Literal["unreadable", "no_part", "dark", "missing_points", "another_product", "duplicate", "not_normal"]
+Code = Literal["unreadable", "no_part", "dark", "missing_points", "another_product", "duplicate", "not_normal", "defect"]
 Fault = tuple[Code, str]
 OVERRULED: tuple[Code, ...] = ("another_product", "not_normal")  # by a person who marks the part as good
 FAR_DEVIATIONS, MAD_PER_DEVIATION = 8.0, 1.4826

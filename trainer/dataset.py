@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -91,6 +91,11 @@ class Dataset:
         files = [path for scan in (*self.train, *self.validation) for path in (scan.rgb_path, scan.xyz_path)]
         said = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+    def without(self, names: Collection[str]) -> Dataset:
+        """Return the same but for scans of these names to train on and to calibrate with."""
+        train, validation = ([scan for scan in side if scan.name not in names] for side in (self.train, self.validation))
+        return replace(self, train=train, validation=validation)
 
     def load(self, scan: Scan) -> LoadedScan:
         """Read one scan into millimetres; BadInput names the file, what was found and what was expected."""

@@ -46,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     base_unit: Unit = "m"
     base_train: tuple[str, ...] = ()
     base_validation: tuple[str, ...] = ()
+    base_left_out: tuple[str, ...] = ()  # names of those of its scans that a person has called defects since
     base_digest: str = ""  # of what they hold, as far as their sizes tell; plans of earlier releases do not say
     is_base_new: bool = False  # no model in the store was made from exactly these curated scans
     parts: tuple[PlannedPart, ...]
@@ -172,7 +173,7 @@ def base_set(plan: Plan) -> Dataset | None:
     """Return the curated scans of a plan; BadInput where the folder holds others by now."""
     if plan.base is None:
         return None
-    found = Dataset.open(Path(plan.base), plan.base_unit)
+    found = Dataset.open(Path(plan.base), plan.base_unit).without(plan.base_left_out)
     is_same = (names_of(found, "train"), names_of(found, "validation")) == (plan.base_train, plan.base_validation)
     if not is_same or plan.base_digest not in ("", found.digest):
         raise BadInput(f"{plan.base}: found other scans than those of the plan; expected the same")

@@ -80,10 +80,12 @@ class Known:
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
     """Return the plan of a training that begins, its scans in the work folder; Ended where there is nothing new."""
-    base = base_of(champion, order.data, order.unit)
-    require_start(champion, base, order.name, order.store)
+    curated = base_of(champion, order.data, order.unit)
+    require_start(champion, curated, order.name, order.store)
     gathered = gather(order.collection, order.name, with_simulated=order.wishes.with_simulated)
     known = Known.of(order, champion)
+    spoilt = spoilt_in(curated, gathered)
+    base = curated and curated.without([each.result_id for each in spoilt])
     is_base_new = base is not None and not known.has_learned(base)
     learned = learned_by(known.models)
     if not is_base_new:
@@ -98,13 +100,22 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_unit=base.unit if base else "m",
         base_train=names_of(base, "train"),
         base_validation=names_of(base, "validation"),
+        base_left_out=tuple(each.result_id for each in spoilt),
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,
         parts=planned(good, defects, learned, order.wishes.shares),
-        refused=tuple(refused),
+        refused=(*spoilt, *refused),
         unreviewed=gathered.unreviewed,
         made_at=now(),
     )
+
+
+def spoilt_in(base: Dataset | None, gathered: Gathered) -> list[Refused]:
+    """Return the curated scans that `mdss collection export` once wrote as good ones and that a person has called defects since."""
+    names = {scan.name for scan in (*base.train, *base.validation)} if base else set()
+    defects = [each.part for each in gathered.defects if each.part.result_id in names]
+    why = "it is one of the curated scans, and somebody has called it a defect since"
+    return [Refused(part.result_id, part.part_id, "defect", why) for part in defects]
 
 
 def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:

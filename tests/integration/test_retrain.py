@@ -171,6 +171,20 @@ def test_curated_scans_that_are_still_in_the_collection_stay_in_their_split_howe
     assert [each.code for each in plan.refused] == ["duplicate"] * 2 * NEW
 
 
+def test_a_curated_scan_that_is_called_a_defect_later_is_learned_from_no_more(own: Plant, tmp_path: Path, passing: None) -> None:
+    for number in range(4 * NEW):
+        own.collect(number)
+    assert main(["collection", "export", "--config", str(own.config), "--recipe", NAME, "--out", str(tmp_path / "data")]) == 0
+    assert retrain(order_of(own, data=tmp_path / "data", unit="mm", promote=True)).outcome == "candidate"
+    assert retrain(order_of(own)).outcome == "nothing_new"
+    own.mark("result-5", "defect")
+    result, learned = retrain(order_of(own, promote=True)), open_champion(own.store, NAME).card.data
+    assert (result.outcome, result.parts_refused["defect"]) == ("candidate", 1)
+    assert sorted(learned["scans"]) == sorted(f"result-{number}" for number in range(4 * NEW) if number != 5)
+    assert learned["training_scans"] + learned["validation_scans"] == 4 * NEW - 1
+    assert retrain(order_of(own)).outcome == "nothing_new"
+
+
 def test_what_one_champion_would_not_accept_is_open_again_under_another(own: Plant) -> None:
     for number in range(NEW):
         own.collect(number)
