@@ -28,6 +28,7 @@ from mdss.retraining import RetrainRecord
 from mdss.wire.messages import Heartbeat, ProcessState
 
 LIVE_WITHIN_S = 10.0
+STANDS_STILL = "the supervisor's loop stands still"
 REQUEST_WITHIN_S = 5.0  # from its first byte to its answer
 MOST_REQUESTS = 32  # at once
 ENDS_WITHIN_S = 0.1  # of being told to
@@ -94,8 +95,15 @@ class Board:
 
     @property
     def report(self) -> StationReport:
-        """The last report."""
-        return self._report
+        """The last report; of a supervisor that is not live nobody knows whether it still holds."""
+        if self.is_live:
+            return self._report
+        return msgspec.structs.replace(self._report, state="degraded", reason=STANDS_STILL, is_ready=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether the supervisor has shown a report lately."""
+        return self._clock() - self._shown_s < LIVE_WITHIN_S
 
     def show(self, report: StationReport) -> None:
         """Replace the report."""
@@ -116,7 +124,7 @@ class Board:
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """Return HTTP status, content type and body of one page."""
-        report = self._report
+        report = self.report
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
@@ -124,7 +132,7 @@ class Board:
             heard = {"drift": self._drift(), "retrainings": self._retrainings(), "cameras": cameras, "silent_cameras": silent}
             return 200, "application/json", msgspec.json.encode(msgspec.structs.replace(report, **heard))
         if path == "/livez":
-            return sentence(self._clock() - self._shown_s < LIVE_WITHIN_S, "live", "the supervisor's loop stands still")
+            return sentence(self.is_live, "live", STANDS_STILL)
         if path == "/readyz":
             return sentence(report.is_ready, "ready", f"{report.state}: {report.reason}")
         return 404, "text/plain; charset=utf-8", b"expected /livez, /readyz, /status or /metrics\n"

@@ -70,9 +70,14 @@ def test_ready_follows_the_report_and_says_why_not(station: Station) -> None:
     assert station.get("/readyz") == (503, "degraded: rgb-0: ended with code -9\n")
 
 
-def test_a_supervisor_that_stands_still_is_not_live(station: Station) -> None:
+def test_a_supervisor_that_stands_still_is_neither_live_nor_ready(station: Station) -> None:
+    station.show(is_ready=True)
     station.clock.advance(LIVE_WITHIN_S + 1)
-    assert station.get("/livez")[0] == 503
+    assert station.get("/livez") == (503, "the supervisor's loop stands still\n")
+    assert station.get("/readyz") == (503, "degraded: the supervisor's loop stands still\n")
+    assert "mdss_station_ready 0.0" in station.get("/metrics")[1]
+    station.show(is_ready=True)
+    assert (station.get("/livez")[0], station.get("/readyz")[0]) == (200, 200)
 
 
 def test_status_lists_every_process(station: Station) -> None:
