@@ -25,6 +25,7 @@ Split = Literal["train", "validation", "test"]
 
 GOOD = "good"
 PARTNERS = {"rgb": IMAGE_SUFFIXES, "xyz": CLOUD_SUFFIXES}  # the folders of which each scan has one file
+TRUTH = "gt"
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
 
@@ -153,7 +154,7 @@ class Kind:
     def of(cls, folder: Path, split: Split) -> Kind:
         """List them."""
         images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
-        return cls(folder, images, clouds, by_stem(folder / "gt", TRUTH_SUFFIXES) if split == "test" else {})
+        return cls(folder, images, clouds, by_stem(folder / TRUTH, TRUTH_SUFFIXES) if split == "test" else {})
 
     def scans(self, split: Split) -> list[Scan]:
         """Return the scans that are whole."""
@@ -167,6 +168,7 @@ class Kind:
         images, truths = self.images, self.truths
         for (name, suffixes), found in zip(PARTNERS.items(), (images, self.clouds), strict=True):
             _check_files(self.folder / name, found, suffixes)
+        _check_letters(sorted(self.folder.iterdir()), TRUTH, "what is marked on defects would not be looked at")
         for stem in sorted(images.keys() ^ self.clouds.keys()):
             lone, missing = (images[stem], "xyz") if stem in images else (self.clouds[stem], "rgb")
             raise BadInput(f"{lone}: found no partner, expected {self.folder / missing / stem} with {', '.join(PARTNERS[missing])}")
@@ -174,7 +176,7 @@ class Kind:
             raise BadInput(f"{truths[stem]}: found no partner, expected {self.folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
         unmarked = sorted(images.keys() - truths.keys())
         if is_marked and self.folder.name != GOOD and unmarked:
-            raise BadInput(f"{self.folder / 'gt' / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
+            raise BadInput(f"{self.folder / TRUTH / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
 
 
 def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
@@ -192,16 +194,21 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
 
 def _folders(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for path in found:
-        if path.name != GOOD and path.name.casefold() == GOOD:
-            raise BadInput(f"{path}: found {path.name!r}, expected {GOOD!r} in small letters: any other name is that of a kind of defect")
+    _check_letters(found, GOOD, "any other name is that of a kind of defect")
     return found
+
+
+def _check_letters(found: Sequence[Path], name: str, why: str) -> None:
+    """Refuse a folder that was meant to have this name and would be passed over."""
+    for path in found:
+        if path.name != name and path.name.casefold() == name:
+            raise BadInput(f"{path}: found {path.name!r}, expected {name!r} in small letters: {why}")
 
 
 def _check(folder: Path, kinds: Sequence[Kind]) -> None:
     if not kinds:
         raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
-    is_marked = any((kind.folder / "gt").is_dir() for kind in kinds if kind.folder.name != GOOD)
+    is_marked = any((kind.folder / TRUTH).is_dir() for kind in kinds if kind.folder.name != GOOD)
     for kind in kinds:
         kind.check(is_marked)
 
