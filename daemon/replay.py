@@ -61,7 +61,7 @@ class Report:
         """Return the figures that --json prints."""
         seconds = time.monotonic() - self.started_s
         refused = self._of(sender.rejected)
-        judged = self.sent - len(refused) - sender.outstanding
+        judged = self.sent - sender.rejected_count - sender.outstanding
         return {
             "sent": self.sent,
             "done": judged,

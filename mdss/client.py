@@ -56,6 +56,7 @@ class FrameSender:
         self.overflow_policy, self._keys = overflow_policy, keys
         self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
         self.rejected: dict[str, Nack] = {}
+        self.rejected_count = 0  # since it was made; `rejected` remembers the last ten thousand
         self.put_off: dict[str, Nack] = {}  # what the station cannot take yet, and why; under an empty name this camera itself
         self.done: dict[str, Done] = {}
         self.dropped: dict[str, str] = {}  # frame_id -> part_id of what never left this camera
@@ -192,6 +193,7 @@ class FrameSender:
         if not nack.frame_id and nack.code not in camera.PASSING_CODES:
             raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
         if nack.code not in camera.PASSING_CODES:
+            self.rejected_count += nack.frame_id in self._frames  # a second refusal of the same is no other frame
             _remember(self.rejected, nack.frame_id, nack)
             self._forget(nack.frame_id)
             return

@@ -64,6 +64,15 @@ def test_a_refused_frame_is_reported_and_the_next_goes_on(endpoint: str) -> None
         assert list(camera.done) == [good]
 
 
+def test_all_refusals_are_counted_and_the_newest_remembered(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdss.client.REMEMBERED", 2)
+    with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
+        station.refusals = {part: ["CRC"] for part in "abcd"}
+        sent = send(camera, *"abcde")
+        assert camera.wait_until_done(30)
+        assert (camera.rejected_count, list(camera.rejected)) == (4, sent[2:4])
+
+
 def test_a_frame_refused_for_now_is_offered_again(endpoint: str) -> None:
     with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
         station.refusals["a"] = ["BUSY", "NOT_READY"]
