@@ -37,5 +37,7 @@ if __name__ == "__main__":
         sys.exit("usage: python examples/camera.py ENDPOINT RECIPE")
     try:
         sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MdssError as error:  # an endpoint that is none, a station that does not answer or has no room
         sys.exit(f"camera: {error}; expected a running station with this camera.endpoint")

@@ -5,6 +5,7 @@ Run: python examples/gateway.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 
@@ -12,6 +13,7 @@ from mdss.client import VerdictStream
 from mdss.errors import MdssError
 
 SILENCE_S = 3.0  # the station says once a second that it lives
+T_S = 10.0  # as in the PLC, whose timer has ejected a part by then; a later part may have its id by now, and must not pass by its OK
 
 
 def write(words: str) -> None:
@@ -31,7 +33,7 @@ def main(endpoint: str, snapshot_endpoint: str) -> None:
             if is_running != (beats is not None and time.monotonic() - heard_s < SILENCE_S):
                 is_running = not is_running
                 write("run" if is_running else "stop")
-            if verdict is not None:
+            if verdict is not None and time.time_ns() - verdict.times.captured < T_S * 1e9:
                 took_ms = (verdict.times.published - verdict.times.captured) / 1e6
                 write(f"{'pass' if verdict.evaluation == 'OK' else 'eject'} {verdict.part_id} after {took_ms:.0f} ms")
 
@@ -39,8 +41,13 @@ def main(endpoint: str, snapshot_endpoint: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python examples/gateway.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MdssError as error:  # an endpoint that is none, or another program's
         print(f"gateway: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        write("stop")  # nobody tells the PLC of verdicts any more

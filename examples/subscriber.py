@@ -26,6 +26,8 @@ if __name__ == "__main__":
         sys.exit("usage: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]")
     try:
         main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MdssError as error:  # an endpoint that is none, or another program's
         print(f"subscriber: {error}", file=sys.stderr)
         sys.exit(2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +23,7 @@ from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Times
 from tests.alerts import verdict
 from tests.fake_station import FakeStation
+from tests.station import wait_until
 from workers.publisher import History, Publisher
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -91,6 +94,15 @@ class Publishing:
         journal.close()
 
 
+def started(example: str, station: Publishing) -> subprocess.Popen[str]:
+    arguments = command(example, station.addresses.endpoint, station.addresses.snapshot_endpoint)
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def taken(captured_ns: int) -> Times:
+    return Times(captured=captured_ns, received=0, rgb=None, sdf=None, fusion=0, published=captured_ns + 750_000_000)
+
+
 def test_the_subscriber_prints_each_part_that_is_not_ok_from_where_it_was_told(folder: Path) -> None:
     journal = Journal(folder / "journal.sqlite")
     for name, evaluation in (("a", "NotOK"), ("b", "NotOK"), ("c", "OK"), ("d", "NotOK")):
@@ -109,19 +121,64 @@ def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_statio
     journal = Journal(folder / "journal.sqlite")
     with ExitStack() as stack:
         station = stack.enter_context(Publishing(folder))
-        arguments = command("gateway.py", station.addresses.endpoint, station.addresses.snapshot_endpoint)
-        process = stack.enter_context(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True))
+        process = stack.enter_context(started("gateway.py", station))
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(2)]
-        times = Times(captured=0, received=0, rgb=None, sdf=None, fusion=0, published=750_000_000)
         for name, evaluation in (("a", "OK"), ("b", "NotDecidable")):
-            journal.judge(verdict(name, evaluation=evaluation, times=times))
+            journal.judge(verdict(name, evaluation=evaluation, times=taken(time.time_ns())))
         lines += [process.stdout.readline() for _ in range(2)]
         station.stop()
         lines.append(process.stdout.readline())
         process.terminate()
     journal.close()
     assert lines == ["stop\n", "run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
+
+
+def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder: Path) -> None:
+    journal = Journal(folder / "journal.sqlite")
+    with ExitStack() as stack:
+        station = stack.enter_context(Publishing(folder))
+        process = stack.enter_context(started("gateway.py", station))
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        for age_s in (60, 0):  # as after a restart of the station, and of the next part
+            journal.judge(verdict(f"{age_s} s", evaluation="OK", times=taken(time.time_ns() - age_s * 10**9)))
+        lines.append(process.stdout.readline())
+        process.terminate()
+    journal.close()
+    assert lines == ["stop\n", "run\n", "pass part of 0 s after 750 ms\n"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_gateway_that_is_ended_stops_the_line(folder: Path, number: signal.Signals) -> None:
+    with Publishing(folder) as station, started("gateway.py", station) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["stop\n", "run\n"]
+        process.send_signal(number)
+        assert process.communicate() == ("stop\n", "")
+    assert process.returncode == 130
+
+
+def test_ctrl_c_ends_the_subscriber_without_a_word(folder: Path) -> None:
+    journal = Journal(folder / "journal.sqlite")
+    journal.judge(verdict("a", evaluation="NotOK"))
+    journal.close()
+    with Publishing(folder) as station, started("subscriber.py", station) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == ("", "")
+    assert process.returncode == 130
+
+
+def test_ctrl_c_ends_the_camera_without_a_word_and_the_station_knows_that_it_left(folder: Path) -> None:
+    with FakeStation(f"ipc://{folder}/frames.sock", finishes=False) as station:
+        arguments = command("camera.py", station.endpoint, "cap")
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            wait_until(lambda: bool(station.frames))
+            process.send_signal(signal.SIGINT)
+            assert process.communicate() == ("", "")
+        assert station.has_ended.wait(10)
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize("example", ["camera.py", "gateway.py", "subscriber.py"])
