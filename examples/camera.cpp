@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <fstream>
 #include <functional>
@@ -262,8 +263,9 @@ class Camera {
 
 void *connected(void *context, int count, char **arguments) {
     void *socket = zmq_socket(context, ZMQ_DEALER);
-    const int linger_ms = 200;
+    const int linger_ms = 200, is_ipv6 = std::strchr(arguments[1], '[') != nullptr;
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_setsockopt(socket, ZMQ_IPV6, &is_ipv6, sizeof is_ipv6);
     if (count > 5) {
         set_key(socket, ZMQ_CURVE_PUBLICKEY, key_in(arguments[4], "public-key"));
         set_key(socket, ZMQ_CURVE_SECRETKEY, key_in(arguments[4], "secret-key"));

@@ -40,7 +40,7 @@ class FakeStation:
     def _serve(self) -> None:
         context: zmq.Context[Any] = zmq.Context()
         with context, context.socket(zmq.ROUTER) as socket:
-            socket.linger = 0
+            socket.linger, socket.ipv6 = 0, "[" in self.endpoint
             socket.bind(self.endpoint)
             self._bound.set()
             while not self._stop.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -256,6 +257,17 @@ def test_the_camera_in_cpp_sends_what_has_no_done_again_to_a_restarted_station(e
     assert (process.returncode, said) == (0, "5 sent, 5 acknowledged, 5 done, 0 refused\n")
     assert {frame.header.frame_id for frame in first.frames} < {frame.header.frame_id for frame in second.frames}
     assert list(dict.fromkeys(second.part_ids)) == [f"part-{number}" for number in range(5)]
+
+
+def test_the_camera_in_cpp_finds_a_station_at_an_address_of_ipv6(camera_cpp: str) -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as probe:
+            port = probe.getsockname()[1]
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with FakeStation(f"tcp://[::1]:{port}") as station:
+        result = subprocess.run([camera_cpp, station.endpoint, "r", "2"], capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stdout) == (0, "2 sent, 2 acknowledged, 2 done, 0 refused\n"), result.stderr
 
 
 def test_the_camera_in_cpp_never_connects_without_keys_where_it_is_given_one_of_the_two_files(endpoint: str, camera_cpp: str) -> None:
