@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -28,6 +29,15 @@ def verb_of(words: list[str]) -> click.Command:
             break
         command = command.commands[word]
     return command
+
+
+def words_below(words: list[str]) -> Iterator[list[str]]:
+    """Yield a verb and everything below it."""
+    yield words
+    command = verb_of(words)
+    if isinstance(command, click.Group):
+        for name in command.commands:
+            yield from words_below([*words, name])
 
 
 def options_of(command: click.Command) -> set[str]:

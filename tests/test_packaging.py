@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mdss import cli
-from tests.pages import ROOT, options_of, place, verb_of
+from tests.pages import ROOT, options_of, place, verb_of, words_below
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
@@ -143,16 +143,7 @@ def test_every_pin_is_one_version() -> None:
     ] == []
 
 
-def commands(words: list[str]) -> Iterator[list[str]]:
-    """Yield a verb and everything below it."""
-    yield words
-    command = verb_of(words)
-    if isinstance(command, click.Group):
-        for name in command.commands:
-            yield from commands([*words, name])
-
-
-VERBS = [words for verb in cli.VERBS for words in commands([verb])]
+VERBS = [words for verb in cli.VERBS for words in words_below([verb])]
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
