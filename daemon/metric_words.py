@@ -36,7 +36,7 @@ WORDS = {
     "mdss_branch_score_ratio": "a branch's scores as multiples of the highest that a good validation part had",
     "mdss_invalid_point_ratio": "share of a part's points that were not measured",
     "mdss_evidence_failed_total": "pictures that could not be written",
-    "mdss_subscriptions": "subscriptions to the verdicts that are open",
+    "mdss_subscriptions": "different topics that are subscribed to, be it by one or by many: 0 where nobody listens",
     "mdss_drift": "how far a quantity has gone from calibration, as a share of its limit: beyond -1 or 1 it is warned of",
     "mdss_drift_warning": "1 while a warning of drift holds",
     "mdss_model_info": "1 for the version that judges",

@@ -22,6 +22,7 @@ from mdss.wire.verdict import Beat, Verdict
 
 LARGEST_QUESTION_BYTES = 64 * 1024  # of what a subscriber says; a larger one ends its connection
 MOST_NOTICES = 100  # at once, so that no subscriber holds up a verdict
+SUBSCRIPTIONS = "mdss_subscriptions"  # XPUB tells of the first subscription to each topic, and of the end of the last
 log = structlog.get_logger()
 
 
@@ -42,6 +43,7 @@ class Publisher:
         self._verdicts = bound(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._beat_due_s, self._trouble = 0.0, ""
+        tally.start(SUBSCRIPTIONS)
 
     def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
         """Send one verdict, and its map where the station publishes maps."""
@@ -89,4 +91,4 @@ class Publisher:
         """Count a subscription (1) or its end (0); a subscriber may say anything else, too."""
         step = {b"\x01": 1.0, b"\x00": -1.0}.get(notice[:1])
         if step is not None:
-            self._tally.count("mdss_subscriptions", step)
+            self._tally.count(SUBSCRIPTIONS, step)

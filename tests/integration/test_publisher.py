@@ -145,6 +145,17 @@ def test_a_question_that_the_journal_cannot_answer_waits_for_one_that_it_can_and
         assert [found.sequence for found in read_reply(asking.recv_multipart()[-1]).verdicts] == [1]
 
 
+def test_topics_that_are_subscribed_to_are_counted_from_the_start_and_each_once(stage: Stage) -> None:
+    assert stage.tally.counters["mdss_subscriptions"] == 0  # as long as nobody listens
+    stage.subscriber(b"verdict/")
+    again = stage.connected(zmq.SUB, stage.verdicts)
+    again.subscribe(b"verdict/")
+    again.subscribe(b"heartbeat/")
+    while stage.tally.counters["mdss_subscriptions"] < 2:
+        stage.publisher.serve(lambda: BEAT)
+    assert stage.tally.counters["mdss_subscriptions"] == 2
+
+
 def test_a_subscriber_that_does_not_read_holds_nobody_up_and_catches_up_when_it_does(stage: Stage) -> None:
     quick, deaf = stage.subscriber(b"verdict/line"), stage.subscriber(b"verdict/line/cam")  # XPUB tells of each topic once
     with VerdictStream(stage.verdicts, stage.snapshots, since=2) as slow:
