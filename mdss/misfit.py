@@ -97,7 +97,9 @@ def _limits(info: inspect.IntType | inspect.FloatType) -> str:
 def _shown(value: Any) -> str:
     """Return what was said, short and without a password."""
     if isinstance(value, str):
-        return repr(PASSWORD.sub("***", value))[:LONGEST_SHOWN]
+        text = PASSWORD.sub("***", value)
+        whole = repr(text)
+        return whole if len(whole) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}...{whole[-1]} ({len(text)} characters)"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
     if isinstance(value, dict):

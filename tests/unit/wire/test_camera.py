@@ -123,6 +123,13 @@ def test_a_message_with_an_empty_frame_in_front_is_told_what_it_begins_with() ->
         camera.parse([b"", *camera.compose(camera.Hello(source_id="camera"))])
 
 
+def test_a_text_that_is_too_long_is_shown_cut_and_with_its_length() -> None:
+    with pytest.raises(WireRefusal) as refusal:
+        camera.parse([camera.MAGIC, b"FRAME", msgspec.json.encode(msgspec.to_builtins(header()) | {"part_id": "x" * 129})])
+    shown = f"'{'x' * 79}...' (129 characters)"
+    assert str(refusal.value) == f"FRAME header: part_id: found {shown}, expected 1 to 128 characters without control characters"
+
+
 def test_a_refusal_does_not_repeat_without_end_what_was_sent() -> None:
     with pytest.raises(WireRefusal) as refusal:
         camera.parse([camera.MAGIC, b"FRAME", msgspec.json.encode(msgspec.to_builtins(header()) | {"x" * 100_000: 1})])
