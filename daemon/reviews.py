@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, get_args
 
 import msgspec
 import structlog
 
-from daemon.alert_store import time_said
+from daemon.alert_store import Said, time_said
 from mdss.collection import Collection, Label, Review
 from mdss.errors import UNREADABLE, MdssError
 from mdss.whole_files import write_whole
@@ -19,9 +19,11 @@ from mdss.wire.pulse import Tally
 ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refused
 MOST_AT_ONCE = 100
 PATIENCE_S = 5.0  # for a scan that is only being written when somebody has reviewed its part
+SAID: tuple[str, ...] = get_args(Said)
 LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
 RESULTS = ("labelled", "not_collected", "outdated", "unusable")  # in which a review can end
 FIRST_ENTRY = "0-0"
+SHOWN = 80  # characters of what another console wrote
 log = structlog.get_logger()
 
 
@@ -89,6 +91,12 @@ class Reviews:
 
     def _is_done_with(self, entry: str, fields: Mapping[str, str]) -> bool:
         """Deal with one review; one that cannot be used is passed over, or it would hold up all that come after it."""
+        state, result_id = fields.get("state", ""), fields.get("result_id", "")
+        if state not in SAID or not result_id:
+            self._tally.count(counted("unusable"))
+            reason = f"found state {state[:SHOWN]!r} of result {result_id[:SHOWN]!r}, expected one of {', '.join(SAID)}, and whose it is"
+            log.warning("a review cannot be used", entry=entry, reason=reason)
+            return True
         try:
             return self._take(entry, fields)
         except (MdssError, OSError):  # Redis or the disk: that passes

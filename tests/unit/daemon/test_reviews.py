@@ -186,7 +186,9 @@ def test_a_review_without_its_scan_is_counted_once_and_holds_up_no_other(bench: 
     assert bench.count("not_collected") == 1
 
 
-def test_foreign_entries_do_no_harm(bench: Bench) -> None:
+def test_foreign_entries_do_no_harm_and_those_that_say_nothing_are_counted_and_said(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.keep("a")
     bench.stream.append(("1-0", {}))
     bench.stream.append(("2-0", {"result_id": "../../etc", "state": "confirmed"}))
@@ -196,6 +198,9 @@ def test_foreign_entries_do_no_harm(bench: Bench) -> None:
         bench.turn()
     found = bench.collection.find("a")
     assert found is not None and found.review == Review(label="defect", by="unknown", at_ns=4_000_000_000, entry="4000-1")
+    assert bench.count("unusable") == 2
+    said = capsys.readouterr().out
+    assert "found state 'eaten' of result 'a', expected one of acknowledged, confirmed, false_reject, and whose it is" in said
 
 
 def test_while_redis_is_away_nothing_is_lost_and_it_is_said(bench: Bench) -> None:
