@@ -15,11 +15,12 @@ from mdss.wire.messages import FrameIdentity
 
 NackCode = Literal["BUSY", "DRAINING", "TOO_LARGE", "SCHEMA", "SHAPE_MISMATCH", "NOT_ORGANISED", "UNKNOWN_RECIPE", "NOT_READY", "CRC"]
 PASSING_CODES: frozenset[str] = frozenset({"BUSY", "DRAINING", "NOT_READY"})  # the same frame may be sent again later
+NO_LINE_BREAK = r"(?!\n)"  # behind `$`, which alone lets one through, in Python
 Name = Annotated[  # safe in a topic and in a path
-    str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)", description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")
+    str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$" + NO_LINE_BREAK, description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")
 ]
-Label = Annotated[  # `$` alone would let a line break through
-    str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,128}$(?!\n)", description="1 to 128 characters without control characters")
+Label = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,128}$" + NO_LINE_BREAK, description="1 to 128 characters without control characters")
 ]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from mdss.wire.headers import FrameHeader
+from mdss.wire.headers import NO_LINE_BREAK, FrameHeader
 from mdss.wire.verdict import Verdict
 
 SCHEMAS: dict[str, type[msgspec.Struct]] = {"verdict.v1.json": Verdict, "frame.v1.json": FrameHeader}
@@ -16,7 +16,10 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {"verdict.v1.json": Verdict, "frame.v
 def schema_text(kind: type[msgspec.Struct]) -> str:
     """Return a type's JSON Schema as it is published."""
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    no_line_break = msgspec.json.encode(NO_LINE_BREAK).decode().strip('"')
+    # JSON Schema asks for no look-ahead: the expressions of Go and Rust have none, and need none
+    return text.replace(no_line_break, "") + "\n"
 
 
 def write_all(directory: Path) -> None:
