@@ -145,8 +145,12 @@ def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder
             journal.judge(verdict(f"{age_s} s", evaluation="OK", times=taken(time.time_ns() - age_s * 10**9)))
         lines.append(process.stdout.readline())
         process.terminate()
+        _, complaint = process.communicate()
     journal.close()
     assert lines == ["stop\n", "run\n", "pass part of 0 s after 750 ms\n"]
+    assert (
+        complaint.startswith("gateway: not handed on: part of 60 s, by the camera's clock scanned 6") and len(complaint.splitlines()) == 1
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
