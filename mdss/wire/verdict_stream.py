@@ -16,7 +16,7 @@ from mdss.wire.outer_end import CurveKeys, connected, offered
 from mdss.wire.snapshot import SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
-ASK_AGAIN_S = 1.0  # without an answer of the snapshot port
+ASK_AGAIN_S, LONGEST_PATIENCE_S = 1.0, 30.0  # without an answer of the snapshot port; twice as long each time, for it may be on its way
 SILENT_S = 5.0  # five heartbeats; ZeroMQ itself neither notices a machine that lost its power nor tries again after its key was refused
 Said = TypeVar("Said", Beat, Verdict)
 
@@ -45,6 +45,7 @@ class VerdictStream:
         self._keys = keys
         self._is_behind = True  # until the first answer of the snapshot port
         self._ready: deque[Verdict] = deque()
+        self._patience_s = ASK_AGAIN_S
         self._context: zmq.Context[Any] = zmq.Context()
         self._heard_s = time.monotonic()
         self._socket = self._subscribed()
@@ -119,13 +120,16 @@ class VerdictStream:
             self._ready.append(verdict)
 
     def _catch_up(self, timeout_s: float) -> bool:
-        """Learn from the snapshot port what was missed; False when no answer came in time: it is asked again each second."""
+        """Learn from the snapshot port what was missed; False when no answer came in time: it is asked again now and then."""
         if self._question.closed:
             self._question = self._ask()
         if not self._question.poll(int(min(timeout_s, ASK_AGAIN_S) * 1000), zmq.POLLIN):
-            if time.monotonic() - self._asked_s >= ASK_AGAIN_S:
+            if time.monotonic() - self._asked_s >= self._patience_s:
                 self._question.close(0)
+                self._patience_s = min(2 * self._patience_s, LONGEST_PATIENCE_S)
             return False
+        if time.monotonic() - self._asked_s < ASK_AGAIN_S:
+            self._patience_s = ASK_AGAIN_S
         with self._question as socket:
             reply = read_reply(socket.recv_multipart()[-1])
         self._boot_id = reply.boot_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Station:
         self.journal: list[Verdict] = []
         self.boot_id, self.name = "b", ""  # of this life, and of its journal
         self.unanswered = 0  # of the next questions, as while the journal fails
+        self.answers_after_s = 0.0
         self.context: zmq.Context[Any] = zmq.Context()
         self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
         self.publisher.bind(self.endpoint)
@@ -89,6 +91,7 @@ class Station:
                     if self.unanswered:
                         self.unanswered -= 1
                         continue
+                    time.sleep(self.answers_after_s)
                     router.send_multipart([*route, snapshot.answer(request, self, self.boot_id)])
                     self._was_asked.set()
 
@@ -269,6 +272,14 @@ def test_after_a_restart_a_heartbeat_older_than_the_snapshot_brings_nothing_twic
 
 def test_a_question_without_an_answer_is_asked_again_however_long_somebody_waits_for_the_next_verdict(station: Station) -> None:
     station.unanswered = 1
+    station.judge(1, is_published=False)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        assert take(stream, 1) == [1]
+
+
+def test_an_answer_that_is_slow_in_coming_is_waited_for_in_the_end(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdss.wire.verdict_stream.ASK_AGAIN_S", 0.05)
+    station.answers_after_s = 0.2  # over a slow link, say
     station.judge(1, is_published=False)
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         assert take(stream, 1) == [1]
