@@ -12,11 +12,12 @@ log = structlog.get_logger()
 
 
 def unix_datagrams(address: str) -> Send:
-    """Return a function that sends text to a unix datagram socket; `@` opens the abstract namespace."""
+    """Return a function that sends text to a unix datagram socket, never waiting for room; `@` opens the abstract namespace."""
     target = "\0" + address[1:] if address.startswith("@") else address
 
     def send(text: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+            link.setblocking(False)
             link.sendto(text.encode(), target)
 
     return send

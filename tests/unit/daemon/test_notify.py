@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
 from daemon.notify import Notifier
 from tests.fakes import FakeClock
 
@@ -15,6 +18,17 @@ def test_the_datagram_arrives_at_the_named_socket(tmp_path: Path) -> None:
         notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")}, FakeClock())
         notifier.say("READY=1")
         assert systemd.recv(100) == b"READY=1"
+
+
+@pytest.mark.timeout(20)
+def test_a_systemd_that_reads_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")}, FakeClock())
+        with capture_logs() as logs:
+            while not logs:
+                notifier.say("WATCHDOG=1")
+    assert logs[0]["event"] == "systemd does not listen"
 
 
 def test_the_watchdog_is_pinged_three_times_per_limit() -> None:
