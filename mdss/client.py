@@ -23,6 +23,7 @@ from mdss.wire.verdict_stream import VerdictStream
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]
 POLL_MS = 100
 RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
+SLOWEST_LINK = 1e6  # bytes per second; on a slower one a large frame would be taken for the silence of a dead connection
 REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
 ROOM = 4  # frames that may wait for their first credit where the sender does not wait itself
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
@@ -64,6 +65,7 @@ class FrameSender:
         self._frames: dict[str, tuple[camera.FrameHeader, list[camera.Payload]]] = {}  # everything without DONE or final NACK, oldest first
         self._unsent: deque[str] = deque()
         self._never_sent: dict[str, str] = {}  # frame_id -> part_id, oldest first; what else is unsent must be sent again
+        self._on_its_way: dict[str, int] = {}  # frame_id -> bytes that left by this connection and have no answer yet
         self._sequence, self._window, self._boot_id = 0, 0, ""
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
@@ -145,7 +147,7 @@ class FrameSender:
 
     def _hello(self) -> None:
         """Introduce this camera; whatever has no DONE goes out again once credit comes."""
-        self._window, self._unsent = 0, deque(self._frames)
+        self._window, self._unsent, self._on_its_way = 0, deque(self._frames), {}
         self._say(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
         self._asked_s = self._asked_s or time.monotonic()
@@ -173,6 +175,8 @@ class FrameSender:
             self._take(camera.parse(self._socket.recv_multipart()))
 
     def _take(self, message: camera.CameraMessage) -> None:
+        if isinstance(message, Ack | Done | Nack):
+            self._on_its_way.pop(message.frame_id, None)
         match message:
             case Credit():
                 self._boot_id, self._window = message.boot_id, message.credit
@@ -217,14 +221,17 @@ class FrameSender:
     def _transmit(self) -> None:
         while self._unsent and len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
             frame_id = self._unsent[0]
-            if not offered(self._socket, self._frames[frame_id][1]):
+            message = self._frames[frame_id][1]
+            if not offered(self._socket, message):
                 return
+            self._on_its_way[frame_id] = sum(map(len, message))
             self._unsent.popleft()
             self._never_sent.pop(frame_id, None)
 
     def _beat(self) -> None:
         now_s = time.monotonic()
-        if self._asked_s is not None and now_s - self._asked_s > self._heartbeat_s * self._liveness:
+        patience_s = self._heartbeat_s * self._liveness + sum(self._on_its_way.values()) / SLOWEST_LINK
+        if self._asked_s is not None and now_s - self._asked_s > patience_s:
             self._asked_s = None
             self._socket.close(0)
             self._connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Self
 
 import zmq
@@ -18,6 +19,7 @@ class FakeStation:
         self.boot_id, self.credit, self.finishes, self.endpoint = boot_id, credit, finishes, endpoint
         self.frames: list[camera.FrameMessage] = []
         self.refusals: dict[str, list[NackCode]] = {}
+        self.liveness, self.frame_takes_s = 40, 0.0  # the second as over a slow link: nothing else comes meanwhile
         self.has_ended = threading.Event()
         self._known: set[bytes] = set()
         self._stop, self._bound = threading.Event(), threading.Event()
@@ -53,10 +55,11 @@ class FakeStation:
         match message:
             case Hello():
                 self._known.add(peer)
-                return [Credit(credit=self.credit, boot_id=self.boot_id, heartbeat_ms=50, liveness=40)]
+                return [Credit(credit=self.credit, boot_id=self.boot_id, heartbeat_ms=50, liveness=self.liveness)]
             case Ping():
                 return [Pong(boot_id=self.boot_id, is_known=peer in self._known)]
             case camera.FrameMessage():
+                time.sleep(self.frame_takes_s)
                 return self._judge(peer, message)
             case Eos():
                 self.has_ended.set()

@@ -128,6 +128,17 @@ def test_what_has_no_done_is_sent_again_to_a_restarted_station(endpoint: str) ->
             assert sorted({frame.header.frame_id for frame in second.frames}) == sorted(sent)
 
 
+def test_a_large_frame_on_a_slow_link_is_not_taken_for_a_dead_connection(endpoint: str) -> None:
+    station = FakeStation(endpoint)
+    station.liveness, station.frame_takes_s = 4, 0.6  # silence is dead after 0.2 s
+    side = 300  # 1.35 MB: as many seconds more
+    with station, FrameSender(endpoint, "camera") as camera:
+        camera.attend(1.5)  # the first PING comes a second after HELLO, whatever the station wishes
+        sent = camera.send(np.zeros((side, side, 3), np.uint8), np.ones((side, side, 3), np.float32), part_id="a", recipe_id="r")
+        assert camera.wait_until_done(20)
+        assert list(camera.done) == [sent]
+
+
 def test_arrays_of_another_kind_are_refused_before_they_leave(endpoint: str) -> None:
     with FrameSender(endpoint, "camera") as camera:
         with pytest.raises(BadInput, match="rgb: found float32"):
