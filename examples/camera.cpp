@@ -174,9 +174,17 @@ class Camera {
         pinged_ = Clock::now();
     }
 
+    // Over a slow link an answer waits behind the frames: a second more for each megabyte.
+    milliseconds patience() const {
+        size_t bytes = 0;
+        for (const Frame &frame : kept_)
+            for (const std::string &part : frame.parts) bytes += frame.waits ? 0 : part.size();
+        return heartbeat_ * liveness_ + milliseconds(bytes / 1000);
+    }
+
     // A silent connection may be dead without anybody having noticed: it is made anew.
     void beat() {
-        if (has_asked_ && since(asked_) > heartbeat_ * liveness_) {
+        if (has_asked_ && since(asked_) > patience()) {
             const int linger_ms = 0;
             zmq_setsockopt(socket_, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
             zmq_close(socket_);

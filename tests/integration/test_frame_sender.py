@@ -293,3 +293,11 @@ def test_the_camera_in_cpp_is_not_kept_waiting_by_answers_that_are_no_progress(e
         assert station.has_ended.wait(10)
     assert (result.returncode, result.stdout) == (1, "2 sent, 2 acknowledged, 0 done, 0 refused\n")
     assert result.stderr == "camera: nothing got on for 700 ms, 2 frames have no verdict\n"
+
+
+def test_the_camera_in_cpp_gives_a_frame_on_a_slow_link_its_time(endpoint: str, camera_cpp: str) -> None:
+    station = FakeStation(endpoint, credit=1)
+    station.liveness, station.frame_takes_s = 4, 0.45  # silence is dead after 0.2 s, and a frame of 0.3 MB has as many seconds more
+    with station:
+        result = subprocess.run([camera_cpp, endpoint, "r", "2"], capture_output=True, text=True, timeout=50, check=False)
+    assert (result.returncode, result.stdout) == (0, "2 sent, 2 acknowledged, 2 done, 0 refused\n"), result.stderr
