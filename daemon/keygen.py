@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -37,11 +40,13 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON.")
 def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Make a pair of CURVE keys for each NAME: one for the station itself, one for each camera and subscriber that connects over tcp."""
-    _check(folder, names)
+    _check(names)
     before = os.umask(GROUP_AND_OTHERS)  # a secret must not be open even for a moment
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made = [_make(folder, name) for name in names]
+        with _alone_in(folder):
+            _check_free(folder, names)
+            made = [_make(folder, name) for name in names]
     finally:
         os.umask(before)
     if as_json:
@@ -53,13 +58,31 @@ def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"keygen: {sentence}")
 
 
-def _check(folder: Path, names: tuple[str, ...]) -> None:
+def _check(names: tuple[str, ...]) -> None:
     """Refuse all names before anything is written."""
     for name in names:
         if CLIENT_NAME.fullmatch(name) is None:
             raise BadInput(f"NAME: found {name!r}, expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -")
         if names.count(name) > 1:
             raise BadInput(f"NAME: found {name} more than once, expected each name once")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep any other keygen out of a folder, or it would overwrite the keys that it did not find yet."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise BadInput(f"{folder}: another `mdss keygen` is writing here, expected one at a time") from error
+    finally:
+        os.close(lock)
+
+
+def _check_free(folder: Path, names: tuple[str, ...]) -> None:
+    """Refuse all names where one of their files is there already."""
+    for name in names:
         for path in (folder / f"{name}{SUFFIX}", folder / f"{name}{SECRET_SUFFIX}"):
             if path.exists():
                 raise BadInput(f"{path}: found a key already, expected none; a key is never overwritten")

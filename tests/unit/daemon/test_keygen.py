@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from zmq.auth import create_certificates
 
 from daemon.keygen import command
 from mdss.errors import BadInput
@@ -46,6 +47,17 @@ def test_nothing_is_overwritten_and_nothing_written_beside_it(tmp_path: Path, su
     with pytest.raises(BadInput, match="never overwritten"):
         keygen("--out", str(tmp_path), "a", "b")
     assert [path.name for path in tmp_path.iterdir()] == [f"b{suffix}"]
+
+
+def test_of_two_at_once_in_one_folder_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(folder: Path, name: str) -> tuple[str, str]:
+        with pytest.raises(BadInput, match=f"^{tmp_path}: another `mdss keygen` is writing here, expected one at a time$"):
+            keygen("--out", str(tmp_path), name)
+        return create_certificates(folder, name)
+
+    monkeypatch.setattr("daemon.keygen.create_certificates", meanwhile)
+    keygen("--out", str(tmp_path), "a")
+    assert read_pair(tmp_path / "a.key_secret").public == read_public(tmp_path / "a.key")
 
 
 @pytest.mark.parametrize("names", [("../a",), ("a b",), ("",), ("x" * 65,), ("a", "a")])
