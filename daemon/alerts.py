@@ -29,6 +29,7 @@ from mdss.wire.verdict import Verdict
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 ASK_EVERY_S = 10.0  # without alerts to deliver, Redis is asked this often whether it is there
+TURN_S = 1.0  # after which a turn begins no other alert: the station's start, its stop and a reload wait for the end of a turn
 SLOW_S = 3.0  # Redis that keeps silent for so long is said to be away
 MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is counted up to here
 MARKED_AT_ONCE = 50  # alerts per transaction of the journal
@@ -116,12 +117,21 @@ class Delivery:
         self._tally.counters[BACKLOG] = float(len(waiting))
         if not waiting:
             self._ask()
+        end_s = self._clock() + TURN_S
         for first in range(0, len(waiting), MARKED_AT_ONCE):
             with self._marking() as arrived:
-                for verdict in waiting[first : first + MARKED_AT_ONCE]:
-                    self._began_s = self._clock()
-                    self._tally.count(DELIVERED, float(self._store.put(verdict, picture_of(verdict))))
-                    arrived.append(verdict.result_id)
+                self._put(waiting[first : first + MARKED_AT_ONCE], arrived, end_s)
+            if self._clock() >= end_s:
+                return
+
+    def _put(self, waiting: Iterable[Verdict], arrived: list[str], end_s: float) -> None:
+        """Store one alert at least, and more while there is time; name those that have arrived."""
+        for verdict in waiting:
+            self._began_s = self._clock()
+            self._tally.count(DELIVERED, float(self._store.put(verdict, picture_of(verdict))))
+            arrived.append(verdict.result_id)
+            if self._clock() >= end_s:
+                return
 
     def _ask(self) -> None:
         if self._clock() >= self._ask_due_s:

@@ -3,88 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from daemon.alerts import BACKLOG, DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, UP, Delivery, carry
+from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, carry
 from daemon.redis_link import StoreAway
 from daemon.retention import Retention
-from mdss.journal import JournalFailed
-from mdss.wire.pulse import StopFlag, Tally
-from mdss.wire.verdict import Verdict
+from mdss.wire.pulse import StopFlag
 from tests.alerts import PNG, undefined, verdict
-from tests.fakes import FakeClock, FakeRecord
+from tests.delivery import FakeStore, Line
+from tests.fakes import FakeRecord
 
 AWAY = StoreAway("unreachable", "redis://host:6379", "Connection refused")
-
-
-class FakeJournal:
-    """Alerts that wait, in a list; writes fail while `is_broken`."""
-
-    def __init__(self, *verdicts: Verdict) -> None:
-        self.waiting, self.is_broken, self.asked = list(verdicts), False, 0
-        self.is_damaged = False
-
-    def undelivered(self, limit: int) -> list[Verdict]:
-        self.asked += 1
-        if self.is_damaged:
-            raise JournalFailed("journal j.sqlite: database disk image is malformed")
-        return self.waiting[:limit]
-
-    def mark_delivered(self, result_ids: Iterable[str]) -> None:
-        if self.is_broken:
-            raise JournalFailed("journal j.sqlite: database or disk is full")
-        gone = set(result_ids)
-        self.waiting = [each for each in self.waiting if each.result_id not in gone]
-
-
-class FakeStore:
-    """A store that is up, or raises `error`; `before_put` happens at each alert."""
-
-    def __init__(self) -> None:
-        self.alerts: dict[str, bytes | None] = {}
-        self.error: Exception | None = None
-        self.asked, self.is_closed = 0, False
-        self.before_put: Callable[[], None] = lambda: None
-
-    def ping(self) -> None:
-        self._answer()
-
-    def put(self, verdict: Verdict, picture: bytes | None) -> bool:
-        self.before_put()
-        self._answer()
-        is_new = verdict.result_id not in self.alerts
-        self.alerts.setdefault(verdict.result_id, picture)
-        return is_new
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def _answer(self) -> None:
-        self.asked += 1
-        if self.error is not None:
-            raise self.error
-
-
-class Line:
-    """A delivery with everything around it."""
-
-    def __init__(self, *verdicts: Verdict) -> None:
-        self.clock, self.tally = FakeClock(), Tally()
-        self.journal, self.store = FakeJournal(*verdicts), FakeStore()
-        self.delivery = Delivery(self.journal, self.store, self.tally, self.clock)
-
-    def turns(self, seconds: float) -> None:
-        """Take turns ten times a second."""
-        for _ in range(round(seconds * 10)):
-            self.delivery.turn()
-            self.clock.advance(0.1)
-
-    def figures(self) -> tuple[float, float, float]:
-        """Return store up, backlog and alerts delivered."""
-        return self.tally.counters[UP], self.tally.counters[BACKLOG], self.tally.counters[DELIVERED]
 
 
 def test_what_waits_is_delivered_once_and_marked() -> None:
@@ -259,9 +190,9 @@ def test_a_long_backlog_is_not_taken_for_a_slow_answer() -> None:
         states.add(line.delivery.condition()[0])
 
     line.store.before_put = take_a_second
-    line.delivery.turn()
-    assert states == {"starting"}
-    assert line.journal.waiting == []
+    while line.journal.waiting:
+        line.delivery.turn()
+    assert states == {"starting", "running"}
 
 
 def test_a_backlog_beyond_one_turn_takes_several() -> None:
@@ -297,3 +228,16 @@ def test_another_store_gets_what_waits_at_once_and_the_first_one_is_closed() -> 
     assert line.delivery.condition() == ("running", "")
     line.delivery.close()
     assert other.is_closed
+
+
+def test_a_redis_that_takes_its_time_over_each_alert_holds_up_neither_start_nor_stop() -> None:
+    line = Line(*(verdict(f"r{number}") for number in range(100)))
+    line.store.before_put = lambda: line.clock.advance(0.4)
+    began_s = line.clock()
+    line.delivery.turn()
+    assert line.delivery.condition() == ("running", "")
+    assert line.clock() - began_s <= TURN_S + 0.4
+    assert line.figures() == (1, 97, 3)
+    line.turns(20)
+    assert list(line.store.alerts) == [f"r{number}" for number in range(100)]
+    assert line.journal.waiting == []
