@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -36,12 +37,12 @@ def start_process(spec: ProcessSpec) -> Process:
         env=kept | environment | threads,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=_begin,  # noqa: PLW1509 - two system calls, on a library that is loaded already
+        preexec_fn=partial(_begin, os.getpid()),  # noqa: PLW1509 - three system calls, on a library that is loaded already
     )
 
 
-def _begin() -> None:
-    end_with_parent()
+def _begin(parent: int) -> None:
+    end_with_parent(parent=parent)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # would end it before it listens; what it then reads is the newest anyway
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -25,5 +26,5 @@ def start_tied(
         stdout=output,
         stderr=output,
         process_group=0,
-        preexec_fn=partial(end_with_parent, by),  # noqa: PLW1509 - one prctl call on a library that is loaded already
+        preexec_fn=partial(end_with_parent, by, os.getpid()),  # noqa: PLW1509 - two system calls, on a library that is loaded already
     )

@@ -62,6 +62,22 @@ def test_a_child_dies_with_its_supervisor() -> None:
     assert gone == [child]
 
 
+def test_a_child_whose_supervisor_dies_before_it_has_begun_dies_too() -> None:
+    script = (
+        "import os, time; import daemon.spawn as spawn; from daemon.process_table import ProcessSpec; ask = spawn.end_with_parent;"
+        "spawn.end_with_parent = lambda **whose: (print(os.getpid(), flush=True), time.sleep(3), ask(**whose));"
+        "spawn.start_process(ProcessSpec('test', ('-c', 'import time; time.sleep(600)'), 1))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
+        assert supervisor.stdout is not None
+        child = psutil.Process(int(supervisor.stdout.readline()))
+        os.kill(supervisor.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs([child], timeout=30)
+        for left in alive:
+            left.kill()
+    assert alive == []
+
+
 def test_two_stations_never_share_a_runtime_directory(tmp_path: Path) -> None:
     own = "station.runtime_directory", tmp_path / "run", "supervisor.lock"
     lock = claim(*own)
