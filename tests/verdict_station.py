@@ -32,7 +32,7 @@ class Station:
         self.journal: list[Verdict] = []
         self.boot_id, self.name = "b", ""  # of this life, and of its journal
         self.unanswered = 0  # of the next questions, as while the journal fails
-        self.answers_after_s = 0.0
+        self.byte_takes_s = 0.0  # of an answer, as over a slow link
         self.context: zmq.Context[Any] = zmq.Context()
         self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
         self.publisher.bind(self.endpoint)
@@ -85,6 +85,7 @@ class Station:
                     if self.unanswered:
                         self.unanswered -= 1
                         continue
-                    time.sleep(self.answers_after_s)
-                    router.send_multipart([*route, snapshot.answer(request, self, self.boot_id)])
+                    answer = snapshot.answer(request, self, self.boot_id)
+                    time.sleep(self.byte_takes_s * len(answer))
+                    router.send_multipart([*route, answer])
                     self._was_asked.set()

@@ -13,10 +13,10 @@ import zmq
 
 from mdss.errors import UNREADABLE, MdssError
 from mdss.wire.outer_end import CurveKeys, connected, offered
-from mdss.wire.snapshot import SnapshotRequest, read_reply
+from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
-ASK_AGAIN_S, LONGEST_PATIENCE_S = 1.0, 30.0  # without an answer of the snapshot port; twice as long each time, for it may be on its way
+ASK_AGAIN_S, LONGEST_PATIENCE_S = 1.0, 8.0  # for an answer of the snapshot port: without one, twice as long for half as much
 SILENT_S = 5.0  # five heartbeats; ZeroMQ itself neither notices a machine that lost its power nor tries again after its key was refused
 Said = TypeVar("Said", Beat, Verdict)
 
@@ -161,6 +161,7 @@ class VerdictStream:
         """
         known, self._asked_s = self.last_sequence, time.monotonic()
         socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
-        request = SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known)
+        limit = int(MOST_VERDICTS * ASK_AGAIN_S / self._patience_s)
+        request = SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known, limit=limit)
         offered(socket, [msgspec.json.encode(request)])
         return socket

@@ -198,12 +198,14 @@ def test_a_question_without_an_answer_is_asked_again_however_long_somebody_waits
         assert take(stream, 1) == [1]
 
 
-def test_an_answer_that_is_slow_in_coming_is_waited_for_in_the_end(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_over_a_slow_link_less_is_asked_at_once_and_waited_for_longer(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mdss.wire.verdict_stream.ASK_AGAIN_S", 0.05)
-    station.answers_after_s = 0.2  # over a slow link, say
-    station.judge(1, is_published=False)
+    monkeypatch.setattr("mdss.wire.verdict_stream.LONGEST_PATIENCE_S", 0.8)
+    for sequence in range(1, 151):
+        station.judge(sequence, is_published=False)
+    station.byte_takes_s = 1.0 / len(snapshot.answer(b'{"since": 0}', station, "b"))  # all of them take longer than anybody waits
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
-        assert take(stream, 1) == [1]
+        assert take(stream, 150) == list(range(1, 151))
 
 
 @pytest.mark.parametrize("message", [[b"verdict/s/c/OK", b'{"schema": "mdss.verdict.v2"}'], [b"heartbeat/s", b"\xff"], [b"verdict/s/c/OK"]])
