@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,8 @@ def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bo
 
     Exit code 0 when every part got its verdict.
     """
-    begin(out)
-    page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
+    with begun(out):
+        page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())
 
@@ -97,16 +98,27 @@ def an_hour(product: str, seed: int, out: Path) -> Path:
     return page
 
 
-def begin(out: Path) -> None:
-    """Empty the folder, if it is new or an earlier demo made it."""
+@contextmanager
+def begun(out: Path) -> Iterator[None]:
+    """Empty the folder, if it is new or an earlier demo made it, and keep it for this one while the block runs."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier demo")
     out.mkdir(parents=True, exist_ok=True)
-    (out / MARKER).touch()
+    with (out / MARKER).open("a") as marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"--out {out}: another demo is at work in it, expected a folder for each") from error
+        empty(out)
+        yield
+
+
+def empty(out: Path) -> None:
+    """Remove what an earlier demo left, but for its marker, so that a demo that is cut off here is known as one."""
     for left in out.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
-        elif left.name != MARKER:  # it stays, so that a demo that is cut off here is known as one
+        elif left.name != MARKER:
             left.unlink()
 
 

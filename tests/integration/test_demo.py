@@ -19,6 +19,7 @@ import pytest
 from demo import run as demo
 from demo.run import Outcome
 from mdss.cli import main
+from mdss.errors import BadInput
 from mdss.method.recipe import PRESETS
 from mdss.wire.verdict import Verdict
 from tests.alerts import verdict
@@ -115,8 +116,18 @@ def test_a_demo_that_is_asked_to_stop_says_so_and_the_next_one_takes_its_folder(
     _, said = asked.communicate()
     assert asked.returncode in (130, -signal.SIGINT)  # Python ends by the signal where it came within an exec(); a shell says 130 of both
     assert (said.decode().splitlines()[-1], b"Traceback" in said) == ("mdss: interrupted", False)
-    demo.begin(out)
-    assert [path.name for path in out.iterdir()] == [demo.MARKER]
+    with demo.begun(out):
+        assert [path.name for path in out.iterdir()] == [demo.MARKER]
+
+
+def test_two_demos_never_share_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    with demo.begun(out):
+        (out / "line").mkdir()
+        refused = pytest.raises(BadInput, match=f"^--out {out}: another demo is at work in it, expected a folder for each$")
+        with refused, demo.begun(out):
+            pass
+        assert (out / "line").is_dir()
 
 
 def test_the_camera_ends_with_the_demo_and_hears_no_ctrl_c_of_its_own(tmp_path: Path) -> None:
