@@ -61,9 +61,13 @@ class Place:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    """Return a port of the loopback that nobody listens on, and that the system gives to nobody else for the next minute.
+
+    What is left of a connection that this end closed first keeps it from being chosen, but not from being opened by its number.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        with socket.create_connection(probe.getsockname()):
+            probe.accept()[0].close()
         return int(probe.getsockname()[1])
 
 

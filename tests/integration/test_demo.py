@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import pytest
 
 from demo import run as demo
 from demo.run import Outcome
+from demo.station import free_port
 from mdss.cli import main
 from mdss.errors import BadInput
 from mdss.method.recipe import PRESETS
@@ -136,3 +138,9 @@ def test_the_camera_ends_with_the_demo_and_hears_no_ctrl_c_of_its_own(tmp_path: 
         assert camera.poll() is None
         assert os.getpgid(camera.pid) != os.getpgid(0)
     assert camera.returncode == -signal.SIGKILL
+
+
+def test_no_port_is_given_twice_and_each_can_be_opened() -> None:
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == len(ports)
+    socket.create_server(("127.0.0.1", ports[0])).close()

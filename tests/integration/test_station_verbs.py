@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,16 +15,11 @@ from click.testing import CliRunner
 
 from daemon.recipe_models import RecipeReport
 from daemon.status import Board, ProcessReport, ReloadReport, StationReport, serve
+from demo.station import free_port
 from mdss import cli
 from mdss.cli import main, mdss
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
