@@ -12,9 +12,11 @@ from daemon.stored_models import StoredModels
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings, Settings
 
+LONG_S = 20.0  # for what does answer: busy cores may be slow
+
 
 def test_what_a_question_comes_to_or_raises_is_its_answer() -> None:
-    patience = Patience()
+    patience = Patience(LONG_S)
     assert patience.ask(lambda: 7, "store") == 7
     with pytest.raises(FileNotFoundError, match="gone"):
         patience.ask(lambda: Path("gone").readlink(), "store")
@@ -30,11 +32,12 @@ def test_a_question_without_an_answer_is_given_up_and_none_is_asked_behind_it_un
     assert patience._asking is not None
     answers.set()
     patience._asking.join()
+    patience._patience_s = LONG_S
     assert patience.ask(lambda: 8, "store") == 8
 
 
 def test_a_machine_without_threads_is_a_sentence_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience()
+    patience = Patience(LONG_S)
     with monkeypatch.context() as patch:
         patch.setattr("threading._start_new_thread", refuse_thread)
         with pytest.raises(MdssError, match=r"store: cannot be asked \(can't start new thread\); expected"):
@@ -47,13 +50,14 @@ def refuse_thread(*_: object) -> int:
 
 
 def test_a_store_that_hangs_is_a_sentence_and_a_size_that_is_known_needs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",))), Patience(0.5))
+    patience = Patience(LONG_S)
+    store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",))), patience)
     (tmp_path / "cap" / "0001").mkdir(parents=True)
     (tmp_path / "cap" / "champion").symlink_to("0001")
     for name in ("rgb", "sdf"):
         (tmp_path / "cap" / "0001" / f"{name}.safetensors").write_bytes(bytes(100))
     assert (store.champion("cap"), store.nbytes("cap", "0001")) == ("0001", 200)
-    answers = threading.Event()
+    answers, patience._patience_s = threading.Event(), 0.5
     with monkeypatch.context() as patch:
         patch.setattr(Path, "readlink", lambda _: answers.wait())
         with pytest.raises(MdssError, match="cap/champion: the disk does not answer"):
