@@ -49,6 +49,8 @@ def test_every_frame_is_acknowledged_and_done(endpoint: str) -> None:
 def test_no_more_frames_leave_than_there_is_credit(endpoint: str) -> None:
     with FakeStation(endpoint, credit=2, finishes=False) as station, FrameSender(endpoint, "camera") as camera:
         send(camera, "a", "b")
+        while len(camera.acknowledged) < 2:
+            camera.attend(0.02)
         camera.send_timeout_s = 0.5
         with pytest.raises(MdssError, match="no credit"):
             send(camera, "c")
@@ -287,12 +289,12 @@ def test_the_camera_in_cpp_never_connects_without_keys_where_it_is_given_one_of_
 
 
 def test_the_camera_in_cpp_is_not_kept_waiting_by_answers_that_are_no_progress(endpoint: str, tmp_path: Path) -> None:
-    program = built(tmp_path, "-DPATIENCE_MS=700")
+    program = built(tmp_path, "-DPATIENCE_MS=3000")
     with FakeStation(endpoint, finishes=False) as station:
         result = subprocess.run([program, endpoint, "r", "5"], capture_output=True, text=True, timeout=30, check=False)
         assert station.has_ended.wait(10)
     assert (result.returncode, result.stdout) == (1, "2 sent, 2 acknowledged, 0 done, 0 refused\n")
-    assert result.stderr == "camera: nothing got on for 700 ms, 2 frames have no verdict\n"
+    assert result.stderr == "camera: nothing got on for 3000 ms, 2 frames have no verdict\n"
 
 
 def test_the_camera_in_cpp_gives_a_frame_on_a_slow_link_its_time(endpoint: str, camera_cpp: str) -> None:
