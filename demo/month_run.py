@@ -15,8 +15,8 @@ from demo.month_page import write_month_page
 from demo.month_parts import Shift
 from demo.month_plant import Plant, console
 from demo.month_story import WEEKS, Calendar
-from demo.station import Place, running
-from mdss.client import FrameSender, VerdictStream
+from demo.station import Place, camera_of, running
+from mdss.client import VerdictStream
 from mdss.errors import MdssError
 from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
@@ -89,7 +89,7 @@ def plant(order: Order, out: Path) -> Iterator[Plant]:
         config = Place(out / "station", Path(run), store).write_settings(line.product, redis.url, **STATION)
         with running(config) as settings:
             endpoints = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
-            with FrameSender(settings.camera.endpoint, SOURCE) as camera, VerdictStream(*endpoints, since=0) as plc:
+            with camera_of(settings, SOURCE) as camera, VerdictStream(*endpoints, since=0) as plc:
                 yield Plant(config, settings, line, camera, plc)
 
 

@@ -20,11 +20,13 @@ import yaml
 
 from daemon.client_keys import token_of
 from daemon.tied_process import start_tied
+from mdss.client import FrameSender
 from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
 
 READY_WITHIN_S = 120.0
 STOP_WITHIN_S = 40.0
+CREDIT_WITHIN_S = 180.0
 LOOK_EVERY_S = 0.2
 TEMPLATE = files("config") / "demo.yaml"
 
@@ -89,6 +91,11 @@ def running(config: Path) -> Iterator[Settings]:
             code = process.wait()
     if code != 0:
         raise MdssError(f"the station ended with code {code}; its last words: {last_words(log)} (see {log})")
+
+
+def camera_of(settings: Settings, name: str) -> FrameSender:
+    """Return a camera of a station; one that gives no credit any more, because it has ended say, is not waited for for ever."""
+    return FrameSender(settings.camera.endpoint, name, send_timeout_s=CREDIT_WITHIN_S)
 
 
 def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:

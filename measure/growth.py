@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import repeat
 
-from mdss.client import FrameSender
+from demo.station import camera_of
 from mdss.settings import Settings
 from measure.line import Line, Listener, rate_of, station
 from measure.results import GrowthFigures
@@ -50,7 +50,7 @@ def rates(subject: Subject, size: Size, effort: Effort, settings: Settings, numb
             share = Effort(max(LEAST_PARTS, effort.parts // cameras), effort.longest_s)
             with ExitStack() as open_senders, ThreadPoolExecutor(cameras) as pool:
                 names = [f"bench-{cameras}-{number}" for number in range(cameras)]
-                senders = [open_senders.enter_context(FrameSender(settings.camera.endpoint, name)) for name in names]
+                senders = [open_senders.enter_context(camera_of(settings, name)) for name in names]
                 lines = [Line(subject, settings, sender, listener) for sender in senders]
                 heard_ns = [each for line in pool.map(Line.pushed, lines, repeat(scans), repeat(share)) for each in line]
             yield cameras, rate_of(heard_ns)

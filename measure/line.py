@@ -18,7 +18,7 @@ import psutil
 from daemon.private_redis import PrivateRedis
 from daemon.recording import NOT_MEASURED
 from daemon.verbs import ask
-from demo.station import Place, running
+from demo.station import Place, camera_of, running
 from mdss.client import FrameSender, VerdictStream
 from mdss.errors import MdssError
 from mdss.settings import Settings
@@ -232,7 +232,7 @@ def station(subject: Subject, **sections: dict[str, Any]) -> Iterator[tuple[Sett
 
 def measure_line(subject: Subject, sizes: tuple[Size, ...], effort: Effort) -> LineFigures:
     """Start a station, send it scans of each size, and look at its memory when all are judged."""
-    with station(subject) as (settings, ready_s), FrameSender(settings.camera.endpoint, "bench") as sender:
+    with station(subject) as (settings, ready_s), camera_of(settings, "bench") as sender:
         listener = Listener(settings)
         try:
             line = Line(subject, settings, sender, listener)

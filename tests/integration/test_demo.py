@@ -15,14 +15,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from demo import run as demo
 from demo.run import Outcome
-from demo.station import free_port
+from demo.station import camera_of, free_port
 from mdss.cli import main
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import PRESETS
+from mdss.settings import CameraSettings, Settings
 from mdss.wire.verdict import Verdict
 from tests.alerts import verdict
 from tests.station import small_recipe, write_teacher
@@ -144,3 +146,10 @@ def test_no_port_is_given_twice_and_each_can_be_opened() -> None:
     ports = [free_port() for _ in range(500)]
     assert len(set(ports)) == len(ports)
     socket.create_server(("127.0.0.1", ports[0])).close()
+
+
+def test_a_station_that_has_gone_is_given_up_by_the_camera_of_a_demo_or_a_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.station.CREDIT_WITHIN_S", 0.2)
+    settings = Settings(camera=CameraSettings(endpoint=f"ipc://{tmp_path}/nobody.sock"))
+    with camera_of(settings, "camera-1") as camera, pytest.raises(MdssError, match="found no credit for frame"):
+        camera.send(np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32), part_id="a", recipe_id="r")
