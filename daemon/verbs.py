@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,13 +86,23 @@ def ask(place: HttpSettings) -> StationReport:
         answer = connection.getresponse()
         if answer.status == UNAUTHORISED:
             raise MdssError(f"http://{host}:{place.port}/status: the station does not take this token, expected that of http.token_file")
-        return msgspec.json.decode(answer.read(), type=StationReport)
+        return msgspec.json.decode(whole(answer), type=StationReport)
     except UNREADABLE as error:
         raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last for a name that can be none, as with two dots in a row
         raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
     finally:
         connection.close()
+
+
+def whole(answer: http.client.HTTPResponse) -> bytes:
+    """Return what a page says; one that has no end, as a camera's video has none, is given up."""
+    said, end_s = b"", time.monotonic() + ANSWER_WITHIN_S
+    while more := answer.read1():
+        said += more
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"after {ANSWER_WITHIN_S:g} s there is more to come")
+    return said
 
 
 def reload_line(reload: ReloadReport) -> str:

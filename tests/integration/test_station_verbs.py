@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import pytest
@@ -111,12 +113,16 @@ def test_status_of_a_station_that_does_not_run_is_a_failure(config: Path, port: 
     assert f"mdss: http://127.0.0.1:{port}/status: found no answer" in capsys.readouterr().err
 
 
-def test_another_program_on_the_port_is_not_taken_for_a_station(config: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:
+@contextmanager
+def another_program(port: int, write: Callable[[IO[bytes]], object]) -> Iterator[None]:
+    """Answer on the station's port as some other program does."""
+
     class Other(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b'{"station": 5}')
+            with suppress(OSError):  # who asked has left
+                write(self.wfile)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -124,11 +130,32 @@ def test_another_program_on_the_port_is_not_taken_for_a_station(config: Path, po
     server = HTTPServer(("127.0.0.1", port), Other)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    assert main(["status", "--config", str(config)]) == 1
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_another_program_on_the_port_is_not_taken_for_a_station(config: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with another_program(port, lambda page: page.write(b'{"station": 5}')):
+        assert main(["status", "--config", str(config)]) == 1
     assert "found another program's answer" in capsys.readouterr().err
+
+
+def test_an_answer_without_an_end_is_given_up(
+    config: Path, port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def film(page: IO[bytes]) -> None:
+        for _ in range(1000):  # ten seconds, as far as the test goes
+            page.write(bytes(1000))
+            time.sleep(0.01)
+
+    monkeypatch.setattr("daemon.verbs.ANSWER_WITHIN_S", 0.5)
+    with another_program(port, film):
+        assert main(["status", "--config", str(config)]) == 1
+    assert "/status: found no answer (after 0.5 s there is more to come), expected a running station" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["run", "check", "status", "doctor", "replay", "watch", "alerts"])
