@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import pytest
@@ -114,7 +114,7 @@ def test_status_of_a_station_that_does_not_run_is_a_failure(config: Path, port: 
 
 
 @contextmanager
-def another_program(port: int, write: Callable[[IO[bytes]], object]) -> Iterator[None]:
+def another_program(port: int, write: Callable[[BufferedIOBase], object]) -> Iterator[None]:
     """Answer on the station's port as some other program does."""
 
     class Other(BaseHTTPRequestHandler):
@@ -147,7 +147,7 @@ def test_another_program_on_the_port_is_not_taken_for_a_station(config: Path, po
 def test_an_answer_without_an_end_is_given_up(
     config: Path, port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def film(page: IO[bytes]) -> None:
+    def film(page: BufferedIOBase) -> None:
         for _ in range(1000):  # ten seconds, as far as the test goes
             page.write(bytes(1000))
             time.sleep(0.01)
