@@ -16,6 +16,7 @@ from rich.text import Text
 from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
 from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
+from mdss.good_parts import standing_among
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import config_option
@@ -106,11 +107,12 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
         raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
     kept = opened(config).parts(Wanted(recipe=recipe))
     found = [each for each in kept if choices["with_simulated"] or not each.part.is_simulated]
-    good = [
-        each for each in found if each.label == GOOD or (not choices["reviewed"] and each.label is None and each.part.evaluation == "OK")
-    ]
-    defects = [each for each in found if each.label == DEFECT]
+    standing = standing_among(kept)
+    good = [each for each in found if standing(each) == GOOD and (each.label or not choices["reviewed"])]
+    defects = [each for each in found if standing(each) == DEFECT]
+    contested = sum(standing(each) == "contested" for each in found)
     left_out = f", {len(kept) - len(found)} simulated ones left out" if len(kept) > len(found) else ""
+    left_out += f", {contested} OK ones of known defects left out" if contested else ""
     if not good:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
     learned, apart = sides(good, choices["validation"])

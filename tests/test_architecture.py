@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.journal_file": ("mdss.errors",),
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),
+    "mdss.good_parts": ("mdss.collection", "mdss.part_names"),
     "mdss.collection_wish": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift_record": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift": ("mdss.drift_record",),
@@ -63,7 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
         *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),
-        *("mdss.part_names", "mdss.key_files", "mdss.system_calls", "mdss.terminal", "mdss.user_name"),
+        *("mdss.good_parts", "mdss.part_names", "mdss.key_files", "mdss.system_calls", "mdss.terminal", "mdss.user_name"),
         *("mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "workers": (
@@ -72,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
-        *("mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
+        *("mdss.good_parts", "mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
         *("mdss.interrupts", "mdss.system_calls", "mdss.terminal", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),
@@ -93,6 +94,7 @@ EXCEPTIONS = {
 NEVER_LOADS = {
     "mdss.wire": ("torch", "cv2", "scipy"),
     "mdss.collection": ("torch", "zmq", "redis", "cv2"),
+    "mdss.good_parts": ("torch", "zmq", "redis", "cv2"),
     "mdss.collection_wish": ("torch", "zmq", "redis", "cv2"),
     "mdss.method": ("zmq", "redis"),
     "mdss.drift": ("torch", "zmq", "redis", "scipy"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from mdss.collection import Collection
 from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.model_store import Change, ModelFolder
@@ -19,7 +20,7 @@ from mdss.verb_options import reason_option
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.examination import measured_golden
-from trainer.gathering import CALIBRATED
+from trainer.gathering import CALIBRATED, gather
 from trainer.parts_found import sentences_on
 from trainer.train import prepare_all, summary
 
@@ -128,11 +129,11 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
     champion = Champion.of(model, request.device)
     parts, names = [], []
     if request.data is not None:
-        dataset = Dataset.open(request.data, request.unit, needs=("validation",))
+        dataset = still_good(Dataset.open(request.data, request.unit, needs=("validation",)), request)
         parts += prepare_all(dataset, dataset.validation, settings)
         names += [scan.name for scan in dataset.validation]
         say_what_was_found(parts, dataset.validation, model)
-    collected = confirmed(request.collected, model, settings) if request.collected else ConfirmedParts()
+    collected = confirmed(request.collected, model, settings, frozenset(names)) if request.collected else ConfirmedParts()
     counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
     parts, names = parts + collected.parts, names + collected.names
     if len(parts) < MIN_PARTS:
@@ -140,6 +141,17 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
     return annotated(found, collected), {COUNTS: counts, CALIBRATED: collected.names}
+
+
+def still_good(dataset: Dataset, request: Request) -> Dataset:
+    """Return a dataset without those scans that `mdss collection export` wrote as good ones and that a person has called defects since."""
+    if request.collected is None:
+        return dataset
+    left = dataset.without(gather(Collection(request.collected.folder), request.recipe).bad)
+    if gone := len(dataset.validation) - len(left.validation):
+        why = "somebody has called them, or another scan of the part, defects"
+        click.echo(f"calibrate: {gone} scans of {dataset.root / 'validation'} are left out: {why}", err=True)
+    return left
 
 
 def say_what_was_found(parts: Sequence[Prepared], scans: Sequence[Scan], model: ModelFolder) -> None:

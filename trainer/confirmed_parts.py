@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mdss.collection import Collected, Collection, Label, Wanted
+from mdss.collection import Collected, Collection, Wanted
 from mdss.errors import BadInput, BadPart
+from mdss.good_parts import standing_among
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD
@@ -19,7 +20,6 @@ from trainer.progress import tracked
 if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
 
-CONFIRMED: frozenset[Label | None] = frozenset(("good", None))  # None: nobody reviewed it
 NS_PER_DAY = 86_400 * 10**9
 
 
@@ -50,11 +50,14 @@ class ConfirmedParts:
         return f"{self.accepted} of {total} collected parts are good by verdict alone; {missing}" if self.accepted else ""
 
 
-def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedParts:
-    """Read and prepare a recipe's good parts, newest first; one that cannot be read or holds no part is named and left out."""
+def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: frozenset[str]) -> ConfirmedParts:
+    """Read and prepare a recipe's good parts, newest first; one that cannot be read or holds no part is named and left out.
+
+    `curated` are the names of scans that are taken anyway: a part that one of them shows counts once.
+    """
     if not source.folder.is_dir():
         raise BadInput(f"--collected {source.folder}: no such folder; expected a station's collected parts (STATE/collected)")
-    chosen = chosen_of(source, model)
+    chosen = chosen_of(source, model, curated)
     found = ConfirmedParts()
     for each in tracked(chosen, "collected parts", len(chosen)):
         try:
@@ -69,15 +72,9 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe) -> ConfirmedPa
     return found
 
 
-def chosen_of(source: Source, model: ModelFolder) -> list[Collected]:
+def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[Collected]:
     """Return the newest parts that are marked good, or accepted and not reviewed, and that no training of the model saw."""
     kept = Collection(source.folder).parts(Wanted(recipe=model.name, newest_first=True))
-    wanted = Wanted(labels=CONFIRMED, since_ns=source.since_ns)
-    good = [
-        each
-        for each in kept
-        if wanted.fits(each)
-        and (each.label == GOOD or each.part.evaluation == "OK")
-        and (source.with_simulated or not each.part.is_simulated)
-    ]
-    return unlearned(model, good, kept)[: source.most]
+    wanted, standing = Wanted(since_ns=source.since_ns), standing_among(kept)
+    good = [each for each in kept if wanted.fits(each) and standing(each) == GOOD and (source.with_simulated or not each.part.is_simulated)]
+    return unlearned(model, good, kept, curated)[: source.most]

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mdss.collection import RGB, XYZ, Collected, Collection, Wanted
 from mdss.errors import BadInput
+from mdss.good_parts import Standing, standing_among
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.part_names import Named, name_among
@@ -23,6 +24,7 @@ Side = Literal["train", "validation", "gate"]
 # Keys of a model card's data.
 FOLDER, UNIT, DIGEST = "folder", "unit", "digest"
 LEARNED, SHOWN, CALIBRATED = "collected_parts", "gate_parts", "calibrated_parts"
+LEFT_OUT = "left_out_scans"  # names of curated ones that are no longer good
 SCANS = "scans"  # names of the curated ones: of those that `mdss collection export` wrote, the ids of their results
 
 
@@ -44,20 +46,31 @@ class Gathered:
 
     good: tuple[Collected, ...]  # marked as good first, then accepted ones; each newest first
     defects: tuple[Collected, ...]  # confirmed by a person: for the gate, never to learn from
+    contested: tuple[Collected, ...]  # accepted, but another scan of the part is a confirmed defect
     unreviewed: int  # not accepted, and nobody has said what they are
     simulated: int  # left out because they are
     kept: tuple[Collected, ...]  # all of the recipe, whatever they are
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """What each of those that are kept counts as, by its id."""
+        standing = standing_among(self.kept)
+        return {each.part.result_id: standing(each) for each in self.kept}
+
+    @property
+    def bad(self) -> frozenset[str]:
+        """The ids of those that were good once, perhaps, and are so no more."""
+        return frozenset(name for name, standing in self.standings.items() if standing in ("defect", "contested"))
 
 
 def gather(collection: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
     """Return the collected parts of a recipe by what may be done with them."""
     found = collection.parts(Wanted(recipe=recipe, newest_first=True))
     real = [each for each in found if with_simulated or not each.part.is_simulated]
-    marked = [each for each in real if each.label == "good"]
-    accepted = [each for each in real if each.label is None and each.part.evaluation == "OK"]
-    defects = [each for each in real if each.label == "defect"]
-    unreviewed = len(real) - len(marked) - len(accepted) - len(defects)
-    return Gathered((*marked, *accepted), tuple(defects), unreviewed, len(found) - len(real), tuple(found))
+    standing = standing_among(found)
+    good, defects, contested, unknown = ([each for each in real if standing(each) == kind] for kind in get_args(Standing))
+    good.sort(key=lambda each: each.label is None)  # which leaves the newest first
+    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found))
 
 
 def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:
@@ -102,12 +115,22 @@ def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
 def unlearned(
     model: ModelFolder, parts: Sequence[Collected], kept: Sequence[Collected], calibrated: frozenset[str] = frozenset()
 ) -> list[Collected]:
-    """Return those parts that a model was not made from or judged by, nor has its threshold from where these `calibrated` are named.
+    """Return those parts that a model was not made from or judged by, nor are among these `calibrated` that its threshold comes from.
 
     Another scan of such a part is one as well, as far as those that are `kept` tell.
     """
     is_seen = seen_in(learned_by([model]) | calibrated, [each.part for each in kept])
     return [each for each in parts if not is_seen(each.part)]
+
+
+def curated_sides(base: Dataset | None, kept: Iterable[Named]) -> dict[str, Side]:
+    """Return the ids of the kept scans that are of a curated part, be it another scan of it, each with the split which that is in."""
+    scans = list(kept)
+    name_of = name_among(scans)
+    splits: tuple[Side, ...] = ("train", "validation")
+    side = {scan.name: split for split in splits for scan in getattr(base, split, ())}
+    side_of_part = {name_of(each): side[each.result_id] for each in scans if each.result_id in side}
+    return {each.result_id: side_of_part[name_of(each)] for each in scans if name_of(each) in side_of_part}
 
 
 def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,18 +52,20 @@ class Kept:
         self._scans[self._count] = self._defective
         return self.add("NotOK", label)
 
-    def add(self, evaluation: Evaluation, label: Label | None = None, days_old: float = 0, *, is_simulated: bool = False) -> str:
+    def label(self, result_id: str, label: Label) -> None:
+        """Let somebody say what a part is."""
+        assert self._collection.label(result_id, Review(label=label, by="somebody", at_ns=1))
+
+    def add(self, evaluation: Evaluation, label: Label | None = None, days_old: float = 0, **fields: Any) -> str:
         """Keep one more part, and what somebody said of it; return its id."""
         scan, result_id = self._scans[self._count], f"r{self._count}"
         self._count += 1
         judged_ns = time.time_ns() - round(days_old * 86_400e9)
-        part = CollectedPart(
-            result_id=result_id, part_id=f"part-{result_id}", source_id="cam", recipe_id=NAME, captured_ns=judged_ns, judged_ns=judged_ns,
-            evaluation=evaluation, is_simulated=is_simulated,
-        )  # fmt: skip
-        self._collection.add(part, scan.rgb, scan.xyz_mm)
+        given: dict[str, Any] = {"part_id": f"part-{result_id}", "source_id": "cam", "recipe_id": NAME, "score": 0.5, "threshold": 1.0}
+        given |= {"result_id": result_id, "captured_ns": judged_ns, "judged_ns": judged_ns, "evaluation": evaluation} | fields
+        self._collection.add(CollectedPart(**given), scan.rgb, scan.xyz_mm)
         if label:
-            self._collection.label(result_id, Review(label=label, by="somebody", at_ns=judged_ns))
+            self.label(result_id, label)
         return result_id
 
 
@@ -162,6 +165,29 @@ def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Train
     card = first.card.data | {key: ids[:2]}
     made = recalibrated(first, msgspec.structs.replace(first.card, data=card), first.calibration, copy.store)
     model_store.promote(copy.store, NAME, made.version)
+    assert calibrate(copy.store, "--collected", kept.folder) == 0
+    assert open_champion(copy.store, NAME).card.data["calibrated_on"]["accepted"] == 5
+
+
+def test_exported_scans_set_no_threshold_once_they_are_called_defects_and_count_once_beside_the_collection(
+    copy: Trained, kept: Kept, tmp_path: Path, capsys: Capture
+) -> None:
+    ids = [kept.add("OK") for _ in range(8)]
+    data = shutil.copytree(copy.data, tmp_path / "data")
+    for kind in ("rgb", "xyz"):  # as `mdss collection export` names them
+        for path, name in zip(sorted((data / "validation" / "good" / kind).iterdir()), ids, strict=False):
+            path.rename(path.with_name(f"{name}{path.suffix}"))
+    kept.label(ids[0], "defect")
+    assert calibrate(copy.store, "--data", data, "--collected", kept.folder) == 0
+    assert f"calibrate: 1 scans of {data / 'validation'} are left out: somebody has called them" in capsys.readouterr().err
+    assert open_champion(copy.store, NAME).card.data["calibrated_on"] == {"validation": 5, "marked_good": 0, "accepted": 2}
+
+
+def test_what_one_branch_alone_accepted_or_what_is_a_defect_by_another_scan_sets_no_threshold(copy: Trained, kept: Kept) -> None:
+    for _ in range(6):
+        kept.add("OK")
+    kept.add("OK", score=None)
+    kept.add("OK", "defect", part_id="part-r0")
     assert calibrate(copy.store, "--collected", kept.folder) == 0
     assert open_champion(copy.store, NAME).card.data["calibrated_on"]["accepted"] == 5
 

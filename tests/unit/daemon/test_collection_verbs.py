@@ -30,6 +30,7 @@ class Shelf:
 
     def keep(self, name: str, label: Any = None, **fields: Any) -> None:
         values: dict[str, Any] = {"part_id": f"part {name}", "source_id": "cam", "recipe_id": "cap", "captured_ns": 1, "judged_ns": 10**18}
+        values |= {"score": 0.5, "threshold": 3.0}
         rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
         xyz = np.stack([columns, rows, np.full_like(rows, 300)], axis=2)
         xyz[:5] = np.nan
@@ -146,6 +147,15 @@ def test_simulated_parts_are_exported_only_where_that_is_asked_for(shelf: Shelf,
     assert "defects; unit mm" in shelf.run("export", "--recipe", "cap", "--out", together, "--with-simulated").stdout
     found = [{scan.name for scan in (*data.train, *data.validation)} for data in (Dataset.open(out, "mm") for out in (without, together))]
     assert found == [{"ok-1", "dust-2"}, {"ok-1", "dust-2", "played"}]
+
+
+def test_what_one_branch_alone_accepted_or_what_is_a_defect_by_another_scan_is_no_good_part_to_export(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.keep("alone-6", score=None)
+    shelf.keep("again-7", part_id="part dent-3")
+    shelf.keep("again-8", "good", part_id="part dent-3")
+    said = shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--validation", 0).stdout
+    assert "3 good parts to train on, 0 to validate, 1 defects, 1 OK ones of known defects left out; unit mm" in said
+    assert {scan.name for scan in Dataset.open(tmp_path / "data", "mm", needs=()).train} == {"ok-1", "dust-2", "again-8"}
 
 
 def test_what_the_station_removes_during_an_export_is_left_out_and_that_is_said(

@@ -19,7 +19,8 @@ from trainer.gathering import Shares, base_of, calibrated_by, gather, is_learned
 
 
 def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> Collected:
-    given: dict[str, Any] = {"part_id": result_id, "source_id": "cam", "recipe_id": "cap", "captured_ns": 1, "evaluation": "OK"} | fields
+    given: dict[str, Any] = {"part_id": result_id, "source_id": "cam", "recipe_id": "cap", "captured_ns": 1}
+    given |= {"evaluation": "OK", "score": 0.5} | fields
     review = Review(label=label, by="x", at_ns=1) if label else None  # type: ignore[arg-type]
     return Collected(Path(result_id), CollectedPart(result_id=result_id, judged_ns=judged_ns, **given), review)
 
@@ -54,6 +55,17 @@ def test_accepted_parts_and_those_marked_as_good_are_learned_from_and_nothing_el
     assert ids(found.good) == ["false-reject", "new-ok", "old-ok"]
     assert ids(found.defects) == ["missed", "confirmed"]
     assert found.unreviewed == 3
+
+
+def test_a_part_that_is_a_defect_by_one_scan_is_good_by_another_only_where_somebody_says_so() -> None:
+    dent, again, mended = part("dent", 1, "defect", part_id="p"), part("again", 2, part_id="p"), part("mended", 3, "good", part_id="p")
+    alone = part("alone", 4, score=None)
+    given = cast("Any", Given(dent, again, mended, alone, part("other", 5)))
+    found = gather(given, "cap")
+    assert (ids(found.good), ids(found.defects), ids(found.contested), found.unreviewed) == (["mended", "other"], ["dent"], ["again"], 1)
+    assert found.bad == {"dent", "again"}
+    nameless = cast("Any", Given(*(part(f"r{number}", label="defect" if number else None, part_id="pin") for number in range(3))))
+    assert ids(gather(nameless, "cap").good) == ["r0"]
 
 
 def test_simulated_parts_are_left_out_unless_they_are_asked_for() -> None:
