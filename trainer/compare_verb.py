@@ -17,7 +17,7 @@ from mdss.method.model_store import CHAMPION, ModelFolder
 from mdss.settings import load_settings
 from trainer.dataset import Dataset, Unit
 from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
-from trainer.gathering import calibrated_by, gather, unlearned
+from trainer.gathering import Gathered, calibrated_by, gather, unlearned
 from trainer.model_changes import recipe_option, show_table, store_option
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
@@ -100,9 +100,11 @@ def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder
     """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
     from trainer.gate import golden_parts
 
-    good, defects = from_dataset(asked) if asked.data else from_collection(asked, (champion, candidate))
+    found = kept_by(asked) if asked.collected else None
+    good, defects = from_collection(found, (champion, candidate)) if found else from_dataset(asked)
+    golden = [part for part in golden_parts(champion) if found is None or part.part_id not in found.bad]
     serving = Serving.at(load_settings(asked.config)) if asked.config else Serving()
-    return GateEvidence(good=good, defects=defects, golden=golden_parts(champion), serving=serving)
+    return GateEvidence(good=good, defects=defects, golden=golden, serving=serving)
 
 
 def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePart]]:
@@ -113,14 +115,18 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
     return good, defects
 
 
-def from_collection(asked: Comparison, models: Sequence[ModelFolder]) -> tuple[list[EvidencePart], list[EvidencePart]]:
+def kept_by(asked: Comparison) -> Gathered:
+    """Return what a station has collected of the recipe."""
+    if not (asked.collected or Path()).is_dir():
+        raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
+    return gather(Collection(asked.collected or Path()), asked.recipe)
+
+
+def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[list[EvidencePart], list[EvidencePart]]:
     """Return the newest good parts (labelled so, or accepted and unreviewed) that are new to the models, and all defects.
 
     New is what neither has learned from or has its threshold from. Simulated parts are no evidence.
     """
-    if not (asked.collected or Path()).is_dir():
-        raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
-    found = gather(Collection(asked.collected or Path()), asked.recipe)
     unknown: Sequence[Collected] = found.good
     for model in models:
         unknown = unlearned(model, unknown, found.kept, calibrated_by(model))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mdss import audit
+from mdss.good_parts import Standing
 from mdss.method import model_store
 from trainer.dataset import Dataset
 from trainer.gate_terms import EvidencePart, GateEvidence, Serving
-from trainer.gathering import calibrated_by, made_from, seen_in
+from trainer.gathering import calibrated_by, gather, made_from, seen_in
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_plan import Plan, PlannedPart, base_set, collected_set, scan_of
-from trainer.retrain_planning import champion_of
+from trainer.retrain_plan import Plan, PlannedPart, Use, base_set, collected_set, scan_of
+from trainer.retrain_planning import champion_of, spoilt_since
 
 if TYPE_CHECKING:
     from mdss.method.model_store import ModelFolder
@@ -35,6 +39,8 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     """
     from trainer.gate import golden_parts
 
+    kept = gather(order.collection, order.name)
+    plan = as_called(plan, kept.standings)
     champion, collected, base = champion_of(order), collected_set(order.work, plan), base_set(plan)
     fresh, seen, defects = (
         [part_of(order, collected, part) for part in sorted(parts, key=lambda part: -part.judged_ns)]
@@ -47,10 +53,32 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     return GateEvidence(
         good=good,
         defects=defects,
-        golden=golden_parts(champion),
+        golden=[part for part in golden_parts(champion) if part.part_id not in kept.bad],
         limits=order.limits,
         serving=Serving.at(order.settings),
     )
+
+
+def as_called(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
+    """Return a plan whose parts to judge by are what people call them by now; what is neither good nor a defect any more is left out."""
+
+    def use(part: PlannedPart) -> Use | None:
+        standing = standings.get(part.result_id)  # None: pruned since
+        if part.use == "gate" and standing in ("defect", "contested"):
+            return "defect" if standing == "defect" else None
+        return None if part.use == "defect" and standing == "good" else part.use
+
+    parts = [msgspec.structs.replace(part, use=now) for part in plan.parts if (now := use(part))]
+    return msgspec.structs.replace(plan, parts=tuple(parts))
+
+
+def as_known_now(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> GateOutcome:
+    """Return the gate's answer, or that the model is held back: people may have called a part that it learned from a defect meanwhile."""
+    spoilt = spoilt_since(order, plan)
+    if not spoilt:
+        return outcome
+    why = f"it has learned from {', '.join(spoilt)}, called a defect meanwhile; the next run begins anew"
+    return msgspec.structs.replace(outcome, is_passed=False, reasons=(*outcome.reasons, why))
 
 
 def told_apart(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:

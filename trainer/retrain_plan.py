@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -69,10 +70,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return [part for part in self.parts if part.use == use]
 
 
-def planned(good: Sequence[Collected], defects: Sequence[Collected], known: frozenset[str], shares: Shares) -> tuple[PlannedPart, ...]:
-    """Return what each collected part is used for."""
+def planned(
+    good: Sequence[Collected],
+    defects: Sequence[Collected],
+    known: frozenset[str],
+    shares: Shares,
+    curated: Mapping[str, Use] = MappingProxyType({}),
+) -> tuple[PlannedPart, ...]:
+    """Return what each collected part is used for; one that is `curated`, too, has the side that its other scan has there."""
     name_of = name_among(each.part for each in (*good, *defects))
-    uses: list[tuple[Collected, Use]] = [(part, side_of(name_of(part.part), shares)) for part in good]
+    uses: list[tuple[Collected, Use]] = [(part, curated.get(part.part.result_id) or side_of(name_of(part.part), shares)) for part in good]
     uses += [(part, "defect") for part in defects]
     return tuple(
         PlannedPart(

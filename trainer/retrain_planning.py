@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdss.collection import Collected
@@ -17,7 +18,18 @@ from mdss.method.recipe import Recipe, changed, preset
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset
 from trainer.examination import Examiner, Limits, measured, measured_golden
-from trainer.gathering import Gathered, base_of, gather, is_learned, learned_by, require_start
+from trainer.gathering import (
+    LEFT_OUT,
+    Gathered,
+    base_of,
+    calibrated_by,
+    curated_sides,
+    gather,
+    is_learned,
+    learned_by,
+    made_from,
+    require_start,
+)
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import Ended
 from trainer.retrain_plan import PLAN, Plan, held, last_refusals, names_of, planned
@@ -73,6 +85,15 @@ class Known:
                     continue
         return cls(tuple(models))
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Names of the curated scans that they were made without, because these are no longer good."""
+        return frozenset(str(name) for model in self.models for name in model.card.data.get(LEFT_OUT, ()))
+
+    def without(self, bad: frozenset[str]) -> Known:
+        """Return those that have learned from none of these parts, nor have their threshold from one; of the others nothing counts."""
+        return Known(tuple(model for model in self.models if not bad & (made_from(model) | calibrated_by(model))))
+
     def has_learned(self, base: Dataset) -> bool:
         """Return whether one of them was made from exactly these curated scans."""
         return any(is_learned(base, model) for model in self.models)
@@ -83,8 +104,9 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
     gathered = gather(order.collection, order.name, with_simulated=order.wishes.with_simulated)
-    known = Known.of(order, champion)
-    spoilt = spoilt_in(curated, gathered)
+    stored = Known.of(order, champion)
+    known = stored.without(gathered.bad)
+    spoilt = spoilt_in(curated, gathered, stored.left_out)
     base = curated and curated.without([each.result_id for each in spoilt])
     is_base_new = base is not None and not known.has_learned(base)
     learned = learned_by(known.models)
@@ -103,19 +125,38 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_left_out=tuple(each.result_id for each in spoilt),
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,
-        parts=planned(good, defects, learned, order.wishes.shares),
-        refused=(*spoilt, *refused),
+        parts=planned(good, defects, learned, order.wishes.shares, curated_sides(base, (each.part for each in gathered.kept))),
+        refused=(*spoilt, *contested(gathered, spoilt), *refused),
         unreviewed=gathered.unreviewed,
         made_at=now(),
     )
 
 
-def spoilt_in(base: Dataset | None, gathered: Gathered) -> list[Refused]:
-    """Return the curated scans that `mdss collection export` once wrote as good ones and that a person has called defects since."""
+def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]) -> list[Refused]:
+    """Return the curated scans that `mdss collection export` once wrote as good ones and that a person has called defects since.
+
+    What a model was made without is left out also when the station has pruned the scan, and with it what was said.
+    """
     names = {scan.name for scan in (*base.train, *base.validation)} if base else set()
-    defects = [each.part for each in gathered.defects if each.part.result_id in names]
-    why = "it is one of the curated scans, and somebody has called it a defect since"
-    return [Refused(part.result_id, part.part_id, "defect", why) for part in defects]
+    kept = {each.part.result_id: each.part.part_id for each in gathered.kept}
+    why = "it is one of the curated scans, and somebody has called it, or another scan of the part, a defect since"
+    return [Refused(name, kept.get(name, ""), "defect", why) for name in sorted(names & (gathered.bad | (left_out - kept.keys())))]
+
+
+def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
+    """Return the accepted parts of which another scan is a defect, but for curated scans that are refused already."""
+    named, why = (
+        {each.result_id for each in spoilt},
+        "somebody has called another scan of the part a defect, and nobody has marked this one good",
+    )
+    parts = [each.part for each in gathered.contested if each.part.result_id not in named]
+    return [Refused(part.result_id, part.part_id, "defect", why) for part in parts]
+
+
+def spoilt_since(order: RetrainOrder, plan: Plan) -> list[str]:
+    """Return the ids of what a plan learns from, curated or collected, that a person has called a defect since it was made."""
+    curated = {Path(name).stem for name in (*plan.base_train, *plan.base_validation)}
+    return sorted(gather(order.collection, order.name).bad & {*curated, *(part.result_id for part in plan.learned)})
 
 
 def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:

@@ -15,12 +15,12 @@ from mdss.method import model_store
 from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json, write_whole
 from trainer.data_checks import Refused, in_words, refusals_by_code
-from trainer.gathering import DIGEST, FOLDER, LEARNED, SHOWN, UNIT
-from trainer.retrain_gate import held_back, judged
+from trainer.gathering import DIGEST, FOLDER, LEARNED, LEFT_OUT, SHOWN, UNIT
+from trainer.retrain_gate import as_known_now, held_back, judged
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone
 from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan
-from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough
+from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough, spoilt_since
 from trainer.train import Order, learned
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Run:
         model = model_of(order, plan)
         self._version = model.version
         self.diary.note(version=model.version)
-        verdict = judged(order, plan, model)
+        verdict = as_known_now(order, plan, judged(order, plan, model))
         self._report = str(verdict.report_path)
         sentence = self._accepted(plan, model) if verdict.is_passed else held_back(order, verdict)
         shutil.rmtree(order.work)  # last: a run that is interrupted before finds the model that was made
@@ -130,6 +130,10 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
     if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
         click.echo(f"retrain: the unfinished training is given up: its curated scans are those of {plan.base or 'no folder'}", err=True)
         return None
+    if spoilt := spoilt_since(order, plan):
+        what = f"{', '.join(spoilt)}, which it learns from, has been called a defect since"
+        click.echo(f"retrain: the unfinished training is given up: {what}", err=True)
+        return None
     click.echo(f"retrain: going on with the training that was planned at {plan.made_at}", err=True)
     return plan
 
@@ -173,6 +177,7 @@ def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
         FOLDER: plan.base or "",
         UNIT: plan.base_unit,
         DIGEST: base.digest if base else "",
+        LEFT_OUT: list(plan.base_left_out),
         LEARNED: [part.result_id for part in plan.learned],
         SHOWN: [part.result_id for part in plan.of("gate")],
         "refused_parts": refusals_by_code(plan.refused),

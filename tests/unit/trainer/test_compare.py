@@ -7,12 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mdss.collection import Collected, Collection, Wanted
-from tests.retraining import Plant, write_config
+from mdss.method.golden import GoldenScan, write_golden
+from tests.retraining import Plant, good_part, write_config
 from tests.station import NAME
-from trainer.compare_verb import Comparison, evidence_of, from_collection
+from trainer.compare_verb import Comparison, evidence_of, from_collection, kept_by
 
 
 def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothing_simulated_is_evidence(
@@ -37,10 +39,21 @@ def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothin
         return parts(collection, wanted)
 
     monkeypatch.setattr(Collection, "parts", listing)
-    good, defects = from_collection(Comparison(own.store, NAME, "0002", collected=own.state / "collected"), (champion, candidate))
+    good, defects = from_collection(kept_by(Comparison(own.store, NAME, "0002", collected=own.state / "collected")), (champion, candidate))
     assert [part.part_id for part in good] == ["part-4", "part-1", "part-0"]
     assert [part.part_id for part in defects] == ["part-5"]
     assert len(listed) == 1  # each part has files to be read
+
+
+def test_a_golden_scan_that_is_called_a_defect_by_now_is_no_good_part_any_more(tmp_path: Path) -> None:
+    own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
+    scan = good_part(0)
+    golden = [GoldenScan(name, scan.rgb, np.float32(scan.xyz_mm), {"rgb": 1, "sdf": 1, "fused": 1}) for name in ("result-0", "result-1")]
+    write_golden(tmp_path, golden)
+    own.mark(own.collect(0), "defect")
+    model: Any = SimpleNamespace(card=SimpleNamespace(data={}), path=tmp_path)
+    found = evidence_of(Comparison(own.store, NAME, "0002", collected=own.state / "collected"), model, model).golden
+    assert [part.part_id for part in found] == ["result-1"]
 
 
 def test_both_are_held_to_the_rules_of_the_station_whose_settings_are_named(tmp_path: Path) -> None:
