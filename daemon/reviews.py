@@ -49,7 +49,7 @@ class Reviews:
         self._source = source
         self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
         self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
-        self._missed: tuple[str, float] | None = None  # the entry whose scan is not there yet, and since when
+        self._seen_s: dict[str, float] = {}  # the entries that were read last, and since when they are known: their scans may still come
         tally.start(*map(counted, RESULTS))
 
     def read_from(self, source: Source) -> None:
@@ -82,6 +82,8 @@ class Reviews:
         if not found and before != FIRST_ENTRY:  # no stream forgets its newest entry: Redis lost it, and may give out earlier ones by now
             log.warning("the last review that was read is not in Redis any more: its stream is read anew", entry=before)
             self._entry = FIRST_ENTRY
+        now_s = self._clock()
+        self._seen_s = {entry: self._seen_s.get(entry, now_s) for entry, _ in found}
         for entry, fields in found:
             if entry != before and not self._is_done_with(entry, fields):
                 break
@@ -128,10 +130,7 @@ class Reviews:
         return True
 
     def _is_given_up(self, entry: str, result_id: str) -> bool:
-        now_s = self._clock()
-        if self._missed is None or self._missed[0] != entry:
-            self._missed = entry, now_s
-        if now_s - self._missed[1] < PATIENCE_S:
+        if self._clock() - self._seen_s[entry] < PATIENCE_S:
             return False
         self._tally.count(counted("not_collected"))
         log.warning("a review of a part whose scan is not kept: no training learns of it", result_id=result_id)

@@ -186,6 +186,16 @@ def test_a_review_without_its_scan_is_counted_once_and_holds_up_no_other(bench: 
     assert bench.count("not_collected") == 1
 
 
+def test_many_reviews_without_their_scans_hold_up_the_next_no_longer_than_one(bench: Bench) -> None:
+    bench.keep("b")
+    for number in range(50):
+        bench.say(f"pruned {number}", "confirmed")
+    bench.say("b", "confirmed")
+    bench.turn()
+    bench.turn()
+    assert (bench.label("b"), bench.count("not_collected")) == ("defect", 50)
+
+
 def test_foreign_entries_do_no_harm_and_those_that_say_nothing_are_counted_and_said(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
