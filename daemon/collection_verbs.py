@@ -105,14 +105,14 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good ones, and known defects in test/defect."""
     if out.exists():
         raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
-    kept = opened(config).parts(Wanted(recipe=recipe))
+    kept = opened(config).parts(Wanted(recipe=recipe, with_lost=True))
     found = [each for each in kept if choices["with_simulated"] or not each.part.is_simulated]
     standing = standing_among(kept)
     good = [each for each in found if standing(each) == GOOD and (each.label or not choices["reviewed"])]
     defects = [each for each in found if standing(each) == DEFECT]
     contested = sum(standing(each) == "contested" for each in found)
     left_out = f", {len(kept) - len(found)} simulated ones left out" if len(kept) > len(found) else ""
-    left_out += f", {contested} OK ones of known defects left out" if contested else ""
+    left_out += f", {contested} in doubt left out" if contested else ""
     if not good:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
     learned, apart = sides(good, choices["validation"])

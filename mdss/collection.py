@@ -95,6 +95,7 @@ class Wanted:
     evaluations: frozenset[Evaluation] | None = None
     since_ns: int = 0  # judged then or later, UTC
     newest_first: bool = False
+    with_lost: bool = False  # also those of which nobody knows any more what they were called
 
     def fits(self, found: Collected) -> bool:
         """Return whether a part is among them."""
@@ -103,6 +104,7 @@ class Wanted:
             and (self.labels is None or found.label in self.labels)
             and (self.evaluations is None or found.part.evaluation in self.evaluations)
             and found.part.judged_ns >= self.since_ns
+            and (self.with_lost or not found.is_review_lost)
         )
 
 
@@ -150,12 +152,9 @@ class Collection:
         return next(_read(recipe / result_id for recipe in self._recipes() if (recipe / result_id).is_dir()), None)
 
     def parts(self, wanted: Wanted = ALL) -> list[Collected]:
-        """Return the parts that are asked for, in the order in which they were judged.
-
-        One that cannot be read, or of which nobody knows any more what it was called, is logged and left out.
-        """
+        """Return the parts that are asked for, in the order in which they were judged; one that cannot be read is logged and left out."""
         folders = (self.root / wanted.recipe,) if wanted.recipe else self._recipes()
-        found = [each for folder in folders for each in _read(_visible(folder)) if wanted.fits(each) and not each.is_review_lost]
+        found = [each for folder in folders for each in _read(_visible(folder)) if wanted.fits(each)]
         return sorted(found, key=lambda each: (each.part.judged_ns, each.part.result_id), reverse=wanted.newest_first)
 
     def label(self, result_id: str, review: Review) -> bool:

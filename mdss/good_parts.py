@@ -15,7 +15,7 @@ def standing_among(kept: Iterable[Collected]) -> Callable[[Collected], Standing]
     """Return what says of each of these parts what it counts as: what a person called it, whatever else is known.
 
     Of what nobody has called anything, a part that both branches accepted is good, or contested where a person has called another scan of
-    it a defect; of all others nobody knows.
+    it a defect; of all others nobody knows. Contested is also what was called something that cannot be read any more.
     """
     scans = list(kept)
     name_of = name_among(each.part for each in scans)
@@ -24,6 +24,8 @@ def standing_among(kept: Iterable[Collected]) -> Callable[[Collected], Standing]
     def standing(each: Collected) -> Standing:
         if each.label is not None:
             return each.label
+        if each.is_review_lost:
+            return "contested"
         if each.part.evaluation != "OK" or each.part.score is None:  # one branch alone gives no score
             return "unknown"
         return "contested" if name_of(each.part) in defective else "good"

@@ -74,7 +74,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
 
 def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[Collected]:
     """Return the newest parts that are marked good, or accepted and not reviewed, and that no training of the model saw."""
-    kept = Collection(source.folder).parts(Wanted(recipe=model.name, newest_first=True))
-    wanted, standing = Wanted(since_ns=source.since_ns), standing_among(kept)
+    kept = Collection(source.folder).parts(Wanted(recipe=model.name, newest_first=True, with_lost=True))
+    wanted, standing = Wanted(since_ns=source.since_ns, with_lost=True), standing_among(kept)
     good = [each for each in kept if wanted.fits(each) and standing(each) == GOOD and (source.with_simulated or not each.part.is_simulated)]
     return unlearned(model, good, kept, curated)[: source.most]

@@ -46,7 +46,7 @@ class Gathered:
 
     good: tuple[Collected, ...]  # marked as good first, then accepted ones; each newest first
     defects: tuple[Collected, ...]  # confirmed by a person: for the gate, never to learn from
-    contested: tuple[Collected, ...]  # accepted, but another scan of the part is a confirmed defect
+    contested: tuple[Collected, ...]  # another scan of the part is a confirmed defect, or what was said of this one is lost
     unreviewed: int  # not accepted, and nobody has said what they are
     simulated: int  # left out because they are
     kept: tuple[Collected, ...]  # all of the recipe, whatever they are
@@ -65,7 +65,7 @@ class Gathered:
 
 def gather(collection: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
     """Return the collected parts of a recipe by what may be done with them."""
-    found = collection.parts(Wanted(recipe=recipe, newest_first=True))
+    found = collection.parts(Wanted(recipe=recipe, newest_first=True, with_lost=True))
     real = [each for each in found if with_simulated or not each.part.is_simulated]
     standing = standing_among(found)
     good, defects, contested, unknown = ([each for each in real if standing(each) == kind] for kind in get_args(Standing))

@@ -53,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[PlannedPart, ...]
     refused: tuple[Refused, ...] = ()
     unreviewed: int = 0
+    with_simulated: bool = False  # whether parts that their camera marked as simulated may be among them
     made_at: str
 
     @property

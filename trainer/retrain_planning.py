@@ -128,6 +128,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         parts=planned(good, defects, learned, order.wishes.shares, curated_sides(base, (each.part for each in gathered.kept))),
         refused=(*spoilt, *contested(gathered, spoilt), *refused),
         unreviewed=gathered.unreviewed,
+        with_simulated=order.wishes.with_simulated,
         made_at=now(),
     )
 
@@ -144,13 +145,12 @@ def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]
 
 
 def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
-    """Return the accepted parts of which another scan is a defect, but for curated scans that are refused already."""
-    named, why = (
-        {each.result_id for each in spoilt},
-        "somebody has called another scan of the part a defect, and nobody has marked this one good",
-    )
-    parts = [each.part for each in gathered.contested if each.part.result_id not in named]
-    return [Refused(part.result_id, part.part_id, "defect", why) for part in parts]
+    """Return the parts of which another scan is a defect, or of which a word is lost, but for curated scans that are refused already."""
+    named = {each.result_id for each in spoilt}
+    other, lost = "somebody has called another scan of the part a defect", "what somebody has said of it cannot be read any more"
+    parts = [each for each in gathered.contested if each.part.result_id not in named]
+    whys = (f"{lost if each.is_review_lost else other}; expected it to be marked as good" for each in parts)
+    return [Refused(each.part.result_id, each.part.part_id, "defect", why) for each, why in zip(parts, whys, strict=True)]
 
 
 def spoilt_since(order: RetrainOrder, plan: Plan) -> list[str]:

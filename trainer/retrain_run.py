@@ -124,18 +124,23 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
         return None
     if plan is None:
         return None
-    if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
-        click.echo("retrain: the unfinished training is given up: its champion or its settings are others by now", err=True)
-        return None
-    if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
-        click.echo(f"retrain: the unfinished training is given up: its curated scans are those of {plan.base or 'no folder'}", err=True)
-        return None
-    if spoilt := spoilt_since(order, plan):
-        what = f"{', '.join(spoilt)}, which it learns from, has been called a defect since"
-        click.echo(f"retrain: the unfinished training is given up: {what}", err=True)
+    if why := out_of_date(order, plan, recipe, champion):
+        click.echo(f"retrain: the unfinished training is given up: {why}", err=True)
         return None
     click.echo(f"retrain: going on with the training that was planned at {plan.made_at}", err=True)
     return plan
+
+
+def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: ModelFolder | None) -> str:
+    """Return why a plan is not what would be planned now; empty where it may be gone on with."""
+    if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
+        return "its champion or its settings are others by now"
+    if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
+        return f"its curated scans are those of {plan.base or 'no folder'}"
+    if plan.with_simulated and not order.wishes.with_simulated:
+        return "it learns from simulated parts as well, which only --with-simulated asks for"
+    spoilt = spoilt_since(order, plan)
+    return f"{', '.join(spoilt)}, which it learns from, has been called a defect since" if spoilt else ""
 
 
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:

@@ -11,6 +11,7 @@ import pytest
 
 from mdss.audit import events
 from mdss.cli import main
+from mdss.collection import REVIEW
 from mdss.method.golden import read_golden
 from mdss.method.model_store import Change, linked_version, open_champion, promote, versions
 from mdss.whole_files import write_json
@@ -48,6 +49,8 @@ def test_an_accepted_scan_of_a_part_that_is_a_defect_by_another_is_learned_from_
     (refused,) = plan.refused
     assert (refused.result_id, refused.code) == ("result-3", "defect") and "another scan of the part a defect" in refused.reason
     own.mark("result-3", "good")
+    (own.state / "collected" / NAME / "result-4").joinpath(REVIEW).write_text("{")
+    assert [(each.result_id, each.code) for each in planned(order_of(own)).refused] == [("result-4", "defect")]
     assert "result-3" in {part.result_id for part in planned(order_of(own)).parts}
 
 
@@ -67,6 +70,16 @@ def test_a_training_that_was_interrupted_is_given_up_where_it_would_learn_from_a
     assert said in capsys.readouterr().err
     own.mark("result-1", "good")
     assert unfinished(order, champion.recipe, champion) == plan
+
+
+def test_a_training_on_simulated_parts_that_was_interrupted_is_gone_on_with_only_where_they_are_asked_for(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number, is_simulated=True)
+    asked, champion = order_of(own, wishes=replace(FEW, with_simulated=True)), open_champion(own.store, NAME)
+    plan = planned(asked)
+    write_json(asked.work / PLAN, plan)
+    assert unfinished(asked, champion.recipe, champion) == plan
+    assert unfinished(order_of(own), champion.recipe, champion) is None
 
 
 def test_a_model_that_learned_from_what_is_called_a_defect_meanwhile_is_held_back_and_the_next_one_is_made_without(

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from daemon.collection_verbs import collection
-from mdss.collection import RGB, XYZ, CollectedPart, Collection, Review, remove
+from mdss.collection import REVIEW, RGB, XYZ, CollectedPart, Collection, Review, remove
 from mdss.errors import BadInput, MdssError
 from trainer.dataset import Dataset
 
@@ -153,8 +153,10 @@ def test_what_one_branch_alone_accepted_or_what_is_a_defect_by_another_scan_is_n
     shelf.keep("alone-6", score=None)
     shelf.keep("again-7", part_id="part dent-3")
     shelf.keep("again-8", "good", part_id="part dent-3")
+    shelf.keep("lost-9", "good")
+    (shelf.kept.root / "cap" / "lost-9" / REVIEW).write_text("{")
     said = shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--validation", 0).stdout
-    assert "3 good parts to train on, 0 to validate, 1 defects, 1 OK ones of known defects left out; unit mm" in said
+    assert "3 good parts to train on, 0 to validate, 1 defects, 2 in doubt left out; unit mm" in said
     assert {scan.name for scan in Dataset.open(tmp_path / "data", "mm", needs=()).train} == {"ok-1", "dust-2", "again-8"}
 
 

@@ -64,6 +64,8 @@ def test_a_part_that_is_a_defect_by_one_scan_is_good_by_another_only_where_someb
     found = gather(given, "cap")
     assert (ids(found.good), ids(found.defects), ids(found.contested), found.unreviewed) == (["mended", "other"], ["dent"], ["again"], 1)
     assert found.bad == {"dent", "again"}
+    lost = replace(part("lost"), is_review_lost=True)
+    assert (ids(gather(cast("Any", Given(lost)), "cap").contested), ids(gather(cast("Any", Given(lost)), "cap").good)) == (["lost"], [])
     nameless = cast("Any", Given(*(part(f"r{number}", label="defect" if number else None, part_id="pin") for number in range(3))))
     assert ids(gather(nameless, "cap").good) == ["r0"]
 
