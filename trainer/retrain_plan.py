@@ -156,13 +156,15 @@ def read_plan(work: Path) -> Plan | None:
 def last_refusals(path: Path, champion: str) -> tuple[Refused, ...]:
     """Return the parts that the plan in a file refused; none where it is none, or of another release.
 
-    What its champion would not have accepted is left out where that is another than this version: it may think otherwise.
+    What its champion would not have accepted is left out where that is another than this version: it may think otherwise. So is what
+    people made it refuse: they are asked anew.
     """
     try:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
     except (OSError, *UNREADABLE):
         return ()
-    return tuple(each for each in plan.refused if each.code != "not_normal" or plan.champion == champion)
+    asked_anew = ("defect",) if plan.champion == champion else ("defect", "not_normal")
+    return tuple(each for each in plan.refused if each.code not in asked_anew)
 
 
 def collected_set(work: Path, plan: Plan) -> Dataset:

@@ -54,6 +54,17 @@ def test_an_accepted_scan_of_a_part_that_is_a_defect_by_another_is_learned_from_
     assert "result-3" in {part.result_id for part in planned(order_of(own)).parts}
 
 
+def test_a_part_that_was_in_doubt_is_new_once_somebody_calls_it_good(own: Plant, passing: None) -> None:
+    for number in range(NEW + 1):
+        own.collect(number)
+    own.mark(own.collect(50, "NotOK", scan=good_part(3), part_id="part-3"), "defect")
+    assert retrain(order_of(own, promote=True)).parts_refused == {"defect": 1}
+    order = order_of(own, wishes=replace(FEW, least_new=1))
+    assert retrain(order).outcome == "nothing_new"
+    own.mark("result-3", "good")
+    assert retrain(order).outcome == "candidate"
+
+
 def test_a_training_that_was_interrupted_is_given_up_where_it_would_learn_from_a_defect(
     own: Plant, capsys: pytest.CaptureFixture[str]
 ) -> None:
