@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mdss.collection import Collected
@@ -71,9 +72,15 @@ class Examiner:
         self._champion, self._settings, self._curated = champion, settings, frozenset(curated)
         measures = [each for _, each in known]
         self._usual = Usual.of(measures) if measures else None
-        self._signatures = Signatures(self._usual)
+        self._signatures, self._defects = Signatures(self._usual), Signatures(self._usual)
         for name, each in known:
             self._signatures.add(name, each.signature)
+
+    def know_defects(self, parts: Sequence[Collected]) -> None:
+        """Remember parts that a person has called defects: a second scan of one is no good part because nobody has looked at it."""
+        for part in parts:
+            with suppress(BadInput, BadPart):  # of what cannot be read, or shows no part, there is no other scan to be told from it
+                self._defects.add(part.part.part_id or part.part.result_id, Measures.of(prepared(part, self._settings)).signature)
 
     def examine(self, parts: Sequence[Collected], limits: Limits) -> Examination:
         """Return what passed, at most as many as the budget, and what did not on the way there."""
@@ -103,6 +110,8 @@ class Examiner:
     def _looked_at(self, part: Collected, limits: Limits) -> Fault | None:
         seen = prepared(part, self._settings)
         measures, is_marked_good = Measures.of(seen), part.label == GOOD
+        if not is_marked_good and (twin := self._defects.twin_of(measures.signature)):
+            return "defect", f"it is a second scan of {twin}, which somebody has called a defect; expected it to be marked as good"
         if twin := self._signatures.twin_of(measures.signature):
             return "duplicate", f"it is a second scan of {twin}, which is learned from already"
         fault = unfit(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)

@@ -113,7 +113,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     if not is_base_new:
         require_news(order, gathered, learned, champion.version if champion else "")
     shutil.rmtree(order.work, ignore_errors=True)
-    accepted, refused = examined(order, recipe, champion, base, gathered.good)
+    accepted, refused = examined(order, recipe, champion, base, gathered)
     good, defects = held(accepted, order.work), held(gathered.defects, order.work)
     return Plan(
         recipe=recipe,
@@ -181,7 +181,7 @@ def may_be_learned(part: Collected, refused_as: Code | None) -> bool:
 
 
 def examined(
-    order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, good: Sequence[Collected]
+    order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, gathered: Gathered
 ) -> tuple[list[Collected], list[Refused]]:
     """Return the parts that are fit to learn from, and those that are not."""
     from trainer.champion import Champion  # here with torch, which not every end of a run needs
@@ -191,7 +191,9 @@ def examined(
     usual = measured(base, settings) if base else measured_golden(champion) if champion else []
     limits = Limits(order.wishes.budget, order.settings.fusion.max_invalid_point_ratio)
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
-    done = Examiner(usual, judge, settings, curated).examine(good, limits)
+    examiner = Examiner(usual, judge, settings, curated)
+    examiner.know_defects(gathered.defects)
+    done = examiner.examine(gathered.good, limits)
     return done.accepted, done.refused
 
 

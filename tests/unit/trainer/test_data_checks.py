@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdss.collection import XYZ, Collected, CollectedPart, Collection, Review
+from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
@@ -56,8 +56,10 @@ class Shelf:
         return found
 
     def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS, champion: Any = None) -> Examination:
-        """Look at all of them, without a champion unless one is given."""
-        return Examiner(known, champion, SETTINGS).examine(self._parts, limits)
+        """Look at all of them but defects, without a champion unless one is given."""
+        examiner = Examiner(known, champion, SETTINGS)
+        examiner.know_defects([part for part in self._parts if part.label == "defect"])
+        return examiner.examine([part for part in self._parts if part.label != "defect"], limits)
 
 
 @pytest.fixture
@@ -153,6 +155,22 @@ def test_the_same_part_sent_again_is_learned_once(shelf: Shelf, known: list[tupl
     done = shelf.examined(known)
     assert (only(done).code, only(done).result_id) == ("duplicate", "r1")
     assert "second scan of p0" in only(done).reason
+
+
+def test_a_second_scan_of_a_defect_is_known_by_its_looks_and_is_good_only_where_somebody_says_so(
+    shelf: Shelf, known: list[tuple[str, Measures]]
+) -> None:
+    rgb, xyz_mm = again(good_part(0))
+    shelf.put(good_part(0), label="defect")
+    shelf.put(replace(good_part(0), rgb=rgb, xyz_mm=xyz_mm))
+    other = shelf.put(good_part(1))
+    unreadable = shelf.put(good_part(2), label="defect")
+    (unreadable.folder / RGB).write_bytes(b"damaged")
+    done = shelf.examined(known)
+    assert (only(done).code, only(done).result_id, done.accepted) == ("defect", "r1", [other])
+    assert "second scan of p0, which somebody has called a defect" in only(done).reason
+    good = shelf.put(replace(good_part(0), rgb=rgb, xyz_mm=xyz_mm), label="good")
+    assert shelf.examined(known).accepted == [other, good]
 
 
 def test_a_curated_part_that_was_collected_too_is_not_learned_twice(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
