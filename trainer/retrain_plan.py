@@ -32,6 +32,7 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
 
     result_id: str
     part_id: str
+    source_id: str = ""  # its camera; plans of earlier releases do not say
     use: Use
     is_marked_good: bool = False
     is_new: bool = True  # no model in the store was made from it or judged by it
@@ -86,6 +87,7 @@ def planned(
         PlannedPart(
             result_id=part.part.result_id,
             part_id=part.part.part_id,
+            source_id=part.part.source_id,
             use=use,
             is_marked_good=part.label == GOOD,
             is_new=part.part.result_id not in known,

@@ -48,7 +48,10 @@ def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothin
 def test_a_golden_scan_that_is_called_a_defect_by_now_is_no_good_part_any_more(tmp_path: Path) -> None:
     own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
     scan = good_part(0)
-    golden = [GoldenScan(name, scan.rgb, np.asarray(scan.xyz_mm, np.float32), {"rgb": 1, "sdf": 1, "fused": 1}) for name in ("result-0", "result-1")]
+    golden = [
+        GoldenScan(name, scan.rgb, np.asarray(scan.xyz_mm, np.float32), {"rgb": 1, "sdf": 1, "fused": 1})
+        for name in ("result-0", "result-1")
+    ]
     write_golden(tmp_path, golden)
     own.mark(own.collect(0), "defect")
     model: Any = SimpleNamespace(card=SimpleNamespace(data={}), path=tmp_path)

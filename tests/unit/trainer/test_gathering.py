@@ -137,6 +137,18 @@ def test_where_a_camera_calls_every_part_alike_each_scan_is_one() -> None:
     assert unlearned(model(collected_parts=["r1"]), kept, kept) == [kept[0], kept[2]]
 
 
+def test_a_camera_that_calls_every_part_alike_does_so_beside_another_that_does_not() -> None:
+    alike = [part(f"r{number}", part_id="pin") for number in range(3)]
+    kept = [
+        *alike,
+        part("r3", part_id="p3", source_id="replay", is_simulated=True),
+        part("r4", label="defect", part_id="p3", source_id="other"),
+    ]
+    assert unlearned(model(collected_parts=["r1"]), alike, kept) == [alike[0], alike[2]]
+    given = cast("Any", Given(*kept, part("r5", 9, "defect", part_id="pin")))
+    assert ids(gather(given, "cap").good) == ["r0", "r1", "r2"]
+
+
 def test_without_champion_and_scans_there_is_nothing_to_begin_with(tmp_path: Path) -> None:
     require_start(model(), None, "cap", tmp_path)
     with pytest.raises(BadInput, match=f"found no champion in {tmp_path} and no --data"):
