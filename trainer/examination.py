@@ -19,7 +19,7 @@ from trainer.gathering import prepared
 from trainer.part_measures import Measures
 from trainer.progress import Meter, tracked
 
-MOST_COMPARED = 400  # of the curated scans, evenly chosen: enough to know what is usual
+MOST_COMPARED = 400  # of the known parts, evenly chosen: enough to know what is usual, and each is held against each
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class Examination:
 def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Measures]]:
     """Return the name and the measures of the curated scans; BadInput names one that holds no part."""
     scans = [*base.train, *base.validation]
-    chosen = scans[:: max(1, -(-len(scans) // MOST_COMPARED))]
     found = []
-    for scan in tracked(chosen, "curated parts", len(chosen)):
+    for scan in tracked(scans, "curated parts", len(scans)):
         loaded = base.load(scan)
         try:
             found.append((f"{scan.split}/{scan.name}", Measures.of(prepare(loaded.rgb, loaded.xyz_mm, settings))))
@@ -70,7 +69,7 @@ class Examiner:
         curated: Collection[str] = (),
     ) -> None:
         self._champion, self._settings, self._curated = champion, settings, frozenset(curated)
-        measures = [each for _, each in known]
+        measures = [each for _, each in known[:: max(1, -(-len(known) // MOST_COMPARED))]]
         self._usual = Usual.of(measures) if measures else None
         self._signatures, self._defects = Signatures(self._usual), Signatures(self._usual)
         for name, each in known:
@@ -98,7 +97,7 @@ class Examiner:
         return done
 
     def _fault(self, part: Collected, limits: Limits) -> Fault | None:
-        if part.part.result_id in self._curated:  # exported once: those that are measured are a choice, where there are many
+        if part.part.result_id in self._curated:  # exported once
             return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
             return self._looked_at(part, limits)

@@ -14,10 +14,14 @@ import pytest
 from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
+from tests.lines import write_tiny_line
 from tests.retraining import again, good_part
+from trainer import examination
 from trainer.data_checks import SURELY_SAME, Refused, Signatures, Usual, abnormal, refusals_by_code, same_part_limit, unfit
-from trainer.examination import Examination, Examiner, Limits
+from trainer.dataset import Dataset
+from trainer.examination import Examination, Examiner, Limits, measured
 from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
+from trainer.synthetic import LineSize
 from trainer.synthetic_scan import SyntheticScan
 
 SETTINGS = PointCloudSettings(size_px=96)
@@ -155,6 +159,19 @@ def test_the_same_part_sent_again_is_learned_once(shelf: Shelf, known: list[tupl
     done = shelf.examined(known)
     assert (only(done).code, only(done).result_id) == ("duplicate", "r1")
     assert "second scan of p0" in only(done).reason
+
+
+def test_a_second_scan_of_any_curated_part_is_known_however_many_there_are(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "MOST_COMPARED", 5)  # as if there were hundreds
+    write_tiny_line(tmp_path / "data", size=LineSize(train=9, validation=3, good=1, defective=1))
+    base = Dataset.open(tmp_path / "data", "m")
+    for scan in (*base.train, *base.validation):
+        loaded = base.load(scan)
+        shelf.put(replace(good_part(0), rgb=loaded.rgb, xyz_mm=loaded.xyz_mm))
+    refused = shelf.examined(measured(base, SETTINGS)).refused
+    assert [each.code for each in refused] == ["duplicate"] * len(refused) and len(refused) == len(base.train) + len(base.validation)
 
 
 def test_a_second_scan_of_a_defect_is_known_by_its_looks_and_is_good_only_where_somebody_says_so(
