@@ -6,31 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection, Review
-from mdss.method.point_cloud import prepare
+from mdss.collection import XYZ
 from mdss.method.recipe import PointCloudSettings
-from tests.lines import write_tiny_line
 from tests.retraining import again, good_part
-from trainer import examination
+from tests.shelf import LIMITS, SETTINGS, Shelf, measures_of, only
 from trainer.data_checks import SURELY_SAME, Refused, Signatures, Usual, abnormal, refusals_by_code, same_part_limit, unfit
-from trainer.dataset import Dataset
-from trainer.examination import Examination, Examiner, Limits, measured
+from trainer.examination import Examiner, Limits
 from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
-from trainer.synthetic import LineSize
 from trainer.synthetic_scan import SyntheticScan
 
-SETTINGS = PointCloudSettings(size_px=96)
 KNOWN = 8
-LIMITS = Limits(budget=100, max_invalid_ratio=0.5)
-
-
-def measures_of(scan: SyntheticScan) -> Measures:
-    return Measures.of(prepare(scan.rgb, scan.xyz_mm, SETTINGS))
 
 
 @pytest.fixture(scope="module")
@@ -39,42 +28,9 @@ def known() -> list[tuple[str, Measures]]:
     return [(f"train/{number:03d}", measures_of(good_part(100 + number))) for number in range(KNOWN)]
 
 
-class Shelf:
-    """A collection of parts that are looked at in the order in which they were put there."""
-
-    def __init__(self, folder: Path) -> None:
-        self._collection, self._parts = Collection(folder), list[Collected]()
-
-    def put(self, scan: SyntheticScan, *, label: str | None = None) -> Collected:
-        """Collect one more part."""
-        name = str(len(self._parts))
-        part = CollectedPart(
-            result_id=f"r{name}", part_id=f"p{name}", source_id="cam", recipe_id="flange", captured_ns=1, judged_ns=1, evaluation="OK"
-        )
-        self._collection.add(part, scan.rgb, scan.xyz_mm)
-        if label:
-            self._collection.label(part.result_id, Review(label=label, by="x", at_ns=1))  # type: ignore[arg-type]
-        found = self._collection.find(part.result_id)
-        assert found is not None
-        self._parts.append(found)
-        return found
-
-    def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS, champion: Any = None) -> Examination:
-        """Look at all of them but defects, without a champion unless one is given."""
-        examiner = Examiner(known, champion, SETTINGS)
-        examiner.know_defects([part for part in self._parts if part.label == "defect"])
-        return examiner.examine([part for part in self._parts if part.label != "defect"], limits)
-
-
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path)
-
-
-def only(done: Examination) -> Refused:
-    """Return the one part that was refused."""
-    assert len(done.refused) == 1
-    return done.refused[0]
 
 
 def test_good_parts_of_the_product_pass(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
@@ -159,35 +115,6 @@ def test_the_same_part_sent_again_is_learned_once(shelf: Shelf, known: list[tupl
     done = shelf.examined(known)
     assert (only(done).code, only(done).result_id) == ("duplicate", "r1")
     assert "second scan of p0" in only(done).reason
-
-
-def test_a_second_scan_of_any_curated_part_is_known_however_many_there_are(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(examination, "MOST_COMPARED", 5)  # as if there were hundreds
-    write_tiny_line(tmp_path / "data", size=LineSize(train=9, validation=3, good=1, defective=1))
-    base = Dataset.open(tmp_path / "data", "m")
-    for scan in (*base.train, *base.validation):
-        loaded = base.load(scan)
-        shelf.put(replace(good_part(0), rgb=loaded.rgb, xyz_mm=loaded.xyz_mm))
-    refused = shelf.examined(measured(base, SETTINGS)).refused
-    assert [each.code for each in refused] == ["duplicate"] * len(refused) and len(refused) == len(base.train) + len(base.validation)
-
-
-def test_a_second_scan_of_a_defect_is_known_by_its_looks_and_is_good_only_where_somebody_says_so(
-    shelf: Shelf, known: list[tuple[str, Measures]]
-) -> None:
-    rgb, xyz_mm = again(good_part(0))
-    shelf.put(good_part(0), label="defect")
-    shelf.put(replace(good_part(0), rgb=rgb, xyz_mm=xyz_mm))
-    other = shelf.put(good_part(1))
-    unreadable = shelf.put(good_part(2), label="defect")
-    (unreadable.folder / RGB).write_bytes(b"damaged")
-    done = shelf.examined(known)
-    assert (only(done).code, only(done).result_id, done.accepted) == ("defect", "r1", [other])
-    assert "second scan of p0, which somebody has called a defect" in only(done).reason
-    good = shelf.put(replace(good_part(0), rgb=rgb, xyz_mm=xyz_mm), label="good")
-    assert shelf.examined(known).accepted == [other, good]
 
 
 def test_a_curated_part_that_was_collected_too_is_not_learned_twice(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
