@@ -35,6 +35,7 @@ from workers.start import Opened, Place, Role, main, work
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
 EVIDENCE_FAILED, UNREADABLE_VERDICTS = "mdss_evidence_failed_total", "mdss_unreadable_verdicts_total"
+MISSES, LATE_RESULTS = "mdss_deadline_misses_total", "mdss_late_results_total"
 ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
@@ -94,7 +95,7 @@ class Fusion:
 
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
-        outside.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS)
+        outside.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` when this message completes its part."""
@@ -169,8 +170,8 @@ class Fusion:
     def _count(self, verdict: Verdict, model: ModelFolder | None) -> None:
         tally = self._out.tally
         tally.count(counted(verdict.evaluation, verdict.code or ""))
-        tally.count("mdss_deadline_misses_total", float(verdict.deadline_missed))
-        tally.counters["mdss_late_results_total"] = float(self._join.late_results)
+        tally.count(MISSES, float(verdict.deadline_missed))
+        tally.counters[LATE_RESULTS] = float(self._join.late_results)
         if verdict.score is not None and verdict.threshold is not None and verdict.threshold.value > 0:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
         if verdict.invalid_point_ratio is not None:

@@ -207,6 +207,7 @@ def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
     worker = world.worker()
     counted = {name: value for name, value in world.tally.counters.items() if name.startswith("mdss_verdicts_total")}
     assert len(counted) == 9
+    assert (world.tally.counters["mdss_deadline_misses_total"], world.tally.counters["mdss_late_results_total"]) == (0.0, 0.0)
     assert set(counted.values()) == {0.0}
     for evaluation in ("OK", "NotOK", "NotDecidable"):
         world.evaluation = evaluation
