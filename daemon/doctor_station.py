@@ -18,6 +18,7 @@ LOOPBACK: Final = ("127.", "::1", "localhost")
 LATE_SHARE: Final = 0.01
 FEWEST_DEATHS: Final = 3
 USUAL_PART_RATIO: Final = 0.85  # good parts of four products cover 0.88 and more, parts that lack a third 0.69 to 0.88
+BESIDE: Final = ("alerts", "collect")  # which no verdict waits for
 SHARED: Final = "who can read it can write into the station's alerts"
 
 
@@ -37,10 +38,10 @@ def _state(case: Case) -> Iterator[Finding]:
         yield weak("station", f"it does not run: {case.silence}", "no part is judged", "start it: systemctl start mdss")
         return
     if report.state in ("degraded", "error"):
+        is_beside = report.state == "degraded" and report.reason.partition(":")[0] in BESIDE
+        why = "parts are judged as always; what this process does waits" if is_beside else "parts are judged late, in part, or not at all"
         level = bad if report.state == "error" else weak
-        yield level(
-            "station", f"{report.state}: {report.reason}", "parts are judged late, in part, or not at all", "see docs/operations.md"
-        )
+        yield level("station", f"{report.state}: {report.reason}", why, "see 'What each state means' in docs/operations.md")
     else:
         yield ok("station", f"{report.state} for {report.uptime_s:.0f} s")
     restarted = {process.name: process.restarts for process in report.processes if process.restarts}

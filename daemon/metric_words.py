@@ -4,6 +4,8 @@ from __future__ import annotations
 
 WORDS = {
     "mdss_station_ready": "1 while every process can work, as /readyz",
+    "mdss_station_state": "1 for the state that the station is in, as /status",
+    "mdss_station_start_timestamp_seconds": "when the station was started",
     "mdss_process_ready": "1 where the process runs and can work",
     "mdss_worker_restarts_total": "how often the process was started again",
     "mdss_queue_length": "messages that wait for the process",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -84,7 +84,7 @@ class Board:
     ) -> None:
         self._drift, self._retrainings = drift, retrainings
         self._clock, self._ledger = clock, Ledger()
-        self._shown_s, self.started_s = clock(), clock()
+        self._shown_s, self.started_s, self.began_s = clock(), clock(), time.time()
         self._report = StationReport(station=station, state="starting", reason="", is_ready=False, uptime_s=0.0)
         self.last_reload: ReloadReport | None = None
         self.reloads = {"applied": 0, "refused": 0}
@@ -161,7 +161,15 @@ class ReportCollector(Collector):
             restarts.add_metric([process.name], process.restarts)
         ready = gauge("mdss_station_ready")
         ready.add_metric([], float(report.is_ready))
-        return [ready, up, waiting, restarts, *model_families(report.models), *self._reloads()]
+        return [*self._life(report.state), ready, up, waiting, restarts, *model_families(report.models), *self._reloads()]
+
+    def _life(self, now: ProcessState) -> list[Metric]:
+        """Return when the station began, which changes where it ends and is started again and again, and how it is."""
+        began, states = gauge("mdss_station_start_timestamp_seconds"), gauge("mdss_station_state", "state")
+        began.add_metric([], self._board.began_s)
+        for state in get_args(ProcessState):
+            states.add_metric([state], float(state == now))
+        return [began, states]
 
     def _reloads(self) -> list[Metric]:
         last = self._board.last_reload

@@ -135,3 +135,13 @@ def test_a_journal_that_is_gone_is_bad_where_the_station_has_it_open(
     monkeypatch.setattr(doctor, "CHECKS", ())
     (found,) = doctor.examine(settings(station={"state_directory": str(tmp_path)}))
     assert (found.subject, found.level) == ("journal", level) and said in found.found
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("collect: no scan is kept", "parts are judged as always"), ("rgb-0: ended with code -9", "parts are judged late, in part, or not")],
+)
+def test_what_is_missing_says_whether_parts_are_judged_all_the_same(reason: str, expected: str) -> None:
+    report = StationReport(station="cell", state="degraded", reason=reason, is_ready=True, uptime_s=1.0)
+    found = station(Case(Settings(), (), report=report), "station")
+    assert found.level == "weak" and found.why.startswith(expected)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,7 +22,7 @@ from daemon.verbs import ask
 from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord
 from mdss.settings_doors import HttpSettings
-from mdss.wire.messages import Heartbeat
+from mdss.wire.messages import Heartbeat, ProcessState
 from tests.fakes import FakeClock
 
 FUSION = ProcessReport(name="fusion", state="running", reason="", is_ready=True, pid=7, steps=3, waiting=2, restarts=1, silence_s=0.5)
@@ -106,6 +108,16 @@ def test_metrics_hold_what_the_processes_and_the_supervisor_count(station: Stati
     assert 'mdss_verdicts_total{code="",evaluation="OK"} 4.0' in lines
     assert 'mdss_worker_restarts_total{process="fusion"} 1.0' in lines
     assert "mdss_station_ready 1.0" in lines
+
+
+def test_metrics_say_how_the_station_is_and_since_when(station: Station) -> None:
+    station.show(is_ready=False, reason="collect: given up")
+    lines = station.get("/metrics")[1].splitlines()
+    states = [line for line in lines if line.startswith("mdss_station_state")]
+    assert [line for line in states if line.endswith(" 1.0")] == ['mdss_station_state{state="degraded"} 1.0']
+    assert len(states) == len(get_args(ProcessState))
+    (began,) = (float(line.split()[1]) for line in lines if line.startswith("mdss_station_start_timestamp_seconds"))
+    assert 0 <= time.time() - began < 600
 
 
 def test_a_disk_that_is_slow_to_read_holds_up_its_page_and_not_the_supervisor() -> None:
