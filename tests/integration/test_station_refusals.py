@@ -97,11 +97,10 @@ def test_a_device_that_this_machine_lacks_is_named(trained: Trained, tmp_path: P
 
 
 def test_a_taken_port_is_named_before_anything_starts(trained: Trained, tmp_path: Path) -> None:
-    with site(trained, NO_REDIS, tmp_path / "station") as place, socket.socket() as other:
+    with site(trained, NO_REDIS, tmp_path / "station") as place:
         port = load_settings(place.config).http.port
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        code, said = run(place.config)
+        with socket.create_server(("127.0.0.1", port)):
+            code, said = run(place.config)
     assert code == 1
     assert said == f"mdss: http: 127.0.0.1:{port} cannot be opened (Address already in use): expected a free port of this machine"
 
