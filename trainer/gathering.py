@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -50,12 +50,7 @@ class Gathered:
     unreviewed: int  # not accepted, and nobody has said what they are
     simulated: int  # left out because they are
     kept: tuple[Collected, ...]  # all of the recipe, whatever they are
-
-    @property
-    def standings(self) -> dict[str, Standing]:
-        """What each of those that are kept counts as, by its id."""
-        standing = standing_among(self.kept)
-        return {each.part.result_id: standing(each) for each in self.kept}
+    standings: Mapping[str, Standing]  # what each of these counts as, by its id
 
     @property
     def bad(self) -> frozenset[str]:
@@ -68,9 +63,10 @@ def gather(collection: Collection, recipe: str, *, with_simulated: bool = False)
     found = collection.parts(Wanted(recipe=recipe, newest_first=True, with_lost=True))
     real = [each for each in found if with_simulated or not each.part.is_simulated]
     standing = standing_among(found)
-    good, defects, contested, unknown = ([each for each in real if standing(each) == kind] for kind in get_args(Standing))
+    standings = {each.part.result_id: standing(each) for each in found}
+    good, defects, contested, unknown = ([each for each in real if standings[each.part.result_id] == kind] for kind in get_args(Standing))
     good.sort(key=lambda each: each.label is None)  # which leaves the newest first
-    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found))
+    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found), standings)
 
 
 def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:

@@ -17,6 +17,7 @@ from mdss.wire import codec
 from mdss.wire.codec import AnyMessage
 from mdss.wire.gate import lock
 from mdss.wire.messages import Message
+from mdss.wire.outer_end import offered
 from mdss.wire.topology import LINKS, Link, address
 
 LINGER_MS = 500  # a closing process gives its last messages this long to leave
@@ -33,11 +34,7 @@ class Sender:
 
     def send(self, message: Message) -> bool:
         """Send one message without ever waiting; False where there was no room for it: on some links it is dropped, on others kept."""
-        try:
-            self.socket.send_multipart(codec.encode(message), flags=zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return False
-        return True
+        return offered(self.socket, codec.encode(message))
 
     def close(self) -> None:
         """Close, letting the last messages leave."""

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -117,36 +117,34 @@ def test_the_subscriber_prints_each_part_that_is_not_ok_from_where_it_was_told(f
     assert lines == [f"{number} part of {name} NotOK 7.5 score 7.5 is above the threshold 3\n" for number, name in ((2, "b"), (4, "d"))]
 
 
-def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_station_falls_silent(folder: Path) -> None:
-    journal = Journal(folder / "journal.sqlite")
-    with ExitStack() as stack:
-        station = stack.enter_context(Publishing(folder))
-        process = stack.enter_context(started("gateway.py", station))
+@contextmanager
+def at_the_gateway(folder: Path) -> Iterator[tuple[Publishing, Journal, subprocess.Popen[str], list[str]]]:
+    """A station with its journal and a gateway that hears it, with the first two lines that it said; it is told to end afterwards."""
+    with closing(Journal(folder / "journal.sqlite")) as journal, Publishing(folder) as station, started("gateway.py", station) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(2)]
+        yield station, journal, process, [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+
+
+def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_station_falls_silent(folder: Path) -> None:
+    with at_the_gateway(folder) as (station, journal, process, lines):
+        assert process.stdout is not None
         for name, evaluation in (("a", "OK"), ("b", "NotDecidable")):
             journal.judge(verdict(name, evaluation=evaluation, times=taken(time.time_ns())))
         lines += [process.stdout.readline() for _ in range(2)]
         station.stop()
         lines.append(process.stdout.readline())
-        process.terminate()
-    journal.close()
     assert lines == ["stop\n", "run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
 
 
 def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder: Path) -> None:
-    journal = Journal(folder / "journal.sqlite")
-    with ExitStack() as stack:
-        station = stack.enter_context(Publishing(folder))
-        process = stack.enter_context(started("gateway.py", station))
+    with at_the_gateway(folder) as (_, journal, process, lines):
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(2)]
         for age_s in (60, 0):  # as after a restart of the station, and of the next part
             journal.judge(verdict(f"{age_s} s", evaluation="OK", times=taken(time.time_ns() - age_s * 10**9)))
         lines.append(process.stdout.readline())
         process.terminate()
         _, complaint = process.communicate()
-    journal.close()
     assert lines == ["stop\n", "run\n", "pass part of 0 s after 750 ms\n"]
     assert (
         complaint.startswith("gateway: not handed on: part of 60 s, by the camera's clock scanned 6") and len(complaint.splitlines()) == 1

@@ -47,17 +47,25 @@ def test_a_child_may_keep_the_memory_that_it_needs_again_and_again(tmp_path: Pat
     assert int(said.read_text()) < pages / 10
 
 
+def left_by_a_killed_supervisor(script: str) -> tuple[psutil.Process, list[psutil.Process], list[psutil.Process]]:
+    """Run a supervisor that says its child's number, kill it, and return the child, and among which it is: gone or still alive."""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
+        assert supervisor.stdout is not None
+        child = psutil.Process(int(supervisor.stdout.readline()))
+        os.kill(supervisor.pid, signal.SIGKILL)
+        gone, alive = psutil.wait_procs([child], timeout=30)
+        for left in alive:
+            left.kill()
+    return child, gone, alive
+
+
 def test_a_child_dies_with_its_supervisor() -> None:
     script = (
         "import sys, time; from daemon.process_table import ProcessSpec; from daemon.spawn import start_process;"
         "child = start_process(ProcessSpec('test', ('-c', 'import time; time.sleep(600)'), 1));"
         "print(child.pid, flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
-        assert supervisor.stdout is not None
-        child = psutil.Process(int(supervisor.stdout.readline()))
-        os.kill(supervisor.pid, signal.SIGKILL)
-        gone, alive = psutil.wait_procs([child], timeout=30)
+    child, gone, alive = left_by_a_killed_supervisor(script)
     assert alive == []
     assert gone == [child]
 
@@ -68,13 +76,7 @@ def test_a_child_whose_supervisor_dies_before_it_has_begun_dies_too() -> None:
         "spawn.end_with_parent = lambda **whose: (print(os.getpid(), flush=True), time.sleep(3), ask(**whose));"
         "spawn.start_process(ProcessSpec('test', ('-c', 'import time; time.sleep(600)'), 1))"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
-        assert supervisor.stdout is not None
-        child = psutil.Process(int(supervisor.stdout.readline()))
-        os.kill(supervisor.pid, signal.SIGKILL)
-        _, alive = psutil.wait_procs([child], timeout=30)
-        for left in alive:
-            left.kill()
+    _, _, alive = left_by_a_killed_supervisor(script)
     assert alive == []
 
 
