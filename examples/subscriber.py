@@ -5,6 +5,7 @@ Run: python examples/subscriber.py VERDICTS_ENDPOINT SNAPSHOT_ENDPOINT [SINCE]
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mdss.client import VerdictStream
@@ -28,6 +29,8 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read what is printed has gone, as `| head` does
+        os._exit(1)  # without a last flush, which would break, too
     except MdssError as error:  # an endpoint that is none, or another program's
         print(f"subscriber: {error}", file=sys.stderr)
         sys.exit(2)

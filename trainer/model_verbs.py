@@ -17,7 +17,24 @@ from trainer.progress import tracked
 from trainer.shadow_verb import command as shadow
 
 SOME = 5  # names that a sentence repeats
-COLUMNS = ("recipe", "version", "role", "preset", "made_at", "derived_from", "threshold", "fault")
+
+
+class Row(msgspec.Struct):
+    """One version in a store; of one that cannot be used only the first three, and why."""
+
+    recipe: str
+    version: str
+    role: str
+    preset: str = ""
+    made_at: str = ""
+    derived_from: str = ""
+    threshold: float | None = None
+    fault: str = ""
+
+    def shown(self) -> dict[str, str]:
+        """Return the row as a person reads it."""
+        limit = "" if self.threshold is None else f"{self.threshold:.4g}"
+        return msgspec.structs.asdict(self) | {"threshold": limit}
 
 
 @click.group("model", epilog="Example: mdss model list --store models")
@@ -38,14 +55,14 @@ def list_models(store: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     elif rows:
-        show_table(COLUMNS, rows)
+        show_table(Row.__struct_fields__, [row.shown() for row in rows])
     else:
         found = ", ".join(sorted(path.name for path in store.iterdir() if not path.name.startswith("."))[:SOME])
         instead = f"; found {found}, expected RECIPE/VERSION, as `mdss train --out STORE` makes it" if found else ""
         click.echo(f"{store}: no models{instead}")
 
 
-def described(store: Path) -> list[dict[str, str]]:
+def described(store: Path) -> list[Row]:
     """Return one row for each version of each recipe; BadInput where there is no store, or the folder of one recipe in its place."""
     if not store.is_dir():
         raise BadInput(f"--store {store}: no such folder; expected a model store")
@@ -54,17 +71,15 @@ def described(store: Path) -> list[dict[str, str]]:
     return [describe(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
 
 
-def describe(path: Path, name: str) -> dict[str, str]:
+def describe(path: Path, name: str) -> Row:
     """Return one row of the list."""
-    roles = [link for link in LINKS if model_store.linked_version(path.parent, link) == path.name]
-    row = dict.fromkeys(COLUMNS, "") | {"recipe": name, "version": path.name, "role": ", ".join(roles)}
+    roles = ", ".join(link for link in LINKS if model_store.linked_version(path.parent, link) == path.name)
     try:
         found = model_store.open_version(path)
     except ModelRefused as refused:
-        return {**row, "fault": str(refused)}
-    limit = f"{found.calibration.threshold.value:.4g}"
-    made = {"preset": found.recipe.preset, "made_at": found.card.made_at, "derived_from": found.card.derived_from}
-    return {**row, **made, "threshold": limit}
+        return Row(name, path.name, roles, fault=str(refused))
+    card = found.card
+    return Row(name, path.name, roles, found.recipe.preset, card.made_at, card.derived_from, found.calibration.threshold.value)
 
 
 @model.command(epilog="Example: mdss model verify --store models --score")
@@ -80,22 +95,22 @@ def verify(store: Path, with_scores: bool, device: str) -> None:
     if not rows:
         raise MdssError(f"--store {store}: found no model, expected a model store")
     for row in tracked(rows, "golden scans", len(rows)) if with_scores else rows:
-        more = golden_verdict(store, row, device) if with_scores and not row["fault"] else ""
-        click.echo(f"{row['recipe']} {row['version']}: {row['fault'] or 'whole'}{more}")
-    if damaged := [row for row in rows if row["fault"]]:
+        more = golden_verdict(store, row, device) if with_scores and not row.fault else ""
+        click.echo(f"{row.recipe} {row.version}: {row.fault or 'whole'}{more}")
+    if damaged := [row for row in rows if row.fault]:
         raise MdssError(f"{store}: {len(damaged)} of {len(rows)} models are damaged")
 
 
-def golden_verdict(store: Path, row: dict[str, str], device: str) -> str:
+def golden_verdict(store: Path, row: Row, device: str) -> str:
     """Return how many golden scans a version reproduces; where it does not, that becomes its row's fault."""
     from mdss.method.golden import reproduce  # here, for it brings torch and takes a second
     from trainer.champion import Champion
 
-    path = store / row["recipe"] / row["version"]
+    path = store / row.recipe / row.version
     try:
         judge = Champion.of(model_store.open_version(path), device)
         count = reproduce(judge.folder, judge.golden_scores)
     except ModelRefused as refused:
-        row["fault"] = str(refused)
+        row.fault = str(refused)
         return ""
     return f", {count} golden scans score as they did" if count else ", without golden scans"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -89,7 +90,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, st
     return code, *capsys.readouterr()
 
 
-def rows(capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[dict[str, str]]:
+def rows(capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[dict[str, Any]]:
     """Return what a verb tells a program."""
     code, out, _ = run(capsys, *words, "--json")
     assert code == 0
@@ -99,6 +100,13 @@ def rows(capsys: pytest.CaptureFixture[str], *words: str | Path) -> list[dict[st
 def test_a_list_shows_the_candidate_and_whose_weights_a_version_has(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = [(row["version"], row["role"], row["derived_from"]) for row in rows(capsys, "list", "--store", store)]
     assert found == [("0001", "champion", ""), ("0002", "candidate", "0001")]
+
+
+def test_a_program_is_told_the_limit_as_a_number_and_of_a_damaged_version_none(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store / "gland" / "0002" / "model.json").write_bytes(b"{}")
+    whole, damaged = rows(capsys, "list", "--store", store)
+    assert whole["threshold"] == model_store.open_version(store / "gland" / "0001").calibration.threshold.value and not whole["fault"]
+    assert damaged["threshold"] is None and "model.json: found the checksum" in damaged["fault"]
 
 
 def test_the_history_says_what_was_done_by_whom_and_why(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
