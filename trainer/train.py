@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mdss.errors import BadInput, BadPart
+from mdss.errors import UNREADABLE, BadInput, BadPart
 from mdss.method import model_store
 from mdss.method.brightness import usual_brightness
 from mdss.method.calibration import MIN_PARTS, now
@@ -213,9 +213,8 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
 def begin(work: Path, plan: Plan, resume: bool) -> None:
     """Prepare the folder of checkpoints: go on with the same plan, or begin anew."""
     path = work / PLAN
-    encoded = msgspec.json.encode(plan)
     if resume and path.exists():
-        if path.read_bytes() != encoded:
+        if not is_of(path, plan):
             raise BadInput(f"{path}: the interrupted training had other settings or scans; expected the same, or no --resume to begin anew")
         return
     if resume:
@@ -224,7 +223,15 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
         click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    write_whole(path, encoded)
+    write_whole(path, msgspec.json.encode(plan))
+
+
+def is_of(path: Path, plan: Plan) -> bool:
+    """Return whether a file holds this plan; what an earlier release did not write has its default, which is how that release trained."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan) == plan
+    except UNREADABLE:
+        return False
 
 
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:

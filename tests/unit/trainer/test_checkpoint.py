@@ -216,3 +216,18 @@ def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path:
     for _ in range(2):
         begin(tmp_path / "work", Plan(preset("edge"), "m", (), ""), resume=True)
     assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, begins one anew\n"
+
+
+def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_other_settings_is_not(tmp_path: Path) -> None:
+    work, plan = tmp_path / "work", Plan(preset("edge"), "m", ("a.png",), "digest")
+    begin(work, plan, resume=False)
+    written = msgspec.json.decode((work / "plan.json").read_bytes())
+    del written["recipe"]["threshold"]["margin"]  # came later
+    (work / "plan.json").write_bytes(msgspec.json.encode(written))
+    begin(work, plan, resume=True)
+    for other in (Plan(preset("edge", seed=1), "m", ("a.png",), "digest"), Plan(preset("edge"), "mm", ("a.png",), "digest")):
+        with pytest.raises(BadInput, match="had other settings or scans"):
+            begin(work, other, resume=True)
+    (work / "plan.json").write_bytes(b"{")
+    with pytest.raises(BadInput, match="had other settings or scans"):
+        begin(work, plan, resume=True)
