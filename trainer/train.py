@@ -107,7 +107,7 @@ class Plan(msgspec.Struct, frozen=True):
     recipe: Recipe
     unit: str
     scans: tuple[str, ...]
-    digest: str  # of what they hold, as far as their sizes tell
+    digest: str = ""  # of what they hold, as far as their sizes tell; plans of earlier releases do not say
 
 
 def together(order: Order, *, resume: bool) -> ModelFolder | None:
@@ -229,9 +229,10 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
 def is_of(path: Path, plan: Plan) -> bool:
     """Return whether a file holds this plan; what an earlier release did not write has its default, which is how that release trained."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan) == plan
+        found = msgspec.json.decode(path.read_bytes(), type=Plan)
     except UNREADABLE:
         return False
+    return found.digest in ("", plan.digest) and msgspec.structs.replace(found, digest=plan.digest) == plan
 
 
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:
