@@ -108,7 +108,11 @@ def test_weights_that_the_list_of_checksums_does_not_name_are_refused(tmp_path: 
     ("before", "after", "sentence"),
     [
         (b'"mdss.model.v1"', b'"mdss.model.v0"', r"model\.json: found schema 'mdss\.model\.v0', expected 'mdss\.model\.v1'"),
-        (b'"dilation_px"', b'"dilation"', r"model\.json: Object contains unknown field `dilation`.*; expected a model of this release or an earlier one"),
+        (
+            b'"dilation_px"',
+            b'"dilation"',
+            r"model\.json: Object contains unknown field `dilation`.*; expected a model of this release or an earlier one",
+        ),
         (b'"recipe": {', b'"recipe": [', r"model\.json: JSON is malformed: .*; expected a model of this release"),
         (b'"seed": 7', b'"seed": "7"', r"model\.json: Expected `int`, got `str`.*; expected a model of this release"),
     ],
