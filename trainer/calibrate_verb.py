@@ -18,10 +18,11 @@ from mdss.method.model_store import Change, ModelFolder
 from mdss.method.recipe import Recipe
 from mdss.verb_options import reason_option
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
-from trainer.dataset import Dataset, Scan, Unit
+from trainer.dataset import Dataset, Unit
 from trainer.examination import measured_golden
 from trainer.gathering import CALIBRATED, gather
 from trainer.parts_found import sentences_on
+from trainer.passed_over import passed_over
 from trainer.train import prepare_all, summary
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
         dataset = still_good(Dataset.open(request.data, request.unit, needs=("validation",)), request)
         parts += prepare_all(dataset, dataset.validation, settings)
         names += [scan.name for scan in dataset.validation]
-        say_what_was_found(parts, dataset.validation, model)
+        say_what_was_found(parts, dataset, model)
     collected = confirmed(request.collected, model, settings, frozenset(names)) if request.collected else ConfirmedParts()
     counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
     parts, names = parts + collected.parts, names + collected.names
@@ -154,11 +155,12 @@ def still_good(dataset: Dataset, request: Request) -> Dataset:
     return left
 
 
-def say_what_was_found(parts: Sequence[Prepared], scans: Sequence[Scan], model: ModelFolder) -> None:
-    """Tell a person what the scans show, and whether it looks like the product that the model was made for."""
-    paths = [scan.xyz_path for scan in scans]
+def say_what_was_found(parts: Sequence[Prepared], dataset: Dataset, model: ModelFolder) -> None:
+    """Tell a person what the validation scans show, and whether it looks like the product that the model was made for."""
+    sources = [(dataset, scan) for scan in dataset.validation]
     golden = [measures for _, measures in measured_golden(model)]
-    for sentence in sentences_on(parts, paths, golden):
+    found = sentences_on(parts, [scan.xyz_path for _, scan in sources], golden)
+    for sentence in (*found, *passed_over(sources, model.recipe.point_cloud)):
         click.echo(f"{model.name}: {sentence}", err=True)
 
 

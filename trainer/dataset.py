@@ -19,6 +19,7 @@ from mdss.method.grid import is_measured
 from mdss.method.point_cloud import PLAUSIBLE_MM, is_plausible, scene_extent
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, check_name, read_scan, read_truth, size
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
+from trainer.missing_marks import mark_in
 
 Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
@@ -126,8 +127,8 @@ def _check_extent(points: NDArray[np.float64], unit: Unit, path: Path) -> None:
     other: Unit = "mm" if unit == "m" else "m"
     if extent and not is_plausible(extent * MM_PER_UNIT[unit]):
         found = f"found a scene of {extent:.4g} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
-        hint = f"; unit {other} would fit" if is_plausible(extent * MM_PER_UNIT[other]) else "; neither m nor mm fits"
-        raise BadInput(f"{path}: {found}{hint}")
+        hint = f"unit {other} would fit" if is_plausible(extent * MM_PER_UNIT[other]) else "neither m nor mm fits"
+        raise BadInput(f"{path}: {found}; {mark_in(points, np.ones(len(points), np.bool_)) or hint}")
 
 
 def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:

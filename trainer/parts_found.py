@@ -18,12 +18,16 @@ from mdss.settings import FusionSettings
 from trainer.data_checks import Usual, foreign
 from trainer.dataset import LoadedScan
 from trainer.part_measures import Measures
+from trainer.passed_over import PassedOver
 
 MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
 NO_TABLE = "point_cloud.table=none for parts that fill the image or lie on nothing flat"
 NOISE = "point_cloud.plane_inlier_mm to four times the sensor's noise"
 SAME_MM = 1e-3  # less between all points than any sensor measures, and more than rounding makes of one number
+DARK, BRIGHT_PERCENTILE = 16, 99.0  # a part's brightest pixels, but for highlights; those of a black tire have 70
+MOST_BURNT = 0.1  # of the part's pixels
+LIT = "expected light and exposure that show all of it, or colour finds little there"
 TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
@@ -31,7 +35,8 @@ EACH_ONCE = "expected each part once: a threshold keeps no promise that comes fr
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
     """Return all that is to be said of these scans to whoever learns or calibrates from them, beside good parts that are known."""
     differing = (*said_of(parts, paths), *unlike(parts, paths, known))
-    return [*differing, *hardly_seen(parts, paths), *without_depth(parts, paths), *copies_among(parts, paths)]
+    unseen = (*hardly_seen(parts, paths), *badly_lit(parts, paths), *without_depth(parts, paths))
+    return [*differing, *unseen, *copies_among(parts, paths)]
 
 
 def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
@@ -63,6 +68,15 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     return [f"{found}, {paths[worst]} {percent(missing[worst])}%: {tolerated}"]
 
 
+def badly_lit(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on scans whose image is too dark to show much of the part, and another on over-exposed ones."""
+    lit = [part.rgb[part.mask] for part in parts]
+    dark = [np.percentile(pixels, BRIGHT_PERCENTILE) <= DARK for pixels in lit]
+    burnt = [np.mean((pixels == 255).all(axis=1)) > MOST_BURNT for pixels in lit]
+    ways = (dark, f"nowhere brighter than {DARK} of 255"), (burnt, f"over-exposed in more than {percent(MOST_BURNT)} % of its image")
+    return [f"in {sum(ill)} of {len(ill)} scans the part is {way}, as in {paths[ill.index(True)]}; {LIT}" for ill, way in ways if any(ill)]
+
+
 def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on scans without a table whose points are the same in one coordinate, none where no scan is so.
 
@@ -91,12 +105,15 @@ def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Mea
 
 
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
-    """Return what to set for a scan in which no part was found, where one would be without a table; of a cloud without depth, that it is.
+    """Return what to set for a scan in which no part was found, where one would be without a table, or is too thin.
 
-    Nothing for any other.
+    Of a cloud without depth, that it is, and of one with points that are none, which. Nothing for any other.
     """
     if axis := same_in(loaded.xyz_mm):
         return f"; {axis} is the same in all points, expected it to be measured"
+    beside = PassedOver.of(loaded, settings)
+    if said := beside.marked() or beside.thin():
+        return f"; {said}"
     try:
         prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))
     except BadPart:

@@ -24,6 +24,7 @@ from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
 from trainer.parts_found import advice, sentences_on
+from trainer.passed_over import passed_over
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -184,10 +185,9 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
         training, validation = (
             [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)] for split in SPLITS
         )
-    scans = [scan for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
-    every = [*training, *validation]
-    paths = [scan.xyz_path for scan in scans]
-    found = sentences_on(every, paths)
+    sources = [(dataset, scan) for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
+    scans = [scan for _, scan in sources]
+    found = [*sentences_on([*training, *validation], [scan.xyz_path for scan in scans]), *passed_over(sources, order.recipe.point_cloud)]
     for sentence in found:
         click.echo(f"{order.name}: {sentence}", err=True)
     card = model_store.ModelCard(

@@ -158,6 +158,17 @@ def test_parts_of_another_product_are_said_to_be_so(copy: Trained, tmp_path: Pat
     assert " mm: another product?" in said
 
 
+def test_points_that_stand_for_missing_ones_are_said_of_the_scans_to_calibrate_from(copy: Trained, tmp_path: Path, capsys: Capture) -> None:
+    other = shutil.copytree(copy.data, tmp_path / "other")
+    for path in sorted((other / "validation/good/xyz").iterdir()):
+        cloud = tifffile.imread(path)
+        cloud[20:40, 20:40, 2] = 0
+        tifffile.imwrite(path, cloud, photometric="rgb")
+    assert calibrate(copy.store, "--data", other) == 0
+    assert f"{NAME}: in 5 of 5 scans that were looked at, as in {other / 'validation/good/xyz'}" in (said := capsys.readouterr().err)
+    assert ", z is 0 in " in said
+
+
 @pytest.mark.parametrize("key", ["collected_parts", "scans"])  # by `mdss retrain`, and by `mdss train` from an export of the collection
 def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Trained, kept: Kept, key: str) -> None:
     ids = [kept.add("OK") for _ in range(7)]

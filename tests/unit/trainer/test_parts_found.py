@@ -13,7 +13,7 @@ from mdss.method.recipe import PointCloudSettings
 from tests.scenes import DEFAULT, Scene, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
-from trainer.parts_found import MOST_TIMES, advice, copies_among, hardly_seen, said_of, sentences_on, unlike, without_depth
+from trainer.parts_found import MOST_TIMES, advice, badly_lit, copies_among, hardly_seen, said_of, sentences_on, unlike, without_depth
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -61,6 +61,22 @@ def test_scans_that_lack_more_points_than_a_station_tolerates_are_counted_and_th
     assert hardly_seen(parts[:1], PATHS) == []
     (said,) = hardly_seen([replace(ON_TABLE, invalid_point_ratio=0.504)], PATHS)
     assert "more than 50% of the part's points, xyz/000.tiff 50.4%" in said
+
+
+def test_scans_of_too_little_light_and_of_too_much_are_counted_and_one_is_named() -> None:
+    dim, bright = (replace(ON_TABLE, rgb=np.full_like(ON_TABLE.rgb, value)) for value in (16, 17))
+    assert badly_lit([ON_TABLE, bright], PATHS[:2]) == []
+    (said,) = badly_lit([ON_TABLE, dim, dim], PATHS[:3])
+    expected = "expected light and exposure that show all of it, or colour finds little there"
+    assert said == f"in 2 of 3 scans the part is nowhere brighter than 16 of 255, as in xyz/001.tiff; {expected}"
+    burnt = replace(bright, rgb=bright.rgb.copy())
+    rows, columns = np.nonzero(burnt.mask)
+    burnt.rgb[rows[: len(rows) // 9], columns[: len(rows) // 9]] = 255
+    (said,) = badly_lit([ON_TABLE, burnt], PATHS[:2])
+    assert said == f"in 1 of 2 scans the part is over-exposed in more than 10 % of its image, as in xyz/001.tiff; {expected}"
+    burnt.rgb[..., 2] = 17  # a saturated colour
+    assert badly_lit([burnt], PATHS[:1]) == []
+    assert badly_lit([dim], PATHS[:1])[0] in sentences_on([dim], PATHS[:1])
 
 
 def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_one_that_it_is_of() -> None:

@@ -1,0 +1,55 @@
+"""A number in one coordinate by which some sensors mark what they did not measure; with the other two it looks like a point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.point_cloud import EXTENT_PERCENTILES, MOST_REPEATED, scene_extent
+
+POINTS_TELL = 1 << 16
+APART_SHARE = 0.5  # of the extent of all others: a camera with a field of 90 degrees is as far from its scene
+EXPECTED = "expected a point that was not measured to be NaN, or 0 in x, y and z"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where so many points have one and the same number."""
+
+    axis: str
+    value: float
+    share: float  # of the points
+
+    def __str__(self) -> str:
+        """Say what was found and what was expected."""
+        return f"{self.axis} is {self.value:.6g} in {100 * self.share:.3g} % of the points, far from all others; {EXPECTED}"
+
+
+def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> Mark | None:
+    """Return the mark that some of the suspects (N,) among points (N, 3) of any unit bear, None where there is none.
+
+    It is farther from all other points than half of what these reach in any direction. No surface is, as a rule, for noise makes several
+    numbers of it; and of the columns of a regular grid each is as near to the next as all are.
+    """
+    step = len(points) // POINTS_TELL + 1
+    some, suspected = points[::step], suspects[::step]
+    for number, axis in enumerate("xyz"):
+        values, counts = np.unique(some[suspected, number], return_counts=True)
+        for value in outermost(values[counts > MOST_REPEATED]):
+            others = some[some[:, number] != value]
+            if len(others) and is_apart(value, others, number):
+                return Mark(axis, float(value), float(1 - len(others) / len(some)))
+    return None
+
+
+def outermost(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the first and the last of sorted values, none of none."""
+    return values[[0, -1]] if len(values) else values
+
+
+def is_apart(value: float, others: NDArray[np.floating], number: int) -> bool:
+    """Return whether a value is far from what other points (N, 3) have in this coordinate."""
+    low, high = np.percentile(others[:, number], EXTENT_PERCENTILES)
+    return bool(max(low - value, value - high) > APART_SHARE * scene_extent(others))

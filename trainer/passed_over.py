@@ -1,0 +1,127 @@
+"""What a scan holds beside the part that was found in it, although it may be of the part: nothing is learned of it, and no defect found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.grid import Grid, is_measured
+from mdss.method.point_cloud import MIN_PART_POINTS, drop_specks, remove_table
+from mdss.method.recipe import PointCloudSettings
+from mdss.method.table import REMOVAL_DEVIATIONS, Plane, find_table, removal_mm
+from trainer.dataset import Dataset, LoadedScan, Scan
+from trainer.missing_marks import Mark, mark_in
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+LOOKED_AT = 5  # scans; what a product has, it has in all of them
+THIN_SHARE = 0.1  # of the part's pixels: less is the foot of a round part
+LEAST_LIMIT_SHARE = 0.1  # of the limit up to which points count as table: nearer, and they are
+OPENED_PX = 3  # what is narrower is a slope that reaches down to the table
+PIECE_SHARE = 1 / 3  # of the smallest piece that is kept: what a sensor leaves of itself is smaller
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """What of one scan counts neither as the part nor as missing; pixels are those of the grid."""
+
+    path: Path
+    thin_px: int  # clearly off the table, and yet so near to it that they count as table
+    thin_share: float  # of the frame
+    reach_mm: tuple[float, float]  # from where to where that is
+    part_px: int
+    smallest_px: int  # of what is kept
+    pieces: int  # off the table, smaller than that
+    mark: Mark | None
+
+    @classmethod
+    def of(cls, loaded: LoadedScan, settings: PointCloudSettings) -> Self:
+        """Look at one scan."""
+        height, width = loaded.rgb.shape[:2]
+        grid = Grid(height, width, settings.size_px)
+        cloud = grid.points(loaded.xyz_mm)
+        measured = is_measured(cloud)
+        plane = find_table(loaded.xyz_mm, settings) if settings.table == "auto" else None
+        off_table = remove_table(cloud, measured, plane, settings)
+        part = drop_specks(off_table, settings.min_component_px)
+        thin, reach_mm = np.zeros_like(part), (0.0, 0.0)
+        if plane is not None:
+            limit_mm = removal_mm(plane, settings)
+            reach_mm = max(REMOVAL_DEVIATIONS * plane.deviation_mm, LEAST_LIMIT_SHARE * limit_mm), limit_mm
+            near = measured & ~off_table & (plane.distance(cloud) >= reach_mm[0])
+            thin = drop_specks(opened(near), settings.min_component_px)
+        return cls(
+            path=loaded.scan.xyz_path,
+            thin_px=int(np.count_nonzero(thin)),
+            thin_share=float(np.mean(thin[grid.in_frame])),
+            reach_mm=reach_mm,
+            part_px=int(np.count_nonzero(part)),
+            smallest_px=settings.min_component_px,
+            pieces=components(off_table & ~grown(part, settings.dilation_px), PIECE_SHARE * settings.min_component_px),
+            mark=mark_off(plane, loaded.xyz_mm, settings),
+        )
+
+    def thin(self) -> str:
+        """Say what of a thin part, or a thin piece of one, is taken for table; empty where nothing is."""
+        if self.thin_px < max(MIN_PART_POINTS, THIN_SHARE * self.part_px):
+            return ""
+        low, high = self.reach_mm
+        found = f"{100 * self.thin_share:.3g} % of the image lies {low:.2g} to {high:.2g} mm off the table and counts as table"
+        return f"{found}; where that is of the part, set point_cloud.plane_removal_mm to less than it is thick"
+
+    def small(self) -> str:
+        """Say how many small pieces are taken for specks; empty where none is."""
+        if not self.pieces:
+            return ""
+        found = f"{self.pieces} off the table of fewer than {self.smallest_px} pixels of the grid are passed over as specks"
+        return f"{found}; where they are of the part, set point_cloud.min_component_px to less"
+
+    def marked(self) -> str:
+        """Say which points seem to be none; empty where all seem to be measured."""
+        return str(self.mark or "")
+
+
+def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> Mark | None:
+    """Return the mark that points off the table bear, of a cloud (H, W, 3); what a table of one number is may as well be one."""
+    measured = is_measured(xyz_mm)
+    return mark_in(xyz_mm[measured], remove_table(xyz_mm, measured, plane, settings)[measured])
+
+
+def grown(mask: Bool, by_px: int) -> Bool:
+    """Return a mask (S, S) dilated with a square, as the part's is."""
+    return cv2.dilate(mask.view(np.uint8), np.ones((by_px, by_px), np.uint8)).view(bool)
+
+
+def opened(mask: Bool) -> Bool:
+    """Return a mask (S, S) without what is narrower than a few pixels."""
+    return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENED_PX, OPENED_PX), np.uint8)).view(bool)
+
+
+def components(mask: Bool, least_px: float) -> int:
+    """Return how many pieces a mask (S, S) has of at least so many pixels."""
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    return int(np.count_nonzero(statistics[1:, cv2.CC_STAT_AREA] >= least_px))
+
+
+def passed_over(scans: Sequence[tuple[Dataset, Scan]], settings: PointCloudSettings) -> list[str]:
+    """Return a sentence on what is passed over in most of some of these scans, none where nothing is."""
+    chosen = sorted({round(number) for number in np.linspace(0, len(scans) - 1, LOOKED_AT)}) if scans else []
+    return sentences_on_some([PassedOver.of(dataset.load(scan), settings) for dataset, scan in (scans[number] for number in chosen)])
+
+
+def sentences_on_some(found: Sequence[PassedOver]) -> list[str]:
+    """Return a sentence on each thing that more than half of the scans show."""
+    sentences = []
+    for say in (PassedOver.thin, PassedOver.small, PassedOver.marked):
+        showing = [each for each in found if say(each)]
+        if 2 * len(showing) > len(found):
+            where = f"{len(showing)} of {len(found)} scans that were looked at, as in {showing[0].path}"
+            sentences.append(f"in {where}, {say(showing[0])}")
+    return sentences
