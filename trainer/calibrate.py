@@ -81,10 +81,20 @@ def with_threshold(calibration: Calibration, settings: ThresholdSettings, names:
     unmoved = msgspec.structs.replace(settings, margin=1.0)
     return msgspec.structs.replace(
         calibration,
-        threshold=find_threshold(scores, settings).with_note(standing_out(scores, names)),
+        threshold=find_threshold(scores, settings).with_note(asked_about(calibration, names)),
         map_level=find_threshold(peaks, unmoved).value if peaks else calibration.map_level,
         calibrated_at=now(),
     )
+
+
+def asked_about(calibration: Calibration, names: Sequence[str] = ()) -> str:
+    """Return the question about parts that stand out by their scores or, where none does, in shape; "" where none does, either.
+
+    Shape counts from its limit on, which is told from the same parts: of a few dozen, one that stands out far lifts it above itself. Then
+    its score is like any other's, and shape no longer finds what that part has. Colour counts from the beginning.
+    """
+    shape = calibration.reference.sdf if calibration.reference else ()
+    return standing_out(calibration.validation_scores, names) or (standing_out(shape, names, "shape") if shape else "")
 
 
 def peaks_of(maps: Sequence[Float]) -> list[float]:

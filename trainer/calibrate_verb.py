@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+import numpy as np
 
 from mdss.collection import Collection
 from mdss.errors import BadInput
 from mdss.method import model_store
+from mdss.method.calibration import SMALLEST_SCORE, STANDS_OUT
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.recipe import Recipe
 from mdss.verb_options import reason_option
@@ -141,7 +143,8 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
         places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
-    return annotated(found, collected), {COUNTS: counts, CALIBRATED: collected.names}
+    said = msgspec.structs.replace(found, threshold=found.threshold.with_note(scored_higher(found, model.calibration)))
+    return annotated(said, collected), {COUNTS: counts, CALIBRATED: collected.names}
 
 
 def still_good(dataset: Dataset, request: Request) -> Dataset:
@@ -162,6 +165,22 @@ def say_what_was_found(parts: Sequence[Prepared], dataset: Dataset, model: Model
     found = sentences_on(parts, [scan.xyz_path for _, scan in sources], golden)
     for sentence in (*found, *passed_over(sources, model.recipe.point_cloud)):
         click.echo(f"{model.name}: {sentence}", err=True)
+
+
+def scored_higher(after: Calibration, before: Calibration) -> str:
+    """Return in which branch these parts score far above those of the calibration before, "" where in none: its limit went up as much.
+
+    The threshold does not show it, for scores are measured in that limit.
+    """
+    if after.reference is None or before.reference is None:
+        return ""
+    pairs = ("colour", after.reference.rgb, before.reference.rgb), ("shape", after.reference.sdf, before.reference.sdf)
+    times = {branch: float(np.median(new) / max(np.median(old), SMALLEST_SCORE)) for branch, new, old in pairs}
+    branch = max(times, key=lambda each: times[each])
+    if times[branch] <= STANDS_OUT:
+        return ""
+    found = f"in {branch} these parts score {times[branch]:.0f} times as high as the good ones of the calibration before"
+    return f"{found}, and so much more has to be wrong with a defect: where they are good, train on such parts"
 
 
 def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:

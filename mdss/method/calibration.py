@@ -130,8 +130,8 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
     return found if settings.margin == 1 else found.moved_off(settings.margin)
 
 
-def standing_out(scores: Sequence[float], names: Sequence[str] = ()) -> str:
-    """Return the question to be asked about the few parts whose scores are far above all others, "" where there are none.
+def standing_out(scores: Sequence[float], names: Sequence[str] = (), branch: str = "") -> str:
+    """Return the question to be asked about the few parts whose scores, be they a branch's, are far above all others, "" where none are.
 
     One bad part among the good ones lifts the threshold, and the limits that scores are measured in, above most defects.
     """
@@ -140,7 +140,7 @@ def standing_out(scores: Sequence[float], names: Sequence[str] = ()) -> str:
         lowest, following = (scores[number] for number in falling[count - 1 : count + 1])
         if lowest > STANDS_OUT * following:
             parts = ", ".join(names[number] if names else f"{number + 1} of {len(scores)}" for number in sorted(falling[:count]))
-            times = f"{lowest / max(following, SMALLEST_SCORE):.0f} times the next"
+            times = f"{lowest / max(following, SMALLEST_SCORE):.0f} times the next{branch and f' in {branch}'}"
             question = f" {parts} scores {times}: is it good?" if count == 1 else f"s {parts} score {times}: are they good?"
             return f"validation part{question}"
     return ""

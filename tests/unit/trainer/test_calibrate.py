@@ -14,6 +14,7 @@ from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import FusionSettings, preset
 from trainer.calibrate import Maps, calibration_of, with_threshold
+from trainer.calibrate_verb import scored_higher
 
 PARTS, SIZE_PX = 6, 48
 
@@ -52,6 +53,34 @@ def test_a_bad_part_among_the_good_ones_is_named_with_the_threshold_and_by_its_p
     found = calibration_of(parts, recipe, names=names)
     assert re.fullmatch(r"6 good parts .*; validation part 002 scores \d+ times the next: is it good\?", found.threshold.note)
     assert "; validation part 3 of 6 scores " in with_threshold(found, recipe.threshold).threshold.note
+
+
+def test_a_bad_part_that_lifts_the_limit_of_shape_above_itself_is_asked_about_all_the_same() -> None:
+    recipe, parts, good = preset("edge"), maps(), [good_part(slice(1, -1))] * PARTS
+    names = [f"{number:03d}" for number in range(PARTS)]
+    assert "validation part" not in calibration_of(parts, recipe, good, names).threshold.note
+    parts.sdf[2][20:24, 20:24] *= 20
+    found = calibration_of(parts, recipe, good, names)
+    scores = np.sort(found.validation_scores)
+    assert scores[-1] < 2 * scores[-2], "it is like any other's"
+    assert re.search(r"; validation part 002 scores \d+ times the next in shape: is it good\?$", found.threshold.note)
+    assert "; validation part 3 of 6 scores " in with_threshold(found, recipe.threshold).threshold.note
+
+
+def test_parts_that_a_branch_scores_far_above_those_of_before_are_said_to_lift_its_limit() -> None:
+    recipe, good = preset("edge"), [good_part(slice(1, -1))] * PARTS
+    before, other = calibration_of(maps(), recipe, good), maps()
+    other.sdf[:] = [heat * np.float32(2.9) for heat in other.sdf]
+    assert scored_higher(calibration_of(other, recipe, good), before) == ""
+    other.sdf[:] = [heat * np.float32(2) for heat in other.sdf]
+    assert calibration_of(other, recipe, good).threshold.value == pytest.approx(before.threshold.value), "which does not show it"
+    said = scored_higher(calibration_of(other, recipe, good), before)
+    assert said.startswith(
+        "in shape these parts score 6 times as high as the good ones of the calibration before, and so much more has to be"
+    )
+    other.rgb[:] = [heat * np.float32(7) for heat in other.rgb]
+    assert scored_higher(calibration_of(other, recipe, good), before).startswith("in colour these parts score 7 times as high as ")
+    assert scored_higher(calibration_of(other, recipe), before) == scored_higher(before, calibration_of(other, recipe)) == ""
 
 
 def test_a_margin_moves_the_threshold_and_outlines_begin_where_they_did() -> None:
