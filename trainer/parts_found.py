@@ -71,8 +71,8 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
 def badly_lit(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on scans whose image is too dark to show much of the part, and another on over-exposed ones."""
     lit = [part.rgb[part.mask] for part in parts]
-    dark = [np.percentile(pixels, BRIGHT_PERCENTILE) <= DARK for pixels in lit]
-    burnt = [np.mean((pixels == 255).all(axis=1)) > MOST_BURNT for pixels in lit]
+    dark = [bool(np.percentile(pixels, BRIGHT_PERCENTILE) <= DARK) for pixels in lit]
+    burnt = [bool(np.mean((pixels == 255).all(axis=1)) > MOST_BURNT) for pixels in lit]
     ways = (dark, f"nowhere brighter than {DARK} of 255"), (burnt, f"over-exposed in more than {percent(MOST_BURNT)} % of its image")
     return [f"in {sum(ill)} of {len(ill)} scans the part is {way}, as in {paths[ill.index(True)]}; {LIT}" for ill, way in ways if any(ill)]
 
