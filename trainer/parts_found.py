@@ -15,7 +15,7 @@ from mdss.method.grid import is_measured
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.settings import FusionSettings
-from trainer.data_checks import Usual, foreign
+from trainer.data_checks import Usual, foreign, unfit
 from trainer.dataset import LoadedScan
 from trainer.part_measures import Measures
 from trainer.passed_over import PassedOver
@@ -28,6 +28,7 @@ SAME_MM = 1e-3  # less between all points than any sensor measures, and more tha
 DARK, BRIGHT_PERCENTILE = 16, 99.0  # a part's brightest pixels, but for highlights; those of a black tire have 70
 MOST_BURNT = 0.1  # of the part's pixels
 LIT = "expected light and exposure that show all of it, or colour finds little there"
+TELL_USUAL = 100  # parts, which are compared with one another
 TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
@@ -102,6 +103,18 @@ def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Mea
     if len(faults) < len(parts):
         return []
     return [f"none of {len(parts)} scans is like the good ones that the model keeps; {paths[0]}: {faults[0][1]}"]
+
+
+def unlike_trained(training: Sequence[Prepared], validation: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+    """Return a sentence where not one validation part, whose scans are at these paths, is like those to train on.
+
+    All limits are told from validation parts: what these have in common would be wrong with no part from then on.
+    """
+    usual = Usual.of([Measures.of(part) for part in training[:: len(training) // TELL_USUAL + 1]])
+    faults = [fault for part in validation if (fault := unfit(Measures.of(part), usual, 1.0, is_marked_good=False))]
+    if len(faults) < len(validation):
+        return []
+    return [f"none of {len(validation)} validation scans is like those to train on; {paths[0]}: {faults[0][1]}"]
 
 
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:

@@ -23,7 +23,7 @@ from mdss.method.store_lock import TRAINING_LOCK, held
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
-from trainer.parts_found import advice, sentences_on
+from trainer.parts_found import advice, sentences_on, unlike_trained
 from trainer.passed_over import passed_over
 from trainer.progress import tracked
 
@@ -187,7 +187,9 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
         )
     sources = [(dataset, scan) for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
     scans = [scan for _, scan in sources]
-    found = [*sentences_on([*training, *validation], [scan.xyz_path for scan in scans]), *passed_over(sources, order.recipe.point_cloud)]
+    paths = [scan.xyz_path for scan in scans]
+    differing = unlike_trained(training, validation, paths[len(training) :])
+    found = [*sentences_on([*training, *validation], paths), *differing, *passed_over(sources, order.recipe.point_cloud)]
     for sentence in found:
         click.echo(f"{order.name}: {sentence}", err=True)
     card = model_store.ModelCard(

@@ -13,7 +13,18 @@ from mdss.method.recipe import PointCloudSettings
 from tests.scenes import DEFAULT, Scene, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
-from trainer.parts_found import MOST_TIMES, advice, badly_lit, copies_among, hardly_seen, said_of, sentences_on, unlike, without_depth
+from trainer.parts_found import (
+    MOST_TIMES,
+    advice,
+    badly_lit,
+    copies_among,
+    hardly_seen,
+    said_of,
+    sentences_on,
+    unlike,
+    unlike_trained,
+    without_depth,
+)
 
 ON_TABLE = part_of(Scene().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
@@ -112,6 +123,17 @@ def test_parts_of_which_none_is_like_those_of_a_model_are_said_with_what_the_fir
     (said,) = unlike([larger, larger], PATHS, known)
     assert said.startswith("none of 2 scans is like the good ones that the model keeps; xyz/000.tiff: its ")
     assert said.endswith(" mm: another product?")
+
+
+def test_validation_parts_of_which_none_is_like_those_to_train_on_are_said_with_what_the_first_differs_in() -> None:
+    training = [ON_TABLE] * 3
+    larger, dark = replace(ON_TABLE, xyz=ON_TABLE.xyz * 2), replace(ON_TABLE, rgb=ON_TABLE.rgb // 4)
+    assert unlike_trained(training, [larger, ON_TABLE], PATHS[:2]) == [], "parts of one product vary"
+    (said,) = unlike_trained(training, [larger, dark], PATHS[:2])
+    assert said.startswith("none of 2 validation scans is like those to train on; xyz/000.tiff: its ") and said.endswith("another product?")
+    (said,) = unlike_trained(training, [dark, larger], PATHS[:2])
+    assert said.endswith("xyz/000.tiff: the part has a brightness of 32 of 255, expected at least 51.2: is the lamp on?")
+    assert unlike_trained(training, [replace(ON_TABLE, invalid_point_ratio=0.9)], PATHS[:1]) == [], "which is said of each scan"
 
 
 def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() -> None:
