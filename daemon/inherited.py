@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mdss.wire.messages import Accepted, Fault
+from mdss.wire.messages import Accepted, Fault, Judged
 from mdss.wire.model_plan import model_key
 
 GRACE_NS = 10 * 10**9  # after the start, or the deadline: how long a camera has to send again, and fusion to judge
@@ -12,6 +12,7 @@ PUT_OFF_NS = 120 * 10**9  # after the start: how long a camera may be put off; a
 REASON = "the station was restarted and the camera did not send the part again"
 PUT_OFF = "the station was restarted and could not take the part when the camera sent it again"
 REFUSED = "the station was restarted and refused the part when the camera sent it again"
+LookUp = Callable[[Iterable[Accepted]], tuple[list[Judged], list[Accepted]]]  # parts -> their verdicts, and which have none
 
 
 class Inherited:
@@ -49,14 +50,14 @@ class Inherited:
         for name in self._of_frame(source_id, frame_id):
             self._reasons[name] = f"{REFUSED}: {refusal}"
 
-    def lost(self, now_ns: int, is_judged: Callable[[Accepted], bool]) -> list[tuple[Fault, Accepted]]:
+    def lost(self, now_ns: int, look_up: LookUp) -> list[tuple[Fault, Accepted]]:
         """Return what fusion is to be told of the parts whose time is over: first why, because they are due at once."""
         due = [accepted for accepted in self._parts.values() if now_ns >= self._due_ns[accepted.result_id]]
-        for accepted in due:
-            self._due_ns[accepted.result_id] = now_ns + GRACE_NS
-            if is_judged(accepted):
-                self.remove(accepted.result_id)
-        return [(self._fault(accepted.result_id), accepted) for accepted in due if accepted.result_id in self._parts]
+        self._due_ns |= {accepted.result_id: now_ns + GRACE_NS for accepted in due}
+        verdicts, owed = look_up(due)
+        for verdict in verdicts:
+            self.remove(verdict.result_id)
+        return [(self._fault(accepted.result_id), accepted) for accepted in owed]
 
     def _of_frame(self, source_id: str, frame_id: str) -> list[str]:
         """Return the result ids of a frame's parts: one, or none."""

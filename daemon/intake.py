@@ -153,12 +153,11 @@ class Intake:
             return []
         self._look_at_s = now_s + LOOK_EVERY_S
         now_ns = self._out.steady_ns()
-        lost = self._inherited.lost(now_ns, lambda accepted: self._record.verdict_of(accepted) is not None)
+        lost = self._inherited.lost(now_ns, self._record.looked_up)
         self._out.outbox.remind([message for pair in lost for message in pair])
-        late = [accepted for accepted in self._held if accepted.deadline_ns <= now_ns]
-        found = {accepted.result_id: self._record.verdict_of(accepted) for accepted in late}
-        self._out.outbox.remind([accepted for accepted in late if found[accepted.result_id] is None])
-        return self.judged(judged for judged in found.values() if judged is not None)
+        found, owed = self._record.looked_up(accepted for accepted in self._held if accepted.deadline_ns <= now_ns)
+        self._out.outbox.remind(owed)
+        return self.judged(found)
 
     def reconfigure(self, settings: Settings) -> list[Reply]:
         """Keep to other settings from the next frame on; every camera hears of a changed credit."""

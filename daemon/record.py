@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import structlog
@@ -66,13 +67,20 @@ class Record:
             log.info("the journal works again")
         self._fault = ""
 
-    def verdict_of(self, accepted: Accepted) -> Judged | None:
-        """Return what is known of a part's verdict; None where there is none, or the journal cannot say."""
-        try:
-            entry = self.find(accepted.identity.source_id, accepted.identity.frame_id)
-        except WireRefusal:
-            return None
-        return None if entry is None else entry.judged
+    def looked_up(self, parts: Iterable[Accepted]) -> tuple[list[Judged], list[Accepted]]:
+        """Return the verdicts of parts, and which have none yet.
+
+        Of which the journal cannot say is among neither: fusion, told of it, could store no verdict and would end with that.
+        """
+        verdicts, owed = list[Judged](), list[Accepted]()
+        for accepted in parts:
+            with suppress(WireRefusal):
+                entry = self.find(accepted.identity.source_id, accepted.identity.frame_id)
+                if entry is None or entry.sequence is None:
+                    owed.append(accepted)
+                else:
+                    verdicts.append(entry.judged or unread(accepted, entry.sequence))
+        return verdicts, owed
 
     def _ask(self, frame_id: str, question: Callable[[], Value]) -> Value:
         if self._clock() < self._again_s:
@@ -85,3 +93,9 @@ class Record:
             self._fault, self._again_s = str(error), self._clock() + PAUSE_S
             self._tally.count(FAILURES)
             raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {error}", frame_id) from error
+
+
+def unread(accepted: Accepted, sequence: int) -> Judged:
+    """Return what is known of a verdict that is in the journal and cannot be read."""
+    reason = "its verdict in the journal cannot be read"
+    return Judged(result_id=accepted.result_id, sequence=sequence, reason=reason, judged_ns=accepted.received_ns)

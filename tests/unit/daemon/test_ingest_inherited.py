@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from daemon.inherited import GRACE_NS, PUT_OFF_NS
-from mdss.journal import Journal
+from mdss.journal import Journal, JournalFailed
 from mdss.settings import ModelSettings
 from mdss.wire.camera import Ack
 from mdss.wire.messages import Accepted, Fault
@@ -81,6 +81,16 @@ def test_it_is_told_again_until_the_verdict_is_in_the_journal(first_life: Statio
 def test_what_fusion_judges_meanwhile_is_not_lost(first_life: Station, journal: Journal) -> None:
     station = reborn(first_life)
     journal.judge(verdict(journal.pending()[0]))
+    pass_time(station, 60)
+    assert station.fusion.sent == []
+
+
+def test_fusion_is_not_told_of_a_part_whose_verdict_cannot_be_read_it_would_end_with_that(first_life: Station, journal: Journal) -> None:
+    station, (part,) = reborn(first_life), journal.pending()
+    journal.judge(verdict(part))
+    journal._file.rows("UPDATE part SET verdict = '{'")
+    with pytest.raises(JournalFailed):
+        journal.judge(verdict(part))
     pass_time(station, 60)
     assert station.fusion.sent == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -42,6 +44,34 @@ def test_fusion_is_reminded_of_a_part_without_a_verdict_after_its_deadline(stati
     station.intake.tick()
     station.outbox.flush(station.fusion, station.prepare)
     assert len(station.fusion.sent) == 4
+
+
+def test_a_part_whose_verdict_was_lost_on_its_way_and_cannot_be_read_is_done_and_fusion_is_not_asked_for_it_again(station: Station) -> None:
+    (ack,) = station.send("f1", deadline_ms=500)
+    assert isinstance(ack, Ack)
+    station.journal.judge("f1", 3)
+    station.journal.entries["cam", "f1"] = replace(station.journal.entries["cam", "f1"], judged=None)
+    station.clock.advance(1.1)
+    assert station.intake.tick() == [Reply(CAMERA, Done(frame_id="f1", result_id=ack.result_id, sequence=3))]
+    station.outbox.flush(station.fusion, station.prepare)
+    assert len(station.fusion.sent) == 1
+
+
+def test_fusion_is_not_reminded_of_a_part_of_which_the_journal_cannot_say_what_became(station: Station) -> None:
+    station.send("f1", deadline_ms=500)
+    station.send("f2", deadline_ms=500)
+    station.journal.damaged = frozenset({"f1"})
+    for _ in range(3):
+        station.clock.advance(1.1)
+        assert station.intake.tick() == []
+        station.outbox.flush(station.fusion, station.prepare)
+    assert [message.identity.frame_id for message in station.fusion.sent] == ["f1", "f2", "f2", "f2", "f2"]
+    assert station.intake.state == ("degraded", "journal j: database disk image is malformed")
+    station.journal.damaged = frozenset()
+    station.clock.advance(1.1)
+    station.intake.tick()
+    station.outbox.flush(station.fusion, station.prepare)
+    assert [message.identity.frame_id for message in station.fusion.sent[-2:]] == ["f1", "f2"]
 
 
 def test_while_fusion_takes_nothing_the_reminders_do_not_pile_up(station: Station) -> None:
