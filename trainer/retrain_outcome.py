@@ -55,10 +55,7 @@ class Diary:
 
     def __init__(self, folder: Path, recipe: str, clock: Clock = time.time_ns) -> None:
         self._folder, self._clock = folder, clock
-        before = last_record(folder, recipe)
-        self._record = RetrainRecord(
-            recipe=recipe, outcome="running", started_ns=clock(), last_success_ns=before.last_success_ns if before else 0
-        )
+        self._record = RetrainRecord(recipe=recipe, outcome="running", started_ns=clock())
 
     @property
     def record(self) -> RetrainRecord:
@@ -77,7 +74,8 @@ class Diary:
         self.note(outcome=outcome, reason=reason, ended_ns=now, **success)
 
     def __enter__(self) -> Self:
-        self.note()
+        before = last_record(self._folder, self._record.recipe)  # not sooner: an attempt that held the lock until now may have ended well
+        self.note(last_success_ns=before.last_success_ns if before else 0)
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:

@@ -73,6 +73,15 @@ def test_the_record_says_how_it_ended_and_keeps_the_last_success(
     assert record(tmp_path).ended_ns == 2 * HOUR_NS
 
 
+def test_the_success_of_an_attempt_that_ended_while_this_one_came_to_the_lock_is_kept(tmp_path: Path) -> None:
+    waiting = Diary(tmp_path, "cap", Clock())
+    with Diary(tmp_path, "cap", Clock()):
+        pass
+    with pytest.raises(MdssError), waiting:
+        raise MdssError("no disk")
+    assert (record(tmp_path).outcome, record(tmp_path).last_success_ns) == ("failed", 2 * HOUR_NS)
+
+
 def test_a_record_that_was_damaged_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "cap.json").write_bytes(b"{")
     with Diary(tmp_path, "cap", Clock()):
