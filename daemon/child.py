@@ -124,8 +124,11 @@ class Child:
         if self.is_ready:
             self._late_starts = 0
 
-    def tick(self) -> str:
-        """Notice an end or a stall, and start again when the pause is over; return why it ended, where nobody had asked it to."""
+    def tick(self, heard_until_s: float) -> str:
+        """Notice an end or a stall, and start again when the pause is over; return why it ended, where nobody had asked it to.
+
+        What it said after that time nobody has heard yet: to start another process, say, may have taken long since.
+        """
         if self._process is None:
             if self._restart_at_s is not None and self._clock() >= self._restart_at_s:
                 self.restarts += 1
@@ -138,9 +141,9 @@ class Child:
             self._process = None
             return self._ended(code)
         elif self._killed_because:
-            self._outlast()
+            self._outlast(heard_until_s)
         elif not self._is_stopping:
-            self._killed_because = self._stall()
+            self._killed_because = self._stall(heard_until_s)
             if self._killed_because:
                 self._late_starts += self.state == "starting"
                 self._process.kill()
@@ -168,13 +171,13 @@ class Child:
         if self._process is not None:
             self._process.kill()
 
-    def _outlast(self) -> None:
+    def _outlast(self, now_s: float) -> None:
         """Call it an error where not even SIGKILL ends the process: none can take its place."""
-        if self._clock() - self._killed_s > ENDS_WITHIN_S:
+        if now_s - self._killed_s > ENDS_WITHIN_S:
             self._become("error", f"{self._killed_because}; killed {ENDS_WITHIN_S:g} s ago and not ended: it hangs in the kernel")
 
-    def _stall(self) -> str:
-        now_s, limits = self._clock(), self._limits
+    def _stall(self, now_s: float) -> str:
+        limits = self._limits
         if self.state == "starting":
             is_over = now_s - self._started_s > limits.ready_timeout_s
             return f"not ready after {limits.ready_timeout_s:g} s" if is_over else ""

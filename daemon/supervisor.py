@@ -95,7 +95,7 @@ class Supervisor:
             message = self._heard(0)
         self._notice_standstill()
         for child in self._children:
-            pid, was_given_up, why = child.pid, child.is_given_up, child.tick()
+            pid, was_given_up, why = child.pid, child.is_given_up, child.tick(self._turned_s)
             if pid is not None and child.pid != pid:
                 self._board.close(pid)
             if why:
@@ -161,7 +161,7 @@ class Supervisor:
             if self._signals:
                 return False
             failed = [child for child in self._children if child.has_failed]
-            is_over = self._clock() - self._began_s > self._limits.ready_timeout_s
+            is_over = self._turned_s - self._began_s > self._limits.ready_timeout_s
             late = [child for child in missing if child.spec.is_vital and is_over]
             if failed or late:
                 first = (failed or late)[0]

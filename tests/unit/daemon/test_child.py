@@ -29,7 +29,7 @@ def go_on(child: Child, world: FakeWorld, seconds: float) -> None:
         beat = world.receive(100)
         if beat is not None and beat.pid == child.pid:  # type: ignore[attr-defined]
             child.hear(beat)  # type: ignore[arg-type]
-        child.tick()
+        child.tick(world.clock())
 
 
 def test_a_process_is_ready_only_after_it_said_so() -> None:
@@ -167,10 +167,10 @@ def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again() -> None
 
 def last_words(child: Child, words: Heartbeat | None) -> tuple[str, str]:
     """Let a process's last heartbeat arrive after its end; return what is said of the child."""
-    child.tick()
+    child.tick(child._clock())
     pid = child.pid
     assert words is not None and words.pid == pid
     child.hear(words)
-    child.tick()
+    child.tick(child._clock())
     assert child.pid is None
     return child.state, child.reason

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from daemon.child import ENDS_WITHIN_S
 from mdss.wire.messages import Ended, Message
-from tests.fakes import FakeProcess, History, falls_silent, hangs, lives, outlives_sigkill
+from tests.fakes import FakeProcess, History, dies_once, falls_silent, hangs, lives, outlives_sigkill
 from tests.unit.daemon.test_supervisor import LIMITS, Line
 
 STILL_S = 21.0
@@ -41,6 +41,22 @@ def test_nobody_is_killed_for_it_and_it_is_said_once() -> None:
     assert (line.ends(), [process.kills for process in line.world.started]) == ([], [0] * len(line.world.started))
     (said,) = [entry for entry in logs if "stood still" in entry["event"]]
     assert said["still_for_s"] == pytest.approx(STILL_S, abs=0.2)
+
+
+@pytest.mark.parametrize("name", ["alerts", "prepare"])
+def test_nobody_is_killed_where_it_takes_long_to_start_another(name: str) -> None:
+    once, born = dies_once(), list[int]()
+
+    def history(process: FakeProcess, age_s: float) -> None:
+        if process.pid not in born:
+            line.world.clock.advance(STILL_S if born else 0.0)
+            born.append(process.pid)
+        once(process, age_s)
+
+    line = Line(**{name: history})
+    line.run(STILL_S + 20)
+    assert len(born) == 2
+    assert [process.kills for process in line.world.started] == [0] * len(line.world.started)
 
 
 @pytest.mark.parametrize("still_s", [0.0, 2.0, STILL_S])
