@@ -132,6 +132,13 @@ class Station:
         """Return a subscriber of this station."""
         return VerdictStream(self.settings.verdicts.endpoint, self.settings.verdicts.snapshot_endpoint, since=since, keys=keys)
 
+    def stream_from_now(self, keys: CurveKeys | None = None) -> VerdictStream:
+        """Return a subscriber to what is judged from now on, once it has been told where that begins."""
+        stream = self.stream(since=None, keys=keys)
+        while stream.last_sequence is None:
+            assert stream.receive(LOOK_EVERY_S) is None
+        return stream
+
     def send(self, sender: FrameSender, part_id: str, **labels: Any) -> str:
         """Send one recorded part; returns the frame's id."""
         rgb, xyz = scan_of(self.trained.data, part_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,10 +29,11 @@ def judge_next(line: Line, camera: FrameSender) -> None:
     assert camera.wait_until_done(30)
 
 
-def attend_until(line: Line, camera: FrameSender, is_it: Callable[[Heartbeat], bool]) -> None:
-    """Let one camera do its part, and no other, until ingest says something."""
+def attend_until(line: Line, cameras: Iterable[FrameSender], is_it: Callable[[Heartbeat], bool]) -> None:
+    """Let some cameras do their part, and no other, until ingest says something."""
     while True:
-        camera.attend(0.05)
+        for camera in cameras:
+            camera.attend(0.05)
         beat = line.health.receive(0)
         if isinstance(beat, Heartbeat) and is_it(beat):
             return
@@ -53,11 +54,11 @@ def test_a_silent_camera_is_counted_serves_nobody_worse_and_is_taken_back_when_i
         with FrameSender(endpoint, "quiet") as quiet, FrameSender(endpoint, "other") as other:
             send(quiet, "before")
             judge_next(line, quiet)
-            attend_until(line, other, lambda beat: beat.counters["mdss_sources_silent"] == 1)
+            attend_until(line, (other,), lambda beat: beat.counters["mdss_sources_silent"] == 1)
             send(other, "meanwhile")
             judge_next(line, other)
-            attend_until(line, other, lambda beat: beat.state == "running" and beat.counters["mdss_sources_silent"] == 1)
+            attend_until(line, (other,), lambda beat: beat.state == "running" and beat.counters["mdss_sources_silent"] == 1)
             send(quiet, "after")
             judge_next(line, quiet)
-            attend_until(line, other, lambda beat: beat.counters["mdss_sources_silent"] == 0)
+            attend_until(line, (quiet, other), lambda beat: beat.counters["mdss_sources_silent"] == 0)
         assert [verdict.part_id for verdict in line.journal.since(0, 10)] == ["before", "meanwhile", "after"]

@@ -50,8 +50,7 @@ def run(*arguments: object) -> str:
 
 
 def test_a_part_goes_from_a_camera_to_a_subscriber_that_both_have_keys(station: Station, ring: KeyRing) -> None:
-    with station.stream(since=None, keys=ring.of("plc")) as stream, station.camera("camera-1", ring.of("camera-1")) as camera:
-        stream.receive(0.5)
+    with station.stream_from_now(ring.of("plc")) as stream, station.camera("camera-1", ring.of("camera-1")) as camera:
         frame_ids = [station.send(camera, part_id) for part_id in (GOOD[0], PAINTED[0])]
         assert camera.wait_until_done(60)
         heard = [stream.receive(60) for _ in frame_ids]

@@ -106,6 +106,8 @@ def test_beside_two_that_are_in_use_a_third_says_that_it_has_no_room_and_is_judg
     for recipe in (NAME, CAP):
         judged(station, f"first-{recipe}", recipe)
     with station.camera("busy") as busy, station.camera("crowded-out") as waiting:
+        for recipe in (NAME, CAP):  # to load the second may have taken so long that the first counts as idle
+            station.send(busy, GOOD[0], recipe_id=recipe)
         station.send(waiting, GOOD[0], recipe_id=BOLT)
         while "no room" not in (report := station.report).reason:
             for recipe in (NAME, CAP):

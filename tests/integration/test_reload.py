@@ -205,6 +205,7 @@ def test_a_hang_up_harms_nobody_while_the_station_starts_or_drains(trained: Trai
                 while run.poll() is None:
                     run.send_signal(signal.SIGHUP)
                     camera.attend(LOOK_EVERY_S / 10)
+                camera.attend(LOOK_EVERY_S)  # what came with the last of the station's words
         verdicts = read_journal(settings)
     assert run.returncode == 0
     assert ids(verdicts) == sorted(camera.acknowledged)

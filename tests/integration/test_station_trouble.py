@@ -56,8 +56,7 @@ def test_a_killed_branch_degrades_the_station_comes_back_and_costs_no_part_its_v
         for part in GOOD:
             station.send(camera, part, deadline_ms=5000)
         os.kill(station.pid("sdf-0"), signal.SIGKILL)
-        wait_until(lambda: station.report.state == "degraded")
-        assert station.report.reason.startswith("sdf-0: ended with code -9")
+        wait_until(lambda: (now := station.report).state == "degraded" and now.reason.startswith("sdf-0: ended with code -9"))
         station.send(camera, PAINTED[0], deadline_ms=5000)
         assert camera.wait_until_done(PATIENCE_S)
         wait_until(lambda: station.report.state == "running" and station.process("sdf-0").restarts == 1)
@@ -81,7 +80,7 @@ def test_a_branch_that_is_gone_for_good_keeps_nothing_from_the_other(trained: Tr
 
 
 def test_parts_that_were_open_when_fusion_was_killed_get_their_verdict_and_later_ones_are_judged(station: Station) -> None:
-    with station.camera("unjoined") as camera, station.stream(since=None) as stream:
+    with station.camera("unjoined") as camera, station.stream_from_now() as stream:
         judged(station, camera, GOOD[:1])
         sdf = station.pid("sdf-0")
         os.kill(sdf, signal.SIGSTOP)  # so that the next parts are open
