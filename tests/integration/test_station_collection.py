@@ -83,8 +83,9 @@ def test_nobody_but_the_station_and_its_group_may_read_the_scans(station: Statio
 
 
 def rejected(station: Station, source: str) -> str:
-    """Have a painted part judged, and return the id of its alert once that is in Redis."""
+    """Have a painted part judged, and return the id of its alert once that is in Redis and the scan is kept."""
     judge(station, source, PAINTED[0])
+    wait_until(lambda: bool(collected(station, source)))  # a review that comes sooner waits for it, though not for ever
     (verdict,) = station.verdicts(source)
     with closing(open_store(station.settings)) as store:
         wait_until(lambda: store.find(verdict.result_id) is not None)
