@@ -124,7 +124,8 @@ class Reviews:
             self._tally.count(counted("outdated"))
             log.warning("a review is older than the label that was given at the station, which stays", result_id=result_id, by=review.by)
             return True
-        self._collection.label(result_id, review)
+        if not self._collection.label(result_id, review):  # removed at this moment
+            return self._is_given_up(entry, result_id)
         self._tally.count(counted("labelled"))
         log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
         return True

@@ -83,6 +83,22 @@ def test_a_false_reject_is_a_good_part_and_a_confirmed_one_a_defect(bench: Bench
     assert bench.count("labelled") == 2
 
 
+def test_a_scan_that_is_removed_while_it_is_labelled_is_not_counted_as_labelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.keep("a")
+    find = Collection.find
+
+    def found_and_removed(collection: Collection, result_id: str) -> Collected | None:
+        found = find(collection, result_id)
+        collection.prune(0)
+        return found
+
+    monkeypatch.setattr(Collection, "find", found_and_removed)
+    bench.say("a", "confirmed")
+    for _ in range(2):
+        bench.turn()
+    assert (bench.count("labelled"), bench.count("not_collected")) == (0, 1)
+
+
 def test_a_corrected_review_is_the_one_that_counts(bench: Bench) -> None:
     bench.keep("a")
     bench.say("a", "confirmed", 50)
