@@ -62,6 +62,10 @@ class Door:
         self.gate.check()
         return self.cameras in dict(self._poller.poll(timeout_ms))
 
+    def is_quiet(self) -> bool:
+        """Return whether nothing that a camera has said waits here."""
+        return not self.cameras.poll(0)
+
     def words(self) -> Iterator[Judged | Resend]:
         """Yield what fusion has judged meanwhile, and what it asks for again."""
         while True:
@@ -131,7 +135,7 @@ class Ingest:
             peer, *frames = door.cameras.recv_multipart(copy=False)
             self._pulse.steps += 1
             door.say(intake.take(peer.bytes, frames))
-        door.say(intake.tick())
+        door.say(intake.tick(is_quiet=door.is_quiet()))
         self._outbox.flush(door.fusion, door.prepare)
         self._keeping.flush(door.collect)  # last: whoever waits for an answer has it by now
         self._pulse.hold(intake.models)

@@ -144,9 +144,10 @@ class Intake:
             self._out.tally.count(RESENT)
             self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, attempt=asked.attempt, wanted=asked.wanted))
 
-    def tick(self) -> list[Reply]:
-        """Do what is due by time alone."""
-        self._sources.tick()
+    def tick(self, *, is_quiet: bool = True) -> list[Reply]:
+        """Do what is due by time alone; nobody is taken for silent while words wait at the door, as after a freeze."""
+        if is_quiet:
+            self._sources.tick()
         self._gauges()
         now_s = self._out.clock()
         if now_s < self._look_at_s:

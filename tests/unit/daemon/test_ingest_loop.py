@@ -1,0 +1,62 @@
+"""The loop of ingest around its intake, with a door on which messages wait in a list."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import zmq
+
+from daemon.ingest import Ingest
+from mdss.settings import Settings, StationSettings
+from mdss.wire import camera
+from mdss.wire.camera import Hello, Ping
+from mdss.wire.pulse import Pulse, StopFlag
+from tests.fakes import FakeLink
+from tests.front_door import CAMERA, OTHER, RULES, Station
+
+
+class Door:
+    """What cameras have said and nobody has taken yet; `fusion` has nothing to say."""
+
+    def __init__(self, station: Station) -> None:
+        self.waiting = deque[tuple[bytes, camera.Header]]()
+        self.cameras, self.fusion, self.prepare, self.collect = self, station.fusion, station.prepare, station.collect
+
+    def wait(self, timeout_ms: int) -> bool:
+        return bool(self.waiting)
+
+    def is_quiet(self) -> bool:
+        return not self.waiting
+
+    def recv_multipart(self, *, copy: bool) -> list[Any]:
+        peer, message = self.waiting.popleft()
+        return [zmq.Frame(peer), *camera.compose(message)]
+
+    def words(self) -> list[Any]:
+        return []
+
+    def say(self, replies: object) -> None:
+        """Drop what cameras are told."""
+
+
+def test_after_a_freeze_no_camera_is_silent_whose_words_wait_at_the_door(tmp_path: Path) -> None:
+    station, pulse = Station(), Pulse("ingest", FakeLink())
+    settings = Settings(station=StationSettings(runtime_directory=str(tmp_path)))
+    door: Any = Door(station)
+    process: Any = SimpleNamespace(settings=settings, pulse=pulse, stop=StopFlag())
+    ingest = Ingest(door, station.intake, station, process)  # type: ignore[arg-type]
+    for peer, name in ((CAMERA, "cam"), (OTHER, "other")):
+        station.say(Hello(source_id=name), peer)
+    station.clock.advance(RULES.camera.silence_s + 1)
+    silent = list[float]()
+    door.waiting.extend([(CAMERA, Ping(source_id="cam")), (OTHER, Ping(source_id="other"))])
+    for _ in range(3):
+        ingest._turn()
+        silent.append(station.count("mdss_sources_silent"))
+    assert silent == [0, 0, 0]
+    station.clock.advance(RULES.camera.silence_s + 1)
+    ingest._turn()
+    assert station.count("mdss_sources_silent") == 2
