@@ -71,7 +71,7 @@ def test_a_limit_that_the_growing_pauses_never_let_a_process_reach_is_weak(windo
         child.start()
         for _ in range(40_000):  # ten minutes and more
             world.clock.advance(1 / 64)
-            child.tick()
+            child.tick(world.clock())
         assert child.state == state
 
 
