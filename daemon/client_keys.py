@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mdss import key_files
 from mdss.client import CurveKeys
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings
 from mdss.settings_doors import HttpSettings
-from mdss.settings_types import TCP
+from mdss.settings_types import IPC, TCP
 
 
 def token_of(http: HttpSettings) -> str | None:
@@ -17,8 +18,28 @@ def token_of(http: HttpSettings) -> str | None:
     return None if http.token_file is None else key_files.read_token(Path(http.token_file))
 
 
+def may_connect(endpoint: str) -> bool:
+    """Return whether the rights of a socket's file let this user connect; they do where none is there yet, or none is needed."""
+    if not endpoint.startswith(IPC):
+        return True
+    path = Path(endpoint.removeprefix(IPC))
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return os.access(path, os.W_OK)
+
+
 def keys_for(settings: Settings, *endpoints: str) -> CurveKeys | None:
-    """Return the keys by which a verb connects to the station's own endpoints; None where it needs none."""
+    """Return the keys by which a verb connects to the station's own endpoints; None where it needs none.
+
+    MdssError where this user may not: ZeroMQ would try for ever and say nothing.
+    """
+    for endpoint in endpoints:
+        if not may_connect(endpoint):
+            raise MdssError(f"{endpoint}: this user may not connect, expected the station's own or one of its group")
     if not any(endpoint.startswith(TCP) for endpoint in endpoints) or settings.security.server_key_file is None:
         return None
     own = settings.security

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -69,7 +69,8 @@ def command(config: Path, as_json: bool) -> None:
 def examine(settings: Settings) -> list[Finding]:
     """Return what is found of a station, whether it runs or not."""
     report, silence = asked(settings)
-    journal, recent = read_journal(Path(settings.station.state_directory) / JOURNAL, is_in_use=report is not None and report.is_ready)
+    path = Path(settings.station.state_directory) / JOURNAL
+    journal, recent = (lost_journal(path), ()) if report is not None and is_lost(path, report) else read_journal(path)
     case = Case(settings, recent, report, silence)
     return [journal, *(finding for check in CHECKS for finding in check(case))]
 
@@ -82,10 +83,34 @@ def asked(settings: Settings) -> tuple[StationReport | None, str]:
         return None, str(error)
 
 
-def read_journal(path: Path, is_in_use: bool = False) -> tuple[Finding, tuple[Verdict, ...]]:
+def is_lost(path: Path, report: StationReport) -> bool:
+    """Return whether the station that runs has another journal open than the one that lies there, if any does."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return report.is_ready
+    except OSError:
+        return False
+    held = f"{path.resolve()} (deleted)"
+    return any(held in open_files(process.pid) for process in report.processes if process.pid)
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """Yield what a process has open, as far as this user may know."""
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                yield str(link.readlink())
+
+
+def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
     """Return what is to be said of the journal, and its newest verdicts; one that is not there yet is not made."""
-    if not path.is_file():
-        return (lost_journal(path) if is_in_use else ok("journal", f"{path} is not there yet: the first start makes it")), ()
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return ok("journal", f"{path} is not there yet: the first start makes it"), ()
+    except PermissionError as error:
+        return unopened_journal(path, f"journal {path}: {error.strerror}"), ()
     try:
         with closing(Journal(path)) as journal:
             last = journal.last_sequence()
@@ -94,19 +119,25 @@ def read_journal(path: Path, is_in_use: bool = False) -> tuple[Finding, tuple[Ve
     except JournalDamaged as damaged:
         return damaged_journal(str(damaged)), ()
     except JournalFailed as failed:
-        if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
-            return bad("journal", str(failed), "no part can be recorded, so none is accepted", "see docs/operations.md"), ()
-        return bad("journal", str(failed), "this user may not open it", "run mdss doctor as the station's own user"), ()
+        return unopened_journal(path, str(failed)), ()
     if damage:
         return damaged_journal(f"journal {path}: {damage}"), recent
     return ok("journal", f"{path}: {last} verdicts so far, {pending} parts under way, {waiting} alerts that wait for Redis"), recent
 
 
+def unopened_journal(path: Path, found: str) -> Finding:
+    """Return what is to be said of a journal that does not open, be it another user's."""
+    if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
+        return bad("journal", found, "no part can be recorded, so none is accepted", "see docs/operations.md")
+    return bad("journal", found, "this user may not open it", "run mdss doctor as the station's own user")
+
+
 def lost_journal(path: Path) -> Finding:
     """Return what is to be said of a journal that is gone from under the station that has it open."""
+    found = f"{path} was removed, or moved away, or replaced, while the station runs"
     why = "its processes record into a file that nobody can open any more: with them every part of it is gone, and sequences begin anew"
     advice = "stop the station, put the last backup there or nothing, and start it: docs/operations.md, Upgrade and backup"
-    return bad("journal", f"{path} was removed, or moved away, while the station runs", why, advice)
+    return bad("journal", found, why, advice)
 
 
 def damaged_journal(found: str) -> Finding:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from daemon.collect import MB
-from daemon.finding import Case, Finding, bad, ok, size, weak
+from daemon.finding import Case, Finding, bad, is_folder, ok, size, weak
 from mdss.collection import FOLDER
 from mdss.journal import JOURNAL
 from mdss.user_name import user
@@ -50,11 +50,11 @@ OWN: Final = (f"{JOURNAL}*", "*.json", "evidence", "collected", "collect_all", "
 def disk_findings(case: Case) -> Iterator[Finding]:
     """Look at the folder that holds what the station must not lose."""
     state = Path(case.settings.station.state_directory)
-    folder = next(path for path in (state, *state.parents) if path.is_dir())  # before the first start it is not there yet
+    folder = next(path for path in (state, *state.parents) if is_folder(path))  # before the first start it is not there yet
     kind, options = mounted(case, folder)
     yield _kind(state, kind)
     yield _writable(folder, options, [path for name in OWN for path in sorted(state.glob(name)) if not may_use(path)])
-    folders = {path.stat().st_dev: path for path in (state / "evidence", folder) if path.is_dir()}
+    folders = {path.stat().st_dev: path for path in (state / "evidence", folder) if is_folder(path)}
     for place in folders.values():
         disk = os.statvfs(place)
         yield _room(case, place, disk.f_bavail * disk.f_frsize)
@@ -94,7 +94,8 @@ def _writable(folder: Path, options: set[str], foreign: list[Path]) -> Finding:
         return bad(subject, f"{folder} is mounted read-only", "no part can be recorded, so none is accepted", "mount it for writing")
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "a station of this user could record nothing"
-        return weak(subject, f"this user may not write to {folder}", why, "run mdss doctor as the station's own user")
+        advice = f"run mdss doctor as the station's own user; where this is it: chown -R {user()}: {folder}"
+        return weak(subject, f"this user may not write to {folder}", why, advice)
     if foreign:
         found = f"this user may not use {', '.join(map(str, foreign))}"
         why = "without its journal a station judges nothing; without the others pictures, scans or records are lost"
@@ -105,7 +106,7 @@ def _writable(folder: Path, options: set[str], foreign: list[Path]) -> Finding:
 
 def may_use(path: Path) -> bool:
     """Return whether this user may do with a file or folder of the station what the station does; records are replaced whole."""
-    own_folder = os.X_OK if path.is_dir() else 0
+    own_folder = os.X_OK if is_folder(path) else 0
     return os.access(path, os.R_OK if path.suffix == ".json" else os.R_OK | os.W_OK | own_folder)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
-from daemon.finding import Case, Finding, bad, ok, weak
+from daemon.finding import Case, Finding, bad, is_folder, ok, weak
 from daemon.verdict_words import latency_ms
 from mdss.key_files import OTHERS, SUFFIX
 from mdss.settings import SupervisorSettings, public_endpoints
@@ -114,7 +114,7 @@ def _doors(case: Case) -> Iterator[Finding]:
         yield weak("http.host", f"{settings.http.host}, for other machines", why, "keep it on 127.0.0.1, or behind a proxy with TLS")
     folders = {"station.state_directory": settings.station.state_directory, "station.runtime_directory": settings.station.runtime_directory}
     for name, folder in folders.items():
-        mode = stat.S_IMODE(Path(folder).stat().st_mode) if Path(folder).is_dir() else 0
+        mode = stat.S_IMODE(Path(folder).stat().st_mode) if is_folder(Path(folder)) else 0
         if mode & OTHERS:
             why = "every user of this machine may look at its parts, or speak through its sockets"
             yield weak(name, f"{folder} is open to everybody (mode {mode:o})", why, f"chmod 750 {folder}")

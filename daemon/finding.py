@@ -70,6 +70,14 @@ def worst(findings: list[Finding]) -> Level:
     return max((finding.level for finding in findings), key=LEVELS.index, default="ok")
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there, as far as this user may look."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def size(count: float) -> str:
     """Return a number of bytes as people read it."""
     for unit in ("B", "kB", "MB", "GB"):

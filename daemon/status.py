@@ -236,7 +236,7 @@ class Pages(ThreadingHTTPServer):
 
     def handle_error(self, request: Connection, client_address: Any) -> None:
         """Say nothing of a client that left or was cut off; only what is a fault of the station's own."""
-        if not isinstance(sys.exception(), OSError):
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
 

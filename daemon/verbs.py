@@ -58,7 +58,7 @@ def status(config: Path, as_json: bool) -> None:
         click.echo(msgspec.json.encode(report))
         return
     console = table_console()
-    state = Text.assemble(f"{report.station}: ", coloured(report.state), f" for {report.uptime_s:.0f} s")
+    state = Text.assemble(f"{report.station}: ", coloured(report.state), f", started {report.uptime_s:.0f} s ago")
     console.print(state + Text(f" ({report.reason})" if report.reason else ""), soft_wrap=True)
     console.print(table(report))
     for line in lines(report):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -57,8 +58,10 @@ def read_record(folder: Path, recipe: str) -> RetrainRecord | None:
 
 def read_records(folder: Path) -> tuple[RetrainRecord, ...]:
     """Return the records of all recipes; one that cannot be read is left out, for a page must not fail for it."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
+    found, paths = [], list[Path]()
+    with suppress(OSError):  # raised where not even the folder may be looked into
+        paths = sorted(folder.glob("*.json"))
+    for path in paths:
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=RetrainRecord))
         except (OSError, *UNREADABLE):

@@ -79,7 +79,7 @@ def test_status_shows_the_station_and_its_processes(config: Path) -> None:
     result = CliRunner(env={"COLUMNS": "160"}).invoke(mdss, ["status", "--config", str(config)])
     assert result.exit_code == 0, result.output
     first, heading, row = result.stdout.splitlines()
-    assert first == "line-3: degraded for 61 s (ingest: [disk] is full)"
+    assert first == "line-3: degraded, started 61 s ago (ingest: [disk] is full)"
     assert heading.split() == ["process", "state", "pid", "done", "waiting", "restarts", "heard", "reason"]
     assert row.split() == ["ingest", "degraded", "41", "7", "2", "1", "0.4", "s", "ago", "[disk]", "is", "full"]
 
@@ -97,7 +97,7 @@ def test_a_sentence_of_status_is_one_line_however_narrow_the_terminal(config: Pa
     odd = RecipeReport(recipe="cap", champion="", version="", generation=0, reason=f"{config.parent}/models/cap/champion: no such model")
     board.show(msgspec.structs.replace(board.report, reason=f"ingest: {config}", reload=refused, models=(odd,)))
     lines = CliRunner(env={"COLUMNS": "40"}).invoke(mdss, ["status", "--config", str(config)]).output.splitlines()
-    assert f"line-3: degraded for 61 s (ingest: {config})" in lines
+    assert f"line-3: degraded, started 61 s ago (ingest: {config})" in lines
     assert f"reload at 1970-01-01 00:00:00+00:00: refused: {refused.reason}" in lines
     assert f"recipe cap: not loaded ({odd.reason})" in lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
 from daemon.run import limits_of
-from daemon.status import StationReport
+from daemon.status import ProcessReport, StationReport
 from mdss.settings import Settings, SupervisorSettings
 from tests.alerts import undefined
 from tests.cases import judged, laid_out, of, settings
@@ -135,6 +136,33 @@ def test_a_journal_that_is_gone_is_bad_where_the_station_has_it_open(
     monkeypatch.setattr(doctor, "CHECKS", ())
     (found,) = doctor.examine(settings(station={"state_directory": str(tmp_path)}))
     assert (found.subject, found.level) == ("journal", level) and said in found.found
+
+
+def test_a_journal_that_was_replaced_under_the_station_is_bad_and_not_opened(tmp_path: Path) -> None:
+    row = ProcessReport(
+        name="fusion", state="running", reason="", is_ready=True, pid=os.getpid(), steps=0, waiting=0, restarts=0, silence_s=0.0
+    )
+    report = StationReport(station="cell", state="running", reason="", is_ready=True, uptime_s=1.0, processes=(row,))
+    path, other = tmp_path / "journal.sqlite", tmp_path / "backup"
+    for each in (path, other):
+        each.write_bytes(b"")
+    with path.open("rb"):
+        assert not doctor.is_lost(path, report)
+        other.replace(path)
+        assert doctor.is_lost(path, report)
+
+
+def test_a_folder_that_may_not_be_looked_into_ends_no_examination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    case = Case(settings(station={"state_directory": str(tmp_path / "state")}))
+    with monkeypatch.context() as patched:
+        for name in ("stat", "is_dir"):
+            patched.setattr(Path, name, refused)
+        found, _ = doctor.read_journal(tmp_path / "journal.sqlite")
+        doors = list(doctor_station._doors(case))
+    assert (found.level, found.advice, doors) == ("bad", "run mdss doctor as the station's own user", [])
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_metrics_tell_attempt_success_outcome_duration_and_parts(board: Board) -
         assert line in lines
 
 
+def test_a_folder_that_may_not_be_looked_into_costs_no_page() -> None:
+    nowhere = Path("n" * 300)  # of which a disk says more than that it is not there
+    board = Board("line-1", lambda: 0.0, retrainings=lambda: read_records(nowhere))
+    assert [board.answer(page)[0] for page in ("/status", "/metrics")] == [200, 200]
+
+
 def test_a_retraining_that_comes_later_is_on_the_next_page(board: Board, tmp_path: Path) -> None:
     write_record(tmp_path, msgspec.structs.replace(HELD, outcome="candidate"))
     assert 'mdss_retrain_outcome{outcome="candidate",recipe="cap"} 1.0' in board.answer("/metrics")[2].decode()
