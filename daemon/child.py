@@ -65,6 +65,7 @@ class Child:
         self._late_starts = 0  # since it was ready last
         self._restart_at_s: float | None = None
         self._is_stopping, self._killed_because, self._has_said_last = False, "", False
+        self._starts_because = ""  # where it is not its first life
         self._heard_s = self._progress_s = self._started_s = self._killed_s = 0.0
 
     @property
@@ -107,7 +108,7 @@ class Child:
         except OSError as error:  # the machine has no memory or no process left for it: later, perhaps
             self._again(f"could not be started ({error})")
         else:
-            self._become("starting", "")
+            self._become("starting", self._starts_because)
 
     def give_time(self) -> None:
         """Count every limit of time from now on."""
@@ -120,7 +121,7 @@ class Child:
             self._progress_s = self._heard_s
         self.last = heartbeat
         if not self._killed_because:  # what it had said before tells nothing any more
-            self._become(heartbeat.state, heartbeat.reason)
+            self._become(heartbeat.state, heartbeat.reason or (self._starts_because if heartbeat.state == "starting" else ""))
         if self.is_ready:
             self._late_starts = 0
 
@@ -201,6 +202,7 @@ class Child:
 
     def _again(self, why: str) -> None:
         """Plan the next life after a pause, or give up."""
+        self._starts_because = f"starting again: {why}"
         self._ends_s.append(self._clock())
         while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
             self._ends_s.popleft()
@@ -215,6 +217,7 @@ class Child:
 
     def _become(self, state: ProcessState, reason: str) -> None:
         if (state, reason) != (self.state, self.reason):
-            tell = log.error if state == "error" else log.warning if state == "degraded" else log.info
+            is_last_word = state == "stopped" and reason and not self._is_stopping  # which is said with its end
+            tell = log.error if state == "error" else log.warning if state == "degraded" else log.debug if is_last_word else log.info
             tell("process", name=self.spec.name, state=state, reason=reason)
         self.state, self.reason = state, reason

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from daemon.finding import Case, Finding, bad, ok, weak
+from daemon.finding import Case, Finding, bad, is_folder, ok, weak
 from daemon.stored_models import CHAMPION
 from mdss.errors import MdssError
 from mdss.method import store_files
@@ -25,13 +25,16 @@ class Card(msgspec.Struct, frozen=True):
 
 def model_findings(case: Case) -> Iterator[Finding]:
     """Look at the champion of every recipe that frames may name."""
-    store = Path(case.settings.models.store)
-    for recipe in case.settings.models.recipes:
+    store, recipes = Path(case.settings.models.store), case.settings.models.recipes
+    first = (
+        "" if any(is_folder(store / recipe) for recipe in recipes) else "mount the disk of models.store, if it has one of its own; else "
+    )
+    for recipe in recipes:
         subject, folder = f"model {recipe}", store / recipe / CHAMPION
         try:
             count = check(folder)
         except MdssError as error:
-            yield bad(subject, str(error), WHY, f"train it, or mdss model rollback --store {store} --recipe {recipe}")
+            yield bad(subject, str(error), WHY, f"{first}train it, or mdss model rollback --store {store} --recipe {recipe}")
         else:
             yield ok(subject, f"{folder.resolve()}: {count} files have their checksums")
     yield from not_taken(case)

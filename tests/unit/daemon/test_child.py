@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+from structlog.testing import capture_logs
+
 from daemon.child import ENDS_WITHIN_S, Child, Limits
 from daemon.process_table import ProcessSpec
-from mdss.wire.messages import Heartbeat
+from mdss.wire.messages import Heartbeat, ProcessState
+from mdss.wire.process import FAILED
 from tests.fakes import FakeProcess, FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
 
 LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 SPEC = ProcessSpec("rgb-0", ("-m", "workers.rgb"), threads=1)
+
+
+def said(state: ProcessState, reason: str = "") -> Heartbeat:
+    """Return what a process says of itself."""
+    return Heartbeat(process="rgb-0", pid=1, state=state, reason=reason, steps=0, waiting=0, counters={}, timings={})
 
 
 def play(world: FakeWorld, seconds: float) -> Child:
@@ -45,6 +53,32 @@ def test_dies_once_is_started_again_and_runs() -> None:
     world = FakeWorld({"rgb-0": dies_once()})
     child = play(world, 20)
     assert (len(world.started), child.restarts, child.state) == (2, 1, "running")
+
+
+def test_until_it_is_ready_again_it_says_why_it_was_not() -> None:
+    world = FakeWorld({"rgb-0": falls_silent})
+    child = play(world, 1)
+    assert (child.state, child.reason) == ("running", "")
+    while len(world.started) == 1:
+        go_on(child, world, 0.1)
+    why = "starting again: silent for 5 s"
+    assert (child.state, child.reason) == ("starting", why)
+    child.hear(said("starting"))
+    assert child.reason == why
+    go_on(child, world, 1)
+    assert (child.state, child.reason) == ("running", "")
+
+
+def test_why_a_process_ends_is_logged_once_with_its_end() -> None:
+    world = FakeWorld({"rgb-0": lives})
+    child = play(world, 1)
+    with capture_logs() as logs:
+        child.hear(said("stopped", "the disk is full"))
+        world.started[0].code = FAILED
+        child.tick()
+        child.tick()
+    told = [line["reason"] for line in logs if line["log_level"] != "debug"]
+    assert told == ["ended with code 1: the disk is full; starts again in 0.5 s"]
 
 
 def test_dies_often_is_started_with_growing_pauses_and_given_up() -> None:

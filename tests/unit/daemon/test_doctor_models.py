@@ -95,6 +95,13 @@ def test_each_recipe_is_looked_at(tmp_path: Path) -> None:
     assert [(finding.subject, finding.level) for finding in found] == [("model gland", "ok"), ("model cap", "bad")]
 
 
+def test_where_the_store_has_none_of_the_recipes_its_disk_is_thought_of_before_a_training(tmp_path: Path) -> None:
+    case = Case(Settings(models=ModelSettings(store=str(tmp_path), recipes=("gland", "cap"))))
+    assert all(finding.advice.startswith("mount the disk of models.store") for finding in model_findings(case))
+    (tmp_path / "gland").mkdir()
+    assert all(finding.advice.startswith("train it") for finding in model_findings(case))
+
+
 def test_a_champion_that_the_running_station_did_not_take_is_told_with_the_reason(tmp_path: Path) -> None:
     model_store.promote(tmp_path, "gland", store_one(tmp_path).version)
     models = tuple(
