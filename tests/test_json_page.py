@@ -32,7 +32,7 @@ from tests.pages import ROOT, chapter, options_of, verb_of, words_below
 from trainer import evaluation, gate_terms, shadow_report
 from trainer.calibrate_verb import as_object
 from trainer.data_checks import Refused
-from trainer.model_verbs import COLUMNS
+from trainer.model_verbs import Row
 from trainer.retrain_run import Result
 
 PAGE = ROOT / "docs" / "json.md"
@@ -103,7 +103,7 @@ def test_the_summary_of_a_replay_is_said_field_by_field() -> None:
 
 def test_the_columns_of_models_are_said_one_by_one() -> None:
     rows, _ = said_of("mdss model list")
-    assert rows == sorted(COLUMNS)
+    assert rows == sorted(Row.__struct_fields__)
 
 
 def test_what_a_check_comes_to_is_said_field_by_field(tmp_path: Path) -> None:

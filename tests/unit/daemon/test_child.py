@@ -75,8 +75,8 @@ def test_why_a_process_ends_is_logged_once_with_its_end() -> None:
     with capture_logs() as logs:
         child.hear(said("stopped", "the disk is full"))
         world.started[0].code = FAILED
-        child.tick()
-        child.tick()
+        child.tick(world.clock())
+        child.tick(world.clock())
     told = [line["reason"] for line in logs if line["log_level"] != "debug"]
     assert told == ["ended with code 1: the disk is full; starts again in 0.5 s"]
 
