@@ -217,7 +217,8 @@ class Child:
 
     def _become(self, state: ProcessState, reason: str) -> None:
         if (state, reason) != (self.state, self.reason):
-            is_last_word = state == "stopped" and reason and not self._is_stopping  # which is said with its end
-            tell = log.error if state == "error" else log.warning if state == "degraded" else log.debug if is_last_word else log.info
-            tell("process", name=self.spec.name, state=state, reason=reason)
+            is_said_with_its_end = state == "stopped" and bool(reason) and not self._is_stopping
+            if not is_said_with_its_end:
+                tell = {"error": log.error, "degraded": log.warning}.get(state, log.info)
+                tell("process", name=self.spec.name, state=state, reason=reason)
         self.state, self.reason = state, reason

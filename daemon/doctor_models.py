@@ -26,9 +26,8 @@ class Card(msgspec.Struct, frozen=True):
 def model_findings(case: Case) -> Iterator[Finding]:
     """Look at the champion of every recipe that frames may name."""
     store, recipes = Path(case.settings.models.store), case.settings.models.recipes
-    first = (
-        "" if any(is_folder(store / recipe) for recipe in recipes) else "mount the disk of models.store, if it has one of its own; else "
-    )
+    is_there = any(is_folder(store / recipe) for recipe in recipes)
+    first = "" if is_there else "mount the disk of models.store, if it has one of its own; else "
     for recipe in recipes:
         subject, folder = f"model {recipe}", store / recipe / CHAMPION
         try:
