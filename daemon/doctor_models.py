@@ -1,4 +1,4 @@
-"""What `mdss doctor` says of the model store: has every recipe a champion, and does each of its files still have its checksum."""
+"""What `mdss doctor` says of the model store: has every recipe a champion that the workers would take."""
 
 from __future__ import annotations
 
@@ -6,21 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from daemon.finding import Case, Finding, bad, is_folder, ok, weak
-from daemon.stored_models import CHAMPION
 from mdss.errors import MdssError
-from mdss.method import store_files
+from mdss.method import model_store
 
 WHY: Final = "no part of this recipe can be judged by a model that is missing or damaged, and the station does not start without any"
-
-
-class Card(msgspec.Struct, frozen=True):
-    """Whose model a folder holds."""
-
-    name: str
-    version: str
 
 
 def model_findings(case: Case) -> Iterator[Finding]:
@@ -29,13 +19,13 @@ def model_findings(case: Case) -> Iterator[Finding]:
     is_there = any(is_folder(store / recipe) for recipe in recipes)
     first = "" if is_there else "mount the disk of models.store, if it has one of its own; else "
     for recipe in recipes:
-        subject, folder = f"model {recipe}", store / recipe / CHAMPION
+        subject = f"model {recipe}"
         try:
-            count = check(folder)
+            model = model_store.open_champion(store, recipe)
         except MdssError as error:
             yield bad(subject, str(error), WHY, f"{first}train it, or mdss model rollback --store {store} --recipe {recipe}")
         else:
-            yield ok(subject, f"{folder.resolve()}: {count} files have their checksums")
+            yield ok(subject, f"{model.path}: every file has its checksum, and this release reads it")
     yield from not_taken(case)
 
 
@@ -47,26 +37,3 @@ def not_taken(case: Case) -> Iterator[Finding]:
             why = "what was promoted has no say, or the next start would be without it"
             advice = f"mend what it names, promote another version, or roll back; after a repair: mdss recipe preload {report.recipe}"
             yield weak(f"champion {report.recipe}", found, why, advice)
-
-
-def check(folder: Path) -> int:
-    """Check every file of a champion against its checksum and its card against its place, and return how many files there are.
-
-    MdssError names the first that is off.
-    """
-    with store_files.readable(folder):
-        if not folder.is_dir():
-            raise MdssError(f"{folder}: found no model, expected the recipe's champion")
-        count = store_files.check_files(folder)
-        _check_card(folder)
-        return count
-
-
-def _check_card(folder: Path) -> None:
-    """Refuse a model of another release, and one that was put in another's place."""
-    version = folder.readlink().name if folder.is_symlink() else folder.name
-    expected, path = Card(folder.parent.name, version), folder.parent / version / store_files.CARD
-    store_files.check_schema(path)
-    found = store_files.decode(path, Card)
-    if found != expected:
-        raise MdssError(f"{path}: found the card of {found.name} {found.version}, expected that of {expected.name} {version}")

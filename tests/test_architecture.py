@@ -88,7 +88,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 EXCEPTIONS = {
     ("mdss.journal", "mdss.wire.messages"): "what it stores are messages (docs/decisions/0003)",
     ("mdss.journal", "mdss.wire.verdict"): "and verdicts (docs/decisions/0003)",
-    ("daemon.doctor_models", "mdss.method.store_files"): "a model is whole for the doctor as it is for the workers",
+    ("daemon.doctor_models", "mdss.method.model_store"): "a model is whole for the doctor as it is for the workers",
     ("mdss.collection", "mdss.wire.verdict"): "what it keeps of a verdict has the verdict's words",
 }
 NEVER_LOADS = {

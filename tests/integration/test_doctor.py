@@ -156,7 +156,7 @@ def test_a_station_that_never_ran_is_looked_at_and_nothing_is_made(tmp_path: Pat
     assert main(["doctor", "--config", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if "Redis at unix:///nowhere/redis.sock does not answer" in line] == ["bad"]
-    assert "found no model, expected the recipe's champion" in "\n".join(lines)
+    assert "champion: no such model; expected one made by `mdss train" in "\n".join(lines)
     assert lines[-1].startswith("line-3: ") and lines[-1].endswith(" 2 bad")
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,8 +1,9 @@
-"""`mdss doctor` and the workers agree on which models are whole, though the first reads no recipe, no calibration and no weights."""
+"""`mdss doctor` and the workers agree on which models are whole, though the first reads no weights."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,8 @@ from daemon.finding import Case
 from daemon.recipe_models import RecipeReport
 from daemon.status import StationReport
 from mdss.errors import ModelRefused
-from mdss.method import model_store
-from mdss.method.store_files import SUMS
+from mdss.method import model_store, store_files
+from mdss.method.store_files import CARD, SUMS
 from mdss.settings import ModelSettings, Settings
 from tests.unit.method.test_model_store import store_one
 
@@ -69,11 +70,18 @@ def another_recipe_in_its_place(model: Path) -> None:
     store_one(model.parent.parent, "cap").path.rename(model)
 
 
+def a_setting_of_a_newer_release(model: Path) -> None:
+    card = json.loads((model / CARD).read_bytes())
+    card["recipe"]["rgb"]["hue"] = 1.0
+    (model / CARD).write_text(json.dumps(card))
+    store_files.write_sums(model)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         *(nothing, no_champion, another_byte, one_file_less, unsigned_weights, no_sums, sums_without_the_card, sums_that_are_none),
-        *(sums_that_lead_outside, another_version_in_its_place, another_recipe_in_its_place),
+        *(sums_that_lead_outside, another_version_in_its_place, another_recipe_in_its_place, a_setting_of_a_newer_release),
     ],
 )
 def test_a_model_is_whole_for_both_or_for_neither(tmp_path: Path, damage: Callable[[Path], None]) -> None:
@@ -86,7 +94,10 @@ def test_a_model_is_whole_for_both_or_for_neither(tmp_path: Path, damage: Callab
         assert found.level == "bad" and str(tmp_path / "gland") in found.found
     else:
         assert damage is nothing
-        assert (found.level, found.found) == ("ok", f"{tmp_path / 'gland' / '0001'}: 4 files have their checksums")
+        assert (found.level, found.found) == (
+            "ok",
+            f"{tmp_path / 'gland' / '0001'}: every file has its checksum, and this release reads it",
+        )
 
 
 def test_each_recipe_is_looked_at(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from daemon.clock_watch import ClockWatch
-from daemon.doctor_models import check
 from daemon.model_desk import read_generations
 from daemon.reviews import FIRST_ENTRY, read_note
 from mdss import audit, collection_wish, drift_record, retraining
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadInput, MdssError
+from mdss.method import model_store
 from mdss.method.store_files import SUMS
 from mdss.wire.model_plan import PLAN, PlanFile
 from trainer import retrain_plan
@@ -105,7 +105,7 @@ def card_of_a_model(folder: Path, damage: bytes) -> None:
         (model / name).write_bytes(content)
     (model / SUMS).write_text("".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()))
     with pytest.raises(MdssError, match=r"model\.json: .*expected a model of this release"):
-        check(model)
+        model_store.open_version(model)
 
 
 @pytest.mark.parametrize(
