@@ -167,8 +167,10 @@ def _pixel_sizes(xyz: Float, pixels: Pixels, grid: Grid) -> NDArray[np.float64]:
     here = xyz[rows, columns]
     sizes = np.linalg.norm(np.cross(xyz[rows, columns + 1] - here, xyz[rows + 1, columns] - here), axis=1)
     spanned = grid.steps(grid.rows)[rows] * grid.steps(grid.columns)[columns]
-    if grid.side < grid.size and (sizes == 0).any():  # points are repeated: where both neighbours are others, they are those of the frame
-        spanned = np.ones_like(spanned)
+    if grid.side < grid.size and (sizes == 0).any():
+        others = (np.diff(grid.rows)[rows] != 0) & (np.diff(grid.columns)[columns] != 0)
+        if not (sizes[~others] > 0).any():  # points are repeated: where both neighbours are others, they are those of the frame
+            spanned = np.ones_like(spanned)
     return np.asarray((sizes / spanned)[np.isfinite(sizes) & (sizes > 0)], np.float64)
 
 

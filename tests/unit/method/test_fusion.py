@@ -222,6 +222,15 @@ def test_the_area_is_right_on_a_grid_finer_than_the_frame() -> None:
     assert region.area_mm2 == pytest.approx(36 * (0.5 * 40 / SIZE_PX) ** 2, rel=1e-4)
 
 
+@pytest.mark.parametrize("place", [(0, 0), (0, 100), (240, 240), (100, 76)])
+def test_the_area_on_a_finer_grid_is_right_where_points_between_the_frames_end(place: tuple[int, int]) -> None:
+    rows, columns = np.indices((64, 64), dtype=np.float32)
+    frame, grid = np.stack([columns, rows, np.full_like(rows, 300)], axis=-1) / np.float32(2), Grid(64, 64, 256)
+    frame[20:40, 22] = np.nan
+    inside = tuple(index.ravel() + first for index, first in zip(np.indices((16, 12)), place, strict=True))
+    assert fusion._area_mm2(inside, grid.between(frame), grid) == pytest.approx(16 * 12 * (0.5 / 4) ** 2, rel=0.05)
+
+
 def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None:
     wide = Grid(400, 800, 256)  # 64 rows of letterbox above and below
     inside = np.zeros((256, 256), np.bool_)
