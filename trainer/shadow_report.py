@@ -47,11 +47,12 @@ class ShadowPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A value, and where it lies with a confidence of 95 %."""
+    """A value, and where it lies with a confidence of 95 %, or with what so few parts allow."""
 
     value: float
     low: float
     high: float
+    confidence: float = CONFIDENCE
 
 
 class ShadowReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,14 +102,18 @@ def _agreement(same: int, count: int) -> Interval | None:
 
 
 def _change(parts: Sequence[ShadowPart]) -> Interval | None:
-    """Return the median over parts of the candidate's score divided by the champion's, both in thresholds."""
+    """Return the median over parts of the candidate's score divided by the champion's, both in thresholds.
+
+    Of fewer than six parts even the outermost hold the median between them with less than 95 %.
+    """
     ratios = [(part.champion.ratio, part.candidate.ratio) for part in parts]
     pairs = [(before, after) for before, after in ratios if before is not None and after is not None]
     known = [np.log(max(after, LEAST_RATIO) / max(before, LEAST_RATIO)) for before, after in pairs]
     if not known:
         return None
     low, high = median_interval(known, CONFIDENCE)
-    return Interval(value=float(np.exp(np.median(known))), low=float(np.exp(low)), high=float(np.exp(high)))
+    held = min(CONFIDENCE, 1 - 0.5 ** (len(known) - 1))
+    return Interval(value=float(np.exp(np.median(known))), low=float(np.exp(low)), high=float(np.exp(high)), confidence=held)
 
 
 def as_text(report: ShadowReport) -> str:
@@ -133,7 +138,7 @@ def _shown(interval: Interval | None, *, percent: bool = False) -> str:
     if interval is None:
         return ""
     low, high = (f"{100 * value:.3g} %" if percent else f"{value:.3g}" for value in (interval.low, interval.high))
-    return f" ({low} to {high} with 95 % confidence)"
+    return f" ({low} to {high} with {100 * interval.confidence:.3g} % confidence)"
 
 
 def _line(part: ShadowPart) -> str:

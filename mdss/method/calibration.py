@@ -151,7 +151,7 @@ def _conformal(ordered: NDArray[np.float64], rate: float) -> Threshold:
     rank = math.ceil((count + 1) * (1 - rate) - ROUNDING)
     note = ""
     if rank > count:
-        needed = math.ceil(1 / rate) - 1
+        needed = math.ceil((1 - ROUNDING) / rate) - 1
         note = f"{count} good parts cannot promise {percent(rate)}: {needed - count} more are needed, {needed} in all"
         rank = count
     stated = 1 - rank / (count + 1)

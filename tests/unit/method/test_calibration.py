@@ -53,6 +53,14 @@ def test_just_enough_parts_promise_the_asked_rate() -> None:
     assert limit.stated_false_reject_rate == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("needed", [9, 19, 29, 48, 97, 99, 102, 106])
+def test_so_many_parts_as_are_said_to_be_needed_are_enough_and_one_less_is_not(needed: int) -> None:
+    """1 / (1 / 49) is a little above 49 in numbers of 64 bits."""
+    settings = ThresholdSettings(false_reject_rate=1 / (needed + 1))
+    fewer, enough = (find_threshold([float(n) for n in range(count)], settings) for count in (needed - 1, needed))
+    assert f"1 more are needed, {needed} in all" in fewer.note and enough.note == ""
+
+
 def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> None:
     scores = np.random.default_rng(1).lognormal(0, 0.2, 4000).tolist()
     limit = find_threshold(scores, ThresholdSettings(false_reject_rate=0.02275, method="lognormal"))

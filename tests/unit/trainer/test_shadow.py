@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadPart
@@ -136,6 +137,15 @@ def test_scores_are_compared_in_thresholds_pair_by_pair() -> None:
     found = report_of([part(n, s, 3 * s, (2.0, 4.0)) for n, s in enumerate(scores)], 0, recipe="cap", candidate="0002", began="", ended="")
     assert found.change is not None
     assert (found.change.low, found.change.value, found.change.high) == pytest.approx((1.5, 1.5, 1.5))
+
+
+@pytest.mark.parametrize(("count", "confidence"), [(1, 0.0), (3, 0.75), (5, 0.9375), (6, 0.95), (40, 0.95)])
+def test_of_few_parts_the_factor_is_not_said_to_be_surer_than_they_allow(count: int, confidence: float) -> None:
+    assert count > 5 or confidence == pytest.approx(1 - 2 * binom.cdf(0, count, 0.5))  # the median outside of all of them
+    found = report_of([part(n, 1.0, 2.0 + n) for n in range(count)], 0, recipe="cap", candidate="0002", began="", ended="")
+    assert found.change is not None and found.agreement is not None
+    assert (found.change.confidence, found.agreement.confidence) == (pytest.approx(confidence), 0.95)
+    assert f"with {100 * confidence:.3g} % confidence" in as_text(found).splitlines()[3]
 
 
 def test_without_parts_there_is_nothing_to_agree_on() -> None:
