@@ -144,7 +144,7 @@ def test_of_few_parts_the_factor_is_not_said_to_be_surer_than_they_allow(count: 
     assert count > 5 or confidence == pytest.approx(1 - 2 * binom.cdf(0, count, 0.5))  # the median outside of all of them
     found = report_of([part(n, 1.0, 2.0 + n) for n in range(count)], 0, recipe="cap", candidate="0002", began="", ended="")
     assert found.change is not None and found.agreement is not None
-    assert (found.change.confidence, found.agreement.confidence) == (pytest.approx(confidence), 0.95)
+    assert (found.change.confidence, found.agreement.confidence) == pytest.approx((confidence, 0.95))
     assert f"with {100 * confidence:.3g} % confidence" in as_text(found).splitlines()[3]
 
 
