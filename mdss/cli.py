@@ -8,11 +8,13 @@ try:
     import importlib
     import signal
     from contextlib import nullcontext
+    from pathlib import Path
 
     import click
 
     from mdss.errors import BadInput, MdssError
     from mdss.interrupts import stoppable
+    from mdss.user_name import other_owner
 except KeyboardInterrupt:  # nearly all of the time before the verb itself can hear it
     sys.stderr.write("mdss: interrupted\n")
     raise SystemExit(130) from None
@@ -94,8 +96,14 @@ def _run(words: list[str]) -> int:
     except MdssError as error:
         return _say(str(error), MISUSED if isinstance(error, BadInput) else FAILED)
     except OSError as error:  # a folder that may not be written, a disk that is full: no verb need foresee it
-        place = error.filename2 or error.filename
-        return _say(f"{place}: {error.strerror}" if place else str(error), FAILED)
+        return _say(_refusal(error), FAILED)
+
+
+def _refusal(error: OSError) -> str:
+    """Return the sentence for what the system did not do; of what may not be touched, also whose it is."""
+    place = error.filename2 or error.filename
+    owner = other_owner(Path(str(place))) if place and isinstance(error, PermissionError) else ""
+    return f"{place}: {error.strerror}" + f"; it belongs to the user {owner}" * bool(owner) if place else str(error)
 
 
 def _say(sentence: str, code: int) -> int:

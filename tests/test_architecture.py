@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.collection_wish": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift_record": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift": ("mdss.drift_record",),
-    "mdss.cli": ("mdss.interrupts", "mdss.errors"),
+    "mdss.cli": ("mdss.interrupts", "mdss.user_name", "mdss.errors"),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
         *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),

@@ -12,7 +12,6 @@ import click
 import msgspec
 import numpy as np
 
-from mdss.collection import Collection
 from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.calibration import SMALLEST_SCORE, STANDS_OUT
@@ -22,7 +21,7 @@ from mdss.verb_options import reason_option
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Unit
 from trainer.examination import measured_golden
-from trainer.gathering import CALIBRATED, gather
+from trainer.gathering import CALIBRATED, collection_at, gather
 from trainer.parts_found import sentences_on
 from trainer.passed_over import passed_over
 from trainer.train import prepare_all, summary
@@ -151,7 +150,7 @@ def still_good(dataset: Dataset, request: Request) -> Dataset:
     """Return a dataset without those scans that `mdss collection export` wrote as good ones and that a person has called defects since."""
     if request.collected is None:
         return dataset
-    left = dataset.without(gather(Collection(request.collected.folder), request.recipe).bad)
+    left = dataset.without(gather(collection_at(request.collected.folder), request.recipe).bad)
     if gone := len(dataset.validation) - len(left.validation):
         why = "somebody has called them, or another scan of the part, defects"
         click.echo(f"calibrate: {gone} scans of {dataset.root / 'validation'} are left out: {why}", err=True)

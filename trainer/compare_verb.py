@@ -10,14 +10,14 @@ from typing import Any
 import click
 import msgspec
 
-from mdss.collection import Collected, Collection
+from mdss.collection import Collected
 from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
 from mdss.settings import load_settings
 from trainer.dataset import Dataset, Unit
 from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
-from trainer.gathering import Gathered, calibrated_by, gather, unlearned
+from trainer.gathering import Gathered, calibrated_by, collection_at, gather, unlearned
 from trainer.model_changes import recipe_option, show_table, store_option
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
@@ -117,9 +117,7 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
 
 def kept_by(asked: Comparison) -> Gathered:
     """Return what a station has collected of the recipe."""
-    if not (asked.collected or Path()).is_dir():
-        raise BadInput(f"--collected {asked.collected}: no such folder; expected what a station collected")
-    return gather(Collection(asked.collected or Path()), asked.recipe)
+    return gather(collection_at(asked.collected or Path()), asked.recipe)
 
 
 def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[list[EvidencePart], list[EvidencePart]]:

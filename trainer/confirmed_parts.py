@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mdss.collection import Collected, Collection, Wanted
+from mdss.collection import Collected, Wanted
 from mdss.errors import BadInput, BadPart
 from mdss.good_parts import standing_among
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD
-from trainer.gathering import prepared, unlearned
+from trainer.gathering import collection_at, prepared, unlearned
 from trainer.progress import tracked
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
 
     `curated` are the names of scans that are taken anyway: a part that one of them shows counts once.
     """
-    if not source.folder.is_dir():
-        raise BadInput(f"--collected {source.folder}: no such folder; expected a station's collected parts (STATE/collected)")
     chosen = chosen_of(source, model, curated)
     found = ConfirmedParts()
     for each in tracked(chosen, "collected parts", len(chosen)):
@@ -74,7 +72,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
 
 def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[Collected]:
     """Return the newest parts that are marked good, or accepted and not reviewed, and that no training of the model saw."""
-    kept = Collection(source.folder).parts(Wanted(recipe=model.name, newest_first=True, with_lost=True))
+    kept = collection_at(source.folder).parts(Wanted(recipe=model.name, newest_first=True, with_lost=True))
     wanted, standing = Wanted(since_ns=source.since_ns, with_lost=True), standing_among(kept)
     good = [each for each in kept if wanted.fits(each) and standing(each) == GOOD and (source.with_simulated or not each.part.is_simulated)]
     return unlearned(model, good, kept, curated)[: source.most]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from mdss.collection import RGB, XYZ, Collected, Collection, Wanted
+from mdss.collection import FOLDER as COLLECTED
+from mdss.collection import PART, RGB, XYZ, Collected, Collection, Wanted
 from mdss.errors import BadInput
 from mdss.good_parts import Standing, standing_among
 from mdss.method.point_cloud import Prepared, prepare
@@ -58,9 +59,20 @@ class Gathered:
         return frozenset(name for name, standing in self.standings.items() if standing in ("defect", "contested"))
 
 
-def gather(collection: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
+def collection_at(folder: Path) -> Collection:
+    """Return what a station collected; BadInput for no folder, and for the one above or below, in which there would seem to be no part."""
+    if not folder.is_dir():
+        raise BadInput(f"--collected {folder}: no such folder; expected a station's collected parts (STATE/collected)")
+    if (folder / COLLECTED).is_dir():
+        raise BadInput(f"--collected {folder}: found a state directory, expected {folder / COLLECTED}")
+    if any(folder.glob(f"*/{PART}")):
+        raise BadInput(f"--collected {folder}: found the scans of one recipe, expected {folder.parent}, the folder of all")
+    return Collection(folder)
+
+
+def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
     """Return the collected parts of a recipe by what may be done with them."""
-    found = collection.parts(Wanted(recipe=recipe, newest_first=True, with_lost=True))
+    found = kept.parts(Wanted(recipe=recipe, newest_first=True, with_lost=True))
     real = [each for each in found if with_simulated or not each.part.is_simulated]
     standing = standing_among(found)
     standings = {each.part.result_id: standing(each) for each in found}

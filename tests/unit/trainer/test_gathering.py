@@ -15,7 +15,18 @@ from mdss.method.model_store import ModelFolder
 from mdss.part_names import name_among
 from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
-from trainer.gathering import Shares, base_of, calibrated_by, gather, is_learned, learned_by, require_start, side_of, unlearned
+from trainer.gathering import (
+    Shares,
+    base_of,
+    calibrated_by,
+    collection_at,
+    gather,
+    is_learned,
+    learned_by,
+    require_start,
+    side_of,
+    unlearned,
+)
 
 
 def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> Collected:
@@ -165,3 +176,22 @@ def test_a_model_says_which_parts_and_which_scans_it_has_learned(tmp_path: Path)
     assert not is_learned(base, model(training_scans=3, validation_scans=1))
     (tmp_path / "data" / "train" / "good" / "rgb" / "000.png").write_bytes(b"other")
     assert not is_learned(base, before)
+
+
+@pytest.mark.parametrize(
+    ("folder", "sentence"),
+    [
+        ("nowhere", "no such folder"),
+        (".", "found a state directory, expected collected"),
+        ("collected/flange", "found the scans of one recipe, expected collected, the folder of all"),
+    ],
+)
+def test_a_folder_above_or_below_that_of_the_collected_parts_is_no_collection_without_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, sentence: str
+) -> None:
+    (tmp_path / "collected" / "flange" / "3f2a9c").mkdir(parents=True)
+    (tmp_path / "collected" / "flange" / "3f2a9c" / "part.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=f"--collected {folder}: {sentence}"):
+        collection_at(Path(folder))
+    assert collection_at(Path("collected")).root == Path("collected")
