@@ -102,8 +102,11 @@ def _run(words: list[str]) -> int:
 def _refusal(error: OSError) -> str:
     """Return the sentence for what the system did not do; of what may not be touched, also whose it is."""
     place = error.filename2 or error.filename
-    owner = other_owner(Path(str(place))) if place and isinstance(error, PermissionError) else ""
-    return f"{place}: {error.strerror}" + f"; it belongs to the user {owner}" * bool(owner) if place else str(error)
+    if not place:
+        return str(error)
+    owner = other_owner(Path(str(place))) if isinstance(error, PermissionError) else ""
+    whose = f"; it belongs to the user {owner}" if owner else ""
+    return f"{place}: {error.strerror}{whose}"
 
 
 def _say(sentence: str, code: int) -> int:
