@@ -19,7 +19,8 @@ Float = NDArray[np.float32]
 MIN_PARTS = 5
 ROUNDING = 1e-9  # (n + 1)(1 - rate) may come out a little above the whole number that it is
 SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
-MOST_OUTSIDE = 0.1  # of all parts; more of them are no few that somebody took for good
+MOST_OUTSIDE = 0.25  # of all parts; more of them are no few that somebody took for good
+MOST_NAMED = 10  # parts in a question
 MORE_AT_EDGE, SOME_AT_EDGE_PX = 1.25, 8  # good ones of two products that run through the image: up to 1.03 times the most of a validation
 STANDS_OUT = 3.0  # times the next score: the highest of good parts had up to 1.9 on lines of all kinds, that of a defective one 19 and more
 
@@ -139,7 +140,8 @@ def standing_out(scores: Sequence[float], names: Sequence[str] = (), branch: str
     for count in range(1, 1 + max(1, int(MOST_OUTSIDE * len(scores)))):
         lowest, following = (scores[number] for number in falling[count - 1 : count + 1])
         if lowest > STANDS_OUT * following:
-            parts = ", ".join(names[number] if names else f"{number + 1} of {len(scores)}" for number in sorted(falling[:count]))
+            called = [names[number] if names else f"{number + 1} of {len(scores)}" for number in sorted(falling[:count])]
+            parts = ", ".join(called[:MOST_NAMED]) + (f" and {count - MOST_NAMED} more" if count > MOST_NAMED else "")
             times = f"{lowest / max(following, SMALLEST_SCORE):.0f} times the next{branch and f' in {branch}'}"
             question = f" {parts} scores {times}: is it good?" if count == 1 else f"s {parts} score {times}: are they good?"
             return f"validation part{question}"

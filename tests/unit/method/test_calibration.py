@@ -94,7 +94,13 @@ def test_a_margin_that_is_none_is_refused(margin: float) -> None:
         ([1.0, 0.9, 3.1, 1.01, 0.8], (), "validation part 3 of 5 scores 3 times the next: is it good?"),
         ([0.0] * 5, (), ""),
         ([30.0, 1.0, 20.0] + [1.0] * 17, (), "validation parts 1 of 20, 3 of 20 score 20 times the next: are they good?"),
-        ([30.0, 1.0, 20.0] + [1.0] * 16, (), ""),
+        ([30.0, 1.0, 20.0] + [1.0] * 9, (), "validation parts 1 of 12, 3 of 12 score 20 times the next: are they good?"),
+        ([30.0, 1.0, 20.0] + [1.0] * 4, (), ""),
+        (
+            [9.0] * 12 + [1.0] * 36,
+            tuple("abcdefghijkl") + ("z",) * 36,
+            "validation parts a, b, c, d, e, f, g, h, i, j and 2 more score 9 times the next: are they good?",
+        ),
     ],
 )
 def test_parts_far_above_the_next_are_asked_about_by_their_names_where_those_are_known(
