@@ -91,7 +91,8 @@ def table(evaluation: Evaluation) -> str:
     )
     limit = evaluation.threshold
     asked, rejected, recalled = limit.in_percent
-    lines.append(f"threshold {limit.value:.4g}: good parts rejected {rejected} (asked {asked}), defective parts found {recalled}")
+    wanted = f"asked {asked}" if limit.stated_false_reject_rate is None else f"asked {asked}, stated {limit.stated}"
+    lines.append(f"threshold {limit.value:.4g}: good parts rejected {rejected} ({wanted}), defective parts found {recalled}")
     lines += filter(None, [limit.gap])
     lines += [f"{part_id}: not judged: {reason}" for part_id, reason in evaluation.counts.undefined.items()]
     rate = evaluation.timing.parts_per_s

@@ -43,6 +43,7 @@ class Threshold(msgspec.Struct, frozen=True):
     recall: float | None
     highest_good_score: float | None = None
     lowest_defective_score: float | None = None
+    stated_false_reject_rate: float | None = None  # what so few validation parts promise; evaluations of earlier releases have none
 
     @property
     def gap(self) -> str:
@@ -58,6 +59,11 @@ class Threshold(msgspec.Struct, frozen=True):
         """Return the three rates as people read them, a dash for one of no parts."""
         rates = (self.asked_false_reject_rate, self.false_reject_rate, self.recall)
         return tuple("-" if rate is None else percent(rate) for rate in rates)
+
+    @property
+    def stated(self) -> str:
+        """Return the rate that the threshold's validation parts can promise, as people read it, a dash where that is not known."""
+        return "-" if self.stated_false_reject_rate is None else percent(self.stated_false_reject_rate)
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -173,15 +179,16 @@ def baseline(parts: Sequence[ScoredPart]) -> Baseline:
 
 def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
     """Return how the threshold decides, with what cannot be judged among the rejected, and how far apart good and defective parts lie."""
-    asked = champion.folder.calibration.threshold.asked_false_reject_rate
+    limit = champion.folder.calibration.threshold
     good, defective = ([part for part in parts if part.scan.is_good == is_good] for is_good in (True, False))
     return Threshold(
         value=champion.threshold,
-        asked_false_reject_rate=float(asked),
+        asked_false_reject_rate=float(limit.asked_false_reject_rate),
         false_reject_rate=_rejected(good),
         recall=_rejected(defective),
         highest_good_score=max((part.scores["fused"] for part in scored_by(good, "fused")), default=None),
         lowest_defective_score=min((part.scores["fused"] for part in scored_by(defective, "fused")), default=None),
+        stated_false_reject_rate=float(limit.stated_false_reject_rate),
     )
 
 

@@ -22,7 +22,8 @@ from trainer.champion import Champion
 from trainer.evaluate import Request, command, evaluate
 
 SIDE_PX = 96
-THRESHOLD_FIGURES = {"value", "asked_false_reject_rate", "false_reject_rate", "recall", "highest_good_score", "lowest_defective_score"}
+RATES = {"asked_false_reject_rate", "stated_false_reject_rate", "false_reject_rate", "recall"}
+THRESHOLD_FIGURES = {"value", "highest_good_score", "lowest_defective_score"} | RATES
 METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
 BRANCHES = ("rgb", "sdf", "fused", "fused_brightness_matched")
 THRESHOLD = 2000.0
@@ -51,7 +52,7 @@ def fuse(rgb_map: Float, sdf_map: Float) -> Any:
 
 def champion() -> Champion:
     """Return a champion that needs no model files."""
-    threshold = SimpleNamespace(value=THRESHOLD, asked_false_reject_rate=0.05)
+    threshold = SimpleNamespace(value=THRESHOLD, asked_false_reject_rate=0.05, stated_false_reject_rate=1 / 13)
     folder: Any = SimpleNamespace(
         name="plate", version="0001", digest="abc", recipe=Recipe(), calibration=SimpleNamespace(threshold=threshold)
     )
@@ -165,7 +166,7 @@ def test_the_threshold_decides_as_at_the_station(tmp_path: Path) -> None:
     good = [scan["fused"] for name, scan in found["scans"].items() if name.startswith("good")]
     defective = [scan["fused"] for name, scan in found["scans"].items() if not name.startswith("good")]
     apart = {"highest_good_score": max(good), "lowest_defective_score": min(defective)}
-    assert found["threshold"] == limit | apart
+    assert found["threshold"] == limit | apart | {"stated_false_reject_rate": 1 / 13}
     evaluations = dict.fromkeys(("bump/000", "good/000", "good/001", "good/002"), "OK") | dict.fromkeys(("stain/000", "stain/001"), "NotOK")
     assert {name: scan["evaluation"] for name, scan in found["scans"].items()} == evaluations
     bump = found["scans"]["bump/000"]
