@@ -177,6 +177,8 @@ class Quality:
         says += f"{counts.candidate_only} newly missed, {counts.champion_only} no longer"
         if not is_passed:
             says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
+        elif all(pair.candidate.is_ok and pair.champion is not None and pair.champion.is_ok for pair in pairs):
+            says += "; neither catches any, so that passing tells nothing of either"
         figures = Figures(1 - counts.champion, 1 - counts.candidate, "share", (low, high))
         return check(f"standard {kind}: caught", is_passed=is_passed, found=figures, says=says)
 
