@@ -13,8 +13,9 @@ from mdss.method.fusion import colour_score, fuse
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import FusionSettings, preset
+from trainer import calibrate_verb
 from trainer.calibrate import Maps, calibration_of, with_threshold
-from trainer.calibrate_verb import scored_higher
+from trainer.calibrate_verb import higher, scored_higher
 
 PARTS, SIZE_PX = 6, 48
 
@@ -81,6 +82,22 @@ def test_parts_that_a_branch_scores_far_above_those_of_before_are_said_to_lift_i
     other.rgb[:] = [heat * np.float32(7) for heat in other.rgb]
     assert scored_higher(calibration_of(other, recipe, good), before).startswith("in colour these parts score 7 times as high as ")
     assert scored_higher(calibration_of(other, recipe), before) == scored_higher(before, calibration_of(other, recipe)) == ""
+
+
+def test_some_parts_that_hide_each_other_are_asked_about_where_they_lift_a_limit_that_was_well_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe, good = preset("edge"), [good_part(slice(1, -1))] * PARTS
+    before, other = calibration_of(maps(), recipe, good), maps()
+    for number, factor in enumerate((2.2, 4.8, 10.0)):
+        other.rgb[number][20:24, 20:24] = factor * other.rgb[number].max()
+    found = calibration_of(other, recipe, good)
+    assert "validation part" not in found.threshold.note and scored_higher(found, before) == ""
+    assert higher(found, before) == "", "few parts tell no limit"
+    monkeypatch.setattr(calibrate_verb, "LIMIT_KNOWN", PARTS)
+    times = found.colour_limit / before.colour_limit
+    assert higher(found, before) == f"the limit of colour is {times:.0f} times that of the calibration before: are all these parts good?"
+    assert higher(before, before) == higher(before, found) == ""
 
 
 def test_a_margin_moves_the_threshold_and_outlines_begin_where_they_did() -> None:
