@@ -33,7 +33,7 @@ NOTES = {
     "again. A model that hardly beats brightness alone, or loses much by matching, has learnt the light.",
     "protocol": "AU-PRO here looks at every threshold. Published values look at 100 ranks, which matters most at 1 %; by that protocol:",
     "threshold": "The dashed line is the threshold from good validation parts; `mdss calibrate` sets another. Stated is what so many "
-    "of these can promise, be it more than was asked. A part that cannot be judged counts as rejected.",
+    "of these can promise, which may be more than was asked. A part that cannot be judged counts as rejected.",
     "examples": "Each branch has one colour scale for all rows. Outlined: the ground truth.",
 }
 
@@ -77,8 +77,8 @@ def _curve_sections(evaluation: Evaluation, scored: Scored) -> Iterable[str]:
     limit = evaluation.threshold
     yield "<h2>Curves</h2>" + report_figures.curves(scored)
     yield "<h2>Threshold</h2>" + note(NOTES["threshold"])
-    titles = ["threshold", "good parts rejected, asked", "good parts rejected", "defective parts found", "highest good", "lowest defective"]
-    titles.append("good parts rejected, stated")
+    rejected, scored_as = ("good parts rejected, asked", "good parts rejected"), ("highest good", "lowest defective")
+    titles = ["threshold", *rejected, "defective parts found", *scored_as, "good parts rejected, stated"]
     scores = (None if score is None else f"{score:.4g}" for score in (limit.highest_good_score, limit.lowest_defective_score))
     yield table(titles, [[f"{limit.value:.4g}", *limit.in_percent, *scores, limit.stated]])
     yield report_figures.histogram(scored.parts, limit.value)
