@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,8 +180,8 @@ def limited_higher(after: Calibration, before: Calibration) -> str:
     """
     pairs = ("colour", after.colour_limit, before.colour_limit), ("shape", after.score_floor, before.score_floor)
     times = {branch: new / old for branch, new, old in pairs if old}
-    branch = max(times, key=lambda each: times[each], default="")
-    if not branch or times[branch] <= STANDS_OUT or len(before.validation_scores) < LIMIT_KNOWN:
+    branch = risen_most(times)
+    if not branch or len(before.validation_scores) < LIMIT_KNOWN:
         return ""
     return f"the limit of {branch} is {times[branch]:.0f} times that of the calibration before: are all these parts good?"
 
@@ -195,11 +195,17 @@ def scored_higher(after: Calibration, before: Calibration) -> str:
         return ""
     pairs = ("colour", after.reference.rgb, before.reference.rgb), ("shape", after.reference.sdf, before.reference.sdf)
     times = {branch: float(np.median(new) / max(np.median(old), SMALLEST_SCORE)) for branch, new, old in pairs}
-    branch = max(times, key=lambda each: times[each])
-    if times[branch] <= STANDS_OUT:
+    branch = risen_most(times)
+    if not branch:
         return ""
     found = f"in {branch} these parts score {times[branch]:.0f} times as high as the good ones of the calibration before"
     return f"{found}, and so much more has to be wrong with a defect: where they are good, train on such parts"
+
+
+def risen_most(times: Mapping[str, float]) -> str:
+    """Return the branch that is most times what it was before, "" where none has risen by more than chance may do."""
+    branch = max(times, key=lambda each: times[each], default="")
+    return branch if branch and times[branch] > STANDS_OUT else ""
 
 
 def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:

@@ -58,12 +58,17 @@ class Threshold(msgspec.Struct, frozen=True):
     def in_percent(self) -> tuple[str, ...]:
         """Return the three rates as people read them, a dash for one of no parts."""
         rates = (self.asked_false_reject_rate, self.false_reject_rate, self.recall)
-        return tuple("-" if rate is None else percent(rate) for rate in rates)
+        return tuple(map(percent_or_dash, rates))
 
     @property
     def stated(self) -> str:
         """Return the rate that the threshold's validation parts can promise, as people read it, a dash where that is not known."""
-        return "-" if self.stated_false_reject_rate is None else percent(self.stated_false_reject_rate)
+        return percent_or_dash(self.stated_false_reject_rate)
+
+
+def percent_or_dash(rate: float | None) -> str:
+    """Return a rate as people read it, a dash for none."""
+    return "-" if rate is None else percent(rate)
 
 
 class Stage(msgspec.Struct, frozen=True):

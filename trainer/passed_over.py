@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.method.grid import Grid, is_measured
-from mdss.method.point_cloud import MIN_PART_POINTS, drop_specks, remove_table
+from mdss.method.point_cloud import MIN_PART_POINTS, dilated, drop_specks, remove_table
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import REMOVAL_DEVIATIONS, Plane, find_table, removal_mm
 from trainer.dataset import Dataset, LoadedScan, Scan
@@ -64,7 +65,7 @@ class PassedOver:
             reach_mm=reach_mm,
             part_px=int(np.count_nonzero(part)),
             smallest_px=settings.min_component_px,
-            pieces=components(off_table & ~grown(part, settings.dilation_px), PIECE_SHARE * settings.min_component_px),
+            pieces=components(off_table & ~dilated(part, settings.dilation_px), ceil(PIECE_SHARE * settings.min_component_px)),
             mark=mark_off(plane, loaded.xyz_mm, settings),
         )
 
@@ -94,20 +95,14 @@ def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -
     return mark_in(xyz_mm[measured], remove_table(xyz_mm, measured, plane, settings)[measured])
 
 
-def grown(mask: Bool, by_px: int) -> Bool:
-    """Return a mask (S, S) dilated with a square, as the part's is."""
-    return cv2.dilate(mask.view(np.uint8), np.ones((by_px, by_px), np.uint8)).view(bool)
-
-
 def opened(mask: Bool) -> Bool:
     """Return a mask (S, S) without what is narrower than a few pixels."""
     return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENED_PX, OPENED_PX), np.uint8)).view(bool)
 
 
-def components(mask: Bool, least_px: float) -> int:
+def components(mask: Bool, least_px: int) -> int:
     """Return how many pieces a mask (S, S) has of at least so many pixels."""
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    return int(np.count_nonzero(statistics[1:, cv2.CC_STAT_AREA] >= least_px))
+    return cv2.connectedComponents(drop_specks(mask, least_px).view(np.uint8), connectivity=8)[0] - 1
 
 
 def passed_over(scans: Sequence[tuple[Dataset, Scan]], settings: PointCloudSettings) -> list[str]:

@@ -27,6 +27,10 @@ TITLES = {
     "fused": "fused",
     "fused_brightness_matched": "fused, brightness matched",
 }
+THRESHOLD_TITLES = [
+    *("threshold", "good parts rejected, asked", "good parts rejected", "defective parts found"),
+    *("highest good", "lowest defective", "good parts rejected, stated"),
+]
 NOTES = {
     "metrics": "1 is perfect; an AUROC of 0.5 is chance. At the resolution of the scans. A dash: the test set holds nothing to measure it "
     "on. Brightness matched: each test image is scaled so that the part is as bright as the training parts are on average, then scored "
@@ -77,10 +81,8 @@ def _curve_sections(evaluation: Evaluation, scored: Scored) -> Iterable[str]:
     limit = evaluation.threshold
     yield "<h2>Curves</h2>" + report_figures.curves(scored)
     yield "<h2>Threshold</h2>" + note(NOTES["threshold"])
-    rejected, scored_as = ("good parts rejected, asked", "good parts rejected"), ("highest good", "lowest defective")
-    titles = ["threshold", *rejected, "defective parts found", *scored_as, "good parts rejected, stated"]
     scores = (None if score is None else f"{score:.4g}" for score in (limit.highest_good_score, limit.lowest_defective_score))
-    yield table(titles, [[f"{limit.value:.4g}", *limit.in_percent, *scores, limit.stated]])
+    yield table(THRESHOLD_TITLES, [[f"{limit.value:.4g}", *limit.in_percent, *scores, limit.stated]])
     yield report_figures.histogram(scored.parts, limit.value)
     if evaluation.counts.undefined:
         yield note("Not judged:") + table(["scan", "reason"], [list(item) for item in evaluation.counts.undefined.items()])

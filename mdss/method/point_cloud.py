@@ -152,12 +152,17 @@ def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings:
 def mask_of(foreground: Bool, table: Bool, in_frame: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
     """Return the mask (S, S), and the part (S, S) that it is dilated from: the foreground without its gaps; see `enclosed_gaps`."""
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
-    mask = cv2.dilate(foreground.view(np.uint8), square)
-    part = cv2.erode(mask, square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # the dilation undone
+    mask = dilated(foreground, settings.dilation_px)
+    part = cv2.erode(mask.view(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # the dilation undone
     if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, table, in_frame)).any():
         part = part | gaps
-        mask = cv2.dilate(part.view(np.uint8), square)
-    return mask.view(bool), part
+        mask = dilated(part, settings.dilation_px)
+    return mask, part
+
+
+def dilated(mask: Bool, by_px: int) -> Bool:
+    """Return a mask (S, S) dilated with a square of so many pixels."""
+    return cv2.dilate(mask.view(np.uint8), np.ones((by_px, by_px), np.uint8)).view(bool)
 
 
 def enclosed_gaps(part: Bool, table: Bool, in_frame: Bool) -> Bool:

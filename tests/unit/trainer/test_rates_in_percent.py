@@ -26,22 +26,24 @@ def test_a_small_rate_that_was_asked_for_is_no_nought_in_the_terminal() -> None:
     assert said in table(evaluation(SMALL)).splitlines()
 
 
+def page_without_pictures(limit: Threshold, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what the page of an evaluation says of its threshold."""
+    for picture in ("curves", "histogram"):
+        monkeypatch.setattr(report_figures, picture, lambda *_: "")
+    scored: Any = SimpleNamespace(parts=())
+    return "".join(report._curve_sections(evaluation(limit), scored))
+
+
 def test_beside_what_was_asked_stands_what_so_few_validation_parts_can_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     of_twelve = Threshold(0.83, 0.05, 0.1, 1.0, stated_false_reject_rate=1 / 13)
     said = "threshold 0.83: good parts rejected 10% (asked 5%, stated 7.69%), defective parts found 100%"
     assert said in table(evaluation(of_twelve)).splitlines()
-    for picture in ("curves", "histogram"):
-        monkeypatch.setattr(report_figures, picture, lambda *_: "")
-    scored: Any = SimpleNamespace(parts=())
-    page = "".join(report._curve_sections(evaluation(of_twelve), scored))
+    page = page_without_pictures(of_twelve, monkeypatch)
     assert "good parts rejected, stated" in page and "<td>7.69%</td>" in page
 
 
 def test_nor_on_the_page_which_says_what_sets_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    for picture in ("curves", "histogram"):
-        monkeypatch.setattr(report_figures, picture, lambda *_: "")
-    scored: Any = SimpleNamespace(parts=())
-    page = "".join(report._curve_sections(evaluation(SMALL), scored))
+    page = page_without_pictures(SMALL, monkeypatch)
     assert "<td>0.5</td><td>0.0001%</td><td>0%</td><td>66.7%</td>" in page and "`mdss calibrate` sets another" in page
 
 
