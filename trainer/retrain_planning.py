@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mdss.collection import Collected
 from mdss.errors import ModelRefused
 from mdss.method import model_store
-from mdss.method.calibration import MIN_PARTS, now
+from mdss.method.calibration import MIN_PARTS, more_needed, now
 from mdss.method.model_store import CHAMPION
 from mdss.method.recipe import Recipe, changed, preset
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
@@ -211,4 +211,4 @@ def require_enough(order: RetrainOrder, plan: Plan) -> None:
 
 def shortage(what: str, found: int, expected: int) -> list[str]:
     """Return the sentence of a number that is too small, nothing where it is not."""
-    return [f"found {found} {what}, expected at least {expected}: {expected - found} more are needed"] if found < expected else []
+    return [f"found {found} {what}, expected at least {expected}: {more_needed(expected - found)}"] if found < expected else []

@@ -107,6 +107,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
+def more_needed(count: int) -> str:
+    """Return how many are lacking, in words."""
+    return f"{count} more {'is' if count == 1 else 'are'} needed"
+
+
 def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
     """Return what good parts' scores rarely exceed: so many deviations above the mean, both of their logarithms; 0 for None."""
     if deviations is None:
@@ -154,7 +159,7 @@ def _conformal(ordered: NDArray[np.float64], rate: float) -> Threshold:
     note = ""
     if rank > count:
         needed = math.ceil((1 - ROUNDING) / rate) - 1
-        note = f"{count} good parts cannot promise {percent(rate)}: {needed - count} more are needed, {needed} in all"
+        note = f"{count} good parts cannot promise {percent(rate)}: {more_needed(needed - count)}, {needed} in all"
         rank = count
     stated = 1 - rank / (count + 1)
     return Threshold(

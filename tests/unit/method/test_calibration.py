@@ -58,7 +58,7 @@ def test_so_many_parts_as_are_said_to_be_needed_are_enough_and_one_less_is_not(n
     """1 / (1 / 49) is a little above 49 in numbers of 64 bits."""
     settings = ThresholdSettings(false_reject_rate=1 / (needed + 1))
     fewer, enough = (find_threshold([float(n) for n in range(count)], settings) for count in (needed - 1, needed))
-    assert f"1 more are needed, {needed} in all" in fewer.note and enough.note == ""
+    assert f"1 more is needed, {needed} in all" in fewer.note and enough.note == ""
 
 
 def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> None:
