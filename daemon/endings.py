@@ -23,6 +23,10 @@ class Endings:
         self._waiting = deque[Ended](maxlen=MOST_WAITING)
         self._deaths: dict[str, tuple[str, ...]] = {}
 
+    def forget(self, process: str) -> None:
+        """Let nothing be said of what an earlier life of the station left in a process's hand: nobody ended because of it."""
+        self._had_in_hand(process)
+
     def note(self, process: str, reason: str, *, is_last: bool = False) -> None:
         """Take one ending."""
         result_id = self._had_in_hand(process)

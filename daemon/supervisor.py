@@ -66,6 +66,8 @@ class Supervisor:
         """Run the station until a signal, calling `between` after every turn; raise MdssError when it cannot be brought up."""
         try:
             self._check_models()
+            for child in self._children:
+                self._endings.forget(child.spec.name)
             is_up = self._bring_up(self._children[:-1])
             if is_up:
                 self._check_models()

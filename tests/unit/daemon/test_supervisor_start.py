@@ -9,7 +9,7 @@ from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.wire.messages import Ended
-from tests.fakes import FakeProcess, History, dies_often, never_ready
+from tests.fakes import FakeProcess, History, dies_often, dies_once, never_ready
 from tests.model_world import without_models
 from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, spec
 
@@ -28,6 +28,20 @@ def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_u
     line.at(9, lambda: line.said.append("nine seconds"))
     line.run(12)
     assert line.said.index("READY=1") < line.said.index("nine seconds")
+
+
+class OnceTold(Line):
+    """A line that says once what a process had in hand, as its file does."""
+
+    def in_hand(self, process: str) -> str:
+        return self.hands.pop(process, "")
+
+
+def test_a_part_that_a_killed_station_left_in_a_hand_is_not_blamed_for_what_ends_in_its_next_life() -> None:
+    line = OnceTold(rgb_0=dies_once())
+    line.hands["rgb-0"] = "left"
+    line.run(10)
+    assert [(ended.process, ended.result_id) for ended in line.fusion.sent if isinstance(ended, Ended)] == [("rgb-0", "")]
 
 
 def starving(line: Line, tries: list[str], starved: Container[int]) -> None:
