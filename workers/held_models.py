@@ -77,19 +77,24 @@ class HeldModels(Generic[Loaded]):
         self._refused = {key: reason for key, reason in self._refused.items() if key in plan.held}
         for key in plan.held:
             if key not in self.loaded and key not in self._refused and key not in self._loading:
-                self._loading.add(key)
-                self._loader.ask(key)
+                self._ask(key)
         self._say()
+
+    def _ask(self, key: str) -> None:
+        self._loading.add(key)
+        self._loader.ask(key)
 
     def _take_in(self) -> None:
         for attempt in self._loader.finished():
             self._loading.discard(attempt.key)
             if attempt.key not in self._plan.held:
                 continue
-            if attempt.made is None:
-                self._refuse(attempt.key, attempt.reason)
-            else:
+            if attempt.made is not None:
                 self.loaded[attempt.key] = attempt.made
+            elif attempt.reason:
+                self._refuse(attempt.key, attempt.reason)
+            else:  # it was not wanted when its turn came, and is again
+                self._ask(attempt.key)
             self._say()
 
     def _refuse(self, key: str, reason: str) -> None:

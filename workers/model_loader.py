@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Attempt(Generic[Made]):
-    """What became of one model: it is made, or there is a reason."""
+    """What became of one model: it is made, or there is a reason; neither where nobody wanted it any more when its turn came."""
 
     key: str
     made: Made | None
@@ -64,7 +64,7 @@ class ModelLoader(Generic[Made]):
         give_way()
         while (key := self._asked.get()) is not None:
             is_wanted = self._is_wanted(key) and not self._is_ending
-            self._finished.put(self._attempt(key) if is_wanted else Attempt(key, None, "not wanted any more"))
+            self._finished.put(self._attempt(key) if is_wanted else Attempt(key, None))
 
     def _attempt(self, key: str) -> Attempt[Made]:
         try:

@@ -136,6 +136,35 @@ def test_a_version_that_is_dropped_while_it_is_loaded_does_not_come(bench: Bench
     assert bench.models.loaded == {"cap/0001": "0001"}
 
 
+def test_a_version_that_is_wanted_again_just_when_its_turn_was_passed_over_is_loaded_and_not_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_one(bench.store, "cap")
+    bench.plan("0001")
+    bench.models.begin()
+    bench.gate.clear()
+    bench.plan("0001", "0002", "0003", revision=2)
+    bench.look_until({"cap/0001": ""}, revision=2)
+    bench.plan("0001", "0002", revision=3)
+    bench.models.look()
+    finished, changed = bench.models._loader._finished, bench.models._file.changed
+
+    def changed_late() -> ModelPlan | None:
+        """Let both have their turn between the look at what is finished and the look at the plan, which wants the third again."""
+        monkeypatch.undo()
+        bench.gate.set()
+        for _ in range(LOOKS):
+            if finished.qsize() == 2:
+                break
+            threading.Event().wait(0.005)
+        bench.plan("0001", "0002", "0003", revision=4)
+        return changed()
+
+    monkeypatch.setattr(bench.models._file, "changed", changed_late)
+    bench.models.look()
+    bench.look_until({"cap/0001": "", "cap/0002": "", "cap/0003": ""}, revision=4)
+
+
 def test_a_process_with_nothing_that_it_can_use_says_why_and_does_not_begin(bench: Bench) -> None:
     (bench.store / "cap" / "0001" / "rgb.safetensors").write_bytes(b"damaged")
     bench.plan("0001")
