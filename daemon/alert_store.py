@@ -184,12 +184,17 @@ def fields_of(verdict: Verdict, stored_ns: int) -> dict[str, str]:
 def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
     """Return the alert of one hash."""
     state, entry, stored_ns, verdict, *reviewed = row
+    by, at_ns, note = ("" if each is None else as_text(each) for each in reviewed)
     try:
-        values: dict[str, Any] = {"result_id": result_id, "state": state.decode(), "entry": entry.decode(), "stored_ns": int(stored_ns)}
-        by, at_ns, note = (b"" if each is None else each for each in reviewed)
-        values |= {"by": as_text(by), "at_ns": time_said(as_text(at_ns)) or 0, "note": as_text(note)}
-        read = msgspec.json.decode(verdict, type=Verdict)
-        return msgspec.convert(values | {"has_picture": has_picture, "verdict": read}, Alert)
+        values = {
+            "result_id": result_id,
+            "state": state.decode(),
+            "entry": entry.decode(),
+            "stored_ns": time_said(as_text(stored_ns)),
+            "has_picture": has_picture,
+            "verdict": msgspec.json.decode(verdict, type=Verdict),
+        }
+        return msgspec.convert(values | {"by": by, "at_ns": time_said(at_ns) or 0, "note": note}, Alert)
     except (msgspec.DecodeError, ValueError) as error:
         raise MdssError(f"Redis key {ALERT}{result_id}: {error}; expected an alert of this release") from error
 

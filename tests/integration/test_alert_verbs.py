@@ -103,6 +103,14 @@ def test_an_alert_that_another_console_spoiled_hides_no_other(station: Station) 
     assert "mdss: left out: Redis key mdss:alert:spoiled-odd: " in result.stderr
 
 
+def test_an_alert_whose_time_another_console_spoiled_is_named_and_shown_by_no_traceback(station: Station) -> None:
+    station.put(verdict("spoiled-time"))
+    with redis.Redis.from_url(station.url) as client:
+        client.hset("mdss:alert:spoiled-time", "stored_ns", "9" * 30)
+    refusal = station.run("show", "spoiled-time").exception
+    assert isinstance(refusal, MdssError) and str(refusal).startswith("Redis key mdss:alert:spoiled-time: ")
+
+
 def test_pages_follow_one_another_without_gap_or_overlap(station: Station) -> None:
     names = [f"v3-{number:03}" for number in range(250)]
     for name in names:
