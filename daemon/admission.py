@@ -27,15 +27,18 @@ class Admission:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._pauses_s: deque[float] = deque(maxlen=RECENT)
-        self._judged_s: float | None = None  # when the last part was judged while others waited
+        self._judged_s: float | None = None  # when the last part was scored, where others have waited since
         self._line: dict[str, tuple[float, Load]] = {}  # camera -> when it asked last, and for what; in the order in which they first asked
 
-    def judged(self, held: int) -> None:
-        """Note a verdict that the workers have earned; `held` parts are left."""
+    def judged(self, held: int, *, is_scored: bool = True) -> None:
+        """Note a verdict; `held` parts are left. Of the pace tell only those of parts that the workers have scored."""
         now_s = self._clock()
-        if self._judged_s is not None:
-            self._pauses_s.append(now_s - self._judged_s)
-        self._judged_s = now_s if held else None
+        if is_scored:
+            if self._judged_s is not None:
+                self._pauses_s.append(now_s - self._judged_s)
+            self._judged_s = now_s
+        if not held:
+            self._judged_s = None
 
     def window(self, deadline_s: float, unknown: int) -> int:
         """Return how many parts can be under way and be judged in time; `unknown` while the pace is."""

@@ -125,9 +125,8 @@ class Intake:
                 continue  # of an earlier life of this process: the camera sends the frame again and finds its verdict
             self._out.outbox.drop(judged.result_id)
             self._out.keeping.offer(part, judged)
-            if judged.code is None:
-                self._admission.judged(len(self._held))
-            elif judged.code == "POISON":
+            self._admission.judged(len(self._held), is_scored=judged.code is None)
+            if judged.code == "POISON":
                 self._out.quarantine.keep(part, judged.reason)
             identity = part.accepted.identity
             peer = self._sources.peer_of(identity.source_id)

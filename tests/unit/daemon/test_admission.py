@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from daemon.admission import LEAST, MOST_BYTES, PATIENCE_S, Admission, Load
+from mdss.wire.camera import Ack, Hello
+from mdss.wire.verdict import UndefinedCode
 from tests.fakes import FakeClock
+from tests.front_door import OTHER, Station
 
 
 def at_pace(clock: FakeClock, pauses_s: list[float]) -> Admission:
@@ -53,6 +58,21 @@ def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
         clock.advance(60)
         admission.judged(1)
     assert admission.window(5.0, 4) == 8
+
+
+@pytest.mark.parametrize("code", ["BAD_CLOUD", "LATE"])
+def test_a_line_that_rests_after_a_part_that_was_not_scored_is_not_slow(code: UndefinedCode) -> None:
+    station, sequences = Station.introduced(), itertools.count(1)
+    station.say(Hello(source_id="other"), OTHER)
+    for number in range(20):
+        station.send(f"part {number}")
+        station.send(f"empty {number}")
+        station.clock.advance(0.1)
+        station.judge(f"part {number}", next(sequences))
+        station.judge(f"empty {number}", next(sequences), code)
+        station.clock.advance(60)
+    answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
+    assert all(isinstance(answer, Ack) for (answer,) in answers), answers
 
 
 def refused(admission: Admission, source: str, room: int) -> str:
