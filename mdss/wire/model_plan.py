@@ -48,13 +48,17 @@ class PlanFile:
     def __init__(self, runtime_directory: Path) -> None:
         self.path = runtime_directory / PLAN
         self._seen: tuple[int, int, int] | None = None
+        self._trouble = ""
 
     def write(self, plan: ModelPlan) -> None:
         """Replace the plan; MdssError where the disk does not take it."""
         write_state(self.path, plan)
 
     def changed(self) -> ModelPlan | None:
-        """Return the plan where it is another than at the last call, and None where it is not, or there is none."""
+        """Return the plan where it is another than at the last call, and None where it is not, or there is none.
+
+        MdssError where it cannot be read, and None the next time for the same reason: it is asked for before every message.
+        """
         try:
             status = self.path.stat()
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -64,8 +68,11 @@ class PlanFile:
         except FileNotFoundError:
             return None
         except (OSError, *UNREADABLE) as error:
+            if str(error) == self._trouble:
+                return None
+            self._trouble = str(error)
             raise MdssError(f"{self.path}: cannot be read ({error}); expected the plan that the supervisor writes") from error
-        self._seen = seen
+        self._seen, self._trouble = seen, ""
         return plan
 
 

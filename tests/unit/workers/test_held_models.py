@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mdss.errors import ModelRefused
 from mdss.method.model_store import ModelFolder
@@ -163,6 +164,19 @@ def test_a_version_that_is_wanted_again_just_when_its_turn_was_passed_over_is_lo
     monkeypatch.setattr(bench.models._file, "changed", changed_late)
     bench.models.look()
     bench.look_until({"cap/0001": "", "cap/0002": "", "cap/0003": ""}, revision=4)
+
+
+def test_a_plan_that_cannot_be_read_changes_nothing_and_is_said_once_and_not_before_every_message(bench: Bench) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    bench.file.path.write_bytes(b"{")
+    with capture_logs() as lines:
+        for _ in range(3):
+            bench.models.look()
+    assert [line["log_level"] for line in lines] == ["error"]
+    assert bench.said() == (1, {"cap/0001": ""})
+    bench.plan("0001", "0002", revision=2)
+    bench.look_until({"cap/0001": "", "cap/0002": ""}, revision=2)
 
 
 def test_a_process_with_nothing_that_it_can_use_says_why_and_does_not_begin(bench: Bench) -> None:
