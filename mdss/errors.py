@@ -19,11 +19,9 @@ class BadInput(MdssError):
 
 
 class BadPart(MdssError):
-    """A scan that cannot be judged; `code` is the verdict's code, such as BAD_CLOUD."""
+    """A scan that cannot be judged; `code` is the verdict's."""
 
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
+    code: Final = "BAD_CLOUD"
 
 
 class ModelRefused(MdssError):

@@ -49,7 +49,7 @@ class Preparer:
             return self._prepare(message, model)
         except BadPart as bad:
             version = message.model_version
-            return [Fault(result_id=message.result_id, stage="prepare", code="BAD_CLOUD", reason=str(bad), model_version=version)]
+            return [Fault(result_id=message.result_id, stage="prepare", code=bad.code, reason=str(bad), model_version=version)]
         finally:
             self._tally.observe(DURATION, (self._steady_ns() - begun_ns) / 1e9)
 

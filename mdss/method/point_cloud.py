@@ -43,7 +43,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     """Return the part of one scan on the square grid.
 
     rgb (H, W, 3) uint8, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured; H and W from 64
-    to 2000. Raises BadPart BAD_CLOUD when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
+    to 2000. Raises BadPart when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
     has a point after plane removal, dilated with a square; and the gaps between them where the recipe has them as the part.
     """
     check_scan(rgb, xyz_mm)
@@ -78,14 +78,14 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
 def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
     """Raise BadPart where shapes, types or the points themselves cannot be those of a scan."""
     if len(xyz_mm.shape) != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
-        raise BadPart("BAD_CLOUD", f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
+        raise BadPart(f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
     height, width = xyz_mm.shape[:2]
     if min(height, width) < SMALLEST_SIDE_PX or max(height, width) > LARGEST_SIDE_PX:
-        raise BadPart("BAD_CLOUD", f"scan of {height}x{width}: expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
+        raise BadPart(f"scan of {height}x{width}: expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
     if not holds_two_points(xyz_mm):
         count = np.count_nonzero(is_measured(xyz_mm[:]))
         same = f"the cloud is constant: all {count} points are the same"
-        raise BadPart("BAD_CLOUD", same if count else "the cloud is empty: no pixel has a measured point")
+        raise BadPart(same if count else "the cloud is empty: no pixel has a measured point")
 
 
 def holds_two_points(cloud: Cloud) -> bool:
@@ -110,11 +110,11 @@ def check_points(cloud: Float, measured: Bool) -> None:
         holding = np.count_nonzero((cloud == mark).all(axis=2))
         if holding > MOST_REPEATED:
             sentence = f"{holding} pixels hold the same point ({', '.join(f'{value:g}' for value in mark)})"
-            raise BadPart("BAD_CLOUD", f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
+            raise BadPart(f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
     points = cloud.reshape(-1, 3).take(np.flatnonzero(measured), axis=0)  # a third of the time of a mask
     if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):
         expected = f"expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
-        raise BadPart("BAD_CLOUD", f"the scene measures {extent:.4g} mm, {expected}: another unit?")
+        raise BadPart(f"the scene measures {extent:.4g} mm, {expected}: another unit?")
 
 
 def scene_extent(points: NDArray[np.floating]) -> float:
@@ -146,7 +146,7 @@ def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings:
     where = f"at least {limit} off the table" if plane else "in clusters large enough"
     scattered = np.count_nonzero(off_table) - points
     specks = f", beside {scattered} in specks of fewer than {settings.min_component_px} (point_cloud.min_component_px)" if scattered else ""
-    raise BadPart("BAD_CLOUD", f"no part in view: {points} points {where}{specks}, expected {MIN_PART_POINTS} or more")
+    raise BadPart(f"no part in view: {points} points {where}{specks}, expected {MIN_PART_POINTS} or more")
 
 
 def mask_of(foreground: Bool, table: Bool, in_frame: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:

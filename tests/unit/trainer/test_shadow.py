@@ -106,7 +106,7 @@ def test_a_candidate_is_held_to_the_rules_of_the_station(model: Any, rules: Fusi
 
 def test_a_scan_in_which_the_candidate_finds_no_part_is_undefined_with_the_reason() -> None:
     def prepare(*_: object) -> None:
-        raise BadPart("BAD_CLOUD", "no part in view")
+        raise BadPart("no part in view")
 
     model = candidate()
     model.prepare = prepare
