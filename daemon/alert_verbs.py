@@ -71,13 +71,7 @@ def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> N
 
 def reviewing(command: Callable[..., None]) -> Callable[..., None]:
     """Give a verb what those have in common that change an alert's state."""
-    options = (
-        config_option,
-        result_argument,
-        by_option,
-        note_option,
-    )
-    for option in reversed(options):
+    for option in (note_option, by_option, result_argument, config_option):
         command = option(command)
     return command
 

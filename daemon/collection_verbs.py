@@ -57,7 +57,7 @@ def collection() -> None:
 @json_option
 def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest of the kept scans, one line each."""
-    found = opened(config).parts(wanted(newest_first=True, **choices))[: choices["limit"]]
+    found = opened(config).parts(wanted(**choices))[: choices["limit"]]
     if as_json:
         rows = [
             Listed(folder=str(each.folder), nbytes=each.nbytes, part=msgspec.Raw(msgspec.json.encode(each.part)), review=each.review)
@@ -159,14 +159,14 @@ def is_copied(each: Collected, folder: Path) -> bool:
     return True
 
 
-def wanted(*, newest_first: bool, **choices: Any) -> Wanted:
-    """Return what the options ask for."""
+def wanted(**choices: Any) -> Wanted:
+    """Return what the options ask for, the newest first."""
     labels: frozenset[Any] = frozenset(None if each == NONE else each for each in choices["labels"])
     return Wanted(
         recipe=choices["recipe"],
         labels=labels or None,
         evaluations=frozenset(choices["evaluations"]) or None,
-        newest_first=newest_first,
+        newest_first=True,
     )
 
 

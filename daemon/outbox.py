@@ -56,8 +56,7 @@ class Outbox:
 
     def drop(self, result_id: str) -> None:
         """Forget the frame of a part that has its verdict already."""
-        for frame in [frame for frame in self._frames if frame.result_id == result_id]:
-            self._frames.remove(frame)
+        self._frames = deque(frame for frame in self._frames if frame.result_id != result_id)
 
     def flush(self, fusion: Outlet, prepare: Outlet) -> None:
         """Send what the two stages take without waiting."""

@@ -21,13 +21,8 @@ KINDS: dict[type[yaml.Node], tuple[str, ...]] = {
     yaml.SequenceNode: ("seq",),
     yaml.MappingNode: ("map",),
 }
-NO_VALUE = (
-    yaml.YAMLError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-)  # what YAML's reader raises for `!!int x`, 2026-02-30, 0x_ ...
+# What YAML's reader raises for `!!int x`, 2026-02-30, 0x_ ...
+NO_VALUE = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError)
 LARGEST_BYTES = 32 * 1024  # seven times every key with its explanation; YAML is read slowly
 DEEPEST = 20  # brackets within brackets
 

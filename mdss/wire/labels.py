@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.wire.camera import Payload, compose_frame
 from mdss.wire.cloud import Invalid
 from mdss.wire.headers import CloudFormat, FrameHeader, ImageFormat
 
 REQUIRED: Final = ("part_id", "recipe_id")
-LONGEST_SHOWN = 80  # characters of a label that are repeated in a refusal
 AN_ID = "a str of 1 to 128 characters without control characters"
 EXPECTED = {
     "part_id": AN_ID,

@@ -11,8 +11,9 @@ import zmq
 
 from mdss import key_files
 from mdss.errors import BadInput
+from mdss.settings_types import TCP
 
-TCP, LOOPBACK = "tcp://", ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
+LOOPBACK = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
 
 
 @dataclass(frozen=True)
