@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 from rich.table import Table
 
+from daemon.verbs import when
 from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_record, sentence_of
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
@@ -88,9 +88,4 @@ def bars(record: DriftRecord, name: Quantity) -> str:
 
 def warned(record: DriftRecord) -> list[str]:
     """Return a line for each warning that holds."""
-    return [f"drift: {sentence_of(record, name, onset)}, warned of {shown(onset.warned_ns)}" for name, onset in record.warnings.items()]
-
-
-def shown(time_ns: int) -> str:
-    """Return a time as people read it."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(" ", "seconds")
+    return [f"drift: {sentence_of(record, name, onset)}, warned of {when(onset.warned_ns)}" for name, onset in record.warnings.items()]

@@ -1,9 +1,8 @@
-"""What the last retraining of each recipe came to, for the station's pages and for a person at a terminal."""
+"""What the last retraining of each recipe came to, for Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -36,11 +35,3 @@ class RetrainCollector(Collector):
             parts.add_metric([record.recipe, "used"], record.parts_used)
             parts.add_metric([record.recipe, "refused"], record.parts_refused)
         return [attempt, success, outcome, duration, parts]
-
-
-def retrain_line(record: RetrainRecord) -> str:
-    """Return in a line what the last retraining of a recipe came to."""
-    at = datetime.fromtimestamp(record.started_ns / 1e9, UTC).isoformat(" ", "seconds")
-    what = record.outcome.replace("_", " ")
-    counts = f"{record.parts_used} collected parts used, {record.parts_refused} refused"
-    return f"retraining of {record.recipe} at {at}: {what}, {counts}{f': {record.reason}' if record.reason else ''}"

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from daemon.client_keys import token_of
 from daemon.recipe_models import RecipeReport
-from daemon.retrain_metrics import retrain_line
 from daemon.status import ReloadReport, StationReport
 from mdss.errors import UNREADABLE, BadInput, MdssError
+from mdss.retraining import RetrainRecord
 from mdss.settings import Settings, checked_settings, load_settings
 from mdss.settings_doors import HttpSettings
 from mdss.terminal import table_console
@@ -107,11 +107,22 @@ def whole(answer: http.client.HTTPResponse) -> bytes:
 
 def reload_line(reload: ReloadReport) -> str:
     """Return in a line what became of the last reload."""
-    at = datetime.fromtimestamp(reload.at_ns / 1e9, UTC).isoformat(" ", "seconds")
     what = (
         f"took over {', '.join(reload.keys) or 'nothing, because no key had changed'}" if reload.is_applied else f"refused: {reload.reason}"
     )
-    return f"reload at {at}: {what}"
+    return f"reload at {when(reload.at_ns)}: {what}"
+
+
+def retrain_line(record: RetrainRecord) -> str:
+    """Return in a line what the last retraining of a recipe came to."""
+    what = record.outcome.replace("_", " ")
+    counts = f"{record.parts_used} collected parts used, {record.parts_refused} refused"
+    return f"retraining of {record.recipe} at {when(record.started_ns)}: {what}, {counts}{f': {record.reason}' if record.reason else ''}"
+
+
+def when(time_ns: int) -> str:
+    """Return a time as people read it in a sentence, with its zone, which is UTC."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(" ", "seconds")
 
 
 def model_line(model: RecipeReport) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.retrain_metrics import retrain_line
 from daemon.status import Board, StationReport
+from daemon.verbs import retrain_line
 from mdss.retraining import RetrainRecord, read_records, write_record
 
 HELD = RetrainRecord(
