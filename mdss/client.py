@@ -25,7 +25,7 @@ POLL_MS = 100
 RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 SLOWEST_LINK = 1e6  # bytes per second; on a slower one a large frame would be taken for the silence of a dead connection
 REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
-ROOM = 4  # frames that may wait for their first credit where the sender does not wait itself
+ROOM = 4  # frames that may wait for their first credit where the sender does not wait itself, and of a recipe that is not ready
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
 
@@ -37,7 +37,8 @@ class FrameSender:
 
     `overflow_policy` says what becomes of a frame for which there is no credit. `wait`: `send` waits for it. With the others it never
     waits: up to four frames do, and then the oldest that was never sent gives way (`drop_oldest`), or the new one is not taken
-    (`drop_latest`). What was dropped stands in `dropped`; a frame that was sent once is never dropped.
+    (`drop_latest`). What was dropped stands in `dropped`; a frame that was sent once is never dropped. Once
+    four frames of a recipe were answered NOT_READY, there is no credit for another of it until one of them is taken.
 
     `keys` are needed over tcp, and must be this source's own.
     """
@@ -219,14 +220,22 @@ class FrameSender:
             self._unsent.remove(frame_id)
 
     def _transmit(self) -> None:
-        while self._unsent and len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
-            frame_id = self._unsent[0]
-            message = self._frames[frame_id][1]
-            if not offered(self._socket, message):
+        while len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
+            frame_id = next(filter(self._may_leave, self._unsent), None)
+            if frame_id is None or not offered(self._socket, message := self._frames[frame_id][1]):
                 return
             self._on_its_way[frame_id] = sum(map(len, message))
-            self._unsent.popleft()
+            self._unsent.remove(frame_id)
             self._never_sent.pop(frame_id, None)
+
+    def _may_leave(self, frame_id: str) -> bool:
+        """Return False for a new frame of a recipe that is not ready for a few already: it would join them, and never be dropped.
+
+        One that was acknowledged does not count: after a restart of the station it may be what is known of it that keeps it back.
+        """
+        not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
+        recipes = [self._frames[name][0].recipe_id for name in not_ready]
+        return frame_id not in self._never_sent or recipes.count(self._frames[frame_id][0].recipe_id) < ROOM
 
     def _beat(self) -> None:
         now_s = time.monotonic()
