@@ -80,6 +80,11 @@ class Delivery:
             return "degraded", f"Redis has kept its answer back for more than {SLOW_S:g} s; alerts wait in the journal meanwhile"
         return self._state, self._reason
 
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis has answered when it was last asked."""
+        return self._tally.counters[UP] == 1
+
     def deliver_to(self, store: Store) -> None:
         """Deliver to another store from the next turn on, at once."""
         self._store.close()
@@ -193,6 +198,12 @@ def carry(delivery: Delivery, retention: Retention, stop: StopFlag, between: Cal
     delivery.turn()
 
 
+def read(reviews: Reviews, delivery: Delivery) -> None:
+    """Read reviews where Redis answers, or it would be waited for twice; that the journal fails is no reason not to."""
+    if delivery.is_up:
+        reviews.turn()
+
+
 def work(here: Opened) -> None:
     """Deliver in a thread of its own, so that this process is heard however long Redis takes to answer."""
     settings = here.settings
@@ -213,8 +224,7 @@ def work(here: Opened) -> None:
             delivery.deliver_to(other := open_store(changed))
             reviews.read_from(other)
             retention.keep(changed.journal.keep_days)
-        if delivery.condition()[0] == "running":  # otherwise Redis would be waited for twice
-            reviews.turn()
+        read(reviews, delivery)
 
     carrying = thread.submit(carry, delivery, retention, here.stop, between)
     while not carrying.done():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from structlog.testing import capture_logs
 
-from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, carry
+from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, carry, read
 from daemon.redis_link import StoreAway
 from daemon.retention import Retention
 from mdss.wire.pulse import StopFlag
@@ -128,6 +130,19 @@ def test_a_journal_that_cannot_be_read_is_no_fault_of_redis_which_is_asked_all_t
     line.store.error, line.journal.is_damaged = None, False
     line.turns(LONGEST_PAUSE_S)
     assert list(line.store.alerts) == ["a"]
+
+
+def test_while_the_journal_fails_reviews_are_read_all_the_same_and_while_redis_is_away_they_are_not() -> None:
+    line, turns = Line(verdict("a")), list[float]()
+    reviews: Any = SimpleNamespace(turn=lambda: turns.append(line.clock()))
+    line.journal.is_damaged = True
+    line.turns(1)
+    read(reviews, line.delivery)
+    assert len(turns) == 1
+    line.store.error = AWAY
+    line.turns(LONGEST_PAUSE_S)
+    read(reviews, line.delivery)
+    assert len(turns) == 1
 
 
 def test_whatever_breaks_is_said_and_never_raised() -> None:
