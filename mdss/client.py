@@ -92,8 +92,7 @@ class FrameSender:
         frame_id, self._sequence = header.frame_id, header.sequence
         if self.overflow_policy != "wait":
             self._attend_until(lambda: True, 0)  # may have made room
-            is_full = len(self._never_sent) >= ROOM and frame_id not in self._frames
-            if is_full and not self._make_room(frame_id, header.part_id):
+            if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
         self._take_in(header, message)
         is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)
@@ -118,11 +117,15 @@ class FrameSender:
             self._socket.close(200)
             self._context.term()
 
-    def _make_room(self, frame_id: str, part_id: str) -> bool:
-        """Drop a frame that was never sent, by name; False when it is the new one."""
+    def _make_room(self, header: camera.FrameHeader) -> bool:
+        """Drop a frame that was never sent, by name, where too many wait for what the new one waits for; False when it is the new one."""
+        is_ready = self._is_ready(header.recipe_id)
+        alike = [name for name in self._never_sent if self._is_ready(self._frames[name][0].recipe_id) == is_ready]
+        if len(alike) < ROOM:
+            return True
         is_oldest = self.overflow_policy == "drop_oldest"
-        name = next(iter(self._never_sent)) if is_oldest else frame_id
-        _remember(self.dropped, name, self._never_sent[name] if is_oldest else part_id)
+        name = alike[0] if is_oldest else header.frame_id
+        _remember(self.dropped, name, self._never_sent[name] if is_oldest else header.part_id)
         self.dropped_count += 1
         if is_oldest:
             self._forget(name)
@@ -229,13 +232,16 @@ class FrameSender:
             self._never_sent.pop(frame_id, None)
 
     def _may_leave(self, frame_id: str) -> bool:
-        """Return False for a new frame of a recipe that is not ready for a few already: it would join them, and never be dropped.
+        """Return False for a new frame of a recipe that is not ready: it would be put off as well, and never be dropped."""
+        return frame_id not in self._never_sent or self._is_ready(self._frames[frame_id][0].recipe_id)
+
+    def _is_ready(self, recipe_id: str) -> bool:
+        """Return whether fewer than a few frames of a recipe have found that the station is not ready for it.
 
         One that was acknowledged does not count: after a restart of the station it may be what is known of it that keeps it back.
         """
         not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
-        recipes = [self._frames[name][0].recipe_id for name in not_ready]
-        return frame_id not in self._never_sent or recipes.count(self._frames[frame_id][0].recipe_id) < ROOM
+        return [self._frames[name][0].recipe_id for name in not_ready].count(recipe_id) < ROOM
 
     def _beat(self) -> None:
         now_s = time.monotonic()

@@ -134,6 +134,11 @@ def test_of_a_recipe_that_never_comes_no_more_frames_are_kept_than_of_one_withou
                 camera.attend(0.02)
         gone = sent[ROOM:][:2] if policy == "drop_oldest" else sent[-2:]
         assert (list(camera.dropped), camera.outstanding) == (gone, 2 * ROOM)
+        ready = camera.send(RGB, XYZ, part_id="b", recipe_id="ready")
+        while ready not in camera.done:
+            camera.attend(0.02)
+        sent.append(ready)
+        assert list(camera.dropped) == gone
         station.refusals.clear()
         assert camera.wait_until_done(30)
         assert sorted(camera.done) == sorted(set(sent) - set(gone))
