@@ -26,6 +26,7 @@ class Clients:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._names, self._tell_s = folder, dict[bytes, str](), float("-inf")
+        self._ignored = set[str]()  # why, of each file that is no key
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Return whether a key, in Z85, is on the list; called by the thread of the authenticator."""
@@ -40,16 +41,19 @@ class Clients:
         return self._names.get(key, "")
 
     def _read(self) -> dict[bytes, str]:
-        """Read what can be read: a file that is damaged, or being written just now, shuts out nobody else."""
-        names: dict[bytes, str] = {}
+        """Read what can be read: a file that is damaged, or being written just now, shuts out nobody else; it is said once."""
+        names, ignored = dict[bytes, str](), set[str]()
         try:
             for path in key_files.client_files(self._folder):
                 try:
                     names.setdefault(key_files.read_public(path), path.name.removesuffix(key_files.SUFFIX))
                 except BadInput as error:
-                    log.warning("a client's key is ignored", reason=str(error))
+                    ignored.add(str(error))
         except BadInput as error:
             log.error("no client can be let in", reason=str(error))
+        for reason in sorted(ignored - self._ignored):
+            log.warning("a client's key is ignored", reason=reason)
+        self._ignored = ignored
         return names
 
 

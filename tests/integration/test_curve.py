@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
+from structlog.testing import capture_logs
 
 from demo.station import free_port
 from mdss import client
@@ -24,7 +25,7 @@ from mdss.errors import BadInput, MdssError
 from mdss.settings import CameraSettings, Settings, VerdictSettings
 from mdss.settings_doors import SecuritySettings
 from mdss.wire import verdict_stream
-from mdss.wire.gate import Gate
+from mdss.wire.gate import Clients, Gate
 from mdss.wire.messages import Accepted
 from mdss.wire.outer_end import connected
 from mdss.wire.pulse import Tally
@@ -144,6 +145,22 @@ def locked(ring: KeyRing) -> Settings:
     """Return settings whose cameras come over tcp."""
     own = SecuritySettings(server_key_file=ring.section["server_key_file"], client_keys=ring.section["client_keys"])
     return Settings(camera=CameraSettings(endpoint=f"tcp://127.0.0.1:{free_port()}"), security=own)
+
+
+def test_a_file_that_is_no_key_is_said_once_and_not_at_each_handshake(ring: KeyRing) -> None:
+    (ring.clients / "aaa.key").write_bytes(b"\xff\x00")
+    listed, key = Clients(ring.clients), ring.of("cam").public
+    with capture_logs() as lines:
+        assert all(listed.callback("frames", key) for _ in range(3))
+        (ring.clients / "bbb.key").write_bytes(b"")
+        assert listed.callback("frames", key)
+        (ring.clients / "aaa.key").unlink()
+        assert listed.callback("frames", key)
+    assert [Path(line["reason"].partition(": ")[0]).name for line in lines] == ["aaa.key", "bbb.key"]
+    (ring.clients / "aaa.key").write_bytes(b"\xff\x00")
+    with capture_logs() as lines:
+        assert listed.callback("frames", key)
+    assert len(lines) == 1, "it is there again"
 
 
 def test_a_door_without_its_gate_lets_nobody_in(ring: KeyRing) -> None:
