@@ -39,7 +39,7 @@ class HeldParts:
         self._parts[accepted.result_id] = HeldPart(accepted, frame)
         self._by_frame[identity.source_id, identity.frame_id] = accepted.result_id
         self._of_source[identity.source_id] += 1
-        self._by_model[model_key(accepted.identity.recipe_id, accepted.model_version)] += 1
+        self._by_model[model_key(identity.recipe_id, accepted.model_version)] += 1
         self.nbytes += size(frame)
 
     def find(self, result_id: str) -> HeldPart | None:
@@ -67,7 +67,7 @@ class HeldParts:
             identity = part.accepted.identity
             del self._by_frame[identity.source_id, identity.frame_id]
             self._of_source[identity.source_id] -= 1
-            self._by_model[model_key(part.accepted.identity.recipe_id, part.accepted.model_version)] -= 1
+            self._by_model[model_key(identity.recipe_id, part.accepted.model_version)] -= 1
             for counter in (self._of_source, self._by_model):
                 counter += Counter()  # drops those that have none
             self.nbytes -= size(part.frame)
