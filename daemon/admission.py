@@ -42,6 +42,8 @@ class Admission:
 
     def window(self, deadline_s: float, unknown: int) -> int:
         """Return how many parts can be under way and be judged in time; `unknown` while the pace is."""
+        if self._judged_s is not None and self._clock() - self._judged_s > deadline_s:
+            return LEAST  # each part under way is late by those before it, for ever: the pace is not what it was
         if len(self._pauses_s) <= OUTLIERS:
             return unknown
         ordered = sorted(self._pauses_s)

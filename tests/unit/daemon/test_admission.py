@@ -60,6 +60,43 @@ def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
     assert admission.window(5.0, 4) == 8
 
 
+class Slowing:
+    """A station whose one worker takes ever the part with the least time left, as frames of ten cameras that never rest wait for it."""
+
+    def __init__(self) -> None:
+        self.clock, self.held = FakeClock(), dict[int, float]()  # part -> its deadline
+        self.admission, self.numbers = Admission(self.clock), itertools.count()
+        self.at_work, self.done_s = -1, 0.0
+
+    def scored(self, seconds: float, takes_s: float) -> tuple[int, int]:
+        """Let time pass while each part takes so long; return how many parts were scored, and how many were late."""
+        scored = late = 0
+        for _ in range(round(seconds / 0.05)):
+            self.clock.advance(0.05)
+            if self.at_work in self.held and self.clock() >= self.done_s:
+                del self.held[self.at_work]
+                self.admission.judged(len(self.held))
+                scored += 1
+            for number in [number for number, deadline_s in self.held.items() if self.clock() >= deadline_s]:
+                del self.held[number]
+                self.admission.judged(len(self.held), is_scored=False)
+                late += 1
+            if self.clock() >= self.done_s and self.held:
+                self.at_work, self.done_s = min(self.held, key=lambda number: self.held[number]), self.clock() + takes_s
+            while len(self.held) < min(40, self.admission.window(5.0, 14)):
+                self.held[next(self.numbers)] = self.clock() + 5.0
+        return scored, late
+
+
+def test_a_station_that_takes_twenty_times_as_long_from_one_part_to_the_next_finds_its_pace_again() -> None:
+    station = Slowing()
+    assert station.scored(60, takes_s=0.1)[1] == 0
+    assert station.scored(60, takes_s=2.0)[1] > 0
+    scored, late = station.scored(60, takes_s=2.0)
+    assert scored >= 25 and late == 0
+    assert station.scored(60, takes_s=0.1)[0] > 500
+
+
 @pytest.mark.parametrize("code", ["BAD_CLOUD", "LATE"])
 def test_a_line_that_rests_after_a_part_that_was_not_scored_is_not_slow(code: UndefinedCode) -> None:
     station, sequences = Station.introduced(), itertools.count(1)
