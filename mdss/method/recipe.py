@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -263,16 +263,7 @@ def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
     """Return the recipe with 'section.field=value' assignments applied; BadInput names what does not fit."""
     tree = msgspec.to_builtins(recipe)
     for assignment in assignments:
-        path, _, value = assignment.partition("=")
-        *sections, field = path.strip().split(".")
-        branch = tree
-        for section in sections:
-            branch = branch.get(section, {}) if isinstance(branch, dict) else {}
-        if path.strip() == "preset":
-            raise BadInput("recipe setting 'preset': names where the settings come from; expected --preset to begin with another")
-        if not isinstance(branch, dict) or field not in branch:
-            raise BadInput(f"recipe setting {path.strip()!r}: unknown, see docs/method.md for the names")
-        branch[field] = _literal(value.strip())
+        _assign(tree, assignment)
     try:
         return msgspec.convert(tree, Recipe)
     except msgspec.ValidationError as error:
@@ -280,6 +271,24 @@ def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
             raise BadInput(f"recipe setting {error.__cause__}") from error
         place, sentence = misfit(error, Recipe, tree)
         raise BadInput(f"recipe setting {place}: {sentence}") from error
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> None:
+    name, equals, value = (word.strip() for word in assignment.partition("="))
+    *sections, field = name.split(".")
+    branch: Any = tree
+    for section in sections:
+        branch = branch.get(section, {}) if isinstance(branch, dict) else {}
+    if name == "preset":
+        raise BadInput("recipe setting 'preset': names where the settings come from; expected --preset to begin with another")
+    if not isinstance(branch, dict) or field not in branch:
+        raise BadInput(f"recipe setting {name!r}: unknown, see docs/method.md for the names")
+    if not equals:
+        raise BadInput(f"recipe setting {name}: found no value, expected {name}=VALUE")
+    found = _literal(value)
+    if isinstance(found, dict) and isinstance(branch[field], dict):  # what it does not name would be what old models mean by it
+        raise BadInput(f"recipe setting {name}: found a section, expected its settings one by one: {name}.NAME=VALUE")
+    branch[field] = found
 
 
 def _literal(text: str) -> object:
