@@ -19,7 +19,7 @@ from mdss.errors import BadInput, MdssError
 from mdss.good_parts import standing_among
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
-from mdss.verb_options import config_option
+from mdss.verb_options import Between, config_option
 from mdss.whole_files import whole_folder
 from mdss.wire.verdict import Evaluation
 
@@ -99,7 +99,7 @@ def prune(config: Path, max_mb: int | None) -> None:
 @click.option("--recipe", required=True, help="Which recipe's scans.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder that is not there yet.")
 @click.option("--reviewed", is_flag=True, help="Only what somebody has labelled; otherwise OK parts count as good, too.")
-@click.option("--validation", type=click.FloatRange(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept apart.")
+@click.option("--validation", type=Between(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept apart.")
 @click.option("--with-simulated", is_flag=True, help="Also parts that their camera marked as simulated.")
 def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good ones, and known defects in test/defect."""

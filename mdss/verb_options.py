@@ -1,8 +1,10 @@
-"""Options that many verbs have, and what a terminal may have sent for one."""
+"""Options that many verbs have, and what may have been typed for one."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +17,17 @@ def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> 
         name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
         raise BadInput(f"{name}: found {text!r}, expected text in UTF-8: set the terminal to it")
     return text
+
+
+class Between(click.FloatRange):
+    """A number between two ends; what is no number, which click takes for one between any, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return found
 
 
 config_option = click.option(

@@ -17,7 +17,7 @@ from mdss.method import model_store
 from mdss.method.calibration import SMALLEST_SCORE, STANDS_OUT
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.recipe import Recipe
-from mdss.verb_options import reason_option
+from mdss.verb_options import Between, reason_option
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Unit
 from trainer.examination import measured_golden
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
 FOLDER = click.Path(path_type=Path)
+MOST_DAYS = 36_500  # a hundred years: of endless ones nobody knows when they began
 COUNTS = "calibrated_on"  # key of a model card's data
 LIMIT_KNOWN = 16  # parts before; from 12 good ones of a line 1.3 % of limits were less than a third of that from 30, from 16 0.1 %
 
@@ -42,12 +43,12 @@ LIMIT_KNOWN = 16  # parts before; from 12 good ones of a line 1.3 % of limits we
 @click.option("--data", type=FOLDER, help="Dataset with validation/good/{rgb,xyz}.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs of --data hold.")
 @click.option("--collected", type=FOLDER, help="A station's collected parts: those marked good, and accepted ones that nobody reviewed.")
-@click.option("--days", type=click.FloatRange(0, min_open=True), help="Only collected parts that were judged in the last DAYS days.")
+@click.option("--days", type=Between(0, MOST_DAYS, min_open=True), help="Only collected parts that were judged in the last DAYS days.")
 @click.option("--most", type=click.IntRange(1), default=500, show_default=True, help="No more collected parts than that, the newest.")
 @click.option("--with-simulated", is_flag=True, help="Collected parts of simulated frames, too.")
-@click.option("--false-reject-rate", "rate", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
+@click.option("--false-reject-rate", "rate", type=Between(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
-@click.option("--margin", type=click.FloatRange(1, 100), help="How many times the limit that good parts set; 1 is that limit itself.")
+@click.option("--margin", type=Between(1, 100), help="How many times the limit that good parts set; 1 is that limit itself.")
 @reason_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new champion and its threshold as an object.")

@@ -20,7 +20,7 @@ from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
-from mdss.verb_options import config_option
+from mdss.verb_options import Between, config_option
 from mdss.whole_files import write_json
 from trainer.low_priority import give_way
 from trainer.progress import Meter
@@ -61,7 +61,7 @@ class Order:
 @click.option("--recipe", required=True, help="The product's name.")
 @click.option("--version", help="Such as 0002; the candidate where left out.")
 @click.option("--parts", type=click.IntRange(min=1), default=100, show_default=True, help="End after this many.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="End then at the latest.")
+@click.option("--minutes", type=Between(0, min_open=True), default=60.0, show_default=True, help="End then at the latest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(config: Path, recipe: str, version: str | None, as_json: bool, **enough: Any) -> None:
     """Score live parts with another version and report where it agrees with the champion; Ctrl-C ends it with what there is."""
