@@ -20,7 +20,7 @@ from mdss.good_parts import standing_among
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import Between, config_option
-from mdss.whole_files import whole_folder
+from mdss.whole_files import named_as, whole_folder
 from mdss.wire.verdict import Evaluation
 
 NONE, MB = "none", 10**6
@@ -116,7 +116,7 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     if not good:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
     learned, apart = sides(good, choices["validation"])
-    with whole_folder(out) as partial:
+    with whole_folder(out) as partial, named_as(out, partial):
         sides_of = {"train/good": learned, "validation/good": apart, "test/defect": defects}
         copied = [copy(parts, partial / folder) for folder, parts in sides_of.items()]
     if gone := len(good) + len(defects) - sum(copied):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import tifffile
 from mdss.errors import BadInput, MdssError
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.verb_options import Between
-from mdss.whole_files import as_json, is_free, whole_folder
+from mdss.whole_files import as_json, is_free, named_as, whole_folder
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
 from trainer.synthetic_camera import View
@@ -75,7 +76,7 @@ def write_line(line: Line, out: Path) -> None:
         "view": line.view,
         "counts": {f"{split}/{kind}": count for (split, kind), count in line.counts().items()},
     }
-    with whole_folder(out) as partial:
+    with whole_folder(out) as partial, named_as(out, partial):
         for split, kind, index in tracked(scans, f"synthetic {line.product}", len(scans)):
             write_scan(partial / split / kind, f"{index:03d}", line.scan(split, kind, index), line.view.unit, has_truth=split == "test")
         (partial / CARD).write_bytes(as_json(card))
@@ -108,7 +109,9 @@ def write_scan(folder: Path, name: str, scan: SyntheticScan, unit: Unit, *, has_
         (folder / part).mkdir(parents=True, exist_ok=True)
     _write_png(folder / "rgb" / f"{name}.png", scan.rgb[..., ::-1])
     stored = np.nan_to_num(scan.xyz_mm, nan=0.0) / np.float32(MM_PER_UNIT[unit])
-    tifffile.imwrite(folder / "xyz" / f"{name}.tiff", stored.astype(np.float32), photometric="rgb", metadata=None)
+    tiff = BytesIO()  # on a full disk what writes arrays into a file names neither the file nor the reason
+    tifffile.imwrite(tiff, stored.astype(np.float32), photometric="rgb", metadata=None)
+    (folder / "xyz" / f"{name}.tiff").write_bytes(tiff.getvalue())
     if has_truth:
         _write_png(folder / "gt" / f"{name}.png", scan.truth.astype(np.uint8) * 255)
 

@@ -186,6 +186,18 @@ def test_a_kept_scan_that_lacks_a_file_ends_an_export(shelf: Shelf, tmp_path: Pa
     assert isinstance(result.exception, FileNotFoundError) and not (tmp_path / "data").exists()
 
 
+def test_a_disk_that_takes_no_more_is_named_with_the_folder_that_was_asked_for(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, place: Path) -> None:
+        raise OSError(28, "No space left on device", str(source), None, str(place))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    error = shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data").exception
+    assert isinstance(error, OSError) and (error.filename, error.filename2) == (str(tmp_path / "data"), None)
+    assert list(tmp_path.glob("*data*")) == []
+
+
 def test_an_export_never_mixes_with_what_is_there_and_says_when_there_is_nothing(shelf: Shelf, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert isinstance(shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data").exception, BadInput)
