@@ -25,13 +25,7 @@ class Photographs:
     """The photographs of a folder and its subfolders; of very many, evenly spaced ones. Hidden ones are other programs'."""
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise BadInput(f"{folder}: no such folder; expected photographs in it")
-        found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        paths = sorted(path for path in found if not any(name.startswith(".") for name in path.relative_to(folder).parts))
-        if not paths:
-            raise BadInput(f"{folder}: no photographs found, expected files ending in {', '.join(IMAGE_SUFFIXES)}")
-        paths = paths[:: -(-len(paths) // MAX_PHOTOGRAPHS)]
+        paths = photographs_in(folder)
         self._images = [read_photograph(path) for path in tracked(paths, "reading photographs", len(paths))]
 
     def __len__(self) -> int:
@@ -41,6 +35,17 @@ class Photographs:
         """Return `count` random crops (count, 3, 256, 256) in 0..1, some grey, light and contrast varied."""
         chosen = random.integers(len(self._images), size=count)
         return torch.from_numpy(np.stack([_crop(self._images[index], greyscale_share, random) for index in chosen]))
+
+
+def photographs_in(folder: Path) -> list[Path]:
+    """Return the files to read, of very many evenly spaced ones; BadInput where there is none."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; expected photographs in it")
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in found if not any(name.startswith(".") for name in path.relative_to(folder).parts))
+    if not paths:
+        raise BadInput(f"{folder}: no photographs found, expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+    return paths[:: -(-len(paths) // MAX_PHOTOGRAPHS)]
 
 
 def read_photograph(path: Path) -> Image:

@@ -155,13 +155,16 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
 
 
 def sufficient(order: Order) -> Dataset:
-    """Return the scans to train on; BadInput where they are too few, or where device or teacher are none."""
+    """Return the scans to train on; BadInput where they are too few, or where device, teacher or photographs are none."""
     # Here, for `--help` and bad settings must not wait for torch.
     from mdss.method.teacher import load_teacher
     from mdss.method.torch_device import device_of
+    from trainer.photographs import photographs_in
 
     device_of(order.device)  # refused before the scans are read and an unfinished training is discarded
     load_teacher(order.recipe.rgb.teacher)
+    if order.recipe.rgb.penalty_photographs:
+        photographs_in(Path(order.recipe.rgb.penalty_photographs))
     dataset = Dataset.open(order.data, order.unit)
     for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
         if len(scans) < fewest:
@@ -216,8 +219,9 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
     """Prepare the folder of checkpoints: go on with the same plan, or begin anew."""
     path = work / PLAN
     if resume and path.exists():
-        if not is_of(path, plan):
-            raise BadInput(f"{path}: the interrupted training had other settings or scans; expected the same, or no --resume to begin anew")
+        if what := difference(path, plan):
+            had = f"the interrupted training had other settings or scans ({what})"
+            raise BadInput(f"{path}: {had}; expected the same, or no --resume to begin anew")
         return
     if resume:
         click.echo(f"train: found no unfinished training in {work}, begins one anew", err=True)
@@ -228,13 +232,28 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
     write_whole(path, msgspec.json.encode(plan))
 
 
-def is_of(path: Path, plan: Plan) -> bool:
-    """Return whether a file holds this plan; what an earlier release did not write has its default, which is how that release trained."""
+def difference(path: Path, plan: Plan) -> str:
+    """Return in what the plan of a file is another one, empty where it is the same.
+
+    What an earlier release did not write has its default, which is how that release trained.
+    """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Plan)
     except UNREADABLE:
-        return False
-    return found.digest in ("", plan.digest) and msgspec.structs.replace(found, digest=plan.digest) == plan
+        return "it cannot be read"
+    then, now = ({**settings_of(each.recipe), "unit": each.unit} for each in (found, plan))
+    for name, value in then.items():
+        if value != now[name]:
+            return f"{name} was {value}, is {now[name]}"
+    is_same = found.scans == plan.scans and found.digest in ("", plan.digest)
+    return "" if is_same else "the scans are others"
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Return every setting by its name, such as rgb.steps, as `--set` calls it."""
+    tree = msgspec.to_builtins(recipe)
+    inner = {f"{section}.{name}": value for section, found in tree.items() if isinstance(found, dict) for name, value in found.items()}
+    return {name: value for name, value in tree.items() if not isinstance(value, dict)} | inner
 
 
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:

@@ -152,7 +152,15 @@ def test_a_recipe_name_that_is_no_file_name_is_refused(tmp_path: Path, trained: 
     assert said.startswith("mdss: recipe '../elsewhere': expected 1 to 64 of the characters")
 
 
-@pytest.mark.parametrize("wrong", [["--device", "cuda:99"], ["--set", "rgb.teacher=nobody"], ["--data", "nowhere"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--device", "cuda:99"],
+        ["--set", "rgb.teacher=nobody"],
+        ["--set", "rgb.penalty_photographs=nowhere"],
+        ["--data", "nowhere"],
+    ],
+)
 def test_what_cannot_be_trained_is_refused_before_anything_is_read_or_discarded(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]
 ) -> None:

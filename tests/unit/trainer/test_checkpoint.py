@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mdss.errors import BadInput
-from mdss.method.recipe import Optimiser, preset
+from mdss.method.recipe import Optimiser, changed, preset
 from trainer.checkpoint import CARD, Checkpoint
 from trainer.train import Plan, begin
 from trainer.training import Schedule, Training, channels_last
@@ -226,10 +226,16 @@ def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_othe
     del written["digest"], written["recipe"]["threshold"]["margin"]  # came later
     (work / "plan.json").write_bytes(msgspec.json.encode(written))
     begin(work, plan, resume=True)
-    for other in (replace(plan, recipe=preset("edge", seed=1)), replace(plan, unit="mm"), replace(plan, scans=("b.png",))):
-        with pytest.raises(BadInput, match="had other settings or scans"):
+    others = {
+        "seed was 0, is 1": replace(plan, recipe=preset("edge", seed=1)),
+        "rgb.steps was 1500, is 3": replace(plan, recipe=changed(preset("edge"), ("rgb.steps=3",))),
+        "unit was m, is mm": replace(plan, unit="mm"),
+        "the scans are others": replace(plan, scans=("b.png",)),
+    }
+    for what, other in others.items():
+        with pytest.raises(BadInput, match=rf"had other settings or scans \({what}\); expected the same"):
             begin(work, other, resume=True)
-    for left in (b"{", msgspec.json.encode(replace(plan, digest="of others"))):
+    for left, what in ((b"{", "it cannot be read"), (msgspec.json.encode(replace(plan, digest="of others")), "the scans are others")):
         (work / "plan.json").write_bytes(left)
-        with pytest.raises(BadInput, match="had other settings or scans"):
+        with pytest.raises(BadInput, match=rf"had other settings or scans \({what}\)"):
             begin(work, plan, resume=True)
