@@ -58,8 +58,11 @@ def main() -> int:
         learn(order.branch, handed_out(order.branch, work), order.recipe, order.device, work)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (MdssError, OSError) as error:
+    except MdssError as error:
         tell(Failure(str(error), is_input=isinstance(error, BadInput)))
+        return FAILED
+    except OSError as error:
+        tell(Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error), is_input=False))
         return FAILED
     return 0
 

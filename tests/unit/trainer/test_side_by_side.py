@@ -141,6 +141,12 @@ def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[...,
     assert not any(is_learned(branch, tmp_path) for branch in BRANCHES)
 
 
+def test_a_disk_that_refuses_what_was_learned_is_said_as_any_other_verb_says_it(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    (tmp_path / "rgb.safetensors").mkdir()
+    with pytest.raises(MdssError, match=rf"^{tmp_path}/rgb\.safetensors: Is a directory$"):
+        learn_both(parts(), recipe(), "cpu", tmp_path)
+
+
 def test_where_the_parent_is_gone_a_step_ends_before_the_branch_stops() -> None:
     script = """
 from trainer.branch_process import tell
