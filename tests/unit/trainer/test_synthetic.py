@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -261,19 +259,6 @@ def test_a_folder_that_was_empty_takes_the_line_again_after_its_writer_was_kille
     assert list(tmp_path.rglob("train")) != []
     write_tiny_line(tmp_path)
     assert list(tmp_path.glob(".*")) == [] and Dataset.open(tmp_path, "m").train
-
-
-def test_a_disk_that_does_not_take_a_cloud_is_named_with_the_folder_and_nothing_of_the_line_stays(tmp_path: Path) -> None:
-    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, largest[1]))  # more than the image has, less than the cloud
-    try:
-        with pytest.raises(OSError, match=r"File too large: .*/line"):
-            write_line(Line("mat", 0, LineSize(1, 0, 0, 0), SMALL), tmp_path / "line")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
-        signal.signal(signal.SIGXFSZ, before)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
