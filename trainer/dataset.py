@@ -28,6 +28,8 @@ GOOD = "good"
 PARTNERS = {"rgb": IMAGE_SUFFIXES, "xyz": CLOUD_SUFFIXES}  # the folders of which each scan has one file
 TRUTH = "gt"
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
+LAYOUT = "train/good, validation/good and test/KIND"
+SOME = 5  # names that a sentence repeats
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
 
 
@@ -81,7 +83,9 @@ class Dataset:
         Of the other splits there are the scans that are whole: a training looks at no test, and an evaluation at no validation.
         """
         if not root.is_dir():
-            raise BadInput(f"{root}: no such folder; expected train/good, validation/good and test/KIND in it")
+            raise BadInput(f"{root}: no such folder; expected {LAYOUT} in it")
+        if not any((root / split).is_dir() for split in get_args(Split)):
+            raise BadInput(f"{root}: found {_some_in(root)}, expected {LAYOUT}")
         if unit not in get_args(Unit):
             raise BadInput(f"unit: found {unit!r}, expected m or mm")
         train, validation, test = (_scans(root, split, split in needs) for split in get_args(Split))
@@ -106,6 +110,12 @@ class Dataset:
             raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
         xyz_mm = to_millimetres(stored, self.unit, scan.xyz_path)
         return LoadedScan(scan, rgb, xyz_mm, _truth(scan, rgb.shape[:2]))
+
+
+def _some_in(folder: Path) -> str:
+    """Return what a folder holds, so that the one above or below the right one is known for it."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join(names[:SOME]) + (f" and {len(names) - SOME} more" if len(names) > SOME else "") if names else "nothing in it"
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:

@@ -40,6 +40,26 @@ def test_a_split_that_is_not_needed_has_the_scans_that_are_whole(root: Path, spl
         Dataset.open(root, "m", needs=ALL)
 
 
+@pytest.mark.parametrize(
+    ("folder", "found"),
+    [("..", "data"), ("train", "good"), ("train/good", "rgb, xyz"), ("train/good/rgb", "000.png, 001.png"), ("empty", "nothing in it")],
+)
+def test_the_folder_above_or_below_the_dataset_is_known_by_what_lies_in_it(root: Path, folder: str, found: str) -> None:
+    (root / "empty").mkdir()
+    with pytest.raises(BadInput, match=f": found {found}, expected train/good, validation/good and test/KIND$"):
+        Dataset.open(root / folder, "m")
+
+
+def test_of_a_folder_of_other_things_some_are_named(tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / f"part_{number}.ply").touch()
+    (tmp_path / ".hidden").touch()
+    with pytest.raises(
+        BadInput, match=r"found part_0\.ply, part_1\.ply, part_2\.ply, part_3\.ply, part_4\.ply and 3 more, expected train/good"
+    ):
+        Dataset.open(tmp_path, "m", needs=("test",))
+
+
 def test_an_empty_test_folder_is_no_reason_not_to_train(root: Path) -> None:
     shutil.rmtree(root / "test")
     (root / "test").mkdir()
