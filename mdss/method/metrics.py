@@ -56,8 +56,9 @@ class Pixels:
             marked.append(heat[truth])
             weights.append(_region_weights(truth))
         values, shares = np.concatenate(marked), np.concatenate(weights)
-        order = np.argsort(values)
-        return cls(_sorted(np.concatenate(unmarked)), _finite(values[order]), shares[order] / max(1.0, shares.sum()))
+        order, together = np.argsort(values), np.concatenate(unmarked)
+        unmarked.clear()  # before they are sorted: of large scans they are gigabytes
+        return cls(_sorted(together), _finite(values[order]), shares[order] / max(1.0, shares.sum()))
 
     @property
     def is_measurable(self) -> bool:
@@ -153,7 +154,9 @@ def _region_weights(truth: Bool) -> NDArray[np.float64]:
 
 
 def _sorted(values: Values) -> Values:
-    return _finite(np.sort(values))
+    """Sort values that nobody else holds, in their place."""
+    values.sort()
+    return _finite(values)
 
 
 def _finite(values: Values) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -181,3 +182,15 @@ def test_the_roc_curve_encloses_the_auroc() -> None:
     labels = random.random(50) < 0.5
     scores = np.round(random.random(50) * 8) + labels
     assert metrics.area_below(metrics.roc_curve(scores, labels), 1.0) == pytest.approx(metrics.image_auroc(scores, labels))
+
+
+def test_pixels_are_held_twice_at_most_while_they_are_sorted() -> None:
+    heat, truth = np.random.default_rng(0).random((500, 500), np.float32), np.zeros((500, 500), np.bool_)
+    tracemalloc.start()
+    try:
+        pixels = metrics.Pixels.of([heat] * 8, [truth] * 8)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(pixels.unmarked, np.sort(np.tile(heat.ravel(), 8)))
+    assert peak < 2.2 * pixels.unmarked.nbytes
