@@ -107,3 +107,11 @@ def test_a_recipe_that_is_no_longer_allowed_is_let_go_of_and_a_new_one_comes() -
     station.turns(4)
     assert (serves(station.plan), station.plan.held) == ({"gland": "0001"}, ("gland/0001",))
     assert [report.recipe for report in station.swaps.reports()] == ["gland"]
+
+
+def test_a_recipe_that_is_no_longer_allowed_is_held_for_its_last_part_and_shown_no_more() -> None:
+    station = ModelWorld(ModelSettings(recipes=("cap",)), BOTH, under_way={"cap/0001"})
+    station.turns(2)
+    station.swaps.reconfigure(ModelSettings(recipes=("gland",)))
+    assert station.turns(4).held == ("cap/0001", "gland/0001")
+    assert [report.recipe for report in station.swaps.reports()] == ["gland"]

@@ -12,13 +12,17 @@ import pytest
 from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import preset
+from mdss.settings import Settings, StationSettings
 from mdss.whole_files import write_json
 from tests.lines import write_tiny_line
 from tests.retraining import good_part
 from trainer import retrain_plan
 from trainer.dataset import Dataset
 from trainer.gathering import Shares
-from trainer.retrain_plan import PARTS, PLAN, Plan, base_set, collected_set, held, names_of, planned, read_plan
+from trainer.retrain_order import RetrainOrder, Wishes
+from trainer.retrain_outcome import Ended
+from trainer.retrain_plan import PARTS, PLAN, Plan, PlannedPart, Use, base_set, collected_set, held, names_of, planned, read_plan
+from trainer.retrain_planning import require_enough
 
 HALVES = Shares(validation=0.5, gate=0.0)
 
@@ -110,6 +114,19 @@ def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collectio
     assert [each.result_id for each in plan.of("defect")] == ["r7"]
     assert len(plan.of("train")) + len(plan.of("validation")) == len(plan.learned) == 7
     assert plan.new == 6  # r0 was learned before
+
+
+def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_lacks_is_named(tmp_path: Path) -> None:
+    order = RetrainOrder(Settings(station=StationSettings(state_directory=str(tmp_path))), "cap", wishes=Wishes(least_new=3))
+    uses: tuple[Use, ...] = ("train", "validation", "validation", "defect", "defect")
+    parts = [PlannedPart(result_id=f"r{number}", part_id="", use=use) for number, use in enumerate(uses)]
+    enough = msgspec.structs.replace(plan_of([], []), base_train=("a", "b"), base_validation=("c", "d", "e"), parts=tuple(parts))
+    require_enough(order, enough)
+    lacking = (
+        "found 2 parts to train on, expected at least 3: 1 more are needed; found 4 parts to set the threshold from, expected at least 5"
+    )
+    with pytest.raises(Ended, match=lacking):
+        require_enough(order, msgspec.structs.replace(enough, base_train=("a",), base_validation=("c", "d")))
 
 
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:

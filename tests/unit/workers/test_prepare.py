@@ -7,6 +7,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -58,6 +59,13 @@ def test_a_scan_without_a_part_is_a_fault_with_a_sentence() -> None:
     assert isinstance(fault, Fault)
     assert (fault.code, fault.stage) == ("BAD_CLOUD", "prepare")
     assert "no part in view" in fault.reason
+
+
+@pytest.mark.parametrize(("deadline_ns", "messages", "skipped"), [(10**9, 0, 1.0), (10**9 + 1, 3, 0.0)])
+def test_a_frame_whose_part_is_late_already_is_counted_and_not_looked_at(deadline_ns: int, messages: int, skipped: float) -> None:
+    tally, late = Tally(), msgspec.structs.replace(frame(bump_mm=20), deadline_ns=deadline_ns)
+    assert len(list(Preparer({"cap/0007": MODEL}, tally, iter((10**9, 3 * 10**9)).__next__).step(late))) == messages
+    assert tally.counters == {'mdss_tasks_skipped_total{stage="prepare"}': skipped}
 
 
 def test_a_model_that_is_not_held_is_a_fault_with_a_sentence() -> None:

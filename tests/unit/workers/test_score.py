@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
+import pytest
 
 from mdss.wire.messages import BranchScore, ColourTask, Fault
 from mdss.wire.pulse import Tally
@@ -42,6 +44,14 @@ def test_a_clock_that_is_set_back_meanwhile_changes_what_the_score_says_and_not_
     assert isinstance(answer, BranchScore)
     assert (answer.started_ns, answer.finished_ns) == (10**18, 1)
     assert tally.timings == {'mdss_stage_duration_seconds{stage="rgb"}': [2.0]}
+
+
+@pytest.mark.parametrize(("deadline_ns", "answers", "skipped"), [(10**9, 0, 1.0), (10**9 + 1, 1, 0.0)])
+def test_a_task_whose_part_is_late_already_is_counted_and_not_computed(deadline_ns: int, answers: int, skipped: float) -> None:
+    tally = Tally()
+    late = msgspec.structs.replace(task("cap"), deadline_ns=deadline_ns)
+    assert len(list(scorer(tally, 10**9, 3 * 10**9).step(late))) == answers
+    assert tally.counters == {'mdss_tasks_skipped_total{stage="rgb"}': skipped}
 
 
 def test_a_model_that_is_not_held_is_a_fault_with_a_sentence() -> None:
