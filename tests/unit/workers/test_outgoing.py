@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mdss.wire.messages import ColourTask, Message, ShapeTask
+from mdss.wire.messages import ColourTask, Message, Resend, ShapeTask
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock, FakeLink
 from workers.outgoing import ROOM, Outgoing
@@ -79,3 +79,12 @@ def test_a_second_attempt_takes_the_place_of_the_first_that_still_waits() -> Non
     line.sdf.room = True
     line.outgoing.flush()
     assert sent(line.sdf) == [("r2", 1), ("r1", 2)]
+
+
+def test_what_is_no_task_is_sent_however_often_it_names_the_same_part() -> None:
+    link = FakeLink(room=False)
+    outgoing, asked = Outgoing({Resend: link}, Tally()), [Resend("r1", 2, ("rgb",)), Resend("r1", 3, ("sdf",))]
+    outgoing.put(asked)
+    link.room = True
+    outgoing.flush()
+    assert link.sent == asked
