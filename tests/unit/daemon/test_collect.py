@@ -173,6 +173,20 @@ def test_a_disk_that_takes_no_file_at_all_costs_scans_and_not_the_process(tmp_pa
     assert state == "degraded" and "No space left on device" in reason
 
 
+def test_a_disk_that_does_not_say_how_much_is_free_costs_scans_and_not_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+
+    def broken(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as gone:
+        gone.setattr("daemon.collect.shutil.disk_usage", broken)
+        bench.collector.keep(scan("a"))
+        assert bench.collector.state == ("degraded", "no scan is kept: [Errno 5] Input/output error")
+    bench.collector.keep(scan("b"))
+    assert (bench.names(), bench.count(NOT_COLLECTED), bench.collector.state) == (["b"], 1, ("running", ""))
+
+
 def test_the_same_part_handed_on_twice_is_there_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.collector.keep(scan("a"))
