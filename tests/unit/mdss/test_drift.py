@@ -9,7 +9,7 @@ import pytest
 
 from bench.drift_line import Draw, Line, as_unlucky_as_may_be, normal, quantiles, reference, skewed, stepped, streams
 from mdss.drift import BLOCK_PARTS, REST_BLOCKS, WINDOWS, Limits, rank
-from mdss.drift_record import QUANTITIES, Quantity, read_record, record_path, sentence_of, warnings_of, write_record
+from mdss.drift_record import QUANTITIES, Quantity, Range, read_record, record_path, sentence_of, warnings_of, write_record
 from mdss.errors import MdssError
 
 WINDOW_PARTS = BLOCK_PARTS * WINDOWS[-1]
@@ -82,6 +82,16 @@ def test_a_difference_without_consequence_is_no_drift_even_where_the_reference_d
 
 def test_equal_values_rank_in_the_middle() -> None:
     assert [rank(value, [1.0, 2.0, 2.0, 3.0]) for value in (0, 1, 2, 3, 4)] == [0.0, 0.125, 0.5, 0.875, 1.0]
+
+
+@pytest.mark.parametrize(("parts", "low", "median", "high"), [(11, 1, 5, 9), (40, 4, 19.5, 35), (1, 0, 0, 0)])
+def test_the_record_says_where_the_middle_of_the_reference_lies_and_eight_in_ten_of_it(
+    parts: int, low: float, median: float, high: float
+) -> None:
+    shuffled = np.random.default_rng(0).permutation(np.arange(float(parts))).tolist()
+    record = Line.of(dict.fromkeys(QUANTITIES, shuffled)).comparison.record()
+    assert record.reference_parts == parts
+    assert set(record.reference.values()) == {Range(low=low, median=median, high=high)}
 
 
 def test_the_limits_are_wider_for_fewer_reference_parts_and_for_fewer_false_warnings() -> None:
