@@ -34,13 +34,13 @@ def held(name: str) -> HeldPart:
 
 
 def test_what_is_kept_is_read_back_bit_by_bit_as_replay_reads_it(tmp_path: Path) -> None:
-    part = held("r1")
-    Quarantine(tmp_path).keep(part, "two processes ended with it")
-    (pair,) = find_pairs(tmp_path, "test")
+    part, folder = held("r1"), tmp_path / "quarantine"  # which is not there before the first
+    Quarantine(folder).keep(part, "two processes ended with it")
+    (pair,) = find_pairs(folder, "test")
     rgb, xyz = read_pair(pair)
     np.testing.assert_array_equal(rgb, part.frame.rgb)
     np.testing.assert_array_equal(xyz, part.frame.xyz[:])
-    said = msgspec.json.decode((tmp_path / "r1.json").read_bytes())
+    said = msgspec.json.decode((folder / "r1.json").read_bytes())
     assert (said["reason"], said["unit"], said["accepted"]["identity"]["part_id"]) == ("two processes ended with it", "mm", "p")
 
 
