@@ -31,6 +31,7 @@ class Bench:
         self.gate, self.made, self.proven = threading.Event(), list[str](), list[str]()
         self.gate.set()
         self.breaks_with: Exception | None = None
+        self.breaks_at = ("0001", "0002")
         self.pulse = Pulse("rgb-0", self.health, FakeClock())
         self.models = HeldModels(Craft(self.load, self.prove), self.store, self.file, self.pulse)
 
@@ -38,7 +39,7 @@ class Bench:
         """Stand in for a branch."""
         self.made.append(folder.version)
         self.gate.wait()
-        if self.breaks_with is not None:
+        if self.breaks_with is not None and folder.version in self.breaks_at:
             raise self.breaks_with
         return folder.version
 
@@ -192,3 +193,11 @@ def test_a_process_that_comes_back_without_the_means_for_what_serves_ends_and_is
     bench.breaks_with = MemoryError("16 GiB")
     with pytest.raises(MemoryError):
         bench.models.begin()
+
+
+def test_a_process_that_comes_back_without_the_means_for_what_is_only_coming_judges_by_what_serves(bench: Bench) -> None:
+    bench.plan("0001", "0002", serving="0001")
+    bench.breaks_with, bench.breaks_at = MemoryError("16 GiB"), ("0002",)
+    bench.models.begin()
+    assert bench.models.loaded == {"cap/0001": "0001"}
+    assert bench.said() == (1, {"cap/0001": "", "cap/0002": "model cap/0002 cannot be used: MemoryError: 16 GiB"})
