@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from daemon.collect import BYTES, COLLECTED, LOOK_EVERY_S, NOT_COLLECTED, PARTS, PRUNED, Collector
+from daemon.collect import BYTES, COLLECTED, LOOK_EVERY_S, NOT_COLLECTED, PARTS, PRUNED, Collector, work
+from mdss import collection
 from mdss.collection import Collection
-from mdss.settings import CollectionSettings
+from mdss.settings import CollectionSettings, Settings, StationSettings
 from mdss.wire.cloud import SensorCloud
-from mdss.wire.messages import FrameIdentity, Judged, JudgedScan
-from mdss.wire.pulse import Tally
+from mdss.wire.messages import FrameIdentity, Heartbeat, Judged, JudgedScan
+from mdss.wire.pulse import BEAT_EVERY_S, Pulse, StopFlag, Tally
+from tests.fakes import FakeClock, FakeLink
 
 SIDE = 200  # such a scan of noise takes almost 0.6 MB
 
@@ -201,3 +204,65 @@ def test_it_says_that_it_lives_while_it_looks_at_many_parts(tmp_path: Path) -> N
     before = bench.lively
     bench.collector.keep_to(bench.rules)
     assert bench.lively - before == 3
+
+
+class Process:
+    """The process itself, with scans that wait in a list, and what its supervisor hears; it is asked to stop when none is left."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, scans: int) -> None:
+        self.inbox, self.health, self.clock = Inbox(scan(f"p{n}", judged_ns=10 + n) for n in range(scans)), FakeLink(), FakeClock()
+        self.pulse, self.stop, self.closing, self.context = Pulse("collect", self.health, self.clock), StopFlag(), ExitStack(), None
+        self.tally, self.settings = self.pulse.tally, self.with_room_for(100, folder)
+        self.collection, self.reloaded = Collection(folder / "collected"), list[Settings]()
+        self.inbox.on_empty = self.ask_to_stop
+        monkeypatch.setattr("daemon.collect.Receiver", lambda *_: self.inbox)
+
+    def ask_to_stop(self) -> None:
+        self.stop.asked = True
+
+    @staticmethod
+    def with_room_for(megabytes: int, folder: Path) -> Settings:
+        rules = CollectionSettings(min_free_mb=0, max_mb=megabytes)
+        return Settings(station=StationSettings(state_directory=str(folder)), collection=rules)
+
+    def changed_settings(self) -> Settings | None:
+        return self.reloaded.pop() if self.reloaded else None
+
+    def run(self) -> list[str]:
+        """Run it to its end, and return what is kept then."""
+        process: Any = self
+        work(process)
+        return [each.part.result_id for each in self.collection.parts()]
+
+
+class Inbox(FakeLink):
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_what_waits_when_it_is_asked_to_stop_is_kept_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(tmp_path, monkeypatch, scans=3)
+    process.stop.asked = True
+    assert process.run() == ["p0", "p1", "p2"]
+
+
+def test_another_budget_is_kept_to_at_a_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(tmp_path, monkeypatch, scans=3)
+    happens = iter([lambda: process.reloaded.append(process.with_room_for(1, tmp_path)), process.ask_to_stop])
+
+    def nothing_comes() -> None:
+        next(happens)()
+
+    process.inbox.on_empty = nothing_comes
+    assert process.run() == ["p2"]
+
+
+def test_it_is_heard_by_its_supervisor_while_it_looks_at_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, process = Bench(tmp_path), Process(tmp_path, monkeypatch, scans=0)
+    for number in range(3):
+        bench.collector.keep(scan(f"p{number}"))
+    weigh = collection._weigh
+    monkeypatch.setattr(collection, "_weigh", lambda folder: (process.clock.advance(BEAT_EVERY_S), weigh(folder))[1])
+    process.run()
+    beats = [beat for beat in process.health.sent if isinstance(beat, Heartbeat)]
+    assert [beat.steps for beat in beats if PARTS not in beat.counters] == [0, 1, 2, 3], "it had not counted them yet"
