@@ -98,7 +98,7 @@ class FakeProcess:
             reason=self.reason,
             steps=self.steps,
             waiting=self.waiting,
-            counters={"mdss_things_total": float(self.steps)},
+            counters={"mdss_things_total": float(self.steps), "mdss_lives": 1.0},
             timings={},
         )
 

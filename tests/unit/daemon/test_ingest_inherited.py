@@ -148,6 +148,16 @@ def test_what_the_camera_no_longer_sends_is_lost_and_the_reason_says_what_it_was
     assert "gland is not judged now: its model is being loaded" in reason
 
 
+def test_a_part_is_lost_in_its_time_whatever_its_camera_is_told_of_another(first_life: Station) -> None:
+    first_life.send("f2")
+    station = reborn(first_life)
+    station.intake.follow(NO_MODEL)
+    be_refused(station, 20)
+    fault, accepted = station.fusion.sent
+    assert isinstance(accepted, Accepted) and accepted.identity.frame_id == "f2"
+    assert isinstance(fault, Fault) and fault.reason == "the station was restarted and the camera did not send the part again"
+
+
 def test_a_part_whose_model_never_comes_has_its_verdict_in_the_end_which_names_the_model(first_life: Station) -> None:
     station, join, joined = reborn(first_life), PartJoin(), list[JoinedPart]()
     join.recover(first_life.journal.pending(), station.clock.ns() - 100 * 10**9)  # fusion was there long before

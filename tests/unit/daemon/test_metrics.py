@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.metrics import Ledger, parse_series
 from mdss.wire.messages import Heartbeat
+from tests.fakes import dies_once
+from tests.unit.daemon.test_supervisor import NAMES, Line
 
 
 def beat(pid: int, counters: dict[str, float], timings: dict[str, list[float]] | None = None) -> Heartbeat:
@@ -43,6 +45,27 @@ def test_a_gauge_goes_with_its_process() -> None:
     ledger.hear(beat(1, {"mdss_open_parts": 5}))
     ledger.close(1)
     assert read(ledger) == {}
+
+
+def test_the_supervisor_adds_up_what_every_process_said_last_and_forgets_the_gauges_of_one_that_died() -> None:
+    line, said, seen = Line(rgb_0=dies_once()), dict[int, float](), list[tuple[float, float, float]]()
+    hear = line.board.hear
+
+    def note(heartbeat: Heartbeat) -> None:
+        said[heartbeat.pid] = heartbeat.counters["mdss_things_total"]
+        hear(heartbeat)
+
+    def look() -> None:
+        pages = text_string_to_metric_families(line.board.answer("/metrics")[2].decode())
+        shown = {sample.name: sample.value for family in pages for sample in family.samples}
+        seen.append((shown["mdss_things_total"], sum(said.values()), shown["mdss_lives"]))
+
+    line.board.hear = note  # type: ignore[method-assign]
+    for seconds in (2, 6, 9):
+        line.at(seconds, look)
+    line.run(10)
+    assert len(line.world.of("rgb-0")) == 2
+    assert [(shown, lives) for shown, _, lives in seen] == [(in_all, len(NAMES)) for _, in_all, _ in seen]
 
 
 def test_a_histogram_counts_cumulatively() -> None:
