@@ -94,6 +94,12 @@ def test_a_recipe_that_is_larger_than_the_budget_is_refused_in_a_sentence() -> N
     assert serves(station.plan) == {"cap": "0001"}
 
 
+def test_a_station_whose_only_recipe_is_larger_than_the_budget_is_hopeless_and_says_why() -> None:
+    station = ModelWorld(ModelSettings(recipes=("cap",), memory_mb=2), sizes={"cap": 3 * MB})
+    assert (station.swaps.is_hopeless, station.plan.held) == (True, ())
+    assert station.swaps.trouble == "recipe cap is judged by nothing: it takes 3 MB, models.memory_mb allows 2"
+
+
 def test_the_recipes_that_there_is_room_for_are_loaded_from_the_start_in_the_order_of_the_file() -> None:
     settings = ModelSettings(recipes=("cap", "gland", "ring"), memory_mb=2)
     station = ModelWorld(settings, BOTH | {"ring": "0001"}, sizes={"gland": 2 * MB})

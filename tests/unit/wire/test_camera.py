@@ -72,7 +72,7 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
         ({"xyz": {"unit": "mm", "pixel_format": "Coord3D_C16"}}, "xyz.pixel_format: found 'Coord3D_C16', expected one of Coord3D_ABC32f"),
         ({"rgb": {"height": 64, "width": 64, "pixel_format": "Mono16"}}, "rgb.pixel_format: found 'Mono16', expected one of RGB8"),
         ({"xyz": {"unit": "mm", "scale": 1}}, "xyz.scale: found an unknown key, expected one of pixel_format"),
-        ({"xyz": {"unit": "mm", "invalid": {"kind": "value", "valeu": 5}}}, "xyz.invalid.valeu: found an unknown key, expected one of kind"),
+        ({"xyz": {"unit": "mm", "invalid": {"kind": "value", "val": 5}}}, "xyz.invalid.val: found an unknown key, expected one of kind"),
         ({"rgb": {"height": 64, "width": 64, "bits": 8}}, "rgb.bits: found an unknown key, expected one of pixel_format"),
         ({"x` - at `$.xyz.no": 1}, "xyz.no.x: found an unknown key, expected one of pixel_format"),  # a key that reads like a place
     ],

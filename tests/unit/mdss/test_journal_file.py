@@ -1,0 +1,35 @@
+"""The journal's file where another process is at it in the same moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mdss import journal_file
+from mdss.journal import Journal, JournalFailed
+
+
+def test_a_file_that_another_process_locks_while_it_is_made_is_waited_for_though_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, clock, pauses = tmp_path / "journal.sqlite", SimpleNamespace(now_s=0.0, free_s=1.0), list[float]()
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.now_s += 0.004
+        if clock.now_s >= clock.free_s:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr(journal_file, "time", SimpleNamespace(monotonic=lambda: clock.now_s, sleep=sleep))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalFailed, match=r"another process keeps it locked, expected it free within 0\.01 s"):
+            Journal(path, busy_timeout_s=0.01)
+        assert len(pauses) == 3
+        clock.free_s = clock.now_s + 0.006
+        with closing(Journal(path, busy_timeout_s=0.01)) as journal:
+            assert (journal.last_sequence(), len(pauses)) == (0, 5)
