@@ -34,6 +34,15 @@ def test_a_dataset_a_split_and_one_folder_are_found(tmp_path: Path, inside: str,
     assert (rgb.dtype.name, xyz.dtype.name, xyz.shape) == ("uint8", "float32", (64, 70, 3))
 
 
+def test_scans_are_replayed_in_order_of_name_in_whatever_order_the_disk_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("bent", "cut"):
+        for name in ("000", "001"):
+            record(tmp_path / "test" / kind, name)
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter(sorted(listed(folder), reverse=True)))
+    assert [pair.part_id for pair in find_pairs(tmp_path, "test")] == ["bent/000", "bent/001", "cut/000", "cut/001"]
+
+
 def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="found no scans"):
         find_pairs(tmp_path, "test")

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mdss.settings import BranchesSettings, BranchSettings, FusionSettings, Settings
 from trainer import gate_fitness
 from trainer.gate_fitness import Fitness, answer_of, is_near
 from trainer.gate_probe import ProbeAnswer, ProbeOrder
 from trainer.gate_scoring import Judgement, Pair, Pairs
-from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence
+from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, Serving
 
 MODEL: Any = object()  # nobody looks at it: what is said of it is given
 
@@ -104,3 +105,9 @@ def test_a_process_that_ends_badly_or_never_is_a_sentence(script: str, expected:
 def test_scores_are_near_by_their_share_and_two_missing_ones_are_the_same() -> None:
     assert is_near(2.0, 2.03, 0.02) and not is_near(2.0, 2.05, 0.02)
     assert is_near(None, None, 0.02) and not is_near(None, 1.0, 0.02) and not is_near(1.0, float("nan"), 0.02)
+
+
+def test_a_candidate_is_timed_and_judged_as_the_station_would_serve_it() -> None:
+    rules = FusionSettings(min_part_ratio=0.7)
+    served = Serving.at(Settings(branches=BranchesSettings(rgb=BranchSettings(threads=3)), fusion=rules))
+    assert (served.threads, served.rules) == (3, rules)

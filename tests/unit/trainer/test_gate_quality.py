@@ -163,6 +163,8 @@ def test_a_candidate_that_rejects_good_parts_is_held_back() -> None:
     for name in ("good parts rejected", "promise of the threshold", "room below the threshold"):
         assert not found[name].is_passed
     assert "worse beyond chance" in found["good parts rejected"].says and "good-" in found["good parts rejected"].says
+    assert found["room below the threshold"].says.endswith("lost beyond chance")
+    assert "lost beyond chance" not in checks(sound(4))["room below the threshold"].says
 
 
 def test_of_rejected_good_parts_those_are_named_that_the_champion_accepts() -> None:

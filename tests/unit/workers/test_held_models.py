@@ -111,6 +111,15 @@ def test_what_the_plan_drops_is_let_go_of(bench: Bench) -> None:
     assert bench.models.loaded == {"cap/0002": "0002"}
 
 
+def test_what_was_let_go_of_is_loaded_anew_when_the_plan_holds_it_again(bench: Bench) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    for revision, versions in enumerate((("0001", "0002"), ("0001",), ("0001", "0002")), 2):
+        bench.plan(*versions, revision=revision)
+        bench.look_until({f"cap/{version}": "" for version in versions}, revision)
+    assert bench.made == ["0001", "0002", "0002"]
+
+
 @pytest.mark.parametrize("error", [ModelRefused("golden scan 3: found 2, expected 1"), MemoryError("16 GiB"), RuntimeError("CUDA error")])
 def test_a_version_that_cannot_be_used_is_named_with_the_reason_and_the_others_stay(bench: Bench, error: Exception) -> None:
     bench.plan("0001")
