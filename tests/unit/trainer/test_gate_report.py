@@ -9,9 +9,9 @@ import pytest
 
 from mdss.method.calibration import Threshold
 from mdss.method.recipe import Recipe
-from trainer.gate_report import card_rows, differing_sections
-from trainer.gate_scoring import Pairs
-from trainer.gate_terms import shown
+from trainer.gate_report import card_rows, differing, differing_sections
+from trainer.gate_scoring import Judgement, Pair, Pairs
+from trainer.gate_terms import EvidencePart, shown
 
 
 def model(version: str, **data: object) -> Any:
@@ -30,8 +30,8 @@ def test_what_only_one_of_the_two_cards_says_has_its_row() -> None:
     assert found["false-reject rate asked"] == ["5%", "5%"]
 
 
-@pytest.mark.parametrize(("value", "said"), [(3124.6, "3125 ms"), (999.6, "1000 ms"), (583.2, "583 ms"), (0.17, "0.17 ms")])
-def test_a_time_is_said_as_people_read_it(value: float, said: str) -> None:
+@pytest.mark.parametrize(("value", "said"), [(None, "-"), (3124.6, "3125 ms"), (999.6, "1000 ms"), (583.2, "583 ms"), (0.17, "0.17 ms")])
+def test_a_time_is_said_as_people_read_it(value: float | None, said: str) -> None:
     assert shown(value, "ms") == said
 
 
@@ -39,3 +39,17 @@ def test_a_time_is_said_as_people_read_it(value: float, said: str) -> None:
 def test_where_nothing_is_to_be_shown_the_page_says_so_of_as_many_models_as_there_are(champion: Any, said: str) -> None:
     contest: Any = SimpleNamespace(champion=champion, candidate=model("0002"))
     assert said in "".join(differing_sections(contest, Pairs([])))
+
+
+def test_the_parts_that_the_models_evaluate_otherwise_are_shown_first_and_one_that_neither_judged_is_not() -> None:
+    ratios = {
+        "near": (0.5, 0.51),
+        "neither": (None, None),
+        "far": (0.2, 0.8),
+        "split": (0.99, 1.01),
+        "one": (None, 1.5),
+        "less": (0.8, 0.4),
+    }
+    part: Any = EvidencePart
+    pairs = [Pair("good", 0, part(name, None), Judgement({}, old), Judgement({}, new)) for name, (old, new) in ratios.items()]
+    assert [pair.part.part_id for pair in differing(Pairs(pairs))] == ["split", "one", "far", "less"]
