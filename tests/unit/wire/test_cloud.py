@@ -71,3 +71,14 @@ def test_confidences_are_one_for_each_point(confidence: Any) -> None:
 def test_a_confidence_that_nothing_asks_for_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected None for points marked by nan"):
         SensorCloud(given=np.zeros((6, 5, 3), np.float32), confidence=np.ones((6, 5), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["nan", "value", "confidence"])
+def test_bits_that_make_a_processor_complain_are_a_point_that_was_not_measured(kind: Kind) -> None:
+    cloud = scene(kind)
+    cloud.given.view(np.uint32)[40, 60] = 0x7FA00000  # a signalling NaN, as memory that nobody has written may hold
+    cloud.given[41, 61, 2] = 3e38  # which overflows in mm
+    whole = cloud[:]
+    assert np.isnan(whole[40, 60]).all() and np.isnan(whole[41, 61]).all()
+    for where in (*PLACES, np.s_[40, 60], np.s_[41, 61]):
+        np.testing.assert_array_equal(cloud[where], whole[where])
