@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,13 @@ import zmq
 from daemon.alert_store import open_store
 from daemon.private_redis import PrivateRedis
 from daemon.process_table import process_table, processes
+from daemon.retention import DAY_NS
 from daemon.spawn import start_process
 from mdss.journal import Journal
 from mdss.settings import load_settings
 from mdss.wire.messages import Heartbeat
 from mdss.wire.sockets import Receiver
+from mdss.wire.verdict import Times
 from tests.alerts import PATIENCE_S, verdict
 
 pytestmark = pytest.mark.timeout(120)
@@ -36,7 +39,7 @@ class Running:
 
     def __init__(self, folder: Path, url: str, timeout_s: float, program: tuple[str, str] = AS_IT_IS) -> None:
         self.config = folder / "station.yaml"
-        self.config.write_text(yaml.safe_dump({"station": {"name": "line-1"}, "alerts": {"redis_url": url, "timeout_s": timeout_s}}))
+        self.write(url, timeout_s)
         self.settings = load_settings(self.config)
         self.journal = Journal(Path(self.settings.station.state_directory) / "journal.sqlite")
         self.context: zmq.Context[Any] = zmq.Context()
@@ -46,6 +49,11 @@ class Running:
         process = start_process(replace(spec, arguments=(*program, *spec.arguments[2:])))
         assert isinstance(process, subprocess.Popen)
         self.process = process
+
+    def write(self, url: str, timeout_s: float, **sections: object) -> None:
+        """Write the settings."""
+        tree = {"station": {"name": "line-1"}, "alerts": {"redis_url": url, "timeout_s": timeout_s}} | sections
+        self.config.write_text(yaml.safe_dump(tree))
 
     def hear(self, condition: Callable[[Heartbeat], bool]) -> Heartbeat:
         """Return the first heartbeat that fulfils a condition; the test's own time-out ends what never comes."""
@@ -93,6 +101,23 @@ def test_a_redis_that_is_away_and_back_is_seen_in_the_heartbeat(alerts: Running,
     assert "does not answer" in heartbeat.reason
     server.start()
     alerts.hear(lambda heard: heard.state == "running" and heard.counters["mdss_alert_backlog"] == 0)
+
+
+def test_a_reload_takes_alerts_and_reviews_to_another_redis_and_forgets_sooner(alerts: Running, tmp_path: Path) -> None:
+    alerts.hear(lambda heard: heard.state == "running")
+    two_days_ago = Times(captured=1, received=2, rgb=3, sdf=4, fusion=5, published=time.time_ns() - 2 * DAY_NS)
+    alerts.journal.judge(verdict("old", evaluation="OK", times=two_days_ago))
+    with PrivateRedis(tmp_path / "other") as other, redis.Redis.from_url(other.url) as client:
+        client.xadd("mdss:reviews:line-1", {"state": "of no use", "result_id": "a"})
+        alerts.write(other.url, PATIENCE_S, journal={"keep_days": 1})
+        alerts.process.send_signal(signal.SIGHUP)
+        alerts.hear(lambda heard: heard.counters['mdss_reviews_total{result="unusable"}'] == 1)
+        while alerts.journal.since(0, 10):
+            alerts.hear(lambda _: True)
+        alerts.journal.judge(verdict("new"))
+        alerts.hear(lambda heard: heard.counters["mdss_alerts_delivered_total"] == 1)
+        assert client.xlen("mdss:alerts:line-1") == 1
+        assert alerts.end() == 0
 
 
 def test_heartbeats_go_on_while_redis_keeps_an_answer_back(tmp_path: Path, server: PrivateRedis) -> None:

@@ -32,6 +32,21 @@ def test_the_journal_is_pruned_once_an_hour_in_small_steps(tmp_path: Path) -> No
     assert record.limits_ns[0] == int((1000 + 1e6 - 2 * 86400) * 1e9)
 
 
+def test_fewer_days_are_kept_to_from_the_next_turn_on(tmp_path: Path) -> None:
+    clock, record, picture = FakeClock(), FakeRecord(), tmp_path / "evidence" / "old.png"
+    clock.advance(1e6)
+    picture.parent.mkdir()
+    picture.touch()
+    os.utime(picture, (clock() - 1.5 * DAY_S, clock() - 1.5 * DAY_S))
+    retention = Retention(record, tmp_path, 2, clock.watch(tmp_path / "clock.json"))
+    retention.turn()
+    assert picture.exists()
+    retention.keep(1)
+    retention.turn()
+    assert not picture.exists()
+    assert record.limits_ns == [int((clock() - days * DAY_S) * 1e9) for days in (2, 1)]
+
+
 def test_pictures_and_quarantined_scans_go_when_their_parts_are_forgotten(tmp_path: Path) -> None:
     clock = FakeClock()
     old = ("evidence/old.png", "quarantine/old.json", "quarantine/rgb/old.png", "quarantine/xyz/old.tiff")
