@@ -13,7 +13,10 @@ import pytest
 
 from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord, read_record, write_record
+from mdss.settings import Settings
+from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, MEANINGS, Diary, End, Ended, alone
+from trainer.retrain_run import Run
 
 HOUR_NS = 3600 * 10**9
 
@@ -33,6 +36,12 @@ def record(folder: Path) -> RetrainRecord:
     found = read_record(folder, "cap")
     assert found is not None
     return found
+
+
+def test_an_attempt_that_made_no_plan_has_found_and_refused_nothing(tmp_path: Path) -> None:
+    result = Run(RetrainOrder(Settings(), "cap"), Diary(tmp_path, "cap")).result("nothing_new", "why")
+    assert (result.exit_code, result.sentence, result.version) == (EXIT_CODES["nothing_new"], "why", "")
+    assert (result.parts_used, result.parts_new, result.parts_refused, result.refused) == (0, 0, {}, ())
 
 
 def test_every_end_has_an_exit_code_of_its_own_that_is_explained() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mdss.wire.pulse import ReloadFlag
+from mdss.wire.pulse import ReloadFlag, StopFlag
 
 
 @pytest.fixture
@@ -29,3 +29,18 @@ def test_a_process_that_ends_hears_no_hang_up_any_more(flag: ReloadFlag) -> None
     flag.end()
     os.kill(os.getpid(), signal.SIGHUP)
     assert not flag.take()
+
+
+def test_a_process_stops_when_its_supervisor_asks_and_not_at_the_ctrl_c_that_the_supervisor_hears_too() -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    heard = list[int]()
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        flag = StopFlag().listen()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert (heard, flag.asked) == ([], False)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert flag.asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
