@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -131,6 +132,11 @@ def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_
     assert (warned.recipe, warned.quantity, warned.since_part_id) == ("cap", "distance_mm", "part-1")
     assert warned.sentence == sentence_of(record, "distance_mm", record.warnings["distance_mm"])
     assert "at calibration 100" in warned.sentence and "part-1" in warned.sentence
+    write_record(tmp_path, msgspec.structs.replace(record, format="mdss.drift.v9"))
+    with pytest.raises(
+        MdssError, match=r"cap\.json: found format 'mdss\.drift\.v9', expected '.*'; without the file the comparison begins anew"
+    ):
+        read_record(tmp_path, "cap")
     record_path(tmp_path, "cap").write_text('{"format": 1}')
     with pytest.raises(MdssError, match=r"cap\.json.*expected a record of drift"):
         read_record(tmp_path, "cap")

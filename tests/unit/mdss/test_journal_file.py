@@ -1,4 +1,4 @@
-"""The journal's file where another process is at it in the same moment."""
+"""The journal's file where another process is at it in the same moment, and where what stands on a damaged page is worked round."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from mdss import journal_file
 from mdss.journal import Journal, JournalFailed
+from mdss.journal_file import Row
 
 
 def test_a_file_that_another_process_locks_while_it_is_made_is_waited_for_though_not_for_ever(
@@ -33,3 +34,22 @@ def test_a_file_that_another_process_locks_while_it_is_made_is_waited_for_though
         clock.free_s = clock.now_s + 0.006
         with closing(Journal(path, busy_timeout_s=0.01)) as journal:
             assert (journal.last_sequence(), len(pauses)) == (0, 5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_what_is_beside_damage_is_changed_however_few_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    damage = sqlite3.DatabaseError("database disk image is malformed")
+    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        for damaged in range(count):
+            changed = set[int]()
+
+            def rows(query: str, key: int, lost: int = damaged, seen: set[int] = changed) -> list[Row]:
+                if key == lost:
+                    raise damage
+                seen.add(key)
+                return [(key,)]
+
+            monkeypatch.setattr(journal._file, "rows", rows)
+            assert journal._file.changed("", [(key,) for key in range(count)]) == count - 1
+            assert changed == set(range(count)) - {damaged}

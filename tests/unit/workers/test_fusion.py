@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from mdss.settings import FusionSettings, Settings
+from mdss.settings import DriftSettings, FusionSettings, Settings
 from mdss.wire.messages import Ended, Judged, Message, Resend
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Evidence, Verdict
@@ -83,6 +83,15 @@ class Drawn(list[NDArray[np.uint8]]):
     def write(self, result_id: str, png: bytes) -> Evidence:
         self.append(np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), np.uint8))
         return Evidence(uri=f"file:///{result_id}.png", sha256="00")
+
+
+class Rates(Nobody):
+    """An onlooker that notes the settings which it is told."""
+
+    drift: object = None
+
+    def reconfigure(self, drift: object) -> None:
+        self.drift = drift
 
 
 def deadline(world: World) -> int:
@@ -160,9 +169,10 @@ def test_late_is_said_at_the_deadline_and_what_comes_after_changes_nothing() -> 
     assert (word.code, word.reason) == ("LATE", "no result from prepare and rgb and sdf before the deadline")
     assert [answer for message in rest for answer in worker.step(message)] == []
     assert [(verdict.evaluation, verdict.code, verdict.deadline_missed) for verdict in world.published] == [("Undefined", "LATE", True)]
-    assert world.tally.counters["mdss_deadline_misses_total"] == 1
+    counters = world.tally.counters
+    assert counters["mdss_deadline_misses_total"] == 1
     send(worker, world, "b")
-    assert world.tally.counters["mdss_deadline_misses_total"] == 1
+    assert (counters["mdss_deadline_misses_total"], counters["mdss_late_results_total"]) == (1, 3)
 
 
 def test_draining_gives_every_open_part_its_verdict() -> None:
@@ -277,11 +287,11 @@ def test_a_clock_that_is_set_changes_no_deadline() -> None:
 
 
 def test_a_verdict_names_the_configuration_that_judged_it_though_it_changes_between_two_parts() -> None:
-    world = World()
-    worker = world.worker()
+    world, onlooker = World(), Rates()
+    worker = world.worker(onlooker)
     send(worker, world, "before")
-    settings = Settings(fusion=FusionSettings(guard_band_ratio=0.5))
+    settings = Settings(fusion=FusionSettings(guard_band_ratio=0.5), drift=DriftSettings(false_alarms_per_10000=5.0))
     worker.reconfigure(settings)
     send(worker, world, "after")
     assert [verdict.configuration_id for verdict in world.published] == ["configuration", configuration_id(settings)]
-    assert world.rules == [settings.fusion]
+    assert (world.rules, onlooker.drift) == ([settings.fusion], settings.drift)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mdss.method import fusion
+from mdss.method.calibration import Statistics
 from mdss.settings import FusionSettings
 from mdss.wire.verdict import Branch, UndefinedCode, Verdict
 from tests.parts import accepted, calibration, model, prepared, score
@@ -103,6 +104,14 @@ def test_one_branch_alone_decides_nothing_by_default() -> None:
     judgement = judge(part(("rgb",), "LATE"))
     assert (judgement.evaluation, judgement.code, judgement.is_partial) == ("NotDecidable", None, True)
     assert "only rgb has judged" in judgement.reasons[0]
+
+
+@pytest.mark.parametrize(("branch", "evaluation"), [("rgb", "OK"), ("sdf", "NotOK")])
+def test_one_branch_alone_is_held_against_its_own_good_parts(branch: Branch, evaluation: str) -> None:
+    held = model()
+    held.calibration = calibration(rgb=Statistics(1.0, 2.0))  # a peak of 4 is 1.5 deviations for rgb, and 4 for sdf
+    judgement = Judge({"cap/0001": held}, FusionSettings(degraded_policy="single_branch")).judge(part((branch,), "LATE", peak=4.0))
+    assert judgement.evaluation == evaluation
 
 
 @pytest.mark.parametrize(("peak", "evaluation"), [(3.0, "OK"), (3.1, "NotOK")])
