@@ -156,7 +156,7 @@ def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
         reasons=judgement.reasons,
         is_partial=judgement.is_partial,
         is_simulated=identity.is_simulated,
-        score=finite(judgement.score),
+        score=judgement.score,
         threshold=threshold(model),
         branches=branch_results(part),
         regions=judgement.regions,
@@ -211,8 +211,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(plain(each) for each in value)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def finite(value: float | None) -> float | None:
-    """Return the value, or None where JSON has no number for it."""
-    return value if value is not None and math.isfinite(value) else None

@@ -204,6 +204,8 @@ def test_it_says_that_it_lives_while_it_looks_at_many_parts(tmp_path: Path) -> N
     before = bench.lively
     bench.collector.keep_to(bench.rules)
     assert bench.lively - before == 3
+    bench.collector.keep_to(CollectionSettings(max_mb=1, min_free_mb=0))
+    assert (bench.lively - before, len(bench.names())) == (3 + 3 + 2, 1), "while it removes some of them, too"
 
 
 class Process:
