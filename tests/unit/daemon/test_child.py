@@ -138,6 +138,20 @@ def test_a_process_that_lives_but_does_nothing_while_parts_wait_is_killed() -> N
     assert len(world.started) == 2
 
 
+def in_trouble(process: FakeProcess, age_s: float) -> None:
+    """Wait for a next stage that takes nothing, with parts in hand, and be killed by somebody after 30 seconds."""
+    process.state, process.reason, process.waiting = "degraded", "prepare takes nothing", 1
+    process.code = -9 if age_s > 30 else None
+
+
+def test_a_process_that_says_why_it_does_nothing_is_left_alone_and_that_is_not_why_it_ended() -> None:
+    world = FakeWorld({"rgb-0": in_trouble})
+    child = play(world, 29)
+    assert (len(world.started), world.started[0].kills, child.state, child.reason) == (1, 0, "degraded", "prepare takes nothing")
+    go_on(child, world, 1.3)
+    assert child.reason == "ended with code -9; starts again in 0.5 s"
+
+
 def test_an_idle_process_is_left_alone() -> None:
     world = FakeWorld({"rgb-0": lambda process, age_s: None})
     child = play(world, 60)
