@@ -36,10 +36,13 @@ def test_a_file_that_another_process_locks_while_it_is_made_is_waited_for_though
             assert (journal.last_sequence(), len(pauses)) == (0, 5)
 
 
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_READ])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_what_is_beside_damage_is_changed_however_few_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    damage = sqlite3.DatabaseError("database disk image is malformed")
-    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+def test_what_is_beside_damage_is_changed_however_few_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, code: int
+) -> None:
+    damage = sqlite3.DatabaseError("what SQLite says of it")
+    damage.sqlite_errorcode = code
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
         for damaged in range(count):
             changed = set[int]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from mdss.method.calibration import Threshold
 from mdss.method.recipe import Recipe
+from trainer.gate import Sides, outcome_of
 from trainer.gate_report import card_rows, differing, differing_sections
 from trainer.gate_scoring import Judgement, Pair, Pairs
-from trainer.gate_terms import EvidencePart, shown
+from trainer.gate_terms import EvidencePart, GateCheck, shown
 
 
 def model(version: str, **data: object) -> Any:
@@ -39,6 +41,14 @@ def test_a_time_is_said_as_people_read_it(value: float | None, said: str) -> Non
 def test_where_nothing_is_to_be_shown_the_page_says_so_of_as_many_models_as_there_are(champion: Any, said: str) -> None:
     contest: Any = SimpleNamespace(champion=champion, candidate=model("0002"))
     assert said in "".join(differing_sections(contest, Pairs([])))
+
+
+@pytest.mark.parametrize("passed", [(True, True), (True, False), (False, True), (False, False)])
+def test_one_check_that_is_not_passed_holds_a_model_back_and_is_a_reason(passed: tuple[bool, bool]) -> None:
+    sides = Sides(None, SimpleNamespace(name="cap", version="0002"), Path("gates"))  # type: ignore[arg-type]
+    outcome = outcome_of(sides, Pairs([]), [GateCheck.of("quality", f"{n}", "why", is_passed=each) for n, each in enumerate(passed)])
+    assert outcome.is_passed == all(passed)
+    assert outcome.reasons == tuple(f"{n}: why" for n, each in enumerate(passed) if not each)
 
 
 def test_the_parts_that_the_models_evaluate_otherwise_are_shown_first_and_one_that_neither_judged_is_not() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from mdss.errors import MdssError
 from mdss.wire.model_plan import ModelPlan, PlanFile
 
 
@@ -16,3 +19,14 @@ def test_a_plan_is_read_once_and_again_when_another_is_written_be_it_as_long(tmp
     assert [reader.changed(), reader.changed(), PlanFile(tmp_path).changed()] == [second, None, second]
     reader.path.unlink()
     assert reader.changed() is None
+
+
+def test_a_plan_that_cannot_be_read_is_named_every_time_and_read_once_it_can(tmp_path: Path) -> None:
+    reader, plan = PlanFile(tmp_path), ModelPlan(revision=1)
+    reader.path.mkdir()
+    for _ in range(2):
+        with pytest.raises(MdssError, match=r"models\.json: cannot be read \(.*Is a directory.*\); expected the plan"):
+            reader.changed()
+    reader.path.rmdir()
+    PlanFile(tmp_path).write(plan)
+    assert reader.changed() == plan
