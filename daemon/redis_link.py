@@ -25,7 +25,7 @@ HEALTH_CHECK_EVERY_S = 15
 CODE: Final = re.compile(r"(?:^|-)([A-Z]{3,}) (.*)")  # Redis 6 names the cause of an error raised in a script behind a dash
 USER: Final = re.compile(r"//[^/@]*@")
 
-StoreState = Literal["unreachable", "wrong_password", "not_permitted", "read_only", "full", "disk", "loading", "refused"]
+StoreState = Literal["unreachable", "slow", "wrong_password", "not_permitted", "read_only", "full", "disk", "loading", "refused"]
 KINDS: Final[tuple[tuple[type[redis.RedisError], StoreState], ...]] = (
     (redis.AuthenticationError, "wrong_password"),
     (NoPermissionError, "not_permitted"),
@@ -34,18 +34,19 @@ KINDS: Final[tuple[tuple[type[redis.RedisError], StoreState], ...]] = (
     (redis.OutOfMemoryError, "full"),
     (redis.BusyLoadingError, "loading"),
     (redis.ConnectionError, "unreachable"),
-    (redis.TimeoutError, "unreachable"),
+    (redis.TimeoutError, "slow"),
 )
 CODES: Final[Mapping[str, StoreState]] = {"READONLY": "read_only", "OOM": "full", "MISCONF": "disk", "NOPERM": "not_permitted"}
 SENTENCES: Final[Mapping[StoreState, str]] = {
     "unreachable": "does not answer ({why}); start it, or correct alerts.redis_url",
+    "slow": "does not answer ({why}); look at what keeps it busy, correct alerts.redis_url, or raise alerts.timeout_s",
     "wrong_password": "refused the password ({why}); correct the file of alerts.password_file or the user in alerts.redis_url",
     "not_permitted": "does not permit its user to do this ({why}); allow it ~mdss:* +@read +@write +@scripting +@connection",
     "read_only": "is a replica that takes no alerts ({why}); point alerts.redis_url at the primary",
     "full": "has no memory left ({why}); raise its maxmemory, or wait until pictures are older than alerts.evidence_ttl_s",
     "disk": "takes no alerts because it cannot write its own disk ({why}); free space where Redis keeps its data",
     "loading": "is still reading its data; nothing to do but wait",
-    "refused": "refused ({why}); see the log of Redis",
+    "refused": "refused ({why}); correct alerts.redis_url, or see the log of Redis",
 }
 
 

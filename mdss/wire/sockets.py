@@ -105,8 +105,10 @@ def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
 
 
 def _check_free(path: Path) -> None:
-    """Refuse a socket that somebody listens on: zmq would take it away without a word, as it does with what the dead left behind."""
+    """Refuse whatever is no socket, and one that somebody listens on: zmq takes them away without a word, as it does what the dead left."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_socket():
+        raise OSError(errno.EEXIST, "")
     with plain_socket(AF_UNIX) as probe:
         probe.setblocking(False)
         found = probe.connect_ex(str(path))

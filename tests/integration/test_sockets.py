@@ -95,6 +95,16 @@ def test_a_socket_that_somebody_listens_on_is_not_taken_over_but_one_that_the_de
         first.close()
 
 
+def test_a_file_in_the_place_of_a_socket_is_named_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").write_text("every part")
+    (tmp_path / "link").symlink_to("journal.sqlite")
+    with zmq.Context() as context:
+        for name in ("journal.sqlite", "link"):
+            with pytest.raises(BadInput, match=rf"frames endpoint ipc://{tmp_path}/{name}: cannot be opened \(File exists\)"):
+                bound(context, zmq.ROUTER, "frames", settings(tmp_path, f"ipc://{tmp_path}/{name}"))
+    assert (tmp_path / "link").read_text() == "every part"
+
+
 def test_a_runtime_directory_too_long_for_a_socket_is_refused() -> None:
     with pytest.raises(BadInput, match="runtime_directory: found a socket path of"):
         address(LINKS["rgb"], settings(Path("/" + "long" * 30)))
