@@ -10,7 +10,7 @@ import msgspec
 
 from mdss.errors import UNREADABLE
 from mdss.user_name import user
-from mdss.whole_files import flush
+from mdss.whole_files import flush, named_as
 
 AUDIT = "audit.jsonl"
 NO_EVENT = "unreadable"
@@ -31,7 +31,8 @@ def record(folder: Path, what: str, versions: tuple[str | None, str | None], why
     """Append what was just done to a recipe's models, and have it on the disk; a line that a power cut left half stays alone."""
     before, after = (version or "" for version in versions)
     event = Event(when=datetime.now(UTC).isoformat(timespec="seconds"), who=user(), what=what, before=before, after=after, why=why)
-    with (folder / AUDIT).open("ab+") as file:
+    path = folder / AUDIT
+    with named_as(path, path), path.open("ab+") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         is_cut = file.read(1) not in (b"", b"\n")
         file.write(b"\n" * is_cut + msgspec.json.encode(event) + b"\n")

@@ -19,7 +19,7 @@ End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
 EXIT_CODES: dict[End, int] = {"candidate": 0, "nothing_new": 3, "refused_data": 4, "held_back": 5, "busy": 6}
 MEANINGS = {
     0: "a candidate was made (with --promote it is the champion)",
-    1: "failed: the sentence says at what; the next run begins anew",
+    1: "failed: the sentence says at what; the next run begins anew; what was learned and could not be stored is not learned again",
     2: "usage or settings",
     3: "nothing new: fewer new good parts than --least-new were collected",
     4: "refused data: after the checks too few parts are left",

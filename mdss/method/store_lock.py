@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from mdss.errors import CutOff
 from mdss.user_name import user
+from mdss.whole_files import named_as
 
 LOCK = ".lock"  # links, new versions, the audit: held for seconds
 TRAINING_LOCK = ".training.lock"  # beside it, for promoting and rolling back go on while a training runs
@@ -30,24 +31,24 @@ def held(path: Path, doing: str, patience_s: float = PATIENCE_S) -> Iterator[Non
 
     The kernel lets go of it however the process ends, so nothing has to be cleared away after a kill or a power cut. The file stays.
     """
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open("ab+", buffering=0) as file:
         _take(file, path, time.monotonic() + patience_s)
         file.truncate(0)
-        file.write(f"process {os.getpid()} of {user()}, {doing}, since {datetime.now(UTC).isoformat(' ', 'seconds')}")
-        file.flush()
+        with named_as(path, path):
+            file.write(f"process {os.getpid()} of {user()}, {doing}, since {datetime.now(UTC).isoformat(' ', 'seconds')}".encode())
         try:
             yield
         finally:
             file.truncate(0)
 
 
-def _take(file: TextIO, path: Path, until_s: float) -> None:
+def _take(file: BinaryIO, path: Path, until_s: float) -> None:
     while True:
         try:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as taken:
             if time.monotonic() >= until_s:
                 file.seek(0)
-                holder = file.read() or "another process"
+                holder = file.read().decode(errors="replace") or "another process"
                 raise StoreBusy(f"{path}: held by {holder}; expected nobody at it, try again when that has ended") from taken
         time.sleep(LOOK_EVERY_S)

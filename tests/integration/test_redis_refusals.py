@@ -40,6 +40,12 @@ def test_each_refusal_has_its_name_and_says_what_to_do(tmp_path: Path, options: 
     assert sentence in str(refused.value)
 
 
+def test_a_database_that_there_is_not_is_a_matter_of_the_address(server: PrivateRedis) -> None:
+    with pytest.raises(StoreAway, match=r"refused \(DB index is out of range\); correct alerts\.redis_url, or see the log of Redis") as refused:
+        open_store(settings(f"{server.url}?db=99")).ping()
+    assert refused.value.state == "refused"
+
+
 def test_a_host_that_can_be_none_is_a_redis_that_does_not_answer() -> None:
     with pytest.raises(
         StoreAway, match=r"Redis at redis://10\.0\.0\.\.5:6379/0 does not answer .*; start it, or correct alerts\.redis_url"

@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from mdss import audit
 from mdss.user_name import user
 
@@ -29,6 +31,13 @@ def test_a_line_that_was_cut_short_is_shown_as_such_and_spoils_no_other(tmp_path
     found = audit.events(tmp_path)
     assert [event.what for event in found] == ["promote", "unreadable", "promote"]
     assert whole[:20].decode() in found[1].why
+
+
+def test_a_disk_that_takes_no_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as full:
+        audit.record(tmp_path, "promote", (None, "0001"))
+    assert full.value.filename == str(tmp_path / "audit.jsonl")
 
 
 def test_where_nothing_was_changed_there_is_no_event(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Callable
@@ -145,6 +146,18 @@ def test_who_comes_second_is_told_who_is_at_it_and_is_first_when_that_ends(
     connection.send("go")
     with held(tmp_path / ".training.lock", "another"):
         pass
+
+
+def test_a_disk_that_is_too_full_for_the_holders_name_is_named_before_anything_changes(store: Path) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        with pytest.raises(OSError, match="too large") as full:
+            model_store.promote(store, "gland", "0002")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert full.value.filename == str(store / "gland" / ".lock")
+    assert links(store) == (None, None, None)
 
 
 def test_a_holder_that_is_killed_holds_nothing(tmp_path: Path, holder: Callable[[], tuple[int, Connection]]) -> None:
