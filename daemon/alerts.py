@@ -98,7 +98,6 @@ class Delivery:
         """Deliver what waits, unless the pause after a failure is not over yet."""
         if self._clock() < self._due_s:
             return
-        self._began_s = self._clock()
         try:
             self._deliver()
         except JournalFailed as error:
@@ -110,8 +109,6 @@ class Delivery:
             self._failed(f"alerts cannot be delivered: {type(error).__name__}: {error}")
         else:
             self._succeeded()
-        finally:
-            self._began_s = None
 
     def _deliver(self) -> None:
         try:
@@ -132,16 +129,27 @@ class Delivery:
     def _put(self, waiting: Iterable[Verdict], arrived: list[str], end_s: float) -> None:
         """Store one alert at least, and more while there is time; name those that have arrived."""
         for verdict in waiting:
-            self._began_s = self._clock()
-            self._tally.count(DELIVERED, float(self._store.put(verdict, picture_of(verdict))))
+            picture = picture_of(verdict)
+            with self._asking():
+                self._tally.count(DELIVERED, float(self._store.put(verdict, picture)))
             arrived.append(verdict.result_id)
             if self._clock() >= end_s:
                 return
 
     def _ask(self) -> None:
         if self._clock() >= self._ask_due_s:
-            self._store.ping()
+            with self._asking():
+                self._store.ping()
             self._ask_due_s = self._clock() + ASK_EVERY_S
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Note since when Redis is waited for: a slow disk is not its fault."""
+        self._began_s = self._clock()
+        try:
+            yield
+        finally:
+            self._began_s = None
 
     @contextmanager
     def _marking(self) -> Iterator[list[str]]:

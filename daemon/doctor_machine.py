@@ -107,7 +107,8 @@ def _clock(case: Case) -> Finding:
     ahead_s = (max((verdict.times.published for verdict in case.recent), default=0) - time.time_ns()) / 1e9
     if ahead_s > 60:
         why = "times of verdicts go backwards, and what is pruned follows the clock"
-        return bad(subject, f"a verdict is {ahead_s:.0f} s in the future: the clock was set back", why, "set the clock right")
+        advice = "set the clock right; where it is right by now, it was ahead when that part was judged, and nothing is to be done"
+        return bad(subject, f"a verdict is {ahead_s:.0f} s in the future: the clock was set back", why, advice)
     is_kept = LIBC.adjtimex(ctypes.byref(Timex())) not in (-1, TIME_ERROR)
     if is_kept or (case.root / "run/systemd/timesync/synchronized").exists():
         return ok(subject, "kept right by a time service")

@@ -12,11 +12,12 @@ from tests.fakes import FakeClock
 
 
 class FakeJournal:
-    """Alerts that wait, in a list; writes fail while `is_broken`."""
+    """Alerts that wait, in a list; writes fail while `is_broken`, and `before_mark` happens at each."""
 
     def __init__(self, *verdicts: Verdict) -> None:
         self.waiting, self.is_broken, self.asked = list(verdicts), False, 0
         self.is_damaged = False
+        self.before_mark: Callable[[], None] = lambda: None
 
     def undelivered(self, limit: int) -> list[Verdict]:
         self.asked += 1
@@ -25,6 +26,7 @@ class FakeJournal:
         return self.waiting[:limit]
 
     def mark_delivered(self, result_ids: Iterable[str]) -> None:
+        self.before_mark()
         if self.is_broken:
             raise JournalFailed("journal j.sqlite: database or disk is full")
         gone = set(result_ids)

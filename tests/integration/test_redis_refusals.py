@@ -41,7 +41,8 @@ def test_each_refusal_has_its_name_and_says_what_to_do(tmp_path: Path, options: 
 
 
 def test_a_database_that_there_is_not_is_a_matter_of_the_address(server: PrivateRedis) -> None:
-    with pytest.raises(StoreAway, match=r"refused \(DB index is out of range\); correct alerts\.redis_url, or see the log of Redis") as refused:
+    sentence = r"refused \(DB index is out of range\); correct alerts\.redis_url, or see the log of Redis"
+    with pytest.raises(StoreAway, match=sentence) as refused:
         open_store(settings(f"{server.url}?db=99")).ping()
     assert refused.value.state == "refused"
 

@@ -196,6 +196,21 @@ def test_an_answer_that_does_not_come_is_said_while_it_is_waited_for() -> None:
     assert line.delivery.condition() == ("running", "")
 
 
+def test_a_disk_that_is_slow_is_not_taken_for_a_slow_answer() -> None:
+    line = Line(verdict("a"))
+    line.delivery.turn()
+    line.journal.waiting = [verdict("b")]
+    states = []
+
+    def be_slow() -> None:
+        line.clock.advance(SLOW_S + 0.1)
+        states.append(line.delivery.condition())
+
+    line.journal.before_mark = be_slow
+    line.delivery.turn()
+    assert states == [("running", "")]
+
+
 def test_a_long_backlog_is_not_taken_for_a_slow_answer() -> None:
     line = Line(*(verdict(f"r{number}") for number in range(5 * MARKED_AT_ONCE)))
     states = set()
