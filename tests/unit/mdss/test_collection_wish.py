@@ -39,6 +39,12 @@ def test_a_request_is_moved_by_another_and_taken_back(tmp_path: Path) -> None:
     ask_no_more(tmp_path, "cap")
 
 
+def test_a_clock_that_is_set_back_makes_no_request_last_for_days(tmp_path: Path) -> None:
+    ingest = Ingest(tmp_path)
+    ask_for_all(tmp_path, "cap", ingest.clock.ns() + 3 * 86_400 * 10**9)  # a minute ahead, by the clock before
+    assert not ingest.wants("cap")
+
+
 def test_the_file_is_looked_at_once_a_second_however_many_parts_pass(tmp_path: Path) -> None:
     ingest = Ingest(tmp_path)
     assert not ingest.wants("cap")
