@@ -9,20 +9,23 @@ from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from daemon.redis_link import RedisLink, open_link
-from mdss.errors import MdssError
+from mdss.errors import UNREADABLE, MdssError
 from mdss.settings import Settings
 from mdss.wire.verdict import Verdict
 
 STREAM, ALERT, EVIDENCE, REVIEWS = "mdss:alerts:", "mdss:alert:", "mdss:evidence:", "mdss:reviews:"
 SCRIPT: Final = (files("daemon") / "alert.lua").read_text()
 REVIEW_SCRIPT: Final = (files("daemon") / "review.lua").read_text()
+EXPECTED = "expected an alert of this release"
 PAGE_LENGTH = 100
+NO_HASH: Final = "WRONGTYPE"  # begins what Redis says of a key under which another program keeps something else
 NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # of an alert's hash
 AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
 Said = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say of an alert
-AlertRow = tuple[str, list[Any], bool]  # result id, the hash's fields, whether there is a picture
+AlertRow = tuple[str, list[Any] | ResponseError, bool]  # result id, the hash's fields or why there are none, whether there is a picture
 Outcome = Literal["done", "same", "refused", "missing"]
 
 
@@ -127,9 +130,12 @@ class AlertStore:
             for _, result_id in entries:
                 pipeline.hmget(f"{ALERT}{result_id}", [*NEEDED, *REVIEWED])
                 pipeline.exists(f"{EVIDENCE}{result_id}")
-            answers = pipeline.execute()
+            answers = pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, ResponseError) and not str(answer).startswith(NO_HASH):
+                    raise answer
         for (_, result_id), row, has_picture in zip(entries, answers[::2], answers[1::2], strict=True):
-            if None not in row[: len(NEEDED)]:
+            if isinstance(row, ResponseError) or None not in row[: len(NEEDED)]:
                 yield result_id, row, bool(has_picture)
 
 
@@ -181,8 +187,10 @@ def fields_of(verdict: Verdict, stored_ns: int) -> dict[str, str]:
     return entry_of(verdict) | more
 
 
-def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
+def decoded(result_id: str, row: list[Any] | ResponseError, has_picture: bool) -> Alert:
     """Return the alert of one hash."""
+    if isinstance(row, ResponseError):
+        raise MdssError(f"Redis key {ALERT}{result_id}: {row}; {EXPECTED}")
     state, entry, stored_ns, verdict, *reviewed = row
     by, at_ns, note = ("" if each is None else as_text(each) for each in reviewed)
     try:
@@ -195,8 +203,8 @@ def decoded(result_id: str, row: list[Any], has_picture: bool) -> Alert:
             "verdict": msgspec.json.decode(verdict, type=Verdict),
         }
         return msgspec.convert(values | {"by": by, "at_ns": time_said(at_ns) or 0, "note": note}, Alert)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise MdssError(f"Redis key {ALERT}{result_id}: {error}; expected an alert of this release") from error
+    except (*UNREADABLE, ValueError) as error:
+        raise MdssError(f"Redis key {ALERT}{result_id}: {error}; {EXPECTED}") from error
 
 
 def time_said(text: str) -> int | None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
 from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
 from daemon.verdict_words import COLOURS, position, score, where
-from mdss.errors import MdssError
+from mdss.errors import MdssError, legible
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
 from mdss.wire.verdict import Region, Verdict
@@ -66,7 +66,7 @@ def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> N
         click.echo(msgspec.json.encode(alert).decode())
         return
     for name, value in rows(alert):
-        click.echo(f"{name:<16}{value}")
+        click.echo(f"{name:<16}{legible(str(value))}")  # of what people and cameras call things
 
 
 def reviewing(command: Callable[..., None]) -> Callable[..., None]:

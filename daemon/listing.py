@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from mdss.errors import BadInput
+from mdss.errors import BadInput, legible
 from mdss.terminal import table_console
 from mdss.user_name import user
 from mdss.verb_options import as_typed
@@ -35,10 +35,13 @@ def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None
     for name in columns:
         table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*(Text(legible(each.plain), each.style) for each in line))  # of what people and cameras call things
     table_console().print(table)
 
 
 def at(time_ns: int) -> str:
-    """Return a time as people read it, in UTC."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time as people read it, in UTC; what is none, as another program may have written it, as it is."""
+    try:
+        return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ns} ns"

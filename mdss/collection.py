@@ -208,11 +208,18 @@ def _read(folders: Iterable[Path]) -> Iterator[Collected]:
     for folder in folders:
         try:
             part = _decoded(folder / PART, CollectedPart)
-        except (OSError, *UNREADABLE) as error:
+            _check_place(folder, part)
+        except (OSError, BadInput, *UNREADABLE) as error:
             log.warning("a collected part cannot be read", folder=str(folder), reason=str(error))
             continue
         if part is not None:  # otherwise it was removed at this moment
             yield _reviewed(folder, part)
+
+
+def _check_place(folder: Path, part: CollectedPart | None) -> None:
+    """Refuse a part that says it is another: whoever copies it by that name would write elsewhere."""
+    if part is not None and (part.recipe_id, part.result_id) != (folder.parent.name, folder.name):
+        raise BadInput(f"{folder / PART}: found part {part.result_id[:80]!r} of {part.recipe_id[:80]!r}, expected that of its folder")
 
 
 def _reviewed(folder: Path, part: CollectedPart) -> Collected:

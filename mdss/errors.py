@@ -10,8 +10,16 @@ import msgspec
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+def legible(text: str) -> str:
+    """Return a text in which what a terminal would obey, or not show, stands as its escape: whoever wrote it may mean harm."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 class MdssError(Exception):
-    """Anything this project refuses or cannot do; its text is one sentence for the person who can mend it."""
+    """Anything this project refuses or cannot do; its text is one legible sentence for the person who can mend it."""
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(legible(sentence))
 
 
 class BadInput(MdssError):

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from mdss.errors import legible
 from mdss.settings import Settings
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -72,13 +73,19 @@ def _naming(process_name: str) -> Processor:
 def _renderer(kind: str) -> Processor:
     if kind == "text":
         is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        return structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=structlog.dev.plain_traceback)
+        as_text = structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=structlog.dev.plain_traceback)
+        return lambda logger, method, event: as_text(logger, method, _in_letters(event))
     as_json = structlog.processors.JSONRenderer(default=repr)
 
     def render(logger: WrappedLogger, method: str, event: EventDict) -> Any:
         return as_json(logger, method, structlog.processors.format_exc_info(logger, method, event))
 
     return render
+
+
+def _in_letters(event: EventDict) -> EventDict:
+    """Return what is said such that no terminal obeys it, whoever gave a value its name; JSON does so by itself."""
+    return {key: legible(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _safe(render: Processor) -> Processor:

@@ -14,7 +14,7 @@ LONGEST_SHOWN = 80  # characters of a key or value that are repeated in a refusa
 PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
 UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
 MISSING = re.compile(r"^Object missing required field `(?P<key>.*?)`")
-PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")  # a password may have a slash
+PASSWORD = re.compile(r"(?<=password=)[^&]*")
 
 
 def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: Any) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _limits(info: inspect.IntType | inspect.FloatType) -> str:
 def _shown(value: Any) -> str:
     """Return what was said, short and without a password."""
     if isinstance(value, str):
-        text = PASSWORD.sub("***", value)
+        text = _without_password(value)
         whole = repr(text)
         return whole if len(whole) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}...{whole[-1]} ({len(text)} characters)"
     if isinstance(value, list | tuple):
@@ -105,3 +105,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a section"
     return {"None": "nothing", "True": "true", "False": "false"}.get(str(value), str(value)[:LONGEST_SHOWN])
+
+
+def _without_password(text: str) -> str:
+    """Return a text with stars between the // and the last @ of an address; in a time that grows as its length does, whoever wrote it."""
+    scheme, slashes, rest = text.partition("//")
+    _, at, place = rest.rpartition("@")  # a password may have a slash, or an @
+    if at:
+        text = f"{scheme}{slashes}***@{place}"
+    return PASSWORD.sub("***", text)

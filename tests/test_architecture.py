@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.key_files": ("mdss.errors",),
     "mdss.settings_doors": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.errors"),
     "mdss.settings": ("mdss.settings_file", "mdss.settings_doors", "mdss.settings_types", "mdss.misfit"),
-    "mdss.logs": ("mdss.settings",),
+    "mdss.logs": ("mdss.settings", "mdss.errors"),
     "mdss.wire": (
         *("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files"),
         *("mdss.misfit", "mdss.logs", "mdss.errors"),

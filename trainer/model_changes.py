@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mdss import audit
-from mdss.errors import BadInput
+from mdss.errors import BadInput, legible
 from mdss.method import model_store
 from mdss.method.model_archive import export_model, import_model
 from mdss.method.model_store import Change, ModelFolder
@@ -98,7 +98,7 @@ def show_table(columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
     for title in columns:
         table.add_column(title.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row[name]) for name in columns))
+        table.add_row(*(Text(legible(row[name])) for name in columns))  # an imported card says what its maker likes
     table_console().print(table)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from mdss.errors import UNREADABLE, MdssError
+from mdss.errors import UNREADABLE, MdssError, legible
 from mdss.misfit import misfit
 from mdss.wire.cloud import Invalid, Unit
 from mdss.wire.messages import FrameIdentity
@@ -28,11 +28,16 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 LONGEST_SENTENCE = 500  # characters of a refusal; one that repeats what was sent would otherwise be as long as that
 
 
+def short(sentence: str) -> str:
+    """Return a refusal as it goes back, into the log and perhaps into a verdict: no longer than that, and legible."""
+    return legible(sentence[:LONGEST_SENTENCE])[:LONGEST_SENTENCE]
+
+
 class WireRefusal(MdssError):
     """What arrived cannot be taken; `code` and the sentence go back as NACK, for the frame named if it could be read."""
 
     def __init__(self, code: NackCode, sentence: str, frame_id: str = "") -> None:
-        super().__init__(sentence[:LONGEST_SENTENCE])
+        super().__init__(short(sentence))
         self.code: NackCode = code
         self.frame_id = frame_id
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.headers import LONGEST_SENTENCE, in_words
+from mdss.wire.headers import in_words, short
 from mdss.wire.verdict import Verdict
 
 MOST_VERDICTS = 500  # in one answer; the subscriber asks again from the last one
@@ -48,7 +48,7 @@ def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) ->
     try:
         asked = msgspec.json.decode(request, type=SnapshotRequest)
     except UNREADABLE as error:
-        sentence = f"snapshot request: {in_words(error, SnapshotRequest, request)}"[:LONGEST_SENTENCE]
+        sentence = short(f"snapshot request: {in_words(error, SnapshotRequest, request)}")
         refused = SnapshotReply(boot_id=boot_id, since=0, last_sequence=0, verdicts=(), error=sentence)
         return msgspec.json.encode(refused)
     limit = min(asked.limit, MOST_VERDICTS)

@@ -93,14 +93,19 @@ def test_list_shows_new_alerts_one_state_or_all(station: Station) -> None:
 
 
 def test_an_alert_that_another_console_spoiled_hides_no_other(station: Station) -> None:
-    for name in ("spoiled-odd", "spoiled-late", "spoiled"):
+    for name in ("spoiled-odd", "spoiled-late", "spoiled-deep", "spoiled"):
         station.put(verdict(name))
     station.set_state("spoiled-odd", "lost")
     with redis.Redis.from_url(station.url) as client:
         client.hset("mdss:alert:spoiled-late", "at_ns", "2026-11-28T01:00:00")
+        client.hset("mdss:alert:spoiled-deep", "verdict", '{"more":' + "[" * 100_000)
+        client.set("mdss:alert:no-hash", "of another program")
+        client.xadd(f"mdss:alerts:{load_settings(station.config).station.name}", {"result_id": "no-hash"})
     result = station.run("list", "--json", "--all")
     assert [each["result_id"] for each in json.loads(result.stdout)] == ["spoiled", "spoiled-late"]
-    assert "mdss: left out: Redis key mdss:alert:spoiled-odd: " in result.stderr
+    for name in ("spoiled-odd", "spoiled-deep", "no-hash"):
+        assert f"mdss: left out: Redis key mdss:alert:{name}: " in result.stderr
+    assert "WRONGTYPE" in str(station.run("show", "no-hash").exception)
 
 
 def test_an_alert_whose_time_another_console_spoiled_is_named_and_shown_by_no_traceback(station: Station) -> None:
@@ -148,6 +153,19 @@ def test_show_keeps_the_note_of_a_console_that_did_not_say_who_wrote_it(station:
     with redis.Redis.from_url(station.url) as client:
         client.hset("mdss:alert:unsigned", mapping={"state": "confirmed", "note": "dent at the rim"})
     assert "said by         unknown: dent at the rim\n" in station.run("show", "unsigned").stdout
+
+
+def test_what_another_console_wrote_is_shown_in_letters_and_obeyed_by_no_terminal(station: Station) -> None:
+    station.put(verdict("loud"))
+    with redis.Redis.from_url(station.url) as client:
+        client.hset("mdss:alert:loud", mapping={"by": "x\nstate   new", "note": "\x1b]0;mine\x07\x1b[2J", "stored_ns": 10**25})
+        client.xadd(f"mdss:alerts:{load_settings(station.config).station.name}", {"result_id": "\x1b[31mred"})
+        client.copy("mdss:alert:loud", "mdss:alert:\x1b[31mred")
+    shown = station.run("show", "loud").stdout
+    assert "said by         x\\nstate   new: \\x1b]0;mine\\x07\\x1b[2J\n" in shown
+    assert f"in Redis since  {10**25} ns\n" in shown
+    listed = station.run("list")
+    assert (listed.exit_code, "\\x1b[31mred " in listed.stdout, "\x1b" in listed.stdout) == (0, True, False)
 
 
 def test_show_of_a_part_that_was_not_judged_has_no_score_and_no_regions(station: Station) -> None:

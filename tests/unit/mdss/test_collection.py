@@ -118,6 +118,16 @@ def test_a_part_that_cannot_be_read_costs_no_other_and_goes_first(kept: Collecti
     assert names(kept.parts()) == ["p0", "p2"] and not (kept.root / "cap" / "p1").exists()
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "/etc/elsewhere", "b", ""])
+def test_a_part_that_says_it_is_another_is_not_taken_for_it(kept: Collection, name: str) -> None:
+    kept.add(part("a"), *scan())
+    kept.add(part("b"), *scan())
+    path = kept.root / "cap" / "a" / PART
+    path.write_bytes(msgspec.json.encode(part(name)))
+    assert kept.find("a") is None
+    assert names(kept.parts()) == ["b"]
+
+
 def test_a_review_that_cannot_be_read_is_neither_a_label_nor_none_until_somebody_gives_it_anew(kept: Collection) -> None:
     kept.add(part("a"), *scan())
     kept.label("a", review("defect"))

@@ -52,6 +52,13 @@ def test_a_line_names_its_process_level_and_time(capsys: pytest.CaptureFixture[s
     assert str(line["timestamp"]).endswith("Z")
 
 
+def test_in_text_no_terminal_obeys_what_somebody_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("text")
+    log.info("labelled", by="\x1b[2J\x1b]0;mine\x07")
+    said = capsys.readouterr().err
+    assert "by=\\x1b[2J\\x1b]0;mine\\x07" in said and "\x1b" not in said
+
+
 def test_a_line_may_name_another_process(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     log.info("killed", process="rgb-0")

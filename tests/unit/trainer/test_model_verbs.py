@@ -73,6 +73,16 @@ def test_a_list_that_goes_into_a_file_is_not_cut(tmp_path: Path, capsys: pytest.
     assert all(word in listed for word in ("gland", "0001", "champion", "2026-11-25T02:35:11+00:00"))
 
 
+def test_what_an_imported_card_says_is_shown_in_letters_and_obeyed_by_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = ModelCard(name="gland", recipe=Recipe(), made_at="\x1b[2J\x1b]0;mine\x07", code_version="0")
+    model_store.save(tmp_path, card, CALIBRATION, lambda folder: None)
+    assert main(["model", "list", "--store", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    assert "\\x1b[2J\\x1b]0;mine\\x07" in listed and "\x1b" not in listed
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Two versions; the first is the champion, the second the candidate, with the first one's weights."""

@@ -54,6 +54,17 @@ def test_an_answer_that_cannot_be_read_is_an_error_with_a_sentence(reply: bytes)
         read_reply(reply)
 
 
+def test_a_megabyte_of_slashes_is_refused_as_fast_as_any_other() -> None:
+    """Each pair may begin an address with a password: looked for from every one of them, that would take hours, and no part be judged."""
+    reply = msgspec.json.decode(answer(b'{"since":"' + b"/" * 1_000_000 + b'"}', Blank(), "boot"), type=SnapshotReply)
+    assert "(1000000 characters), expected a whole number" in reply.error
+
+
+def test_what_a_terminal_would_obey_comes_back_in_letters() -> None:
+    reply = msgspec.json.decode(answer(b'{"since":0,"\\u001b[2J\\u202e":1}', Blank(), "boot"), type=SnapshotReply)
+    assert reply.error == "snapshot request: \\x1b[2J\\u202e: found an unknown key, expected one of since, limit"
+
+
 def test_a_limit_of_0_asks_for_the_last_sequence() -> None:
     assert read_reply(answer(b'{"since":3,"limit":0}', Blank(), "boot")) == SnapshotReply(
         boot_id="boot", since=3, last_sequence=7, verdicts=()
