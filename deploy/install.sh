@@ -9,7 +9,9 @@ check_machine "$@"
 install -D -m 0644 "$SOURCE/deploy/mdss.sysusers.conf" "$ROOT/etc/sysusers.d/mdss.conf"
 systemd-sysusers "$ROOT/etc/sysusers.d/mdss.conf"
 install -d -m 0750 -g mdss "$ETC"
-install -d -m 0750 -o mdss -g mdss "$STATE" "$STATE/models"
+install -d -m 0750 -o mdss -g mdss "$STATE"
+# As its user: a link that this user has put there must give it no folder of root's.
+runuser -u mdss -- mkdir -p -m 0750 "$STATE/models"
 for name in station.yaml retrain.env; do
 	case $name in
 	station.yaml) example=$SOURCE/config/station.example.yaml ;;

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as plain_socket
@@ -11,6 +14,7 @@ from typing import Any, Literal
 import zmq
 
 from mdss.errors import BadInput
+from mdss.key_files import GROUP_AND_OTHERS
 from mdss.settings import Settings
 from mdss.settings_types import IPC, TCP
 from mdss.wire import codec
@@ -97,11 +101,24 @@ def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
     try:
         if endpoint.startswith(IPC):
             _check_free(Path(endpoint.removeprefix(IPC)))
-        socket.bind(endpoint)
+        with _rights(link):
+            socket.bind(endpoint)
     except (OSError, zmq.ZMQError) as error:
         socket.close(0)
         why = zmq.strerror(error.errno or 0)
         raise BadInput(f"{link.name} endpoint {endpoint}: cannot be opened ({why}); expected a free address of this machine") from error
+
+
+@contextmanager
+def _rights(link: Link) -> Iterator[None]:
+    """Let the station's own user alone in where its processes speak to each other, whoever else may connect a camera or a subscriber."""
+    before = os.umask(GROUP_AND_OTHERS)
+    if link.pattern != "push_pull":
+        os.umask(before)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _check_free(path: Path) -> None:

@@ -32,7 +32,7 @@ _ROWS = (
     Link("health", "push_pull", "receiver", 100),
     Link("frames", "router_dealer", "receiver", 64),
     Link("verdicts", "xpub", "sender", 1000),
-    Link("snapshot", "router_dealer", "receiver", 64),
+    Link("snapshot", "router_dealer", "receiver", 4),  # answers of a megabyte, to whom asks for the next when he has read one
 )
 LINKS: dict[str, Link] = {link.name: link for link in _ROWS}
 

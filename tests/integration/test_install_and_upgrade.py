@@ -132,6 +132,15 @@ def test_install_a_second_time_changes_nothing_that_was_written(station: Machine
     assert "pip" not in station.log.read_text()
 
 
+def test_install_gives_nobody_the_folder_that_the_stations_user_links_to(station: Machine) -> None:
+    models, secret = station.root / "var/lib/mdss/models", station.root / "root"
+    secret.mkdir(0o700)
+    models.rmdir()
+    models.symlink_to(secret)
+    assert station.run("install.sh").returncode == 0
+    assert (models.readlink(), secret.stat().st_mode & 0o777) == (secret, 0o700)
+
+
 def test_an_upgrade_switches_restarts_and_keeps_state_settings_and_the_release_before(station: Machine) -> None:
     first = station.live
     for _ in range(2):

@@ -17,7 +17,7 @@ from mdss.errors import BadInput
 from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
 from mdss.wire.pulse import Tally
-from mdss.wire.snapshot import SnapshotRequest, VerdictSource, read_reply
+from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, VerdictSource, read_reply
 from mdss.wire.verdict import Beat, Verdict
 from tests.parts import accepted, model
 from workers.judge import Judgement, Origin, Settled, verdict_of
@@ -69,10 +69,10 @@ class Stage:
             self.publisher.serve(lambda: BEAT)
         return socket
 
-    def connected(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
+    def connected(self, kind: int, endpoint: str, rcvhwm: int = 1000) -> zmq.Socket[bytes]:
         """Return a socket that is closed with the stage."""
         socket: zmq.Socket[bytes] = self.context.socket(kind)
-        socket.linger = 0
+        socket.linger, socket.rcvhwm = 0, rcvhwm
         socket.connect(endpoint)
         self.opened.callback(socket.close)
         return socket
@@ -169,6 +169,26 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up_and_catches_up_when_it_
         with serving(stage):
             caught_up = [slow.receive(20) for _ in range(MANY)]
     assert [found.sequence for found in caught_up if found] == list(range(3, 3 + MANY))
+
+
+def test_who_asks_and_asks_and_reads_no_answer_fills_no_memory(tmp_path: Path) -> None:
+    asked, history = 60, [verdict(number) for number in range(1, MOST_VERDICTS + 1)]
+
+    class Long(Memory):
+        answers = 0
+
+        def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
+            self.answers += 1
+            return history
+
+    journal = Long()
+    with closing(Stage(tmp_path, journal=journal)) as stage:
+        deaf = stage.connected(zmq.DEALER, stage.snapshots, rcvhwm=1)
+        for _ in range(asked):
+            deaf.send(b'{"since":0}')
+        while journal.answers < asked:
+            stage.publisher.serve(lambda: BEAT)
+        assert 1 <= taken_at_last(deaf) < asked / 2  # what the link and the kernel keep between
 
 
 def taken_at_last(socket: zmq.Socket[bytes]) -> int:

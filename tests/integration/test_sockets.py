@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as plain_socket
@@ -65,6 +66,22 @@ def test_each_link_has_its_own_address_and_the_public_ones_are_settings(tmp_path
     assert len(set(addresses.values())) == len(LINKS)
     assert addresses["frames"] == "ipc://frames"
     assert addresses["prepare"] == f"ipc://{tmp_path}/prepare.sock"
+
+
+def test_the_group_may_connect_cameras_and_subscribers_and_speak_for_no_process(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    before = os.umask(0o007)  # as `mdss run` has it
+    try:
+        with zmq.Context() as context:
+            within = Receiver(context, "fusion", settings(folder)), Sender(context, "prepare", settings(folder))
+            public = bound(context, zmq.ROUTER, "frames", settings(folder, f"ipc://{folder}/frames.sock"))
+            modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+            assert modes == {"run": 0o770, "fusion.sock": 0o700, "prepare.sock": 0o700, "frames.sock": 0o770}
+            for each in (*within, public):
+                each.close()
+        assert os.umask(0o007) == 0o007
+    finally:
+        os.umask(before)
 
 
 def test_an_address_that_cannot_be_opened_is_named_and_keeps_no_socket_open(tmp_path: Path) -> None:
