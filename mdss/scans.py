@@ -19,6 +19,7 @@ from mdss.errors import BadInput
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CLOUD_SUFFIXES = (".tif", ".tiff")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+MOST_CLOUD_BYTES = 1 << 30  # ten times the largest that is taken, in the largest kind of number
 JPEG_BEGINS, JPEG_PIXELS, JPEG_ENDS = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 TIFF_BEGINS = (b"II", b"MM")
 UPRIGHT, TURNED = 1, range(2, 9)  # TIFF's orientations of pixels that are stored as they are seen, and of others; more mean nothing
@@ -69,12 +70,20 @@ def read_truth(path: Path) -> NDArray[np.bool_]:
 def read_cloud(path: Path) -> NDArray[np.floating]:
     """Return an organised cloud (H, W, 3) as it is stored."""
     try:
-        cloud = np.asarray(tifffile.imread(path))
+        with tifffile.TiffFile(path) as file:
+            _check_fits(file.series[0].nbytes)
+            cloud = np.asarray(file.asarray())
     except TIFF_ERRORS as error:
         raise BadInput(f"{path}: cannot be read as a TIFF ({error}); expected float32 of shape (H, W, 3)") from error
     if cloud.dtype.kind != "f" or cloud.ndim != 3 or cloud.shape[2] != 3:
         raise BadInput(f"{path}: found {cloud.dtype} of shape {cloud.shape}, expected float32 of shape (H, W, 3)")
     return cloud
+
+
+def _check_fits(nbytes: int) -> None:
+    """Refuse a cloud that says it is far larger than any: of zeros, compressed, a few megabytes become more than any memory holds."""
+    if nbytes > MOST_CLOUD_BYTES:
+        raise ValueError(f"it says that it has {nbytes >> 20} MiB, far too large")
 
 
 def size(image: NDArray[np.generic]) -> str:

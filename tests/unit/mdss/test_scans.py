@@ -14,7 +14,7 @@ import tifffile
 
 from mdss.errors import BadInput
 from mdss.scan_files import png
-from mdss.scans import read_image, read_truth
+from mdss.scans import read_cloud, read_image, read_truth
 
 RGB = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
 DAMAGED = "cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF"
@@ -60,6 +60,16 @@ def test_a_header_that_asks_for_more_pixels_than_any_image_has_is_refused_in_a_s
     assert said_of(path) == DAMAGED
     with pytest.raises(BadInput, match="far too large"):
         read_truth(path)
+
+
+def test_a_cloud_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path, shape, rows = tmp_path / "000.tiff", (40_000, 40_000, 3), 1000  # 18 GiB, in ten bytes to a strip
+    tifffile.imwrite(
+        path, (b"no pixels." for _ in range(shape[0] // rows)), shape=shape, dtype="<f4", photometric="rgb", compression="zlib",
+        rowsperstrip=rows,
+    )  # fmt: skip
+    with pytest.raises(BadInput, match="it says that it has 18310 MiB, far too large"):
+        read_cloud(path)
 
 
 @pytest.mark.parametrize("orientation", range(10))
