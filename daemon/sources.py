@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from daemon.refusal_log import LineCount
 from mdss.wire.camera import CameraMessage, FrameMessage, Hello, WireRefusal
 
 MOST_SOURCES = 64
@@ -32,7 +33,7 @@ class Sources:
         self.silence_s, self._clock = silence_s, clock
         self._by_name: dict[str, Source] = {}
         self._by_peer: dict[bytes, Source] = {}
-        self.takeovers = 0
+        self.takeovers, self._told = 0, LineCount(clock)
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self._by_name.values())
@@ -75,7 +76,8 @@ class Sources:
             raise WireRefusal("NOT_READY", f"HELLO: {MOST_SOURCES} cameras are connected already, expected one of them to end first")
         if known is not None and known.peer != peer and self._speaks(known):
             self.takeovers += 1
-            log.warning("another connection took over the name of a camera that still spoke", source=name)
+            if self._told.another(name) == 1:
+                log.warning("another connection took over the name of a camera that still spoke", source=name)
         self._forget(peer)
         if known is not None:
             self._by_peer.pop(known.peer, None)
