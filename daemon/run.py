@@ -24,7 +24,7 @@ from daemon.status import Board, serve
 from daemon.stored_models import StoredModels
 from daemon.supervisor import Supervisor, Surroundings
 from mdss.drift_record import Warned, warnings_of
-from mdss.key_files import OTHERS
+from mdss.key_files import GROUP_READS
 from mdss.logs import configure_logs
 from mdss.retraining import read_records, retrain_folder
 from mdss.settings import Settings, StationSettings, checked_settings
@@ -38,7 +38,7 @@ NAME = "supervisor"
 
 def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
-    os.umask(OTHERS)  # sockets, journal and pictures are for the station and its group; its processes inherit this
+    os.umask(GROUP_READS)  # its processes inherit this; where cameras and subscribers connect, they let the group in
     station, limits = settings.station, limits_of(settings)
     locks, reloading = claimed(station), Reloading(config, settings)
     retrainings = partial(read_records, retrain_folder(station.state_directory))

@@ -16,6 +16,7 @@ from mdss.errors import BadInput
 
 SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"  # as zmq.auth.create_certificates names its two files
 GROUP_AND_OTHERS, OTHERS = 0o077, 0o007  # rights of a mode, also as what a umask takes away
+GROUP_READS = 0o027  # the second: what is left to the group is to read
 KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, if no five are more than four bytes hold
 CLIENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TOKEN = re.compile(r"[!-~]{16,256}")

@@ -72,13 +72,16 @@ def is_free(path: Path) -> bool:
 
 
 def _claimed(folder: Path) -> int:
-    """Make or empty a folder, and return the descriptor that keeps others out of it, with which the kernel lets go of it after a kill."""
+    """Make or empty a folder, and return the descriptor that keeps others out of it, with which the kernel lets go of it after a kill.
+
+    A link in its place, as a user of the group may put one among the kept scans, is refused: what it leads to would be emptied.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    claim = os.open(folder, os.O_RDONLY)
+    claim = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for left in list(os.scandir(claim)):
+            shutil.rmtree(left.name, dir_fd=claim) if left.is_dir(follow_symlinks=False) else os.unlink(left.name, dir_fd=claim)
     except BlockingIOError as taken:
         os.close(claim)
         raise OSError(errno.EBUSY, "another process is writing it", str(folder)) from taken
@@ -98,8 +101,8 @@ def named_as(path: Path, hidden: Path) -> Iterator[None]:
 
 
 def write_durably(path: Path, content: bytes | bytearray) -> None:
-    """Write a file and have it on the disk: what is then renamed is whole, also after a power cut."""
-    with path.open("wb") as file:
+    """Write a file and have it on the disk: what is then renamed is whole, also after a power cut. A link in its place is refused."""
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as file:
         file.write(content)
         flush(file)
 

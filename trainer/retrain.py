@@ -20,7 +20,7 @@ from trainer.retrain_run import retrain
 
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
-NOT_FOR_OTHERS = 0o007  # what it keeps of parts is for the station and its group, as what `mdss run` keeps
+NOT_FOR_OTHERS = 0o027  # what it keeps of parts is for the station, and its group to read, as what `mdss run` keeps
 SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), Between(0, 0.9)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import zmq
 
 from mdss.errors import BadInput
-from mdss.key_files import GROUP_AND_OTHERS
+from mdss.key_files import GROUP_AND_OTHERS, OTHERS
 from mdss.settings import Settings
 from mdss.settings_types import IPC, TCP
 from mdss.wire import codec
@@ -111,10 +111,8 @@ def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
 
 @contextmanager
 def _rights(link: Link) -> Iterator[None]:
-    """Let the station's own user alone in where its processes speak to each other, whoever else may connect a camera or a subscriber."""
-    before = os.umask(GROUP_AND_OTHERS)
-    if link.pattern != "push_pull":
-        os.umask(before)
+    """Let the station's group in where cameras and subscribers connect, and its own user alone where its processes speak to each other."""
+    before = os.umask(GROUP_AND_OTHERS if link.pattern == "push_pull" else OTHERS)
     try:
         yield
     finally:

@@ -79,7 +79,7 @@ def test_the_pages_want_the_token_and_status_sends_it(station: Station, capsys: 
     assert json.loads(capsys.readouterr().out)["station"] == station.settings.station.name
 
 
-def test_nothing_that_the_station_makes_is_for_others(station: Station, ring: KeyRing) -> None:
+def test_what_the_station_makes_its_group_may_read_and_others_not_even_that(station: Station, ring: KeyRing) -> None:
     state, evidence = Path(station.settings.station.state_directory), Path(station.settings.station.state_directory) / "evidence"
     with station.camera("camera-1", ring.of("camera-1")) as camera:
         station.send(camera, PAINTED[1])
@@ -88,4 +88,4 @@ def test_nothing_that_the_station_makes_is_for_others(station: Station, ring: Ke
     made = [path for path in state.rglob("*") if path.name not in ("station.yaml", "station.log")]
     made += Path(station.settings.station.runtime_directory).rglob("*")
     assert {"journal.sqlite", "judged.sock", "settings.yaml", "evidence"} <= {path.name for path in made}
-    assert [f"{path} {path.stat().st_mode & 0o777:04o}" for path in made if path.exists() and path.stat().st_mode & 0o007] == []
+    assert [f"{path} {path.stat().st_mode & 0o777:04o}" for path in made if path.exists() and path.stat().st_mode & 0o027] == []

@@ -70,16 +70,16 @@ def test_each_link_has_its_own_address_and_the_public_ones_are_settings(tmp_path
 
 def test_the_group_may_connect_cameras_and_subscribers_and_speak_for_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    before = os.umask(0o007)  # as `mdss run` has it
+    before = os.umask(0o027)  # as `mdss run` has it
     try:
         with zmq.Context() as context:
             within = Receiver(context, "fusion", settings(folder)), Sender(context, "prepare", settings(folder))
             public = bound(context, zmq.ROUTER, "frames", settings(folder, f"ipc://{folder}/frames.sock"))
             modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
-            assert modes == {"run": 0o770, "fusion.sock": 0o700, "prepare.sock": 0o700, "frames.sock": 0o770}
+            assert modes == {"run": 0o750, "fusion.sock": 0o700, "prepare.sock": 0o700, "frames.sock": 0o770}
             for each in (*within, public):
                 each.close()
-        assert os.umask(0o007) == 0o007
+        assert os.umask(0o027) == 0o027
     finally:
         os.umask(before)
 

@@ -79,7 +79,7 @@ def test_nobody_but_the_station_and_its_group_may_read_the_scans(station: Statio
     judge(station, "discreet", GOOD[0])
     wait_until(lambda: bool(collected(station, "discreet")))
     root = root_of(station)
-    assert [path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o007] == []
+    assert [path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o027] == []
 
 
 def rejected(station: Station, source: str) -> str:

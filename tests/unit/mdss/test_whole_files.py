@@ -13,7 +13,7 @@ import pytest
 from daemon.clock_watch import ClockWatch
 from mdss.collection_wish import ask_for_all
 from mdss.drift_record import DriftRecord, write_record
-from mdss.whole_files import WITHIN, is_free, named_as, whole_folder, write_whole
+from mdss.whole_files import WITHIN, is_free, named_as, whole_folder, write_durably, write_whole
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -132,6 +132,31 @@ def test_what_a_killed_writer_of_a_folder_left_is_not_taken_over(tmp_path: Path)
     with whole_folder(tmp_path / "line"):
         pass
     assert [list(path.iterdir()) for path in tmp_path.iterdir()] == [[]]
+
+
+def test_a_link_that_stands_where_a_writer_would_write_leads_to_nothing_that_is_written_or_removed(tmp_path: Path) -> None:
+    precious = tmp_path / "models" / "0001"
+    precious.mkdir(parents=True)
+    (precious / "card").write_bytes(b"precious")
+    (tmp_path / ".line.partial").symlink_to(tmp_path / "models")
+    with pytest.raises(OSError, match="symbolic links"), whole_folder(tmp_path / "line"):
+        pass
+    (tmp_path / "probe").symlink_to(precious / "card")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_durably(tmp_path / "probe", b"anything")
+    assert (precious / "card").read_bytes() == b"precious"
+
+
+def test_what_a_killed_writer_left_goes_and_what_its_links_lead_to_stays(tmp_path: Path) -> None:
+    (precious := tmp_path / "precious").mkdir()
+    (left := tmp_path / ".line.partial").mkdir()
+    for name in ("rgb", "xyz"):
+        (left / name / "deep").mkdir(parents=True)
+        (left / f"{name}.png").touch()
+        (left / f"{name}.link").symlink_to(precious)
+    with whole_folder(tmp_path / "line") as partial:
+        assert list(partial.iterdir()) == []
+    assert precious.is_dir()
 
 
 @pytest.mark.parametrize("is_there", [False, True])
