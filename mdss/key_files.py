@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from mdss.errors import BadInput
 
 SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"  # as zmq.auth.create_certificates names its two files
 GROUP_AND_OTHERS, OTHERS = 0o077, 0o007  # rights of a mode, also as what a umask takes away
-GROUP_READS = 0o027  # the second: what is left to the group is to read
+OTHERS_WRITE = 0o002
+GROUP_READS = 0o027  # as a umask
 KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, if no five are more than four bytes hold
 CLIENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TOKEN = re.compile(r"[!-~]{16,256}")
@@ -62,9 +64,12 @@ def read_public(path: Path) -> bytes:
 
 
 def read_clients(folder: Path) -> dict[bytes, str]:
-    """Return the names of all clients by their keys; BadInput for the first file that does not say who it is."""
+    """Return the names of all clients by their keys; BadInput for the first file that does not say who it is, or that anybody may write."""
     names: dict[bytes, str] = {}
-    for path in client_files(folder):
+    paths = list(client_files(folder))
+    for path in (folder, *paths):
+        _check_kept(path)
+    for path in paths:
         key, name = read_public(path), path.name.removesuffix(SUFFIX)
         if CLIENT_NAME.fullmatch(name) is None:
             raise BadInput(f"{path}: found a file name that no source can have, expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -")
@@ -81,6 +86,14 @@ def client_files(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise BadInput(f"{folder}: found no readable folder ({error.strerror}), expected one with a NAME{SUFFIX} per client") from error
     yield from (path for path in paths if path.suffix == SUFFIX)
+
+
+def _check_kept(path: Path) -> None:
+    """Refuse what every user of this machine may write: any would let himself in by it. What is not there is for its reader to name."""
+    with suppress(OSError):
+        mode = path.stat().st_mode & 0o777
+        if mode & OTHERS_WRITE:
+            raise BadInput(f"{path}: found mode {mode:04o}, by which anybody on this machine lets himself in; expected 0775 or less")
 
 
 def read_token(path: Path) -> str:

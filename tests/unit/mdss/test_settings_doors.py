@@ -109,6 +109,16 @@ def test_the_list_of_clients_says_of_each_key_whose_it_is(tmp_path: Path, ring: 
     assert "found no readable folder" in refusal(tmp_path, security=ring.section | {"client_keys": "nowhere"})
 
 
+def test_a_list_of_clients_that_anybody_may_add_himself_to_is_refused(tmp_path: Path, ring: KeyRing) -> None:
+    key = ring.clients / "cam-1.key"
+    for path, mode in ((ring.clients, 0o777), (key, 0o666)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        assert f"{path}: found mode {mode:04o}, by which anybody" in refusal(tmp_path, security=ring.section)
+        path.chmod(before)
+    load(tmp_path, security=ring.section)
+
+
 @pytest.mark.parametrize("host", [ANYWHERE, "192.168.1.4", "::", "station", "127.0.0.1.example"])
 def test_pages_for_other_machines_want_a_token(tmp_path: Path, host: str) -> None:
     assert "without http.token_file" in refusal(tmp_path, http={"host": host})
