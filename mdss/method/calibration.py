@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -29,7 +30,7 @@ class Statistics(msgspec.Struct, frozen=True):
     """Mean and deviation of one branch's map values on good parts."""
 
     mean: float
-    std: float
+    std: Annotated[float, msgspec.Meta(gt=0)]
 
     def aligned(self, heat: Float) -> Float:
         """Return the map in deviations from the mean."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from mdss.method.brightness import object_brightness
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
+Scores = Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]  # fusion holds each part's against the highest
 SAMPLED_PX = 80  # rows and columns: thousands of pixels of a part, which tell a mean or a median as well as all of them
 LEAST_SAMPLES = 500  # pixels of the part: a smaller one is measured whole, which takes no longer
 
@@ -65,8 +66,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """The same of all good validation parts, in their order: one value for each part in every list."""
 
-    rgb: tuple[float, ...]  # score of the colour branch
-    sdf: tuple[float, ...]  # score of the shape branch
+    rgb: Scores  # of the colour branch
+    sdf: Scores  # of the shape branch
     brightness: tuple[float, ...]
     valid_point_ratio: tuple[float, ...]
     distance_mm: tuple[float, ...]

@@ -25,6 +25,9 @@ CALIBRATION = Calibration(
 )  # fmt: skip
 
 
+EMPTY_REFERENCE = b'"reference": {"rgb": [], "sdf": [], "brightness": [], "valid_point_ratio": [], "distance_mm": []}'
+
+
 def write_files(folder: Path) -> None:
     (folder / "rgb.safetensors").write_bytes(b"colour")
     (folder / "report").mkdir()
@@ -119,12 +122,32 @@ def test_weights_that_the_list_of_checksums_does_not_name_are_refused(tmp_path: 
 )
 def test_a_model_of_another_release_is_refused(tmp_path: Path, before: bytes, after: bytes, sentence: str) -> None:
     path = store_one(tmp_path).path
-    card, sums = path / "model.json", path / "SHA256SUMS"
+    rewrite(path / "model.json", before, after)
+    with pytest.raises(ModelRefused, match=sentence):
+        model_store.open_version(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (b'"std": 2.0', b'"std": 0.0', r"calibration\.json: Expected `float` > 0\.0 - at `\$\.rgb\.std`"),
+        (b'"reference": null', EMPTY_REFERENCE, r"calibration\.json: Expected `array` of length >= 1 - at `\$\.reference\.rgb`"),
+    ],
+)
+def test_a_calibration_that_no_part_can_be_judged_by_is_refused(tmp_path: Path, before: bytes, after: bytes, sentence: str) -> None:
+    path = store_one(tmp_path).path
+    rewrite(path / "calibration.json", before, after)
+    with pytest.raises(ModelRefused, match=sentence):
+        model_store.open_version(path)
+
+
+def rewrite(card: Path, before: bytes, after: bytes) -> None:
+    """Change what a file of a model says, and its checksum."""
+    assert before in card.read_bytes()
+    sums = card.with_name("SHA256SUMS")
     old = hashlib.sha256(card.read_bytes()).hexdigest()
     card.write_bytes(card.read_bytes().replace(before, after))
     sums.write_text(sums.read_text().replace(old, hashlib.sha256(card.read_bytes()).hexdigest()))
-    with pytest.raises(ModelRefused, match=sentence):
-        model_store.open_version(path)
 
 
 @pytest.mark.parametrize("name", ["gland", "cap"])
