@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 
 from daemon import admission
 from daemon.intake import Reply
-from daemon.refusal_log import MOST_LINES, MOST_NAMES, WITHIN_S
 from mdss.settings import CameraSettings, Settings
 from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
 from mdss.wire.messages import Accepted, Frame, Resend
@@ -124,46 +123,6 @@ def test_a_frame_of_which_the_disk_damaged_what_is_known_holds_up_no_other_and_i
         ("the disk damaged what the journal says of a frame", "f1")
     ]
     assert station.tally.counters["mdss_journal_failures_total"] == 3
-
-
-def test_a_camera_that_is_refused_without_end_hides_nothing_else_in_the_log(station: Station) -> None:
-    with capture_logs() as logs:
-        for _ in range(1000):
-            station.send(recipe_id="foam")
-        station.say(Hello(source_id="other"), OTHER)
-        station.answers(OTHER, [b"no message"])
-        station.clock.advance(WITHIN_S + 1)
-        station.send(recipe_id="foam")
-    told = [(line["event"], line["source"]) for line in logs if line["log_level"] == "warning"]
-    assert told[: MOST_LINES + 1] == [("frame refused", "cam")] * MOST_LINES + [
-        ("more of this camera is refused without a line here", "cam")
-    ]
-    assert told[MOST_LINES + 1 :] == [("frame refused", "other"), ("frame refused", "cam")]
-    assert station.tally.counters['mdss_frames_rejected_total{code="UNKNOWN_RECIPE"}'] == 1001
-
-
-def test_who_has_another_name_each_time_fills_no_log_either(station: Station) -> None:
-    with capture_logs() as logs:
-        for number in range(2 * MOST_NAMES):
-            station.say(Hello(source_id=f"name-{number}"), OTHER)
-            for _ in range(MOST_LINES + 1):
-                station.answers(OTHER, [b"no message"])
-    told = [line["source"] for line in logs if line["event"] == "frame refused"]
-    assert len(told) == (MOST_NAMES + 1) * MOST_LINES
-    assert f"name-{MOST_NAMES}" in told and f"name-{MOST_NAMES + 1}" not in told
-
-
-def test_two_cameras_of_one_name_are_told_of_now_and_then_and_counted_each_time(station: Station) -> None:
-    with capture_logs() as logs:
-        for _ in range(100):
-            for peer in (CAMERA, OTHER):
-                station.say(Hello(source_id="cam"), peer)
-        station.clock.advance(WITHIN_S + 1)
-        station.say(Ping(source_id="cam"), OTHER)
-        station.say(Hello(source_id="cam"), CAMERA)
-    told = [line["source"] for line in logs if line["event"].startswith("another connection took over")]
-    station.intake.tick()
-    assert (told, station.tally.counters["mdss_source_takeovers_total"]) == (["cam", "cam"], 200)
 
 
 def test_a_journal_that_works_again_ends_the_trouble(station: Station) -> None:
