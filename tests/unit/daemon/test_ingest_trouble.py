@@ -12,7 +12,7 @@ from daemon.intake import Reply
 from mdss.settings import CameraSettings, Settings
 from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
 from mdss.wire.messages import Accepted, Frame, Resend
-from tests.front_door import CAMERA, OTHER, RULES, SIDE, Station, code_of
+from tests.front_door import CAMERA, RULES, SIDE, Station, code_of
 
 
 @pytest.fixture
