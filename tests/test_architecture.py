@@ -29,11 +29,12 @@ CHAOS_MAY = (
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
 ALONE = (
     *("errors", "folder_names", "interrupts", "misfit", "part_names", "settings_types"),
-    *("system_calls", "terminal", "user_name", "whole_files"),
+    *("system_calls", "user_name", "whole_files"),
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{f"mdss.{name}": () for name in ALONE},
     "mdss.scans": ("mdss.errors",),
+    "mdss.terminal": ("mdss.errors",),
     "mdss.verb_options": ("mdss.errors",),
     "mdss.scan_files": ("mdss.whole_files",),
     "mdss.collection": ("mdss.scans", "mdss.scan_files", "mdss.whole_files", "mdss.folder_names", "mdss.errors"),

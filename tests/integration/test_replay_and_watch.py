@@ -132,10 +132,6 @@ def verdict() -> Verdict:
     )  # fmt: skip
 
 
-def test_a_part_turns_no_line_of_watch_round() -> None:
-    assert "part-\\u202eKOtoN " in watch.line(msgspec.structs.replace(verdict(), part_id="part-\u202eKOtoN")).plain
-
-
 @pytest.fixture
 def snapshots(settings: Any) -> Iterator[None]:
     """Answer every question of a subscriber with the one verdict there is."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from mdss.terminal import plain_console, table_console
 
@@ -22,6 +23,18 @@ def test_a_name_is_shown_as_it_is_in_a_line_and_in_a_table() -> None:
     console.print(ODD)
     console.print(table)
     assert shown.getvalue().count(ODD) == 3
+
+
+def test_no_order_to_a_terminal_that_stands_in_a_text_is_given_to_it() -> None:
+    shown, loud = io.StringIO(), "clear \x1b[2J round \u202e"
+    table = Table("what somebody called it, and how")
+    table.add_row(Text(loud, style="red"))
+    console = plain_console(file=shown, force_terminal=True, color_system="standard")
+    console.print(loud)
+    console.print(table)
+    said = shown.getvalue()
+    assert said.count(r"clear \x1b[2J round \u202e") == 2
+    assert "\x1b[31mclear" in said and "\x1b[2J" not in said and "\u202e" not in said
 
 
 def test_a_table_is_as_wide_as_its_lines_where_nobody_looks_on(capsys: pytest.CaptureFixture[str]) -> None:
