@@ -27,12 +27,13 @@ from mdss.wire.gate import Gate
 from mdss.wire.messages import Judged, Resend
 from mdss.wire.model_plan import PlanFile
 from mdss.wire.process import Opened, main, opened
-from mdss.wire.sockets import Receiver, Sender, bound
+from mdss.wire.sockets import Inlet, Receiver, Sender, bound
 
 WAIT_MS = 50
 WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
 JOURNAL_WAIT_S = 1.0  # a longer wait for another process's lock would silence PONGs
 LARGEST_PAYLOAD_BYTES = LARGEST_SIDE_PX**2 * 12  # a cloud; what is larger ends its connection before memory is reserved for it
+MOST_FRAMES = 1 + 3 + camera.MOST_PAYLOADS + 1  # who sends, the message, and one by which it is known to be too long
 MEMORY_BYTES = 3 * 1024**3  # what may be held, and forty of the largest frames on their way; ZeroMQ itself bounds no message of many frames
 LAST_VERDICTS_S = 4.0  # beyond the drain time-out, for what fusion says of the rest when it is stopped
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ class Door:
         has_keys = settings.security.server_key_file is not None  # then nobody may take over a connection by its routing id
         options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
         self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
+        self._inlet = Inlet(self.cameras, MOST_FRAMES)
         closing.callback(self.cameras.close)
         self.judged = Receiver(context, "judged", settings)
         self.fusion, self.prepare, self.collect = (Sender(context, link, settings) for link in ("fusion", "prepare", "collect"))
@@ -61,6 +63,10 @@ class Door:
         """Wait for anything to come; return whether a camera's message did."""
         self.gate.check()
         return self.cameras in dict(self._poller.poll(timeout_ms))
+
+    def receive(self) -> list[zmq.Frame]:
+        """Return a camera's message that waits here, behind who sends it; nothing where it is more of one that is too long."""
+        return self._inlet.receive()
 
     def is_quiet(self) -> bool:
         """Return whether nothing that a camera has said waits here."""
@@ -131,10 +137,10 @@ class Ingest:
                 intake.resend(word)
             else:
                 door.say(intake.judged([word]))
-        if has_message:
-            peer, *frames = door.cameras.recv_multipart(copy=False)
+        frames = door.receive() if has_message else []
+        if frames:
             self._pulse.steps += 1
-            door.say(intake.take(peer.bytes, frames))
+            door.say(intake.take(frames[0].bytes, frames[1:]))
         door.say(intake.tick(is_quiet=door.is_quiet()))
         self._outbox.flush(door.fusion, door.prepare)
         self._keeping.flush(door.collect)  # last: whoever waits for an answer has it by now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from mdss.wire import snapshot
 from mdss.wire.gate import Gate
 from mdss.wire.pulse import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
-from mdss.wire.sockets import bound
+from mdss.wire.sockets import Inlet, bound
 from mdss.wire.verdict import Beat, Verdict
 
 LARGEST_QUESTION_BYTES = 64 * 1024  # of what a subscriber says; a larger one ends its connection
+MOST_FRAMES = 3  # of a question: who asks, perhaps an empty one, as a REQ puts it before all, and the question
 MOST_NOTICES = 100  # at once, so that no subscriber holds up a verdict
 SUBSCRIPTIONS = "mdss_subscriptions"  # XPUB tells of the first subscription to each topic, and of the end of the last
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ class Publisher:
         self._gate = Gate(context, settings)
         self._verdicts = bound(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
+        self._questions = Inlet(self._snapshots, MOST_FRAMES)
         self._beat_due_s, self._trouble = 0.0, ""
         tally.start(SUBSCRIPTIONS)
 
@@ -64,16 +66,19 @@ class Publisher:
             message = beat()
             self._verdicts.send_multipart([f"heartbeat/{message.station}".encode(), msgspec.json.encode(message)])
         if self._snapshots.poll(0):
-            *route, request = self._snapshots.recv_multipart()
-            reply = self._answer(request)
-            if reply is not None:
-                self._snapshots.send_multipart([*route, reply], zmq.NOBLOCK)
+            self._reply([frame.bytes for frame in self._questions.receive()])
 
     def close(self) -> None:
         """Close both sockets, letting the last verdicts leave."""
         self._verdicts.close()
         self._snapshots.close()
         self._gate.close()
+
+    def _reply(self, question: Sequence[bytes]) -> None:
+        """Answer one question, where it is one, to whom it comes from."""
+        reply = self._answer(question[-1]) if question else None
+        if reply is not None:
+            self._snapshots.send_multipart([*question[:-1], reply], zmq.NOBLOCK)
 
     def _answer(self, request: bytes) -> bytes | None:
         """Return the answer to one question, None where the journal fails: what a subscriber asks must cost no part its verdict."""

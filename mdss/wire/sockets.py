@@ -27,6 +27,7 @@ from mdss.wire.topology import LINKS, Link, address
 LINGER_MS = 500  # a closing process gives its last messages this long to leave
 KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 10, "tcp_keepalive_intvl": 5, "tcp_keepalive_cnt": 3}  # finds a dead peer in 25 s
 HANDSHAKE_MS = 5000  # a connection that has not said by then who it is, is cut off
+PASSED_OVER_AT_ONCE = 10_000  # frames: some hundredths of a second
 LAST_WORDS_MS = 1000  # likewise, to those outside the station
 
 
@@ -65,6 +66,30 @@ class Receiver:
     def close(self) -> None:
         """Close at once."""
         self.socket.close(0)
+
+
+class Inlet:
+    """Receives from whoever may connect: of a message with more frames than any has, the first ones alone.
+
+    The others are passed over, so many at a time: a million of them, in two megabytes, would hold up a process for seconds.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], most_frames: int) -> None:
+        self._socket, self._most, self._is_passing_over = socket, most_frames, False
+
+    def receive(self) -> list[zmq.Frame]:
+        """Return the next of what waits here; nothing where that was more of a message that is passed over."""
+        if self._is_passing_over:
+            for _ in range(PASSED_OVER_AT_ONCE):
+                if not self._socket.recv(copy=False).more:
+                    self._is_passing_over = False
+                    break
+            return []
+        frames = [self._socket.recv(copy=False)]
+        while frames[-1].more and len(frames) < self._most:
+            frames.append(self._socket.recv(copy=False))
+        self._is_passing_over = bool(frames[-1].more)
+        return frames
 
 
 def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:

@@ -162,6 +162,12 @@ def test_whatever_it_sends_is_answered_by_a_nack_with_a_sentence(scene: Scene) -
     assert scene.of("mallory") == 0
 
 
+def test_of_more_frames_than_a_message_has_no_more_are_looked_at(scene: Scene) -> None:
+    with scene.mallory() as mallory:
+        nack = mallory.ask([*frame(payloads()), *[b"x"] * 100_000])
+        assert isinstance(nack, Nack) and nack.reason == "FRAME: found 4 payloads, expected at most 3"
+
+
 def test_what_only_a_station_says_is_not_answered(scene: Scene) -> None:
     with scene.mallory() as mallory:
         for kind in (b"ACK", b"CREDIT", b"DONE", b"NACK", b"PONG"):

@@ -14,7 +14,7 @@ import zmq
 
 from mdss.errors import BadInput
 from mdss.wire.messages import Heartbeat, Judged
-from mdss.wire.sockets import Receiver, Sender, bound
+from mdss.wire.sockets import PASSED_OVER_AT_ONCE, Inlet, Receiver, Sender, bound
 from mdss.wire.topology import LINKS, address
 
 pytestmark = pytest.mark.timeout(30)
@@ -52,6 +52,20 @@ def test_heartbeats_are_dropped_when_nobody_reads_them(tmp_path: Path) -> None:
         sent = [sender.send(beat()) for _ in range(LINKS["health"].high_water + 1)]
         assert sent[0] and not sent[-1]
         sender.close()
+
+
+def test_of_a_message_with_more_frames_than_any_has_the_first_are_taken_and_the_others_passed_over_in_steps(tmp_path: Path) -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router, context.socket(zmq.DEALER) as dealer:
+        router.linger = dealer.linger = 0
+        router.bind(f"ipc://{tmp_path}/door")
+        dealer.connect(f"ipc://{tmp_path}/door")
+        dealer.send_multipart([b"%d" % number for number in range(3 + 2 * PASSED_OVER_AT_ONCE)])
+        dealer.send_multipart([b"short"])
+        inlet, taken = Inlet(router, 4), list[list[bytes]]()
+        while not taken or taken[-1] != [b"short"]:
+            assert router.poll(10_000)
+            taken.append([frame.bytes for frame in inlet.receive()][1:])
+        assert taken == [[b"0", b"1", b"2"], [], [], [b"short"]]
 
 
 def test_a_link_waits_for_its_peer_rather_than_lose_a_frame(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Door:
     def is_quiet(self) -> bool:
         return not self.waiting
 
-    def recv_multipart(self, *, copy: bool) -> list[Any]:
+    def receive(self) -> list[Any]:
         peer, message = self.waiting.popleft()
         return [zmq.Frame(peer), *camera.compose(message)]
 
