@@ -264,7 +264,12 @@ def test_it_is_heard_by_its_supervisor_while_it_looks_at_many_parts(tmp_path: Pa
     for number in range(3):
         bench.collector.keep(scan(f"p{number}"))
     weigh = collection._weigh
-    monkeypatch.setattr(collection, "_weigh", lambda folder: (process.clock.advance(BEAT_EVERY_S), weigh(folder))[1])
+
+    def slowly(folder: Path) -> collection.Weighed:
+        process.clock.advance(BEAT_EVERY_S)
+        return weigh(folder)
+
+    monkeypatch.setattr(collection, "_weigh", slowly)
     process.run()
     beats = [beat for beat in process.health.sent if isinstance(beat, Heartbeat)]
     assert [beat.steps for beat in beats if PARTS not in beat.counters] == [0, 1, 2, 3], "it had not counted them yet"

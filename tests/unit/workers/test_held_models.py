@@ -31,7 +31,7 @@ class Bench:
         self.gate, self.made, self.proven = threading.Event(), list[str](), list[str]()
         self.gate.set()
         self.breaks_with: Exception | None = None
-        self.breaks_at = ("0001", "0002")
+        self.breaks_at: tuple[str, ...] = ("0001", "0002")
         self.pulse = Pulse("rgb-0", self.health, FakeClock())
         self.models = HeldModels(Craft(self.load, self.prove), self.store, self.file, self.pulse)
 
