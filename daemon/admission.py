@@ -27,22 +27,24 @@ class Admission:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._pauses_s: deque[float] = deque(maxlen=RECENT)
-        self._judged_s: float | None = None  # when the last part was scored, where others have waited since
+        self._judged_s: float | None = None  # when the last part was scored, where others have been under way since
+        self._rests_s: float | None = None  # since when none is, where the last one was not scored
         self._line: dict[str, tuple[float, Load]] = {}  # camera -> when it asked last, and for what; in the order in which they first asked
 
     def judged(self, held: int, *, is_scored: bool = True) -> None:
         """Note a verdict; `held` parts are left. Of the pace tell only those of parts that the workers have scored."""
         now_s = self._clock()
-        if is_scored:
-            if self._judged_s is not None:
-                self._pauses_s.append(now_s - self._judged_s)
-            self._judged_s = now_s
-        if not held:
-            self._judged_s = None
+        if not is_scored:
+            self._rests_s = None if held else now_s
+            return
+        if self._judged_s is not None:
+            self._pauses_s.append(now_s - self._judged_s)
+        self._judged_s = now_s if held else None
 
     def window(self, deadline_s: float, unknown: int) -> int:
         """Return how many parts can be under way and be judged in time; `unknown` while the pace is."""
-        if self._judged_s is not None and self._clock() - self._judged_s > deadline_s:
+        until_s = self._clock() if self._rests_s is None else self._rests_s
+        if self._judged_s is not None and until_s - self._judged_s > deadline_s:
             return LEAST  # each part under way is late by those before it, for ever: the pace is not what it was
         if len(self._pauses_s) <= OUTLIERS:
             return unknown
@@ -64,6 +66,13 @@ class Admission:
         all_in_time = held.parts + len(ahead) < min(load.parts for load in (*ahead, asked))
         if all_in_time and held.nbytes + sum(load.nbytes for load in (*ahead, asked)) <= MOST_BYTES:
             self._line.pop(source, None)
+            self._go_on(now_s)
             return ""
         self._line[source] = now_s, asked
         return f"as many parts are under way as can be judged in time and held in memory; {len(ahead)} other cameras wait for their turn"
+
+    def _go_on(self, now_s: float) -> None:
+        """Count no rest of the line as a part of its pace."""
+        if self._rests_s is not None and self._judged_s is not None:
+            self._judged_s += now_s - self._rests_s
+        self._rests_s = None

@@ -83,7 +83,9 @@ class Slowing:
                 late += 1
             if self.clock() >= self.done_s and self.held:
                 self.at_work, self.done_s = min(self.held, key=lambda number: self.held[number]), self.clock() + takes_s
-            while len(self.held) < min(40, self.admission.window(5.0, 14)):
+            while len(self.held) < 40 and not self.admission.refusal(
+                "cam", Load(self.admission.window(5.0, 14), 1), Load(len(self.held), 0)
+            ):
                 self.held[next(self.numbers)] = self.clock() + 5.0
         return scored, late
 
