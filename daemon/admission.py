@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mdss.wire.verdict import UndefinedCode
+
 MOST_BYTES = 512 * 1024 * 1024  # of all frames held
 RECENT = 16  # pauses between verdicts that the pace is measured from
 OUTLIERS, REPLACED_S = 2, 1.0  # the longest of them, where they are as long as this: a worker was being replaced
@@ -28,23 +30,25 @@ class Admission:
         self._clock = clock
         self._pauses_s: deque[float] = deque(maxlen=RECENT)
         self._judged_s: float | None = None  # when the last part was scored, where others have been under way since
+        self._is_behind = False  # whether one was late since then
         self._rests_s: float | None = None  # since when none is, where the last one was not scored
         self._line: dict[str, tuple[float, Load]] = {}  # camera -> when it asked last, and for what; in the order in which they first asked
 
-    def judged(self, held: int, *, is_scored: bool = True) -> None:
-        """Note a verdict; `held` parts are left. Of the pace tell only those of parts that the workers have scored."""
+    def judged(self, held: int, code: UndefinedCode | None = None) -> None:
+        """Note a verdict; `held` parts are left. Of the pace tell only those of parts that the workers have scored, which have no code."""
         now_s = self._clock()
-        if not is_scored:
+        if code is not None:
+            self._is_behind = self._is_behind or code == "LATE"
             self._rests_s = None if held else now_s
             return
         if self._judged_s is not None:
             self._pauses_s.append(now_s - self._judged_s)
-        self._judged_s = now_s if held else None
+        self._judged_s, self._is_behind = now_s if held else None, False
 
     def window(self, deadline_s: float, unknown: int) -> int:
         """Return how many parts can be under way and be judged in time; `unknown` while the pace is."""
         until_s = self._clock() if self._rests_s is None else self._rests_s
-        if self._judged_s is not None and until_s - self._judged_s > deadline_s:
+        if self._is_behind and self._judged_s is not None and until_s - self._judged_s > deadline_s:
             return LEAST  # each part under way is late by those before it, for ever: the pace is not what it was
         if len(self._pauses_s) <= OUTLIERS:
             return unknown

@@ -60,6 +60,20 @@ def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
     assert admission.window(5.0, 4) == 8
 
 
+def test_a_line_on_which_no_part_comes_for_long_but_empty_frames_is_not_slow() -> None:
+    station, sequences = Station.introduced(), itertools.count(1)
+    station.say(Hello(source_id="other"), OTHER)
+    station.send("part")
+    station.send("empty")
+    station.judge("part", next(sequences))
+    for number in range(100):
+        station.send(f"empty {number}")
+        station.clock.advance(0.1)
+        station.judge(f"empty {number - 1}" if number else "empty", next(sequences), "BAD_CLOUD")
+    answers = [station.send("a"), station.send("b", OTHER, source_id="other"), station.send("c", OTHER, source_id="other")]
+    assert all(isinstance(answer, Ack) for (answer,) in answers), answers
+
+
 class Slowing:
     """A station whose one worker takes ever the part with the least time left, as frames of ten cameras that never rest wait for it."""
 
@@ -79,7 +93,7 @@ class Slowing:
                 scored += 1
             for number in [number for number, deadline_s in self.held.items() if self.clock() >= deadline_s]:
                 del self.held[number]
-                self.admission.judged(len(self.held), is_scored=False)
+                self.admission.judged(len(self.held), "LATE")
                 late += 1
             if self.clock() >= self.done_s and self.held:
                 self.at_work, self.done_s = min(self.held, key=lambda number: self.held[number]), self.clock() + takes_s
