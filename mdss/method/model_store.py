@@ -209,11 +209,13 @@ def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder
 
 
 def version_folder(folder: Path, name: str, version: str) -> Path:
-    """Return where a version lies; BadInput names those that there are."""
+    """Return where a version lies; BadInput names those that there are or, where the recipe has none, the recipes that have."""
     path = folder / version
     if not VERSION.fullmatch(version) or not path.is_dir():
         known = ", ".join(each.name for each in versions(folder)) if folder.is_dir() else ""
-        raise BadInput(f"model {name} {version}: no such version in {folder}; expected one of {known or 'none'}")
+        others = ", ".join(recipes(folder.parent)) or "there is none"
+        expected = f"one of {known}" if known else f"a recipe with models: {others}"
+        raise BadInput(f"model {name} {version}: no such version in {folder}; expected {expected}")
     return path
 
 

@@ -138,6 +138,19 @@ def test_the_history_of_an_unknown_recipe_is_no_empty_history(store: Path, capsy
     assert (code, said) == (2, f"mdss: {store}/glnd: no such folder; expected the models of glnd\n")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "version", "expected"),
+    [("gland", "7", "one of 0001, 0002"), ("gland", "0007", "one of 0001, 0002"), ("glnd", "0001", "a recipe with models: gland")],
+)
+def test_a_version_that_is_not_there_names_those_that_are_and_a_recipe_without_any_those_with_some(
+    store: Path, capsys: pytest.CaptureFixture[str], recipe: str, version: str, expected: str
+) -> None:
+    code, _, said = run(capsys, "promote", "--store", store, "--recipe", recipe, "--version", version)
+    assert (code, said) == (2, f"mdss: model {recipe} {version}: no such version in {store}/{recipe}; expected {expected}\n")
+    nowhere = run(capsys, "promote", "--store", store / "nowhere", "--recipe", recipe, "--version", version)[2]
+    assert nowhere.endswith("expected a recipe with models: there is none\n")
+
+
 def test_a_model_goes_into_a_file_and_into_another_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, other = tmp_path / "gland.tar", tmp_path / "other"
     code, said, _ = run(capsys, "export", "--store", store, "--recipe", "gland", "--version", "0002", "--to", file)
