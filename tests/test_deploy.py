@@ -183,15 +183,40 @@ def test_no_rule_takes_a_retraining_that_never_succeeded_for_one_of_1970() -> No
     assert behind and all(re.match(r" (> 0\)|== 0\))", each) for each in behind)
 
 
-NO_SUCCESS = "MdssRetrainNoSuccess"
+def test_a_retraining_that_its_unit_would_have_ended_by_then_was_killed() -> None:
+    rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())["groups"][0]["rules"]
+    (expression,) = (rule["expr"] for rule in rules if rule["alert"] == KILLED)
+    (days,), hours = re.findall(r"> (\d+) \* 86400", expression), unit("mdss-retrain@.service")["Service"]["TimeoutStartSec"]
+    assert int(days) * 24 >= int(hours.removesuffix("h"))
+
+
+NO_SUCCESS, KILLED = "MdssRetrainNoSuccess", "MdssRetrainKilled"
 PROMTOOL = shutil.which("promtool") or ""
 FIRST, DAYS = 30, 50  # the day of the first attempt, long after 1970 began; how many are looked at
 SUCCESS, ATTEMPT = ("mdss_retrain_last_success_timestamp_seconds", "mdss_retrain_last_attempt_timestamp_seconds")
+OUTCOME = "mdss_retrain_outcome"
 
 
-def daily(metric: str, recipe: str, seconds: list[int]) -> dict[str, str]:
+def daily(metric: str, recipe: str, seconds: list[int], more: str = "") -> dict[str, str]:
     """Return what a metric says on each day from the first attempt on, as promtool takes it; its first day is that of 1970."""
-    return {"series": f'{metric}{{recipe="{recipe}"}}', "values": " ".join(["_"] * FIRST + [str(each) for each in seconds])}
+    return {"series": f'{metric}{{recipe="{recipe}"{more}}}', "values": " ".join(["_"] * FIRST + [str(each) for each in seconds])}
+
+
+def promtool_agrees(folder: Path, alert: str, series: list[dict[str, str]], told: dict[int, tuple[str, ...]]) -> None:
+    """Have promtool hold one rule against these series: on which day it tells of which recipes."""
+    rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())
+    rules["groups"][0]["rules"] = [
+        {"alert": rule["alert"], "expr": rule["expr"]} for rule in rules["groups"][0]["rules"] if rule["alert"] == alert
+    ]
+    checks = [
+        {"eval_time": f"{FIRST + day}d", "alertname": alert, "exp_alerts": [{"exp_labels": {"recipe": each}} for each in recipes]}
+        for day, recipes in told.items()
+    ]
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+    test = {"interval": "1d", "input_series": series, "alert_rule_test": checks}
+    (folder / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1d", "tests": [test]}))
+    done = subprocess.run([PROMTOOL, "test", "rules", str(folder / "test.yaml")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not PROMTOOL, reason="promtool is not on this machine")
@@ -200,19 +225,15 @@ def test_three_weeks_without_a_good_retraining_are_told_whether_or_not_there_was
     series = [daily(ATTEMPT, recipe, weekly) for recipe in ("never", "once", "weekly")]
     series += [daily(SUCCESS, "never", [0] * DAYS), daily(SUCCESS, "once", [weekly[0]] * DAYS), daily(SUCCESS, "weekly", weekly)]
     told = dict.fromkeys((0, 1, 21), ()) | dict.fromkeys((22, 27, 28, 34, 49), ("never", "once"))
-    rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())
-    rules["groups"][0]["rules"] = [
-        {"alert": rule["alert"], "expr": rule["expr"]} for rule in rules["groups"][0]["rules"] if rule["alert"] == NO_SUCCESS
-    ]
-    checks = [
-        {"eval_time": f"{FIRST + day}d", "alertname": NO_SUCCESS, "exp_alerts": [{"exp_labels": {"recipe": each}} for each in recipes]}
-        for day, recipes in told.items()
-    ]
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
-    test = {"interval": "1d", "input_series": series, "alert_rule_test": checks}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1d", "tests": [test]}))
-    done = subprocess.run([PROMTOOL, "test", "rules", str(tmp_path / "test.yaml")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool_agrees(tmp_path, NO_SUCCESS, series, told)
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="promtool is not on this machine")
+def test_a_retraining_that_was_killed_is_told_after_three_days_until_the_next_begins(tmp_path: Path) -> None:
+    weekly = [(FIRST + day // 7 * 7) * 86400 for day in range(DAYS)]
+    series = [daily(ATTEMPT, recipe, weekly) for recipe in ("killed", "well")]
+    series += [daily(OUTCOME, recipe, [running] * DAYS, ',outcome="running"') for recipe, running in (("killed", 1), ("well", 0))]
+    promtool_agrees(tmp_path, KILLED, series, {0: (), 3: (), 4: ("killed",), 6: ("killed",), 7: (), 11: ("killed",)})
 
 
 def test_the_container_runs_the_station_unprivileged_and_is_asked_whether_it_is_ready() -> None:
