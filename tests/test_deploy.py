@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,7 @@ def daily(metric: str, recipe: str, seconds: list[int], more: str = "") -> dict[
     return {"series": f'{metric}{{recipe="{recipe}"{more}}}', "values": " ".join(["_"] * FIRST + [str(each) for each in seconds])}
 
 
-def promtool_agrees(folder: Path, alert: str, series: list[dict[str, str]], told: dict[int, tuple[str, ...]]) -> None:
+def promtool_agrees(folder: Path, alert: str, series: list[dict[str, str]], told: Mapping[int, Sequence[str]]) -> None:
     """Have promtool hold one rule against these series: on which day it tells of which recipes."""
     rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())
     rules["groups"][0]["rules"] = [
