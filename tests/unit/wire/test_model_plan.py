@@ -21,12 +21,15 @@ def test_a_plan_is_read_once_and_again_when_another_is_written_be_it_as_long(tmp
     assert reader.changed() is None
 
 
-def test_a_plan_that_cannot_be_read_is_named_every_time_and_read_once_it_can(tmp_path: Path) -> None:
+def test_a_plan_that_cannot_be_read_is_named_once_for_each_reason_and_read_once_it_can(tmp_path: Path) -> None:
     reader, plan = PlanFile(tmp_path), ModelPlan(revision=1)
     reader.path.mkdir()
-    for _ in range(2):
-        with pytest.raises(MdssError, match=r"models\.json: cannot be read \(.*Is a directory.*\); expected the plan"):
-            reader.changed()
+    with pytest.raises(MdssError, match=r"models\.json: cannot be read \(.*Is a directory.*\); expected the plan"):
+        reader.changed()
+    assert reader.changed() is None
     reader.path.rmdir()
+    reader.path.write_text("{}x")
+    with pytest.raises(MdssError, match=r"models\.json: cannot be read \(.*malformed.*\); expected the plan"):
+        reader.changed()
     PlanFile(tmp_path).write(plan)
     assert reader.changed() == plan
