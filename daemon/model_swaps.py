@@ -216,7 +216,7 @@ class ModelSwaps:
         for recipe in recipes:
             if recipe.is_due and (recipe.serving is not None or self._has_room(recipe)):
                 log.info("model is being loaded", recipe=recipe.name, version=recipe.champion)
-                recipe.bring(self._next, self._clock())
+                recipe.bring(self._since(model_key(recipe.name, recipe.champion)), self._clock())
                 return
 
     def _is_possible(self, recipe: RecipeModels) -> bool:
@@ -271,6 +271,11 @@ class ModelSwaps:
     def _next(self) -> int:
         """The revision of the plan that the coming one will be."""
         return self._published.plan.revision + 1
+
+    def _since(self, key: str) -> int:
+        """Return which plan a version is held from that is to be loaded: the last one where that holds it, for no other will follow."""
+        plan = self._published.plan
+        return plan.revision if key in plan.held else self._next
 
     def _drawn(self) -> ModelPlan:
         """Return the plan as it should be now."""

@@ -121,3 +121,45 @@ def test_a_recipe_that_is_no_longer_allowed_is_held_for_its_last_part_and_shown_
     station.swaps.reconfigure(ModelSettings(recipes=("gland",)))
     assert station.turns(4).held == ("cap/0001", "gland/0001")
     assert [report.recipe for report in station.swaps.reports()] == ["gland"]
+
+
+def full_of_two() -> ModelWorld:
+    """Return a station that judges cap and gland, for which there is room, and that frames ask for ring; the last one named is cap."""
+    settings = ModelSettings(recipes=("cap", "gland", "ring"), preload=("cap", "gland"), memory_mb=2)
+    station = ModelWorld(settings, BOTH | {"ring": "0001"})
+    station.turns(3)
+    in_use(station, "gland", 1)
+    in_use(station, "cap", 1)
+    station.turns(int(IDLE_S))
+    station.wanted = ("ring",)
+    return station
+
+
+def test_of_two_idle_recipes_the_one_that_was_used_last_stays() -> None:
+    assert serves(full_of_two().turns(4)) == {"cap": "0001", "ring": "0001"}
+
+
+def test_no_second_recipe_makes_room_while_the_first_is_still_being_let_go_of() -> None:
+    station = full_of_two()
+    station.deaf = True  # ingest has not read yet that gland is not judged any more
+    assert serves(station.turns(5)) == {"cap": "0001"}
+    station.deaf = False
+    assert serves(station.turns(3)) == {"cap": "0001", "ring": "0001"}
+
+
+def test_a_recipe_that_was_larger_than_the_budget_is_tried_again_when_that_grows() -> None:
+    station = ModelWorld(TWO, BOTH, sizes={"gland": 3 * MB})
+    station.wanted = ("gland",)
+    station.turns(3)
+    assert serves(station.plan) == {"cap": "0001"}
+    station.swaps.reconfigure(ModelSettings(recipes=("cap", "gland"), preload=("cap",), memory_mb=4))
+    assert serves(station.turns(3)) == BOTH
+
+
+def test_a_recipe_that_is_not_judged_at_all_is_loaded_before_another_changes_its_model() -> None:
+    station = ModelWorld(ModelSettings(recipes=("cap", "gland"), memory_mb=2), {"cap": "0001"})
+    station.turns(2)
+    in_use(station, "cap", 1)
+    station.champions = {"cap": "0002", "gland": "0001"}
+    assert station.turn().held == ("cap/0001", "gland/0001")
+    assert serves(station.turns(3)) == {"cap": "0002", "gland": "0001"}

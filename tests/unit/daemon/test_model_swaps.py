@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.model_swaps import Words
+from daemon.model_swaps import LOOK_EVERY_S, Words
 from mdss.settings import ModelSettings
 from mdss.wire.model_plan import ModelWord, Served
 from tests.model_world import NAMES, ModelWorld, serves
@@ -176,3 +176,35 @@ def test_a_station_without_any_model_is_hopeless_and_one_with_another_recipe_is_
     assert station.plan.reasons == {"cap": "cap/champion: no such model"}
     station.champions["cap"] = "0001"
     assert serves(station.turns(2)) == {"gland": "0001", "cap": "0001"}
+
+
+def test_before_anything_is_judged_a_death_is_not_blamed_on_the_model_that_was_being_loaded() -> None:
+    station = ModelWorld(slow={("sdf-0", "cap/0001")})
+    station.turn()
+    for _ in range(3):
+        station.swaps.ended("sdf-0", "ended with code -9")
+        assert station.turn().held == ("cap/0001",)
+    station.slow.clear()
+    assert (serves(station.turn()), station.report.failures) == ({"cap": "0001"}, 0)
+
+
+def test_a_death_that_another_version_was_blamed_for_is_not_counted_against_the_next(station: ModelWorld) -> None:
+    station.slow |= {("rgb-0", "cap/0002"), ("rgb-0", "cap/0003")}
+    for version in ("0002", "0003"):
+        station.champions["cap"] = version
+        station.turns(2)
+        station.swaps.ended("rgb-0", "ended with code -9")
+    station.slow.clear()
+    assert (serves(station.turns(3)), station.report.failures) == ({"cap": "0003"}, 0)
+
+
+def test_a_process_that_ends_for_good_while_it_loads_does_not_leave_the_change_hanging(station: ModelWorld) -> None:
+    station.slow.add(("rgb-0", "cap/0002"))
+    station.champions["cap"] = "0002"
+    station.turns(2)
+    station.swaps.ended("rgb-0", "ended with code -9")
+    for _ in range(3):
+        station.clock.advance(LOOK_EVERY_S)
+        left = {name: station.word(name) for name in NAMES if name != "rgb-0"}  # the supervisor does not start it again
+        station.swaps.tick(Words(left, ModelWord(revision=station.plan.revision, held={"cap/0001": ""})))
+    assert serves(station.plan) == {"cap": "0002"}
