@@ -98,6 +98,13 @@ def test_the_group_may_connect_cameras_and_subscribers_and_speak_for_no_process(
         os.umask(before)
 
 
+def test_the_folder_of_a_socket_is_made_where_it_is_not_there(tmp_path: Path) -> None:
+    place = tmp_path / "not" / "there" / "frames.sock"
+    with zmq.Context() as context:
+        bound(context, zmq.ROUTER, "frames", settings(tmp_path, f"ipc://{place}")).close()
+    assert place.parent.is_dir()
+
+
 def test_an_address_that_cannot_be_opened_is_named_and_keeps_no_socket_open(tmp_path: Path) -> None:
     (tmp_path / "prepare.sock").mkdir()
     with zmq.Context() as context:  # whose end waits for every socket
