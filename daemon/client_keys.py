@@ -40,9 +40,9 @@ def keys_for(settings: Settings, *endpoints: str) -> CurveKeys | None:
     for endpoint in endpoints:
         if not may_connect(endpoint):
             raise MdssError(f"{endpoint}: this user may not connect, expected the station's own or one of its group")
-    own = settings.security
-    if not any(endpoint.startswith(TCP) for endpoint in endpoints) or own.server_key_file is None:
+    if not any(endpoint.startswith(TCP) for endpoint in endpoints) or settings.security.server_key_file is None:
         return None
+    own = settings.security
     if own.client_key_file is None:
         raise BadInput("security.client_key_file: found null, expected the secret certificate of a client; `mdss keygen` makes one")
-    return CurveKeys.read(own.client_key_file, Path(own.server_key_file).with_suffix(key_files.SUFFIX))
+    return CurveKeys.read(own.client_key_file, Path(settings.security.server_key_file).with_suffix(key_files.SUFFIX))

@@ -123,7 +123,7 @@ def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_
     enough = msgspec.structs.replace(plan_of([], []), base_train=("a", "b"), base_validation=("c", "d", "e"), parts=tuple(parts))
     require_enough(order, enough)
     lacking = (
-        "found 2 parts to train on, expected at least 3: 1 more are needed; found 4 parts to set the threshold from, expected at least 5"
+        "found 2 parts to train on, expected at least 3: 1 more is needed; found 4 parts to set the threshold from, expected at least 5"
     )
     with pytest.raises(Ended, match=lacking):
         require_enough(order, msgspec.structs.replace(enough, base_train=("a",), base_validation=("c", "d")))
