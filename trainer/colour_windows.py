@@ -18,6 +18,7 @@ from mdss.method.student_teacher import StudentTeacher, Window, padded_image
 from trainer.distributed import share
 from trainer.handed_parts import Part
 from trainer.photographs import Photographs
+from trainer.symmetries import SYMMETRIES, turned
 from trainer.teacher_answers import TeacherAnswers, fits_into_memory
 
 Float = NDArray[np.float32]
@@ -75,6 +76,14 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class View:
+    """One part, and by which symmetry it is shown."""
+
+    number: int
+    turn: int
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a crop begins, in pixels of the padded image, and how large it is."""
 
@@ -96,8 +105,7 @@ class Windows:
     def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
         self.settings, self._seed = recipe.rgb, recipe.seed
         self._images = [padded_image(part.rgb, recipe.rgb.border) for part in parts]
-        self._masks = [cell_mask(part.mask, recipe.rgb.mask_sampling) for part in parts]
-        self._inside = [np.argwhere(part.mask) for part in parts]
+        self._pixels = [part.mask for part in parts]
         self._whole = whole_images(parts, recipe.rgb) if recipe.rgb.window_px is None else None
         folder = recipe.rgb.penalty_photographs
         self._photographs = Photographs(Path(folder)) if folder else None
@@ -116,7 +124,7 @@ class Windows:
         """How many elements of D (x) M an image has beyond its crop: all 0, but the quantile counts them."""
         if self._whole is None:
             return 0
-        every, some = every_cell(self._masks[0], self.settings.border), self._whole[0]
+        every, some = every_cell(self._pixels[0], self.settings.border), self._whole[0]
         return CHANNELS * (every.height * every.width - some.height * some.width)
 
     def ask(self, networks: StudentTeacher, step: int) -> None:
@@ -124,11 +132,11 @@ class Windows:
         grid = self._grid_of(step)
         if grid is None or grid == self._asked:
             return
-        self._asked, shifts = grid, self._shifts(grid)
-        cells = [mask[down::STRIDE_PX, right::STRIDE_PX] > 0 for mask, (down, right) in zip(self._masks, shifts, strict=True)]
+        self._asked, shifts, views = grid, self._shifts(grid), self._views(grid)
+        cells = [self._mask(view)[down::STRIDE_PX, right::STRIDE_PX] > 0 for view, (down, right) in zip(views, shifts, strict=True)]
         if not self.settings.mask_training:
             cells = [np.ones_like(each) for each in cells]
-        images = [image[:, down:, right:] for image, (down, right) in zip(self._images, shifts, strict=True)]
+        images = [self._image(view)[:, down:, right:] for view, (down, right) in zip(views, shifts, strict=True)]
         is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, CHANNELS)
         self._answers = TeacherAnswers.of(networks, images, cells) if is_kept else None
 
@@ -144,13 +152,28 @@ class Windows:
             return np.zeros((count, 2), np.int64)
         return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(count, 2))
 
+    def _views(self, grid: int) -> list[View]:
+        """Return by which symmetry each part is shown; windows of whole images lie where the parts do, so none turns them."""
+        count = len(self._images)
+        if self._whole is not None or not self.settings.turned:
+            return [View(number, 0) for number in range(count)]
+        turns = np.random.default_rng((self._seed, grid, SYMMETRIES)).integers(SYMMETRIES, size=count).tolist()
+        return [View(number, turn) for number, turn in enumerate(turns)]
+
+    def _image(self, view: View) -> Float:
+        return np.ascontiguousarray(turned(self._images[view.number], view.turn))
+
+    def _mask(self, view: View) -> Float:
+        return cell_mask(np.ascontiguousarray(turned(self._pixels[view.number], view.turn)), self.settings.mask_sampling)
+
     def batch(self, step: int) -> Batch:
         """Return crops, their masks, where they lie, and photographs for the penalty."""
         random = np.random.default_rng((self._seed, step))
         numbers = random.integers(len(self._images), size=self.settings.batch).tolist()
         grid = self._grid_of(step)
         shifts = None if grid is None else self._shifts(grid)
-        crops = share([self._crop(number, None if shifts is None else shifts[number], random) for number in numbers])
+        views = self._views(step if grid is None else grid)
+        crops = share([self._crop(views[number], None if shifts is None else shifts[number], random) for number in numbers])
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
         photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
         return Batch(images, masks, [crop.cells for crop in crops], photographs)
@@ -161,22 +184,22 @@ class Windows:
             return None
         return torch.stack([self._answers.crop(*cells) for cells in batch.cells]).to(device).permute(0, 3, 1, 2)
 
-    def _crop(self, number: int, shift: Index | None, random: np.random.Generator) -> Crop:
-        image, mask = self._images[number], self._masks[number]
-        place = self._place(number, shift, random)
+    def _crop(self, view: View, shift: Index | None, random: np.random.Generator) -> Crop:
+        image, mask = self._image(view), self._mask(view)
+        place = self._place(view, shift, random)
         crop = image[:, place.top : place.top + place.height, place.left : place.left + place.width]
         height, width = positions(place.height), positions(place.width)
         rows, columns = (slice(start, start + STRIDE_PX * count, STRIDE_PX) for start, count in ((place.top, height), (place.left, width)))
         light = 1 + self.settings.light_variation * random.uniform(-1, 1)
-        cells = number, Window(place.top // STRIDE_PX, place.left // STRIDE_PX, height, width)
+        cells = view.number, Window(place.top // STRIDE_PX, place.left // STRIDE_PX, height, width)
         return Crop(np.clip(crop * np.float32(light), 0, 1), mask[rows, columns], cells)
 
-    def _place(self, number: int, shift: Index | None, random: np.random.Generator) -> Place:
+    def _place(self, view: View, shift: Index | None, random: np.random.Generator) -> Place:
         if self._whole is not None:
-            return Place.of(self._whole[number])
-        size = self._images[number].shape[1]
+            return Place.of(self._whole[view.number])
+        size = self._images[view.number].shape[1]
         side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
-        inside = self._inside[number]
+        inside = np.argwhere(turned(self._pixels[view.number], view.turn))
         at = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
         if shift is None:
             top, left = np.clip(at, 0, size - side).tolist()

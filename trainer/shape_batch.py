@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from mdss.method.patch_frame import PatchFrames, patch_lengths
 from mdss.method.recipe import Recipe, ShapeSettings
 from trainer.distributed import share
+from trainer.symmetries import SYMMETRIES, turn
 from trainer.training_cloud import Ball, TrainingCloud
 
 Float = NDArray[np.float32]
@@ -47,6 +48,12 @@ class Example:
     weights: Float
     towards: NDArray[np.float64]
 
+    def turned(self, which: int) -> Example:
+        """Return it as if the part had come as that symmetry shows it."""
+        by = turn(which)
+        points = {name: np.asarray(getattr(self, name) @ by, np.float32) for name in ("patch", "queries", "nearest", "places")}
+        return replace(self, **points, towards=self.towards @ by)
+
 
 def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
     """Return the batch of a step: patches of random parts, each with queries and places of its own."""
@@ -72,7 +79,8 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
     places, is_point, weights = _places(cloud, ball, settings, random)
     off_mm = random.uniform(-OFF_SURFACE, OFF_SURFACE, (len(places), 1)) * length_mm
     places = np.asarray(places + cloud.towards * off_mm, np.float32)
-    return Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards)
+    example = Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards)
+    return example.turned(int(random.integers(SYMMETRIES))) if settings.turned else example
 
 
 def _around(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> Float:

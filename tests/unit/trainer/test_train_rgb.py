@@ -26,7 +26,7 @@ from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
 from trainer import teacher_answers
-from trainer.colour_windows import Windows, cell_mask
+from trainer.colour_windows import View, Windows, cell_mask
 from trainer.handed_parts import Half
 from trainer.train_rgb import as_it_scores, loss_of, measure_teacher, train_colour
 
@@ -62,11 +62,11 @@ def networks() -> StudentTeacher:
     return made
 
 
-@pytest.mark.parametrize("mask_training", [True, False])
+@pytest.mark.parametrize(("mask_training", "turned"), [(True, False), (False, False), (True, True)])
 def test_answers_that_were_kept_are_those_of_asking_at_each_step(
-    networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch, mask_training: bool
+    networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch, mask_training: bool, turned: bool
 ) -> None:
-    settings = msgspec.structs.replace(SMALL, mask_training=mask_training)
+    settings = msgspec.structs.replace(SMALL, mask_training=mask_training, turned=turned)
     keeping, asking = windows_of(settings), windows_of(settings)
     monkeypatch.setattr(asking, "ask", lambda *_: None)
     for step in range(5):
@@ -77,9 +77,18 @@ def test_answers_that_were_kept_are_those_of_asking_at_each_step(
         with learning_precision("cpu"):
             missed = networks.describe(batch.images) - described
         if mask_training:
+            assert batch.masks.any()
             missed *= batch.masks[:, None]
         assert missed.square().mean().sqrt() < 0.01
         assert loss == pytest.approx(loss_of(networks, asking, step, batch).item(), rel=2e-3)
+
+
+def test_parts_that_come_at_any_angle_are_shown_another_way_with_each_shift_and_whole_images_are_not() -> None:
+    asked = [Windows(parts()[:1], Recipe(rgb=msgspec.structs.replace(SMALL, shift_every=1, turned=turned))) for turned in (False, True)]
+    shown = [[windows.batch(step).masks.mean(dim=0) for step in range(16)] for windows in asked]
+    assert any(not torch.equal(plain, turned) for plain, turned in zip(*shown, strict=True))
+    whole = [windows_of(msgspec.structs.replace(SMALL, window_px=None, turned=turned)).batch(0).images for turned in (False, True)]
+    assert torch.equal(*whole)
 
 
 def test_the_teacher_is_asked_once_for_each_part_and_shift(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +149,7 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
     seen = set()
     for grid in range(20):
         for number, shift in enumerate(windows._shifts(grid)):
-            places = [windows._place(number, shift, random) for _ in range(20)]
+            places = [windows._place(View(number, 0), shift, random) for _ in range(20)]
             assert {(place.top % STRIDE_PX, place.left % STRIDE_PX) for place in places} == {tuple(shift)}
             assert all(0 <= start <= SIZE_PX + 32 - 48 for place in places for start in (place.top, place.left))
             seen.add((number, *shift))

@@ -78,6 +78,21 @@ def test_places_are_points_and_voids_weighted_as_they_are_frequent() -> None:
     assert torch.allclose(batch.weights.mean(dim=1), torch.ones(4), atol=1e-5)
 
 
+def test_patches_of_parts_that_come_at_any_angle_are_turned_and_as_far_from_the_surface_as_before() -> None:
+    still = msgspec.structs.replace(SMALL, batch=1, frame="camera")
+    cloud, moved = cloud_of(still), 0
+    for step in range(8):
+        one, other = (draw([cloud], Recipe(sdf=msgspec.structs.replace(still, turned=turned)), step) for turned in (False, True))
+        for name in ("patches", "queries", "nearest", "places"):
+            torch.testing.assert_close(getattr(one, name).norm(dim=-1), getattr(other, name).norm(dim=-1), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(one.distances, other.distances, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            (one.queries - one.nearest).norm(dim=-1), (other.queries - other.nearest).norm(dim=-1), atol=1e-4, rtol=1e-4
+        )
+        moved += not torch.allclose(one.patches, other.patches, atol=1e-3)
+    assert moved >= 4
+
+
 def test_a_short_training_learns_distances_to_a_plate_and_where_it_ends() -> None:
     torch.manual_seed(0)
     learner, recipe = SignedDistanceNetwork(SMALL), Recipe(sdf=SMALL)
