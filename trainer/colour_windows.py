@@ -199,8 +199,10 @@ class Windows:
             return Place.of(self._whole[view.number])
         size = self._images[view.number].shape[1]
         side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
-        inside = np.argwhere(turned(self._pixels[view.number], view.turn))
-        at = inside[random.integers(len(inside))] + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
+        pixels = turned(self._pixels[view.number], view.turn)
+        inside = np.flatnonzero(pixels)  # a tenth of the time of asking for rows and columns of all
+        centre = np.array(divmod(inside[random.integers(len(inside))], len(pixels)))
+        at = centre + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
         if shift is None:
             top, left = np.clip(at, 0, size - side).tolist()
         else:
