@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +14,11 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def legible(text: str) -> str:
     """Return a text in which what a terminal would obey, or not show, stands as its escape: whoever wrote it may mean harm."""
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """Return the first of some names for a sentence, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class MdssError(Exception):

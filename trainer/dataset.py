@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput
+from mdss.errors import BadInput, some_of
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import PLAUSIBLE_MM, is_plausible, scene_extent
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, check_name, read_scan, read_truth, size
@@ -115,7 +115,7 @@ class Dataset:
 def _some_in(folder: Path) -> str:
     """Return what a folder holds, so that the one above or below the right one is known for it."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return ", ".join(names[:SOME]) + (f" and {len(names) - SOME} more" if len(names) > SOME else "") if names else "nothing in it"
+    return some_of(names, SOME) or "nothing in it"
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from mdss.errors import some_of
 from mdss.method.calibration import SMALLEST_SCORE, Calibration
 from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, counts_of, scores_of
 from trainer.gate_statistics import (
@@ -221,8 +222,7 @@ def catches(champion: Judgement | None, moved: float) -> bool:
 
 def named(pairs: Sequence[Pair]) -> str:
     """Return the names of some parts, the first few of them."""
-    rest = len(pairs) - NAMED
-    return ", ".join(pair.part.part_id for pair in pairs[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return some_of([pair.part.part_id for pair in pairs], NAMED)
 
 
 def accepted(pairs: Sequence[Pair]) -> Figures:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput
+from mdss.errors import BadInput, some_of
 from mdss.method.recipe import FusionSettings, ThresholdSettings
 from mdss.method.reference import Reference
 
@@ -147,7 +147,7 @@ def standing_out(scores: Sequence[float], names: Sequence[str] = (), branch: str
         lowest, following = (scores[number] for number in falling[count - 1 : count + 1])
         if lowest > STANDS_OUT * following:
             called = [names[number] if names else f"{number + 1} of {len(scores)}" for number in sorted(falling[:count])]
-            parts = ", ".join(called[:MOST_NAMED]) + (f" and {count - MOST_NAMED} more" if count > MOST_NAMED else "")
+            parts = some_of(called, MOST_NAMED)
             times = f"{lowest / max(following, SMALLEST_SCORE):.0f} times the next{branch and f' in {branch}'}"
             question = f" {parts} scores {times}: is it good?" if count == 1 else f"s {parts} score {times}: are they good?"
             return f"validation part{question}"
