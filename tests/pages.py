@@ -12,7 +12,7 @@ import click
 from mdss import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")))
+PAGES = sorted((*ROOT.glob("*.md"), *(page for folder in ("bench", "deploy", "docs") for page in (ROOT / folder).rglob("*.md"))))
 
 
 def place(path: Path) -> str:
