@@ -98,6 +98,11 @@ ROWS = (
     Row("sdf-damaged-copies-0", "What does learning from damaged copies bring?", ("sdf.damaged_copies=0",)),
     Row("sdf-loss-pull", "Is the cited pull loss as good? It can't teach missing points.", ("sdf.loss=pull", "sdf.void_weight=0")),
     Row("sdf-scores-float", "What do eight bits lose in shape?", ("sdf.scores_in=float",)),
+    Row(
+        "nothing-saved",
+        "What does all that saves time lose together?",
+        ("rgb.scores_in=float", "sdf.scores_in=float", "sdf.asked_in=null", "sdf.asked_at=every_pixel"),
+    ),
     Row("sdf-patches-500", "Are patches of 500 points as good?", ("sdf.points_per_patch=500", "sdf.blind_spot=100")),
     Row("score-agreement-0", "What does it bring that shape counts where colour is high?", ("fusion.score_agreement=0",)),
     Row("score-agreement-1", "May shape count as much as colour there?", ("fusion.score_agreement=1",)),

@@ -28,6 +28,7 @@ from mdss.method.calibration import Threshold
 from mdss.method.metrics import Metrics
 from mdss.retraining import RetrainRecord
 from mdss.wire.camera import Nack
+from measure import results
 from tests.pages import ROOT, chapter, options_of, verb_of, words_below
 from trainer import evaluation, gate_terms, shadow_report
 from trainer.calibrate_verb import as_object
@@ -89,6 +90,12 @@ def test_what_a_new_champion_is_told_by_is_said_field_by_field() -> None:
     rows, named = said_of("mdss calibrate")
     assert rows == sorted(json.loads(as_object(champion)))
     assert set(Threshold.__struct_fields__) <= named
+
+
+def test_the_page_on_speed_names_each_figure_of_a_bench() -> None:
+    named = re.findall(r"`(\w+)`", (ROOT / "docs" / "performance.md").read_text("utf-8"))
+    records = (results.Results, results.Machine, results.StageFigures, results.EndToEnd, results.BothBranches, results.GrowthFigures)
+    assert sorted({name for record in records for name in names_of(record)} - set(named)) == []
 
 
 def test_the_summary_of_a_replay_is_said_field_by_field() -> None:
