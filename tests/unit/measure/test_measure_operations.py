@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from mdss.method.eight_bits import EightBitConvolution, chain
+from mdss.method.recipe import PRESETS
+from mdss.method.student_teacher import StudentTeacher, Window
 from measure.operations import operations_of
+from tests.pages import ROOT
 from tests.precision import needs_eight_bits
 
 
@@ -39,3 +47,17 @@ def test_layers_in_eight_bits_count_as_their_float_ones_would() -> None:
     exact = operations_of(lambda: run([*pair], convolution), "float")
     rounded = operations_of(lambda: run([*chain(pair, [1.0, 1.0])], EightBitConvolution(convolution, 1.0, is_rectified=False)), "int8")
     assert rounded == (0.0, exact.wide, 0.0)
+
+
+@pytest.mark.parametrize(("preset", "sentence"), [("edge", "of colour  =  "), ("paper", "`paper` takes ")])
+def test_the_page_on_speed_says_how_much_colour_multiplies_for_a_part_of_any_size(preset: str, sentence: str) -> None:
+    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    (said,) = re.findall(rf"{sentence}([\d.]+) \(h / 4 \+ ([\d.]+)\) \(w / 4 \+ \2\)", page)
+    factor, around = map(float, said)
+    networks, padded = StudentTeacher(PRESETS[preset].rgb).to("meta"), torch.empty(1, 3, 288, 288, device="meta")
+    for top, left, height, width in ((61, 64, 133, 118), (50, 59, 142, 139), (21, 30, 200, 170), (8, 8, 240, 220), (90, 91, 60, 80)):
+        mask = np.zeros((256, 256), bool)
+        mask[top : top + height, left : left + width] = True
+        crop = Window.around(mask, 64).crop(padded)
+        counted = operations_of(partial(networks, crop, "squared"), "float").wide
+        assert factor * (height / 4 + around) * (width / 4 + around) == pytest.approx(counted, rel=0.04)
