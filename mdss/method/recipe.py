@@ -61,6 +61,7 @@ class ColourSettings(Settings, frozen=True):
     averaged: BelowOne = 0.0
     light_variation: Share = 0.0
     turned: bool = False
+    turned_last: Share = 1.0  # as in models that were made before there was a choice
     penalty_photographs: str | None = None
     factor_first: BelowOne = 0.5
     factor_last: BelowOne = 0.999
@@ -176,8 +177,6 @@ class Recipe(Settings, frozen=True):
     threshold: ThresholdSettings = ThresholdSettings()
 
 
-INTERPOLATING = PointCloudSettings(enlarged_by="interpolating")
-
 EDGE = Recipe(
     point_cloud=PointCloudSettings(enlarged_by="interpolating", enclosed_gaps="part"),
     rgb=ColourSettings(
@@ -186,6 +185,7 @@ EDGE = Recipe(
         shift_every=125,
         learning_rate=1e-2,
         weight_decay=1.2,
+        turned_last=0.0,
         levelling=0.5,
         median_share=0.5,
         by_contrast=True,
@@ -246,7 +246,7 @@ PAPER = Recipe(
 )
 DEMO = Recipe(
     preset="demo",
-    point_cloud=INTERPOLATING,
+    point_cloud=PointCloudSettings(enlarged_by="interpolating"),
     rgb=ColourSettings(student_width=1.0, steps=300, batch=8, warmup_steps=30, learning_rate=5e-4, factor_first=0.99),
     sdf=ShapeSettings(steps=1000, batch=32, learns_in="auto", asked_in=2),
     threshold=ThresholdSettings(false_reject_rate=1e-6, method="lognormal"),
