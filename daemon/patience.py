@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future, wait
 from typing import Any, Final, TypeVar
 
 from mdss.errors import MdssError
@@ -18,36 +18,29 @@ class Patience:
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
-        self._asking: threading.Thread | None = None
+        self._asked: Future[Any] | None = None
 
     def ask(self, question: Callable[[], Answer], place: object) -> Answer:
         """Return what a question about a place comes to, or raise what it raises; MdssError where no answer came in time."""
-        answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        if self._asking is None or not self._asking.is_alive():
-            self._asking = _begun(lambda: answers.put(_outcome(question)), place)
-            try:
-                found, error = answers.get(timeout=self._patience_s)
-            except Empty:
-                pass
-            else:
-                if error is not None:
-                    raise error
-                return found  # type: ignore[no-any-return]  # the queue cannot say what came through it
+        if self._asked is None or self._asked.done():  # its thread may need a moment more to end
+            answer: Future[Answer] = Future()
+            _begin(lambda: _answer(question, answer), place)
+            self._asked = answer
+            if wait([answer], self._patience_s).done:
+                return answer.result()
         raise MdssError(f"{place}: the disk does not answer; expected it to within {self._patience_s:g} s")
 
 
-def _begun(asking: Callable[[], None], place: object) -> threading.Thread:
-    """Return a thread that asks; where the machine has none left, that is no answer, and no end of who asked."""
-    thread = threading.Thread(target=asking, daemon=True)
+def _begin(asking: Callable[[], None], place: object) -> None:
+    """Ask in a thread; where the machine has none left, that is no answer, and no end of who asked."""
     try:
-        thread.start()
+        threading.Thread(target=asking, daemon=True).start()
     except RuntimeError as error:
         raise MdssError(f"{place}: cannot be asked ({error}); expected the machine to have one more thread") from error
-    return thread
 
 
-def _outcome(question: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _answer(question: Callable[[], Answer], answer: Future[Answer]) -> None:
     try:
-        return question(), None
+        answer.set_result(question())
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who asked
-        return None, error
+        answer.set_exception(error)

@@ -29,11 +29,24 @@ def test_a_question_without_an_answer_is_given_up_and_none_is_asked_behind_it_un
     with pytest.raises(MdssError, match="other: the disk does not answer"):
         patience.ask(lambda: asked.append(1), "other")
     assert asked == []
-    assert patience._asking is not None
+    assert patience._asked is not None
     answers.set()
-    patience._asking.join()
+    patience._asked.result(LONG_S)
     patience._patience_s = LONG_S
     assert patience.ask(lambda: 8, "store") == 8
+
+
+def test_a_question_that_has_its_answer_is_over_though_its_thread_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, patience = threading.Event(), Patience(LONG_S)
+
+    class Lingering(threading.Thread):
+        def run(self) -> None:
+            super().run()
+            may_end.wait()
+
+    monkeypatch.setattr(threading, "Thread", Lingering)
+    assert (patience.ask(lambda: 7, "store"), patience.ask(lambda: 8, "store")) == (7, 8)
+    may_end.set()
 
 
 def test_a_machine_without_threads_is_a_sentence_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
