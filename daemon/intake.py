@@ -141,7 +141,7 @@ class Intake:
         if part is not None:
             accepted = msgspec.structs.replace(part.accepted, attempt=asked.attempt)
             self._out.tally.count(RESENT)
-            self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, attempt=asked.attempt, wanted=asked.wanted))
+            self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, wanted=asked.wanted))
 
     def tick(self, *, is_quiet: bool = True) -> list[Reply]:
         """Do what is due by time alone; nobody is taken for silent while words wait at the door, as after a freeze."""
@@ -271,7 +271,6 @@ class Intake:
             model_version=served.version,
             rgb=rgb,
             xyz=xyz,
-            attempt=accepted.attempt,
             deadline_ns=accepted.deadline_ns,
         )
         self._held.add(accepted, frame)

@@ -56,7 +56,7 @@ class Preparer:
     def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
         height, width = frame.xyz.shape[:2]
-        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "attempt", "deadline_ns")}
+        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "deadline_ns")}
         same |= {"height": height, "width": width}
         prepared = PreparedPart(
             result_id=frame.result_id,

@@ -66,7 +66,6 @@ class Scorer:
                 map=found,
                 started_ns=started_ns,
                 finished_ns=finished_ns,
-                attempt=message.attempt,
             )
         ]
 

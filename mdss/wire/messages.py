@@ -62,7 +62,6 @@ class Task(Message, frozen=True, kw_only=True):
     result_id: str
     recipe_id: str
     model_version: str
-    attempt: int = 1
     deadline_ns: int = NEVER_NS  # monotonic; nobody waits for what is done later
 
 
@@ -115,7 +114,6 @@ class BranchScore(Message, frozen=True):
     map: NDArray[np.float32]  # (S, S)
     started_ns: int
     finished_ns: int
-    attempt: int = 1
 
 
 class Ended(Message, frozen=True):

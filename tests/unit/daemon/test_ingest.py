@@ -37,7 +37,7 @@ def test_a_frame_is_recorded_announced_sent_on_and_acknowledged(station: Station
     assert ack == Ack(frame_id="f1", result_id=accepted.result_id)
     assert accepted.identity.part_id == "part-7"
     assert (accepted.received_ns, accepted.deadline_ns) == (station.clock.ns(), station.clock.ns() + 300_000_000)
-    assert (frame.result_id, frame.recipe_id, frame.attempt) == (accepted.result_id, "gland", 1)
+    assert (frame.result_id, frame.recipe_id, accepted.attempt) == (accepted.result_id, "gland", 1)
     assert frame.rgb.shape == frame.xyz.shape == (SIDE, SIDE, 3)
     assert station.journal.entries["cam", "f1"].result_id == accepted.result_id
 
@@ -80,7 +80,7 @@ def test_a_frame_of_an_earlier_life_keeps_its_result_and_is_tried_again(station:
     assert reborn.send("f1") == [first]
     (accepted,), (frame,) = reborn.fusion.sent, reborn.prepare.sent
     assert isinstance(accepted, Accepted) and isinstance(frame, Frame)
-    assert (accepted.attempt, frame.attempt) == (2, 2)
+    assert (accepted.attempt, frame.result_id) == (2, accepted.result_id)
 
 
 def test_the_same_frame_id_of_another_camera_is_another_frame(station: Station) -> None:

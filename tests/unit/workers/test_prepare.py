@@ -30,7 +30,7 @@ def frame(bump_mm: float) -> Frame:
     height[30:60, 40:80] -= bump_mm
     rgb = np.full((HEIGHT_PX, WIDTH_PX, 3), 90, np.uint8)
     cloud = SensorCloud(given=np.stack([columns, rows, height], axis=-1))
-    return Frame(result_id="r", recipe_id="cap", model_version="0007", rgb=rgb, xyz=cloud, attempt=2)
+    return Frame(result_id="r", recipe_id="cap", model_version="0007", rgb=rgb, xyz=cloud)
 
 
 def test_fusion_gets_the_whole_then_each_branch_its_half_and_shape_which_takes_longer_comes_first() -> None:
@@ -39,7 +39,7 @@ def test_fusion_gets_the_whole_then_each_branch_its_half_and_shape_which_takes_l
     assert isinstance(part, PreparedPart)
     assert isinstance(colour, ColourTask)
     assert isinstance(shape, ShapeTask)
-    assert (part.height, part.width, colour.attempt, shape.attempt) == (HEIGHT_PX, WIDTH_PX, 2, 2)
+    assert (part.height, part.width) == (HEIGHT_PX, WIDTH_PX)
     assert part.model_version == "0007"
     assert np.array_equal(part.mask, colour.mask)
     assert np.array_equal(part.xyz, shape.xyz, equal_nan=True)
