@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from daemon.process_table import ProcessSpec
+from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, ProcessState
 from mdss.wire.process import FAILED, REFUSED
 
@@ -41,21 +41,10 @@ class Process(Protocol):
 Start = Callable[[ProcessSpec], Process]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How long a process may take, and how often it may die."""
-
-    ready_timeout_s: float
-    stall_timeout_s: float
-    drain_timeout_s: float
-    restart_limit: int
-    restart_window_s: float
-
-
 class Child:
     """Keeps one process running; `tick` looks after it, `hear` takes its heartbeats."""
 
-    def __init__(self, spec: ProcessSpec, start: Start, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, spec: ProcessSpec, start: Start, limits: SupervisorSettings, clock: Callable[[], float]) -> None:
         self.spec, self.reason, self.restarts = spec, "not started yet", 0
         self.state: ProcessState = "stopped"
         self.last: Heartbeat | None = None
@@ -152,7 +141,7 @@ class Child:
                 self._become("degraded", f"{self._killed_because}; killed")
         return ""
 
-    def take_over(self, limits: Limits) -> None:
+    def take_over(self, limits: SupervisorSettings) -> None:
         """Keep to other limits from now on, and let the process read its settings again."""
         self._limits = limits
         if self._process is not None:

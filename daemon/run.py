@@ -12,7 +12,7 @@ import click
 import setproctitle
 import zmq
 
-from daemon.child import Child, Limits
+from daemon.child import Child
 from daemon.client_keys import token_of
 from daemon.model_desk import ModelDesk
 from daemon.model_swaps import ModelSwaps
@@ -39,7 +39,7 @@ NAME = "supervisor"
 def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
     os.umask(GROUP_READS)  # its processes inherit this; where cameras and subscribers connect, they let the group in
-    station, limits = settings.station, limits_of(settings)
+    station, limits = settings.station, settings.supervisor
     locks, reloading = claimed(station), Reloading(config, settings)
     retrainings = partial(read_records, retrain_folder(station.state_directory))
     board = Board(station.name, time.monotonic, partial(drift_of, reloading), retrainings)
@@ -78,7 +78,7 @@ def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: M
     board.reloaded(report)
     if report.is_applied:
         configure_logs(reloading.settings, NAME)
-        supervisor.take_over(limits_of(reloading.settings))
+        supervisor.take_over(reloading.settings.supervisor)
         models.reconfigure(reloading.settings.models)
 
 
@@ -94,12 +94,6 @@ def drift_of(reloading: Reloading) -> tuple[Warned, ...]:
     """Return the warnings of drift that hold, for the recipes of the settings in force."""
     settings = reloading.settings
     return warnings_of(Path(settings.station.state_directory), settings.models.recipes)
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the supervisor's settings as its children need them."""
-    own = settings.supervisor
-    return Limits(own.ready_timeout_s, own.stall_timeout_s, own.drain_timeout_s, own.restart_limit, own.restart_window_s)
 
 
 @click.command(epilog="Example: mdss run --config station.yaml")

@@ -9,13 +9,14 @@ from typing import Protocol
 
 import structlog
 
-from daemon.child import Child, Limits
+from daemon.child import Child
 from daemon.endings import Endings
 from daemon.model_swaps import ModelSwaps, Words
 from daemon.notify import Notifier
 from daemon.outbox import Outlet
 from daemon.status import Board, ProcessReport, StationReport
 from mdss.errors import MdssError
+from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
 
 TURN_MS = 100
@@ -50,7 +51,7 @@ class Surroundings:
 class Supervisor:
     """Brings the children up in order, keeps them up, and takes them down in order."""
 
-    def __init__(self, children: Sequence[Child], limits: Limits, around: Surroundings) -> None:
+    def __init__(self, children: Sequence[Child], limits: SupervisorSettings, around: Surroundings) -> None:
         self._children, self._limits, self._clock = tuple(children), limits, around.clock
         self._health, self._board, self._notifier = around.health, around.board, around.notifier
         self._endings, self._models = Endings(around.fusion, around.in_hand), around.models
@@ -82,7 +83,7 @@ class Supervisor:
         finally:
             self._stop()
 
-    def take_over(self, limits: Limits) -> None:
+    def take_over(self, limits: SupervisorSettings) -> None:
         """Keep to other limits from now on, and let every process read its settings again."""
         self._limits = limits
         for child in self._children:

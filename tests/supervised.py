@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 
-from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, Child, Limits
+from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, Child
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
 from daemon.supervisor import STANDSTILL, TURN_MS, Supervisor, Surroundings
+from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, Message
 from mdss.wire.process import REFUSED
 from tests.fakes import FakeClock, FakeLink, FakeProcess
 from tests.model_world import without_models
 
 NAMES = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
-LIMITS = Limits(ready_timeout_s=12, stall_timeout_s=5, drain_timeout_s=10, restart_limit=4, restart_window_s=20)
+LIMITS = SupervisorSettings(ready_timeout_s=12, stall_timeout_s=5, drain_timeout_s=10, restart_limit=4, restart_window_s=20)
 TURN_S = TURN_MS / 1000
 SLACK_S = 5 * TURN_S  # an end is seen in the turn after it, that of a code 1 or 2 one turn later
 

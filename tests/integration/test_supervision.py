@@ -7,27 +7,28 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
+import msgspec
 import psutil
 import pytest
 import zmq
 
-from daemon.child import Child, Limits
+from daemon.child import Child
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.spawn import start_process
 from daemon.status import Board
 from daemon.supervisor import Supervisor, Surroundings
+from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Ended
 from mdss.wire.sockets import Receiver, Sender
 from tests.model_world import without_models
 
 pytestmark = pytest.mark.timeout(120)
-LIMITS = Limits(ready_timeout_s=60, stall_timeout_s=60, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+LIMITS = SupervisorSettings(ready_timeout_s=60, stall_timeout_s=60, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 WORKER = """
 import sys, time, types, zmq
 from mdss.wire.sockets import Sender
@@ -45,7 +46,7 @@ while not stop.asked:
 class RunningLine:
     """A supervisor of two small workers, in a thread."""
 
-    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, folder: Path, limits: SupervisorSettings = LIMITS) -> None:
         settings: Any = SimpleNamespace(station=SimpleNamespace(runtime_directory=str(folder)))
         self.context: zmq.Context[Any] = zmq.Context()
         self.health = Receiver(self.context, "health", settings)
@@ -98,7 +99,7 @@ def test_a_killed_process_is_replaced_and_all_stop_when_asked(tmp_path: Path) ->
 
 
 def test_a_stopped_process_that_says_nothing_is_killed_and_replaced(tmp_path: Path) -> None:
-    with RunningLine(tmp_path, replace(LIMITS, stall_timeout_s=4)) as line:
+    with RunningLine(tmp_path, msgspec.structs.replace(LIMITS, stall_timeout_s=4)) as line:
         wait_until(lambda: line.board.report.is_ready)
         os.kill(line.pid("fusion"), signal.SIGSTOP)
         wait_until(lambda: line.restarts() == [1, 0] and line.board.report.is_ready)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 from structlog.testing import capture_logs
 
-from daemon.child import ENDS_WITHIN_S, Child, Limits
+from daemon.child import ENDS_WITHIN_S, Child
 from daemon.process_table import ProcessSpec
+from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, ProcessState
 from mdss.wire.process import FAILED
 from tests.fakes import FakeProcess, FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
 
-LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+LIMITS = SupervisorSettings(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 SPEC = ProcessSpec("rgb-0", ("-m", "workers.rgb"), threads=1)
 
 
@@ -166,7 +167,7 @@ def test_never_ready_is_killed_after_the_ready_timeout() -> None:
 
 
 def test_never_ready_is_given_up_after_as_many_lives_as_one_that_dies_though_they_are_longer_than_the_window() -> None:
-    limits = replace(LIMITS, ready_timeout_s=LIMITS.restart_window_s + 30)
+    limits = msgspec.structs.replace(LIMITS, ready_timeout_s=LIMITS.restart_window_s + 30)
     world = FakeWorld({"rgb-0": never_ready})
     child = Child(SPEC, world.start, limits, world.clock)
     child.start()

@@ -12,7 +12,6 @@ from daemon import doctor, doctor_machine, doctor_station
 from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
-from daemon.run import limits_of
 from daemon.status import ProcessReport, StationReport
 from mdss.settings import Settings, SupervisorSettings
 from tests.alerts import undefined
@@ -68,7 +67,7 @@ def test_a_limit_that_the_growing_pauses_never_let_a_process_reach_is_weak(windo
         own = settings(supervisor={"restart_limit": limit, "restart_window_s": window_s})
         assert station(Case(own), "restarts allowed").level == level
         world = FakeWorld({SPEC.name: dies_at_once})
-        child = Child(SPEC, world.start, limits_of(own), world.clock)
+        child = Child(SPEC, world.start, own.supervisor, world.clock)
         child.start()
         for _ in range(40_000):  # ten minutes and more
             world.clock.advance(1 / 64)

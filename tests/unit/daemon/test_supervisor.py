@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 
+import msgspec
 import pytest
 
-from daemon.child import Child, Limits
+from daemon.child import Child
 from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
 from daemon.supervisor import STOP_GRACE_S, Supervisor, Surroundings
 from mdss.errors import MdssError
+from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Ended, Message
 from tests.fakes import (
     FakeLink,
@@ -32,7 +33,7 @@ from tests.fakes import (
 from tests.model_world import without_models
 
 NAMES = ("alerts", "collect", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
-LIMITS = Limits(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
+LIMITS = SupervisorSettings(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
 
 
 def spec(name: str) -> ProcessSpec:
@@ -267,7 +268,7 @@ def test_fusion_is_told_which_part_every_process_had_in_hand_that_ended_with_it(
 
 def test_other_limits_hold_from_now_on_and_every_process_is_told_to_read_its_settings_again() -> None:
     line = Line(sdf_0=silent_after(4), ingest=drains_for(4))
-    line.at(3, lambda: line.supervisor.take_over(replace(LIMITS, stall_timeout_s=20, drain_timeout_s=2)))
+    line.at(3, lambda: line.supervisor.take_over(msgspec.structs.replace(LIMITS, stall_timeout_s=20, drain_timeout_s=2)))
     line.run(15)
     assert {process.name: process.signals for process in line.world.started} == {name: [signal.SIGHUP] for name in NAMES}
     (fusion,) = line.world.of("fusion")
