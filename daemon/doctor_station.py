@@ -12,9 +12,9 @@ from daemon.finding import Case, Finding, bad, is_folder, ok, weak
 from daemon.verdict_words import latency_ms
 from mdss.key_files import OTHERS, SUFFIX
 from mdss.settings import SupervisorSettings, public_endpoints
+from mdss.settings_doors import LOOPBACK_HOST
 from mdss.settings_types import TCP
 
-LOOPBACK: Final = ("127.", "::1", "localhost")
 LATE_SHARE: Final = 0.01
 FEWEST_DEATHS: Final = 3
 USUAL_PART_RATIO: Final = 0.85  # good parts of four products cover 0.88 and more, parts that lack a third 0.69 to 0.88
@@ -109,7 +109,7 @@ def _doors(case: Case) -> Iterator[Finding]:
     if security.client_keys is not None and not any(Path(security.client_keys).glob(f"*{SUFFIX}")):
         why = "over tcp nobody is let in, no camera and no subscriber"
         yield weak("security.client_keys", f"no key in {security.client_keys}", why, "put the NAME.key of each client there (mdss keygen)")
-    if not settings.http.host.startswith(LOOPBACK):
+    if LOOPBACK_HOST.fullmatch(settings.http.host) is None:
         why = "the pages are not encrypted: who listens on that network learns the token"
         yield weak("http.host", f"{settings.http.host}, for other machines", why, "keep it on 127.0.0.1, or behind a proxy with TLS")
     folders = {"station.state_directory": settings.station.state_directory, "station.runtime_directory": settings.station.runtime_directory}

@@ -105,7 +105,8 @@ def test_doors_without_keys_and_pages_for_other_machines_are_named(tmp_path: Pat
     assert doors(tmp_path) == []
     plain: dict[str, dict[str, Any]] = {"verdicts": {"endpoint": "tcp://127.0.0.1:5556"}, "security": {"plain_loopback": True}}
     assert doors(tmp_path, **plain) == ["verdicts.endpoint"]
-    assert doors(tmp_path, http={"host": "192.168.1.5", "token_file": "token"}) == ["http.host"]
+    for host in ("192.168.1.5", "localhost.plant.example", "::1234"):
+        assert doors(tmp_path, http={"host": host, "token_file": "token"}) == ["http.host"]
     keys = {"server_key_file": "station.key_secret", "client_keys": str(tmp_path)}
     assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == ["security.client_keys"]
     (tmp_path / "plc.key").touch()
