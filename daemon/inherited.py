@@ -26,9 +26,6 @@ class Inherited:
         self._due_ns = {name: now_ns + accepted.left_ns(now_ns) + GRACE_NS for name, accepted in self._parts.items()}
         self._put_off_until_ns, self._reasons = now_ns + PUT_OFF_NS, dict[str, str]()
 
-    def __len__(self) -> int:
-        return len(self._parts)
-
     @property
     def models(self) -> frozenset[str]:
         """The keys of the models that judge what may still be under way."""
@@ -66,4 +63,4 @@ class Inherited:
 
     def _fault(self, result_id: str) -> Fault:
         """Return why a part has no verdict but LOST."""
-        return Fault(result_id=result_id, stage="ingest", code="LOST", reason=self._reasons.get(result_id, REASON))
+        return Fault(result_id=result_id, code="LOST", reason=self._reasons.get(result_id, REASON))

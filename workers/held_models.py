@@ -114,7 +114,7 @@ class HeldModels(Generic[Loaded]):
         self._pulse.hold(ModelWord(revision=self._plan.revision, held=held))
 
 
-def no_model(message: Task, stage: str, models: Mapping[str, object]) -> Fault:
+def no_model(message: Task, models: Mapping[str, object]) -> Fault:
     """Return why a part cannot be looked at: its model is not held here, or no longer."""
     reason = f"model {model_key(message.recipe_id, message.model_version)} is not held here; expected one of {', '.join(models) or 'none'}"
-    return Fault(result_id=message.result_id, stage=stage, code="LOST", reason=reason, model_version=message.model_version)
+    return Fault(result_id=message.result_id, code="LOST", reason=reason, model_version=message.model_version)

@@ -40,7 +40,7 @@ class Preparer:
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
         model = self._models.get(model_key(message.recipe_id, message.model_version))
         if model is None:
-            return [no_model(message, "prepare", self._models)]
+            return [no_model(message, self._models)]
         begun_ns = self._steady_ns()
         if begun_ns >= message.deadline_ns:
             self._tally.count(SKIPPED)
@@ -48,8 +48,7 @@ class Preparer:
         try:
             return self._prepare(message, model)
         except BadPart as bad:
-            version = message.model_version
-            return [Fault(result_id=message.result_id, stage="prepare", code=bad.code, reason=str(bad), model_version=version)]
+            return [Fault(result_id=message.result_id, code=bad.code, reason=str(bad), model_version=message.model_version)]
         finally:
             self._tally.observe(DURATION, (self._steady_ns() - begun_ns) / 1e9)
 

@@ -48,7 +48,7 @@ class Scorer:
             raise TypeError(f"{type(message).__name__} came to {self._branch}: expected a task")
         model = self._models.get(model_key(message.recipe_id, message.model_version))
         if model is None:
-            return [no_model(message, self._branch, self._models)]
+            return [no_model(message, self._models)]
         begun_ns = self._steady_ns()
         if begun_ns >= message.deadline_ns:
             self._tally.count(self._skipped)

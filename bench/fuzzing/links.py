@@ -41,7 +41,7 @@ MESSAGES: tuple[Message, ...] = (
         result_id="r", model_version="1", rgb=_COLOUR, xyz=_POINTS, mask=_MASK, height=4, width=4, invalid_point_ratio=0.1, finished_ns=1
     ),
     BranchScore(result_id="r", branch="rgb", model_version="1", score=1.0, map=_POINTS[..., 0].copy(), started_ns=1, finished_ns=2),
-    Fault(result_id="r", stage="prepare", code="BAD_CLOUD", reason="empty"),
+    Fault(result_id="r", code="BAD_CLOUD", reason="empty"),
     Judged(result_id="r", sequence=3),
     JudgedScan(identity=_IDENTITY, judged=Judged(result_id="r", sequence=3), rgb=_COLOUR, xyz=_CLOUD),
     Ended(process="rgb-0", reason="killed", result_id="r", deaths=("rgb-0 killed",)),

@@ -138,7 +138,6 @@ class Fault(Message, frozen=True):
     """Any stage -> fusion: this part cannot be judged, and why."""
 
     result_id: str
-    stage: str
     code: UndefinedCode
     reason: str
     model_version: str = ""  # by which the stage had looked at it; empty where that does not matter

@@ -199,7 +199,7 @@ class FusionMachine(RuleBasedStateMachine):
     @rule(name=PART)
     def cannot_be_judged(self, name: str) -> None:
         self.is_troubled.add(name)
-        self.flying.append(Fault(result_id=name, stage="prepare", code="BAD_CLOUD", reason="empty"))
+        self.flying.append(Fault(result_id=name, code="BAD_CLOUD", reason="empty"))
 
     @rule()
     def ingest_reminds(self) -> None:

@@ -25,13 +25,13 @@ class Echo:
 
     def step(self, message: Message) -> Iterable[Message]:
         self.on_step()
-        return [Fault(result_id=message.result_id, stage="echo", code="LOST", reason="")]  # type: ignore[attr-defined]
+        return [Fault(result_id=message.result_id, code="LOST", reason="")]  # type: ignore[attr-defined]
 
     def tick(self) -> Iterable[Message]:
         return ()
 
     def drain(self) -> Iterable[Message]:
-        return [Fault(result_id="goodbye", stage="echo", code="DRAINED", reason="")]
+        return [Fault(result_id="goodbye", code="DRAINED", reason="")]
 
 
 def run(worker: Echo, inbox: FakeLink, outlet: FakeLink, stop: StopFlag, health: FakeLink | None = None) -> None:

@@ -17,33 +17,33 @@ class Line:
         self.rgb, self.sdf, self.clock, self.tally = FakeLink(), FakeLink(room=False), FakeClock(), Tally()
         self.outgoing = Outgoing({ColourTask: self.rgb, ShapeTask: self.sdf}, self.tally, self.clock.ns)
 
-    def put(self, number: int, attempt: int = 1, lasts_s: float = 60.0) -> None:
+    def put(self, number: int, version: str = "0001", lasts_s: float = 60.0) -> None:
         """Put both tasks of a part whose deadline is so far off."""
         cloud, image, mask = np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), bool)
-        same = {"recipe_id": "cap", "model_version": "0001", "height": 4, "width": 4}
+        same = {"recipe_id": "cap", "model_version": version, "height": 4, "width": 4}
         due_ns = self.clock.ns() + int(lasts_s * 1e9)
-        shape = ShapeTask(result_id=f"r{number}", attempt=attempt, deadline_ns=due_ns, xyz=cloud, **same)  # type: ignore[arg-type]
-        colour = ColourTask(result_id=f"r{number}", attempt=attempt, deadline_ns=due_ns, rgb=image, mask=mask, **same)  # type: ignore[arg-type]
+        shape = ShapeTask(result_id=f"r{number}", deadline_ns=due_ns, xyz=cloud, **same)  # type: ignore[arg-type]
+        colour = ColourTask(result_id=f"r{number}", deadline_ns=due_ns, rgb=image, mask=mask, **same)  # type: ignore[arg-type]
         self.outgoing.put([shape, colour])
 
 
-def sent(link: FakeLink) -> list[tuple[str, int]]:
-    return [attempt_of(message) for message in link.sent]
+def sent(link: FakeLink) -> list[tuple[str, str]]:
+    return [told_of(message) for message in link.sent]
 
 
-def attempt_of(message: Message) -> tuple[str, int]:
+def told_of(message: Message) -> tuple[str, str]:
     assert isinstance(message, ColourTask | ShapeTask)
-    return message.result_id, message.attempt
+    return message.result_id, message.model_version
 
 
 def test_what_one_stage_does_not_take_is_not_kept_from_the_other() -> None:
     line = Line()
     line.put(1)
     line.put(2)
-    assert sent(line.rgb) == [("r1", 1), ("r2", 1)]
+    assert sent(line.rgb) == [("r1", "0001"), ("r2", "0001")]
     line.sdf.room = True
     line.outgoing.flush()
-    assert sent(line.sdf) == [("r1", 1), ("r2", 1)]
+    assert sent(line.sdf) == [("r1", "0001"), ("r2", "0001")]
     assert not line.outgoing
 
 
@@ -67,7 +67,7 @@ def test_a_task_whose_part_is_late_is_forgotten_and_counted() -> None:
     line.outgoing.flush()
     line.sdf.room = True
     line.outgoing.flush()
-    assert sent(line.sdf) == [("r2", 1)]
+    assert sent(line.sdf) == [("r2", "0001")]
     assert line.tally.counters == {'mdss_tasks_skipped_total{stage="sdf"}': 1.0}
 
 
@@ -75,10 +75,10 @@ def test_a_second_attempt_takes_the_place_of_the_first_that_still_waits() -> Non
     line = Line()
     line.put(1)
     line.put(2)
-    line.put(1, attempt=2)
+    line.put(1, "0002")
     line.sdf.room = True
     line.outgoing.flush()
-    assert sent(line.sdf) == [("r2", 1), ("r1", 2)]
+    assert sent(line.sdf) == [("r2", "0001"), ("r1", "0002")]
 
 
 def test_what_is_no_task_is_sent_however_often_it_names_the_same_part() -> None:

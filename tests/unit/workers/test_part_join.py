@@ -106,7 +106,7 @@ def test_restart_between_and_the_results_were_on_their_way() -> None:
 
 
 def test_a_fault_ends_the_wait_at_once() -> None:
-    fault = Fault(result_id="a", stage="prepare", code="BAD_CLOUD", reason="the cloud is empty")
+    fault = Fault(result_id="a", code="BAD_CLOUD", reason="the cloud is empty")
     (part,) = play(PartJoin(), fault, accepted())
     assert (part.code, part.reason) == ("BAD_CLOUD", "the cloud is empty")
 

@@ -16,7 +16,7 @@ from mdss.wire.hand import Hand, read_hand
 from mdss.wire.messages import Fault, Message
 from workers.start import Handling
 
-FAULT = Fault(result_id="r1", stage="s", code="LOST", reason="")
+FAULT = Fault(result_id="r1", code="LOST", reason="")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
