@@ -18,16 +18,18 @@ log = structlog.get_logger()
 
 
 class Worker(Protocol):
-    """What a worker module gives to the loop: no sockets, messages in and messages out."""
+    """What a worker module gives to the loop: no sockets, messages in and messages out; as a base, of one that keeps nothing."""
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return what follows from one message."""
 
     def tick(self) -> Iterable[Message]:
         """Return what follows from time alone; called at least twenty times a second."""
+        return ()
 
     def drain(self) -> Iterable[Message]:
         """Return the last messages before the process ends."""
+        return ()
 
 
 class Inbox(Protocol):

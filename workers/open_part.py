@@ -65,10 +65,6 @@ class OpenPart:
             return absent
         return tuple(branch for branch in absent if branch == stage and self.prepared is not None)
 
-    def is_complete(self) -> bool:
-        """Whether both branches and the preparation are in."""
-        return self.prepared is not None and len(self.scores) == len(BRANCHES)
-
     def waits_only_for(self, stages: Container[str]) -> bool:
         """Whether every missing answer would have to come from, or through, one of these stages."""
         missing = self.missing()

@@ -125,7 +125,7 @@ class PartJoin:
             return None
         if part.fault is not None:
             return self._close(name, part.fault.code, part.fault.reason)
-        return self._close(name, None) if part.is_complete() else None
+        return None if part.missing() else self._close(name, None)
 
     def _expire(self, name: str) -> JoinedPart:
         part = self._open[name]

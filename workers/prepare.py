@@ -20,6 +20,7 @@ from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from workers.held_models import Craft, no_model
+from workers.loop import Worker
 from workers.start import Opened, Place, Role, main, work
 
 PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
@@ -27,7 +28,7 @@ SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'
 DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
 
 
-class Preparer:
+class Preparer(Worker):
     """Turns a frame into the two tasks and what fusion draws from."""
 
     def __init__(self, models: Mapping[str, ModelFolder], tally: Tally, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -54,31 +55,22 @@ class Preparer:
 
     def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
-        height, width = frame.xyz.shape[:2]
         same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "deadline_ns")}
-        same |= {"height": height, "width": width}
+        same |= {"height": part.grid.height, "width": part.grid.width}
         prepared = PreparedPart(
             result_id=frame.result_id,
             model_version=frame.model_version,
             rgb=part.rgb,
             xyz=part.xyz,
             mask=part.mask,
-            height=height,
-            width=width,
+            height=part.grid.height,
+            width=part.grid.width,
             invalid_point_ratio=part.invalid_point_ratio,
             finished_ns=time.time_ns(),
         )
         # Shape first: as a rule it takes longer, and the part waits for it.
         tasks: dict[Branch, Message] = {"sdf": ShapeTask(**same, xyz=part.xyz), "rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask)}
         return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
-
-    def tick(self) -> Iterable[Message]:
-        """Nothing follows from time alone."""
-        return ()
-
-    def drain(self) -> Iterable[Message]:
-        """Nothing is kept here."""
-        return ()
 
 
 def craft(opened: Opened) -> Craft[ModelFolder]:

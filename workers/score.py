@@ -16,6 +16,7 @@ from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from workers.held_models import no_model
+from workers.loop import Worker
 
 Map = NDArray[np.float32]
 ScoreMap = Callable[[ColourTask | ShapeTask], Map]  # one branch of one model, ready to score
@@ -27,7 +28,7 @@ def golden_task(folder: ModelFolder, part: Prepared) -> dict[str, Any]:
     return named | {"height": part.grid.height, "width": part.grid.width}
 
 
-class Scorer:
+class Scorer(Worker):
     """Scores each task with the branch of the model that it names."""
 
     def __init__(
@@ -68,11 +69,3 @@ class Scorer:
                 finished_ns=finished_ns,
             )
         ]
-
-    def tick(self) -> Iterable[Message]:
-        """Nothing follows from time alone."""
-        return ()
-
-    def drain(self) -> Iterable[Message]:
-        """Nothing is kept here."""
-        return ()
