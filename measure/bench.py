@@ -98,7 +98,7 @@ def command(**options: object) -> None:
 def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     """Return everything that was asked for."""
     from measure.both_branches import measure_both
-    from measure.growth import Wanted, measure_growth
+    from measure.growth import measure_growth
     from measure.line import measure_line
     from measure.machine import measure_machine
     from measure.reference import speedup
@@ -116,7 +116,7 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     both = measure_both(bed, sizes[0], effort)
     line = measure_line(subject, sizes, effort)
     has_growth = bool(wishes.cameras or wishes.processes)
-    wanted = Wanted(*(tuple(dict.fromkeys(numbers)) or (1,) for numbers in (wishes.cameras, wishes.processes)))
+    numbers = (tuple(dict.fromkeys(each)) or (1,) for each in (wishes.cameras, wishes.processes))
     return Results(
         date=datetime.now(UTC).date().isoformat(),
         product=subject.recipe,
@@ -130,5 +130,5 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
         speedup_over_reference=ratio,
         memory_mb=line.memory_mb,
         start_to_ready_s=line.start_to_ready_s,
-        growth=measure_growth(subject, sizes[0], effort, wanted) if has_growth else [],
+        growth=measure_growth(subject, sizes[0], effort, *numbers) if has_growth else [],
     )

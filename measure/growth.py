@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import repeat
 
 from demo.station import camera_of
@@ -17,27 +16,16 @@ from measure.subject import Size, Subject
 from trainer.progress import Meter
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Numbers of cameras, and of processes for each branch, that are tried with one another."""
-
-    cameras: tuple[int, ...]
-    processes: tuple[int, ...]
-
-    @property
-    def trials(self) -> int:
-        """How many there are."""
-        return len(self.cameras) * len(self.processes)
-
-
-def measure_growth(subject: Subject, size: Size, effort: Effort, wanted: Wanted) -> list[GrowthFigures]:
-    """Return the rate of each combination; a station of its own for each number of processes."""
+def measure_growth(
+    subject: Subject, size: Size, effort: Effort, cameras: tuple[int, ...], processes: tuple[int, ...]
+) -> list[GrowthFigures]:
+    """Return the rate of each number of cameras with each of processes for a branch; a station of its own for each of the latter."""
     found = []
-    with Meter(f"growth {size}", wanted.trials) as meter:
-        for processes in wanted.processes:
-            with station(subject, branches={branch: {"count": processes} for branch in ("rgb", "sdf")}) as (settings, _):
-                for cameras, rate in rates(subject, size, effort, settings, wanted.cameras):
-                    found.append(GrowthFigures(processes=processes, cameras=cameras, parts_per_s=round(rate, 2)))
+    with Meter(f"growth {size}", len(cameras) * len(processes)) as meter:
+        for count in processes:
+            with station(subject, branches={branch: {"count": count} for branch in ("rgb", "sdf")}) as (settings, _):
+                for number, rate in rates(subject, size, effort, settings, cameras):
+                    found.append(GrowthFigures(processes=count, cameras=number, parts_per_s=round(rate, 2)))
                     meter.step()
     return found
 
@@ -51,7 +39,7 @@ def rates(subject: Subject, size: Size, effort: Effort, settings: Settings, numb
             with ExitStack() as open_senders, ThreadPoolExecutor(cameras) as pool:
                 names = [f"bench-{cameras}-{number}" for number in range(cameras)]
                 senders = [open_senders.enter_context(camera_of(settings, name)) for name in names]
-                lines = [Line(subject, settings, sender, listener) for sender in senders]
+                lines = [Line(subject, sender, listener) for sender in senders]
                 heard_ns = [each for line in pool.map(Line.pushed, lines, repeat(scans), repeat(share)) for each in line]
             yield cameras, rate_of(heard_ns)
     finally:

@@ -6,10 +6,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +75,8 @@ class Latencies:
 class Line:
     """A running station with one camera and one subscriber."""
 
-    def __init__(self, subject: Subject, settings: Settings, sender: FrameSender, listener: Listener) -> None:
-        self._subject, self._settings, self._sender, self._listener = subject, settings, sender, listener
+    def __init__(self, subject: Subject, sender: FrameSender, listener: Listener) -> None:
+        self._subject, self._sender, self._listener = subject, sender, listener
         self._sent = 0
 
     def figures(self, size: Size, effort: Effort) -> EndToEnd:
@@ -99,16 +98,14 @@ class Line:
     def rate(self, scans: tuple[Scan, ...], effort: Effort, title: str) -> float:
         """Return how many verdicts a second come while the camera uses all its credit."""
         with Meter(title, effort.parts) as meter:
-            names = [self._send(scans[number % len(scans)]) for number in range(FILLING)]
-            for number in effort.numbers():
-                names.append(self._send(scans[number % len(scans)]))
-                meter.step()
-            self._wait()
-        return rate_of([self._heard(name)[0] for name in names])
+            return rate_of(self.pushed(scans, effort, meter.step))
 
-    def pushed(self, scans: tuple[Scan, ...], effort: Effort) -> list[int]:
-        """Send parts while there is credit, as one of several cameras; return when each verdict was heard (monotonic ns)."""
-        names = [self._send(scans[number % len(scans)]) for number in chain(range(FILLING), effort.numbers())]
+    def pushed(self, scans: tuple[Scan, ...], effort: Effort, step: Callable[[], object] = lambda: None) -> list[int]:
+        """Send parts while there is credit, calling `step` after each that counts; return when each verdict was heard (monotonic ns)."""
+        names = [self._send(scans[number % len(scans)]) for number in range(FILLING)]
+        for number in effort.numbers():
+            names.append(self._send(scans[number % len(scans)]))
+            step()
         self._wait()
         return [self._heard(name)[0] for name in names]
 
@@ -235,7 +232,7 @@ def measure_line(subject: Subject, sizes: tuple[Size, ...], effort: Effort) -> L
     with station(subject) as (settings, ready_s), camera_of(settings, "bench") as sender:
         listener = Listener(settings)
         try:
-            line = Line(subject, settings, sender, listener)
+            line = Line(subject, sender, listener)
             end_to_end = {str(size): line.figures(size, effort) for size in sizes}
         finally:
             listener.stop()

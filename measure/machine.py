@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+import timeit
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -110,12 +111,7 @@ def sync_write_ms(folder: Path) -> float:
 def best_of(action: Callable[[], object], repetitions: int) -> float:
     """Return the seconds of the fastest of some repetitions, one before them not counted."""
     action()
-    spent = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        action()
-        spent.append(time.perf_counter() - started)
-    return min(spent)
+    return min(timeit.repeat(action, number=1, repeat=repetitions, timer=time.perf_counter))
 
 
 def name_of(kind: torch.dtype) -> str:
