@@ -75,8 +75,8 @@ def table(record: DriftRecord) -> Table:
     """Return one row per quantity."""
     made = Table("quantity", "at calibration", "now", "trend, newest last", box=None, pad_edge=False)
     for name in QUANTITIES:
-        usual, last = record.reference[name], f"{record.blocks[-1].medians[name]:.4g}" if record.blocks else ""
-        made.add_row(NAMES[name], f"{usual.median:.4g} ({usual.low:.4g} to {usual.high:.4g})", last, bars(record, name))
+        usual, last = record.reference[name], record.blocks[-1].medians[name]
+        made.add_row(NAMES[name], f"{usual.median:.4g} ({usual.low:.4g} to {usual.high:.4g})", f"{last:.4g}", bars(record, name))
     return made
 
 

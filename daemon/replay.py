@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -57,7 +57,7 @@ class Report:
             told_of = sender.rejected.keys() | sender.put_off.keys()
             self.parts = {name: part for name, part in self.parts.items() if name in told_of} | newest
 
-    def summary(self, sender: FrameSender) -> dict[str, object]:
+    def summary(self, sender: FrameSender) -> dict[str, Any]:
         """Return the figures that --json prints."""
         seconds = time.monotonic() - self.started_s
         refused = self._of(sender.rejected)
@@ -91,7 +91,7 @@ class Report:
 @click.option("--as-live", is_flag=True, help="Send them as parts of the line: what is kept of them may be learned from.")
 @click.option("--timeout-s", type=Between(0), default=60.0, show_default=True, help="How long to wait for credit and the last verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(directory: Path, config: Path, source: str, as_json: bool, **choices: object) -> None:
+def command(directory: Path, config: Path, source: str, as_json: bool, **choices: Any) -> None:
     """Send the scans recorded under DIRECTORY to a running station, as a camera would.
 
     They count as simulated, so that no training learns from recorded parts, unless they are sent --as-live. What they were judged,
@@ -112,21 +112,18 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
     sys.exit(1 if summary["unreadable"] or summary["rejected"] or summary["unanswered"] else 0)
 
 
-def _plan(directory: Path, recipes: tuple[str, ...], choices: dict[str, object]) -> Plan:
+def _plan(directory: Path, recipes: tuple[str, ...], choices: dict[str, Any]) -> Plan:
     recipe = choices["recipe"] or (recipes[0] if len(recipes) == 1 else None)
     if recipe is None:
         raise BadInput(f"--recipe: found none, expected one of {', '.join(recipes)}")
-    return msgspec.convert(
-        {
-            "pairs": find_pairs(directory, str(choices["split"])),
-            "recipe": recipe,
-            "unit": choices["unit"],
-            "rate": choices["rate"],
-            "is_endless": choices["is_endless"],
-            "is_simulated": not choices["as_live"],
-            "timeout_s": choices["timeout_s"],
-        },
-        Plan,
+    return Plan(
+        pairs=find_pairs(directory, choices["split"]),
+        recipe=recipe,
+        unit=choices["unit"],
+        rate=choices["rate"],
+        is_endless=choices["is_endless"],
+        is_simulated=not choices["as_live"],
+        timeout_s=choices["timeout_s"],
     )
 
 
@@ -164,9 +161,8 @@ def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -
     report.note(frame_id, pair.part_id, sender)
 
 
-def _line(summary: dict[str, object]) -> str:
-    put_off = msgspec.convert(summary["put_off"], list[dict[str, str]])
-    refused, unreadable = msgspec.convert(summary["rejected"], list[dict[str, str]]), msgspec.convert(summary["unreadable"], list[str])
+def _line(summary: dict[str, Any]) -> str:
+    refused, put_off, unreadable = (summary[name] for name in ("rejected", "put_off", "unreadable"))
     lines = [f"replay: {refusal['part_id']} refused: {refusal['code']}: {refusal['reason']}" for refusal in refused]
     lines += [f"replay: {nack['part_id']} not taken yet: {nack['code']}: {nack['reason']}" for nack in put_off]
     counts = f"{summary['sent']} sent, {summary['done']} judged, {len(refused)} refused, {len(unreadable)} unreadable"

@@ -12,8 +12,6 @@ from structlog.types import EventDict, Processor, WrappedLogger
 from mdss.errors import legible
 from mdss.settings import Settings
 
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
 
 class StandardError:
     """Writes lines to stderr as it is at that moment; what cannot be written is dropped, because nobody could be told."""
@@ -45,7 +43,7 @@ class Routed(logging.Handler):
 
 def configure_logs(settings: Settings, process_name: str) -> None:
     """Log as the settings say, from now on and in this process; every line names the process."""
-    level = LEVELS[settings.logs.level]
+    level = logging.getLevelNamesMapping()[settings.logs.level.upper()]
     structlog.configure(
         processors=[
             _naming(process_name),
