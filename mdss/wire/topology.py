@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mdss.errors import BadInput
-from mdss.settings import LONGEST_SOCKET_PATH, Settings
+from mdss.settings import Settings
 from mdss.settings_types import IPC
 
 
@@ -47,12 +46,4 @@ def address(link: Link, settings: Settings) -> str:
         case "snapshot":
             return settings.verdicts.snapshot_endpoint
         case _:
-            return _private_address(link.name, Path(settings.station.runtime_directory))
-
-
-def _private_address(name: str, runtime_directory: Path) -> str:
-    path = runtime_directory.absolute() / f"{name}.sock"
-    length = len(str(path).encode())
-    if length > LONGEST_SOCKET_PATH:
-        raise BadInput(f"station.runtime_directory: found a socket path of {length} bytes ({path}), expected at most {LONGEST_SOCKET_PATH}")
-    return f"{IPC}{path}"
+            return f"{IPC}{Path(settings.station.runtime_directory).absolute()}/{link.name}.sock"

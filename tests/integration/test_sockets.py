@@ -143,6 +143,5 @@ def test_a_file_in_the_place_of_a_socket_is_named_and_stays_as_it_is(tmp_path: P
     assert (tmp_path / "link").read_text() == "every part"
 
 
-def test_a_runtime_directory_too_long_for_a_socket_is_refused() -> None:
-    with pytest.raises(BadInput, match="runtime_directory: found a socket path of"):
-        address(LINKS["rgb"], settings(Path("/" + "long" * 30)))
+def test_the_settings_are_checked_by_the_longest_of_the_private_sockets() -> None:
+    assert max(len(link.name) for link in LINKS.values() if link.pattern == "push_pull") == len("prepare")
