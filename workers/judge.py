@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +105,7 @@ class Judge:
         if evaluation == "OK":
             return Judgement("OK", score=score, heat=fused.map)
         found = fusion.regions(fused, prepared.xyz, seen.grid, model.calibration)
-        regions = tuple(Region(**{name: plain(value) for name, value in asdict(region).items()}) for region in found)
+        regions = tuple(Region(**asdict(region)) for region in found)
         return Judgement(evaluation, (reason,), score=score, heat=fused.map, regions=regions)
 
     def _judge_one_branch(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
@@ -204,10 +203,3 @@ def times(part: JoinedPart, now_ns: int) -> Times:
         fusion=now_ns,
         published=now_ns,
     )
-
-
-def plain(value: Any) -> Any:
-    """Return a number of numpy as one of Python, which is what the wire carries; tuples likewise."""
-    if isinstance(value, tuple):
-        return tuple(plain(each) for each in value)
-    return value.item() if isinstance(value, np.generic) else value

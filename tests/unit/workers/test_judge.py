@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -164,28 +164,15 @@ def test_a_verdict_on_a_part_of_which_a_branch_was_late_says_that_the_deadline_w
     assert verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50).deadline_missed
 
 
-SEVEN_BY_FIVE, NINE = np.int64(35), np.float32(9.0)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A region as the method finds it, in numbers of numpy."""
-
-    area_px: Any = SEVEN_BY_FIVE
-    area_mm2: Any = None
-    bbox_px: Any = (np.int64(5), np.int64(4), 7, 5)
-    centroid_px: Any = (np.float32(8.0), np.float64(6.0))
-    centroid_mm: Any = (np.float32(1.0), np.float32(2.0), np.float32(3.0))
-    peak: Any = NINE
-    branch: str = "both"
-
-
-def test_regions_in_numbers_of_numpy_leave_as_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "regions", lambda *_: (Found(),))
+def test_the_regions_that_the_method_finds_leave_in_a_verdict_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the method's own fusion and regions
     joined = part(peak=3.0)
-    verdict = verdict_of(Settled(joined, judge(joined), model(), is_late=True), Origin("line 1", "boot", "configuration"), now_ns=50)
-    (region,) = msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).regions
-    assert (region.area_px, region.bbox_px, region.centroid_mm, region.peak) == (35, (5, 4, 7, 5), (1.0, 2.0, 3.0), 9.0)
+    assert joined.prepared is not None
+    plate = np.stack(np.indices((*joined.prepared.mask.shape, 1), np.float32)[..., 0], axis=-1)  # one point per mm
+    joined = replace(joined, prepared=msgspec.structs.replace(joined.prepared, xyz=plate))
+    verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50)
+    assert [region.area_mm2 is None for region in verdict.regions] == [False]
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
