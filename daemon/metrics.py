@@ -7,6 +7,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -49,12 +50,7 @@ class Observations:
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return the cumulative counts as Prometheus names them."""
-        names, reached = [*(str(limit) for limit in self.limits), "+Inf"], 0
-        result = []
-        for name, count in zip(names, self.counts, strict=True):
-            reached += count
-            result.append((name, float(reached)))
-        return result
+        return list(zip((*map(str, self.limits), "+Inf"), map(float, accumulate(self.counts)), strict=True))
 
 
 class Ledger(Collector):
@@ -121,11 +117,8 @@ def histogram_families(samples: Iterable[tuple[Key, Observations]]) -> Iterator[
     """Group histograms by name."""
     grouped: dict[str, HistogramMetricFamily] = {}
     for (name, labels), histogram in samples:
-        family = grouped.setdefault(name, HistogramMetricFamily(name, WORDS.get(name, "")))
-        for limit, reached in histogram.buckets():
-            family.add_sample(f"{name}_bucket", {**dict(labels), "le": limit}, reached)
-        family.add_sample(f"{name}_count", dict(labels), sum(histogram.counts))
-        family.add_sample(f"{name}_sum", dict(labels), histogram.total)
+        family = grouped.setdefault(name, HistogramMetricFamily(name, WORDS.get(name, ""), labels=[key for key, _ in labels]))
+        family.add_metric([value for _, value in labels], histogram.buckets(), histogram.total)
     yield from grouped.values()
 
 
