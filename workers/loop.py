@@ -60,7 +60,7 @@ class Loop:
             self._turn()
             self._say_whether_stuck()
         self._pulse.say("draining")
-        while self._turn():
+        while self._turn() or self._inbox.waiting:
             pass
         self._outgoing.put(self._worker.drain())
         while self._outgoing and self._outgoing.wait(WAIT_MS):

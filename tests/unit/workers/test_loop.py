@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from mdss.errors import MdssError
 from mdss.wire.messages import Fault, Heartbeat, Judged, Message
 from mdss.wire.pulse import Pulse, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
@@ -128,3 +129,20 @@ def test_something_may_come_between_two_messages_until_the_line_drains() -> None
     Loop(Echo(), inbox, {Fault: outlet}, Pulse("echo", FakeLink(), FakeClock()), stop).run(between)
     assert answered == [0, 1]
     assert ids(outlet) == ["r1", "r2", "r3", "goodbye"]
+
+
+def test_a_message_that_is_refused_is_counted_and_keeps_none_that_waits_behind_it_from_its_answer_after_the_signal() -> None:
+    class Spoilt(FakeLink):
+        """Gives one message that is none before all others."""
+
+        def receive(self, timeout_ms: int) -> Message | None:
+            if len(self.to_come) == 3:
+                del self.to_come[0]
+                raise MdssError("message header: found version b'\\x02'")
+            return super().receive(timeout_ms)
+
+    inbox, outlet, pulse, stop = Spoilt([judged(1), judged(2), judged(3)]), FakeLink(), Pulse("echo", FakeLink(), FakeClock()), StopFlag()
+    stop.asked = True
+    Loop(Echo(), inbox, {Fault: outlet}, pulse, stop).run()
+    assert ids(outlet) == ["r2", "r3", "goodbye"]
+    assert pulse.tally.counters == {'mdss_messages_refused_total{process="echo"}': 1.0}
