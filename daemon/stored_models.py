@@ -13,7 +13,6 @@ from mdss.settings import Settings
 # What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring OpenCV along.
 CHAMPION: Final = "champion"
 VERSION = re.compile(r"\d{4,}")
-WEIGHTS: Final = ("rgb", "sdf")  # <branch>.safetensors
 
 
 class StoredModels:
@@ -49,4 +48,4 @@ class StoredModels:
         return self._sizes[folder]
 
     def _size(self, folder: Path) -> int:
-        return sum((folder / f"{branch}.safetensors").stat().st_size * self._counts[branch] for branch in WEIGHTS)
+        return sum((folder / f"{branch}.safetensors").stat().st_size * count for branch, count in self._counts.items())
