@@ -14,7 +14,7 @@ import msgspec
 from rich.text import Text
 
 from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
-from mdss.collection import FOLDER, RGB, XYZ, Collected, Collection, Label, Review, Wanted
+from mdss.collection import FOLDER, RGB, XYZ, Collected, CollectedPart, Collection, Label, Review, Wanted
 from mdss.errors import BadInput, MdssError
 from mdss.good_parts import standing_among
 from mdss.part_names import name_among
@@ -39,7 +39,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: str
     nbytes: int
-    part: msgspec.Raw
+    part: CollectedPart
     review: Review | None
 
 
@@ -59,10 +59,7 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest of the kept scans, one line each."""
     found = opened(config).parts(wanted(**choices))[: choices["limit"]]
     if as_json:
-        rows = [
-            Listed(folder=str(each.folder), nbytes=each.nbytes, part=msgspec.Raw(msgspec.json.encode(each.part)), review=each.review)
-            for each in found
-        ]
+        rows = [Listed(folder=str(each.folder), nbytes=each.nbytes, part=each.part, review=each.review) for each in found]
         click.echo(msgspec.json.encode(rows).decode())
     elif found:
         print_table(COLUMNS, map(cells, found))
