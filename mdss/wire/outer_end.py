@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from mdss import key_files
 from mdss.errors import BadInput
 from mdss.settings_types import TCP
 
-LOOPBACK = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
+LOOPBACK = re.compile(r"tcp://(localhost|\[::1\]|127(\.[0-9]+){1,3})(:.*)?")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class CurveKeys:
 
 def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys | None = None) -> zmq.Socket[bytes]:
     """Return a socket connected to an endpoint, that nobody need be listening on yet; BadInput where it is no endpoint."""
-    if keys is None and endpoint.startswith(TCP) and not endpoint.startswith(LOOPBACK):
+    if keys is None and endpoint.startswith(TCP) and LOOPBACK.fullmatch(endpoint) is None:
         context.destroy(0)
         raise BadInput(f"endpoint {endpoint!r}: found no keys, expected CurveKeys for tcp to another machine (`mdss keygen` makes them)")
     socket: zmq.Socket[bytes] = context.socket(kind)

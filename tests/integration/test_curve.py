@@ -190,9 +190,10 @@ def test_a_gate_that_answers_no_more_is_not_passed_over_in_silence(ring: KeyRing
             gate.check()
 
 
-def test_another_machine_is_not_called_without_keys() -> None:
-    with pytest.raises(BadInput, match=r"endpoint 'tcp://10\.0\.0\.7:5555': found no keys"):
-        FrameSender("tcp://10.0.0.7:5555", "cam")
+@pytest.mark.parametrize("host", ["10.0.0.7", "127.plant.example", "localhost.plant.example"])
+def test_another_machine_is_not_called_without_keys(host: str) -> None:
+    with pytest.raises(BadInput, match=rf"endpoint 'tcp://{host}:5555': found no keys"):
+        FrameSender(f"tcp://{host}:5555", "cam")
 
 
 def files_of_cpp(ring: KeyRing) -> tuple[str, str]:
