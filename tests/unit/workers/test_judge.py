@@ -168,7 +168,7 @@ def test_the_regions_that_the_method_finds_leave_in_a_verdict_that_can_be_read(m
     monkeypatch.undo()  # the method's own fusion and regions
     joined = part(peak=3.0)
     assert joined.prepared is not None
-    plate = np.stack(np.indices((*joined.prepared.mask.shape, 1), np.float32)[..., 0], axis=-1)  # one point per mm
+    plate = np.moveaxis(np.indices((*joined.prepared.mask.shape, 1), np.float32)[..., 0], 0, -1)  # one point per mm
     joined = replace(joined, prepared=msgspec.structs.replace(joined.prepared, xyz=plate))
     verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50)
     assert [region.area_mm2 is None for region in verdict.regions] == [False]
