@@ -45,6 +45,12 @@ class Admission:
             self._pauses_s.append(now_s - self._judged_s)
         self._judged_s, self._is_behind = now_s if held else None, False
 
+    def taken(self) -> None:
+        """Note that a part is under way from now on: no rest of the line before it counts as a part of its pace."""
+        if self._rests_s is not None and self._judged_s is not None:
+            self._judged_s += self._clock() - self._rests_s
+        self._rests_s = None
+
     def window(self, deadline_s: float, unknown: int) -> int:
         """Return how many parts can be under way and be judged in time; `unknown` while the pace is."""
         until_s = self._clock() if self._rests_s is None else self._rests_s
@@ -70,13 +76,6 @@ class Admission:
         all_in_time = held.parts + len(ahead) < min(load.parts for load in (*ahead, asked))
         if all_in_time and held.nbytes + sum(load.nbytes for load in (*ahead, asked)) <= MOST_BYTES:
             self._line.pop(source, None)
-            self._go_on(now_s)
             return ""
         self._line[source] = now_s, asked
         return f"as many parts are under way as can be judged in time and held in memory; {len(ahead)} other cameras wait for their turn"
-
-    def _go_on(self, now_s: float) -> None:
-        """Count no rest of the line as a part of its pace."""
-        if self._rests_s is not None and self._judged_s is not None:
-            self._judged_s += now_s - self._rests_s
-        self._rests_s = None

@@ -274,6 +274,7 @@ class Intake:
             deadline_ns=accepted.deadline_ns,
         )
         self._held.add(accepted, frame)
+        self._admission.taken()
         self._inherited.remove(accepted.result_id)
         out.outbox.put(accepted, frame)
         out.tally.count("mdss_frames_accepted_total")

@@ -7,10 +7,11 @@ import itertools
 import pytest
 
 from daemon.admission import LEAST, MOST_BYTES, PATIENCE_S, Admission, Load
-from mdss.wire.camera import Ack, Hello
+from mdss.journal import Entry
+from mdss.wire.camera import Ack, Hello, Nack, compose_frame
 from mdss.wire.verdict import UndefinedCode
 from tests.fakes import FakeClock
-from tests.front_door import OTHER, Station
+from tests.front_door import CAMERA, OTHER, Station, header
 
 
 def at_pace(clock: FakeClock, pauses_s: list[float]) -> Admission:
@@ -101,6 +102,7 @@ class Slowing:
                 "cam", Load(self.admission.window(5.0, 14), 1), Load(len(self.held), 0)
             ):
                 self.held[next(self.numbers)] = self.clock() + 5.0
+                self.admission.taken()
         return scored, late
 
 
@@ -124,6 +126,40 @@ def test_a_line_that_rests_after_a_part_that_was_not_scored_is_not_slow(code: Un
         station.judge(f"part {number}", next(sequences))
         station.judge(f"empty {number}", next(sequences), code)
         station.clock.advance(60)
+    answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
+    assert all(isinstance(answer, Ack) for (answer,) in answers), answers
+
+
+def rest_after_a_late_part(station: Station, number: int) -> None:
+    """Let a station score one part and be late with the next, and then let nothing come for a minute."""
+    sent = [f"part {number}", f"late {number}"]
+    assert all(isinstance(answer, Ack) for name in sent for answer in station.send(name))
+    station.clock.advance(0.1)
+    station.judge(sent[0], 2 * number + 1)
+    station.judge(sent[1], 2 * number + 2, "LATE")
+    station.clock.advance(60)
+
+
+def test_a_frame_that_is_refused_ends_no_rest_of_the_line() -> None:
+    station = Station.introduced()
+    station.say(Hello(source_id="other"), OTHER)
+    rest_after_a_late_part(station, 0)
+    (nack,) = station.answers(CAMERA, [bytes(part) for part in compose_frame(header("torn"), [b"", b""])])
+    assert isinstance(nack, Nack) and nack.code == "SHAPE_MISMATCH"
+    station.clock.advance(60)
+    answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
+    assert all(isinstance(answer, Ack) for (answer,) in answers), answers
+
+
+def test_a_part_that_an_earlier_life_accepted_ends_a_rest_of_the_line() -> None:
+    station = Station.introduced()
+    station.say(Hello(source_id="other"), OTHER)
+    for number in range(4):
+        station.journal.entries["cam", f"old {number}"] = Entry(f"result {number}", None, 1)
+        rest_after_a_late_part(station, number)
+        station.send(f"old {number}")
+        station.clock.advance(0.1)
+        station.judge(f"old {number}", 100 + number)
     answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
     assert all(isinstance(answer, Ack) for (answer,) in answers), answers
 
