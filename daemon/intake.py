@@ -125,7 +125,7 @@ class Intake:
                 continue  # of an earlier life of this process: the camera sends the frame again and finds its verdict
             self._out.outbox.drop(judged.result_id)
             self._out.keeping.offer(part, judged)
-            self._admission.judged(len(self._held), judged.code)
+            self._admission.judged(len(self._held), "LATE" if judged.is_late else judged.code)
             if judged.code == "POISON":
                 self._out.quarantine.keep(part, judged.reason)
             identity = part.accepted.identity

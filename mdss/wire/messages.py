@@ -155,6 +155,7 @@ class Judged(Message, frozen=True):
     threshold: float | None = None
     model_version: str = ""
     judged_ns: int = 0  # UTC
+    is_late: bool = False  # its deadline was over when one branch alone had looked at it, which decides nothing
 
     @classmethod
     def of(cls, verdict: Verdict) -> Judged:
@@ -169,6 +170,7 @@ class Judged(Message, frozen=True):
             threshold=None if verdict.threshold is None else verdict.threshold.value,
             model_version="" if verdict.model is None else verdict.model.version,
             judged_ns=verdict.times.published,
+            is_late=verdict.is_partial and verdict.deadline_missed and verdict.evaluation == "NotDecidable",
         )
 
 

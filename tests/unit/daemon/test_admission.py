@@ -9,6 +9,7 @@ import pytest
 from daemon.admission import LEAST, MOST_BYTES, PATIENCE_S, Admission, Load
 from mdss.journal import Entry
 from mdss.wire.camera import Ack, Hello, Nack, compose_frame
+from mdss.wire.messages import Judged
 from mdss.wire.verdict import UndefinedCode
 from tests.fakes import FakeClock
 from tests.front_door import CAMERA, OTHER, Station, header
@@ -162,6 +163,20 @@ def test_a_part_that_an_earlier_life_accepted_ends_a_rest_of_the_line() -> None:
         station.judge(f"old {number}", 100 + number)
     answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
     assert all(isinstance(answer, Ack) for (answer,) in answers), answers
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_part_that_one_branch_alone_saw_by_its_deadline_is_late_and_tells_nothing_of_the_pace(is_late: bool) -> None:
+    station = Station.introduced()
+    station.say(Hello(source_id="other"), OTHER)
+    station.send("scored")
+    station.send("half")
+    station.judge("scored", 1)
+    station.clock.advance(2.1)
+    result_id = station.journal.entries["cam", "half"].result_id
+    station.intake.judged([Judged(result_id=result_id, sequence=2, evaluation="NotDecidable", is_late=is_late)])
+    answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
+    assert [isinstance(answer, Ack) for (answer,) in answers] == [True, True, not is_late]
 
 
 def refused(admission: Admission, source: str, room: int) -> str:

@@ -13,6 +13,7 @@ import pytest
 from mdss.method import fusion
 from mdss.method.calibration import Statistics
 from mdss.settings import FusionSettings
+from mdss.wire.messages import Judged
 from mdss.wire.verdict import Branch, UndefinedCode, Verdict
 from tests.parts import accepted, calibration, model, prepared, score
 from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
@@ -196,6 +197,24 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
     assert (verdict.score, verdict.deadline_missed) == (None, True)
     assert (verdict.times.captured, verdict.times.rgb_started, verdict.times.rgb, verdict.times.published) == (5, 6, 7, 101)
     assert joined.prepared is not None and verdict.times.prepared == joined.prepared.finished_ns
+
+
+@pytest.mark.parametrize(
+    ("joined", "policy", "is_late"),
+    [
+        (part(("rgb",), "LATE"), "reject", True),
+        (part(("rgb",), "LATE"), "single_branch", False),
+        (part(("rgb",), "LATE", invalid=0.9), "single_branch", True),
+        (part(("rgb",), "WORKER_LOST"), "reject", False),
+        (part(peak=3.0), "reject", False),
+    ],
+)
+def test_ingest_hears_which_parts_one_branch_alone_saw_by_their_deadline_without_deciding(
+    joined: JoinedPart, policy: str, is_late: bool
+) -> None:
+    settled = Settled(joined, judge(joined, degraded_policy=policy), model(), is_late=joined.code != "WORKER_LOST")
+    word = Judged.of(verdict_of(settled, Origin("line 1", "boot", "configuration"), now_ns=101))
+    assert (word.code, word.is_late) == (None, is_late)
 
 
 def test_other_rules_judge_by_the_same_models() -> None:
