@@ -63,6 +63,7 @@ class PlanFile:
             status = self.path.stat()
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen == self._seen:
+                self._trouble = ""
                 return None
             plan = msgspec.json.decode(self.path.read_bytes(), type=ModelPlan)
         except FileNotFoundError:

@@ -33,3 +33,17 @@ def test_a_plan_that_cannot_be_read_is_named_once_for_each_reason_and_read_once_
         reader.changed()
     PlanFile(tmp_path).write(plan)
     assert reader.changed() == plan
+
+
+def test_a_plan_that_cannot_be_read_a_second_time_is_named_again(tmp_path: Path) -> None:
+    reader, aside = PlanFile(tmp_path), tmp_path / "aside"
+    reader.write(ModelPlan(revision=1))
+    assert reader.changed() == ModelPlan(revision=1)
+    for _ in range(2):
+        reader.path.rename(aside)
+        reader.path.mkdir()
+        with pytest.raises(MdssError, match="Is a directory"):
+            reader.changed()
+        reader.path.rmdir()
+        aside.rename(reader.path)
+        assert reader.changed() is None
