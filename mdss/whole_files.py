@@ -19,11 +19,11 @@ WITHIN = ".mdss.partial"  # in a folder that is there already, what is written i
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in its place at once, and make the folders above it; where the disk refuses, OSError, and the old one stays.
 
-    What is no plain file, such as a pipe, is written to as it is.
+    What is no plain file, such as a pipe, is written to as it is, and what a link leads to; a link of another user is replaced.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = path.resolve() if _leads_on(path) else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file():
+    if not path.is_symlink() and path.exists() and not path.is_file():
         path.write_bytes(content)
         return
     partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
@@ -33,6 +33,11 @@ def write_whole(path: Path, content: bytes) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _leads_on(path: Path) -> bool:
+    """Return whether a path is a link that its writer, or whose the folder is, has put there: another's may lead anywhere."""
+    return path.is_symlink() and path.lstat().st_uid in (os.geteuid(), path.parent.stat().st_uid)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -145,6 +146,20 @@ def test_a_link_that_stands_where_a_writer_would_write_leads_to_nothing_that_is_
     with pytest.raises(OSError, match="symbolic links"):
         write_durably(tmp_path / "probe", b"anything")
     assert (precious / "card").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("place", ["precious", os.devnull])
+def test_a_link_that_another_user_put_there_is_replaced_and_nothing_is_written_to_what_it_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    precious, lstat = tmp_path / "precious", Path.lstat
+    precious.write_bytes(b"precious")
+    (tmp_path / "note").symlink_to(place)
+    monkeypatch.setattr(Path, "lstat", lambda path: SimpleNamespace(st_mode=lstat(path).st_mode, st_uid=os.geteuid() + 1))
+    write_whole(tmp_path / "note", b"new")
+    monkeypatch.undo()
+    assert not (tmp_path / "note").is_symlink() and (tmp_path / "note").read_bytes() == b"new"
+    assert precious.read_bytes() == b"precious"
 
 
 def test_what_a_killed_writer_left_goes_and_what_its_links_lead_to_stays(tmp_path: Path) -> None:
