@@ -21,11 +21,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
     What is no plain file, such as a pipe, is written to as it is, and what a link leads to; a link of another user is replaced.
     """
-    path = path.resolve() if _leads_on(path) else path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_symlink() and path.exists() and not path.is_file():
+    leads_on = _leads_on(path)
+    if (leads_on or not path.is_symlink()) and path.exists() and not path.is_file():
         path.write_bytes(content)
         return
+    path = path.resolve() if leads_on else path
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
     with named_as(path, partial):
         try:

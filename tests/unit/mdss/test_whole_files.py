@@ -148,6 +148,15 @@ def test_a_link_that_stands_where_a_writer_would_write_leads_to_nothing_that_is_
     assert (precious / "card").read_bytes() == b"precious"
 
 
+def test_what_a_shell_reads_on_with_a_pipe_is_written_to_it() -> None:
+    """As `--json /dev/stdout | jq` asks: the link leads to a pipe that has no place among files."""
+    reading, writing = os.pipe()
+    write_whole(Path(f"/proc/self/fd/{writing}"), b"new")
+    assert os.read(reading, 10) == b"new"
+    for end in (reading, writing):
+        os.close(end)
+
+
 @pytest.mark.parametrize("place", ["precious", os.devnull])
 def test_a_link_that_another_user_put_there_is_replaced_and_nothing_is_written_to_what_it_leads_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
