@@ -51,11 +51,11 @@ class Reference:
         settings, cloud, towards = SHAPE, PartPoints.of(part.xyz), viewing_direction(part.xyz)
         patches = cut_patches(cloud.points, settings.points_per_patch, PATCHES_OF_A_POINT)
         said = []
-        for members in patches.members:
+        for members in patches:
             patch = torch.from_numpy(cloud.points[members])[None]
             points = PatchFrames.of(patch, towards, settings).into(patch).to(self._device)
             said.append(self._shape(points, points).distance[0].cpu())
-        return np.asarray(merge(torch.cat(said), torch.from_numpy(patches.members).flatten(), len(cloud.points), settings).numpy())
+        return np.asarray(merge(torch.cat(said), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
 
 
 def speedup(bed: Bed, size: Size) -> float:

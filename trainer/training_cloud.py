@@ -76,7 +76,7 @@ class TrainingCloud:
 
 
 def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> Copy:
-    members = cut_patches(points, settings.points_per_patch, settings.training_density).members
+    members = cut_patches(points, settings.points_per_patch, settings.training_density)
     centres, radii = points[members[:, 0]], away_from_centre(torch.from_numpy(points[members])).amax(dim=1).numpy()
     surface = [
         np.asarray(found or tree.query(points[patch])[1], np.intp)

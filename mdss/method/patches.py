@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,31 +12,16 @@ Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class Patches:
-    """Indices of each patch's points (patches, K) in the cloud; every point of the cloud is in at least one.
+def cut_patches(points: Float, points_per_patch: int, density: float, device: str = "cpu") -> Index:
+    """Return patches (P, K), the numbers of the K points nearest to a centre, the nearest first: about `density` per K points.
 
-    Those nearest the centre come first.
-    """
-
-    members: Index
-
-    @property
-    def count(self) -> int:
-        """How many patches there are."""
-        return len(self.members)
-
-
-def cut_patches(points: Float, points_per_patch: int, density: float, device: str = "cpu") -> Patches:
-    """Return patches of the K nearest points around farthest-point-sampled centres, about `density` per K points.
-
-    points (N, 3). Centres are added among uncovered points until every point is in a patch (paper, 4.2). A cloud of fewer
-    than K points gives one patch, around its mean, that repeats its points.
+    points (N, 3). Centres are farthest-point sampled, and added among uncovered points until every point is in a patch (paper, 4.2). A
+    cloud of fewer than K points gives one patch, around its mean, that repeats its points.
     """
     count = len(points)
     if count <= points_per_patch:
         outwards = ((points - points.mean(axis=0)) ** 2).sum(axis=1).argsort(kind="stable")
-        return Patches(np.resize(outwards, (1, points_per_patch)))
+        return np.resize(outwards, (1, points_per_patch))
     neighbours = neighbours_of(points, device)
     wanted = max(1, round(density * count / points_per_patch))
     centres = farthest_points(points, wanted)
@@ -52,7 +35,7 @@ def cut_patches(points: Float, points_per_patch: int, density: float, device: st
             members[-1][patch, : len(beside)] = beside
             uncovered = np.setdiff1d(uncovered, beside)
         uncovered = np.setdiff1d(uncovered, members[-1])
-    return Patches(np.concatenate(members))
+    return np.concatenate(members)
 
 
 def farthest_points(points: Float, count: int) -> Index:

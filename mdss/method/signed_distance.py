@@ -253,7 +253,7 @@ class ShapeBranch:
     def _read(self, points: Float, towards: NDArray[np.float64], asked: Bool, voids: Voids) -> Readings:
         """Return what the network says of those of a part's points (N, 3) mm that are asked about (N,), and of voids within reach."""
         settings = self._settings
-        cut = cut_patches(points, settings.points_per_patch, settings.density, self._device).members
+        cut = cut_patches(points, settings.points_per_patch, settings.density, self._device)
         members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, asked, voids.places))
         patches = cloud[members]
         frames, away = PatchFrames.of(patches, towards, settings), away_from_centre(patches)

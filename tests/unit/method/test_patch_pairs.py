@@ -31,7 +31,7 @@ def test_places_inside_patches_become_pairs_with_their_distances() -> None:
 
 def test_every_point_of_a_cloud_keeps_its_nearest_patches() -> None:
     points = np.random.default_rng(0).uniform(0, 30, (900, 3)).astype(np.float32)
-    members = cut_patches(points, 50, 3.0).members
+    members = cut_patches(points, 50, 3.0)
     pairs = Pairs.of_members(torch.from_numpy(members), away_from_centre(torch.from_numpy(points[members])), len(points))
     kept = pairs.some(pairs.nearest(2))
     in_all, in_kept = (np.bincount(each.places, minlength=900) for each in (pairs, kept))

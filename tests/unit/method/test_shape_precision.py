@@ -62,7 +62,7 @@ def test_a_network_with_nothing_to_round_scores_in_eight_bits_too(changes: dict[
 
 def patches_of(xyz: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> torch.Tensor:
     points = PartPoints.of(xyz).points
-    return torch.from_numpy(points[cut_patches(points, SMALL.points_per_patch, SMALL.density).members])
+    return torch.from_numpy(points[cut_patches(points, SMALL.points_per_patch, SMALL.density)])
 
 
 @pytest.mark.parametrize(("width", "at_once"), [(256, 6144), (512, 3072), (10**7, 512)])
