@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -167,7 +167,7 @@ def _alerts(alerts: Sequence[Alerted], journal: Sequence[Entry]) -> Iterator[Fin
             yield Finding("disagrees", f"the hash of result {alert.result_id} names stream entry {alert.entry}, which is another's")
 
 
-def _each_once(found: Sequence[object], expected: Iterable[object] | Mapping[object, object], what: str) -> Iterator[Finding]:
+def _each_once(found: Sequence[object], expected: Iterable[object], what: str) -> Iterator[Finding]:
     """Name what is missing, what is there twice and what should not be there."""
     wanted, have = set(expected), set(found)
     for value in sorted(wanted - have, key=str):

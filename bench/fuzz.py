@@ -22,7 +22,7 @@ import click
 import structlog
 
 from bench.command_line import run
-from bench.fuzzing.promises import Broken, Feed, Input
+from bench.fuzzing.promises import Broken, Input
 from bench.fuzzing.targets import TARGETS
 from mdss.errors import BadInput, MdssError
 from trainer.progress import Meter
@@ -34,8 +34,6 @@ MOST_RESERVED_MB = 1024  # beyond what is reserved at the start, touched or not
 WARM_UP = 1000  # inputs before memory is measured
 MOST_WRITTEN = 50  # findings of one run
 MIB = 2**20
-
-__all__ = ["Feed", "Fuzzer", "command", "main"]
 
 
 class Hung(BaseException):

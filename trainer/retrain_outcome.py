@@ -57,11 +57,6 @@ class Diary:
         self._folder, self._clock = folder, clock
         self._record = RetrainRecord(recipe=recipe, outcome="running", started_ns=clock())
 
-    @property
-    def record(self) -> RetrainRecord:
-        """What is known by now."""
-        return self._record
-
     def note(self, **changes: object) -> None:
         """Write down what is known by now."""
         self._record = msgspec.structs.replace(self._record, **changes)

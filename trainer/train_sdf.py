@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,9 +26,6 @@ from trainer.progress import tracked
 from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
 from trainer.training_cloud import TrainingCloud
-
-Float = NDArray[np.float32]
-Index = NDArray[np.intp]
 
 TINY = 1e-8
 BATCHES_TO_MEASURE = 24

@@ -36,11 +36,8 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def check_files(folder: Path) -> int:
-    """Compare every file with its checksum, and return how many there are.
-
-    ModelRefused names the first that is off, and weights that no checksum is known of.
-    """
+def check_files(folder: Path) -> None:
+    """Compare every file with its checksum; ModelRefused names the first that is off, and weights that no checksum is known of."""
     sums = read_sums(folder)
     for weights in sorted(folder.glob("*.safetensors")):
         if weights.name not in sums:
@@ -52,7 +49,6 @@ def check_files(folder: Path) -> int:
         found = sha256(file)
         if found != expected:
             raise ModelRefused(f"{file}: found the checksum {found[:12]}..., expected {expected[:12]}...; the file was damaged or replaced")
-    return len(sums)
 
 
 def read_sums(folder: Path) -> dict[str, str]:

@@ -16,7 +16,6 @@ from mdss.method.description_network import PatchDescriptionNetwork
 from mdss.method.store_files import sha256
 from mdss.whole_files import write_json, write_whole
 
-DEFAULT = "default"
 SHIPPED = Path(__file__).parent
 
 
