@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 import click
-import msgspec
 
 from bench.chaos_line import SMALL, Product
 from bench.command_line import run
@@ -21,6 +20,8 @@ from bench.swaps_report import Course, Report, Swap, as_text, report_of
 from daemon.recipe_models import RecipeReport
 from daemon.verbs import ask
 from mdss.errors import MdssError
+from mdss.method import model_store
+from mdss.method.recipe import changed, preset
 
 EXAMPLE = "Example: python -m bench.swaps --swaps 500 --seed 1 --json swaps.json"
 SERVES_WITHIN_S = 120.0
@@ -66,8 +67,6 @@ def command(**options: Any) -> None:
 
 def train_another(product: Product) -> None:
     """Give the small line a second version, trained from another seed; once."""
-    from mdss.method import model_store
-    from mdss.method.recipe import changed, preset
     from trainer.train import Order as Training
     from trainer.train import train
 
@@ -77,8 +76,6 @@ def train_another(product: Product) -> None:
 
 def copied(product: Product, store: Path) -> Product:
     """Copy the recipe's models, so that nobody's champion changes; store a single version once more."""
-    from mdss.method import model_store
-
     shutil.copytree(product.store / product.recipe, store / product.recipe, symlinks=True)
     model = model_store.open_champion(store, product.recipe)
     if len(model_store.versions(store / product.recipe)) < 2:
@@ -90,14 +87,12 @@ def copied(product: Product, store: Path) -> Product:
                 elif file.suffix == ".safetensors":
                     shutil.copyfile(file, folder / file.name)
 
-        model_store.save(store, msgspec.structs.replace(model.card), model.calibration, copy)
+        model_store.save(store, model.card, model.calibration, copy)
     return replace(product, store=store)
 
 
 def swap_often(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return what came of it."""
-    from mdss.method import model_store
-
     with staged(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate)
         crew, random = Crew(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
@@ -128,8 +123,6 @@ def swap_often(order: Order, folder: Path, product: Product) -> Report:
 
 def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
     """Promote a version and wait until it judges."""
-    from mdss.method import model_store
-
     model_store.promote(stage.product.store, stage.product.recipe, version)
     promoted_s = time.monotonic()
     if not wait_until(lambda: state_of(stage).version == version, SERVES_WITHIN_S, crew, LOOK_EVERY_S):

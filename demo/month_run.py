@@ -18,6 +18,7 @@ from demo.month_story import WEEKS, Calendar
 from demo.station import Place, camera_of, running
 from mdss.client import VerdictStream
 from mdss.errors import MdssError
+from mdss.method.recipe import changed, preset
 from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
 
@@ -75,7 +76,6 @@ def play_month(order: Order, out: Path) -> Path:
 @contextmanager
 def plant(order: Order, out: Path) -> Iterator[Plant]:
     """Make line and first model, and run the station until the block ends."""
-    from mdss.method.recipe import changed, preset
     from trainer.train import Order as Training
     from trainer.train import summary as said
     from trainer.train import train

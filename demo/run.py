@@ -29,6 +29,7 @@ from demo.station import Place, running
 from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
+from mdss.method.recipe import preset
 from mdss.settings import Settings
 from mdss.terminal import plain_console
 from mdss.wire.outer_end import connected
@@ -139,7 +140,6 @@ def make_line(product: str, seed: int, data: Path) -> None:
 
 def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder:
     """Train as `mdss train` does."""
-    from mdss.method.recipe import preset
     from trainer.train import Order, summary, train
 
     say(2, "training on the good parts")

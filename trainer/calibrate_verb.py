@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -14,10 +14,12 @@ import numpy as np
 
 from mdss.errors import BadInput
 from mdss.method import model_store
-from mdss.method.calibration import SMALLEST_SCORE, STANDS_OUT
+from mdss.method.calibration import MIN_PARTS, SMALLEST_SCORE, STANDS_OUT, Calibration
 from mdss.method.model_store import Change, ModelFolder
+from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from mdss.verb_options import Between, reason_option
+from trainer.champion import Champion
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Unit
 from trainer.examination import measured_golden
@@ -25,10 +27,6 @@ from trainer.gathering import CALIBRATED, collection_at, gather
 from trainer.parts_found import sentences_on
 from trainer.passed_over import passed_over
 from trainer.train import prepare_all, summary
-
-if TYPE_CHECKING:
-    from mdss.method.calibration import Calibration
-    from mdss.method.point_cloud import Prepared
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
 FOLDER = click.Path(path_type=Path)
@@ -126,9 +124,7 @@ def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration
 
 def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
     """Return the calibration that follows from scoring parts, and what the card says of them: how many of each kind, and which."""
-    from mdss.method.calibration import MIN_PARTS
     from trainer.calibrate import calibration_of, maps_of
-    from trainer.champion import Champion
 
     champion = Champion.of(model, request.device)
     parts, names = [], []

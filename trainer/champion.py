@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.method import model_store
 from mdss.method.brightness import match_brightness
+from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.station_rules import InView, lacking, unseen
+from mdss.settings import FusionSettings
 
 if TYPE_CHECKING:
     from mdss.method.fusion import Fused
     from mdss.method.golden import Scored
-    from mdss.method.model_store import ModelFolder
     from mdss.method.torch_device import Precision
-    from mdss.settings import FusionSettings
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -57,13 +58,12 @@ class Champion:
     @classmethod
     def load(cls, store: Path, recipe_name: str, device: str) -> Self:
         """Open and verify the recipe's champion; `device` is auto, cpu or cuda:N."""
-        from mdss.method import model_store  # here, for `--help` must not wait for torch
-
         return cls.of(model_store.open_champion(store, recipe_name), device)
 
     @classmethod
     def of(cls, folder: ModelFolder, device: str, precision: Precision = "auto") -> Self:
         """Load a verified model, champion or not, as if it were the one that judges."""
+        # Here, for `--help` must not wait for torch.
         from mdss.method import fusion
         from mdss.method.signed_distance import ShapeBranch
         from mdss.method.student_teacher import ColourBranch

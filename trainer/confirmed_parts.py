@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from mdss.collection import Collected, Wanted
 from mdss.errors import BadInput, BadPart
 from mdss.good_parts import standing_among
+from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD
 from trainer.gathering import collection_at, prepared, unlearned
 from trainer.progress import tracked
-
-if TYPE_CHECKING:
-    from mdss.method.model_store import ModelFolder
 
 NS_PER_DAY = 86_400 * 10**9
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 import numpy as np
+import torch
 
 from mdss.errors import MdssError, ModelRefused
+from mdss.method.golden import reproduce
+from mdss.method.model_store import open_version
 from mdss.settings import FusionSettings
-
-if TYPE_CHECKING:
-    from trainer.champion import Champion
+from trainer.champion import Champion
+from trainer.gate_scoring import judgement
 
 FAILED = 1
 RGB, XYZ = "rgb", "xyz"
@@ -44,12 +45,6 @@ class ProbeAnswer(msgspec.Struct, frozen=True):
 
 def probe(order: ProbeOrder) -> ProbeAnswer:
     """Verify, load and score; ModelRefused where the model cannot be used."""
-    import torch
-
-    from mdss.method.model_store import open_version
-    from trainer.champion import Champion
-    from trainer.gate_scoring import judgement
-
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     started_s = time.perf_counter()
@@ -64,8 +59,6 @@ def probe(order: ProbeOrder) -> ProbeAnswer:
 
 def reproduced(model: Champion) -> tuple[int, str]:
     """Return how many golden scans the model has, and which of them does not give its stored scores."""
-    from mdss.method.golden import reproduce
-
     try:
         return reproduce(model.folder, model.golden_scores), ""
     except ModelRefused as refused:

@@ -7,19 +7,17 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from mdss.collection import FOLDER as COLLECTED
 from mdss.collection import PART, RGB, XYZ, Collected, Collection, Wanted
 from mdss.errors import BadInput
 from mdss.good_parts import Standing, standing_among
+from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.part_names import Named, name_among
 from trainer.dataset import GOOD, Dataset, Scan, Unit
-
-if TYPE_CHECKING:
-    from mdss.method.model_store import ModelFolder
 
 Side = Literal["train", "validation", "gate"]
 # Keys of a model card's data.

@@ -34,10 +34,10 @@ def give_way() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO), "ascii")
 
 
-def use_threads(of_each_branch: int) -> None:
-    """Let both branches, which are trained side by side, compute with so many threads each."""
+def use_threads(count: int) -> None:
+    """Let torch compute in so many threads, and cv2 in one: the other cores are the station's."""
     import cv2  # here with torch, for `--help` must wait for neither
     import torch
 
     cv2.setNumThreads(1)
-    torch.set_num_threads(2 * of_each_branch)
+    torch.set_num_threads(count)

@@ -57,7 +57,7 @@ def command(**options: Any) -> None:
     os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
     for pool in POOLS:  # before torch is loaded, for its children
         os.environ[pool] = str(threads)
-    use_threads(threads)
+    use_threads(2 * threads)  # of both branches, which are trained side by side
     if not full_speed:
         give_way()
     try:

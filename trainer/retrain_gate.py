@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from mdss import audit
 from mdss.good_parts import Standing
 from mdss.method import model_store
+from mdss.method.model_store import ModelFolder
 from trainer.dataset import Dataset
-from trainer.gate_terms import EvidencePart, GateEvidence, Serving
+from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
 from trainer.gathering import calibrated_by, gather, made_from, seen_in
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, Use, base_set, collected_set, scan_of
 from trainer.retrain_planning import champion_of, spoilt_since
-
-if TYPE_CHECKING:
-    from mdss.method.model_store import ModelFolder
-    from trainer.gate_terms import GateOutcome
 
 MOST_JUDGED = 100  # recent good parts: each is scored six times
 

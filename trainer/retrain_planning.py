@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mdss.collection import Collected
 from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, more_needed, now
-from mdss.method.model_store import CHAMPION
+from mdss.method.model_store import CHAMPION, ModelFolder
 from mdss.method.recipe import Recipe, changed, preset
+from trainer.champion import Champion
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset
 from trainer.examination import Examiner, Limits, measured, measured_golden
@@ -34,9 +34,6 @@ from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import Ended
 from trainer.retrain_plan import PLAN, Plan, held, last_refusals, names_of, planned
 from trainer.train import MIN_TRAINING_PARTS, lasting
-
-if TYPE_CHECKING:
-    from mdss.method.model_store import ModelFolder
 
 DEFAULT_PRESET = "edge"
 
@@ -184,8 +181,6 @@ def examined(
     order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, gathered: Gathered
 ) -> tuple[list[Collected], list[Refused]]:
     """Return the parts that are fit to learn from, and those that are not."""
-    from trainer.champion import Champion  # here with torch, which not every end of a run needs
-
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None
     usual = measured(base, settings) if base else measured_golden(champion) if champion else []

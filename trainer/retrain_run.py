@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from mdss.errors import BadInput, CutOff, MdssError
 from mdss.interrupts import stoppable
 from mdss.method import model_store
+from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json, write_whole
 from trainer.data_checks import Refused, in_words, refusals_by_code
@@ -22,9 +22,6 @@ from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone
 from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan
 from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough, spoilt_since
 from trainer.train import Order, learned
-
-if TYPE_CHECKING:
-    from mdss.method.model_store import ModelFolder
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import Between, config_option
 from mdss.whole_files import write_json
-from trainer.low_priority import give_way
+from trainer.low_priority import give_way, use_threads
 from trainer.progress import Meter
 from trainer.shadow_report import LEFT_OUT, ShadowReport, as_text, report_of
 
@@ -86,7 +86,7 @@ def shadow(order: Order) -> ShadowReport:
 
     check(order)
     model = model_store.open_version(model_store.version_folder(order.folder, order.recipe, order.version))
-    compute_in_one_thread()
+    use_threads(1)
     give_way()
     collection = Collection(order.state / FOLDER)
     beside = Shadow(collection, order.recipe, Champion.of(model, "cpu"), order.settings.fusion)
@@ -108,15 +108,6 @@ def nothing_found(order: Order, beside: Shadow, until: str) -> str:
     """Return the sentence for a shadow that had no part to compare."""
     skipped = f" ({beside.skipped} were left out: {LEFT_OUT})" if beside.skipped else ""
     return f"model {order.recipe} {order.version}: found no live part {until}{skipped}, expected the station to judge some"
-
-
-def compute_in_one_thread() -> None:
-    """Leave the other cores to the station."""
-    import cv2  # here with torch, for `--help` must wait for neither
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 def check(order: Order) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -17,6 +17,7 @@ from mdss.errors import UNREADABLE, BadInput, BadPart
 from mdss.method import model_store
 from mdss.method.brightness import usual_brightness
 from mdss.method.calibration import MIN_PARTS, now
+from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
 from mdss.method.store_lock import TRAINING_LOCK, held
@@ -26,9 +27,6 @@ from trainer.gathering import SCANS
 from trainer.parts_found import advice, sentences_on, unlike_trained
 from trainer.passed_over import passed_over
 from trainer.progress import tracked
-
-if TYPE_CHECKING:
-    from mdss.method.model_store import ModelFolder
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
 WORK = ".training"  # beside the versions: checkpoints of a training that is not finished
