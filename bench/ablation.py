@@ -22,7 +22,7 @@ from bench.fusion_rules import PAPER, RULES, Rule, reach
 from bench.judged_parts import JudgedOn
 from mdss.errors import BadInput
 from mdss.method.calibration import MIN_PARTS
-from mdss.method.metrics import Metrics, image_auroc
+from mdss.method.metrics import image_auroc
 from mdss.method.recipe import changed, preset
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of
@@ -133,12 +133,7 @@ def open_dataset(request: Request) -> Dataset:
 
 def said(figures: Figures) -> str:
     """Return a row's figures as one line of progress."""
-    return ", ".join(f"{branch} {' / '.join(mean_of([value]) for value in shown(getattr(figures, branch)))}" for branch in BRANCHES)
-
-
-def shown(metrics: Metrics) -> tuple[float | None, ...]:
-    """Return the metrics that have a column."""
-    return tuple(getattr(metrics, name) for name in SHOWN)
+    return ", ".join(f"{branch} {' / '.join(mean_of([getattr(getattr(figures, branch), name)]) for name in SHOWN)}" for branch in BRANCHES)
 
 
 def table(found: dict[str, list[Figures]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from bench.judged_parts import JudgedOn, MarkedPart, Parts
 from bench.kept_networks import KeptNetworks, digest_of, facts_of
 from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
-from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings, Recipe
 from mdss.whole_files import write_whole
 from trainer.calibrate import Maps, calibration_of
@@ -25,7 +24,6 @@ from trainer.handed_parts import Branch
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]
-MapOf = Callable[[Prepared], Float]
 KEPT_MAPS = 2  # for each branch: the base's, which every row of the other branch needs, and those of the row at hand
 
 
@@ -101,19 +99,13 @@ class Bench:
         return seen
 
     def _score(self, recipe: Recipe, half: Branch) -> Seen:
-        parts = self._prepared(recipe)
-        map_of = self._colour_map(parts, recipe) if half == "rgb" else self._shape_map(parts, recipe)
+        parts, networks = self._prepared(recipe), self._networks
+        map_of = networks.colour(parts.training, recipe).map_of if half == "rgb" else networks.shape(parts.training, recipe).map_of
         validation = [map_of(part) for part in tracked(parts.validation, f"{half} validation", len(parts.validation))]
         judged = [map_of(part.prepared) for part in tracked(parts.judged, f"{half} {self._judged_on}", len(parts.judged))]
         shown = [number for number, part in enumerate(parts.judged) if half in part.shows_in]
         maps = [judged[number] for number in shown]
         return Seen(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))
-
-    def _colour_map(self, parts: Parts, recipe: Recipe) -> MapOf:
-        return self._networks.colour(parts.training, recipe).map_of
-
-    def _shape_map(self, parts: Parts, recipe: Recipe) -> MapOf:
-        return self._networks.shape(parts.training, recipe).map_of
 
     def _metrics(self, parts: Sequence[MarkedPart], maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
         marked = parts if self._dataset.has_truth or self._judged_on == "drawn" else []

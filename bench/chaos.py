@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -21,25 +19,18 @@ from bench.chaos_log import LineLog
 from bench.chaos_plan import KINDS, STALL_S, plan
 from bench.chaos_records import is_settled, read_journal, read_records
 from bench.chaos_report import Course, Report, Toll, as_text, report_of
-from bench.chaos_station import Daemon
-from bench.chaos_watch import Watch
 from bench.command_line import run
-from bench.stage import KEEPS_ALL, Given, begin, stage_options, wait_until
-from daemon.private_redis import PrivateRedis
-from demo.station import Place
+from bench.stage import Given, Stage, begin, stage_options, staged, wait_until
 from mdss.errors import MdssError
-from mdss.settings import Settings, load_settings
+from mdss.settings import Settings
 
 EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
 BEGIN_WITHIN_S, READY_WITHIN_S, DONE_WITHIN_S, SETTLED_WITHIN_S = 120.0, 60.0, 120.0, 60.0
 SECTIONS: dict[str, dict[str, Any]] = {
     "station": {"name": "chaos"},
     "camera": {"deadline_ms": 5000},
-    "branches": {"rgb": {"device": "cpu"}, "sdf": {"device": "cpu"}},
-    "alerts": {"timeout_s": 1.0, "stream_max_length": 1_000_000},
     # Whatever dies so often would be given up; here it is to come back, soon.
     "supervisor": {"stall_timeout_s": STALL_S, "drain_timeout_s": 20, "restart_limit": 1000, "restart_window_s": 5},
-    "logs": {"level": "info"},
 }
 
 
@@ -82,54 +73,36 @@ def command(**options: Any) -> None:
 def chaos(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return what came of it."""
     course = Course()
-    with ExitStack() as closing:
-        run_folder = Path(closing.enter_context(TemporaryDirectory(prefix="mdss-")))
-        redis = closing.enter_context(PrivateRedis(run_folder / "redis", *KEEPS_ALL))
-        config = Place(folder, run_folder, product.store).write_settings(product.recipe, redis.url, **SECTIONS)
-        settings = load_settings(config)
-        watch = closing.enter_context(Watch(settings.http))
-        scene = Scene(Daemon(config, folder / "station.log"), watch, redis, *crew(order, product, settings))
+    with staged(folder, product, SECTIONS) as stage:
+        scene = Scene(stage.daemon, stage.watch, stage.redis, *crew(order, stage))
         injector = Injector(scene, LineLog(folder / "faults.jsonl", Happened))
-        raise_curtain(scene, injector, settings, closing)
+        raise_curtain(scene, injector, stage)
         course.memory_start_bytes, course.begun_ns = scene.daemon.memory_bytes(), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
         course.ended_ns = time.time_ns()
-        incidents = let_settle(scene, injector, settings, course)
-        records = read_records(settings, [camera.log for camera in scene.cameras], scene.subscriber.log)
-    recoveries = watch.recoveries
+        incidents = let_settle(scene, injector, stage.settings, course)
+        records = read_records(stage.settings, [camera.log for camera in scene.cameras], scene.subscriber.log)
+    recoveries = stage.watch.recoveries
     toll = Toll(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
     return report_of(records, audit(records), toll, course)
 
 
-def crew(order: Order, product: Product, settings: Settings) -> tuple[tuple[Member, ...], Member]:
+def crew(order: Order, stage: Stage) -> tuple[tuple[Member, ...], Member]:
     """Return the cameras and the subscriber, not started yet."""
-    folder = Path(settings.station.state_directory)
-    sent = [
-        "--endpoint",
-        settings.camera.endpoint,
-        "--recipe",
-        product.recipe,
-        "--data",
-        str(product.data),
-        "--every-s",
-        str(1 / order.rate),
-    ]
+    product, camera, verdicts = stage.product, stage.settings.camera, stage.settings.verdicts
+    sent = ["--endpoint", camera.endpoint, "--recipe", product.recipe, "--data", str(product.data), "--every-s", str(1 / order.rate)]
     names = [f"camera-{number}" for number in range(1, order.cameras + 1)]
-    cameras = tuple(Member("bench.chaos_camera", name, sent, folder) for name in names)
-    heard = ["--endpoint", settings.verdicts.endpoint, "--snapshot-endpoint", settings.verdicts.snapshot_endpoint]
-    return cameras, Member("bench.chaos_subscriber", "subscriber", heard, folder)
+    cameras = tuple(Member("bench.chaos_camera", name, sent, stage.folder) for name in names)
+    heard = ["--endpoint", verdicts.endpoint, "--snapshot-endpoint", verdicts.snapshot_endpoint]
+    return cameras, Member("bench.chaos_subscriber", "subscriber", heard, stage.folder)
 
 
-def raise_curtain(scene: Scene, injector: Injector, settings: Settings, closing: ExitStack) -> None:
-    """Start the station, then everybody else, and wait until verdicts come."""
-    scene.daemon.start()
-    closing.callback(scene.daemon.kill)
-    if not wait_until(lambda: scene.watch.is_ready, BEGIN_WITHIN_S, injector):
-        raise MdssError(f"the station did not become ready (see {scene.daemon.config.with_name('station.log')})")
+def raise_curtain(scene: Scene, injector: Injector, stage: Stage) -> None:
+    """Start everybody else beside the station, and wait until verdicts come."""
     for member in (scene.subscriber, *scene.cameras):
         member.start()
-        closing.callback(member.kill)
-    if not wait_until(lambda: any(entry.sequence for entry in read_journal(settings)), BEGIN_WITHIN_S, injector):
+        stage.closing.callback(member.kill)
+    if not wait_until(lambda: any(entry.sequence for entry in read_journal(stage.settings)), BEGIN_WITHIN_S, injector):
         raise MdssError("the station gave no verdict before the first fault; expected one soon after the cameras began")
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product as combinations
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,6 @@ class Order:
     rate: float
 
 
-@dataclass
-class Traces:
-    """What was noted while the run went on."""
-
-    windows: list[Window] = field(default_factory=list)
-    caught_up_s: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-
 @click.command(epilog=EXAMPLE)
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Each: Redis there, killed, there, stopped.")
 @click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each of the four lasts.")
@@ -64,26 +55,24 @@ def command(**options: Any) -> None:
 
 def outage(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return what came of it."""
-    traces = Traces()
+    windows, caught_up_s, failures = list[Window](), list[float](), list[str]()
     with staged(folder, product, {"station": {"name": "outage"}}) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate, "--painted")
         crew = Crew(stage.daemon, *cameras)
         wait_for_verdicts(stage, crew)
         stand_by(WARM_S, crew)
         for number, state in combinations(range(order.rounds), STATES):
-            traces.windows.append(window(stage, crew, (number, state), order.window_s))
+            windows.append(window(stage, crew, (number, state), order.window_s))
             if state not in UP:
-                traces.caught_up_s.append(let_return(stage, crew, traces.failures))
+                caught_up_s.append(let_return(stage, crew, failures))
         waits = waits_of(cameras)
         evaluations = [verdict.evaluation for verdict in stage.verdicts()]
-        failures = [
-            *traces.failures,
-            *stage.incidents(cameras),
-            *([f"{stage.unjudged()} parts have no verdict"] if stage.unjudged() else []),
-        ]
+        failures += stage.incidents(cameras)
+        if unjudged := stage.unjudged():
+            failures.append(f"{unjudged} parts have no verdict")
     missing = sum(not done_ns for _, done_ns in waits)
     failures += [f"{missing} frames got no DONE"] if missing else []
-    return report_of(rounds_of(traces.windows, waits), Course(order.window_s, evaluations, traces.caught_up_s, failures))
+    return report_of(rounds_of(windows, waits), Course(order.window_s, evaluations, caught_up_s, failures))
 
 
 def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -> Window:
