@@ -16,14 +16,13 @@ from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
 from mdss.settings import load_settings
 from trainer.dataset import Dataset, Unit
-from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
+from trainer.gate_terms import COLUMNS, EvidencePart, GateEvidence, GateOutcome, Serving
 from trainer.gathering import Gathered, calibrated_by, collection_at, gather, unlearned
 from trainer.model_changes import recipe_option, show_table, store_option
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
 BY_HAND = "by-hand"  # below the folder of the gate's own answer, which stays
 HELD_BACK = 1
-COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what_it_says")
 MOST_PARTS = 200  # of the newest collected good parts
 
 
@@ -100,7 +99,7 @@ def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder
     """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
     from trainer.gate import golden_parts
 
-    found = kept_by(asked) if asked.collected else None
+    found = gather(collection_at(asked.collected), asked.recipe) if asked.collected else None
     good, defects = from_collection(found, (champion, candidate)) if found else from_dataset(asked)
     golden = [part for part in golden_parts(champion) if found is None or part.part_id not in found.bad]
     serving = Serving.at(load_settings(asked.config)) if asked.config else Serving()
@@ -113,11 +112,6 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
     sides = ([scan for scan in dataset.test if scan.is_good is is_good] for is_good in (True, False))
     good, defects = ([EvidencePart.in_dataset(scan.part_id, dataset, scan) for scan in side] for side in sides)
     return good, defects
-
-
-def kept_by(asked: Comparison) -> Gathered:
-    """Return what a station has collected of the recipe."""
-    return gather(collection_at(asked.collected or Path()), asked.recipe)
 
 
 def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[list[EvidencePart], list[EvidencePart]]:
@@ -139,8 +133,7 @@ def collected(parts: Sequence[Collected]) -> list[EvidencePart]:
 
 def show(outcome: GateOutcome) -> None:
     """Print the checks as a table, the answer and where the page is."""
-    rows = [(*check.figures, "yes" if check.is_passed else "NO", check.says) for check in outcome.checks]
-    show_table(COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows])
+    show_table(COLUMNS, [dict(zip(COLUMNS, check.row, strict=True)) for check in outcome.checks])
     against = f"{outcome.recipe} {outcome.candidate} against {outcome.champion}"
     click.echo(f"{against}: {'passed' if outcome.is_passed else 'held back'}")
     click.echo(f"report: {outcome.report_path}")

@@ -12,6 +12,7 @@ from mdss.errors import some_of
 from mdss.method.calibration import SMALLEST_SCORE, Calibration
 from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, counts_of, scores_of
 from trainer.gate_statistics import (
+    Values,
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
@@ -185,31 +186,26 @@ class Quality:
 
     def separation(self, kind: Kind, name: str) -> GateCheck:
         """Ask whether scores tell such parts from good ones as well; of a first model, whether they do at all."""
-        limits, random = self.limits, self.random
         if not self.has_champion:
-            good, bad = (candidate_scores(self.pairs.of(each)) for each in ("good", kind))
-            return first_separation(name, (good, bad), limits, random)
-        paired = [scores_of(self.pairs.of(each)) for each in ("good", kind)]
-        if min(len(each.champion) for each in paired) == 0:
+            return self.first_separation(kind, name)
+        good, bad = (scores_of(self.pairs.of(each)) for each in ("good", kind))
+        if min(len(good.champion), len(bad.champion)) == 0:
             return check(name, is_passed=False, says="no part has a score from both models")
-        before, after, (low, high) = auroc_loss(paired[0], paired[1], limits.confidence, random)
-        is_passed = low <= limits.allowed_auroc
+        before, after, (low, high) = auroc_loss(good, bad, self.limits.confidence, self.random)
+        is_passed = low <= self.limits.allowed_auroc
         says = "chance that one scores above a good part; interval: what is lost"
         if not is_passed:
-            says += f"; more than {limits.allowed_auroc:g} beyond chance"
+            says += f"; more than {self.limits.allowed_auroc:g} beyond chance"
         return check(name, is_passed=is_passed, found=Figures(before, after, "AUROC", (low, high)), says=says)
 
-
-def first_separation(
-    name: str, scores: tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...], limits: GateLimits, random: np.random.Generator
-) -> GateCheck:
-    """Ask that a model without a champion beside it tells damaged from good parts better than chance would."""
-    good, bad = scores
-    if min(len(good), len(bad)) == 0:
-        return check(name, is_passed=False, says="no part has a score")
-    found, (low, high) = auroc_interval(good, bad, limits.confidence, random)
-    says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
-    return check(name, is_passed=low > 0.5, found=Figures(None, found, "AUROC", (low, high)), says=says)
+    def first_separation(self, kind: Kind, name: str) -> GateCheck:
+        """Ask that a model without a champion beside it tells damaged from good parts better than chance would."""
+        good, bad = (candidate_scores(self.pairs.of(each)) for each in ("good", kind))
+        if min(len(good), len(bad)) == 0:
+            return check(name, is_passed=False, says="no part has a score")
+        found, (low, high) = auroc_interval(good, bad, self.limits.confidence, self.random)
+        says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
+        return check(name, is_passed=low > 0.5, found=Figures(None, found, "AUROC", (low, high)), says=says)
 
 
 def catches(champion: Judgement | None, moved: float) -> bool:
@@ -238,6 +234,6 @@ def caught(pairs: Sequence[Pair], side: str) -> float | None:
     return sum(not each.is_ok for each in known) / len(known) if known else None
 
 
-def candidate_scores(pairs: Sequence[Pair]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def candidate_scores(pairs: Sequence[Pair]) -> Values:
     """Return the candidate's scores in thresholds."""
     return np.array([pair.candidate.ratio for pair in pairs if pair.candidate.ratio is not None], np.float64)

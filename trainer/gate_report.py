@@ -11,7 +11,7 @@ from mdss.method.calibration import percent
 from mdss.method.model_store import ModelFolder
 from trainer import gate_figures
 from trainer.gate_scoring import Contest, Judgement, Pair, Pairs
-from trainer.gate_terms import GateCheck, GateOutcome
+from trainer.gate_terms import COLUMNS, GateCheck, GateOutcome
 from trainer.report_page import note, table, write_page
 
 SHOWN = 12
@@ -71,14 +71,14 @@ def answer(outcome: GateOutcome) -> Iterator[str]:
 
 def checks_table(checks: Sequence[GateCheck]) -> str:
     """Return the checks, those that failed marked."""
-    titles = "".join(f"<th>{title}</th>" for title in ("check", "champion", "candidate", "interval", "passed", "what it says"))
+    titles = "".join(f"<th>{title}</th>" for title in COLUMNS)
     return f'<table class="checks"><tr>{titles}</tr>{"".join(check_row(check) for check in checks)}</table>'
 
 
 def check_row(check: GateCheck) -> str:
     """Return one row."""
-    texts = [*check.figures, "yes" if check.is_passed else "NO"]
-    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts) + f'<td class="says">{html.escape(check.says)}</td>'
+    *texts, says = check.row
+    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts) + f'<td class="says">{html.escape(says)}</td>'
     return f"<tr>{cells}</tr>" if check.is_passed else f'<tr class="failed">{cells}</tr>'
 
 

@@ -69,9 +69,9 @@ class Pairs:
 
     all: Sequence[Pair]
 
-    def of(self, *kinds: Kind) -> list[Pair]:
-        """Return those of some kinds."""
-        return [pair for pair in self.all if pair.kind in kinds]
+    def of(self, kind: Kind) -> list[Pair]:
+        """Return those of one kind."""
+        return [pair for pair in self.all if pair.kind == kind]
 
 
 class Contest:

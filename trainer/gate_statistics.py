@@ -32,8 +32,7 @@ class PairedCounts:
     def of(cls, champion_errs: ArrayLike, candidate_errs: ArrayLike) -> PairedCounts:
         """Count two lists of booleans, one entry for each part."""
         first, second = np.asarray(champion_errs, bool), np.asarray(candidate_errs, bool)
-        counts = [np.count_nonzero((first == a) & (second == b)) for a, b in ((1, 1), (0, 1), (1, 0), (0, 0))]
-        return cls(*(int(count) for count in counts))
+        return cls(*(int(np.count_nonzero((first == a) & (second == b))) for a, b in ((1, 1), (0, 1), (1, 0), (0, 0))))
 
     @property
     def total(self) -> int:
@@ -127,7 +126,7 @@ class PairedScores:
 
 def auroc_loss(good: PairedScores, bad: PairedScores, confidence: float, random: np.random.Generator) -> tuple[float, float, Interval]:
     """Return both models' AUROC, and the interval of the champion's minus the candidate's."""
-    before, after = (wins(getattr(good, name), getattr(bad, name)) for name in ("champion", "candidate"))
+    before, after = wins(good.champion, bad.champion), wins(good.candidate, bad.candidate)
     return float(before.mean()), float(after.mean()), _drawn_interval(before - after, confidence, random)
 
 

@@ -15,6 +15,7 @@ from mdss.settings import FusionSettings, Settings
 from trainer.dataset import Dataset, Scan
 
 FORMAT = "mdss.gate.v1"
+COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what it says")  # of a table of checks
 WITHOUT_POINT = 100  # from there on a number has no places; three digits alone would say 3.12e+03
 Recorded = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
@@ -116,10 +117,11 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
         return cls(name=name, side=side, is_passed=is_passed, says=says, **found._asdict())
 
     @property
-    def figures(self) -> tuple[str, str, str, str]:
-        """Return name, both figures and the interval as a person reads them, a dash where there is none."""
+    def row(self) -> tuple[str, ...]:
+        """Return what stands in the columns of a table, as a person reads it, a dash for a figure that there is not."""
         ends = [] if self.interval is None else [shown(each, "share" if self.unit == "share" else "") for each in self.interval]
-        return self.name, shown(self.champion, self.unit), shown(self.candidate, self.unit), " to ".join(ends) or "-"
+        figures = shown(self.champion, self.unit), shown(self.candidate, self.unit), " to ".join(ends) or "-"
+        return self.name, *figures, "yes" if self.is_passed else "NO", self.says
 
 
 class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):

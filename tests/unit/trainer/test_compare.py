@@ -14,7 +14,8 @@ from mdss.collection import Collected, Collection, Wanted
 from mdss.method.golden import GoldenScan, write_golden
 from tests.retraining import Plant, good_part, write_config
 from tests.station import NAME
-from trainer.compare_verb import Comparison, evidence_of, from_collection, kept_by
+from trainer.compare_verb import Comparison, evidence_of, from_collection
+from trainer.gathering import collection_at, gather
 
 
 def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothing_simulated_is_evidence(
@@ -39,7 +40,7 @@ def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothin
         return parts(collection, wanted)
 
     monkeypatch.setattr(Collection, "parts", listing)
-    good, defects = from_collection(kept_by(Comparison(own.store, NAME, "0002", collected=own.state / "collected")), (champion, candidate))
+    good, defects = from_collection(gather(collection_at(own.state / "collected"), NAME), (champion, candidate))
     assert [part.part_id for part in good] == ["part-4", "part-1", "part-0"]
     assert [part.part_id for part in defects] == ["part-5"]
     assert len(listed) == 1  # each part has files to be read
