@@ -98,6 +98,10 @@ class Dataset:
         said = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
+    def named(self, scans: Sequence[Scan]) -> tuple[str, ...]:
+        """Return some of its scans as the plan of a training names them, below its folder."""
+        return tuple(str(scan.rgb_path.relative_to(self.root)) for scan in scans)
+
     def without(self, names: Collection[str]) -> Dataset:
         """Return the same but for scans of these names to train on and to calibrate with."""
         train, validation = ([scan for scan in side if scan.name not in names] for side in (self.train, self.validation))

@@ -97,13 +97,6 @@ def planned(
     )
 
 
-def names_of(base: Dataset | None, split: Literal["train", "validation"]) -> tuple[str, ...]:
-    """Return the curated scans of a split as a plan names them."""
-    if base is None:
-        return ()
-    return tuple(str(scan.rgb_path.relative_to(base.root)) for scan in (base.train if split == "train" else base.validation))
-
-
 def held(parts: Sequence[Collected], work: Path) -> list[Collected]:
     """Return the parts whose scans are now in the work folder, too; what the station removed at this moment is left out.
 
@@ -186,7 +179,7 @@ def base_set(plan: Plan) -> Dataset | None:
     if plan.base is None:
         return None
     found = Dataset.open(Path(plan.base), plan.base_unit).without(plan.base_left_out)
-    is_same = (names_of(found, "train"), names_of(found, "validation")) == (plan.base_train, plan.base_validation)
+    is_same = (found.named(found.train), found.named(found.validation)) == (plan.base_train, plan.base_validation)
     if not is_same or plan.base_digest not in ("", found.digest):
         raise BadInput(f"{plan.base}: found other scans than those of the plan; expected the same")
     return found

@@ -32,7 +32,7 @@ from trainer.gathering import (
 )
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import Ended
-from trainer.retrain_plan import PLAN, Plan, held, last_refusals, names_of, planned
+from trainer.retrain_plan import PLAN, Plan, held, last_refusals, planned
 from trainer.train import MIN_TRAINING_PARTS, lasting
 
 DEFAULT_PRESET = "edge"
@@ -76,10 +76,8 @@ class Known:
         models = [champion] if champion else []
         for path in newest:
             if champion is None or path.name != champion.version:
-                try:
+                with suppress(ModelRefused):
                     models.append(model_store.open_version(path))
-                except ModelRefused:
-                    continue
         return cls(tuple(models))
 
     @property
@@ -117,8 +115,8 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         champion=champion.version if champion else "",
         base=str(base.root.resolve()) if base else None,
         base_unit=base.unit if base else "m",
-        base_train=names_of(base, "train"),
-        base_validation=names_of(base, "validation"),
+        base_train=base.named(base.train) if base else (),
+        base_validation=base.named(base.validation) if base else (),
         base_left_out=tuple(each.result_id for each in spoilt),
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,

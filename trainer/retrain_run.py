@@ -114,12 +114,11 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
     """Return the plan of a run that was interrupted, None where there is none that can be gone on with."""
     try:
         plan = read_plan(order.work)
-        if plan is not None:
-            base_set(plan)  # the curated scans are still those of the plan
+        if plan is None:
+            return None
+        base_set(plan)  # the curated scans are still those of the plan
     except BadInput as bad:
         click.echo(f"retrain: the unfinished training is given up: {bad}", err=True)
-        return None
-    if plan is None:
         return None
     if why := out_of_date(order, plan, recipe, champion):
         click.echo(f"retrain: the unfinished training is given up: {why}", err=True)
@@ -146,8 +145,7 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     What it had learned stays for the next run, unless that would end with the same error.
     """
     made = order.work / MADE
-    stored = made_before(order, made)
-    if stored is not None:
+    if stored := made_before(order, made):
         return stored
     try:
         model = trained(order, plan)

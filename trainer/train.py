@@ -143,7 +143,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / WORK
-    plan = Plan(order.recipe, order.unit, scan_names(dataset), dataset.digest)
+    plan = Plan(order.recipe, order.unit, dataset.named((*dataset.train, *dataset.validation)), dataset.digest)
     with held(folder / TRAINING_LOCK, "mdss train", patience_s=0):
         begin(work, plan, resume=resume)
         model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
@@ -170,11 +170,6 @@ def sufficient(order: Order) -> Dataset:
     return dataset
 
 
-def scan_names(dataset: Dataset) -> tuple[str, ...]:
-    """Return the scans that a training learns from, below the dataset's folder."""
-    return tuple(str(scan.rgb_path.relative_to(dataset.root)) for scan in (*dataset.train, *dataset.validation))
-
-
 def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
     """Train and calibrate on the scans of one dataset or several, and store the new version; goes on from the checkpoints in `work`."""
     # Here, for `--help` must not wait for torch.
@@ -187,8 +182,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
             [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)] for split in SPLITS
         )
     sources = [(dataset, scan) for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
-    scans = [scan for _, scan in sources]
-    paths = [scan.xyz_path for scan in scans]
+    paths, names = [scan.xyz_path for _, scan in sources], [scan.name for _, scan in sources]
     differing = unlike_trained(training, validation, paths[len(training) :])
     found = [*sentences_on([*training, *validation], paths), *differing, *passed_over(sources, order.recipe.point_cloud)]
     for sentence in found:
@@ -203,13 +197,12 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
             "training_scans": len(training),
             "validation_scans": len(validation),
             "object_brightness": usual_brightness(training),
-            SCANS: [scan.name for scan in scans],
+            SCANS: names,
         },
         seconds=times.seconds,
     )
-    recorded = [(dataset, scan) for dataset in datasets for scan in dataset.validation]
-    names = [scan.name for _, scan in recorded]
-    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]), names, found)
+    recorded = sources[len(training) :]
+    parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]), names[len(training) :], found)
     return make_model(order.store, card, parts, work, order.device)
 
 

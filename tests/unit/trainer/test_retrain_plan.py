@@ -21,7 +21,7 @@ from trainer.dataset import Dataset
 from trainer.gathering import Shares
 from trainer.retrain_order import RetrainOrder, Wishes
 from trainer.retrain_outcome import Ended
-from trainer.retrain_plan import PARTS, PLAN, Plan, PlannedPart, Use, base_set, collected_set, held, names_of, planned, read_plan
+from trainer.retrain_plan import PARTS, PLAN, Plan, PlannedPart, Use, base_set, collected_set, held, planned, read_plan
 from trainer.retrain_planning import require_enough
 
 HALVES = Shares(validation=0.5, gate=0.0)
@@ -48,8 +48,8 @@ def plan_of(parts: list[Collected], defects: list[Collected], base: Dataset | No
         recipe=preset("demo"),
         champion="0001",
         base=str(base.root) if base else None,
-        base_train=names_of(base, "train"),
-        base_validation=names_of(base, "validation"),
+        base_train=base.named(base.train) if base else (),
+        base_validation=base.named(base.validation) if base else (),
         parts=planned(parts, defects, frozenset({"r0"}), HALVES),
         made_at="now",
     )
