@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -130,10 +131,7 @@ class Signatures:
 
 def refusals_by_code(refused: Sequence[Refused]) -> dict[str, int]:
     """Count them, the most frequent first."""
-    counts: dict[str, int] = {}
-    for each in refused:
-        counts[each.code] = counts.get(each.code, 0) + 1
-    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+    return dict(Counter[str](each.code for each in refused).most_common())
 
 
 def in_words(refused: Sequence[Refused]) -> str:

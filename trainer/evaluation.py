@@ -124,12 +124,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, branch: Branch) -> Metrics:
         """Return the metrics of one branch."""
-        return {
-            "rgb": self.rgb,
-            "sdf": self.sdf,
-            "fused": self.fused,
-            "fused_brightness_matched": self.fused_brightness_matched,
-        }[branch]
+        metrics: Metrics = getattr(self, branch)
+        return metrics
 
 
 def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:

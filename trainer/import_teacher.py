@@ -101,12 +101,9 @@ def _weight(path: Path, stored: Mapping[str, Any], key: str, wanted: Tensor) -> 
     if not isinstance(value, Tensor):
         raise BadInput(f"{path}: key {key}: found a {type(value).__name__}, expected a tensor of shape {shape}")
     if tuple(value.shape) != shape or not value.is_floating_point():
-        raise BadInput(f"{path}: key {key}: found {_kind(value)} of shape {tuple(value.shape)}, expected floats of shape {shape}")
+        kind = str(value.dtype).removeprefix("torch.")
+        raise BadInput(f"{path}: key {key}: found {kind} of shape {tuple(value.shape)}, expected floats of shape {shape}")
     floats = value.detach().float()
     if not bool((floats.abs() <= FLOAT16_LIMIT).all()):
         raise BadInput(f"{path}: key {key}: found values that are not finite or too large, expected at most {FLOAT16_LIMIT:g}")
     return floats
-
-
-def _kind(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")

@@ -71,10 +71,11 @@ def _metric_sections(evaluation: Evaluation) -> Iterable[str]:
     rows = [[TITLES[branch], *(published[branch][name] for name in names)] for branch in BRANCHES]
     yield note(NOTES["protocol"]) + table(["branch", *(METRICS[name] for name in names)], rows)
     yield "<h2>By kind of defect</h2>" + note("That kind against all good parts: image AUROC / AU-PRO at 30 %.")
-    pairs = {
-        kind: [_pair(found[branch].i_auroc, found[branch].aupro_30) for branch in BRANCHES] for kind, found in evaluation.per_defect.items()
-    }
-    yield table(["kind", *TITLES.values()], [[kind, *cells] for kind, cells in pairs.items()])
+    rows = [
+        [kind, *(f"{cell(found[branch].i_auroc)} / {cell(found[branch].aupro_30)}" for branch in BRANCHES)]
+        for kind, found in evaluation.per_defect.items()
+    ]
+    yield table(["kind", *TITLES.values()], rows)
 
 
 def _curve_sections(evaluation: Evaluation, scored: Scored) -> Iterable[str]:
@@ -102,7 +103,3 @@ def _timing_section(evaluation: Evaluation) -> Iterable[str]:
     yield table(["stage", "median, ms", "99 %, ms"], [[name, f"{at.p50_ms:.1f}", f"{at.p99_ms:.1f}"] for name, at in timing.stages.items()])
     if timing.parts_per_s:
         yield note(f"{timing.parts_per_s:.2f} parts per second with all stages in one process, reading the files not counted.")
-
-
-def _pair(first: float | None, second: float | None) -> str:
-    return f"{cell(first)} / {cell(second)}"

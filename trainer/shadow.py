@@ -6,17 +6,16 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdss.collection import Collection
 from mdss.errors import BadInput, BadPart
 from mdss.method.station_rules import InView, decide
 from mdss.settings import FusionSettings
 from trainer.champion import Champion, Stopwatch
+from trainer.gate_terms import Recorded
 from trainer.shadow_report import ShadowPart, Side
 
 MS = 1000.0
-Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 @dataclass
@@ -74,7 +73,7 @@ class Shadow:
         return True
 
 
-def judged(model: Champion, scan: Scan, rules: FusionSettings) -> Side:
+def judged(model: Champion, scan: Recorded, rules: FusionSettings) -> Side:
     """Return what the station would say of a scan with this model, by the same rules, both branches being there."""
     version, threshold = model.folder.version, model.threshold
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -69,7 +68,7 @@ class Line:
 def write_line(line: Line, out: Path) -> None:
     """Write the line into a new or empty folder, whole or not at all."""
     _check(line, out)
-    scans = list(_scans(line))
+    scans = [(split, kind, index) for (split, kind), count in line.counts().items() for index in range(count)]
     card = {
         "product": line.product,
         "seed": line.seed,
@@ -80,12 +79,6 @@ def write_line(line: Line, out: Path) -> None:
         for split, kind, index in tracked(scans, f"synthetic {line.product}", len(scans)):
             write_scan(partial / split / kind, f"{index:03d}", line.scan(split, kind, index), line.view.unit, has_truth=split == "test")
         (partial / CARD).write_bytes(as_json(card))
-
-
-def _scans(line: Line) -> Iterator[tuple[Split, str, int]]:
-    for (split, kind), count in line.counts().items():
-        for index in range(count):
-            yield split, kind, index
 
 
 def _check(line: Line, out: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +153,7 @@ def _order(options: dict[str, Any]) -> tuple[Order, dict[str, Any]]:
 
 def _deliver(order: Order, origin: Origin, make: Callable[[], Made]) -> None:
     """Make the teacher, write it with its card, and clear the checkpoint away."""
+    from mdss.method.calibration import now
     from mdss.method.teacher import TeacherCard, save_teacher
 
     try:
@@ -162,8 +162,7 @@ def _deliver(order: Order, origin: Origin, make: Callable[[], Made]) -> None:
         if order.checkpoint.exists():
             click.echo(f"{order.checkpoint}: what was learned so far; go on with --resume", err=True)
         raise
-    made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    card = TeacherCard(kind=origin.kind, source=origin.source, licence=origin.licence, made_at=made_at, details=details)
+    card = TeacherCard(kind=origin.kind, source=origin.source, licence=origin.licence, made_at=now(), details=details)
     save_teacher(order.out, network, card)
     order.checkpoint.unlink(missing_ok=True)
     click.echo(f"{order.out}: {origin.kind} teacher from {origin.source}; use it with --set rgb.teacher={order.out}")

@@ -74,14 +74,10 @@ def export_model(model: ModelFolder, to: Path) -> None:
 def _write(file: BinaryIO, model: ModelFolder) -> None:
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted([*store_files.read_sums(model.path), SUMS]):
-            _add(archive, model.path / name, f"{model.name}/{model.version}/{name}")
-
-
-def _add(archive: tarfile.TarFile, source: Path, name: str) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = source.stat().st_size
-    with source.open("rb") as file:
-        archive.addfile(info, file)
+            info = tarfile.TarInfo(f"{model.name}/{model.version}/{name}")
+            info.size = (model.path / name).stat().st_size
+            with (model.path / name).open("rb") as content:
+                archive.addfile(info, content)
 
 
 def import_model(store: Path, path: Path, why: str = "") -> Imported:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,11 +152,9 @@ def _known_versions(folder: Path) -> list[str]:
     return [path.name for path in versions(folder)] + [event.after for event in audit.events(folder) if VERSION.fullmatch(event.after)]
 
 
-@contextmanager
-def locked(folder: Path, doing: str) -> Iterator[None]:
+def locked(folder: Path, doing: str) -> AbstractContextManager[None]:
     """Be the only one who changes a recipe's models; StoreBusy where somebody else is for too long."""
-    with held(folder / LOCK, doing):
-        yield
+    return held(folder / LOCK, doing)
 
 
 def versions(folder: Path) -> list[Path]:
