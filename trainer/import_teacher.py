@@ -53,10 +53,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     if suffix not in (*TORCH_SUFFIXES, SAFE_SUFFIX):
         raise BadInput(f"{path}: found a file ending in {suffix or 'nothing'}, expected {', '.join((*TORCH_SUFFIXES, SAFE_SUFFIX))}")
     try:  # others' teachers come as torch.save wrote them, here alone: weights_only admits tensors, and calls nothing that the file names
-        stored = load_file(path) if suffix == SAFE_SUFFIX else torch.load(path, map_location="cpu", weights_only=True)
+        return _unwrapped(path, load_file(path) if suffix == SAFE_SUFFIX else torch.load(path, map_location="cpu", weights_only=True))
     except (SafetensorError, *UNREADABLE) as error:
         raise BadInput(f"{path}: cannot be read ({_reason(error)}); expected a file that holds weights and nothing else") from error
-    return _unwrapped(path, stored)
 
 
 def _reason(error: Exception) -> str:
@@ -100,6 +99,8 @@ def _weight(path: Path, stored: Mapping[str, Any], key: str, wanted: Tensor) -> 
         raise BadInput(f"{path}: key {key} is missing; expected a tensor of shape {shape}")
     if not isinstance(value, Tensor):
         raise BadInput(f"{path}: key {key}: found a {type(value).__name__}, expected a tensor of shape {shape}")
+    if value.is_meta or value.is_nested or value.layout is not torch.strided:
+        raise BadInput(f"{path}: key {key}: found a sparse or nested tensor, or one without numbers, expected a plain one of shape {shape}")
     if tuple(value.shape) != shape or not value.is_floating_point():
         kind = str(value.dtype).removeprefix("torch.")
         raise BadInput(f"{path}: key {key}: found {kind} of shape {tuple(value.shape)}, expected floats of shape {shape}")

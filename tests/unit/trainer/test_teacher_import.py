@@ -110,6 +110,8 @@ def test_the_larger_network_is_refused(tmp_path: Path, rename: Callable[[str], s
         ({"conv4.weight": torch.zeros(768, 256, 4, 4)}, "key conv4.weight: found float32 of shape (768, 256, 4, 4), expected floats"),
         ({"conv2.weight": torch.zeros(256, 128, 4, 4, dtype=torch.int32)}, "key conv2.weight: found int32 of shape (256, 128, 4, 4)"),
         ({"conv1.bias": [0.0] * 128}, "key conv1.bias: found a list, expected a tensor of shape (128,)"),
+        ({"conv2.weight": torch.zeros(256, 128, 4, 4).to_sparse()}, "key conv2.weight: found a sparse or nested tensor"),
+        ({"conv2.weight": torch.empty(256, 128, 4, 4, device="meta")}, "key conv2.weight: found a sparse or nested tensor"),
         ({"conv1.bias": torch.full((128,), torch.nan)}, "key conv1.bias: found values that are not finite or too large"),
         ({"conv1.bias": torch.full((128,), 7e4)}, "key conv1.bias: found values that are not finite or too large"),
         ({"conv1.weight": None}, "key conv1.weight or 0.weight is missing; found conv1.bias, conv2.bias, conv2.weight, conv3.bias"),
@@ -128,6 +130,12 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str, kept: float) -
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     assert refusal(path).startswith("cannot be read (")
+
+
+def test_a_file_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    state: dict[str, object] = dict(named())
+    state["model"] = state
+    assert refusal(write(tmp_path / "teacher.pth", state)).startswith("cannot be read (")
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
