@@ -22,7 +22,6 @@ from bench.chaos_report import Course, Report, Toll, as_text, report_of
 from bench.command_line import run
 from bench.stage import Given, Stage, begin, stage_options, staged, wait_until
 from mdss.errors import MdssError
-from mdss.settings import Settings
 
 EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
 BEGIN_WITHIN_S, READY_WITHIN_S, DONE_WITHIN_S, SETTLED_WITHIN_S = 120.0, 60.0, 120.0, 60.0
@@ -80,7 +79,7 @@ def chaos(order: Order, folder: Path, product: Product) -> Report:
         course.memory_start_bytes, course.begun_ns = scene.daemon.memory_bytes(), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
         course.ended_ns = time.time_ns()
-        incidents = let_settle(scene, injector, stage.settings, course)
+        incidents = let_settle(scene, injector, stage, course)
         records = read_records(stage.settings, [camera.log for camera in scene.cameras], scene.subscriber.log)
     recoveries = stage.watch.recoveries
     toll = Toll(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
@@ -106,7 +105,7 @@ def raise_curtain(scene: Scene, injector: Injector, stage: Stage) -> None:
         raise MdssError("the station gave no verdict before the first fault; expected one soon after the cameras began")
 
 
-def let_settle(scene: Scene, injector: Injector, settings: Settings, course: Course) -> list[str]:
+def let_settle(scene: Scene, injector: Injector, stage: Stage, course: Course) -> list[str]:
     """Let the station come to rest, and end everything in order; returns what went wrong without anybody's doing."""
     ended_s = time.monotonic()
     incidents = [] if wait_until(lambda: scene.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]
@@ -115,7 +114,7 @@ def let_settle(scene: Scene, injector: Injector, settings: Settings, course: Cou
         camera.ask_to_finish()
     done_by_s = time.monotonic() + DONE_WITHIN_S
     incidents += [f"{camera.name} did not get all its answers" for camera in scene.cameras if not camera.wait(done_by_s)]
-    if not wait_until(lambda: is_settled(settings, scene.subscriber.log), SETTLED_WITHIN_S, scene.daemon):
+    if not wait_until(lambda: is_settled(stage.settings, scene.subscriber.log), SETTLED_WITHIN_S, scene.daemon):
         incidents.append("parts, alerts or verdicts were still on their way at the end")
     course.settled_after_s = round(time.monotonic() - ended_s, 1)
     course.memory_end_bytes = scene.daemon.memory_bytes()
@@ -124,7 +123,7 @@ def let_settle(scene: Scene, injector: Injector, settings: Settings, course: Cou
         incidents.append("the subscriber did not end when asked")
     code = scene.daemon.stop()
     incidents += [] if code == 0 else [f"the station was asked to stop and ended with code {code}"]
-    ends = [*scene.daemon.incidents, *(incident for each in (scene.subscriber, *scene.cameras) for incident in each.incidents)]
+    ends = stage.incidents([scene.subscriber, *scene.cameras])
     return [*ends, *(f"the station's state was error: {reason}" for reason in scene.watch.errors), *incidents]
 
 

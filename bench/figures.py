@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000  # of memory, from when it is warm to the end
 Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
 
 

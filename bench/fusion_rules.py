@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from mdss.method.calibration import usual_limit
+from mdss.method.calibration import SMALLEST_SCORE, usual_limit
 
 Values = NDArray[np.float64]
 PAPER = "product of maxima (paper)"
 FLOOR_DEVIATIONS = 3.0
 LIMIT_DEVIATIONS = 4.0
-SMALLEST = 1e-30  # so that a score of 0 has a logarithm
 LEAST_DEVIATION = 1e-12
 
 
@@ -90,7 +89,7 @@ def in_deviations(values: ArrayLike, good: ArrayLike) -> Values:
 
 def surprise(values: ArrayLike, good: ArrayLike) -> Values:
     """Return -log of the probability that a good value is higher, from a normal fit of the logarithms of good ones."""
-    logarithms, reference = (np.log(np.maximum(each, SMALLEST)) for each in (values, good))
+    logarithms, reference = (np.log(np.maximum(each, SMALLEST_SCORE)) for each in (values, good))
     return np.asarray(-norm.logsf(in_deviations(logarithms, reference)))
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench.figures import Durations, Wait, listed, waited
+from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, listed, waited
 
 LEAST_SHARE = 0.5  # of what another camera gets in the same time
-MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
 WARM_FRAMES = 1000  # or a tenth of a shorter run: then every buffer has had its largest part
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.outage_report import Ratio, Round, StateReport, ratio, said, state_report
+from bench.outage_report import LEAST_ROUNDS, Ratio, Round, StateReport, ratio, said, state_report
 
 ALONE, BESIDE = "alone", "beside"
 WINDOWS = (ALONE, BESIDE)
-ALLOWED, LEAST_ROUNDS = 1.20, 5  # of fewer rounds, drawing anew shows no spread that could be believed
+ALLOWED = 1.20
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -156,9 +156,9 @@ class Stage:
                 continue  # it has just ended
         return found
 
-    def incidents(self, cameras: list[Member]) -> list[str]:
+    def incidents(self, members: list[Member]) -> list[str]:
         """Return what ended though nobody had asked it to."""
-        return [*self.daemon.incidents, *(incident for camera in cameras for incident in camera.incidents)]
+        return [*self.daemon.incidents, *(incident for member in members for incident in member.incidents)]
 
     def judged(self) -> int:
         """Return how many parts have a verdict."""

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from bench.figures import Durations, Wait, durations_of, listed, waited
+from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, durations_of, listed, waited
 from mdss.wire.verdict import Verdict
 
-MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000
 WARM = 0.2  # of the changes: by then every buffer of two models has had its largest size
 
 
