@@ -18,6 +18,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
+from daemon.recipe_models import RecipeReport
 from daemon.status import ProcessReport, StationReport
 from daemon.verbs import ask
 from demo.station import Place, running
@@ -154,6 +155,11 @@ def read_journal(settings: Settings) -> list[Verdict]:
     """Return every verdict of a station, whether it runs or not."""
     with closing(Journal(Path(settings.station.state_directory) / "journal.sqlite")) as journal:
         return journal.since(0, 10_000)
+
+
+def state_of(station: Station, recipe: str = NAME) -> RecipeReport:
+    """Return what the station says of a recipe."""
+    return next(each for each in station.report.models if each.recipe == recipe)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
-from mdss.collection import Collected, Wanted
+from mdss.collection import Collected
 from mdss.errors import BadInput, BadPart
-from mdss.good_parts import standing_among
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD
-from trainer.gathering import collection_at, prepared, unlearned
+from trainer.gathering import collection_at, gather, prepared, unlearned
 from trainer.progress import tracked
 
 NS_PER_DAY = 86_400 * 10**9
@@ -69,7 +68,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
 
 def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[Collected]:
     """Return the newest parts that are marked good, or accepted and not reviewed, and that no training of the model saw."""
-    kept = collection_at(source.folder).parts(Wanted(recipe=model.name, newest_first=True, with_lost=True))
-    wanted, standing = Wanted(since_ns=source.since_ns, with_lost=True), standing_among(kept)
-    good = [each for each in kept if wanted.fits(each) and standing(each) == GOOD and (source.with_simulated or not each.part.is_simulated)]
-    return unlearned(model, good, kept, curated)[: source.most]
+    found = gather(collection_at(source.folder), model.name)
+    good = [each for each in found.kept if found.standings[each.part.result_id] == GOOD and each.part.judged_ns >= source.since_ns]
+    real = [each for each in good if source.with_simulated or not each.part.is_simulated]
+    return unlearned(model, real, found.kept, curated)[: source.most]

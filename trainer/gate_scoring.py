@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.errors import BadPart
+from mdss.method.calibration import SMALLEST_SCORE
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.settings import FusionSettings
@@ -59,7 +60,7 @@ class Pair:
             return 0.0
         if None in ratios:
             return math.inf
-        before, after = (max(ratio or 0.0, 1e-30) for ratio in ratios)
+        before, after = (max(ratio or 0.0, SMALLEST_SCORE) for ratio in ratios)
         return math.log(after / before)
 
 

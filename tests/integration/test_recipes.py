@@ -9,11 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from daemon.private_redis import PrivateRedis
-from daemon.recipe_models import RecipeReport
 from mdss.cli import mdss
 from mdss.method import model_store
 from tests.models import another
-from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, read_journal, site, wait_until
+from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, read_journal, site, state_of, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 CAP, BOLT = "cap", "bolt"
@@ -30,11 +29,6 @@ def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pyte
     models = {"recipes": [NAME, CAP, BOLT], "preload": [NAME], "memory_mb": 30}
     with site(Trained(trained.data, store), redis_server.url, folder / "station", models=models) as place, place.running() as running:
         yield running
-
-
-def state_of(station: Station, recipe: str) -> RecipeReport:
-    """Return what the station says of a recipe."""
-    return next(each for each in station.report.models if each.recipe == recipe)
 
 
 def counted(station: Station, name: str) -> float:

@@ -18,7 +18,7 @@ from mdss.wire.model_plan import PLAN
 from mdss.wire.verdict import Verdict
 from tests.benches import run_bench
 from tests.models import another, damage, other_scores
-from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, wait_until
+from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, state_of, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -30,11 +30,6 @@ def station(trained: Trained, redis_server: PrivateRedis, tmp_path_factory: pyte
     another(folder / "models", NAME)
     with site(Trained(trained.data, folder / "models"), redis_server.url, folder / "station") as place, place.running() as running:
         yield running
-
-
-def state_of(station: Station, recipe: str = NAME) -> RecipeReport:
-    """Return what the station says of a recipe."""
-    return next(each for each in station.report.models if each.recipe == recipe)
 
 
 def promote(station: Station, version: str) -> RecipeReport:
