@@ -14,9 +14,10 @@ from demo.month_plant import Plant, Word, console
 from demo.month_story import WEEKS, Calendar, Week
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
+from trainer.retrain_outcome import EXIT_CODES
 
 DAYS_OF_A_WEEK = 7
-CANDIDATE, HELD_BACK = 0, 5  # exit codes of `mdss retrain`
+CANDIDATE, HELD_BACK = EXIT_CODES["candidate"], EXIT_CODES["held_back"]
 
 
 @dataclass

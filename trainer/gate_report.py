@@ -36,10 +36,10 @@ NOTES = {
 }
 
 
-def write_gate_report(folder: Path, outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Path:
-    """Write gate.html into the folder and return its path; pictures are inside the file."""
+def write_gate_report(folder: Path, outcome: GateOutcome, contest: Contest, pairs: Pairs) -> None:
+    """Write gate.html into the folder; pictures are inside the file."""
     heading = f"{outcome.recipe} {outcome.candidate}: {'passed' if outcome.is_passed else 'held back'}"
-    return write_page(folder / "gate.html", heading, sections(outcome, contest, pairs), STYLE)
+    write_page(folder / "gate.html", heading, sections(outcome, contest, pairs), STYLE)
 
 
 def sections(outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Iterator[str]:

@@ -54,14 +54,11 @@ def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
     return network.eval().requires_grad_(requires_grad=False), card
 
 
-def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard) -> TeacherCard:
-    """Write float16 weights and the card beside them, each whole or not at all; returns the card with its checksum."""
-    weights = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()}
-    content = save(weights)
-    finished = msgspec.structs.replace(card, sha256=hashlib.sha256(content).hexdigest())
+def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard) -> None:
+    """Write float16 weights and the card beside them, with their checksum, each whole or not at all."""
+    content = save({key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()})
     write_whole(path, content)
-    write_json(card_path(path), finished)
-    return finished
+    write_json(card_path(path), msgspec.structs.replace(card, sha256=hashlib.sha256(content).hexdigest()))
 
 
 def card_path(path: Path) -> Path:

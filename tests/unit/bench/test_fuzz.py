@@ -9,7 +9,7 @@ import pytest
 
 from bench import fuzz
 from bench.fuzz import main
-from bench.fuzzing.promises import Input, Target, check
+from bench.fuzzing.promises import Feed, Input, Target, check
 from bench.fuzzing.targets import TARGETS
 
 
@@ -58,7 +58,7 @@ def never_ends(messages: Input) -> bool:
     ],
 )
 def test_what_is_wrong_is_found_once_and_can_be_fed_again(
-    feed: fuzz.Feed, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    feed: Feed, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(TARGETS, "codec", Target(lambda random: [[b"\xff"]], feed, share=1.0))
     monkeypatch.setattr(fuzz, "HUNG_S", 0.1)
