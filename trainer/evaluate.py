@@ -13,6 +13,7 @@ from mdss.whole_files import write_json
 from trainer.champion import Champion
 from trainer.dataset import Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
+from trainer.report_page import cell
 from trainer.scoring import ScoredPart, score_dataset
 
 EXAMPLE = "Example: mdss evaluate --data data/cable_gland --recipe cable_gland --store models --json evaluation.json --report report"
@@ -83,10 +84,10 @@ def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
 def table(evaluation: Evaluation) -> str:
     """Return the metrics as lines for a terminal."""
     lines = [f"{'':<26}" + "".join(f"{name:>10}" for name in COLUMNS)]
-    lines += [f"{branch:<26}" + "".join(f"{number(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS) for branch in BRANCHES]
+    lines += [f"{branch:<26}" + "".join(f"{cell(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS) for branch in BRANCHES]
     found = evaluation.baseline_object_brightness
     lines.append(
-        f"{'object brightness alone':<26}{number(found.i_auroc):>10}"
+        f"{'object brightness alone':<26}{cell(found.i_auroc):>10}"
         + (f"  (defective parts are {found.direction})" if found.direction else "")
     )
     limit = evaluation.threshold
@@ -97,8 +98,3 @@ def table(evaluation: Evaluation) -> str:
     lines += [f"{part_id}: not judged: {reason}" for part_id, reason in evaluation.counts.undefined.items()]
     rate = evaluation.timing.parts_per_s
     return "\n".join([*lines, f"{rate:.2f} parts/s in one process" if rate else "no part was judged"])
-
-
-def number(value: float | None) -> str:
-    """Return three places, or a dash where there is nothing to measure."""
-    return "-" if value is None else f"{value:.3f}"

@@ -12,13 +12,12 @@ import msgspec
 
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
-from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.fusion import fuse
 from mdss.method.golden import GoldenScan, Scored, chosen, read_golden, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
-from mdss.method.student_teacher import ColourBranch, StudentTeacher
+from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
 from trainer.branch_training import learned_of, networks_of
@@ -61,7 +60,8 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     finished = completed(card, {"rgb": networks, "sdf": network}, training, calibration, times)
 
     def write_files(folder: Path) -> None:
-        write_networks(folder, networks, network)
+        write_weights(networks, folder / student_teacher.WEIGHTS)
+        write_weights(network, folder / signed_distance.WEIGHTS)
         write_training_report(folder / REPORT, (colour.losses, shape.losses), calibration, (parts.validation, maps), parts.found)
         write_golden(folder, golden)
 
@@ -77,12 +77,6 @@ def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibrat
         scores: dict[Scored, float] = {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": fuse(rgb, sdf, calibration).score}
         found.append(GoldenScan(recorded.scan.name, recorded.rgb, recorded.xyz_mm, scores))
     return found
-
-
-def write_networks(folder: Path, networks: StudentTeacher, network: SignedDistanceNetwork) -> None:
-    """Write both branches' weights."""
-    write_weights(networks, folder / student_teacher.WEIGHTS)
-    write_weights(network, folder / signed_distance.WEIGHTS)
 
 
 def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:

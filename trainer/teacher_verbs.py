@@ -93,7 +93,6 @@ def distil(photographs: Path, backbone: Path, start: str | None, licence: str, *
     Ctrl-C stops after the running step and leaves a checkpoint beside --out.
     """
     order, asked = _order(options)
-    order.check()
     from trainer.distil_teacher import Distillation
     from trainer.distil_teacher import distil as make
 
@@ -112,7 +111,6 @@ def procedural(**options: Any) -> None:
     Ctrl-C stops after the running step and leaves a checkpoint beside --out.
     """
     order, asked = _order(options)
-    order.check()
     from trainer.procedural_teacher import Procedure, make_procedural
 
     settings = Procedure(**asked)
@@ -146,8 +144,9 @@ def show(name_or_file: str) -> None:
 
 
 def _order(options: dict[str, Any]) -> tuple[Order, dict[str, Any]]:
-    """Return where the teacher goes, and the settings that were asked for."""
+    """Return where the teacher goes, where nothing would be lost by it, and the settings that were asked for."""
     order = Order(options["out"], options["force"], options["resume"])
+    order.check()
     return order, {name: options[name] for name in ("steps", "seed") if options[name] is not None}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mdss.method.calibration import Calibration
 from mdss.method.point_cloud import Prepared
 from trainer.calibrate import Maps
-from trainer.report_figures import embedded
+from trainer.report_figures import GOOD_COLOUR, embedded
 from trainer.report_page import write_page
 
 SHOWN = 3
@@ -61,7 +61,7 @@ def _losses(colour: list[float], shape: list[float]) -> str:
 def _histogram(calibration: Calibration) -> str:
     figure = Figure(figsize=(11, 2.6), layout="constrained")
     axes = figure.subplots()
-    axes.hist(calibration.validation_scores, bins=30, color="#5a8f5a")
+    axes.hist(calibration.validation_scores, bins=30, color=GOOD_COLOUR)
     axes.axvline(calibration.threshold.value, color="#1d2530", linestyle="--", label="threshold")
     axes.set(xlabel="score", ylabel="good parts")
     axes.legend()
