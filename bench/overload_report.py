@@ -68,6 +68,7 @@ def report_of(load: Load) -> Report:
     seconds = (ended_ns - begun_ns) / 1e9
     shares = {name: sum(begun_ns < done_ns <= ended_ns for _, done_ns in waits) for name, waits in fast.items()}
     done_slow = sum(begun_ns < done_ns <= ended_ns for _, done_ns in load.waits[load.slow])
+    due = min(int(seconds / load.slow_every_s), max(shares.values()))  # a station slower than that gives nobody so much
     every = [wait for waits in load.waits.values() for wait in waits]
     warm, end = warm_look(load.looks), load.looks[-1]
     return Report(
@@ -88,7 +89,7 @@ def report_of(load: Load) -> Report:
         failures=(
             *unanswered(every, load.unjudged),
             *unfair(shares),
-            *starved(load, done_slow, seconds),
+            *starved(load, done_slow, due, seconds),
             *grown(warm, end),
             *load.incidents,
         ),
@@ -121,9 +122,9 @@ def unfair(shares: Mapping[str, int]) -> list[str]:
     return [f"{least} got {shares[least]} verdicts while {most} got {shares[most]}; expected at least {LEAST_SHARE:.0%} of that"]
 
 
-def starved(load: Load, done: int, seconds: float) -> list[str]:
+def starved(load: Load, done: int, due: int, seconds: float) -> list[str]:
     """Say that the slow camera was not served: its parts were late, or it could not send the few that it has."""
-    late, due = load.codes.get(load.slow, {}), int(seconds / load.slow_every_s)
+    late = load.codes.get(load.slow, {})
     found = [f"the slow camera's parts ended as {listed(late)}; expected all of them judged in time"] if late else []
     if done < LEAST_SHARE * due:
         found.append(f"the slow camera got {done} verdicts in {seconds:.0f} s; expected about {due}")

@@ -78,6 +78,13 @@ def test_a_slow_camera_whose_parts_are_late_or_not_let_in_is_starved() -> None:
     assert "got 39 verdicts in 100 s; expected about 99" in kept_out
 
 
+def test_a_slow_camera_that_gets_as_much_as_others_of_a_station_slower_than_itself_is_not_starved() -> None:
+    slower = {"fast-1": waits(67, 160), "fast-2": waits(64, 160), "slow": waits(66, 160)}
+    assert failures(waits=slower) == []
+    (kept_out,) = failures(waits={**slower, "slow": waits(30, 160)})
+    assert "got 29 verdicts in 158 s; expected about 65" in kept_out
+
+
 def test_a_frame_without_done_or_a_part_without_verdict_is_a_failure() -> None:
     (no_done,) = failures(waits={**FAIR.waits, "slow": [*waits(100, 100), (0, 0)]})
     assert no_done.startswith("1 frames got no DONE")
