@@ -21,8 +21,9 @@ from demo.station import Place, camera_of, running
 from mdss.client import FrameSender, VerdictStream
 from mdss.errors import MdssError
 from mdss.settings import Settings
-from mdss.wire.verdict import Times, Verdict
-from measure.results import EndToEnd, percentile
+from mdss.wire.verdict import Verdict
+from measure.overhead import Heard, Spans, busy_spans, networks_ns, stretches_ms, utc_ns
+from measure.results import EndToEnd, Stretch, percentile
 from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
@@ -30,7 +31,6 @@ from trainer.progress import Meter
 FILLING = 6  # parts until the station is full; not counted
 PATIENCE_S = 180.0
 LISTEN_S = 0.1
-Spans = list[tuple[int, int]]  # from and to, ns, in order and apart
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,15 @@ class Latencies:
 
     total_ms: list[float] = field(default_factory=list)
     overhead_ms: list[float] = field(default_factory=list)
+    stretches_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, part: Heard, busy: Spans) -> None:
+        """Take one more part into account; `busy` is when a network was at work, on it or on others."""
+        total_ns = part.heard - part.sent
+        self.total_ms.append(total_ns / 1e6)
+        self.overhead_ms.append((total_ns - networks_ns(part.verdict.times, busy)) / 1e6)
+        for name, spent_ms in stretches_ms(part, busy).items():
+            self.stretches_ms.setdefault(name, []).append(spent_ms)
 
 
 class Line:
@@ -91,6 +100,7 @@ class Line:
             p99_ms=percentile(latencies.total_ms, 0.99),
             overhead_p50_ms=percentile(latencies.overhead_ms, 0.5),
             overhead_p99_ms=percentile(latencies.overhead_ms, 0.99),
+            overhead={name: Stretch.of(spent_ms) for name, spent_ms in latencies.stretches_ms.items()},
             parts=len(latencies.total_ms),
             not_ok=round(1 - verdicts["OK"] / verdicts.total(), 3),
         )
@@ -119,9 +129,7 @@ class Line:
                 heard = {name: self._heard(name) for name in sent}
                 busy = busy_spans(verdict for _, verdict in heard.values())
                 for name, (heard_ns, verdict) in heard.items():
-                    total_ns = heard_ns - sent[name]
-                    found.total_ms.append(total_ns / 1e6)
-                    found.overhead_ms.append((total_ns - networks_ns(verdict.times, busy)) / 1e6)
+                    found.add(Heard(verdict, utc_ns(sent[name]), utc_ns(heard_ns)), busy)
         return found
 
     def _paced(self, scan: Scan, effort: Effort, pause_s: float, meter: Meter) -> dict[str, int]:
@@ -173,32 +181,6 @@ def rate_of(heard_ns: Iterable[int]) -> float:
     """Return the verdicts per second once the station was full."""
     full_ns = sorted(heard_ns)[FILLING:]
     return (len(full_ns) - 1) / (full_ns[-1] - full_ns[0]) * 1e9
-
-
-def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
-    """Return when any network was at work on one of these parts."""
-    joined: Spans = []
-    for begin, end in sorted(span for verdict in verdicts for span in _own_spans(verdict.times)):
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((begin, end))
-    return joined
-
-
-def networks_ns(times: Times, busy: Spans) -> int:
-    """Return how long a part, once it was prepared, was in the networks or waited while they were at another part."""
-    own = _own_spans(times)
-    if not own or times.prepared is None:
-        return 0
-    last = max(end for _, end in own)
-    return sum(max(0, min(end, last) - max(begin, times.prepared)) for begin, end in busy)
-
-
-def _own_spans(times: Times) -> Spans:
-    """Return when each branch was at work on a part."""
-    pairs = ((times.rgb_started, times.rgb), (times.sdf_started, times.sdf))
-    return [(begin, end) for begin, end in pairs if begin is not None and end is not None]
 
 
 def memory_mb(settings: Settings) -> dict[str, float]:

@@ -57,6 +57,18 @@ class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
     megabytes: float | None = None
 
 
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage's share of what a part takes beside the networks."""
+
+    p50_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, spent_ms: Sequence[float]) -> Stretch:
+        """Return it from what each part took there."""
+        return cls(p50_ms=percentile(spent_ms, 0.5), p99_ms=percentile(spent_ms, 0.99))
+
+
 class EndToEnd(msgspec.Struct, frozen=True, kw_only=True):
     """The whole station at one size of scan."""
 
@@ -65,6 +77,7 @@ class EndToEnd(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
     overhead_p50_ms: float
     overhead_p99_ms: float
+    overhead: dict[str, Stretch]  # stage by stage, in their order
     parts: int  # behind the latencies
     not_ok: float  # share of verdicts that came with a picture
 

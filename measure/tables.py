@@ -23,6 +23,7 @@ def show(results: Results, console: Console) -> None:
     if results.both_branches is not None:
         console.print(both_line(results.both_branches), soft_wrap=True)
     console.print(line_table(results))
+    console.print(overhead_table(results))
     memory = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in results.memory_mb.items())
     console.print(f"memory in MB: {memory}; all {sum(results.memory_mb.values()):.0f}", soft_wrap=True)
     console.print(f"from start to ready: {results.start_to_ready_s:.1f} s")
@@ -87,6 +88,15 @@ def line_table(results: Results) -> Table:
         spread = f"{each.p99_ms / each.p50_ms:.2f}"
         overhead = f"{each.overhead_p50_ms:.1f}", f"{each.overhead_p99_ms:.1f}"
         table.add_row(size, f"{each.parts_per_s:.2f}", f"{each.p50_ms:.1f}", f"{each.p99_ms:.1f}", spread, *overhead)
+    return table
+
+
+def overhead_table(results: Results) -> Table:
+    """Return a table of where the overhead is: one row for each size of scan, one column for each stage."""
+    stages = next(iter(results.end_to_end.values())).overhead
+    table = framed("where the overhead is: p50 / p99, ms", "scans", *stages)
+    for size, each in results.end_to_end.items():
+        table.add_row(size, *(f"{spent.p50_ms:.1f} / {spent.p99_ms:.1f}" for spent in each.overhead.values()))
     return table
 
 

@@ -1,0 +1,68 @@
+"""What a part waits for beside the networks, and where: told from the `times` of its verdict and of those beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mdss.wire.verdict import Times, Verdict
+
+Spans = list[tuple[int, int]]  # from and to, ns, in order and apart
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A part's verdict, when its camera sent it and when a subscriber heard of it (UTC ns, as all times of a verdict)."""
+
+    verdict: Verdict
+    sent: int
+    heard: int
+
+
+def utc_ns(monotonic_ns: int) -> int:
+    """Return a moment of the monotonic clock as the station's processes tell it."""
+    return monotonic_ns + time.time_ns() - time.monotonic_ns()
+
+
+def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
+    """Return when any network was at work on one of these parts."""
+    joined: Spans = []
+    for begin, end in sorted(span for verdict in verdicts for span in _own_spans(verdict.times)):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def networks_ns(times: Times, busy: Spans) -> int:
+    """Return how long a part, once it was prepared, was in the networks or waited while they were at another part."""
+    own = _own_spans(times)
+    if not own or times.prepared is None:
+        return 0
+    last = max(end for _, end in own)
+    return sum(max(0, min(end, last) - max(begin, times.prepared)) for begin, end in busy)
+
+
+def stretches_ms(part: Heard, busy: Spans) -> Mapping[str, float]:
+    """Return the overhead of a part stage by stage, in their order; together they are all of it. Of one that no network saw, nothing."""
+    times, own = part.verdict.times, _own_spans(part.verdict.times)
+    if not own or times.prepared is None:
+        return {}
+    last = max(end for _, end in own)
+    found = {
+        "sending": times.received - part.sent,
+        "preparing": times.prepared - times.received,
+        "between": last - times.prepared - networks_ns(times, busy),
+        "fusing": times.fusion - last,
+        "publishing": times.published - times.fusion,
+        "hearing": part.heard - times.published,
+    }
+    return {name: spent_ns / 1e6 for name, spent_ns in found.items()}
+
+
+def _own_spans(times: Times) -> Spans:
+    """Return when each branch was at work on a part."""
+    pairs = ((times.rgb_started, times.rgb), (times.sdf_started, times.sdf))
+    return [(begin, end) for begin, end in pairs if begin is not None and end is not None]
