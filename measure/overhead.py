@@ -56,8 +56,7 @@ def stretches_ms(part: Heard, busy: Spans) -> Mapping[str, float]:
         "preparing": times.prepared - times.received,
         "between": last - times.prepared - networks_ns(times, busy),
         "fusing": times.fusion - last,
-        "publishing": times.published - times.fusion,
-        "hearing": part.heard - times.published,
+        "hearing": part.heard - times.fusion,
     }
     return {name: spent_ns / 1e6 for name, spent_ns in found.items()}
 

@@ -35,7 +35,7 @@ def test_a_bench_measures_machine_stages_and_station(trained: Trained, tmp_path:
     for size in found["end_to_end"].values():
         assert size["parts_per_s"] > 0 and size["parts"] >= 12
         assert size["overhead_p99_ms"] < size["p99_ms"] and size["p50_ms"] <= size["p99_ms"]
-        assert list(size["overhead"]) == ["sending", "preparing", "between", "fusing", "publishing", "hearing"]
+        assert list(size["overhead"]) == ["sending", "preparing", "between", "fusing", "hearing"]
         assert all(0 <= stage["p50_ms"] <= stage["p99_ms"] <= size["overhead_p99_ms"] for stage in size["overhead"].values())
     assert found["speedup_over_reference"] > 0
     assert found["memory_mb"].keys() == PROCESSES and min(found["memory_mb"].values()) > 1

@@ -54,7 +54,7 @@ def test_the_stages_overhead_is_all_that_a_part_takes_beside_the_networks() -> N
     part = Heard(judged(msgspec.structs.replace(own, received=4, fusion=46, published=49)), sent=1, heard=50)
     busy = busy_spans([judged(own), judged(before)])
     found = {name: round(spent_ms * 1e6) for name, spent_ms in stretches_ms(part, busy).items()}
-    assert found == {"sending": 3, "preparing": 6, "between": 0, "fusing": 6, "publishing": 3, "hearing": 1}
+    assert found == {"sending": 3, "preparing": 6, "between": 0, "fusing": 6, "hearing": 4}
     assert sum(found.values()) == part.heard - part.sent - networks_ns(own, busy)
     alone = stretches_ms(part, busy_spans([part.verdict]))
     assert round(alone["between"] * 1e6) == 20 - 10
