@@ -14,7 +14,7 @@ from mdss import key_files
 from mdss.errors import BadInput
 from mdss.settings_types import TCP
 
-LOOPBACK = re.compile(r"tcp://(localhost|\[::1\]|127(\.[0-9]+){1,3})(:.*)?")
+LOOPBACK = re.compile(r"tcp://(localhost|\[::1\]|127(\.[0-9]+){1,3})(:[^;]*)?")
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def test_a_gate_that_answers_no_more_is_not_passed_over_in_silence(ring: KeyRing
             gate.check()
 
 
-@pytest.mark.parametrize("host", ["10.0.0.7", "127.plant.example", "localhost.plant.example"])
+@pytest.mark.parametrize("host", ["10.0.0.7", "127.plant.example", "localhost.plant.example", "127.0.0.1:0;10.0.0.7"])
 def test_another_machine_is_not_called_without_keys(host: str) -> None:
     with pytest.raises(BadInput, match=rf"endpoint 'tcp://{host}:5555': found no keys"):
         FrameSender(f"tcp://{host}:5555", "cam")
