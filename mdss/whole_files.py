@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+ROOT = 0  # who may write anywhere without a link, too
 WITHIN = ".mdss.partial"  # in a folder that is there already, what is written into it; nobody else calls anything so
 
 
@@ -37,8 +38,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _leads_on(path: Path) -> bool:
-    """Return whether a path is a link that its writer, or whose the folder is, has put there: another's may lead anywhere."""
-    return path.is_symlink() and path.lstat().st_uid in (os.geteuid(), path.parent.stat().st_uid)
+    """Return whether a path is a link that its writer, whose the folder is, or root has put there: another's may lead anywhere."""
+    return path.is_symlink() and path.lstat().st_uid in (ROOT, os.geteuid(), path.parent.stat().st_uid)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -171,6 +171,19 @@ def test_a_link_that_another_user_put_there_is_replaced_and_nothing_is_written_t
     assert precious.read_bytes() == b"precious"
 
 
+def test_a_link_that_root_put_there_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where records go to another disk; whoever writes and whose the folder is."""
+    (tmp_path / "records").mkdir()
+    (tmp_path / "note").symlink_to(tmp_path / "records" / "note")
+    stat, lstat = Path.stat, Path.lstat
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(Path, "stat", lambda path, **how: SimpleNamespace(st_mode=stat(path, **how).st_mode, st_uid=4711))
+    monkeypatch.setattr(Path, "lstat", lambda path: SimpleNamespace(st_mode=lstat(path).st_mode, st_uid=0))
+    write_whole(tmp_path / "note", b"new")
+    monkeypatch.undo()
+    assert (tmp_path / "note").is_symlink() and (tmp_path / "records" / "note").read_bytes() == b"new"
+
+
 def test_what_a_killed_writer_left_goes_and_what_its_links_lead_to_stays(tmp_path: Path) -> None:
     (precious := tmp_path / "precious").mkdir()
     (left := tmp_path / ".line.partial").mkdir()
