@@ -132,7 +132,7 @@ class Windows:
         grid = self._grid_of(step)
         if grid is None or grid == self._asked:
             return
-        self._asked, shifts, views = grid, self._shifts(grid), self._views(grid, step)
+        self._asked, shifts, views = grid, self._shifts(grid), self._views(step)
         cells = [self._mask(view)[down::STRIDE_PX, right::STRIDE_PX] > 0 for view, (down, right) in zip(views, shifts, strict=True)]
         if not self.settings.mask_training:
             cells = [np.ones_like(each) for each in cells]
@@ -152,12 +152,12 @@ class Windows:
             return np.zeros((count, 2), np.int64)
         return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(count, 2))
 
-    def _views(self, grid: int, step: int) -> list[View]:
+    def _views(self, step: int) -> list[View]:
         """Return by which symmetry each part is shown; windows of whole images lie where the parts do, so none turns them."""
         count = len(self._images)
         if self._whole is not None or not self.settings.turned:
             return [View(number, 0) for number in range(count)]
-        random = np.random.default_rng((self._seed, grid, SYMMETRIES))
+        random = np.random.default_rng((self._seed, step // (self.settings.shift_every or 1), SYMMETRIES))
         turns = random.integers(SYMMETRIES, size=count)
         turns[random.random(count) >= self._share_turned(step)] = 0
         return [View(number, turn) for number, turn in enumerate(turns.tolist())]
@@ -179,7 +179,7 @@ class Windows:
         numbers = random.integers(len(self._images), size=self.settings.batch).tolist()
         grid = self._grid_of(step)
         shifts = None if grid is None else self._shifts(grid)
-        views = self._views(step if grid is None else grid, step)
+        views = self._views(step)
         crops = share([self._crop(views[number], None if shifts is None else shifts[number], random) for number in numbers])
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
         photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None

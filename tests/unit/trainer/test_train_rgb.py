@@ -98,16 +98,16 @@ def test_parts_are_shown_turned_ever_less_often_where_the_last_are_shown_as_they
     )
 
     def share(windows: Windows, first: int) -> float:
-        return float(np.mean([view.turn > 0 for step in range(first, first + 100) for view in windows._views(step, step)]))
+        return float(np.mean([view.turn > 0 for step in range(first, first + 100) for view in windows._views(step)]))
 
     assert 0.9 > share(falling, 0) > 0.6 > share(falling, 150) > 0.3 > share(falling, 300) > 0
-    assert [view.turn for view in falling._views(steps - 1, steps - 1)] == [0, 0, 0]
+    assert [view.turn for view in falling._views(steps - 1)] == [0, 0, 0]
     assert all(0.8 < share(steady, first) < 0.95 for first in (0, 300))
 
 
 def test_how_many_parts_are_turned_stays_the_same_while_the_teacher_is_not_asked_again() -> None:
     windows = windows_of(msgspec.structs.replace(SMALL, turned=True, turned_last=0.0))
-    assert windows._views(2, 6) == windows._views(2, 7) == windows._views(2, 8)
+    assert windows._views(6) == windows._views(7) == windows._views(8)
     assert windows._share_turned(6) == windows._share_turned(8) > windows._share_turned(9)
 
 
