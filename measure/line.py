@@ -74,10 +74,10 @@ class Latencies:
 
     def add(self, part: Heard, busy: Spans) -> None:
         """Take one more part into account; `busy` is when a network was at work, on it or on others."""
-        total_ns = part.heard - part.sent
+        total_ns, in_networks_ns = part.heard - part.sent, networks_ns(part.verdict.times, busy)
         self.total_ms.append(total_ns / 1e6)
-        self.overhead_ms.append((total_ns - networks_ns(part.verdict.times, busy)) / 1e6)
-        for name, spent_ms in stretches_ms(part, busy).items():
+        self.overhead_ms.append((total_ns - in_networks_ns) / 1e6)
+        for name, spent_ms in stretches_ms(part, in_networks_ns).items():
             self.stretches_ms.setdefault(name, []).append(spent_ms)
 
 

@@ -38,27 +38,33 @@ def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
 
 def networks_ns(times: Times, busy: Spans) -> int:
     """Return how long a part, once it was prepared, was in the networks or waited while they were at another part."""
-    own = _own_spans(times)
-    if not own or times.prepared is None:
+    last = _last_map(times)
+    if last is None or times.prepared is None:
         return 0
-    last = max(end for _, end in own)
     return sum(max(0, min(end, last) - max(begin, times.prepared)) for begin, end in busy)
 
 
-def stretches_ms(part: Heard, busy: Spans) -> Mapping[str, float]:
-    """Return the overhead of a part stage by stage, in their order; together they are all of it. Of one that no network saw, nothing."""
-    times, own = part.verdict.times, _own_spans(part.verdict.times)
-    if not own or times.prepared is None:
+def stretches_ms(part: Heard, in_networks_ns: int) -> Mapping[str, float]:
+    """Return the overhead of a part stage by stage, in their order; together they are all of it. Of one that no network saw, nothing.
+
+    `in_networks_ns` is what `networks_ns` says of it.
+    """
+    times, last = part.verdict.times, _last_map(part.verdict.times)
+    if last is None or times.prepared is None:
         return {}
-    last = max(end for _, end in own)
     found = {
         "sending": times.received - part.sent,
         "preparing": times.prepared - times.received,
-        "between": last - times.prepared - networks_ns(times, busy),
+        "between": last - times.prepared - in_networks_ns,
         "fusing": times.fusion - last,
         "hearing": part.heard - times.fusion,
     }
     return {name: spent_ns / 1e6 for name, spent_ns in found.items()}
+
+
+def _last_map(times: Times) -> int | None:
+    """Return when the slower branch was done with a part; None where neither was at work on it."""
+    return max((end for _, end in _own_spans(times)), default=None)
 
 
 def _own_spans(times: Times) -> Spans:
