@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -48,31 +49,43 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
-    if grid.side < grid.size:
-        xyz_mm = whole = xyz_mm[:]  # every point is looked at, by several
-        cloud = grid.between(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
-        check_points(whole, is_measured(whole))  # an enlarged grid repeats points by itself
-        measured = is_measured(cloud)
-    else:
-        cloud = grid.points(xyz_mm)
-        measured = is_measured(cloud)
-        check_points(cloud, measured)
-    plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
-    off_table = remove_table(cloud, measured, plane, settings)
-    foreground = drop_specks(off_table, settings.min_component_px)
-    check_part(foreground, off_table, plane, settings)
-    mask, filled = mask_of(foreground, measured & ~off_table, grid.in_frame, settings)
-    colour = grid.colour(rgb)
-    if settings.blacken_background:
-        colour = np.asarray(cv2.bitwise_and(colour, colour, mask=mask.view(np.uint8)), np.uint8)
+    with ThreadPoolExecutor(1) as beside:  # a large image takes as long as its cloud, and neither needs the other
+        colour = beside.submit(grid.colour, rgb)
+        cloud, measured = grid_cloud(xyz_mm, grid, settings)
+        plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
+        off_table = remove_table(cloud, measured, plane, settings)
+        foreground = drop_specks(off_table, settings.min_component_px)
+        check_part(foreground, off_table, plane, settings)
+        mask, filled = mask_of(foreground, measured & ~off_table, grid.in_frame, settings)
     return Prepared(
-        rgb=colour,
+        rgb=blackened(colour.result(), mask) if settings.blacken_background else colour.result(),
         xyz=np.asarray(cv2.copyTo(cloud, foreground.view(np.uint8), np.full_like(cloud, np.nan)), np.float32),
         mask=mask,
         grid=grid,
         invalid_point_ratio=float(1 - np.count_nonzero(measured & filled) / np.count_nonzero(filled)),
         has_table=plane is not None,
     )
+
+
+def grid_cloud(xyz_mm: Cloud, grid: Grid, settings: PointCloudSettings) -> tuple[Float, Bool]:
+    """Return the grid's points (S, S, 3) and which of them were measured (S, S); BadPart where they cannot be those of a scan.
+
+    Points are checked before a smaller scan is enlarged, which repeats points by itself.
+    """
+    if grid.side >= grid.size:
+        cloud = grid.points(xyz_mm)
+        measured = is_measured(cloud)
+        check_points(cloud, measured)
+        return cloud, measured
+    whole = xyz_mm[:]
+    check_points(whole, is_measured(whole))
+    cloud = grid.between(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
+    return cloud, is_measured(cloud)
+
+
+def blackened(image: NDArray[np.uint8], mask: Bool) -> NDArray[np.uint8]:
+    """Return an image (S, S, 3) that is black where the mask (S, S) is false."""
+    return np.asarray(cv2.bitwise_and(image, image, mask=mask.view(np.uint8)), np.uint8)
 
 
 def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
