@@ -83,10 +83,26 @@ def test_the_page_on_operations_has_one_row_for_each_metric_with_its_kind_and_th
     assert said == list(metric_words.WORDS.items())
 
 
-def failure_table() -> list[list[str]]:
-    """Return the cells of each row of the table of failures."""
-    rows = [row for row in chapter("When something happens").splitlines() if row.startswith("|")]
+def cells_of(text: str) -> list[list[str]]:
+    """Return the cells of each row of the tables in a text."""
+    rows = [row for row in text.splitlines() if row.startswith("|")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def failure_tables() -> tuple[list[list[str]], list[list[str]]]:
+    """Return the rows of the tables of failures, all under one heading, and those of the table of the tests that show them."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    text = page.partition("\n## When something happens\n")[2].partition("\n## ")[0]
+    failures, _, tests = text.partition("\n### The tests that show it\n")
+    rows = [row for row in cells_of(failures) if len(row) > 2]  # the chapter begins with a table of its own contents
+    return [*rows[:2], *(row for row in rows if row not in rows[:2])], cells_of(tests)
+
+
+def failure_table() -> list[list[str]]:
+    """Return the cells of each row of the tables of failures, and behind them the tests of the row that has the same meaning."""
+    failures, tests = failure_tables()
+    shown_by = dict(tests)
+    return [[*row, *([shown_by[row[1]]] if row[1] in shown_by else [])] for row in failures]
 
 
 def test_the_page_on_operations_has_one_row_for_each_field_of_an_alert_and_where_it_is() -> None:
@@ -107,6 +123,11 @@ def test_every_row_of_the_failure_table_names_a_test_that_shows_it() -> None:
     heading, _, *rows = failure_table()
     assert heading[-1] == "shown by" and len(rows) > 20
     assert [row for row in rows if len(row) != len(heading) or not re.fullmatch(rf"{NAMED_TEST}(, {NAMED_TEST})*", row[-1])] == []
+
+
+def test_the_table_of_tests_has_one_row_for_each_row_of_the_failure_tables_in_their_order() -> None:
+    failures, tests = failure_tables()
+    assert [row[1] for row in failures] == [row[0] for row in tests]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=place)
