@@ -92,10 +92,9 @@ def cells_of(text: str) -> list[list[str]]:
 def failure_tables() -> tuple[list[list[str]], list[list[str]]]:
     """Return the rows of the tables of failures, all under one heading, and those of the table of the tests that show them."""
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    text = page.partition("\n## When something happens\n")[2].partition("\n## ")[0]
-    failures, _, tests = text.partition("\n### The tests that show it\n")
+    failures = page.partition("\n## When something happens\n")[2].partition("\n## ")[0]
     rows = [row for row in cells_of(failures) if len(row) > 2]  # the chapter begins with a table of its own contents
-    return [*rows[:2], *(row for row in rows if row not in rows[:2])], cells_of(tests)
+    return [*rows[:2], *(row for row in rows if row not in rows[:2])], cells_of(chapter("The tests that show it"))
 
 
 def failure_table() -> list[list[str]]:
