@@ -33,7 +33,13 @@ SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), Between(0, 0.
     "--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with; the champion's own when left out, edge without one."
 )
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change one setting; may be repeated.")
-@click.option("--budget", type=MANY, default=400, show_default=True, help="Collected parts to take at most, the newest.")
+@click.option(
+    "--budget",
+    type=MANY,
+    default=400,
+    show_default=True,
+    help="Collected parts to take at most: those marked as good first, each kind newest first.",
+)
 @click.option("--least-new", type=SOME, default=10, show_default=True, help="New good parts below which nothing is trained.")
 @click.option("--validation-share", type=SHARE, default=0.3, show_default=True, help="Share of them that sets the threshold.")
 @click.option("--gate-share", type=SHARE, default=0.3, show_default=True, help="Share of them that the new model is judged by.")

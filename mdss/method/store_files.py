@@ -88,7 +88,7 @@ def decode(path: Path, kind: type[Decoded]) -> Decoded:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except UNREADABLE as error:
-        raise ModelRefused(f"{path}: {error}; expected a model of this release or an earlier one ({FORMAT})") from error
+        raise ModelRefused(f"{path}: {error}; expected a model that this release can read ({FORMAT})") from error
 
 
 def sha256(path: Path) -> str:

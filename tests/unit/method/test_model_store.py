@@ -114,10 +114,10 @@ def test_weights_that_the_list_of_checksums_does_not_name_are_refused(tmp_path: 
         (
             b'"dilation_px"',
             b'"dilation"',
-            r"model\.json: Object contains unknown field `dilation`.*; expected a model of this release or an earlier one",
+            r"model\.json: Object contains unknown field `dilation`.*; expected a model that this release can read",
         ),
-        (b'"recipe": {', b'"recipe": [', r"model\.json: JSON is malformed: .*; expected a model of this release"),
-        (b'"seed": 7', b'"seed": "7"', r"model\.json: Expected `int`, got `str`.*; expected a model of this release"),
+        (b'"recipe": {', b'"recipe": [', r"model\.json: JSON is malformed: .*; expected a model that this release can read"),
+        (b'"seed": 7', b'"seed": "7"', r"model\.json: Expected `int`, got `str`.*; expected a model that this release can read"),
     ],
 )
 def test_a_model_of_another_release_is_refused(tmp_path: Path, before: bytes, after: bytes, sentence: str) -> None:
