@@ -26,7 +26,7 @@ ROWS = (
     Row("d-from-99", "Does a student learn as much that looks at one element in a hundred from the beginning?", ("rgb.factor_first=0.99",)),
     Row(
         "adam",
-        "Does the paper's optimiser learn as much in as many steps?",
+        "Does Adam, the optimiser of the cited code, learn as much in as many steps?",
         ("rgb.optimiser=adam", "rgb.learning_rate=0.001", "rgb.weight_decay=0"),
     ),
     Row("steps-1000", "What do two thirds of the steps of colour lose?", ("rgb.steps=1000",)),
@@ -81,7 +81,7 @@ ROWS = (
     Row("sdf-learns-in-auto", "Does shape lose by more digits where the processor is faster with them?", ("sdf.learns_in=auto",)),
     Row(
         "sdf-adam",
-        "Does shape learn as much with the paper's optimiser, in as long?",
+        "Does shape learn as much with Adam, the optimiser of the cited code, in as long?",
         ("sdf.optimiser=adam", "sdf.learning_rate=0.003", "sdf.weight_decay=0", "sdf.steps=5000"),
     ),
     Row("sdf-decay-0", "Does shape learn as much where weights do not die away?", ("sdf.weight_decay=0",)),
