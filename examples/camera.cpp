@@ -1,7 +1,7 @@
-// A camera in C++ on libzmq's C API alone: sends generated scans and keeps each until its DONE, to send it again where the station was busy
-// or was started anew.
+// A camera in C++ on libzmq's C API alone. It sends generated scans and keeps each until its DONE, to send it again when the station was
+// busy or was started again.
 // Build: g++ -std=c++17 -O2 examples/camera.cpp -lzmq -o camera      Run: ./camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]
-// The last two are needed over tcp: cpp-camera.key_secret of its own, and the station's public NAME.key, as `mdss keygen` makes them.
+// Over tcp the last two are needed: the camera's own cpp-camera.key_secret and the station's public NAME.key. `mdss keygen` makes both.
 #include <zmq.h>
 
 #include <algorithm>
@@ -21,14 +21,14 @@
 #include <vector>
 
 #ifndef PATIENCE_MS
-#define PATIENCE_MS 60000  // without a new ACK, DONE or refusal; answers to PING alone are no progress
+#define PATIENCE_MS 60000  // to wait for a new ACK, DONE or refusal; an answer to PING is no progress
 #endif
 
 namespace {
 
 constexpr int kHeight = 128, kWidth = 160;
 constexpr int kPollMs = 100;
-constexpr int kRetryMs = 200;  // before frames that were refused for now are sent again
+constexpr int kRetryMs = 200;  // to wait before frames that were refused for now are sent again
 using Parts = std::vector<std::string>;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
@@ -67,7 +67,7 @@ std::string frame_header(const std::string &frame_id, int number, const std::str
            "},\"xyz\":{\"pixel_format\":\"Coord3D_ABC32f\",\"unit\":\"mm\",\"invalid\":{\"kind\":\"nan\"}},\"is_simulated\":true}";
 }
 
-// Never waits. False where there is no room, or nobody any more: libzmq gives up a connection that the station has refused.
+// Never waits. Returns false where there is no room, or no connection any more: libzmq gives up one that the station has refused.
 bool send_parts(void *socket, const Parts &parts) {
     for (size_t index = 0; index < parts.size(); ++index) {
         const int flags = ZMQ_DONTWAIT | (index + 1 < parts.size() ? ZMQ_SNDMORE : 0);
@@ -79,7 +79,7 @@ bool send_parts(void *socket, const Parts &parts) {
     return true;
 }
 
-// Returns nothing when the station stays silent for timeout_ms.
+// Returns an empty message when the station stays silent for timeout_ms.
 Parts receive_parts(void *socket, int timeout_ms) {
     Parts parts;
     zmq_pollitem_t item{socket, 0, ZMQ_POLLIN, 0};
@@ -96,7 +96,7 @@ Parts receive_parts(void *socket, int timeout_ms) {
     return parts;
 }
 
-// Reads a text or a whole number out of a flat JSON object; enough for the station's short headers.
+// Reads a text or a whole number from a flat JSON object; that is enough for the station's short headers.
 std::string field(const std::string &json, const std::string &name) {
     const size_t at = json.find("\"" + name + "\":");
     if (at == std::string::npos) return "";
@@ -106,7 +106,7 @@ std::string field(const std::string &json, const std::string &name) {
     return json.substr(from, json.find_first_of(",}", from) - from);
 }
 
-// Reads one key, 40 characters between quotes, out of a certificate.
+// Reads one key, 40 characters between quotes, from a certificate.
 std::string key_in(const char *path, const std::string &name) {
     std::ifstream file(path);
     const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
@@ -121,7 +121,7 @@ std::string key_in(const char *path, const std::string &name) {
 
 void set_key(void *socket, int option, const std::string &key) { zmq_setsockopt(socket, option, key.c_str(), key.size() + 1); }
 
-// A frame is kept until the station says DONE, or refuses it for good: a station that was started again is told it once more.
+// A frame is kept until the station says DONE or refuses it for good: a station that was started again needs it once more.
 struct Frame {
     std::string id;
     Parts parts;
@@ -158,7 +158,7 @@ class Camera {
         hello();
     }
 
-    // Whatever has no DONE goes out again, oldest first, once credit comes.
+    // Every frame without DONE goes out again, oldest first, once credit comes.
     void hello() {
         credit_ = 0;
         for (Frame &frame : kept_) frame.waits = true;
@@ -174,7 +174,7 @@ class Camera {
         pinged_ = Clock::now();
     }
 
-    // Over a slow link an answer waits behind the frames: a second more for each megabyte.
+    // Over a slow link an answer waits behind the frames, so each megabyte allows one second more.
     milliseconds patience() const {
         size_t bytes = 0;
         for (const Frame &frame : kept_)
@@ -182,7 +182,7 @@ class Camera {
         return heartbeat_ * liveness_ + milliseconds(bytes / 1000);
     }
 
-    // A silent connection may be dead without anybody having noticed: it is made anew.
+    // A silent connection may be dead unnoticed, so it is made anew.
     void beat() {
         if (has_asked_ && since(asked_) > patience()) {
             const int linger_ms = 0;
@@ -196,7 +196,7 @@ class Camera {
         }
     }
 
-    // Credit is how many frames may be sent and unanswered; those of before go first.
+    // Credit is how many frames may be sent and unanswered. Frames that are sent again go first.
     void transmit() {
         int outstanding = int(std::count_if(kept_.begin(), kept_.end(), [](const Frame &frame) { return !frame.waits; }));
         while (outstanding < credit_ && Clock::now() >= paused_until_) {
@@ -234,7 +234,7 @@ class Camera {
         liveness_ = std::atoi(field(header, "liveness").c_str());
     }
 
-    // BUSY, DRAINING and NOT_READY pass: the same frame is sent again a little later.
+    // BUSY, DRAINING and NOT_READY are refusals for now: the same frame is sent again a little later.
     void take_refusal(const std::string &frame_id, const std::string &code, const std::string &header) {
         if (code == "BUSY" || code == "DRAINING" || code == "NOT_READY") {
             for (Frame &frame : kept_) frame.waits = frame.waits || frame.id == frame_id;
@@ -243,7 +243,7 @@ class Camera {
             return;
         }
         std::fprintf(stderr, "camera: refused: %s\n", header.c_str());
-        if (frame_id.empty()) std::exit(1);  // not a frame was refused, but this camera
+        if (frame_id.empty()) std::exit(1);  // it was no frame that was refused, but this camera
         if (forget(frame_id)) ++refused_;
     }
 
@@ -257,7 +257,7 @@ class Camera {
 
     std::function<void *()> connect_;
     void *socket_ = nullptr;
-    std::string recipe_, boot_id_, put_off_;  // the last: what the station said when it could not take a frame yet
+    std::string recipe_, boot_id_, put_off_;  // the last one: what the station said when it could not take a frame yet
     int parts_;
     std::string run_id_ = std::to_string(std::chrono::system_clock::now().time_since_epoch().count());
     int credit_ = 0, made_ = 0, done_ = 0, refused_ = 0;
@@ -265,7 +265,7 @@ class Camera {
     std::set<std::string> acknowledged_;
     milliseconds heartbeat_{1000};
     int liveness_ = 3;
-    bool has_asked_ = false;  // and has heard nothing since
+    bool has_asked_ = false;  // whether it has asked and heard nothing since
     Clock::time_point asked_, pinged_, paused_until_, progress_ = Clock::now();
 };
 
@@ -289,7 +289,7 @@ void *connected(void *context, int count, char **arguments) {
 }  // namespace
 
 int main(int count, char **arguments) {
-    if (count < 3 || count == 5 || count > 6) {  // one of the two files alone would be a connection without keys
+    if (count < 3 || count == 5 || count > 6) {  // with one of the two files alone the connection would have no keys
         std::fprintf(stderr, "usage: camera ENDPOINT RECIPE [PARTS [SECRET_FILE SERVER_FILE]]\n");
         return 2;
     }

@@ -22,7 +22,7 @@ def main(endpoint: str, recipe: str) -> int:
     with FrameSender(endpoint, "example-camera", send_timeout_s=10) as camera:
         for number in range(10):
             camera.send(rgb, xyz, part_id=f"part-{number}", recipe_id=recipe, unit="mm", is_simulated=True)
-            camera.attend(timeout_s=0.1)  # until the next part comes: heartbeats are answered, frames sent again
+            camera.attend(timeout_s=0.1)  # until the next part comes: answers heartbeats, sends frames again
         answered = camera.wait_until_done(timeout_s=60)
         print(f"{len(camera.done)} judged, {len(camera.rejected)} refused")
         for nack in camera.rejected.values():
@@ -39,5 +39,5 @@ if __name__ == "__main__":
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
-    except MdssError as error:  # an endpoint that is none, a station that does not answer or has no room
+    except MdssError as error:  # no valid endpoint, or a station that does not answer or has no room
         sys.exit(f"camera: {error}; expected a running station with this camera.endpoint")

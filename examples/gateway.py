@@ -12,17 +12,17 @@ import time
 from mdss.client import VerdictStream
 from mdss.errors import MdssError
 
-SILENCE_S = 3.0  # the station says once a second that it lives
-T_S = 10.0  # as in the PLC, whose timer has ejected a part by then; a later part may have its id by now, and must not pass by its OK
+SILENCE_S = 3.0  # without a heartbeat, which the station sends once a second
+T_S = 10.0  # as in the PLC, whose timer has ejected the part by then; an older OK could let a later part pass that has the same id by now
 
 
 def write(words: str) -> None:
-    """Stand for what a real gateway does: write to the PLC's bus."""
+    """Print what a real gateway writes to the PLC's bus."""
     print(words, flush=True)
 
 
 def main(endpoint: str, snapshot_endpoint: str) -> None:
-    """Translate verdicts, by part_id; anything but OK ejects, and so does what never comes: the PLC's own timer sees to that."""
+    """Translate verdicts, by part_id. Anything but OK ejects; a part without a verdict is ejected by the PLC's own timer."""
     is_running, beats, heard_s = False, None, time.monotonic()
     write("stop")  # until the first heartbeat
     with VerdictStream(endpoint, snapshot_endpoint) as stream:
@@ -51,8 +51,8 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
-    except MdssError as error:  # an endpoint that is none, or another program's
+    except MdssError as error:  # no valid endpoint, or that of another program
         print(f"gateway: {error}", file=sys.stderr)
         sys.exit(2)
     finally:
-        write("stop")  # nobody tells the PLC of verdicts any more
+        write("stop")  # from now on nobody tells the PLC of verdicts

@@ -13,7 +13,7 @@ from mdss.errors import BadInput, MdssError
 
 
 def main(endpoint: str, snapshot_endpoint: str, since: str = "0") -> None:
-    """Follow the stream from a known sequence on; store `verdict.sequence` to go on there after a restart."""
+    """Follow the stream from a known sequence on. To go on there after a restart, store `verdict.sequence`."""
     if not since.isdecimal():
         raise BadInput(f"SINCE: found {since!r}, expected the sequence of a verdict, or 0")
     with VerdictStream(endpoint, snapshot_endpoint, since=int(since)) as stream:
@@ -29,8 +29,8 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read what is printed has gone, as `| head` does
-        os._exit(1)  # without a last flush, which would break, too
-    except MdssError as error:  # an endpoint that is none, or another program's
+    except BrokenPipeError:  # whoever read the output has gone, as `| head` does
+        os._exit(1)  # without the last flush, which would fail, too
+    except MdssError as error:  # no valid endpoint, or that of another program
         print(f"subscriber: {error}", file=sys.stderr)
         sys.exit(2)
