@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 MONDAY = date(2026, 3, 2)
-TIMER_DAY = "Sun"  # as OnCalendar of deploy/mdss-retrain.timer
+TIMER_DAY = "Sun"  # as OnCalendar of deploy/mdss-retrain@.timer
 Colour = tuple[float, float, float]
 
 
