@@ -1,4 +1,4 @@
-"""How bright a part is, and the image as it would be in the light that its model knows."""
+"""Object brightness, and levelling: a new image is scaled to the brightness that its model knows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 
 MATCHING_ROUNDS = 8
-NEAR_ENOUGH = 0.05  # of 255
+NEAR_ENOUGH = 0.05  # levels, of 255
 VALUES = np.arange(256, dtype=np.float32)
 
 
 def object_brightness(rgb: Image, mask: Bool) -> float:
-    """Return the mean of all channels on the part, 0 to 255; not a number where the mask is empty."""
+    """Return the mean of all channels on the part, 0 to 255; NaN if the mask is empty."""
     if not mask.any():
         return float("nan")
     return float(np.mean(cv2.mean(np.ascontiguousarray(rgb), mask.astype(np.uint8))[:3]))
@@ -37,15 +37,15 @@ class Pictured(Protocol):
 
 
 def usual_brightness(parts: Iterable[Pictured]) -> float:
-    """Return the mean of the parts' brightness, 0 to 255."""
+    """Return the mean object brightness of the parts, 0 to 255."""
     return float(np.mean([object_brightness(part.rgb, part.mask) for part in parts]))
 
 
 def match_brightness(rgb: Image, mask: Bool, brightness: float, most: float = np.inf) -> Image:
-    """Return the image scaled by one factor to that mean on the part; again, as saturated pixels fall behind.
+    """Return the image scaled by one factor, so that its mean on the part is `brightness`; repeated, because saturated pixels lag behind.
 
-    rgb (S, S, 3), mask (S, S) where the part is. `most`: by which share it is made brighter, or would have to be made brighter to
-    come back, at most; what is further off stays off by the rest.
+    rgb (S, S, 3), mask (S, S) where the part is. The factor stays within 1 / (1 + most) and 1 + most; an image that is farther off stays
+    off by the rest.
     """
     factor, scaled = 1.0, rgb
     for _ in range(MATCHING_ROUNDS):

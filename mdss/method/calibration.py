@@ -1,4 +1,4 @@
-"""What good validation parts say: the spread of each branch's map, the threshold, and how often a good part will exceed it."""
+"""Calibration from good validation parts: the spread of each branch's map, the threshold, and how often good parts will exceed it."""
 
 from __future__ import annotations
 
@@ -18,83 +18,83 @@ from mdss.method.reference import Reference
 Float = NDArray[np.float32]
 
 MIN_PARTS = 5
-ROUNDING = 1e-9  # (n + 1)(1 - rate) may come out a little above the whole number that it is
+ROUNDING = 1e-9  # floating point may put (n + 1)(1 - rate) a little above the whole number that it is
 SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
-MOST_OUTSIDE = 0.25  # of all parts; more of them are no few that somebody took for good
-MOST_NAMED = 10  # parts in a question
-MORE_AT_EDGE, SOME_AT_EDGE_PX = 1.25, 8  # good ones of two products that run through the image: up to 1.03 times the most of a validation
-STANDS_OUT = 3.0  # times the next score: the highest of good parts had up to 1.9 on lines of all kinds, that of a defective one 19 and more
+MOST_OUTSIDE = 0.25  # of all parts: if more of them stand out, they are not a few that somebody mistook for good
+MOST_NAMED = 10  # parts named in a question
+MORE_AT_EDGE, SOME_AT_EDGE_PX = 1.25, 8  # good parts of two products that run through the image: up to 1.03 times the validation's
+STANDS_OUT = 3.0  # times the next score: the highest good part had up to 1.9 on lines of all kinds, a defective one 19 and more
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """Mean and deviation of one branch's map values on good parts."""
+    """Mean and deviation of one branch's map on good parts."""
 
     mean: float
     std: Annotated[float, msgspec.Meta(gt=0)]
 
     def aligned(self, heat: Float) -> Float:
-        """Return the map in deviations from the mean."""
+        """Return the map in deviations from the mean (the aligned map)."""
         return ((heat - np.float32(self.mean)) / np.float32(self.std)).astype(np.float32)
 
     @classmethod
     def of(cls, maps: Sequence[Float], masks: Sequence[NDArray[np.bool_]] | None) -> Statistics:
-        """Measure all pixels of all maps, or those inside the masks."""
+        """Measure the pixels of all maps inside the masks; all pixels without masks."""
         values = [heat.ravel() if masks is None else heat[mask] for heat, mask in zip(maps, masks or maps, strict=True)]
         pooled = np.concatenate(values).astype(np.float64)
         return cls(float(pooled.mean()), max(float(pooled.std()), 1e-12))
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True):
-    """The score above which a part is not OK, and what that promises of good parts."""
+    """The score above which a part is not OK, and the false-reject rate that it promises."""
 
     value: float
     method: str
     asked_false_reject_rate: float
     stated_false_reject_rate: float
-    parts: int  # good validation parts it was found from
+    parts: int  # number of good validation parts that it comes from
     note: str = ""
 
     @property
     def promise(self) -> str:
-        """Say how many good parts will exceed it, and whether that holds or is only assumed."""
+        """Say how many good parts will exceed the threshold, and whether that is a promise or an assumption."""
         says = "at most" if self.method == "conformal" else "as assumed,"
         stated, asked = percent(self.stated_false_reject_rate), percent(self.asked_false_reject_rate)
         return f"{says} {stated} of good parts above it, asked {asked}"
 
     def moved_off(self, margin: float) -> Threshold:
-        """Return the limit that lies so many times as high, and says so."""
+        """Return the threshold times `margin`, with a note that says so."""
         return msgspec.structs.replace(self, value=margin * self.value).with_note(
             f"{margin:g} times the limit that good parts set (threshold.margin)"
         )
 
     def with_note(self, more: str) -> Threshold:
-        """Return the same with one remark more."""
+        """Return the same threshold with one more remark."""
         return msgspec.structs.replace(self, note="; ".join(filter(None, (self.note, more))))
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything fusion needs of a model beside its weights."""
+    """Everything that fusion needs to know of a model besides its weights."""
 
     rgb: Statistics
     sdf: Statistics
     threshold: Threshold
-    map_level: float  # deviations; what lies above is outlined
+    map_level: float  # in deviations; the fused map is outlined above it
     fusion: FusionSettings
     calibrated_at: str  # UTC, ISO 8601
     validation_scores: tuple[float, ...]
-    validation_peaks: tuple[float, ...] = ()  # of the fused maps, which the level comes from; models of earlier releases have none
-    score_floor: float = 0.0  # what good parts' shape scores rarely exceed; shape counts from there on
-    colour_limit: float = 0.0  # the same of colour's half (fusion.colour_score), where the larger of both counts
-    reference: Reference | None = None  # models of earlier releases have none
-    smallest_part_px: int = 0  # of the mask on the grid, of all validation parts; 0 in models of earlier releases
-    most_at_edge_px: int | None = None  # of the mask, as `Grid.at_edge` counts, likewise; none in models of earlier releases
+    validation_peaks: tuple[float, ...] = ()  # of the fused maps: `map_level` comes from them; empty in models of earlier releases
+    score_floor: float = 0.0  # the limit of shape's score, which good parts rarely exceed; shape counts from there on
+    colour_limit: float = 0.0  # the limit of colour's half (fusion.colour_score); only for fusion.score=larger
+    reference: Reference | None = None  # None in models of earlier releases
+    smallest_part_px: int = 0  # of all validation parts, the smallest mask on the grid; 0 in models of earlier releases
+    most_at_edge_px: int | None = None  # likewise, the largest `Grid.at_edge` of a mask; None in models of earlier releases
 
     def covered(self, mask: NDArray[np.bool_]) -> float:
-        """Return what a part's mask (S, S) covers, as a share of the smallest good part; infinite where that is not known."""
+        """Return the size of a part's mask (S, S) as a share of the smallest good part's; infinite if that is not known."""
         return np.count_nonzero(mask) / self.smallest_part_px if self.smallest_part_px else math.inf
 
     def is_cut_off(self, at_edge_px: int) -> bool:
-        """Return whether the image cuts a part off as it does no good one: so much of its mask is `Grid.at_edge`."""
+        """Return whether the image cuts this part off more than any good one; `at_edge_px` is its mask's `Grid.at_edge`."""
         return self.most_at_edge_px is not None and at_edge_px > MORE_AT_EDGE * self.most_at_edge_px + SOME_AT_EDGE_PX
 
 
@@ -104,17 +104,17 @@ def now() -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as people read it; 0.000001 is not 0."""
+    """Return a share as people read it; a small one such as 0.000001 is not rounded to 0."""
     return f"{100 * share:.3g}%"
 
 
 def more_needed(count: int) -> str:
-    """Return how many are lacking, in words."""
+    """Return a sentence that says how many are lacking."""
     return f"{count} more {'is' if count == 1 else 'are'} needed"
 
 
 def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
-    """Return what good parts' scores rarely exceed: so many deviations above the mean, both of their logarithms; 0 for None."""
+    """Return the limit that good parts' scores rarely exceed: so many deviations above the mean, of the logarithms; 0 for None."""
     if deviations is None:
         return 0.0
     logarithms = np.log(np.maximum(np.asarray(scores, np.float64), SMALLEST_SCORE))
@@ -122,13 +122,14 @@ def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
 
 
 def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Threshold:
-    """Return the limit for the asked false-reject rate from the scores of good parts that no training saw.
+    """Return the threshold for the asked false-reject rate, from the scores of good parts that no training saw.
 
-    conformal: the k-th smallest of n scores, k = ceil((n + 1)(1 - rate)); a fresh good part exceeds it with probability of
-    at most 1 - k / (n + 1), whatever the distribution (split conformal prediction). Where n is too small for the rate, the highest
-    score is taken and the rate it really promises is stated. lognormal: what one more score exceeds at that rate if the logarithms
-    are normal with unknown mean and deviation (Student's t), for few parts and small rates; an assumption, not a promise.
-    The limit is the recipe's margin times that, so what is stated holds all the more.
+    conformal: the k-th smallest of n scores, k = ceil((n + 1)(1 - rate)). A further good part exceeds it with probability of at most 1 -
+    k / (n + 1), whatever the distribution (split conformal prediction). If n is too small for the rate, the highest score is taken, and
+    the rate that this really promises is stated. lognormal: the limit that one more score exceeds at that rate if the logarithms are
+    normal with unknown mean and deviation (Student's t). It serves few parts and small rates, and is an assumption, not a promise.
+
+    The threshold is the recipe's margin times that limit, so that what is stated holds all the more.
     """
     if len(scores) < MIN_PARTS:
         raise BadInput(f"validation: found {len(scores)} good parts, expected at least {MIN_PARTS} to set a threshold")
@@ -138,9 +139,9 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
 
 
 def standing_out(scores: Sequence[float], names: Sequence[str] = (), branch: str = "") -> str:
-    """Return the question to be asked about the few parts whose scores, be they a branch's, are far above all others, "" where none are.
+    """Return a question about the few parts whose scores lie far above all others, or ""; `branch` names the branch of the scores, if any.
 
-    One bad part among the good ones lifts the threshold, and the limits that scores are measured in, above most defects.
+    One defective part among the good ones lifts the threshold, and the limits that scores are measured in, above most defects.
     """
     falling = np.argsort(scores, kind="stable")[::-1]
     for count in range(1, 1 + max(1, int(MOST_OUTSIDE * len(scores)))):
@@ -174,7 +175,7 @@ def _conformal(ordered: NDArray[np.float64], rate: float) -> Threshold:
 
 
 def _lognormal(ordered: NDArray[np.float64], rate: float) -> Threshold:
-    from scipy.special import stdtrit  # here: four processes of a station load this module, and none sets a limit
+    from scipy.special import stdtrit  # imported here: four processes of a station load this module, and none of them sets a threshold
 
     logarithms = np.log(np.maximum(ordered, SMALLEST_SCORE))
     spread = float(logarithms.std(ddof=1))

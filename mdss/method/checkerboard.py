@@ -1,4 +1,4 @@
-"""Which pixels are asked about: all, or every second one, and then the others take the mean of those beside them."""
+"""Which pixels are asked about: all, or the squares of one colour on a checkerboard; the others take the mean of their neighbours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BESIDE = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
 def squares(first: int, shape: tuple[int, int], how: AskedAt) -> Bool:
-    """Return which pixels of a grid may be asked about: all, or the squares of one colour, so that the `first` (flat) is among them."""
+    """Return which pixels of a grid may be asked about (h, w): all, or the squares of one colour, that of the pixel `first` (flat)."""
     if how == "every_pixel":
         return np.ones(shape, np.bool_)
     rows, columns = np.ogrid[: shape[0], : shape[1]]
@@ -28,21 +28,21 @@ def squares(first: int, shape: tuple[int, int], how: AskedAt) -> Bool:
 
 @dataclass(frozen=True)
 class Asked:
-    """Which of some pixels are asked about; each of the others has one beside it that is."""
+    """Which of some pixels are asked about; each of the others has a neighbour that is."""
 
-    pixels: Index  # (N,) flat index into the grid
-    chosen: Bool  # (N,) whether one is asked about
+    pixels: Index  # (N,) flat indices into the grid
+    chosen: Bool  # (N,) whether a pixel is asked about
     shape: tuple[int, int]  # of the grid
 
     @classmethod
     def of(cls, pixels: Index, wanted: Bool) -> Asked:
-        """Choose among pixels (N,) those that are wanted (h, w), and those with none of these beside them."""
+        """Choose among pixels (N,) those that are wanted (h, w), and those without a wanted neighbour."""
         some = cls(pixels, wanted.ravel()[pixels], (wanted.shape[0], wanted.shape[1]))
         lonely = some._beside(np.ones(some.chosen.sum(), np.float32)) == 0
         return cls(pixels, some.chosen | lonely, some.shape)
 
     def filled(self, values: Float) -> Float:
-        """Return values for all pixels (N,) from those that were asked for, in their order."""
+        """Return values for all pixels (N,), from those of the chosen ones, in their order."""
         if self.chosen.all():
             return values
         around, count = (self._beside(each) for each in (values, np.ones(len(values), np.float32)))
@@ -51,6 +51,6 @@ class Asked:
         return found
 
     def _beside(self, values: Float) -> Float:
-        """Return the sum of the chosen pixels' values over the four beside each of ours (N,)."""
+        """Return for each pixel (N,) the sum of `values` (of the chosen pixels) over its four neighbours."""
         grid = on_grid(values, self.pixels[self.chosen], self.shape)
         return np.asarray(cv2.filter2D(grid, -1, BESIDE, borderType=cv2.BORDER_CONSTANT).ravel()[self.pixels], np.float32)

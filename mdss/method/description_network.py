@@ -22,10 +22,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PatchDescriptionNetwork(nn.Module):
-    """PDN-S of EfficientAD without padding: (B, 3, H, W) in 0..1 -> (B, 384, h, w), stride 4, field 33 px.
+    """PDN-S of EfficientAD without padding: (B, 3, H, W) in 0..1 -> (B, 384, h, w), stride 4, field of view 33 px.
 
-    A 256 x 256 image gives 56 x 56 positions. The ImageNet colour normalisation is inside, as buffers, so that
-    no caller can forget it or do it twice. `width` scales the hidden layers (1.0 = the published network).
+    A 256 x 256 image gives 56 x 56 positions. The ImageNet colour normalisation is inside, as buffers, so that no caller can forget it or
+    do it twice. `width` scales the hidden layers (1.0: the published network).
     """
 
     mean: Tensor
@@ -42,7 +42,7 @@ class PatchDescriptionNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return one feature vector for each stride-4 position of the image."""
+        """Return one feature vector for each position of the image, (B, 384, h, w)."""
         x = rectified(self.conv1, (image - self.mean) / self.std)
         x = F.avg_pool2d(narrowed(x, self.conv2), 2)
         x = F.avg_pool2d(rectified(self.conv2, x), 2)
@@ -54,11 +54,11 @@ class PatchDescriptionNetwork(nn.Module):
 
     @property
     def is_rounded(self) -> bool:
-        """Whether they compute in eight bits."""
+        """Whether the wide layers compute in eight bits."""
         return isinstance(self.conv2, EightBitConvolution)
 
     def to_eight_bits(self, peaks: Sequence[float]) -> None:
-        """Let the wide layers compute in eight bits of values up to these peaks from now on; the network can no longer learn."""
+        """Switch the wide layers to eight bits, for good, with these highest inputs; the network can no longer learn."""
         for name, peak in zip(WIDE_LAYERS, peaks, strict=True):
             setattr(self, name, EightBitConvolution(getattr(self, name), peak, is_rectified=name != WIDE_LAYERS[-1]))
 

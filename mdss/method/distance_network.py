@@ -1,4 +1,4 @@
-"""The networks of the shape branch: a point encoder, and a network that says of any place near a patch what is there."""
+"""The networks of the shape branch: a point encoder makes a code of a patch; a distance network says what is at any place near it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mdss.method.rectifier import highest
 from mdss.method.torch_device import exactly
 from mdss.method.usual import CLASSES
 
-LAST_LAYER_DEVIATION = 0.01  # an open surface starts near distance 0 everywhere, not as a sphere
+LAST_LAYER_DEVIATION = 0.01  # so that f starts near 0 everywhere: a camera sees an open surface, not a sphere
 
 
 def through(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
-    """Return what layers with a rectifier behind each make of values that are not negative."""
+    """Return the output of layers with a rectifier behind each, for values that are not negative."""
     for layer in layers:
         values = rectified(layer, values)
     return values
 
 
 class Waves(nn.Module):
-    """Coordinates and their sines and cosines at doubling frequencies: what lets a small network see sharp edges."""
+    """Coordinates with their sines and cosines at doubling frequencies: they let a small network learn sharp edges."""
 
     frequencies: Tensor
 
@@ -39,12 +39,12 @@ class Waves(nn.Module):
         """Return (..., 3 + 6 octaves) features of points (..., 3)."""
         if not self._octaves:
             return points
-        angles = torch.cat([points] * self._octaves, dim=-1) * self.frequencies  # rows of three by themselves are slow to multiply
+        angles = torch.cat([points] * self._octaves, dim=-1) * self.frequencies  # multiplying rows of three one by one is slow
         return torch.cat([points, angles.sin(), angles.cos()], dim=-1)
 
 
 class PointLayers(nn.Module):
-    """One multilayer perceptron for every point; the first layer in float32."""
+    """One multilayer perceptron, applied to every point; its first layer always computes in float32."""
 
     def __init__(self, inlet: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class PointLayers(nn.Module):
 
 
 class PatchEncoder(nn.Module):
-    """PointNet: one code of a patch, from the maximum over its points."""
+    """A PointNet: the code of a patch comes from the maximum over its points."""
 
     def __init__(self, inlet: int, settings: ShapeSettings) -> None:
         super().__init__()
@@ -65,30 +65,30 @@ class PatchEncoder(nn.Module):
         self.code = nn.Linear(settings.encoder[-1], settings.code)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """Return the codes (P, C) of patches whose points have these coordinates and waves (P, K, F)."""
+        """Return the codes (P, C) of patches, given the coordinates and waves of their points (P, K, F)."""
         return exactly(self.code, highest(self.points(waves)))
 
 
 class Said(NamedTuple):
-    """What the network says of queries, one value each."""
+    """What the network says of queries, one value for each."""
 
-    distance: Tensor  # signed, to the surface; patch lengths
-    presence: Tensor  # the logit of a good part having a measured point there
+    distance: Tensor  # signed distance to the surface, in patch lengths
+    presence: Tensor  # log odds that a good part has a measured point there
 
 
 class SignedDistanceNetwork(nn.Module):
     """Point encoder and distance network (paper, 3.2): the signed distance of any point to a patch's surface.
 
-    The first layer's half for the code is computed once per patch, the half for the point once per point; together they
-    are one layer on both, side by side.
+    The first layer takes a code and a point side by side. It is computed as a sum of two halves, so that the code's half is computed once
+    per patch and the point's half once per query.
     """
 
-    patch_mm: Tensor  # how long a patch of a good part usually is
-    peaks: Tensor  # the highest value that each wide layer is given in batches as it learned from; there if the branch scores in eight bits
-    usual: Tensor  # what distances of good parts come to where so much around a point was measured; there if the branch weighs by it
-    border_usual: Tensor  # the same, then, of points so near to the grid's border
-    void_usual: Tensor  # the same of evidence in voids
-    void_unit: Tensor  # what one unit of evidence in a void is worth, in the unit of the map
+    patch_mm: Tensor  # the usual length of a good part's patch
+    peaks: Tensor  # the highest input of each wide layer in training batches; only with `scores_in: int8`
+    usual: Tensor  # a stored `Usual`: what distances of good parts reach, by how much around was measured; only with `by_rim`
+    border_usual: Tensor  # the same, by nearness to the image's border; only with `by_border`
+    void_usual: Tensor  # the same of the evidence in voids, by how much around was measured; only with `voids_by_rim`
+    void_unit: Tensor  # what one unit of evidence in a void is worth in the unit of the map
 
     def __init__(self, settings: ShapeSettings) -> None:
         super().__init__()
@@ -118,37 +118,37 @@ class SignedDistanceNetwork(nn.Module):
         return self.ask(self.code_halves(patches)[:, None], queries)
 
     def code_halves(self, patches: Tensor) -> Tensor:
-        """Return the first layer's half for the code of each of the patches (P, K, 3): (P, C).
+        """Return what the codes of patches (P, K, 3) contribute to the first layer: (P, C).
 
-        Patches have the points nearest their centres first; those in the blind spot are not shown, so that what is asked about there
-        has to follow from its surroundings (decision 31).
+        The points of a patch are sorted, those nearest its centre first. The encoder is not shown those in the blind spot, so that what
+        is asked about there has to follow from its surroundings (decision 31).
         """
         return exactly(self.from_code, self.encoder(self.waves(patches[:, self._blind_spot :])))
 
     def ask(self, halves: Tensor, queries: Tensor) -> Said:
-        """Return what is at queries (..., 3) near the surfaces of patches, whose `halves` (..., C) are as many or spread over them."""
+        """Return what is at queries (..., 3) near the surfaces of patches, given their code halves (..., C) in a shape that broadcasts."""
         return self._said(exactly(self.from_point, self.waves(queries)).add_(halves))
 
     def ask_each(self, halves: Tensor, queries: Tensor) -> Said:
-        """Return the same of queries (M, 3) with halves (M, C) of their own, which are written over: one pass over them less."""
+        """Return the same for queries (M, 3) with one code half each (M, C). `halves` is overwritten, which saves one pass over it."""
         return self._said(halves.addmm_(self.waves(queries), self.from_point.weight.T))
 
     def _said(self, first: Tensor) -> Said:
-        """Return what follows from the first layer's sums (..., C)."""
+        """Return what the network says, given the sums (..., C) that enter the first layer's rectifier."""
         return Said(*self._last(through(self.hidden, F.relu(first, inplace=True))).unbind(-1))
 
     def _last(self, x: Tensor) -> Tensor:
-        """Return distance and presence (..., 2) in float32: both heads at once, because x is large and read once so."""
+        """Return distance and presence (..., 2) in float32. Both heads are computed at once, so that x, which is large, is read once."""
         heads = (self.distance, self.presence)
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(x.float(), torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads]))
 
     def wide_layers(self) -> Sequence[nn.Linear]:
-        """Return the layers between the first, which reads coordinates, and the last, which says distances."""
+        """Return the layers that may score in less than float32: all but the first ones, which read coordinates, and the heads."""
         return [*self.encoder.points.layers[1:], *self.hidden]
 
     def to_eight_bits(self) -> None:
-        """Let these layers compute in eight bits from now on; the network can no longer learn."""
+        """Switch the wide layers to eight bits, for good: the network can no longer learn."""
         points, wide, peaks = self.encoder.points, self.wide_layers(), self.peaks.tolist()
         others = len(points.layers) - 1
         points.layers = nn.ModuleList([points.layers[0], *chain(wide[:others], peaks[:others])])

@@ -1,4 +1,4 @@
-"""The dynamic loss: a student learns from what it knows least well (paper, eq. 1)."""
+"""The dynamic loss: the student learns only from the elements that it gets most wrong (paper, eq. 1)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch.nn import functional as F
 
 
 def dynamic_factor(progress: float, first: float, last: float) -> float:
-    """Return d of the paper's eq. 1, from `first` to `last` along half a cosine; progress runs from 0 to 1."""
+    """Return d of the paper's eq. 1 at `progress` (0 to 1): it goes from `first` to `last` along half a cosine."""
     return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))
 
 
 def dynamic_loss(distances: Tensor, factor: float, domain: str = "batch", zeros: int = 0) -> Tensor:
     """Return the mean of the elements strictly above the d-quantile (paper, eq. 1), over the batch or image by image.
 
-    distances: D (x) M (B, C, h, w), the zeros of the background included, or so many more of them counted for each image. The quantile
-    interpolates linearly, as torch.quantile does, but has no limit on the number of elements. Where nothing lies above, the loss is 0.
+    distances: D (x) M (B, C, h, w). The background's zeros belong to it; `zeros` says how many per image were left out and are counted
+    all the same. If nothing lies above the quantile, the loss is 0. Unlike torch.quantile, this has no limit on the number of elements.
     """
     if domain == "image":
         return torch.stack([dynamic_loss(each[None], factor, zeros=zeros) for each in distances]).mean()
     threshold = quantile(distances.detach().flatten(), factor, zeros * len(distances))
-    is_easy = distances <= threshold  # what is no number is not, and the loss says so
+    is_easy = distances <= threshold  # NaN is not easy, so it stays in the sum and the loss becomes NaN
     return torch.where(is_easy, 0, distances).sum() / is_easy.logical_not().sum().clamp_min(1)
 
 
 def quantile(values: Tensor, factor: float, zeros: int) -> Tensor:
-    """Return the quantile of values (N,), none of which is negative, and so many zeros; between two of them on the line."""
+    """Return the quantile `factor` of values (N,), none negative, and `zeros` more zeros; interpolated linearly, as torch.quantile does."""
     count = len(values) + zeros
     position = factor * (count - 1)
     below = math.floor(position)
@@ -39,8 +39,8 @@ def quantile(values: Tensor, factor: float, zeros: int) -> Tensor:
 
 
 def highest_in_order(values: Tensor, most: int) -> Tensor:
-    """Return the highest of values (N,), so many or all, in rising order."""
+    """Return the `most` highest of values (N,) in rising order; all of them if there are fewer."""
     most = min(most, len(values))
     if values.is_cuda:
         return values.topk(most).values.flip(0)
-    return torch.from_numpy(np.sort(values.numpy())[len(values) - most :])  # sorts all in a tenth of the time of torch's `topk`
+    return torch.from_numpy(np.sort(values.numpy())[len(values) - most :])  # sorting all takes a tenth of the time of torch's `topk`

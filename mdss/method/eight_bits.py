@@ -1,8 +1,8 @@
-"""Layers in whole numbers of eight bits, which processors with VNNI multiply three to four times as fast as float32 (decision 22).
+"""Layers that compute in whole numbers of eight bits: CPUs with VNNI multiply them three to four times as fast as float32 (decision 22).
 
-What a layer is given becomes 0 to 255, with one step for all of it; its weights become -127 to 127, with a step for each channel it makes.
-Products and sums are exact. A device that does not multiply in eight bits does the same sums in float32, and finds the same but for a level
-here and there, where a sum lies between two of the next layer's.
+A layer's input becomes whole numbers from 0 to 255, with one step for the whole layer. Its weights become -127 to 127, with one step for
+each output channel. Products and sums are exact. A device that does not multiply in eight bits does the same sums in float32. It finds
+the same values, except for a level here and there where a sum lies between two levels of the next layer.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from mdss.method.rectifier import rectify
 from mdss.method.torch_device import narrowed
 
 LEVELS, WEIGHT_LEVELS = 255, 127
-TINY = 1e-12  # instead of a step of 0, where a layer is never given anything or makes nothing
-GEOMETRY = [1, 1], [0, 0], [1, 1], 1  # of every convolution here: stride, padding, dilation, groups
-# With matrix tiles the library lays the weights of 384 outputs out in one of two ways, by the image's size, and packs them in one of these;
-# where the image wants the other, it turns them round each time, which takes up to 140 ms. Of so many there is but one way.
+TINY = 1e-12  # the least peak and weight: avoids a step of 0 in a layer whose inputs or weights are all 0
+GEOMETRY = [1, 1], [0, 0], [1, 1], 1  # stride, padding, dilation, groups of every convolution here
+# On CPUs with matrix tiles, the library has two layouts for the weights of 384 outputs. It packs them in one; if an image's size wants the
+# other, it converts them in every call, which takes up to 140 ms. For 256 outputs there is only one layout.
 OUTPUTS_AT_ONCE = 256
 
 
 class EightBits(nn.Module):
-    """What both kinds of layer have in common: weights in whole numbers, and the steps that these count."""
+    """What both kinds of layer have in common: weights as whole numbers, and the steps that one unit of them counts."""
 
     weight: Tensor
     bias: Tensor
@@ -48,13 +48,13 @@ class EightBits(nn.Module):
         self._packed: Any = None
 
     def packed(self, levels: Tensor) -> Any:
-        """Return the weights as the device of these levels likes them, made once: a tensor, or one for each piece."""
+        """Return the weights in the layout of the device of these levels, made once: a tensor, or one for each piece."""
         if self._packed is None:
             self._packed = self._pack() if is_native(levels) else self.weight.float()
         return self._packed
 
     def operands(self, levels: Tensor) -> tuple[Any, ...]:
-        """Return what both operators take first: levels and their step, the weights and theirs, and the bias."""
+        """Return the first arguments of both operators: levels, their step and zero point, weights, their steps and zero points, bias."""
         return levels, self.step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, self.bias
 
     def _pack(self) -> Any:
@@ -62,14 +62,14 @@ class EightBits(nn.Module):
 
 
 class EightBitConvolution(EightBits):
-    """A convolution without padding of values from 0 to `peak`, higher ones count as the peak; with or without a rectifier behind it."""
+    """A convolution without padding, of values from 0 to `peak` (higher ones count as the peak), with or without a rectifier behind it."""
 
     def __init__(self, layer: nn.Conv2d, peak: float, *, is_rectified: bool) -> None:
         super().__init__(layer, peak)
         self._is_rectified = is_rectified
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the convolution (B, C', H', W') of values (B, C, H, W) in float32."""
+        """Return the convolution (B, C', H', W') of values (B, C, H, W), in float32."""
         levels = levels_of(values.movedim(1, -1), self.step).movedim(-1, 1)
         return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
@@ -93,14 +93,14 @@ class EightBitConvolution(EightBits):
 
 
 class EightBitLinear(EightBits):
-    """A linear layer of values from 0 to `peak` with a rectifier behind it, one of a chain."""
+    """One linear layer of a chain, of values from 0 to `peak`, with a rectifier behind it."""
 
     def __init__(self, layer: nn.Linear, peak: float, next_peak: float | None, *, is_first: bool) -> None:
         super().__init__(layer, peak)
         self._is_first, self._next_step = is_first, None if next_peak is None else step_of(next_peak)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return (..., C') of (..., C): the first of a chain takes float32, the last makes it, between them are levels."""
+        """Return (..., C') of (..., C). The first layer of a chain takes float32, the last returns it; in between, values stay levels."""
         levels = levels_of(values, self.step) if self._is_first else values
         return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
 
@@ -121,48 +121,48 @@ class EightBitLinear(EightBits):
 
 
 def chain(layers: Sequence[nn.Linear], peaks: Sequence[float]) -> list[EightBitLinear]:
-    """Return linear layers that follow one another with rectifiers between them; between them values stay whole numbers."""
+    """Return eight-bit layers for linear layers with rectifiers between them; values stay whole numbers from one to the next."""
     following = zip(layers, peaks, [*peaks[1:], None][: len(layers)], strict=True)
     return [EightBitLinear(*each, is_first=number == 0) for number, each in enumerate(following)]
 
 
 def in_pieces(*by_output: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield what belongs to the first outputs of a convolution that are computed at once, to the next, and so on."""
+    """Split tensors along a convolution's outputs, and yield what belongs to each group of outputs that is computed at once."""
     return zip(*(torch.split(each, OUTPUTS_AT_ONCE) for each in by_output), strict=True)
 
 
 def rectified(layer: nn.Module, values: Tensor) -> Tensor:
-    """Return what a layer and the rectifier behind it make of values, whatever precision it computes in."""
+    """Return the output of a layer and the rectifier behind it, in whatever precision the layer computes."""
     made: Tensor = layer(narrowed(values, layer))
     return made if isinstance(layer, EightBits) else rectify(made)
 
 
 def step_of(peak: float) -> float:
-    """Return what one level counts."""
+    """Return the value of one level, given the highest value."""
     return max(peak, TINY) / LEVELS
 
 
 def levels_of(values: Tensor, step: float) -> Tensor:
-    """Return values that are not negative as the nearest whole numbers of steps; in uint8 if the device multiplies in eight bits."""
+    """Return values that are not negative as the nearest whole numbers of steps, 0 to 255; as uint8 if the device is native."""
     if not is_native(values):
         return (values * (1 / step)).round_().clamp_(0, LEVELS)
     rows = values.reshape(-1, values.shape[-1]).numpy()
-    return torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(values.shape)  # torch needs four passes for it
+    return torch.from_numpy(cv2.convertScaleAbs(rows, alpha=1 / step)).view(values.shape)  # torch needs four passes for this
 
 
 def is_native(values: Tensor) -> bool:
-    """Whether the device of these values multiplies in eight bits by itself."""
+    """Whether the device of these values has instructions to multiply in eight bits."""
     return values.device.type == "cpu" and multiplies_eight_bits()
 
 
 @cache
 def multiplies_eight_bits() -> bool:
-    """Whether this machine's processor multiplies in eight bits by itself."""
+    """Whether this machine's CPU has instructions to multiply in eight bits (VNNI)."""
     return bool(torch.cpu._is_vnni_supported())  # noqa: SLF001 - torch has no public question
 
 
 def highest_inputs(layers: Sequence[nn.Module], run: Callable[[], object]) -> Tensor:
-    """Return the highest value that each layer is given (L,) while something runs; 0 where none is above."""
+    """Return the highest value that enters each layer (L,) while `run` runs; 0 if none is above."""
     highest = [0.0] * len(layers)
 
     def note(number: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

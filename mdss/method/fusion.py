@@ -1,4 +1,4 @@
-"""From two maps to one score, one map and the places on the part that are not as they should be."""
+"""Fusion: from the maps of both branches to one score, one map, and the regions to look at."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Pixels = tuple[NDArray[np.intp], ...]  # rows and columns
 
-NEAR_PEAK = 0.5  # of the highest value: what is outlined where no pixel alone is above the level
+NEAR_PEAK = 0.5  # of the highest value: the level if no pixel is above the calibrated one; so near to the other, a branch saw it, too
 
 
 @dataclass(frozen=True)
 class Fused:
-    """One part as both branches see it; maps in deviations of good parts from their mean."""
+    """One part as both branches see it; the maps are in deviations from the mean of good parts."""
 
     score: float
     map: Float  # (S, S)
@@ -32,7 +32,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class Region:
-    """One connected place, in pixels of the frame as recorded and in millimetres of the camera."""
+    """One connected region, in pixels of the frame as recorded and in millimetres of the camera."""
 
     area_px: int
     area_mm2: float | None
@@ -44,12 +44,11 @@ class Region:
 
 
 def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
-    """Return the score and the map.
+    """Return the part's score, the fused map and both aligned maps.
 
-    With a floor, the map is the aligned colour map plus what the aligned shape map has above the floor; without one it is
-    the maximum of the two (paper, 3.3). The paper aligns the colour map to the shape map, mean to mean and deviation to
-    deviation; here both are aligned to mean 0 and deviation 1, which is the same picture in another unit, and one in which
-    a level can be named.
+    With a map floor, the fused map is the aligned colour map plus what the aligned shape map has above the floor. Without one it is the
+    maximum of both (paper, 3.3). The paper brings the colour map to the mean and deviation of the shape map. Here both maps get mean 0
+    and deviation 1, which ranks the same, in a unit in which a level can be named.
     """
     rules = calibration.fusion
     rgb, sdf = calibration.rgb.aligned(rgb_map), calibration.sdf.aligned(sdf_map)
@@ -61,9 +60,10 @@ def fuse(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> Fused:
 
 
 def colour_score(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> float:
-    """Return colour's half of a part's score: the maximum of its map, to which a share of the shape map is added place by place.
+    """Return colour's half of the score: the maximum of the colour map after a share of the shape map was added to it place by place.
 
-    The share is `score_agreement`: so many deviations of colour for one deviation of shape, from the mean of good parts, up and down.
+    The share is `score_agreement`: one deviation of shape from the mean of good parts, up or down, counts as so many deviations of
+    colour.
     """
     agreement = calibration.fusion.score_agreement
     if not agreement:
@@ -72,22 +72,22 @@ def colour_score(rgb_map: Float, sdf_map: Float, calibration: Calibration) -> fl
 
 
 def fused_score(colour: float, shape: float, calibration: Calibration) -> float:
-    """Return the score of a part from colour's half (`colour_score`) and the shape map's maximum.
+    """Return a part's score from colour's half (`colour_score`) and the maximum of the shape map.
 
-    product: of the two (paper, 3.3); the shape's counts as no less than what good parts rarely exceed. larger: of the two, each as a
-    multiple of what good parts rarely exceed; the shape's counts from 1 on. Below that, shape's ups and downs say nothing of a part.
+    product: of the two (paper, 3.3); shape counts as no less than its limit, which good parts rarely exceed. larger: the larger of the
+    two, each as a multiple of its limit; shape counts only above 1, because below its limit its ups and downs say nothing about a part.
     """
     if calibration.fusion.score == "product":
         return colour * max(shape, calibration.score_floor)
     colour, shape = colour / calibration.colour_limit, shape / calibration.score_floor
-    return colour if shape <= 1 else float(np.maximum(colour, shape))  # which is no number where one of them is none
+    return colour if shape <= 1 else float(np.maximum(colour, shape))  # np.maximum: NaN if either is NaN
 
 
 def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> tuple[Region, ...]:
-    """Return the connected components of the map above the calibrated level, strongest first.
+    """Return the connected regions of the fused map above the calibrated level, the one with the highest peak first.
 
-    xyz (S, S, 3) mm, NaN without a point. Where the score is too high and no pixel is above the level, the surroundings of the highest
-    pixel are returned: a part that is not OK always has a place to look at.
+    xyz (S, S, 3) mm, NaN without a point. If no pixel is above the level, the surroundings of the highest pixel are returned: a part that
+    is not OK always has a place to look at.
     """
     level = outlined_from(fused.map, calibration.map_level)
     count, found, statistics, _ = cv2.connectedComponentsWithStats((fused.map > level).astype(np.uint8), connectivity=8)
@@ -101,13 +101,13 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
 
 
 def outlined_from(heat: Float, level: float) -> float:
-    """Return above what a map (S, S) shows a region: the calibrated level, or near its peak where no pixel is above that."""
+    """Return the level above which a map (S, S) is outlined: the calibrated one, or near its peak if no pixel is above that."""
     peak = float(heat.max())
     return level if peak > level else NEAR_PEAK * peak
 
 
 def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32], in_frame: Bool) -> Pixels:
-    """Return a component's pixels without those in the letterbox, into which a mask reaches a few; all of one that lies nowhere else."""
+    """Return a component's rows and columns, without those in the letterbox; all of them if it lies nowhere else."""
     left, top, width, height = statistics[: cv2.CC_STAT_AREA]
     box = slice(top, top + height), slice(left, left + width)
     inside = labels[box] == number
@@ -139,27 +139,30 @@ def _region(pixels: Pixels, fused: Fused, xyz: Float, grid: Grid) -> Region:
 
 
 def _within(place: float, length: int) -> float:
-    """Return a place in pixels of the frame, or the frame's nearest where it lies in the letterbox."""
+    """Return a coordinate clipped to the frame, in pixels: a place in the letterbox moves to the frame's nearest pixel."""
     return min(max(place, 0.0), length - 1.0)
 
 
 def _ends(cells: NDArray[np.intp], scale: float, offset: int, length: int) -> tuple[int, int]:
-    """Return where rows or columns of the grid begin and end in the frame: at least one of its pixels."""
+    """Return the first row (or column) of the frame that these of the grid cover, and the one after the last: at least one pixel."""
     first = int(np.clip(round(float(cells.min()) * scale) - offset, 0, length - 1))
     return first, int(np.clip(round(float(cells.max() + 1) * scale) - offset, first + 1, length))
 
 
 def _area_mm2(pixels: Pixels, xyz: Float, grid: Grid) -> float | None:
-    """Return the surface's area from the size of the frame's own pixels there; None where no neighbours were measured."""
+    """Return the area of a region in mm2, from the median size of the frame's pixels there.
+
+    If none of its pixels has measured neighbours, the sizes of the whole part are taken; None if there are none either.
+    """
     here = _pixel_sizes(xyz, pixels, grid)
     known = here if len(here) else _pixel_sizes(xyz, np.nonzero(np.isfinite(xyz[..., 0])), grid)
     return float(len(pixels[0]) * (grid.side / grid.size) ** 2 * np.median(known)) if len(known) else None
 
 
 def _pixel_sizes(xyz: Float, pixels: Pixels, grid: Grid) -> NDArray[np.float64]:
-    """Return the mm2 of a pixel of the frame at those of the grid whose neighbours to the right and below were measured, too (N,).
+    """Return the mm2 of one frame pixel (N,), at each of these grid pixels whose right and lower neighbours were measured, too.
 
-    Neighbours on the grid are one pixel of the frame apart, or two, or more, by turns.
+    Neighbours on the grid are one, two or more pixels of a large frame apart, by turns; the areas between them are divided accordingly.
     """
     rows, columns = pixels
     has_both = (rows + 1 < xyz.shape[0]) & (columns + 1 < xyz.shape[1])
@@ -169,7 +172,7 @@ def _pixel_sizes(xyz: Float, pixels: Pixels, grid: Grid) -> NDArray[np.float64]:
     spanned = grid.steps(grid.rows)[rows] * grid.steps(grid.columns)[columns]
     if grid.side < grid.size and (sizes == 0).any():
         others = (np.diff(grid.rows)[rows] != 0) & (np.diff(grid.columns)[columns] != 0)
-        if not (sizes[~others] > 0).any():  # points are repeated: where both neighbours are others, they are those of the frame
+        if not (sizes[~others] > 0).any():  # points are repeated: neighbours on the grid that differ are neighbours in the frame
             spanned = np.ones_like(spanned)
     return np.asarray((sizes / spanned)[np.isfinite(sizes) & (sizes > 0)], np.float64)
 

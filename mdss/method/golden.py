@@ -1,11 +1,12 @@
-"""Golden scans: a few good parts as they were recorded, kept with a model and with what it scored on them when it was made.
+"""Golden scans: a few good parts as they were recorded, kept with a model and with the scores that they got when it was made.
 
-`golden/` of a version holds N.png (the image), N.tiff (the cloud in mm, NaN where nothing was measured) and scores.json. Whoever loads the
-model anywhere scores them again: other weights, another engine that computes something else, or a broken preparation give other scores.
+`golden/` of a version holds N.png (the image), N.tiff (the cloud in mm, NaN where nothing was measured) and scores.json. A process that
+loads the model scores them again. Other weights, an engine that computes something else, or a broken preparation give other scores.
 
-How far scores may be off, by two products and two seeds of each, on the worst of three scans: bfloat16 moves them by 0.2 % in colour and
-0.4 % in shape, so 2 % leaves it room. Weights of another seed are off by 4 % in colour and 11 % in shape, those of another product by 500 %
-and more in either (250 and 600 steps). After 6 steps, when nothing is learned, seeds differ by 0.5 to 2 % in colour, by 4 % in shape.
+The tolerance was measured on two products with two seeds each, on the worst of three scans. bfloat16 moves the scores by 0.2 % in colour
+and 0.4 % in shape, so 2 % leaves it room. Weights of another seed are off by 4 % in colour and 11 % in shape, those of another product by
+500 % and more in either (250 and 600 steps). After 6 steps, when nothing is learned, seeds differ by 0.5 to 2 % in colour and by 4 % in
+shape.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ Scored = Literal["rgb", "sdf", "fused"]
 
 @dataclass(frozen=True)
 class GoldenScan:
-    """One good part before any preparation, and its scores on a CPU, by a model in float in float32."""
+    """One good part before any preparation, with its scores on a CPU; a model that scores in float had them from float32."""
 
-    name: str  # which validation part it was
+    name: str  # name of the validation part
     rgb: NDArray[np.uint8]  # (H, W, 3)
     xyz_mm: NDArray[np.float32]  # (H, W, 3), NaN where nothing was measured
     scores: Mapping[Scored, float]
 
 
 class ScoresOfOne(msgspec.Struct, frozen=True, kw_only=True):
-    """What scores.json says of one scan."""
+    """The entry of one scan in scores.json."""
 
     name: str
     rgb: float
@@ -54,21 +55,21 @@ class ScoresOfOne(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScoresFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of scores.json; scan number N is N.png and N.tiff."""
+    """The whole of scores.json; entry N belongs to N.png and N.tiff."""
 
     format: str = FORMAT
     scans: tuple[ScoresOfOne, ...]
 
 
 def chosen(scores: Sequence[float]) -> list[int]:
-    """Return which validation parts become golden, by their fused scores: the one in the middle, and those halfway to either end."""
+    """Return which validation parts become golden, by their fused scores: the one in the middle, and one halfway to either end."""
     order = np.argsort(np.asarray(scores, np.float64), kind="stable")
     places = [round((len(order) - 1) * (number + 1) / (COUNT + 1)) for number in range(COUNT)]
     return [int(order[place]) for place in sorted(set(places))]
 
 
 def write_golden(version_folder: Path, scans: Sequence[GoldenScan]) -> None:
-    """Write the scans into `golden/` of a model folder that is being made; without scans, no folder."""
+    """Write the scans into `golden/` of a model folder that is being made; without scans there is no such folder."""
     if not scans:
         return
     folder = version_folder / GOLDEN
@@ -85,7 +86,7 @@ def write_golden(version_folder: Path, scans: Sequence[GoldenScan]) -> None:
 
 
 def read_golden(version_folder: Path) -> tuple[GoldenScan, ...]:
-    """Return a model's golden scans, none for a model of a release without them; ModelRefused names a file that cannot be read."""
+    """Return a model's golden scans; none for a model of a release without them. ModelRefused names a file that cannot be read."""
     folder = version_folder / GOLDEN
     if not folder.is_dir():
         return ()
@@ -105,9 +106,10 @@ def read_golden(version_folder: Path) -> tuple[GoldenScan, ...]:
 
 
 def reproduce(model: ModelFolder, scores_of: Callable[[Prepared], Mapping[Scored, float]]) -> int:
-    """Score every golden scan of a model again and return how many there were; ModelRefused says which score is another one.
+    """Score every golden scan of a model again and return how many there are. ModelRefused names a score that is off.
 
-    `scores_of` takes a prepared part and returns one score or several: a process with one branch returns that branch's, the map's maximum.
+    `scores_of` takes a prepared part and returns one score or several: a process with one branch returns that branch's, the map's
+    maximum.
     """
     golden = read_golden(model.path)
     for number, scan in enumerate(golden):
@@ -123,12 +125,12 @@ def reproduce(model: ModelFolder, scores_of: Callable[[Prepared], Mapping[Scored
 
 
 def mismatch(stored: float, found: float, within: float = TOLERANCE) -> str:
-    """Return what is wrong with a score that should be the stored one but for a share of it, or nothing; NaN is never right."""
+    """Return what is wrong if a score differs from the stored one by more than the share `within`, or ""; NaN is always wrong."""
     if abs(found - stored) <= within * abs(stored):
         return ""
     return f"found the score {found:.6g}, expected {stored:.6g} within {100 * within:g}%"
 
 
 def tolerance(branch: Scored) -> float:
-    """Return by which share a score may differ; the fused one comes of two that each may."""
+    """Return the share by which a score may differ: twice as much for the fused one, because it comes from two scores that each may."""
     return 2 * TOLERANCE if branch == "fused" else TOLERANCE

@@ -1,9 +1,8 @@
-"""Image AUROC, pixel AUROC and AU-PRO, exact: every distinct value is a threshold, ties count one half.
+"""Image AUROC, pixel AUROC and AU-PRO, exact: every distinct value is a threshold, and ties count one half.
 
-AU-PRO: the mean over all marked regions (8-connected) of the share of a region's pixels that lie strictly above a
-threshold, against the share of all unmarked pixels that do, integrated up to a limit of the latter and divided by that
-limit. `thresholds=100` follows the published protocol instead, which looks at 100 equidistant ranks of the unmarked
-pixels only; below 1 % it is one straight line.
+AU-PRO is the area under a curve up to a limit, divided by that limit. x: the share of all unmarked pixels strictly above a threshold. y:
+the mean, over all marked regions (8-connected), of the share of a region's pixels strictly above it. `thresholds=100` follows the
+published protocol instead, which looks only at 100 equidistant ranks of the unmarked pixels; below 1 % its curve is one straight line.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PUBLISHED_THRESHOLDS = 100
 
 @dataclass(frozen=True)
 class Metrics:
-    """What one branch reaches on one set of parts; None where the set holds nothing to tell apart."""
+    """What one branch reaches on one set of parts; None if the set lacks one of the two classes."""
 
     i_auroc: float | None
     p_auroc: float | None
@@ -39,15 +38,15 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Pixels:
-    """All pixels of a set of maps, sorted: the unmarked ones, and the marked ones with their weight in PRO."""
+    """All pixels of a set of maps, sorted: the unmarked ones, and the marked ones with their weights in PRO."""
 
     unmarked: Values
     marked: Values
-    weights: NDArray[np.float64]  # sum to 1; every region has the same share, every pixel of a region, too
+    weights: NDArray[np.float64]  # sum to 1; every region weighs the same, and so does every pixel of a region
 
     @classmethod
     def of(cls, maps: Iterable[Values], truths: Iterable[Bool]) -> Pixels:
-        """Collect maps (H, W) and their truths (H, W); sizes may differ from part to part."""
+        """Collect maps (H, W) and their ground truths (H, W); sizes may differ from part to part."""
         unmarked, marked, weights = [np.empty(0, np.float32)], [np.empty(0, np.float32)], [np.empty(0)]
         for number, (heat, truth) in enumerate(zip(maps, truths, strict=True)):
             if heat.shape != truth.shape:
@@ -57,7 +56,7 @@ class Pixels:
             weights.append(_region_weights(truth))
         values, shares = np.concatenate(marked), np.concatenate(weights)
         order, together = np.argsort(values), np.concatenate(unmarked)
-        unmarked.clear()  # before they are sorted: of large scans they are gigabytes
+        unmarked.clear()  # before sorting: of large scans they are gigabytes
         return cls(_sorted(together), _finite(values[order]), shares[order] / max(1.0, shares.sum()))
 
     @property
@@ -66,7 +65,7 @@ class Pixels:
         return len(self.unmarked) > 0 and len(self.marked) > 0
 
     def unmarked_above(self, thresholds: Values, with_equal: bool = False) -> NDArray[np.float64]:
-        """Return the share of unmarked pixels above each threshold (or at it)."""
+        """Return the share of unmarked pixels above each threshold; with `with_equal`, at or above it."""
         return 1 - np.searchsorted(self.unmarked, thresholds, "left" if with_equal else "right") / len(self.unmarked)
 
     def overlap_above(self, thresholds: Values) -> NDArray[np.float64]:
@@ -76,13 +75,13 @@ class Pixels:
 
 
 def measure(scores: ArrayLike, labels: ArrayLike, maps: Iterable[Values], truths: Iterable[Bool]) -> Metrics:
-    """Return all metrics of one branch; labels are true for parts with a defect."""
+    """Return all metrics of one branch; labels are true for defective parts."""
     pixels = Pixels.of(maps, truths)
     return Metrics(image_auroc(scores, labels), _auroc(pixels.unmarked, pixels.marked), *au_pro(pixels).values())
 
 
 def image_auroc(scores: ArrayLike, labels: ArrayLike) -> float | None:
-    """Return the chance that a part with a defect scores above a good one; None unless there are both."""
+    """Return the chance that a defective part scores above a good one; None unless there are both."""
     values, is_defect = np.asarray(scores, np.float64), np.asarray(labels, bool)
     return _auroc(_sorted(values[~is_defect]), _sorted(values[is_defect]))
 
@@ -94,13 +93,13 @@ def pixel_auroc(maps: Sequence[Values], truths: Sequence[Bool]) -> float | None:
 
 
 def au_pro(pixels: Pixels, limits: Sequence[float] = LIMITS, thresholds: int | None = None) -> dict[float, float | None]:
-    """Return AU-PRO at each limit, at all thresholds or at that many ranks; None where nothing or everything is marked."""
+    """Return AU-PRO at each limit, from all thresholds or from that many ranks; None if no pixel or every pixel is marked."""
     curve = pro_curve(pixels, thresholds) if pixels.is_measurable else None
     return {limit: area_below(curve, limit) if curve else None for limit in limits}
 
 
 def pro_curve(pixels: Pixels, thresholds: int | None = None) -> Curve:
-    """Return the share of unmarked pixels and the mean overlap, from a threshold above all pixels to one below all."""
+    """Return the share of unmarked pixels (x) and the mean overlap (y), from a threshold above all pixels to one below all."""
     if thresholds is not None:
         return _published_curve(pixels, thresholds)
     # Between two values of marked pixels the curve is level, so their values alone describe it exactly.
@@ -147,14 +146,14 @@ def _auroc(negatives: Values, positives: Values) -> float | None:
 
 
 def _region_weights(truth: Bool) -> NDArray[np.float64]:
-    """Return for every marked pixel, in order, one over the size of its region."""
+    """Return one over the size of its region for every marked pixel, in order."""
     _, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
     regions = np.asarray(labels)[truth]
     return np.asarray(1.0 / np.bincount(regions)[regions]) if len(regions) else np.empty(0)
 
 
 def _sorted(values: Values) -> Values:
-    """Sort values that nobody else holds, in their place."""
+    """Sort values in place and return them; nobody else may hold them."""
     values.sort()
     return _finite(values)
 

@@ -1,8 +1,9 @@
 """A model as one file, to carry it to another store: a plain tar of the files that its checksums name, `<recipe>/<version>/<file>`.
 
-Whoever sent the file is not trusted: only regular files are taken, only below that folder, only so many and so large, and nothing gets a
-name in the store before every checksum is right. A model keeps its version where that is free. Otherwise it gets the next one: the card is
-written anew and has another line in SHA256SUMS, all others stay, and the card keeps the version and digest that came (`imported_from`).
+The sender of a file is not trusted. Only regular files are taken, only below that folder, and only so many and so large; nothing gets a
+name in the store before every checksum is right. A model keeps its version if that is free in this store. Otherwise it gets the next one:
+then the card is rewritten and has another line in SHA256SUMS, all other files stay, and the card keeps the version and digest that it
+came with (`imported_from`).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from mdss.whole_files import as_json, flush, named_as
 
 BLOCK = tarfile.BLOCKSIZE
 MOST_FILES, MOST_FILE_BYTES, MOST_BYTES = 1000, 2 << 30, 4 << 30
-MOST_FOLDERS = 3  # one within the other
+MOST_FOLDERS = 3  # nested, below the model's folder
 SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 EXPECTED = "expected an archive as `mdss model export` writes it"
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The model in this store, and whether it came only now."""
+    """The model in this store, and whether this import added it."""
 
     model: ModelFolder
     is_new: bool
@@ -42,7 +43,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive; its bytes come next in the stream."""
+    """One file of an archive; its content comes next in the stream."""
 
     recipe: str
     version: str
@@ -51,7 +52,7 @@ class Member:
 
 
 class _AlreadyHere(Exception):
-    """The store has the model already; ends the storing of it."""
+    """Ends an import whose model the store has already."""
 
     def __init__(self, model: ModelFolder) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class _AlreadyHere(Exception):
 
 
 def export_model(model: ModelFolder, to: Path) -> None:
-    """Write a verified model into one file, whole or not at all; the same model gives the same bytes."""
+    """Write a verified model into one file, whole or not at all. The same model always gives the same bytes."""
     partial = to.with_name(f".{to.name}-{os.getpid()}")
     with named_as(to, partial):
         try:
@@ -81,7 +82,7 @@ def _write(file: BinaryIO, model: ModelFolder) -> None:
 
 
 def import_model(store: Path, path: Path, why: str = "") -> Imported:
-    """Store the model of an archive as a version of its recipe and promote nothing; ModelRefused says what is wrong with the file."""
+    """Store an archive's model as a version of its recipe, without promoting it. ModelRefused says what is wrong with the file."""
     try:
         with path.open("rb") as file:
             return _import(store, file, f"{path.name}: {why}" if why else path.name)
@@ -116,7 +117,7 @@ def _import(store: Path, file: BinaryIO, why: str) -> Imported:
 
 
 def _accept(partial: Path, version: str, said: Member, folder: Path) -> None:
-    """Verify what was unpacked, and give its card the version that it has here."""
+    """Verify the unpacked files, and write the version that the model gets here into its card."""
     model = _verified(partial)
     if (model.name, model.version) != (said.recipe, said.version):
         raise ModelRefused(f"{CARD}: found the card of {model.name} {model.version}, expected that of {said.recipe} {said.version}")
@@ -130,7 +131,7 @@ def _accept(partial: Path, version: str, said: Member, folder: Path) -> None:
 
 
 def _verified(partial: Path) -> ModelFolder:
-    """Return the model of a folder that holds the listed files and no other; a refusal names them as the archive does."""
+    """Return the model of a folder that holds the listed files and no others; refusals name files as the archive does."""
     try:
         model = model_store.open_anywhere(partial)
     except ModelRefused as refused:
@@ -143,7 +144,7 @@ def _verified(partial: Path) -> ModelFolder:
 
 
 def _whole(version: Path) -> ModelFolder | None:
-    """Return a model of the store; None for a damaged one, which an import may replace."""
+    """Return a model of the store; None for a damaged one, so that it can be imported again."""
     try:
         return model_store.open_version(version)
     except ModelRefused:
@@ -151,12 +152,12 @@ def _whole(version: Path) -> ModelFolder | None:
 
 
 def _identity(model: ModelFolder) -> str:
-    """Return the digest that a model had where it was made, whatever version it has here."""
+    """Return the digest that a model had where it was made, whatever its version here."""
     return model.card.imported_from.rpartition(" ")[2] or model.digest
 
 
 def _members(file: BinaryIO) -> Iterator[Member]:
-    """Yield the archive's files; who takes one reads its bytes before the next. Headers that announce longer names or sizes are refused."""
+    """Yield the archive's files; the caller reads the bytes of each before the next. Headers for longer names or sizes are refused."""
     count = total = 0
     while (info := _header(file)) is not None:
         if info.type == tarfile.DIRTYPE and info.size == 0:
@@ -172,7 +173,7 @@ def _members(file: BinaryIO) -> Iterator[Member]:
 
 
 def _header(file: BinaryIO) -> tarfile.TarInfo | None:
-    """Return the next entry's header, None at the end."""
+    """Return the next entry's header, or None at the end."""
     block = file.read(BLOCK)
     if block == bytes(BLOCK):
         return None
@@ -198,7 +199,7 @@ def _unpack(file: BinaryIO, member: Member, folder: Path) -> None:
             _copy(file, written, member)
     except (FileExistsError, NotADirectoryError) as error:
         raise ModelRefused(f"{member.path}: found it twice, expected each file once; {EXPECTED}") from error
-    file.seek(-member.size % BLOCK, os.SEEK_CUR)  # each file is filled up to whole blocks
+    file.seek(-member.size % BLOCK, os.SEEK_CUR)  # each file is padded to whole blocks
 
 
 def _copy(file: BinaryIO, written: BinaryIO, member: Member) -> None:

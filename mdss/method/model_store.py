@@ -1,7 +1,7 @@
-"""Versioned model folders: `<root>/<recipe>/<version>/`, with `champion`, `previous` and `candidate` as atomic links beside them.
+"""The model store: folders `<root>/<recipe>/<version>/`, with `champion`, `previous` and `candidate` as atomic links beside them.
 
-A version is written whole or not at all and never changes. Whatever is done to a recipe's models is done under its lock and noted in its
-audit; reading needs neither.
+A version is written whole or not at all and never changes. Every change to a recipe's models happens under the recipe's lock and is noted
+in its audit. Reading needs neither.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from mdss.whole_files import as_json, named_as
 
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
-INCOMING = ".incoming-"  # begins the names of what is being written
+INCOMING = ".incoming-"  # prefix of folders that are still being written
 VERSION = re.compile(r"\d{4,}")
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model came to be, for people, and the recipe that it runs with; what a release did not write yet is empty."""
+    """How a model came to be, for people, and the recipe that it runs with. What an earlier release did not write is empty."""
 
     schema: str = FORMAT
     name: str
@@ -42,15 +42,15 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     made_at: str
     code_version: str
-    data: dict[str, Any] = {}  # folder, unit, numbers and names of scans
+    data: dict[str, Any] = {}  # folder, unit, and the numbers and names of scans
     teacher: dict[str, Any] = {}
     training: dict[str, Any] = {}  # of each branch: steps, seconds, last loss; the device
-    sizes: dict[str, int] = {}  # numbers in each branch's weights
+    sizes: dict[str, int] = {}  # count of numbers in each branch's weights
     seeds: dict[str, int] = {}  # of everything random
     metrics: dict[str, Any] = {}  # what good validation parts score, and the threshold that follows
-    seconds: dict[str, float] = {}  # each part of the making: reading, rgb, sdf, calibration
-    derived_from: str = ""  # the version whose weights these are, where they are not its own
-    imported_from: str = ""  # version and digest that it had in another store, where this one had to give it another version
+    seconds: dict[str, float] = {}  # of each step: reading, rgb, sdf, calibration
+    derived_from: str = ""  # the version that these weights come from, if they were not trained for this one
+    imported_from: str = ""  # version and digest in the store that it came from, if it got another version here
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class ModelFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The settings that the model was trained and runs with."""
+        """The settings that the model was trained with and runs with."""
         return self.card.recipe
 
 
 @dataclass(frozen=True)
 class Change:
-    """Why the champion becomes another one, for the audit; with `instead_of`, only where that version is still the champion."""
+    """Why the champion changes, for the audit. With `instead_of`, it changes only if that version is still the champion."""
 
     what: str = "promote"
     why: str = ""
@@ -83,7 +83,7 @@ PROMOTION = Change()
 
 
 def open_champion(store: Path, name: str) -> ModelFolder:
-    """Return the recipe's champion, verified; ModelRefused says what is missing or damaged."""
+    """Return the recipe's champion, verified. ModelRefused says what is missing or damaged."""
     folder = recipe_folder(store, name)
     link = folder / CHAMPION
     with store_files.readable(link):
@@ -96,7 +96,7 @@ def open_champion(store: Path, name: str) -> ModelFolder:
 
 
 def open_version(path: Path) -> ModelFolder:
-    """Return the model of a folder after checking every file against its checksum, and the card against the folder's place."""
+    """Return the model of a version's folder, after checking every file's checksum and that the card belongs to this folder."""
     model = open_anywhere(path)
     if (model.name, model.version) != (path.parent.name, path.name):
         found = f"found the card of {model.name} {model.version or 'without a version'}"
@@ -105,7 +105,7 @@ def open_version(path: Path) -> ModelFolder:
 
 
 def open_anywhere(path: Path) -> ModelFolder:
-    """Return the same of a folder that has no place in a store, or not yet."""
+    """Return the model of a folder that is not, or not yet, in a store; only the files are checked."""
     with store_files.readable(path):
         store_files.check_files(path)
         store_files.check_schema(path / CARD)
@@ -114,7 +114,7 @@ def open_anywhere(path: Path) -> ModelFolder:
 
 
 def save(store: Path, card: ModelCard, calibration: Calibration, write_files: Callable[[Path], None]) -> ModelFolder:
-    """Store a new version, whole or not at all; `write_files` puts weights and reports into the folder it is given."""
+    """Store a new version, whole or not at all; `write_files` writes weights and reports into the folder that it is given."""
 
     def write(partial: Path, version: str) -> None:
         write_files(partial)
@@ -126,10 +126,10 @@ def save(store: Path, card: ModelCard, calibration: Calibration, write_files: Ca
 
 
 def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = "") -> ModelFolder:
-    """Give a recipe one version more: the wanted one where that is free, otherwise the next; `write` fills the folder it is given."""
+    """Add a version to a recipe: the wanted one if it is free, otherwise the next; `write` fills the folder that it is given."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "storing a model"):
-        for left in folder.glob(f"{INCOMING}*"):  # by a writer that was killed, for no other can be at it now
+        for left in folder.glob(f"{INCOMING}*"):  # of a writer that was killed: nobody else can be writing under this lock
             shutil.rmtree(left, ignore_errors=True)
         numbers = [int(version) for version in _known_versions(folder)]
         is_free = VERSION.fullmatch(wanted) and int(wanted) not in numbers
@@ -148,12 +148,12 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
 
 
 def _known_versions(folder: Path) -> list[str]:
-    """Return the versions that are there and those that the audit knows of: a number that once judged never means another model."""
+    """Return the versions in the folder and in the audit: a number that once judged never comes to mean another model."""
     return [path.name for path in versions(folder)] + [event.after for event in audit.events(folder) if VERSION.fullmatch(event.after)]
 
 
 def locked(folder: Path, doing: str) -> AbstractContextManager[None]:
-    """Be the only one who changes a recipe's models; StoreBusy where somebody else is for too long."""
+    """Hold the lock on a recipe's models. StoreBusy if another process holds it for too long."""
     return held(folder / LOCK, doing)
 
 
@@ -163,12 +163,12 @@ def versions(folder: Path) -> list[Path]:
 
 
 def recipes(store: Path) -> list[str]:
-    """Return the recipes that the store has models of."""
+    """Return the recipes that the store holds models of."""
     return sorted(path.name for path in store.iterdir() if path.is_dir() and versions(path)) if store.is_dir() else []
 
 
 def promote(store: Path, name: str, version: str, change: Change = PROMOTION) -> ModelFolder:
-    """Make a version the champion after verifying it; the champion before stays as `previous`, and a candidate is one no longer."""
+    """Verify a version and make it the champion; the champion before becomes `previous`, and a promoted candidate is one no longer."""
     folder = recipe_folder(store, name)
     model = open_version(version_folder(folder, name, version))
     with locked(folder, f"making {version} the champion"):
@@ -196,7 +196,7 @@ def rollback(store: Path, name: str, why: str = "") -> ModelFolder:
 
 
 def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder:
-    """Make a version the candidate after verifying it; it judges nothing until somebody promotes it."""
+    """Verify a version and make it the candidate; it judges nothing until somebody promotes it."""
     folder = recipe_folder(store, name)
     model = open_version(version_folder(folder, name, version))
     with locked(folder, f"making {version} the candidate"):
@@ -207,7 +207,7 @@ def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder
 
 
 def version_folder(folder: Path, name: str, version: str) -> Path:
-    """Return where a version lies; BadInput names those that there are or, where the recipe has none, the recipes that have."""
+    """Return the folder of a version. BadInput names the versions that exist, or the recipes that have some."""
     path = folder / version
     if not VERSION.fullmatch(version) or not path.is_dir():
         known = ", ".join(each.name for each in versions(folder)) if folder.is_dir() else ""
@@ -218,7 +218,7 @@ def version_folder(folder: Path, name: str, version: str) -> Path:
 
 
 def linked_version(folder: Path, link: str) -> str | None:
-    """Return the version that `champion`, `previous` or `candidate` points to."""
+    """Return the version that `champion`, `previous` or `candidate` points to; None without such a link."""
     path = folder / link
     return str(path.readlink()) if path.is_symlink() else None
 
@@ -232,7 +232,7 @@ def _link(folder: Path, name: str, version: str) -> None:
 
 
 def recipe_folder(store: Path, name: str) -> Path:
-    """Return where the models of a recipe lie; BadInput for a name that is not safe in a path and in a topic."""
+    """Return the folder of a recipe's models. BadInput for a name that is not safe in a path and in a topic."""
     if not is_folder_name(name):
         raise BadInput(f"recipe {name!r}: expected {RULE}")
     return store / name

@@ -1,4 +1,4 @@
-"""Which points of a cloud are near a place: asked of a tree by a processor, of all points at once by a GPU."""
+"""Nearest neighbours in a cloud: a CPU searches a tree, a GPU computes all distances at once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch import Tensor
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
-QUICKLY: dict[str, Any] = {"leafsize": 64, "balanced_tree": False, "compact_nodes": False}  # built in half the time; a grid is even
-DISTANCES_AT_ONCE = 2**24  # 64 MiB of a GPU's memory, and two of these at a time
+QUICKLY: dict[str, Any] = {"leafsize": 64, "balanced_tree": False, "compact_nodes": False}  # builds in half the time; a grid is even
+DISTANCES_AT_ONCE = 2**24  # 64 MiB of a GPU's memory; two such blocks exist at a time
 
 
 class Neighbours(Protocol):
-    """The points of one cloud."""
+    """The points (N, 3) of one cloud, to be searched."""
 
     def nearest(self, places: Float, count: int) -> Index:
-        """Return the numbers of so many points, those nearest each of the places (M, 3), nearest first: (M, count)."""
+        """Return the numbers (M, count) of the `count` points nearest to each place (M, 3), the nearest first."""
 
     def within(self, places: Float, radii: Float) -> tuple[Index, Index]:
-        """Return all pairs of one of the places (M, 3) and a point within its radius (M,): both their numbers, place by place."""
+        """Return all pairs of a place (M, 3) and a point within its radius (M,): the numbers of both, place by place."""
 
 
 class Tree:
-    """Points in a tree."""
+    """Points in a k-d tree."""
 
     def __init__(self, points: Float) -> None:
         self._tree = cKDTree(points, **QUICKLY)
@@ -44,7 +44,7 @@ class Tree:
 
 
 class AllPairs:
-    """Points on a device that measures all distances sooner than a processor finds its way down a tree."""
+    """Points on a device that computes all distances sooner than a CPU searches a tree."""
 
     def __init__(self, points: Float, device: str) -> None:
         self._points = torch.from_numpy(points).to(device)
@@ -67,7 +67,7 @@ class AllPairs:
         return torch.from_numpy(values).to(self._points.device).split(at_once)  # type: ignore[no-any-return, no-untyped-call]  # has no types
 
     def _squares(self, places: Tensor) -> Tensor:
-        """Return the squared distances (M, N), axis by axis: torch's own, with every digit, took a third of a GPU's time for a part."""
+        """Return the squared distances (M, N), axis by axis: torch's own exact distance took a third of a GPU's time for a part."""
         found = places.new_zeros(len(places), len(self._points))
         for here, there in zip(places.T, self._points.T, strict=True):
             found += (here[:, None] - there).square_()
@@ -75,5 +75,5 @@ class AllPairs:
 
 
 def neighbours_of(points: Float, device: str) -> Neighbours:
-    """Return what a device asks of these points (N, 3)."""
+    """Return the search over points (N, 3) that suits a device."""
     return Tree(points) if device == "cpu" else AllPairs(points, device)

@@ -1,4 +1,4 @@
-"""The frame that a patch is described in: its own centre, its own length, and, if asked for, upright on its own plane."""
+"""The frame that a patch is described in: its own centre as origin, its own length as unit, and its own plane level, where asked for."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SMALLEST_MM = 1e-6
 
 @dataclass(frozen=True)
 class PatchFrames:
-    """Where each patch's frame stands: what turns millimetres of the camera into patch lengths."""
+    """The frames of patches: they turn millimetres of the camera into patch lengths."""
 
     centres: Tensor  # (P, 3) mm
     lengths: Tensor  # (P,) mm
-    turns: Tensor  # (P, 3, 3), from the camera's axes to the patch's
+    turns: Tensor  # (P, 3, 3) rotation from the camera's axes to the patch's
 
     @classmethod
     def of(cls, patches: Tensor, towards: NDArray[np.float64], settings: ShapeSettings) -> PatchFrames:
-        """Return the frames of patches (P, K, 3) mm that were seen along `towards`, (3,) or one for each patch.
+        """Return the frames of patches (P, K, 3) mm; `towards` is the viewing direction, (3,) or one for each patch.
 
-        Centred on the mean and divided by its length; with the camera's axes, or turned so that the normal of the patch's
-        plane is z ('upright').
+        A frame is centred on the patch's mean and divided by its length. It keeps the camera's axes, or with 'upright' its z is the
+        normal of the patch's own plane.
         """
         centres = along_points(patches).mean(dim=2)
         turns = torch.eye(3, device=patches.device).expand(len(patches), 3, 3)
@@ -36,16 +36,16 @@ class PatchFrames:
         return cls(centres, patch_lengths(patches, settings), turns)
 
     def of_each(self, chosen: Tensor) -> PatchFrames:
-        """Return the frames of these patches (M,), as often as they are named."""
+        """Return the frames of the patches with these numbers (M,), which may repeat."""
         return PatchFrames(self.centres[chosen], self.lengths[chosen], self.turns[chosen])
 
     def into(self, points: Tensor) -> Tensor:
-        """Return points (P, Q, 3) mm in their patches' frames, in patch lengths."""
+        """Return points (P, Q, 3) mm in the frames of their patches, in patch lengths."""
         return ((points - self.centres[:, None]) / self.lengths[:, None, None]) @ self.turns.transpose(1, 2)
 
 
 def patch_lengths(patches: Tensor, settings: ShapeSettings) -> Tensor:
-    """Return the lengths (P,) in mm of patches (P, K, 3): the largest side of the box ('extent'), or one for all ('fixed')."""
+    """Return the lengths (P,) in mm of patches (P, K, 3): the largest side of the bounding box ('extent'), or one for all ('fixed')."""
     if settings.scale == "fixed":
         return torch.full((len(patches),), settings.fixed_scale_mm, device=patches.device)
     least, most = along_points(patches).aminmax(dim=2)
@@ -53,14 +53,15 @@ def patch_lengths(patches: Tensor, settings: ShapeSettings) -> Tensor:
 
 
 def along_points(patches: Tensor) -> Tensor:
-    """Return patches (P, K, 3) as (P, 3, K): a long last axis is reduced many times as fast as one before an axis of three."""
+    """Return patches (P, K, 3) as contiguous (P, 3, K): reducing over a long last axis is many times as fast."""
     return patches.transpose(1, 2).contiguous()
 
 
 def upright(centred: Tensor, towards: Tensor) -> Tensor:
-    """Return the rotations (P, 3, 3), in float64, whose z is the normal of each patch's plane, on the side of the viewing direction.
+    """Return rotations (P, 3, 3) in float64 whose z axis is the normal of each patch's plane, on the side of the viewing direction.
 
-    centred (P, K, 3) have mean 0. x is the camera's x as far as the plane allows, or its y where that stands upright.
+    centred (P, K, 3): patches with mean 0. The x axis is the camera's x projected into the plane; the camera's y where its x is nearly
+    normal to the plane.
     """
     points = centred.double()
     z = torch.linalg.eigh(points.transpose(1, 2) @ points)[1][:, :, 0]

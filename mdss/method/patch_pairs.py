@@ -1,4 +1,4 @@
-"""Which points and voids are asked about in which patches."""
+"""Pairs of a place and a patch: which points and voids are asked about in which patches."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pairs:
-    """Places and patches that hold them, patch by patch; a place is in several pairs where patches overlap."""
+    """Places (points or voids) and patches that hold them. A place is in several pairs where patches overlap."""
 
-    places: Tensor  # (M,)
-    patches: Tensor  # (M,)
+    places: Tensor  # (M,) number of the place
+    patches: Tensor  # (M,) number of the patch
     away: Tensor  # (M,) mm from the place to the patch's centre
     count: int  # of all places
 
     @classmethod
     def of_members(cls, members: Tensor, away: Tensor, count: int) -> Pairs:
-        """Return the pairs of patches with these of so many points (P, K), so far from their centres (P, K)."""
+        """Return the pairs of all patches with their members (P, K), out of `count` points, at distances `away` (P, K) from the centres."""
         patches = torch.arange(len(members), device=members.device).repeat_interleave(members.shape[1])
         return cls(members.flatten(), patches, away.flatten(), count)
 
     @classmethod
     def of_places(cls, patches: Tensor, inside: Tensor, places: Tensor, centres: Tensor) -> Pairs:
-        """Return the pairs of patches (M,) with these centres (P, 3) and the places (V, 3) inside them (M,)."""
+        """Return the pairs of patches (M,) and the places (M,) inside them, out of all places (V, 3); centres (P, 3) are the patches'."""
         return cls(inside, patches, torch.linalg.vector_norm(places[inside] - centres[patches], dim=1), len(places))
 
     def some(self, chosen: Tensor) -> Pairs:
-        """Return some of the pairs: a mask (M,), or their numbers."""
+        """Return some of the pairs, chosen by a mask (M,) or by their numbers."""
         return Pairs(self.places[chosen], self.patches[chosen], self.away[chosen], self.count)
 
     def nearest(self, most: int | None) -> Tensor:
-        """Return which pairs (M,) are those of each place with the `most` nearest centres; None: all.
+        """Return a mask (M,) of the pairs with the `most` nearest centres of each place; all pairs for None.
 
-        Centres that are equally far away count as one, so a place may have more.
+        Centres at exactly the same distance count as one, so a place may keep more pairs than that.
         """
         if most is None:
             return torch.ones_like(self.places, dtype=torch.bool)

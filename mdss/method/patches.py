@@ -1,4 +1,4 @@
-"""Overlapping patches of nearest points that leave no point out."""
+"""Cuts a cloud into overlapping patches of nearest points, such that every point is in at least one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Index = NDArray[np.intp]
 
 
 def cut_patches(points: Float, points_per_patch: int, density: float, device: str = "cpu") -> Index:
-    """Return patches (P, K), the numbers of the K points nearest to a centre, the nearest first: about `density` per K points.
+    """Return patches (P, K): the numbers of the K points nearest to each centre, the nearest first; about `density` of them per K points.
 
-    points (N, 3). Centres are farthest-point sampled, and added among uncovered points until every point is in a patch (paper, 4.2). A
-    cloud of fewer than K points gives one patch, around its mean, that repeats its points.
+    points (N, 3). The centres come from farthest point sampling; more are added among uncovered points until every point is in a patch
+    (paper, 4.2). A cloud of fewer than K points gives one patch around its mean, in which points are repeated.
     """
     count = len(points)
     if count <= points_per_patch:
@@ -30,7 +30,7 @@ def cut_patches(points: Float, points_per_patch: int, density: float, device: st
     while len(uncovered):
         more = uncovered[farthest_points(points[uncovered], min(8, len(uncovered)))]
         members.append(neighbours.nearest(points[more], points_per_patch))
-        for patch in np.flatnonzero((members[-1] != more[:, None]).all(axis=1)):  # its centre is crowded out by K others in the same place
+        for patch in np.flatnonzero((members[-1] != more[:, None]).all(axis=1)):  # where K others in the same place keep a centre out
             beside = uncovered[(points[uncovered] == points[more[patch]]).all(axis=1)][:points_per_patch]
             members[-1][patch, : len(beside)] = beside
             uncovered = np.setdiff1d(uncovered, beside)
@@ -39,7 +39,7 @@ def cut_patches(points: Float, points_per_patch: int, density: float, device: st
 
 
 def farthest_points(points: Float, count: int) -> Index:
-    """Return indices of `count` points, each the farthest from those before it; the first is the farthest from the mean."""
+    """Return the indices of `count` points, each the farthest from those before it. The first is the farthest from the mean."""
     count = min(count, len(points))
     chosen = np.empty(count, np.intp)
     axes = np.ascontiguousarray(points.T, np.float32)
@@ -53,12 +53,12 @@ def farthest_points(points: Float, count: int) -> Index:
 
 
 def uncovered_points(members: Index, count: int) -> Index:
-    """Return which of `count` points are in none of the patches."""
+    """Return the numbers below `count` of the points that are in none of the patches."""
     covered = np.zeros(count, bool)
     covered[members.ravel()] = True
     return np.flatnonzero(~covered)
 
 
 def away_from_centre(patches: Tensor) -> Tensor:
-    """Return how far each point of patches (P, K, 3) is from the first of its patch, (P, K)."""
+    """Return the distance (P, K) of each point of patches (P, K, 3) from the first of its patch."""
     return (patches - patches[:, :1]).square().sum(dim=2).sqrt()

@@ -1,4 +1,4 @@
-"""From an organised cloud to the part on it: valid points, table removal, foreground mask, one square grid."""
+"""From an organised cloud to the part on it: valid points, table removal, foreground, mask, all on one square grid."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-ROWS_AT_ONCE = 4  # the first have two points as a rule
+ROWS_AT_ONCE = 4  # the first few rows usually hold two different points already
 MIN_PART_POINTS = 64
-MOST_REPEATED = 64  # pixels with one and the same point, some beside one another: more, and it is a sensor's mark for missing ones
-ONE_NUMBER = np.sqrt((1.0, 2.0, 3.0))  # times a point: a number that other points do not have, and a tenth of the time of sorting rows
+MOST_REPEATED = 64  # pixels with the same point, some of them neighbours: more of them, and it is a sensor's mark for a missing point
+ONE_NUMBER = np.sqrt((1.0, 2.0, 3.0))  # times a point: a number that no other point has, in a tenth of the time of sorting rows
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
-SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of pixels with the table, of an opening of the part and around the part
-EXTENT_PERCENTILES = (1.0, 99.0)  # stray points far away say nothing about the unit
-POINTS_TELL_EXTENT = 4096  # within a hundredth
+SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of pixels with a measured table: in an opening of the part, and around the part
+EXTENT_PERCENTILES = (1.0, 99.0)  # of each coordinate: stray points far away say nothing about the unit
+POINTS_TELL_EXTENT = 4096  # so many points give the extent to within a hundredth
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A part ready for both branches, all on the square grid."""
+    """A part ready for both branches; everything is on the square grid."""
 
     rgb: NDArray[np.uint8]  # (S, S, 3)
     xyz: Float  # (S, S, 3) millimetres, NaN where there is no foreground point
-    mask: Bool  # (S, S) dilated foreground
+    mask: Bool  # (S, S) the foreground, dilated
     grid: Grid
-    invalid_point_ratio: float  # share of the part's pixels, gaps closed, without a measured point
+    invalid_point_ratio: float  # share of the part's pixels without a measured point; gaps belong to the part
     has_table: bool
 
 
 def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings) -> Prepared:
-    """Return the part of one scan on the square grid.
+    """Return the part of one scan on the square grid. Raises BadPart if the scan holds no part.
 
-    rgb (H, W, 3) uint8, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured; H and W from 64
-    to 2000. Raises BadPart when the scan holds no part. Mask as in the paper's 4.2: every grid pixel that still
-    has a point after plane removal, dilated with a square; and the gaps between them where the recipe has them as the part.
+    rgb (H, W, 3) uint8, xyz_mm (H, W, 3) in millimetres with NaN where nothing was measured; H and W from 64 to 2000. The mask is that of
+    the paper's 4.2: every grid pixel that still has a point after table removal, dilated with a square; and, where the recipe asks for
+    it, the gaps that the part encloses.
     """
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
@@ -77,7 +77,7 @@ def grid_cloud(xyz_mm: Cloud, grid: Grid, settings: PointCloudSettings) -> tuple
         measured = is_measured(cloud)
         check_points(cloud, measured)
         return cloud, measured
-    whole = xyz_mm[:]
+    whole = xyz_mm[:]  # read whole: each point is used several times
     check_points(whole, is_measured(whole))
     cloud = grid.between(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
     return cloud, is_measured(cloud)
@@ -89,7 +89,7 @@ def blackened(image: NDArray[np.uint8], mask: Bool) -> NDArray[np.uint8]:
 
 
 def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
-    """Raise BadPart where shapes, types or the points themselves cannot be those of a scan."""
+    """Raise BadPart if shapes, types or points cannot be those of a scan."""
     if len(xyz_mm.shape) != 3 or xyz_mm.shape[2] != 3 or rgb.shape != xyz_mm.shape or rgb.dtype != np.uint8:
         raise BadPart(f"image {rgb.shape} {rgb.dtype} and cloud {xyz_mm.shape}: expected both (H, W, 3), the image uint8")
     height, width = xyz_mm.shape[:2]
@@ -102,7 +102,7 @@ def check_scan(rgb: NDArray[np.uint8], xyz_mm: Cloud) -> None:
 
 
 def holds_two_points(cloud: Cloud) -> bool:
-    """Return whether two measured points differ; as a rule the first few rows say so, and the others are not looked at."""
+    """Return whether two measured points differ. The first few rows usually settle it, and the others are not read."""
     first = None
     for start in range(0, cloud.shape[0], ROWS_AT_ONCE):
         rows = cloud[start : start + ROWS_AT_ONCE]
@@ -115,7 +115,7 @@ def holds_two_points(cloud: Cloud) -> bool:
 
 
 def check_points(cloud: Float, measured: Bool) -> None:
-    """Raise BadPart where the points are of another unit, or where missing ones are not marked as such."""
+    """Raise BadPart if the points are in another unit, or if missing points are not marked as missing."""
     repeated = cloud[:, 1:][all_three(cloud[:, 1:] == cloud[:, :-1]) & measured[:, 1:]]
     if len(repeated):
         _, firsts, counts = np.unique(repeated @ ONE_NUMBER, return_index=True, return_counts=True)
@@ -124,34 +124,34 @@ def check_points(cloud: Float, measured: Bool) -> None:
         if holding > MOST_REPEATED:
             sentence = f"{holding} pixels hold the same point ({', '.join(f'{value:g}' for value in mark)})"
             raise BadPart(f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
-    points = cloud.reshape(-1, 3).take(np.flatnonzero(measured), axis=0)  # a third of the time of a mask
+    points = cloud.reshape(-1, 3).take(np.flatnonzero(measured), axis=0)  # takes a third of the time of a mask
     if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):
         expected = f"expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
         raise BadPart(f"the scene measures {extent:.4g} mm, {expected}: another unit?")
 
 
 def scene_extent(points: NDArray[np.floating]) -> float:
-    """Return the longest side of the box around points (N, 3), but for a few strays; of the box around all where that is none."""
-    some = points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step: an even one may fall into line with the columns
+    """Return the longest side of the box around points (N, 3) without a few strays; around all points if that is 0."""
+    some = points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step, because an even one may always hit the same columns
     low, high = np.percentile(some, EXTENT_PERCENTILES, axis=0)
     return float((high - low).max()) or float(np.ptp(points, axis=0).max())
 
 
 def is_plausible(extent_mm: float) -> bool:
-    """Return whether a scene can be so large."""
+    """Return whether a scene can have this extent."""
     return PLAUSIBLE_MM[0] <= extent_mm <= PLAUSIBLE_MM[1]
 
 
 def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: PointCloudSettings) -> Bool:
-    """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), of which these pixels (S, S) were measured."""
+    """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), `measured` (S, S)."""
     if plane is None:
         return measured
-    with np.errstate(over="ignore"):  # of a mark for missing points that is as large as a number can be
+    with np.errstate(over="ignore"):  # a mark for missing points may be the largest float
         return measured & (plane.distance(cloud) >= removal_mm(plane, settings))
 
 
 def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings: PointCloudSettings) -> None:
-    """Raise BadPart where too few points (S, S) are left of those off the table (S, S) without its specks."""
+    """Raise BadPart if the foreground (S, S) has too few points; off_table (S, S) also holds the specks that were dropped."""
     points = np.count_nonzero(foreground)
     if points >= MIN_PART_POINTS:
         return
@@ -163,10 +163,10 @@ def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings:
 
 
 def mask_of(foreground: Bool, table: Bool, in_frame: Bool, settings: PointCloudSettings) -> tuple[Bool, Bool]:
-    """Return the mask (S, S), and the part (S, S) that it is dilated from: the foreground without its gaps; see `enclosed_gaps`."""
+    """Return the mask (S, S), and the part (S, S) that it is the dilation of: the foreground with its gaps closed (`enclosed_gaps`)."""
     square = np.ones((settings.dilation_px, settings.dilation_px), np.uint8)
     mask = dilated(foreground, settings.dilation_px)
-    part = cv2.erode(mask.view(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # the dilation undone
+    part = cv2.erode(mask.view(np.uint8), square, anchor=((settings.dilation_px - 1) // 2,) * 2).view(bool)  # undoes the dilation
     if settings.enclosed_gaps == "part" and (gaps := enclosed_gaps(part, table, in_frame)).any():
         part = part | gaps
         mask = dilated(part, settings.dilation_px)
@@ -174,15 +174,16 @@ def mask_of(foreground: Bool, table: Bool, in_frame: Bool, settings: PointCloudS
 
 
 def dilated(mask: Bool, by_px: int) -> Bool:
-    """Return a mask (S, S) dilated with a square of so many pixels."""
+    """Return a mask (S, S) dilated with a square of `by_px` pixels."""
     return cv2.dilate(mask.view(np.uint8), np.ones((by_px, by_px), np.uint8)).view(bool)
 
 
 def enclosed_gaps(part: Bool, table: Bool, in_frame: Bool) -> Bool:
-    """Return the pixels (S, S) of the gaps that a part (S, S) encloses and whose points the sensor lost.
+    """Return the pixels (S, S) of gaps that the part (S, S) encloses and whose points the sensor lost.
 
-    Through an opening of the part the table is measured; so in a gap it is not, where around the part it is, or where nothing is around.
-    table (S, S): where it was measured; specks off it are what is left of the part. in_frame (S, S): without the letterbox border.
+    Through an opening of the part the sensor sees the table. So a gap counts as lost if no table was measured in it, while it was
+    measured around the part, or nothing lies around it. table (S, S): where it was measured; specks off it are left of the part. in_frame
+    (S, S): the grid without the letterbox border.
     """
     contours, hierarchy = cv2.findContours(part.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     gaps = np.zeros(part.shape, bool)
@@ -198,7 +199,7 @@ def enclosed_gaps(part: Bool, table: Bool, in_frame: Bool) -> Bool:
 
 
 def drop_specks(foreground: Bool, min_component_px: int) -> Bool:
-    """Return the foreground without components smaller than that; a detached foreign body stays, noise goes."""
+    """Return the foreground without components below this size: noise goes, a detached foreign body stays."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
     large = statistics[:, cv2.CC_STAT_AREA] >= min_component_px
     large[0] = False

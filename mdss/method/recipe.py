@@ -1,4 +1,4 @@
-"""Every setting of the method, one field for each point that the paper leaves open (docs/method.md has the reasons)."""
+"""Every setting of the method, one field for each point that the paper leaves open (docs/method.md gives the reasons)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mdss.misfit import misfit
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what both numpy and torch take
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the range that both numpy and torch take
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Optimiser = Literal["adam", "muon"]
@@ -30,7 +30,7 @@ class PointCloudSettings(Settings, frozen=True):
     """How the part is found in a scan."""
 
     size_px: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=4)] = 256
-    enlarged_by: Literal["repeating", "interpolating"] = "repeating"  # as in models that were made before there was a choice
+    enlarged_by: Literal["repeating", "interpolating"] = "repeating"  # as in models made before this setting existed
     table: Literal["auto", "none"] = "auto"
     border_px: Count = 10
     hypotheses: Count = 300
@@ -38,7 +38,7 @@ class PointCloudSettings(Settings, frozen=True):
     plane_removal_mm: Positive | None = None
     min_component_px: Count = 24
     dilation_px: Count = 8
-    enclosed_gaps: Literal["background", "part"] = "background"  # as in models that were made before there was a choice
+    enclosed_gaps: Literal["background", "part"] = "background"  # as in models made before this setting existed
     blacken_background: bool = False
     seed: Seed = 0
 
@@ -49,7 +49,7 @@ class ColourSettings(Settings, frozen=True):
     teacher: str = "default"
     teacher_statistics: Literal["foreground", "all"] = "foreground"
     student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 0.5
-    optimiser: Optimiser = "adam"  # which a model learned by that was made before there was a choice
+    optimiser: Optimiser = "adam"  # as in models made before this setting existed
     steps: Count = 4000
     batch: Count = 8
     window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
@@ -72,7 +72,7 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    # Of these five the defaults are what a model means that was made before there was a choice.
+    # The next five defaults are those of models made before these settings existed.
     levelling: NotNegative = 0.0
     median_share: Share = 0.0
     by_contrast: bool = False
@@ -86,7 +86,7 @@ class ShapeSettings(Settings, frozen=True):
 
     points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
     density: Positive = 3.0
-    # Of these six the defaults are what a model means that was made before there was a choice.
+    # The next six defaults are those of models made before these settings existed.
     blind_spot: Annotated[int, msgspec.Meta(ge=0)] = 0
     asked_in: Count | None = None
     asked_at: AskedAt = "every_pixel"
@@ -120,7 +120,7 @@ class ShapeSettings(Settings, frozen=True):
     averaged: BelowOne = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
-    void_overlap: Literal["mean", "log_odds"] = "mean"  # as of those six, the default is what older models mean
+    void_overlap: Literal["mean", "log_odds"] = "mean"  # as in models made before this setting existed
     void_weight: NotNegative = 0.6
     missing: Literal["zero", "ignore"] = "zero"
     blur_px: NotNegative = 4.0
@@ -128,7 +128,7 @@ class ShapeSettings(Settings, frozen=True):
     scores_in: Scores = "float"
 
     def __post_init__(self) -> None:
-        """Refuse a code of nothing, and evidence that nothing was learned of."""
+        """Refuse a blind spot that hides the whole patch, and evidence of missing points with a loss that does not teach it."""
         if self.blind_spot >= self.points_per_patch:
             raise ValueError(f"sdf.blind_spot: found {self.blind_spot} points, expected fewer than the {self.points_per_patch} of a patch")
         if self.loss == "pull" and self.void_weight:
@@ -150,7 +150,7 @@ class FusionSettings(Settings, frozen=True):
     min_region_px: Count = 4
 
     def __post_init__(self) -> None:
-        """Refuse multiples of nothing, and a product of what was added already."""
+        """Refuse `larger` without a floor, and an agreement for a product, which counts shape already."""
         if self.score == "larger" and self.score_floor is None:
             raise ValueError("fusion.score: found 'larger' and no fusion.score_floor, expected a floor, which scores are multiples of")
         if self.score == "product" and self.score_agreement:
@@ -158,7 +158,7 @@ class FusionSettings(Settings, frozen=True):
 
 
 class ThresholdSettings(Settings, frozen=True):
-    """Which share of good parts may be rejected, how the limit for that is found from good validation parts, and how far above it lies."""
+    """The share of good parts that may be rejected, how its limit is found from good validation parts, and the margin above it."""
 
     false_reject_rate: Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)] = 0.05
     method: Literal["conformal", "lognormal"] = "conformal"
@@ -166,7 +166,7 @@ class ThresholdSettings(Settings, frozen=True):
 
 
 class Recipe(Settings, frozen=True):
-    """All settings a model is trained and run with; stored in its model.json."""
+    """All settings that a model is trained and run with; stored in its model.json."""
 
     preset: str = "edge"
     seed: Seed = 0
@@ -261,14 +261,14 @@ def preset(name: str, seed: int = 0) -> Recipe:
 
 
 def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
-    """Return the recipe with 'section.field=value' assignments applied; BadInput names what does not fit."""
+    """Return the recipe with assignments 'section.field=value' applied. BadInput names what does not fit."""
     tree = msgspec.to_builtins(recipe)
     for assignment in assignments:
         _assign(tree, assignment)
     try:
         return msgspec.convert(tree, Recipe)
     except msgspec.ValidationError as error:
-        if error.__cause__ is not None:  # what a section says of its own settings together
+        if error.__cause__ is not None:  # raised by a section's own check of its settings
             raise BadInput(f"recipe setting {error.__cause__}") from error
         place, sentence = misfit(error, Recipe, tree)
         raise BadInput(f"recipe setting {place}: {sentence}") from error
@@ -287,7 +287,7 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
     if not equals:
         raise BadInput(f"recipe setting {name}: found no value, expected {name}=VALUE")
     found = _literal(value)
-    if isinstance(found, dict) and isinstance(branch[field], dict):  # what it does not name would be what old models mean by it
+    if isinstance(found, dict) and isinstance(branch[field], dict):  # what it leaves out would get the defaults of old models
         raise BadInput(f"recipe setting {name}: found a section, expected its settings one by one: {name}.NAME=VALUE")
     branch[field] = found
 

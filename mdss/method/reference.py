@@ -1,4 +1,4 @@
-"""What the scans of good validation parts were like when a model was calibrated: the figures that drift is told by."""
+"""The reference: scores and viewing conditions of the good validation parts of a calibration, with which drift is measured."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mdss.method.brightness import object_brightness
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
-Scores = Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]  # fusion holds each part's against the highest
-SAMPLED_PX = 80  # rows and columns: thousands of pixels of a part, which tell a mean or a median as well as all of them
-LEAST_SAMPLES = 500  # pixels of the part: a smaller one is measured whole, which takes no longer
+Scores = Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]  # at least one: fusion compares each part's score with the highest
+SAMPLED_PX = 80  # rows and columns: thousands of pixels, which give mean and median as well as all pixels do
+LEAST_SAMPLES = 500  # pixels of the part: a smaller part is measured whole, which costs no more
 
 
 class Seen(Protocol):
-    """A prepared part, here or on its way between two processes."""
+    """A prepared part, in the process that prepared it or on its way to another."""
 
     @property
     def rgb(self) -> Image:
@@ -40,7 +40,7 @@ class Seen(Protocol):
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """How one part was seen, whatever the branches think of it."""
+    """How one part was seen, independent of both branches' scores."""
 
     brightness: float  # mean of all channels on the part, 0 to 255
     valid_point_ratio: float  # share of the part's pixels with a measured point
@@ -48,7 +48,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, part: Seen) -> Conditions:
-        """Measure a prepared part, on every n-th row and column where the part is large: it is done beside each verdict."""
+        """Measure a prepared part. A large part is sampled on every n-th row and column, because this is done for each verdict."""
         every = max(1, len(part.mask) // SAMPLED_PX)
         if np.count_nonzero(part.mask[::every, ::every]) < LEAST_SAMPLES:
             every = 1
@@ -64,7 +64,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """The same of all good validation parts, in their order: one value for each part in every list."""
+    """Scores and conditions of all good validation parts, in one order: each list has one value per part."""
 
     rgb: Scores  # of the colour branch
     sdf: Scores  # of the shape branch
@@ -74,7 +74,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, rgb: Sequence[float], sdf: Sequence[float], parts: Sequence[Seen]) -> Reference:
-        """Gather the scores of both branches and the conditions of the parts that have them."""
+        """Gather the scores of both branches, and measure the conditions of the same parts."""
         seen = [Conditions.of(part) for part in parts]
         return cls(
             rgb=tuple(rgb),

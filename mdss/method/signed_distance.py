@@ -1,4 +1,4 @@
-"""The shape branch: a network that knows a patch's surface as good parts have it, and how far the scan's points lie from it."""
+"""The shape branch: a network knows the surface that good parts have in a patch; the map shows how far the scan's points lie from it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Index = NDArray[np.intp]
 Bool = NDArray[np.bool_]
 
 WEIGHTS = "sdf.safetensors"
-AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT = 32768, 2048  # queries; on a CPU, what they become stays in a core's cache
-BYTES_AT_ONCE = 6144 * 256  # the same where a query becomes one byte for each of a layer's outputs
-QUERIES_STEP, PATCHES_STEP = 512, 4  # see `pieces`
-RIM_PX = 3.0  # the deviation of the weights by which a point's surroundings count
-MIN_WEIGHT = 0.1  # of the blur's reach: with less of it measured, a pixel has no value
-SUREST = 1e-3  # a point is never expected with more certainty than all but this
+AT_ONCE_ON_GPU, AT_ONCE_IN_FLOAT = 32768, 2048  # queries per call; on a CPU their activations then fit into a core's cache
+BYTES_AT_ONCE = 6144 * 256  # the same for eight-bit layers, where a query becomes one byte for each of a layer's outputs
+QUERIES_STEP, PATCHES_STEP = 512, 4  # sizes of pieces are multiples of these; see `pieces`
+RIM_PX = 3.0  # deviation of the Gaussian that says how much around a point was measured
+MIN_WEIGHT = 0.1  # of the blur's weight: a pixel with less of it on measured points has the value 0
+SUREST = 1e-3  # the probability of a point counts as at most 1 - SUREST
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PartPoints:
     """The points of one part and the pixels they came from."""
 
     points: Float  # (N, 3) mm
-    pixels: Index  # (N,) flat index into the cloud that they are of
+    pixels: Index  # (N,) flat indices into the cloud
 
     @classmethod
     def of(cls, xyz: Float) -> PartPoints:
@@ -61,7 +61,7 @@ class PartPoints:
 
 @dataclass(frozen=True)
 class Cutting:
-    """The part's box on the grid, as wide as voids reach around it: nothing is computed beyond, and nothing is lost."""
+    """The part's box on the grid, widened by the reach of voids. The branch computes inside it alone, without loss."""
 
     top: int
     left: int
@@ -70,7 +70,7 @@ class Cutting:
 
     @classmethod
     def around(cls, xyz: Float) -> Cutting:
-        """Cut a cloud (S, S, 3), NaN without a point; one without any point stays whole."""
+        """Cut a cloud (S, S, 3), NaN without a point; a cloud without any point stays whole."""
         measured, size = all_three(np.isfinite(xyz)), len(xyz)
         rows, columns = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
         if len(rows) == 0:
@@ -81,28 +81,28 @@ class Cutting:
 
     @cached_property
     def measured(self) -> Float:
-        """How much around each of the box's pixels was measured, flat; computed where it is asked for, once."""
+        """How much around each of the box's pixels was measured, 0 to 1, flat; computed at the first use."""
         return measured_around(self.xyz)
 
     def whole(self, pixels: Index) -> Index:
-        """Return flat indices into the whole grid for those into the cutting."""
+        """Return flat indices into the whole grid for flat indices into the box."""
         rows, columns = np.divmod(pixels, self.xyz.shape[1])
         return np.asarray((rows + self.top) * self.size + columns + self.left, np.intp)
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What the network says of the points and voids that are asked about, once for each patch that they are asked about in."""
+    """What the network says of the points and voids asked about: one reading for each pair of a place and a patch."""
 
     distances: Tensor  # (M,) signed
-    points: Tensor  # (M,) which of those points that is of
-    log_odds: Tensor  # (V',) of a point
-    voids: Tensor  # (V',) which of those voids that is of
+    points: Tensor  # (M,) the point of each reading, numbered among those asked about
+    log_odds: Tensor  # (V',) log odds that a good part has a point there
+    voids: Tensor  # (V',) the void of each reading, numbered likewise
 
 
 @dataclass(frozen=True)
 class PartReading:
-    """One part: how far off each of its points is, and how surprising it is that there is none."""
+    """One part: how far its points lie off the surface, and how surprising its missing points are."""
 
     distances: Float  # (N,) not negative
     pixels: Index  # (N,)
@@ -111,10 +111,10 @@ class PartReading:
 
 
 def merge(distances: Tensor, points: Tensor, count: int, settings: ShapeSettings) -> Tensor:
-    """Return one distance, not negative, for each of so many points from all that were read (M,) and the points that they are of (M,).
+    """Return one distance (count,), not negative, for each point, from readings (M,) and the points (M,) that they are of.
 
-    By `overlap`: the mean of the signed distances, so that what patches disagree on cancels out; the mean of their sizes; or the smallest.
-    For `nearest_centre` nothing but that patch was read (of several that are equally near: their mean).
+    `overlap` says how: `mean` averages the signed distances, so that what patches disagree on cancels out; `mean_size` averages their
+    sizes; `min` takes the smallest size. For `nearest_centre` only the nearest patch was read; several equally near ones are averaged.
     """
     if settings.overlap in ("mean", "nearest_centre"):
         return counted(_mean(distances, points, count), settings.sign)
@@ -125,9 +125,10 @@ def merge(distances: Tensor, points: Tensor, count: int, settings: ShapeSettings
 
 
 def pieces(count: int, at_once: int, step: int, device: str = "cpu") -> Iterator[Tensor]:
-    """Return the numbers below `count` in pieces of `at_once`, a multiple of `step`; the last is filled up to one with its last number.
+    """Yield the numbers below `count` in pieces of `at_once`, a multiple of `step`.
 
-    A processor's library prepares itself for each size that it has not met, which takes longer than a few values more.
+    The last piece repeats its last number up to a multiple of `step`: a CPU's library prepares itself for each size that it meets for the
+    first time, which takes longer than computing a few values more.
     """
     for start in range(0, count, at_once):
         size = min(at_once, count - start)
@@ -142,9 +143,10 @@ def _mean(values: Tensor, index: Tensor, count: int) -> Tensor:
 
 
 def evidence_of(readings: Readings, count: int, overlap: str) -> Tensor:
-    """Return for each of the voids (V,) how surprising it is that nothing was measured, 0 where a point is not to be expected.
+    """Return for each void (count,) how surprising the missing point is; 0 where good parts have none either.
 
-    -log(1 - p), less that of p = 1/2; p is the mean of the patches that it was asked about in, or has the mean of their log odds.
+    The evidence is -log(1 - p) - log 2, at least 0. p combines the patches asked about the void: the mean of their probabilities, or of
+    their log odds.
     """
     if overlap == "log_odds":
         odds = _mean(readings.log_odds.clamp(math.log(SUREST), -math.log(SUREST)), readings.voids, count)
@@ -154,9 +156,9 @@ def evidence_of(readings: Readings, count: int, overlap: str) -> Tensor:
 
 
 def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> Float:
-    """Return the points' values on the grid (S, S), blurred; pixels without a point count as 0, or take the mean of those around.
+    """Return the points' values as a blurred map (S, S). `missing` says what pixels without a point count as.
 
-    The highest value may stay as it was before the blur, so that it is the branch's score.
+    With `keep_peak` the highest value stays as it was before the blur, so that it is the branch's score.
     """
     heat = on_grid(values, pixels, (size, size))
     soft = spread(heat, pixels, settings)
@@ -164,7 +166,7 @@ def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> 
 
 
 def spread(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
-    """Return the blurred map; `pixels` are those with a measured point."""
+    """Return the blurred map (S, S). Pixels not in `pixels` have no point: they count as 0, or take the mean of the points around."""
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
     weight = blurred(on_grid(np.ones(len(pixels), np.float32), pixels, heat.shape), settings.blur_px)
@@ -174,18 +176,18 @@ def spread(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
 def measured_around(xyz: Float) -> Float:
     """Return how much around each pixel was measured, 0 to 1, flat; xyz (h, w, 3), NaN without a point.
 
-    At the rim of what was measured a point is less sure, and so is the surface that the network expects there.
+    At the rim of the measured area a point is less sure, and so is the surface that the network expects there.
     """
     return blurred(all_three(np.isfinite(xyz)).astype(np.float32), RIM_PX).ravel()
 
 
 def counted(distances: Tensor, sign: str) -> Tensor:
-    """Return how far points are off the surface: on either side of it, or on one alone."""
+    """Return how far points lie off the surface: on both sides, or on one side alone with 0 for the other."""
     return distances.abs() if sign == "both" else (distances if sign == "positive" else -distances).clamp_min(0)
 
 
 def queries_at_once(device: str, settings: ShapeSettings) -> int:
-    """Return how many queries a device is asked at a time."""
+    """Return how many queries the network is asked in one call on a device."""
     if device != "cpu":
         return AT_ONCE_ON_GPU
     if settings.scores_in == "float" or not multiplies_eight_bits():
@@ -205,7 +207,7 @@ class ShapeBranch:
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ShapeBranch:
-        """Return the branch of a model folder; ModelRefused names the file that does not fit."""
+        """Return the branch of a model folder. ModelRefused names the file that does not fit."""
         network = SignedDistanceNetwork(recipe.sdf)
         read_weights(network, folder / WEIGHTS)
         return cls(network, recipe.sdf, device, precision)
@@ -215,18 +217,17 @@ class ShapeBranch:
         return self.score_map(part.xyz, part.grid)
 
     def score_map(self, xyz: Float, grid: Grid | None = None) -> Float:
-        """Return how far each pixel's point lies from the surface that good parts would have there, (S, S).
+        """Return the shape map (S, S): how far each pixel's point lies from the surface that good parts would have there (paper, 3.2).
 
-        xyz (S, S, 3) mm, NaN without a point, `grid` how it was sampled; without one the image is square. Every point is queried in
-        the patches that it is in (paper, 3.2), or in the nearest of them, or every second one is and the others take their mean; the
-        unit is that of the recipe. Where a point is missing that good parts have, the map says so in the same unit: a pixel has the
-        larger of both.
+        xyz (S, S, 3) mm, NaN without a point; `grid` says how it was sampled (None: the frame is square). Values are in the recipe's
+        `score_unit`. Missing points that good parts have are brought to the same unit; a pixel takes the larger of both. The recipe says
+        which pixels are asked about, and in how many of their patches.
         """
         surface, missing = self.maps(self.read(xyz, grid), xyz.shape[0])
         return np.asarray(np.maximum(surface, missing * float(self._network.void_unit)), np.float32)
 
     def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
-        """Return the two halves of the map (S, S): how far points are off, and how surprising it is that there is none."""
+        """Return the two maps (S, S) behind `score_map`: how far points lie off the surface, and how surprising missing points are."""
         surprise = on_grid(part.surprise, part.void_pixels, (size, size))
         return to_map(part.distances, part.pixels, size, self._settings), blurred(surprise, self._settings.blur_px)
 
@@ -251,7 +252,7 @@ class ShapeBranch:
         return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))
 
     def _read(self, points: Float, towards: NDArray[np.float64], asked: Bool, voids: Voids) -> Readings:
-        """Return what the network says of those of a part's points (N, 3) mm that are asked about (N,), and of voids within reach."""
+        """Return the readings of the chosen points (`asked`, (N,)) of a part (N, 3) mm, and of the voids inside its patches."""
         settings = self._settings
         cut = cut_patches(points, settings.points_per_patch, settings.density, self._device)
         members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, asked, voids.places))
@@ -268,11 +269,11 @@ class ShapeBranch:
         halves = self._code_halves(inside)
         distances, _ = self._ask(halves, measured, inside.flatten(0, 1)[among])
         _, log_odds = self._ask(halves, missing, frames.of_each(missing.patches).into(places[missing.places][:, None])[:, 0])
-        numbers = chosen.cumsum(0) - 1  # of the points, among those that are asked about
+        numbers = chosen.cumsum(0) - 1  # of the points, counted among those asked about
         return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], log_odds, missing.places)
 
     def _code_halves(self, patches: Tensor) -> Tensor:
-        """Return the first layer's halves (P, C) for the codes of patches (P, K, 3) in their frames."""
+        """Return what the codes of patches (P, K, 3), in their frames, contribute to the first layer: (P, C)."""
         at_once = max(1, self._at_once // (patches.shape[1] - self._settings.blind_spot) // PATCHES_STEP) * PATCHES_STEP
         halves = torch.empty(len(patches), self._network.from_code.out_features, device=self._device)
         for piece in pieces(len(patches), at_once, PATCHES_STEP, self._device):
@@ -280,7 +281,7 @@ class ShapeBranch:
         return halves
 
     def _ask(self, halves: Tensor, pairs: Pairs, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how far queries (M, 3) are off, one for each pair and in its patch's frame, and the log odds of a point, (M,) each."""
+        """Return the distance and the log odds of a point, (M,) each, for queries (M, 3): one per pair, in its patch's frame."""
         distance, log_odds = (torch.empty(len(queries), device=self._device) for _ in range(2))
         for piece in pieces(len(queries), self._at_once, QUERIES_STEP, self._device):
             said = self._network.ask_each(halves.index_select(0, pairs.patches[piece]), queries[piece])
@@ -288,7 +289,7 @@ class ShapeBranch:
         return distance, log_odds
 
     def _unit(self, lengths: Tensor) -> Tensor:
-        """Return what one patch length counts (P,), for patches of these lengths (P,) in mm."""
+        """Return what one patch length counts in the score's unit (P,), for patches of these lengths (P,) mm."""
         if self._settings.score_unit == "mm":
             return lengths
         return torch.full_like(lengths, float(self._network.patch_mm) if self._settings.score_unit == "usual_mm" else 1)

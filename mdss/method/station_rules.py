@@ -1,4 +1,4 @@
-"""What a station's rules make of a part's score: the same words for who judges parts, for a shadow and for the gate."""
+"""The station's rules, which turn a part's score into a decision: the same for parts on the line, for a shadow and for the gate."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from mdss.method.point_cloud import Prepared
 
 Decision = Literal["OK", "NotOK", "NotDecidable"]
-DIGITS = range(4, 18)  # that a score is told with; 17 tell any two numbers apart
+DIGITS = range(4, 18)  # of a score in a sentence; 17 tell any two numbers apart
 
 
 @dataclass(frozen=True)
 class InView:
-    """What the rules ask of a prepared part."""
+    """What the rules need to know of a prepared part besides its score."""
 
-    mask: NDArray[np.bool_]  # (S, S), where the grid shows the part
+    mask: NDArray[np.bool_]  # (S, S), true where the part is
     grid: Grid
     invalid_point_ratio: float
 
     @classmethod
     def of(cls, part: Prepared) -> Self:
-        """Return it of a part that was prepared in this process."""
+        """Return it for a part that was prepared in this process."""
         return cls(part.mask, part.grid, part.invalid_point_ratio)
 
 
 def decide(score: float, part: InView, calibration: Calibration, rules: FusionSettings) -> tuple[Decision, str]:
-    """Return what a part with a score is, and the reason where it is not OK.
+    """Return the decision on a part with this score, and the reason if it is not OK.
 
-    A score above the threshold is NotOK whatever is missing of the part, unless so much is missing that no score says anything.
+    A score above the threshold is NotOK even if a piece of the part may be missing; but if too many points are missing, no score counts.
     """
     threshold = calibration.threshold.value
     if reason := unseen(part, rules):
@@ -52,19 +52,19 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
 
 
 def apart(higher: float, lower: float) -> tuple[str, str]:
-    """Return two numbers in words, with as many digits as it takes to see that they differ."""
+    """Return two different numbers as text, with as many digits as it takes to see that they differ."""
     pairs = ((f"{higher:.{digits}g}", f"{lower:.{digits}g}") for digits in DIGITS)
     return next(pair for pair in pairs if pair[0] != pair[1])
 
 
 def unseen(part: InView, rules: FusionSettings) -> str:
-    """Say that too little of the part was seen; empty where it was enough."""
+    """Return the sentence that too many of the part's points are missing; "" if enough were measured."""
     missing, allowed = part.invalid_point_ratio, rules.max_invalid_point_ratio
     return "" if missing <= allowed else f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
 
 
 def lacking(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
-    """Say that a piece of the part may be missing: it is too small for a good one, or the image cuts it off; empty where neither is so."""
+    """Return the sentence that the part may not be whole: it is too small for a good one, or the image cuts it off; "" if neither is so."""
     covered, least = calibration.covered(part.mask), rules.min_part_ratio
     if covered < least:
         return f"the part covers {covered:.1%} of what the smallest good one of the validation does; at least {least:.1%} are expected"

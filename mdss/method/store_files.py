@@ -1,4 +1,4 @@
-"""The files of one model on disk: listed with their checksums, flushed before the model gets its name, refused by name where one is off."""
+"""The files of one model on disk: listed with checksums, flushed before the model gets its name, refused by name if one is damaged."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Decoded = TypeVar("Decoded")
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a card of any release begins with."""
+    """What the card of any release begins with."""
 
     schema: str
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say which file the disk, or this user's rights, keep from being read."""
+    """Turn an OSError into a ModelRefused that names the file that could not be read."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def check_files(folder: Path) -> None:
-    """Compare every file with its checksum; ModelRefused names the first that is off, and weights that no checksum is known of."""
+    """Compare every file with its checksum. ModelRefused names the first that differs, or weights that have no checksum."""
     sums = read_sums(folder)
     for weights in sorted(folder.glob("*.safetensors")):
         if weights.name not in sums:
@@ -52,7 +52,7 @@ def check_files(folder: Path) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Return file -> checksum; ModelRefused where the list is missing, is none, or names a file outside of the folder."""
+    """Return file -> checksum. ModelRefused if the list is missing, is malformed, or names a file outside of the folder."""
     sums = folder / SUMS
     if not sums.is_file():
         raise ModelRefused(f"{sums}: no such file; expected a model folder with the checksums of its files")
@@ -66,7 +66,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def write_sums(folder: Path) -> None:
-    """List every file of the folder with its checksum."""
+    """Write the list of checksums of all files in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     (folder / SUMS).write_text("\n".join(f"{sha256(file)}  {file.relative_to(folder)}" for file in files) + "\n", "utf-8")
 
@@ -77,14 +77,14 @@ def digest_of(folder: Path) -> str:
 
 
 def check_schema(card: Path) -> None:
-    """Refuse the card of another release, whatever else it may hold."""
+    """Refuse a card of another format before the rest of it is read."""
     found = decode(card, Header).schema
     if found != FORMAT:
         raise ModelRefused(f"{card}: found schema {found!r}, expected {FORMAT!r}")
 
 
 def decode(path: Path, kind: type[Decoded]) -> Decoded:
-    """Return what a JSON file says; ModelRefused names the file and the place in it."""
+    """Return the content of a JSON file. ModelRefused names the file and the place in it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except UNREADABLE as error:
@@ -92,20 +92,20 @@ def decode(path: Path, kind: type[Decoded]) -> Decoded:
 
 
 def sha256(path: Path) -> str:
-    """Return a file's checksum."""
+    """Return a file's checksum in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush(path: Path) -> None:
-    """Have a file, or a folder with all that is in it, on the disk: what is named afterwards is whole, also after a power cut."""
+    """Flush a file, or a folder and all that is in it, to disk: what is named afterwards is whole even after a power cut."""
     for each in (*path.rglob("*"), path):
         if not each.is_symlink():
             flush_one(each)
 
 
 def flush_one(path: Path) -> None:
-    """Have what is in a file, or the names that are in a folder, on the disk."""
+    """Flush a file's content, or the names in a folder, to disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,4 +1,4 @@
-"""One writer at a time in a recipe's folder of the store: who comes second is told who is at it."""
+"""Locks in a recipe's folder of the store: one writer at a time; the second is told who holds the lock."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from mdss.errors import CutOff
 from mdss.user_name import user
 from mdss.whole_files import named_as
 
-LOCK = ".lock"  # links, new versions, the audit: held for seconds
-TRAINING_LOCK = ".training.lock"  # beside it, for promoting and rolling back go on while a training runs
+LOCK = ".lock"  # for links, new versions and the audit: held for seconds
+TRAINING_LOCK = ".training.lock"  # a second lock, so that promoting and rolling back go on while a training runs
 PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.05
 
 
 class StoreBusy(CutOff):
-    """Another process has what this one needs: the text names it."""
+    """Another process holds the lock; the text names it."""
 
 
 @contextmanager
 def held(path: Path, doing: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Hold the lock while the block runs; StoreBusy names the holder of one that does not get free in time.
+    """Hold the lock while the block runs. StoreBusy names the holder if the lock does not get free in time.
 
-    The kernel lets go of it however the process ends, so nothing has to be cleared away after a kill or a power cut. The file stays.
+    The kernel releases the lock however the process ends, so nothing has to be cleared away after a kill or a power cut. The file stays.
     """
     with path.open("ab+", buffering=0) as file:
         _take(file, path, time.monotonic() + patience_s)

@@ -1,4 +1,4 @@
-"""The colour branch: a student that describes good parts as its teacher does, and a map of where it cannot."""
+"""The colour branch: a student network imitates a fixed teacher on good parts; the map shows where it fails to on a new part."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class StudentTeacher(nn.Module):
 
     mean: Tensor
     deviation: Tensor
-    brightness: Tensor  # mean of the training parts, 0 to 255, that new images are brought to; there if the branch levels
-    usual: Tensor  # what maps of good parts reach at a contrast; there if the branch weighs by it
-    border_usual: Tensor  # the same, then, of pixels so near to the grid's border
-    peaks: Tensor  # the highest value that each wide layer is given for good parts; there if the branch scores in eight bits
+    brightness: Tensor  # mean brightness of the training parts, 0 to 255, to which new images are scaled; only with `levelling`
+    usual: Tensor  # a stored `Usual`: what maps of good parts reach, by contrast; only with `by_contrast`
+    border_usual: Tensor  # the same, by nearness to the image's border; only with `by_border`
+    peaks: Tensor  # the highest input of each wide layer on good parts; only with `scores_in: int8`
 
     def __init__(self, settings: ColourSettings) -> None:
         super().__init__()
@@ -57,24 +57,24 @@ class StudentTeacher(nn.Module):
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
     def describe(self, images: Tensor) -> Tensor:
-        """Return the teacher's normalised description (B, C, h, w) of images (B, 3, H, W) in 0..1."""
+        """Return the teacher's description (B, C, h, w) of images (B, 3, H, W) in 0..1, normalised with the channel statistics."""
         with torch.no_grad():
             described: Tensor = exactly(self.teacher, images) if self.teacher.is_rounded else self.teacher(images)
             return (described - self.mean) / self.deviation
 
     def wide_layers(self) -> Sequence[nn.Conv2d]:
-        """Return the layers of both that need not score in float32."""
+        """Return the layers of both networks that may score in less than float32."""
         return *self.teacher.wide_layers(), *self.student.wide_layers()
 
     def to_eight_bits(self) -> None:
-        """Let these layers compute in eight bits from now on; the student can no longer learn."""
+        """Switch the wide layers of both networks to eight bits, for good: the student can no longer learn."""
         for network, peaks in zip((self.teacher, self.student), self.peaks.view(2, -1).tolist(), strict=True):
             network.to_eight_bits(peaks)
 
     def forward(self, images: Tensor, distance: str, described: Tensor | None = None) -> Tensor:
-        """Return D (B, C, h, w): how far the student is from its teacher, squared or absolute, for each channel.
+        """Return D (B, C, h, w): the difference between student and teacher in each channel, squared or absolute.
 
-        `described` is what the teacher says of the images, where that is known.
+        `described` is the teacher's description of the images, where the caller has it already.
         """
         said: Tensor = self.student(images)
         difference = (self.describe(images) if described is None else described) - said.float()
@@ -83,7 +83,7 @@ class StudentTeacher(nn.Module):
 
 @dataclass(frozen=True)
 class Window:
-    """The outputs that a crop of the padded image gives: rows and columns of the map with one cell per 4 pixels."""
+    """A rectangle of the map's cells (one per 4 pixels). Only the crop of the padded image that these cells look at is computed."""
 
     top: int
     left: int
@@ -92,12 +92,12 @@ class Window:
 
     @classmethod
     def whole(cls, cells: int) -> Window:
-        """Return the window of all outputs."""
+        """Return the window of all cells."""
         return cls(0, 0, cells, cells)
 
     @classmethod
     def around(cls, mask: Bool, cells: int) -> Window:
-        """Return the smallest window that holds every cell whose surroundings touch the mask; all cells where it is empty."""
+        """Return the smallest window with every cell that can influence a pixel of the mask; the whole map if the mask is empty."""
         rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         if len(rows) == 0:
             return cls.whole(cells)
@@ -107,32 +107,32 @@ class Window:
 
     @classmethod
     def scored(cls, mask: Bool, settings: ColourSettings) -> Window:
-        """Return the window that is computed of a new part: its mask's, or all."""
+        """Return the window to compute for a new part: around its mask, or the whole map if the map is not masked."""
         cells = len(mask) // STRIDE_PX
         return cls.around(mask, cells) if settings.mask_scoring else cls.whole(cells)
 
     def crop(self, padded: Tensor) -> Tensor:
-        """Return the pixels (B, 3, h, w) that exactly this window's outputs look at."""
+        """Return the pixels (B, 3, h, w) that this window's cells look at, and no others."""
         rows = slice(STRIDE_PX * self.top, STRIDE_PX * (self.top + self.height) + FIELD_PX - 1)
         columns = slice(STRIDE_PX * self.left, STRIDE_PX * (self.left + self.width) + FIELD_PX - 1)
         return padded[:, :, rows, columns]
 
 
 def padded_image(rgb: Image, border: str) -> Float:
-    """Return the image (3, S + 32, S + 32) in 0..1, mirrored or black beyond its border; output t is centred on pixel 4 t."""
+    """Return the image (3, S + 32, S + 32) in 0..1, mirrored or black beyond its border; cell t is centred on pixel 4 t."""
     how = cv2.BORDER_REFLECT_101 if border == "reflect" else cv2.BORDER_CONSTANT
     around = cv2.copyMakeBorder(rgb, CENTRE_PX, CENTRE_PX, CENTRE_PX, CENTRE_PX, how)
     return np.ascontiguousarray(around.transpose(2, 0, 1), np.float32) / np.float32(255)
 
 
 def seen_through(window: Window, rgb: Image, border: str, device: str) -> Tensor:
-    """Return the pixels (1, 3, h, w) of an image (S, S, 3) that a window's outputs look at, laid out as convolutions like them."""
+    """Return the pixels (1, 3, h, w) of an image (S, S, 3) that a window's cells look at, in channels-last order for the convolutions."""
     padded = torch.from_numpy(padded_image(rgb, border))[None].to(device)
     return window.crop(padded).contiguous(memory_format=torch.channels_last)
 
 
 def enlarge(cells: Float) -> Float:
-    """Return a map (S/4, S/4) at image size (S, S): bilinear, with cell t exactly on pixel 4 t, where its field is centred."""
+    """Return a map (S/4, S/4) at image size (S, S): bilinear, with cell t exactly on pixel 4 t, the centre of its field of view."""
     size = STRIDE_PX * cells.shape[0]
     at = np.minimum(np.arange(size, dtype=np.float32) / STRIDE_PX, cells.shape[0] - 1)
     columns, rows = np.meshgrid(at, at)
@@ -152,7 +152,7 @@ class ColourBranch:
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
-        """Return the branch of a model folder; ModelRefused names the file that does not fit."""
+        """Return the branch of a model folder. ModelRefused names the file that does not fit."""
         networks = StudentTeacher(recipe.rgb)
         read_weights(networks, folder / WEIGHTS)
         return cls(networks, recipe.rgb, device, precision)
@@ -162,10 +162,11 @@ class ColourBranch:
         return self.score_map(part.rgb, part.mask, part.grid)
 
     def score_map(self, rgb: Image, mask: Bool, grid: Grid | None = None) -> Float:
-        """Return how unlike good parts each pixel is, (S, S): D averaged over the channels (paper, 3.1).
+        """Return the colour map (S, S), how unlike good parts each pixel is: D averaged over the channels (paper, 3.1).
 
-        rgb (S, S, 3), mask (S, S) the dilated foreground, `grid` how they were sampled; without one the image is square. Where the
-        recipe asks for it, in the light of the training parts, and over what is usual at a place's contrast and so near to the border.
+        rgb (S, S, 3); mask (S, S), the dilated foreground; `grid` says how both were sampled (None: the frame is square). Where the
+        recipe asks for it, the image is levelled first, and the map is divided by what good parts reach at the same contrast and as near
+        to the border.
         """
         seen = self.levelled(rgb, mask)
         heat = self.unweighed(seen, mask)
@@ -176,15 +177,15 @@ class ColourBranch:
         return heat
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:
-        """Return the image as the networks see it: in the light of the training parts, where the recipe asks for it."""
+        """Return the image as the networks see it: scaled to the brightness of the training parts, where the recipe asks for it."""
         most = self._settings.levelling
         return match_brightness(rgb, mask, self._brightness, most) if most else rgb
 
     @torch.inference_mode()
     def unweighed(self, rgb: Image, mask: Bool) -> Float:
-        """Return the map (S, S) of an image as the networks see it, whatever its contrast.
+        """Return the map (S, S) of a levelled image before it is divided by what good parts reach.
 
-        Only the mask's box is computed: the networks have no padding, so its values are those of the whole image.
+        Only the mask's box is computed. The networks have no padding, so its values are the same as those of the whole image.
         """
         settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
         window = Window.scored(mask, settings)
@@ -201,12 +202,12 @@ class ColourBranch:
 
 
 def above_median(heat: Float, mask: Bool, share: float) -> Float:
-    """Return by how much a map exceeds a share of its own median on the part, nowhere less than 0."""
+    """Return by how much a map exceeds a share of its own median on the part, at least 0."""
     return np.maximum(heat - np.float32(share) * np.median(heat[mask]), 0) if share and mask.any() else heat
 
 
 def without_rim(cells: Float) -> Float:
-    """Return the map with 0 where the field of view leaves the image, as when a map without padding is padded."""
+    """Return the map with 0 wherever the field of view leaves the image."""
     rim = CENTRE_PX // STRIDE_PX
     kept = np.zeros_like(cells)
     kept[rim:-rim, rim:-rim] = cells[rim:-rim, rim:-rim]

@@ -1,4 +1,4 @@
-"""The table that a part lies on: the plane of the image's border, with nothing behind it."""
+"""Finds the table that a part lies on: the plane of the image's border strip, with next to nothing behind it."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ Float = NDArray[np.float32]
 Points = NDArray[np.float64]  # (N, 3) mm
 Real = NDArray[np.floating]
 
-PLANES_AT_ONCE = 16  # what is made of them stays in a core's cache
+PLANES_AT_ONCE = 16  # their distances then fit into a core's cache
 MIN_STRIP_POINTS, MOST_STRIP_POINTS = 50, 3000
-MIN_STRIP_SHARE = 0.1  # of its pixels: fewer were measured, and nothing is known of what borders the image
-MIN_INLIER_SHARE = 0.4  # of the strip's points: fewer, and what borders the image is no table
-CLEAR_SHARE = 0.8  # likewise; from there on nothing else borders the image that could be taken for it
-MOST_BEHIND_SHARE = 0.2  # of the strip's points: more of them behind a plane, and it is a face of the part
-MOST_BEHIND_IN_DOUBT = 0.05  # likewise, where no plane has a clear majority
-FLAT_SHARE = 0.6  # of what lies near a plane, so much lies four times as near where no plane has a clear majority
-EVERY_PX = 8  # so many cells of the cloud tell from where it was seen, and what most of it lies on
-STARTS = (0, 0), (0, 1), (1, 0), (1, 1)  # row and column of the first of them: some sensors leave every second, fourth or eighth out
-TELLS_MORE = 1.1  # times as many points, and those from another start are taken
-DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, were they normal
-MIN_INLIER_MM = 0.5  # so that a table without noise keeps its points
+MIN_STRIP_SHARE = 0.1  # of the strip's pixels: with fewer measured, nothing is known of what lies at the border
+MIN_INLIER_SHARE = 0.4  # of the strip's points: with fewer on the plane, it is no table
+CLEAR_SHARE = 0.8  # likewise: with so many, nothing else at the border can be taken for the table
+MOST_BEHIND_SHARE = 0.2  # of the strip's points: with more of them behind a plane, it is a face of the part
+MOST_BEHIND_IN_DOUBT = 0.05  # the same, where no plane has a clear majority close to it
+FLAT_SHARE = 0.6  # where no plane has a clear majority: of the points near it, this share has to lie four times as near
+EVERY_PX = 8  # every 8th row and column is enough to tell the viewing direction and what most of the cloud lies on
+STARTS = (0, 0), (0, 1), (1, 0), (1, 1)  # (row, column) where they begin: some sensors leave out every second, fourth or eighth
+TELLS_MORE = 1.1  # another start is taken if it has so many times the points of the first
+DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, if they are normal
+MIN_INLIER_MM = 0.5  # keeps the points of a table without noise
 REMOVAL_DEVIATIONS = 6.0
 REMOVAL_LIMITS_MM = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """The table: normal . point + offset = 0 in millimetres, and how far its points lie from it."""
+    """The table: normal . point + offset = 0 in millimetres, with the deviation of its points from it."""
 
     normal: NDArray[np.float64]
     offset: float
     deviation_mm: float
 
     def distance(self, points: Real) -> Real:
-        """Return |normal . point + offset| of points (..., 3), millimetres, in the precision of the points."""
+        """Return |normal . point + offset| in millimetres for points (..., 3), in their precision."""
         return np.abs(points @ self.normal.astype(points.dtype) + points.dtype.type(self.offset))
 
     def share_of(self, points: Real, reach_mm: float) -> float:
-        """Return the share of points (N, 3) nearer to the plane than that."""
+        """Return the share of points (N, 3) that lie within `reach_mm` of the plane."""
         return float(np.mean(self.distance(points) < reach_mm))
 
 
 def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
-    """Return the plane most of the image's border strip lies on (seeded RANSAC, then least squares), or None.
+    """Return the plane that most of the image's border strip lies on (seeded RANSAC, then least squares), or None.
 
-    A table has nothing behind it. Where none has a clear majority of the strip, it is flat as well, and most of the whole image lies on it:
-    beside a part that covers more of the strip than the table does, a face of it would win otherwise, or a plane from the table on one
-    side of the image to the part on the other, in some scans and not in others. Beside a low part, such a plane has even a clear majority,
-    but not of points close to it: then another one wins that has nothing close behind it and more of the image closer still.
+    A table has next to nothing behind it. If the best plane has a clear majority of the strip close to it, it is the table. If it has
+    one, but not close, it may be slanted through the table and a low part; a plane with nothing close behind it and more of the image
+    closer still replaces it. If no plane has a majority, a part covers much of the strip, and one of its faces might win. Then the table
+    is the plane that most of the whole image lies on, and it has to be flat.
     """
     random, reach_mm = np.random.default_rng(settings.seed), settings.plane_inlier_mm
     points = strip_of(xyz_mm, settings.border_px, random)
@@ -84,7 +84,7 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
 
 
 def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
-    """Return points of the image's border strip, some of them where there are many; none where too few were measured."""
+    """Return points (N, 3) of the image's border strip, a random choice if there are many; none if too few were measured."""
     sides = (xyz_mm[:width], xyz_mm[-width:], xyz_mm[width:-width, :width], xyz_mm[width:-width, -width:])
     strip = np.concatenate([side.reshape(-1, 3) for side in sides])
     points = strip[is_measured(strip)].astype(np.float64)
@@ -94,7 +94,7 @@ def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
 
 
 def sparse_of(xyz_mm: Cloud) -> Float:
-    """Return one in so many cells of the cloud in rows and columns, (h, w, 3), from the first or where clearly more were measured."""
+    """Return every 8th row and column of the cloud (h, w, 3), from the first, or from another start if clearly more was measured there."""
     found = [xyz_mm[row::EVERY_PX, column::EVERY_PX] for row, column in STARTS]
     counts = [np.count_nonzero(is_measured(each)) for each in found]
     most = int(np.argmax(counts))
@@ -102,7 +102,7 @@ def sparse_of(xyz_mm: Cloud) -> Float:
 
 
 def hypotheses(points: Points, count: int, random: np.random.Generator) -> tuple[Points, NDArray[np.float64]]:
-    """Return normals (H, 3) and offsets (H,) of planes through three of the points each."""
+    """Return normals (H, 3) and offsets (H,) of planes through three random points each."""
     if not len(points):
         return np.empty((0, 3)), np.empty(0)
     corners = points[random.integers(len(points), size=(count, 3))]
@@ -114,7 +114,10 @@ def hypotheses(points: Points, count: int, random: np.random.Generator) -> tuple
 
 
 def hides(plane: Plane, points: Points, reach_mm: float, most: float, away: Callable[[], Points]) -> bool:
-    """Return whether more than this share of points lie farther than that behind the plane, for who looks in the direction of `away()`."""
+    """Return whether more than a share `most` of the points lie farther than `reach_mm` behind the plane.
+
+    Behind means farther along the viewing direction, which `away()` returns; if that is unknown (0, 0, 0), nothing is behind.
+    """
     off_plane = points @ plane.normal + plane.offset
     if np.count_nonzero(np.abs(off_plane) > reach_mm) <= most * len(points):
         return False
@@ -122,9 +125,9 @@ def hides(plane: Plane, points: Points, reach_mm: float, most: float, away: Call
 
 
 def away_from_viewer(cloud: Float) -> NDArray[np.float64]:
-    """Return the direction (3,) in which a cloud was seen; (0, 0, 0) where its axes and the order of its pixels do not agree on it.
+    """Return the direction (3,) in which the cloud was seen; (0, 0, 0) where its axes and the order of its pixels contradict each other.
 
-    They do for the coordinates of a camera that stands at (0, 0, 0); of others nothing is known.
+    They agree in the coordinates of a camera at (0, 0, 0). Nothing is known of other coordinates.
     """
     cloud = np.where(is_measured(cloud)[..., None], cloud, np.float32(np.nan))
     direction = viewing_direction(cloud)
@@ -132,9 +135,10 @@ def away_from_viewer(cloud: Float) -> NDArray[np.float64]:
 
 
 def support(normals: Real, offsets: Real, points: Real, reach_mm: float) -> Real:
-    """Return how many points (N, 3) lie near each plane (H, 3) and (H,); the nearer count more, or one slanted through the part may win.
+    """Return how well points (N, 3) support each plane (H, 3), (H,): near points count, and nearer ones count more.
 
-    In the precision of the points: half of the planes' own takes half of the memory, and has digits enough to compare them.
+    Counted alike, a plane slanted through the part may win. The planes are reduced to the points' precision, which takes half of the
+    memory and has digits enough to compare them.
     """
     normals, offsets = normals.astype(points.dtype), offsets.astype(points.dtype)
     found = np.empty(len(normals), points.dtype)
@@ -148,7 +152,7 @@ def support(normals: Real, offsets: Real, points: Real, reach_mm: float) -> Real
 
 
 def refine(plane: Plane, points: NDArray[np.float64], inlier_mm: float) -> Plane:
-    """Return the least-squares plane of the inliers, refitted until it rests, with its robust deviation."""
+    """Return the least-squares plane of the inliers, refitted until they rest (five times at most), with its robust deviation."""
     before = np.zeros(len(points), np.bool_)
     for _ in range(5):
         distance = plane.distance(points)
@@ -166,5 +170,5 @@ def refine(plane: Plane, points: NDArray[np.float64], inlier_mm: float) -> Plane
 
 
 def removal_mm(plane: Plane, settings: PointCloudSettings) -> float:
-    """Return up to which distance points belong to the table: the setting, or six deviations of its own points within 1 to 5 mm."""
+    """Return the distance up to which points belong to the table: the setting, or six deviations of its own points, within 1 to 5 mm."""
     return settings.plane_removal_mm or float(np.clip(REMOVAL_DEVIATIONS * plane.deviation_mm, *REMOVAL_LIMITS_MM))

@@ -1,4 +1,4 @@
-"""Teacher networks on disk: float16 weights with a card beside them that says how they were made."""
+"""Teachers on disk: float16 weights, and beside them a card that says how they were made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).parent
 
 
 class TeacherCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person should know of a teacher; `details` are the settings and figures of the way it was made."""
+    """What a person should know of a teacher; `details` are the settings and figures of how it was made."""
 
     kind: str  # distilled, procedural or imported
     source: str
@@ -31,13 +31,13 @@ class TeacherCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def path_of(name: str) -> Path:
-    """Return the weights file of a shipped teacher's name (such as `default`) or of a path."""
+    """Return the weights file of a teacher: `name` is a shipped teacher's (such as `default`) or a path."""
     shipped = SHIPPED / f"{name}_teacher.safetensors"
     return shipped if shipped.is_file() else Path(name)
 
 
 def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
-    """Return a teacher in float32, frozen, and its card; BadInput names what is missing or does not fit."""
+    """Return a teacher in float32, frozen, and its card. BadInput names what is missing or does not fit."""
     path = path_of(name)
     if not path.is_file():
         raise BadInput(f"teacher {name!r}: no such file; expected {', '.join(shipped_names())} or a path to a .safetensors file")
@@ -55,14 +55,14 @@ def load_teacher(name: str) -> tuple[PatchDescriptionNetwork, TeacherCard]:
 
 
 def save_teacher(path: Path, network: PatchDescriptionNetwork, card: TeacherCard) -> None:
-    """Write float16 weights and the card beside them, with their checksum, each whole or not at all."""
+    """Write float16 weights, and beside them the card with their checksum; each file whole or not at all."""
     content = save({key: value.detach().to("cpu", torch.float16).contiguous() for key, value in network.state_dict().items()})
     write_whole(path, content)
     write_json(card_path(path), msgspec.structs.replace(card, sha256=hashlib.sha256(content).hexdigest()))
 
 
 def card_path(path: Path) -> Path:
-    """Return where the card of a weights file lies."""
+    """Return the path of a weights file's card."""
     return path.with_suffix(".json")
 
 
@@ -78,5 +78,5 @@ def read_card(path: Path) -> TeacherCard:
 
 
 def shipped_names() -> list[str]:
-    """Return the names of the teachers that come with the project."""
+    """Return the names of the teachers that ship with the project."""
     return sorted(path.name.removesuffix("_teacher.safetensors") for path in SHIPPED.glob("*_teacher.safetensors"))

@@ -1,4 +1,4 @@
-"""From which side a cloud was seen: the grid's own cells say it, so that no sign needs to know where the camera stands."""
+"""From which side a cloud was seen. The grid's own cells tell it, so no sign depends on where the camera stands."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mdss.method.grid import all_three
 
 Float = NDArray[np.float32]
 
-OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])  # where no two neighbours of the grid were measured
+OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])  # taken where no two neighbours of the grid were measured
 
 
 def viewing_direction(xyz: Float) -> NDArray[np.float64]:
-    """Return the mean unit normal (3,) of the grid's own cells, so that no sign needs to know where the camera stands.
+    """Return the mean unit normal (3,) of the grid's cells, as the viewing direction.
 
     xyz (h, w, 3) mm, NaN without a point: a grid, its cutting, or every n-th cell.
     """
@@ -25,6 +25,6 @@ def viewing_direction(xyz: Float) -> NDArray[np.float64]:
 
 
 def away_from_camera(xyz: Float) -> NDArray[np.float64]:
-    """Return the viewing direction (3,) of a cloud in the camera's coordinates, on the side on which the camera, at (0, 0, 0), is not."""
+    """Return the viewing direction (3,) of a cloud in camera coordinates, with the sign that points away from the camera at (0, 0, 0)."""
     direction = viewing_direction(xyz)
     return direction * np.copysign(1.0, np.nanmean(xyz.reshape(-1, 3), axis=0, dtype=np.float64) @ direction)

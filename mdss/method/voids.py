@@ -1,4 +1,4 @@
-"""Where a part has no point: places beside measured points that a surface could go on to."""
+"""Voids: pixels without a point near the part, and the places in space where the surface beside them would go on."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 Bool = NDArray[np.bool_]
 
-REACH_PX = 8  # from the nearest point; farther away nothing can be said of where a surface would be
+REACH_PX = 8  # from the nearest point; farther away nobody can say where a surface would be
 
 
 @dataclass(frozen=True)
 class Voids:
-    """Pixels without a point, and the places in space that the nearest point's surface goes on to there."""
+    """Pixels without a point, and for each the place in space to which the nearest point's surface would go on."""
 
     places: Float  # (V, 3) mm
-    pixels: Index  # (V,) flat index into the cloud that they are of
+    pixels: Index  # (V,) flat indices into the cloud
 
     @classmethod
     def of(cls, xyz: Float) -> Voids:
         """Return the voids of an organised cloud (h, w, 3) mm, NaN without a point.
 
-        A place is the nearest pixel's point, moved on by the grid's usual step from one pixel to the next.
+        A void's place is the nearest measured point, moved by the cloud's median step per pixel.
         """
         measured = all_three(np.isfinite(xyz))
         away, nearest = distance_transform_edt(~measured, return_indices=True)
@@ -47,17 +47,17 @@ class Voids:
         return cls(np.empty((0, 3), np.float32), np.empty(0, np.intp))
 
     def some(self, chosen: Bool) -> Voids:
-        """Return some of the voids."""
+        """Return the voids of a mask (V,)."""
         return Voids(self.places[chosen], self.pixels[chosen])
 
     def within(self, centres: Float, radii: Float) -> list[Index]:
-        """Return, for each ball around a centre (P, 3) with its radius (P,), which voids lie inside."""
+        """Return for each ball, with its centre (P, 3) and radius (P,), the numbers of the voids inside."""
         holders, held = Tree(self.places).within(centres, radii)
         return np.split(held, np.cumsum(np.bincount(holders, minlength=len(centres)))[:-1])
 
 
 def pixel_steps(xyz: Float) -> tuple[Float, Float]:
-    """Return the median step (3,) in mm from a pixel's point to that of the row below, and of the column to the right."""
+    """Return the median steps (3,) in mm from a pixel's point to the one in the row below, and to the one in the column to the right."""
     return _median_step(np.diff(xyz, axis=0)), _median_step(np.diff(xyz, axis=1))
 
 

@@ -13,12 +13,12 @@ from mdss.whole_files import write_whole
 
 
 def write_weights(network: nn.Module, path: Path) -> None:
-    """Write everything that the network learned or measured, whole or not at all."""
+    """Write all parameters and buffers of the network, whole or not at all."""
     write_whole(path, save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}))
 
 
 def read_weights(network: nn.Module, path: Path) -> None:
-    """Fill the network from a file of exactly its tensors; ModelRefused names the file and the first tensor that does not fit."""
+    """Fill the network from a file with exactly its tensors. ModelRefused names the file and the first tensor that does not fit."""
     if not path.is_file():
         raise ModelRefused(f"{path}: no such file; expected the weights of {type(network).__name__}")
     try:
