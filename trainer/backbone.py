@@ -1,4 +1,4 @@
-"""A MobileNetV2 read from a weights file: the source of features that a teacher is distilled from."""
+"""A MobileNetV2 read from a weights file: the backbone whose features a teacher is distilled from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Block:
 
     @property
     def hidden(self) -> int:
-        """Return the channels between expansion and projection."""
+        """Return the number of channels between expansion and projection."""
         return self.inputs * (EXPANSION if self.is_expanded else 1)
 
     def node(self, place: int, kind: str) -> str:
@@ -42,7 +42,7 @@ class Block:
         return f"{self.number + place - (not self.is_expanded):03d}_{kind}"
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the weights' shape of each of the block's convolutions."""
+        """Return the name and weight shape of each of the block's convolutions."""
         shapes: dict[str, tuple[int, ...]] = {}
         if self.is_expanded:
             shapes[self.node(0, "CONV")] = (self.hidden, self.inputs, 1, 1)
@@ -52,7 +52,7 @@ class Block:
 
 
 def blocks() -> Iterator[Block]:
-    """Yield the blocks in the order of the graph; an addition is a node, too, and has a number."""
+    """Yield the blocks in the graph's order. Additions are nodes of the graph, too, and count in the numbering."""
     number, inputs = 1, FIRST_CHANNELS
     for stage, (outputs, count, stride) in enumerate(STAGES):
         for index in range(count):
@@ -63,7 +63,7 @@ def blocks() -> Iterator[Block]:
 
 
 def weight_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and weights' shape of every convolution up to the coarse layer."""
+    """Return the name and weight shape of every convolution up to the coarse layer."""
     shapes: dict[str, tuple[int, ...]] = {"000_CONV": (FIRST_CHANNELS, 3, 3, 3)}
     for block in blocks():
         shapes |= block.shapes()

@@ -1,4 +1,4 @@
-"""What a distilled teacher learns to say: backbone features at its own positions, whitened to its own channels."""
+"""What a distilled teacher learns: backbone features at its own positions, whitened and projected to its number of channels."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from trainer.training import channels_last
 
 STATISTICS_CROPS = 16
 STATISTICS_GREYSCALE_SHARE = 0.1
-EVERY_POSITION = 3  # neighbours say nearly the same
+EVERY_POSITION = 3  # neighbouring positions are nearly the same
 
 
 class BackboneTarget:
-    """Two backbone layers as one target of 384 channels, each of mean 0 and deviation 1.
+    """Two backbone layers as one target of 384 channels, each with mean 0 and deviation 1.
 
-    The layers of stride 8 and 16 are 3 x 3 averaged, sampled at the centre of each teacher position, normalised, projected
-    on their leading principal components and rotated at random, so that all outputs weigh the same.
+    The layers of stride 8 and 16 are averaged 3 x 3, sampled at the centres of the teacher's positions, normalised, projected on their
+    leading principal components and rotated at random, so that all outputs weigh the same.
     """
 
     def __init__(self, backbone: MobileNetV2Features, photographs: Photographs, seed: int, batches: int, device: str = "cpu") -> None:

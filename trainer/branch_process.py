@@ -1,4 +1,4 @@
-"""One branch's training as a process of its own: `python -m trainer.branch_process ORDER`; it reports on stdout."""
+"""Trains one branch in a process of its own: `python -m trainer.branch_process ORDER`; reports progress on stdout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERRUPTED, FAILED = 130, 1
 
 
 class BranchOrder(msgspec.Struct, frozen=True):
-    """What to train, and with how much of the machine."""
+    """What to train, on which device, and with how many threads."""
 
     branch: Branch
     recipe: Recipe
@@ -34,11 +34,11 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     """Why the training cannot go on."""
 
     sentence: str
-    is_input: bool  # something that was given is wrong, rather than something that happened
+    is_input: bool  # the fault lies in what was given (BadInput), not in something that happened
 
 
 def tell(message: Report | Failure) -> None:
-    """Write a line to the parent; where it is gone, this process stops as if asked to, once, and keeps a checkpoint."""
+    """Write a line to the parent. If the parent is gone, this process sends itself SIGTERM, once, and so keeps a checkpoint."""
     try:
         os.write(sys.stdout.fileno(), msgspec.json.encode(message) + b"\n")
     except BrokenPipeError:
@@ -48,7 +48,7 @@ def tell(message: Report | Failure) -> None:
 
 
 def main() -> int:
-    """Train one branch; a sentence on what went wrong is the parent's to say."""
+    """Train one branch and return the exit code; the parent prints the sentence about a failure."""
     order = msgspec.json.decode(sys.argv[1], type=BranchOrder)
     torch.set_num_threads(order.threads)
     cv2.setNumThreads(order.threads)

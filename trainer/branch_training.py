@@ -1,4 +1,4 @@
-"""One branch's training, from good parts to weights in the folder of a training that is under way."""
+"""Trains one branch: from good parts to weights in the folder of an unfinished training."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Modul
 
 
 class Learned(msgspec.Struct, frozen=True):
-    """How a finished training went."""
+    """The losses and the duration of a finished training."""
 
     losses: list[float]
     seconds: float
 
     @property
     def figures(self) -> dict[str, float | None]:
-        """Return what the model's card keeps of it: the loss is the mean of the last steps."""
+        """Return what the model's card keeps of it; `last_loss` is the mean of the last steps."""
         return {"steps": len(self.losses), "seconds": round(self.seconds, 1), "last_loss": recent(self.losses)}
 
 
 def learn(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
-    """Train one branch from where its checkpoint in `work` ends and leave its weights there, unless they are there already."""
+    """Train one branch, from its checkpoint in `work` if there is one, and leave its weights there; nothing to do if they are there."""
     if is_learned(branch, work):
         return
     network, training = TRAIN[branch](parts, recipe, device, work / f"{branch}.checkpoint")
@@ -44,7 +44,7 @@ def learn(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, wo
 
 
 def is_learned(branch: Branch, work: Path) -> bool:
-    """Return whether nothing is left to learn."""
+    """Return whether the branch's training is finished."""
     return _learned(branch, work).exists()
 
 
@@ -57,7 +57,7 @@ def networks_of(recipe: Recipe, work: Path) -> tuple[StudentTeacher, SignedDista
 
 
 def learned_of(branch: Branch, work: Path) -> Learned:
-    """Return how a finished training went."""
+    """Return the losses and the duration of a finished training."""
     return msgspec.json.decode(_learned(branch, work).read_bytes(), type=Learned)
 
 

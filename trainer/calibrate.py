@@ -1,4 +1,4 @@
-"""Measures a trained model on good validation parts: spread of the maps, threshold, level of the outlines."""
+"""Calibrates a trained model on good validation parts: spread of the maps, threshold, level of the outlines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Maps:
 
 
 def maps_of(parts: Sequence[Prepared], colour_map: Callable[[Prepared], Float], shape_map: Callable[[Prepared], Float]) -> Maps:
-    """Score every part with both branches."""
+    """Compute both branches' maps of every part."""
     found = Maps([], [], [])
     for part in tracked(parts, "calibration", len(parts)):
         found.rgb.append(colour_map(part))
@@ -43,7 +43,7 @@ def maps_of(parts: Sequence[Prepared], colour_map: Callable[[Prepared], Float], 
 def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), names: Sequence[str] = ()) -> Calibration:
     """Return the calibration from the maps of good parts that no training saw.
 
-    With the parts themselves, drift can be told later; with their names, one that does not look good is called by its own.
+    The parts themselves make the reference for drift. Their names name a part that does not look good.
     """
     masks = maps.masks if recipe.fusion.statistics == "foreground" else None
     pairs = list(zip(maps.rgb, maps.sdf, strict=True))
@@ -73,9 +73,9 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), n
 
 
 def with_threshold(calibration: Calibration, settings: ThresholdSettings, names: Sequence[str] = ()) -> Calibration:
-    """Return the calibration with the threshold, and the level of the outlines, that follow from the scores and peaks which it holds.
+    """Return the calibration with the threshold and the level of the outlines that follow from its scores and peaks.
 
-    A margin is no matter of outlines: what they show begins where good parts end.
+    The margin does not apply to the level: outlines begin where good parts end.
     """
     scores, peaks = calibration.validation_scores, calibration.validation_peaks
     unmoved = msgspec.structs.replace(settings, margin=1.0)
@@ -88,15 +88,15 @@ def with_threshold(calibration: Calibration, settings: ThresholdSettings, names:
 
 
 def asked_about(calibration: Calibration, names: Sequence[str] = ()) -> str:
-    """Return the question about parts that stand out by their scores or, where none does, in shape; "" where none does, either.
+    """Return the question about parts that stand out by their scores, or in shape if none does; "" if none does there either.
 
-    Shape counts from its limit on, which is told from the same parts: of a few dozen, one that stands out far lifts it above itself. Then
-    its score is like any other's, and shape no longer finds what that part has. Colour counts from the beginning.
+    Shape counts only above its limit, which comes from the same parts. Of a few dozen parts, one that stands out far lifts the limit
+    above itself. Then its score looks like any other, and shape no longer finds that part's fault. Colour always counts.
     """
     shape = calibration.reference.sdf if calibration.reference else ()
     return standing_out(calibration.validation_scores, names) or (standing_out(shape, names, "shape") if shape else "")
 
 
 def peaks_of(maps: Sequence[Float]) -> list[float]:
-    """Return the score of each map."""
+    """Return the maximum of each map, which is its score."""
     return [float(heat.max()) for heat in maps]

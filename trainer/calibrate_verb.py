@@ -30,9 +30,9 @@ from trainer.train import prepare_all, summary
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
 FOLDER = click.Path(path_type=Path)
-MOST_DAYS = 36_500  # a hundred years: of endless ones nobody knows when they began
+MOST_DAYS = 36_500  # a hundred years: a start date has to exist
 COUNTS = "calibrated_on"  # key of a model card's data
-LIMIT_KNOWN = 16  # parts before; from 12 good ones of a line 1.3 % of limits were less than a third of that from 30, from 16 0.1 %
+LIMIT_KNOWN = 16  # parts before; of limits from 12 good ones 1.3 % were below a third of that from 30, from 16 0.1 %
 
 
 @click.command("calibrate", epilog=EXAMPLE)
@@ -65,7 +65,7 @@ def command(*, as_json: bool, **options: Any) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """Which champion to calibrate on what; None keeps the recipe's own."""
+    """Which champion to calibrate, on which parts; None keeps the recipe's setting."""
 
     recipe: str
     store: Path
@@ -80,19 +80,19 @@ class Request:
 
     @property
     def has_parts(self) -> bool:
-        """Return whether parts are to be scored."""
+        """Return whether there are parts to score."""
         return self.data is not None or self.collected is not None
 
     @property
     def changes(self) -> dict[str, Any]:
-        """Return what the recipe is to say of the threshold from now on."""
+        """Return the recipe's threshold settings that change."""
         asked = {"false_reject_rate": self.rate, "method": self.method, "margin": self.margin}
         return {name: value for name, value in asked.items() if value is not None}
 
 
 def calibrate(request: Request) -> ModelFolder:
-    """Return the recalibrated champion."""
-    from trainer.model_maker import recalibrated  # here, for `--help` must not wait for torch
+    """Return the recalibrated champion, promoted. BadInput if the request names nothing to do."""
+    from trainer.model_maker import recalibrated  # imported here, so that `--help` does not wait for torch
 
     if not request.has_parts and not request.changes:
         raise BadInput("calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate, --method or --margin")
@@ -107,14 +107,14 @@ def calibrate(request: Request) -> ModelFolder:
 
 
 def as_object(model: ModelFolder) -> str:
-    """Return what a program wants to know of a new champion."""
+    """Return the new champion and its threshold as JSON."""
     found = model.calibration
     said = {"recipe": model.name, "version": model.version, "threshold": found.threshold, "map_level": found.map_level}
     return msgspec.json.format(msgspec.json.encode(said)).decode()
 
 
 def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
-    """Return the calibration that follows from the scores which the model brings along, and what its card says of them."""
+    """Return the calibration from the scores that the model brings along, and the entry for its card."""
     from trainer.calibrate import with_threshold
 
     counts = model.card.data.get(COUNTS, {"validation": len(model.calibration.validation_scores)})
@@ -123,7 +123,7 @@ def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration
 
 
 def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
-    """Return the calibration that follows from scoring parts, and what the card says of them: how many of each kind, and which."""
+    """Return the calibration from scoring parts, and the entries for the card: how many of each kind, and which collected ones."""
     from trainer.calibrate import calibration_of, maps_of
 
     champion = Champion.of(model, request.device)
@@ -145,7 +145,7 @@ def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Ca
 
 
 def still_good(dataset: Dataset, request: Request) -> Dataset:
-    """Return a dataset without those scans that `mdss collection export` wrote as good ones and that a person has called defects since."""
+    """Return the dataset without scans that a person has called defects since `mdss collection export` wrote them as good."""
     if request.collected is None:
         return dataset
     left = dataset.without(gather(collection_at(request.collected.folder), request.recipe).bad)
@@ -156,7 +156,7 @@ def still_good(dataset: Dataset, request: Request) -> Dataset:
 
 
 def say_what_was_found(parts: Sequence[Prepared], dataset: Dataset, model: ModelFolder) -> None:
-    """Tell a person what the validation scans show, and whether it looks like the product that the model was made for."""
+    """Tell a person what the validation scans show, and whether it looks like the model's product."""
     sources = [(dataset, scan) for scan in dataset.validation]
     golden = [measures for _, measures in measured_golden(model)]
     found = sentences_on(parts, [scan.xyz_path for _, scan in sources], golden)
@@ -165,15 +165,15 @@ def say_what_was_found(parts: Sequence[Prepared], dataset: Dataset, model: Model
 
 
 def higher(after: Calibration, before: Calibration) -> str:
-    """Return what the threshold does not show of how far a branch's limit went up, "" where it did by no more than chance may do."""
+    """Return a sentence about a branch's limit that rose by more than chance explains, which the threshold does not show; else ""."""
     return scored_higher(after, before) or limited_higher(after, before)
 
 
 def limited_higher(after: Calibration, before: Calibration) -> str:
-    """Return the question about parts some of which lift a branch's limit far above that of the calibration before, "" where none do.
+    """Return the question about parts of which some lift a branch's limit far above that of the calibration before; "" if none do.
 
-    Defective parts that score ever higher, each a little above the next, hide each other; with them among the parts the limit goes up.
-    From 5 to 12 good parts of a line the limit was at most 2.9 times that from 30 of them.
+    Defective parts whose scores rise in small steps hide each other, so no single one stands out; but they lift the limit. From 5 to 12
+    good parts of a line, the limit was at most 2.9 times that from 30 of them.
     """
     pairs = ("colour", after.colour_limit, before.colour_limit), ("shape", after.score_floor, before.score_floor)
     times = {branch: new / old for branch, new, old in pairs if old}
@@ -184,9 +184,9 @@ def limited_higher(after: Calibration, before: Calibration) -> str:
 
 
 def scored_higher(after: Calibration, before: Calibration) -> str:
-    """Return in which branch these parts score far above those of the calibration before, "" where in none: its limit went up as much.
+    """Return in which branch these parts score far above those of the calibration before, whose limit rose as much; "" if in none.
 
-    The threshold does not show it, for scores are measured in that limit.
+    The threshold does not show it, because scores are measured in that limit.
     """
     if after.reference is None or before.reference is None:
         return ""
@@ -200,18 +200,18 @@ def scored_higher(after: Calibration, before: Calibration) -> str:
 
 
 def risen_most(times: Mapping[str, float]) -> str:
-    """Return the branch that is most times what it was before, "" where none has risen by more than chance may do."""
+    """Return the branch that rose most; "" if none rose by more than chance explains."""
     branch = max(times, key=lambda each: times[each], default="")
     return branch if branch and times[branch] > STANDS_OUT else ""
 
 
 def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:
-    """Return the calibration with what has to be known of its parts."""
+    """Return the calibration with a note on what its collected parts leave unknown."""
     return msgspec.structs.replace(calibration, threshold=calibration.threshold.with_note(collected.note))
 
 
 def moved(before: ModelFolder, after: ModelFolder, why: str) -> str:
-    """Return what the history says: how the threshold moved, for which rate and margin, and why."""
+    """Return the entry for the history: how threshold, rate and margin changed, and why."""
     old, new = before.calibration.threshold, after.calibration.threshold
     rates = f"asked false-reject rate {old.asked_false_reject_rate:g} -> {new.asked_false_reject_rate:g}"
     margins = [model.recipe.threshold.margin for model in (before, after)]

@@ -1,4 +1,4 @@
-"""A training step as one graph of a GPU's kernels: hundreds of small ones take longer to launch one by one than to run."""
+"""A training step as one CUDA graph: hundreds of small kernels take longer to launch one by one than to run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-WARMING = 3  # times before the graph is taken, in which libraries choose their kernels
+WARMING = 3  # runs before the graph is captured, in which libraries choose their kernels
 
 
 class Captured:
-    """Computes a loss and leaves its gradients in the network's parameters; all inputs must have the shapes of the first."""
+    """Computes a loss and leaves its gradients in the parameters; all inputs must have the shapes of the first ones."""
 
     def __init__(self, network: nn.Module, loss_of: Callable[[Sequence[Tensor]], Tensor], device: str) -> None:
         self._network, self._loss_of, self._device = network, loss_of, device
@@ -20,7 +20,7 @@ class Captured:
         self._loss = torch.empty(())
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the loss; it needs no backward, for the gradients are there."""
+        """Return the loss. It needs no backward: the gradients are in the parameters already."""
         if self._graph is None:
             self._graph = self._capture(inputs)
         for mine, given in zip(self._inputs, inputs, strict=True):
@@ -30,7 +30,7 @@ class Captured:
 
     def _capture(self, inputs: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         self._inputs = [each.to(self._device, copy=True) for each in inputs]
-        with torch.cuda.device(self._device):  # streams and graph are of the current one
+        with torch.cuda.device(self._device):  # streams and graphs belong to the current device
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
@@ -38,7 +38,7 @@ class Captured:
                     self._network.zero_grad(set_to_none=True)
                     self._loss_of(self._inputs).backward()  # type: ignore[no-untyped-call]
             torch.cuda.current_stream().wait_stream(aside)
-            self._network.zero_grad(set_to_none=True)  # what backward makes now is the graph's own, written anew whenever it runs
+            self._network.zero_grad(set_to_none=True)  # backward now allocates gradients in the graph, which every run overwrites
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 loss = self._loss_of(self._inputs)

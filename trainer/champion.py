@@ -1,4 +1,4 @@
-"""The champion of one recipe, and what it says of one part: the same calls in the same order as the station's."""
+"""The champion of one recipe, scoring parts with the same calls in the same order as the station."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_NUMBERS = "a map holds values that are no numbers; expected finite ones"
 
 @dataclass
 class Stopwatch:
-    """How long each stage took, part by part."""
+    """The time each stage took, for each part."""
 
     spent_ms: dict[str, list[float]] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Champion:
-    """A model folder with both branches and the fusion at hand."""
+    """A model folder with both branches and the fusion, ready to score."""
 
     folder: ModelFolder
     colour_map: Callable[[Prepared], Float]
@@ -62,8 +62,8 @@ class Champion:
 
     @classmethod
     def of(cls, folder: ModelFolder, device: str, precision: Precision = "auto") -> Self:
-        """Load a verified model, champion or not, as if it were the one that judges."""
-        # Here, for `--help` must not wait for torch.
+        """Load a verified model, champion or not, to score as if it were the champion."""
+        # Imported here, so that `--help` does not wait for torch.
         from mdss.method import fusion
         from mdss.method.signed_distance import ShapeBranch
         from mdss.method.student_teacher import ColourBranch
@@ -80,16 +80,16 @@ class Champion:
         return float(self.folder.calibration.threshold.value)
 
     def prepare(self, rgb: Image, xyz_mm: Float) -> Prepared:
-        """Return the part on the model's grid; BadPart where there is none."""
+        """Return the part on the model's grid. BadPart if the scan holds none."""
         return prepare(rgb, xyz_mm, self.folder.recipe.point_cloud)
 
     def undecided(self, prepared: Prepared, rules: FusionSettings) -> str:
-        """Return why a station by these rules does not take a part for OK whatever it scores; empty where it may."""
+        """Return why a station with these rules would not call this part OK, whatever it scores; "" if it may."""
         view = InView.of(prepared)
         return unseen(view, rules) or lacking(view, self.folder.calibration, rules)
 
     def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
-        """Return each branch's score and its map (S, S)."""
+        """Return the scores and the maps (S, S) of both branches and of the fusion."""
         with watch.stage("rgb"):
             rgb_map = self.colour_map(prepared)
         with watch.stage("sdf"):
@@ -100,16 +100,16 @@ class Champion:
         return scores, {"rgb": rgb_map, "sdf": sdf_map, "fused": fused.map}
 
     def golden_scores(self, prepared: Prepared) -> dict[Scored, float]:
-        """Return the scores that golden scans are stored with."""
+        """Return the scores that are stored with golden scans."""
         found = self.score(prepared, Stopwatch())[0]
         return {"rgb": found["rgb"], "sdf": found["sdf"], "fused": found["fused"]}
 
     def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:
-        """Return the fusion once more, the image scaled so that the part is as bright as the training parts."""
+        """Return the fusion for the image scaled to the training parts' brightness; the shape map stays the same."""
         matched = replace(prepared, rgb=match_brightness(prepared.rgb, prepared.mask, brightness))
         return self.fuse(self.colour_map(matched), sdf_map)
 
 
 def are_numbers(maps: Mapping[Branch, Float]) -> bool:
-    """Return whether all values of all maps are finite: where one is not, no score is one."""
+    """Return whether all values of all maps are finite; if one is not, no score can be trusted."""
     return all(np.isfinite(heat).all() for heat in maps.values())

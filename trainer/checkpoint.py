@@ -1,4 +1,4 @@
-"""A training that is not finished, on disk: safetensors with JSON in its header, so that resuming one runs no code of whoever wrote it."""
+"""Checkpoints of unfinished trainings: safetensors with JSON in the header, so that reading one runs no code from the file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mdss.errors import BadInput
 from mdss.whole_files import write_whole
 
 FORMAT = "mdss.checkpoint.v1"
-CARD = "card"  # the header's one entry
+CARD = "card"  # the only entry of the header
 NETWORK, OPTIMISER, LOSSES = "network.", "optimiser.", "losses"
-ZIP = b"PK"  # how the files began that torch.save wrote for earlier releases
+ZIP = b"PK"  # how checkpoints of earlier releases begin, which torch.save wrote
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """What is no tensor."""
+    """What a checkpoint holds besides tensors."""
 
     format: str
     seconds: float
@@ -37,7 +37,7 @@ class Checkpoint:
     """Everything that a training needs to go on as if it had never stopped."""
 
     network: dict[str, Tensor]
-    moments: dict[int, dict[str, Tensor]]  # of the optimiser, for each parameter in its order
+    moments: dict[int, dict[str, Tensor]]  # of the optimiser, for each parameter by its number
     losses: list[float]
     seconds: float
     settings: dict[str, Any]
@@ -53,7 +53,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """Read what `write` wrote; BadInput says why a file is none, is of an earlier release, or is damaged."""
+        """Read what `write` wrote. BadInput says why a file is no checkpoint, is of an earlier release, or is damaged."""
         try:
             with path.open("rb") as file:
                 is_old = file.read(len(ZIP)) == ZIP
@@ -78,7 +78,7 @@ class Checkpoint:
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return one checksum over names, kinds, shapes and numbers."""
+    """Return one checksum over the tensors' names, types, shapes and numbers."""
     total = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -87,7 +87,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def as_stored(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as a checkpoint gives them back: lists for tuples."""
+    """Return settings as they come back from a checkpoint: tuples become lists."""
     stored: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
     return stored
 

@@ -1,4 +1,4 @@
-"""What the colour branch learns from at each step: windows of the training parts, or whole images as far as there is a part."""
+"""What the colour branch learns from at each step: windows of the training parts, or whole images cropped to their parts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from trainer.teacher_answers import TeacherAnswers, fits_into_memory
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Index = NDArray[np.int64]
-Cells = tuple[int, Window]  # of which part, and which cells of its map
+Cells = tuple[int, Window]  # number of the part, and the cells of its map
 
 
 def cell_mask(mask: Bool, how: str) -> Float:
-    """Return what the mask says of a map's cell that begins at each pixel: its centre, its mean, or whether any of it is inside."""
+    """Return the mask value of the cell that begins at each pixel: that pixel, the cell's mean, or whether any of its pixels is inside."""
     values = mask.astype(np.float32)
     if how == "area":
         return np.asarray(cv2.blur(values, (STRIDE_PX, STRIDE_PX), anchor=(0, 0)), np.float32)
@@ -36,16 +36,16 @@ def cell_mask(mask: Bool, how: str) -> Float:
 
 
 def every_cell(pixels: NDArray[np.generic], border: str) -> Window:
-    """Return the cells that are learned from of a whole image (S, S): where black lies beyond it, without those that look there."""
+    """Return the cells of a whole image (S, S) to learn from: all, but with a black border not those that look beyond the image."""
     cells, rim = len(pixels) // STRIDE_PX, CENTRE_PX // STRIDE_PX if border == "zero" else 0
     return Window(rim, rim, cells - 2 * rim, cells - 2 * rim)
 
 
 def whole_images(parts: Sequence[Part], settings: ColourSettings) -> list[Window]:
-    """Return which cells of each image are computed where whole ones are learned from: around its part, as many as the largest part takes.
+    """Return the cells to compute of each whole image: a window around its part, for all of the size that the largest part needs.
 
-    The networks have no padding, and D (x) M is 0 elsewhere whatever they say, so nothing is lost (`Windows.beyond` counts the zeros).
-    Where the background is learned from, too, all.
+    D (x) M is 0 elsewhere whatever the networks say, so nothing is lost (`Windows.beyond` counts the zeros). If the background is learned
+    from, too, these are all cells.
     """
     every = every_cell(parts[0].mask, settings.border)
     if not settings.mask_training:
@@ -58,10 +58,10 @@ def whole_images(parts: Sequence[Part], settings: ColourSettings) -> list[Window
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of the colour branch learns from."""
+    """The data of one step of the colour branch."""
 
     images: Tensor  # (B, 3, H, W)
-    masks: Tensor  # (B, h, w) at the map's cells
+    masks: Tensor  # (B, h, w), one value for each of the map's cells
     cells: list[Cells]
     photographs: Tensor | None  # for the penalty
 
@@ -77,7 +77,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class View:
-    """One part, and by which symmetry it is shown."""
+    """One part, and the symmetry by which it is shown."""
 
     number: int
     turn: int
@@ -85,7 +85,7 @@ class View:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a crop begins, in pixels of the padded image, and how large it is."""
+    """Origin and size of a crop, in pixels of the padded image."""
 
     top: int
     left: int
@@ -94,13 +94,13 @@ class Place:
 
     @classmethod
     def of(cls, window: Window) -> Place:
-        """Return what exactly a window's outputs look at."""
+        """Return the pixels that a window's cells look at."""
         height, width = (STRIDE_PX * side + FIELD_PX - 1 for side in (window.height, window.width))
         return cls(STRIDE_PX * window.top, STRIDE_PX * window.left, height, width)
 
 
 class Windows:
-    """Crops of the training parts: random ones on the part, or whole images; the same step always gives the same batch."""
+    """Crops of the training parts: random ones on the part, or whole images. The same step always gives the same batch."""
 
     def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
         self.settings, self._seed = recipe.rgb, recipe.seed
@@ -113,7 +113,7 @@ class Windows:
         self._asked: int | None = None
 
     def progress(self, step: int) -> float:
-        """Return how far the training is, from 0 to 1: step by step, or in whole rounds through the parts."""
+        """Return the progress of the training from 0 to 1, in single steps or in whole epochs."""
         steps = self.settings.steps
         if self.settings.factor_every == "epoch":
             step -= step % max(1, len(self._images) // self.settings.batch)
@@ -121,14 +121,14 @@ class Windows:
 
     @property
     def beyond(self) -> int:
-        """How many elements of D (x) M an image has beyond its crop: all 0, but the quantile counts them."""
+        """How many elements of D (x) M each image has outside its crop: all are 0, but the quantile counts them."""
         if self._whole is None:
             return 0
         every, some = every_cell(self._pixels[0], self.settings.border), self._whole[0]
         return CHANNELS * (every.height * every.width - some.height * some.width)
 
     def ask(self, networks: StudentTeacher, step: int) -> None:
-        """Let the teacher describe every part on the grid of this step, unless it did so before or will be shown something else."""
+        """Let the teacher describe every part on the grid of this step; nothing to do if it did, or if crops are not on a grid."""
         grid = self._grid_of(step)
         if grid is None or grid == self._asked:
             return
@@ -146,14 +146,14 @@ class Windows:
         return None if self.settings.shift_every is None else step // self.settings.shift_every
 
     def _shifts(self, grid: int) -> Index:
-        """Return by how many pixels (N, 2), 0 to 3, each part's windows lie beside the cells of its map; whole images do not."""
+        """Return the offset (N, 2) in pixels, 0 to 3, of each part's windows from the cells of its map; 0 for whole images."""
         count = len(self._images)
         if self._whole is not None:
             return np.zeros((count, 2), np.int64)
         return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(count, 2))
 
     def _views(self, step: int) -> list[View]:
-        """Return by which symmetry each part is shown; windows of whole images lie where the parts do, so none turns them."""
+        """Return the symmetry by which each part is shown. Whole images are never turned, because their windows lie where the parts do."""
         count = len(self._images)
         if self._whole is not None or not self.settings.turned:
             return [View(number, 0) for number in range(count)]
@@ -163,7 +163,7 @@ class Windows:
         return [View(number, turn) for number, turn in enumerate(turns.tolist())]
 
     def _share_turned(self, step: int) -> float:
-        """Return how many of the parts are shown turned: all in the beginning; a grid's first step stands for all of its steps."""
+        """Return the share of parts that are shown turned: all at the beginning. All steps on one grid have the share of its first."""
         first = step - step % (self.settings.shift_every or 1)
         return 1 + (self.settings.turned_last - 1) * self.progress(first)
 
@@ -174,7 +174,7 @@ class Windows:
         return cell_mask(np.ascontiguousarray(turned(self._pixels[view.number], view.turn)), self.settings.mask_sampling)
 
     def batch(self, step: int) -> Batch:
-        """Return crops, their masks, where they lie, and photographs for the penalty."""
+        """Return a step's crops, their masks and cells, and photographs for the penalty."""
         random = np.random.default_rng((self._seed, step))
         numbers = random.integers(len(self._images), size=self.settings.batch).tolist()
         grid = self._grid_of(step)
@@ -186,7 +186,7 @@ class Windows:
         return Batch(images, masks, [crop.cells for crop in crops], photographs)
 
     def described(self, batch: Batch, device: torch.device) -> Tensor | None:
-        """Return what the teacher says of a batch (B, C, h, w); None where it was not asked beforehand."""
+        """Return the teacher's description of a batch (B, C, h, w); None if it was not computed beforehand."""
         if self._answers is None:
             return None
         return torch.stack([self._answers.crop(*cells) for cells in batch.cells]).to(device).permute(0, 3, 1, 2)
@@ -207,7 +207,7 @@ class Windows:
         size = self._images[view.number].shape[1]
         side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
         pixels = turned(self._pixels[view.number], view.turn)
-        inside = np.flatnonzero(pixels)  # a tenth of the time of asking for rows and columns of all
+        inside = np.flatnonzero(pixels)  # a tenth of the time of np.nonzero's rows and columns
         centre = np.array(divmod(inside[random.integers(len(inside))], len(pixels)))
         at = centre + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
         if shift is None:

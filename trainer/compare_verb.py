@@ -1,4 +1,4 @@
-"""Verb `mdss model compare`: the gate by hand, on a folder of scans or on what the station collected."""
+"""Verb `mdss model compare`: the gate by hand, on a folder of scans or on a station's collection."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from trainer.gathering import Gathered, calibrated_by, collection_at, gather, un
 from trainer.model_changes import recipe_option, show_table, store_option
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
-BY_HAND = "by-hand"  # below the folder of the gate's own answer, which stays
+BY_HAND = "by-hand"  # subfolder, so that the gate's own answer stays
 HELD_BACK = 1
-MOST_PARTS = 200  # of the newest collected good parts
+MOST_PARTS = 200  # collected good parts, the newest ones
 
 
 @click.command("compare", epilog=EXAMPLE)
@@ -45,14 +45,14 @@ MOST_PARTS = 200  # of the newest collected good parts
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer for a program.")
 def compare(*, as_json: bool, **options: Any) -> int:
-    """Hold one version against another as the gate does; exit code 0 where it passes, 1 where it is held back.
+    """Compare one version with another as the gate does; exit code 0 if it passes, 1 if it is held back.
 
-    The scans of --data must not be those that a version was trained on; of --collected, such are left out, and simulated ones.
-    Nothing is promoted.
+    The scans of --data must not be those that a version was trained on. From --collected such parts are left out, and so are simulated
+    ones. Nothing is promoted.
     """
     try:
         outcome = compared(Comparison(**options))
-    except (ModelRefused, OSError) as error:  # 1 says that it was judged
+    except (ModelRefused, OSError) as error:  # exit code 1 is reserved for a judgement
         raise BadInput(str(error)) from error
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
@@ -63,7 +63,7 @@ def compare(*, as_json: bool, **options: Any) -> int:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which versions, on which parts."""
+    """Which versions to compare, on which parts."""
 
     store: Path
     recipe: str
@@ -78,25 +78,25 @@ class Comparison:
 
 
 def compared(asked: Comparison) -> GateOutcome:
-    """Run the gate; BadInput where a version is not in the store, or no parts are named."""
+    """Run the gate. BadInput if a version is not in the store, or if the parts are not named by exactly one option."""
     if (asked.data is None) is (asked.collected is None):
         raise BadInput("--data, --collected: expected one of them, for the parts that both models judge")
     folder = model_store.recipe_folder(asked.store, asked.recipe)
     candidate, champion = (model_store.open_version(place_of(folder, asked, name)) for name in (asked.version, asked.against))
-    from trainer.gate import GATES, Sides, judge  # here, for `--help` must not wait for torch
+    from trainer.gate import GATES, Sides, judge  # imported here, so that `--help` does not wait for torch
 
     report = asked.report or folder / GATES / candidate.version / BY_HAND
     return judge(Sides(champion, candidate, report), evidence_of(asked, champion, candidate), asked.device)
 
 
 def place_of(folder: Path, asked: Comparison, name: str) -> Path:
-    """Return a version's folder, by its number or by the link to it."""
+    """Return the folder of a version that is named by its number or by a link."""
     linked = model_store.linked_version(folder, name) if name in model_store.LINKS else None
     return model_store.version_folder(folder, asked.recipe, linked or name)
 
 
 def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder) -> GateEvidence:
-    """Return the parts to judge: of a dataset its test scans, of a collection what a person or the station called good, and defects."""
+    """Return the parts to judge: a dataset's test scans or a collection's good parts and defects, and the champion's golden scans."""
     from trainer.gate import golden_parts
 
     found = gather(collection_at(asked.collected), asked.recipe) if asked.collected else None
@@ -107,7 +107,7 @@ def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder
 
 
 def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePart]]:
-    """Return good and defective test scans."""
+    """Return the good and the defective test scans."""
     dataset = Dataset.open(asked.data or Path(), asked.unit, needs=("test",))
     sides = ([scan for scan in dataset.test if scan.is_good is is_good] for is_good in (True, False))
     good, defects = ([EvidencePart.in_dataset(scan.part_id, dataset, scan) for scan in side] for side in sides)
@@ -115,9 +115,9 @@ def from_dataset(asked: Comparison) -> tuple[list[EvidencePart], list[EvidencePa
 
 
 def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[list[EvidencePart], list[EvidencePart]]:
-    """Return the newest good parts (labelled so, or accepted and unreviewed) that are new to the models, and all defects.
+    """Return the newest good parts (marked so, or accepted and unreviewed) that are new to both models, and all confirmed defects.
 
-    New is what neither has learned from or has its threshold from. Simulated parts are no evidence.
+    A part is new if neither model was made from it, judged by it, or has its threshold from it. Simulated parts are left out.
     """
     unknown: Sequence[Collected] = found.good
     for model in models:
@@ -132,7 +132,7 @@ def collected(parts: Sequence[Collected]) -> list[EvidencePart]:
 
 
 def show(outcome: GateOutcome) -> None:
-    """Print the checks as a table, the answer and where the page is."""
+    """Print the checks as a table, the answer, and the path of the page."""
     show_table(COLUMNS, [dict(zip(COLUMNS, check.row, strict=True)) for check in outcome.checks])
     against = f"{outcome.recipe} {outcome.candidate} against {outcome.champion}"
     click.echo(f"{against}: {'passed' if outcome.is_passed else 'held back'}")

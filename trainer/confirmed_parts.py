@@ -1,4 +1,4 @@
-"""Good parts that a station collected and no training saw: what a threshold can be set from anew."""
+"""Good parts that a station collected and no training saw: a threshold can be set from them."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class Source:
 
 @dataclass
 class ConfirmedParts:
-    """Prepared parts, and how many of them are good by what."""
+    """Prepared parts, and who called how many of them good."""
 
     parts: list[Prepared] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # the ids of their results
-    reviewed: int = 0  # a person called them good
-    accepted: int = 0  # the station did, and nobody looked
+    names: list[str] = field(default_factory=list)  # result ids
+    reviewed: int = 0  # called good by a person
+    accepted: int = 0  # accepted by the station, and reviewed by nobody
 
     @property
     def note(self) -> str:
-        """Say what a threshold from these parts does not know."""
+        """Return a note on what a threshold from these parts cannot know; "" if a person has seen all of them."""
         total = self.reviewed + self.accepted
         missing = "good parts that the station rejected and nobody marked as good are missing among them"
         return f"{self.accepted} of {total} collected parts are good by verdict alone; {missing}" if self.accepted else ""
 
 
 def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: frozenset[str]) -> ConfirmedParts:
-    """Read and prepare a recipe's good parts, newest first; one that cannot be read or holds no part is named and left out.
+    """Read and prepare a recipe's good parts, newest first. Parts that cannot be read, or show no part, are named and left out.
 
-    `curated` are the names of scans that are taken anyway: a part that one of them shows counts once.
+    `curated` are the names of scans that are taken anyway, so that a part among them does not count twice.
     """
     chosen = chosen_of(source, model, curated)
     found = ConfirmedParts()
@@ -67,7 +67,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
 
 
 def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[Collected]:
-    """Return the newest parts that are marked good, or accepted and not reviewed, and that no training of the model saw."""
+    """Return the newest parts that are marked good, or accepted and unreviewed, and that no training of the model saw."""
     found = gather(collection_at(source.folder), model.name)
     good = [each for each in found.kept if found.standings[each.part.result_id] == GOOD and each.part.judged_ns >= source.since_ns]
     real = [each for each in good if source.with_simulated or not each.part.is_simulated]

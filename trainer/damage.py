@@ -1,4 +1,4 @@
-"""Copies of good parts with dents, bumps and missing places, so that the network learns what surface belongs under them."""
+"""Copies of good parts with dents, bumps and missing places, from which the network learns what surface belongs there."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mdss.method.voids import pixel_steps
 
 Float = NDArray[np.float32]
 
-POINTS_PER_PLACE = 700  # with patches of 500, about half of them hold a place or a part of one
+POINTS_PER_PLACE = 700  # with patches of 500 points, about half of them then hold a place or part of one
 FEWEST_PLACES = 2
 RADIUS_PX = (1.5, 9.0)
-LONGEST = 4.0  # times as long as wide
-DEPTH_STEPS = (0.7, 8.0)  # in steps from one pixel to the next: from the noise up to what no defect is larger than
+LONGEST = 4.0  # at most so many times as long as wide
+DEPTH_STEPS = (0.7, 8.0)  # in steps from one pixel to the next: from the noise up to more than any defect
 CUT_SHARE = 0.4  # of the places lose their points; the others are pushed in or pulled out
-LEAST_LEFT = 0.3  # of a part's points: of a small one a cut may take nearly all
-STEEPEST = 0.1  # of the radius, over which a place rises to its full depth
+LEAST_LEFT = 0.3  # of a part's points: a cut that would leave fewer is not made
+STEEPEST = 0.1  # of the radius: the shortest way over which a place rises to its full depth
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Spot:
         return np.asarray(np.hypot(*self.axes(size)), np.float32)
 
     def axes(self, size: int) -> tuple[Float, Float]:
-        """Return how far each pixel (size, size) is from the middle along and across, 1 on the rim."""
+        """Return how far each pixel (size, size) is from the middle along and across the ellipse; 1 is the rim."""
         rows, columns = np.mgrid[:size, :size].astype(np.float32)
         rows, columns = rows - np.float32(self.row), columns - np.float32(self.column)
         sine, cosine = np.float32(np.sin(self.angle_rad)), np.float32(np.cos(self.angle_rad))
@@ -47,7 +47,7 @@ class Spot:
 
 
 def damaged(xyz: Float, random: np.random.Generator) -> Float:
-    """Return a copy of an organised cloud (S, S, 3) mm with places that are pushed in, pulled out, or without points."""
+    """Return a copy of an organised cloud (S, S, 3) mm with places pushed in, pulled out, or without points."""
     changed, left = xyz.copy(), all_three(np.isfinite(xyz))
     measured = np.argwhere(left)
     pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
@@ -72,5 +72,5 @@ def _spot(measured: NDArray[np.intp], random: np.random.Generator) -> Spot:
 
 
 def _between(random: np.random.Generator, limits: tuple[float, float]) -> float:
-    """Return a number between the limits, each factor as probable as any other."""
+    """Return a random number between the limits, uniform in its logarithm."""
     return float(np.exp(random.uniform(*np.log(limits))))

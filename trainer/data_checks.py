@@ -1,4 +1,4 @@
-"""Which collected parts a training may learn from, and why not the others: each that is refused has a code and a sentence."""
+"""Which collected parts a training may learn from: each refused part gets a code and a sentence."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from trainer.part_measures import COLOURS, MEASURES, Float, Measures, nearest
 
 Code = Literal["unreadable", "no_part", "dark", "missing_points", "another_product", "duplicate", "not_normal", "defect"]
 Fault = tuple[Code, str]
-OVERRULED: tuple[Code, ...] = ("another_product", "not_normal")  # by a person who marks the part as good
+OVERRULED: tuple[Code, ...] = ("another_product", "not_normal")  # if a person marks the part as good
 FAR_DEVIATIONS, MAD_PER_DEVIATION = 8.0, 1.4826
-LEAST_SIZE_SHARE = 0.10  # of a side's usual length: good parts differ by so much before anybody thinks of another product
+LEAST_SIZE_SHARE = 0.10  # of a side's usual length: good parts may always differ by this much
 LEAST_COLOUR_SHARE = 0.03  # of all light: lamps of another age or colour shift it by less
-DARK_SHARE, BLACK = 0.4, 8.0  # of the usual brightness; and of 255, where nobody knows what is usual
-SAME_PART_SHARE = 0.25  # of the distance at which distinct parts usually lie: nearer, and it is one part twice
+DARK_SHARE, BLACK = 0.4, 8.0  # of the usual brightness; and of 255, if that is not known
+SAME_PART_SHARE = 0.25  # of the usual distance between distinct parts: nearer, and it is one part twice
 NEAREST_PERCENTILE = 5.0
 FEWEST_TO_COMPARE = 5
-SURELY_SAME = 0.2  # signatures nearer than that are one part where too few are known to compare with
+SURELY_SAME = 0.2  # the same limit, where too few parts are known to compare with
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A collected part that nothing is learned from."""
+    """A collected part that is not learned from, and why."""
 
     result_id: str
     part_id: str
@@ -37,12 +37,12 @@ class Refused(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Usual:
-    """What the parts that are known to be good look like."""
+    """What the parts known to be good look like."""
 
     centre: dict[str, float]
     reach: dict[str, float]  # how far from the centre a good part can be
     brightness: float
-    same_part: float  # signatures nearer than that are of one part
+    same_part: float  # two signatures nearer than this belong to one part
 
     @classmethod
     def of(cls, parts: Sequence[Measures]) -> Usual:
@@ -59,9 +59,9 @@ class Usual:
 
 
 def same_part_limit(signatures: Sequence[Float]) -> float:
-    """Return how near the signatures of one part lie that was scanned twice, judged by how far apart distinct parts are.
+    """Return the distance of signatures below which two scans show one part, from how far apart distinct parts lie.
 
-    Some of these may be one part themselves: what lies nearer than a share of the usual distance tells nothing of distinct ones.
+    Some of these scans may be of one part themselves, so the smallest distances do not count.
     """
     if len(signatures) < FEWEST_TO_COMPARE:
         return SURELY_SAME
@@ -71,9 +71,9 @@ def same_part_limit(signatures: Sequence[Float]) -> float:
 
 
 def unfit(part: Measures, usual: Usual | None, max_invalid_ratio: float, *, is_marked_good: bool) -> Fault | None:
-    """Return why a part cannot be learned from, whatever its scores; None where it can.
+    """Return why a part cannot be learned from, whatever its scores; None if it can.
 
-    A person who marked a part as good knows better what belongs to the product, but nobody can learn from what was not seen.
+    A person who marks a part as good knows better what belongs to the product. But nobody can learn from what was not seen.
     """
     if fault := unseen(part, usual, max_invalid_ratio):
         return fault
@@ -81,7 +81,7 @@ def unfit(part: Measures, usual: Usual | None, max_invalid_ratio: float, *, is_m
 
 
 def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fault | None:
-    """Return the fault of a part that is too dark, or has too few points."""
+    """Return the fault of a part that is too dark or has too few points; None if it is neither."""
     least = DARK_SHARE * usual.brightness if usual else BLACK
     if part.brightness < least:
         return "dark", f"the part has a brightness of {part.brightness:.3g} of 255, expected at least {least:.3g}: is the lamp on?"
@@ -92,7 +92,7 @@ def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fau
 
 
 def foreign(part: Measures, usual: Usual) -> Fault | None:
-    """Return the fault of a part whose size or colour no good part has; the worst of its measures is named."""
+    """Return the fault of a part whose size or colours are beyond those of good parts, with its worst measure; None if there is none."""
     beyond = {name: abs(part.values[name] - usual.centre[name]) / usual.reach[name] for name in MEASURES}
     worst = max(beyond, key=lambda name: beyond[name])
     if beyond[worst] <= 1:
@@ -104,14 +104,14 @@ def foreign(part: Measures, usual: Usual) -> Fault | None:
 
 
 def abnormal(score: float, threshold: float) -> Fault | None:
-    """Return the fault of a part that the champion would not accept today, and that nobody has marked as good."""
+    """Return the fault of a part that scores above the champion's threshold; None if it does not."""
     if score <= threshold:
         return None
     return "not_normal", f"the champion gives it {score:.4g}, above its threshold of {threshold:.4g}, and nobody has marked it good"
 
 
 class Signatures:
-    """The parts that were seen so far, so that none is learned twice."""
+    """Signatures of the parts seen so far, so that none is learned from twice."""
 
     def __init__(self, usual: Usual | None) -> None:
         self._same_part = usual.same_part if usual else SURELY_SAME
@@ -119,7 +119,7 @@ class Signatures:
         self._known: list[Float] = []
 
     def twin_of(self, signature: Float) -> str | None:
-        """Return the name of the part that this is a second scan of, None where it is a new one."""
+        """Return the name of a known part that this is a second scan of; None for a new part."""
         number, away = nearest(signature, self._known)
         return self._names[number] if away < self._same_part else None
 
@@ -130,10 +130,10 @@ class Signatures:
 
 
 def refusals_by_code(refused: Sequence[Refused]) -> dict[str, int]:
-    """Count them, the most frequent first."""
+    """Count the refusals by code, the most frequent first."""
     return dict(Counter[str](each.code for each in refused).most_common())
 
 
 def in_words(refused: Sequence[Refused]) -> str:
-    """Return how many there are by each code, nothing where there are none."""
+    """Return the number of refusals by code as text; "" without any."""
     return ", ".join(f"{count} {code}" for code, count in refusals_by_code(refused).items())

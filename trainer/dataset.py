@@ -1,6 +1,6 @@
-"""A folder of scans in the layout of MVTec 3D-AD: finds them, and reads one or says in a sentence why not.
+"""A folder of scans in the layout of MVTec 3D-AD: lists them, and reads one or says in a sentence why it cannot.
 
-train/good/{rgb,xyz}, validation/good/{rgb,xyz}, test/KIND/{rgb,xyz,gt}; files of one scan share their stem.
+train/good/{rgb,xyz}, validation/good/{rgb,xyz}, test/KIND/{rgb,xyz,gt}; the files of one scan share their stem.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Unit = Literal["m", "mm"]
 Split = Literal["train", "validation", "test"]
 
 GOOD = "good"
-PARTNERS = {"rgb": IMAGE_SUFFIXES, "xyz": CLOUD_SUFFIXES}  # the folders of which each scan has one file
+PARTNERS = {"rgb": IMAGE_SUFFIXES, "xyz": CLOUD_SUFFIXES}  # the folders that hold one file of each scan
 TRUTH = "gt"
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
 LAYOUT = "train/good, validation/good and test/KIND"
-SOME = 5  # names that a sentence repeats
+SOME = 5  # names repeated in a sentence
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Where one recorded scan lies; `truth_path` is None where nothing is marked."""
+    """The paths of one recorded scan; `truth_path` is None if nothing is marked."""
 
     split: Split
     kind: str
@@ -51,7 +51,7 @@ class Scan:
 
     @property
     def part_id(self) -> str:
-        """Return KIND/NAME, as replayed scans are called, too."""
+        """Return KIND/NAME, the part id of a replayed scan, too."""
         return f"{self.kind}/{self.name}"
 
 
@@ -74,13 +74,14 @@ class Dataset:
     train: list[Scan]
     validation: list[Scan]
     test: list[Scan]
-    has_truth: bool  # whether any defect of the test scans is marked
+    has_truth: bool  # whether a defect in any test scan is marked
 
     @classmethod
     def open(cls, root: Path, unit: Unit, needs: Collection[str] = ("train", "validation")) -> Dataset:
-        """List the scans under `root`; BadInput for a folder, or a file's partner, that is missing in a split of `needs`.
+        """List the scans under `root`. BadInput if a folder, or a file's partner, is missing in a split of `needs`.
 
-        Of the other splits there are the scans that are whole: a training looks at no test, and an evaluation at no validation.
+        Of the other splits, only complete scans are listed: a training does not look at the test split, nor an evaluation at the
+        validation split.
         """
         if not root.is_dir():
             raise BadInput(f"{root}: no such folder; expected {LAYOUT} in it")
@@ -93,22 +94,22 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """Return one checksum over the names and sizes of the files to train on and to calibrate with: other scans give another."""
+        """Return a checksum over names and sizes of the files of train and validation; other scans give another one."""
         files = [path for scan in (*self.train, *self.validation) for path in (scan.rgb_path, scan.xyz_path)]
         said = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     def named(self, scans: Sequence[Scan]) -> tuple[str, ...]:
-        """Return some of its scans as the plan of a training names them, below its folder."""
+        """Return the names of scans, relative to the root, as a training's plan lists them."""
         return tuple(str(scan.rgb_path.relative_to(self.root)) for scan in scans)
 
     def without(self, names: Collection[str]) -> Dataset:
-        """Return the same but for scans of these names to train on and to calibrate with."""
+        """Return the dataset without scans of these names in train and validation."""
         train, validation = ([scan for scan in side if scan.name not in names] for side in (self.train, self.validation))
         return replace(self, train=train, validation=validation)
 
     def load(self, scan: Scan) -> LoadedScan:
-        """Read one scan into millimetres; BadInput names the file, what was found and what was expected."""
+        """Read one scan into millimetres. BadInput names the file, what was found and what was expected."""
         rgb, stored = read_scan(scan.rgb_path, scan.xyz_path)
         if min(rgb.shape[:2]) < SMALLEST_SIDE_PX or max(rgb.shape[:2]) > LARGEST_SIDE_PX:
             raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
@@ -117,21 +118,21 @@ class Dataset:
 
 
 def _some_in(folder: Path) -> str:
-    """Return what a folder holds, so that the one above or below the right one is known for it."""
+    """Return a few names from a folder, so that a person sees that it is the one above or below the right one."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     return some_of(names, SOME) or "nothing in it"
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:
-    """Return the cloud in mm with NaN where nothing was measured; (0, 0, 0), NaN and points farther than anything can be were not.
+    """Return the cloud in mm, NaN where nothing was measured: at (0, 0, 0), at NaN, and at points farther off than anything can be.
 
-    Whether there is a part among the points, or any point at all, is for who looks for it (`prepare`).
+    Whether any point, or a part, is among them is checked later (`prepare`).
     """
     with np.errstate(over="ignore"):
-        xyz_mm = stored.astype(np.float32) * np.float32(MM_PER_UNIT[unit])  # the camera wire rounds likewise
+        xyz_mm = stored.astype(np.float32) * np.float32(MM_PER_UNIT[unit])  # the camera wire rounds in the same way
     there = np.isfinite(xyz_mm).all(axis=2) & (stored != 0).any(axis=2)
     measured = there & is_measured(xyz_mm)
-    _check_extent(stored[measured if measured.any() else there].astype(np.float64), unit, path)  # all too far away: of another unit
+    _check_extent(stored[measured if measured.any() else there].astype(np.float64), unit, path)  # if all are too far off, the unit is wrong
     xyz_mm[~measured] = np.nan
     return xyz_mm
 
@@ -158,7 +159,7 @@ def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Kind:
-    """The files of one folder of parts, by stem; only a test has masks."""
+    """The files of one folder of parts, by stem; only the test split has masks."""
 
     folder: Path
     images: dict[str, Path]
@@ -167,19 +168,19 @@ class Kind:
 
     @classmethod
     def of(cls, folder: Path, split: Split) -> Kind:
-        """List them."""
+        """List the folder's files."""
         images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
         return cls(folder, images, clouds, by_stem(folder / TRUTH, TRUTH_SUFFIXES) if split == "test" else {})
 
     def scans(self, split: Split) -> list[Scan]:
-        """Return the scans that are whole."""
+        """Return the scans that have both an image and a cloud."""
         for path in (*self.images.values(), *self.clouds.values()):
             check_name(path)
         whole = sorted(self.images.keys() & self.clouds.keys())
         return [Scan(split, self.folder.name, stem, self.images[stem], self.clouds[stem], self.truths.get(stem)) for stem in whole]
 
     def check(self, is_marked: bool) -> None:
-        """Refuse a folder without scans, and a file without its partner; each scan of a defect has a mask where some are marked."""
+        """Refuse a folder without scans, a file without its partner, and a defect without a mask if `is_marked` says that some have one."""
         images, truths = self.images, self.truths
         for (name, suffixes), found in zip(PARTNERS.items(), (images, self.clouds), strict=True):
             _check_files(self.folder / name, found, suffixes)
@@ -214,7 +215,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _check_letters(found: Sequence[Path], name: str, why: str) -> None:
-    """Refuse a folder that was meant to have this name and would be passed over."""
+    """Refuse a folder whose name differs from this one only in capital letters: it would be passed over."""
     for path in found:
         if path.name != name and path.name.casefold() == name:
             raise BadInput(f"{path}: found {path.name!r}, expected {name!r} in small letters: {why}")

@@ -1,4 +1,4 @@
-"""A teacher distilled from a backbone: it learns to say of photographs what the backbone says."""
+"""Distils a teacher from a backbone: it learns to say of photographs what the backbone says."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from trainer.training import Schedule, Training, channels_last
 
 @dataclass(frozen=True)
 class Distillation:
-    """How a teacher is distilled."""
+    """The settings of a distillation."""
 
     photographs: Path
     backbone: Path
-    start: str | None = None  # a teacher's name or path, whose weights are the first; None: random ones
+    start: str | None = None  # name or path of a teacher to start from; None: random weights
     steps: int = 3000
     batch: int = 16
     learning_rate: float = 1e-3
@@ -38,7 +38,7 @@ class Distillation:
     device: str = "auto"
 
     def described(self, photographs: int, device: str) -> dict[str, Any]:
-        """Return the settings for the card, which a resumed run must share: what the target is depends on the digits it is made with."""
+        """Return the settings for the card. A resumed run must share them; the device, too, because the target depends on its precision."""
         return {
             "backbone": self.backbone.name,
             "start": self.start or "random",
@@ -53,7 +53,7 @@ class Distillation:
 
 
 def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
-    """Return a teacher that imitates the backbone, and its card's details; continues from `checkpoint` where it exists."""
+    """Return a teacher that imitates the backbone, and the details for its card; continues from `checkpoint` if it exists."""
     torch.manual_seed(settings.seed)
     device = device_of(settings.device)
     backbone = MobileNetV2Features.load(settings.backbone)
@@ -80,7 +80,7 @@ def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNe
 
 
 def first_weights(start: str | None) -> PatchDescriptionNetwork:
-    """Return a network to learn on: random weights, or those of a teacher that exists."""
+    """Return the network to start from: with random weights, or those of an existing teacher."""
     if start is None:
         return PatchDescriptionNetwork()
     network, _ = load_teacher(start)

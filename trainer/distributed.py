@@ -1,6 +1,7 @@
-"""One training in several processes, on one machine or on several, as torchrun starts them: each learns from its share of every batch.
+"""One training in several processes, on one machine or several, as torchrun starts them: each learns from its share of every batch.
 
-The first process alone reads and writes checkpoints and the store, and sends the others what it has: all they need is the same scans.
+Only the first process reads and writes checkpoints and the store, and sends the others what it has. The others need nothing but the same
+scans.
 """
 
 from __future__ import annotations
@@ -22,29 +23,29 @@ from mdss.method.recipe import Recipe
 from mdss.method.torch_device import device_of
 
 T = TypeVar("T")
-WORLD, RANK, LOCAL = "WORLD_SIZE", "RANK", "LOCAL_RANK"  # what torchrun tells each process
-PATIENCE_S = 600.0  # for another process to come to the same step: one may read slower; of one that died gloo tells at once
+WORLD, RANK, LOCAL = "WORLD_SIZE", "RANK", "LOCAL_RANK"  # environment variables that torchrun sets for each process
+PATIENCE_S = 600.0  # until another process reaches the same step: one may read more slowly; gloo reports a dead one at once
 
 
 class OthersLost(CutOff):
-    """Another process of this training has ended, or cannot be reached any more."""
+    """Another process of this training has ended or cannot be reached any more."""
 
 
 def is_shared() -> bool:
-    """Return whether this process has joined others."""
+    """Return whether this process shares its training with others."""
     return dist.is_available() and dist.is_initialized()
 
 
 def is_first() -> bool:
-    """Return whether this process is the one that keeps what is learned."""
+    """Return whether this process is the one that keeps the result."""
     return not is_shared() or dist.get_rank() == 0
 
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Join the processes that torchrun started while the block runs, and yield the device of this one; alone, nothing is done.
+    """Join the processes that torchrun started while the block runs, and yield this one's device. Alone, nothing is joined.
 
-    Processes on GPUs speak NCCL and each takes the GPU of its number; on a CPU they speak gloo.
+    On GPUs the processes speak NCCL, and each takes the GPU of its local rank; on a CPU they speak gloo.
     """
     if int(os.environ.get(WORLD, "1")) < 2:
         yield device
@@ -66,15 +67,15 @@ def share(batch: Sequence[T]) -> Sequence[T]:
 
 
 def check_same(recipe: Recipe, scans: tuple[str, str]) -> None:
-    """Refuse to learn together from different settings or scans, or in batches that cannot be shared evenly; alone, all is well.
+    """Refuse to train together with different settings or scans, or in batches that cannot be shared evenly; alone, nothing is refused.
 
-    Scans are told by their unit and a digest of what they hold.
+    `scans` are the unit and the digest of the dataset.
     """
     if not is_shared():
         return
     size = dist.get_world_size()
     for name, batch in (("rgb.batch", recipe.rgb.batch), ("sdf.batch", recipe.sdf.batch)):
-        if batch % size:  # the mean of uneven shares would not be that of the batch
+        if batch % size:  # the mean of uneven shares is not the mean of the batch
             raise BadInput(f"{name}: found {batch}, expected a multiple of {size}, the number of processes that share it")
     own = hashlib.sha256(repr((recipe, scans)).encode()).digest()
     first = torch.tensor(list(own), dtype=torch.uint8, device=_device())
@@ -85,7 +86,7 @@ def check_same(recipe: Recipe, scans: tuple[str, str]) -> None:
 
 
 def agreed(names: Sequence[T], wanted: Sequence[T]) -> list[T]:
-    """Return those of some names that the first process wants."""
+    """Return those of `names` that the first process wants; every process calls it with the same names."""
     flags = torch.tensor([float(name in wanted) for name in names], device=_device())
     with _reached("the first process"):
         dist.broadcast(flags, 0)
@@ -93,7 +94,7 @@ def agreed(names: Sequence[T], wanted: Sequence[T]) -> list[T]:
 
 
 def hand_over(path: Path) -> None:
-    """Give every process a copy of the first one's file, where it has one."""
+    """Give every process a copy of the first one's file, if the first has it."""
     content = path.read_bytes() if is_first() and path.exists() else b""
     size = torch.tensor([len(content)], dtype=torch.int64, device=_device())
     with _reached("the first process"):
@@ -107,7 +108,7 @@ def hand_over(path: Path) -> None:
 
 
 def averaged(network: nn.Module, loss: float, *, is_asked: bool) -> tuple[float, bool]:
-    """Average the gradients of all processes; return the mean loss, and whether any process was asked to stop."""
+    """Average the gradients of all processes in place; return the mean loss, and whether any process was asked to stop."""
     if not is_shared():
         return loss, is_asked
     gradients = [value.grad for value in network.parameters() if value.grad is not None]
@@ -123,7 +124,7 @@ def averaged(network: nn.Module, loss: float, *, is_asked: bool) -> tuple[float,
 
 
 def highest(values: Tensor) -> Tensor:
-    """Return the highest of each value among all processes."""
+    """Return the element-wise maximum over all processes."""
     if not is_shared():
         return values
     found = values.to(_device(), copy=True)
@@ -138,7 +139,7 @@ def _device() -> torch.device:
 
 @contextmanager
 def _reached(whom: str) -> Iterator[None]:
-    """Say in a sentence that somebody did not answer."""
+    """Turn an error of the connection into a sentence that says who did not answer."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""What each step learns from, drawn ahead by processes of their own where the steps themselves run on a GPU."""
+"""Draws the data of training steps ahead, in processes of their own, while the steps run on a GPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdss.interrupts import SIGNALS
 from mdss.system_calls import end_with_parent
 
 T = TypeVar("T")
-MOST = 12  # processes; a step on a GPU takes no less than what so many draw meanwhile
+MOST = 12  # processes; with so many, drawing is no slower than a GPU's steps
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class _Numbered(Dataset[T], Generic[T]):
 
 
 def drawn(make: Callable[[int], T], numbers: Sequence[int], device: str) -> Iterator[T]:
-    """Yield what `make` returns for each number, in order; beside a GPU it is made ahead, in processes that are copies of this one.
+    """Yield `make(number)` for each number, in order; for a GPU it is made ahead, in processes forked from this one.
 
-    So `make` must depend on nothing that changes after the first is asked for, and must not touch the GPU.
+    So `make` must not depend on anything that changes after the first is asked for, and must not touch the GPU.
     """
     count = drawers() if device.startswith("cuda") else 0
     if count == 0:
@@ -47,9 +47,9 @@ def drawn(make: Callable[[int], T], numbers: Sequence[int], device: str) -> Iter
 
 
 class _Ahead(Iterator[T]):
-    """What others draw; they are sent away when nobody asks any more, and before this process ends.
+    """Items that other processes make; those are stopped when nobody asks any more, and before this process ends.
 
-    Python would stop them at its end with a signal that they take no notice of, and wait for them, where an error still holds the iterator.
+    Otherwise, if an error still holds the iterator, Python at its end would send them a signal that they ignore, and wait for them.
     """
 
     def __init__(self, asked: Iterator[T]) -> None:
@@ -61,12 +61,12 @@ class _Ahead(Iterator[T]):
 
 
 def drawers() -> int:
-    """Return how many processes may draw beside this one: of its threads one computes."""
+    """Return how many processes may draw beside this one; one of its threads is left for computing."""
     return min(MOST, torch.get_num_threads() - 1)
 
 
 def _draw_only(_number: int) -> None:
-    """Leave it to the process that is drawn for to be stopped, and end with it, whatever becomes of it."""
+    """Ignore signals, because only the parent may stop this process; end with the parent, however that ends."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()

@@ -31,16 +31,16 @@ COLUMNS = ("i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01")
 def command(**options: Any) -> None:
     """Measure a model on parts of known kind, by the same scores as the station's.
 
-    The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in
-    view is named, is in no metric, and counts as rejected in the threshold's rates. These are the threshold's alone: what a station
-    leaves undecided by its own settings (missing points, guard band) is not among them.
+    The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in view is named,
+    is in no metric, and counts as rejected in the threshold's rates. These rates are the threshold's alone: what a station leaves
+    undecided by its own settings (missing points, guard band) is not in them.
     """
     evaluate(Request(**options))
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure on which scans, and where to write it."""
+    """Which model to measure on which scans, and where to write the result."""
 
     data: Path
     recipe: str
@@ -52,7 +52,7 @@ class Request:
 
 
 def evaluate(request: Request) -> Evaluation:
-    """Score the test scans, write what is asked for and print the table."""
+    """Score the test scans, print the table, and write the JSON and the report that are asked for."""
     dataset = Dataset.open(request.data, request.unit, needs=("test",))
     for folder in filter(None, (request.report, request.json_path and request.json_path.parent)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,18 +61,18 @@ def evaluate(request: Request) -> Evaluation:
     for sentence in empty_masks(scored.parts):
         click.echo(f"evaluate: {sentence}", err=True)
     evaluation = evaluation_of(scored, champion)
-    click.echo(table(evaluation))  # first: what cannot be written costs no minutes of scoring
+    click.echo(table(evaluation))  # first, so that a failed write does not lose minutes of scoring
     if request.json_path:
         write_json(request.json_path, evaluation)
     if request.report:
-        from trainer.report import write_report  # here, for matplotlib is not needed otherwise
+        from trainer.report import write_report  # imported here, because only this needs matplotlib
 
         click.echo(f"report: {write_report(request.report, evaluation, scored, dataset)}")
     return evaluation
 
 
 def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
-    """Return a sentence on masks of defective parts in which nothing is marked, none where something is in each."""
+    """Return a sentence on the masks of defective parts in which nothing is marked; an empty list if there are none."""
     masks = {part.scan.truth_path: part.truth for part in parts if part.scan.truth_path and not part.scan.is_good}
     empty = [path for path, truth in masks.items() if not truth.any()]
     if not empty:
@@ -82,7 +82,7 @@ def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
 
 
 def table(evaluation: Evaluation) -> str:
-    """Return the metrics as lines for a terminal."""
+    """Return the lines that a terminal shows."""
     lines = [f"{'':<26}" + "".join(f"{name:>10}" for name in COLUMNS)]
     lines += [f"{branch:<26}" + "".join(f"{cell(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS) for branch in BRANCHES]
     found = evaluation.baseline_object_brightness

@@ -1,4 +1,4 @@
-"""What an evaluation says: metrics of each branch and kind, the threshold's rates, the baseline, the timing."""
+"""The figures of an evaluation: metrics of each branch and kind, the threshold's rates, the brightness baseline, the timing."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What the mean brightness on the part reaches by itself, in the direction that separates better."""
+    """How well the object brightness alone tells good from defective, in the direction that separates better."""
 
     i_auroc: float | None
-    direction: str | None  # darker or brighter: what the defective parts are
+    direction: str | None  # darker or brighter, of the defective parts
 
 
 class Threshold(msgspec.Struct, frozen=True):
     """How the threshold decides on the test parts; a part that cannot be judged counts as rejected.
 
-    A station refuses to decide on some more: those with too many missing points, or within its guard band, by its own settings.
-    The scores are the fused ones: what lies between them, a limit can tell apart.
+    A station leaves more parts undecided, by its own settings: those with too many missing points, or within its guard band. The scores
+    are the fused ones; a limit between the highest good and the lowest defective one tells these parts apart, if there is room between
+    them.
     """
 
     value: float
@@ -43,11 +44,11 @@ class Threshold(msgspec.Struct, frozen=True):
     recall: float | None
     highest_good_score: float | None = None
     lowest_defective_score: float | None = None
-    stated_false_reject_rate: float | None = None  # what so few validation parts promise; evaluations of earlier releases have none
+    stated_false_reject_rate: float | None = None  # what the validation parts can promise; evaluations of earlier releases have none
 
     @property
     def gap(self) -> str:
-        """Say how far apart good and defective parts score, "" where one of them is missing."""
+        """Say how far apart good and defective parts score; "" if either has no score."""
         good, defective = self.highest_good_score, self.lowest_defective_score
         if good is None or defective is None:
             return ""
@@ -56,37 +57,37 @@ class Threshold(msgspec.Struct, frozen=True):
 
     @property
     def in_percent(self) -> tuple[str, ...]:
-        """Return the three rates as people read them, a dash for one of no parts."""
+        """Return the asked rate, the false-reject rate and the recall as text, with a dash for one that no part was there for."""
         rates = (self.asked_false_reject_rate, self.false_reject_rate, self.recall)
         return tuple(map(percent_or_dash, rates))
 
     @property
     def stated(self) -> str:
-        """Return the rate that the threshold's validation parts can promise, as people read it, a dash where that is not known."""
+        """Return the stated false-reject rate as text, a dash if it is not known."""
         return percent_or_dash(self.stated_false_reject_rate)
 
 
 def percent_or_dash(rate: float | None) -> str:
-    """Return a rate as people read it, a dash for none."""
+    """Return a rate as text, a dash for None."""
     return "-" if rate is None else percent(rate)
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """How long one stage takes per part."""
+    """How long one stage takes for a part."""
 
     p50_ms: float
     p99_ms: float
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Stage by stage, one part at a time; parts per second leave reading the files out."""
+    """The time of each stage, for one part at a time; parts per second do not include reading the files."""
 
     stages: dict[str, Stage]
     parts_per_s: float | None
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What the figures are made from; undefined parts are named with their reason and are in no metric."""
+    """How many parts the figures come from; undefined parts are named with their reason and are in no metric."""
 
     good: int
     defective: int
@@ -95,7 +96,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One test scan: the numbers that its verdict at the station holds, too."""
+    """One test scan, with the numbers that its verdict at the station would hold."""
 
     rgb: float | None
     sdf: float | None
@@ -106,7 +107,7 @@ class ScanResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of `mdss evaluate --json`; None where the test set holds nothing to measure it on."""
+    """The whole of `mdss evaluate --json`; a figure is None if the test set has nothing to measure it on."""
 
     model: Model
     counts: Counts
@@ -117,7 +118,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     baseline_object_brightness: Baseline
     training_object_brightness: float | None
     per_defect: dict[str, dict[Branch, Metrics]]
-    aupro_published_protocol: dict[Branch, dict[str, float | None]]  # 100 ranks, to compare with published values
+    aupro_published_protocol: dict[Branch, dict[str, float | None]]  # from 100 ranks, to compare with published values
     threshold: Threshold
     timing: Timing
     scans: dict[str, ScanResult]
@@ -129,7 +130,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
-    """Return every figure of a scored dataset."""
+    """Return all figures of a scored dataset."""
     parts, folder = scored.parts, champion.folder
     kinds = sorted({part.scan.kind for part in parts if not part.scan.is_good})
     return Evaluation(
@@ -152,7 +153,7 @@ def scored_by(parts: Sequence[ScoredPart], branch: Branch) -> list[ScoredPart]:
 
 
 def labels_of(parts: Sequence[ScoredPart]) -> list[bool]:
-    """Return which parts have a defect."""
+    """Return for each part whether it has a defect."""
     return [not part.scan.is_good for part in parts]
 
 
@@ -162,7 +163,7 @@ def pixels_of(parts: Sequence[ScoredPart], branch: Branch) -> Pixels:
 
 
 def metrics_of(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> Metrics:
-    """Return one branch's metrics; those of pixels are None where no defect is marked."""
+    """Return one branch's metrics; the pixel metrics are None if no defect is marked."""
     known = scored_by(parts, branch)
     marked = known if has_truth else []
     maps, truths = (part.original(branch) for part in marked), (part.truth for part in marked)
@@ -170,7 +171,7 @@ def metrics_of(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> 
 
 
 def baseline(parts: Sequence[ScoredPart]) -> Baseline:
-    """Return the AUROC of the brightness alone, or of its negative where that is larger."""
+    """Return the AUROC of the object brightness alone, or of its negative if that is larger."""
     known = [part for part in parts if part.brightness is not None]
     found = image_auroc([part.brightness or 0.0 for part in known], labels_of(known))
     if found is None:
@@ -179,7 +180,7 @@ def baseline(parts: Sequence[ScoredPart]) -> Baseline:
 
 
 def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
-    """Return how the threshold decides, with what cannot be judged among the rejected, and how far apart good and defective parts lie."""
+    """Return how the threshold decides, and how far apart good and defective parts score."""
     limit = champion.folder.calibration.threshold
     good, defective = ([part for part in parts if part.scan.is_good == is_good] for is_good in (True, False))
     return Threshold(
@@ -194,7 +195,7 @@ def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
 
 
 def timing_of(spent_ms: dict[str, list[float]]) -> Timing:
-    """Return the quantiles of each stage and the rate of one process doing all of them in turn."""
+    """Return the quantiles of each stage, and the rate of one process that does all stages in turn."""
     stages = {name: Stage(*(float(value) for value in np.percentile(spent, (50, 99)))) for name, spent in spent_ms.items()}
     busy_s = sum(sum(spent) for name, spent in spent_ms.items() if name != "load") / 1000
     return Timing(stages, len(spent_ms.get("fusion", [])) / busy_s if busy_s else None)

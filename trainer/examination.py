@@ -1,4 +1,4 @@
-"""Looks at collected parts one by one, newest first, until there are as many as a training is to learn from."""
+"""Examines collected parts one by one, newest first, until there are as many as a training wants."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from trainer.gathering import prepared
 from trainer.part_measures import Measures
 from trainer.progress import Meter, tracked
 
-MOST_COMPARED = 400  # of the known parts, evenly chosen: enough to know what is usual, and each is held against each
+MOST_COMPARED = 400  # known parts, evenly chosen: enough to know what is usual; each is compared with each
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many parts are wanted, and how much of each has to be seen."""
+    """How many parts are wanted, and which share of a part's points may be missing."""
 
     budget: int
     max_invalid_ratio: float
@@ -32,14 +32,14 @@ class Limits:
 
 @dataclass
 class Examination:
-    """The parts that passed, and the others with their reasons."""
+    """The parts that passed, and the refused ones with their reasons."""
 
     accepted: list[Collected] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
 
 def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Measures]]:
-    """Return the name and the measures of the curated scans; BadInput names one that holds no part."""
+    """Return names and measures of the curated scans. BadInput names a scan that holds no part."""
     scans = [*base.train, *base.validation]
     found = []
     for scan in tracked(scans, "curated parts", len(scans)):
@@ -52,14 +52,14 @@ def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Mea
 
 
 def measured_golden(champion: ModelFolder) -> list[tuple[str, Measures]]:
-    """Return the same of a model's golden scans: few, but there as long as the model is."""
+    """Return names and measures of a model's golden scans: few, but they exist as long as the model does."""
     settings = champion.recipe.point_cloud
     golden = read_golden(champion.path)
     return [(f"golden/{scan.name}", Measures.of(prepare(scan.rgb, scan.xyz_mm, settings))) for scan in golden]
 
 
 class Examiner:
-    """What is usual, what is known, and what the champion says, brought to each part; `curated` are names of curated scans."""
+    """Checks each part against known parts and the champion; `curated` are the names of curated scans."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class Examiner:
             self._signatures.add(name, each.signature)
 
     def know_defects(self, parts: Sequence[Collected]) -> None:
-        """Remember parts that a person has called defects: a second scan of one is no good part because nobody has looked at it."""
+        """Remember confirmed defects: another scan of the same part must not count as good only because nobody has reviewed it."""
         for part in parts:
-            with suppress(BadInput, BadPart):  # of what cannot be read, or shows no part, there is no other scan to be told from it
+            with suppress(BadInput, BadPart):  # an unreadable scan, or one without a part, cannot be recognised again
                 self._defects.add(part.part.part_id or part.part.result_id, Measures.of(prepared(part, self._settings)).signature)
 
     def examine(self, parts: Sequence[Collected], limits: Limits) -> Examination:
-        """Return what passed, at most as many as the budget, and what did not on the way there."""
+        """Return the parts that passed, at most as many as the budget, and those refused on the way."""
         done = Examination()
         with Meter("collected parts", len(parts)) as meter:
             for part in parts:
@@ -97,7 +97,7 @@ class Examiner:
         return done
 
     def _fault(self, part: Collected, limits: Limits) -> Fault | None:
-        if part.part.result_id in self._curated:  # exported once
+        if part.part.result_id in self._curated:  # it was exported before
             return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
             return self._looked_at(part, limits)
@@ -121,7 +121,7 @@ class Examiner:
         return fault
 
     def _score_by(self, champion: Champion, part: Collected, seen: Prepared) -> float:
-        """Return what the station noted where it was this very model, otherwise the score of the part as the champion itself finds it."""
+        """Return the score that the station noted, if this very model gave it; otherwise the champion's own score of the part."""
         if part.part.model_version == champion.folder.version and part.part.score is not None:
             return part.part.score
         own = champion.folder.recipe.point_cloud

@@ -1,4 +1,4 @@
-"""The gate: whether a candidate may become champion, with the reasons, as numbers and as a page."""
+"""The gate: decides whether a candidate may become champion, and writes the reasons as numbers and as a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON = "gate.json"
 
 @dataclass(frozen=True)
 class Sides:
-    """Who stands against whom, and where the answer is written."""
+    """The two models, and the folder for the answer."""
 
     champion: ModelFolder | None
     candidate: ModelFolder
@@ -31,9 +31,9 @@ class Sides:
 
 
 def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: GateEvidence, device: str) -> GateOutcome:
-    """Hold a candidate against the recipe's champion and write gate.json and gate.html into `<store>/<recipe>/gates/<version>/`.
+    """Compare a candidate with the recipe's champion; write gate.json and gate.html into `<store>/<recipe>/gates/<version>/`.
 
-    Nothing is promoted. `device` is auto, cpu or cuda:N. Without a champion, or where the candidate is the champion, it is judged alone.
+    Nothing is promoted. `device` is auto, cpu or cuda:N. Without a champion, or if the candidate is the champion, it is judged alone.
     """
     recipe = model_store.recipe_folder(store, name)
     version = model_store.linked_version(recipe, model_store.CHAMPION)
@@ -42,7 +42,7 @@ def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: Ga
 
 
 def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
-    """Score the evidence with both models, make every check, and write the answer."""
+    """Score the evidence with both models, run every check, and write the answer."""
     contest = Contest(sides.champion, sides.candidate, device, evidence)
     pairs = contest.judged()
     champion = sides.champion.calibration if sides.champion else None
@@ -56,7 +56,7 @@ def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
 
 
 def outcome_of(sides: Sides, pairs: Pairs, checks: Sequence[GateCheck]) -> GateOutcome:
-    """Return the answer that follows from the checks."""
+    """Return the answer that follows from the checks; all have to pass."""
     kinds = [pair.kind for pair in pairs.all]
     return GateOutcome(
         recipe=sides.candidate.name,

@@ -26,7 +26,7 @@ BINS = 30
 
 
 def scores(pairs: Pairs) -> str:
-    """Return the scores of every scan by both models, and the distribution of those of good parts."""
+    """Return the plots of all scans' scores by both models, and of the distribution of good parts' scores."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     paired, spread = figure.subplots(1, 2)
     _scatter(paired, pairs)
@@ -35,13 +35,13 @@ def scores(pairs: Pairs) -> str:
 
 
 def part(contest: Contest, scan: Recorded, text: str) -> str:
-    """Return a scan's image and both branches' maps by each model."""
+    """Return a row of pictures: a scan's image, and both branches' maps by each model."""
     sides = ("champion", contest.champion), ("candidate", contest.candidate)
     return row([("image", small(scan[0])), *(picture for name, model in sides for picture in _maps(name, model, scan))], text)
 
 
 def _maps(name: str, model: Champion | None, scan: Recorded) -> list[Picture]:
-    """Return both maps by one model, or what there is instead, as much room."""
+    """Return both maps by one model; placeholders of the same size if there is no model or no part."""
     if model is None:
         return [("", None)] * len(BRANCHES)
     try:

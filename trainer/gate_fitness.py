@@ -1,4 +1,4 @@
-"""Can a station serve a candidate? It is loaded in a process of its own; time and memory are held against the champion's."""
+"""Can a station serve a candidate? The gate loads it in a fresh process, and compares its time and memory with the champion's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ check = partial(GateCheck.of, "fitness")
 
 @dataclass(frozen=True)
 class Fitness:
-    """What the checks look at."""
+    """The checks of fitness, and what they look at."""
 
     champion: ModelFolder | None
     candidate: ModelFolder
@@ -54,7 +54,7 @@ class Fitness:
             yield self.latency(branch)
 
     def probed(self, model: ModelFolder, pairs: Sequence[Pair]) -> ProbeAnswer | str:
-        """Return what a fresh process says of a model, or the sentence why it says nothing."""
+        """Return the answer of a fresh process that loads a model, or a sentence on why there is none."""
         with TemporaryDirectory(prefix="mdss-gate-") as folder:
             for number, pair in enumerate(pairs):
                 rgb, xyz_mm = pair.part.read()
@@ -64,7 +64,7 @@ class Fitness:
             return answer_of(order, self.evidence.limits.timeout_s)
 
     def same_scores(self, found: ProbeAnswer, pairs: Sequence[Pair]) -> GateCheck:
-        """Ask for the same scores as in the process that calls the gate."""
+        """Require the same scores in a fresh process as in this one."""
         here = [pair.candidate.scores.get("fused") for pair in pairs]
         within = self.evidence.limits.score_tolerance
         far = [pair.part.part_id for pair, mine, theirs in zip(pairs, here, found.scores, strict=True) if not is_near(mine, theirs, within)]
@@ -72,12 +72,12 @@ class Fitness:
         return check("same scores in a fresh process", is_passed=not far, says=says)
 
     def golden(self, found: ProbeAnswer) -> GateCheck:
-        """Ask that the candidate's own golden scans give the scores that were stored when it was made."""
+        """Require that the candidate's golden scans give the scores that were stored with them."""
         says = found.fault or (f"{found.golden} golden scans give their stored scores" if found.golden else "it has no golden scans")
         return check("golden scans reproduced", is_passed=not found.fault, says=says)
 
     def memory(self, found: ProbeAnswer) -> GateCheck:
-        """Ask for no more memory than the champion takes, but for a share."""
+        """Require that the candidate takes at most `largest_ratio` times the champion's memory."""
         beside = self.probed(self.champion, self.pairs.of("good")[:PROBED]) if self.champion else None
         if not isinstance(beside, ProbeAnswer):
             says = f"at most; {beside}" if beside else "at most; there is no champion to compare with"
@@ -88,13 +88,13 @@ class Fitness:
         return check("memory", is_passed=is_passed, found=Figures(beside.peak_mib, found.peak_mib, "MiB"), says=says)
 
     def finite(self) -> GateCheck:
-        """Ask that no map of the candidate holds what is no number."""
+        """Require that every value of the candidate's maps is a finite number."""
         broken = [pair.part.part_id for pair in self.pairs.all if not pair.candidate.is_finite]
         says = f"{len(self.pairs.all)} scans" + (f"; not on {', '.join(broken[:NAMED])}" if broken else "")
         return check("maps are numbers", is_passed=not broken, says=says)
 
     def latency(self, branch: Branch) -> GateCheck:
-        """Ask that a part takes no longer than with the champion, but for a share; both were timed in turns."""
+        """Require that a part takes at most `slowest_ratio` times as long as with the champion; both were timed in turns."""
         name, limits = f"time for a part: {TITLES[branch]}", self.evidence.limits
         mine = [pair.candidate.spent_ms[branch] for pair in self.pairs.all if branch in pair.candidate.spent_ms]
         both = [
@@ -115,7 +115,7 @@ class Fitness:
 
 
 def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
-    """Run the fresh process and return its answer, or the sentence that it ended with."""
+    """Run the fresh process and return its answer, or a sentence on why there is none."""
     try:
         done = subprocess.run(PROBE, input=msgspec.json.encode(order), capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
@@ -130,7 +130,7 @@ def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
 
 
 def is_near(mine: float | None, theirs: float | None, within: float) -> bool:
-    """Return whether two scores of one part are the same but for a share; two that are missing are."""
+    """Return whether two scores of one part agree within a share; two missing scores do."""
     if mine is None or theirs is None:
         return mine is theirs
     return abs(mine - theirs) <= within * abs(mine)

@@ -1,4 +1,4 @@
-"""A process that does nothing but load one model and score a few parts, as a station's branch would: run by the gate."""
+"""The gate's fresh process: loads one model and scores a few parts, as a branch of a station would."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KIB_PER_MIB = 1024
 
 
 class ProbeOrder(msgspec.Struct, frozen=True):
-    """Which model to load, how, and where the scans lie: N.rgb.npy and N.xyz.npy."""
+    """Which model to load, on what, and the folder of the scans: N.rgb.npy and N.xyz.npy."""
 
     model: str
     device: str
@@ -34,17 +34,17 @@ class ProbeOrder(msgspec.Struct, frozen=True):
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True):
-    """What the process found; a scan without a part for this model has no score."""
+    """What the process found; a scan in which this model finds no part has the score None."""
 
     scores: tuple[float | None, ...]
-    golden: int  # golden scans of the model that gave their stored scores
-    fault: str  # the sentence about golden scans that did not
+    golden: int  # number of golden scans, all of which gave their stored scores
+    fault: str  # the sentence about golden scans that did not, or ""
     load_s: float
     peak_mib: float
 
 
 def probe(order: ProbeOrder) -> ProbeAnswer:
-    """Verify, load and score; ModelRefused where the model cannot be used."""
+    """Verify and load the model, and score the scans. ModelRefused if the model cannot be used."""
     if order.threads is not None:
         torch.set_num_threads(order.threads)
     started_s = time.perf_counter()
@@ -58,7 +58,7 @@ def probe(order: ProbeOrder) -> ProbeAnswer:
 
 
 def reproduced(model: Champion) -> tuple[int, str]:
-    """Return how many golden scans the model has, and which of them does not give its stored scores."""
+    """Return how many golden scans gave their stored scores, and "", or 0 and the sentence on the first that did not."""
     try:
         return reproduce(model.folder, model.golden_scores), ""
     except ModelRefused as refused:
@@ -66,7 +66,7 @@ def reproduced(model: Champion) -> tuple[int, str]:
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has held; getrusage would tell its parent's, too."""
+    """Return the most memory that this process has held; getrusage would count its parent's, too."""
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / KIB_PER_MIB
 

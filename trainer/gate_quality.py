@@ -24,14 +24,14 @@ from trainer.gate_statistics import (
 from trainer.gate_terms import Figures, GateCheck, GateLimits
 from trainer.standard_damage import DAMAGES, DamageKind
 
-FEWEST_SPREAD = 5  # parts that a deviation is taken of
-NAMED = 8  # parts that a sentence names
+FEWEST_SPREAD = 5  # parts that a deviation needs
+NAMED = 8  # parts named in a sentence
 check = partial(GateCheck.of, "quality")
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What the checks look at."""
+    """The checks of quality, and what they look at."""
 
     pairs: Pairs
     calibration: Calibration  # the candidate's
@@ -56,14 +56,15 @@ class Quality:
 
     @property
     def has_champion(self) -> bool:
-        """Return whether there is one to be as good as."""
+        """Return whether there is a champion to compare with."""
         return self.before is not None
 
     @property
     def moved(self) -> float:
-        """Return how far good parts have moved towards the champion's threshold since it was set, as a factor; 1 where not beyond chance.
+        """Return the factor by which good parts' scores have risen since the champion's threshold was set; 1 if not beyond chance.
 
-        The newest good parts stand against those of its calibration. Medians: some of them may be defects that were marked by mistake.
+        It compares the newest good parts with those of the champion's calibration, by medians: some parts may be defects marked as good
+        by mistake.
         """
         newest = [pair.champion.ratio for pair in self.pairs.of("good")[: self.limits.fewest_good] if pair.champion is not None]
         known = [ratio for ratio in newest if ratio is not None]
@@ -74,11 +75,11 @@ class Quality:
 
     @property
     def random(self) -> np.random.Generator:
-        """Return the generator of every bootstrap: the same evidence gives the same answer."""
+        """Return the random generator of the bootstraps; the same evidence gives the same answer."""
         return np.random.default_rng(self.limits.seed)
 
     def enough(self) -> GateCheck:
-        """Ask for so many recent good parts that a worse candidate would show."""
+        """Require enough recent good parts to show whether a candidate is worse."""
         found, needed = len(self.pairs.of("good")), self.limits.fewest_good
         says = f"{found} recent good parts that the candidate has not learned from"
         if found < needed:
@@ -86,7 +87,7 @@ class Quality:
         return check("enough evidence", is_passed=found >= needed, found=Figures(None, float(found), "parts"), says=says)
 
     def golden(self) -> GateCheck:
-        """Ask that the candidate accepts every golden part that the champion accepts."""
+        """Require that the candidate accepts every golden part that the champion accepts."""
         pairs = self.pairs.of("golden")
         lost = [pair for pair in pairs if not pair.candidate.is_ok and (pair.champion is None or pair.champion.is_ok)]
         says = f"{len(pairs)} golden parts of the champion" if pairs else "the champion has no golden parts"
@@ -95,7 +96,7 @@ class Quality:
         return check("golden parts accepted", is_passed=not lost, found=accepted(pairs), says=says)
 
     def defects(self) -> GateCheck:
-        """Ask that every confirmed defect that the champion catches by its own merit is caught; without a champion, every one."""
+        """Require that the candidate catches every confirmed defect that the champion catches by its own merit; all without a champion."""
         pairs, moved = self.pairs.of("defect"), self.moved
         if not pairs:
             return check("confirmed defects caught", is_passed=True, says="no confirmed defect is known; standard damage stands in")
@@ -110,7 +111,7 @@ class Quality:
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
 
     def promise(self) -> GateCheck:
-        """Ask whether so many rejected good parts are an accident if the threshold keeps what it promised."""
+        """Require that so many rejected good parts can be chance if the threshold keeps its promise, or are no more than the champion's."""
         pairs, scores = self.pairs.of("good"), np.asarray(self.calibration.validation_scores)
         lost = [pair for pair in pairs if not pair.candidate.is_ok]
         rank = max(1, int(np.count_nonzero(scores <= self.calibration.threshold.value)))
@@ -118,14 +119,14 @@ class Quality:
         as_champion = counts_of(pairs, errs_when_ok=False).champion if self.has_champion else None
         is_kept = chance >= self.limits.broken_promise
         share = len(lost) / len(pairs)
-        no_worse = as_champion is not None and share <= as_champion  # both are quotients: 12 / 47 times 47 is less than 12
+        no_worse = as_champion is not None and share <= as_champion  # compares quotients: 12 / 47 times 47 is less than 12
         says = f"{len(lost)} of {len(pairs)} recent good parts rejected; chance of that many with this threshold {chance:.2g}"
         says += f", at least {self.limits.broken_promise:g} is asked" if is_kept or not no_worse else ", but the champion rejects no fewer"
         figures = Figures(as_champion, share, "share")
         return check("promise of the threshold", is_passed=is_kept or no_worse, found=figures, says=says)
 
     def rejects(self) -> GateCheck:
-        """Ask whether more good parts would be rejected."""
+        """Require that the interval of additional rejects begins within `allowed_rejects` and ends within `tolerated_rejects`."""
         limits, pairs = self.limits, self.pairs.of("good")
         counts = counts_of(pairs, errs_when_ok=False)
         low, high = counts.excess(limits.confidence)
@@ -141,7 +142,7 @@ class Quality:
         return check("good parts rejected", is_passed=is_passed, found=figures, says=says)
 
     def shift(self) -> GateCheck:
-        """Ask whether good parts have come nearer to the threshold."""
+        """Require that good parts have not come nearer to the threshold by more than `allowed_shift` beyond chance."""
         limits, scores = self.limits, scores_of(self.pairs.of("good"))
         if len(scores.champion) < FEWEST_SPREAD:
             says = f"fewer than {FEWEST_SPREAD} good parts have a score from both models"
@@ -156,7 +157,7 @@ class Quality:
         return check("room below the threshold", is_passed=is_passed, found=figures, says=says)
 
     def damage(self, kind: DamageKind) -> Iterator[GateCheck]:
-        """Ask whether a standard dent or stain on good parts is caught as often, and as far from good parts."""
+        """Require that standard damage on good parts is caught as often, and scores as far from good parts."""
         pairs = self.pairs.of(kind)
         if not pairs:
             yield check(f"standard {kind}", is_passed=False, says="on no good part was there a place for it")
@@ -166,7 +167,7 @@ class Quality:
         yield self.separation(kind, f"standard {kind}: separation")
 
     def damage_caught(self, kind: DamageKind) -> GateCheck:
-        """Ask whether the candidate misses more of it; a part that the champion rejects without damage too does not tell."""
+        """Require that it is not missed more often, beyond chance; parts that the champion rejects even without damage do not count."""
         accepted = {pair.number for pair in self.pairs.of("good") if pair.champion is not None and pair.champion.is_ok}
         pairs = [pair for pair in self.pairs.of(kind) if pair.number in accepted]
         if not pairs:
@@ -185,7 +186,7 @@ class Quality:
         return check(f"standard {kind}: caught", is_passed=is_passed, found=figures, says=says)
 
     def separation(self, kind: Kind, name: str) -> GateCheck:
-        """Ask whether scores tell such parts from good ones as well; of a first model, whether they do at all."""
+        """Require that scores separate such parts from good ones as well as the champion's; for a first model, that they do so at all."""
         if not self.has_champion:
             return self.first_separation(kind, name)
         good, bad = (scores_of(self.pairs.of(each)) for each in ("good", kind))
@@ -199,7 +200,7 @@ class Quality:
         return check(name, is_passed=is_passed, found=Figures(before, after, "AUROC", (low, high)), says=says)
 
     def first_separation(self, kind: Kind, name: str) -> GateCheck:
-        """Ask that a model without a champion beside it tells damaged from good parts better than chance would."""
+        """Require that a model without a champion separates such parts from good ones better than chance."""
         good, bad = (candidate_scores(self.pairs.of(each)) for each in ("good", kind))
         if min(len(good), len(bad)) == 0:
             return check(name, is_passed=False, says="no part has a score")
@@ -209,7 +210,7 @@ class Quality:
 
 
 def catches(champion: Judgement | None, moved: float) -> bool:
-    """Return whether a champion does not accept a part by its own merit: not only because good parts, too, have moved up to there.
+    """Return whether the champion rejects a part by its own merit: not only because good parts have moved up that far, too.
 
     Without a champion every part counts as caught.
     """
@@ -217,7 +218,7 @@ def catches(champion: Judgement | None, moved: float) -> bool:
 
 
 def named(pairs: Sequence[Pair]) -> str:
-    """Return the names of some parts, the first few of them."""
+    """Return the names of the first few parts."""
     return some_of([pair.part.part_id for pair in pairs], NAMED)
 
 
@@ -228,12 +229,12 @@ def accepted(pairs: Sequence[Pair]) -> Figures:
 
 
 def caught(pairs: Sequence[Pair], side: str) -> float | None:
-    """Return the share of parts that one model does not accept."""
+    """Return the share of parts that one model does not accept; None without any."""
     judged = [getattr(pair, side) for pair in pairs]
     known = [each for each in judged if each is not None]
     return sum(not each.is_ok for each in known) / len(known) if known else None
 
 
 def candidate_scores(pairs: Sequence[Pair]) -> Values:
-    """Return the candidate's scores in thresholds."""
+    """Return the candidate's scores in thresholds (N,), where it has one."""
     return np.array([pair.candidate.ratio for pair in pairs if pair.candidate.ratio is not None], np.float64)

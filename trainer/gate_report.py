@@ -15,7 +15,7 @@ from trainer.gate_terms import COLUMNS, GateCheck, GateOutcome
 from trainer.report_page import note, table, write_page
 
 SHOWN = 12
-DIFFERS = 0.05  # of a logarithm of score in thresholds; below that two models agree on a part
+DIFFERS = 0.05  # in the logarithm of the score in thresholds: with less, two models agree on a part
 STYLE = """
 .passed { color: #2f7d32 } .held { color: #b3261e } td.says, .checks th:last-child { text-align: left; max-width: 46ch }
 tr.failed td { background: #fdecea } figcaption { margin-top: 1rem }
@@ -37,7 +37,7 @@ NOTES = {
 
 
 def write_gate_report(folder: Path, outcome: GateOutcome, contest: Contest, pairs: Pairs) -> None:
-    """Write gate.html into the folder; pictures are inside the file."""
+    """Write gate.html into the folder; its pictures are inside the file."""
     heading = f"{outcome.recipe} {outcome.candidate}: {'passed' if outcome.is_passed else 'held back'}"
     write_page(folder / "gate.html", heading, sections(outcome, contest, pairs), STYLE)
 
@@ -57,7 +57,7 @@ def sections(outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Iterator[s
 
 
 def answer(outcome: GateOutcome) -> Iterator[str]:
-    """Yield the answer, and each reason why not."""
+    """Yield the answer, and the reasons if the candidate is held back."""
     against = f"against champion {outcome.champion}" if outcome.champion else "without a champion to compare with"
     word, look = ("passed", "passed") if outcome.is_passed else ("held back", "held")
     yield f'<h1>{html.escape(outcome.recipe)} {outcome.candidate}: <span class="{look}">{word}</span></h1>'
@@ -70,7 +70,7 @@ def answer(outcome: GateOutcome) -> Iterator[str]:
 
 
 def checks_table(checks: Sequence[GateCheck]) -> str:
-    """Return the checks, those that failed marked."""
+    """Return the table of checks; failed ones are marked."""
     titles = "".join(f"<th>{title}</th>" for title in COLUMNS)
     return f'<table class="checks"><tr>{titles}</tr>{"".join(check_row(check) for check in checks)}</table>'
 
@@ -83,14 +83,14 @@ def check_row(check: GateCheck) -> str:
 
 
 def card_rows(champion: ModelFolder | None, candidate: ModelFolder) -> list[list[object]]:
-    """Return one row for each thing that the two cards say, those that differ marked."""
+    """Return a row for each entry of the two cards; those that differ are marked."""
     before, after = (card_of(model) if model else {} for model in (champion, candidate))
     both = {name: (before.get(name), after.get(name)) for name in after | before}
     return [[f"{name} *" if champion and first != second else name, first, second] for name, (first, second) in both.items()]
 
 
 def card_of(model: ModelFolder) -> dict[str, Any]:
-    """Return what a person wants to know of a model beside another one."""
+    """Return what a person wants to compare of two models."""
     card, limit = model.card, model.calibration.threshold
     found: dict[str, Any] = {
         "version": model.version,
@@ -110,7 +110,7 @@ def card_of(model: ModelFolder) -> dict[str, Any]:
 
 
 def short(value: object) -> str:
-    """Return a card's value in one line."""
+    """Return a card's value on one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {short(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
@@ -134,7 +134,7 @@ def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
 
 
 def differing(pairs: Pairs) -> list[Pair]:
-    """Return the parts to show: different verdicts first, then different scores; the most different first."""
+    """Return the parts to show: different verdicts first, then different scores, the largest difference first."""
 
     def weight(pair: Pair) -> tuple[bool, float]:
         is_split = pair.champion is not None and pair.champion.is_ok is not pair.candidate.is_ok
@@ -149,7 +149,7 @@ def differing(pairs: Pairs) -> list[Pair]:
 
 
 def verdicts(pair: Pair) -> str:
-    """Return what both say of a part."""
+    """Return both models' verdicts on a part."""
     said = [f"candidate {verdict(pair.candidate)}"]
     return ", ".join([f"champion {verdict(pair.champion)}", *said] if pair.champion else said)
 

@@ -27,34 +27,34 @@ TIMED: tuple[Branch, ...] = ("rgb", "sdf")
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one model says of one scan; without scores where it holds no part for it, or its map no numbers."""
+    """What one model says of one scan; without scores if it finds no part, or if its map holds NaN or infinity."""
 
     scores: dict[Branch, float]
     ratio: float | None  # score / threshold
     reason: str = ""
     is_finite: bool = True
-    undecided: str = ""  # why it is not OK at the station whatever it scores
+    undecided: str = ""  # why the station would not call it OK whatever it scores
     spent_ms: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_ok(self) -> bool:
-        """Return whether its score is within the threshold, and the station would decide."""
+        """Return whether the score is within the threshold, and the station would decide."""
         return self.ratio is not None and self.ratio <= 1 and not self.undecided
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One scan as both models see it; `part` is what it was read from, `kind` what is known of it or was drawn onto it."""
+    """One scan as both models see it. `part` is its source; `kind` is what is known of it, or which damage was drawn onto it."""
 
     kind: Kind
-    number: int  # of the part among those of its kind
+    number: int  # of the part within its kind
     part: EvidencePart
     champion: Judgement | None
     candidate: Judgement
 
     @property
     def change(self) -> float:
-        """Return how much higher the candidate scores, both in thresholds, as a logarithm; infinite where only one has a score."""
+        """Return the logarithm of candidate's over champion's score in thresholds; infinite if only one of them has a score."""
         ratios = [judged.ratio for judged in (self.champion, self.candidate) if judged is not None]
         if len(ratios) < 2 or ratios == [None, None]:
             return 0.0
@@ -66,17 +66,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every scan of the evidence, and the damaged copies of the good ones, as both models see them."""
+    """Every scan of the evidence, and every damaged copy of a good one, as both models see them."""
 
     all: Sequence[Pair]
 
     def of(self, kind: Kind) -> list[Pair]:
-        """Return those of one kind."""
+        """Return the pairs of one kind."""
         return [pair for pair in self.all if pair.kind == kind]
 
 
 class Contest:
-    """Both models, loaded, and the evidence between them; `champion` is None for a recipe's first model."""
+    """Both loaded models and the evidence. `champion` is None for a recipe's first model."""
 
     def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str, evidence: GateEvidence) -> None:
         self.champion = Champion.of(champion, device) if champion else None
@@ -84,7 +84,7 @@ class Contest:
         self._evidence, self._rules = evidence, evidence.serving.rules
 
     def judged(self) -> Pairs:
-        """Score all evidence; a good part also with each standard damage."""
+        """Score all evidence, and each good part also with each standard damage."""
         evidence = self._evidence
         listed: list[tuple[Kind, Sequence[EvidencePart]]] = [
             ("golden", evidence.golden),
@@ -101,12 +101,12 @@ class Contest:
         return Pairs(found)
 
     def scan_of(self, pair: Pair) -> Recorded:
-        """Return the scan that a pair was scored on, its damage drawn again."""
+        """Return the scan that a pair was scored on; its damage is drawn again."""
         scan = pair.part.read()
         return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, pair.number))[pair.kind]
 
     def judge(self, scan: Recorded, number: int) -> tuple[Judgement | None, Judgement]:
-        """Score one scan with both, every other time the candidate first."""
+        """Score one scan with both models; for odd numbers the candidate goes first."""
         if self.champion is None:
             return None, judgement(self.candidate, scan, self._rules)
         if number % 2:
@@ -123,20 +123,20 @@ class Contest:
                 yield Pair(damage, number, part, *self.judge(damaged, number))
 
     def _damaged(self, scan: Recorded, number: int) -> Iterable[tuple[Kind, Recorded]]:
-        """Yield a good part's scan with each damage, at the same place; nothing where neither finds a part to damage."""
+        """Yield a good part's scan with each damage, at the same place; nothing if neither model finds the part."""
         prepared = next(filter(None, (prepared_by(model, scan) for model in (self.champion, self.candidate) if model)), None)
         if prepared is not None:
             spot = spot_on(prepared, np.random.default_rng((self._evidence.limits.seed, number)))
             yield from ((kind, damaged_scan(kind, scan, spot)) for kind in DAMAGES)
 
     def _warm_up(self) -> None:
-        """Score one part that is not counted: the first call of a network also chooses its kernels."""
+        """Score one part without counting it: in its first call, a network also chooses its kernels."""
         for part in self._evidence.good[:1]:
             self.judge(part.read(), 0)
 
 
 def judgement(model: Champion, scan: Recorded, rules: FusionSettings) -> Judgement:
-    """Return what one model says of a scan, at a station by these rules."""
+    """Return what one model says of a scan, at a station with these rules."""
     try:
         prepared = model.prepare(*scan)
     except BadPart as bad:
@@ -150,7 +150,7 @@ def judgement(model: Champion, scan: Recorded, rules: FusionSettings) -> Judgeme
 
 
 def prepared_by(model: Champion, scan: Recorded) -> Prepared | None:
-    """Return the part as a model finds it in a scan, None where it finds none."""
+    """Return the part that a model finds in a scan; None if it finds none."""
     try:
         return model.prepare(*scan)
     except BadPart:
@@ -158,7 +158,7 @@ def prepared_by(model: Champion, scan: Recorded) -> Prepared | None:
 
 
 def aligned_maps(model: Champion, scan: Recorded) -> tuple[Float, Float]:
-    """Return both branches' maps at the scan's own resolution, in deviations of good parts; BadPart where there is no part."""
+    """Return both branches' aligned maps at the scan's own resolution. BadPart if there is no part."""
     prepared = model.prepare(*scan)
     maps, calibration = model.score(prepared, Stopwatch())[1], model.folder.calibration
     heats = calibration.rgb.aligned(maps["rgb"]), calibration.sdf.aligned(maps["sdf"])
@@ -166,14 +166,14 @@ def aligned_maps(model: Champion, scan: Recorded) -> tuple[Float, Float]:
 
 
 def counts_of(pairs: Sequence[Pair], *, errs_when_ok: bool) -> PairedCounts:
-    """Return how often each model errs: by accepting the part, or by not accepting it."""
+    """Return how often each model errs: by accepting a part if `errs_when_ok`, by not accepting it otherwise."""
     compared = [(pair.champion, pair.candidate) for pair in pairs if pair.champion is not None]
     before, after = ([judged.is_ok is errs_when_ok for judged in side] for side in zip(*compared, strict=True))
     return PairedCounts.of(before, after)
 
 
 def scores_of(pairs: Sequence[Pair]) -> PairedScores:
-    """Return scores in thresholds of the parts that both models have a score for."""
+    """Return the scores in thresholds of the parts that both models have a score for."""
     known = [
         (pair.champion.ratio, pair.candidate.ratio)
         for pair in pairs

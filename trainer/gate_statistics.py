@@ -1,6 +1,6 @@
-"""Intervals of paired comparisons: two models on the same parts.
+"""Intervals for paired comparisons: two models on the same parts.
 
-Shares: Wilson's score interval, and for the difference of two shares of the same parts method 10 of R. G. Newcombe, "Improved confidence
+Shares: Wilson's score interval. The difference of two shares of the same parts: method 10 of R. G. Newcombe, "Improved confidence
 intervals for the difference between binomial proportions based on paired data", Statistics in Medicine 17 (1998). Medians: order
 statistics, exact whatever the distribution. AUROC: bootstrap over the parts, both models on the same draw.
 """
@@ -21,7 +21,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """How often each of two models erred on the same parts."""
+    """How often two models erred on the same parts: both, only one of them, or neither."""
 
     both: int
     candidate_only: int
@@ -30,7 +30,7 @@ class PairedCounts:
 
     @classmethod
     def of(cls, champion_errs: ArrayLike, candidate_errs: ArrayLike) -> PairedCounts:
-        """Count two lists of booleans, one entry for each part."""
+        """Count two lists of booleans with one entry per part."""
         first, second = np.asarray(champion_errs, bool), np.asarray(candidate_errs, bool)
         return cls(*(int(np.count_nonzero((first == a) & (second == b))) for a, b in ((1, 1), (0, 1), (1, 0), (0, 0))))
 
@@ -50,7 +50,7 @@ class PairedCounts:
         return (self.both + self.candidate_only) / self.total
 
     def excess(self, confidence: float) -> Interval:
-        """Return the interval of the candidate's share minus the champion's."""
+        """Return the interval of the candidate's share of errors minus the champion's."""
         more, less = self.candidate, self.champion
         low_more, high_more = wilson(more, self.total, confidence)
         low_less, high_less = wilson(less, self.total, confidence)
@@ -60,7 +60,7 @@ class PairedCounts:
         return max(-1.0, more - less - down), min(1.0, more - less + up)
 
     def _correlation(self) -> float:
-        """Return phi of the table, corrected towards 0 by half a part."""
+        """Return phi of the 2 x 2 table, corrected towards 0 by half a part."""
         sides = (self.both + self.candidate_only) * (self.champion_only + self.neither)
         sides *= (self.both + self.champion_only) * (self.candidate_only + self.neither)
         if sides == 0:
@@ -71,7 +71,7 @@ class PairedCounts:
 
 
 def wilson(share: float, total: int, confidence: float) -> Interval:
-    """Return the score interval of a share that was seen in so many parts."""
+    """Return the score interval of a share seen in `total` parts."""
     square = float(ndtri(0.5 + confidence / 2)) ** 2
     middle = (share + square / (2 * total)) / (1 + square / total)
     reach = math.sqrt(square * (share * (1 - share) / total + square / (4 * total**2))) / (1 + square / total)
@@ -79,14 +79,14 @@ def wilson(share: float, total: int, confidence: float) -> Interval:
 
 
 def parts_needed(share: float, confidence: float) -> int:
-    """Return how many parts have to go well, all of them, for the interval to end below that share."""
+    """Return how many parts have to go well, without exception, for the interval to end below this share."""
     return math.ceil(float(ndtri(0.5 + confidence / 2)) ** 2 * (1 - share) / share)
 
 
 def chance_of_rejects(rejected: int, total: int, rank: int, calibrated: int) -> float:
-    """Return how probable so many rejects or more are among good parts of the kind that the threshold came from.
+    """Return the probability of at least so many rejects among good parts of the kind that the threshold came from.
 
-    The threshold is the rank-th smallest of `calibrated` scores, so the share above it is Beta(calibrated + 1 - rank, rank) whatever the
+    The threshold is the rank-th smallest of `calibrated` scores. So the share above it is Beta(calibrated + 1 - rank, rank) whatever the
     distribution, and the number among `total` new parts is beta-binomial (split conformal prediction).
     """
     a, b = calibrated + 1 - rank, rank
@@ -97,7 +97,7 @@ def chance_of_rejects(rejected: int, total: int, rank: int, calibrated: int) -> 
 
 
 def median_interval(values: ArrayLike, confidence: float) -> Interval:
-    """Return two of the values that hold the median between them with that confidence, or the outermost where they are too few."""
+    """Return two of the values that enclose the median with this confidence, or the outermost two if there are too few."""
     ordered = np.sort(np.asarray(values, np.float64))
     count = len(ordered)
     tail = bdtr(np.arange(count), count, 0.5)
@@ -106,19 +106,19 @@ def median_interval(values: ArrayLike, confidence: float) -> Interval:
 
 
 def room(logarithms: Values) -> Values:
-    """Return how many of their own deviations logarithms (..., N) of scores in thresholds lie below the threshold, on average."""
+    """Return how many standard deviations the mean of logarithms (..., N) of scores in thresholds lies below the threshold."""
     return np.asarray(-logarithms.mean(axis=-1) / np.maximum(logarithms.std(axis=-1, ddof=1), 1e-9))
 
 
 def room_lost(champion: Values, candidate: Values, confidence: float, random: np.random.Generator) -> Interval:
-    """Return the bootstrap interval of the champion's room minus the candidate's, both on the same draw of the parts."""
+    """Return the bootstrap interval of the champion's room minus the candidate's, both on the same draws of parts."""
     drawn = random.integers(len(champion), size=(DRAWS, len(champion)))
     return _percentiles(room(champion[drawn]) - room(candidate[drawn]), confidence)
 
 
 @dataclass(frozen=True)
 class PairedScores:
-    """What two models score on the same parts; a model's scores only mean something beside each other."""
+    """Two models' scores of the same parts; each model's scores compare only with one another."""
 
     champion: Values
     candidate: Values
@@ -131,18 +131,18 @@ def auroc_loss(good: PairedScores, bad: PairedScores, confidence: float, random:
 
 
 def auroc_interval(good: Values, bad: Values, confidence: float, random: np.random.Generator) -> tuple[float, Interval]:
-    """Return one model's AUROC and its interval."""
+    """Return one model's AUROC, and its interval."""
     found = wins(good, bad)
     return float(found.mean()), _drawn_interval(found, confidence, random)
 
 
 def wins(good: Values, bad: Values) -> Values:
-    """Return for each bad part (rows) and good part (columns) 1 where the bad one scores higher, 1/2 where they are equal, else 0."""
+    """Return a table (bad parts, good parts): 1 if the bad part scores higher, 1/2 if both are equal, otherwise 0."""
     return np.asarray((bad[:, None] > good[None, :]) + 0.5 * (bad[:, None] == good[None, :]), np.float64)
 
 
 def _drawn_interval(table: Values, confidence: float, random: np.random.Generator) -> Interval:
-    """Return the bootstrap interval of a table's mean; rows and columns are drawn, each by itself."""
+    """Return the bootstrap interval of a table's mean; rows and columns are drawn independently."""
     rows, columns = (random.multinomial(count, np.full(count, 1 / count), DRAWS) / count for count in table.shape)
     return _percentiles(np.einsum("dr,rc,dc->d", rows, table, columns, optimize=True), confidence)
 

@@ -1,4 +1,4 @@
-"""What the gate is given and what it answers: evidence, limits, checks, outcome."""
+"""What the gate takes and what it answers: evidence, limits, checks, outcome."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mdss.settings import FusionSettings, Settings
 from trainer.dataset import Dataset, Scan
 
 FORMAT = "mdss.gate.v1"
-COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what it says")  # of a table of checks
-WITHOUT_POINT = 100  # from there on a number has no places; three digits alone would say 3.12e+03
+COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what it says")  # of the table of checks
+WITHOUT_POINT = 100  # from here on numbers have no decimals; three digits alone would print 3.12e+03
 Recorded = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
 Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
 
 
 class Figures(NamedTuple):
-    """What both models answer to the question of a check."""
+    """The answers of both models to a check's question."""
 
     champion: float | None = None
     candidate: float | None = None
     unit: Unit = ""
-    interval: tuple[float, float] | None = None  # of what the candidate is worse by
+    interval: tuple[float, float] | None = None  # of how much worse the candidate is
 
 
 NOTHING = Figures()
@@ -36,14 +36,14 @@ NOTHING = Figures()
 
 @dataclass(frozen=True)
 class EvidencePart:
-    """One recorded part; its scan is read when it is scored, so that hundreds of them need no memory."""
+    """One recorded part. Its scan is read when it is scored, so that hundreds of parts need no memory."""
 
     part_id: str
     read: Callable[[], Recorded]
 
     @classmethod
     def of(cls, part_id: str, rgb: NDArray[np.uint8], xyz_mm: NDArray[np.float32]) -> Self:
-        """Return a part whose scan is in memory already."""
+        """Return a part whose scan is in memory."""
         return cls(part_id, lambda: (rgb, xyz_mm))
 
     @classmethod
@@ -58,18 +58,18 @@ class EvidencePart:
 
 
 class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much worse a candidate may be, and how much has to be known to say so (decision record on the gate)."""
+    """How much worse a candidate may be, and how much evidence that takes (decision record on the gate)."""
 
     confidence: float = 0.95  # of every interval, two-sided
     fewest_good: int = 20  # recent good parts
-    fewest_defects: int = 10  # below that many, separation is not measured on confirmed ones
-    allowed_rejects: float = 0.02  # share of good parts that may be rejected more
-    tolerated_rejects: float = 0.30  # what the interval must exclude: if it does not, too little is known
-    allowed_misses: float = 0.05  # share of standard damage that may be missed more
-    allowed_auroc: float = 0.02  # of separation that may be lost
-    allowed_shift: float = 1.0  # how much nearer to the threshold good parts may lie, in deviations of each model's own
-    broken_promise: float = 0.01  # chance below which so many rejects are no accident
-    slowest_ratio: float = 1.25  # of the champion's time for a part, each branch
+    fewest_defects: int = 10  # with fewer confirmed defects, their separation is not measured
+    allowed_rejects: float = 0.02  # additional share of good parts that may be rejected
+    tolerated_rejects: float = 0.30  # the interval must exclude so many more; otherwise the evidence is too little
+    allowed_misses: float = 0.05  # additional share of standard damage that may be missed
+    allowed_auroc: float = 0.02  # loss of separation
+    allowed_shift: float = 1.0  # how much nearer good parts may come to the threshold, in each model's own deviations
+    broken_promise: float = 0.01  # below this chance, so many rejects are no accident
+    slowest_ratio: float = 1.25  # of the champion's time for a part, for each branch
     largest_ratio: float = 1.25  # of the champion's memory
     score_tolerance: float = 0.02  # between two processes, as for golden scans
     timeout_s: float = 300.0  # for the fresh process
@@ -77,22 +77,22 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """How the station computes, which a fresh process is told before it loads a model, and by which rules a part may be OK."""
+    """How the station computes, and by which rules a part may be OK; a fresh process gets the threads before it loads a model."""
 
-    threads: int | None = None  # torch's own choice when left out
+    threads: int | None = None  # None: torch's own choice
     rules: FusionSettings = FusionSettings()
 
     @classmethod
     def at(cls, station: Settings) -> Self:
-        """Return how the station of these settings serves a model."""
+        """Return how a station with these settings serves a model."""
         return cls(threads=station.branches.rgb.threads, rules=station.fusion)
 
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """What champion and candidate are judged on; no part of it may have been learned from by the candidate."""
+    """The parts on which champion and candidate are judged; the candidate must not have learned from any of them."""
 
-    good: Sequence[EvidencePart]  # recent, and known to be good; newest first
+    good: Sequence[EvidencePart]  # recent and known to be good; newest first
     defects: Sequence[EvidencePart] = ()  # confirmed by a person
     golden: Sequence[EvidencePart] = ()  # those of the champion
     limits: GateLimits = field(default_factory=GateLimits)
@@ -100,14 +100,14 @@ class GateEvidence:
 
 
 class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One question, what both models answer to it, and whether that will do."""
+    """One question, both models' answers, and whether the check passes."""
 
     name: str
     side: Side
     is_passed: bool
     champion: float | None = None
     candidate: float | None = None
-    interval: tuple[float, float] | None = None  # of what the candidate is worse by, shares, deviations, lost AUROC, or a ratio of times
+    interval: tuple[float, float] | None = None  # of what the candidate is worse by: shares, deviations, lost AUROC; or a ratio of times
     unit: Unit = ""  # of the figures; a share is shown in percent
     says: str
 
@@ -118,34 +118,34 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Return what stands in the columns of a table, as a person reads it, a dash for a figure that there is not."""
+        """Return the check as cells of a table, with a dash for a missing figure."""
         ends = [] if self.interval is None else [shown(each, "share" if self.unit == "share" else "") for each in self.interval]
         figures = shown(self.champion, self.unit), shown(self.candidate, self.unit), " to ".join(ends) or "-"
         return self.name, *figures, "yes" if self.is_passed else "NO", self.says
 
 
 class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a candidate may become champion, and why not."""
+    """Whether a candidate may become champion, and the reasons if not."""
 
     schema: str = FORMAT
     recipe: str
     champion: str | None  # version
     candidate: str  # version
     is_passed: bool
-    reasons: tuple[str, ...]  # one sentence for each check that was not passed
+    reasons: tuple[str, ...]  # one sentence for each failed check
     checks: tuple[GateCheck, ...]
-    parts: dict[str, int]  # how many of each kind were looked at
+    parts: dict[str, int]  # number of parts of each kind
     judged_at: str  # UTC, ISO 8601
     folder: str  # where gate.json and gate.html lie
 
     @property
     def report_path(self) -> Path:
-        """Return the page for a person."""
+        """Return the path of the page."""
         return Path(self.folder) / "gate.html"
 
 
 def shown(value: float | None, unit: Unit) -> str:
-    """Return a number as a person reads it, a dash where there is none."""
+    """Return a number as text, a dash for None."""
     if value is None:
         return "-"
     if unit == "share":

@@ -1,4 +1,4 @@
-"""What a retraining could learn from: the scans that the champion was made from, and what the station collected since."""
+"""What a retraining can learn from: the scans that the champion was made from, and the parts that the station has collected since."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mdss.part_names import Named, name_among
 from trainer.dataset import GOOD, Dataset, Scan, Unit
 
 Side = Literal["train", "validation", "gate"]
-# Keys of a model card's data.
+# Keys in the `data` of a model's card.
 FOLDER, UNIT, DIGEST = "folder", "unit", "digest"
 LEARNED, SHOWN, CALIBRATED = "collected_parts", "gate_parts", "calibrated_parts"
-LEFT_OUT = "left_out_scans"  # names of curated ones that are no longer good
-SCANS = "scans"  # names of the curated ones: of those that `mdss collection export` wrote, the ids of their results
+LEFT_OUT = "left_out_scans"  # names of curated scans that are no longer good
+SCANS = "scans"  # names of the curated scans; for scans that `mdss collection export` wrote, these are result ids
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many of the collected parts set the threshold, and how many are kept from a model to judge it by; it is trained on the rest."""
+    """The shares of collected parts that set the threshold, and that are kept from a model to judge it; it is trained on the rest."""
 
     validation: float = 0.3
     gate: float = 0.3
@@ -41,24 +41,24 @@ class Shares:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What was found, before anybody looked at a scan."""
+    """A recipe's collected parts, sorted by what may be done with them, before any scan is read."""
 
-    good: tuple[Collected, ...]  # marked as good first, then accepted ones; each newest first
+    good: tuple[Collected, ...]  # marked as good, then accepted ones; each newest first
     defects: tuple[Collected, ...]  # confirmed by a person: for the gate, never to learn from
-    contested: tuple[Collected, ...]  # another scan of the part is a confirmed defect, or what was said of this one is lost
-    unreviewed: int  # not accepted, and nobody has said what they are
-    simulated: int  # left out because they are
-    kept: tuple[Collected, ...]  # all of the recipe, whatever they are
-    standings: Mapping[str, Standing]  # what each of these counts as, by its id
+    contested: tuple[Collected, ...]  # another scan of the part is a confirmed defect, or this one's review is lost
+    unreviewed: int  # not accepted by the station, and not reviewed
+    simulated: int  # left out because they are simulated
+    kept: tuple[Collected, ...]  # every part of the recipe
+    standings: Mapping[str, Standing]  # what each part of `kept` counts as, by result id
 
     @property
     def bad(self) -> frozenset[str]:
-        """The ids of those that were good once, perhaps, and are so no more."""
+        """The result ids of defects and contested parts; some may have counted as good before."""
         return frozenset(name for name, standing in self.standings.items() if standing in ("defect", "contested"))
 
 
 def collection_at(folder: Path) -> Collection:
-    """Return what a station collected; BadInput for no folder, and for the one above or below, in which there would seem to be no part."""
+    """Return a station's collection. BadInput if there is no such folder, or if it is the one above or below, which would look empty."""
     if not folder.is_dir():
         raise BadInput(f"--collected {folder}: no such folder; expected a station's collected parts (STATE/collected)")
     if (folder / COLLECTED).is_dir():
@@ -69,25 +69,25 @@ def collection_at(folder: Path) -> Collection:
 
 
 def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
-    """Return the collected parts of a recipe by what may be done with them."""
+    """Return a recipe's collected parts, sorted by what may be done with them."""
     found = kept.parts(Wanted(recipe=recipe, newest_first=True, with_lost=True))
     real = [each for each in found if with_simulated or not each.part.is_simulated]
     standing = standing_among(found)
     standings = {each.part.result_id: standing(each) for each in found}
     good, defects, contested, unknown = ([each for each in real if standings[each.part.result_id] == kind] for kind in get_args(Standing))
-    good.sort(key=lambda each: each.label is None)  # which leaves the newest first
+    good.sort(key=lambda each: each.label is None)  # a stable sort: each half stays newest first
     return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found), standings)
 
 
 def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:
-    """Read a collected part; BadInput where its files cannot be read, BadPart where there is no part in them."""
+    """Read and prepare a collected part. BadInput if its files cannot be read, BadPart if it shows no part."""
     scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
     loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
     return prepare(loaded.rgb, loaded.xyz_mm, settings)
 
 
 def side_of(name: str, shares: Shares) -> Side:
-    """Return whether the part of this name (`name_among`) is trained on, calibrated with or judged by, in this and every retraining."""
+    """Return whether the part of this name (`name_among`) trains, calibrates or judges a model; it is the same in every retraining."""
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
     if drawn < shares.validation:
         return "validation"
@@ -95,9 +95,9 @@ def side_of(name: str, shares: Shares) -> Side:
 
 
 def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) -> Dataset | None:
-    """Return the curated scans: those of `--data`, else those that the champion was made from, or None where they are gone.
+    """Return the curated scans: those of `--data`, otherwise those that the champion was made from; None if they are gone.
 
-    Their training and validation scans stay what they were, so no part that a threshold came from is ever trained on.
+    They keep their splits, so that no part behind a threshold is ever trained on.
     """
     if data is not None:
         return Dataset.open(data, unit or "m")
@@ -109,28 +109,28 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
 
 
 def made_from(model: ModelFolder) -> frozenset[str]:
-    """Return the ids of the collected parts that a model was trained on and first calibrated with, be it from an export of them."""
+    """Return the result ids of the collected parts that a model was trained on and first calibrated with, exported ones included."""
     return frozenset(str(each) for key in (LEARNED, SCANS) for each in model.card.data.get(key, ()))
 
 
 def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
-    """Return the ids of the collected parts that any of these models was made from or judged by."""
+    """Return the result ids of the collected parts that any of these models was made from or judged by."""
     return frozenset(str(each) for model in models for each in (*made_from(model), *model.card.data.get(SHOWN, ())))
 
 
 def unlearned(
     model: ModelFolder, parts: Sequence[Collected], kept: Sequence[Collected], calibrated: frozenset[str] = frozenset()
 ) -> list[Collected]:
-    """Return those parts that a model was not made from or judged by, nor are among these `calibrated` that its threshold comes from.
+    """Return the parts that the model was not made from, not judged by, and that are not among these `calibrated`.
 
-    Another scan of such a part is one as well, as far as those that are `kept` tell.
+    If another scan of the same part among `kept` is, the part is, too.
     """
     is_seen = seen_in(learned_by([model]) | calibrated, [each.part for each in kept])
     return [each for each in parts if not is_seen(each.part)]
 
 
 def curated_sides(base: Dataset | None, kept: Iterable[Named]) -> dict[str, Side]:
-    """Return the ids of the kept scans that are of a curated part, be it another scan of it, each with the split which that is in."""
+    """Return the result ids of kept scans that show a curated part, each with the split of that part."""
     scans = list(kept)
     name_of = name_among(scans)
     splits: tuple[Side, ...] = ("train", "validation")
@@ -140,7 +140,7 @@ def curated_sides(base: Dataset | None, kept: Iterable[Named]) -> dict[str, Side
 
 
 def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:
-    """Return what says of a part whether it, or another scan of it among those that are kept, is one of these."""
+    """Return a function that says whether a part, or another kept scan of it, is among these result ids."""
     scans = list(kept)
     name_of = name_among(scans)
     names = {name_of(each) for each in scans if each.result_id in result_ids}
@@ -148,12 +148,12 @@ def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Cal
 
 
 def calibrated_by(model: ModelFolder) -> frozenset[str]:
-    """Return the ids of the collected parts that a model was recalibrated on."""
+    """Return the result ids of the collected parts that a model was recalibrated on."""
     return frozenset(map(str, model.card.data.get(CALIBRATED, ())))
 
 
 def is_learned(base: Dataset, model: ModelFolder) -> bool:
-    """Return whether a model was made from exactly these curated scans; one that does not say so, from as many."""
+    """Return whether a model was made from exactly these curated scans; older cards tell only their numbers, which are compared then."""
     data = model.card.data
     if DIGEST in data:
         return bool(data[DIGEST] == base.digest)
@@ -161,6 +161,6 @@ def is_learned(base: Dataset, model: ModelFolder) -> bool:
 
 
 def require_start(champion: ModelFolder | None, base: Dataset | None, recipe: str, store: Path) -> None:
-    """Refuse to begin from nothing."""
+    """Refuse a retraining that has neither a champion nor curated scans to begin with."""
     if champion is None and base is None:
         raise BadInput(f"recipe {recipe}: found no champion in {store} and no --data, expected one of them to begin with")

@@ -1,4 +1,4 @@
-"""What each branch learns from, on disk for a process of its own: image and mask for colour, the cloud for shape."""
+"""What each branch learns from, written to disk for a process of its own: image and mask for colour, the cloud for shape."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Branch = Literal["rgb", "sdf"]
 SOME = 24
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
 LOOKS_AT: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb", "mask"), "sdf": ("xyz",)}
-GRIDS = "grids"  # in a file of parts: height, width and size of each part's grid
+GRIDS = "grids"  # key in a file of parts: height, width and size of each part's grid
 
 
 class Part(Protocol):
-    """What both branches together learn from."""
+    """A prepared part, as both branches learn from it."""
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
@@ -44,7 +44,7 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class Half:
-    """What one branch looks at; the other's arrays are empty."""
+    """The half of a part that one branch looks at; the other branch's arrays are empty."""
 
     rgb: NDArray[np.uint8]
     mask: NDArray[np.bool_]
@@ -53,7 +53,7 @@ class Half:
 
 
 def hand_out(branch: Branch, parts: Sequence[Part], work: Path) -> None:
-    """Write what a branch looks at for a process of its own to read."""
+    """Write the branch's half of all parts into `work`, for its process to read."""
     arrays = {name: np.stack([getattr(part, name) for part in parts]) for name in LOOKS_AT[branch]}
     arrays[GRIDS] = np.array([(part.grid.height, part.grid.width, part.grid.size) for part in parts])
     path = _file(branch, work)
@@ -74,7 +74,7 @@ def handed_out(branch: Branch, work: Path) -> list[Half]:
 
 
 def some_of(parts: Sequence[Part]) -> Sequence[Part]:
-    """Return at least two dozen parts where there are so many, from the first to the last: enough to measure what good parts are like."""
+    """Return at least 24 parts, evenly chosen, if there are so many: enough to measure what good parts are like."""
     return parts[:: max(1, len(parts) // SOME)]
 
 

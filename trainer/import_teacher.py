@@ -1,6 +1,6 @@
-"""Reads a published EfficientAD teacher: EfficientAD's own file of a plain Sequential, or anomalib's with named layers.
+"""Reads a published EfficientAD teacher: EfficientAD's own file (a plain Sequential), or anomalib's with named layers.
 
-The originals were trained with padding inside the network; padding is no weight, so the numbers fit as they are.
+The originals were trained with padding inside the network. Padding is no weight, so the numbers fit as they are.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TORCH_SUFFIXES, SAFE_SUFFIX = (".pth", ".pt"), ".safetensors"
 LAYERS = ("conv1", "conv2", "conv3", "conv4")
 SEQUENTIAL = ("0", "3", "6", "8")  # conv relu pool, conv relu pool, conv relu, conv
 MEDIUM = ("10", "12", "conv5", "conv6")  # layers that only the larger network has
-WRAPPERS = ("teacher", "state_dict", "model_state_dict", "model")  # of several networks, each by itself, the first of these
+WRAPPERS = ("teacher", "state_dict", "model_state_dict", "model")  # keys under which files nest their networks, tried in this order
 FLOAT16_LIMIT = 65504.0  # teachers are stored in half precision
 UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
 
 
 def import_teacher(path: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
-    """Return the PDN-S teacher of a .pth, .pt or .safetensors file, and its card's details; BadInput says what does not fit."""
+    """Return the PDN-S teacher of a .pth, .pt or .safetensors file, and details for its card. BadInput says what does not fit."""
     stored = _read(path)
     prefix, names = _layout(path, stored)
     medium = [f"{prefix}{name}.weight" for name in MEDIUM if f"{prefix}{name}.weight" in stored]
@@ -52,14 +52,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     suffix = path.suffix.lower()
     if suffix not in (*TORCH_SUFFIXES, SAFE_SUFFIX):
         raise BadInput(f"{path}: found a file ending in {suffix or 'nothing'}, expected {', '.join((*TORCH_SUFFIXES, SAFE_SUFFIX))}")
-    try:  # others' teachers come as torch.save wrote them, here alone: weights_only admits tensors, and calls nothing that the file names
+    try:  # torch.load here alone, for others' teachers: weights_only admits tensors, and calls nothing that the file names
         return _unwrapped(path, load_file(path) if suffix == SAFE_SUFFIX else torch.load(path, map_location="cpu", weights_only=True))
     except (SafetensorError, *UNREADABLE) as error:
         raise BadInput(f"{path}: cannot be read ({_reason(error)}); expected a file that holds weights and nothing else") from error
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong without the library's advice, which is to run the file's code."""
+    """Return the error without the library's advice, which is to run the file's code."""
     if isinstance(error, pickle.UnpicklingError):
         return "it holds Python objects, whose loading would run code"
     return (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(":. ")
@@ -75,7 +75,7 @@ def _unwrapped(path: Path, stored: object) -> Mapping[str, Any]:
 
 
 def _layout(path: Path, stored: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return what stands before the layers' names, and these names; of several networks the one called teacher."""
+    """Return the prefix of the layers' names, and these names; of several networks, those of the one called teacher."""
     found = [(key.removesuffix(f"{names[0]}.weight"), names) for names in (SEQUENTIAL, LAYERS) for key in stored if _ends(key, names[0])]
     teachers = [layout for layout in found if layout[0].endswith("teacher.")]
     chosen = teachers if len(teachers) == 1 else found

@@ -1,4 +1,4 @@
-"""Lets everything else on the machine go first: a station beside a training must not feel it."""
+"""Lets everything else on the machine go first, so that a station beside a training does not feel it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import psutil
 
 NICEST = 19
-POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # how many threads a process that is started then uses
-OWN_GROUP = Path("/proc/self/autogroup")  # where the kernel groups by session, what is below counts only within one
-FIRST_TO_GO = 900  # of 1000: who is ended when memory runs out
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # environment: threads of a process that is started later
+OWN_GROUP = Path("/proc/self/autogroup")  # if the kernel groups by session, priorities count within a group
+FIRST_TO_GO = 900  # of 1000: which process is ended first when memory runs out
 
 
 def give_way() -> None:
-    """Put this process, with all threads that it has by now, behind everything else: processor, disk and memory.
+    """Put this process, with all its present threads, behind everything else: processor, disk and memory.
 
-    What a kernel or a sandbox does not permit is left out: in the unit, systemd has set the same.
+    What the kernel or a sandbox does not permit is skipped; in the service unit, systemd has set the same already.
     """
     for thread in Path("/proc/self/task").iterdir():
         number = int(thread.name)
@@ -25,7 +25,7 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, number, NICEST)
         with suppress(OSError):
             os.sched_setscheduler(number, os.SCHED_IDLE, os.sched_param(0))
-    if os.getsid(0) == os.getpid():  # nobody else is in this session, and so in this group
+    if os.getsid(0) == os.getpid():  # this process leads its session, so nobody else's group is changed
         with suppress(OSError):
             OWN_GROUP.write_text(str(NICEST), "ascii")
     with suppress(OSError, psutil.Error):
@@ -35,8 +35,8 @@ def give_way() -> None:
 
 
 def use_threads(count: int) -> None:
-    """Let torch compute in so many threads, and cv2 in one: the other cores are the station's."""
-    import cv2  # here with torch, for `--help` must wait for neither
+    """Let torch compute in `count` threads, and cv2 in one: the other cores are the station's."""
+    import cv2  # imported here, so that `--help` waits for neither
     import torch
 
     cv2.setNumThreads(1)

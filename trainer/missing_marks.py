@@ -1,4 +1,4 @@
-"""A number in one coordinate by which some sensors mark what they did not measure; with the other two it looks like a point."""
+"""Finds a sensor's mark for missing points that sits in one coordinate alone, so that the point looks like a measured one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPECTED = "expected a point that was not measured to be NaN, or 0 in x, y and z
 
 @dataclass(frozen=True)
 class Mark:
-    """Where so many points have one and the same number."""
+    """A number that many points have in one coordinate."""
 
     axis: str
     value: float
@@ -28,10 +28,10 @@ class Mark:
 
 
 def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> Mark | None:
-    """Return the mark that some of the suspects (N,) among points (N, 3) of any unit bear, None where there is none.
+    """Return the mark that some of the suspects (N,) among points (N, 3) bear, in any unit; None if there is none.
 
-    It is farther from all other points than half of what these reach in any direction. No surface is, as a rule, for noise makes several
-    numbers of it; and of the columns of a regular grid each is as near to the next as all are.
+    A mark is a number that many suspects share, and that is farther from all other points than half of their extent. A surface is not, as
+    a rule: noise makes several numbers of it, and the columns of a regular grid are as near to the next as all others.
     """
     step = len(points) // POINTS_TELL + 1
     some, suspected = points[::step], suspects[::step]
@@ -45,11 +45,11 @@ def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> Mark |
 
 
 def outermost(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the first and the last of sorted values, none of none."""
+    """Return the first and the last of sorted values; nothing if there are none."""
     return values[[0, -1]] if len(values) else values
 
 
 def is_apart(value: float, others: NDArray[np.floating], number: int) -> bool:
-    """Return whether a value is far from what other points (N, 3) have in this coordinate."""
+    """Return whether a value is far from those of other points (N, 3) in this coordinate."""
     low, high = np.percentile(others[:, number], EXTENT_PERCENTILES)
     return bool(max(low - value, value - high) > APART_SHARE * scene_extent(others))

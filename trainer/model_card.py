@@ -1,4 +1,4 @@
-"""What a model's card says of how it came to be, beside the recipe and the data: sizes, seeds, losses, scores, times."""
+"""What a model's card says of how it was made, besides the recipe and the data: sizes, seeds, losses, scores, times."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mdss.method.teacher import load_teacher
 
 
 class Times:
-    """How long each part of the making of a model took, in seconds; `known` are those that were timed elsewhere."""
+    """The seconds that each step of making a model took; `known` are those timed elsewhere."""
 
     def __init__(self, known: Mapping[str, float] | None = None) -> None:
         self.seconds = {part: round(seconds, 1) for part, seconds in (known or {}).items()}
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:
-        """Time the block as that part."""
+        """Time the block as this step."""
         started_s = time.monotonic()
         yield
         self.seconds[part] = round(time.monotonic() - started_s, 1)
@@ -33,7 +33,7 @@ class Times:
 def completed(
     card: ModelCard, networks: Mapping[str, nn.Module], training: dict[str, Any], calibration: Calibration, times: Times
 ) -> ModelCard:
-    """Return the card with what is known when all is done; `networks` and `training` by branch."""
+    """Return the card with what is known at the end; `networks` and `training` are by branch."""
     recipe = card.recipe
     return msgspec.structs.replace(
         card,
@@ -47,7 +47,7 @@ def completed(
 
 
 def metrics_of(calibration: Calibration) -> dict[str, Any]:
-    """Return what good validation parts score, fused and by each branch, and the threshold that follows."""
+    """Return the scores of good validation parts, fused and of each branch, and the threshold that follows from them."""
     limit, reference = calibration.threshold, calibration.reference
     branches = {"rgb": reference.rgb, "sdf": reference.sdf} if reference else {}
     return {
@@ -58,6 +58,6 @@ def metrics_of(calibration: Calibration) -> dict[str, Any]:
 
 
 def spread(scores: Sequence[float]) -> dict[str, float]:
-    """Return the lowest, the median and the highest of some scores."""
+    """Return the lowest, the median and the highest of the scores."""
     low, median, high = np.quantile(np.asarray(scores, np.float64), (0, 0.5, 1))
     return {"lowest": float(low), "median": float(median), "highest": float(high)}

@@ -1,4 +1,4 @@
-"""Verbs of `mdss model` that change a store or carry a model to another: promote, rollback, export, import; and who did what: history."""
+"""Verbs of `mdss model` that change a store (promote, rollback, export, import), and the one that shows who did what (history)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def export_verb(store: Path, recipe: str, version: str, to: Path) -> None:
 def import_verb(file: Path, store: Path, reason: str) -> None:
     """Store the model of an exported file, after checking all of it. It is not promoted.
 
-    It keeps its version where that is free and gets the next one otherwise. A model that the store has already is not stored again.
+    It keeps its version if that is free, otherwise it gets the next one. A model that the store has already is not stored again.
     """
     found = import_model(store, file, reason)
     model = found.model
@@ -98,7 +98,7 @@ def show_table(columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
     for title in columns:
         table.add_column(title.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(legible(row[name])) for name in columns))  # an imported card says what its maker likes
+        table.add_row(*(Text(legible(row[name])) for name in columns))  # the text of an imported card is its maker's
     table_console().print(table)
 
 

@@ -1,4 +1,4 @@
-"""From prepared parts to a stored model: both branches, the calibration, the report."""
+"""From prepared parts to a stored model: trains both branches, calibrates, and writes the report."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class Parts:
-    """The good parts that a model is made from, and the way back from a validation part's number to its scan, and to its name."""
+    """The good parts that a model is made from; `recorded` returns the scan of a validation part by its number."""
 
     training: Sequence[Prepared]
     validation: Sequence[Prepared]
     recorded: Callable[[int], LoadedScan]
     names: Sequence[str] = ()
-    found: Sequence[str] = ()  # sentences on what was taken for the parts
+    found: Sequence[str] = ()  # sentences on what was taken for the part
 
 
 def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
-    """Train on the training parts, calibrate on the others, and store the new version; `work` keeps checkpoints; nothing is promoted."""
+    """Train on the training parts, calibrate on the others, and store the new version, not promoted; `work` keeps the checkpoints."""
     device, recipe = device_of(device_name), card.recipe
     learn_both(parts.training, recipe, device, work)
     networks, network = networks_of(recipe, work)
@@ -69,7 +69,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
 
 
 def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibration: Calibration) -> list[GoldenScan]:
-    """Return the validation parts that become golden, as recorded, with what the branches score on them."""
+    """Return the validation parts that become golden, as recorded, with the scores of these branches."""
     found = []
     for number in chosen(calibration.validation_scores):
         part, recorded = parts.validation[number], parts.recorded(number)
@@ -80,7 +80,7 @@ def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibrat
 
 
 def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
-    """Store a copy of a model with another card and calibration as a new version; its report and golden scans come along."""
+    """Store a copy of a model with another card and calibration as a new version, with its report and golden scans."""
     golden = read_golden(model.path)
     if golden and scoring_of(calibration) != scoring_of(model.calibration):
         golden = judged_anew(golden, model, calibration)
@@ -97,12 +97,12 @@ def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, 
 
 
 def scoring_of(calibration: Calibration) -> tuple[object, ...]:
-    """Return what a part's score depends on beside its maps."""
+    """Return what a part's score depends on besides its maps."""
     return calibration.fusion, calibration.rgb, calibration.sdf, calibration.score_floor, calibration.colour_limit
 
 
 def judged_anew(golden: Sequence[GoldenScan], model: ModelFolder, calibration: Calibration) -> tuple[GoldenScan, ...]:
-    """Return golden scans with the fused scores of another calibration; the branches' stay."""
+    """Return golden scans with fused scores by another calibration; the branches' scores stay."""
     champion = replace(Champion.of(model, "cpu", "float32"), fuse=partial(fuse, calibration=calibration))
     parts = [champion.prepare(scan.rgb, scan.xyz_mm) for scan in golden]
     fused = [champion.golden_scores(part)["fused"] for part in parts]

@@ -1,4 +1,4 @@
-"""Verbs `mdss model`: what lies in the store, and whether it is whole and judges as it did; with the verbs that change it."""
+"""Verbs `mdss model`: list what a store holds, and verify that it is whole and judges as it did; adds the verbs that change it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trainer.model_changes import export_verb, history, import_verb, promote, ro
 from trainer.progress import tracked
 from trainer.shadow_verb import command as shadow
 
-SOME = 5  # names that a sentence repeats
+SOME = 5  # names repeated in a sentence
 
 
 class Row(msgspec.Struct):
-    """One version in a store; of one that cannot be used only the first three, and why."""
+    """One version in a store. A version that cannot be used has only the first three fields and the fault."""
 
     recipe: str
     version: str
@@ -32,7 +32,7 @@ class Row(msgspec.Struct):
     fault: str = ""
 
     def shown(self) -> dict[str, str]:
-        """Return the row as a person reads it."""
+        """Return the row as text."""
         limit = "" if self.threshold is None else f"{self.threshold:.4g}"
         return msgspec.structs.asdict(self) | {"threshold": limit}
 
@@ -63,7 +63,7 @@ def list_models(store: Path, as_json: bool) -> None:
 
 
 def described(store: Path) -> list[Row]:
-    """Return one row for each version of each recipe; BadInput where there is no store, or the folder of one recipe in its place."""
+    """Return a row for each version of each recipe. BadInput if this is no folder, or the folder of one recipe."""
     if not store.is_dir():
         raise BadInput(f"--store {store}: no such folder; expected a model store")
     if any((path / CARD).is_file() for path in model_store.versions(store)):
@@ -72,7 +72,7 @@ def described(store: Path) -> list[Row]:
 
 
 def describe(path: Path, name: str) -> Row:
-    """Return one row of the list."""
+    """Return the row of one version."""
     roles = ", ".join(link for link in LINKS if model_store.linked_version(path.parent, link) == path.name)
     try:
         found = model_store.open_version(path)
@@ -87,9 +87,9 @@ def describe(path: Path, name: str) -> Row:
 @click.option("--score", "with_scores", is_flag=True, help="Also load each version and score its golden scans again.")
 @click.option("--device", default="auto", show_default=True, help="What --score computes on: auto, cpu or cuda:N.")
 def verify(store: Path, with_scores: bool, device: str) -> None:
-    """Check every file of every version against its checksum; exit code 1 where one is damaged, or none is there.
+    """Check every file of every version against its checksum; exit code 1 if one is damaged, or if there is none.
 
-    With --score, exit code 1 also where a version does not score its golden scans on this machine as it did when it was made.
+    With --score, also exit with 1 if a version does not score its golden scans on this machine as it did when it was made.
     """
     rows = described(store)
     if not rows:
@@ -102,8 +102,8 @@ def verify(store: Path, with_scores: bool, device: str) -> None:
 
 
 def golden_verdict(store: Path, row: Row, device: str) -> str:
-    """Return how many golden scans a version reproduces; where it does not, that becomes its row's fault."""
-    from mdss.method.golden import reproduce  # here, for it brings torch and takes a second
+    """Return how many golden scans a version reproduces; if it does not, the row gets the fault instead."""
+    from mdss.method.golden import reproduce  # imported here, because it brings torch, which takes a second
     from trainer.champion import Champion
 
     path = store / row.recipe / row.version

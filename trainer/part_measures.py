@@ -1,4 +1,4 @@
-"""What tells one part from another without a network: its size, brightness and colour, and a signature by which it is known again."""
+"""What tells parts apart without a network: size, brightness, colour, and a signature that recognises a part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mdss.method.point_cloud import Prepared
 
 Float = NDArray[np.float32]
 
-SIDE = 24  # cells of a signature in each direction
+SIDE = 24  # cells of a signature along each side
 EXTENT_PERCENTILES = (1.0, 99.0)
 MEASURES = ("length_mm", "width_mm", "height_mm", "red", "green", "blue")
 COLOURS = MEASURES[3:]
@@ -24,10 +24,10 @@ COLOURS = MEASURES[3:]
 class Measures:
     """One part in a few numbers."""
 
-    values: dict[str, float]  # MEASURES: sides of the box along its own axes, and the share that each channel has of its colour
+    values: dict[str, float]  # by MEASURES: sides of the box along the part's own axes, and each channel's share of its colour
     brightness: float  # mean on the part, 0 to 255
     invalid_point_ratio: float
-    signature: Float  # (2, SIDE, SIDE) image and depth, 0..1, in the place where the part lies
+    signature: Float  # (2, SIDE, SIDE) image and depth, 0..1, where the part lies in the frame
 
     @classmethod
     def of(cls, part: Prepared) -> Measures:
@@ -49,9 +49,9 @@ def box_of(xyz: Float) -> tuple[float, float, float]:
 
 
 def signature_of(part: Prepared) -> Float:
-    """Return a part's picture and depth in SIDE x SIDE cells each, both from 0 to 1, and 0 beside the part.
+    """Return a part's image and depth in SIDE x SIDE cells each, from 0 to 1, and 0 beside the part.
 
-    A cell is the mean of a hundred pixels, so that the noise of a second scan of a part that did not move leaves hardly a trace.
+    A cell is the mean of a hundred pixels, so a second scan of a part that did not move has nearly the same signature in spite of noise.
     """
     grey = np.where(part.mask, cv2.cvtColor(part.rgb, cv2.COLOR_RGB2GRAY), np.uint8(0)).astype(np.float32) / np.float32(255)
     depth = part.xyz[..., 2]
@@ -63,9 +63,9 @@ def signature_of(part: Prepared) -> Float:
 
 
 def nearest(signature: Float, others: Sequence[Float]) -> tuple[int, float]:
-    """Return which of the others is nearest, and how far away it is; (-1, infinity) where there are none.
+    """Return the number of the nearest of the others, and its distance; (-1, infinity) without others.
 
-    Two signatures are as far apart as their cells differ on average, in hundredths of the range.
+    The distance is the mean difference of the cells, in hundredths of the range.
     """
     if not others:
         return -1, float("inf")

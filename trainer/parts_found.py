@@ -1,4 +1,4 @@
-"""What was taken for the part in the scans of a training or a calibration, in a sentence, and what to do where they differ."""
+"""Sentences on what was taken for the part in the scans of a training or a calibration, and what to set if they differ too much."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from trainer.dataset import LoadedScan
 from trainer.part_measures import Measures
 from trainer.passed_over import PassedOver
 
-MOST_TIMES = 4.0  # the largest part beside the smallest; those of one product differ by less in any pose
+MOST_TIMES = 4.0  # as large as the smallest part; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
 NO_TABLE = "point_cloud.table=none for parts that fill the image or lie on nothing flat"
 NOISE = "point_cloud.plane_inlier_mm to four times the sensor's noise"
-SAME_MM = 1e-3  # less between all points than any sensor measures, and more than rounding makes of one number
-DARK, BRIGHT_PERCENTILE = 16, 99.0  # a part's brightest pixels, but for highlights; those of a black tire have 70
+SAME_MM = 1e-3  # an extent smaller than any sensor's noise, and larger than rounding makes of one number
+DARK, BRIGHT_PERCENTILE = 16, 99.0  # of a part's pixels, without highlights; at this percentile a black tire has 70
 MOST_BURNT = 0.1  # of the part's pixels
 LIT = "expected light and exposure that show all of it, or colour finds little there"
-TELL_USUAL = 100  # parts, which are compared with one another
+TELL_USUAL = 100  # parts at most, which are compared with one another
 TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
 
 
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
-    """Return all that is to be said of these scans to whoever learns or calibrates from them, beside good parts that are known."""
+    """Return all sentences about these scans for whoever trains or calibrates with them; `known` are measures of good parts."""
     differing = (*said_of(parts, paths), *unlike(parts, paths, known))
     unseen = (*hardly_seen(parts, paths), *badly_lit(parts, paths), *without_depth(parts, paths))
     return [*differing, *unseen, *copies_among(parts, paths)]
 
 
 def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
-    """Return a sentence on what the scans at these paths show, and where they differ too much, another on the one that is farthest off.
+    """Return a sentence on what the scans show, and if they differ too much, another on the one that is farthest off.
 
-    Whatever is not table is the part: the whole scan where the table is missed, next to nothing where a face of the part is taken for
-    it. A model learns from either, and nobody would see it.
+    Whatever is not table counts as the part: the whole scan if the table is missed, next to nothing if a face of the part is taken for
+    it. A model learns from either, and nobody would notice.
     """
     shares = np.array([share_of(part) for part in parts])
     tables = sum(part.has_table for part in parts)
@@ -59,7 +59,7 @@ def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
 
 
 def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
-    """Return a sentence on scans that lack more of the part's points than a station tolerates by default, none where no scan does."""
+    """Return a sentence on scans that lack more of the part's points than a station tolerates by default; an empty list if none do."""
     missing = np.array([part.invalid_point_ratio for part in parts])
     count, worst = np.count_nonzero(missing > TOLERATED), int(missing.argmax())
     if not count:
@@ -79,9 +79,9 @@ def badly_lit(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
 
 
 def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
-    """Return a sentence on scans without a table whose points are the same in one coordinate, none where no scan is so.
+    """Return a sentence on scans without a table whose points are all the same in one coordinate; an empty list if there are none.
 
-    Whoever trains without a table has no other sign of it: beside a table, such a cloud is all table, and no part is found.
+    Without a table there is no other sign of this. With one, such a cloud is all table, and no part is found.
     """
     same = [(path, axis) for part, path in zip(parts, paths, strict=True) if not part.has_table and (axis := same_in(part.xyz))]
     if not same:
@@ -92,9 +92,9 @@ def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]
 
 
 def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures]) -> list[str]:
-    """Return a sentence where not one of these parts is like the few good ones that a model keeps: they are of another product, then.
+    """Return a sentence if none of these parts resembles the few good ones that a model keeps: then they are of another product.
 
-    Of a product whose parts vary many lie beside so few, and never all.
+    If the parts of a product vary, many may lie outside so few, but never all.
     """
     if not known:
         return []
@@ -106,9 +106,9 @@ def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Mea
 
 
 def unlike_trained(training: Sequence[Prepared], validation: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
-    """Return a sentence where not one validation part, whose scans are at these paths, is like those to train on.
+    """Return a sentence if no validation part, from the scans at these paths, resembles the training parts.
 
-    All limits are told from validation parts: what these have in common would be wrong with no part from then on.
+    All limits come from validation parts. So what they have in common would never count as a defect.
     """
     usual = Usual.of([Measures.of(part) for part in training[:: len(training) // TELL_USUAL + 1]])
     faults = [fault for part in validation if (fault := unfit(Measures.of(part), usual, 1.0, is_marked_good=False))]
@@ -118,9 +118,9 @@ def unlike_trained(training: Sequence[Prepared], validation: Sequence[Prepared],
 
 
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
-    """Return what to set for a scan in which no part was found, where one would be without a table, or is too thin.
+    """Return what to set for a scan in which no part was found, if one would be found without a table, or is too thin; otherwise "".
 
-    Of a cloud without depth, that it is, and of one with points that are none, which. Nothing for any other.
+    It also says if the cloud has no depth, or if some points are marks for missing ones.
     """
     if axis := same_in(loaded.xyz_mm):
         return f"; {axis} is the same in all points, expected it to be measured"
@@ -135,16 +135,16 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
 
 
 def same_in(cloud: NDArray[np.float32]) -> str:
-    """Return the coordinate in which all measured points of a cloud (H, W, 3) are the same; empty where there is none, or no point."""
+    """Return the coordinate in which all measured points of a cloud (H, W, 3) are the same; "" if there is none, or no point."""
     points = cloud[is_measured(cloud)]
     sides = np.ptp(points, axis=0) if len(points) else np.full(3, np.inf)
     return "xyz"[int(sides.argmin())] if sides.min() < SAME_MM else ""
 
 
 def copies_among(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
-    """Return a sentence on scans that are copies of others among these, none where each is one of its own.
+    """Return a sentence on scans that are copies of others among these; an empty list if there are none.
 
-    No two scans of a part have the same noise, so that equal ones were copied; from one split into the other, as a rule.
+    No two scans of a part have the same noise. So equal ones were copied, usually from one split into the other.
     """
     first: dict[bytes, Path] = {}
     copies = []
@@ -164,5 +164,5 @@ def share_of(part: Prepared) -> float:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, with three digits."""
+    """Return a share in percent with three digits, without the sign."""
     return f"{100 * share:.3g}"

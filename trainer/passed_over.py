@@ -1,4 +1,4 @@
-"""What a scan holds beside the part that was found in it, although it may be of the part: nothing is learned of it, and no defect found."""
+"""What a scan may hold of the part outside the part that was found: nothing is learned of it, and no defect is found on it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from trainer.missing_marks import Mark, mark_in
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-LOOKED_AT = 5  # scans; what a product has, it has in all of them
-THIN_SHARE = 0.1  # of the part's pixels: less is the foot of a round part
-LEAST_LIMIT_SHARE = 0.1  # of the limit up to which points count as table: nearer, and they are
-OPENED_PX = 3  # what is narrower is a slope that reaches down to the table
-PIECE_SHARE = 1 / 3  # of the smallest piece that is kept: what a sensor leaves of itself is smaller
+LOOKED_AT = 5  # scans: what a product has, it has in all of them
+THIN_SHARE = 0.1  # of the part's pixels: less is only the foot of a round part
+LEAST_LIMIT_SHARE = 0.1  # of the limit up to which points count as table: nearer ones are table
+OPENED_PX = 3  # narrower strips are slopes that reach down to the table
+PIECE_SHARE = 1 / 3  # of the smallest piece that is kept: specks of the sensor itself are smaller
 
 
 @dataclass(frozen=True)
 class PassedOver:
-    """What of one scan counts neither as the part nor as missing; pixels are those of the grid."""
+    """What one scan holds that counts neither as the part nor as missing; pixels are those of the grid."""
 
     path: Path
-    thin_px: int  # clearly off the table, and yet so near to it that they count as table
+    thin_px: int  # clearly off the table, but so near to it that they count as table
     thin_share: float  # of the frame
-    reach_mm: tuple[float, float]  # from where to where that is
+    reach_mm: tuple[float, float]  # distance from the table at which they lie, from and to
     part_px: int
-    smallest_px: int  # of what is kept
-    pieces: int  # off the table, smaller than that
+    smallest_px: int  # the smallest piece that is kept
+    pieces: int  # number of smaller ones off the table
     mark: Mark | None
 
     @classmethod
@@ -70,7 +70,7 @@ class PassedOver:
         )
 
     def thin(self) -> str:
-        """Say what of a thin part, or a thin piece of one, is taken for table; empty where nothing is."""
+        """Say what of a thin part, or a thin piece of one, counts as table; "" if nothing does."""
         if self.thin_px < max(MIN_PART_POINTS, THIN_SHARE * self.part_px):
             return ""
         low, high = self.reach_mm
@@ -78,41 +78,41 @@ class PassedOver:
         return f"{found}; where that is of the part, set point_cloud.plane_removal_mm to less than it is thick"
 
     def small(self) -> str:
-        """Say how many small pieces are taken for specks; empty where none is."""
+        """Say how many small pieces count as specks; "" if none do."""
         if not self.pieces:
             return ""
         found = f"{self.pieces} off the table of fewer than {self.smallest_px} pixels of the grid are passed over as specks"
         return f"{found}; where they are of the part, set point_cloud.min_component_px to less"
 
     def marked(self) -> str:
-        """Say which points seem to be none; empty where all seem to be measured."""
+        """Say which points look like marks for missing ones; "" if all look measured."""
         return str(self.mark or "")
 
 
 def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> Mark | None:
-    """Return the mark that points off the table bear, of a cloud (H, W, 3); what a table of one number is may as well be one."""
+    """Return the mark that points off the table bear in a cloud (H, W, 3); a table whose points share one number could be taken for one."""
     measured = is_measured(xyz_mm)
     return mark_in(xyz_mm[measured], remove_table(xyz_mm, measured, plane, settings)[measured])
 
 
 def opened(mask: Bool) -> Bool:
-    """Return a mask (S, S) without what is narrower than a few pixels."""
+    """Return a mask (S, S) without strips narrower than OPENED_PX."""
     return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENED_PX, OPENED_PX), np.uint8)).view(bool)
 
 
 def components(mask: Bool, least_px: int) -> int:
-    """Return how many pieces a mask (S, S) has of at least so many pixels."""
+    """Return the number of pieces of a mask (S, S) with at least `least_px` pixels."""
     return cv2.connectedComponents(drop_specks(mask, least_px).view(np.uint8), connectivity=8)[0] - 1
 
 
 def passed_over(scans: Sequence[tuple[Dataset, Scan]], settings: PointCloudSettings) -> list[str]:
-    """Return a sentence on what is passed over in most of some of these scans, none where nothing is."""
+    """Return sentences on what most of a few of these scans hold besides the part; an empty list if nothing."""
     chosen = sorted({round(number) for number in np.linspace(0, len(scans) - 1, LOOKED_AT)}) if scans else []
     return sentences_on_some([PassedOver.of(dataset.load(scan), settings) for dataset, scan in (scans[number] for number in chosen)])
 
 
 def sentences_on_some(found: Sequence[PassedOver]) -> list[str]:
-    """Return a sentence on each thing that more than half of the scans show."""
+    """Return a sentence on each thing that more than half of these scans show."""
     sentences = []
     for say in (PassedOver.thin, PassedOver.small, PassedOver.marked):
         showing = [each for each in found if say(each)]

@@ -14,7 +14,7 @@ from mdss.errors import BadInput
 from trainer.progress import tracked
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
-CROP_PX = 128  # what the description network sees; the backbone sees the same crop at twice the size
+CROP_PX = 128  # side of what the description network sees; the backbone sees the same crop at twice the size
 STORED_SIDE_PX = 3 * CROP_PX  # the shorter side in memory, at most
 MAX_PHOTOGRAPHS = 3000  # about 1.5 GB
 
@@ -22,7 +22,7 @@ Image = NDArray[np.uint8]
 
 
 class Photographs:
-    """The photographs of a folder and its subfolders; of very many, evenly spaced ones. Hidden ones are other programs'."""
+    """The photographs of a folder and its subfolders, evenly chosen if there are very many. Hidden files and folders are skipped."""
 
     def __init__(self, folder: Path) -> None:
         paths = photographs_in(folder)
@@ -32,13 +32,13 @@ class Photographs:
         return len(self._images)
 
     def crops(self, count: int, greyscale_share: float, random: np.random.Generator) -> Tensor:
-        """Return `count` random crops (count, 3, 256, 256) in 0..1, some grey, light and contrast varied."""
+        """Return `count` random crops (count, 3, 256, 256) in 0..1, some of them grey, with varied light and contrast."""
         chosen = random.integers(len(self._images), size=count)
         return torch.from_numpy(np.stack([_crop(self._images[index], greyscale_share, random) for index in chosen]))
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """Return the files to read, of very many evenly spaced ones; BadInput where there is none."""
+    """Return the files to read, evenly chosen if there are very many. BadInput if there is none."""
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected photographs in it")
     found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -49,9 +49,9 @@ def photographs_in(folder: Path) -> list[Path]:
 
 
 def read_photograph(path: Path) -> Image:
-    """Return an image file as (H, W, 3) RGB, made smaller where it is large; BadInput names a file that is none."""
+    """Return an image file as RGB (H, W, 3), reduced if it is large. BadInput names a file that is no image."""
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)  # cv2 ends the process over a name that is not in UTF-8
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)  # cv2 itself ends the process over a name that is not UTF-8
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     except (OSError, cv2.error):
         image = None

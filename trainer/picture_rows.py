@@ -1,4 +1,4 @@
-"""Rows of pictures on a page: images and maps as they are, each under its title; drawing them as charts took half a second a row."""
+"""Rows of pictures on a page: images and maps, each under its title. Drawing them as charts took half a second a row."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ OUTLINE_RGB = (0, 229, 255)
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
-Picture = tuple[str, Image | None]  # its title, and what there is to see
+Picture = tuple[str, Image | None]  # title, and the picture if there is one
 
 
 def row(pictures: Sequence[Picture], text: str) -> str:
-    """Return pictures (H, W, 3) in RGB side by side, their bytes inside; `text` says in words of what they are."""
+    """Return pictures (H, W, 3) in RGB side by side, as HTML with their bytes inside; `text` says what they show."""
     return '<div class="pictures">' + "".join(_figure(*each, text) for each in pictures) + "</div>"
 
 
 def small(seen: Image) -> Image:
-    """Return an image (H, W, 3) no larger than a picture is."""
+    """Return an image (H, W, 3), reduced to the size of a picture."""
     share = PICTURE_PX / max(seen.shape[:2])
     return seen if share >= 1 else np.asarray(cv2.resize(seen, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -37,9 +37,9 @@ def heated(heat: Float, coldest: float, hottest: float) -> Image:
 
 
 def outlined(picture: Image, truth: NDArray[np.bool_]) -> Image:
-    """Return a picture with what is marked of the scan that it shows (H, W) outlined."""
+    """Return a picture with the marked pixels of its scan's truth (H, W) outlined."""
     height, width = picture.shape[:2]
-    share = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)  # a scratch of one pixel is still there
+    share = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)  # a scratch of one pixel does not vanish
     rims, _ = cv2.findContours((share > 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(picture.copy(), rims, -1, OUTLINE_RGB, 1), np.uint8)
 

@@ -1,4 +1,4 @@
-"""Generated pictures: leaves of any shape over one another, with texture, relief, damage and light; no photograph is in them."""
+"""Generated pictures: overlapping leaves of any shape with texture, relief, damage and light. No photograph is in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainer.procedural_textures import SIDE_PX, TEXTURES, Float, textures
 
 LEAVES = 160
-SMALLEST_PX, LARGEST_PX = (2.0, 12.0), 80.0  # leaf radii follow r^-3, as the sizes of things in the world do
+SMALLEST_PX, LARGEST_PX = (2.0, 12.0), 80.0  # leaf radii are distributed as r^-3, as the sizes of things in the world are
 GREY_SHARE = 0.4  # of the pictures: machined parts have little colour
 POINTS = 14  # of a polygon leaf
 
@@ -20,7 +20,7 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Leaves:
-    """Which leaf is on top at each pixel, and what each leaf is like; leaf 0 is the ground."""
+    """Which leaf is on top at each pixel, with the centre and radius of each leaf; leaf 0 is the ground."""
 
     label: Labels  # (H, W)
     centre: Float  # (L, 2) x, y
@@ -73,7 +73,7 @@ def draw_leaf(label: Labels, number: int, place: tuple[NDArray[np.float64], floa
 
 
 def paint(leaves: Leaves, patterns: Float, random: np.random.Generator) -> Float:
-    """Return the colours (H, W, 3) of the leaves: one colour each, a slope of light across it, and a texture."""
+    """Return the colours (H, W, 3) of the leaves: one colour each, shaded across the leaf, with a texture."""
     count = len(leaves.radius)
     colour = palette(random, count)
     slope = random.normal(0, 0.12, (count, 2)).astype(np.float32) / leaves.radius[:, None]
@@ -97,7 +97,7 @@ def palette(random: np.random.Generator, count: int) -> Float:
 
 
 def relief(leaves: Leaves, patterns: Float, random: np.random.Generator) -> Float:
-    """Return the light (H, W) on leaves of different height with rounded rims, on bumps and dents, from one side."""
+    """Return the light (H, W), from one side, on leaves of different height with rounded rims, bumps and dents."""
     heights = random.standard_normal(len(leaves.radius), np.float32)
     height: Float = np.asarray(cv2.GaussianBlur(heights[leaves.label], (0, 0), random.uniform(0.8, 3)), np.float32)
     bumps = cv2.GaussianBlur(patterns[random.integers(TEXTURES)], (0, 0), random.uniform(0.8, 5))
@@ -135,7 +135,7 @@ def damage(values: Float, random: np.random.Generator) -> None:
 
 
 def light(values: Float, random: np.random.Generator) -> Float:
-    """Return the picture under light that falls off to one side, a little out of focus."""
+    """Return the picture under light that falls off to one side, slightly out of focus."""
     across = np.linspace(-1, 1, SIDE_PX, dtype=np.float32)
     slope = random.normal(0, 0.12, 2).astype(np.float32)
     lit = values * (1 + slope[0] * across[:, None, None] + slope[1] * across[None, :, None])

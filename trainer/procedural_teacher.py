@@ -1,4 +1,4 @@
-"""A teacher from generated pictures alone: it learns to know each place again and to tell it from every other."""
+"""Makes a teacher from generated pictures alone: it learns to recognise each place and to tell it from every other."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trainer.progress import tracked
 from trainer.training import Schedule, Training, channels_last
 
 TEMPERATURE = 0.1
-TOO_NEAR = 2  # positions: their patches of 33 px are nearly the same and need not be told apart
+TOO_NEAR = 2  # in positions: patches of 33 px so near are almost the same and need not be told apart
 DECORRELATION = 1.0  # weight of the channels' independence beside the contrast
-STATISTICS_PICTURES, STATISTICS_CROPS = 16, 2  # of each batch: the same positions from many pictures say more
+STATISTICS_PICTURES, STATISTICS_CROPS = 16, 2  # of each batch: many pictures say more than many positions of a few
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """How a teacher is made of generated pictures."""
+    """The settings of a procedural teacher."""
 
     steps: int = 800
     pictures: int = 4
-    crops: int = 16  # of each picture: its own colours do not tell them apart
+    crops: int = 16  # of each picture: then colours alone do not tell places apart
     places: int = 12  # of each crop's 64 positions, in each step
     learning_rate: float = 1e-3
     warmup_steps: int = 50
@@ -40,7 +40,7 @@ class Procedure:
 
 
 def make_procedural(settings: Procedure, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
-    """Return a teacher that has seen no photograph, and its card's details; continues from `checkpoint` where it exists."""
+    """Return a teacher that has seen no photograph, and details for its card; continues from `checkpoint` if it exists."""
     torch.manual_seed(settings.seed)
     network = channels_last(PatchDescriptionNetwork())
     rate, described = settings.learning_rate, asdict(settings)
@@ -55,7 +55,7 @@ def make_procedural(settings: Procedure, checkpoint: Path) -> tuple[PatchDescrip
 
 
 def loss_of(network: PatchDescriptionNetwork, settings: Procedure, random: np.random.Generator) -> Tensor:
-    """Return how badly places are known again, and how much the channels say the same."""
+    """Return a step's loss: how badly places are recognised, and how much channels repeat each other."""
     first, second = describe(network, pairs(settings.pictures, settings.crops, random))  # (N, P, 384) each
     chosen = torch.from_numpy(np.stack([random.permutation(first.shape[1])[: settings.places] for _ in first]))
     own = chosen[..., None].expand(-1, -1, CHANNELS)
@@ -64,7 +64,7 @@ def loss_of(network: PatchDescriptionNetwork, settings: Procedure, random: np.ra
 
 
 def describe(network: PatchDescriptionNetwork, views: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each view's features (N, P, 384) at its P positions, each channel of mean 0 and deviation 1 over all of them."""
+    """Return the features (N, P, 384) of both views at their P positions, each channel with mean 0 and deviation 1 over all of them."""
     images = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     with learning_precision("cpu"):
         features = network(images)
@@ -75,7 +75,7 @@ def describe(network: PatchDescriptionNetwork, views: Tensor) -> tuple[Tensor, T
 
 
 def contrast_of(first: Tensor, second: Tensor, ignored: Tensor) -> Tensor:
-    """Return the cross-entropy of finding each place (M, 384) among all places of the other view, both ways, over ln M."""
+    """Return the cross-entropy of finding each place (M, 384) among all places of the other view, in both directions, over ln M."""
     likeness = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / TEMPERATURE  # (M, M)
     likeness = likeness.masked_fill(ignored, -math.inf)
     own = torch.arange(len(likeness))
@@ -83,7 +83,7 @@ def contrast_of(first: Tensor, second: Tensor, ignored: Tensor) -> Tensor:
 
 
 def excluded(chosen: Tensor) -> Tensor:
-    """Return which pairs (M, M) of chosen positions (N, K) are of one crop and too near to be told apart, but not the same."""
+    """Return which pairs (M, M) of chosen positions (N, K) are two places of one crop, too near to be told apart."""
     side = positions(CROP_PX)
     crop = torch.arange(len(chosen)).repeat_interleave(chosen.shape[1])
     row, column = chosen.flatten() // side, chosen.flatten() % side
@@ -92,7 +92,7 @@ def excluded(chosen: Tensor) -> Tensor:
 
 
 def redundancy(first: Tensor, second: Tensor) -> Tensor:
-    """Return the root mean square of the correlations between different channels of the two views (N, 384)."""
+    """Return the root mean square of the correlations between different channels of two views (N, 384)."""
     correlation = first.T @ second / len(first)
     others = correlation - torch.diag(torch.diag(correlation))
     return (others.square().sum() / (CHANNELS * (CHANNELS - 1)) + 1e-8).sqrt()
@@ -100,7 +100,7 @@ def redundancy(first: Tensor, second: Tensor) -> Tensor:
 
 @torch.no_grad()
 def standardise(network: PatchDescriptionNetwork, batches: Iterable[Tensor]) -> None:
-    """Scale the last layer so that each channel has mean 0 and deviation 1 over the images (B, 3, H, W) of all batches."""
+    """Scale the last layer so that each channel has mean 0 and deviation 1 over all images (B, 3, H, W) of the batches."""
     seen = []
     for images in batches:
         with learning_precision("cpu"):
@@ -115,5 +115,5 @@ def standardise(network: PatchDescriptionNetwork, batches: Iterable[Tensor]) -> 
 
 def _statistics(settings: Procedure) -> Iterator[Tensor]:
     for batch in range(settings.statistics_batches):
-        random = np.random.default_rng((settings.seed, settings.steps, 1 + batch))  # no step has drawn these
+        random = np.random.default_rng((settings.seed, settings.steps, 1 + batch))  # no training step has drawn these
         yield pairs(STATISTICS_PICTURES, STATISTICS_CROPS, random)[0]

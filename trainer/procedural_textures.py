@@ -21,7 +21,7 @@ def textures(random: np.random.Generator) -> Float:
 
 
 def clouds(random: np.random.Generator) -> Float:
-    """Noise of all sizes, the coarse stronger than the fine by a random power."""
+    """Noise of all sizes; the coarse is stronger than the fine by a random power."""
     power, total = random.uniform(0.3, 1.5), np.zeros((SIDE_PX, SIDE_PX), np.float32)
     for octave in range(6):
         cells = 3 * 2**octave
@@ -36,19 +36,19 @@ def grain(random: np.random.Generator) -> Float:
 
 
 def brushed(random: np.random.Generator) -> Float:
-    """Noise drawn out along a direction."""
+    """Noise stretched along one direction."""
     long = _blurred(random, (random.uniform(4, 20), random.uniform(0.4, 1.2)))
     turn = cv2.getRotationMatrix2D((SIDE_PX / 2, SIDE_PX / 2), random.uniform(0, 180), 1.45)
     return np.asarray(cv2.warpAffine(long, turn, (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT), np.float32)
 
 
 def stripes(random: np.random.Generator) -> Float:
-    """Waves of one direction, bent a little, soft or hard."""
+    """Waves in one direction, slightly bent, with soft or hard edges."""
     return np.asarray(np.tanh(random.uniform(0.5, 5) * np.sin(_phase(random, random.uniform(0, np.pi)))), np.float32)
 
 
 def weave(random: np.random.Generator) -> Float:
-    """Two waves across each other."""
+    """Two waves that cross each other."""
     angle = random.uniform(0, np.pi)
     return np.asarray(np.sin(_phase(random, angle)) * np.sin(_phase(random, angle + np.pi / 2)), np.float32)
 

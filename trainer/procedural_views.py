@@ -1,4 +1,4 @@
-"""Pairs of crops of generated pictures: the same place twice, in a little different light, noise and focus."""
+"""Pairs of crops of generated pictures: the same place twice, with slightly different light, noise and focus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.procedural_images import picture
 from trainer.procedural_textures import SIDE_PX, Float
 
 CROP_PX = 64  # what the network sees: 8 x 8 positions
-JITTER_PX = 1  # of the same place in the two crops of a pair
+JITTER_PX = 1  # by so much the two crops of a pair may be shifted
 
 
 def pairs(pictures: int, crops: int, random: np.random.Generator) -> Tensor:
@@ -22,7 +22,7 @@ def pairs(pictures: int, crops: int, random: np.random.Generator) -> Tensor:
 
 
 def view(place: Float, random: np.random.Generator) -> Float:
-    """Return a crop (64, 64, 3) of a place that is a little larger, seen under light and noise of its own."""
+    """Return a crop (64, 64, 3) of a place that is a little larger, with its own light and noise."""
     top, left = random.integers(0, 2 * JITTER_PX + 1, 2)
     seen = place[top : top + CROP_PX, left : left + CROP_PX]
     if random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Progress with time left: a bar in a terminal, a line every now and then elsewhere, reports to a parent in its child."""
+"""Progress with the time left: a bar in a terminal, a line every 30 s elsewhere, reports from a child process to its parent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORT_EVERY_S = 0.2
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """How far one stage is."""
+    """How far one stage is, as a child process tells its parent."""
 
     title: str
     total: int
@@ -28,9 +28,9 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
 
 class Meter:
-    """Counts the steps of one stage; `note` is shown beside the count (a loss, say)."""
+    """Counts the steps of one stage; `note` (a loss, say) is shown beside the count."""
 
-    listener: ClassVar[Callable[[Report], None] | None] = None  # who is told, in a process that has no terminal of its own
+    listener: ClassVar[Callable[[Report], None] | None] = None  # gets the reports in a child process, which has no terminal
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.done, self.note = title, total, done, ""
@@ -48,19 +48,19 @@ class Meter:
         self.reach(self.done + 1, note)
 
     def reach(self, done: int, note: str = "") -> None:
-        """Say how many steps are done."""
+        """Set the number of finished steps."""
         self.done, self.note = done, note or self.note
         self._display.show()
 
 
 class Display(Protocol):
-    """How one meter is shown."""
+    """The way in which a meter is shown."""
 
     def show(self) -> None:
-        """Show where the meter is."""
+        """Show the meter's present state."""
 
     def close(self) -> None:
-        """Show it for the last time."""
+        """Show the meter's last state."""
 
 
 class Bar:
@@ -83,7 +83,7 @@ class Bar:
         self._bars.update(self._task, completed=self._meter.done, note=self._meter.note)
 
     def close(self) -> None:
-        """Leave the bar as it is; after the last one the terminal is free again."""
+        """Leave the bar as it is; after the last one, the terminal is free again."""
         self._bars.stop_task(self._task)
         Bar._open -= 1
         if Bar._open == 0:
@@ -105,13 +105,13 @@ def _bars() -> Progress:
 
 
 class Lines:
-    """A line every now and then, for logs."""
+    """A line every LINE_EVERY_S, for logs."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter, self._said = meter, meter.started
 
     def show(self) -> None:
-        """Write a line if the last one is a while ago; the last step is for `close` to say."""
+        """Write a line if the last one is old enough; `close` writes the one for the last step."""
         if self._meter.done < self._meter.total and time.monotonic() - self._said > LINE_EVERY_S:
             self.close()
 
@@ -124,25 +124,25 @@ class Lines:
 
 
 class Reports:
-    """What a child tells its parent, who shows it: the first and the last step, and a few a second between them."""
+    """Reports of a child to its parent, which shows them: the first and the last step, and a few a second in between."""
 
     def __init__(self, meter: Meter, listener: Callable[[Report], None]) -> None:
         self._meter, self._listener = meter, listener
         self.close()
 
     def show(self) -> None:
-        """Tell if the last report is a moment ago."""
+        """Send a report if the last one is old enough."""
         if time.monotonic() - self._told > REPORT_EVERY_S:
             self.close()
 
     def close(self) -> None:
-        """Tell."""
+        """Send a report."""
         meter, self._told = self._meter, time.monotonic()
         self._listener(Report(meter.title, meter.total, meter.done, meter.note))
 
 
 def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield the items and show how far the loop is."""
+    """Yield the items and show how many are done."""
     with Meter(title, total) as meter:
         for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an evaluation: tables, curves, and the best and worst maps beside the ground truth."""
+"""The report of an evaluation as one HTML page: tables, curves, and the best and worst maps beside the ground truth."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOTES = {
 
 
 def write_report(folder: Path, evaluation: Evaluation, scored: Scored, dataset: Dataset) -> Path:
-    """Write report.html into the folder and return its path; pictures are inside the file."""
+    """Write report.html into the folder and return its path; its pictures are inside the file."""
     model = evaluation.model
     counts = evaluation.counts
     heading = f"{model.name}, version {model.version}"

@@ -1,4 +1,4 @@
-"""Chooses the parts that a report shows: where the map is best, where it is worst, and what nearly goes wrong."""
+"""Chooses the parts that a report shows: the best maps, the worst maps, and the parts that were nearly judged wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHOWN = 3
 
 
 def choose(scored: Scored) -> dict[str, list[ScoredPart]]:
-    """Return title -> parts; the same part is shown once. Of parts on which nothing is marked, no map is better than another."""
+    """Return title -> parts; each part is shown once. Parts on which nothing is marked are not ranked by their maps."""
     defective = [part for part in scored.parts if part.is_scored and not part.scan.is_good]
     good = [part for part in scored.parts if part.is_scored and part.scan.is_good]
     by_map = sorted((part for part in defective if part.truth.any()), key=map_quality, reverse=True)
@@ -23,13 +23,13 @@ def choose(scored: Scored) -> dict[str, list[ScoredPart]]:
 
 
 def map_quality(part: ScoredPart) -> float:
-    """Return the pixel AUROC of the part's fused map; for one that is marked all over, minus one: last."""
+    """Return the pixel AUROC of the part's fused map; -1 if every pixel is marked, so that it comes last."""
     found = pixel_auroc([part.original("fused")], [part.truth])
     return -1.0 if found is None else found
 
 
 def fused_score(part: ScoredPart) -> float:
-    """Return the part's score."""
+    """Return the part's fused score."""
     return part.scores["fused"]
 
 

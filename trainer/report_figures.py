@@ -1,4 +1,4 @@
-"""The pictures of a report, each an <img> with its bytes inside."""
+"""The figures of a report, each as an <img> with its bytes inside."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def curves(scored: Scored) -> str:
 
 
 def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
-    """Return the fused scores of good and defective parts with the threshold."""
+    """Return the histogram of fused scores of good and defective parts, with the threshold."""
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     axes = figure.subplots()
     known = scored_by(parts, "fused")
@@ -74,19 +74,20 @@ def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
 
 
 def bars(scores: Sequence[float]) -> tuple[list[float], str]:
-    """Return the edges of a histogram's bars, and its scale.
+    """Return the edges of a histogram's bars, and the scale of its axis.
 
-    By factors: where a defect scores a hundred times the threshold, what lies on either side of it would be one bar. With a 0, all alike.
+    The scale is logarithmic: if a defect scores a hundred times the threshold, everything around the threshold would be one bar
+    otherwise. With scores of 0 it is linear.
     """
     low, high = min(scores), max(scores)
     if low <= 0:
         return np.histogram_bin_edges(scores, BARS).tolist(), "linear"
     edges = np.exp(np.histogram_bin_edges(np.log(scores), BARS))
-    return np.append(np.append(min(low, edges[0]), edges[1:-1]), max(high, edges[-1])).tolist(), "log"  # none is lost to rounding
+    return np.append(np.append(min(low, edges[0]), edges[1:-1]), max(high, edges[-1])).tolist(), "log"  # no score is lost to rounding
 
 
 def scales_of(parts: Sequence[ScoredPart]) -> Scales:
-    """Return what is darkest and brightest in the maps of each branch, the same for all parts."""
+    """Return the darkest and the brightest value for the maps of each branch, the same for all parts."""
     scales: Scales = {}
     for branch in SHOWN:
         values = [np.percentile(part.maps[branch], SCALE_PERCENTILES) for part in scored_by(parts, branch)]
@@ -97,7 +98,7 @@ def scales_of(parts: Sequence[ScoredPart]) -> Scales:
 
 
 def maps(part: ScoredPart, rgb: NDArray[np.uint8], scales: Scales) -> str:
-    """Return one part in a row: the image, the image with the ground truth outlined, the map of each branch."""
+    """Return one part as a row: the image, the image with the ground truth outlined, and the map of each branch."""
     seen, caption = small(rgb), f"{part.scan.part_id}: {part.evaluation}"
     heats = [(f"{branch} {part.scores[branch]:.4g}", heated(part.original(branch), *scales[branch])) for branch in SHOWN]
     marked = [(title, outlined(picture, part.truth)) for title, picture in (("ground truth", seen), *heats)]

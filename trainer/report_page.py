@@ -1,4 +1,4 @@
-"""What the pages of trainer reports are made of: one file each, with its style, tables and notes."""
+"""Building blocks of the trainer's pages: each page is one file with its style, tables and notes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def write_page(path: Path, heading: str, body: Iterable[str], style: str = "") -
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; numbers have three places, what is None is a dash."""
+    """Return a table; numbers have three decimals, None is a dash."""
     head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     lines = ["<tr>" + "".join(f"<td>{html.escape(cell(value))}</td>" for value in row) + "</tr>" for row in rows]
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
 def cell(value: object) -> str:
-    """Return what a table shows of a value."""
+    """Return a table's text for a value."""
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def image(png: bytes, text: str) -> str:
-    """Return an <img> with its bytes inside; `text` says in words what is seen."""
+    """Return an <img> with its bytes inside; `text` is its description."""
     return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
 
 

@@ -1,4 +1,4 @@
-"""Verb `mdss retrain`: learns a recipe anew from curated scans and from what the station collected; the result is the candidate."""
+"""Verb `mdss retrain`: trains a recipe again, from curated scans and from what the station collected; the result is the candidate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.retrain_run import retrain
 
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
-NOT_FOR_OTHERS = 0o027  # what it keeps of parts is for the station, and its group to read, as what `mdss run` keeps
+NOT_FOR_OTHERS = 0o027  # kept parts are for the station, and for its group to read, as those of `mdss run`
 SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), Between(0, 0.9)
 
 
@@ -52,8 +52,8 @@ SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), Between(0, 0.
 def command(**options: Any) -> None:
     """Learn a recipe anew and make the result its candidate, at the lowest priority beside a running station.
 
-    Learns from the curated scans, from accepted parts that the station collected and from parts that a person marked as good; never from
-    others. What is refused is named with its reason. A run that was interrupted goes on.
+    It learns from the curated scans, from accepted parts that the station collected, and from parts that a person marked as good; never
+    from others. Refused parts are named with their reasons. An interrupted run goes on where it stopped.
     """
     config, preset, assignments = options.pop("config"), options.pop("preset"), options.pop("assignments")
     threads, as_json, full_speed = options.pop("threads"), options.pop("as_json"), options.pop("full_speed")
@@ -61,9 +61,9 @@ def command(**options: Any) -> None:
     wishes = Wishes(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
     order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, wishes=wishes, **options)
     os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
-    for pool in POOLS:  # before torch is loaded, for its children
+    for pool in POOLS:  # before torch is loaded, and for child processes
         os.environ[pool] = str(threads)
-    use_threads(2 * threads)  # of both branches, which are trained side by side
+    use_threads(2 * threads)  # two branches are trained side by side
     if not full_speed:
         give_way()
     try:

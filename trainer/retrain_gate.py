@@ -1,4 +1,4 @@
-"""Holds a retrained model against the champion, on parts that it has not learned from."""
+"""Compares a retrained model with the champion, on parts that it has not learned from."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MOST_JUDGED = 100  # recent good parts: each is scored six times
 
 
 def judged(order: RetrainOrder, plan: Plan, model: ModelFolder) -> GateOutcome:
-    """Return what the gate says of a model; its report lies beside the versions."""
-    from trainer.gate import judge_candidate  # here, for `--help` must not wait for torch
+    """Return the gate's answer on a model; its report is written beside the versions."""
+    from trainer.gate import judge_candidate  # imported here, so that `--help` does not wait for torch
 
     return judge_candidate(order.store, order.name, model, evidence_of(order, plan), order.device)
 
 
 def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
-    """Return the parts to judge by: recent good ones that were kept from the training, confirmed defects, the champion's golden scans.
+    """Return the parts to judge by: recent good ones kept from the training, confirmed defects, and the champion's golden scans.
 
-    A part that the champion learned from, or has its threshold from, would flatter the champion. Where too few others were collected, good
-    test scans of the curated ones stand in, for nothing was learned from them either, and after these such parts.
+    Parts that the champion learned from, or has its threshold from, would flatter it. If too few others were collected, curated good test
+    scans stand in, because nothing was learned from them either; after these, parts of the first kind do.
     """
     from trainer.gate import golden_parts
 
@@ -56,10 +56,10 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
 
 
 def as_called(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
-    """Return a plan whose parts to judge by are what people call them by now; what is neither good nor a defect any more is left out."""
+    """Return the plan with its parts for the gate as people call them by now; parts that are neither good nor defects any more drop out."""
 
     def use(part: PlannedPart) -> Use | None:
-        standing = standings.get(part.result_id)  # None: pruned since
+        standing = standings.get(part.result_id)  # None: pruned from the collection
         if part.use == "gate" and standing in ("defect", "contested"):
             return "defect" if standing == "defect" else None
         return None if part.use == "defect" and standing == "good" else part.use
@@ -69,7 +69,7 @@ def as_called(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
 
 
 def as_known_now(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> GateOutcome:
-    """Return the gate's answer, or that the model is held back: people may have called a part that it learned from a defect meanwhile."""
+    """Return the gate's answer; a model is held back if people have since called a part that it learned from a defect."""
     spoilt = spoilt_since(order, plan)
     if not spoilt:
         return outcome
@@ -78,9 +78,9 @@ def as_known_now(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> GateO
 
 
 def told_apart(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
-    """Return the good parts to judge by that the champion neither learned from nor has its threshold from, and the others, by any scan.
+    """Return the good parts for the gate in two lists: new to the champion, and those it was made from or calibrated on, in any scan.
 
-    None was learned from while the shares are as they were; with others a part may lie on another side.
+    The second list is empty as long as the shares stay the same; with other shares, a part may have changed sides.
     """
     seen = made_from(champion) | calibrated_by(champion) if champion else frozenset()
     is_seen, parts = seen_in(seen, plan.parts), plan.of("gate")
@@ -93,7 +93,7 @@ def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> Evide
 
 
 def held_back(order: RetrainOrder, outcome: GateOutcome) -> str:
-    """Note that a model was held back, and return the sentence about it."""
+    """Note in the audit that a model is held back, and return the sentence about it."""
     folder, reasons = model_store.recipe_folder(order.store, order.name), "; ".join(outcome.reasons)
     with model_store.locked(folder, f"holding {outcome.candidate} back"):
         audit.record(folder, "hold back", (outcome.champion, outcome.candidate), reasons)

@@ -1,4 +1,4 @@
-"""What a retraining is asked for, and where it finds and leaves things."""
+"""What a retraining is asked for, and where it finds and leaves files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trainer.dataset import Unit
 from trainer.gate_terms import GateLimits
 from trainer.gathering import Shares
 
-WORK, PLANS = "work", "plans"  # beside the records
+WORK, PLANS = "work", "plans"  # folders beside the records
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """How much of what was collected a training is to learn from."""
+    """How much of the collection a retraining is to learn from."""
 
     budget: int = 400
     least_new: int = 10
@@ -27,7 +27,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class RetrainOrder:
-    """What to learn anew, for which station; None keeps what the champion has."""
+    """What to train again, and for which station; None keeps the champion's."""
 
     settings: Settings
     name: str
@@ -47,20 +47,20 @@ class RetrainOrder:
 
     @property
     def collection(self) -> Collection:
-        """What the station collected."""
+        """The station's collected parts."""
         return Collection(Path(self.settings.station.state_directory) / FOLDER)
 
     @property
     def folder(self) -> Path:
-        """Where the station's trainings keep their records."""
+        """The folder of the station's retraining records."""
         return retrain_folder(self.settings.station.state_directory)
 
     @property
     def work(self) -> Path:
-        """Where plan, scans and checkpoints of a training lie that is not finished."""
+        """The folder for plan, scans and checkpoints of an unfinished training."""
         return self.folder / WORK / self.name
 
     @property
     def last_plan(self) -> Path:
-        """Where the plan of the last training stays, with every part that was refused."""
+        """The file with the plan of the last training, and every part that it refused."""
         return self.folder / PLANS / f"{self.name}.json"

@@ -1,4 +1,4 @@
-"""How a retraining can end: an exit code and a sentence for each, and the record by which the station's pages show it."""
+"""How a retraining can end: an exit code and a sentence for each way, and the record that the station's pages show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Clock = Callable[[], int]
 
 
 class Ended(MdssError):
-    """A retraining that ended without a candidate though nothing is broken."""
+    """A retraining that ended without a candidate, though nothing is broken."""
 
     def __init__(self, outcome: End, sentence: str) -> None:
         super().__init__(sentence)
@@ -40,7 +40,7 @@ class Ended(MdssError):
 
 @contextmanager
 def alone(folder: Path, recipe: str) -> Iterator[None]:
-    """Be the only one who trains a recipe while the block runs, as `mdss train` is; Ended(busy) names who is at it."""
+    """Be the only process that trains a recipe while the block runs. Ended(busy) names another one, `mdss train` included."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
@@ -51,25 +51,25 @@ def alone(folder: Path, recipe: str) -> Iterator[None]:
 
 
 class Diary:
-    """The record of one attempt, written when the block begins, whenever more is known, and when it ends, whichever way."""
+    """The record of one attempt, written when the block begins, whenever more is known, and when it ends in whichever way."""
 
     def __init__(self, folder: Path, recipe: str, clock: Clock = time.time_ns) -> None:
         self._folder, self._clock = folder, clock
         self._record = RetrainRecord(recipe=recipe, outcome="running", started_ns=clock())
 
     def note(self, **changes: object) -> None:
-        """Write down what is known by now."""
+        """Write what is known by now."""
         self._record = msgspec.structs.replace(self._record, **changes)
         write_record(self._folder, self._record)
 
     def end(self, outcome: str, reason: str = "") -> None:
-        """Write down how it ended."""
+        """Write how the attempt ended."""
         now = self._clock()
         success = {"last_success_ns": now} if outcome in AS_IT_SHOULD else {}
         self.note(outcome=outcome, reason=reason, ended_ns=now, **success)
 
     def __enter__(self) -> Self:
-        before = last_record(self._folder, self._record.recipe)  # not sooner: an attempt that held the lock until now may have ended well
+        before = last_record(self._folder, self._record.recipe)  # read only now: an attempt that held the lock until now may have succeeded
         self.note(last_success_ns=before.last_success_ns if before else 0)
         return self
 
@@ -79,7 +79,7 @@ class Diary:
 
 
 def ending_by(error: BaseException | None) -> tuple[str, str]:
-    """Return the outcome and its reason where this ended an attempt, or nothing did."""
+    """Return the outcome and the reason for the error that ended an attempt; None is success."""
     if error is None:
         return "candidate", ""
     if isinstance(error, Ended):
@@ -90,7 +90,7 @@ def ending_by(error: BaseException | None) -> tuple[str, str]:
 
 
 def last_record(folder: Path, recipe: str) -> RetrainRecord | None:
-    """Return what the last attempt came to; a damaged record counts as none, for it is about to be written anew."""
+    """Return the record of the last attempt; None also for a damaged one, which is about to be overwritten."""
     try:
         return read_record(folder, recipe)
     except BadInput:

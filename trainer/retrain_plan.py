@@ -1,7 +1,7 @@
-"""What one retraining learns from, fixed before it begins: a run after a power cut goes on with exactly these parts.
+"""What one retraining learns from, fixed before it begins, so that a run after a power cut continues with exactly these parts.
 
-The scans of collected parts are linked into the work folder (copied where the file system cannot link), because the station prunes its
-collection meanwhile; the plan is written last, so where there is one, everything that it names is there.
+The station prunes its collection meanwhile. So the scans of collected parts are linked into the work folder, or copied if the file system
+cannot link. The plan is written last: if it exists, everything that it names is there.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
 
     result_id: str
     part_id: str
-    source_id: str = ""  # its camera; plans of earlier releases do not say
+    source_id: str = ""  # its camera; empty in plans of earlier releases
     use: Use
     is_marked_good: bool = False
     is_new: bool = True  # no model in the store was made from it or judged by it
-    judged_ns: int = 0  # by the station; plans of earlier releases do not say
+    judged_ns: int = 0  # by the station; 0 in plans of earlier releases
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides what comes out of a training."""
+    """Everything that decides the result of a training."""
 
     recipe: Recipe
-    champion: str  # its version; empty where there is none
+    champion: str  # its version; "" without one
     base: str | None  # folder of the curated scans
     base_unit: Unit = "m"
     base_train: tuple[str, ...] = ()
     base_validation: tuple[str, ...] = ()
-    base_left_out: tuple[str, ...] = ()  # names of those of its scans that a person has called defects since
-    base_digest: str = ""  # of what they hold, as far as their sizes tell; plans of earlier releases do not say
+    base_left_out: tuple[str, ...] = ()  # names of its scans that a person has called defects since
+    base_digest: str = ""  # of its file names and sizes (`Dataset.digest`); empty in plans of earlier releases
     is_base_new: bool = False  # no model in the store was made from exactly these curated scans
     parts: tuple[PlannedPart, ...]
     refused: tuple[Refused, ...] = ()
     unreviewed: int = 0
-    with_simulated: bool = False  # whether parts that their camera marked as simulated may be among them
+    with_simulated: bool = False  # whether `parts` may hold simulated ones
     made_at: str
 
     @property
     def learned(self) -> list[PlannedPart]:
-        """The collected parts that are trained on or calibrated with."""
+        """The collected parts to train on or to calibrate with."""
         return [part for part in self.parts if part.use in ("train", "validation")]
 
     @property
     def new(self) -> int:
-        """How many good parts no model was made from or judged by."""
+        """The number of good parts that no model was made from or judged by."""
         return sum(part.is_new for part in self.parts if part.use != "defect")
 
     def of(self, use: Use) -> list[PlannedPart]:
@@ -79,7 +79,7 @@ def planned(
     shares: Shares,
     curated: Mapping[str, Use] = MappingProxyType({}),
 ) -> tuple[PlannedPart, ...]:
-    """Return what each collected part is used for; one that is `curated`, too, has the side that its other scan has there."""
+    """Return what each collected part is used for; a part that is `curated`, too, stays on the side of its curated scan."""
     name_of = name_among(each.part for each in (*good, *defects))
     uses: list[tuple[Collected, Use]] = [(part, curated.get(part.part.result_id) or side_of(name_of(part.part), shares)) for part in good]
     uses += [(part, "defect") for part in defects]
@@ -98,9 +98,9 @@ def planned(
 
 
 def held(parts: Sequence[Collected], work: Path) -> list[Collected]:
-    """Return the parts whose scans are now in the work folder, too; what the station removed at this moment is left out.
+    """Return the parts whose scans are now in the work folder; parts that the station removes meanwhile are left out.
 
-    Where the disk refuses one, none stays: without a plan nobody goes on with them, and the station needs the room.
+    If the disk refuses a scan, all are removed: without a plan nobody continues with them, and the station needs the room.
     """
     try:
         return [part for part in parts if hold(part.folder, work / PARTS / part.part.result_id)]
@@ -111,7 +111,7 @@ def held(parts: Sequence[Collected], work: Path) -> list[Collected]:
 
 
 def hold(folder: Path, own: Path) -> bool:
-    """Link a part's scan into a folder of one's own, or copy it where that cannot be; False where it is gone."""
+    """Link a part's scan into a folder of one's own, or copy it if that fails; False if it is gone."""
     own.mkdir(parents=True)
     try:
         for name in (RGB, XYZ):
@@ -123,7 +123,7 @@ def hold(folder: Path, own: Path) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name; where the file system or a protection of links does not let it, its content."""
+    """Give a file a second name; copy its content if the file system, or a protection of links, does not allow that."""
     try:
         os.link(source, target)
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def read_plan(work: Path) -> Plan | None:
-    """Return the plan of a training that was interrupted, None where there is none; BadInput says what cannot be gone on with."""
+    """Return the plan of an interrupted training; None if there is none. BadInput says why one cannot be continued."""
     path = work / PLAN
     if not path.exists():
         return None
@@ -149,10 +149,10 @@ def read_plan(work: Path) -> Plan | None:
 
 
 def last_refusals(path: Path, champion: str) -> tuple[Refused, ...]:
-    """Return the parts that the plan in a file refused; none where it is none, or of another release.
+    """Return the parts that the plan in a file refused; none if the file is no plan of this release.
 
-    What its champion would not have accepted is left out where that is another than this version: it may think otherwise. So is what
-    people made it refuse: they are asked anew.
+    Refusals for the champion's score are left out if the plan's champion was another version, which may score differently. So are
+    refusals for what people said: those are checked again.
     """
     try:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
@@ -169,13 +169,13 @@ def collected_set(work: Path, plan: Plan) -> Dataset:
 
 
 def scan_of(work: Path, part: PlannedPart) -> Scan:
-    """Return where the scan of a planned part lies."""
+    """Return the paths of a planned part's scan."""
     folder = work / PARTS / part.result_id
     return Scan("validation" if part.use == "validation" else "train", GOOD, part.result_id, folder / RGB, folder / XYZ)
 
 
 def base_set(plan: Plan) -> Dataset | None:
-    """Return the curated scans of a plan; BadInput where the folder holds others by now."""
+    """Return a plan's curated scans. BadInput if the folder holds other scans by now."""
     if plan.base is None:
         return None
     found = Dataset.open(Path(plan.base), plan.base_unit).without(plan.base_left_out)

@@ -1,4 +1,4 @@
-"""Decides what a retraining learns from: is there anything new, what of it is fit, and is that enough."""
+"""Decides what a retraining learns from: is anything new, which parts are fit, and are they enough."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ DEFAULT_PRESET = "edge"
 
 
 def champion_of(order: RetrainOrder) -> ModelFolder | None:
-    """Return the champion, None where the recipe has none yet."""
+    """Return the champion; None if the recipe has none yet."""
     is_there = model_store.linked_version(model_store.recipe_folder(order.store, order.name), CHAMPION) is not None
     return model_store.open_champion(order.store, order.name) if is_there else None
 
 
 def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
-    """Return the settings to train with: the champion's own, or a preset's, with what was asked to be changed."""
+    """Return the settings to train with: the champion's or a preset's, with the assignments that were asked for."""
     begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
     return lasting(changed(begun, order.assignments))
 
 
 def check_order(order: RetrainOrder) -> None:
-    """Refuse a recipe that there is nothing to begin with for, and settings that there are not.
+    """Refuse a recipe that has nothing to begin with, and settings that do not exist.
 
-    Whatever else is wrong, such as a damaged champion, is for an attempt to find: it is no slip of who asks.
+    Other faults, such as a damaged champion, are left to the attempt: they are no slip of the person who asks.
     """
     with suppress(ModelRefused):
         champion = champion_of(order)
         recipe_of(order, champion)
-        if champion is None and not (order.work / PLAN).exists():  # a run that was interrupted has what it began with
+        if champion is None and not (order.work / PLAN).exists():  # an interrupted run has its plan
             require_start(champion, base_of(champion, order.data, order.unit), order.name, order.store)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the models in the store that count have learned from: the champion and the newest, be it a candidate or held back."""
+    """What the relevant models have learned from: the champion, and the newest version, be it a candidate or held back."""
 
     models: tuple[ModelFolder, ...]
 
     @classmethod
     def of(cls, order: RetrainOrder, champion: ModelFolder | None) -> Known:
-        """Open them; a damaged one has learned from nothing."""
+        """Open the models; a damaged one counts as having learned nothing."""
         folder = model_store.recipe_folder(order.store, order.name)
         newest = model_store.versions(folder)[-1:] if folder.is_dir() else []
         models = [champion] if champion else []
@@ -82,11 +82,11 @@ class Known:
 
     @property
     def left_out(self) -> frozenset[str]:
-        """Names of the curated scans that they were made without, because these are no longer good."""
+        """Names of the curated scans that these models were made without, because they are no longer good."""
         return frozenset(str(name) for model in self.models for name in model.card.data.get(LEFT_OUT, ()))
 
     def without(self, bad: frozenset[str]) -> Known:
-        """Return those that have learned from none of these parts, nor have their threshold from one; of the others nothing counts."""
+        """Return the models that neither learned from any of these parts nor have their threshold from one; the others do not count."""
         return Known(tuple(model for model in self.models if not bad & (made_from(model) | calibrated_by(model))))
 
     def has_learned(self, base: Dataset) -> bool:
@@ -95,7 +95,7 @@ class Known:
 
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
-    """Return the plan of a training that begins, its scans in the work folder; Ended where there is nothing new."""
+    """Return a new plan, with its scans in the work folder. Ended if there is nothing new."""
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
     gathered = gather(order.collection, order.name, with_simulated=order.wishes.with_simulated)
@@ -129,9 +129,9 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
 
 
 def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]) -> list[Refused]:
-    """Return the curated scans that `mdss collection export` once wrote as good ones and that a person has called defects since.
+    """Return the curated scans that a person has called defects since `mdss collection export` wrote them as good.
 
-    What a model was made without is left out also when the station has pruned the scan, and with it what was said.
+    Scans that a model was made without stay left out when the station has pruned them, and with them what was said of them.
     """
     names = {scan.name for scan in (*base.train, *base.validation)} if base else set()
     kept = {each.part.result_id: each.part.part_id for each in gathered.kept}
@@ -140,7 +140,7 @@ def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]
 
 
 def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
-    """Return the parts of which another scan is a defect, or of which a word is lost, but for curated scans that are refused already."""
+    """Return the parts whose other scan is a defect, or whose review is lost, except curated scans that are refused already."""
     named = {each.result_id for each in spoilt}
     other, lost = "somebody has called another scan of the part a defect", "what somebody has said of it cannot be read any more"
     parts = [each for each in gathered.contested if each.part.result_id not in named]
@@ -149,16 +149,16 @@ def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
 
 
 def spoilt_since(order: RetrainOrder, plan: Plan) -> list[str]:
-    """Return the ids of what a plan learns from, curated or collected, that a person has called a defect since it was made."""
+    """Return the ids of what the plan learns from, curated or collected, that a person has called a defect since the plan was made."""
     curated = {Path(name).stem for name in (*plan.base_train, *plan.base_validation)}
     return sorted(gather(order.collection, order.name).bad & {*curated, *(part.result_id for part in plan.learned)})
 
 
 def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:
-    """End where fewer new good parts were collected than a training is worth.
+    """End if fewer new good parts were collected than a training is worth.
 
-    What the last plan refused is not new, unless a person or another champion may have overruled the reason since; nor is what is older
-    than the budget reaches.
+    Parts that the last plan refused are not new, unless a person or another champion may have overruled the reason since. Nor are parts
+    beyond the budget, which are the oldest.
     """
     refused = {each.result_id: each.code for each in last_refusals(order.last_plan, champion)}
     open_again = [part for part in gathered.good if may_be_learned(part, refused.get(part.part.result_id))]
@@ -171,14 +171,14 @@ def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str
 
 
 def may_be_learned(part: Collected, refused_as: Code | None) -> bool:
-    """Return whether another look at a part is worth it."""
+    """Return whether a part is worth another look: it was not refused, or a person has overruled the reason."""
     return refused_as is None or (refused_as in OVERRULED and part.label == GOOD)
 
 
 def examined(
     order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, gathered: Gathered
 ) -> tuple[list[Collected], list[Refused]]:
-    """Return the parts that are fit to learn from, and those that are not."""
+    """Return the parts that are fit to learn from, and the refused ones."""
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None
     usual = measured(base, settings) if base else measured_golden(champion) if champion else []
@@ -191,17 +191,17 @@ def examined(
 
 
 def require_enough(order: RetrainOrder, plan: Plan) -> None:
-    """End where too little is left to learn from, with by how much; scans that were linked for a training that begins are let go."""
+    """End if too little is left to learn from, and say by how much; scans linked for a new training are removed."""
     lacking = [] if plan.is_base_new else shortage("new good parts", plan.new, order.wishes.least_new)
     lacking += shortage("parts to train on", len(plan.base_train) + len(plan.of("train")), MIN_TRAINING_PARTS)
     lacking += shortage("parts to set the threshold from", len(plan.base_validation) + len(plan.of("validation")), MIN_PARTS)
     if lacking:
-        if not (order.work / PLAN).exists():  # nobody would go on with them, and the station needs the room
+        if not (order.work / PLAN).exists():  # nobody would continue with them, and the station needs the room
             shutil.rmtree(order.work, ignore_errors=True)
         why = in_words(plan.refused) or "none"
         raise Ended("refused_data", f"{'; '.join(lacking)}. Refused: {why}; {order.last_plan} has the reason for each")
 
 
 def shortage(what: str, found: int, expected: int) -> list[str]:
-    """Return the sentence of a number that is too small, nothing where it is not."""
+    """Return a sentence on a number that is too small; an empty list if it is not."""
     return [f"found {found} {what}, expected at least {expected}: {more_needed(expected - found)}"] if found < expected else []

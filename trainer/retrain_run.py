@@ -1,4 +1,4 @@
-"""The steps of a retraining, one after the other: gather, refuse, plan, train, judge, and make the result the candidate."""
+"""The steps of a retraining in their order: gather, refuse, plan, train, judge, and make the result the candidate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainer.train import Order, learned
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it; `sentence` says it to a person."""
+    """The result of a retraining; `sentence` tells it to a person."""
 
     recipe: str
     outcome: End
@@ -40,10 +40,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def retrain(order: RetrainOrder) -> Result:
-    """Learn a recipe anew and return what came of it; MdssError where something is broken, BadInput where something is wrong.
+    """Retrain a recipe and return the result. MdssError if something is broken, BadInput if something given is wrong.
 
-    What a run that was interrupted leaves behind is gone on with as long as champion and settings are the same. A recipe or a setting
-    that there is not is no attempt: it leaves neither record nor folder behind.
+    What an interrupted run left is continued as long as champion and settings are the same. An order with an unknown recipe or setting is
+    no attempt: it leaves neither record nor folder.
     """
     check_order(order)
     folder = model_store.recipe_folder(order.store, order.name)
@@ -56,7 +56,7 @@ def retrain(order: RetrainOrder) -> Result:
 
 
 class Run:
-    """One retraining on its way, and what is known of it by now."""
+    """One retraining under way, and what is known of it so far."""
 
     def __init__(self, order: RetrainOrder, diary: Diary) -> None:
         self._order, self.diary = order, diary
@@ -64,7 +64,7 @@ class Run:
         self._version = self._report = ""
 
     def candidate(self) -> str:
-        """Make the candidate and return the sentence about it; Ended says why there is none."""
+        """Make the candidate and return the sentence about it. Ended says why there is none."""
         order, champion = self._order, champion_of(self._order)
         recipe = recipe_of(order, champion)
         plan = self._plan = unfinished(order, recipe, champion) or plan_of(order, recipe, champion)
@@ -79,7 +79,7 @@ class Run:
         verdict = as_known_now(order, plan, judged(order, plan, model))
         self._report = str(verdict.report_path)
         sentence = self._accepted(plan, model) if verdict.is_passed else held_back(order, verdict)
-        shutil.rmtree(order.work)  # last: a run that is interrupted before finds the model that was made
+        shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
         if not verdict.is_passed:
             raise Ended("held_back", sentence)
         return sentence
@@ -94,7 +94,7 @@ class Run:
         return f"{model.version} is the candidate: {model.path}"
 
     def result(self, outcome: End, sentence: str) -> Result:
-        """Return what is known when it ends."""
+        """Return the result, with what is known at the end."""
         plan = self._plan
         return Result(
             recipe=self._order.name,
@@ -111,12 +111,12 @@ class Run:
 
 
 def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan | None:
-    """Return the plan of a run that was interrupted, None where there is none that can be gone on with."""
+    """Return the plan of an interrupted run; None if there is none that can be continued."""
     try:
         plan = read_plan(order.work)
         if plan is None:
             return None
-        base_set(plan)  # the curated scans are still those of the plan
+        base_set(plan)  # raises BadInput if the curated scans have changed
     except BadInput as bad:
         click.echo(f"retrain: the unfinished training is given up: {bad}", err=True)
         return None
@@ -128,7 +128,7 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
 
 
 def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: ModelFolder | None) -> str:
-    """Return why a plan is not what would be planned now; empty where it may be gone on with."""
+    """Return why a plan is not what would be planned now; "" if it can be continued."""
     if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
         return "its champion or its settings are others by now"
     if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
@@ -140,9 +140,9 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
 
 
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
-    """Train what the plan says and store it; what an interrupted run had stored already is taken as it is.
+    """Train the plan's model and store it; a model that an interrupted run has stored already is returned as it is.
 
-    What it had learned stays for the next run, unless that would end with the same error.
+    What was learned stays for the next run, unless the same error would end that, too.
     """
     made = order.work / MADE
     if stored := made_before(order, made):
@@ -159,7 +159,7 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
 
 
 def made_before(order: RetrainOrder, made: Path) -> ModelFolder | None:
-    """Return the model that an interrupted run had stored, None where it had stored none or that cannot be used any more."""
+    """Return the model that an interrupted run stored; None if it stored none, or if that cannot be used any more."""
     if not made.exists():
         return None
     folder = model_store.recipe_folder(order.store, order.name)
@@ -171,7 +171,7 @@ def made_before(order: RetrainOrder, made: Path) -> ModelFolder | None:
 
 
 def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
-    """Train, calibrate and store; the card says which collected parts were learned from, so that the next run knows."""
+    """Train, calibrate and store. The card lists the collected parts that were learned from, for the next run."""
     base, collected = base_set(plan), collected_set(order.work, plan)
     data = {
         FOLDER: plan.base or "",
@@ -187,7 +187,7 @@ def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
 
 
 def summary(plan: Plan) -> str:
-    """Return in a line what is learned from, and what is not."""
+    """Return a line on what is learned from, and what is not."""
     why = in_words(plan.refused)
     refused = f"{len(plan.refused)} refused{f' ({why})' if why else ''}"
     counts = f"{len(plan.base_train)} curated and {len(plan.of('train'))} collected parts to train on"

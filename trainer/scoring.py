@@ -1,4 +1,4 @@
-"""Scores the test scans of a dataset, one after the other, and keeps what metrics and report need."""
+"""Scores the test scans of a dataset one after the other, and keeps what metrics and report need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.progress import tracked
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """What became of one scan; one that cannot be judged has a reason instead of scores."""
+    """The result of one scan; a scan that cannot be judged has a reason instead of scores."""
 
     scan: Scan
     evaluation: str  # as in a verdict, by the threshold alone: OK, NotOK, NotDecidable or Undefined
@@ -29,7 +29,7 @@ class ScoredPart:
 
     @property
     def is_scored(self) -> bool:
-        """Return whether metrics can count this part."""
+        """Return whether the part has scores, so that metrics can count it."""
         return bool(self.scores)
 
     @property
@@ -53,7 +53,7 @@ class Scored:
 
 
 def score_dataset(dataset: Dataset, champion: Champion) -> Scored:
-    """Score every test scan as the station does, and once more with its brightness matched to the training scans'."""
+    """Score every test scan as the station does, and again with its brightness matched to the training scans'."""
     brightness = training_brightness(dataset, champion)
     watch = Stopwatch()
     _warm_up(dataset, champion)
@@ -63,20 +63,20 @@ def score_dataset(dataset: Dataset, champion: Champion) -> Scored:
 
 
 def training_brightness(dataset: Dataset, champion: Champion) -> float | None:
-    """Return the mean over train/good of the mean brightness on the part; None without training scans."""
+    """Return the mean object brightness of train/good; None without training scans."""
     found: list[float] = []
     for scan in tracked(dataset.train, "training brightness", len(dataset.train)) if dataset.train else ():
         loaded = dataset.load(scan)
         try:
             prepared = champion.prepare(loaded.rgb, loaded.xyz_mm)
-        except BadPart:  # the model may be from other scans
+        except BadPart:  # the model may have been made from other scans
             continue
         found.append(object_brightness(prepared.rgb, prepared.mask))
     return float(np.mean(found)) if found else None
 
 
 def _warm_up(dataset: Dataset, champion: Champion) -> None:
-    """Score one part unmeasured, for the first call of a network also chooses its kernels."""
+    """Score one part without timing it: in its first call, a network also chooses its kernels."""
     for scan in dataset.test:
         part = _score(dataset.load(scan), champion, None, Stopwatch())
         if part.is_scored:

@@ -1,4 +1,4 @@
-"""Scores live parts with a candidate, beside the station and without a say: takes the scans that the station collects as they come."""
+"""The shadow: a version scores live parts beside the champion, without a say, on the scans that the station collects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MS = 1000.0
 
 @dataclass
 class Shadow:
-    """The candidate beside the champion; what lay in the collection before is not live and left out."""
+    """The candidate beside the champion. Only parts that are collected from now on count as live."""
 
     collection: Collection
     recipe: str
@@ -34,7 +34,7 @@ class Shadow:
         self._seen = self._names()
 
     def take(self, most: int) -> int:
-        """Score what came since the last call, this many parts at most; return how many."""
+        """Score the parts that came since the last call, at most `most`; return how many."""
         taken = 0
         for name in sorted(self._names() - self._seen):
             if taken == most:
@@ -48,7 +48,7 @@ class Shadow:
         return {path.name for path in folder.glob("[!.]*")} if folder.is_dir() else set()
 
     def _compare(self, name: str) -> bool:
-        """Score one part; False where it is simulated, the champion did not, or the collection's budget took the scan away meanwhile."""
+        """Score one part; False if it is simulated, if the champion gave it no score, or if its scan is gone from the collection."""
         found = self.collection.find(name)
         if found is None or found.part.is_simulated or found.part.score is None or found.part.threshold is None:
             self.skipped += 1
@@ -74,7 +74,7 @@ class Shadow:
 
 
 def judged(model: Champion, scan: Recorded, rules: FusionSettings) -> Side:
-    """Return what the station would say of a scan with this model, by the same rules, both branches being there."""
+    """Return what the station would say of a scan with this model, by the same rules and with both branches."""
     version, threshold = model.folder.version, model.threshold
     try:
         prepared = model.prepare(*scan)

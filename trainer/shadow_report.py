@@ -1,4 +1,4 @@
-"""How a candidate agrees with the champion on live parts: counts, the parts on which they differ, scores in thresholds, time."""
+"""How a candidate agrees with the champion on live parts: counts, differing parts, scores in thresholds, time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trainer.gate_statistics import median_interval, wilson
 FORMAT = "mdss.shadow.v1"
 CONFIDENCE = 0.95
 LEFT_OUT = "they were simulated, the champion gave them no score, or their scans were gone"
-LEAST_RATIO = 1e-6  # so that a score of 0 has a logarithm
+LEAST_RATIO = 1e-6  # gives a score of 0 a logarithm
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model says of a part; a score is in thresholds."""
+    """What one model says of a part."""
 
     version: str
     evaluation: str
@@ -27,7 +27,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ratio(self) -> float | None:
-        """Return the score in thresholds: a model's own unit is of no use beside another's."""
+        """Return the score in thresholds, the only unit in which two models compare; None without a score."""
         return None if self.score is None or not self.threshold else self.score / self.threshold
 
 
@@ -38,16 +38,16 @@ class ShadowPart(msgspec.Struct, frozen=True, kw_only=True):
     part_id: str
     champion: Side
     candidate: Side
-    spent_ms: float | None = None  # the candidate's, from scan to score
+    spent_ms: float | None = None  # of the candidate, from scan to score
 
     @property
     def agrees(self) -> bool:
-        """Return whether both evaluate it alike."""
+        """Return whether both models give the same evaluation."""
         return self.champion.evaluation == self.candidate.evaluation
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A value, and where it lies with a confidence of 95 %, or with what so few parts allow."""
+    """A value and its interval, with a confidence of 95 % or the most that so few parts allow."""
 
     value: float
     low: float
@@ -56,27 +56,27 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShadowReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What shadow.json says."""
+    """The content of shadow.json."""
 
     format: str = FORMAT
     recipe: str
     candidate: str
-    champions: tuple[str, ...]  # more than one where the champion changed meanwhile
+    champions: tuple[str, ...]  # several if the champion changed meanwhile
     began: str  # UTC, ISO 8601
     ended: str
     parts: int
     same: int
     only_candidate_accepts: int
     only_champion_accepts: int
-    skipped: int  # simulated: not live; without a score of the champion's: nothing to agree with; without a scan: nothing to score
+    skipped: int  # simulated, without a score of the champion's, or without a scan
     agreement: Interval | None
-    change: Interval | None  # by which factor the candidate's score, in thresholds, is the champion's: the median
+    change: Interval | None  # median of the candidate's over the champion's score, both in thresholds
     spent_ms: dict[str, float]  # median and 95th percentile
     differing: tuple[ShadowPart, ...]
 
 
 def report_of(parts: Sequence[ShadowPart], skipped: int, **identity: Any) -> ShadowReport:
-    """Return the report on some parts; `identity` are recipe, candidate, began and ended."""
+    """Return the report on these parts; `identity` are recipe, candidate, began and ended."""
     same = sum(part.agrees for part in parts)
     spent = [part.spent_ms for part in parts if part.spent_ms is not None]
     return ShadowReport(
@@ -104,7 +104,7 @@ def _agreement(same: int, count: int) -> Interval | None:
 def _change(parts: Sequence[ShadowPart]) -> Interval | None:
     """Return the median over parts of the candidate's score divided by the champion's, both in thresholds.
 
-    Of fewer than six parts even the outermost hold the median between them with less than 95 %.
+    With fewer than six parts, even the outermost values enclose the median with less than 95 % confidence.
     """
     ratios = [(part.champion.ratio, part.candidate.ratio) for part in parts]
     pairs = [(before, after) for before, after in ratios if before is not None and after is not None]

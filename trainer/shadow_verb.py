@@ -1,4 +1,4 @@
-"""`mdss model shadow`: the candidate scores the parts that the station judges meanwhile, and has no say in any verdict."""
+"""Verb `mdss model shadow`: a candidate scores the parts that the station judges meanwhile, and has no say in any verdict."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 SHADOW = "shadow.json"
 LOOK_EVERY_S = 0.5
-ASK_EVERY_S, ASK_AHEAD_S = 20.0, 60.0  # after a shadow that was killed, every part is kept for a minute longer
+ASK_EVERY_S, ASK_AHEAD_S = 20.0, 60.0  # after a killed shadow, the station keeps every part for one minute more
 EXAMPLE = "Example: mdss model shadow --config station.yaml --recipe cable_gland --parts 200"
 
 
 @dataclass(frozen=True)
 class Order:
-    """Who is compared, and when it is enough."""
+    """Which version to compare, and when to stop."""
 
     settings: Settings
     recipe: str
@@ -47,7 +47,7 @@ class Order:
 
     @property
     def state(self) -> Path:
-        """Where the station keeps what it collects."""
+        """The station's state directory, with its collection."""
         return Path(self.settings.station.state_directory)
 
     @property
@@ -71,7 +71,7 @@ def command(config: Path, recipe: str, version: str | None, as_json: bool, **eno
 
 
 def candidate_of(settings: Settings, recipe: str) -> str:
-    """Return the recipe's candidate; BadInput where it has none."""
+    """Return the recipe's candidate. BadInput if it has none."""
     folder = model_store.recipe_folder(Path(settings.models.store), recipe)
     version = model_store.linked_version(folder, CANDIDATE)
     if version is None:
@@ -80,8 +80,8 @@ def candidate_of(settings: Settings, recipe: str) -> str:
 
 
 def shadow(order: Order) -> ShadowReport:
-    """Compare until the order is filled, note it in the store and return the report; MdssError where no part came."""
-    from trainer.champion import Champion  # here, for `--help` must not wait for what reads and scores scans
+    """Compare until the order is filled, note it in the store, and return the report. MdssError if no part came."""
+    from trainer.champion import Champion  # imported here, so that `--help` does not wait for what reads and scores scans
     from trainer.shadow import Shadow
 
     check(order)
@@ -105,13 +105,13 @@ def shadow(order: Order) -> ShadowReport:
 
 
 def nothing_found(order: Order, beside: Shadow, until: str) -> str:
-    """Return the sentence for a shadow that had no part to compare."""
+    """Return the sentence for a shadow that found no part to compare."""
     skipped = f" ({beside.skipped} were left out: {LEFT_OUT})" if beside.skipped else ""
     return f"model {order.recipe} {order.version}: found no live part {until}{skipped}, expected the station to judge some"
 
 
 def check(order: Order) -> None:
-    """Refuse what no station judges, and a station that collects nothing."""
+    """Refuse a recipe that the station does not judge, and a station that collects nothing."""
     known = order.settings.models.recipes
     if order.recipe not in known:
         raise BadInput(f"--recipe {order.recipe}: found no such recipe in the settings, expected one of {', '.join(known)}")
@@ -120,7 +120,7 @@ def check(order: Order) -> None:
 
 
 def watch(order: Order, beside: Shadow) -> None:
-    """Take parts as they come until there are enough, or the time is over."""
+    """Take parts as they come, until there are enough or the time is over."""
     end_s = time.monotonic() + 60 * order.minutes
     with every_part(order) as ask, Meter("live parts", order.parts) as meter:
         while len(beside.parts) < order.parts and time.monotonic() < end_s:
@@ -133,7 +133,7 @@ def watch(order: Order, beside: Shadow) -> None:
 
 @contextmanager
 def every_part(order: Order) -> Iterator[Callable[[], None]]:
-    """Have the station keep every part, not only its sample, while the block runs and calls what it is given."""
+    """Make the station keep every part, not only its sample, while the block runs; the block has to call what is yielded regularly."""
     due_s = 0.0
 
     def ask() -> None:
@@ -149,8 +149,8 @@ def every_part(order: Order) -> Iterator[Callable[[], None]]:
 
 
 def store(order: Order, found: ShadowReport) -> None:
-    """Write the report beside the version's other gates, whole or not at all, and a line into the audit."""
-    from trainer.gate import GATES  # here, for `--help` must not wait for what draws its page
+    """Write the report beside the version's gate, whole or not at all, and a line into the audit."""
+    from trainer.gate import GATES  # imported here, so that `--help` does not wait for what draws its page
 
     place = order.folder / GATES / order.version / SHADOW
     write_json(place, found)

@@ -1,4 +1,4 @@
-"""Draws what one step of the shape branch learns from: patches, places near them, and what is there on a good part."""
+"""Draws the data of one step of the shape branch: patches, queries and places near them, and what a good part has there."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from trainer.training_cloud import Ball, TrainingCloud
 
 Float = NDArray[np.float32]
 
-GOOD_SHARE = 0.4  # of the patches are of the part as it is; the others of a damaged copy of it
-OFF_SURFACE = 0.05  # patch lengths: a void's place is only guessed, so presence must hold a little above and below, too
+GOOD_SHARE = 0.4  # of the patches come from the part as it is, the others from a damaged copy
+OFF_SURFACE = 0.05  # in patch lengths: a void's place is only a guess, so presence has to hold a little above and below it, too
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What is asked and what the answer is, lengths in patch lengths."""
+    """Questions and answers of one step; lengths are in patch lengths."""
 
     patches: Tensor  # (B, K, 3)
     queries: Tensor  # (B, Q, 3)
-    nearest: Tensor  # (B, Q, 3) the good part's point next to each query
+    nearest: Tensor  # (B, Q, 3) the good part's point nearest to each query
     distances: Tensor  # (B, Q) signed, to the plane of the surface there
-    places: Tensor  # (B, V, 3) of points and of voids
+    places: Tensor  # (B, V, 3) points and voids, whose presence is learned
     is_point: Tensor  # (B, V) 1 for points
-    weights: Tensor  # (B, V) as points and voids are frequent in the patch
+    weights: Tensor  # (B, V) by how frequent points and voids are in the patch
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Example:
     towards: NDArray[np.float64]
 
     def turned(self, which: int) -> Example:
-        """Return it as if the part had come as that symmetry shows it."""
+        """Return the example as if the part had been recorded under this symmetry."""
         by = turn(which)
         points = {name: np.asarray(getattr(self, name) @ by, np.float32) for name in ("patch", "queries", "nearest", "places")}
         return replace(self, **points, towards=self.towards @ by)
 
 
 def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
-    """Return the batch of a step: patches of random parts, each with queries and places of its own."""
+    """Return the batch of a step: patches of random parts, each with its own queries and places."""
     random = np.random.default_rng((recipe.seed, step))
     examples = share([example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)])
     patches, queries, nearest, distances, places, is_point, weights, towards = (
@@ -69,7 +69,7 @@ def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
 
 
 def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.Generator) -> Example:
-    """Return a random patch of a random copy of the part, with what there is to learn around it."""
+    """Return a random patch of a random copy of the part, with its queries, places and their answers."""
     is_good = len(cloud.copies) == 1 or random.random() < GOOD_SHARE
     copy = cloud.copies[0 if is_good else random.integers(1, len(cloud.copies))]
     ball = copy.ball(int(random.integers(len(copy.members))))
@@ -84,23 +84,23 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
 
 
 def _around(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> Float:
-    """Return points (Q, 3) mm: half of them the patch's own, half those that the good part has there."""
+    """Return points (Q, 3) mm: half of them from the patch, half from the good part's surface there."""
     half = settings.queries // 2
     own = ball.patch[random.integers(len(ball.patch), size=settings.queries - half)]
     return np.concatenate([own, cloud.points[random.choice(ball.surface, half)]])
 
 
 def _jitter(settings: ShapeSettings, random: np.random.Generator) -> Float:
-    """Return offsets (Q, 3) in patch lengths in all directions, most of them short: a uniform number squared."""
+    """Return offsets (Q, 3) in patch lengths, in all directions; most are short, because the length is a uniform number squared."""
     directions = random.standard_normal((settings.queries, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return np.asarray(directions * settings.noise * random.random((settings.queries, 1)) ** 2, np.float32)
 
 
 def _places(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> tuple[Float, Float, Float]:
-    """Return as many places (V, 3) mm as queries, which of them hold a point on the good part, and their weights, 1 in the mean.
+    """Return as many places (V, 3) mm as queries, whether the good part has a point at each, and weights with mean 1.
 
-    Half of them are voids, where there are any.
+    Half of the places are voids, if the patch has any.
     """
     empty = settings.queries // 2 if len(ball.voids) else 0
     filled = settings.queries - empty

@@ -1,4 +1,4 @@
-"""Both branches trained side by side, each in a process of its own: two processes with half the threads do more than one with all."""
+"""Trains both branches side by side, each in a process of its own: two processes with half the threads do more than one with all."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from trainer.low_priority import POOLS
 from trainer.progress import Meter, Report
 
 LOOK_EVERY_S = 0.5
-# Each step asks for the memory that the last one gave back; were it the kernel's in between, it would be cleared page by page.
+# Keeps freed memory in the process: each step needs it again, and the kernel would clear it page by page in between.
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 
 
 def learn_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
-    """Train what is not trained yet of both branches, and leave the weights in `work`; one after the other where there is one thread only.
+    """Train the branches that are not trained yet, and leave their weights in `work`; with one thread only, one after the other.
 
-    Ctrl-C or SIGTERM leaves a checkpoint of each; a branch that fails stops the other, which keeps its checkpoint, and its error is raised.
+    Ctrl-C or SIGTERM leaves a checkpoint of each branch. If one branch fails, the other is stopped, keeps its checkpoint, and the error
+    is raised.
     """
     missing = [branch for branch in BRANCHES if not is_learned(branch, work)]
     if distributed.is_shared():
         for branch in distributed.agreed(BRANCHES, missing):
             learn(branch, parts, recipe, device, work)
         return
-    threads = torch.get_num_threads() // len(BRANCHES)  # also where one is done already, so that a resumed training learns the same
+    threads = torch.get_num_threads() // len(BRANCHES)  # the same if one branch is done already, so that a resumed training learns the same
     if threads == 0:
         for branch in missing:
             learn(branch, parts, recipe, device, work)
@@ -56,7 +57,7 @@ def learn_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -
 
 @dataclass
 class Child:
-    """One branch's process, and the stage that it reports."""
+    """The process of one branch, and the stage that it reports."""
 
     branch: Branch
     process: subprocess.Popen[bytes]
@@ -65,7 +66,7 @@ class Child:
     shown: ExitStack = field(default_factory=ExitStack)
 
     def hear(self, message: Report | Failure) -> None:
-        """Show a report, or keep what went wrong."""
+        """Show a report, or keep a failure."""
         if isinstance(message, Failure):
             self.failure = message
             return
@@ -75,7 +76,7 @@ class Child:
         self.meter.reach(message.done, message.note)
 
     def end(self) -> MdssError | None:
-        """Show nothing more; return why it ended, or None where it is done."""
+        """End the display; return the error that ended the process, or None if it is done."""
         self.shown.close()
         code = self.process.returncode
         if self.failure:
@@ -89,7 +90,7 @@ class Child:
 
 
 class Children:
-    """The processes of both branches; none is left behind."""
+    """The processes of both branches; leaving the block kills those that still run."""
 
     def __init__(self) -> None:
         self._running: list[Child] = []
@@ -104,7 +105,7 @@ class Children:
             child.shown.close()
 
     def start(self, order: BranchOrder) -> None:
-        """Start one; Ctrl-C of the terminal reaches it through this process alone, so that it is told once."""
+        """Start one process. It has its own process group, so that Ctrl-C in the terminal reaches it only once, through this process."""
         threads = {name: str(order.threads) for name in POOLS}
         process = subprocess.Popen(
             [sys.executable, "-m", "trainer.branch_process", msgspec.json.encode(order)],
@@ -118,7 +119,7 @@ class Children:
         threading.Thread(target=self._read, args=(child,), daemon=True).start()
 
     def attend(self) -> None:
-        """Show what they report until all are done; stop them where one fails or this process is asked to stop."""
+        """Show their reports until all are done. If one fails, or this process is asked to stop, stop the others."""
         error: MdssError | None = None
         with HeldInterrupt() as interrupt:
             is_told = False
@@ -135,7 +136,7 @@ class Children:
             raise error
 
     def _next(self) -> Child | None:
-        """Wait a moment for a message; return the child that has ended."""
+        """Wait a moment for a message; return the child if it has ended."""
         try:
             child, message = self._heard.get(timeout=LOOK_EVERY_S)
         except Empty:

@@ -1,4 +1,4 @@
-"""The same dent and the same stain on any good part: what a model has to see when nobody has confirmed a defect yet."""
+"""Standard damage: the same dent and the same stain on any good part, for a gate that has no confirmed defects."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Image = NDArray[np.uint8]
 DamageKind = Literal["stain", "dent"]
 
 DAMAGES: tuple[DamageKind, ...] = ("stain", "dent")
-RADIUS_SHARE = 0.06  # of the root of the part's area: on a part of 50 mm a spot 6 mm across
-FEWEST_PX = 2.5  # of the model's grid; what is smaller no model sees
-DEPTH_SHARE = 0.5  # of the radius, in the middle of a dent
+RADIUS_SHARE = 0.06  # of the root of the part's area: a part of 50 mm gets a spot 6 mm across
+FEWEST_PX = 2.5  # of the model's grid: no model sees a smaller spot
+DEPTH_SHARE = 0.5  # of the radius, in the middle of the dent
 OPACITY = 0.75
 SOFT_RIM = 0.3  # of the radius, over which a stain fades
 OIL, CHALK = (41.0, 28.0, 18.0), (235.0, 230.0, 214.0)
-LIGHT_PART = 90.0  # brighter surroundings get oil, darker ones chalk
-INNER_SHARE = 0.75  # damage lies among the quarter of the part's pixels that are farthest from its rim
+LIGHT_PART = 90.0  # brighter places get oil, darker ones chalk
+INNER_SHARE = 0.75  # damage lies in the quarter of the part's pixels that is farthest from its rim
 
 
 @dataclass(frozen=True)
 class DamageSpot:
-    """Where on a scan the damage lies, and how large it is."""
+    """Place and size of the damage on a scan."""
 
     row: int
     column: int
-    radius_px: float  # of the scan as recorded
+    radius_px: float  # in pixels of the scan as recorded
 
 
 def spot_on(part: Prepared, random: np.random.Generator) -> DamageSpot:
-    """Return a place well inside the part, and the standard size for a part as large as this."""
+    """Return a random place well inside the part, with the standard size for a part of this area."""
     measured = np.isfinite(part.xyz).all(axis=2)
     inside = np.pad(measured, 1)
     depth = distance_transform_edt(inside)[1:-1, 1:-1]
@@ -48,7 +48,7 @@ def spot_on(part: Prepared, random: np.random.Generator) -> DamageSpot:
 
 
 def damaged_scan(kind: DamageKind, scan: tuple[Image, Float], spot: DamageSpot) -> tuple[Image, Float]:
-    """Return image (H, W, 3) and cloud (H, W, 3) mm of a scan with one stain, or one dent, at that spot."""
+    """Return image (H, W, 3) and cloud (H, W, 3) mm of a scan with one stain or one dent at this spot."""
     rgb, xyz_mm = scan
     rows, columns = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
     reach = np.hypot(rows - spot.row, columns - spot.column) / spot.radius_px
@@ -63,7 +63,7 @@ def stained(rgb: Image, reach: NDArray[np.float64]) -> Image:
 
 
 def dented(xyz_mm: Float, reach: NDArray[np.float64]) -> Float:
-    """Return the cloud with a dent, away from the camera, where reach (H, W) is below 1; deepest in its middle, level at its rim."""
+    """Return the cloud with a dent where reach (H, W) is below 1, away from the camera: deepest in the middle, level at the rim."""
     around = xyz_mm[reach < 1]
     around, away = around[np.isfinite(around).all(axis=1)].astype(np.float64), away_from_camera(xyz_mm)
     sideways = around - (around @ away)[:, None] * away

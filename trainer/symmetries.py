@@ -1,4 +1,4 @@
-"""The eight symmetries of a square, by which a part that may come at any angle is learned from as if it had come at others, too."""
+"""The eight symmetries of a square: a part that may come at any angle is learned from as if it had come at others, too."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SYMMETRIES = 8  # four quarter turns, each mirrored or not; the first leaves eve
 
 
 def turned(pixels: NDArray[Any], which: int) -> NDArray[Any]:
-    """Return an image (..., S, S), a view of it, as that symmetry shows it: mirrored from 4 on, then turned by `which` quarters."""
+    """Return a view of an image (..., S, S) under a symmetry: mirrored from 4 on, then turned by `which` quarters."""
     return np.rot90(pixels[..., ::-1] if which >= SYMMETRIES // 2 else pixels, which, axes=(-2, -1))
 
 
 def turn(which: int) -> NDArray[np.float64]:
-    """Return the same as a matrix (3, 3), by which points (N, 3) with the camera's x and y are multiplied from the right."""
+    """Return the same symmetry as a matrix (3, 3); points (N, 3) with the camera's x and y are multiplied by it from the right."""
     mirrored = np.diag([-1.0 if which >= SYMMETRIES // 2 else 1.0, 1.0, 1.0])
     quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     return np.asarray(mirrored @ np.linalg.matrix_power(quarter, which % 4), np.float64)

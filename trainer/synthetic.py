@@ -39,7 +39,7 @@ class LineSize:
 
 @dataclass(frozen=True)
 class Line:
-    """What to make: parts of one product as one camera sees them."""
+    """What to make: parts of one product, as one camera sees them."""
 
     product: str
     seed: int
@@ -48,7 +48,7 @@ class Line:
     kinds: tuple[str, ...] = tuple(KINDS)
 
     def counts(self) -> dict[tuple[Split, str], int]:
-        """Return how many scans each folder has."""
+        """Return the number of scans in each folder."""
         size, kinds = self.size, self.kinds
         counts: dict[tuple[Split, str], int] = {
             ("train", GOOD): size.train,
@@ -60,7 +60,7 @@ class Line:
         return {folder: count for folder, count in counts.items() if count}
 
     def scan(self, split: Split, kind: str, index: int) -> SyntheticScan:
-        """Draw one scan; its seed is its own, so that no count and no other kind changes it."""
+        """Draw one scan. It has its own seed, so that neither counts nor other kinds change it."""
         name = f"{self.product}/{split}/{kind}/{index}"
         return draw_scan(self.product, kind, self.view, [self.seed, *name.encode()])
 
@@ -97,12 +97,12 @@ def _check(line: Line, out: Path) -> None:
 
 
 def write_scan(folder: Path, name: str, scan: SyntheticScan, unit: Unit, *, has_truth: bool) -> None:
-    """Write the files of one scan: (0, 0, 0) where no point was measured."""
+    """Write the files of one scan, with (0, 0, 0) for points that were not measured."""
     for part in ("rgb", "xyz", "gt") if has_truth else ("rgb", "xyz"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     _write_png(folder / "rgb" / f"{name}.png", scan.rgb[..., ::-1])
     stored = np.nan_to_num(scan.xyz_mm, nan=0.0) / np.float32(MM_PER_UNIT[unit])
-    tiff = BytesIO()  # on a full disk what writes arrays into a file names neither the file nor the reason
+    tiff = BytesIO()  # on a full disk, tifffile's own error would name neither file nor reason
     tifffile.imwrite(tiff, stored.astype(np.float32), photometric="rgb", metadata=None)
     (folder / "xyz" / f"{name}.tiff").write_bytes(tiff.getvalue())
     if has_truth:
@@ -110,7 +110,7 @@ def write_scan(folder: Path, name: str, scan: SyntheticScan, unit: Unit, *, has_
 
 
 def _write_png(path: Path, image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    is_coded, png = cv2.imencode(".png", np.ascontiguousarray(image))  # which cv2 would not write where a folder's name is not in UTF-8
+    is_coded, png = cv2.imencode(".png", np.ascontiguousarray(image))  # cv2.imwrite fails in a folder whose name is not UTF-8
     if not is_coded:
         raise MdssError(f"{path}: found an image {image.shape} that is no PNG")
     path.write_bytes(png.tobytes())

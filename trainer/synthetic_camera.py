@@ -1,4 +1,4 @@
-"""The camera over the line: light, shadows, noise and missing points turn a surface into a scan."""
+"""The camera over a synthetic line: light, shadows, noise and missing points turn a surface into a scan."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from trainer.synthetic_surface import Bool, Float, Place, Surface
 
 FIELD_MM = 100.0  # what the shorter side of the picture shows
 DISTANCE_MM = 480.0  # from the camera to the table
-LIGHT_MM = (-120.0, -260.0, 420.0)  # from the middle of the table; light falls from the top of the picture
-LIGHT_SLOPE, PROJECTOR_SLOPE = 1.5, 1.9  # rise per length of the rays that cast shadows; the projector stands on the left
+LIGHT_MM = (-120.0, -260.0, 420.0)  # from the middle of the table; in the picture, light comes from the top
+LIGHT_SLOPE, PROJECTOR_SLOPE = 1.5, 1.9  # rise per length of the rays that cast shadows; the projector is on the left
 AMBIENT, DIFFUSE, IN_SHADOW = 0.36, 0.72, 0.62
-LAMP_DRIFT_MM, EXPOSURE_DRIFT, COLOUR_DRIFT = 4.0, 0.012, 0.004  # from scan to scan; the last two are shares
+LAMP_DRIFT_MM, EXPOSURE_DRIFT, COLOUR_DRIFT = 4.0, 0.012, 0.004  # deviations from scan to scan; the last two are shares
 HIGHLIGHT_POWER = 24.0
-STEEP = 3.2  # rise per length from which a slope gives no point
+STEEP = 3.2  # rise per length: steeper slopes give no point
 TABLE_COLOUR = (0.075, 0.08, 0.085)
 
 
 @dataclass(frozen=True)
 class View:
-    """What the camera sees, and how its clouds are written."""
+    """What the camera sees, and the unit of its clouds."""
 
     height_px: int = 300
     width_px: int = 300
     unit: Unit = "m"
-    tilt_deg: float = 1.0  # of the table, at most; each scan has its own within a tenth of it
+    tilt_deg: float = 1.0  # of the table; each scan's own differs from it, with a deviation of a twentieth
 
     @property
     def pitch_mm(self) -> float:
@@ -46,7 +46,7 @@ class Pose:
 
 
 def table_mm(view: View) -> tuple[Float, Float]:
-    """Return x and y (H, W) of each pixel on the table, from the middle of the picture."""
+    """Return x and y (H, W) of each pixel on the table, measured from the middle of the picture."""
     x = (np.arange(view.width_px, dtype=np.float32) - np.float32((view.width_px - 1) / 2)) * np.float32(view.pitch_mm)
     y = (np.arange(view.height_px, dtype=np.float32) - np.float32((view.height_px - 1) / 2)) * np.float32(view.pitch_mm)
     columns, rows = np.meshgrid(x, y)
@@ -54,7 +54,7 @@ def table_mm(view: View) -> tuple[Float, Float]:
 
 
 def look(view: View, pose: Pose) -> Place:
-    """Return where the picture's pixels lie on a part in that pose."""
+    """Return where the picture's pixels lie on a part in this pose."""
     x, y = table_mm(view)
     x, y = x - np.float32(pose.shift_mm[0]), y - np.float32(pose.shift_mm[1])
     cosine, sine = np.float32(np.cos(pose.rotation_rad)), np.float32(np.sin(pose.rotation_rad))
@@ -62,9 +62,9 @@ def look(view: View, pose: Pose) -> Place:
 
 
 def photograph(surface: Surface, view: View, pose: Pose, random: np.random.Generator) -> tuple[NDArray[np.uint8], Float]:
-    """Return image (H, W, 3) and cloud (H, W, 3) in mm, NaN where no point was measured.
+    """Return image (H, W, 3) and cloud (H, W, 3) mm, NaN where no point was measured.
 
-    The random numbers drawn do not depend on the surface: a part with and without its defect gets the same noise.
+    The random numbers do not depend on the surface: a part gets the same noise with and without its defect.
     """
     x, y = table_mm(view)
     slope = np.tan(np.radians(view.tilt_deg)) * random.normal((0.8, 0.6), 0.05)
@@ -87,14 +87,14 @@ def _rise(height: Float, view: View) -> tuple[Float, Float]:
 
 
 def _light(x: Float, y: Float, random: np.random.Generator) -> Float:
-    """Unit vectors (H, W, 3) from the table to the lamp, which is never quite in the same place."""
+    """Unit vectors (H, W, 3) from the table to the lamp, whose position varies a little."""
     lamp = np.asarray(LIGHT_MM + random.normal(0, LAMP_DRIFT_MM, 3), np.float32)
     ray = np.stack([lamp[0] - x, lamp[1] - y, np.full_like(x, lamp[2])], axis=-1)
     return np.asarray(ray / np.linalg.norm(ray, axis=-1, keepdims=True), np.float32)
 
 
 def _facing(rise: tuple[Float, Float], directions: Float) -> Float:
-    """Cosine (H, W) between the surface's normal and a direction (H, W, 3), 0 where it turns away."""
+    """Cosine (H, W) between the surface's normal and a direction (H, W, 3); 0 where the surface turns away."""
     length = np.sqrt(rise[0] ** 2 + rise[1] ** 2 + 1)
     return np.asarray(
         np.clip((directions[..., 2] - rise[0] * directions[..., 0] - rise[1] * directions[..., 1]) / length, 0, 1), np.float32
@@ -127,7 +127,7 @@ def _image(surface: Surface, facing: Float, highlight: Float, view: View, random
 
 
 def _missing(height: Float, steepness: Float, highlight: Float, random: np.random.Generator) -> Bool:
-    """Pixels without a point: slopes too steep to reflect, glare, and a few anywhere."""
+    """Pixels without a point: slopes too steep to reflect, glare, and a few at random."""
     dice = random.random(height.shape, np.float32)
     clusters = cv2.GaussianBlur(random.random(height.shape, np.float32), (0, 0), 1.5)
     glare = np.clip(highlight - np.float32(0.30), 0, None)
@@ -135,7 +135,7 @@ def _missing(height: Float, steepness: Float, highlight: Float, random: np.rando
 
 
 def _shadowed(height: Float, drop_mm: float, axis: int) -> Bool:
-    """Pixels that rays falling `drop_mm` from pixel to pixel along an axis do not reach."""
+    """Pixels that are not reached by rays that fall `drop_mm` from pixel to pixel along an axis."""
     fall = np.arange(height.shape[axis], dtype=np.float32) * np.float32(drop_mm)
     ray = height + (fall[:, None] if axis == 0 else fall[None, :])
     return np.asarray(np.maximum.accumulate(ray, axis=axis) - ray > 0.05, np.bool_)

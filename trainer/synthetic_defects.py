@@ -1,4 +1,4 @@
-"""Defects that a part can have: each changes its colour, its shape or both, and says where."""
+"""The defects of synthetic parts: each changes the part's colour, its shape or both, and marks where."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from trainer.synthetic_surface import Bool, Float, Place, Surface, blend, mottle
 
 Draw = Callable[[Surface, Place, np.random.Generator], tuple[Surface, Bool]]
 
-VISIBLE_MM = 0.15  # a change of height below this is lost in the camera's noise
-VISIBLE_SHARE = 0.35  # of another colour
-MIN_RADIUS_PX = 2.0  # coarse pictures get larger defects rather than invisible ones
+VISIBLE_MM = 0.15  # smaller changes of height are lost in the camera's noise
+VISIBLE_SHARE = 0.35  # of another colour: less of it is not marked
+MIN_RADIUS_PX = 2.0  # in coarse pictures, defects get larger instead of invisible
 
 STAINS = ((0.16, 0.11, 0.07), (0.42, 0.17, 0.06), (0.20, 0.30, 0.16), (0.92, 0.90, 0.84))  # oil, rust, mould, chalk
 INKS = ((0.05, 0.05, 0.07), (0.06, 0.10, 0.42), (0.60, 0.06, 0.06), (0.95, 0.95, 0.92))
@@ -24,7 +24,7 @@ BODIES = ((0.66, 0.47, 0.16), (0.62, 0.08, 0.07), (0.06, 0.06, 0.07), (0.12, 0.4
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of defect, and what of the part it changes."""
+    """One kind of defect: how to draw it, and whether it changes colour and shape."""
 
     draw: Draw
     colour: bool
@@ -119,7 +119,7 @@ def _swollen(surface: Surface, place: Place, random: np.random.Generator, rise_m
 
 
 def _sunk(surface: Surface, share: Float, depth_mm: float, darkness: float) -> Surface:
-    """Return the surface lowered by up to that depth, never below the table, and as dark as the light that gets in."""
+    """Return the surface lowered by up to `depth_mm`, never below the table, and darkened, because little light gets in."""
     return replace(
         surface,
         height_mm=np.asarray(np.maximum(surface.height_mm - np.float32(depth_mm) * share, np.minimum(surface.height_mm, 0.2)), np.float32),

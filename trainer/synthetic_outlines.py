@@ -1,4 +1,4 @@
-"""Where a defect lies on a part, and its outline: spots, slabs and wandering lines."""
+"""Places and outlines of synthetic defects: spots, slabs and wandering lines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from trainer.synthetic_surface import Float, Place, Surface
 
 ROOM_MM = 0.8  # from a defect to the nearest edge of the part
-WALL = 2.5  # rise per length from which a slope is a wall, on which no defect is put
-STEP_MM = 1.4  # from corner to corner of a wandering line
+WALL = 2.5  # rise per length: steeper slopes are walls, which carry no defects
+STEP_MM = 1.4  # between two corners of a wandering line
 
 
 def depth_mm(surface: Surface, place: Place) -> Float:
@@ -21,7 +21,7 @@ def depth_mm(surface: Surface, place: Place) -> Float:
 
 
 def spot(surface: Surface, place: Place, random: np.random.Generator, room_mm: float) -> tuple[float, float]:
-    """Return (u, v) of a random place with that much of the part on all sides, or with the most that it has."""
+    """Return (u, v) of a random place with `room_mm` of the part on all sides, or with the most room that there is."""
     depth = depth_mm(surface, place)
     free = np.flatnonzero(depth >= min(room_mm, 0.95 * float(depth.max())))
     pixel = free[random.integers(len(free))]
@@ -29,7 +29,7 @@ def spot(surface: Surface, place: Place, random: np.random.Generator, room_mm: f
 
 
 def blob(place: Place, random: np.random.Generator, centre: tuple[float, float], radius_mm: float) -> Float:
-    """Return the distance (H, W) from a place as a share of a round, uneven outline's."""
+    """Return the distance (H, W) from a centre, divided by the radius of an uneven round outline in that direction."""
     u, v = place.u_mm - np.float32(centre[0]), place.v_mm - np.float32(centre[1])
     angle = np.arctan2(v, u)
     outline = np.ones_like(angle)
@@ -39,7 +39,7 @@ def blob(place: Place, random: np.random.Generator, centre: tuple[float, float],
 
 
 def slab(place: Place, centre: tuple[float, float], half_sides_mm: tuple[float, float], turn_rad: float) -> Float:
-    """Return how far pixels (H, W) lie from the middle of a turned, rounded rectangle: 1 on its outline."""
+    """Return how far pixels (H, W) lie from the middle of a turned, rounded rectangle; 1 is its outline."""
     u, v = place.u_mm - np.float32(centre[0]), place.v_mm - np.float32(centre[1])
     cosine, sine = np.float32(np.cos(turn_rad)), np.float32(np.sin(turn_rad))
     length, width = (cosine * u + sine * v) / np.float32(half_sides_mm[0]), (cosine * v - sine * u) / np.float32(half_sides_mm[1])
@@ -63,7 +63,7 @@ def walk(surface: Surface, place: Place, random: np.random.Generator, length_mm:
 
 
 def along(place: Place, corners: NDArray[np.float64], half_widths_mm: NDArray[np.float64]) -> Float:
-    """Return the distance (H, W) from a line of segments, each as a share of its own half width."""
+    """Return the distance (H, W) from a line of segments, divided by the half width of each segment."""
     reach = np.full_like(place.u_mm, np.inf)
     for start, end, half_width in zip(corners[:-1], corners[1:], half_widths_mm, strict=True):
         way = end - start

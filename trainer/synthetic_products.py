@@ -1,4 +1,4 @@
-"""Products of different nature, each drawn anew for every part: a machined flange, a potato, a woven mat."""
+"""The products of synthetic lines, each part drawn anew: a machined flange, a potato, a woven mat."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Maker = Callable[[Place, np.random.Generator], Surface]
 
 BOLT_HOLES = 6
 CHAMFER_MM = 0.9
-YARN_MM = 4.0  # from one yarn of the mat to the next
+YARN_MM = 4.0  # distance between two yarns of the mat
 
 
 @dataclass(frozen=True)
 class Product:
-    """How to draw one part, and how parts of it come to lie under the camera."""
+    """How to draw a part, and how its parts lie under the camera."""
 
     make: Maker
-    rotation_deg: float  # at most, to either side
+    rotation_deg: float  # at most, in either direction
     shift_mm: float
 
 

@@ -18,7 +18,7 @@ from trainer.synthetic_surface import Bool, Float, Place, Surface
 TRIES = 40
 MIN_TRUTH_PX, MIN_TRUTH_MM2 = 6, 2.5
 VISIBLE_LEVELS = 18  # of 255, in the channel that changes most
-VISIBLE_PART = 0.5  # of the marked pixels must show the change
+VISIBLE_PART = 0.5  # share of the marked pixels that must show the change
 
 Photograph = tuple[NDArray[np.uint8], Float]
 
@@ -34,21 +34,21 @@ class SyntheticScan:
 
 @dataclass(frozen=True)
 class Subject:
-    """A part as it lies under the camera, before anything happened to it."""
+    """A part as it lies under the camera, before it gets a defect."""
 
     surface: Surface
     place: Place
     pose: Pose
     view: View
-    camera_seed: np.random.SeedSequence  # photographs of one subject share their noise, light and exposure
+    camera_seed: np.random.SeedSequence  # all photographs of one subject share noise, light and exposure
 
     def photograph(self, surface: Surface) -> Photograph:
-        """Return the picture and the cloud of this part with that surface."""
+        """Return image and cloud of this part with another surface."""
         return photograph(surface, self.view, self.pose, np.random.default_rng(self.camera_seed))
 
 
 def draw_scan(product: str, kind: str, view: View, seed: Sequence[int]) -> SyntheticScan:
-    """Draw a part of the product, good or with a defect of that kind; part and camera do not depend on the kind."""
+    """Draw a part of the product, good or with a defect of this kind; part and camera do not depend on the kind."""
     part_seed, camera_seed, defect_seed = np.random.SeedSequence(seed).spawn(3)
     subject = draw_subject(product, view, part_seed, camera_seed)
     before = subject.photograph(subject.surface)
@@ -65,7 +65,7 @@ def draw_scan(product: str, kind: str, view: View, seed: Sequence[int]) -> Synth
 
 
 def draw_subject(product: str, view: View, part_seed: np.random.SeedSequence, camera_seed: np.random.SeedSequence) -> Subject:
-    """Draw a good part, and lay it down."""
+    """Draw a good part in a random pose."""
     made = PRODUCTS[product]
     random = np.random.default_rng(part_seed)
     shift = random.uniform(-made.shift_mm, made.shift_mm, 2)
@@ -75,10 +75,10 @@ def draw_subject(product: str, view: View, part_seed: np.random.SeedSequence, ca
 
 
 def shows(kind: Kind, before: Photograph, after: Photograph, truth: Bool) -> bool:
-    """Return whether the marked pixels differ in all that this kind changes: colour in the picture, shape in the cloud."""
+    """Return whether the marked pixels differ in all that this kind changes: colour in the image, shape in the cloud."""
     levels = np.abs(after[0][truth].astype(np.int16) - before[0][truth]).max(axis=1)
     if kind.colour and np.mean(levels >= VISIBLE_LEVELS) < VISIBLE_PART:
         return False
     z_before, z_after = before[1][truth][:, 2], after[1][truth][:, 2]
-    moved = np.abs(np.nan_to_num(z_after) - np.nan_to_num(z_before)) > VISIBLE_MM  # a point that came or went moved far
+    moved = np.abs(np.nan_to_num(z_after) - np.nan_to_num(z_before)) > VISIBLE_MM  # a point that appears or disappears counts as moved
     return not kind.shape or bool(np.mean(moved) >= VISIBLE_PART)

@@ -1,4 +1,4 @@
-"""What products and defects are made of: a height field with its colours, and smooth random patterns."""
+"""What synthetic products and defects are made of: a height field with colours, and smooth random patterns."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
-WAVES = 6  # of which a pattern is made
-PATTERN_REACH_MM = 64.0  # patterns are drawn over the square of twice this side around the part's centre
+WAVES = 6  # number of waves in a pattern
+PATTERN_REACH_MM = 64.0  # patterns cover a square around the part's centre with twice this side
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A part lying on the table, seen from above; everything (H, W), outside the part all zero."""
+    """A part on the table, seen from above. All arrays are (H, W) and 0 outside the part."""
 
     height_mm: Float  # above the table
     inside: Bool
-    colour: Float  # (H, W, 3) share of the light that comes back, R G B
-    gloss: Float  # strength of the highlight, 0 is matt
-    grain_rad: Float | None = None  # direction of the machining marks in the part's frame; None has none
+    colour: Float  # (H, W, 3) reflected share of the light, R G B
+    gloss: Float  # strength of the highlight; 0 is matt
+    grain_rad: Float | None = None  # direction of the machining marks in the part's frame; None: no marks
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the pixels of a picture lie on the part: millimetres from its centre, along its own axes."""
+    """Where a picture's pixels lie on the part: millimetres from its centre, along its own axes."""
 
     u_mm: Float  # (H, W)
     v_mm: Float
@@ -44,13 +44,13 @@ class Place:
 
 
 def ramp(values: Float, low: float, high: float) -> Float:
-    """Return 0 up to `low`, 1 from `high` (which may be the lower one), and a smooth way between."""
+    """Return 0 up to `low`, 1 from `high` on, smooth in between; `high` may be the smaller one."""
     share = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 def waves(random: np.random.Generator, place: Place, wavelength_mm: float) -> Float:
-    """Return a smooth random pattern (H, W) of deviation 1: plane waves of about one wavelength, in all directions."""
+    """Return a smooth random pattern (H, W) with deviation 1: plane waves of about one wavelength, in all directions."""
     total = np.zeros_like(place.u_mm)
     angles, phases = random.uniform(0, 2 * np.pi, WAVES), random.uniform(0, 2 * np.pi, WAVES)
     numbers = 2 * np.pi / (wavelength_mm * random.uniform(0.7, 1.5, WAVES))
@@ -61,7 +61,7 @@ def waves(random: np.random.Generator, place: Place, wavelength_mm: float) -> Fl
 
 
 def mottle(random: np.random.Generator, place: Place, grain_mm: float) -> Float:
-    """Return a random pattern (H, W) of deviation about 1 with spots of the size `grain_mm`, fixed to the part."""
+    """Return a random pattern (H, W) with deviation about 1 and spots of the size `grain_mm`, fixed to the part."""
     cells = int(2 * PATTERN_REACH_MM / grain_mm) + 1
     values = random.standard_normal((cells, cells), np.float32)
     scale, offset = np.float32(1 / grain_mm), np.float32(PATTERN_REACH_MM / grain_mm)
@@ -70,5 +70,5 @@ def mottle(random: np.random.Generator, place: Place, grain_mm: float) -> Float:
 
 
 def blend(below: Float, above: Float, share: Float) -> Float:
-    """Return a picture (H, W, 3) with another colour, or picture, laid over it by `share` (H, W)."""
+    """Return a picture (H, W, 3) with a colour, or another picture, laid over it by `share` (H, W)."""
     return np.asarray(below + (above - below) * share[..., None], np.float32)

@@ -1,4 +1,4 @@
-"""What the frozen teacher says of the training parts on one grid, computed once: all windows that lie on it ask for nothing else."""
+"""The teacher's descriptions of the training parts on one grid, computed once: the teacher is frozen, and all windows lie on that grid."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BYTES_PER_NUMBER = 2  # float16: three digits, as many as a training in bfloat16
 
 
 class TeacherAnswers:
-    """The teacher's normalised descriptions at the cells of each part that are learned from, zeros elsewhere."""
+    """The teacher's normalised descriptions at those cells of each part that are learned from; zeros elsewhere."""
 
     def __init__(self, values: list[Tensor], rows: list[Tensor]) -> None:
         self._values, self._rows = values, rows
 
     @classmethod
     def of(cls, networks: StudentTeacher, images: Sequence[Float], cells: Sequence[Bool]) -> TeacherAnswers:
-        """Return the answers for padded images (3, 4 h + 29 or more, ...) at the cells (h, h) that are marked."""
+        """Return the answers for padded images (3, 4 h + 29 or more, ...) at the marked cells (h, h)."""
         device, values, rows = networks.mean.device, [], []
         for image, asked in zip(images, cells, strict=True):
             window = Window.around(np.kron(asked, np.ones((STRIDE_PX, STRIDE_PX), np.bool_)), len(asked))
@@ -37,7 +37,7 @@ class TeacherAnswers:
                 said = networks.describe(crop)[0].permute(1, 2, 0).to("cpu", torch.float16)
             inside = asked[window.top : window.top + window.height, window.left : window.left + window.width]
             answers = said[torch.from_numpy(inside)]
-            values.append(torch.cat([answers, torch.zeros_like(said[0, :1])]))  # the last one is what row -1 finds
+            values.append(torch.cat([answers, torch.zeros_like(said[0, :1])]))  # the zeros at the end are found by row -1
             rows.append(torch.from_numpy(np.where(asked, np.cumsum(asked).reshape(asked.shape) - 1, -1)))
         return cls(values, rows)
 
@@ -48,5 +48,5 @@ class TeacherAnswers:
 
 
 def fits_into_memory(cells: Sequence[Bool], channels: int) -> bool:
-    """Return whether the answers for these cells may be kept."""
+    """Return whether the answers for these cells take at most MOST_BYTES."""
     return sum(int(asked.sum()) for asked in cells) * channels * BYTES_PER_NUMBER <= MOST_BYTES

@@ -1,4 +1,4 @@
-"""Verbs `mdss teacher distil|procedural|import|show`: make a teacher, or say what one is."""
+"""Verbs `mdss teacher distil|procedural|import|show`: make, import or show a teacher."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNSAID = "as its source says"
 
 @dataclass(frozen=True)
 class Order:
-    """Where a teacher goes, and what may be there already."""
+    """Where to write a teacher, and what may be overwritten."""
 
     out: Path
     force: bool = False
@@ -33,11 +33,11 @@ class Order:
 
     @property
     def checkpoint(self) -> Path:
-        """Return where an unfinished training is kept."""
+        """Return the path of an unfinished training's checkpoint."""
         return self.out.with_suffix(".checkpoint")
 
     def check(self) -> None:
-        """Refuse what would be lost, before any work is done."""
+        """Refuse what would overwrite something, before any work is done."""
         if self.out.suffix != SUFFIX:
             raise BadInput(f"--out: found {self.out.name}, expected a name ending in {SUFFIX}")
         if self.out.exists() and not self.force:
@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Origin:
-    """What the card says of where a teacher comes from."""
+    """What the card says about a teacher's origin."""
 
     kind: str
     source: str
@@ -62,7 +62,7 @@ class Origin:
 
 
 def training_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what both trainings ask."""
+    """Add the options that both trainings share."""
     options = (
         click.option("--out", required=True, type=OUT, help="The teacher to write; its card lies beside it as .json."),
         click.option("--steps", type=click.IntRange(min=1), help="Training steps instead of the usual number."),
@@ -144,14 +144,14 @@ def show(name_or_file: str) -> None:
 
 
 def _order(options: dict[str, Any]) -> tuple[Order, dict[str, Any]]:
-    """Return where the teacher goes, where nothing would be lost by it, and the settings that were asked for."""
+    """Return the order, checked so that nothing is lost, and the settings that were given."""
     order = Order(options["out"], options["force"], options["resume"])
     order.check()
     return order, {name: options[name] for name in ("steps", "seed") if options[name] is not None}
 
 
 def _deliver(order: Order, origin: Origin, make: Callable[[], Made]) -> None:
-    """Make the teacher, write it with its card, and clear the checkpoint away."""
+    """Make the teacher, write it with its card, and remove the checkpoint."""
     from mdss.method.calibration import now
     from mdss.method.teacher import TeacherCard, save_teacher
 

@@ -29,7 +29,7 @@ from trainer.passed_over import passed_over
 from trainer.progress import tracked
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
-WORK = ".training"  # beside the versions: checkpoints of a training that is not finished
+WORK = ".training"  # beside the versions: plan and checkpoints of an unfinished training
 PLAN = "plan.json"
 MIN_TRAINING_PARTS = 3
 SPLITS = ("train", "validation")
@@ -57,8 +57,8 @@ SPLITS = ("train", "validation")
 def command(**options: Any) -> None:
     """Train both branches on good parts, set the threshold on good validation parts, and make the result the champion.
 
-    Both branches are trained side by side, each with half of the threads; with OMP_NUM_THREADS=1 one after the other. The champion before
-    stays as `previous`. Ctrl-C ends the running steps and keeps their checkpoints; --resume goes on from there.
+    Both branches train side by side, each with half of the threads; with OMP_NUM_THREADS=1 one after the other. The champion before stays
+    as `previous`. Ctrl-C ends the running steps and keeps their checkpoints; --resume goes on from there.
     """
     preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
     recipe = lasting(changed(preset(preset_name, seed), assignments))
@@ -73,11 +73,11 @@ def command(**options: Any) -> None:
 
 
 def lasting(recipe: Recipe) -> Recipe:
-    """Return a recipe whose teacher, if it is a file of one's own, and photographs are found from every folder.
+    """Return the recipe with absolute paths for a teacher file of one's own and for photographs.
 
-    The model keeps it, and a retraining begins elsewhere.
+    The model keeps the recipe, and a retraining starts in another folder.
     """
-    from mdss.method.teacher import path_of  # here, for `--help` must not wait for torch
+    from mdss.method.teacher import path_of  # imported here, so that `--help` does not wait for torch
 
     rgb = recipe.rgb
     teacher, photographs = Path(rgb.teacher), rgb.penalty_photographs and Path(rgb.penalty_photographs)
@@ -90,7 +90,7 @@ def lasting(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class Order:
-    """What to train on what."""
+    """What to train, and on which data."""
 
     data: Path
     store: Path
@@ -101,16 +101,16 @@ class Order:
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a training that is under way is made from; resuming with anything else would mix two models."""
+    """What an unfinished training is made from; resuming it with anything else would mix two models."""
 
     recipe: Recipe
     unit: str
     scans: tuple[str, ...]
-    digest: str = ""  # of what they hold, as far as their sizes tell; plans of earlier releases do not say
+    digest: str = ""  # of the scans' file names and sizes (`Dataset.digest`); plans of earlier releases have none
 
 
 def together(order: Order, *, resume: bool) -> ModelFolder | None:
-    """Train alone, or with the other processes that torchrun started; the first returns the champion, the others None."""
+    """Train alone, or together with the other processes that torchrun started; the first returns the champion, the others None."""
     from trainer.distributed import is_first, joined
 
     with joined(order.device) as device:
@@ -122,20 +122,20 @@ def together(order: Order, *, resume: bool) -> ModelFolder | None:
 
 
 def follow(order: Order) -> None:
-    """Learn along with the first process, which keeps what is learned."""
+    """Train along with the first process, which keeps the result."""
     from trainer.distributed import check_same
     from trainer.side_by_side import learn_both
 
     dataset = sufficient(order)
     check_same(order.recipe, (order.unit, dataset.digest))
     training = prepare_all(dataset, dataset.train, order.recipe)
-    prepare_all(dataset, dataset.validation, order.recipe)  # only to be at the first step when the first process is, which reads them, too
+    prepare_all(dataset, dataset.validation, order.recipe)  # the first process reads them, too: both reach step 1 together
     with TemporaryDirectory(prefix="mdss-train-") as work:
         learn_both(training, order.recipe, order.device, Path(work))
 
 
 def train(order: Order, resume: bool = False) -> ModelFolder:
-    """Train, calibrate, store and promote; BadInput names the file or setting that is wrong."""
+    """Train, calibrate, store and promote a model. BadInput names the file or setting that is wrong."""
     from trainer.distributed import check_same
 
     dataset = sufficient(order)
@@ -153,13 +153,13 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
 
 
 def sufficient(order: Order) -> Dataset:
-    """Return the scans to train on; BadInput where they are too few, or where device, teacher or photographs are none."""
-    # Here, for `--help` and bad settings must not wait for torch.
+    """Return the dataset to train on. BadInput for too few scans, or for a device, teacher or photographs that cannot be used."""
+    # Imported here, so that `--help` and the refusal of bad settings do not wait for torch.
     from mdss.method.teacher import load_teacher
     from mdss.method.torch_device import device_of
     from trainer.photographs import photographs_in
 
-    device_of(order.device)  # refused before the scans are read and an unfinished training is discarded
+    device_of(order.device)  # before the scans are read and an unfinished training is discarded
     load_teacher(order.recipe.rgb.teacher)
     if order.recipe.rgb.penalty_photographs:
         photographs_in(Path(order.recipe.rgb.penalty_photographs))
@@ -171,8 +171,8 @@ def sufficient(order: Order) -> Dataset:
 
 
 def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
-    """Train and calibrate on the scans of one dataset or several, and store the new version; goes on from the checkpoints in `work`."""
-    # Here, for `--help` must not wait for torch.
+    """Train and calibrate on the scans of one or more datasets, and store the new version; continues from the checkpoints in `work`."""
+    # Imported here, so that `--help` does not wait for torch.
     from trainer.model_card import Times
     from trainer.model_maker import Parts, make_model
 
@@ -207,7 +207,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
 
 
 def begin(work: Path, plan: Plan, resume: bool) -> None:
-    """Prepare the folder of checkpoints: go on with the same plan, or begin anew."""
+    """Prepare the folder of checkpoints: keep it to resume the same plan, or clear it to begin anew."""
     path = work / PLAN
     if resume and path.exists():
         if what := difference(path, plan):
@@ -216,7 +216,7 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
         return
     if resume:
         click.echo(f"train: found no unfinished training in {work}, begins one anew", err=True)
-    elif any(each != path for each in work.glob("*")):  # a plan alone is one that was refused over its scans
+    elif any(each != path for each in work.glob("*")):  # a plan alone is left by a training that was refused for its scans
         click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -224,9 +224,9 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
 
 
 def difference(path: Path, plan: Plan) -> str:
-    """Return in what the plan of a file is another one, empty where it is the same.
+    """Return how the plan in a file differs from this one; "" if it is the same.
 
-    What an earlier release did not write has its default, which is how that release trained.
+    A setting that an earlier release did not write has its default, which is how that release trained.
     """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Plan)
@@ -241,14 +241,14 @@ def difference(path: Path, plan: Plan) -> str:
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Return every setting by its name, such as rgb.steps, as `--set` calls it."""
+    """Return every setting by the name that `--set` uses, such as rgb.steps."""
     tree = msgspec.to_builtins(recipe)
     inner = {f"{section}.{name}": value for section, found in tree.items() if isinstance(found, dict) for name, value in found.items()}
     return {name: value for name, value in tree.items() if not isinstance(value, dict)} | inner
 
 
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:
-    """Read and prepare every scan; BadInput names a scan that holds no part."""
+    """Read and prepare every scan. BadInput names a scan that holds no part."""
     parts: list[Prepared] = []
     for scan in tracked(scans, f"reading {scans[0].split}" if scans else "reading", len(scans)):
         loaded = dataset.load(scan)
@@ -260,7 +260,7 @@ def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Pre
 
 
 def summary(model: ModelFolder) -> str:
-    """Return what a person wants to know of a new champion."""
+    """Return the lines that tell a person about a new champion."""
     limit = model.calibration.threshold
     lines = [
         f"{model.name} {model.version} is the champion: {model.path}",

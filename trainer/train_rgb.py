@@ -1,4 +1,4 @@
-"""Trains the colour branch: teacher statistics, then the student with the dynamic loss."""
+"""Trains the colour branch: measures the teacher's channel statistics, then trains the student with the dynamic loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainer.training import Schedule, Training, channels_last
 
 
 def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: Path) -> tuple[StudentTeacher, Training]:
-    """Return the trained networks and their training; continues from the checkpoint where it exists."""
+    """Return the trained networks and their training; continues from the checkpoint if it exists."""
     torch.manual_seed(recipe.seed)
     settings = recipe.rgb
     networks = StudentTeacher(settings)
@@ -49,7 +49,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
 
 
 def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch, asked: StudentTeacher | None = None) -> Tensor:
-    """Return the loss of one step's batch (paper, eq. 1); `asked` is whose teacher describes the parts, if not that of the networks."""
+    """Return the loss of one step's batch (paper, eq. 1). The teacher of `asked` describes the images, or that of `networks` if None."""
     device, settings, teaching = networks.mean.device, windows.settings, asked or networks
     windows.ask(teaching, step)
     described, images = windows.described(batch, device), batch.images.to(device, memory_format=torch.channels_last)
@@ -67,7 +67,7 @@ def loss_of(networks: StudentTeacher, windows: Windows, step: int, batch: Batch,
 
 @torch.inference_mode()
 def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set mean and deviation of each teacher channel over the training parts."""
+    """Set the channel statistics: mean and deviation of each teacher channel over the training parts."""
     count = 0.0
     total, squares = (torch.zeros_like(networks.mean, dtype=torch.float64) for _ in range(2))
     for part in tracked(parts, "teacher statistics", len(parts)):
@@ -86,7 +86,7 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
 
 
 def as_it_scores(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> StudentTeacher:
-    """Return networks whose teacher says what it will say of new parts: in eight bits, it takes a third of the time, too."""
+    """Return networks whose teacher computes as it will on new parts: in eight bits, which also takes a third of the time."""
     if settings.scores_in == "float":
         return networks
     measure_peaks(networks, parts, settings, device)
@@ -94,7 +94,7 @@ def as_it_scores(networks: StudentTeacher, parts: Sequence[Part], settings: Colo
 
 
 def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set the highest value that each wide layer is given for good parts, in float32."""
+    """Set the highest input of each wide layer on good parts, measured in float32."""
     chosen = some_of(parts)
 
     def show_all() -> None:
@@ -105,7 +105,7 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
 
 def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set what maps of good parts, as they score, reach at each contrast and, after that, so near to the border, if the recipe asks."""
+    """Set what maps of good parts reach at each contrast, and then at each distance from the border, if the recipe asks for it."""
     if not (settings.by_contrast or settings.by_border):
         return
     branch, chosen = ColourBranch(networks, settings, device), some_of(parts)

@@ -1,4 +1,4 @@
-"""Trains the shape branch: patches of good parts, places near their surfaces, and what is there."""
+"""Trains the shape branch: patches of good parts, queries near their surfaces, and the distance and presence to learn there."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from trainer.training_cloud import TrainingCloud
 
 TINY = 1e-8
 BATCHES_TO_MEASURE = 24
-DISTANCE_WEIGHT, PRESENCE_WEIGHT = 10.0, 0.3  # so that each has about the same say
-MOST_USUAL = 3.0  # a crack is as thin as a speck that the sensor lost: what specks come to must not excuse it
-LEAST_EVIDENCE = 0.02  # of good parts' voids, so that none at all does not make the weight of one endless
+DISTANCE_WEIGHT, PRESENCE_WEIGHT = 10.0, 0.3  # so that both losses have about the same influence
+MOST_USUAL = 3.0  # a crack is as thin as a speck that the sensor lost; what is usual of specks must not excuse it
+LEAST_EVIDENCE = 0.02  # of good parts' voids: if they have none at all, the unit of evidence stays finite
 
 
 def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: Path) -> tuple[SignedDistanceNetwork, Training]:
-    """Return the trained network and its training; continues from the checkpoint where it exists."""
+    """Return the trained network and its training; continues from the checkpoint if it exists."""
     torch.manual_seed(recipe.seed)
     settings = recipe.sdf
     network = SignedDistanceNetwork(settings).to(device)
-    torch.backends.cuda.matmul.allow_tf32 = settings.loss == "pull"  # twice backwards, it is what a GPU spends its time with
+    torch.backends.cuda.matmul.allow_tf32 = settings.loss == "pull"  # its second derivatives are what a GPU spends its time on
     training = Training(network, Schedule.of("shape branch", settings), checkpoint)
     clouds = clouds_of(parts[: settings.training_scans], recipe, device)
     batches = drawn(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
@@ -55,7 +55,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
 
 
 def clouds_of(parts: Sequence[Part], recipe: Recipe, device: str) -> list[TrainingCloud]:
-    """Return what is learned from, a cloud for each part."""
+    """Return the clouds to learn from, one for each part."""
 
     def cloud(number: int) -> TrainingCloud:
         return TrainingCloud.of(parts[number].xyz, recipe.sdf, np.random.default_rng((recipe.seed, number)))
@@ -64,7 +64,7 @@ def clouds_of(parts: Sequence[Part], recipe: Recipe, device: str) -> list[Traini
 
 
 def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str) -> Callable[[Batch], Tensor]:
-    """Return what gives the loss of a batch; on a GPU with its gradients, in one launch."""
+    """Return the function that gives a batch's loss; on a GPU it computes the gradients, too, in one launch."""
     of = pull_loss if settings.loss == "pull" else regression_loss
     if not device.startswith("cuda"):
         return lambda batch: of(network, batch, settings, device)
@@ -73,9 +73,9 @@ def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str
 
 
 def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: ShapeSettings, device: str) -> Tensor:
-    """Return the mean absolute error of the distances and, where the recipe asks for it, the cross-entropy of the presence.
+    """Return the mean absolute error of the distances plus, if missing points count, the cross-entropy of the presence.
 
-    The surface is seen from one side, so the sign of the distances is known.
+    The surface is seen from one side, so the sign of each distance is known.
     """
     queries = torch.cat([batch.queries, batch.places], dim=1) if settings.void_weight else batch.queries
     with learning_precision(device, settings.learns_in):
@@ -89,7 +89,7 @@ def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: Shap
 
 
 def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, device: str) -> Tensor:
-    """Return how far queries land from the surface when pulled along the gradient by their distance (Neural-Pull)."""
+    """Return how far queries miss the surface when they are moved along the gradient by their distance (Neural-Pull)."""
     queries = batch.queries.to(device).detach().requires_grad_()
     distances: Tensor = network(batch.patches.to(device), queries).distance
     (gradient,) = torch.autograd.grad(distances.sum(), queries, create_graph=True)
@@ -99,7 +99,7 @@ def pull_loss(network: SignedDistanceNetwork, batch: Batch, _: ShapeSettings, de
 
 
 def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud], recipe: Recipe, device: str) -> None:
-    """Set the highest value that each wide layer is given where batches like those of the training ask, in float32."""
+    """Set the highest input of each wide layer on batches like those of the training, measured in float32."""
 
     def ask() -> None:
         for step in tracked(range(BATCHES_TO_MEASURE), "peaks", BATCHES_TO_MEASURE):
@@ -110,9 +110,9 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
 
 
 def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
-    """Set what distances of good parts, and the evidence of their missing points, come to at places of each kind, if the recipe tells any.
+    """Set what distances of good parts, and the evidence of their missing points, reach at places of each kind, if the recipe asks for it.
 
-    The kinds are told apart by how much around was measured; those of distances, after that, by how near the grid's border is, too.
+    The kinds are told apart by how much around was measured; for distances, after that, by the nearness to the image's border, too.
     """
     if not (settings.by_rim or settings.by_border or settings.voids_by_rim):
         return
@@ -136,7 +136,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
 
 
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
-    """Set what a missing point counts: on good parts, the highest of all comes to `void_weight` times the highest distance."""
+    """Set the unit of evidence, so that on good parts its highest value is on average `void_weight` times that of the distances."""
     chosen = some_of(parts)
     branch = ShapeBranch(network, settings, device)
     halves = [branch.maps(branch.read(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]

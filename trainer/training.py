@@ -1,4 +1,4 @@
-"""The one training loop: schedule, checkpoints, a clean stop."""
+"""The training loop of both branches and of teachers: schedule, checkpoints, a clean stop."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from trainer.progress import Meter
 
 N = TypeVar("N", bound=nn.Module)
 SAVE_EVERY_S = 20.0
-RECENT = 100  # losses that a summary averages
+RECENT = 100  # number of last losses that are averaged for a summary
 GRADIENT_LIMIT = 1.0
-RESTING_RATE = 0.25  # of the learning rate, while weights are averaged: of weights that stand still there is no mean to take
-AVERAGE = "average"  # beside an optimiser's moments, and so in the checkpoint
+RESTING_RATE = 0.25  # of the learning rate, while weights are averaged: weights that stand still have no mean worth taking
+AVERAGE = "average"  # key beside an optimiser's moments, so that the mean is in the checkpoint
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn; `settings` must be the same when a run is resumed."""
+    """How long and how fast to learn. `settings` must be the same when a run is resumed."""
 
     title: str
     steps: int
@@ -39,12 +39,12 @@ class Schedule:
     decay: str = "cosine"
     weight_decay: float = 0.0
     optimiser: Optimiser = "adam"
-    averaged: float = 0.0  # the last share of the steps, whose weights are averaged
+    averaged: float = 0.0  # share of the steps, the last ones, whose weights are averaged
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, title: str, branch: ColourSettings | ShapeSettings) -> Schedule:
-        """Return how a branch of a recipe learns."""
+        """Return the schedule of a recipe's branch."""
         return cls(
             title,
             branch.steps,
@@ -59,11 +59,11 @@ class Schedule:
 
     @property
     def falling(self) -> int:
-        """Return after how many steps the learning rate has come to rest."""
+        """Return the number of steps until the learning rate rests and averaging begins."""
         return self.steps - round(self.averaged * self.steps)
 
     def rate(self, step: int) -> float:
-        """Return the learning rate: linear up over the warm-up, then constant, or half a cosine down to 0 or to its rest."""
+        """Return a step's learning rate: linear up during the warm-up, then constant, or half a cosine down to 0 or to its resting rate."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.decay == "constant":
@@ -74,9 +74,9 @@ class Schedule:
 
 
 class Training:
-    """A network on its way through a schedule; starts where the checkpoint ends, if there is one.
+    """A network that is trained by a schedule. It starts where the checkpoint ends, if there is one.
 
-    Step n draws its random numbers from a seed of its own, so a resumed run sees the same batches as an unbroken one. Where the schedule
+    Each step draws its random numbers from its own seed, so that a resumed run sees the same batches as an unbroken one. If the schedule
     says so, the network ends with the mean of its weights over the last steps (stochastic weight averaging: Izmailov et al. 2018).
     """
 
@@ -92,12 +92,12 @@ class Training:
 
     @property
     def step(self) -> int:
-        """Return how many steps are done."""
+        """Return the number of finished steps."""
         return len(self.losses)
 
     @property
     def minutes(self) -> float:
-        """Return how long all runs together have learned."""
+        """Return the time spent on steps, over all runs."""
         return round(self.seconds / 60, 1)
 
     @property
@@ -106,9 +106,9 @@ class Training:
         return recent(self.losses)
 
     def run(self, loss_of: Callable[[int], Tensor], *, has_gradients: bool = False) -> None:
-        """Learn to the end of the schedule from the loss of each step; Ctrl-C or SIGTERM leaves a checkpoint.
+        """Learn from the loss of each step to the end of the schedule; Ctrl-C or SIGTERM leaves a checkpoint and raises KeyboardInterrupt.
 
-        With `has_gradients` each loss comes with its gradients, which lie in the parameters already.
+        `has_gradients` says that `loss_of` has put the gradients into the parameters already.
         """
         schedule, saved_s = self._schedule, time.monotonic()
         with Meter(schedule.title, schedule.steps, self.step) as meter, HeldInterrupt() as interrupt:
@@ -129,7 +129,7 @@ class Training:
         self._take_average()
 
     def _learn(self, loss: float, *, is_asked: bool) -> bool:
-        """Take a step by the gradients, together with all other processes; return whether one of them was asked to stop."""
+        """Take one optimiser step, together with all other processes; return whether any of them was asked to stop."""
         try:
             value, is_asked = distributed.averaged(self._network, loss, is_asked=is_asked)
         except distributed.OthersLost:
@@ -147,7 +147,7 @@ class Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Move the mean of each weight on by the step that was just made, once the rate rests."""
+        """Update the running mean of each weight after a step, once the learning rate rests."""
         number = self.step - self._schedule.falling
         if number >= 0:
             for weight, state in self._optimiser.state.items():
@@ -155,7 +155,7 @@ class Training:
 
     @torch.no_grad()
     def _take_average(self) -> None:
-        """Give the network the means where there are any; the checkpoint keeps the weights themselves."""
+        """Copy the means into the network, where there are any; the checkpoint keeps the weights themselves."""
         for weight, state in self._optimiser.state.items():
             weight.copy_(state.get(AVERAGE, weight))
 
@@ -174,7 +174,7 @@ class Training:
         self.losses, self.seconds = state.losses, state.seconds
 
     def _laid_out(self, moments: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
-        """Return the optimiser's moments in their parameters' own layout (channels last), which a file does not keep."""
+        """Return the optimiser's moments in the memory layout of their parameters (channels last), which a file does not keep."""
         learning = [value for group in self._optimiser.param_groups for value in group["params"]]
         return {
             number: {name: _like(learning[number], value) if value.ndim else value for name, value in values.items()}
@@ -189,13 +189,13 @@ class Training:
 
 
 def recent(losses: Sequence[float]) -> float | None:
-    """Return the mean loss of the last steps, None before the first."""
+    """Return the mean of the last losses; None before the first."""
     last = losses[-RECENT:]
     return round(sum(last) / len(last), 4) if last else None
 
 
 def optimiser_of(learning: Sequence[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
-    """Return what moves the parameters."""
+    """Return the schedule's optimiser for these parameters."""
     if schedule.optimiser == "muon":
         return Muon(learning, schedule.learning_rate, schedule.weight_decay)
     return torch.optim.Adam(learning, schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
@@ -208,7 +208,7 @@ def _like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def channels_last(network: N) -> N:
-    """Return the network laid out as the CPU's bfloat16 convolutions like it."""
+    """Return the network in channels-last order, which the CPU's bfloat16 convolutions want."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks it
 
 

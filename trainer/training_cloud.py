@@ -1,4 +1,4 @@
-"""What the shape branch learns from: a good part's surface, and patches of it as it is and of damaged copies."""
+"""What the shape branch learns from: a good part's surface, and patches of the part itself and of damaged copies."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ NORMAL_NEIGHBOURS = 16
 
 @dataclass(frozen=True)
 class Ball:
-    """One patch, and what of the good part lies within the ball around it."""
+    """One patch, and what of the good part lies in the ball around it."""
 
     patch: Float  # (K, 3) mm
-    surface: Index  # the good part's points; the nearest to the patch where none is within
-    voids: Index  # its voids
+    surface: Index  # numbers of the good part's points; those nearest to the patch if none is inside
+    voids: Index  # numbers of the good part's voids
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One state of a part, as it is or damaged, in patches."""
+    """A part as it is, or a damaged copy of it, cut into patches."""
 
     points: Float  # (N, 3) mm
     members: Index  # (P, K)
@@ -42,16 +42,16 @@ class Copy:
     voids: list[Index]
 
     def ball(self, number: int) -> Ball:
-        """Return one of the patches."""
+        """Return one patch with its surroundings."""
         return Ball(self.points[self.members[number]], self.surface[number], self.voids[number])
 
 
 @dataclass(frozen=True)
 class TrainingCloud:
-    """One good part's surface, where it has no points, and its copies: the first is the part itself."""
+    """One good part: its surface, its voids, and its copies, of which the first is the part itself."""
 
     points: Float  # (N, 3) mm
-    normals: Float  # (N, 3), unit length, all on one side of the surface
+    normals: Float  # (N, 3), unit length, all on the same side of the surface
     tree: cKDTree
     void_places: Float  # (V, 3) mm
     towards: NDArray[np.float64]  # (3,) the viewing direction
@@ -69,7 +69,7 @@ class TrainingCloud:
         return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies, lengths_mm)
 
     def distances(self, queries: Float) -> tuple[Float, Float]:
-        """Return the signed distance (Q,) in mm of each query to the plane at the nearest point of the good part, and that point (Q, 3)."""
+        """Return each query's signed distance (Q,) in mm to the plane at the good part's nearest point, and that point (Q, 3)."""
         at = self.tree.query(queries)[1]
         nearest = self.points[at]
         return ((queries - nearest) * self.normals[at]).sum(axis=1), nearest
@@ -86,7 +86,7 @@ def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -
 
 
 def normals_of(points: Float, tree: cKDTree, towards: NDArray[np.float64]) -> Float:
-    """Return the unit normals (N, 3): of the plane through each point's nearest neighbours, all on the side of `towards`."""
+    """Return the unit normals (N, 3) of the planes through each point's nearest neighbours, all on the side of `towards`."""
     neighbours = points[tree.query(points, k=min(NORMAL_NEIGHBOURS, len(points)))[1]]
     spread = (neighbours - neighbours.mean(axis=1, keepdims=True)).astype(np.float64)
     normals = np.linalg.eigh(np.einsum("nki,nkj->nij", spread, spread))[1][:, :, 0]

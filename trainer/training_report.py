@@ -1,4 +1,4 @@
-"""The page that comes with a model: what its parts look like, how both losses ran, what good validation parts score, and the strangest."""
+"""The page that comes with a model: what its parts look like, both losses, the scores of good validation parts, and the highest ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_training_report(
     validation: tuple[Sequence[Prepared], Maps],
     found: Sequence[str],
 ) -> None:
-    """Write training.html into the folder, pictures inside the file; `found` are sentences on what was taken for the parts."""
+    """Write training.html into the folder, with its pictures inside; `found` are sentences on what was taken for the part."""
     folder.mkdir(parents=True, exist_ok=True)
     limit = calibration.threshold
     said = "; ".join(filter(None, (limit.promise, limit.note)))
