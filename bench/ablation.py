@@ -1,7 +1,7 @@
-"""The ablation that the paper did not print: every open point changed alone, over several seeds, and other rules of fusion.
+"""The ablation that the paper does not print: every open point changed alone, over several seeds, and other rules of fusion.
 
-Networks and figures are kept, so that an interrupted run goes on where it stopped. They are kept by settings and scans, not by
-code: after a change of the method, take another folder.
+Networks and figures are kept, so that an interrupted run goes on where it stopped. They are kept by settings and scans, not by code:
+after a change of the method, take another folder.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def numbers(context: click.Context, option: click.Parameter, text: str) -> tuple
 
 
 def show_rows(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
-    """Print the rows and end, whatever else is given."""
+    """Print the rows and exit, whatever else is given."""
     if is_asked:
         click.echo(listed())
         context.exit()
@@ -56,7 +56,7 @@ def show_rows(context: click.Context, _: click.Parameter, is_asked: bool) -> Non
 
 @dataclass(frozen=True)
 class Request:
-    """Which rows to measure on which scans, and where to keep what is made."""
+    """Which rows to measure on which scans, and where to keep the results."""
 
     data: Path
     work: Path
@@ -93,27 +93,27 @@ class Request:
 def command(**options: Any) -> None:
     """Change one setting of the preset `edge` at a time, and measure what that does to each branch and to both together.
 
-    With --on drawn the test scans have no say in what is chosen, and need not be there.
-    Only the branch that a row touches is trained anew, and none where a row only scores otherwise. The same command goes on where an
-    interrupted one stopped. Networks and figures are kept by settings and scans: after a change of the code take another --work.
+    With --on drawn, the test scans have no say in what is chosen, and need not exist. Only the branch that a row changes is trained
+    again, and none if the row changes only how parts are scored. The same command continues an interrupted run. Networks and figures are
+    kept by settings and scans: after a change of the code take another --work.
     """
     markdown = options.pop("markdown")
     request = Request(**options)
     text = table(ablate(request))
-    click.echo(text)  # first, whether the file can be written or not
+    click.echo(text)  # first, so that a failed write does not lose it
     if markdown:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         markdown.write_text(f"{text}\n", "utf-8")
 
 
 def ablate(request: Request) -> dict[str, list[Figures]]:
-    """Return each row's figures, one for each seed; the base is the first row."""
+    """Return each row's figures, one entry per seed; the base is the first row."""
     rows = chosen_rows(request.rows, request.teachers)
     recipes = {
         (row.name, seed): changed(preset("edge", seed), (*request.assignments, *row.assignments)) for seed in request.seeds for row in rows
     }
     for teacher in sorted({recipe.rgb.teacher for recipe in recipes.values()}):
-        load_teacher(teacher)  # refused before hours of training, not after
+        load_teacher(teacher)  # refuses a bad teacher before hours of training
     bench = Bench(open_dataset(request), request.work, device_of(request.device), request.judged_on)
     found: dict[str, list[Figures]] = {row.name: [] for row in rows}
     for number, ((name, seed), recipe) in enumerate(recipes.items(), 1):
@@ -124,7 +124,7 @@ def ablate(request: Request) -> dict[str, list[Figures]]:
 
 
 def open_dataset(request: Request) -> Dataset:
-    """Return the dataset; BadInput where it has too few good parts to calibrate on."""
+    """Return the dataset. BadInput if it has too few good parts to calibrate on."""
     dataset = Dataset.open(request.data, request.unit, needs=("train", "validation", *(("test",) if request.judged_on == "test" else ())))
     if len(dataset.validation) < MIN_PARTS:
         raise BadInput(f"{request.data / 'validation'}: found {len(dataset.validation)} scans, expected at least {MIN_PARTS}")
@@ -149,7 +149,7 @@ def table(found: dict[str, list[Figures]]) -> str:
 
 
 def cells_of(figures: Sequence[Figures], base: Sequence[Figures]) -> list[str]:
-    """Return the cells of one row: the mean and spread of each metric, and how far the fused ones are from the base's."""
+    """Return the cells of one row: mean and spread of each metric, and the difference of the fused ones from the base's."""
     cells = [mean_of([getattr(getattr(each, branch), name) for each in figures]) for branch in BRANCHES for name in SHOWN]
     differences = [
         [difference(getattr(a.fused, name), getattr(b.fused, name)) for a, b in zip(figures, base, strict=True)] for name in SHOWN
@@ -158,7 +158,7 @@ def cells_of(figures: Sequence[Figures], base: Sequence[Figures]) -> list[str]:
 
 
 def rule_lines(base: Sequence[Figures]) -> list[str]:
-    """Return a table of what each rule of fusion makes of the base's two scores."""
+    """Return a table of what each rule of fusion reaches with the base's two scores."""
     paper = [auroc_by(RULES[PAPER], figures) for figures in base]
     lines = [
         "| rule of fusion of two scores | image AUROC | - product | highest good validation part, in deviations above their mean |",
@@ -178,12 +178,12 @@ def auroc_by(rule: Rule, figures: Figures) -> float | None:
 
 
 def difference(value: float | None, reference: float | None) -> float | None:
-    """Return how far a value is above another; None where one was not measured."""
+    """Return value - reference; None if either was not measured."""
     return None if value is None or reference is None else value - reference
 
 
 def mean_of(values: Sequence[float | None], form: str = ".3f") -> str:
-    """Return mean ± half the range of what was measured with each seed; a lone value has no range."""
+    """Return the mean ± half the range over the seeds, as text; a single value has no range."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return "-"

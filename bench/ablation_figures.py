@@ -1,4 +1,4 @@
-"""What one recipe reaches on one dataset: trained where needed, calibrated and scored as the trainer does, and kept."""
+"""Measures what one recipe reaches on one dataset: trained where needed, calibrated and scored as the trainer does, and kept."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from trainer.handed_parts import Branch
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]
-KEPT_MAPS = 2  # for each branch: the base's, which every row of the other branch needs, and those of the row at hand
+KEPT_MAPS = 2  # per branch: the base's, which every row of the other branch needs, and those of the current row
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one branch says of all parts that are not learned from; its metrics leave out defects that it can't see."""
+    """One branch's maps of all parts that are not trained on; its metrics leave out defects that this branch cannot see."""
 
     validation: list[Float]  # (S, S) each
     judged: list[Float]
@@ -37,7 +37,7 @@ class Seen:
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of one recipe; the scores are those that other fusion rules start from."""
+    """What is kept of one recipe; other rules of fusion start from its scores."""
 
     recipe: Recipe
     rgb: Metrics
@@ -49,7 +49,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bench:
-    """Measures recipes on one dataset; what is in its folder is not computed again."""
+    """Measures recipes on one dataset; results that are in its folder are not computed again."""
 
     def __init__(self, dataset: Dataset, work: Path, device: str, judged_on: JudgedOn = "test") -> None:
         self._dataset, self._work, self._judged_on = dataset, work, judged_on
@@ -58,7 +58,7 @@ class Bench:
         self._seen: dict[Branch, dict[str, Seen]] = {"rgb": {}, "sdf": {}}
 
     def figures(self, recipe: Recipe) -> Figures:
-        """Return what the recipe reaches, from the folder where it has been measured before."""
+        """Return what the recipe reaches, read from the folder if it was measured before."""
         judged = self._dataset.test if self._judged_on == "test" else []
         scans = names_of(self._dataset, [*self._dataset.train, *self._dataset.validation, *judged])
         teacher = facts_of(recipe, "rgb")["teacher"]
@@ -90,7 +90,7 @@ class Bench:
         return self._parts[recipe.point_cloud]
 
     def _look(self, recipe: Recipe, half: Branch) -> Seen:
-        """Return what a branch says, remembering the two recipes that were asked about last."""
+        """Return a branch's maps, and remember those of the last two recipes."""
         kept, key = self._seen[half], digest_of(facts_of(recipe, half))
         seen = kept.pop(key, None) or self._score(recipe, half)
         kept[key] = seen
@@ -109,15 +109,15 @@ class Bench:
 
     def _metrics(self, parts: Sequence[MarkedPart], maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
         marked = parts if self._dataset.has_truth or self._judged_on == "drawn" else []
-        originals = (part.prepared.grid.to_original(heat) for part, heat in zip(marked, maps, strict=False))  # without truth, of none
+        originals = (part.prepared.grid.to_original(heat) for part, heat in zip(marked, maps, strict=False))  # empty without truth
         return measure(scores, [part.is_defective for part in parts], originals, (part.truth for part in marked))
 
 
 def names_of(dataset: Dataset, scans: Sequence[Scan]) -> Any:
-    """Return what tells these scans from others: where they lie, their unit, their names."""
+    """Return what identifies these scans: their folder, unit and names."""
     return str(dataset.root.resolve()), dataset.unit, [f"{scan.split}/{scan.part_id}" for scan in scans]
 
 
 def peaks(maps: Sequence[Float]) -> tuple[float, ...]:
-    """Return each map's highest value, which is the branch's score."""
+    """Return each map's maximum, which is the branch's score."""
     return tuple(float(heat.max()) for heat in maps)

@@ -125,12 +125,12 @@ ROWS = (
 
 
 def teacher_row(teacher: str) -> Row:
-    """Return the row of a teacher by its path or its name among those that are shipped."""
+    """Return the row of a teacher, given by its path or shipped name."""
     return Row(f"teacher-{Path(teacher).stem}", f"How good is the teacher {teacher}?", (f"rgb.teacher={teacher}",))
 
 
 def chosen_rows(names: Collection[str], teachers: Sequence[str]) -> tuple[Row, ...]:
-    """Return the rows of these names, all where none is given; the base comes first in any case, teachers last."""
+    """Return the rows of these names, or all without names; the base always comes first, teachers last."""
     known = (*ROWS, *(teacher_row(teacher) for teacher in teachers))
     every = [row.name for row in known]
     if twice := [teacher for teacher in teachers if every.count(teacher_row(teacher).name) > 1]:
@@ -142,6 +142,6 @@ def chosen_rows(names: Collection[str], teachers: Sequence[str]) -> tuple[Row, .
 
 
 def listed() -> str:
-    """Return every row with its question and its settings."""
+    """Return every row with its question and settings, as text."""
     width = max(len(row.name) for row in ROWS)
     return "\n".join(f"{row.name:<{width}}  {' '.join((row.asks, *row.assignments))}" for row in ROWS)

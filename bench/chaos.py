@@ -1,4 +1,4 @@
-"""A running station under load while its processes are killed, stopped and cut off; at the end an audit, part by part."""
+"""Kills, stops and cuts off processes of a running station under load; at the end, an audit checks every part."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEGIN_WITHIN_S, READY_WITHIN_S, DONE_WITHIN_S, SETTLED_WITHIN_S = 120.0, 60.0, 1
 SECTIONS: dict[str, dict[str, Any]] = {
     "station": {"name": "chaos"},
     "camera": {"deadline_ms": 5000},
-    # Whatever dies so often would be given up; here it is to come back, soon.
+    # With the usual limit the supervisor would give up on processes that die so often; here they are to come back soon.
     "supervisor": {"stall_timeout_s": STALL_S, "drain_timeout_s": 20, "restart_limit": 1000, "restart_window_s": 5},
 }
 
@@ -54,10 +54,10 @@ class Order:
 @click.option("--without", multiple=True, type=click.Choice(KINDS), help="Leave out this kind of fault; may be repeated.")
 @stage_options("out/chaos")
 def command(**options: Any) -> None:
-    """Run a station of real processes under load, let faults happen that the seed draws, and hold four records against each other.
+    """Run a station of real processes under load, let faults happen that the seed draws, and compare four records with each other.
 
-    Processes of the station, the station whole, cameras, the subscriber and Redis are killed, stopped and started again, the disk fills up
-    and the settings are reloaded. Exit code 0 when, at the end, the cameras' logs, the journal, the subscriber's log and Redis agree.
+    Processes of the station, the whole station, cameras, the subscriber and Redis are killed, stopped and started again; the disk fills
+    up, and the settings are reloaded. Exit code 0 if at the end the cameras' logs, the journal, the subscriber's log and Redis agree.
     """
     given, order = Given.taken_from(options), Order(**options)
     folder = begin(given.out)
@@ -70,7 +70,7 @@ def command(**options: Any) -> None:
 
 
 def chaos(order: Order, folder: Path, product: Product) -> Report:
-    """Run everything, and return what came of it."""
+    """Run everything, and return the report."""
     course = Course()
     with staged(folder, product, SECTIONS) as stage:
         scene = Scene(stage.daemon, stage.watch, stage.redis, *crew(order, stage))
@@ -97,7 +97,7 @@ def crew(order: Order, stage: Stage) -> tuple[tuple[Member, ...], Member]:
 
 
 def raise_curtain(scene: Scene, injector: Injector, stage: Stage) -> None:
-    """Start everybody else beside the station, and wait until verdicts come."""
+    """Start the cameras and the subscriber, and wait until verdicts come."""
     for member in (scene.subscriber, *scene.cameras):
         member.start()
         stage.closing.callback(member.kill)
@@ -106,7 +106,7 @@ def raise_curtain(scene: Scene, injector: Injector, stage: Stage) -> None:
 
 
 def let_settle(scene: Scene, injector: Injector, stage: Stage, course: Course) -> list[str]:
-    """Let the station come to rest, and end everything in order; returns what went wrong without anybody's doing."""
+    """Let the station come to rest, end everything in order, and return what went wrong without a fault asking for it."""
     ended_s = time.monotonic()
     incidents = [] if wait_until(lambda: scene.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]
     course.ready_after_s = round(time.monotonic() - ended_s, 1)

@@ -1,4 +1,4 @@
-"""The audit after a chaos run: four records of the same parts, which must agree part by part; nothing else is believed."""
+"""The audit after a chaos run: four records of the same parts, which must agree part by part. Nothing else is believed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Name = tuple[str, str]  # a frame: source_id, frame_id
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """One line of a camera's log: that it sends a frame, or what the station has answered."""
+    """One line of a camera's log: it sends a frame, or the station has answered."""
 
     event: Event
     source_id: str
@@ -28,7 +28,7 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One part of the journal; `sequence` is None where it was accepted and has no verdict."""
+    """One part of the journal; `sequence` is None if it was accepted and has no verdict."""
 
     source_id: str
     frame_id: str
@@ -49,7 +49,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alerted(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the stream or one hash in Redis; `entry` is its place in the stream."""
+    """One entry of the stream or one hash in Redis; `entry` is the id of the stream entry."""
 
     where: Literal["stream", "hash"]
     entry: str
@@ -59,7 +59,7 @@ class Alerted(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Records:
-    """What cameras, journal, subscriber and Redis say of the same parts."""
+    """The four records of the same parts: cameras, journal, subscriber, Redis."""
 
     cameras: Sequence[Heard]
     journal: Sequence[Entry]
@@ -68,14 +68,14 @@ class Records:
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that must not be: a part that is missing somewhere, one that is there twice, or two records that differ."""
+    """One thing that must not be: a part missing somewhere, a part twice, or two records that differ."""
 
     kind: Kind
     sentence: str
 
 
 def audit(records: Records) -> list[Finding]:
-    """Return everything in which the four records do not say: each accepted part once, with one result and one sequence."""
+    """Return all findings: the records must name each accepted part once, with one result and one sequence."""
     return [
         *_cameras_and_journal(records.cameras, records.journal),
         *_sequences(records.journal),
@@ -98,7 +98,7 @@ def _cameras_and_journal(heard: Sequence[Heard], journal: Sequence[Entry]) -> It
 
 
 def _frame(name: Name, said: Sequence[Heard], entries: Sequence[Entry]) -> Iterator[Finding]:
-    """Hold one frame's lines against its part of the journal."""
+    """Compare one frame's lines with its entry in the journal."""
     frame, counts = f"frame {_named(name)}", Counter(line.event for line in said)
     answers = [line for line in said if line.event in ("ack", "done")]
     for event in (event for event, count in counts.items() if count > 1):
@@ -119,7 +119,7 @@ def _frame(name: Name, said: Sequence[Heard], entries: Sequence[Entry]) -> Itera
 
 
 def _answer(frame: str, line: Heard, entry: Entry) -> Finding | None:
-    """Hold one answer to a camera against the journal."""
+    """Compare one answer to a camera with the journal."""
     if line.result_id != entry.result_id:
         return Finding("doubled", f"{frame} got {line.event.upper()} with result {line.result_id}, the journal has {entry.result_id}")
     if line.event == "done" and line.sequence != entry.sequence:
@@ -128,7 +128,7 @@ def _answer(frame: str, line: Heard, entry: Entry) -> Finding | None:
 
 
 def _sequences(journal: Sequence[Entry]) -> Iterator[Finding]:
-    """Hold the journal against itself: every part judged, sequences from 1 on without gap, results unique."""
+    """Check the journal by itself: every part judged, sequences from 1 without gaps, results unique."""
     for entry in journal:
         if entry.sequence is None:
             yield Finding("lost", f"frame {_named((entry.source_id, entry.frame_id))} was accepted and has no verdict")
@@ -168,7 +168,7 @@ def _alerts(alerts: Sequence[Alerted], journal: Sequence[Entry]) -> Iterator[Fin
 
 
 def _each_once(found: Sequence[object], expected: Iterable[object], what: str) -> Iterator[Finding]:
-    """Name what is missing, what is there twice and what should not be there."""
+    """Yield a finding for each value that is missing, that is there more than once, or that should not be there."""
     wanted, have = set(expected), set(found)
     for value in sorted(wanted - have, key=str):
         yield Finding("lost", f"{what.format(value)} is missing")
@@ -179,7 +179,7 @@ def _each_once(found: Sequence[object], expected: Iterable[object], what: str) -
 
 
 def _repeated(values: Iterable[object]) -> list[object]:
-    """Return the values that come more than once, each once."""
+    """Return the values that occur more than once, each once."""
     return [value for value, count in Counter(values).items() if count > 1]
 
 

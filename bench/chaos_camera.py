@@ -1,4 +1,4 @@
-"""A camera of a chaos run, a process of its own: sends parts without end, notes every answer, goes on from its log after its own death."""
+"""A camera of a chaos run, in its own process: sends parts without end, logs every answer, and continues from its log after a kill."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench.chaos_log import LineLog
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
 
-EMPTY_EVERY = 20  # one of so many scans shows no part at all
+EMPTY_EVERY = 20  # every 20th scan shows no part
 LOOK_S = 0.05
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 class Camera:
-    """Sends scan after scan under numbered ids, and writes to its log what it sends before it is sent, and what it hears."""
+    """Sends scans under numbered ids; logs each before it is sent, and every answer."""
 
     def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[Heard]) -> None:
         self._sender, self._scans, self._recipe, self._log = sender, scans, recipe, log
@@ -32,7 +32,7 @@ class Camera:
         self._next = sum(line.event == "sent" for line in log.before)
 
     def send_again(self) -> None:
-        """Send what an earlier life sent and got neither verdict nor refusal for."""
+        """Send the frames that an earlier life sent and that have neither verdict nor refusal."""
         for frame_id in list(self._open):
             self._send(int(frame_id.rpartition("-")[2]), frame_id)
 
@@ -44,7 +44,7 @@ class Camera:
         self._next += 1
 
     def attend(self, seconds: float) -> None:
-        """Serve the connection for a while."""
+        """Serve the connection for this many seconds."""
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             self._sender.attend(min(LOOK_S, left_s))
@@ -64,7 +64,7 @@ class Camera:
         self._note_answers()
 
     def _note_answers(self) -> None:
-        """Write what has come since the last call; an ACK that names another result than before is written again."""
+        """Log the answers since the last call; an ACK with another result than before is logged again."""
         sender = self._sender
         for frame_id in list(self._open):
             result_id = sender.acknowledged.get(frame_id)
@@ -99,7 +99,7 @@ class Camera:
 @click.option("--every-s", required=True, type=float)
 @click.option("--log", "log_path", required=True, type=click.Path(path_type=Path))
 def command(endpoint: str, recipe: str, data: Path, every_s: float, log_path: Path) -> None:
-    """Send parts until SIGTERM, then wait until all are answered; the camera is called as its log."""
+    """Send parts until SIGTERM, then wait until all are answered; the camera has the name of its log."""
     asked = list[int]()
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     scans = [read_pair(pair) for pair in find_pairs(data, "test")]

@@ -1,4 +1,4 @@
-"""The cameras and the subscriber of a bench with a station: processes that are killed, started again, and asked to finish."""
+"""Cameras and subscribers of a bench with a station: processes that are killed, started again, and asked to finish."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daemon.tied_process import start_tied
 
 
 class Member:
-    """One process with a log of its own that it goes on from."""
+    """One process with its own log, from which it continues when it is started again."""
 
     def __init__(self, module: str, name: str, arguments: Sequence[str], folder: Path) -> None:
         self.name, self.log, self.incidents = name, folder / f"{name}.jsonl", list[str]()
@@ -20,19 +20,19 @@ class Member:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         with self._words.open("ab") as output:
             self._process = start_tied(self._command, output)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process and wait for its end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def tick(self) -> None:
-        """Start it again if it ended without being killed, which should never be."""
+        """Start the process again if it ended without being killed, and note this as an incident."""
         if self._process is not None and self._process.poll() is not None:
             self.incidents.append(f"{self.name} ended by itself with code {self._process.returncode} (see {self._words})")
             self.start()
@@ -43,7 +43,7 @@ class Member:
             self._process.terminate()
 
     def wait(self, end_s: float) -> bool:
-        """Wait until it has ended as asked; one that has not by then (of the monotonic clock) is killed, and False returned."""
+        """Return whether the process ends with code 0 before `end_s` (monotonic clock); it is killed if it does not end by then."""
         if self._process is None:
             return False
         try:

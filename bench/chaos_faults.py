@@ -1,4 +1,4 @@
-"""Lets the faults of a plan happen: each begins at its time, and what it did is undone when its time is over."""
+"""Lets the faults of a plan happen: each begins at its time, and is undone when its time is over."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from daemon.private_redis import PrivateRedis
 TURN_S = 0.02
 AGAIN_S = 0.3
 BROKEN = "fusion: {guard_band_ratio: much}\n"
-GUARD_BANDS = (0.01, 0.0)  # what a changed file says; either leaves most parts as they were
+GUARD_BANDS = (0.01, 0.0)  # what a changed file says; either value leaves most parts as they were
 Undo = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a fault can befall."""
+    """Everything that a fault can hit."""
 
     daemon: Daemon
     watch: Watch
@@ -44,7 +44,7 @@ class Scene:
 
 
 class Happened(msgspec.Struct, frozen=True):
-    """One line of the log of faults: what began, and whom it befell."""
+    """One line of the log of faults: what began, and whom it hit."""
 
     at_ns: int
     kind: Kind
@@ -53,7 +53,7 @@ class Happened(msgspec.Struct, frozen=True):
 
 
 class Injector:
-    """Plays a plan; `done` counts what happened by kind, `killed` the processes that were killed by name."""
+    """Plays a plan. `done` counts the faults by kind, `killed` the killed processes by name, `missed` the faults that hit nobody."""
 
     def __init__(self, scene: Scene, log: LineLog[Happened]) -> None:
         self.done, self.killed, self.missed = Counter[str](), Counter[str](), 0
@@ -64,7 +64,7 @@ class Injector:
         self._order, self._end_s = count(), 0.0
 
     def play(self, plan: Iterable[Fault], seconds: float) -> None:
-        """Let everything happen, and return when the time is over and the last fault undone."""
+        """Let all faults happen; return when the time is over and the last fault is undone."""
         begun_s = time.monotonic()
         self._end_s = begun_s + seconds
         for fault in plan:
@@ -76,7 +76,7 @@ class Injector:
             time.sleep(TURN_S)
 
     def tick(self) -> None:
-        """Start again what ended by itself."""
+        """Start again what has ended by itself."""
         self._scene.daemon.tick()
         for member in (self._scene.subscriber, *self._scene.cameras):
             member.tick()
@@ -85,7 +85,7 @@ class Injector:
         heapq.heappush(self._due, (at_s, next(self._order), action))
 
     def _begin(self, fault: Fault) -> None:
-        """Let a fault happen; where nobody is there to befall, a little later."""
+        """Let a fault happen; if its target does not run, try again a little later."""
         undo = self._inject(fault)
         if undo is None:
             again_s = time.monotonic() + AGAIN_S
@@ -99,7 +99,7 @@ class Injector:
         self._at(time.monotonic() + fault.lasts_s, undo)
 
     def _inject(self, fault: Fault) -> Undo | None:
-        """Do it and return what undoes it; None where nobody was there to befall."""
+        """Do the fault and return what undoes it; None if its target does not run."""
         scene = self._scene
         happen: dict[Kind, Callable[[], Undo | None]] = {
             "kill": lambda: self._kill(fault.target),
@@ -129,7 +129,7 @@ class Injector:
         return nothing
 
     def _running(self, target: str) -> tuple[str, psutil.Process] | None:
-        """Return a process of the station and its name; where it does not run, the next of the table that does."""
+        """Return the name and the process of a target; if it does not run, the next one of the table that does."""
         running = {process.pid: process for process in self._scene.daemon.processes() if is_alive(process)}
         first = PROCESSES.index(target)
         for name in (*PROCESSES[first:], *PROCESSES[:first]):
@@ -156,7 +156,7 @@ class Injector:
         return self._hindering(name, resume)
 
     def _hindering(self, name: str, undo: Undo) -> Undo:
-        """Note that whoever is killed may be away for longer, until it is undone."""
+        """Note that killed processes may be away longer until this is undone; return what undoes it."""
         recoveries = self._scene.watch.recoveries
         recoveries.hinder(name)
 
@@ -190,11 +190,11 @@ class Injector:
 
     @property
     def _redis_pid(self) -> int:
-        assert self._scene.redis.pid is not None  # its faults come one after the other, and each gives it back
+        assert self._scene.redis.pid is not None  # its faults never overlap, and each starts it again
         return self._scene.redis.pid
 
     def _reload(self) -> Undo | None:
-        if not self._scene.watch.has_started:  # as `systemctl reload` waits for a start to be over
+        if not self._scene.watch.has_started:  # as `systemctl reload` waits for the start to finish
             return None
         self._settings = changed(self._settings, next(self._bands))
         return self._hang_up(self._settings)
@@ -207,7 +207,7 @@ class Injector:
         self._scene.daemon.mended()
 
     def _hang_up(self, settings: str) -> Undo | None:
-        """Write the file and send SIGHUP; what is broken is there for a while, then the file is as before."""
+        """Write the settings file and send SIGHUP; return what writes the good settings again."""
         daemon = self._scene.daemon
         if daemon.pid is None:
             return None
@@ -217,7 +217,7 @@ class Injector:
 
 
 def kill_member(member: Member) -> Undo:
-    """Kill a camera or the subscriber; it is started again later."""
+    """Kill a camera or the subscriber; return what starts it again."""
     member.kill()
     return member.start
 
@@ -230,14 +230,14 @@ def changed(settings: str, guard_band_ratio: float) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file in one step: no reader finds half of it."""
+    """Replace a file in one step, so that no reader finds half of it."""
     fresh = path.with_suffix(".new")
     fresh.write_text(text, "utf-8")
     fresh.replace(path)
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs; one that has ended and was not waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -245,4 +245,4 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def nothing() -> None:
-    """Undo what lasts no time."""
+    """Undo a fault that lasts no time."""

@@ -1,4 +1,4 @@
-"""The line and the small model of a bench with a station: what counts is that parts are judged, not how well."""
+"""The small line and model of a bench with a station: parts have to be judged, but not well."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = (
 
 @dataclass(frozen=True)
 class Product:
-    """What the cameras send, and by whose model it is judged."""
+    """The scans that cameras send, and the store and recipe that judge them."""
 
     data: Path
     store: Path
@@ -24,7 +24,7 @@ class Product:
 
 
 def small_line(folder: Path) -> Product:
-    """Return a line of small synthetic parts with a model that trains in seconds; made once, then found again."""
+    """Return a line of small synthetic parts with a model that trains in seconds; made once, then reused."""
     from mdss.method.recipe import changed, preset
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View

@@ -1,4 +1,4 @@
-"""What befalls the station in a chaos run, and when: drawn from the seed alone, so that a run can be had again."""
+"""The faults of a chaos run and their times, drawn from the seed alone, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ OfOthers = Literal["redis_killed", "redis_stopped", "redis_hangs", "kill_camera"
 Kind = OfStation | OfOthers
 KINDS: tuple[str, ...] = (*get_args(OfStation), *get_args(OfOthers))
 PROCESSES = ("ingest", "prepare", "rgb-0", "sdf-0", "fusion", "alerts")
-STALL_S = 5.0  # supervisor.stall_timeout_s of the station under test; a process that hangs for longer is replaced
+STALL_S = 5.0  # supervisor.stall_timeout_s of the station under test: it replaces a process that hangs longer
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that happens: after so many seconds, of a kind, to somebody, for a while (0: in a moment)."""
+    """One fault: when it begins, its kind, its target, and how long it lasts (0: no time)."""
 
     at_s: float
     kind: Kind
@@ -28,7 +28,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Stream:
-    """Faults that come one after the other, never two at once: one of the kinds, to one of the targets, for a while."""
+    """Faults that follow one another and never overlap; each has one of the kinds and one of the targets."""
 
     every_s: float
     kinds: tuple[Kind, ...]
@@ -37,7 +37,7 @@ class Stream:
 
 
 def streams(kill_every_s: float) -> tuple[Stream, ...]:
-    """Return all that runs side by side."""
+    """Return all streams, which run at the same time."""
     return (
         Stream(kill_every_s, ("kill",), PROCESSES),
         Stream(12, ("stop",), PROCESSES, (0.2, 3.0)),
@@ -54,7 +54,7 @@ def streams(kill_every_s: float) -> tuple[Stream, ...]:
 
 
 def plan(seconds: float, seed: int, kill_every_s: float, without: Collection[str] = ()) -> list[Fault]:
-    """Return the faults of a run in order of time; every stream has at least one, and leaving out a kind changes no other."""
+    """Return the faults of a run in order of time. Every stream has at least one, and leaving out a kind changes no other."""
     drawn = list[Fault]()
     for stream in streams(kill_every_s):
         drawn += _faults(stream, seconds, Random(f"{seed}/{stream.kinds[0]}"))  # noqa: S311 - a seed, no secret
@@ -62,7 +62,7 @@ def plan(seconds: float, seed: int, kill_every_s: float, without: Collection[str
 
 
 def _faults(stream: Stream, seconds: float, random: Random) -> Iterator[Fault]:
-    """Yield one fault for each equal stretch of the time, somewhere in the first part of it, over at its end at the latest."""
+    """Yield one fault in each equal stretch of the time; it begins in the first 80 % of its stretch and ends within it."""
     count = max(1, round(seconds / stream.every_s))
     stretch_s = seconds / count
     kinds, targets = _shuffled(stream.kinds, count, random), _shuffled(stream.targets, count, random)
@@ -72,6 +72,6 @@ def _faults(stream: Stream, seconds: float, random: Random) -> Iterator[Fault]:
 
 
 def _shuffled(values: tuple[Value, ...], count: int, random: Random) -> list[Value]:
-    """Return so many of the values in random order, none of them twice more often than another."""
+    """Return `count` values in random order, all of them equally often, give or take one."""
     rounds = [random.sample(values, len(values)) for _ in range(-(-count // len(values)))]
     return [value for each in rounds for value in each][:count]

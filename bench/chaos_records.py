@@ -18,7 +18,7 @@ PAGE = 1000
 
 
 def read_records(settings: Settings, cameras: Sequence[Path], subscriber: Path) -> Records:
-    """Return what each of the four says."""
+    """Return all four records."""
     return Records(
         cameras=[line for log in cameras for line in read_lines(log, Heard)],
         journal=list(read_journal(settings)),
@@ -28,7 +28,7 @@ def read_records(settings: Settings, cameras: Sequence[Path], subscriber: Path) 
 
 
 def read_journal(settings: Settings) -> Iterator[Entry]:
-    """Yield every part that was accepted, those with a verdict first and in order."""
+    """Yield every accepted part: first those with a verdict, in order, then the others."""
     with closing(open_journal(settings)) as journal:
         last = 0
         while verdicts := journal.since(last, PAGE):
@@ -49,7 +49,7 @@ def read_journal(settings: Settings) -> Iterator[Entry]:
 
 
 def read_alerts(settings: Settings) -> Iterator[Alerted]:
-    """Yield every stream entry of the station and every hash of an alert."""
+    """Yield every entry of the station's stream and every hash of an alert."""
     link = open_link(settings.alerts)
     try:
         with link.asking() as client:
@@ -64,7 +64,7 @@ def read_alerts(settings: Settings) -> Iterator[Alerted]:
 
 
 def alerted(where: Any, entry: bytes | None, result_id: bytes, evaluation: bytes | None) -> Alerted:
-    """Return one record of Redis; what it lacks is empty, and then agrees with nothing."""
+    """Return one record of Redis; a missing field is empty, and so agrees with nothing."""
     return Alerted(where=where, entry=(entry or b"").decode(), result_id=result_id.decode(), evaluation=(evaluation or b"").decode())
 
 

@@ -1,4 +1,4 @@
-"""What a chaos run came to: faults, parts, what the audit found, how long things were away; as text and as JSON."""
+"""The report of a chaos run: faults, parts, findings of the audit, and how long things were away; as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.chaos_audit import Entry, Finding, Records
 from bench.chaos_watch import STATION, Recovery
 from bench.figures import Durations, durations_of, listed
 
-SHOWN = 20  # findings, in the text
+SHOWN = 20  # findings in the text
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Course:
-    """What was measured while the run went on."""
+    """What was measured during the run."""
 
     begun_ns: int = 0
     ended_ns: int = 0
@@ -60,7 +60,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Toll:
-    """What was done to the station, and how it stood that."""
+    """What was done to the station, and how it coped."""
 
     seed: int
     faults: Mapping[str, int]
@@ -105,7 +105,7 @@ def report_of(records: Records, findings: Sequence[Finding], toll: Toll, course:
 
 
 def judged(journal: Sequence[Entry]) -> dict[str, int]:
-    """Count verdicts by evaluation, and by code where there is one."""
+    """Count verdicts by evaluation, and by code if there is one."""
     names = [f"{entry.evaluation}{entry.code and '/'}{entry.code}" for entry in journal if entry.sequence is not None]
     return dict(sorted(Counter(names).items()))
 
@@ -116,14 +116,14 @@ def away(seconds: Sequence[float]) -> Durations:
 
 
 def longest_silence_s(published_ns: Sequence[int], course: Course) -> float:
-    """Return the longest time without a verdict between the first fault and the last."""
+    """Return the longest time without a verdict while faults happened."""
     within = sorted(time_ns for time_ns in published_ns if course.begun_ns < time_ns < course.ended_ns)
     times = [course.begun_ns, *within, course.ended_ns]
     return round(max(after - before for before, after in pairwise(times)) / 1e9, 2)
 
 
 def as_text(report: Report) -> str:
-    """Return the report as people read it."""
+    """Return the report as text."""
     lines = [
         f"chaos of {report.seconds:.0f} s, seed {report.seed}",
         f"faults       {listed(report.faults)}; {report.missed} befell nobody",

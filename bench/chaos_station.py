@@ -1,4 +1,4 @@
-"""The station of a chaos run, kept as systemd keeps it, with its log and its disk in our hands."""
+"""The station of a chaos run, kept running as systemd would, with its log and its disk under the bench's control."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import psutil
 
 from daemon.tied_process import start_tied
 
-RESTART_S = 1.0  # after an end that nobody here asked for; systemd waits 5 s
-FAILED, REFUSED = 1, 2  # exit codes: after the first systemd starts it again, after the second it does not
+RESTART_S = 1.0  # after an end that the bench did not ask for; systemd waits 5 s
+FAILED, REFUSED = 1, 2  # exit codes: systemd starts it again after the first, not after the second
 STOP_WITHIN_S = 60.0
 
 
 class Pipe:
-    """Carries the station's log to a file through this process, as journald does: a full disk of the station costs no line."""
+    """Carries the station's log to a file through this process, as journald does, so that a full disk of the station loses no line."""
 
     def __init__(self, path: Path) -> None:
         self._read, self.end = os.pipe()
@@ -28,7 +28,7 @@ class Pipe:
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for the last line; every process that writes must have ended."""
+        """Wait for the last line; all processes that write must have ended."""
         os.close(self.end)
         self._thread.join()
 
@@ -54,18 +54,18 @@ class Daemon:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it."""
+        """Start the station."""
         self._start_at_s, self._is_refused, self._began_full = float("inf"), False, self._is_disk_full
         self._process = start_tied([sys.executable, "-m", "mdss.cli", "run", "--config", str(self.config)], self._pipe.end)
         if self._is_disk_full:
             limit_files(psutil.Process(self._process.pid), is_full=True)
 
     def tick(self) -> None:
-        """Start it again if it has ended, unless it refused its settings."""
+        """Start the station again if it has ended, unless it refused its settings."""
         code = None if self._process is None else self._process.poll()
         if code is not None:
             self._process = None
-            if not (self._began_full and code == FAILED):  # with no byte to write it has to say so and end
+            if not (self._began_full and code == FAILED):  # started on a full disk, it has to say so and end
                 self.incidents.append(f"the station ended by itself with code {code}")
             self._is_refused = code == REFUSED
             self._start_at_s = float("inf") if self._is_refused else time.monotonic() + RESTART_S
@@ -73,12 +73,12 @@ class Daemon:
             self.start()
 
     def mended(self) -> None:
-        """Start it again if it has refused its settings: whoever mends them does so."""
+        """Start the station again if it had refused its settings, as the person who mends them would."""
         if self._is_refused:
             self.start()
 
     def kill(self) -> None:
-        """End the supervisor at once and wait until its processes are gone with it."""
+        """Kill the supervisor, and wait until its processes are gone, too."""
         if self._process is not None:
             children = self.processes()[1:]
             self._process.kill()
@@ -87,7 +87,7 @@ class Daemon:
             psutil.wait_procs(children, timeout=STOP_WITHIN_S)
 
     def stop(self) -> int | None:
-        """Ask it to stop, and return its exit code; None when it did not run, or had to be killed."""
+        """Ask the station to stop and return its exit code; None if it did not run or had to be killed."""
         process, self._process = self._process, None
         code = None
         if process is not None:
@@ -101,7 +101,7 @@ class Daemon:
         return code
 
     def processes(self) -> list[psutil.Process]:
-        """Return the supervisor and its processes; nothing while it does not run."""
+        """Return the supervisor and its processes; an empty list while it does not run."""
         if self._process is None:
             return []
         try:
@@ -111,26 +111,26 @@ class Daemon:
             return []
 
     def fill_disk(self, is_full: bool) -> None:
-        """Let no process of the station write to any file, or let all of them write again."""
+        """Forbid all processes of the station to write to files, or allow it again."""
         self._is_disk_full = is_full
-        for process in self.processes()[:1]:  # first, for whom it starts from now on has its limits
+        for process in self.processes()[:1]:  # first the supervisor, because processes that it starts inherit its limits
             limit_files(process, is_full)
         for process in self.processes()[1:]:
             limit_files(process, is_full)
 
     def memory_bytes(self) -> int:
-        """Return what all its processes take, what they share counted once."""
+        """Return the memory of all its processes (PSS, so that shared memory counts once)."""
         total = 0
         for process in self.processes():
             try:
                 total += process.memory_full_info().pss
             except psutil.Error:
-                continue  # it has just ended
+                continue  # the process has just ended
         return total
 
 
 def limit_files(process: psutil.Process, is_full: bool) -> None:
-    """Set how large a file the process may write: not a byte, or as large as it could before."""
+    """Limit the size of files that the process may write: to nothing, or as before."""
     try:
         _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0 if is_full else most, most))

@@ -1,4 +1,4 @@
-"""The subscriber of a chaos run, a process of its own: notes every verdict, and after its own death goes on behind the last one noted."""
+"""The subscriber of a chaos run, in its own process: logs every verdict, and after a kill continues behind the last one logged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT_S = 0.2
 @click.option("--snapshot-endpoint", required=True)
 @click.option("--log", "log_path", required=True, type=click.Path(path_type=Path))
 def command(endpoint: str, snapshot_endpoint: str, log_path: Path) -> None:
-    """Note verdicts until SIGTERM."""
+    """Log verdicts until SIGTERM."""
     asked = list[int]()
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     log = LineLog(log_path, Seen)

@@ -1,4 +1,4 @@
-"""Watches the station of a chaos run from outside: what it says of itself, and how long each killed process was away."""
+"""Watches the station of a chaos run from outside: what it reports, and how long each killed process was away."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ STATION = "station"
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """One killed process, or the station, and how long it was away."""
+    """One killed process, or the whole station, and how long it was away."""
 
     name: str
     killed_ns: int
     seconds: float
-    is_hindered: bool  # something else befell it, or all of the station, before it was ready
+    is_hindered: bool  # another fault hit it, or the whole station, before it was ready
 
 
 class Recoveries:
-    """From a kill to the same process ready again; a kill in between begins it anew."""
+    """Measures from a kill until the same process is ready again; another kill in between starts the measurement again."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.done = list[Recovery]()
         self.cut_short = 0
         self._clock = clock
-        self._waiting: dict[str, tuple[int, float]] = {}  # name -> the killed process id, and when
+        self._waiting: dict[str, tuple[int, float]] = {}  # name -> (killed process id, time of the kill)
         self._hindered, self._hindrances = set[str](), Counter[str]()
         self._lock = threading.Lock()
 
     def killed(self, name: str, pid: int) -> None:
-        """Note a kill; what else waited to be ready when the whole station was killed waits for that no more."""
+        """Note a kill. If the whole station is killed, measurements of its processes are cut short."""
         with self._lock:
             gone = list(self._waiting) if name == STATION else [name] if name in self._waiting else []
             for each in gone:
@@ -52,23 +52,23 @@ class Recoveries:
                 self._hindered.add(name)
 
     def hinder(self, name: str) -> None:
-        """Note that from now on something else keeps a process, or with the station's name everybody, from being ready."""
+        """Note that another fault keeps this process from being ready from now on; the station's name stands for all processes."""
         with self._lock:
             self._hindrances[name] += 1
             self._hindered |= {each for each in self._waiting if name in (each, STATION) or each == STATION}
 
     def relieve(self, name: str) -> None:
-        """Note that this is over."""
+        """Note that this fault is over."""
         with self._lock:
             self._hindrances[name] -= 1
 
     def see(self, report: StationReport) -> None:
-        """Take what the station says: who of the killed is ready again."""
+        """Take a report of the station, and note which killed processes are ready again."""
         ready = {process.name: process.pid for process in report.processes if process.is_ready}
         with self._lock:
             for name, (killed, at_s) in list(self._waiting.items()):
                 away_s = self._clock() - at_s
-                # All were ready once, whoever was killed since; and it is not the last word of the one that was killed.
+                # The new station has started up (processes killed since do not matter); an older uptime is that of the killed one.
                 is_new = report.state != "starting" and report.uptime_s < away_s
                 if is_new if name == STATION else ready.get(name) not in (None, killed):
                     self.done.append(Recovery(name, time.time_ns() - int(away_s * 1e9), round(away_s, 2), name in self._hindered))
@@ -105,7 +105,7 @@ class Watch:
         return self.report is not None and self.report.state != "starting"
 
     def pid(self, name: str) -> int | None:
-        """Return the id of one process, as the supervisor said it last; it may be gone."""
+        """Return the last known id of a process, which may be gone by now."""
         return self._pids.get(name)
 
     def _look(self) -> None:

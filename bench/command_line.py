@@ -1,4 +1,4 @@
-"""How a command of this folder ends: an exit code, and one sentence where it is refused."""
+"""How the commands of this folder end: with an exit code, and a sentence if something is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INTERRUPTED = 130  # as a shell reports an end by SIGINT
 
 
 def run(command: click.Command, module: str, arguments: list[str] | None) -> int:
-    """Run the command of `python -m MODULE` and return its exit code: 0 done, 1 failed, 2 usage or configuration."""
+    """Run the command of `python -m MODULE` and return its exit code: 0 done, 1 failed, 2 usage or settings."""
     try:
         command.main(args=arguments, prog_name=f"python -m {module}", standalone_mode=False)
     except click.ClickException as error:
@@ -20,7 +20,7 @@ def run(command: click.Command, module: str, arguments: list[str] | None) -> int
         return _say(module, "interrupted", INTERRUPTED)
     except MdssError as error:
         return _say(module, str(error), 2 if isinstance(error, BadInput) else 1)
-    except OSError as error:  # as `mdss` says it
+    except OSError as error:  # in the words of `mdss`
         place = error.filename2 or error.filename
         return _say(module, f"{place}: {error.strerror}" if place else str(error), 1)
     return 0

@@ -1,4 +1,4 @@
-"""Two commits side by side in one run: the stages of each, round after round in turn, and the ratio of their times with its spread."""
+"""Compares two commits in one run: the stages of each are measured in turn, round after round, with the ratio of their times."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Times = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two commits: its name, where its files lie, and a folder for what it makes."""
+    """One of the two commits: its name, its files, and a folder for what it makes."""
 
     name: str
     tree: Path
     work: Path
 
     def times(self, harness: Path, order: dict[str, Any]) -> Times:
-        """Measure once, in a process that finds the measuring code of this checkout and everything else of the commit."""
+        """Measure once, in a process that takes the measuring code from this checkout and everything else from the commit."""
         self.work.mkdir(exist_ok=True)
         command = [sys.executable, "-P", "-m", "measure.round", msgspec.json.encode({**order, "folder": str(self.work)}).decode()]
         environment = {**os.environ, "PYTHONPATH": f"{harness}{os.pathsep}{self.tree}"}
@@ -48,7 +48,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """One stage of both: usual times, and the second over the first in the middle and at the ends of the rounds; the fastest parts."""
+    """One stage of both commits: median times, the ratio second / first with its range over the rounds, and that of the fastest parts."""
 
     stage: str
     first_ms: float
@@ -60,7 +60,7 @@ class Row:
 
 
 def compare(rounds: Sequence[tuple[Times, Times]]) -> list[Row]:
-    """Return a row for each stage that both have: medians of the rounds' medians, and of their ratios."""
+    """Return a row for each stage that both have: medians over the rounds of medians and ratios."""
     rows = []
     for stage in [name for name in rounds[0][0] if name in rounds[0][1]]:
         medians = [(statistics.median(first[stage]), statistics.median(second[stage])) for first, second in rounds]
@@ -82,7 +82,7 @@ def lines_of(rows: Sequence[Row], names: tuple[str, str]) -> Iterator[str]:
 
 @contextmanager
 def checked_out(revision: str, side: Side) -> Iterator[Side]:
-    """Yield the side with the files of a revision, which are gone afterwards."""
+    """Yield the side with the files of a revision; they are removed afterwards."""
     commit = git("rev-parse", "--verify", "--short", f"{revision}^{{commit}}")
     git("worktree", "add", "--detach", str(side.tree), commit)
     try:
@@ -92,7 +92,7 @@ def checked_out(revision: str, side: Side) -> Iterator[Side]:
 
 
 def git(*words: str) -> str:
-    """Run git in this checkout and return what it says; BadInput where it refuses."""
+    """Run git in this checkout and return its output. BadInput if it fails."""
     done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)  # noqa: S607 - the user's own git
     if done.returncode != 0:
         raise BadInput(f"git {words[0]}: {done.stderr.strip().splitlines()[-1]}; expected two commits of {ROOT}")
@@ -100,7 +100,7 @@ def git(*words: str) -> str:
 
 
 def measured(sides: tuple[Side, Side], harness: Path, rounds: int, order: dict[str, Any]) -> list[tuple[Times, Times]]:
-    """Measure both in turn, the one that begins changing from round to round."""
+    """Measure both commits in turn; the first of a round alternates."""
     found = []
     with Meter("rounds", 2 * rounds) as meter:
         for number in range(rounds):
@@ -127,8 +127,8 @@ def measured(sides: tuple[Side, Side], harness: Path, rounds: int, order: dict[s
 def command(first: str, second: str, rounds: int, **order: Any) -> None:
     """Measure every stage of two commits in turn and print the ratio of their times, SECOND over FIRST.
 
-    Both are measured by the code of this checkout. What disturbs the machine disturbs both; a ratio whose spread over the rounds
-    includes 1 says nothing. On a busy machine the ratio of the fastest parts says more.
+    Both are measured by the code of this checkout. What disturbs the machine disturbs both. A ratio whose range over the rounds includes
+    1 says nothing. On a busy machine the ratio of the fastest parts says more.
     """
     given = [order["store"], order["recipe"], order["data"]]
     if any(given) and not all(given):

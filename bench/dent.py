@@ -1,4 +1,4 @@
-"""How small and how deep a dent the shape branch sees: dents of known depth pushed into good test scans, against the scans themselves."""
+"""How small a dent the shape branch sees: dents of known depth pressed into good test scans, compared with the scans themselves."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Float = NDArray[np.float32]
 @click.option("--radius-mm", type=click.FloatRange(0.5, 50), default=3.0, show_default=True, help="Of the dents, from middle to rim.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where the dents lie.")
 def command(**options: Any) -> None:
-    """Measure from which depth on a dent stands above the noise of good parts, and up to which.
+    """Measure from which depth on a dent stands above the noise of good parts, and up to which depth.
 
-    One dent for each good test scan, at a random place whose surroundings are measured, deepest in the middle and level with the surface
-    at its rim. A dent is seen where the shape branch's score is above that of every good scan without one.
+    Each good test scan gets one dent, at a random place whose surroundings are measured. It is deepest in the middle and level with the
+    surface at its rim. It is seen if the shape branch scores higher than on every good scan without one.
     """
     champion = Champion.load(options["store"], options["recipe"], "cpu")
     dataset = Dataset.open(options["data"], options["unit"], needs=("test",))
@@ -67,7 +67,7 @@ def scores_of(champion: Champion, parts: Sequence[Prepared], title: str) -> NDAr
 
 
 def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Generator) -> Float:
-    """Return the cloud (S, S, 3) mm with one dent, away from the camera, around a random point inside the part."""
+    """Return the cloud (S, S, 3) mm with one dent, away from the camera, around a random point of the part."""
     measured = np.isfinite(xyz).all(axis=2)
     deeper = away_from_camera(xyz).astype(np.float32)
     points = xyz[measured]
@@ -76,7 +76,7 @@ def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Genera
         away = np.linalg.norm(sideways - sideways[middle], axis=1)
         near = away < radius_mm
         height = points[near] @ deeper
-        if np.ptp(height) < radius_mm:  # no edge of the part runs through it
+        if np.ptp(height) < radius_mm:  # no edge of the part runs through the dent
             break
     profile = np.clip(1 - (away / radius_mm) ** 2, 0, None)
     changed = xyz.copy()

@@ -1,6 +1,7 @@
-"""Good parts with drawn defects: what a recipe can be chosen by, so that test scans are left for the last look.
+"""Good parts with drawn defects: recipes can be chosen by them, so that the test scans are left for a last look.
 
-The kinds and profiles are others than those that the shape branch learns from (`trainer/damage.py`), or it would be asked what it was told.
+Their kinds and profiles differ from those that the shape branch learns from (`trainer/damage.py`). Otherwise it would be tested on what
+it has learned.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ ShapeKind = Literal["bump", "dent", "ridge", "tilted piece", "hole"]
 KINDS: tuple[ShapeKind, ...] = ("bump", "dent", "ridge", "tilted piece", "hole")
 COPIES = 3  # of each part with a defect of shape, and as many with one of colour
 RADIUS_PX = (3.0, 9.0)
-HEIGHT_STEPS = (1.0, 4.0)  # of bumps, dents, ridges and tilted pieces, in steps from one pixel to the next
-RIDGE_PX = ((8.0, 16.0), (1.2, 2.5))  # half its length and half its width
-TILT_FROM = -0.3  # of the radius: where on its way across the piece the tilt begins
+HEIGHT_STEPS = (1.0, 4.0)  # height of bumps, dents, ridges and tilted pieces, in steps from one pixel to the next
+RIDGE_PX = ((8.0, 16.0), (1.2, 2.5))  # half the length and half the width
+TILT_FROM = -0.3  # of the radius: where the tilt begins on its way across the piece
 STAIN_PX = (2.0, 7.0)
 STAIN_OPACITY = (0.15, 0.5)
-STAIN_RIM = 0.15  # of the radius, to both sides, over which a stain fades
+STAIN_RIM = 0.15  # of the radius, to both sides: there a stain fades
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Defective:
 
 
 def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
-    """Yield copies of a part, each with one defect and on the grid as it is."""
+    """Yield copies of a part with one defect each, as frames of the grid's own size."""
     whole = replace(part, grid=Grid.filled(len(part.mask)))
     for _ in range(COPIES):
         xyz, truth = misshapen(part.xyz, KINDS[random.integers(len(KINDS))], random)
@@ -55,7 +56,7 @@ def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[
 
 
 def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
-    """Return an organised cloud (S, S, 3) mm with one defect, and which of its points belong to it."""
+    """Return an organised cloud (S, S, 3) mm with one defect, and the mask of its points."""
     measured: Bool = np.asarray(np.isfinite(xyz).all(axis=2))
     place, radius_px = place_on(measured, random), random.uniform(*RADIUS_PX)
     sizes_px = [random.uniform(*limits) for limits in RIDGE_PX] if kind == "ridge" else [radius_px, radius_px]
@@ -74,7 +75,7 @@ def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple
 
 
 def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
-    """Return an image (S, S, 3) with one stain of any colour, through which the part shows, and where on the part it is."""
+    """Return an image (S, S, 3) with one translucent stain of any colour, and the mask of it on the part."""
     reach = Spot(*place_on(mask, random), random.uniform(*STAIN_PX), random.uniform(*STAIN_PX)).reach(len(rgb))
     share = random.uniform(*STAIN_OPACITY) * np.clip((1 + STAIN_RIM - reach) / (2 * STAIN_RIM), 0, 1)[..., None]
     painted = rgb * (1 - share) + random.uniform(0, 255, 3) * share
@@ -82,7 +83,7 @@ def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image,
 
 
 def place_on(inside: Bool, random: np.random.Generator) -> tuple[float, float, float]:
-    """Return row and column of a random pixel inside, and a random direction, radians."""
+    """Return row and column of a random pixel of the mask, and a random direction in radians."""
     pixels = np.argwhere(inside)
     row, column = pixels[random.integers(len(pixels))]
     return float(row), float(column), random.uniform(0, np.pi)

@@ -1,4 +1,4 @@
-"""How often the comparison with calibration warns of nothing, and after how many parts it warns of something."""
+"""How often the comparison with calibration warns falsely, and after how many parts it warns of a real change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFERENCES = (5, 23, 40, 100)
 SHIFTS = (0.5, 1.0, 1.5, 2.0, 3.0)
 LAMP = (1.0, 0.99, 0.98, 0.95, 0.9)
 WITHIN = (25, 50, 100, 200, 400, 1000)
-SETTLED_PARTS = 310  # before a change comes, so that it falls into the middle of a block
+SETTLED_PARTS = 310  # before a change, which so comes in the middle of a block
 Values = NDArray[np.float64]
 
 
@@ -39,7 +39,7 @@ class Extent:
     seed: int
 
     def random(self, station: int) -> np.random.Generator:
-        """Return the numbers of one station."""
+        """Return the random generator of one station."""
         return np.random.default_rng((self.seed, station))
 
 
@@ -73,7 +73,7 @@ def say_within(first: str) -> None:
 
 
 def false_warnings(count: int, draw: Draw, extent: Extent) -> str:
-    """Return the cells for stations that each have a reference of their own."""
+    """Return a row's cells for stations that each have their own reference."""
     onsets = []
     for station in range(extent.stations):
         random = extent.random(station)
@@ -82,19 +82,19 @@ def false_warnings(count: int, draw: Draw, extent: Extent) -> str:
 
 
 def false_warnings_of_the_unlucky(count: int, extent: Extent) -> str:
-    """Return the cells for stations whose one reference is off by all that the limits allow for."""
+    """Return a row's cells for stations whose reference is off by all that the limits allow for."""
     lines = [Line.of(as_unlucky_as_may_be(count)).run(streams(extent.random(n), normal, extent.parts)) for n in range(extent.stations)]
     return rates([len(line.onsets()) for line in lines], extent)
 
 
 def rates(onsets: list[int], extent: Extent) -> str:
-    """Return the mean per 10,000 parts, and the share of stations above what is stated."""
+    """Return the mean per 10,000 parts, and the share of stations above the stated rate."""
     stated = extent.parts / 10_000
     return f"{np.mean(onsets) / stated:.3f} | {np.mean([found > stated for found in onsets]):.1%}"
 
 
 def delays(count: int, shift: float, extent: Extent) -> list[float]:
-    """Return for each station after how many shifted parts the score of one branch was warned of; infinite where not at all."""
+    """Return for each station after how many shifted parts it warned of one branch's score; infinite if it did not."""
     found = []
     for station in range(extent.stations):
         random = extent.random(station)
@@ -104,7 +104,7 @@ def delays(count: int, shift: float, extent: Extent) -> list[float]:
 
 
 def delay(line: Line, name: Quantity, changed: Mapping[Quantity, Values]) -> float:
-    """Return after how many changed parts a warning holds; 0 where it did before."""
+    """Return after how many changed parts a warning holds; 0 if it held before."""
     if line.comparison.is_warned_of(name):
         return 0.0
     before, known = line.parts, len(line.changes)
@@ -114,13 +114,13 @@ def delay(line: Line, name: Quantity, changed: Mapping[Quantity, Values]) -> flo
 
 
 def shares(found: list[float]) -> str:
-    """Return the cells: how many were warned in time, and the median."""
+    """Return the cells: the share that was warned in time, and the median."""
     cells = [f"{np.mean(np.asarray(found) <= parts):.0%}" for parts in WITHIN]
     return " | ".join([*cells, f"{np.median(found):.0f}"])
 
 
 def say_lamp(dataset: Dataset, extent: Extent) -> None:
-    """Print after how many parts a darker lamp is warned of, live parts being drawn from train/good, the reference validation/good."""
+    """Print after how many parts a darker lamp is warned of; live parts come from train/good, the reference from validation/good."""
     usual = np.asarray(brightness(dataset, dataset.validation, 1.0))
     click.echo(f"\nbrightness of {len(usual)} validation parts: {usual.mean():.1f}, deviation {usual.std(ddof=1):.2f}")
     say_within("light | in deviations")
@@ -133,7 +133,7 @@ def say_lamp(dataset: Dataset, extent: Extent) -> None:
 
 
 def lamp_delay(usual: list[float], before: list[float], live: list[float], random: np.random.Generator) -> float:
-    """Return after how many parts under another light the brightness was warned of; the other quantities are given the same."""
+    """Return after how many parts in another light the brightness was warned of; the other quantities get the same values."""
     line = Line.of(dict.fromkeys(QUANTITIES, usual))
     alike: Callable[[list[float], int], Values] = random.choice
     line.run(dict.fromkeys(QUANTITIES, alike(before, SETTLED_PARTS)))
@@ -141,7 +141,7 @@ def lamp_delay(usual: list[float], before: list[float], live: list[float], rando
 
 
 def brightness(dataset: Dataset, scans: list[Scan], factor: float) -> list[float]:
-    """Return the brightness of each part under so much of the light."""
+    """Return the brightness of each part in this share of the light."""
     settings, found = preset("edge").point_cloud, []
     for scan in tracked(scans, f"light {factor:.0%}", len(scans)):
         loaded = dataset.load(scan)

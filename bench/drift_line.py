@@ -1,4 +1,4 @@
-"""A line in numbers alone: streams of good and drifting parts for the comparison with calibration."""
+"""A simulated line of numbers: streams of good and drifting parts for the comparison with calibration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdss.drift import Change, Comparison, Limits, Live
 from mdss.drift_record import QUANTITIES, Quantity
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
-RATE = 1.0  # false warnings in 10,000 good parts
+RATE = 1.0  # false warnings per 10,000 good parts
 
 
 def normal(random: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ def stepped(random: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 @dataclass
 class Line:
-    """One station's comparison, and every change that it told of with the number of parts until then."""
+    """One station's comparison, and every change that it reported, with the number of parts until then."""
 
     comparison: Comparison
     changes: list[tuple[int, Change]] = field(default_factory=list)
@@ -43,11 +43,11 @@ class Line:
 
     @classmethod
     def of(cls, reference: Mapping[Quantity, Sequence[float]], rate: float = RATE) -> Line:
-        """Return the line of a reference."""
+        """Return the line of this reference."""
         return cls(Comparison("cap", "0001", reference, rate))
 
     def run(self, streams: Mapping[Quantity, NDArray[np.float64]]) -> Line:
-        """Let parts pass."""
+        """Let parts pass through the comparison."""
         columns = [streams[name].tolist() for name in QUANTITIES]
         for row in zip(*columns, strict=True):
             self.parts += 1
@@ -57,23 +57,23 @@ class Line:
         return self
 
     def onsets(self) -> list[tuple[int, Quantity]]:
-        """Return after how many parts which quantity was warned of."""
+        """Return each warning: the number of parts until then, and the quantity."""
         return [(parts, change.quantity) for parts, change in self.changes if change.is_onset]
 
 
 def quantiles(count: int, shift: float = 0.0) -> list[float]:
-    """Return values that lie as evenly as those of `normal` can, and all of them so many deviations too high."""
+    """Return evenly spaced quantiles of `normal`, all of them too high by `shift` deviations."""
     return [100 + 10 * (NormalDist().inv_cdf((number + 0.5) / count) + shift) for number in range(count)]
 
 
 def as_unlucky_as_may_be(count: int) -> dict[Quantity, list[float]]:
-    """Return a reference whose values are, in every quantity, as far too high as the limits allow for."""
+    """Return a reference whose values are, in every quantity, as much too high as the limits allow for."""
     shift = math.sqrt(2) * NormalDist().inv_cdf(0.5 + Limits.of(count, RATE).rest)
     return {name: quantiles(count, shift) for name in QUANTITIES}
 
 
 def streams(random: np.random.Generator, draw: Draw, count: int, **shifts: float) -> dict[Quantity, NDArray[np.float64]]:
-    """Return independent values of every quantity, those named shifted."""
+    """Return independent values of every quantity; those named in `shifts` are shifted."""
     return {name: draw(random, count) + shifts.get(name, 0.0) for name in QUANTITIES}
 
 

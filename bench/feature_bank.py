@@ -1,4 +1,4 @@
-"""A memory bank of the teacher's descriptions, as PatchCore has one of a backbone's."""
+"""A memory bank of the teacher's descriptions, like PatchCore's of a backbone's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLUR_PX = 4.0
 
 @dataclass(frozen=True)
 class Describer:
-    """The teacher of a model with its channel statistics."""
+    """The teacher of a model, with its channel statistics."""
 
     networks: StudentTeacher
     settings: ColourSettings
@@ -44,13 +44,13 @@ class Describer:
 
     @property
     def size_mb(self) -> float:
-        """Return how much of the model a bank still needs: the teacher and its statistics, no student."""
+        """Return the size in MB of what a bank needs of the model: the teacher and its statistics, without the student."""
         kept: list[Tensor] = [*self.networks.teacher.state_dict().values(), self.networks.mean, self.networks.deviation]
         return sum(int(tensor.nbytes) for tensor in kept) / BYTES_PER_MB
 
     @torch.inference_mode()
     def describe(self, rgb: Image, mask: Bool) -> tuple[Float, Bool]:
-        """Return the normalised descriptions (N, 384) of the cells on the mask, and which cells (S/4, S/4) these are."""
+        """Return the normalised descriptions (N, 384) of the cells on the mask, and the mask of these cells (S/4, S/4)."""
         cells = mask[::STRIDE_PX, ::STRIDE_PX]
         window = Window.around(mask, len(cells))
         described = self.networks.describe(seen_through(window, rgb, self.settings.border, self.device))[0].cpu().numpy()
@@ -60,20 +60,20 @@ class Describer:
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """Scores an image by how far its descriptions are from all that good parts showed."""
+    """Scores an image by the distance of its descriptions from those of good parts."""
 
     describer: Describer
     bank: MemoryBank
 
     @classmethod
     def fit(cls, describer: Describer, parts: Sequence[Prepared], share: float) -> FeatureBank:
-        """Remember good parts."""
+        """Build the bank from good parts."""
         described = (describer.describe(part.rgb, part.mask)[0] for part in tracked(parts, "feature bank", len(parts)))
         return cls(describer, MemoryBank.of(described, len(parts), share, describer.device))
 
     @property
     def size_mb(self) -> float:
-        """Return how much has to be kept, the teacher included."""
+        """Return the size in MB of bank and teacher, which have to be kept."""
         return self.bank.size_mb + self.describer.size_mb
 
     def map_of(self, part: Prepared) -> Float:

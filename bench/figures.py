@@ -1,4 +1,4 @@
-"""How the reports of benches sum up what took how long, and say it in a line."""
+"""Sums up durations for the reports of benches, and says them in a line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000  # of memory, from when it is warm to the end
-Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 where it never did
+MOST_GROWTH, SLACK_BYTES = 1.05, 20_000_000  # of memory that is allowed, from when it is warm to the end
+Wait = tuple[int, int]  # when a part was offered and when DONE came, in ns; 0 if it never came
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """How long something took: each of `count` times."""
+    """A summary of `count` durations."""
 
     count: int
     p50_s: float
@@ -20,13 +20,13 @@ class Durations(msgspec.Struct, frozen=True):
     longest_s: float
 
     def text(self, digits: int) -> str:
-        """Return the figures in a line, with so many digits behind the point."""
+        """Return the figures in one line, with `digits` decimals."""
         p50, p99, longest = (f"{value:.{digits}f} s" for value in (self.p50_s, self.p99_s, self.longest_s))
         return f"p50 {p50}, p99 {p99}, longest {longest} ({self.count})"
 
 
 def durations_of(seconds: Sequence[float], digits: int) -> Durations:
-    """Return median, 99th percentile and maximum, rounded; all 0 where there is none."""
+    """Return median, 99th percentile and maximum, rounded; all 0 without any."""
     if not seconds:
         return Durations(0, 0.0, 0.0, 0.0)
     p50, p99 = np.percentile(seconds, [50, 99])
@@ -34,10 +34,10 @@ def durations_of(seconds: Sequence[float], digits: int) -> Durations:
 
 
 def waited(waits: Sequence[Wait]) -> Durations:
-    """Return how long parts waited from when they were offered to DONE."""
+    """Return how long parts waited from the offer to DONE."""
     return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """Return counts in one line."""
+    """Return counts in one line; "none" without any."""
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

@@ -1,7 +1,7 @@
 """A memory bank of FPFH descriptions of the cloud: the half of BTF (Horwitz and Hoshen, 2023) that looks at shape.
 
-Where BTF averages over cells of 8 pixels and leaves the sign of normals to chance, each pixel is described by itself and normals face
-one way: both were measured to be more accurate, and a peer should be as good as it can be.
+BTF averages over cells of 8 pixels and leaves the sign of normals to chance. Here each pixel is described by itself, and normals face one
+way: both were measured to be more accurate, and a peer should be as good as it can be.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from trainer.progress import tracked
 
 Float = NDArray[np.float32]
 
-# BTF's radii of 100 and 250 mm, in pixels of its grid: so wide that the counts of neighbours decide.
+# BTF's radii of 100 and 250 mm, in pixels of its grid: so wide that the limits on neighbours decide.
 NORMAL_RADIUS_PX, NORMAL_NEIGHBOURS = 200.0, 30
 FEATURE_RADIUS_PX, FEATURE_NEIGHBOURS = 500.0, 100
 BLUR_PX = 4.0
 
 
 def require_open3d() -> None:
-    """Raise BadInput with the way to install it where open3d is missing."""
+    """Raise BadInput, which says how to install it, if open3d is missing."""
     try:
         import open3d  # noqa: F401 - only whether it is there
     except ImportError as error:
@@ -40,7 +40,7 @@ def require_open3d() -> None:
 
 
 def describe(xyz: Float, pitch_mm: float) -> Float:
-    """Return FPFH (N, 33) of the points of a cloud (S, S, 3), NaN without one, in the order of its pixels."""
+    """Return FPFH (N, 33) of the measured points of a cloud (S, S, 3), in the order of its pixels."""
     import open3d
 
     def near(radius_px: float, most: int) -> object:
@@ -55,28 +55,28 @@ def describe(xyz: Float, pitch_mm: float) -> Float:
 
 
 def pitch_of(parts: Sequence[Prepared]) -> float:
-    """Return the median distance between neighbours in a row of the grid, millimetres."""
+    """Return the median distance in mm between neighbours in a row of the grid."""
     steps = [np.linalg.norm(np.diff(part.xyz, axis=1), axis=2) for part in parts]
     return float(np.median(np.concatenate([step[np.isfinite(step)] for step in steps])))
 
 
 @dataclass(frozen=True)
 class FpfhBank:
-    """Scores a cloud by how far its descriptions are from all that good parts showed."""
+    """Scores a cloud by the distance of its descriptions from those of good parts."""
 
-    entries: cKDTree  # twice as quick as all distances, for FPFH fills few of its dimensions
+    entries: cKDTree  # twice as fast as all distances: FPFH fills few of its dimensions
     pitch_mm: float
 
     @classmethod
     def fit(cls, parts: Sequence[Prepared], share: float) -> FpfhBank:
-        """Remember good parts."""
+        """Build the bank from good parts."""
         pitch_mm = pitch_of(parts)
         described = (describe(part.xyz, pitch_mm) for part in tracked(parts, "FPFH bank", len(parts)))
         return cls(cKDTree(MemoryBank.of(described, len(parts), share).entries.numpy()), pitch_mm)
 
     @property
     def size_mb(self) -> float:
-        """Return how much has to be kept, in float32; the tree is built anew from it."""
+        """Return the size in MB of the entries in float32, which have to be kept; the tree is built from them."""
         return float(self.entries.data.astype(np.float32).nbytes / BYTES_PER_MB)
 
     def map_of(self, part: Prepared) -> Float:

@@ -1,4 +1,4 @@
-"""One score from two: the paper's product beside other rules, all of them set by good validation parts alone."""
+"""Rules that make one score of two: the paper's product and others, all set by good validation parts alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_DEVIATION = 1e-12
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """Both branches' scores of some parts, one after the other."""
+    """Both branches' scores of some parts, in the same order."""
 
     rgb: tuple[float, ...]
     sdf: tuple[float, ...]
@@ -34,12 +34,12 @@ def product(scores: Scores, _: Scores) -> Values:
 
 
 def product_above_floor(scores: Scores, good: Scores) -> Values:
-    """Return the product; the shape's score counts as no less than what good parts rarely exceed."""
+    """Return the product; shape's score counts as no less than its limit, which good parts rarely exceed."""
     return np.asarray(np.multiply(scores.rgb, np.maximum(scores.sdf, usual_limit(good.sdf, FLOOR_DEVIATIONS))))
 
 
 def larger_multiple(scores: Scores, good: Scores) -> Values:
-    """Return the larger of the two, each as a multiple of what good parts rarely exceed; the shape's counts from 1 on."""
+    """Return the larger of the two, each as a multiple of its limit, which good parts rarely exceed; shape counts from 1 on."""
     colour, shape = (np.divide(of, usual_limit(usual, LIMIT_DEVIATIONS)) for of, usual in ((scores.rgb, good.rgb), (scores.sdf, good.sdf)))
     return np.asarray(np.where(shape > 1, np.maximum(colour, shape), colour))
 
@@ -55,7 +55,7 @@ def sum_of_deviations(scores: Scores, good: Scores) -> Values:
 
 
 def sum_of_surprises(scores: Scores, good: Scores) -> Values:
-    """Return the sum of -log p, p the share of good parts that score higher if the logarithms of each branch's scores are normal."""
+    """Return the sum of -log p; p is the share of good parts that score higher, if logarithms of a branch's scores are normal."""
     return surprise(scores.rgb, good.rgb) + surprise(scores.sdf, good.sdf)
 
 
@@ -82,18 +82,18 @@ RULES: dict[str, Rule] = {
 
 
 def in_deviations(values: ArrayLike, good: ArrayLike) -> Values:
-    """Return values in deviations from the mean of good ones."""
+    """Return values in deviations from the mean of the good ones."""
     reference = np.asarray(good, np.float64)
     return np.asarray((np.asarray(values) - reference.mean()) / max(reference.std(ddof=1), LEAST_DEVIATION))
 
 
 def surprise(values: ArrayLike, good: ArrayLike) -> Values:
-    """Return -log of the probability that a good value is higher, from a normal fit of the logarithms of good ones."""
+    """Return -log of the probability that a good value is higher, from a normal fit to the logarithms of the good ones."""
     logarithms, reference = (np.log(np.maximum(each, SMALLEST_SCORE)) for each in (values, good))
     return np.asarray(-norm.logsf(in_deviations(logarithms, reference)))
 
 
 def reach(rule: Rule, good: Scores) -> float:
-    """Return how many deviations above the mean the highest good part is: what a defect must exceed by this rule."""
+    """Return how many deviations above the mean the highest good part scores: by this rule, a defect has to exceed that."""
     found = rule(good, good)
     return float(in_deviations(found, found).max())

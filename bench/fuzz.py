@@ -1,4 +1,4 @@
-"""Mutated input by the million against the code that reads what others send: a value or a declared refusal, in time, in bounds."""
+"""Feeds mutated input by the million to the code that reads what others send; it has to accept or refuse it, in time and in bounds."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from mdss.errors import BadInput, MdssError
 from trainer.progress import Meter
 
 EXAMPLE = "Example: python -m bench.fuzz --inputs 1000000 --seed 1"
-SLOW_S, HUNG_S = 1.0, 10.0  # of processor time: the machine may be busy with something else
-MOST_GROWTH_MB = 64  # of the process, from the first thousand inputs on
-MOST_RESERVED_MB = 1024  # beyond what is reserved at the start, touched or not
+SLOW_S, HUNG_S = 1.0, 10.0  # of CPU time, because the machine may be busy with something else
+MOST_GROWTH_MB = 64  # of the process, after the first thousand inputs
+MOST_RESERVED_MB = 1024  # of address space beyond that at the start, touched or not
 WARM_UP = 1000  # inputs before memory is measured
-MOST_WRITTEN = 50  # findings of one run
+MOST_WRITTEN = 50  # findings written in one run
 MIB = 2**20
 
 
 class Hung(BaseException):
-    """An input took so long that it was broken off."""
+    """An input took so long that it was interrupted."""
 
 
 @dataclass
 class Count:
-    """What became of the inputs of one target."""
+    """What happened to the inputs of one target."""
 
     inputs: int = 0
     taken: int = 0
@@ -53,7 +53,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Finding:
-    """An input that came to no declared end; with equal `what`, only the first is kept."""
+    """An input that was neither accepted nor refused as declared; of those with the same `what`, only the first is kept."""
 
     target: str
     number: int
@@ -62,7 +62,7 @@ class Finding:
     trace: str = ""
 
     def write(self, folder: Path, seed: int) -> Path:
-        """Store what is needed to try it again."""
+        """Write what is needed to feed it again."""
         path = folder / f"{self.target}-{seed}-{self.number}.json"
         content = asdict(self) | {"messages": [[base64.b64encode(frame).decode() for frame in frames] for frames in self.messages]}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class Finding:
 
 
 class Fuzzer:
-    """Feeds inputs that follow from seed, target and number alone."""
+    """Feeds inputs that depend only on seed, target and number."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -84,10 +84,10 @@ class Fuzzer:
         return TARGETS[name].make(Random(f"{self._seed}/{name}/{number}"))  # noqa: S311 - nothing is kept secret with it
 
     def feed(self, name: str, number: int, messages: Input) -> None:
-        """Feed one input and judge what came of it."""
+        """Feed one input and check what happens."""
         count, finding = self.counts[name], Finding(name, number, messages)
         spent_s, outcome = attempt(finding)
-        if spent_s > SLOW_S:  # it may have been the first to need something that is made once
+        if spent_s > SLOW_S:  # it may have been the first to need something that is made only once
             spent_s = min(spent_s, attempt(finding)[0])
         count.inputs, count.spent_s, count.slowest_s = count.inputs + 1, count.spent_s + spent_s, max(count.slowest_s, spent_s)
         if isinstance(outcome, BaseException):
@@ -117,9 +117,9 @@ class Fuzzer:
 
 
 def attempt(finding: Finding) -> tuple[float, bool | BaseException]:
-    """Feed one input; return its seconds of processor time, and whether something was made of it, or what was raised that should not be.
+    """Feed one input. Return its CPU seconds, and whether it was accepted, or the exception that should not have been raised.
 
-    Of this thread: while a timer of processor time runs, that of the whole process is told by the kernel's ticks.
+    The seconds are those of this thread: while a timer of CPU time runs, the kernel counts those of the process only in ticks.
     """
     signal.setitimer(signal.ITIMER_VIRTUAL, HUNG_S)
     started_s = time.thread_time()
@@ -132,7 +132,7 @@ def attempt(finding: Finding) -> tuple[float, bool | BaseException]:
 
 
 def what_happened(error: BaseException) -> str:
-    """Return what went wrong where, without what differs from input to input."""
+    """Return what went wrong and where, without what differs from input to input."""
     if isinstance(error, Broken):
         return f"broken promise: {error}"
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -140,13 +140,13 @@ def what_happened(error: BaseException) -> str:
 
 
 def largest_mb() -> float:
-    """Return the most memory that this process has had so far."""
+    """Return the largest memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Turn warnings into errors, absurd reservations into MemoryError, endless loops into Hung, and the log off."""
+    """Turn warnings into errors, absurd allocations into MemoryError and endless loops into Hung; switch the log off."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     reserved = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     before, logs = signal.signal(signal.SIGVTALRM, _break_off), structlog.get_config()
@@ -168,14 +168,14 @@ def _break_off(*_: object) -> None:
 
 
 def order(names: Sequence[str], inputs: int) -> list[str]:
-    """Return which target is next, for one round of a hundred inputs or of all there are."""
+    """Return the targets in the order in which they are fed, for one round of a hundred inputs, or of all if there are fewer."""
     weights = {name: TARGETS[name].share / sum(TARGETS[each].share for each in names) for name in names}
     turns = [(at / (weights[name] * 100), name) for name in names for at in range(max(1, round(weights[name] * 100)))]
     return [name for _, name in sorted(turns)][: max(inputs, 1)]
 
 
 def campaign(names: Sequence[str], inputs: int, seed: int) -> Fuzzer:
-    """Feed so many inputs, each target its share, and return what was found."""
+    """Feed `inputs` inputs, each target its share, and return the fuzzer with what it found."""
     fuzzer, turns = Fuzzer(seed), order(names, inputs)
     with guarded(), Meter("inputs", inputs) as meter:
         for number in range(inputs):
@@ -188,7 +188,7 @@ def campaign(names: Sequence[str], inputs: int, seed: int) -> Fuzzer:
 
 
 def fed_again(path: Path) -> Fuzzer:
-    """Feed the input of a finding once more."""
+    """Feed the input of a finding again."""
     try:
         content = json.loads(path.read_text("utf-8"))
         messages = [[base64.b64decode(frame) for frame in frames] for frames in content["messages"]]
@@ -250,8 +250,8 @@ def lines_of(report: dict[str, Any]) -> Iterator[str]:
 def command(**options: Any) -> None:
     """Feed mutated input to the frame parser, the front door, the codec, the snapshot port and the settings loader.
 
-    An input is refused as declared or becomes what was promised, within a second and within bounded memory; anything else
-    is a finding, written to a file from which it can be fed again. Ends with 1 when there is one.
+    An input has to be refused as declared, or to become what was promised, within a second and within bounded memory. Anything else is a
+    finding, and is written to a file from which it can be fed again. Exits with 1 if there is one.
     """
     started_s = time.monotonic()
     fuzzer = fed_again(options["path"]) if options["path"] else campaign(options["names"] or [*TARGETS], options["inputs"], options["seed"])

@@ -20,22 +20,22 @@ from trainer.progress import tracked
 from trainer.train import prepare_all
 
 JudgedOn = Literal["test", "drawn"]
-SEED = 0  # of the drawn defects, which are the same whatever is learned
+SEED = 0  # of the drawn defects, which are the same for every recipe
 
 
 @dataclass(frozen=True)
 class MarkedPart:
-    """One part to be judged, and what is marked on it."""
+    """One part to be judged, with its ground truth."""
 
     prepared: Prepared
     truth: NDArray[np.bool_]  # (H, W)
     is_defective: bool
-    shows_in: tuple[Branch, ...] = BRANCHES  # which branches can see its defect, if it has one
+    shows_in: tuple[Branch, ...] = BRANCHES  # the branches that can see its defect, if it has one
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The scans of a dataset, prepared, and what is judged: the test scans, or validation scans and copies of them with drawn defects."""
+    """A dataset's prepared scans, and the parts to judge: test scans, or validation scans and copies of them with drawn defects."""
 
     training: list[Prepared]
     validation: list[Prepared]
@@ -49,7 +49,7 @@ class Parts:
 
 
 def test_parts(dataset: Dataset, recipe: Recipe) -> list[MarkedPart]:
-    """Return the test scans; one without a part on it is named and left out, as in an evaluation."""
+    """Return the test scans; a scan without a part is named and left out, as in an evaluation."""
     found = []
     for scan in tracked(dataset.test, "reading test", len(dataset.test)):
         loaded = dataset.load(scan)

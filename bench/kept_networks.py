@@ -1,4 +1,4 @@
-"""Trained networks in a folder, each under a digest of what it learned from: rows that only score otherwise share one."""
+"""Trained networks in a folder, each under a digest of what it learned from; rows that differ only in scoring share one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from trainer.handed_parts import Branch
 
 DIGITS = 16
 
-# What a branch reads on new parts only. sdf.void_weight is not among them: with 0 nothing is learned of missing points. Nor is
-# rgb.scores_in: the student learns what the teacher says as it will score.
+# Settings that a branch reads only when it scores. sdf.void_weight is not among them: with 0, nothing is learned of missing points. Nor is
+# rgb.scores_in: the student learns what the teacher says in that precision.
 SCORES_ONLY: dict[Branch, frozenset[str]] = {
     "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border"}),
     "sdf": frozenset(
@@ -38,25 +38,25 @@ SCORES_ONLY: dict[Branch, frozenset[str]] = {
 
 
 def digest_of(*facts: Any) -> str:
-    """Return a short name of facts that msgspec can write."""
+    """Return a short name for facts that msgspec can write."""
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:DIGITS]
 
 
 def facts_of(recipe: Recipe, half: Branch) -> dict[str, Any]:
-    """Return everything that a branch says depends on, beside the scans."""
+    """Return everything that a branch's maps depend on, except the scans."""
     settings = msgspec.to_builtins(recipe)
-    teacher = read_card(path_of(recipe.rgb.teacher)).sha256 if half == "rgb" else ""  # another one may come under the same name
+    teacher = read_card(path_of(recipe.rgb.teacher)).sha256 if half == "rgb" else ""  # another teacher may have the same name
     return {"seed": recipe.seed, "point_cloud": settings["point_cloud"], half: settings[half], "teacher": teacher}
 
 
 def lessons_of(recipe: Recipe, half: Branch) -> dict[str, Any]:
-    """Return what the training of a branch depends on, beside the scans."""
+    """Return everything that a branch's training depends on, except the scans."""
     facts = facts_of(recipe, half)
     return facts | {half: {name: value for name, value in facts[half].items() if name not in SCORES_ONLY[half]}}
 
 
 def ready_to_score(recipe: Recipe) -> Recipe:
-    """Return the recipe of networks that can score in any way: what any way of scoring needs to know has its place."""
+    """Return the recipe of networks that can score in any way: it has a place for whatever a way of scoring needs."""
     rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True, by_border=True)
     sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True, by_border=True)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
@@ -64,21 +64,21 @@ def ready_to_score(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class KeptNetworks:
-    """A folder of networks that learned from the training scans of one dataset, which `scans` names."""
+    """A folder of networks that were trained on the training scans of one dataset, which `scans` names."""
 
     folder: Path
     scans: Any
     device: str
 
     def colour(self, parts: Sequence[Prepared], recipe: Recipe) -> ColourBranch:
-        """Return the colour branch, trained where no such network is kept; what is usual is measured as it scores."""
+        """Return the colour branch, trained if it is not kept; its `Usual` is measured as this recipe scores."""
         network = StudentTeacher(ready_to_score(recipe).rgb)
         self._fill(network, "rgb", parts, recipe)
         train_rgb.measure_usual(network, parts, recipe.rgb, self.device)
         return ColourBranch(network, recipe.rgb, self.device)
 
     def shape(self, parts: Sequence[Prepared], recipe: Recipe) -> ShapeBranch:
-        """Return the shape branch, trained where no such network is kept; what is usual is measured as it scores."""
+        """Return the shape branch, trained if it is not kept; its `Usual` is measured as this recipe scores."""
         network = SignedDistanceNetwork(ready_to_score(recipe).sdf)
         self._fill(network, "sdf", parts, recipe)
         train_sdf.measure_usual(network, parts, recipe.sdf, self.device)

@@ -1,7 +1,7 @@
-"""A memory bank: descriptions of good parts, thinned to a coreset, and how far a new description is from all of them.
+"""A memory bank: descriptions of good parts, thinned to a coreset, and the distance of a new description from them.
 
-Greedy k-centre takes time in proportion to candidates times entries. So that it ends, at most 50 000 candidates are taken, equally
-many of each part, at random with a fixed seed; the share that is asked for is a share of the candidates.
+Greedy k-centre takes time in proportion to candidates times entries. To bound it, at most 50 000 candidates are taken, equally many from
+each part, at random with a fixed seed; the share that is asked for is a share of the candidates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainer.progress import tracked
 Float = NDArray[np.float32]
 
 MOST_CANDIDATES = 50_000
-PROJECTED = 128  # dimensions, as PatchCore's own code chooses its coreset in
+PROJECTED = 128  # dimensions in which PatchCore's own code chooses its coreset
 BLOCK = 2048  # queries at a time, so that their distances to a whole bank fit into memory
 BYTES_PER_MB = 1e6
 SEED = 0
@@ -29,25 +29,25 @@ SEED = 0
 
 @dataclass(frozen=True)
 class MemoryBank:
-    """What is remembered of good parts."""
+    """The descriptions of good parts that are kept."""
 
     entries: Tensor  # (M, C)
 
     @classmethod
     def of(cls, descriptions: Iterable[Float], parts: int, share: float, device: str = "cpu") -> Self:
-        """Keep that share of the candidates among each part's descriptions (N, C)."""
+        """Build a bank from each part's descriptions (N, C); it keeps this share of the candidates."""
         candidates = torch.from_numpy(candidates_of(descriptions, parts)).to(device)
         return cls(candidates[coreset(candidates, share)].contiguous())
 
     @property
     def size_mb(self) -> float:
-        """Return how much has to be kept."""
+        """Return the size of the entries in MB."""
         return self.entries.nbytes / BYTES_PER_MB
 
     @torch.inference_mode()
     def distances(self, descriptions: Float) -> Float:
-        """Return the Euclidean distance (N,) of each description (N, C) to the nearest entry: all are looked at."""
-        centre = self.entries.mean(dim=0)  # the nearer to 0 all are, the more digits a difference of squares keeps
+        """Return the Euclidean distance (N,) of each description (N, C) to the nearest of all entries."""
+        centre = self.entries.mean(dim=0)  # the nearer to 0, the more digits a difference of squares keeps
         entries, queries = self.entries - centre, torch.from_numpy(descriptions).to(self.entries.device) - centre
         squares = entries.square().sum(dim=1)
         found = torch.empty(len(queries), device=queries.device)
@@ -59,7 +59,7 @@ class MemoryBank:
 
 
 def candidates_of(descriptions: Iterable[Float], parts: int, most: int = MOST_CANDIDATES) -> Float:
-    """Return at most that many descriptions, equally many of each part."""
+    """Return at most `most` descriptions, equally many from each part."""
     random = np.random.default_rng(SEED)
     of_each = math.ceil(most / parts)
     chosen = [each[random.permutation(len(each))[:of_each]] for each in descriptions]
@@ -68,9 +68,9 @@ def candidates_of(descriptions: Iterable[Float], parts: int, most: int = MOST_CA
 
 @torch.inference_mode()
 def coreset(candidates: Tensor, share: float) -> Tensor:
-    """Return the indices of that share of the candidates, each the farthest from those before it (greedy k-centre).
+    """Return the indices of this share of the candidates, each the farthest from those before it (greedy k-centre).
 
-    Distances are measured on a random projection where the candidates (N, C) have more dimensions than that.
+    If the candidates (N, C) have more dimensions than PROJECTED, distances are measured on a random projection.
     """
     count = max(1, round(share * len(candidates)))
     if count == len(candidates):
@@ -87,7 +87,7 @@ def coreset(candidates: Tensor, share: float) -> Tensor:
 
 
 def projected(points: Tensor) -> Tensor:
-    """Return points (N, C) in at most 128 random directions, which keep distances nearly."""
+    """Return points (N, C) in at most 128 random directions, which nearly keep distances."""
     width = points.shape[1]
     if width <= PROJECTED:
         return points

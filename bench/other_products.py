@@ -1,4 +1,4 @@
-"""Products unlike those of `mdss synthetic`, for a look at what nothing was chosen by: rope, foam, tire, cookie and dowel."""
+"""Products unlike those of `mdss synthetic`, for a look at data that no setting was chosen by: rope, foam, tire, cookie and dowel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FULL_TURN = np.float32(2 * np.pi)
 
 
 def matt(place: Place, inside: Bool, height: Float, tint: Float, gloss: float) -> Surface:
-    """Return a part of this height and colour (H, W, 3) where it is, and nothing elsewhere."""
+    """Return a part with this height and colour (H, W, 3) inside the mask, and nothing elsewhere."""
     return Surface(
         height_mm=np.asarray(height * inside, np.float32),
         inside=inside,
@@ -34,7 +34,7 @@ def matt(place: Place, inside: Bool, height: Float, tint: Float, gloss: float) -
 
 
 def dye(colour: Colour, spread: float, random: np.random.Generator) -> Float:
-    """Return a colour as it differs from part to part."""
+    """Return a colour with a random brightness, as it varies from part to part."""
     return np.array(colour, np.float32) * np.float32(random.normal(1, spread))
 
 
@@ -139,9 +139,10 @@ OTHERS = {
 def command(**options: Any) -> None:
     """Make a line of a product that `mdss synthetic` does not know.
 
-    60 parts to train on, 30 to calibrate on, 40 good and 40 defective ones to test with; a piece missing from a black tire does not show.
+    It has 60 parts to train on, 30 to calibrate on, and 40 good and 40 defective ones to test with. The tire has no missing pieces: on
+    black they do not show.
     """
-    synthetic_products.PRODUCTS.update(OTHERS)  # for this process alone
+    synthetic_products.PRODUCTS.update(OTHERS)  # in this process only
     size, view = LineSize(train=60, validation=30, good=40, defective=40), View(options["height"], options["width"])
     kinds = tuple(kind for kind in KINDS if (options["product"], kind) != ("tire", "missing_piece"))
     write_line(Line(options["product"], options["seed"], size, view, kinds), options["out"])

@@ -1,4 +1,4 @@
-"""Whether verdicts wait for Redis: parts at a steady pace while Redis is there, killed, there, and stopped, in turns."""
+"""Whether verdicts wait for Redis: parts at a steady pace while Redis is up, killed, up again and stopped, in turns."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from bench.outage_report import STATES, UP, Course, Report, State, Window, alert
 from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
-CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries grows to 30 s
+CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries of the station grows to 30 s
 WARM_S = 3.0
-ASIDE_S = 1.0  # between a window and what this bench itself does: to start Redis and to read the journal takes a processor
+ASIDE_S = 1.0  # between a window and the bench's own work: starting Redis and reading the journal take a CPU
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Order:
 def command(**options: Any) -> None:
     """Measure how long parts wait from when they are due until DONE, with Redis there and away, in one run and in turns.
 
-    Exit code 0 when p99 is not shown to be more than 10 % slower while Redis is away, and after each return every alert is there once.
+    Exit code 0 if p99 is not shown to be more than 10 % slower while Redis is away, and if after each return every alert is there once.
     """
     given, order = Given.taken_from(options), Order(**options)
     folder = begin(given.out)
@@ -54,7 +54,7 @@ def command(**options: Any) -> None:
 
 
 def outage(order: Order, folder: Path, product: Product) -> Report:
-    """Run everything, and return what came of it."""
+    """Run everything, and return the report."""
     windows, caught_up_s, failures = list[Window](), list[float](), list[str]()
     with staged(folder, product, {"station": {"name": "outage"}}) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate, "--painted")
@@ -76,7 +76,7 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
 
 
 def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -> Window:
-    """Let Redis be in one state for a while; it is still so at the end."""
+    """Put Redis into a state for one window; it stays in it."""
     number, state = place
     if state == "killed":
         stage.redis.kill()
@@ -90,9 +90,9 @@ def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -
 
 
 def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
-    """Bring Redis back, wait until no alert waits, and hold what is there against the journal; return how long it took."""
+    """Bring Redis back, wait until no alert waits, and compare its alerts with the journal; return the seconds it took."""
     signal_redis(stage, signal.SIGCONT)
-    stage.redis.start()  # where it runs, nothing happens
+    stage.redis.start()  # does nothing if it runs
     before, begun_s = stage.judged(), time.monotonic()
     with closing(open_journal(stage.settings)) as journal:
         if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, crew):
@@ -107,7 +107,7 @@ def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
 
 
 def signal_redis(stage: Stage, number: signal.Signals) -> None:
-    """Send Redis a signal, if it runs."""
+    """Send Redis a signal if it runs."""
     if stage.redis.pid is not None:
         os.kill(stage.redis.pid, number)
 

@@ -1,4 +1,4 @@
-"""Whether verdicts slow down while Redis is away: waits by window, ratios of their percentiles, and what spread the windows give them."""
+"""Whether verdicts slow down while Redis is away: waits by window, ratios of their percentiles, and the spread over the rounds."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bench.figures import Wait
 from mdss.errors import MdssError
 
 State = Literal["up", "killed", "up again", "stopped"]
-STATES: tuple[State, ...] = get_args(State)  # one after the other in each round
+STATES: tuple[State, ...] = get_args(State)  # in this order in each round
 UP: tuple[State, ...] = ("up", "up again")
 DRAWS, SPREAD = 1000, (2.5, 97.5)
-ALLOWED, LEAST_ROUNDS = 1.10, 5  # of fewer rounds, drawing anew shows no spread that could be believed
-Round = Mapping[str, Sequence[float]]  # the seconds that parts of each window waited
+ALLOWED, LEAST_ROUNDS = 1.10, 5  # with fewer rounds, redrawing them gives no spread that could be believed
+Round = Mapping[str, Sequence[float]]  # window -> the seconds that its parts waited
 Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time in which one thing was so, such as Redis in one state; ns of the clock in which parts are told."""
+    """A stretch of time in one state, of Redis, say; in ns of the monotonic clock."""
 
     round: int
     state: str
@@ -34,7 +34,7 @@ class Window:
 
 
 class Ratio(msgspec.Struct, frozen=True):
-    """One percentile over another, and between what limits it lies where other windows had been drawn (95 %)."""
+    """The ratio of two percentiles, with the 95 % limits that redrawing the rounds gives."""
 
     value: float
     lower: float
@@ -42,7 +42,7 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class StateReport(msgspec.Struct, frozen=True):
-    """What parts waited in one state."""
+    """How long parts waited in one state."""
 
     parts: int
     p50_s: float
@@ -68,13 +68,13 @@ class Course:
     """What was measured besides the waits."""
 
     window_s: float
-    evaluations: Sequence[str]  # of every verdict
+    evaluations: Sequence[str]  # of all verdicts
     caught_up_s: Sequence[float]  # from each return to the last alert that had waited
     failures: Sequence[str]
 
 
 def rounds_of(windows: Sequence[Window], waits: Iterable[Wait], states: Sequence[str] = STATES) -> list[Round]:
-    """Sort waits into the windows in which they began; MdssError where no round has a part in each of its windows."""
+    """Sort waits into the windows in which they began. MdssError if no round has an answered part in each of its windows."""
     found: list[dict[str, list[float]]] = [{state: [] for state in states} for _ in range(1 + max(window.round for window in windows))]
     begins = np.array([window.begun_ns for window in windows])
     for offered_ns, done_ns in waits:
@@ -116,7 +116,7 @@ def report_of(rounds: Sequence[Round], course: Course) -> Report:
 
 
 def ratio(rounds: Sequence[Round], percent: int, over: Sequence[str], under: Sequence[str]) -> Ratio:
-    """Return a percentile over another, with the spread that drawing rounds anew gives it: what is paired stays together."""
+    """Return the ratio of a percentile in two groups of states, with its spread over redrawn rounds; a round's windows stay together."""
     random = np.random.default_rng(0)
     pairs = [(_seconds([each], over), _seconds([each], under)) for each in rounds]
     drawn = [random.integers(len(pairs), size=len(pairs)) for _ in range(DRAWS)]
@@ -134,14 +134,14 @@ def _seconds(rounds: Sequence[Round], states: Sequence[str]) -> Seconds:
 
 
 def state_report(rounds: Sequence[Round], states: Sequence[str]) -> StateReport:
-    """Return how long parts waited in some states together."""
+    """Return how long parts waited in these states together."""
     seconds = _seconds(rounds, states)
     p50, p99 = np.percentile(seconds, [50, 99])
     return StateReport(len(seconds), round(float(p50), 4), round(float(p99), 4))
 
 
 def alert_faults(expected: Iterable[str], found: Iterable[str], where: str) -> list[str]:
-    """Say which results have no alert, or more than one."""
+    """Return sentences on results that have no alert, or more than one."""
     wanted, counts = set(expected), Counter(found)
     missing, doubled = wanted - counts.keys(), [name for name, count in counts.items() if count > 1]
     sentences = [f"{len(missing)} of {len(wanted)} alerts are missing in the {where} of Redis"] if missing else []
@@ -149,7 +149,7 @@ def alert_faults(expected: Iterable[str], found: Iterable[str], where: str) -> l
 
 
 def as_text(report: Report) -> str:
-    """Return the report as people read it."""
+    """Return the report as text."""
     lines = [
         f"{report.rounds} rounds of {len(STATES)} windows of {report.window_s:g} s; "
         + ", ".join(f"{name} {count}" for name, count in report.verdicts.items()),
@@ -167,5 +167,5 @@ def said(each: Ratio) -> str:
 
 
 def against(name: str) -> str:
-    """Say what a ratio compares with."""
+    """Say what a ratio is compared with."""
     return "of one half of the normal windows against the other" if name == "floor" else "against normal"

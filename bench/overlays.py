@@ -1,4 +1,4 @@
-"""A picture of three defective parts for the pages: each image with its truth outlined, and under it what the station sees."""
+"""Draws a picture of three defective parts for the pages: each image with its truth outlined, and below it what the station sees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.dataset import Dataset, LoadedScan, Scan
 EXAMPLE = "Example: python -m bench.overlays --data data/flange --unit m --recipe flange --store models --out docs/overlays_flange.png"
 SHOWN = 3
 OUTLINE = "#00e5ff"
-MOST_HEAT = 0.75  # how much of the image the heat covers at most
+MOST_HEAT = 0.75  # opacity of the heat at most
 
 
 @click.command(epilog=EXAMPLE)
@@ -46,7 +46,7 @@ def command(**options: Any) -> None:
 
 
 def first_of_each(dataset: Dataset, kinds: str) -> list[Scan]:
-    """Return the first scan of each kind; BadInput names a kind that is not there, or says that there is none."""
+    """Return the first scan of each kind. BadInput names a kind that does not exist, or says that there is no defective part."""
     by_kind: dict[str, Scan] = {}
     for scan in dataset.test:
         if not scan.is_good:
@@ -61,7 +61,7 @@ def first_of_each(dataset: Dataset, kinds: str) -> list[Scan]:
 
 
 def picture(scans: list[LoadedScan], champion: Champion) -> Figure:
-    """Return the figure: one column for each part."""
+    """Return the figure, with one column for each part."""
     figure = Figure(figsize=(4 * len(scans), 8), layout="constrained")
     plots = figure.subplots(2, len(scans), squeeze=False)
     for loaded, (above, below) in zip(scans, plots.T, strict=True):
@@ -70,7 +70,7 @@ def picture(scans: list[LoadedScan], champion: Champion) -> Figure:
         if loaded.truth.any():
             above.contour(loaded.truth, levels=[0.5], colors=[OUTLINE], linewidths=1.2)
         above.set_title(loaded.scan.kind.replace("_", " "))
-        half_level = champion.folder.calibration.map_level / 2  # places are outlined from the level on
+        half_level = champion.folder.calibration.map_level / 2  # places are outlined above the level
         cover = np.clip((heat - half_level) / max(float(heat.max()) - half_level, half_level), 0, 1)
         below.imshow(loaded.rgb)
         below.imshow(cover, cmap="inferno", alpha=MOST_HEAT * np.sqrt(cover), vmin=0, vmax=1)

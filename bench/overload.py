@@ -1,4 +1,4 @@
-"""More cameras than a station can serve, all as fast as they are let and one of them slow: memory stays flat and everybody is served."""
+"""More cameras than a station can serve, all as fast as possible but one, which is slow: memory must stay flat, and all be served."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Order:
 def command(**options: Any) -> None:
     """Let many cameras send as fast as they are let, and see who is served, how long parts wait and how much memory that takes.
 
-    Exit code 0 when every frame has its verdict, no fast camera got less than half of another's share, the slow camera's parts were all
-    judged in time, and at the end memory is where it was after 1000 frames (5 % and 20 MB are allowed).
+    Exit code 0 if every frame has its verdict, if no fast camera got less than half of another's share, if the slow camera's parts were
+    all judged in time, and if memory at the end is where it was after 1000 frames (5 % and 20 MB are allowed).
     """
     given, order = Given.taken_from(options), Order(**options)
     folder = begin(given.out)
@@ -56,7 +56,7 @@ def command(**options: Any) -> None:
 
 
 def overload(order: Order, folder: Path, product: Product) -> Report:
-    """Run everything, and return what came of it."""
+    """Run everything, and return the report."""
     sections: dict[str, dict[str, Any]] = {
         "station": {"name": "overload"},
         "camera": {"deadline_ms": order.deadline_ms, "credit": order.credit},
@@ -81,7 +81,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
 
 
 def watched(stage: Stage, cameras: list[Member], frames: int) -> list[Look]:
-    """Look at the station once a second until so many parts are judged."""
+    """Look at the station once a second until `frames` parts are judged."""
     looks = list[Look]()
 
     def is_enough() -> bool:
@@ -95,7 +95,7 @@ def watched(stage: Stage, cameras: list[Member], frames: int) -> list[Look]:
 
 
 def codes_of(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
-    """Count what is Undefined, by camera and code."""
+    """Count the Undefined verdicts by camera and code."""
     found = defaultdict[str, Counter[str]](Counter)
     for verdict in verdicts:
         if verdict.code is not None:

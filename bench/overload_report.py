@@ -1,4 +1,4 @@
-"""What an overloaded station came to: who got how much, how long parts waited, how much memory it took; and what must not be."""
+"""The report of an overloaded station: each camera's share, how long parts waited, how much memory it took, and what must not be."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 
 from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, listed, waited
 
-LEAST_SHARE = 0.5  # of what another camera gets in the same time
-WARM_FRAMES = 1000  # or a tenth of a shorter run: then every buffer has had its largest part
+LEAST_SHARE = 0.5  # of another camera's verdicts in the same time
+WARM_FRAMES = 1000  # or a tenth of a shorter run: by then every buffer has had its largest part
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -23,18 +23,18 @@ class Look(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """The bytes of all processes."""
+        """The bytes of all processes together."""
         return sum(self.memory.values())
 
 
 @dataclass(frozen=True)
 class Load:
-    """What was measured: the waits of every camera by name, what the journal says, and what was seen meanwhile."""
+    """What was measured: each camera's waits, the journal's codes, and the looks during the run."""
 
     waits: Mapping[str, Sequence[Wait]]
-    slow: str  # the camera that sends one part in `slow_every_s`
+    slow: str  # the camera that sends a part every `slow_every_s`
     slow_every_s: float
-    codes: Mapping[str, Mapping[str, int]]  # camera -> code of what is Undefined -> parts
+    codes: Mapping[str, Mapping[str, int]]  # camera -> code of Undefined verdicts -> parts
     unjudged: int
     busy: int
     looks: Sequence[Look]
@@ -68,7 +68,7 @@ def report_of(load: Load) -> Report:
     seconds = (ended_ns - begun_ns) / 1e9
     shares = {name: sum(begun_ns < done_ns <= ended_ns for _, done_ns in waits) for name, waits in fast.items()}
     done_slow = sum(begun_ns < done_ns <= ended_ns for _, done_ns in load.waits[load.slow])
-    due = min(int(seconds / load.slow_every_s), max(shares.values()))  # a station slower than that gives nobody so much
+    due = min(int(seconds / load.slow_every_s), max(shares.values()))  # a station slower than the slow camera gives nobody that many
     every = [wait for waits in load.waits.values() for wait in waits]
     warm, end = warm_look(load.looks), load.looks[-1]
     return Report(
@@ -97,25 +97,25 @@ def report_of(load: Load) -> Report:
 
 
 def common_time(cameras: Sequence[Sequence[Wait]]) -> tuple[int, int]:
-    """Return from when to when all of them got answers."""
+    """Return the span in which all cameras got answers (ns)."""
     done = [sorted(done_ns for _, done_ns in waits if done_ns) or [0] for waits in cameras]
     return max(times[0] for times in done), min(times[-1] for times in done)
 
 
 def warm_look(looks: Sequence[Look]) -> Look:
-    """Return the first look after a thousand frames."""
+    """Return the first look after WARM_FRAMES frames, or a tenth of a shorter run."""
     warm = min(WARM_FRAMES, looks[-1].judged // 10)
     return next(look for look in looks if look.judged >= warm)
 
 
 def unanswered(every: Sequence[Wait], unjudged: int) -> list[str]:
-    """Say that parts have no verdict."""
+    """Return a sentence if parts have no verdict."""
     without = sum(not done_ns for _, done_ns in every)
     return [f"{without} frames got no DONE and {unjudged} accepted parts have no verdict"] if without or unjudged else []
 
 
 def unfair(shares: Mapping[str, int]) -> list[str]:
-    """Say that a camera got far less than another."""
+    """Return a sentence if a camera got far fewer verdicts than another."""
     least, most = min(shares, key=lambda name: shares[name]), max(shares, key=lambda name: shares[name])
     if shares[least] >= LEAST_SHARE * shares[most]:
         return []
@@ -123,7 +123,7 @@ def unfair(shares: Mapping[str, int]) -> list[str]:
 
 
 def starved(load: Load, done: int, due: int, seconds: float) -> list[str]:
-    """Say that the slow camera was not served: its parts were late, or it could not send the few that it has."""
+    """Return sentences if the slow camera's parts were late, or if it could not send the few that it has."""
     late = load.codes.get(load.slow, {})
     found = [f"the slow camera's parts ended as {listed(late)}; expected all of them judged in time"] if late else []
     if done < LEAST_SHARE * due:
@@ -132,7 +132,7 @@ def starved(load: Load, done: int, due: int, seconds: float) -> list[str]:
 
 
 def grown(warm: Look, end: Look) -> list[str]:
-    """Say that memory has grown."""
+    """Return a sentence if memory has grown by more than is allowed."""
     allowed = warm.total * MOST_GROWTH + SLACK_BYTES
     if end.total <= allowed:
         return []
@@ -143,7 +143,7 @@ def grown(warm: Look, end: Look) -> list[str]:
 
 
 def as_text(report: Report) -> str:
-    """Return the report as people read it."""
+    """Return the report as text."""
     shares = sorted(report.shares.values())
     warm, end = (sum(memory.values()) for memory in (report.memory_warm, report.memory_end))
     lines = [
@@ -163,5 +163,5 @@ def as_text(report: Report) -> str:
 
 
 def megabytes(size: int) -> str:
-    """Return bytes as people read them."""
+    """Return bytes as text in MB."""
     return f"{size / 1e6:.0f} MB"

@@ -1,7 +1,7 @@
-"""The claim in the paper's title, measured: a champion beside two memory banks, on the same scans in the same process.
+"""Measures the claim in the paper's title: a champion beside two memory banks, on the same scans in the same process.
 
-FPFH bank: BTF's half for shape. Feature bank: PatchCore on the champion's own teacher. Both are fitted on train/good alone and fused
-by the champion's rule. Scoring alone is timed, the teacher included; preparing a part is the same for all and is left out.
+FPFH bank: BTF's half for shape. Feature bank: PatchCore on the champion's own teacher. Both are fitted on train/good alone and fused by
+the champion's rule. Only scoring is timed, the teacher included; preparing a part is the same for all and is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STAGES: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb",), "sdf": ("sdf",), "fuse
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare on which scans, and where to write it."""
+    """What to compare on which scans, and where to write the result."""
 
     data: Path
     recipe: str
@@ -56,7 +56,7 @@ class Request:
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table; None where nothing was measured."""
+    """One line of the table; None if nothing was measured."""
 
     method: str
     i_auroc: float | None
@@ -80,7 +80,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a branch takes beside time per part."""
+    """What a branch costs besides its time per part."""
 
     fit_s: float | None
     kept_mb: float
@@ -92,7 +92,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Contestant:
-    """What scores parts as a champion does, under which names, at which cost."""
+    """A scorer like a champion, with the names and costs of its branches."""
 
     champion: Champion
     names: Mapping[Branch, str]
@@ -115,13 +115,13 @@ def command(**options: Any) -> None:
     """Measure a champion beside memory banks that are fitted on the same training scans."""
     request = Request(**options)
     comparison = compare(request)
-    click.echo(table(comparison))  # first: a file that cannot be written costs no hour
+    click.echo(table(comparison))  # first, so that a failed write does not lose an hour
     write(request.json_path, msgspec.json.format(msgspec.json.encode(comparison)).decode())
     write(request.markdown, table(comparison))
 
 
 def write(path: Path | None, text: str) -> None:
-    """Write the text where a path is given."""
+    """Write the text if a path is given."""
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n", "utf-8")
@@ -150,7 +150,7 @@ def compare(request: Request) -> Comparison:
 
 
 def costs_of(folder: ModelFolder) -> dict[Branch, Cost]:
-    """Return what a model took to train, by its card, and what it keeps on disk."""
+    """Return a model's training time, by its card, and its size on disk."""
     rgb, sdf = (
         Cost(folder.card.training.get(branch, {}).get("seconds"), (folder.path / name).stat().st_size / BYTES_PER_MB)
         for branch, name in (("rgb", student_teacher.WEIGHTS), ("sdf", signed_distance.WEIGHTS))
@@ -159,7 +159,7 @@ def costs_of(folder: ModelFolder) -> dict[Branch, Cost]:
 
 
 def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str) -> Contestant:
-    """Fit the banks on the training scans and align them on the validation scans, as a champion's branches are."""
+    """Fit the banks on the training scans, and align them on the validation scans, as a champion's branches are."""
     recipe, watch = champion.folder.recipe, Stopwatch()
     training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
     describer = Describer.load(champion.folder.path, recipe, device)
@@ -179,13 +179,13 @@ def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str
 
 
 def no_map(part: Prepared) -> Float:
-    """Return what stands in for the map of a bank that is left out."""
+    """Return zeros in place of the map of a bank that is left out."""
     return np.zeros(part.xyz.shape[:2], np.float32)
 
 
 def rows_of(contestant: Contestant, dataset: Dataset) -> list[Row]:
-    """Score the test scans and return the contestant's lines."""
-    # Without its training scans the dataset has no brightness to match, which would score each image twice.
+    """Score the test scans, and return the contestant's lines."""
+    # Without training scans there is no brightness to match, for which each image would be scored twice.
     scored = score_dataset(dataclasses.replace(dataset, train=[]), contestant.champion)
     rows = []
     for branch, name in contestant.names.items():
@@ -197,7 +197,7 @@ def rows_of(contestant: Contestant, dataset: Dataset) -> list[Row]:
 
 
 def table(comparison: Comparison) -> str:
-    """Return the rows as a table in Markdown, and what they were made from."""
+    """Return the rows as a table in Markdown, and a sentence on their origin."""
     lines = [
         "| method | image AUROC | AU-PRO 30 % | AU-PRO 5 % | ms per part | s to fit | MB kept |",
         "|---|---:|---:|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""How long a killed process is away under a steady load, and what becomes of the parts that were in the station."""
+"""How long a killed process is away under a steady load, and what happens to the parts in the station meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mdss.wire.verdict import Verdict
 EXAMPLE = "Example: python -m bench.recovery --store models --recipe cable_gland --data data/cable_gland --kills 10 --json recovery.json"
 PROCESSES = ("prepare", "rgb-0", "sdf-0", "fusion", "ingest")
 READY_WITHIN_S = 60.0
-# A process that dies once in a while, not one that dies over and over: the pause before each restart is the first, 0.5 s.
+# Each kill counts as a first one: the pause before a restart is always 0.5 s, not that of a process that dies over and over.
 SECTIONS: dict[str, dict[str, Any]] = {"station": {"name": "recovery"}, "supervisor": {"restart_limit": 1000, "restart_window_s": 1}}
 
 
@@ -49,7 +49,7 @@ class Order:
 def command(**options: Any) -> None:
     """Kill each process of a loaded station in turns; measure from the kill until it is ready again, and count what its parts became.
 
-    Exit code 0 when each was ready again in time and every frame has its verdict.
+    Exit code 0 if each was ready again in time and every frame has its verdict.
     """
     given, order = Given.taken_from(options), Order(**options)
     folder = begin(given.out)
@@ -58,7 +58,7 @@ def command(**options: Any) -> None:
 
 
 def recovery(order: Order, folder: Path, product: Product) -> Report:
-    """Run everything, and return what came of it."""
+    """Run everything, and return the report."""
     with staged(folder, product, SECTIONS) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate)
         crew = Crew(stage.daemon, *cameras)
@@ -76,7 +76,7 @@ def recovery(order: Order, folder: Path, product: Product) -> Report:
 
 
 def kill(stage: Stage, crew: Crew, name: str) -> Kill:
-    """Kill one process and wait until it is ready again."""
+    """Kill one process, and wait until it is ready again."""
     watch, pid = stage.watch, stage.watch.pid(name)
     if pid is None:
         raise MdssError(f"{name} did not run when it was to be killed")
@@ -90,7 +90,7 @@ def kill(stage: Stage, crew: Crew, name: str) -> Kill:
 
 
 def judged_of(verdict: Verdict) -> Judged:
-    """Return what counts of a verdict here."""
+    """Return what this report needs of a verdict."""
     times = verdict.times
     return Judged(times.received, times.published, verdict.attempt, verdict.evaluation, verdict.code or "")
 

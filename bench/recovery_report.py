@@ -1,4 +1,4 @@
-"""What killed processes cost: how long each was away, and what became of the parts that were in the station meanwhile."""
+"""What killed processes cost: how long each was away, and what happened to the parts in the station meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADING = "process   kills  ready p50  longest  in flight  2nd attempt  longest 
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """One killed process: when (UTC), and after how many seconds it was ready again."""
+    """One killed process: the time of the kill (UTC), and the seconds until it was ready again."""
 
     name: str
     at_ns: int
@@ -24,7 +24,7 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What the journal says of one part: when it came and was judged (UTC), at which attempt, and how it ended."""
+    """What the journal says of one part: when it came and when it was judged (UTC), at which attempt, and the result."""
 
     received_ns: int
     published_ns: int
@@ -34,13 +34,13 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """One process's kills together."""
+    """All kills of one process together."""
 
     kills: int
     p50_s: float
     longest_s: float
-    in_flight: int  # parts that were accepted and not judged at the moment of a kill
-    second_attempts: int  # parts judged at an attempt after the first
+    in_flight: int  # parts accepted but not judged at the moment of a kill
+    second_attempts: int  # parts judged at a later attempt than the first
     undefined: dict[str, int]  # by code
     longest_wait_s: float  # of a part, from its arrival to its verdict
 
@@ -89,7 +89,7 @@ def report_of(kills: Sequence[Kill], judged: Sequence[Judged], course: Course) -
 
 
 def sorted_by_kill(kills: Sequence[Kill], judged: Sequence[Judged]) -> Mapping[int, list[Judged]]:
-    """Return parts by the number of the last kill before their verdict; -1 holds those before the first."""
+    """Return parts by the number of the last kill before their verdict; -1 has those before the first."""
     times, found = [kill.at_ns for kill in kills], defaultdict[int, list[Judged]](list)
     for each in judged:
         found[bisect_right(times, each.published_ns) - 1].append(each)
@@ -97,7 +97,7 @@ def sorted_by_kill(kills: Sequence[Kill], judged: Sequence[Judged]) -> Mapping[i
 
 
 def group_of(name: str, kills: Sequence[Kill], by_kill: Mapping[int, list[Judged]]) -> Group:
-    """Return what the kills of one process came to."""
+    """Return the figures of one process's kills."""
     numbers = [number for number, kill in enumerate(kills) if kill.name == name]
     seconds = [kills[number].seconds for number in numbers]
     parts = [each for number in numbers for each in by_kill.get(number, [])]
@@ -118,7 +118,7 @@ def seconds_of(judged: Judged) -> float:
 
 
 def as_text(report: Report) -> str:
-    """Return the report as people read it."""
+    """Return the report as text."""
     lines = [
         f"{report.parts} parts; before the first kill a verdict took p50 {report.usual_p50_s:.2f} s, p99 {report.usual_p99_s:.2f} s",
         HEADING,

@@ -1,4 +1,4 @@
-"""Whether a station feels a retraining on its machine: parts at a steady pace while the training runs and while it is held, in turns."""
+"""Whether a station feels a retraining on its machine: parts at a steady pace while the training runs and while it is stopped, in turns."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Order:
 def command(**options: Any) -> None:
     """Measure how long parts wait from when they are due until DONE, beside `mdss retrain` and without it, in one run and in turns.
 
-    Exit code 0 when p99 is not shown to be more than 20 % slower beside the training.
+    Exit code 0 if p99 is not shown to be more than 20 % slower beside the training.
     """
     given, order = Given.taken_from(options), Order(**options)
     folder = begin(given.out)
@@ -58,7 +58,7 @@ def command(**options: Any) -> None:
 
 
 class Training:
-    """A retraining of the station's recipe that would never end, to be let run and to be held still."""
+    """An endless retraining of the station's recipe, which can be stopped and continued."""
 
     def __init__(self, stage: Stage, threads: int) -> None:
         self._work = stage.folder / "retrain" / "work" / stage.product.recipe
@@ -74,45 +74,45 @@ class Training:
 
     @property
     def is_learning(self) -> bool:
-        """Return whether it has come to the steps; MdssError where it has ended."""
+        """Return whether it has reached its steps. MdssError if it has ended."""
         if self._process.poll() is not None:
             raise MdssError(f"the training ended with code {self._process.returncode} (see {self._log})")
         return any(self._work.glob("*.checkpoint"))
 
     @property
     def share(self) -> float:
-        """Return how much of one processor it had while it was let run."""
+        """Return its share of one CPU while it was allowed to run."""
         return self._spent_s / self._ran_s if self._ran_s else 0.0
 
     def let(self, *, run: bool) -> None:
-        """Let it run, or hold it still, with all its processes."""
+        """Continue or stop it, with all its processes."""
         for each in self._family():
             each.send_signal(signal.SIGCONT if run else signal.SIGSTOP)
 
     def note(self, before_s: float, seconds: float) -> None:
-        """Note what it had of a window."""
+        """Note the CPU time that it had in a window."""
         self._spent_s, self._ran_s = self._spent_s + self.processor_s() - before_s, self._ran_s + seconds
 
     def processor_s(self) -> float:
-        """Return the processor time of all its processes by now."""
+        """Return the CPU time of all its processes so far."""
         times = [each.cpu_times() for each in self._family()]
         return float(sum(each.user + each.system for each in times))
 
     def end(self) -> None:
-        """End it with all its processes."""
+        """Kill it with all its processes."""
         for each in self._family():
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         self._process.wait()
 
     def _family(self) -> list[psutil.Process]:
-        """Return it and the processes that it trains the branches in, which have groups of their own."""
+        """Return it and the processes that train its branches, which have process groups of their own."""
         first = psutil.Process(self._process.pid)
         return [first, *first.children(recursive=True)]
 
 
 def curated_copy(product: Product, folder: Path) -> Path:
-    """Return a copy of the product's scans with one less to train on, so that there is something new to learn."""
+    """Return a copy of the product's scans with one training scan less, so that the retraining finds something new."""
     for split in ("train", "validation"):
         shutil.copytree(product.data / split, folder / split)
     for kind in ("rgb", "xyz"):
@@ -121,7 +121,7 @@ def curated_copy(product: Product, folder: Path) -> Path:
 
 
 def beside(order: Order, folder: Path, product: Product) -> Report:
-    """Run everything, and return what came of it."""
+    """Run everything, and return the report."""
     with staged(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as stage:
         training = Training(stage, order.threads)
         if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, stage.daemon):
@@ -140,7 +140,7 @@ def beside(order: Order, folder: Path, product: Product) -> Report:
 
 
 def window(training: Training, crew: Crew, place: tuple[int, str], seconds: float) -> Window:
-    """Let the training run or stand for a while."""
+    """Continue or stop the training for one window."""
     number, state = place
     training.let(run=state == BESIDE)
     stand_by(SETTLE_S, crew)

@@ -18,7 +18,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     rounds: int
     window_s: float
-    training_share: float  # of one processor, that the training had while it ran
+    training_share: float  # of one CPU, while it was allowed to run
     states: dict[str, StateReport]
     p99: Ratio
     p50: Ratio
@@ -26,7 +26,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report_of(rounds: Sequence[Round], window_s: float, training_share: float, failures: Sequence[str]) -> Report:
-    """Return the report; it fails where p99 is shown to have grown by more than a fifth."""
+    """Return the report; it fails if p99 is shown to grow by more than a fifth."""
     p99, p50 = (ratio(rounds, percent, (BESIDE,), (ALONE,)) for percent in (99, 50))
     slower = p99.lower > ALLOWED and len(rounds) >= LEAST_ROUNDS
     found = [f"p99 beside a training is {p99.value:.2f} times that without ({p99.lower:.2f} to {p99.upper:.2f})"] if slower else []
@@ -42,7 +42,7 @@ def report_of(rounds: Sequence[Round], window_s: float, training_share: float, f
 
 
 def as_text(report: Report) -> str:
-    """Return the report as people read it."""
+    """Return the report as text."""
     lines = [
         f"{report.rounds} rounds of two windows of {report.window_s:g} s; the training had {report.training_share:.2f} of a processor",
         *(f"{name:<7} p50 {each.p50_s * 1e3:.1f} ms, p99 {each.p99_s * 1e3:.1f} ms ({each.parts})" for name, each in report.states.items()),

@@ -1,4 +1,4 @@
-"""A station for a bench: a folder of its own, a model that was given or made here, real processes, Redis, and a look from outside."""
+"""A station for a bench: its own folder, a given model or one made here, real processes, Redis, and a watch from outside."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from mdss.settings import Settings, load_settings
 from mdss.settings_doors import HttpSettings
 from mdss.wire.verdict import Verdict
 
-KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has taken outlives its own death
+KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has accepted survives its death
 MARKER = ".mdss-bench"
 LOOK_EVERY_S = 0.1
 READY_WITHIN_S, FIRST_WITHIN_S, DONE_WITHIN_S, METRICS_WITHIN_S = 120.0, 60.0, 120.0, 5.0
@@ -48,7 +48,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def stage_options(out: str) -> Callable[[Command], Command]:
-    """Return the options that every bench with a station ends with: what is judged, where traces lie, and where the figures go."""
+    """Add the options that all benches with a station share: what is judged, where logs lie, and where the figures go."""
     folder = click.Path(path_type=Path)
     options = (
         click.option("--data", type=folder, help="Scans to send, in metres; with --store and --recipe."),
@@ -68,7 +68,7 @@ def stage_options(out: str) -> Callable[[Command], Command]:
 
 @dataclass(frozen=True)
 class Given:
-    """What `stage_options` were given."""
+    """The values of `stage_options`."""
 
     data: Path | None
     store: Path | None
@@ -78,11 +78,11 @@ class Given:
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> Self:
-        """Take what these options say out of a command's, and leave those of its own."""
+        """Take these options out of a command's, and leave the others."""
         return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
 
     def product(self) -> Product:
-        """Return what is to be judged, or a small line with its own model where nothing was said."""
+        """Return what is to be judged; without these options, a small line with its own model."""
         if self.data is not None and self.store is not None and self.recipe is not None:
             return Product(self.data, self.store, self.recipe)
         if (self.data, self.store, self.recipe) != (None, None, None):
@@ -91,35 +91,35 @@ class Given:
 
 
 class Keeper(Protocol):
-    """Who looks after what has ended."""
+    """Something that starts again what has ended."""
 
     def tick(self) -> None:
         """Start it again."""
 
 
 class Crew:
-    """Several who are looked after together."""
+    """Several keepers together."""
 
     def __init__(self, *keepers: Keeper) -> None:
         self._keepers = keepers
 
     def tick(self) -> None:
-        """Start again what has ended of each."""
+        """Start again what has ended."""
         for keeper in self._keepers:
             keeper.tick()
 
 
 class Findings(Protocol):
-    """A report that says what must not be."""
+    """A report that lists what must not be."""
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """One sentence for each."""
+        """One sentence for each failure."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a bench has in hand while its station runs."""
+    """A running station, with everything that a bench needs of it."""
 
     settings: Settings
     daemon: Daemon
@@ -129,7 +129,7 @@ class Stage:
     closing: ExitStack
 
     def camera(self, name: str, every_s: float, *options: str) -> Member:
-        """Start a camera that offers a part every so many seconds, or with 0 as fast as it is let."""
+        """Start a camera that offers a part every `every_s` seconds, or as fast as it is let for 0."""
         sent = ["--endpoint", self.settings.camera.endpoint, "--recipe", self.product.recipe, "--data", str(self.product.data)]
         camera = Member("bench.stage_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
         camera.start()
@@ -137,31 +137,31 @@ class Stage:
         return camera
 
     def cameras(self, count: int, every_s: float, *options: str) -> list[Member]:
-        """Start so many of them: camera-1, camera-2 and so on."""
+        """Start `count` of them: camera-1, camera-2 and so on."""
         return [self.camera(f"camera-{number}", every_s, *options) for number in range(1, count + 1)]
 
     @property
     def folder(self) -> Path:
-        """Where journal and logs lie."""
+        """The folder of journal and logs."""
         return Path(self.settings.station.state_directory)
 
     def memory(self) -> dict[str, int]:
-        """Return the bytes of each process by name; what several share is counted once, in shares."""
+        """Return the bytes of each process by name (PSS, so that shared memory counts once)."""
         names = {self.daemon.pid: "supervisor"} | {self.watch.pid(name): name for name in PROCESSES}
         found = dict[str, int]()
         for process in self.daemon.processes():
             try:
                 found[names.get(process.pid) or process.name().removeprefix("mdss: ")] = process.memory_full_info().pss
             except psutil.Error:
-                continue  # it has just ended
+                continue  # the process has just ended
         return found
 
     def incidents(self, members: list[Member]) -> list[str]:
-        """Return what ended though nobody had asked it to."""
+        """Return the ends that nobody asked for."""
         return [*self.daemon.incidents, *(incident for member in members for incident in member.incidents)]
 
     def judged(self) -> int:
-        """Return how many parts have a verdict."""
+        """Return the number of parts with a verdict."""
         with closing(open_journal(self.settings)) as journal:
             return journal.last_sequence()
 
@@ -174,14 +174,14 @@ class Stage:
         return found
 
     def unjudged(self) -> int:
-        """Return how many parts were accepted and have no verdict."""
+        """Return the number of accepted parts without a verdict."""
         with closing(open_journal(self.settings)) as journal:
             return len(journal.pending())
 
 
 @contextmanager
 def staged(folder: Path, product: Product, sections: Mapping[str, dict[str, Any]]) -> Iterator[Stage]:
-    """Run a station that judges this product, ready when the block begins."""
+    """Run a station that judges this product; it is ready when the block begins."""
     with ExitStack() as closing_all:
         run_folder = Path(closing_all.enter_context(TemporaryDirectory(prefix="mdss-")))
         redis = closing_all.enter_context(PrivateRedis(run_folder / "redis", *KEEPS_ALL))
@@ -197,7 +197,7 @@ def staged(folder: Path, product: Product, sections: Mapping[str, dict[str, Any]
 
 
 def conclude(report: Findings, text: str, folder: Path, json_path: Path | None) -> None:
-    """Write and show a report; MdssError where it says that something must not be."""
+    """Write and show a report. MdssError if it has failures."""
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     click.echo(text)
@@ -206,33 +206,33 @@ def conclude(report: Findings, text: str, folder: Path, json_path: Path | None) 
 
 
 def answers_of(cameras: list[Member]) -> dict[str, list[Answered]]:
-    """Ask cameras to finish, wait until every part of theirs is answered, and return their logs by name."""
+    """Ask cameras to finish, wait until all their parts are answered, and return their logs by name."""
     for camera in cameras:
         camera.ask_to_finish()
     end_s = time.monotonic() + DONE_WITHIN_S
     for camera in cameras:
-        camera.wait(end_s)  # what has no answer by then stands in the log as that
+        camera.wait(end_s)  # the log says which parts got no answer by then
     return {camera.name: read_lines(camera.log, Answered) for camera in cameras}
 
 
 def waits_of(cameras: list[Member]) -> list[Wait]:
-    """Ask cameras to finish, and return the waits of all their parts once they are answered."""
+    """Ask cameras to finish, and return the waits of all their parts."""
     return [line.wait for lines in answers_of(cameras).values() for line in lines]
 
 
 def wait_for_verdicts(stage: Stage, crew: Crew, seconds: float = FIRST_WITHIN_S) -> None:
-    """Wait for the first verdict; MdssError where none comes."""
+    """Wait for the first verdict. MdssError if none comes."""
     if not wait_until(lambda: stage.judged() > 0, seconds, crew):
         raise MdssError(f"the station gave no verdict within {seconds:g} s (see {stage.folder / 'station.log'})")
 
 
 def stand_by(seconds: float, keeper: Keeper) -> None:
-    """Let time pass while what ends by itself is started again."""
+    """Let time pass, while what ends by itself is started again."""
     wait_until(lambda: False, seconds, keeper)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, keeper: Keeper, every_s: float = LOOK_EVERY_S) -> bool:
-    """Wait for something while what ends by itself is started again; False when time ran out first."""
+    """Wait for a condition, while what ends by itself is started again; False if time runs out first."""
     end_s = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end_s:
@@ -243,7 +243,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, keeper: Keeper, ev
 
 
 def begin(out: Path) -> Path:
-    """Empty the folder of the last run and return it; the line and its model, if they were made here, stay."""
+    """Empty the folder of the last run and return it; a line and its model that were made here stay."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier run")
     run_folder = out.resolve() / "run"
@@ -254,7 +254,7 @@ def begin(out: Path) -> Path:
 
 
 def read_metrics(http: HttpSettings) -> dict[str, float]:
-    """Return what the station counts, by name and labels; nothing while it does not answer."""
+    """Return the station's metrics by name and labels; empty while it does not answer."""
     try:
         with urllib.request.urlopen(f"http://{http.host}:{http.port}/metrics", timeout=METRICS_WITHIN_S) as page:
             text = page.read().decode()
@@ -265,6 +265,6 @@ def read_metrics(http: HttpSettings) -> dict[str, float]:
 
 
 def labels_of(labels: Mapping[str, str]) -> str:
-    """Return labels as a metric's page writes them."""
+    """Return labels in the format of the metrics page."""
     written = ",".join(f'{name}="{value}"' for name, value in labels.items())
     return written and f"{{{written}}}"

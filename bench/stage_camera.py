@@ -1,4 +1,4 @@
-"""A camera of a bench, a process of its own: offers parts at a steady pace or as fast as it is let, and notes how long each waited."""
+"""A camera of a bench, in its own process: offers parts at a steady pace or as fast as it is let, and logs how long each waited."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """One line of a camera's log, in ns of the clock that all processes of a machine share; `done_ns` is 0 where no DONE came."""
+    """One line of a camera's log, in ns of the machine's monotonic clock; `done_ns` is 0 if no DONE came."""
 
     frame_id: str
     offered_ns: int
@@ -34,12 +34,12 @@ class Answered(msgspec.Struct, frozen=True):
 
     @property
     def wait(self) -> Wait:
-        """When it was offered and when it was done."""
+        """When the part was offered, and when it was done."""
         return self.offered_ns, self.done_ns
 
 
 class Stamped(dict[str, Done]):
-    """The sender's book of answers, which notes each at the moment it comes: `send` may wait long after."""
+    """The sender's table of answers; it notes each at the moment it arrives, because `send` may block long after that."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Stamped(dict[str, Done]):
 
 
 class Camera:
-    """Offers scans in turn; a part's time begins when it is due, be it that the one before was still not let in."""
+    """Offers scans in turn. A part's wait begins when it is due, even if the one before is not let in yet."""
 
     def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[Answered]) -> None:
         self._sender, self._scans, self._recipe, self._log = sender, scans, recipe, log
@@ -67,7 +67,7 @@ class Camera:
         self._sender.send(rgb, xyz, **labels)
 
     def finish(self) -> None:
-        """Wait until all is answered; a part that is not, or was refused, is noted as one without answer."""
+        """Wait until all parts are answered; those that are not, or were refused, are logged without an answer."""
         self._sender.wait_until_done(ANSWERED_WITHIN_S)
         for frame_id, offered_ns in self._offered.items():
             self._log.write(Answered(frame_id, offered_ns))
@@ -78,7 +78,7 @@ class Camera:
 
 
 def painted(scan: Scan) -> Scan:
-    """Return a scan with a loud square in its middle, which no good part has."""
+    """Return a scan with a bright square in its middle, which no good part has."""
     rgb, xyz = scan[0].copy(), scan[1]
     rows, columns = rgb.shape[:2]
     rgb[rows * 2 // 5 : rows * 3 // 5, columns * 2 // 5 : columns * 3 // 5] = PAINT
@@ -94,7 +94,7 @@ def painted(scan: Scan) -> Scan:
 @click.option("--painted", "is_painted", is_flag=True)
 @click.option("--log", "log_path", required=True, type=click.Path(path_type=Path))
 def command(endpoint: str, recipe: str, data: Path, log_path: Path, **options: float) -> None:
-    """Offer parts until SIGTERM, then wait until all are answered; the camera is called as its log."""
+    """Offer parts until SIGTERM, then wait until all are answered; the camera has the name of its log."""
     asked = list[int]()
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     scans = [read_pair(pair) for pair in find_pairs(data, "test")[: int(options["most_scans"])]]

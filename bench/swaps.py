@@ -1,4 +1,4 @@
-"""Changes of model by the hundred in a running station under load: no part lost, late or judged by two models, and memory stays flat."""
+"""Hundreds of model changes in a running station under load: no part may be lost, late or judged by two models; memory must stay flat."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Order:
 def command(**options: Any) -> None:
     """Promote two versions in turn while cameras send without a pause; compare with a while without changes.
 
-    With --store the two are the newest versions of the recipe, in a copy of its folder; of a single version, the same one under two names.
-    Exit code 0 when every part has one verdict in time by one model, every version was taken, and no process has grown.
+    With --store the two are the newest versions of the recipe, in a copy of its folder; of a single version, the same one under two
+    names. Exit code 0 if every part has one verdict in time by one model, every version was taken, and no process has grown.
     """
     given, order = Given.taken_from(options), Order(**options)
     folder = begin(given.out)
@@ -66,7 +66,7 @@ def command(**options: Any) -> None:
 
 
 def train_another(product: Product) -> None:
-    """Give the small line a second version, trained from another seed; once."""
+    """Give the small line a second version, trained with another seed, unless it has one."""
     from trainer.train import Order as Training
     from trainer.train import train
 
@@ -75,7 +75,7 @@ def train_another(product: Product) -> None:
 
 
 def copied(product: Product, store: Path) -> Product:
-    """Copy the recipe's models, so that nobody's champion changes; store a single version once more."""
+    """Copy the recipe's models, so that nobody's champion changes; a single version is stored a second time."""
     shutil.copytree(product.store / product.recipe, store / product.recipe, symlinks=True)
     model = model_store.open_champion(store, product.recipe)
     if len(model_store.versions(store / product.recipe)) < 2:
@@ -92,7 +92,7 @@ def copied(product: Product, store: Path) -> Product:
 
 
 def swap_often(order: Order, folder: Path, product: Product) -> Report:
-    """Run everything, and return what came of it."""
+    """Run everything, and return the report."""
     with staged(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate)
         crew, random = Crew(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
@@ -122,7 +122,7 @@ def swap_often(order: Order, folder: Path, product: Product) -> Report:
 
 
 def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
-    """Promote a version and wait until it judges."""
+    """Promote a version, and wait until it judges."""
     model_store.promote(stage.product.store, stage.product.recipe, version)
     promoted_s = time.monotonic()
     if not wait_until(lambda: state_of(stage).version == version, SERVES_WITHIN_S, crew, LOOK_EVERY_S):
@@ -132,7 +132,7 @@ def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
 
 
 def state_of(stage: Stage) -> RecipeReport:
-    """Return what the station says of the recipe."""
+    """Return the station's report on the recipe."""
     return next(report for report in ask(stage.settings.http).models if report.recipe == stage.product.recipe)
 
 

@@ -1,4 +1,4 @@
-"""What many changes of model under load came to: parts lost, doubled, late or judged by two models; how long changes took; memory."""
+"""The report of many model changes under load: parts lost, doubled, late or judged by two models; the time of changes; memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, durations_of, listed, waited
 from mdss.wire.verdict import Verdict
 
-WARM = 0.2  # of the changes: by then every buffer of two models has had its largest size
+WARM = 0.2  # of the changes: by then every buffer for two models has reached its size
 
 
 class Swap(msgspec.Struct, frozen=True):
-    """One change: the version, how long from its promotion until it judged, and what the processes took right after."""
+    """One change: the version, the seconds from its promotion until it judged, and the memory of the processes after that."""
 
     version: str
     seconds: float
@@ -28,8 +28,8 @@ class Course:
     """What was measured."""
 
     swaps: Sequence[Swap]
-    quiet: Sequence[Wait]  # of parts offered before the first change
-    swapping: Sequence[Wait]  # of those offered from then on
+    quiet: Sequence[Wait]  # waits of parts offered before the first change
+    swapping: Sequence[Wait]  # waits of parts offered from then on
     verdicts: Sequence[Verdict]
     unjudged: int
     refused: int  # versions that the station did not take
@@ -51,8 +51,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     evaluations: dict[str, int]
     quiet: Durations
     swapping: Durations
-    memory_warm: dict[str, int]  # process -> the most after a change of the first half, once it is warm
-    memory_end: dict[str, int]  # of the second half
+    memory_warm: dict[str, int]  # process -> the most after a change in the first half, once it is warm
+    memory_end: dict[str, int]  # the same in the second half
     bytes_per_swap: dict[str, int]
     failures: tuple[str, ...]
 
@@ -100,7 +100,7 @@ def is_mixed(verdict: Verdict) -> bool:
 
 
 def out_of_order(verdicts: Iterable[Verdict]) -> int:
-    """Return how many parts were judged under an earlier generation than one that was accepted before, or under two names of one."""
+    """Return the number of parts judged by an earlier generation than a part accepted before, or by one generation under two names."""
     latest, found, names = 0, 0, dict[int, str]()
     for verdict in sorted(verdicts, key=lambda each: each.times.received):
         if verdict.model is not None:
@@ -116,9 +116,9 @@ def warmed(swaps: Sequence[Swap]) -> Sequence[Swap]:
 
 
 def memory_by_halves(swaps: Sequence[Swap]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the most that each process took in either half of the changes once it is warm.
+    """Return the most memory of each process in either half of the changes, once it is warm.
 
-    Not what it took after a single one: whoever looks between the end of the old model and the next part sees a process without both.
+    A single look would not do: between the end of the old model and the next part, a process holds less.
     """
     warm = warmed(swaps)
     first, second = warm[: (len(warm) + 1) // 2], warm[len(warm) // 2 :]
@@ -126,12 +126,12 @@ def memory_by_halves(swaps: Sequence[Swap]) -> tuple[dict[str, int], dict[str, i
 
 
 def most_memory(swaps: Sequence[Swap]) -> dict[str, int]:
-    """Return the most that each process took, of those that still run at the end."""
+    """Return the most memory of each process that still runs at the end."""
     return {name: max(swap.memory.get(name, 0) for swap in swaps) for name in swaps[-1].memory}
 
 
 def slopes(swaps: Sequence[Swap]) -> dict[str, int]:
-    """Return by how many bytes each process grows with a change, by least squares over all changes once it is warm."""
+    """Return the bytes by which each process grows per change, by least squares over all changes once it is warm."""
     warm = warmed(swaps)
     if len(warm) < 2:
         return {}
@@ -140,12 +140,12 @@ def slopes(swaps: Sequence[Swap]) -> dict[str, int]:
 
 
 def named(count: int, what: str) -> list[str]:
-    """Say that there is something that must not be."""
+    """Return a sentence if there is any of what must not be."""
     return [f"{count} {what}; expected none"] if count else []
 
 
 def grown(warm: Mapping[str, int], end: Mapping[str, int]) -> list[str]:
-    """Say which processes have grown."""
+    """Return sentences on the processes that have grown by more than is allowed."""
     found = []
     for name, size in end.items():
         before = warm.get(name, size)
@@ -155,7 +155,7 @@ def grown(warm: Mapping[str, int], end: Mapping[str, int]) -> list[str]:
 
 
 def as_text(report: Report) -> str:
-    """Return the report as people read it."""
+    """Return the report as text."""
     lines = [
         f"changes      {report.swaps}: {report.took.text(2)}, from the promotion until the new model judged",
         f"parts        {report.sent} sent, {report.judged} judged: {report.lost} lost, {report.doubled} doubled",
@@ -170,7 +170,7 @@ def as_text(report: Report) -> str:
 
 
 def memory_lines(report: Report) -> list[tuple[str, str]]:
-    """Return the most that each process took in the first half, once warm, and in the second, and its slope."""
+    """Return each process's most memory in the first half (once warm) and in the second, and its slope."""
     warm: Mapping[str, int] = report.memory_warm
     return [
         (name, f"{warm.get(name, 0) / 1e6:.1f} MB -> {size / 1e6:.1f} MB, {report.bytes_per_swap.get(name, 0) / 1e3:+.1f} kB a change")

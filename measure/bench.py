@@ -1,4 +1,4 @@
-"""Verb `mdss bench`: how fast this machine judges parts, each stage beside the floor that the machine itself sets."""
+"""Verb `mdss bench`: how fast this machine judges parts, with each stage beside the floor that the machine itself sets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: mdss bench --store models --recipe cable_gland --data data/cable_gland --json bench.json"
 SIZES, QUICK_SIZES = ("400x400", "800x800", "1600x1200"), ("128x128",)
 PARTS, QUICK_PARTS = 100, 8
-LONGEST_S = 60.0  # of one stretch; a slow machine sends fewer parts
+LONGEST_S = 60.0  # of one stretch; on a slow machine fewer parts are sent
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     store: Path | None
     recipe: str | None
@@ -43,7 +43,7 @@ class Wishes:
     processes: tuple[int, ...]
 
     def check(self) -> None:
-        """Raise BadInput for what does not go together."""
+        """Raise BadInput for options that contradict each other."""
         given = [self.store, self.recipe, self.data]
         if any(given) and not all(given):
             raise BadInput("--store, --recipe, --data: found some of them, expected all three, or none for a synthetic line")
@@ -53,7 +53,7 @@ class Wishes:
             raise BadInput(f"--json {self.json_path}: found no folder {self.json_path.parent}, expected one that exists")
 
     def subject(self, folder: Path) -> Subject:
-        """Return what is to be measured; a synthetic one is made in the folder."""
+        """Return the model and scans to measure; a synthetic line is made in the folder."""
         from measure.subject import given, made
 
         if self.store is None or self.recipe is None or self.data is None:
@@ -79,8 +79,8 @@ class Wishes:
 def command(**options: object) -> None:
     """Measure the machine, then each stage beside its floor, then a whole station from the camera to a subscriber.
 
-    Without --store it makes a synthetic line and a model that has seen two steps of training: speed does not depend on what a
-    model has learned. Nothing else should run beside it. Files go to the folder for temporary files (TMPDIR), and so does the journal.
+    Without --store it makes a synthetic line, and a model after two steps of training: speed does not depend on what a model has learned.
+    Nothing else should run beside it. Files go to the folder for temporary files (TMPDIR), and so does the journal.
     """
     from measure.subject import Size
     from measure.tables import show
@@ -90,13 +90,13 @@ def command(**options: object) -> None:
     sizes = tuple(Size.parse(text) for text in dict.fromkeys(wishes.sizes or (QUICK_SIZES if wishes.is_quick else SIZES)))
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder:
         results = measure(wishes, sizes, Path(folder))
-    show(results, table_console())  # first: a file that cannot be written costs no minutes
+    show(results, table_console())  # first, so that a failed write does not lose minutes of measuring
     if wishes.json_path is not None:
         results.write(wishes.json_path)
 
 
 def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
-    """Return everything that was asked for."""
+    """Return all results that were asked for."""
     from measure.both_branches import measure_both
     from measure.growth import measure_growth
     from measure.line import measure_line
@@ -105,7 +105,7 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     from measure.results import Results
     from measure.stages import Bed, Effort, measure_stages
 
-    load_before = os.getloadavg()[0]  # here, for a synthetic line and its model are a load of their own
+    load_before = os.getloadavg()[0]  # read here, because making a synthetic line and its model is a load, too
     subject = wishes.subject(folder)
     effort = Effort(wishes.parts or (QUICK_PARTS if wishes.is_quick else PARTS), LONGEST_S)
     machine = measure_machine(folder, load_before, is_quick=wishes.is_quick)

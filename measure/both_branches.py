@@ -1,4 +1,4 @@
-"""Both branches of a part at the same time, a core for each, beside the slower of them alone: what one costs the other."""
+"""Runs both branches of a part at the same time, each on its own core, and compares with the slower branch alone."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class Runner:
         self._process, self._branch = process, branch
 
     def tell(self, number: int) -> None:
-        """Ask for one part."""
+        """Ask for one part by its number."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # of one that has ended; `wait` says so
+        with suppress(BrokenPipeError):  # the process has ended; `wait` says so
             self._process.stdin.write(f"{number}\n")
             self._process.stdin.flush()
 
     def wait(self) -> None:
-        """Wait for its next line; MdssError where it has ended."""
+        """Wait for the process's next line. MdssError if it has ended."""
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
             raise MdssError(f"{self._branch}: its process ended with code {self._process.wait()}; what it said before says why")
 
 
 def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
-    """Return each branch alone and both at once, part by part in turn; None where there are no two cores."""
+    """Return the times of each branch alone and of both at once, measured in turn part by part; None without two cores."""
     cores = own_cores()
     if len(cores) < len(BRANCHES):
         return None
@@ -77,7 +77,7 @@ def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
 
 
 def own_cores() -> list[int]:
-    """Return the processors that this process may use, one of those that share a core."""
+    """Return the processors that this process may use, one for each physical core."""
     by_core = dict[str, int]()
     for processor in sorted(os.sched_getaffinity(0), reverse=True):
         siblings = TOPOLOGY / f"cpu{processor}/topology/thread_siblings_list"
@@ -86,7 +86,7 @@ def own_cores() -> list[int]:
 
 
 def spent_ms(runners: list[Runner], number: int) -> float:
-    """Return how long it takes until all of them have computed a part."""
+    """Return how long it takes until all runners have computed a part."""
     started_s = time.perf_counter()
     for runner in runners:
         runner.tell(number)
@@ -96,7 +96,7 @@ def spent_ms(runners: list[Runner], number: int) -> float:
 
 
 def write_scans(bed: Bed, size: Size, folder: Path) -> int:
-    """Write the scans as the processes read them, and return how many there are."""
+    """Write the scans for the processes, and return their number."""
     scans = bed.subject.scans_at(size)
     for number, scan in enumerate(scans):
         rgb, cloud = bed.subject.received(scan)
@@ -106,7 +106,7 @@ def write_scans(bed: Bed, size: Size, folder: Path) -> int:
 
 @contextmanager
 def started(order: BranchOrder) -> Iterator[Runner]:
-    """Run the process of one branch, with memory as in a station, while the block runs."""
+    """Run the process of one branch while the block runs, with memory settings as in a station."""
     command = [sys.executable, "-m", "measure.one_branch", msgspec.json.encode(order).decode()]
     environment = {**MEMORY_KEPT, **os.environ}
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How the rate of a station grows: with the cameras that send at once, and with the processes of each branch."""
+"""How the rate of a station grows with the number of cameras, and with the number of processes per branch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.progress import Meter
 def measure_growth(
     subject: Subject, size: Size, effort: Effort, cameras: tuple[int, ...], processes: tuple[int, ...]
 ) -> list[GrowthFigures]:
-    """Return the rate of each number of cameras with each of processes for a branch; a station of its own for each of the latter."""
+    """Return the rate for each combination of cameras and processes per branch; each number of processes gets its own station."""
     found = []
     with Meter(f"growth {size}", len(cameras) * len(processes)) as meter:
         for count in processes:

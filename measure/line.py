@@ -1,4 +1,4 @@
-"""The whole station, from a camera's frame to the verdict that a subscriber hears: rate, latency, memory, start."""
+"""Measures a whole station, from a camera's frame to the verdict that a subscriber hears: rate, latency, memory, start."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
 
-FILLING = 6  # parts until the station is full; not counted
+FILLING = 6  # parts until the station is full; they do not count
 PATIENCE_S = 180.0
 LISTEN_S = 0.1
 
 
 @dataclass(frozen=True)
 class LineFigures:
-    """What a station came to."""
+    """The figures of one station."""
 
     end_to_end: dict[str, EndToEnd]
     memory_mb: dict[str, float]
@@ -43,7 +43,7 @@ class LineFigures:
 
 
 class Listener:
-    """A subscriber in a thread of its own, which notes when it hears each verdict (monotonic ns)."""
+    """A subscriber in its own thread that notes when it hears each verdict (monotonic ns)."""
 
     def __init__(self, settings: Settings) -> None:
         self.heard: dict[str, tuple[int, Verdict]] = {}
@@ -66,14 +66,14 @@ class Listener:
 
 @dataclass
 class Latencies:
-    """How long parts took from the camera's call to the subscriber, and how much of it the networks did not need."""
+    """How long parts took from the camera's call to the subscriber, and how much of that was not spent in networks."""
 
     total_ms: list[float] = field(default_factory=list)
     overhead_ms: list[float] = field(default_factory=list)
     stretches_ms: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, part: Heard, busy: Spans) -> None:
-        """Take one more part into account; `busy` is when a network was at work, on it or on others."""
+        """Add one part; `busy` says when a network was at work on any part."""
         total_ns, in_networks_ns = part.heard - part.sent, networks_ns(part.verdict.times, busy)
         self.total_ms.append(total_ns / 1e6)
         self.overhead_ms.append((total_ns - in_networks_ns) / 1e6)
@@ -89,7 +89,7 @@ class Line:
         self._sent = 0
 
     def figures(self, size: Size, effort: Effort) -> EndToEnd:
-        """Measure at one size: first as many parts as the station takes, then half as many."""
+        """Measure at one size: first at full load, then at half of that rate."""
         scans, before = self._subject.scans_at(size), set(self._listener.heard)
         rate = self.rate(scans, effort, f"full load {size}")
         latencies = self.latencies(scans, effort, f"half load {size}", rate / 2)
@@ -106,12 +106,12 @@ class Line:
         )
 
     def rate(self, scans: tuple[Scan, ...], effort: Effort, title: str) -> float:
-        """Return how many verdicts a second come while the camera uses all its credit."""
+        """Return the verdicts per second while the camera uses all its credit."""
         with Meter(title, effort.parts) as meter:
             return rate_of(self.pushed(scans, effort, meter.step))
 
     def pushed(self, scans: tuple[Scan, ...], effort: Effort, step: Callable[[], object] = lambda: None) -> list[int]:
-        """Send parts while there is credit, calling `step` after each that counts; return when each verdict was heard (monotonic ns)."""
+        """Send parts as fast as credit allows, with `step()` after each that counts; return when each verdict was heard (monotonic ns)."""
         names = [self._send(scans[number % len(scans)]) for number in range(FILLING)]
         for number in effort.numbers():
             names.append(self._send(scans[number % len(scans)]))
@@ -120,7 +120,7 @@ class Line:
         return [self._heard(name)[0] for name in names]
 
     def latencies(self, scans: tuple[Scan, ...], effort: Effort, title: str, rate: float) -> Latencies:
-        """Return the latencies of parts that come at an even pace, one scan after the other."""
+        """Return the latencies of parts that come at an even pace, for one scan after the other."""
         found = Latencies()
         share = Effort(max(LEAST_PARTS, effort.parts // len(scans)), effort.longest_s / len(scans))
         with Meter(title, share.parts * len(scans)) as meter:
@@ -133,7 +133,7 @@ class Line:
         return found
 
     def _paced(self, scan: Scan, effort: Effort, pause_s: float, meter: Meter) -> dict[str, int]:
-        """Send one scan again and again, so far apart; return when each was sent (monotonic ns)."""
+        """Send one scan repeatedly, `pause_s` apart; return when each was sent (monotonic ns)."""
         sent, due_s = {}, time.monotonic()
         for _ in effort.numbers():
             now_ns = time.monotonic_ns()
@@ -165,7 +165,7 @@ class Line:
             raise MdssError(f"the station refused a scan: {nack.code}: {nack.reason}")
 
     def _heard(self, name: str) -> tuple[int, Verdict]:
-        """Return when a part's verdict was heard, and the verdict; one that is no judgement says nothing of speed."""
+        """Return when a part's verdict was heard, and the verdict. MdssError if it is missing or Undefined, which says nothing of speed."""
         end_s = time.monotonic() + PATIENCE_S
         while name not in self._listener.heard and time.monotonic() < end_s:
             time.sleep(LISTEN_S)
@@ -184,7 +184,7 @@ def rate_of(heard_ns: Iterable[int]) -> float:
 
 
 def memory_mb(settings: Settings) -> dict[str, float]:
-    """Return what each process keeps for itself, its share of what it shares included (PSS; where that is not to be had, RSS)."""
+    """Return the memory of each process in MB: its PSS, which shares out what several use; its RSS if the PSS cannot be read."""
     pids = {process.name: process.pid for process in ask(settings.http).processes if process.pid is not None}
     found = {name: psutil.Process(pid) for name, pid in pids.items()}
     parents = [process.parent() for process in found.values()]
@@ -200,7 +200,7 @@ def _megabytes(process: psutil.Process) -> float:
 
 @contextmanager
 def station(subject: Subject, **sections: dict[str, Any]) -> Iterator[tuple[Settings, float]]:
-    """Run a station in a folder of its own, with these settings beside its own; yield all of them and how long it took to be ready."""
+    """Run a station in its own folder with these settings added; yield all settings and the seconds until it was ready."""
     with tempfile.TemporaryDirectory(prefix="mdss-") as folder, PrivateRedis(Path(folder)) as redis:
         place = Place(Path(folder) / "state", Path(folder), subject.store)
         config = place.write_settings(subject.recipe, redis.url, verdicts={"publish_maps": False}, **sections)
@@ -210,7 +210,7 @@ def station(subject: Subject, **sections: dict[str, Any]) -> Iterator[tuple[Sett
 
 
 def measure_line(subject: Subject, sizes: tuple[Size, ...], effort: Effort) -> LineFigures:
-    """Start a station, send it scans of each size, and look at its memory when all are judged."""
+    """Start a station, send it scans of each size, and read its memory when all are judged."""
     with station(subject) as (settings, ready_s), camera_of(settings, "bench") as sender:
         listener = Listener(settings)
         try:

@@ -1,4 +1,4 @@
-"""What the machine does at best: its matrix rates, how fast it copies memory, how long a durable write takes."""
+"""What the machine can do at best: its matrix rates, its rate of copying memory, the time of a durable write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRITTEN_BYTES, WRITES = 4096, 50
 
 
 class _Wide(nn.Module):
-    """A network that is one wide layer: what becomes of it says in which precision the branches score."""
+    """A network of one wide layer: it shows in which precision the branches score."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def scoring_type(device: str) -> torch.dtype:
 
 
 def measure_machine(folder: Path, load_before: float, *, is_quick: bool) -> Machine:
-    """Measure the machine; `folder` lies on the disk that durable writes go to, the load is that before anything was made."""
+    """Measure the machine. `folder` is on the disk for durable writes; `load_before` is the load before anything was made."""
     device, cores = device_of("auto"), len(os.sched_getaffinity(0))
     precision = scoring_type(device)
     types = dict.fromkeys((torch.float32, precision, *([torch.int8] if device == "cpu" and multiplies_eight_bits() else [])))
@@ -74,7 +74,7 @@ def rates(kind: torch.dtype, device: str, threads: tuple[int, ...], *, is_quick:
 
 @torch.inference_mode()
 def matrix_rate(side: int, kind: torch.dtype, device: str, repetitions: int) -> float:
-    """Return GFLOP/s of the better of A B and A B^T, square matrices of that side, in the best of some repetitions."""
+    """Return the GFLOP/s of square matrices with this side: the better of A B and A B^T, each the best of its repetitions."""
     first, second = (torch.randint(-127, 128, (side, side), device=device).to(kind) for _ in range(2))
     product = torch.empty(side, side, device=device, dtype=torch.int32 if kind is torch.int8 else kind)
     operation = torch._int_mm if kind is torch.int8 else torch.mm  # noqa: SLF001 - torch has no public one of eight bits
@@ -89,13 +89,13 @@ def matrix_rate(side: int, kind: torch.dtype, device: str, repetitions: int) -> 
 
 
 def copy_rate(repetitions: int) -> float:
-    """Return GB/s of a copy that is too large for the caches."""
+    """Return the GB/s of a copy that is too large for the caches."""
     source, target = np.ones(COPIED_BYTES, np.uint8), np.zeros(COPIED_BYTES, np.uint8)
     return COPIED_BYTES / best_of(lambda: np.copyto(target, source), repetitions) / 1e9
 
 
 def sync_write_ms(folder: Path) -> float:
-    """Return the best time of a page written to the end of a file until it is on the disk."""
+    """Return the shortest time in which a page, appended to a file, is on the disk."""
     path, page = folder / "sync", bytes(WRITTEN_BYTES)
     with path.open("wb", buffering=0) as file:
 
@@ -109,18 +109,18 @@ def sync_write_ms(folder: Path) -> float:
 
 
 def best_of(action: Callable[[], object], repetitions: int) -> float:
-    """Return the seconds of the fastest of some repetitions, one before them not counted."""
+    """Return the seconds of the fastest repetition; one more before them does not count."""
     action()
     return min(timeit.repeat(action, number=1, repeat=repetitions, timer=time.perf_counter))
 
 
 def name_of(kind: torch.dtype) -> str:
-    """Return a type as people write it."""
+    """Return a type's name without "torch."."""
     return str(kind).removeprefix("torch.")
 
 
 def processor_name() -> str:
-    """Return what the processor calls itself."""
+    """Return the CPU's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

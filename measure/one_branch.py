@@ -1,4 +1,4 @@
-"""One branch in a process of its own, on one core, that computes a part whenever it is told a number on standard input."""
+"""The process of one branch on one core: it computes a part for each number that it reads from standard input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCANS = "{}.npz"
 
 
 class BranchOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Which branch of which model, on which core, and where the scans lie: 0.npz, 1.npz and so on."""
+    """Which branch of which model, on which core, and the folder of the scans 0.npz, 1.npz and so on."""
 
     branch: Branch
     model: str
@@ -32,7 +32,7 @@ class BranchOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main(order: BranchOrder) -> None:
-    """Say a line once all scans were computed, and one more after each whose number comes in."""
+    """Print a line when all scans were computed once, and another after each part that is asked for."""
     os.sched_setaffinity(0, {order.core})
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -41,7 +41,7 @@ def main(order: BranchOrder) -> None:
     branch = kind.load(model.path, model.recipe, device_of("auto"))
     scans = [np.load(Path(order.folder) / SCANS.format(number)) for number in range(order.scans)]
     parts = [point_cloud.prepare(scan["rgb"], scan["xyz_mm"], model.recipe.point_cloud) for scan in scans]
-    for part in parts:  # kernels are chosen at the first visit
+    for part in parts:  # the first call also chooses kernels
         branch.map_of(part)
     click.echo("ready")
     for line in sys.stdin:

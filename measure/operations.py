@@ -1,4 +1,4 @@
-"""What a branch multiplies and adds, in eight bits and otherwise."""
+"""Counts the multiplications and additions of a branch, in eight bits and otherwise."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from mdss.method.recipe import Scores
 from measure.results import Operations
 
-WEIGHTS = 2  # where an operation of eight bits has them, behind its input
+WEIGHTS = 2  # position of the weights among an eight-bit operator's arguments after its input
 CONVOLUTION, LINEAR = torch.ops.onednn.qconv_pointwise, torch.ops.onednn.qlinear_pointwise
-IN_PLACE = torch.ops.aten.addmm_  # torch counts it only where its sum is a tensor of its own
+IN_PLACE = torch.ops.aten.addmm_  # torch counts addmm only if its sum is a new tensor
 
 
 def operations_of(action: Callable[[], object], scores_in: Scores) -> Operations:
-    """Return how many billion multiplications and additions of matrices a branch's action comes to."""
+    """Return how many billion multiplications and additions of matrices a branch's action does."""
     not_torchs = {CONVOLUTION: of_convolution, LINEAR: of_linear, IN_PLACE: of_product}
     with FlopCounterMode(display=False, custom_mapping=not_torchs) as counter:
         action()
@@ -28,15 +28,15 @@ def operations_of(action: Callable[[], object], scores_in: Scores) -> Operations
 
 
 def of_convolution(given: torch.Size, *others: Any, out_shape: torch.Size, **_: Any) -> int:
-    """Return what a convolution of an input of that shape comes to."""
+    """Return the operations of a convolution with an input of this shape."""
     return conv_flop_count(list(given), list(others[WEIGHTS]), list(out_shape))
 
 
 def of_linear(given: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
-    """Return what a linear layer of an input of that shape comes to."""
+    """Return the operations of a linear layer with an input of this shape."""
     return 2 * prod(given) * out_shape[-1]
 
 
 def of_product(_: torch.Size, left: torch.Size, right: torch.Size, **__: Any) -> int:
-    """Return what multiplying two matrices comes to, and adding what they make."""
+    """Return the operations of multiplying two matrices and adding the result."""
     return 2 * prod(left) * right[-1]

@@ -1,4 +1,4 @@
-"""What a part waits for beside the networks, and where: told from the `times` of its verdict and of those beside it."""
+"""Overhead: how long a part waits outside the networks, and in which stage, from the `times` in its verdict and in others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from mdss.wire.verdict import Times, Verdict
 
-Spans = list[tuple[int, int]]  # from and to, ns, in order and apart
+Spans = list[tuple[int, int]]  # (begin, end) in ns, in order and without overlap
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A part's verdict, when its camera sent it and when a subscriber heard of it (UTC ns, as all times of a verdict)."""
+    """A part's verdict, when its camera sent the part, and when a subscriber heard the verdict (UTC ns, as all times in verdicts)."""
 
     verdict: Verdict
     sent: int
@@ -21,12 +21,12 @@ class Heard:
 
 
 def utc_ns(monotonic_ns: int) -> int:
-    """Return a moment of the monotonic clock as the station's processes tell it."""
+    """Return a moment of the monotonic clock in UTC ns, the time in verdicts."""
     return monotonic_ns + time.time_ns() - time.monotonic_ns()
 
 
 def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
-    """Return when any network was at work on one of these parts."""
+    """Return the spans in which any network was at work on one of these parts."""
     joined: Spans = []
     for begin, end in sorted(span for verdict in verdicts for span in _own_spans(verdict.times)):
         if joined and begin <= joined[-1][1]:
@@ -37,7 +37,7 @@ def busy_spans(verdicts: Iterable[Verdict]) -> Spans:
 
 
 def networks_ns(times: Times, busy: Spans) -> int:
-    """Return how long a part, once it was prepared, was in the networks or waited while they were at another part."""
+    """Return how long a prepared part was in the networks, or waited while they worked on another part."""
     last = _last_map(times)
     if last is None or times.prepared is None:
         return 0
@@ -45,9 +45,9 @@ def networks_ns(times: Times, busy: Spans) -> int:
 
 
 def stretches_ms(part: Heard, in_networks_ns: int) -> Mapping[str, float]:
-    """Return the overhead of a part stage by stage, in their order; together they are all of it. Of one that no network saw, nothing.
+    """Return a part's overhead by stage, in the order of the stages; together they are all of it. Nothing if no network saw the part.
 
-    `in_networks_ns` is what `networks_ns` says of it.
+    `in_networks_ns` is the part's `networks_ns`.
     """
     times, last = part.verdict.times, _last_map(part.verdict.times)
     if last is None or times.prepared is None:
@@ -63,11 +63,11 @@ def stretches_ms(part: Heard, in_networks_ns: int) -> Mapping[str, float]:
 
 
 def _last_map(times: Times) -> int | None:
-    """Return when the slower branch was done with a part; None where neither was at work on it."""
+    """Return when the slower branch finished a part; None if neither worked on it."""
     return max((end for _, end in _own_spans(times)), default=None)
 
 
 def _own_spans(times: Times) -> Spans:
-    """Return when each branch was at work on a part."""
+    """Return the span in which each branch was at work on a part."""
     pairs = ((times.rgb_started, times.rgb), (times.sdf_started, times.sdf))
     return [(begin, end) for begin, end in pairs if begin is not None and end is not None]

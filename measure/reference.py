@@ -1,4 +1,4 @@
-"""The method as the code that the paper builds on runs it: the whole image, ten patches for each point, one at a time, all in float32."""
+"""The method as the code runs it that the paper builds on: the whole image, ten patches per point, one at a time, all in float32."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Float = NDArray[np.float32]
 
 
 class Reference:
-    """Networks of the published size that were never taught: what they have learned changes no time."""
+    """Untrained networks of the published size: training does not change their speed."""
 
     def __init__(self) -> None:
         self._device = device_of("auto")
@@ -47,7 +47,7 @@ class Reference:
 
     @torch.inference_mode()
     def shape_distances(self, part: Prepared) -> Float:
-        """Return the distance (N,) of every point, the smallest that any of its patches says."""
+        """Return the distance (N,) of every point, the smallest among its patches."""
         settings, cloud, towards = SHAPE, PartPoints.of(part.xyz), viewing_direction(part.xyz)
         patches = cut_patches(cloud.points, settings.points_per_patch, PATCHES_OF_A_POINT)
         said = []
@@ -59,7 +59,7 @@ class Reference:
 
 
 def speedup(bed: Bed, size: Size) -> float:
-    """Return how many times longer the two branches of the reference take than ours, on the same scans and in one thread."""
+    """Return how many times longer both branches of the reference take than ours, on the same scans and in one thread."""
     reference, ours_s, theirs_s = Reference(), 0.0, 0.0
     scans = bed.subject.scans_at(size)[:SCANS]
     for number, scan in enumerate(tracked([scans[0], *scans], "reference", len(scans) + 1)):
@@ -70,7 +70,7 @@ def speedup(bed: Bed, size: Size) -> float:
         between = time.perf_counter()
         bed.colour.map_of(part)
         bed.shape.map_of(part)
-        if number == 0:  # what is chosen and compiled once
+        if number == 0:  # the first scan also chooses kernels and compiles
             continue
         theirs_s, ours_s = theirs_s + between - started, ours_s + time.perf_counter() - between
     return round(theirs_s / ours_s, 1)

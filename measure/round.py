@@ -1,4 +1,4 @@
-"""One round of a comparison, a process of its own: how long the stages of whatever code it finds take, as JSON."""
+"""One round of a comparison in a process of its own: the times of the stages of whatever code it finds, as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_S = 60.0
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to measure; without a store a synthetic line, made once in the folder."""
+    """What to measure; without a store, a synthetic line that is made once in the folder."""
 
     folder: str
     store: str | None = None
@@ -29,7 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def times(order: Order) -> dict[str, list[float]]:
-    """Return {stage: [milliseconds, ...]}."""
+    """Return the milliseconds of each part, by stage."""
     folder = Path(order.folder)
     if order.store is None or order.recipe is None or order.data is None:
         subject = made(order.preset, folder, is_quick=order.is_quick)

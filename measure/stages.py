@@ -1,4 +1,4 @@
-"""Each stage by itself: in this process, in one thread, over some parts, beside the floor of the machine."""
+"""Measures each stage by itself: in this process, in one thread, over some parts, beside the machine's floor."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Float = NDArray[np.float32]
 
 @dataclass
 class Record:
-    """What was measured of one stage, part by part; what it is held against likewise."""
+    """The times of one stage, part by part, and the work that its floor comes from."""
 
     spent_ms: list[float] = field(default_factory=list)
     work: list[Operations] = field(default_factory=list)
@@ -51,13 +51,13 @@ class Record:
 
 @dataclass
 class Notes:
-    """The records of all stages, in the order in which a part meets them."""
+    """The records of all stages, in the order in which a part passes them."""
 
     records: dict[str, Record] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, stage: str, *, megabytes: float | None = None, work: Operations | None = None) -> Iterator[None]:
-        """Time the block as one part in that stage."""
+        """Time the block as one part in this stage."""
         record = self.records.setdefault(stage, Record())
         started = time.perf_counter()
         yield
@@ -68,7 +68,7 @@ class Notes:
             record.work.append(work)
 
     def figures(self, machine: Machine) -> dict[str, StageFigures]:
-        """Hold operations against the machine's matrix rate, bytes against its copies, and the journal against its disk."""
+        """Return each stage's figures; the floor is operations at the matrix rate, bytes at the copying rate, or durable writes."""
         return {name: _figures(record, machine) for name, record in self.records.items()}
 
 
@@ -79,12 +79,12 @@ def _figures(record: Record, machine: Machine) -> StageFigures:
     if record.megabytes:
         floors_ms = [each / machine.copy_gb_s for each in record.megabytes]
         return stage_figures(record.spent_ms, floors_ms, megabytes=float(np.median(record.megabytes)))
-    written_ms = 2 * machine.sync_write_ms  # accepted and judged, each durable before anything is said
+    written_ms = 2 * machine.sync_write_ms  # accepted and judged: each is durable before it is answered
     return stage_figures(record.spent_ms, [written_ms] * len(record.spent_ms))
 
 
 class Bed:
-    """One model and one journal, and a part's way through them."""
+    """One model and one journal, and the stages that a part passes."""
 
     def __init__(self, subject: Subject, folder: Path) -> None:
         torch.set_num_threads(1)
@@ -101,7 +101,7 @@ class Bed:
         self.journal.close()
 
     def front(self, scan: Scan, notes: Notes) -> tuple[Frame, Prepared]:
-        """Take one part as far as the branches: what depends on the size of the scan."""
+        """Take one part through the stages before the branches, which depend on the size of the scan."""
         name, payloads = uuid.uuid4().hex, [scan.rgb.tobytes(), scan.xyz.tobytes()]
         header = self.subject.header(scan, name)
         with notes.timed("ingest", megabytes=megabytes(scan.rgb, scan.xyz)):
@@ -115,7 +115,7 @@ class Bed:
         return frame, prepared
 
     def back(self, frame: Frame, prepared: Prepared, notes: Notes, work: tuple[Operations, Operations]) -> None:
-        """Take it on to its verdict in the journal."""
+        """Take the part on to its verdict in the journal."""
         with notes.timed("rgb", work=work[0]):
             colour = self.colour.map_of(prepared)
         with notes.timed("sdf", work=work[1]):
@@ -132,13 +132,13 @@ class Bed:
             self.journal.judge(verdict)
 
     def operations(self, prepared: Prepared) -> tuple[Operations, Operations]:
-        """Return what the two branches spend on a part."""
+        """Return the operations that both branches need for a part."""
         recipe = self.model.recipe
         colour = operations_of(lambda: self.colour.map_of(prepared), recipe.rgb.scores_in)
         return colour, operations_of(lambda: self.shape.map_of(prepared), recipe.sdf.scores_in)
 
     def _draw(self, prepared: Prepared, colour: Float, shape: Float) -> None:
-        """Do what fusion does for a part that is not OK, whether it is or not."""
+        """Do what fusion does for a part that is not OK, whatever this one is."""
         calibration = self.model.calibration
         fused = fusion.fuse(colour, shape, calibration)
         fusion.regions(fused, prepared.xyz, prepared.grid, calibration)
@@ -167,7 +167,7 @@ class Bed:
 
 
 def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:
-    """Return what `prepare` tells fusion of a part."""
+    """Return the message that `prepare` sends to fusion."""
     return PreparedPart(
         result_id=frame.result_id,
         model_version=frame.model_version,
@@ -182,19 +182,19 @@ def prepared_part(frame: Frame, prepared: Prepared) -> PreparedPart:
 
 
 def megabytes(*arrays: NDArray[np.generic] | SensorCloud) -> float:
-    """Return how large arrays are together."""
+    """Return the size of all arrays together."""
     return sum(array.nbytes for array in arrays) / 1e6
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many parts a stretch has at most, and how long it may take."""
+    """How many parts a stretch has, and how long it may take."""
 
     parts: int
     longest_s: float
 
     def numbers(self) -> Iterator[int]:
-        """Count the parts of a stretch until one of both is reached, a few in any case."""
+        """Yield the numbers of parts until the count or the time is reached; at least LEAST_PARTS."""
         end_s = time.monotonic() + self.longest_s
         for number in range(self.parts):
             if number >= LEAST_PARTS and time.monotonic() > end_s:
@@ -203,11 +203,11 @@ class Effort:
 
 
 def measure_stages(bed: Bed, size: Size, effort: Effort, *, is_whole: bool) -> Notes:
-    """Send parts of one size through all stages, or only through those before the branches; each scan once before, not counted."""
+    """Send parts of one size through all stages, or only those before the branches; each scan goes once before, uncounted."""
     scans, notes, warming = bed.subject.scans_at(size), Notes(), Notes()
     parts = [bed.front(scan, warming) for scan in scans]
     operations = [bed.operations(prepared) for _, prepared in parts] if is_whole else []
-    for (frame, prepared), work in zip(parts, operations, strict=False):  # of no part where the stages end before the branches
+    for (frame, prepared), work in zip(parts, operations, strict=False):  # no operations if the stages end before the branches
         bed.back(frame, prepared, warming, work)
     with Meter(f"stages {size}", effort.parts) as meter:
         for number in effort.numbers():

@@ -1,4 +1,4 @@
-"""What is measured: a model, and scans of its product at any size."""
+"""The subject of a measurement: a model, and scans of its product at any size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the size that `400x300` says; BadInput where it says none that a station takes."""
+        """Return the size in a text such as `400x300`. BadInput if it is none that a station takes."""
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
         size = cls(int(match[1]), int(match[2])) if match else None
         if size is None or not all(SMALLEST_SIDE_PX <= side <= LARGEST_SIDE_PX for side in (size.height, size.width)):
@@ -59,7 +59,7 @@ class Scan:
     xyz: NDArray[np.float32]
 
     def at(self, size: Size) -> Scan:
-        """Return the same part on a sensor of another size: the middle of the scan in the new shape, each point as it was measured."""
+        """Return the part as on a sensor of another size: the middle of the scan in the new shape; no point is moved."""
         height, width = self.rgb.shape[:2]
         scale = min(height / size.height, width / size.width)
         rows = _sampled(height, size.height, scale)
@@ -71,7 +71,7 @@ class Scan:
 
 
 def _sampled(length: int, count: int, scale: float) -> NDArray[np.intp]:
-    """Return which of `length` pixels stand under `count` new ones, `scale` old pixels apart, about the middle."""
+    """Return which of `length` pixels lie under `count` new ones, `scale` old pixels apart and centred."""
     at = (length - count * scale) / 2 + (np.arange(count) + 0.5) * scale
     return np.clip(at.astype(np.intp), 0, length - 1)
 
@@ -87,15 +87,15 @@ class Subject:
     is_trained: bool
 
     def scans_at(self, size: Size) -> tuple[Scan, ...]:
-        """Return the scans as a sensor of that size would record them."""
+        """Return the scans as a sensor of this size would record them."""
         return tuple(scan.at(size) for scan in self.scans)
 
     def received(self, scan: Scan) -> tuple[NDArray[np.uint8], SensorCloud]:
-        """Return image and cloud as the station has them once `ingest` took the scan."""
+        """Return image and cloud as the station has them after `ingest`."""
         return camera.to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.Limits())
 
     def header(self, scan: Scan, name: str) -> FrameHeader:
-        """Return the header that a camera would send with a scan."""
+        """Return the header that a camera would send with this scan."""
         height, width = scan.rgb.shape[:2]
         return FrameHeader(
             source_id="bench",
@@ -111,12 +111,12 @@ class Subject:
 
 
 def given(store: Path, recipe: str, data: Path, unit: Unit) -> Subject:
-    """Return a champion of a store with scans of its product; the station itself will refuse a damaged one."""
+    """Return a champion of a store with scans of its product; a damaged model is refused later, by the station."""
     return Subject(store, recipe, unit, read_scans(data), is_trained=True)
 
 
 def made(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:
-    """Return a synthetic line with a model that has seen two steps of training; made once in a folder, then found again."""
+    """Return a synthetic line with a model after two steps of training; made once in a folder, then reused."""
     from mdss.method.recipe import changed, preset
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
@@ -133,7 +133,7 @@ def made(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:
 
 
 def read_scans(data: Path) -> tuple[Scan, ...]:
-    """Return a few test scans of a dataset, spread over all of them."""
+    """Return a few test scans of a dataset, evenly chosen."""
     if not data.is_dir():
         raise BadInput(f"{data}: no such folder; expected scans as `mdss synthetic` writes them")
     pairs = find_pairs(data, "test")

@@ -1,4 +1,4 @@
-"""A bench's results for people: what the machine does, and beside it what the stages and the station do."""
+"""Prints a bench's results: what the machine can do, then what the stages and the station do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from measure.results import INT8, BothBranches, GrowthFigures, Machine, Results,
 
 
 def show(results: Results, console: Console) -> None:
-    """Print everything, the machine first."""
+    """Print all results, the machine first."""
     console.print(f"{results.product}, preset {results.preset}{'' if results.is_trained else ' after two steps of training'}")
     for line in machine_lines(results.machine):
         console.print(line, soft_wrap=True)
@@ -34,13 +34,13 @@ def show(results: Results, console: Console) -> None:
 
 
 def machine_lines(machine: Machine) -> list[str]:
-    """Return the machine in words."""
+    """Return lines about the machine."""
     rates = [
         f"{precision} {rate:g} GFLOP/s with {threads} thread{'s' if threads != '1' else ''}"
         for precision, by_threads in machine.gflops.items()
         for threads, rate in by_threads.items()
     ]
-    eight = f"{INT8} and float32" if INT8 in machine.gflops else "float32"  # which does the same sums where there is nothing else
+    eight = f"{INT8} and float32" if INT8 in machine.gflops else "float32"  # float32 does the same sums on a machine without int8
     return [
         f"machine: {machine.processor}, {machine.cores} cores, {machine.device} {machine.device_name}".rstrip()
         + f", torch {machine.torch}, load {machine.load_before:g} before",
@@ -59,7 +59,7 @@ def stage_table(title: str, stages: dict[str, StageFigures]) -> Table:
 
 
 def framed(title: str, first: str, *others: str, folds: str = "") -> Table:
-    """Return an empty table of numbers under a title; the column `folds` takes two lines where a terminal is too narrow for one."""
+    """Return an empty table of numbers; the column `folds` may wrap in a narrow terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for heading in others:
@@ -68,14 +68,14 @@ def framed(title: str, first: str, *others: str, folds: str = "") -> Table:
 
 
 def work(figures: StageFigures) -> str:
-    """Say what a stage is held against."""
+    """Return the work that a stage's floor comes from."""
     if figures.gflop is not None:
         return f"{figures.gflop:.1f} GFLOP" + (f", {figures.gflop_int8:.1f} in int8" if figures.gflop_int8 else "")
     return "2 writes" if figures.megabytes is None else f"{figures.megabytes:.2f} MB"
 
 
 def both_line(figures: BothBranches) -> str:
-    """Say what one branch costs the other."""
+    """Return a line on what one branch costs the other."""
     alone = f"rgb alone {figures.rgb_ms:.1f} ms, sdf alone {figures.sdf_ms:.1f} ms"
     return f"both branches at once, a core each: {figures.both_ms:.1f} ms, {figures.over_slower:.2f} times the slower ({alone})"
 
@@ -92,7 +92,7 @@ def line_table(results: Results) -> Table:
 
 
 def overhead_table(results: Results) -> Table:
-    """Return a table of where the overhead is: one row for each size of scan, one column for each stage."""
+    """Return a table of the overhead: a row for each size of scan, a column for each stage."""
     stages = next(iter(results.end_to_end.values())).overhead
     table = framed("where the overhead is: p50 / p99, ms", "scans", *stages)
     for size, each in results.end_to_end.items():

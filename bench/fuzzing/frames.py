@@ -1,4 +1,4 @@
-"""What cameras send, damaged: to the parser, to the reader of scans, and to a front door that has never seen it."""
+"""Damaged messages of cameras, fed to the parser, to the reader of scans, and to a fresh front door."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Notebook:
         return self.entries.get((source_id, frame_id))
 
     def pending(self) -> list[Accepted]:
-        """Return nothing: each input meets a new station."""
+        """Return nothing, because each input meets a new station."""
         return []
 
 
 def frame(random: Random) -> list[bytes]:
-    """Return a FRAME that is valid, of one of the kinds that cameras send."""
+    """Return a valid FRAME of one of the kinds that cameras send."""
     kind: Literal["nan", "value", "confidence"] = random.choice(("nan", "nan", "value", "confidence"))
     payloads = [random.choice(COLOURS), random.choice(CLOUDS), *([random.choice(CONFIDENCES)] if kind == "confidence" else [])]
     header = FrameHeader(
@@ -74,19 +74,19 @@ def frame(random: Random) -> list[bytes]:
 
 @cache
 def checksum(*payloads: bytes) -> int:
-    """Return the checksum that a header gives."""
+    """Return the checksum for a header."""
     return crc32c(payloads)
 
 
 def message(random: Random) -> list[bytes]:
-    """Return any valid message of a camera, most of them FRAME."""
+    """Return any valid message of a camera; most are FRAMEs."""
     if random.random() < 0.8:
         return frame(random)
     return camera.compose(random.choice((Hello(source_id="cam"), Hello(source_id="other"), Ping(source_id="cam"), Eos(source_id="cam"))))
 
 
 def camera_messages(random: Random) -> Input:
-    """Return one to three messages, at least one of them damaged; HELLO comes first in most."""
+    """Return one to three messages, at least one of them damaged; most begin with HELLO."""
     messages = [damaged_message(random)]
     while random.random() < 0.15:
         messages.append(random.choice((messages[0], message(random), damaged_message(random))))
@@ -96,7 +96,7 @@ def camera_messages(random: Random) -> Input:
 
 
 def damaged_message(random: Random) -> list[bytes]:
-    """Return a message with a wrong header, wrong payloads, wrong frames, or all of them."""
+    """Return a message with a damaged header, damaged payloads or damaged frames."""
     frames = message(random)
     way = random.random()
     if way < 0.4:
@@ -113,7 +113,7 @@ def damaged_message(random: Random) -> list[bytes]:
 
 
 def feed_frames(messages: Input) -> bool:
-    """Parse each message, make a scan of it, and let a new front door take all of them."""
+    """Parse each message, make a scan of it, and let a fresh front door take all of them; return whether all were accepted."""
     notebook = Notebook()
     intake = front_door(notebook)
     is_taken = True
@@ -132,7 +132,7 @@ def feed_frames(messages: Input) -> bool:
             check(reply.peer == PEER, "an answer goes to whom it answers")
             said = reply.message
             check(sum(map(len, camera.compose(said))) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was sent")
-            is_known = isinstance(said, Ack) and said.result_id in held  # only the name of a frame that comes again is looked at
+            is_known = isinstance(said, Ack) and said.result_id in held  # of a frame that comes again, only the name is read
             check(isinstance(said, Nack) or is_read or is_known, "what cannot be read is refused")
             if isinstance(said, Ack):
                 check(
@@ -143,7 +143,7 @@ def feed_frames(messages: Input) -> bool:
 
 
 def front_door(notebook: Notebook) -> Intake:
-    """Return an intake with nothing around it but a journal in memory."""
+    """Return an intake with only a journal in memory around it."""
     tally = Tally()
     intake = Intake(
         RULES, Outside(notebook, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), Keeping(RULES.collection, tally))
@@ -153,7 +153,7 @@ def front_door(notebook: Notebook) -> Intake:
 
 
 def check_scan(header: FrameHeader, rgb: Any, xyz: SensorCloud) -> None:
-    """Raise Broken where a scan is not one grid of colours and of points that are measured or wholly missing."""
+    """Raise Broken unless the scan is one grid of colours, and of points that are measured or wholly missing."""
     points = xyz[:]
     check(rgb.dtype == np.uint8 and points.dtype == np.float32, "a scan has the types it promises")
     check(rgb.shape == xyz.shape == points.shape == (header.rgb.height, header.rgb.width, 3), "a scan has the size that its header says")
@@ -162,7 +162,7 @@ def check_scan(header: FrameHeader, rgb: Any, xyz: SensorCloud) -> None:
 
 
 def cloud(values: Any) -> bytes:
-    """Return a payload of points of one value, or of the numbers that an array holds."""
+    """Return the payload of a cloud that repeats a value, or holds the numbers of an array."""
     return np.broadcast_to(np.asarray(values, "<f4"), (SIDE, SIDE, 3)).tobytes()
 
 

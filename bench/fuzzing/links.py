@@ -1,4 +1,4 @@
-"""What the station's processes send each other and what a subscriber asks, damaged: to the codec and to the snapshot port."""
+"""Damaged messages between the station's processes, and damaged questions of subscribers, fed to the codec and to the snapshot port."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def link_message(random: Random) -> Input:
 
 
 def feed_codec(messages: Input) -> bool:
-    """Decode one message; what comes out can be encoded again."""
+    """Decode one message, and encode the result again; return whether it was accepted."""
     try:
         codec.encode(codec.decode(messages[0]))
     except codec.DecodeError as error:
@@ -99,14 +99,14 @@ REPLY = msgspec.json.encode(snapshot.SnapshotReply(boot_id="b", since=3, last_se
 
 
 def question(random: Random) -> Input:
-    """Return a damaged question, and a damaged answer."""
+    """Return a damaged question and a damaged reply."""
     asked = mutated_json(QUESTION, random) if random.random() < 0.6 else mutated(msgspec.json.encode(QUESTION), random)
     replied = mutated_json(msgspec.json.decode(REPLY), random) if random.random() < 0.6 else mutated(REPLY, random)
     return [[asked, replied]]
 
 
 def feed_snapshot(messages: Input) -> bool:
-    """Answer the question, and read the answer."""
+    """Answer the question, and read the reply; return whether the question was accepted."""
     asked, replied = messages[0]
     answer = snapshot.answer(asked, Blank(), "boot")
     check(len(answer) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was asked")

@@ -1,4 +1,4 @@
-"""What a fuzzer does to valid input: bytes, JSON headers and multiparts, each changed a little in a random place."""
+"""How valid input is damaged: bytes, JSON headers and multiparts, each changed slightly in a random place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 Change = Callable[[bytes, Random, bytes], bytes]
-MOST_CHANGES = 3  # of one input; more of them and nothing valid is left to reach what lies deeper
+MOST_CHANGES = 3  # of one input; with more of them, nothing valid is left to reach deeper code
 PLACEHOLDER = "\x00here\x00"
 LIES = (0, 1, 2, 63, 64, 65, 127, 128, 255, 2000, 2001, 65_535, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62, 2**63 - 1, 2**63, 2**64)
 WORDS = (
@@ -26,7 +26,7 @@ VALUES = (
 
 
 def mutated(data: bytes, random: Random, other: bytes = b"") -> bytes:
-    """Return the data with a few changes; `other` is spliced in by one of them."""
+    """Return the data with a few changes; one kind of change splices `other` in."""
     for _ in range(random.randint(1, MOST_CHANGES)):
         change: Change = random.choice(CHANGES)
         data = change(data, random, other)
@@ -70,7 +70,7 @@ def _repeat(data: bytes, random: Random, _other: bytes) -> bytes:
 
 
 def _number(data: bytes, random: Random, _other: bytes) -> bytes:
-    """Put a number that lies where one of 1, 2, 4 or 8 bytes may stand."""
+    """Write a wrong number where one of 1, 2, 4 or 8 bytes may be."""
     width, at = random.choice((1, 2, 4, 8)), random.randrange(len(data) + 1)
     lie = random.choice(LIES) % (1 << 8 * width)
     return data[:at] + lie.to_bytes(width, random.choice(("big", "little"))) + data[at + width :]
@@ -110,7 +110,7 @@ def _change_object(place: dict[str, Any], random: Random) -> None:
 
 
 def shuffled(frames: Sequence[bytes], random: Random, others: Sequence[bytes]) -> list[bytes]:
-    """Return a multipart with a frame too few, too many, twice, or in another's place."""
+    """Return a multipart with a frame too few, too many, twice, or in the wrong place."""
     frames = list(frames)
     at = random.randrange(len(frames) + 1)
     match random.randrange(6):

@@ -1,4 +1,4 @@
-"""What a person writes, damaged: to the loader of settings, through a real file."""
+"""Damaged settings files, fed to the loader of settings through a real file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def settings_file(random: Random) -> Input:
 
 
 def feed_settings(messages: Input) -> bool:
-    """Load the file."""
+    """Load the file; return whether it was accepted."""
     path = Path(FOLDER.name) / "station.yaml"
     path.write_bytes(messages[0][0])
     try:

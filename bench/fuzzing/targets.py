@@ -1,4 +1,4 @@
-"""The parts of the real code that are fed."""
+"""The parts of the real code that the fuzzer feeds."""
 
 from __future__ import annotations
 

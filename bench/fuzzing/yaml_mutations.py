@@ -1,4 +1,4 @@
-"""Settings as nobody should write them: valid sections with one to three places changed, and the tricks that YAML is known for."""
+"""Settings as nobody should write them: valid sections with a few places changed, and the tricks that YAML is known for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.fuzzing.mutations import mutated
 
-MOST_SECTIONS = 3  # of one file: YAML is read slowly
+MOST_SECTIONS = 3  # of one file, because YAML is slow to read
 DEEP = 18
 TAGS = (
     "!!python/object:os.system", "!!python/object/apply:os.system [id]", "!!python/name:os.system", "!!python/tuple [1, 2]", "!!int x",
@@ -35,7 +35,7 @@ LINES = (
 
 
 def settings_text(defaults: dict[str, Any], random: Random) -> bytes:
-    """Return one settings file: some sections, something wrong in most of them."""
+    """Return one settings file: some sections, with something wrong in most of them."""
     names = random.sample(sorted(defaults), random.randint(1, MOST_SECTIONS))
     lines = [line for name in names for line in _section(name, defaults[name], "", random)]
     for _ in range(random.choice((0, 1, 1, 2))):
@@ -63,7 +63,7 @@ def _section(name: str, value: Any, indent: str, random: Random) -> list[str]:
 
 
 def _wrong(random: Random) -> str:
-    """Return a value that belongs nowhere, alone or within others."""
+    """Return a value that belongs nowhere, alone or inside others."""
     scalar, tag = random.choice(SCALARS), random.choice(TAGS)
     ways = (
         scalar,
@@ -79,7 +79,7 @@ def _wrong(random: Random) -> str:
 
 
 def laughs(levels: int, random: Random) -> str:
-    """Return lists, or mappings that merge, each of which names the one before ten times: 10 ** levels things in one line."""
+    """Return lists, or merging mappings, each of which names the one before ten times: 10 ** levels values in one line."""
     kind = random.randrange(3)
     inner = {0: "[x, x]", 1: "{a: 1}", 2: "{a: 1}"}[kind]
     steps = [f"&l0 {inner}"]
