@@ -1,4 +1,4 @@
-"""Verb `mdss calibrate`: sets a champion's threshold anew, from good parts or for another false-reject rate, without training."""
+"""Verb `mdss calibrate`: gives a champion a new threshold, from good parts or for another false-reject rate, without training."""
 
 from __future__ import annotations
 

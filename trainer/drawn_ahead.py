@@ -15,7 +15,7 @@ from mdss.interrupts import SIGNALS
 from mdss.system_calls import end_with_parent
 
 T = TypeVar("T")
-MOST = 12  # processes; with so many, drawing is no slower than a GPU's steps
+MOST = 12  # processes: with 12, drawing is no slower than a GPU's steps
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class Quality:
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
 
     def promise(self) -> GateCheck:
-        """Require that so many rejected good parts can be chance if the threshold keeps its promise, or are no more than the champion's."""
+        """Require that so few good parts are rejected that the threshold may keep its promise, or no more than the champion rejects."""
         pairs, scores = self.pairs.of("good"), np.asarray(self.calibration.validation_scores)
         lost = [pair for pair in pairs if not pair.candidate.is_ok]
         rank = max(1, int(np.count_nonzero(scores <= self.calibration.threshold.value)))

@@ -84,7 +84,7 @@ def parts_needed(share: float, confidence: float) -> int:
 
 
 def chance_of_rejects(rejected: int, total: int, rank: int, calibrated: int) -> float:
-    """Return the probability of at least so many rejects among good parts of the kind that the threshold came from.
+    """Return the probability of at least `rejected` rejects among `total` good parts of the kind that the threshold came from.
 
     The threshold is the rank-th smallest of `calibrated` scores. So the share above it is Beta(calibrated + 1 - rank, rank) whatever the
     distribution, and the number among `total` new parts is beta-binomial (split conformal prediction).

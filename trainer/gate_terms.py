@@ -64,11 +64,11 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
     fewest_good: int = 20  # recent good parts
     fewest_defects: int = 10  # with fewer confirmed defects, their separation is not measured
     allowed_rejects: float = 0.02  # additional share of good parts that may be rejected
-    tolerated_rejects: float = 0.30  # the interval must exclude so many more; otherwise the evidence is too little
+    tolerated_rejects: float = 0.30  # additional share that the interval must exclude; otherwise the evidence is too little
     allowed_misses: float = 0.05  # additional share of standard damage that may be missed
     allowed_auroc: float = 0.02  # loss of separation
     allowed_shift: float = 1.0  # how much nearer good parts may come to the threshold, in each model's own deviations
-    broken_promise: float = 0.01  # below this chance, so many rejects are no accident
+    broken_promise: float = 0.01  # below this chance, that many rejects are no accident
     slowest_ratio: float = 1.25  # of the champion's time for a part, for each branch
     largest_ratio: float = 1.25  # of the champion's memory
     score_tolerance: float = 0.02  # between two processes, as for golden scans

@@ -74,7 +74,7 @@ def handed_out(branch: Branch, work: Path) -> list[Half]:
 
 
 def some_of(parts: Sequence[Part]) -> Sequence[Part]:
-    """Return at least 24 parts, evenly chosen, if there are so many: enough to measure what good parts are like."""
+    """Return at least 24 evenly chosen parts, or all of fewer: enough to measure what good parts are like."""
     return parts[:: max(1, len(parts) // SOME)]
 
 

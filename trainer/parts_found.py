@@ -34,7 +34,7 @@ EACH_ONCE = "expected each part once: a threshold keeps no promise that comes fr
 
 
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
-    """Return all sentences about these scans for whoever trains or calibrates with them; `known` are measures of good parts."""
+    """Return all sentences about these scans for the person who trains or calibrates; `known` are measures of good parts."""
     differing = (*said_of(parts, paths), *unlike(parts, paths, known))
     unseen = (*hardly_seen(parts, paths), *badly_lit(parts, paths), *without_depth(parts, paths))
     return [*differing, *unseen, *copies_among(parts, paths)]

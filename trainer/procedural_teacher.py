@@ -20,7 +20,7 @@ from trainer.progress import tracked
 from trainer.training import Schedule, Training, channels_last
 
 TEMPERATURE = 0.1
-TOO_NEAR = 2  # in positions: patches of 33 px so near are almost the same and need not be told apart
+TOO_NEAR = 2  # in positions: patches of 33 px closer than this are almost the same and need not be told apart
 DECORRELATION = 1.0  # weight of the channels' independence beside the contrast
 STATISTICS_PICTURES, STATISTICS_CROPS = 16, 2  # of each batch: many pictures say more than many positions of a few
 

@@ -11,7 +11,7 @@ from trainer.procedural_images import picture
 from trainer.procedural_textures import SIDE_PX, Float
 
 CROP_PX = 64  # what the network sees: 8 x 8 positions
-JITTER_PX = 1  # by so much the two crops of a pair may be shifted
+JITTER_PX = 1  # largest shift between the two crops of a pair, from the middle
 
 
 def pairs(pictures: int, crops: int, random: np.random.Generator) -> Tensor:

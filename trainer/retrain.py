@@ -50,7 +50,7 @@ SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), Between(0, 0.
 @click.option("--promote", is_flag=True, help="Make a candidate that passed the gate the champion at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
 def command(**options: Any) -> None:
-    """Learn a recipe anew and make the result its candidate, at the lowest priority beside a running station.
+    """Retrain a recipe and make the result its candidate, at the lowest priority beside a running station.
 
     It learns from the curated scans, from accepted parts that the station collected, and from parts that a person marked as good; never
     from others. Refused parts are named with their reasons. An interrupted run goes on where it stopped.

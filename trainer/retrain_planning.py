@@ -64,7 +64,7 @@ def check_order(order: RetrainOrder) -> None:
 
 @dataclass(frozen=True)
 class Known:
-    """What the relevant models have learned from: the champion, and the newest version, be it a candidate or held back."""
+    """What the relevant models have learned from: the champion, and the newest version, whether it is a candidate or held back."""
 
     models: tuple[ModelFolder, ...]
 

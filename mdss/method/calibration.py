@@ -87,7 +87,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     colour_limit: float = 0.0  # the limit of colour's half (fusion.colour_score); only for fusion.score=larger
     reference: Reference | None = None  # None in models of earlier releases
     smallest_part_px: int = 0  # of all validation parts, the smallest mask on the grid; 0 in models of earlier releases
-    most_at_edge_px: int | None = None  # likewise, the largest `Grid.at_edge` of a mask; None in models of earlier releases
+    most_at_edge_px: int | None = None  # of all validation parts, the largest `Grid.at_edge` of a mask; None in models of earlier releases
 
     def covered(self, mask: NDArray[np.bool_]) -> float:
         """Return the size of a part's mask (S, S) as a share of the smallest good part's; infinite if that is not known."""
@@ -114,7 +114,7 @@ def more_needed(count: int) -> str:
 
 
 def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
-    """Return the limit that good parts' scores rarely exceed: so many deviations above the mean, of the logarithms; 0 for None."""
+    """Return the limit that good parts' scores rarely exceed: `deviations` above the mean, both of the logarithms; 0 for None."""
     if deviations is None:
         return 0.0
     logarithms = np.log(np.maximum(np.asarray(scores, np.float64), SMALLEST_SCORE))

@@ -1,9 +1,9 @@
 """A model as one file, to carry it to another store: a plain tar of the files that its checksums name, `<recipe>/<version>/<file>`.
 
-The sender of a file is not trusted. Only regular files are taken, only below that folder, and only so many and so large; nothing gets a
-name in the store before every checksum is right. A model keeps its version if that is free in this store. Otherwise it gets the next one:
-then the card is rewritten and has another line in SHA256SUMS, all other files stay, and the card keeps the version and digest that it
-came with (`imported_from`).
+The sender of a file is not trusted. Only regular files are taken, only below that folder, and only up to limits on their number and size.
+Nothing gets a name in the store before every checksum is right. A model keeps its version if that is free in this store. Otherwise it
+gets the next one: then the card is rewritten and has another line in SHA256SUMS, all other files stay, and the card keeps the version and
+digest that it came with (`imported_from`).
 """
 
 from __future__ import annotations

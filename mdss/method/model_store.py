@@ -148,7 +148,7 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
 
 
 def _known_versions(folder: Path) -> list[str]:
-    """Return the versions in the folder and in the audit: a number that once judged never comes to mean another model."""
+    """Return the versions in the folder and in the audit: a number that once judged must never name another model."""
     return [path.name for path in versions(folder)] + [event.after for event in audit.events(folder) if VERSION.fullmatch(event.after)]
 
 

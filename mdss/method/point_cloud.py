@@ -25,7 +25,7 @@ ONE_NUMBER = np.sqrt((1.0, 2.0, 3.0))  # times a point: a number that no other p
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
 SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of pixels with a measured table: in an opening of the part, and around the part
 EXTENT_PERCENTILES = (1.0, 99.0)  # of each coordinate: stray points far away say nothing about the unit
-POINTS_TELL_EXTENT = 4096  # so many points give the extent to within a hundredth
+POINTS_TELL_EXTENT = 4096  # this many points give the extent to within a hundredth
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Readings:
     distances: Tensor  # (M,) signed
     points: Tensor  # (M,) the point of each reading, numbered among those asked about
     log_odds: Tensor  # (V',) log odds that a good part has a point there
-    voids: Tensor  # (V',) the void of each reading, numbered likewise
+    voids: Tensor  # (V',) the void of each reading, numbered among those asked about
 
 
 @dataclass(frozen=True)

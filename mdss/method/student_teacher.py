@@ -1,4 +1,4 @@
-"""The colour branch: a student network imitates a fixed teacher on good parts; the map shows where it fails to on a new part."""
+"""The colour branch: a student network imitates a fixed teacher on good parts; the map shows where it fails to do so on a new part."""
 
 from __future__ import annotations
 
