@@ -1,4 +1,4 @@
-"""How small a dent the shape branch sees: dents of known depth pressed into good test scans, compared with the scans themselves."""
+"""From which depth on, and up to which, the shape branch sees a dent: dents of known depth pressed into good test scans."""
 
 from __future__ import annotations
 

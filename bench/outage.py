@@ -76,7 +76,7 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
 
 
 def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -> Window:
-    """Put Redis into a state for one window; it stays in it."""
+    """Put Redis into a state and let a window pass; Redis is still in that state afterwards."""
     number, state = place
     if state == "killed":
         stage.redis.kill()

@@ -129,7 +129,7 @@ class Stage:
     closing: ExitStack
 
     def camera(self, name: str, every_s: float, *options: str) -> Member:
-        """Start a camera that offers a part every `every_s` seconds, or as fast as it is let for 0."""
+        """Start a camera that offers a part every `every_s` seconds; with 0, as fast as it is let."""
         sent = ["--endpoint", self.settings.camera.endpoint, "--recipe", self.product.recipe, "--data", str(self.product.data)]
         camera = Member("bench.stage_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
         camera.start()

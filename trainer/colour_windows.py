@@ -44,8 +44,8 @@ def every_cell(pixels: NDArray[np.generic], border: str) -> Window:
 def whole_images(parts: Sequence[Part], settings: ColourSettings) -> list[Window]:
     """Return the cells to compute of each whole image: a window around its part, for all of the size that the largest part needs.
 
-    D (x) M is 0 elsewhere whatever the networks say, so nothing is lost (`Windows.beyond` counts the zeros). If the background is learned
-    from, too, these are all cells.
+    The networks have no padding, and D (x) M is 0 elsewhere whatever they say, so nothing is lost (`Windows.beyond` counts the zeros). If
+    the background is learned from, too, these are all cells.
     """
     every = every_cell(parts[0].mask, settings.border)
     if not settings.mask_training:

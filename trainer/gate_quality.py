@@ -111,7 +111,7 @@ class Quality:
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
 
     def promise(self) -> GateCheck:
-        """Require that so few good parts are rejected that the threshold may keep its promise, or no more than the champion rejects."""
+        """Require that the rejected good parts are consistent with the threshold's promise, or no more than the champion rejects."""
         pairs, scores = self.pairs.of("good"), np.asarray(self.calibration.validation_scores)
         lost = [pair for pair in pairs if not pair.candidate.is_ok]
         rank = max(1, int(np.count_nonzero(scores <= self.calibration.threshold.value)))
@@ -167,7 +167,7 @@ class Quality:
         yield self.separation(kind, f"standard {kind}: separation")
 
     def damage_caught(self, kind: DamageKind) -> GateCheck:
-        """Require that it is not missed more often, beyond chance; parts that the champion rejects even without damage do not count."""
+        """Require at most `allowed_misses` more misses, beyond chance; parts that the champion rejects even undamaged do not count."""
         accepted = {pair.number for pair in self.pairs.of("good") if pair.champion is not None and pair.champion.is_ok}
         pairs = [pair for pair in self.pairs.of(kind) if pair.number in accepted]
         if not pairs:

@@ -31,7 +31,7 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     """Return the parts to judge by: recent good ones kept from the training, confirmed defects, and the champion's golden scans.
 
     Parts that the champion learned from, or has its threshold from, would flatter it. If too few others were collected, curated good test
-    scans stand in, because nothing was learned from them either; after these, parts of the first kind do.
+    scans stand in, because nothing was learned from them either; only if these are too few as well, such parts do.
     """
     from trainer.gate import golden_parts
 

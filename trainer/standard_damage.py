@@ -1,4 +1,4 @@
-"""Standard damage: the same dent and the same stain on any good part, for a gate that has no confirmed defects."""
+"""Standard damage: the same dent and the same stain on any good part, so that a gate can test a model before any defect is confirmed."""
 
 from __future__ import annotations
 

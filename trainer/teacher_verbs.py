@@ -37,7 +37,7 @@ class Order:
         return self.out.with_suffix(".checkpoint")
 
     def check(self) -> None:
-        """Refuse what would overwrite something, before any work is done."""
+        """Refuse options that do not fit together, and what would overwrite something, before any work is done."""
         if self.out.suffix != SUFFIX:
             raise BadInput(f"--out: found {self.out.name}, expected a name ending in {SUFFIX}")
         if self.out.exists() and not self.force:

@@ -94,7 +94,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return np.count_nonzero(mask) / self.smallest_part_px if self.smallest_part_px else math.inf
 
     def is_cut_off(self, at_edge_px: int) -> bool:
-        """Return whether the image cuts this part off more than any good one; `at_edge_px` is its mask's `Grid.at_edge`."""
+        """Return whether the image cuts this part off clearly more than any good one; `at_edge_px` is its mask's `Grid.at_edge`."""
         return self.most_at_edge_px is not None and at_edge_px > MORE_AT_EDGE * self.most_at_edge_px + SOME_AT_EDGE_PX
 
 
@@ -124,10 +124,12 @@ def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
 def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Threshold:
     """Return the threshold for the asked false-reject rate, from the scores of good parts that no training saw.
 
-    conformal: the k-th smallest of n scores, k = ceil((n + 1)(1 - rate)). A further good part exceeds it with probability of at most 1 -
-    k / (n + 1), whatever the distribution (split conformal prediction). If n is too small for the rate, the highest score is taken, and
-    the rate that this really promises is stated. lognormal: the limit that one more score exceeds at that rate if the logarithms are
-    normal with unknown mean and deviation (Student's t). It serves few parts and small rates, and is an assumption, not a promise.
+    conformal: the k-th smallest of n scores, k = ceil((n + 1)(1 - rate)); with probability of at most 1 - k / (n + 1) a further good part
+    exceeds it, whatever the distribution (split conformal prediction). If n is too small for the rate, the highest score is taken, and
+    the rate that this really promises is stated.
+
+    lognormal: the limit that one more score exceeds at that rate if the logarithms are normal with unknown mean and deviation (Student's
+    t). It serves few parts and small rates, and is an assumption, not a promise.
 
     The threshold is the recipe's margin times that limit, so that what is stated holds all the more.
     """

@@ -17,7 +17,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Pixels = tuple[NDArray[np.intp], ...]  # rows and columns
 
-NEAR_PEAK = 0.5  # of the highest value: the level if no pixel is above the calibrated one; so near to the other, a branch saw it, too
+NEAR_PEAK = 0.5  # of the peak: outlined from here if no pixel is above the level; also how near both branches are where both saw a region
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def outlined_from(heat: Float, level: float) -> float:
 
 
 def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32], in_frame: Bool) -> Pixels:
-    """Return a component's rows and columns, without those in the letterbox; all of them if it lies nowhere else."""
+    """Return a component's rows and columns without those in the letterbox, where masks reach a little; all if it lies nowhere else."""
     left, top, width, height = statistics[: cv2.CC_STAT_AREA]
     box = slice(top, top + height), slice(left, left + width)
     inside = labels[box] == number

@@ -37,7 +37,7 @@ Scored = Literal["rgb", "sdf", "fused"]
 
 @dataclass(frozen=True)
 class GoldenScan:
-    """One good part before any preparation, with its scores on a CPU; a model that scores in float had them from float32."""
+    """One good part before any preparation, with its scores on a CPU; models that score in float computed them in float32."""
 
     name: str  # name of the validation part
     rgb: NDArray[np.uint8]  # (H, W, 3)

@@ -56,8 +56,9 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
 
     A table has next to nothing behind it. If the best plane has a clear majority of the strip close to it, it is the table. If it has
     one, but not close, it may be slanted through the table and a low part; a plane with nothing close behind it and more of the image
-    closer still replaces it. If no plane has a majority, a part covers much of the strip, and one of its faces might win. Then the table
-    is the plane that most of the whole image lies on, and it has to be flat.
+    closer still replaces it. If no plane has a majority, a part covers much of the strip. A face of it, or a plane from the table on one
+    side to the part on the other, would win in some scans and not in others. Then the table is the plane that most of the whole image
+    lies on, and it has to be flat.
     """
     random, reach_mm = np.random.default_rng(settings.seed), settings.plane_inlier_mm
     points = strip_of(xyz_mm, settings.border_px, random)
