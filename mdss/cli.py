@@ -39,7 +39,7 @@ VERBS = {
     "collection": ("daemon.collection_verbs:collection", "List, label, prune and export the scans kept for retraining."),
     "teacher": ("trainer.teacher_verbs:teacher", "Make or import the teacher network."),
     "train": ("trainer.train:command", "Train a model on good parts."),
-    "retrain": ("trainer.retrain:command", "Learn a recipe anew from what the station collected."),
+    "retrain": ("trainer.retrain:command", "Retrain a recipe with what the station collected."),
     "calibrate": ("trainer.calibrate_verb:command", "Set a model's threshold from good parts."),
     "evaluate": ("trainer.evaluate:command", "Measure a model on parts of known kind."),
     "bench": ("measure.bench:command", "Measure how fast this machine judges parts, beside its floors."),
