@@ -1,4 +1,4 @@
-"""Everything that knows Redis keys: two streams per station, of alerts and of reviews, one hash per alert, and its picture for a while."""
+"""Everything that knows Redis keys: per station a stream of alerts and one of reviews, per alert a hash and, for a while, a picture."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SCRIPT: Final = (files("daemon") / "alert.lua").read_text()
 REVIEW_SCRIPT: Final = (files("daemon") / "review.lua").read_text()
 EXPECTED = "expected an alert of this release"
 PAGE_LENGTH = 100
-NO_HASH: Final = "WRONGTYPE"  # begins what Redis says of a key under which another program keeps something else
-NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # of an alert's hash
+NO_HASH: Final = "WRONGTYPE"  # start of Redis's error for a key under which another program keeps something that is no hash
+NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # fields of an alert's hash
 AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
-Said = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say of an alert
-AlertRow = tuple[str, list[Any] | ResponseError, bool]  # result id, the hash's fields or why there are none, whether there is a picture
+Said = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say about an alert
+AlertRow = tuple[str, list[Any] | ResponseError, bool]  # result id, the hash's fields or the error instead, whether there is a picture
 Outcome = Literal["done", "same", "refused", "missing"]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One part that is not OK, and what people have made of it so far; `entry` is its place in the stream.
+    """One part that is not OK, and its state so far; `entry` is its place in the stream.
 
-    `by`, `at_ns` (UTC) and `note` are of whoever gave it its state; nobody did while it is new.
+    `by`, `at_ns` (UTC) and `note` come from whoever set the state; they are empty while the alert is new.
     """
 
     result_id: str
@@ -47,7 +47,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Opinion(NamedTuple):
-    """What a person says of one alert."""
+    """What a person says about one alert."""
 
     result_id: str
     state: Said
@@ -56,7 +56,7 @@ class Opinion(NamedTuple):
 
 
 class AlertStore:
-    """The alerts of one station; whatever Redis refuses is raised as StoreAway."""
+    """The alerts of one station; every refusal by Redis is raised as StoreAway."""
 
     def __init__(self, link: RedisLink, settings: Settings) -> None:
         self._link, self._limits = link, settings.alerts
@@ -66,12 +66,12 @@ class AlertStore:
         self._review_script = link.client.register_script(REVIEW_SCRIPT)
 
     def ping(self) -> None:
-        """Ask for an answer."""
+        """Check that Redis answers."""
         with self._link.asking() as client:
             client.ping()
 
     def put(self, verdict: Verdict, picture: bytes | None) -> bool:
-        """Store one alert; False when it was stored before, which changes nothing."""
+        """Store one alert; return False, and change nothing, if it was stored before."""
         entry, fields = words(entry_of(verdict)), words(fields_of(verdict, time.time_ns()))
         limits = (self._limits.stream_max_length, self._limits.evidence_ttl_s)
         keys = [self._stream, f"{ALERT}{verdict.result_id}", f"{EVIDENCE}{verdict.result_id}"]
@@ -79,7 +79,7 @@ class AlertStore:
             return bool(self._script(keys, [*limits, picture or b"", len(entry), *entry, *fields]))
 
     def review(self, said: Opinion) -> tuple[Outcome, str]:
-        """Give an alert another state, for everybody who reads the stream of reviews; return what became of that, and the state it had."""
+        """Set an alert's state and add the change to the stream of reviews; return the outcome and the state before."""
         keys = [f"{ALERT}{said.result_id}", self._reviews]
         with self._link.asking():
             values: list[str | int] = [self._limits.stream_max_length, said.result_id, said.state, said.by, time.time_ns(), said.note]
@@ -87,13 +87,13 @@ class AlertStore:
         return outcome.decode(), before.decode()
 
     def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
-        """Return the reviews from an entry of their stream on, oldest first, each with its entry and its fields as they were written."""
+        """Return the reviews from a stream entry on, oldest first, each with its entry and its fields as written."""
         with self._link.asking() as client:
             rows: Any = client.xrange(self._reviews, entry, "+", count=limit)
         return [(name.decode(), {as_text(key): as_text(value) for key, value in fields.items()}) for name, fields in rows]
 
     def newest(self, limit: int, states: Collection[AlertState] | None = None, before: str | None = None) -> list[Alert]:
-        """Return the newest alerts in these states (all when left out), from below the entry `before` where one is given."""
+        """Return the newest alerts in these states (all if None); with `before`, only alerts older than that stream entry."""
         found: list[Alert] = []
         while len(found) < limit:
             entries = self._entries(before)
@@ -104,11 +104,11 @@ class AlertStore:
         return found[:limit]
 
     def find(self, result_id: str) -> Alert | None:
-        """Return one alert, or None where there is none of this id; MdssError where it cannot be read."""
+        """Return one alert, None if there is none with this id; MdssError if it cannot be read."""
         return next((decoded(*row) for row in self._rows([("", result_id)])), None)
 
     def picture(self, result_id: str) -> bytes | None:
-        """Return the PNG of an alert, or None when there is none or its time is over."""
+        """Return the PNG of an alert, None if it has none or the picture has expired."""
         with self._link.asking() as client:
             found: Any = client.get(f"{EVIDENCE}{result_id}")
         return None if found is None else bytes(found)
@@ -121,10 +121,10 @@ class AlertStore:
         """Return one page of stream entries, newest first, each with its result id."""
         with self._link.asking() as client:
             rows: Any = client.xrevrange(self._stream, f"({before}" if before else "+", "-", count=PAGE_LENGTH)
-        return [(entry.decode(), as_text(fields.get(b"result_id", b""))) for entry, fields in rows]  # another console may write there, too
+        return [(entry.decode(), as_text(fields.get(b"result_id", b""))) for entry, fields in rows]  # other consoles may write there, too
 
     def _rows(self, entries: list[tuple[str, str]]) -> Iterator[AlertRow]:
-        """Yield what Redis says of the alerts of these entries; one whose hash it has evicted is left out."""
+        """Yield Redis's answers for the alerts of these entries; alerts whose hash was evicted are left out."""
         with self._link.asking() as client:
             pipeline = client.pipeline(transaction=False)
             for _, result_id in entries:
@@ -140,7 +140,7 @@ class AlertStore:
 
 
 def readable(rows: Iterable[AlertRow]) -> Iterator[Alert]:
-    """Yield alerts; one that another console has spoiled is named and hides no other."""
+    """Yield the alerts that can be read; one that another console has damaged is reported on stderr and skipped."""
     for row in rows:
         try:
             yield decoded(*row)
@@ -149,12 +149,12 @@ def readable(rows: Iterable[AlertRow]) -> Iterator[Alert]:
 
 
 def open_store(settings: Settings) -> AlertStore:
-    """Return the store of these settings; nothing is connected before it is asked for something."""
+    """Return the store for these settings; it connects when it is first used."""
     return AlertStore(open_link(settings.alerts), settings)
 
 
 def entry_of(verdict: Verdict) -> dict[str, str]:
-    """Return what a stream entry says; the script that trims finds the result id in its first field."""
+    """Return the fields of a stream entry; the trimming script expects the result id in the first field."""
     return {
         "result_id": verdict.result_id,
         "part_id": verdict.part_id,
@@ -169,7 +169,7 @@ def entry_of(verdict: Verdict) -> dict[str, str]:
 
 
 def fields_of(verdict: Verdict, stored_ns: int) -> dict[str, str]:
-    """Return the fields of an alert's hash; an empty text is a value that the part does not have."""
+    """Return the fields of an alert's hash; an empty text stands for a value that the part does not have."""
     more = {
         "state": "new",
         "stored_ns": str(stored_ns),
@@ -188,7 +188,7 @@ def fields_of(verdict: Verdict, stored_ns: int) -> dict[str, str]:
 
 
 def decoded(result_id: str, row: list[Any] | ResponseError, has_picture: bool) -> Alert:
-    """Return the alert of one hash."""
+    """Return the alert from one hash."""
     if isinstance(row, ResponseError):
         raise MdssError(f"Redis key {ALERT}{result_id}: {row}; {EXPECTED}")
     state, entry, stored_ns, verdict, *reviewed = row
@@ -208,22 +208,22 @@ def decoded(result_id: str, row: list[Any] | ResponseError, has_picture: bool) -
 
 
 def time_said(text: str) -> int | None:
-    """Return the time (UTC ns) that a console wrote, None where it wrote something else."""
+    """Return a time (UTC ns) written by a console, None if the text is no such time."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def as_text(raw: bytes) -> str:
-    """Return what another console wrote, readable whatever it wrote."""
+    """Return a console's text, with unreadable bytes replaced."""
     return raw.decode(errors="replace")
 
 
 def words(fields: Mapping[str, str]) -> list[str]:
-    """Return names and values in turn, as Redis takes them."""
+    """Return names and values alternately, as Redis expects them."""
     return [word for pair in fields.items() for word in pair]
 
 
 def number(value: float | None) -> str:
-    """Return a number as it is read back exactly, or an empty text."""
+    """Return a number as text that reads back exactly; an empty text for None."""
     return "" if value is None else repr(value)
 
 

@@ -1,4 +1,4 @@
-"""Verbs `mdss alerts list` and `show`: the alerts as Redis holds them; and `ack`, `confirm`, `reject`: what a person makes of one."""
+"""Verbs `mdss alerts`: `list` and `show` read alerts from Redis; `ack`, `confirm` and `reject` record what a person decides about one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS: dict[str, str] = {"new": "new", "acknowledged": "acknowledged", "confirme
 
 @click.group("alerts", epilog="Example: mdss alerts list --config station.yaml")
 def alerts() -> None:
-    """List and show the alerts of parts that are not OK, and say what they are."""
+    """List and show the alerts of parts that are not OK, and record what people decide about them."""
 
 
 @alerts.command("list", epilog="Example: mdss alerts list --config station.yaml --limit 50 --all")
@@ -57,7 +57,7 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write the picture, a PNG, to this file.")
 @json_option
 def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> None:
-    """Show everything that is known of one alert."""
+    """Show everything known about one alert."""
     with opened_store(config) as store:
         alert = the_one(store, result_id)
         if picture is not None:
@@ -66,11 +66,12 @@ def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> N
         click.echo(msgspec.json.encode(alert).decode())
         return
     for name, value in rows(alert):
-        click.echo(f"{name:<16}{legible(str(value))}")  # of what people and cameras call things
+        # cameras and people choose these names: control characters must not reach the terminal
+        click.echo(f"{name:<16}{legible(str(value))}")
 
 
 def reviewing(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb what those have in common that change an alert's state."""
+    """Add the arguments and options shared by all verbs that change an alert's state."""
     for option in (note_option, by_option, result_argument, config_option):
         command = option(command)
     return command
@@ -79,26 +80,26 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
 @alerts.command(epilog="Example: mdss alerts ack RESULT_ID --config station.yaml")
 @reviewing
 def ack(config: Path, result_id: str, by: str, note: str) -> None:
-    """Say that somebody looks after the alert RESULT_ID."""
+    """Mark the alert RESULT_ID as being looked after."""
     review(config, Opinion(result_id, "acknowledged", by, note))
 
 
 @alerts.command(epilog='Example: mdss alerts confirm RESULT_ID --config station.yaml --note "dent at the rim"')
 @reviewing
 def confirm(config: Path, result_id: str, by: str, note: str) -> None:
-    """Say that the part of RESULT_ID is defective: the next candidate must catch it, too."""
+    """Confirm that the part of RESULT_ID is defective. The next candidate must catch it, too."""
     review(config, Opinion(result_id, "confirmed", by, note))
 
 
 @alerts.command(epilog='Example: mdss alerts reject RESULT_ID --config station.yaml --by anna --note "only dust"')
 @reviewing
 def reject(config: Path, result_id: str, by: str, note: str) -> None:
-    """Say that the part of RESULT_ID is good, a false reject: the next training learns from its scan."""
+    """Mark the alert RESULT_ID as a false reject: the part is good, and the next training learns from its scan."""
     review(config, Opinion(result_id, "false_reject", by, note))
 
 
 def review(config: Path, said: Opinion) -> None:
-    """Write what a person says, or say in a sentence why that cannot be."""
+    """Store a review, or explain why it cannot be stored."""
     with opened_store(config) as store:
         outcome, before = store.review(said)
     match outcome:
@@ -117,7 +118,7 @@ def review(config: Path, said: Opinion) -> None:
 
 @contextmanager
 def opened_store(config: Path) -> Iterator[AlertStore]:
-    """Give the store of a settings file."""
+    """Open the store of a settings file and close it after the block."""
     store = open_store(load_settings(config))
     try:
         yield store
@@ -126,7 +127,7 @@ def opened_store(config: Path) -> Iterator[AlertStore]:
 
 
 def the_one(store: AlertStore, result_id: str) -> Alert:
-    """Return an alert, or say that there is none."""
+    """Return an alert; MdssError if there is none with this id."""
     alert = store.find(result_id)
     if alert is None:
         raise MdssError(NO_ALERT.format(result_id))
@@ -134,7 +135,7 @@ def the_one(store: AlertStore, result_id: str) -> Alert:
 
 
 def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
-    """Write the PNG, or say why there is none to write."""
+    """Write the PNG; MdssError if there is no picture or it cannot be written."""
     if png is None:
         raise MdssError(f"alert {result_id} has no picture: the part had no map to show, or alerts.evidence_ttl_s is over")
     try:
@@ -144,7 +145,7 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
 
 
 def cells(alert: Alert) -> Iterator[Text]:
-    """Yield what the table says of an alert."""
+    """Yield an alert's cells for the table."""
     verdict = alert.verdict
     yield from map(Text, (alert.result_id, at(verdict.times.published), verdict.part_id, verdict.source_id))
     yield Text(evaluation(verdict), style=COLOURS[verdict.evaluation])
@@ -152,11 +153,11 @@ def cells(alert: Alert) -> Iterator[Text]:
 
 
 def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of everything that a person may ask of an alert."""
+    """Yield name and value of everything that `mdss alerts show` prints."""
     verdict = alert.verdict
     yield from (("result", alert.result_id), ("state", alert.state))
     if alert.by or alert.note:
-        when = f" at {at(alert.at_ns)}" if alert.at_ns else ""  # another console need not say it, nor who
+        when = f" at {at(alert.at_ns)}" if alert.at_ns else ""  # another console may leave out the time and the name
         yield "said by", f"{alert.by or 'unknown'}{when}{f': {alert.note}' if alert.note else ''}"
     yield from (("station", verdict.station), ("sequence", verdict.sequence))
     yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
@@ -176,12 +177,12 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
 
 
 def evaluation(verdict: Verdict) -> str:
-    """Return the evaluation, with its code where it has one."""
+    """Return the evaluation, followed by its code if it has one."""
     return f"{verdict.evaluation}{f' {verdict.code}' if verdict.code else ''}"
 
 
 def place(region: Region) -> str:
-    """Return everything about a region in one line."""
+    """Return a description of a region in one line."""
     area = f"{region.area_px} px" if region.area_mm2 is None else f"{region.area_mm2:.1f} mm2 ({region.area_px} px)"
     left, top, width, height = region.bbox_px
     return f"{region.branch} at {position(region)}, {area}, box {width} x {height} px at {left}, {top} px, peak {region.peak:.3g}"

@@ -1,4 +1,7 @@
-"""Process `alerts`: carries every verdict that is not OK from the journal to Redis, however long Redis was away, and reviews back."""
+"""Process `alerts`: delivers every verdict that is not OK from the journal to Redis, however long Redis was away.
+
+It also carries reviews from Redis to the collected scans, and removes old entries and files (retention).
+"""
 
 from __future__ import annotations
 
@@ -28,42 +31,43 @@ from mdss.wire.pulse import StopFlag, Tally
 from mdss.wire.verdict import Verdict
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-ASK_EVERY_S = 10.0  # without alerts to deliver, Redis is asked this often whether it is there
-TURN_S = 1.0  # after which a turn begins no other alert: the station's start, its stop and a reload wait for the end of a turn
-SLOW_S = 3.0  # Redis that keeps silent for so long is said to be away
-MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is counted up to here
-MARKED_AT_ONCE = 50  # alerts per transaction of the journal
+ASK_EVERY_S = 10.0  # how often Redis is checked while no alert waits
+# seconds; after this a turn starts no further alert, because the station's start, its stop and a reload wait until the turn ends
+TURN_S = 1.0
+SLOW_S = 3.0  # Redis counts as away after keeping silent for this long
+MOST_AT_ONCE = 1000  # alerts read from the journal in one turn; the backlog is counted up to this number
+MARKED_AT_ONCE = 50  # alerts marked as delivered in one transaction of the journal
 LOOK_EVERY_S = 0.1
 UP, BACKLOG, DELIVERED = "mdss_store_up", "mdss_alert_backlog", "mdss_alerts_delivered_total"
-UNREADABLE_ALERTS = "mdss_unreadable_alerts_total"  # wait in the journal for a release that can read them
+UNREADABLE_ALERTS = "mdss_unreadable_alerts_total"  # alerts that wait in the journal for a release that can read them
 log = structlog.get_logger()
 
 
 class Outbox(Protocol):
-    """What the delivery needs of the journal."""
+    """What the delivery needs from the journal."""
 
     def undelivered(self, limit: int) -> list[Verdict]:
-        """Return verdicts whose alert waits, oldest first."""
+        """Return verdicts whose alerts are not delivered yet, oldest first."""
 
     def mark_delivered(self, result_ids: Iterable[str]) -> None:
-        """Note that these alerts have arrived."""
+        """Record that these alerts are delivered."""
 
 
 class Store(Protocol):
-    """What the delivery needs of Redis."""
+    """What the delivery needs from Redis."""
 
     def ping(self) -> None:
-        """Ask for an answer."""
+        """Check that Redis answers."""
 
     def put(self, verdict: Verdict, picture: bytes | None) -> bool:
-        """Store one alert; False when it was there before."""
+        """Store one alert; return False if it was stored before."""
 
     def close(self) -> None:
         """Close the connections."""
 
 
 class Delivery:
-    """Delivers in turns; after a failure it pauses, longer each time, and says in one sentence what is wrong."""
+    """Delivers alerts in turns; after a failure it pauses, longer each time, and states in one sentence what is wrong."""
 
     def __init__(self, outbox: Outbox, store: Store, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
         self._outbox, self._store, self._tally, self._clock = outbox, store, tally, clock
@@ -74,7 +78,7 @@ class Delivery:
         tally.start(UP, BACKLOG, DELIVERED)
 
     def condition(self) -> tuple[ProcessState, str]:
-        """Return the state and its reason; may be asked from another thread while a turn takes its time."""
+        """Return the state and its reason; another thread may ask while a turn takes long."""
         began_s = self._began_s
         if began_s is not None and self._clock() - began_s > SLOW_S and self._state != "degraded":
             return "degraded", f"Redis has kept its answer back for more than {SLOW_S:g} s; alerts wait in the journal meanwhile"
@@ -82,11 +86,11 @@ class Delivery:
 
     @property
     def is_up(self) -> bool:
-        """Whether Redis has answered when it was last asked."""
+        """Whether Redis answered the last time it was asked."""
         return self._tally.counters[UP] == 1
 
     def deliver_to(self, store: Store) -> None:
-        """Deliver to another store from the next turn on, at once."""
+        """Deliver to another store, without a pause, from the next turn on."""
         self._store.close()
         self._store, self._due_s, self._ask_due_s = store, 0.0, 0.0
 
@@ -95,7 +99,7 @@ class Delivery:
         self._store.close()
 
     def turn(self) -> None:
-        """Deliver what waits, unless the pause after a failure is not over yet."""
+        """Deliver what waits, unless the pause after a failure is still running."""
         if self._clock() < self._due_s:
             return
         try:
@@ -127,7 +131,7 @@ class Delivery:
                 return
 
     def _put(self, waiting: Iterable[Verdict], arrived: list[str], end_s: float) -> None:
-        """Store one alert at least, and more while there is time; name those that have arrived."""
+        """Store at least one alert, and more while there is time; add each one stored to `arrived`."""
         for verdict in waiting:
             picture = picture_of(verdict)
             with self._asking():
@@ -144,7 +148,7 @@ class Delivery:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Note since when Redis is waited for: a slow disk is not its fault."""
+        """Note since when Redis is being waited for, so that a slow disk is not blamed on Redis."""
         self._began_s = self._clock()
         try:
             yield
@@ -153,12 +157,13 @@ class Delivery:
 
     @contextmanager
     def _marking(self) -> Iterator[list[str]]:
-        """Give a list; whatever stands in it at the end is delivered, also when the rest failed."""
+        """Yield a list; the alerts in it are marked as delivered afterwards, even if the block failed."""
         arrived: list[str] = []
         try:
             yield arrived
         except Exception:
-            with suppress(JournalFailed):  # what failed first is the reason; an alert that is not noted is stored no second time
+            # the first failure is the reason to report; an alert left unmarked is sent again, and Redis stores it only once
+            with suppress(JournalFailed):
                 self._mark(arrived)
             raise
         self._mark(arrived)
@@ -186,7 +191,7 @@ class Delivery:
 
 
 def picture_of(verdict: Verdict) -> bytes | None:
-    """Return the PNG that the verdict names; one that cannot be read costs the picture, not the alert."""
+    """Return the PNG named by the verdict; if it cannot be read, the alert goes without its picture."""
     if verdict.evidence is None:
         return None
     try:
@@ -197,7 +202,7 @@ def picture_of(verdict: Verdict) -> bytes | None:
 
 
 def carry(delivery: Delivery, retention: Retention, stop: StopFlag, between: Callable[[], None] = lambda: None) -> None:
-    """Take turns until asked to stop, then a last one: what fusion judged while the line drained leaves as well."""
+    """Take turns until asked to stop, then one more, which delivers what fusion judged while the line drained."""
     while not stop.asked:
         between()
         delivery.turn()
@@ -207,19 +212,19 @@ def carry(delivery: Delivery, retention: Retention, stop: StopFlag, between: Cal
 
 
 def read(reviews: Reviews, delivery: Delivery) -> None:
-    """Read reviews where Redis answers, or it would be waited for twice; that the journal fails is no reason not to."""
+    """Read reviews if Redis answers, so that an absent Redis is not waited for twice; a failing journal does not prevent it."""
     if delivery.is_up:
         reviews.turn()
 
 
 def work(here: Opened) -> None:
-    """Deliver in a thread of its own, so that this process is heard however long Redis takes to answer."""
+    """Deliver in a separate thread, so that heartbeats go out however long Redis takes to answer."""
     settings = here.settings
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
     here.tally.start(UNREADABLE_ALERTS)
     opening = partial(Journal, state / JOURNAL, on_unreadable=partial(here.tally.count, UNREADABLE_ALERTS))
-    journal = thread.submit(opening).result()  # SQLite wants it opened by the thread that uses it
+    journal = thread.submit(opening).result()  # SQLite connections belong to the thread that opened them
     store = open_store(settings)
     delivery = Delivery(journal, store, here.tally)
     here.closing.callback(delivery.close)

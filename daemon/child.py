@@ -1,4 +1,4 @@
-"""One process of the table through all its lives: started, heard, restarted with growing pauses, given up, stopped."""
+"""One supervised process through all its restarts: start, heartbeats, stall detection, growing pauses, giving up, stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mdss.wire.process import FAILED, REFUSED
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-ENDS_WITHIN_S = 10.0  # of SIGKILL; what is still there then hangs in the kernel, on a dying disk say
+ENDS_WITHIN_S = 10.0  # after SIGKILL; a process that is still there then hangs in the kernel, for example on a dying disk
 log = structlog.get_logger()
 
 
@@ -42,7 +42,7 @@ Start = Callable[[ProcessSpec], Process]
 
 
 class Child:
-    """Keeps one process running; `tick` looks after it, `hear` takes its heartbeats."""
+    """Keeps one process running: `hear` takes its heartbeats, `tick` checks on it and restarts it."""
 
     def __init__(self, spec: ProcessSpec, start: Start, limits: SupervisorSettings, clock: Callable[[], float]) -> None:
         self.spec, self.reason, self.restarts = spec, "not started yet", 0
@@ -51,35 +51,35 @@ class Child:
         self._start, self._limits, self._clock = start, limits, clock
         self._process: Process | None = None
         self._ends_s: deque[float] = deque()
-        self._late_starts = 0  # since it was ready last
+        self._late_starts = 0  # starts that were too slow, since it was last ready
         self._restart_at_s: float | None = None
         self._is_stopping, self._killed_because, self._has_said_last = False, "", False
-        self._starts_because = ""  # where it is not its first life
+        self._starts_because = ""  # why it was restarted; empty in its first life
         self._heard_s = self._progress_s = self._started_s = self._killed_s = 0.0
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
+        """The process id, None while it does not run."""
         return None if self._process is None else self._process.pid
 
     @property
     def is_ready(self) -> bool:
-        """Whether it runs, has said that it can work, and was not killed since."""
+        """Whether it runs, has reported that it can work, and was not killed since."""
         return self._process is not None and not self._killed_because and self.state in ("running", "degraded")
 
     @property
     def is_missed(self) -> bool:
-        """Whether the station cannot begin, or go on, without it: one that is not vital has its chance to be ready, no more."""
+        """Whether the station has to wait for it: a vital process until it is ready, any other only while it starts."""
         return not self.is_ready and (self.spec.is_vital or self.state == "starting")
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it has ended and is not started again."""
+        """Whether it has ended and will not be started again."""
         return self.state == "error" and self._process is None
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is given up, or hangs beyond help, and parts cannot be judged without it."""
+        """Whether parts cannot be judged because this process was given up or hangs even after SIGKILL."""
         return self.state == "error" and self.spec.is_vital
 
     @property
@@ -94,13 +94,13 @@ class Child:
         self.give_time()
         try:
             self._process = self._start(self.spec)
-        except OSError as error:  # the machine has no memory or no process left for it: later, perhaps
+        except OSError as error:  # the machine has no memory or no process slot left: this may pass
             self._again(f"could not be started ({error})")
         else:
             self._become("starting", self._starts_because)
 
     def give_time(self) -> None:
-        """Count every limit of time from now on."""
+        """Restart all time limits from now."""
         self._heard_s = self._progress_s = self._started_s = self._killed_s = self._clock()
 
     def hear(self, heartbeat: Heartbeat) -> None:
@@ -109,15 +109,16 @@ class Child:
         if self.last is None or heartbeat.steps != self.last.steps or not heartbeat.waiting or heartbeat.state != "running":
             self._progress_s = self._heard_s
         self.last = heartbeat
-        if not self._killed_because:  # what it had said before tells nothing any more
+        if not self._killed_because:  # a heartbeat sent before the kill says nothing any more
             self._become(heartbeat.state, heartbeat.reason or (self._starts_because if heartbeat.state == "starting" else ""))
         if self.is_ready:
             self._late_starts = 0
 
     def tick(self, heard_until_s: float) -> str:
-        """Notice an end or a stall, and start again when the pause is over; return why it ended, where nobody had asked it to.
+        """Notice an end or a stall, and restart the process when its pause is over; return why it ended if nobody asked it to.
 
-        What it said after that time nobody has heard yet: to start another process, say, may have taken long since.
+        Time limits count up to `heard_until_s`: later heartbeats may be waiting unread, for instance while another process was being
+        started.
         """
         if self._process is None:
             if self._restart_at_s is not None and self._clock() >= self._restart_at_s:
@@ -126,7 +127,7 @@ class Child:
             return ""
         code = self._process.poll()
         if code in (FAILED, REFUSED) and not self._has_said_last:
-            self._has_said_last = True  # its last words may still be on their way; they are heard before the next tick
+            self._has_said_last = True  # its last message may still be on its way; it is read before the next tick
         elif code is not None:
             self._process = None
             return self._ended(code)
@@ -142,13 +143,13 @@ class Child:
         return ""
 
     def take_over(self, limits: SupervisorSettings) -> None:
-        """Keep to other limits from now on, and let the process read its settings again."""
+        """Apply changed limits from now on and tell the process to read its settings again."""
         self._limits = limits
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM; from now on an end is what was asked for."""
+        """Send SIGTERM; from now on an end of the process is expected."""
         self._is_stopping, self._restart_at_s = True, None
         if self._process is None:
             self._become("stopped", "")
@@ -162,7 +163,7 @@ class Child:
             self._process.kill()
 
     def _outlast(self, now_s: float) -> None:
-        """Call it an error where not even SIGKILL ends the process: none can take its place."""
+        """Report an error if the process survives even SIGKILL: no other can take its place."""
         if now_s - self._killed_s > ENDS_WITHIN_S:
             self._become("error", f"{self._killed_because}; killed {ENDS_WITHIN_S:g} s ago and not ended: it hangs in the kernel")
 
@@ -190,12 +191,12 @@ class Child:
         return why
 
     def _again(self, why: str) -> None:
-        """Plan the next life after a pause, or give up."""
+        """Plan the next start after a pause, or give up."""
         self._starts_because = f"starting again: {why}"
         self._ends_s.append(self._clock())
         while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
             self._ends_s.popleft()
-        ends = max(len(self._ends_s), self._late_starts)  # what takes longer than the window each time would never add up in it
+        ends = max(len(self._ends_s), self._late_starts)  # starts that each take longer than the window would never add up within it
         if ends >= self._limits.restart_limit:
             how = "without being ready in time" if self._late_starts == ends else f"in {self._limits.restart_window_s:g} s"
             self._become("error", f"{why}; ended {ends} times {how}, not started again")

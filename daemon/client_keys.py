@@ -1,4 +1,4 @@
-"""Secrets that the station's settings name, for its supervisor and for the verbs that connect to it."""
+"""Reads the keys and the token that the settings name, for the supervisor and for the verbs that connect to a station."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mdss.settings_types import IPC, TCP
 
 
 def token_of(http: HttpSettings) -> str | None:
-    """Return the token of the pages; None where they need none."""
+    """Return the token for the HTTP pages; None if they need none."""
     return None if http.token_file is None else key_files.read_token(Path(http.token_file))
 
 
 def may_connect(endpoint: str) -> bool:
-    """Return whether the rights of a socket's file let this user connect; they do where none is there yet, or none is needed."""
+    """Return whether file permissions let this user connect to an endpoint; True if there is no socket file (yet)."""
     if not endpoint.startswith(IPC):
         return True
     path = Path(endpoint.removeprefix(IPC))
@@ -33,9 +33,9 @@ def may_connect(endpoint: str) -> bool:
 
 
 def keys_for(settings: Settings, *endpoints: str) -> CurveKeys | None:
-    """Return the keys by which a verb connects to the station's own endpoints; None where it needs none.
+    """Return the keys with which a verb connects to the station's endpoints; None if no keys are needed.
 
-    MdssError where this user may not: ZeroMQ would try for ever and say nothing.
+    MdssError if this user may not connect: ZeroMQ would keep trying without a word.
     """
     for endpoint in endpoints:
         if not may_connect(endpoint):

@@ -1,4 +1,4 @@
-"""Notices when the machine's clock jumps, also while nobody looked, so that nothing is taken for old only because of it."""
+"""Detects jumps of the machine's clock, also across restarts, so that nothing is deleted as old just because the clock was set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mdss.errors import UNREADABLE
 from mdss.whole_files import write_whole
 
 MINUTE_NS, HOUR_NS, DAY_NS = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9
-LONGEST_REST_NS = 7 * DAY_NS  # a machine that was off for longer may as well have a clock that was set
+LONGEST_REST_NS = 7 * DAY_NS  # a machine that was off for longer than this may just as well have had its clock set
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """The clock that people and programs set (UTC), and the one that only counts since the machine was started."""
+    """The clock that people and programs set (UTC), and the clock that only counts from the machine's start."""
 
     wall_ns: Callable[[], int] = time.time_ns
     since_boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -29,7 +29,7 @@ class Clocks:
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What both clocks said when somebody last looked, and what was still to be thought of then of a jump."""
+    """Both clocks at the last look, and what was still to be taken into account of an earlier jump (all in ns)."""
 
     boot_id: str
     wall_ns: int
@@ -40,16 +40,17 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_rest(passed_ns: int) -> bool:
-    """Return whether a machine may have been off for so long since it last looked at its clock."""
+    """Return whether a machine may plausibly have been off for this long since its clock was last looked at."""
     return -MINUTE_NS <= passed_ns <= LONGEST_REST_NS
 
 
 class ClockWatch:
-    """Gives the time by which things are old.
+    """Gives the time by which ages are measured.
 
-    For a day of running after a jump of more than a minute there is none: time enough to see the jump and to set the clock right.
-    After one ahead it then lags behind the clock by as much, until whatever is older than the jump has reached its age by the time that
-    really passed. A machine without a clock of its own starts with a wrong one, which a time service soon sets: that is no jump.
+    After a jump of more than a minute there is no such time for one day of running: time enough to notice the jump and correct the clock.
+    After a jump ahead, the time given lags behind the clock by the size of the jump, until everything older than the jump has reached its
+    age in time that really passed. A machine without a battery clock starts with a wrong time that a time service soon corrects: that is no
+    jump.
     """
 
     def __init__(self, path: Path, clocks: Clocks | None = None) -> None:
@@ -62,11 +63,11 @@ class ClockWatch:
             self._go_on_from(self._before)
 
     def since_boot_ns(self) -> int:
-        """Return the time that nobody sets."""
+        """Return the time in ns since the machine was started, which nobody can set."""
         return self._clocks.since_boot_ns()
 
     def now_ns(self, keep_ns: int) -> int | None:
-        """Return the time (UTC) by which things kept for so long are old, or None while that is in doubt; to be asked often."""
+        """Return the time (UTC ns) by which things kept for `keep_ns` are old, None while the clock is in doubt; call it often."""
         wall_ns, since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
         jump_ns = (wall_ns - self._wall_ns) - (since_boot_ns - self._since_boot_ns)
         self._wall_ns, self._since_boot_ns = wall_ns, since_boot_ns
@@ -79,7 +80,7 @@ class ClockWatch:
         return None if since_boot_ns < self._doubt_until_ns else wall_ns - self._lag_ns
 
     def _go_on_from(self, note: Note) -> None:
-        """Compare with what an earlier life saw; after a restart of the machine only a clock that went back, or far ahead, is seen."""
+        """Compare with the last note; after a restart of the machine only a clock that went back or far ahead is noticed."""
         self._take_over(note)
         if note.boot_id == self._boot_id:
             self._wall_ns, self._since_boot_ns = note.wall_ns, note.since_boot_ns
@@ -91,7 +92,10 @@ class ClockWatch:
         self._lag_ns, self._jumped_ns = note.lag_ns, self._began_ns - note.age_ns
 
     def _is_set_right(self) -> bool:
-        """Return whether the clock, in the first hour after the machine's start, was set to where it would be had it never been wrong."""
+        """Return whether the clock was corrected, after a restart of the machine, to where it would be had it never been wrong.
+
+        Only within an hour of the first start of this watch; later corrections count as jumps.
+        """
         before, running_ns = self._before, self._since_boot_ns - self._began_ns
         if before is None or before.boot_id == self._boot_id or running_ns > HOUR_NS:
             return False
@@ -109,7 +113,7 @@ class ClockWatch:
     def _read(self) -> Note | None:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Note)
-        except (OSError, *UNREADABLE):  # the first start, or half a file: as if nobody had looked before
+        except (OSError, *UNREADABLE):  # the first start, or half a file: treated as if there were no note
             return None
 
     def _write(self) -> None:
@@ -124,5 +128,5 @@ class ClockWatch:
         )
         try:
             write_whole(self._path, msgspec.json.encode(note))
-        except OSError as error:  # a full disk must not keep what is old from being removed
+        except OSError as error:  # a full disk must not stop the removal of old things
             log.warning("what the clock says cannot be noted", reason=str(error))

@@ -1,4 +1,4 @@
-"""Process `collect`: writes the scans that retraining learns from, within its budget; what it cannot write costs the scan, nothing else."""
+"""Process `collect`: writes scans for retraining within a disk budget; a failure costs the scan, never a verdict."""
 
 from __future__ import annotations
 
@@ -23,51 +23,52 @@ from mdss.wire.pulse import Tally
 from mdss.wire.sockets import Receiver
 
 WAIT_MS = 100
-LOOK_EVERY_S = 5.0  # at the disk, when nothing comes
+LOOK_EVERY_S = 5.0  # how often the disk is checked while no scan comes
 MB = 10**6
-BEHIND = 5  # by so much the line goes first: a scan takes 30 ms to write, which nobody waits for
-SPARE_RATIO = 0.05  # of the budget is free after a pruning: all parts are looked at for it, so it shall be seldom
-PROBE, PROBE_BYTES = ".probe", 10**6  # as much as a scan
+BEHIND = 5  # niceness: the line goes first, because nobody waits for a scan to be written (about 30 ms)
+# share of the budget left free after pruning; pruning looks at all parts, so it should be rare
+SPARE_RATIO = 0.05
+PROBE, PROBE_BYTES = ".probe", 10**6  # the probe is about as large as a scan
 COLLECTED, NOT_COLLECTED, PRUNED = "mdss_scans_collected_total", "mdss_scans_not_collected_total", "mdss_scans_pruned_total"
 PARTS, BYTES = "mdss_collection_parts", "mdss_collection_bytes"
 log = structlog.get_logger()
 
 
 class Collector:
-    """Keeps scans while there is room."""
+    """Keeps scans while there is room on the disk and in the budget."""
 
     def __init__(self, collection: Collection, settings: CollectionSettings, tally: Tally, alive: Callable[[], None]) -> None:
         self._collection, self._settings, self._tally, self._alive = collection, settings, tally, alive
         self._look_at_s, self._bytes = 0.0, 0
-        self._disk, self._failure = "", ""  # what keeps a scan from being written, and what the last one met
+        self._disk, self._failure = "", ""  # the state of the disk, and the failure of the last attempt; empty if all is well
         tally.start(COLLECTED, NOT_COLLECTED, PRUNED)
 
     @property
     def state(self) -> tuple[ProcessState, str]:
-        """How this process is, and why."""
+        """The state of this process and the reason."""
         trouble = self._disk or self._failure
         return ("degraded", f"no scan is kept: {trouble}") if trouble else ("running", "")
 
     def begin(self) -> None:
-        """Clear away what an earlier life left half done, and see how much is there."""
+        """Remove what an earlier life left unfinished, and measure how much is kept."""
         self.look(0.0)
         self._try(self._collection.tidy)
         self._try(self._prune)
 
     def keep_to(self, settings: CollectionSettings) -> None:
-        """Keep to another budget from now on."""
+        """Apply another budget from now on."""
         self._settings = settings
         self._try(self._prune)
 
     def keep(self, scan: JudgedScan) -> None:
-        """Write one scan; before it goes what the budget has no room for any longer."""
+        """Write one scan; what no longer fits into the budget is removed first."""
         self._disk = self._looked()
         if self._disk or not self._try(lambda: self._add(scan)):
             self._tally.count(NOT_COLLECTED)
         self._alive()
 
     def look(self, now_s: float) -> None:
-        """See now and then whether the disk takes files, also while no scan comes."""
+        """Check now and then whether the disk accepts files, also while no scan comes."""
         if now_s >= self._look_at_s:
             self._look_at_s = now_s + LOOK_EVERY_S
             self._disk = self._looked()
@@ -75,7 +76,7 @@ class Collector:
                 self._try(self._probe)
 
     def _looked(self) -> str:
-        """Return what is wrong with the disk, nothing where all is well."""
+        """Return what is wrong with the disk, empty if all is well."""
         root, least_mb = self._collection.root, self._settings.min_free_mb
         try:
             make_folder("collection", root)
@@ -85,7 +86,7 @@ class Collector:
         return f"{free_mb} MB are free at {root}, expected collection.min_free_mb ({least_mb} MB)" if free_mb < least_mb else ""
 
     def _probe(self) -> None:
-        """Write something, so that it is known when the disk takes files again: the next scan may be long in coming."""
+        """Write a test file, so that a recovered disk is noticed before the next scan comes."""
         path = self._collection.root / PROBE
         try:
             write_durably(path, bytes(PROBE_BYTES))
@@ -112,7 +113,7 @@ class Collector:
             log.info("scans removed to keep to collection.max_mb", removed=found.removed, kept=found.kept)
 
     def _try(self, step: Callable[[], object]) -> bool:
-        """Do something with the disk; False where it refuses, which is said aloud until it takes something."""
+        """Run a step on the disk; return False and remember the failure if the disk refuses, until a step succeeds."""
         try:
             step()
         except (OSError, MdssError) as error:
@@ -123,7 +124,7 @@ class Collector:
 
 
 def part_of(scan: JudgedScan) -> CollectedPart:
-    """Return what is written of a part beside its scan."""
+    """Return the record that is written beside a scan."""
     identity, judged = scan.identity, scan.judged
     return CollectedPart(
         result_id=judged.result_id,
@@ -142,7 +143,7 @@ def part_of(scan: JudgedScan) -> CollectedPart:
 
 
 def work(process: Opened) -> None:
-    """Take scans until asked to stop, then what still waits."""
+    """Keep scans until asked to stop, then those that still wait."""
     pulse, settings = process.pulse, process.settings
     inbox = Receiver(process.context, "collect", settings)
     process.closing.callback(inbox.close)
@@ -164,7 +165,7 @@ def work(process: Opened) -> None:
 
 
 def taken(inbox: Receiver, collector: Collector) -> bool:
-    """Keep the next scan; False where none came in time."""
+    """Keep the next scan; return False if none came in time."""
     try:
         message = inbox.receive(WAIT_MS)
     except MdssError as error:

@@ -1,4 +1,4 @@
-"""Verbs `mdss collection`: which scans the station has kept, what people say of them, room, and a dataset made of them."""
+"""Verbs `mdss collection`: list and label the scans that a station keeps, prune them, and export them as a dataset."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
 @by_option
 @note_option
 def label(config: Path, result_id: str, **said: Any) -> None:
-    """Say what the part of RESULT_ID is, in place of what was said before; for alerts rather `mdss alerts confirm` and `reject`."""
+    """Record what the part of RESULT_ID is; this replaces an earlier label. For alerts, use `mdss alerts confirm` or `reject`."""
     if not opened(config).label(result_id, Review(at_ns=time.time_ns(), **said)):
         raise MdssError(f"found no scan of {result_id}; expected one of those that `mdss collection list` shows")
     click.echo(f"{result_id} is {said['label']}")
@@ -84,7 +84,10 @@ def label(config: Path, result_id: str, **said: Any) -> None:
 @config_option
 @click.option("--max-mb", type=click.IntRange(0), help="How much may stay; collection.max_mb where it is left out.")
 def prune(config: Path, max_mb: int | None) -> None:
-    """Remove what has to go first until no more than so much is left; a running station goes on by its own budget."""
+    """Remove scans until at most --max-mb MB are left: the oldest OK parts first, reviewed parts last.
+
+    A running station keeps to its own budget.
+    """
     settings = load_settings(config)
     limit_mb = settings.collection.max_mb if max_mb is None else max_mb
     done = collection_of(settings).prune(limit_mb * MB)
@@ -99,7 +102,7 @@ def prune(config: Path, max_mb: int | None) -> None:
 @click.option("--validation", type=Between(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept apart.")
 @click.option("--with-simulated", is_flag=True, help="Also parts that their camera marked as simulated.")
 def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
-    """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good ones, and known defects in test/defect."""
+    """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good parts, and known defects in test/defect."""
     if out.exists():
         raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
     kept = opened(config).parts(Wanted(recipe=recipe, with_lost=True))
@@ -122,10 +125,10 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
 
 
 def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
-    """Return what to train on, and at most this share kept apart; scans of one part, under one part id, lie on one side."""
+    """Split good scans into training and at most this share of validation; scans with one part id stay on one side."""
     parts: dict[str, list[Collected]] = {}
     name_of = name_among(each.part for each in good)
-    for each in sorted(good, key=lambda each: each.part.result_id):  # which are random: so the parts kept apart are of all times
+    for each in sorted(good, key=lambda each: each.part.result_id):  # result ids are random, so both sides hold parts from all times
         parts.setdefault(name_of(each.part), []).append(each)
     learned: list[Collected] = []
     apart: list[Collected] = []
@@ -135,13 +138,13 @@ def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], lis
 
 
 def copy(parts: Sequence[Collected], folder: Path) -> int:
-    """Copy the scans of some parts as rgb/RESULT.png and xyz/RESULT.tiff; return of how many, for a running station removes some."""
+    """Copy scans as rgb/RESULT.png and xyz/RESULT.tiff and return how many: a running station may remove some meanwhile."""
     with click.progressbar(parts, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
         return sum(is_copied(each, folder) for each in shown)
 
 
 def is_copied(each: Collected, folder: Path) -> bool:
-    """Copy one scan; False, and nothing of it there, where the part was removed meanwhile."""
+    """Copy one scan; return False and leave no file of it if the station removed it meanwhile."""
     places = {name: (folder / kind / each.part.result_id).with_suffix(Path(name).suffix) for kind, name in (("rgb", RGB), ("xyz", XYZ))}
     try:
         for name, place in places.items():
@@ -157,7 +160,7 @@ def is_copied(each: Collected, folder: Path) -> bool:
 
 
 def wanted(**choices: Any) -> Wanted:
-    """Return what the options ask for, the newest first."""
+    """Return the filter that the options describe, newest first."""
     labels: frozenset[Any] = frozenset(None if each == NONE else each for each in choices["labels"])
     return Wanted(
         recipe=choices["recipe"],
@@ -168,7 +171,7 @@ def wanted(**choices: Any) -> Wanted:
 
 
 def opened(config: Path) -> Collection:
-    """Return the collection of the station of a settings file."""
+    """Return the collection of the station in a settings file."""
     return collection_of(load_settings(config))
 
 
@@ -178,7 +181,7 @@ def collection_of(settings: Settings) -> Collection:
 
 
 def cells(each: Collected) -> Iterator[Text]:
-    """Yield what the table says of a part."""
+    """Yield a part's cells for the table."""
     part = each.part
     score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
     evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"

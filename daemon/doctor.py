@@ -1,4 +1,4 @@
-"""Verb `mdss doctor`: tells the weak points of a station and its machine in plain sentences, and changes nothing."""
+"""Verb `mdss doctor`: reports the weak points of a station and its machine in plain sentences; it changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mdss.verb_options import config_option
 from mdss.wire.verdict import Verdict
 
 FAILED = 1
-RECENT = 1000  # verdicts from which rate, lateness and latency are told
+RECENT = 1000  # number of newest verdicts that rate, lateness and latency are computed from
 COLOURS: dict[Level, str] = {"ok": "green", "weak": "yellow", "bad": "bold red"}
 CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     station_findings,
@@ -42,7 +42,7 @@ CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was found, as `--json` prints it."""
+    """All findings, as `--json` prints them."""
 
     station: str
     level: Level
@@ -53,8 +53,9 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 def command(config: Path, as_json: bool) -> None:
-    """Tell a station's weak points: what was found, why it matters, what to do; the exit code is 1 where something is bad."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what the journal logs is no finding
+    """Report a station's weak points: what was found, why it matters, what to do. The exit code is 1 if something is bad."""
+    # log lines of the journal are no findings: they go to stderr
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     settings = checked_settings(config)
     findings = examine(settings)
     if as_json:
@@ -67,7 +68,7 @@ def command(config: Path, as_json: bool) -> None:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return what is found of a station, whether it runs or not."""
+    """Return the findings on a station, whether it runs or not."""
     report, silence = asked(settings)
     path = Path(settings.station.state_directory) / JOURNAL
     journal, recent = (lost_journal(path), ()) if report is not None and is_lost(path, report) else read_journal(path)
@@ -76,7 +77,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def asked(settings: Settings) -> tuple[StationReport | None, str]:
-    """Return what the station says of itself, or None and why it says nothing."""
+    """Return the station's own report, or None and the reason why there is none."""
     try:
         return ask(settings.http), ""
     except MdssError as error:
@@ -84,7 +85,7 @@ def asked(settings: Settings) -> tuple[StationReport | None, str]:
 
 
 def is_lost(path: Path, report: StationReport) -> bool:
-    """Return whether the station that runs has another journal open than the one that lies there, if any does."""
+    """Return whether the running station has opened another journal than the file that is there now, if there is one."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -96,15 +97,15 @@ def is_lost(path: Path, report: StationReport) -> bool:
 
 
 def open_files(pid: int) -> Iterator[str]:
-    """Yield what a process has open, as far as this user may know."""
+    """Yield the files that a process has open, as far as this user may see them."""
     with suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed meanwhile
+            with suppress(FileNotFoundError):  # closed in the meantime
                 yield str(link.readlink())
 
 
 def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
-    """Return what is to be said of the journal, and its newest verdicts; one that is not there yet is not made."""
+    """Return the finding on the journal and its newest verdicts; a missing journal is not created."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -126,14 +127,14 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
 
 
 def unopened_journal(path: Path, found: str) -> Finding:
-    """Return what is to be said of a journal that does not open, be it another user's."""
+    """Return the finding on a journal that cannot be opened, perhaps because another user owns it."""
     if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
         return bad("journal", found, "no part can be recorded, so none is accepted", "see docs/operations.md")
     return bad("journal", found, "this user may not open it", "run mdss doctor as the station's own user")
 
 
 def lost_journal(path: Path) -> Finding:
-    """Return what is to be said of a journal that is gone from under the station that has it open."""
+    """Return the finding on a journal that was removed or replaced while the station has it open."""
     found = f"{path} was removed, or moved away, or replaced, while the station runs"
     why = "its processes record into a file that nobody can open any more: with them every part of it is gone, and sequences begin anew"
     advice = "stop the station, put the last backup there or nothing, and start it: docs/operations.md, Upgrade and backup"
@@ -141,7 +142,7 @@ def lost_journal(path: Path) -> Finding:
 
 
 def damaged_journal(found: str) -> Finding:
-    """Return what is to be said of a journal that the disk damaged."""
+    """Return the finding on a journal that the disk damaged."""
     why = "what stood at the damaged places can neither be shown nor delivered, and parts may not be recorded, now or at the next start"
     advice = (
         f"look at the disk; stop the station, move {JOURNAL} and what is beside it (-wal, -shm) away, put the last backup in its place"
@@ -151,7 +152,7 @@ def damaged_journal(found: str) -> Finding:
 
 
 def show(station: str, findings: list[Finding]) -> None:
-    """Print one line per finding, and below what is not well why it matters and what to do."""
+    """Print one line per finding; below those that are not ok, why it matters and what to do."""
     console = plain_console(soft_wrap=True)
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:

@@ -1,4 +1,4 @@
-"""What `mdss doctor` says of the disk under the journal and the pictures: its kind, its room, and how long that lasts."""
+"""`mdss doctor` on the disk that holds journal and pictures: its kind, permissions, free space, and how long the space lasts."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ NETWORKED: Final = {
 IN_MEMORY: Final = {"ramfs", "tmpfs"}
 LEAST_BYTES, LITTLE_BYTES = 200_000_000, 1_000_000_000
 LEAST_INODES, LITTLE_INODES = 1000, 20_000
-RATED_FROM = 100  # verdicts; fewer say nothing of a rate
+RATED_FROM = 100  # verdicts; fewer say nothing about the rate
 RATED_OVER_NS = 60 * 10**9
 DAY_NS = 86_400 * 10**9
-ENTRY_BYTES = 1000  # of the journal for each part, beside its verdict: what was accepted, and the indexes
+ENTRY_BYTES = 1000  # bytes in the journal per part besides its verdict: the accepted record and the indexes
 SUBJECT: Final = "state directory"
 OWN: Final = (f"{JOURNAL}*", "*.json", "evidence", "collected", "collect_all", "drift", "quarantine", "retrain")
 
 
 def disk_findings(case: Case) -> Iterator[Finding]:
-    """Look at the folder that holds what the station must not lose."""
+    """Examine the folder that holds what the station must not lose."""
     state = Path(case.settings.station.state_directory)
-    folder = next(path for path in (state, *state.parents) if is_folder(path))  # before the first start it is not there yet
+    folder = next(path for path in (state, *state.parents) if is_folder(path))  # before the first start the folder itself does not exist
     kind, options = mounted(case, folder)
     yield _kind(state, kind)
     yield _writable(folder, options, [path for name in OWN for path in sorted(state.glob(name)) if not may_use(path)])
@@ -58,18 +58,18 @@ def disk_findings(case: Case) -> Iterator[Finding]:
     for place in folders.values():
         disk = os.statvfs(place)
         yield _room(case, place, disk.f_bavail * disk.f_frsize)
-        if disk.f_files:  # some file systems make inodes as they need them
+        if disk.f_files:  # 0 where a file system creates inodes as needed
             yield _inodes(place, disk.f_favail)
     if case.settings.collection.enabled:
         yield _collection(case, shutil.disk_usage(folder).free)
 
 
 def mounted(case: Case, folder: Path) -> tuple[str, set[str]]:
-    """Return the kind of file system that a folder lies on, and the options it is mounted with."""
+    """Return the type of the file system that a folder is on, and its mount options."""
     found, path = ("", "", ""), folder.resolve()
     for line in case.system("proc/self/mounts").splitlines():
         _, place, kind, options = line.split(" ")[:4]
-        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)  # \040 is a space
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)  # \040 stands for a space
         if path.is_relative_to(place) and len(place) >= len(found[0]):
             found = (place, kind, options)
     return found[1].removeprefix("fuse."), set(found[2].split(","))
@@ -105,7 +105,7 @@ def _writable(folder: Path, options: set[str], foreign: list[Path]) -> Finding:
 
 
 def may_use(path: Path) -> bool:
-    """Return whether this user may do with a file or folder of the station what the station does; records are replaced whole."""
+    """Return whether this user can use a file or folder as the station does; JSON records are replaced whole, so reading is enough."""
     own_folder = os.X_OK if is_folder(path) else 0
     return os.access(path, os.R_OK if path.suffix == ".json" else os.R_OK | os.W_OK | own_folder)
 
@@ -140,7 +140,7 @@ def _inodes(folder: Path, free: int) -> Finding:
 
 def _collection(case: Case, free: int) -> Finding:
     subject, own = "scans for retraining", case.settings.collection
-    folders = os.walk(Path(case.settings.station.state_directory) / FOLDER)  # passes over what the running station removes meanwhile
+    folders = os.walk(Path(case.settings.station.state_directory) / FOLDER)  # skips what the running station removes meanwhile
     kept = sum(file_bytes(Path(folder, name)) for folder, _, names in folders for name in names)
     found = f"{size(kept)} kept, collection.max_mb allows {size(own.max_mb * MB)}, {size(free)} free"
     if kept + free - own.min_free_mb * MB < own.max_mb * MB:
@@ -150,7 +150,7 @@ def _collection(case: Case, free: int) -> Finding:
 
 
 def daily_bytes(recent: tuple[Verdict, ...]) -> float | None:
-    """Return what journal and pictures grow by in a day at the newest verdicts' rate; None where they are too few to tell."""
+    """Return by how many bytes journal and pictures grow per day at the rate of the newest verdicts; None if these are too few."""
     if len(recent) < RATED_FROM:
         return None
     took_ns = recent[-1].times.published - recent[0].times.published
@@ -161,12 +161,12 @@ def daily_bytes(recent: tuple[Verdict, ...]) -> float | None:
 
 
 def picture_bytes(verdict: Verdict) -> int:
-    """Return how large the picture of a part is, 0 where it has none (any longer)."""
+    """Return the size of a part's picture in bytes, 0 if it has none or it was removed."""
     return 0 if verdict.evidence is None else file_bytes(Path(unquote(urlsplit(verdict.evidence.uri).path)))
 
 
 def file_bytes(path: Path) -> int:
-    """Return how large a file is, 0 where it is gone: the station that runs removes what is old."""
+    """Return the size of a file in bytes, 0 if it is gone: a running station removes old files."""
     try:
         return path.stat().st_size
     except OSError:
@@ -174,6 +174,6 @@ def file_bytes(path: Path) -> int:
 
 
 def kept_bytes(case: Case) -> int:
-    """Return what journal and pictures take already."""
+    """Return how many bytes journal and pictures take now."""
     state = Path(case.settings.station.state_directory)
     return sum(map(file_bytes, (*state.glob(f"{JOURNAL}*"), *state.glob("evidence/*.png"))))

@@ -1,4 +1,4 @@
-"""What `mdss doctor` says of the machine: memory, open files, clock, cores, GPU, and /dev/shm, which the station does not need."""
+"""`mdss doctor` on the machine: memory, open files, clock, cores, processor, GPU, and /dev/shm, which the station does not need."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from daemon.finding import Case, Finding, bad, ok, size, weak
 from mdss.system_calls import LIBC
 
 MIB: Final = 2**20
-BRANCH_BYTES, PROCESS_BYTES, HELD_BYTES = 500 * MIB, 80 * MIB, 512 * MIB  # about, with models and frames at work
-PROCESSES: Final = 5  # beside the branches, with the supervisor
+BRANCH_BYTES, PROCESS_BYTES, HELD_BYTES = 500 * MIB, 80 * MIB, 512 * MIB  # approximate, with models and frames in use
+PROCESSES: Final = 5  # ingest, prepare, fusion, alerts and the supervisor
 ENOUGH_FILES, FEWEST_FILES = 1024, 256
-TIME_ERROR: Final = 5  # what adjtimex answers where nobody keeps the clock right
+TIME_ERROR: Final = 5  # adjtimex's answer if nothing keeps the clock synchronised
 GPU_WITHIN_S: Final = 10.0
 SHARED_MEMORY: Final = "dev/shm"
 EIGHT_BITS: Final = "avx512_vnni"
@@ -28,13 +28,13 @@ GPU_FILES: Final = "nvidia[0-9]*"
 
 
 class Timex(ctypes.Structure):
-    """What adjtimex fills; with modes 0 it changes nothing, and only its answer is read here."""
+    """The structure that adjtimex fills; with modes 0 it changes nothing, and only its return value is used here."""
 
     _fields_ = (("modes", ctypes.c_uint), ("rest", ctypes.c_byte * 508))
 
 
 def machine_findings(case: Case) -> Iterator[Finding]:
-    """Look at what the station takes from its machine."""
+    """Examine what the station needs from its machine."""
     yield _shared_memory(case)
     yield _open_files(case)
     yield from _memory(case)
@@ -86,13 +86,13 @@ def _memory(case: Case) -> Iterator[Finding]:
 
 
 def _group_limits(case: Case) -> list[int]:
-    """Return every limit that holds for the station's processes: their control group's, and those of the groups around it."""
+    """Return every memory limit (bytes) that applies to the station's processes: of their control group and of all groups above it."""
     texts = [*_group_files(case, "memory.max"), *_group_files(case, "memory.limit_in_bytes")]
     return [int(text) for text in texts if text.strip().isdigit()]
 
 
 def _group_files(case: Case, name: str) -> Iterator[str]:
-    """Yield what a file says in the control group of the station's processes and in all around it; of both versions of control groups."""
+    """Yield the contents of a file in the station's control group and in all groups above it, for cgroup v1 and v2."""
     for line in case.system(f"{case.process}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
@@ -141,7 +141,7 @@ def _processor(case: Case) -> Finding:
 
 
 def core_count(case: Case) -> float:
-    """Return how many cores the station may use: those it may run on, or the share of them that its control group leaves it."""
+    """Return how many cores the station may use: those of its affinity, or the share that its control group allows."""
     pairs = [text.split() for text in _group_files(case, "cpu.max")]
     shares = [int(quota) / int(period) for quota, period in pairs if quota.isdigit()]
     return min([float(len(os.sched_getaffinity(0))), *shares])
@@ -176,7 +176,7 @@ def _is_there(device: str, count: int) -> bool:
 
 
 def gpu_names(case: Case) -> list[str]:
-    """Return the NVIDIA GPUs in order: as nvidia-smi names them, or else as many as have a device file."""
+    """Return the NVIDIA GPUs in order, with names from nvidia-smi, or else one entry for each device file."""
     smi = shutil.which("nvidia-smi")
     if smi is not None:
         command = [smi, "--query-gpu=name", "--format=csv,noheader"]
@@ -189,9 +189,9 @@ def gpu_names(case: Case) -> list[str]:
 
 
 def are_hidden(case: Case) -> bool:
-    """Return whether the station's processes see no device file of the GPUs that the machine has, as in the sandbox of mdss.service."""
+    """Return whether the machine has GPU device files that the station's processes cannot see, as in the sandbox of mdss.service."""
     try:
         seen = list((case.root / case.process / "root/dev").iterdir())
-    except OSError:  # only root and the station's own user may look
+    except OSError:  # only root and the station's own user may look there
         return False
     return any((case.root / "dev").glob(GPU_FILES)) and not any(path.match(GPU_FILES) for path in seen)

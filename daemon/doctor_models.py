@@ -1,4 +1,4 @@
-"""What `mdss doctor` says of the model store: has every recipe a champion that the workers would take."""
+"""`mdss doctor` on the model store: whether every recipe has a champion that the workers can load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHY: Final = "no part of this recipe can be judged by a model that is missing or
 
 
 def model_findings(case: Case) -> Iterator[Finding]:
-    """Look at the champion of every recipe that frames may name."""
+    """Examine the champion of every recipe in the settings."""
     store, recipes = Path(case.settings.models.store), case.settings.models.recipes
     is_there = any(is_folder(store / recipe) for recipe in recipes)
     first = "" if is_there else "mount the disk of models.store, if it has one of its own; else "
@@ -30,7 +30,7 @@ def model_findings(case: Case) -> Iterator[Finding]:
 
 
 def not_taken(case: Case) -> Iterator[Finding]:
-    """Say which recipes the running station judges by another version than the champion, and why."""
+    """Report recipes for which the running station does not use the champion, and why."""
     for report in case.report.models if case.report is not None else ():
         if report.reason:
             found = f"the station judges by {report.version or 'nothing'}: {report.reason}"

@@ -1,4 +1,4 @@
-"""What `mdss doctor` says of the Redis that holds the alerts: does it take them, keep them, and have room for more."""
+"""`mdss doctor` on the Redis that holds the alerts: whether it accepts them, keeps them, and has room for more."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from daemon.redis_link import RedisLink, StoreAway, open_link
 
 OLDEST: Final = (6, 2)
 FULL_AT: Final = 0.8  # share of maxmemory
-PROBE: Final = "return redis.call('DEL', KEYS[1])"  # a script that writes nothing, and needs every right that an alert needs
+PROBE: Final = "return redis.call('DEL', KEYS[1])"  # a script that stores nothing, but needs every right that storing an alert needs
 PROBE_KEY: Final = "mdss:doctor"
 LOST: Final = "a restart of Redis loses every alert that it holds, and they are not delivered again"
 
 
 def redis_findings(case: Case) -> Iterator[Finding]:
-    """Look at Redis with the station's own address, user and password."""
+    """Examine Redis with the station's own address, user and password."""
     with closing(open_link(case.settings.alerts)) as link:
         try:
             with link.asking() as client:
@@ -49,7 +49,7 @@ def _inner(link: RedisLink) -> Iterator[Finding]:
 
 
 def _asked(link: RedisLink, name: str) -> str | None:
-    """Return one setting of Redis; None where this user may not ask for it."""
+    """Return one setting of Redis; None if this user may not read it."""
     try:
         with link.asking() as client:
             found: Any = client.config_get(name)

@@ -1,4 +1,4 @@
-"""What `mdss doctor` says of the station itself: does it run, does the journal tell of trouble, do its settings ask for some."""
+"""`mdss doctor` on the station itself: whether it runs, whether its verdicts come in time, and whether settings invite trouble."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mdss.settings_types import TCP
 
 LATE_SHARE: Final = 0.01
 FEWEST_DEATHS: Final = 3
-USUAL_PART_RATIO: Final = 0.85  # good parts of four products cover 0.88 and more, parts that lack a third 0.69 to 0.88
-BESIDE: Final = ("alerts", "collect")  # which no verdict waits for
+USUAL_PART_RATIO: Final = 0.85  # good parts of four products cover 0.88 or more; parts that lack a third cover 0.69 to 0.88
+BESIDE: Final = ("alerts", "collect")  # processes that no verdict waits for
 SHARED: Final = "who can read it can write into the station's alerts"
 
 
 def station_findings(case: Case) -> Iterator[Finding]:
-    """Look at what the station says, at how long its parts took, and at settings that ask for trouble."""
+    """Examine the station's report, the time its parts took, and settings that invite trouble."""
     yield from _state(case)
     yield from _timing(case)
     yield _restarts(case.settings.supervisor)
@@ -92,7 +92,7 @@ def _size_of_parts(least: float) -> Finding:
 
 
 def most_ends(window_s: float) -> int:
-    """Return how often a process that dies at once can end within a time, with the pauses that grow between its lives."""
+    """Return how often a process that dies at once can end within `window_s` seconds, given the growing pauses between restarts."""
     ends, passed_s = 1, 0.0
     while (passed_s := passed_s + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(ends - 1, 16))) <= window_s:
         ends += 1
@@ -100,7 +100,7 @@ def most_ends(window_s: float) -> int:
 
 
 def _doors(case: Case) -> Iterator[Finding]:
-    """Look at where others come in without showing who they are, and at a list of clients that lets nobody in."""
+    """Report endpoints that anybody can use without keys, folders open to everybody, and a client list that lets nobody in."""
     settings, security = case.settings, case.settings.security
     for name, endpoint in public_endpoints(settings).items():
         if endpoint.startswith(TCP) and security.server_key_file is None:

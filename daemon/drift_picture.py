@@ -1,4 +1,4 @@
-"""The picture of `mdss drift --plot`: each quantity's middle, block by block, beside where the reference parts lie."""
+"""The plot of `mdss drift --plot`: the median of each quantity, block by block, against the range of the reference parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIVE, USUAL, WARNED = "#1d2530", "#5a8f5a", "#b8403a"
 
 
 def save_trend(record: DriftRecord, path: Path) -> None:
-    """Write the trend of one recipe; BadInput for a name whose ending says no kind of picture."""
+    """Write the trend of one recipe; BadInput if the file's suffix names no picture format."""
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"--plot {path}: expected a name that ends with {', '.join(SUFFIXES)}")
     figure = Figure(figsize=(9, 2 * len(QUANTITIES)), layout="constrained")

@@ -1,4 +1,4 @@
-"""Verb `mdss drift`: the parts of today beside those of calibration, as a trend, and since when they are no longer alike."""
+"""Verb `mdss drift`: compares today's parts with those of calibration, as a trend, and says since when they differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXAMPLE = "Example: mdss drift --config station.yaml --recipe cable_gland --plot
 @click.option("--json", "as_json", is_flag=True, help="Print a list with the record of each recipe.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw one recipe's trend into this .png, .svg or .pdf.")
 def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) -> None:
-    """Show how scores, brightness, valid points and distance of live parts compare with calibration; also while the station is down."""
+    """Compare scores, brightness, valid points and distance of live parts with calibration. Works while the station is down, too."""
     records = read_records(load_settings(config), recipe)
     if plot is not None:
         draw(records, plot)
@@ -50,7 +50,7 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
 
 
 def read_records(settings: Settings, recipe: str | None) -> list[DriftRecord]:
-    """Return the records that there are of a station's recipes, or of one of them."""
+    """Return the drift records of a station's recipes, or of one recipe; recipes without a record are left out."""
     known = settings.models.recipes
     if recipe is not None and recipe not in known:
         raise BadInput(f"--recipe {recipe}: found no such recipe in the settings, expected one of {', '.join(known)}")
@@ -66,13 +66,13 @@ def draw(records: Sequence[DriftRecord], path: Path) -> None:
         raise BadInput(f"--plot {path}: found the records of {found}, expected one recipe; say which with --recipe")
     if not records or not records[0].blocks:
         raise BadInput(f"--plot {path}: found no block of parts yet, expected one at least")
-    from daemon.drift_picture import save_trend  # here: it takes a second to load, and every other use does without
+    from daemon.drift_picture import save_trend  # imported here because it takes a second to load and no other use needs it
 
     save_trend(records[0], path)
 
 
 def table(record: DriftRecord) -> Table:
-    """Return one row per quantity."""
+    """Return a table with one row per quantity."""
     made = Table("quantity", "at calibration", "now", "trend, newest last", box=None, pad_edge=False)
     for name in QUANTITIES:
         usual, last = record.reference[name], record.blocks[-1].medians[name]
@@ -81,11 +81,11 @@ def table(record: DriftRecord) -> Table:
 
 
 def bars(record: DriftRecord, name: Quantity) -> str:
-    """Return a bar for each of the last blocks: in the middle as calibrated, at an end beyond all reference parts."""
+    """Return one bar per recent block: half height is as calibrated; lowest or highest is beyond all reference parts."""
     shifts = [block.shifts[name] for block in record.blocks[-TREND_BLOCKS:]]
     return "".join(BARS[min(int((shift + 0.5) * len(BARS)), len(BARS) - 1)] for shift in shifts)
 
 
 def warned(record: DriftRecord) -> list[str]:
-    """Return a line for each warning that holds."""
+    """Return one line for each current warning."""
     return [f"drift: {sentence_of(record, name, onset)}, warned of {when(onset.warned_ns)}" for name, onset in record.warnings.items()]

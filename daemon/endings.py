@@ -1,4 +1,4 @@
-"""Which processes ended unasked, and with which part in hand; told to fusion without ever waiting for it."""
+"""Tells fusion which processes ended unasked, and which part each had in hand, without ever waiting for fusion."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from daemon.outbox import Outlet
 from mdss.wire.messages import Ended
 
 MOST_SUSPECTS = 1000  # parts; the oldest are forgotten
-MOST_WAITING = 64  # beyond what zmq takes for a fusion that is away; the oldest go, their parts are late by then
+MOST_WAITING = 64  # messages, beyond what zmq queues while fusion is away; the oldest are dropped, because their parts are late by then
 log = structlog.get_logger()
 
 
 class Endings:
-    """Keeps what fusion has no room for, up to a limit; remembers, through all restarts of others, which parts processes ended with."""
+    """Queues messages that fusion has no room for, up to a limit, and counts for each part which processes ended with it in hand."""
 
     def __init__(self, fusion: Outlet, in_hand: Callable[[str], str]) -> None:
         self._fusion, self._in_hand = fusion, in_hand
@@ -24,17 +24,17 @@ class Endings:
         self._deaths: dict[str, tuple[str, ...]] = {}
 
     def forget(self, process: str) -> None:
-        """Let nothing be said of what an earlier life of the station left in a process's hand: nobody ended because of it."""
+        """Discard what an earlier run of the station left in a process's hand file: no process ended because of that part."""
         self._had_in_hand(process)
 
     def note(self, process: str, reason: str, *, is_last: bool = False) -> None:
-        """Take one ending."""
+        """Record that a process ended."""
         result_id = self._had_in_hand(process)
         deaths = self._counted(result_id, process, reason)
         self._waiting.append(Ended(process=process, reason=reason, result_id=result_id, deaths=deaths, is_last=is_last))
 
     def _had_in_hand(self, process: str) -> str:
-        """Return which part a process ended with; none is blamed where the disk does not say, or cannot forget it for the next time."""
+        """Return the part that a process had in hand when it ended; empty, blaming no part, if its file cannot be read or cleared."""
         try:
             return self._in_hand(process)
         except OSError as error:
@@ -50,6 +50,6 @@ class Endings:
         return self._deaths[result_id]
 
     def flush(self) -> None:
-        """Send what fusion takes at once."""
+        """Send fusion what it takes without waiting."""
         while self._waiting and self._fusion.send(self._waiting[0]):
             self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""What `mdss doctor` looks at, and what it says of each thing: the level, what was found, why it matters, what to do."""
+"""What the checks of `mdss doctor` examine (a case) and report (findings: level, what was found, why it matters, what to do)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from daemon.status import StationReport
 from mdss.settings import Settings
 from mdss.wire.verdict import Verdict
 
-Level = Literal["ok", "weak", "bad"]  # weak: works, and some event will cost something; bad: does not work, or something is being lost
+# weak: works, but some event will cost something; bad: does not work, or something is being lost
+Level = Literal["ok", "weak", "bad"]
 LEVELS: tuple[Level, ...] = ("ok", "weak", "bad")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at; where all is well there is no why and no advice."""
+    """The result of one check; `why` and `advice` are empty if all is well."""
 
     subject: str
     level: Level
@@ -28,16 +29,16 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Case:
-    """A station as the checks see it: its settings, its newest verdicts, what it says of itself, and the machine under `root`."""
+    """A station as the checks see it: its settings, its newest verdicts, its own report, and the machine's files under `root`."""
 
     settings: Settings
     recent: tuple[Verdict, ...] = ()  # oldest first
-    report: StationReport | None = None  # None where none answers, for the reason in `silence`
+    report: StationReport | None = None  # None if no station answers; `silence` says why
     silence: str = ""
     root: Path = Path("/")
 
     def system(self, path: str) -> str:
-        """Return the text of a file of the machine, empty where there is none or it may not be read."""
+        """Return the text of a system file, empty if it is missing or unreadable."""
         try:
             return (self.root / path).read_text("utf-8", errors="replace")
         except OSError:
@@ -45,33 +46,33 @@ class Case:
 
     @property
     def process(self) -> str:
-        """Return the folder in /proc of a process of the station, or of this one while the station does not run."""
+        """The /proc folder of one of the station's processes, or of this one if the station does not run."""
         running = [process.pid for process in self.report.processes if process.pid] if self.report else []
         return f"proc/{running[0] if running else 'self'}"
 
 
 def ok(subject: str, found: str) -> Finding:
-    """Return that all is well."""
+    """Return a finding that all is well."""
     return Finding(subject=subject, level="ok", found=found)
 
 
 def weak(subject: str, found: str, why: str, advice: str) -> Finding:
-    """Return what works today, though some event will cost something."""
+    """Return a finding on something that works now, but will cost something when some event comes."""
     return Finding(subject=subject, level="weak", found=found, why=why, advice=advice)
 
 
 def bad(subject: str, found: str, why: str, advice: str) -> Finding:
-    """Return what does not work, or by which something is being lost."""
+    """Return a finding on something that does not work, or that is losing something."""
     return Finding(subject=subject, level="bad", found=found, why=why, advice=advice)
 
 
 def worst(findings: list[Finding]) -> Level:
-    """Return the worst level of all."""
+    """Return the worst level of some findings."""
     return max((finding.level for finding in findings), key=LEVELS.index, default="ok")
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a folder is there, as far as this user may look."""
+    """Return whether a folder exists, as far as this user may look."""
     try:
         return path.is_dir()
     except OSError:
@@ -79,7 +80,7 @@ def is_folder(path: Path) -> bool:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes in a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

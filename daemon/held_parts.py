@@ -1,4 +1,4 @@
-"""The parts that were accepted and have no DONE yet, each with its frame: found by result, by frame, and counted by camera."""
+"""The parts that ingest has accepted and not yet answered with DONE, each with its frame, indexed by result, frame and camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mdss.wire.model_plan import model_key
 
 
 class HeldPart(NamedTuple):
-    """What was promised, and the scan to judge: it can be sent to the workers again until the verdict is in the journal."""
+    """What was promised to the camera, with the frame, so that it can be sent to the workers again until the verdict is in the journal."""
 
     accepted: Accepted
     frame: Frame
@@ -25,7 +25,7 @@ class HeldParts:
         self._by_frame: dict[tuple[str, str], str] = {}
         self._of_source: Counter[str] = Counter()
         self._by_model: Counter[str] = Counter()
-        self.nbytes = 0  # of all frames held
+        self.nbytes = 0  # of all held frames
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -47,7 +47,7 @@ class HeldParts:
         return self._parts.get(result_id)
 
     def of_frame(self, source_id: str, frame_id: str) -> Accepted | None:
-        """Return what was promised of a frame that is held."""
+        """Return what was promised for a frame, None if it is not held."""
         name = self._by_frame.get((source_id, frame_id))
         return None if name is None else self._parts[name].accepted
 
@@ -57,11 +57,11 @@ class HeldParts:
 
     @property
     def models(self) -> frozenset[str]:
-        """The keys of the models that judge what is held."""
+        """The keys of the models that judge the held parts."""
         return frozenset(self._by_model)
 
     def remove(self, result_id: str) -> HeldPart | None:
-        """Let go of one part; None when it is not held."""
+        """Let go of one part and return it; None if it is not held."""
         part = self._parts.pop(result_id, None)
         if part is not None:
             identity = part.accepted.identity
@@ -69,7 +69,7 @@ class HeldParts:
             self._of_source[identity.source_id] -= 1
             self._by_model[model_key(identity.recipe_id, part.accepted.model_version)] -= 1
             for counter in (self._of_source, self._by_model):
-                counter += Counter()  # drops those that have none
+                counter += Counter()  # removes entries that have fallen to zero
             self.nbytes -= size(part.frame)
         return part
 

@@ -1,4 +1,4 @@
-"""Process `ingest`: the station's front door; takes frames from cameras, records them, and holds each part until its verdict."""
+"""Process `ingest`, the station's front door: it takes frames from cameras, records them, and holds each part until its verdict."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ from mdss.wire.sockets import Inlet, Receiver, Sender, bound
 
 WAIT_MS = 50
 WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
-JOURNAL_WAIT_S = 1.0  # a longer wait for another process's lock would silence PONGs
-LARGEST_PAYLOAD_BYTES = LARGEST_SIDE_PX**2 * 12  # a cloud; what is larger ends its connection before memory is reserved for it
-MOST_FRAMES = 1 + 3 + camera.MOST_PAYLOADS + 1  # who sends, the message, and one by which it is known to be too long
-MEMORY_BYTES = 3 * 1024**3  # what may be held, and forty of the largest frames on their way; ZeroMQ itself bounds no message of many frames
-LAST_VERDICTS_S = 4.0  # beyond the drain time-out, for what fusion says of the rest when it is stopped
+JOURNAL_WAIT_S = 1.0  # waiting longer for another process's lock would delay the PONGs to cameras
+LARGEST_PAYLOAD_BYTES = LARGEST_SIDE_PX**2 * 12  # a full cloud; zmq closes a connection that sends more, before it reserves memory
+MOST_FRAMES = 1 + 3 + camera.MOST_PAYLOADS + 1  # sender, message, and one more frame that shows the message is too long
+# held frames plus forty of the largest frames in transit; ZeroMQ itself does not limit a message of many frames
+MEMORY_BYTES = 3 * 1024**3
+LAST_VERDICTS_S = 4.0  # after the drain time-out, for the verdicts that fusion gives when it is stopped
 log = structlog.get_logger()
 
 
 class Door:
-    """The sockets of ingest: one to all cameras, four to the other processes."""
+    """The sockets of ingest: one for all cameras, four for the other processes."""
 
     def __init__(self, process: Opened) -> None:
         context, settings, closing = process.context, process.settings, process.closing
         self.gate = Gate(context, settings)
         closing.callback(self.gate.close)
-        has_keys = settings.security.server_key_file is not None  # then nobody may take over a connection by its routing id
+        has_keys = settings.security.server_key_file is not None  # with keys, nobody may take over a connection by its routing id
         options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
         self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
         self._inlet = Inlet(self.cameras, MOST_FRAMES)
@@ -60,20 +61,20 @@ class Door:
         self._poller.register(self.judged.socket, zmq.POLLIN)
 
     def wait(self, timeout_ms: int) -> bool:
-        """Wait for anything to come; return whether a camera's message did."""
+        """Wait until something arrives; return whether it is a camera's message."""
         self.gate.check()
         return self.cameras in dict(self._poller.poll(timeout_ms))
 
     def receive(self) -> list[zmq.Frame]:
-        """Return a camera's message that waits here, behind who sends it; nothing where it is more of one that is too long."""
+        """Return the next camera message, with the sender's id in front; empty if it was a further piece of a message that is too long."""
         return self._inlet.receive()
 
     def is_quiet(self) -> bool:
-        """Return whether nothing that a camera has said waits here."""
+        """Return whether no camera message is waiting."""
         return not self.cameras.poll(0)
 
     def words(self) -> Iterator[Judged | Resend]:
-        """Yield what fusion has judged meanwhile, and what it asks for again."""
+        """Yield what fusion has judged, and what it wants sent again."""
         while True:
             try:
                 message = self.judged.receive(0)
@@ -85,13 +86,13 @@ class Door:
             yield message
 
     def say(self, replies: Iterable[Reply]) -> None:
-        """Send to cameras; what goes to one that has left or does not read is dropped by zmq, and found again by its HELLO."""
+        """Send replies to cameras; zmq drops those to a camera that has left or does not read, and its next HELLO makes up for them."""
         for reply in replies:
             self.cameras.send_multipart([reply.peer, *camera.compose(reply.message)])
 
 
 class Ingest:
-    """Carries messages between the door and the intake until it is asked to stop and every part has its verdict."""
+    """Passes messages between the sockets and the intake until it is asked to stop and every part has its verdict."""
 
     def __init__(self, door: Door, intake: Intake, around: Outside, process: Opened) -> None:
         self._door, self._intake, self._process, self._pulse = door, intake, process, process.pulse
@@ -100,7 +101,7 @@ class Ingest:
         self._plan = PlanFile(Path(process.settings.station.runtime_directory))
 
     def run(self) -> None:
-        """Serve, then drain."""
+        """Serve until asked to stop, then drain."""
         while not self._process.stop.asked:
             self._take_over(self._process.changed_settings())
             self._turn()
@@ -111,13 +112,13 @@ class Ingest:
         self._pulse.say("stopped")
 
     def _take_over(self, settings: Settings | None) -> None:
-        """Keep to changed settings, where there are any."""
+        """Apply changed settings, if there are any."""
         if settings is not None:
             self._drain_timeout_s = settings.supervisor.drain_timeout_s
             self._door.say(self._intake.reconfigure(settings))
 
     def _follow_plan(self) -> None:
-        """Keep to the supervisor's plan of models, where it is another."""
+        """Read the supervisor's plan of models, if it has changed."""
         try:
             plan = self._plan.changed()
         except MdssError as error:
@@ -127,10 +128,10 @@ class Ingest:
             self._intake.follow(plan)
 
     def _turn(self) -> None:
-        """Take one message of a camera and all words of fusion; nothing in here waits for another process."""
+        """Handle one camera message and everything from fusion; nothing in here waits for another process."""
         door, intake = self._door, self._intake
         has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
-        self._follow_plan()  # what was written meanwhile judges this frame: /status says so already
+        self._follow_plan()  # a plan written in the meantime already counts for this frame: /status reports it
         for word in door.words():
             self._pulse.steps += 1
             if isinstance(word, Resend):
@@ -143,13 +144,13 @@ class Ingest:
             door.say(intake.take(frames[0].bytes, frames[1:]))
         door.say(intake.tick(is_quiet=door.is_quiet()))
         self._outbox.flush(door.fusion, door.prepare)
-        self._keeping.flush(door.collect)  # last: whoever waits for an answer has it by now
+        self._keeping.flush(door.collect)  # last, after the answers that somebody waits for
         self._pulse.hold(intake.models)
         self._pulse.say(*intake.state, len(self._outbox))
 
 
 def outside(process: Opened) -> Outside:
-    """Open the journal and make what the intake works with."""
+    """Open the journal and create what the intake works with."""
     state = Path(process.settings.station.state_directory)
     journal = Journal(state / JOURNAL, JOURNAL_WAIT_S)
     journal.mend()
@@ -159,7 +160,7 @@ def outside(process: Opened) -> Outside:
 
 
 def bound_memory(limit_bytes: int) -> None:
-    """Let this process fail alone, and be replaced, where a message without end would fill the machine."""
+    """Limit this process's memory, so that an endless message ends this process alone, which is replaced, and does not fill the machine."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard), hard))
 

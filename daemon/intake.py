@@ -1,4 +1,4 @@
-"""What ingest does with every message, without sockets: introduces cameras, accepts frames, and answers when verdicts are there."""
+"""What ingest does with each message, without sockets: it introduces cameras, accepts or refuses frames, and answers DONE."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from mdss.wire.messages import Accepted, Frame, FrameIdentity, Judged, ProcessSt
 from mdss.wire.model_plan import ModelPlan, ModelWord, Served
 from mdss.wire.pulse import Tally
 
-PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # three of colour, twelve of the point; four more where points come with their confidence
-LOOK_EVERY_S = 1.0  # into the journal, for verdicts whose Judged was lost
+PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # 3 bytes of colour and 12 of the point; 4 more if points come with confidences
+LOOK_EVERY_S = 1.0  # how often the journal is searched for verdicts whose Judged message was lost
 RESENT = "mdss_parts_resent_total"
 REJECTED = {code: f'mdss_frames_rejected_total{{code="{code}"}}' for code in get_args(camera.NackCode)}
 COUNTERS = (RESENT, "mdss_frames_received_total", "mdss_frames_accepted_total", "mdss_frames_repeated_total", *REJECTED.values())
@@ -48,7 +48,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Outside:
-    """Everything that intake touches outside its own memory."""
+    """Everything outside its own memory that the intake uses."""
 
     journal: Journal
     outbox: Outbox
@@ -56,16 +56,16 @@ class Outside:
     boot_id: str
     quarantine: Quarantine
     keeping: Keeping
-    clock: Callable[[], float] = time.monotonic  # what deadlines are told in: nobody sets it
+    clock: Callable[[], float] = time.monotonic  # the monotonic clock of deadlines: nobody sets it
     clock_ns: Callable[[], int] = time.time_ns  # UTC
 
     def steady_ns(self) -> int:
-        """Return the first clock's time in ns."""
+        """Return the time of `clock` in ns."""
         return int(self.clock() * 1e9)
 
 
 class Intake:
-    """Every method returns what is to be said; whatever was accepted lies in the outbox."""
+    """Handles one message at a time: methods return the replies to send, and accepted frames go into the outbox."""
 
     def __init__(self, settings: Settings, outside: Outside) -> None:
         self._settings, self._out = settings, outside
@@ -80,12 +80,12 @@ class Intake:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no part waits for its verdict."""
+        """Whether no part is waiting for its verdict."""
         return not self._held
 
     @property
     def state(self) -> tuple[ProcessState, str]:
-        """How this process is, and why."""
+        """The state of this process and the reason."""
         trouble = self._record.trouble or self._out.outbox.trouble
         if self._is_stopping:
             return "draining", f"{len(self._held)} parts wait for their verdicts"
@@ -93,15 +93,15 @@ class Intake:
 
     @property
     def models(self) -> ModelWord:
-        """What frames need of models."""
+        """What this process reports to the supervisor about models."""
         return self._models.word(self._held.models | self._inherited.models)
 
     def follow(self, plan: ModelPlan) -> None:
-        """Have frames judged by the models of another plan from the next one on."""
+        """Use another plan of models from the next frame on."""
         self._models.follow(plan)
 
     def take(self, peer: bytes, frames: Sequence[zmq.Frame | bytes]) -> list[Reply]:
-        """Answer one multipart of one connection; what cannot be taken is answered with the reason."""
+        """Answer one message of a connection; a message that cannot be accepted is answered with NACK and the reason."""
         self._sources.hear(peer)
         try:
             message = self._sources.checked(peer, camera.parse(frames), speaker_of(frames))
@@ -122,7 +122,7 @@ class Intake:
         for judged in judgements:
             part = self._held.remove(judged.result_id)
             if part is None:
-                continue  # of an earlier life of this process: the camera sends the frame again and finds its verdict
+                continue  # accepted before a restart of this process: the camera will send the frame again and get its verdict
             self._out.outbox.drop(judged.result_id)
             self._out.keeping.offer(part, judged)
             self._admission.judged(len(self._held), "LATE" if judged.is_late else judged.code)
@@ -136,7 +136,7 @@ class Intake:
         return replies
 
     def resend(self, asked: Resend) -> None:
-        """Send a held frame to the workers once more; one that is not held its camera will send again."""
+        """Send a held frame to the workers again; a frame that is not held will be sent again by its camera."""
         part = self._held.find(asked.result_id)
         if part is not None:
             accepted = msgspec.structs.replace(part.accepted, attempt=asked.attempt)
@@ -144,7 +144,7 @@ class Intake:
             self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, wanted=asked.wanted))
 
     def tick(self, *, is_quiet: bool = True) -> list[Reply]:
-        """Do what is due by time alone; nobody is taken for silent while words wait at the door, as after a freeze."""
+        """Do what is due by time alone; with unread camera messages (`is_quiet` False), as after a freeze, no camera is reported silent."""
         if is_quiet:
             self._sources.tick()
         self._gauges()
@@ -160,14 +160,14 @@ class Intake:
         return self.judged(found)
 
     def reconfigure(self, settings: Settings) -> list[Reply]:
-        """Keep to other settings from the next frame on; every camera hears of a changed credit."""
+        """Apply other settings from the next frame on; if the credit changed, every camera is told."""
         has_other_credit = settings.camera.credit != self._settings.camera.credit
         self._settings, self._sources.silence_s = settings, settings.camera.silence_s
         self._out.keeping.keep_to(settings.collection)
         return [Reply(source.peer, self._credit()) for source in self._sources] if has_other_credit else []
 
     def stop(self) -> list[Reply]:
-        """Take nothing more; every camera gets credit 0."""
+        """Accept nothing more; every camera gets credit 0."""
         self._is_stopping = True
         return [Reply(source.peer, self._credit()) for source in self._sources]
 
@@ -182,7 +182,7 @@ class Intake:
                 self._sources.end(peer)
             case FrameMessage():
                 return self._take_frame(self._introduced(peer, message.header), message)
-            case _:  # what only a station says: an answer might be answered again, without end
+            case _:  # kinds that only a station sends: answering them could start an endless exchange
                 self._out.tally.count(REJECTED["SCHEMA"])
         return []
 
@@ -214,7 +214,7 @@ class Intake:
             return [self._again(header, entry.result_id), done]
         self._check_open_to(header)
         served = self._models.stamp(header.recipe_id, header.frame_id)
-        if entry is None:  # what was acknowledged before a restart has had its turn
+        if entry is None:  # a part acknowledged before a restart has already had its turn
             self._check_room(header)
         return [self._accept(message, entry, served)]
 
@@ -223,7 +223,7 @@ class Intake:
         return Ack(frame_id=header.frame_id, result_id=result_id)
 
     def _check_open_to(self, header: FrameHeader) -> None:
-        """Refuse what comes while the station stops, and what it has no recipe for."""
+        """Refuse any frame while the station stops, and frames of an unknown recipe."""
         recipes = self._settings.models.recipes
         if self._is_stopping:
             raise WireRefusal("DRAINING", "FRAME: the station is stopping; expected to be sent again after it has started", header.frame_id)
@@ -239,7 +239,7 @@ class Intake:
             raise WireRefusal("BUSY", f"FRAME: {waits}; expected to be sent again later", header.frame_id)
 
     def _asked(self, header: FrameHeader) -> Load:
-        """Return with how many parts under way a frame is judged in time, and how many bytes it has."""
+        """Return how many parts may be under way for this frame to be in time, and how many bytes it has."""
         own = self._settings.camera
         rows, columns = min(header.rgb.height, own.max_height_px), min(header.rgb.width, own.max_width_px)
         window = self._admission.window(self._deadline_ms(header) / 1000, own.credit + self._sources.speaking)
@@ -292,7 +292,7 @@ class Intake:
 
 
 def _check_same(header: FrameHeader, known: FrameIdentity) -> None:
-    """Refuse another part under a frame id that is known: it would be taken for the first one sent again, and never be judged."""
+    """Refuse a known frame id with another part or recipe: it would pass for a repeat of the first, and its part would never be judged."""
     for name, before, found in (("part_id", known.part_id, header.part_id), ("recipe_id", known.recipe_id, header.recipe_id)):
         if before not in ("", found):
             known_as = f"FRAME frame_id: {header.frame_id} was accepted with {name} {before}, found {found}"

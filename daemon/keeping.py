@@ -1,4 +1,4 @@
-"""Which scans ingest hands to `collect`: all that are not OK, and of the others a sample, or all while somebody asks; never waited for."""
+"""Chooses which scans ingest hands to `collect`, without ever waiting for it: all that are not OK, and of the OK ones a sample or all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from mdss.wire.messages import Judged, JudgedScan
 from mdss.wire.pulse import Tally
 
 HANDED = "mdss_scans_handed_to_collect_total"
-DROPPED = "mdss_scans_dropped_total"  # collect was away, or behind, for longer than the newest scans may wait
-MOST_WAITING_BYTES = 64 * 1024**2  # two of 1600 x 1200, or one with confidences: bridges the moments in which collect connects, or writes
+DROPPED = "mdss_scans_dropped_total"  # scans dropped because collect was away or behind for too long
+# two scans of 1600 x 1200, or one with confidences: enough for the moments in which collect connects or writes
+MOST_WAITING_BYTES = 64 * 1024**2
 
 
 class Keeping:
-    """Takes what may be kept when a part is let go of, and sends it as there is room; what waits too long is dropped, and counted."""
+    """Queues scans of finished parts that are to be kept and sends them when there is room; beyond a limit it drops the oldest."""
 
     def __init__(self, settings: CollectionSettings, tally: Tally, wants_all: Callable[[str], bool] = lambda _: False) -> None:
         self._settings, self._tally, self._wants_all = settings, tally, wants_all
@@ -26,11 +27,11 @@ class Keeping:
         tally.start(HANDED, DROPPED)
 
     def keep_to(self, settings: CollectionSettings) -> None:
-        """Draw by other settings from the next part on; whether anything is collected at all only a restart changes."""
+        """Apply other sampling settings from the next part on; only a restart turns the collection itself on or off."""
         self._settings = settings
 
     def offer(self, part: HeldPart, judged: Judged) -> None:
-        """Take a part that has its verdict, if it is to be kept."""
+        """Queue a judged part's scan if it is to be kept."""
         if self._settings.enabled and (judged.evaluation != "OK" or self._is_wanted(part, judged)):
             frame = part.frame
             self._waiting.append(JudgedScan(identity=part.accepted.identity, judged=judged, rgb=frame.rgb, xyz=frame.xyz))
@@ -39,7 +40,7 @@ class Keeping:
         return is_drawn(judged.result_id, self._settings) or self._wants_all(part.accepted.identity.recipe_id)
 
     def flush(self, collect: Outlet) -> None:
-        """Send what was taken, the oldest first; of what finds no room the newest waits for the next turn."""
+        """Send queued scans, oldest first; of those that find no room, the newest stay queued up to the limit."""
         while self._waiting and collect.send(self._waiting[0]):
             self._waiting.popleft()
             self._tally.count(HANDED)
@@ -49,6 +50,6 @@ class Keeping:
 
 
 def is_drawn(result_id: str, settings: CollectionSettings) -> bool:
-    """Return whether an OK part is in the sample: told by its id and the seed alone, so that it is the same whoever asks and whenever."""
+    """Return whether an OK part is in the sample; only its id and the seed decide, so the answer is the same for everybody at any time."""
     digest = hashlib.blake2b(f"{settings.seed}:{result_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) < settings.ok_ratio * 2**64

@@ -41,7 +41,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Make a pair of CURVE keys for each NAME: one for the station itself, one for each camera and subscriber that connects over tcp."""
     _check(names)
-    before = os.umask(GROUP_AND_OTHERS)  # a secret must not be open even for a moment
+    before = os.umask(GROUP_AND_OTHERS)  # a secret must not be readable by others even for a moment
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone_in(folder):
@@ -59,7 +59,7 @@ def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _check(names: tuple[str, ...]) -> None:
-    """Refuse all names before anything is written."""
+    """Check all names before anything is written."""
     for name in names:
         if CLIENT_NAME.fullmatch(name) is None:
             raise BadInput(f"NAME: found {name!r}, expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -")
@@ -69,7 +69,7 @@ def _check(names: tuple[str, ...]) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep any other keygen out of a folder, or it would overwrite the keys that it did not find yet."""
+    """Lock a folder against other runs of keygen: they could overwrite keys that did not exist when they checked."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +81,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _check_free(folder: Path, names: tuple[str, ...]) -> None:
-    """Refuse all names where one of their files is there already."""
+    """Refuse all names if one of their files exists already."""
     for name in names:
         for path in (folder / f"{name}{SUFFIX}", folder / f"{name}{SECRET_SUFFIX}"):
             if path.exists():

@@ -1,4 +1,4 @@
-"""What verbs that list parts have in common: JSON for programs, who says so, a table, and a time as people read it."""
+"""Shared parts of the verbs that list parts: the options --json, --by and --note, the table, and the format of times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def named(context: click.Context, option: click.Parameter, name: str) -> str:
-    """Refuse a name that says nothing, as that of a shell's variable that is not set."""
+    """Refuse an empty name, such as that of an unset shell variable."""
     if not name.strip():
         raise BadInput(f"--by: found {name!r}, expected the name of who says so")
     return as_typed(context, option, name)
@@ -30,17 +30,18 @@ result_argument = click.argument("result_id", callback=as_typed)
 
 
 def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:
-    """Print results as lines under the names of their columns."""
+    """Print a table of results."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole to be copied
+        table.add_column(name, no_wrap=name == "result", overflow="fold")  # an id must be whole so that it can be copied
     for line in lines:
-        table.add_row(*(Text(legible(each.plain), each.style) for each in line))  # of what people and cameras call things
+        # cameras and people choose these names: control characters must not reach the terminal
+        table.add_row(*(Text(legible(each.plain), each.style) for each in line))
     table_console().print(table)
 
 
 def at(time_ns: int) -> str:
-    """Return a time as people read it, in UTC; what is none, as another program may have written it, as it is."""
+    """Return a time (UTC ns) in a readable form; a number that is no valid time is returned as it is."""
     try:
         return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""What each metric says, in a sentence: for Prometheus beside its name, and for the page on operations."""
+"""One sentence per metric, shown beside it in Prometheus's format and in the table of docs/operations.md."""
 
 from __future__ import annotations
 

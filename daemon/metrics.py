@@ -1,4 +1,4 @@
-"""What the processes count and time, kept across their restarts and written as Prometheus reads it."""
+"""Sums the counters and timings of all processes across their restarts and writes them in Prometheus's format."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ class Observations:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return the cumulative counts as Prometheus names them."""
+        """Return the cumulative counts with the bucket labels of Prometheus."""
         return list(zip((*map(str, self.limits), "+Inf"), map(float, accumulate(self.counts)), strict=True))
 
 
 class Ledger(Collector):
-    """Sums what the processes report: a counter never falls when its process is replaced; a gauge goes with its process.
+    """Sums what the processes report: counters survive a process's replacement; a gauge disappears with its process.
 
-    The supervisor's loop writes and the HTTP threads read. The lock is held for sums alone, never while anybody reads a file or answers.
+    The supervisor's loop writes and the HTTP threads read. The lock is held only for the sums, never while a file is read or a request
+    answered.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class Ledger(Collector):
         self._histograms: dict[str, Observations] = {}
 
     def hear(self, heartbeat: Heartbeat) -> None:
-        """Take what one heartbeat reports."""
+        """Take the counters and timings of one heartbeat."""
         with self._lock:
             self._current[heartbeat.pid] = dict(heartbeat.counters)
             for series, values in heartbeat.timings.items():
@@ -76,14 +77,14 @@ class Ledger(Collector):
                     histogram.add(value)
 
     def close(self, pid: int) -> None:
-        """Keep the counters of a process that ended."""
+        """Keep the counters of a process that has ended."""
         with self._lock:
             for series, value in self._current.pop(pid, {}).items():
                 if is_counter(series):
                     self._finished[series] = self._finished.get(series, 0.0) + value
 
     def gauge(self, series: str) -> int:
-        """Return what the processes that run say of a number, in all."""
+        """Return the sum of a gauge over all running processes."""
         with self._lock:
             return int(sum(counters.get(series, 0.0) for counters in self._current.values()))
 
@@ -99,7 +100,7 @@ class Ledger(Collector):
 
 
 def is_counter(series: str) -> bool:
-    """Return whether the name says that the value only grows."""
+    """Return whether a series is a counter, judging by its name."""
     return series.partition("{")[0].endswith("_total")
 
 
@@ -123,10 +124,10 @@ def histogram_families(samples: Iterable[tuple[Key, Observations]]) -> Iterator[
 
 
 def gauge(name: str, *labels: str) -> GaugeMetricFamily:
-    """Return a family of a metric that goes up and down, without series so far."""
+    """Return an empty family for a gauge."""
     return GaugeMetricFamily(name, WORDS[name], labels=labels)
 
 
 def counter(name: str, *labels: str) -> CounterMetricFamily:
-    """Return one of a metric that only grows."""
+    """Return an empty family for a counter."""
     return CounterMetricFamily(name, WORDS[name], labels=labels)

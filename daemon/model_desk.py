@@ -1,4 +1,4 @@
-"""Where the supervisor's plans of models go, and where wishes for a recipe come from: files in the station's two directories."""
+"""The files through which the supervisor publishes its plan of models, remembers generations, and receives requests for recipes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mdss.errors import UNREADABLE, MdssError
 from mdss.settings import StationSettings
 from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served, write_state
 
-WISH = ".preload"  # RECIPE.preload in the runtime directory: somebody wants this recipe to be loaded
+WISH = ".preload"  # RECIPE.preload in the runtime directory: a request to load this recipe
 log = structlog.get_logger()
 
 
 class Generations(msgspec.Struct, frozen=True):
-    """What outlives a restart: the last generation, and under which each recipe was judged last."""
+    """What survives a restart: the last generation, and for each recipe the model and generation that judged it last."""
 
     last: int = 0
     served: dict[str, Served] = {}
 
 
 class ModelDesk:
-    """Writes plans for the processes, and generations for the next life."""
+    """Writes the plan for the processes, and the generations for the next start."""
 
     def __init__(self, station: StationSettings) -> None:
         self._plan, self._runtime = PlanFile(Path(station.runtime_directory)), Path(station.runtime_directory)
@@ -32,14 +32,14 @@ class ModelDesk:
         self._generations = self._written = read_generations(self._kept)
 
     def write(self, plan: ModelPlan) -> None:
-        """Let every process know; what must outlive a restart is on the disk before."""
+        """Write the plan for all processes; generations that must survive a restart are written first."""
         if self._generations != self._written:
             write_state(self._kept, self._generations)
             self._written = self._generations
         self._plan.write(plan)
 
     def generation_of(self, recipe: str, version: str) -> int:
-        """Return the generation that this recipe was judged under last where it was by this version, and a new one otherwise."""
+        """Return the generation for this version: the old one if this version judged the recipe last, otherwise a new one."""
         known = self._generations
         served = known.served.get(recipe)
         if served is not None and served.version == version:
@@ -49,7 +49,7 @@ class ModelDesk:
         return last
 
     def wishes(self) -> Iterator[str]:
-        """Yield, once, the recipes that people asked for."""
+        """Yield each requested recipe once, and delete the request."""
         for wish in self._noted():
             try:
                 wish.unlink()
@@ -61,13 +61,13 @@ class ModelDesk:
     def _noted(self) -> list[Path]:
         try:
             return sorted(self._runtime.glob(f"*{WISH}"))
-        except OSError as error:  # no file left to open on this machine, say: wishes wait
+        except OSError as error:  # for example, no file descriptor left: requests wait
             log.error("wishes for recipes cannot be looked for", folder=str(self._runtime), reason=error.strerror)
             return []
 
 
 def read_generations(path: Path) -> Generations:
-    """Return what an earlier life wrote; a file that cannot be read says nothing, which is said aloud."""
+    """Return the generations of an earlier run; a file that cannot be read is logged and counts as empty."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Generations)
     except FileNotFoundError:

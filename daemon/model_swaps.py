@@ -1,4 +1,4 @@
-"""Brings the champions of the store into the running processes, and changes from one to the next between two frames; no sockets here."""
+"""Decides which model versions the processes hold and which of them judges, and changes versions between two frames; no sockets here."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from mdss.errors import MdssError
 from mdss.settings import ModelSettings
 from mdss.wire.model_plan import ModelPlan, ModelWord, Served, model_key
 
-LOOK_EVERY_S = 1.0  # at the links of the store, and at what people ask for
-IDLE_S = 5.0  # a recipe that no frame has named for so long may make room for another
-MOST_DEATHS = 2  # of processes that were loading one version: it would end the third as well
+LOOK_EVERY_S = 1.0  # how often the store's links and people's requests are checked
+IDLE_S = 5.0  # a recipe that no frame has named for this long may give way to another
+MOST_DEATHS = 2  # processes that ended while loading one version: a third would end as well
 MB = 10**6
 log = structlog.get_logger()
 
 
 class Store(Protocol):
-    """What the model store says."""
+    """What is asked of the model store."""
 
     def champion(self, recipe: str) -> str:
-        """Return a recipe's champion; MdssError where there is none to be read."""
+        """Return a recipe's champion; MdssError if none can be read."""
 
     def nbytes(self, recipe: str, version: str) -> int:
-        """Return what a version takes in memory."""
+        """Return how many bytes a version takes in memory."""
 
 
 class Desk(Writer, Protocol):
-    """Where plans go and wishes come from."""
+    """Writes plans and collects requests."""
 
     def generation_of(self, recipe: str, version: str) -> int:
-        """Return under which generation a version serves: that of before where it served last, otherwise one that is new."""
+        """Return the generation for a version: the old one if it judged the recipe last, otherwise a new one."""
 
     def wishes(self) -> Iterable[str]:
-        """Return, once, the recipes that people asked for."""
+        """Return each recipe that people have requested, once."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the processes say now: of each holder by its name, None where it has not spoken in this life; and of ingest."""
+    """The processes' latest reports on models: of each holder by name (None if it has not reported in this life), and of ingest."""
 
     holders: dict[str, ModelWord | None]
     ingest: ModelWord | None = None
@@ -62,24 +62,24 @@ class ModelSwaps:
 
     @property
     def trouble(self) -> str:
-        """Say which recipe is not judged by its champion, or what the processes cannot be told, and why; empty when all is well."""
+        """Return which recipe is not judged by its champion and why, or why the plan could not be written; empty if all is well."""
         told = self._published
         bad = ((each.name, why) for each in self._recipes.values() if each.is_wanted and (why := each.why(told)))
         return next((f"recipe {name} is judged by {told.served(name).version or 'nothing'}: {why}" for name, why in bad), told.trouble)
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether no recipe can be judged, and none will be, though some should."""
+        """Whether no recipe can be judged, now or later, although some should be."""
         wanted = [each for each in self._recipes.values() if each.is_wanted]
         return bool(wanted) and not any(each.serving or each.coming or each.is_due for each in wanted)
 
     def reports(self) -> tuple[RecipeReport, ...]:
-        """Return every recipe that frames may name."""
+        """Return a report on every recipe in the settings."""
         named = (each for each in self._recipes.values() if each.name in self._settings.recipes)
         return tuple(each.report(self._memory(each), self._published) for each in named)
 
     def begin(self) -> None:
-        """Make the first plan: everything that is to be there from the start is loaded at once."""
+        """Write the first plan, which loads at once everything that is to be preloaded."""
         now_s = self._look_at_s = self._clock()
         budget = self._settings.memory_mb * MB
         for recipe in map(self._recipes.__getitem__, preloaded(self._settings)):
@@ -95,7 +95,7 @@ class ModelSwaps:
         self._published.write(self._drawn())
 
     def ended(self, process: str, why: str) -> None:
-        """Take that a process ended unasked: perhaps because of what it was loading, which its next life is spared for now."""
+        """Take note that a process ended unasked. If it was loading a version, that version may be why: it is left out for now."""
         for recipe in self._recipes.values() if self._has_served and process in self._words.holders else ():
             if recipe.coming and not self._holds(recipe, self._words.holders[process]):
                 recipe.deaths += 1
@@ -105,7 +105,7 @@ class ModelSwaps:
                     self._fail(recipe, version, f"{deaths} processes ended while they loaded it, the last of them {process}: {why}")
 
     def want(self, recipe: str) -> None:
-        """Have a recipe loaded, and one that was refused tried again; it counts as used now."""
+        """Have a recipe loaded, even if its version was refused before; it counts as used now."""
         if recipe in self._settings.recipes:
             wanted = self._recipes[recipe]
             wanted.is_wanted, wanted.used_s, wanted.refused = True, self._clock(), ("", "")
@@ -113,7 +113,7 @@ class ModelSwaps:
             self._read(wanted)
 
     def reconfigure(self, settings: ModelSettings) -> None:
-        """Keep to other recipes and another budget from now on; what is new among the preloaded is loaded."""
+        """Apply other recipes and another budget from now on; newly preloaded recipes are loaded."""
         before, self._settings = self._settings, settings
         for name in settings.recipes:
             self._recipes.setdefault(name, RecipeModels(name))
@@ -126,7 +126,7 @@ class ModelSwaps:
             self.want(name)
 
     def tick(self, words: Words) -> None:
-        """Look at the store when it is time, hear everybody, and write another plan where one follows."""
+        """Check the store when it is due, evaluate all reports, and write a new plan if anything changes."""
         self._words = words
         self._look()
         if words.ingest is not None:
@@ -149,7 +149,7 @@ class ModelSwaps:
             self._read(recipe)
 
     def _read(self, recipe: RecipeModels) -> None:
-        """Read which version is the champion; where that cannot be read, it stays the one that it was."""
+        """Read which version is the champion; if that fails, the old one stays."""
         trouble, recipe.trouble = recipe.trouble, ""
         before = recipe.champion
         try:
@@ -174,7 +174,7 @@ class ModelSwaps:
                 self.want(name)
 
     def _settle(self, recipe: RecipeModels, words: Words) -> None:
-        """Switch where every process is ready; give up what one of them refuses."""
+        """Switch to the coming version if every process is ready; give it up if one of them refuses it."""
         for version in filter(None, (recipe.coming, recipe.version)):
             if why := self._refusal(recipe, version, words):
                 self._fail(recipe, version, why)
@@ -188,7 +188,7 @@ class ModelSwaps:
         return word is not None and word.revision >= recipe.held[recipe.coming] and word.held.get(key) == ""
 
     def _refusal(self, recipe: RecipeModels, version: str, words: Words) -> str:
-        """Return which process cannot use a version, and why."""
+        """Return which process cannot use a version, and why; empty if none refuses it."""
         key, since = model_key(recipe.name, version), recipe.held[version]
         said = ((name, word.held.get(key, "")) for name, word in words.holders.items() if word is not None and word.revision >= since)
         return next((f"{name}: {why}" for name, why in said if why), "")
@@ -203,13 +203,13 @@ class ModelSwaps:
             recipe.retire(self._next)
 
     def _let_go(self, recipe: RecipeModels, ingest: ModelWord | None) -> None:
-        """Free what no part under way is judged by, once ingest has read that it judges no more."""
+        """Free versions that judge no part under way, once ingest has read that they judge no more."""
         for version, revision in list(recipe.leaving.items()):
             if ingest is not None and ingest.revision >= revision and model_key(recipe.name, version) not in ingest.held:
                 recipe.free(version)
 
     def _begin_next(self, words: Words) -> None:
-        """Begin with one load where none is under way and every process has spoken: first for those that cannot be judged at all."""
+        """Start one load, if none is running and every process has reported; recipes that nothing judges yet come first."""
         recipes = sorted(self._recipes.values(), key=lambda each: (each.serving is not None, -each.used_s))
         if any(each.coming for each in recipes) or None in words.holders.values():
             return
@@ -220,14 +220,14 @@ class ModelSwaps:
                 return
 
     def _is_possible(self, recipe: RecipeModels) -> bool:
-        """Whether the champion fits into the budget at all; one that does not is refused."""
+        """Return whether the champion fits into the budget at all; if not, it is refused."""
         needed, allowed = self._needed(recipe), self._settings.memory_mb
         if needed > allowed * MB:
             self._fail(recipe, recipe.champion, f"it takes {needed / MB:.0f} MB, models.memory_mb allows {allowed}")
         return needed <= allowed * MB
 
     def _has_room(self, recipe: RecipeModels) -> bool:
-        """Whether the budget allows one more recipe; where it does not, the one that was used least recently goes, unless it is in use."""
+        """Return whether the budget has room for this recipe; if not, the least recently used idle recipe is given up."""
         if not self._is_possible(recipe):
             return False
         others = [each for each in self._recipes.values() if each is not recipe and each.held]
@@ -244,13 +244,13 @@ class ModelSwaps:
         return False
 
     def _crowded(self, recipe: RecipeModels, others: list[RecipeModels], free: int) -> str:
-        """Say which recipes in use leave no room for this one; rounded so that what is needed is never what is free."""
+        """Return which recipes in use leave no room for this one; rounded so that the need never reads as equal to what is free."""
         needed_mb, free_mb, allowed = math.ceil(self._needed(recipe) / MB), max(free, 0) // MB, self._settings.memory_mb
         names = ", ".join(each.name for each in others)
         return f"no room beside {names}: {needed_mb} MB needed, {free_mb} of {allowed} free (models.memory_mb)"
 
     def _is_idle(self, recipe: RecipeModels) -> bool:
-        """Whether no part of a recipe is under way, and no frame has named it for a while."""
+        """Return whether no part of a recipe is under way and no frame has named it for a while."""
         under_way = self._words.ingest.held if self._words.ingest is not None else {}
         return self._clock() - recipe.used_s >= IDLE_S and model_key(recipe.name, recipe.version) not in under_way
 
@@ -264,16 +264,16 @@ class ModelSwaps:
         return self._store.nbytes(recipe.name, recipe.champion)
 
     def _memory(self, recipe: RecipeModels) -> int:
-        """Return what a recipe's held versions take; the second one of a swap is held for its moment only, and not counted."""
+        """Return the bytes of a recipe's versions as the budget counts them: the second one during a change is not counted."""
         return max((self._store.nbytes(recipe.name, version) for version in recipe.held), default=0)
 
     @property
     def _next(self) -> int:
-        """The revision of the plan that the coming one will be."""
+        """The revision of the next plan."""
         return self._published.plan.revision + 1
 
     def _since(self, key: str) -> int:
-        """Return which plan a version is held from that is to be loaded: the last one where that holds it, for no other will follow."""
+        """Return the plan from which a version to be loaded counts as held: the last one if that holds it, since no new one may follow."""
         plan = self._published.plan
         return plan.revision if key in plan.held else self._next
 
@@ -286,7 +286,7 @@ class ModelSwaps:
         return ModelPlan(revision=self._next, serving=serving, held=held, reasons=reasons)
 
     def _publish(self) -> None:
-        """Let the processes know what is to be; what judges from then on is counted and logged, not before."""
+        """Write the plan if it changed; changes of the judging model are counted and logged only once it is written."""
         before = self._published.plan
         self._published.follow(self._drawn())
         if self._published.plan is not before:

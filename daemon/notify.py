@@ -1,4 +1,4 @@
-"""systemd's notification protocol: one datagram of KEY=VALUE lines to the socket that the environment names."""
+"""Messages to systemd (sd_notify): one datagram of KEY=VALUE lines to the socket named in the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 
 def unix_datagrams(address: str) -> Send:
-    """Return a function that sends text to a unix datagram socket, never waiting for room; `@` opens the abstract namespace."""
+    """Return a function that sends text to a unix datagram socket without waiting; an address with `@` is in the abstract namespace."""
     target = "\0" + address[1:] if address.startswith("@") else address
 
     def send(text: str) -> None:
@@ -24,7 +24,7 @@ def unix_datagrams(address: str) -> Send:
 
 
 class Notifier:
-    """Tells systemd what it waits for: ready, alive, stopping, and a line on the state; silent where nobody asked."""
+    """Tells systemd that the station is ready, alive or stopping, and its state in one line; does nothing without NOTIFY_SOCKET."""
 
     def __init__(self, send: Send | None, watchdog_s: float | None, clock: Callable[[], float]) -> None:
         self._send, self._clock = send, clock
@@ -43,17 +43,17 @@ class Notifier:
             return
         try:
             self._send(text)
-        except OSError as error:  # its watchdog hears nothing, then, and decides
+        except OSError as error:  # then the watchdog hears nothing, and systemd decides
             log.error("systemd does not listen", said=text, reason=str(error))
 
     def status(self, text: str) -> None:
-        """Send the state for `systemctl status`, when it has changed."""
+        """Send the state for `systemctl status` if it has changed."""
         if text != self._status:
             self._status = text
             self.say(f"STATUS={text}")
 
     def ping(self) -> None:
-        """Tell the watchdog that every stage advances, three times per limit."""
+        """Tell the watchdog that the station works, three times per watchdog interval."""
         if self._ping_every_s is not None and self._clock() - self._pinged_s >= self._ping_every_s:
             self._pinged_s = self._clock()
             self.say("WATCHDOG=1")

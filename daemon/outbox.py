@@ -1,4 +1,4 @@
-"""What ingest has accepted and the next stages have not taken yet; never waited for. How much that may be is admission's affair."""
+"""Accepted frames and messages that fusion and prepare have not taken yet; ingest never waits for them, and admission limits how many."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Outlet(Protocol):
     """The sending end of a link."""
 
     def send(self, message: Message) -> bool:
-        """Send one message; False where there is no room for it now."""
+        """Send one message; False if there is no room for it now."""
 
 
 class Outbox:
-    """Two queues: what was accepted goes to fusion before its frame goes to prepare, the earliest deadline first."""
+    """Two queues: a part is announced to fusion before its frame goes to prepare; frames with the earliest deadline go first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._to_fusion, self._frames = deque[Message](), deque[Frame]()
@@ -30,13 +30,13 @@ class Outbox:
 
     @property
     def trouble(self) -> str:
-        """Say who has taken nothing for seconds; empty when all is well."""
+        """Name the stage that has taken nothing for seconds; empty if all is well."""
         if not (self._to_fusion or self._frames) or self._clock() - self._moved_s < STUCK_AFTER_S:
             return ""
         return f"{'fusion' if self._to_fusion else 'prepare'} takes nothing, {len(self)} frames wait"
 
     def put(self, accepted: Accepted, frame: Frame) -> None:
-        """Take one part; of one that waits already, only what the frame that waits does not bring."""
+        """Queue one part; its frame is left out if a waiting frame of the part already covers the wanted branches."""
         self.tell([accepted])
         waiting = {branch for each in self._frames if each.result_id == frame.result_id for branch in each.wanted}
         if not waiting.issuperset(frame.wanted):
@@ -44,18 +44,18 @@ class Outbox:
             self._frames.insert(next(later, len(self._frames)), frame)
 
     def tell(self, messages: Iterable[Message]) -> None:
-        """Take what fusion alone is told."""
+        """Queue messages that only fusion gets."""
         if not (self._to_fusion or self._frames):
             self._moved_s = self._clock()
         self._to_fusion.extend(messages)
 
     def remind(self, words: Sequence[Message]) -> None:
-        """Tell fusion once more of parts whose time is over, unless what it was told before still waits."""
+        """Tell fusion again about overdue parts, unless earlier messages to it are still waiting."""
         if words and not self._to_fusion:
             self.tell(words)
 
     def drop(self, result_id: str) -> None:
-        """Forget the frame of a part that has its verdict already."""
+        """Drop the waiting frame of a part that has its verdict already."""
         self._frames = deque(frame for frame in self._frames if frame.result_id != result_id)
 
     def flush(self, fusion: Outlet, prepare: Outlet) -> None:

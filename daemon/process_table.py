@@ -1,4 +1,4 @@
-"""The one list of the station's processes: what runs, how many of each, and in which order."""
+"""The one list of the station's processes: which modules run, how many of each, and in which order they start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mdss.settings import Settings
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `count` is None where there can be only one process; parts are judged without what is not vital."""
+    """One line of the table; `count` is None if there can be only one process; parts are judged without a process that is not vital."""
 
     name: str
     module: str
@@ -22,17 +22,17 @@ class Row:
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process to run: its name, its command without the interpreter, what its libraries may use, and what it does with memory."""
+    """One process to run: its name, its command after the interpreter, its threads, and whether it keeps freed memory."""
 
     name: str
     arguments: tuple[str, ...]
     threads: int
     is_vital: bool = True
-    keeps_memory: bool = False  # that a part needed, for the next one
+    keeps_memory: bool = False  # whether memory that a part needed is kept for the next one
 
 
 def process_table(settings: Settings) -> tuple[Row, ...]:
-    """Return the rows in starting order; ingest comes last, so no credit is given before all others are ready."""
+    """Return the rows in starting order; ingest is last, so that no camera gets credit before all others are ready."""
     branches = settings.branches
     return (
         Row("alerts", "daemon.alerts"),
@@ -46,7 +46,7 @@ def process_table(settings: Settings) -> tuple[Row, ...]:
 
 
 def processes(rows: tuple[Row, ...], config: Path) -> tuple[ProcessSpec, ...]:
-    """Return one entry per process; those of a row with a count are numbered from 0."""
+    """Return one entry per process; processes of a row with a count are numbered from 0."""
     return tuple(_spec(row, index, config) for row in rows for index in range(1 if row.count is None else row.count))
 
 

@@ -1,4 +1,4 @@
-"""The plan of models that the processes have: another takes its place once it is written, and what is said of models is what it says."""
+"""The plan of models as the processes have it: a new plan counts only once it is written, and /status reports the written one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from mdss.errors import MdssError
 from mdss.wire.model_plan import ModelPlan, Served
 
-TRY_EVERY_S = 1.0  # while the disk refuses: each try waits for it
+TRY_EVERY_S = 1.0  # while the disk refuses, because each attempt blocks on it
 NOTHING = Served("", 0)
 log = structlog.get_logger()
 
@@ -20,27 +20,27 @@ class Writer(Protocol):
     """Where plans go."""
 
     def write(self, plan: ModelPlan) -> None:
-        """Let every process know; MdssError where that is not possible."""
+        """Write a plan for all processes; MdssError if it cannot be written."""
 
 
 class PublishedPlan:
-    """`plan` is the last that was written; `trouble` says why it is not the one that is wanted, empty where it is."""
+    """Holds the last plan that was written in `plan`; `trouble` says why the wanted plan could not be written, empty if it was."""
 
     def __init__(self, desk: Writer, clock: Callable[[], float]) -> None:
         self.plan, self.trouble = ModelPlan(), ""
         self._desk, self._clock, self._try_at_s = desk, clock, float("-inf")
 
     def served(self, recipe: str) -> Served:
-        """Return what judges a recipe's next part: without a name, generation 0, where nothing does."""
+        """Return the model that judges a recipe's next part; an empty version and generation 0 if none does."""
         return self.plan.serving.get(recipe, NOTHING)
 
     def write(self, plan: ModelPlan) -> None:
-        """Let every process know a plan; MdssError where that is not possible."""
+        """Write a plan for all processes; MdssError if it cannot be written."""
         self._desk.write(plan)
         self.plan = plan
 
     def follow(self, plan: ModelPlan) -> None:
-        """Write a plan where it is another; where that fails, the next try is after a pause."""
+        """Write the plan if it differs from the last one; after a failure the next attempt waits for a pause."""
         if msgspec.structs.replace(plan, revision=self.plan.revision) == self.plan:
             self.trouble = ""
         elif self._clock() >= self._try_at_s:

@@ -1,4 +1,4 @@
-"""Keeps the scan of a part that no worker survives, where `mdss replay` finds it."""
+"""Keeps the scan of a part that workers do not survive (POISON), in a folder that `mdss replay` can read."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import structlog
 from daemon.held_parts import HeldPart
 from mdss.scan_files import write_scan
 
-MOST_SCANS = 100  # a station that breaks on everything must not fill its disk
+MOST_SCANS = 100  # so that a station on which every part fails does not fill its disk
 log = structlog.get_logger()
 
 
 class Quarantine:
-    """A folder of scans as they came, in millimetres: rgb/NAME.png, xyz/NAME.tiff and NAME.json, which says what happened."""
+    """A folder of scans as recorded, in millimetres: rgb/NAME.png, xyz/NAME.tiff, and NAME.json with what happened."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def keep(self, part: HeldPart, reason: str) -> None:
-        """Write one part; a disk that takes nothing costs the scan, which is logged, and no verdict."""
+        """Write one scan; if the disk refuses, the scan is lost and the loss logged, but the verdict is unaffected."""
         name = part.accepted.result_id
         try:
             if len(list(self.folder.glob("*.json"))) >= MOST_SCANS:

@@ -1,4 +1,4 @@
-"""One recipe's models in a running station: which judges, which is on its way in or out, and why one was not taken."""
+"""The models of one recipe in a running station: which version judges, which is being loaded or freed, and why one was refused."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ class RecipeReport(msgspec.Struct, frozen=True, kw_only=True):
     """One recipe as /status shows it."""
 
     recipe: str
-    champion: str  # the version that the store names; empty where it names none
-    version: str  # that judges the next part; empty where the recipe is not loaded
+    champion: str  # version that the store names as champion; empty if it names none
+    version: str  # version that judges the next part; empty if the recipe is not loaded
     generation: int
-    loading: str = ""  # the version that is being made ready
-    memory_bytes: int = 0  # of its versions that are held, as models.memory_mb counts
-    swaps: int = 0  # from one version to another, since the station was started
+    loading: str = ""  # version that is being loaded
+    memory_bytes: int = 0  # bytes of its loaded versions, as models.memory_mb counts them
+    swaps: int = 0  # changes from one version to another since the station was started
     failures: int = 0
-    took_s: float = 0.0  # from when the champion was seen until it judged
-    asked: int = 0  # how often a person, a frame or a reload asked for it; champion and reason are of after that
+    took_s: float = 0.0  # seconds from seeing the champion until it judged
+    asked: int = 0  # how often a person, a frame or a reload asked for it; champion and reason are from after that
     reason: str = ""  # why the champion does not judge
 
 
 @dataclass
 class RecipeModels:
-    """What the supervisor knows of one recipe."""
+    """The supervisor's knowledge of one recipe."""
 
     name: str
     champion: str = ""
-    trouble: str = ""  # why the store does not say which version is the champion
+    trouble: str = ""  # why the champion could not be read from the store
     is_wanted: bool = False  # loaded, or to be loaded
     asked: int = 0  # how often it was asked for
     used_s: float = float("-inf")
     serving: Served | None = None
     coming: str = ""
     coming_since_s: float = 0.0
-    held: dict[str, int] = field(default_factory=dict)  # version -> the plan that holds it first
-    leaving: dict[str, int] = field(default_factory=dict)  # version -> the plan by which it judges no more
-    refused: tuple[str, str] = ("", "")  # version, why
-    no_room: str = ""  # beside which others, all of them in use
-    deaths: int = 0  # of processes that were to load the coming one
+    held: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan that holds it first
+    leaving: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan in which it judges no more
+    refused: tuple[str, str] = ("", "")  # version, reason
+    no_room: str = ""  # which recipes in use leave no room for it
+    deaths: int = 0  # processes that ended while loading the coming version
     swaps: int = 0
     failures: int = 0
     took_s: float = 0.0
 
     @property
     def version(self) -> str:
-        """The version that judges the next part once the processes know."""
+        """The version that judges the next part, once the plan is written."""
         return self.serving.version if self.serving else ""
 
     @property
     def is_due(self) -> bool:
-        """Whether another version than the one that judges is to be loaded."""
+        """Whether the champion has to be loaded: it is wanted, not the judging version, not being loaded and not refused."""
         return self.is_wanted and not self.coming and self.champion not in ("", self.version, self.refused[0])
 
     @property
     def reason(self) -> str:
-        """Why the champion does not judge, where it is not on its way."""
+        """Why the champion does not judge, if it is not being loaded."""
         return self.trouble or self.refused[1] or self.no_room
 
     def bring(self, revision: int, now_s: float) -> None:
@@ -72,7 +72,7 @@ class RecipeModels:
         self.held.setdefault(self.champion, revision)
 
     def wait(self, why: str) -> None:
-        """Note beside which recipes there is no room, empty while room is being made."""
+        """Note which recipes leave no room; empty while room is being made."""
         if why and why != self.no_room:
             log.warning("model waits for room", recipe=self.name, version=self.champion, reason=why)
         self.no_room = why
@@ -84,7 +84,7 @@ class RecipeModels:
         self.leaving.pop(served.version, None)
 
     def told(self, before: Served | None, now_s: float) -> None:
-        """Take that the processes know what serves; `before` is what did until now."""
+        """Take note that the plan is written: count and log a change of the judging model; `before` is what judged until now."""
         if self.serving is None or self.serving == before:
             return
         self.swaps += before is not None
@@ -93,37 +93,37 @@ class RecipeModels:
         log.info("model serves", recipe=self.name, version=self.version, generation=generation, after_s=self.took_s)
 
     def retire(self, revision: int) -> None:
-        """Let nothing more be judged by the version that serves; it is held until its last part is."""
+        """Let the judging version judge nothing more; it stays loaded until its last part is judged."""
         if self.serving is not None:
             self.leaving[self.serving.version] = revision
             self.serving = None
 
     def forget_coming(self) -> None:
-        """Let go of the version that was being loaded, unless parts under way need it still."""
+        """Drop the version that was being loaded, unless parts under way still need it."""
         if self.coming not in self.leaving:
             self.held.pop(self.coming, None)
         self.coming = ""
 
     def refuse(self, version: str, why: str) -> None:
-        """Note that a version is not taken; it is not tried again while it is the champion without a break."""
+        """Note that a version was refused; it is not tried again while it stays the champion without interruption."""
         self.refused, self.failures, self.deaths = (version, why), self.failures + 1, 0
 
     def free(self, version: str) -> None:
-        """Let go of a version by which no part is judged any more."""
+        """Free a version that judges no part any more."""
         del self.leaving[version]
         if version != self.coming:
             self.held.pop(version, None)
 
     def is_in(self, plan: ModelPlan) -> bool:
-        """Whether a plan says what serves and what is being loaded."""
+        """Return whether a plan contains both what judges and what is being loaded."""
         return self.serving == plan.serving.get(self.name) and self.held.get(self.coming, 0) <= plan.revision
 
     def why(self, published: PublishedPlan) -> str:
-        """Return why the champion does not judge: also where the processes could not be told that it does."""
+        """Return why the champion does not judge, including that the plan could not be written."""
         return self.reason if self.is_in(published.plan) else published.trouble or self.reason
 
     def report(self, nbytes: int, published: PublishedPlan) -> RecipeReport:
-        """Return what /status shows: what the processes know, not what they are to know."""
+        """Return the entry for /status; it shows the plan as the processes know it, not as it should be."""
         served = published.served(self.name)
         return RecipeReport(
             recipe=self.name,

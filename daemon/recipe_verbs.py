@@ -1,4 +1,4 @@
-"""Verbs `mdss recipe list` and `preload`: what the station can judge now, and what it shall be able to judge soon."""
+"""Verbs `mdss recipe list` and `preload`: show what the station can judge now, and have a recipe loaded in advance."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MB = 10**6
 
 @click.group("recipe", epilog="Example: mdss recipe list --config station.yaml")
 def recipe() -> None:
-    """Show which recipes a running station judges, and announce the next one."""
+    """Show which recipes a running station judges, and load the next one in advance."""
 
 
 @recipe.command("list", epilog="Example: mdss recipe list --config station.yaml")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_recipes(config: Path, as_json: bool) -> None:
-    """Show the recipes that frames may name: which version judges, under which generation, and what it takes of models.memory_mb."""
+    """List the recipes in the settings: judging version, generation, champion, and memory as models.memory_mb counts it."""
     settings = load_settings(config)
     reports = ask(settings.http).models
     if as_json:
@@ -49,7 +49,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
 @click.option("--wait", "waits", is_flag=True, help="Return when the recipe can be judged; exit code 1 where it cannot.")
 @click.option("--timeout-s", type=Between(0), default=120.0, show_default=True, help="How long to wait.")
 def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
-    """Have RECIPE loaded before its first frame comes, so that a changeover costs no part; one that was refused is tried again."""
+    """Load RECIPE before its first frame comes, so that a changeover costs no part. A version that was refused is tried again."""
     settings = load_settings(config)
     if name not in settings.models.recipes:
         raise BadInput(f"RECIPE: found {name}, expected one of models.recipes: {', '.join(settings.models.recipes)}")
@@ -58,16 +58,16 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     if not waits:
         click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
         return
-    with plain_console(stderr=True).status(Text(f"{name} is being loaded")):  # as a str it would be read for markup
+    with plain_console(stderr=True).status(Text(f"{name} is being loaded")):  # a str would be read as markup
         report = wait_for(settings, before, time.monotonic() + timeout_s)
     click.echo(f"{name}: version {report.version} is loaded, generation {report.generation}")
 
 
 def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeReport:
-    """Return how it is with a recipe once its champion judges; MdssError where that was refused, there is none, or it takes too long."""
+    """Wait until a recipe's champion judges and return its report; MdssError if it was refused, there is none, or time ran out."""
     while True:
         report = report_of(settings, before.recipe)
-        has_looked = report.asked != before.asked  # since we asked: which version is the champion it may not have known before
+        has_looked = report.asked != before.asked  # since our request: only then is the champion up to date
         if has_looked and report.version and report.version == report.champion:
             return report
         if report.failures > before.failures or (has_looked and not report.champion):
@@ -78,7 +78,7 @@ def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeRe
 
 
 def report_of(settings: Settings, name: str) -> RecipeReport:
-    """Return what the running station says of a recipe."""
+    """Return the running station's report on a recipe."""
     for report in ask(settings.http).models:
         if report.recipe == name:
             return report
@@ -86,9 +86,9 @@ def report_of(settings: Settings, name: str) -> RecipeReport:
 
 
 def table(reports: tuple[RecipeReport, ...]) -> Table:
-    """Return one row per recipe."""
+    """Return a table with one row per recipe."""
     made = Table("recipe", "version", "generation", "champion", "MB", "swaps", "refused", box=None, pad_edge=False)
-    made.add_column("state", overflow="fold")  # what to do stands in it, to the last letter
+    made.add_column("state", overflow="fold")  # the reason may say what to do, so it is never cut
     for report in reports:
         made.add_row(
             *(report.recipe, report.version or "-", str(report.generation or "-"), report.champion or "-"),
@@ -99,7 +99,7 @@ def table(reports: tuple[RecipeReport, ...]) -> Table:
 
 
 def state(report: RecipeReport) -> str:
-    """Return in a few words how it is with a recipe."""
+    """Return a recipe's state in a few words."""
     if report.loading:
         return f"{report.loading} is being loaded"
     return report.reason or ("judges" if report.version else "not loaded")

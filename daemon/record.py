@@ -1,4 +1,4 @@
-"""The journal as ingest asks it: while it fails, frames are refused for now, and a locked file does not hold up every message."""
+"""The journal as ingest uses it: while it fails, frames are refused for now, and a locked file does not delay every message."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Journal(Protocol):
         """Store that a verdict will follow."""
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
-        """Return what is known of a frame."""
+        """Return what is known about a frame, None if it is unknown."""
 
     def pending(self) -> list[Accepted]:
-        """Return what was accepted and has no verdict."""
+        """Return the parts that were accepted and have no verdict."""
 
 
 class Record:
@@ -42,11 +42,11 @@ class Record:
 
     @property
     def trouble(self) -> str:
-        """The journal's last fault until a part is stored again; damage that a frame met as long as this process lives."""
+        """The journal's last fault, until a part is stored again; or damage that a frame ran into, for as long as this process lives."""
         return self._fault or self._damage
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
-        """Return what is known of a frame, or refuse it for now; where the disk damaged that, such that all others go before it."""
+        """Return what is known about a frame, or refuse the frame for now; NOT_READY for a damaged entry, so that other frames go first."""
 
         def known() -> Entry | None:
             try:
@@ -68,9 +68,9 @@ class Record:
         self._fault = ""
 
     def looked_up(self, parts: Iterable[Accepted]) -> tuple[list[Judged], list[Accepted]]:
-        """Return the verdicts of parts, and which have none yet.
+        """Return the verdicts of those parts that have one, and the parts that have none yet.
 
-        Of which the journal cannot say is among neither: fusion, told of it, could store no verdict and would end with that.
+        Parts that the journal cannot look up are in neither list: fusion could store no verdict for them and would end.
         """
         verdicts, owed = list[Judged](), list[Accepted]()
         for accepted in parts:
@@ -96,6 +96,6 @@ class Record:
 
 
 def unread(accepted: Accepted, sequence: int) -> Judged:
-    """Return what is known of a verdict that is in the journal and cannot be read."""
+    """Return a stand-in for a verdict that is in the journal but cannot be read."""
     reason = "its verdict in the journal cannot be read"
     return Judged(result_id=accepted.result_id, sequence=sequence, reason=reason, judged_ns=accepted.received_ns)

@@ -1,4 +1,4 @@
-"""Recorded scans on disk: finds image and cloud pairs, and reads one pair or says in a sentence why not."""
+"""Recorded scans on disk: finds pairs of image and cloud, and reads one pair or says why it cannot."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mdss.errors import BadInput
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, read_scan
 from mdss.wire.camera import Invalid
 
-NOT_MEASURED = Invalid(kind="value", value=0.0)  # how recorded files mark a missing point: (0, 0, 0)
+NOT_MEASURED = Invalid(kind="value", value=0.0)  # recorded files mark a missing point as (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One pair of files; `part_id` is the folder and the file's name."""
+    """One pair of files; `part_id` is folder name and file stem."""
 
     part_id: str
     rgb_path: Path
@@ -25,7 +25,7 @@ class Recorded:
 
 
 def find_pairs(directory: Path, split: str) -> list[Recorded]:
-    """Return the pairs under a dataset (DIR/SPLIT/KIND/rgb), a split (DIR/KIND/rgb) or one folder (DIR/rgb), in order of name."""
+    """Return the pairs of a dataset (DIR/SPLIT/KIND/rgb), a split (DIR/KIND/rgb) or one folder (DIR/rgb), sorted by name."""
     root = directory / split if (directory / split).is_dir() else directory
     folders = [root] if (root / "rgb").is_dir() else sorted(path for path in root.iterdir() if (path / "rgb").is_dir())
     pairs = [pair for folder in folders for pair in _pairs_of(folder)]
@@ -40,6 +40,6 @@ def _pairs_of(folder: Path) -> list[Recorded]:
 
 
 def read_pair(pair: Recorded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return image and cloud, both (H, W, 3), as they were recorded."""
+    """Return image and cloud, both (H, W, 3), as recorded."""
     rgb, xyz = read_scan(pair.rgb_path, pair.xyz_path)
     return rgb, xyz.astype(np.float32)

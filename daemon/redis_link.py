@@ -1,4 +1,4 @@
-"""A connection to the station's Redis that never waits long, and the sentence for each way in which Redis refuses."""
+"""A connection to the station's Redis that never waits long; each kind of refusal becomes one sentence with advice."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from redis.retry import Retry
 from mdss.errors import BadInput, MdssError
 from mdss.settings import AlertSettings
 
-RETRIES = 1  # at once, for a connection that was lost while idle; longer pauses are the caller's affair
+RETRIES = 1  # immediate, for a connection lost while idle; longer pauses are up to the caller
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 HEALTH_CHECK_EVERY_S = 15
-CODE: Final = re.compile(r"(?:^|-)([A-Z]{3,}) (.*)")  # Redis 6 names the cause of an error raised in a script behind a dash
+CODE: Final = re.compile(r"(?:^|-)([A-Z]{3,}) (.*)")  # Redis 6 puts the error code of a failed script behind a dash
 USER: Final = re.compile(r"//[^/@]*@")
 
 StoreState = Literal["unreachable", "slow", "wrong_password", "not_permitted", "read_only", "full", "disk", "loading", "refused"]
@@ -51,7 +51,7 @@ SENTENCES: Final[Mapping[StoreState, str]] = {
 
 
 class StoreAway(MdssError):
-    """Redis cannot take or give anything now; `state` names the cause and the sentence says what to do."""
+    """Redis cannot be used now; `state` names the cause, and the sentence says what to do."""
 
     def __init__(self, state: StoreState, place: str, why: str) -> None:
         super().__init__(f"Redis at {place} {SENTENCES[state].format(why=why.rstrip('.'))}")
@@ -60,13 +60,13 @@ class StoreAway(MdssError):
 
 @dataclass(frozen=True)
 class PasswordFile(CredentialProvider):
-    """Reads user and password at each new connection, so that a corrected file helps without a restart."""
+    """Reads the password at each new connection, so that a corrected file takes effect without a restart."""
 
     path: Path
     user: str | None = None
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Return what AUTH is asked with."""
+        """Return what AUTH is sent with."""
         try:
             password = self.path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -76,19 +76,19 @@ class PasswordFile(CredentialProvider):
 
 @dataclass(frozen=True)
 class RedisLink:
-    """The client, and the address as it may be shown: without a password."""
+    """The Redis client, and the address without a password, for messages."""
 
     client: redis.Redis
     place: str
 
     @contextmanager
     def asking(self) -> Iterator[redis.Redis]:
-        """Give the client for a few commands; what Redis refuses is raised as StoreAway."""
+        """Yield the client for a few commands; every refusal by Redis is raised as StoreAway."""
         try:
             yield self.client
         except redis.RedisError as error:
             raise away(error, self.place) from error
-        except UnicodeError as error:  # a host's name that can be none, as with two dots in a row
+        except UnicodeError as error:  # an impossible host name, for example with two dots in a row
             raise StoreAway("unreachable", self.place, str(error)) from error
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class RedisLink:
 
 
 def open_link(settings: AlertSettings) -> RedisLink:
-    """Return a link to the Redis of these settings; nothing is connected before the first command."""
+    """Return a link to the Redis of these settings; it connects with its first command."""
     try:
         options: dict[str, Any] = parse_url(settings.redis_url)  # type: ignore[no-untyped-call]
     except ValueError as error:
@@ -112,7 +112,7 @@ def open_link(settings: AlertSettings) -> RedisLink:
 
 
 def away(error: redis.RedisError, place: str) -> StoreAway:
-    """Return what keeps Redis from doing what it was asked, by name and with its own words."""
+    """Return the StoreAway for an error, with its cause by name and Redis's own words."""
     for kind, state in KINDS:
         if isinstance(error, kind):
             return StoreAway(state, place, str(error))
@@ -124,4 +124,4 @@ def away(error: redis.RedisError, place: str) -> StoreAway:
 
 def shown(url: str) -> str:
     """Return the address without user, password and options."""
-    return USER.sub("//", url.partition("?")[0])  # not taken apart: it may be shown because it cannot be
+    return USER.sub("//", url.partition("?")[0])  # no URL parser: an address may be shown here because it cannot be parsed

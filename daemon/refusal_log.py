@@ -1,4 +1,4 @@
-"""What was refused at the front door, in the log: of one camera so much at once, that one without end hides nothing."""
+"""Logs refused frames, with a limit per camera, so that one camera's endless refusals do not hide everything else."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import structlog
 
 from mdss.wire.headers import PASSING_CODES, WireRefusal
 
-MOST_LINES, WITHIN_S = 100, 10.0  # of one camera; the counters count all, and each NACK has the reason
-MOST_NAMES = 64  # on ipc a sender may call itself something else each time: those beyond are taken for one
+MOST_LINES, WITHIN_S = 100, 10.0  # per camera; counters count all refusals, and each NACK carries its reason
+MOST_NAMES = 64  # on ipc a sender may use a new name each time: names beyond this number are counted as one
 log = structlog.get_logger()
 
 
 class LineCount:
-    """How often something has been said of each camera within a while."""
+    """Counts lines per camera within a time window."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._since_s, self._lines = clock, float("-inf"), Counter[str | None]()
 
     def another(self, source: str | None) -> int:
-        """Count one line more of a camera, and return which one it is."""
+        """Count one more line for a camera and return its number within the window."""
         if self._clock() - self._since_s > WITHIN_S:
             self._since_s, self._lines = self._clock(), Counter()
         counted = source if source in self._lines or len(self._lines) < MOST_NAMES else None
@@ -30,13 +30,13 @@ class LineCount:
 
 
 class RefusalLog:
-    """Writes the lines, and a last one where there would be too many."""
+    """Writes the log lines, and a final note where there would be too many."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._lines = LineCount(clock)
 
     def tell(self, source: str | None, refusal: WireRefusal) -> None:
-        """Write one refusal; what passes by itself comes with every busy line."""
+        """Log one refusal; refusals that pass by themselves are logged at debug level only, because a busy line produces many."""
         if refusal.code in PASSING_CODES:
             log.debug("frame refused", source=source, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
             return

@@ -1,4 +1,4 @@
-"""Takes a changed settings file over while the station runs: all of it or nothing, and says which."""
+"""Applies a changed settings file while the station runs: all of it or nothing; reports which."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from daemon.status import ReloadReport
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, checked_settings, yaml_of
 
-SETTINGS_FILE = "settings.yaml"  # in the runtime directory: what the station runs with, whatever becomes of the file it was read from
+SETTINGS_FILE = "settings.yaml"  # in the runtime directory: the settings in force, whatever becomes of the file they were read from
 Taker = Literal["restart", "ingest", "fusion", "alerts", "collect", "supervisor", "supervisor, ingest", "all"]
-TAKERS: Final[dict[str, Taker]] = {  # who takes a changed key over at a reload; `restart`: only a new start does
+TAKERS: Final[dict[str, Taker]] = {  # which process applies a changed key at a reload; `restart`: only a restart does
     "station.name": "restart",
     "station.state_directory": "restart",
     "station.runtime_directory": "restart",
@@ -80,7 +80,7 @@ log = structlog.get_logger()
 
 
 class Reloading:
-    """Holds the settings that the station runs with, in memory and in a file of its own that its processes read."""
+    """Holds the settings in force, in memory and in a file of its own that the station's processes read."""
 
     def __init__(self, config: Path, settings: Settings, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self.settings, self.file = settings, Path(settings.station.runtime_directory) / SETTINGS_FILE
@@ -88,7 +88,7 @@ class Reloading:
         write_settings(settings, self.file)
 
     def reload(self) -> ReloadReport:
-        """Read the station's file again; what cannot be taken over whole changes nothing."""
+        """Read the station's file again; if not everything can be applied, nothing changes."""
         keys: list[str] = []
         try:
             settings = checked_settings(self._config)
@@ -104,15 +104,15 @@ class Reloading:
 
 
 def check(settings: Settings, keys: list[str]) -> None:
-    """Refuse what the running processes could not take over."""
+    """Refuse changes that the running processes cannot apply."""
     bound = [key for key in keys if TAKERS.get(key, "restart") == "restart"]
     if bound:
         raise BadInput(f"needs a restart: {', '.join(bound)}")
-    open_link(settings.alerts).close()  # refuses an address that Redis' own library does not understand
+    open_link(settings.alerts).close()  # refuses an address that the Redis library does not understand
 
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:
-    """Return the keys, as they are written in the file, whose values differ."""
+    """Return the keys whose values differ, as written in the file."""
     before, after = dict(values_of(old)), dict(values_of(new))
     return sorted(key for key in before if before[key] != after[key])
 
@@ -128,7 +128,7 @@ def values_of(section: msgspec.Struct, above: str = "") -> Iterator[tuple[str, A
 
 
 def write_settings(settings: Settings, path: Path) -> None:
-    """Write settings so that they are read back as they are; no reader sees half of the file."""
+    """Write settings so that they read back unchanged; no reader sees half a file."""
     unfinished = path.with_suffix(".unfinished")
     try:
         unfinished.unlink(missing_ok=True)
@@ -136,6 +136,6 @@ def write_settings(settings: Settings, path: Path) -> None:
             file.write(yaml_of(settings))
         unfinished.replace(path)
     except OSError as error:
-        raise MdssError(  # no fault of the settings: whoever starts the station tries again until there is room
+        raise MdssError(  # the settings are not at fault, so whoever started the station may try again
             f"station.runtime_directory: {path} cannot be written ({error.strerror}); expected room of the station's own"
         ) from error

@@ -1,4 +1,4 @@
-"""Verb `mdss replay`: a folder of recorded scans as a camera."""
+"""Verb `mdss replay`: sends a folder of recorded scans as a camera would."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send, as what, and how fast."""
+    """What to send, under which recipe, and how fast."""
 
     pairs: list[Recorded]
     recipe: str
     unit: Literal["m", "mm"]
-    rate: float | None  # parts per second; None is as fast as credit allows
+    rate: float | None  # parts per second; None: as fast as credit allows
     is_endless: bool
     is_simulated: bool
     timeout_s: float
@@ -41,15 +41,16 @@ class Plan:
 
 @dataclass
 class Report:
-    """What became of the scans."""
+    """Counts what became of the scans."""
 
     sent: int = 0
-    parts: dict[str, str] = field(default_factory=dict)  # frame_id -> part_id, of the newest frames and of those that were refused
+    # frame_id -> part_id, of the newest frames and of those that were refused
+    parts: dict[str, str] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     started_s: float = field(default_factory=time.monotonic)
 
     def note(self, frame_id: str, part_id: str, sender: FrameSender) -> None:
-        """Take a frame that was sent; a replay without end remembers the names of those alone that may still be told of."""
+        """Count a frame that was sent; an endless replay keeps only the names that may still be reported."""
         self.sent += 1
         self.parts[frame_id] = part_id
         if len(self.parts) > 3 * REMEMBERED:
@@ -94,8 +95,8 @@ class Report:
 def command(directory: Path, config: Path, source: str, as_json: bool, **choices: Any) -> None:
     """Send the scans recorded under DIRECTORY to a running station, as a camera would.
 
-    They count as simulated, so that no training learns from recorded parts, unless they are sent --as-live. What they were judged,
-    `mdss watch` shows. The exit code is 1 where a scan got no verdict.
+    The scans count as simulated, so that no training learns from them, unless --as-live is given. `mdss watch` shows the verdicts. The exit
+    code is 1 if a scan got no verdict.
     """
     settings = load_settings(config)
     plan = _plan(directory, settings.models.recipes, choices)
@@ -155,7 +156,7 @@ def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -
     except BadInput as error:
         click.echo(f"replay: skipped: {pair.part_id}: {error}", err=True)
         sentence = f"{pair.part_id}: {error}"
-        if sentence not in report.unreadable:  # a replay without end comes by again
+        if sentence not in report.unreadable:  # an endless replay meets it again
             report.unreadable.append(sentence)
         return
     report.note(frame_id, pair.part_id, sender)

@@ -1,4 +1,4 @@
-"""Forgets, once an hour, what is older than the settings keep: judged parts in the journal, their pictures, and scans in quarantine."""
+"""Deletes, once an hour, what is older than journal.keep_days: judged parts in the journal, their pictures, and scans in quarantine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = structlog.get_logger()
 
 
 class Prunable(Protocol):
-    """What retention needs of the journal."""
+    """What retention needs from the journal."""
 
     def prune(self, older_than_ns: int) -> int:
-        """Forget some of the parts judged before this time and return how many; 0 when there is none left."""
+        """Delete some of the parts judged before this time (UTC ns) and return how many; 0 if none are left."""
 
 
 class Retention:
@@ -28,19 +28,20 @@ class Retention:
     def __init__(self, journal: Prunable, state: Path, keep_days: int, clock: ClockWatch) -> None:
         self._journal, self._state = journal, state
         self._keep_ns, self._clock = keep_days * DAY_NS, clock
-        self._files_due_ns = self._journal_due_ns = 0  # by the clock that nobody sets
+        self._files_due_ns = self._journal_due_ns = 0  # by the clock since the machine's start
 
     def keep(self, keep_days: int) -> None:
-        """Keep for so many days from now on; what is older goes at the next turn."""
+        """Keep this many days from now on; what is older goes at the next turn."""
         self._keep_ns, self._files_due_ns, self._journal_due_ns = keep_days * DAY_NS, 0, 0
 
     def turn(self) -> None:
-        """Forget a little when it is due; called often. What fails is logged and tried again when it is due next."""
+        """Delete a little if it is due; called often. Failures are logged and tried again an hour later."""
         now_ns = self._clock.now_ns(self._keep_ns)
         if now_ns is None:
             return
         oldest_ns, since_boot_ns = now_ns - self._keep_ns, self._clock.since_boot_ns()
-        if since_boot_ns >= self._files_due_ns:  # before the journal: on a full disk it needs room to forget anything
+        # files first: on a full disk the journal needs room even to delete
+        if since_boot_ns >= self._files_due_ns:
             self._files_due_ns = since_boot_ns + EVERY_NS
             self._remove_files(oldest_ns)
         if since_boot_ns >= self._journal_due_ns:
@@ -54,11 +55,11 @@ class Retention:
             log.error("the journal cannot be pruned", reason=str(error))
             return
         if forgotten:
-            self._journal_due_ns = 0  # there may be more: at the next turn
+            self._journal_due_ns = 0  # there may be more: continue at the next turn
             log.info("journal pruned", parts=forgotten)
 
     def _remove_files(self, oldest_ns: int) -> None:
-        """Remove each file that is old; one that stays keeps no other, nor does a folder that its disk does not show."""
+        """Remove all old files; one that cannot be removed, or a folder that cannot be listed, does not stop the others."""
         removed, refused = 0, list[str]()
         for path in [path for pattern in KEPT for path in self._found(pattern, refused)]:
             try:
@@ -79,7 +80,7 @@ class Retention:
 
 
 def is_removed(path: Path, oldest_ns: int) -> bool:
-    """Remove a file that is older than this time (UTC ns); False where it is not, or was gone before."""
+    """Remove a file if it is older than this time (UTC ns); return False if it is newer or already gone."""
     try:
         is_old = path.stat().st_mtime_ns < oldest_ns
         if is_old:

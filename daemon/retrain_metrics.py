@@ -1,4 +1,4 @@
-"""What the last retraining of each recipe came to, for Prometheus."""
+"""Prometheus metrics on the last retraining of each recipe."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Records = Callable[[], tuple[RetrainRecord, ...]]
 
 
 class RetrainCollector(Collector):
-    """Reads the records anew for every page: the trainer writes them, a process of its own that comes and goes."""
+    """Reads the records anew for every request, because the trainer that writes them is a separate process that comes and goes."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
     def collect(self) -> list[Metric]:
-        """Return the families; without a retraining they have no series."""
+        """Return the metric families; without a retraining they are empty."""
         attempt = gauge("mdss_retrain_last_attempt_timestamp_seconds", "recipe")
         success = gauge("mdss_retrain_last_success_timestamp_seconds", "recipe")
         outcome = gauge("mdss_retrain_outcome", "recipe", "outcome")

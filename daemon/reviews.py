@@ -1,4 +1,4 @@
-"""What people say of alerts, carried from Redis to the collected scans: a false reject is a good part, a confirmed one a defect."""
+"""Carries people's reviews of alerts from Redis to the collected scans: a false reject labels a part good, a confirmed alert a defect."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from mdss.errors import UNREADABLE, MdssError
 from mdss.whole_files import write_whole
 from mdss.wire.pulse import Tally
 
-ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second when Redis or the disk refused
+ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second after Redis or the disk refused
 MOST_AT_ONCE = 100
-PATIENCE_S = 5.0  # for a scan that is only being written when somebody has reviewed its part
+PATIENCE_S = 5.0  # for a scan that is still being written when its part is reviewed
 SAID: tuple[str, ...] = get_args(Said)
 LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
-RESULTS = ("labelled", "not_collected", "outdated", "unusable")  # in which a review can end
+RESULTS = ("labelled", "not_collected", "outdated", "unusable")  # possible outcomes of a review
 FIRST_ENTRY = "0-0"
-SHOWN = 80  # characters of what another console wrote
+SHOWN = 80  # most characters shown of another console's text
 log = structlog.get_logger()
 
 
 class Source(Protocol):
-    """What is needed of Redis."""
+    """What is needed from Redis."""
 
     def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
-        """Return the reviews from an entry of their stream on, oldest first."""
+        """Return the reviews from a stream entry on, oldest first."""
 
 
 class Position(msgspec.Struct, frozen=True):
-    """The last entry that was dealt with, as the note on disk says it."""
+    """The last stream entry that was handled, as stored on disk."""
 
-    entry: Annotated[str, msgspec.Meta(pattern=r"^\d{1,19}-\d{1,19}$")] = FIRST_ENTRY  # Redis would refuse any other for ever
+    entry: Annotated[str, msgspec.Meta(pattern=r"^\d{1,19}-\d{1,19}$")] = FIRST_ENTRY  # Redis would refuse anything else every time
 
 
 class Reviews:
-    """Labels collected parts, each review once; what was read before a crash is read again, which changes nothing."""
+    """Labels collected parts, each review once; after a crash the last reviews are read again, which changes nothing."""
 
     def __init__(
         self, source: Source, collection: Collection, note: Path, tally: Tally, clock: Callable[[], float] = time.monotonic
@@ -49,7 +49,8 @@ class Reviews:
         self._source = source
         self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
         self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
-        self._seen_s: dict[str, float] = {}  # the entries that were read last, and since when they are known: their scans may still come
+        # stream entry -> when it was first seen; the scan of an unhandled review may still be on its way
+        self._seen_s: dict[str, float] = {}
         tally.start(*map(counted, RESULTS))
 
     def read_from(self, source: Source) -> None:
@@ -57,7 +58,7 @@ class Reviews:
         self._source, self._due_s = source, 0.0
 
     def turn(self) -> None:
-        """Deal with what has come since; called often. What fails is said aloud and tried again."""
+        """Handle the reviews that have come since the last turn; called often. Failures are logged and tried again."""
         if self._clock() < self._due_s:
             return
         self._due_s = self._clock() + ASK_EVERY_S
@@ -65,7 +66,7 @@ class Reviews:
             self._read()
         except (MdssError, OSError) as error:
             self._failed(str(error))
-        except Exception as error:  # whatever it is: a review must never cost the line its alerts
+        except Exception as error:  # whatever it is: a failed review must not stop the alerts
             log.exception("reading reviews broke")
             self._failed(f"{type(error).__name__}: {error}")
         else:
@@ -79,7 +80,8 @@ class Reviews:
     def _read(self) -> None:
         before = self._entry
         found = self._source.reviews_from(before, MOST_AT_ONCE)
-        if not found and before != FIRST_ENTRY:  # no stream forgets its newest entry: Redis lost it, and may give out earlier ones by now
+        # a stream never drops its newest entry, so Redis lost its data and may reuse earlier entry ids
+        if not found and before != FIRST_ENTRY:
             log.warning("the last review that was read is not in Redis any more: its stream is read anew", entry=before)
             self._entry = FIRST_ENTRY
         now_s = self._clock()
@@ -92,7 +94,7 @@ class Reviews:
             write_note(self._note, self._entry)
 
     def _is_done_with(self, entry: str, fields: Mapping[str, str]) -> bool:
-        """Deal with one review; one that cannot be used is passed over, or it would hold up all that come after it."""
+        """Handle one review; return False if it must wait. A review that cannot be used is skipped, or it would block all later ones."""
         state, result_id = fields.get("state", ""), fields.get("result_id", "")
         if state not in SAID or not result_id:
             self._tally.count(counted("unusable"))
@@ -101,7 +103,7 @@ class Reviews:
             return True
         try:
             return self._take(entry, fields)
-        except (MdssError, OSError):  # Redis or the disk: that passes
+        except (MdssError, OSError):  # Redis or the disk: this passes
             raise
         except Exception:
             self._tally.count(counted("unusable"))
@@ -109,7 +111,7 @@ class Reviews:
             return True
 
     def _take(self, entry: str, fields: Mapping[str, str]) -> bool:
-        """Deal with one review; False where its scan may still come."""
+        """Apply one review to its scan; return False if the scan may still come."""
         label = LABELS.get(fields.get("state", ""))
         if label is None:
             return True
@@ -118,13 +120,13 @@ class Reviews:
         if found is None:
             return self._is_given_up(entry, result_id)
         if found.review is not None and found.review.entry:
-            if place_of(entry) <= place_of(found.review.entry):  # read once more
+            if place_of(entry) <= place_of(found.review.entry):  # read a second time
                 return True
         elif found.review is not None and time_of(entry) < found.review.at_ns:
             self._tally.count(counted("outdated"))
             log.warning("a review is older than the label that was given at the station, which stays", result_id=result_id, by=review.by)
             return True
-        if not self._collection.label(result_id, review):  # removed at this moment
+        if not self._collection.label(result_id, review):  # the scan was removed this moment
             return self._is_given_up(entry, result_id)
         self._tally.count(counted("labelled"))
         log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
@@ -139,29 +141,29 @@ class Reviews:
 
 
 def review_of(label: Label, entry: str, fields: Mapping[str, str]) -> Review:
-    """Return a review as it is written beside the scan; one without a time of its own has that of its entry."""
+    """Return a review as it is stored beside the scan; if it gives no time, the time of its stream entry is used."""
     said_ns = time_said(fields.get("at_ns", ""))
     at_ns = time_of(entry) if said_ns is None else said_ns
     return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=at_ns, note=fields.get("note", ""), entry=entry)
 
 
 def place_of(entry: str) -> tuple[int, ...]:
-    """Return what orders the entries of a stream."""
+    """Return a sort key for stream entries."""
     return tuple(int(number) for number in entry.split("-"))
 
 
 def time_of(entry: str) -> int:
-    """Return when Redis took an entry (UTC ns): one clock, whatever those of the consoles say."""
+    """Return when Redis received an entry (UTC ns): a single clock, independent of the consoles' clocks."""
     return place_of(entry)[0] * 10**6
 
 
 def counted(result: str) -> str:
-    """Return the counter of one way in which a review can end."""
+    """Return the counter for one outcome of a review."""
     return f'mdss_reviews_total{{result="{result}"}}'
 
 
 def read_note(path: Path) -> str:
-    """Return the last entry that was dealt with; without a note everything in the stream is read, which changes nothing that is known."""
+    """Return the last entry handled; without a note the whole stream is read again, which changes nothing already known."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Position).entry
     except (OSError, *UNREADABLE):
@@ -169,5 +171,5 @@ def read_note(path: Path) -> str:
 
 
 def write_note(path: Path, entry: str) -> None:
-    """Keep the last entry that was dealt with."""
+    """Store the last entry handled."""
     write_whole(path, msgspec.json.encode(Position(entry)))

@@ -1,4 +1,4 @@
-"""`mdss run`: opens what the supervisor needs, lets it run, and takes changed settings over."""
+"""`mdss run`: opens what the supervisor needs, runs it, and applies changed settings."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ NAME = "supervisor"
 
 
 def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
-    """Run the station of these settings until SIGTERM or SIGINT; SIGHUP reads them again."""
-    os.umask(GROUP_READS)  # its processes inherit this; where cameras and subscribers connect, they let the group in
+    """Run the station with these settings until SIGTERM or SIGINT; SIGHUP reads the settings again."""
+    os.umask(GROUP_READS)  # inherited by all processes; the sockets for cameras and subscribers let the station's group in
     station, limits = settings.station, settings.supervisor
     locks, reloading = claimed(station), Reloading(config, settings)
     retrainings = partial(read_records, retrain_folder(station.state_directory))
@@ -73,7 +73,7 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
 
 
 def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: ModelSwaps) -> None:
-    """Read the settings again; when all of them can be taken over, everybody does."""
+    """Read the settings again; if all changes can be applied, pass them on to everybody."""
     report = reloading.reload()
     board.reloaded(report)
     if report.is_applied:
@@ -83,7 +83,7 @@ def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: M
 
 
 def claimed(station: StationSettings) -> tuple[int, int]:
-    """Lock both of a station's directories: two daemons never share their sockets, nor what they keep."""
+    """Lock the runtime and the state directory, so that two stations never share sockets or stored data."""
     return (
         claim("station.runtime_directory", Path(station.runtime_directory), "supervisor.lock"),
         claim("station.state_directory", Path(station.state_directory), "station.lock"),
@@ -91,7 +91,7 @@ def claimed(station: StationSettings) -> tuple[int, int]:
 
 
 def drift_of(reloading: Reloading) -> tuple[Warned, ...]:
-    """Return the warnings of drift that hold, for the recipes of the settings in force."""
+    """Return the current drift warnings of the recipes in the settings."""
     settings = reloading.settings
     return warnings_of(Path(settings.station.state_directory), settings.models.recipes)
 
@@ -99,7 +99,7 @@ def drift_of(reloading: Reloading) -> tuple[Warned, ...]:
 @click.command(epilog="Example: mdss run --config station.yaml")
 @config_option
 def command(config: Path) -> None:
-    """Run the station: every process, until SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
+    """Run the station with all its processes. SIGTERM or Ctrl-C drains and stops it; SIGHUP reads the settings again."""
     hang_up = ReloadFlag().listen()
     settings = checked_settings(config)
     configure_logs(settings, NAME)

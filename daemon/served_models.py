@@ -1,4 +1,4 @@
-"""Which model judges the next frame of each recipe, as the plan says; who asks in vain, and which models are needed still."""
+"""Stamps each frame with the model that the plan names for its recipe, and tracks which recipes were asked for in vain."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from mdss.wire.model_plan import ModelPlan, ModelWord, Served
 
 
 class ServedModels:
-    """Stamps frames by the plan of the moment; the supervisor hears what they ask for."""
+    """Stamps frames according to the current plan, and reports to the supervisor what frames ask for."""
 
     def __init__(self) -> None:
         self._plan = ModelPlan()
         self._asked, self._wanted = dict[str, int](), set[str]()
 
     def follow(self, plan: ModelPlan) -> None:
-        """Keep to another plan from the next frame on."""
+        """Use another plan from the next frame on."""
         self._plan = plan
         self._wanted -= plan.serving.keys()
 
     def stamp(self, recipe: str, frame_id: str) -> Served:
-        """Return the model that is to judge a frame of this recipe, or refuse it for now and have the model loaded."""
+        """Return the model that judges a frame of this recipe; if there is none, refuse the frame for now and ask for one to be loaded."""
         self._asked[recipe] = self._asked.get(recipe, 0) + 1
         served = self._plan.serving.get(recipe)
         if served is None:
@@ -31,6 +31,6 @@ class ServedModels:
         return served
 
     def word(self, under_way: Iterable[str]) -> ModelWord:
-        """Return what the supervisor is told, `under_way` being the keys of the models that parts under way are judged by."""
+        """Return the report to the supervisor; `under_way` holds the keys of the models that judge parts under way."""
         held = dict.fromkeys(under_way, "")
         return ModelWord(revision=self._plan.revision, held=held, wanted=tuple(sorted(self._wanted)), asked=dict(self._asked))

@@ -1,4 +1,4 @@
-"""Which camera speaks through which connection, and since when it says nothing."""
+"""Tracks which camera speaks through which connection, and which cameras have fallen silent."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Source:
     """One camera that has said HELLO."""
 
     name: str
-    peer: bytes  # the connection, as the ROUTER names it
+    peer: bytes  # the connection's id in the ROUTER socket
     heard_s: float
     is_silent: bool = False
-    has_ended: bool = False  # it has said EOS: silence is no fault, what it still waits for is sent all the same
+    has_ended: bool = False  # it sent EOS: silence is no fault, and its outstanding answers are still sent
 
 
 class Sources:
-    """The cameras that have introduced themselves; a source has one connection, the newest."""
+    """The cameras that have said HELLO; each name belongs to one connection, the newest."""
 
     def __init__(self, silence_s: float, clock: Callable[[], float]) -> None:
         self.silence_s, self._clock = silence_s, clock
@@ -40,25 +40,25 @@ class Sources:
 
     @property
     def speaking(self) -> int:
-        """How many have not said EOS."""
+        """How many cameras have not said EOS."""
         return sum(not source.has_ended for source in self)
 
     @property
     def silent(self) -> int:
-        """How many have been silent for too long."""
+        """How many cameras have been silent for too long."""
         return sum(source.is_silent for source in self)
 
     def of(self, peer: bytes) -> Source | None:
-        """Return who speaks through a connection; None where nobody said HELLO, or another connection took over."""
+        """Return the camera of a connection; None if it said no HELLO or another connection took over its name."""
         return self._by_peer.get(peer)
 
     def peer_of(self, name: str) -> bytes | None:
-        """Return a camera's connection."""
+        """Return a camera's connection, None if it is not known."""
         source = self._by_name.get(name)
         return None if source is None else source.peer
 
     def checked(self, peer: bytes, message: CameraMessage, speaker: str | None) -> CameraMessage:
-        """Return a message, unless it speaks for another than the client whose key it came under; None is a door without keys."""
+        """Return the message, or refuse it if it speaks for another camera than its key's; `speaker` is None where no keys are used."""
         if speaker is None:
             return message
         known = self.of(peer)
@@ -70,7 +70,7 @@ class Sources:
         return message
 
     def introduce(self, name: str, peer: bytes) -> None:
-        """Take a HELLO. A camera that connects anew takes over its name at once: its old connection may be dead unnoticed."""
+        """Register a HELLO; a new connection takes over the name at once, because the old one may be dead without a sign."""
         known = self._by_name.get(name)
         if known is None and len(self._by_name) >= MOST_SOURCES and not self._make_room():
             raise WireRefusal("NOT_READY", f"HELLO: {MOST_SOURCES} cameras are connected already, expected one of them to end first")
@@ -84,7 +84,7 @@ class Sources:
         self._by_name[name] = self._by_peer[peer] = Source(name, peer, self._clock())
 
     def hear(self, peer: bytes) -> None:
-        """Note that something came through a connection."""
+        """Note that something arrived through a connection."""
         source = self.of(peer)
         if source is None:
             return
@@ -94,13 +94,13 @@ class Sources:
             log.info("the camera speaks again", source=source.name)
 
     def end(self, peer: bytes) -> None:
-        """Take a farewell."""
+        """Note that a camera said EOS."""
         source = self.of(peer)
         if source is not None:
             source.has_ended = True
 
     def tick(self) -> None:
-        """Say of each camera once that it has fallen silent."""
+        """Log each camera once when it falls silent."""
         for source in self:
             if not (source.is_silent or source.has_ended) and self._clock() - source.heard_s > self.silence_s:
                 source.is_silent = True
@@ -110,7 +110,7 @@ class Sources:
         return not source.has_ended and self._clock() - source.heard_s < LIVE_WITHIN_S
 
     def _make_room(self) -> bool:
-        """Forget a camera that has ended, or the one that has been silent longest; False when all speak."""
+        """Forget a camera that has said EOS or is silent, the longest unheard first; False if all of them speak."""
         gone = min((source for source in self if source.has_ended or source.is_silent), key=lambda source: source.heard_s, default=None)
         if gone is not None:
             self._forget(gone.peer)

@@ -1,4 +1,4 @@
-"""Starts real processes that cannot outlive their supervisor, and keeps a second supervisor out of the same directory."""
+"""Starts child processes that cannot outlive the supervisor, and locks a directory so that no second supervisor uses it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from daemon.process_table import ProcessSpec
 from mdss.errors import BadInput, MdssError
 from mdss.system_calls import end_with_parent
 
-# Branches and fusion ask for the memory that they gave back after the last part; were it the kernel's in between, it would be cleared page
-# by page. Whoever holds whole frames, ingest and prepare, is not asked to keep them: the largest would stay.
+# Branches and fusion keep the memory that a part needed, because the next part needs it again: if they returned it, the kernel would clear
+# it page by page each time. Ingest and prepare hold whole frames, so they do not keep memory: they would stay as large as their largest
+# frame.
 MEMORY_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-# Rights, and paths where no such file can be: another try ends the same. Whatever else a disk says, of its room say, may pass.
+# Missing rights, or paths where no such file can exist: another attempt fails in the same way. Other disk errors, such as no space, may
+# pass.
 WRONG_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
     *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EOPNOTSUPP),
@@ -28,7 +30,7 @@ WRONG_PLACE = {
 
 
 def start_process(spec: ProcessSpec) -> Process:
-    """Start a real process that dies with this one, hears no Ctrl-C of the terminal, and keeps to its threads."""
+    """Start a process that dies with this one, ignores Ctrl-C in the terminal, and uses no more threads than it was given."""
     threads = {name: str(spec.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
     kept = MEMORY_KEPT if spec.keeps_memory else {}
@@ -43,11 +45,15 @@ def start_process(spec: ProcessSpec) -> Process:
 
 def _begin(parent: int) -> None:
     end_with_parent(parent=parent)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # would end it before it listens; what it then reads is the newest anyway
+    # it would end the process before it listens; once it listens, it reads the newest settings anyway
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def make_folder(setting: str, path: Path) -> None:
-    """Make a folder that files can be written to; BadInput names the setting, MdssError a disk that takes nothing now."""
+    """Create a folder and check that files can be written in it.
+
+    BadInput, naming the setting, if the path can never work; MdssError if the disk refuses for now.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path):
@@ -58,24 +64,24 @@ def make_folder(setting: str, path: Path) -> None:
 
 
 def refusal(error: OSError, sentence: str) -> MdssError:
-    """Return BadInput where the settings are wrong; else an MdssError: whoever starts the station tries again."""
+    """Return BadInput if the settings are wrong; otherwise MdssError, after which whoever started the station may try again."""
     return BadInput(sentence) if error.errno in WRONG_PLACE else MdssError(sentence)
 
 
 def claim(setting: str, directory: Path, name: str) -> int:
-    """Lock a directory for this station by a file, so that two daemons never share their sockets or what they keep."""
+    """Lock a directory with a file in it, so that two stations never share sockets or stored data; return the open file descriptor."""
     make_folder(setting, directory)
     path = directory / name
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:  # left behind by a station of another user, say
+    except OSError as error:  # for example, left behind by another user's station
         sentence = f"{setting}: {path} cannot be opened ({error.strerror}); expected it to be the station's own"
         raise refusal(error, sentence) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise MdssError(f"{setting} {directory}: another station runs here; expected a directory of its own") from error
-    except OSError as error:  # a network's disk without locks, say
+    except OSError as error:  # for example, a network disk without locks
         sentence = f"{setting}: {path} cannot be locked ({error.strerror}); expected a disk that knows locks, as a local one does"
         raise refusal(error, sentence) from error
     return lock

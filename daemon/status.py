@@ -1,4 +1,4 @@
-"""Live, ready, status and metrics over HTTP, for probes, people and Prometheus."""
+"""The station's HTTP pages /livez, /readyz, /status and /metrics, for probes, people and Prometheus."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from mdss.wire.messages import Heartbeat, ProcessState
 
 LIVE_WITHIN_S = 10.0
 STANDS_STILL = "the supervisor's loop stands still"
-REQUEST_WITHIN_S = 5.0  # from its first byte to its answer
-MOST_REQUESTS = 32  # at once
-ENDS_WITHIN_S = 0.1  # of being told to
+REQUEST_WITHIN_S = 5.0  # seconds from the first byte of a request to its answer
+MOST_REQUESTS = 32  # open at the same time
+ENDS_WITHIN_S = 0.1  # seconds after being asked to end
 NO_TOKEN = (401, "text/plain; charset=utf-8", b"expected the header Authorization: Bearer TOKEN, as in http.token_file\n")
-Connection = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it; over tcp always the first
+Connection = socket.socket | tuple[bytes, socket.socket]  # as socketserver declares it; over tcp always a socket
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the last wish to read the settings again; `keys` are those that the file had changed."""
+    """The outcome of the last reload; `keys` are those that the file had changed."""
 
     at_ns: int  # UTC
     is_applied: bool
@@ -72,12 +72,12 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     reload: ReloadReport | None = None
     drift: tuple[Warned, ...] = ()
     retrainings: tuple[RetrainRecord, ...] = ()
-    cameras: int = 0  # that have said HELLO and not EOS
-    silent_cameras: int = 0  # of them
+    cameras: int = 0  # cameras that have said HELLO and not EOS
+    silent_cameras: int = 0  # of these
 
 
 class Board:
-    """What the supervisor shows and the HTTP threads read: the last report and the ledger."""
+    """What the supervisor publishes and the HTTP threads read: the last report and the summed metrics."""
 
     def __init__(
         self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[Warned, ...]] = tuple, retrainings: Records = tuple
@@ -95,22 +95,22 @@ class Board:
 
     @property
     def report(self) -> StationReport:
-        """The last report; of a supervisor that is not live nobody knows whether it still holds."""
+        """The last report; if the supervisor's loop stands still, the report says so, because nobody knows whether the rest still holds."""
         if self.is_live:
             return self._report
         return msgspec.structs.replace(self._report, state="degraded", reason=STANDS_STILL, is_ready=False)
 
     @property
     def is_live(self) -> bool:
-        """Return whether the supervisor has shown a report lately."""
+        """Whether the supervisor has published a report lately."""
         return self._clock() - self._shown_s < LIVE_WITHIN_S
 
     def show(self, report: StationReport) -> None:
-        """Replace the report."""
+        """Publish a new report."""
         self._report, self._shown_s = report, self._clock()
 
     def reloaded(self, report: ReloadReport) -> None:
-        """Keep what became of a reload; the next report of the station shows it."""
+        """Keep the outcome of a reload for the next report."""
         self.last_reload = report
         self.reloads["applied" if report.is_applied else "refused"] += 1
 
@@ -119,11 +119,11 @@ class Board:
         self._ledger.hear(heartbeat)
 
     def close(self, pid: int) -> None:
-        """Keep what an ended process had counted."""
+        """Keep the counters of a process that has ended."""
         self._ledger.close(pid)
 
     def answer(self, path: str) -> tuple[int, str, bytes]:
-        """Return HTTP status, content type and body of one page."""
+        """Return HTTP status, content type and body of a page."""
         report = self.report
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
@@ -139,18 +139,18 @@ class Board:
 
 
 def sentence(is_good: bool, good: str, bad: str) -> tuple[int, str, bytes]:
-    """Return 200 and one word, or 503 and the reason."""
+    """Return 200 and the good word, or 503 and the reason."""
     return (200 if is_good else 503), "text/plain; charset=utf-8", f"{good if is_good else bad}\n".encode()
 
 
 class ReportCollector(Collector):
-    """The supervisor's own metrics: which processes are ready, and how often each was started again."""
+    """The supervisor's own metrics: state and restarts of each process, models, reloads."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
 
     def collect(self) -> list[Metric]:
-        """Return the families of the last report."""
+        """Return the metric families of the last report."""
         report = self._board.report
         up = gauge("mdss_process_ready", "process")
         waiting = gauge("mdss_queue_length", "process")
@@ -164,7 +164,7 @@ class ReportCollector(Collector):
         return [*self._life(report.state), ready, up, waiting, restarts, *model_families(report.models), *self._reloads()]
 
     def _life(self, now: ProcessState) -> list[Metric]:
-        """Return when the station began, which changes where it ends and is started again and again, and how it is."""
+        """Return the station's start time, which shows a station that restarts again and again, and its state."""
         began, states = gauge("mdss_station_start_timestamp_seconds"), gauge("mdss_station_state", "state")
         began.add_metric([], self._board.began_s)
         for state in get_args(ProcessState):
@@ -184,7 +184,7 @@ class ReportCollector(Collector):
 
 
 def model_families(recipes: tuple[RecipeReport, ...]) -> list[Metric]:
-    """Return which model judges each recipe, what it takes, and what became of changes."""
+    """Return which model judges each recipe, its memory, and how often models were changed or refused."""
     info = gauge("mdss_model_info", "recipe", "version")
     generation = gauge("mdss_model_generation", "recipe")
     memory = gauge("mdss_model_memory_bytes", "recipe")
@@ -201,7 +201,7 @@ def model_families(recipes: tuple[RecipeReport, ...]) -> list[Metric]:
 
 
 class Pages(ThreadingHTTPServer):
-    """Answers each request in a thread of its own, a few at a time, and none for longer than it needs."""
+    """Answers each request in its own thread, with limits on their number and duration."""
 
     daemon_threads, request_queue_size = True, MOST_REQUESTS
 
@@ -211,11 +211,11 @@ class Pages(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Open the address without asking a name server what it is called, as HTTPServer does: one that is away keeps silent for 10 s."""
+        """Bind without looking up the host name, as HTTPServer would: a name server that is away blocks for 10 s."""
         TCPServer.server_bind(self)
 
     def process_request(self, request: Connection, client_address: Any) -> None:
-        """Take one more connection, or close it at once where too many are open."""
+        """Accept a connection, or close it at once if too many are open."""
         if len(self._open) >= MOST_REQUESTS:
             self.shutdown_request(request)
             return
@@ -223,25 +223,25 @@ class Pages(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Connection) -> None:
-        """Close a connection that has its answer."""
+        """Close a connection that has been answered."""
         self._open.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Cut off who has been asking for too long; called whenever the server looks whether it is to end."""
+        """Cut off requests that take too long; the server calls this in each round of its loop."""
         for request, began_s in list(self._open.items()):
             if time.monotonic() - began_s > REQUEST_WITHIN_S and isinstance(request, socket.socket):
                 with suppress(OSError):
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Connection, client_address: Any) -> None:
-        """Say nothing of a client that left or was cut off; only what is a fault of the station's own."""
+        """Report only faults of the station itself, not clients that left or were cut off."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
 
 def serve(board: Board, host: str, port: int, token: str | None = None) -> Pages:
-    """Answer in threads of their own until `shutdown` is called; with a token only who sends it."""
+    """Start answering in background threads until `shutdown` is called; with a token, requests without it are refused."""
     expected = None if token is None else f"Bearer {token}".encode()
 
     class Page(BaseHTTPRequestHandler):
@@ -263,7 +263,7 @@ def serve(board: Board, host: str, port: int, token: str | None = None) -> Pages
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Probes come every few seconds: no line for each."""
+            """Write no log line: probes come every few seconds."""
 
     try:
         server = Pages((host, port), Page)

@@ -1,4 +1,4 @@
-"""The model store as the daemon sees it: which version is a recipe's champion, and how large a version is; nothing is loaded."""
+"""The daemon's view of the model store: which version is a recipe's champion and how large a version is; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from daemon.patience import Patience
 from mdss.errors import MdssError
 from mdss.settings import Settings
 
-# What `mdss.method.model_store` keeps to, which no process of the daemon may load: it would bring OpenCV along.
+# The rules of `mdss.method.model_store`, repeated here because no process of the daemon may import it: it would load OpenCV.
 CHAMPION: Final = "champion"
 VERSION = re.compile(r"\d{4,}")
 
 
 class StoredModels:
-    """Answers from the disk, each time anew; the size of a version, which never changes, is asked for until it is known."""
+    """Reads the disk each time; only the size of a version, which never changes, is remembered once known."""
 
     def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
         branches = settings.branches
@@ -24,7 +24,7 @@ class StoredModels:
         self._patience, self._sizes = patience or Patience(), dict[Path, int]()
 
     def champion(self, recipe: str) -> str:
-        """Return the version that is to judge a recipe's parts; MdssError says what is there instead of a link to one."""
+        """Return the version that the champion link names; MdssError says what is there instead of a link to a version."""
         link = self._store / recipe / CHAMPION
         try:
             version, is_there = self._patience.ask(lambda: (str(link.readlink()), link.is_dir()), link)
@@ -38,12 +38,12 @@ class StoredModels:
         return version
 
     def nbytes(self, recipe: str, version: str) -> int:
-        """Return what a version takes in memory: its weights, once for each process that holds them; 0 where they cannot be read."""
+        """Return how many bytes a version takes in memory: its weights, once per process that holds them; 0 if they cannot be read."""
         folder = self._store / recipe / version
         if folder not in self._sizes:
             try:
                 self._sizes[folder] = self._patience.ask(lambda: self._size(folder), folder)
-            except (OSError, MdssError):  # whoever loads it says why
+            except (OSError, MdssError):  # the process that loads it will report why
                 return 0
         return self._sizes[folder]
 

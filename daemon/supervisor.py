@@ -1,4 +1,4 @@
-"""Starts the processes of the table, watches them, replaces what dies or stalls, and stops them in order."""
+"""The supervisor's loop: it starts the station's processes, watches them, restarts those that die or stall, and stops them in order."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
 
 TURN_MS = 100
-STANDSTILL = 0.5  # of supervisor.stall_timeout_s, between two turns: a shorter one makes nobody who is well too late
+STANDSTILL = 0.5  # share of supervisor.stall_timeout_s; a shorter standstill between two turns cannot make a healthy process look stalled
 STOP_GRACE_S = 5.0
-HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that need a part's model
-LINE = ("ingest", *HOLDERS)  # without which no part is judged
-MODELS = (2, 1)  # how bad it is, beside `badness`, that a recipe is not judged by its champion
+HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that load a part's model
+LINE = ("ingest", *HOLDERS)  # stages that every part needs
+MODELS = (2, 1)  # rank of "a recipe is not judged by its champion" among the values of `badness`
 log = structlog.get_logger()
 
 
@@ -32,24 +32,24 @@ class Health(Protocol):
     """Where heartbeats arrive."""
 
     def receive(self, timeout_ms: int) -> Message | None:
-        """Return the next heartbeat, or None when none came in time."""
+        """Return the next heartbeat, or None when none arrived in time."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Whom the supervisor hears and whom it tells."""
+    """What the supervisor listens to and whom it informs."""
 
     health: Health
     board: Board
     notifier: Notifier
     fusion: Outlet
-    in_hand: Callable[[str], str]  # process -> the part that it had in hand when it ended
+    in_hand: Callable[[str], str]  # process -> result id of the part that it had in hand when it ended
     models: ModelSwaps
     clock: Callable[[], float] = time.monotonic
 
 
 class Supervisor:
-    """Brings the children up in order, keeps them up, and takes them down in order."""
+    """Starts the processes in order, keeps them running, and stops them in order."""
 
     def __init__(self, children: Sequence[Child], limits: SupervisorSettings, around: Surroundings) -> None:
         self._children, self._limits, self._clock = tuple(children), limits, around.clock
@@ -60,11 +60,11 @@ class Supervisor:
         self._phase: ProcessState = "starting"
 
     def ask_to_stop(self, *_: object) -> None:
-        """Note a signal: the first drains, the second stops at once."""
+        """Count a stop signal: the first one drains the line, the second one ends every process at once."""
         self._signals += 1
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
-        """Run the station until a signal, calling `between` after every turn; raise MdssError when it cannot be brought up."""
+        """Run the station until a stop signal and call `between` after every turn; raise MdssError if the station cannot start."""
         try:
             self._check_models()
             for child in self._children:
@@ -84,13 +84,13 @@ class Supervisor:
             self._stop()
 
     def take_over(self, limits: SupervisorSettings) -> None:
-        """Keep to other limits from now on, and let every process read its settings again."""
+        """Apply changed limits from now on and tell every process to read its settings again."""
         self._limits = limits
         for child in self._children:
             child.take_over(limits)
 
     def turn(self) -> None:
-        """Hear what came, look after every child, and show the result."""
+        """One pass of the loop: take all waiting heartbeats, check every process, publish the state."""
         message = self._heard(TURN_MS)
         while message is not None:
             if isinstance(message, Heartbeat):
@@ -104,7 +104,7 @@ class Supervisor:
             if why:
                 self._endings.note(child.spec.name, why, is_last=self._is_last(child))
                 self._models.ended(child.spec.name, why)
-            elif child.is_given_up and not was_given_up and self._is_last(child):  # it could not be started: no model is to blame
+            elif child.is_given_up and not was_given_up and self._is_last(child):  # it could not even be started, so no model is to blame
                 self._endings.note(child.spec.name, child.reason, is_last=True)
         self._endings.flush()
         if self._phase != "draining":
@@ -112,7 +112,7 @@ class Supervisor:
         self._show()
 
     def _heard(self, timeout_ms: int) -> Message | None:
-        """Return the next message; one that is none is as good as none: it must not end the station."""
+        """Return the next message; an unreadable one is logged and dropped, because it must not end the station."""
         try:
             return self._health.receive(timeout_ms)
         except MdssError as error:
@@ -120,7 +120,7 @@ class Supervisor:
             return None
 
     def _notice_standstill(self) -> None:
-        """Give everybody time anew where this loop was away for long: in a frozen container nobody could have said anything."""
+        """Restart all time limits if this loop itself was away for long, as in a frozen container: then nobody could report."""
         now_s = self._clock()
         away_s, self._turned_s = now_s - self._turned_s, now_s
         if away_s > STANDSTILL * self._limits.stall_timeout_s:
@@ -130,13 +130,13 @@ class Supervisor:
                 child.give_time()
 
     def _is_last(self, child: Child) -> bool:
-        """Whether nothing is left of a child's stage: it is not started again, nor are its twins."""
+        """Return whether no process of this child's stage is left: neither it nor its twins are started again."""
         stage = stage_of(child.spec.name)
         return all(each.is_given_up for each in self._children if stage_of(each.spec.name) == stage)
 
     def _hear(self, heartbeat: Heartbeat) -> None:
         child = next((child for child in self._children if child.pid == heartbeat.pid), None)
-        if child is None:  # a last word of a process that was replaced is dropped
+        if child is None:  # a last message from a process that was already replaced
             return
         if child.spec.name == "fusion" and child.last is None:
             self._tell_who_is_gone()
@@ -144,18 +144,21 @@ class Supervisor:
         self._board.hear(heartbeat)
 
     def _tell_who_is_gone(self) -> None:
-        """A fusion that begins does not know which stages it would wait for in vain."""
+        """Tell a fusion that has just started which stages will not come back, so that it does not wait for them."""
         for child in self._children:
             if self._is_last(child):
                 self._endings.note(child.spec.name, child.reason, is_last=True)
 
     def _check_models(self) -> None:
-        """Raise MdssError where there is no recipe that could ever be judged."""
+        """Raise MdssError if no recipe can ever be judged."""
         if self._models.is_hopeless:
             raise MdssError(f"the station cannot start: {self._models.trouble}")
 
     def _bring_up(self, children: Sequence[Child]) -> bool:
-        """Start some children and wait until each has been ready, be it not at one moment; False when a signal came first."""
+        """Start some processes and wait until each has been ready once, though not all at the same moment.
+
+        Return False if a stop signal came first; raise MdssError if a vital process fails or is not ready in time.
+        """
         self._began_s = self._turned_s = self._clock()
         missing = list(children)
         for child in children:
@@ -193,7 +196,7 @@ class Supervisor:
         )
 
     def _condition(self) -> tuple[ProcessState, str]:
-        """Return the state and its reason: that of the worst process, or of the models where no process is worse."""
+        """Return the station's state and its reason: those of the worst process, or of the models if no process is worse."""
         bad = [child for child in self._children if not child.is_ready or child.state == "degraded"]
         worst = min(bad, key=badness, default=None)
         trouble = self._models.trouble
@@ -203,7 +206,7 @@ class Supervisor:
         return "error" if worst is not None and worst.has_failed else "degraded", reason
 
     def _stop(self) -> None:
-        """Ingest drains first; when that takes too long, fusion gives what is left its verdict; then the rest in order."""
+        """Stop in order: ingest drains first, fusion closes what is left if that takes too long, then the others end."""
         self._phase = "draining"
         self._notifier.say("STOPPING=1")
         ingest, *others = reversed(self._children)
@@ -223,7 +226,7 @@ class Supervisor:
         return self._wait(child, limit_s)
 
     def _wait(self, child: Child, limit_s: float) -> bool:
-        """Wait until a child has ended; a second signal ends all of them at once."""
+        """Wait until a process has ended; a second stop signal kills all of them at once."""
         end_s = self._clock() + limit_s
         while child.pid is not None and self._clock() < end_s:
             if self._signals > 1:
@@ -234,13 +237,13 @@ class Supervisor:
 
 
 def badness(child: Child) -> tuple[int, int]:
-    """Return how bad it is that a process is not well, the worst first: failed, missed, in trouble; each of the line before beside it."""
+    """Rank how badly a process is doing, lowest first: failed, missing, in trouble; processes of the line rank before the others."""
     how = 0 if child.has_failed else 1 if child.spec.is_vital and not child.is_ready else 2
     return how, 0 if stage_of(child.spec.name) in LINE else 2
 
 
 def process_report(child: Child) -> ProcessReport:
-    """Return what /status shows of a child."""
+    """Return the entry for one process in /status."""
     last = child.last
     return ProcessReport(
         name=child.spec.name,
@@ -256,7 +259,7 @@ def process_report(child: Child) -> ProcessReport:
 
 
 def words_of(children: Sequence[Child]) -> Words:
-    """Return what the processes say of models; one that is not started again is not waited for."""
+    """Collect what the processes report about models; a process that was given up is left out, so nobody waits for it."""
     said = {
         child.spec.name: child.last.models if child.pid is not None and child.last is not None else None
         for child in children

@@ -1,4 +1,4 @@
-"""A process that lives no longer than the one that started it: a private Redis, a demo's station and camera, what a bench kills."""
+"""Starts a process that cannot outlive the one that started it: a private Redis, a demo's station and camera, a bench's victims."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mdss.system_calls import end_with_parent
 def start_tied(
     command: Sequence[str | Path], output: IO[bytes] | int | None = None, by: signal.Signals = signal.SIGKILL
 ) -> subprocess.Popen[bytes]:
-    """Start a process that reads nothing and writes to `output`, or where this one writes; it hears this signal when this one dies.
+    """Start a process without input that gets the signal `by` when this process dies; it writes to `output`, or where this one writes.
 
-    Ctrl-C of the terminal does not reach it, so that it is told to stop by this one alone.
+    Ctrl-C in the terminal does not reach it: only this process stops it.
     """
     return subprocess.Popen(
         command,

@@ -1,4 +1,4 @@
-"""Verbs `mdss check` and `mdss status`: is the file right, and how is the station."""
+"""Verbs `mdss check` (is a settings file right) and `mdss status` (how is the running station)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopp
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(file: Path, as_json: bool) -> None:
-    """Say whether FILE is a station's settings, and if not, what is wrong in which line."""
+    """Check whether FILE is a valid settings file; if not, say what is wrong in which line."""
     try:
         settings = checked_settings(file)
     except BadInput as error:
@@ -52,7 +52,7 @@ def _summary(file: Path, settings: Settings) -> str:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
 def status(config: Path, as_json: bool) -> None:
-    """Show what a running station says of itself; the exit code is 1 where none answers."""
+    """Show what a running station reports. The exit code is 1 if no station answers."""
     report = ask(load_settings(config).http)
     if as_json:
         click.echo(msgspec.json.encode(report))
@@ -62,11 +62,11 @@ def status(config: Path, as_json: bool) -> None:
     console.print(state + Text(f" ({report.reason})" if report.reason else ""), soft_wrap=True)
     console.print(table(report))
     for line in lines(report):
-        console.print(line, soft_wrap=True)  # a file's name that is broken in two can neither be copied nor found
+        console.print(line, soft_wrap=True)  # a broken file name could be neither copied nor found
 
 
 def lines(report: StationReport) -> Iterator[str]:
-    """Yield what is said below the table: of silent cameras, models, the last reload, retrainings and drift."""
+    """Yield the lines below the table: silent cameras, models, the last reload, retrainings and drift."""
     if report.silent_cameras:
         yield f"cameras: {report.silent_cameras} of {report.cameras} silent; the log names each"
     yield from map(model_line, report.models)
@@ -89,14 +89,15 @@ def ask(place: HttpSettings) -> StationReport:
         return msgspec.json.decode(whole(answer), type=StationReport)
     except UNREADABLE as error:
         raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last for a name that can be none, as with two dots in a row
+    # UnicodeError: an impossible host name, for example with two dots in a row
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise MdssError(f"http://{host}:{place.port}/status: found no answer ({error}), expected a running station") from error
     finally:
         connection.close()
 
 
 def whole(answer: http.client.HTTPResponse) -> bytes:
-    """Return what a page says; one that has no end, as a camera's video has none, is given up."""
+    """Return the body of a page; give up on one that never ends, such as a camera's video stream."""
     said, end_s = b"", time.monotonic() + ANSWER_WITHIN_S
     while more := answer.read1():
         said += more
@@ -106,7 +107,7 @@ def whole(answer: http.client.HTTPResponse) -> bytes:
 
 
 def reload_line(reload: ReloadReport) -> str:
-    """Return in a line what became of the last reload."""
+    """Return a line on the last reload."""
     what = (
         f"took over {', '.join(reload.keys) or 'nothing, because no key had changed'}" if reload.is_applied else f"refused: {reload.reason}"
     )
@@ -114,19 +115,19 @@ def reload_line(reload: ReloadReport) -> str:
 
 
 def retrain_line(record: RetrainRecord) -> str:
-    """Return in a line what the last retraining of a recipe came to."""
+    """Return a line on the last retraining of a recipe."""
     what = record.outcome.replace("_", " ")
     counts = f"{record.parts_used} collected parts used, {record.parts_refused} refused"
     return f"retraining of {record.recipe} at {when(record.started_ns)}: {what}, {counts}{f': {record.reason}' if record.reason else ''}"
 
 
 def when(time_ns: int) -> str:
-    """Return a time as people read it in a sentence, with its zone, which is UTC."""
+    """Return a time (UTC ns) in a readable form with its zone, UTC."""
     return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(" ", "seconds")
 
 
 def model_line(model: RecipeReport) -> str:
-    """Return in a line by which model a recipe is judged."""
+    """Return a line on the model that judges a recipe."""
     said = f"version {model.version}, generation {model.generation}" if model.version else "not loaded"
     extra = "; ".join(filter(None, (model.loading and f"{model.loading} is being loaded", model.reason)))
     return f"recipe {model.recipe}: {said}{f' ({extra})' if extra else ''}"
@@ -138,9 +139,9 @@ def coloured(state: str) -> Text:
 
 
 def table(report: StationReport) -> Table:
-    """Return one row per process."""
+    """Return a table with one row per process."""
     made = Table("process", "state", "pid", "done", "waiting", "restarts", "heard", box=None, pad_edge=False)
-    made.add_column("reason", overflow="fold")  # what to do stands in it, to the last letter
+    made.add_column("reason", overflow="fold")  # the reason may say what to do, so it is never cut
     for process in report.processes:
         made.add_row(
             process.name,

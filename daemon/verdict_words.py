@@ -1,4 +1,4 @@
-"""A verdict in a few words, as every verb that shows verdicts writes it."""
+"""Short texts for parts of a verdict, shared by all verbs that show verdicts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefi
 
 
 def score(verdict: Verdict) -> str:
-    """Return the score against its threshold."""
+    """Return the score beside its threshold."""
     if verdict.score is None:
         return "none"
     return f"{verdict.score:.4g}{f' / {verdict.threshold.value:.4g}' if verdict.threshold else ''}"
 
 
 def latency_ms(verdict: Verdict) -> float:
-    """Return how long a part took from its arrival to its verdict."""
+    """Return the time in ms from a part's arrival to its verdict."""
     return (verdict.times.published - verdict.times.received) / 1e6
 
 
 def where(verdict: Verdict) -> str:
-    """Return the branch and the place of the strongest region, in mm where it was measured."""
+    """Return the branch and place of the strongest region, in mm if it was measured."""
     if not verdict.regions:
         return ""
     region = max(verdict.regions, key=lambda found: found.peak)
@@ -28,7 +28,7 @@ def where(verdict: Verdict) -> str:
 
 
 def position(region: Region) -> str:
-    """Return the middle of a region."""
+    """Return the centre of a region."""
     if region.centroid_mm is None:
         return "{:.0f}, {:.0f} px".format(*region.centroid_px)
     return "{:.1f}, {:.1f}, {:.1f} mm".format(*region.centroid_mm)

@@ -1,4 +1,4 @@
-"""Verb `mdss watch`: the verdict stream in a terminal, one line per part."""
+"""Verb `mdss watch`: shows the verdict stream in a terminal, one line per part."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _first(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
 
 
 def line(verdict: Verdict) -> Text:
-    """Return one verdict as a coloured line: evaluation, part, score against threshold, branch, place, latency."""
+    """Return one verdict as a coloured line: evaluation, part, score and threshold, branch, place, latency."""
     text = Text(f"{verdict.evaluation:<13}", style=COLOURS[verdict.evaluation])
     text.append(f"{verdict.part_id:<24} ", style="default")
     text.append(f"score {score(verdict):<18} {where(verdict):<42} {latency_ms(verdict):6.0f} ms", style="default")
