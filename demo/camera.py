@@ -1,4 +1,4 @@
-"""The demo's camera, a process of its own: sends the test parts of a synthetic line in mixed order."""
+"""The demo's camera, a separate process: sends the test parts of a synthetic line in mixed order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DONE_WITHIN_S = 120.0
 
 
 def mixed(data: Path, seed: int) -> dict[str, Recorded]:
-    """Return part id -> scan in the order in which the parts come along; the id does not tell what is wrong with the part."""
+    """Return part id -> scan in the order in which the parts come; the id does not reveal a part's defect."""
     pairs = find_pairs(data, "test")
     order = np.random.default_rng(seed).permutation(len(pairs))
     return {f"part-{place:03d}": pairs[number] for place, number in enumerate(order, start=1)}

@@ -1,4 +1,4 @@
-"""`mdss demo --month`: four weeks of a line in some minutes: reviews, a lamp that ages, retraining by a timer, a gate, a rollback."""
+"""`mdss demo --month`: plays four weeks of a line in minutes: reviews, an ageing lamp, retraining by a timer, a gate, a rollback."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CANDIDATE, HELD_BACK = EXIT_CODES["candidate"], EXIT_CODES["held_back"]
 
 @dataclass
 class Diary:
-    """What happened in the month, so that it can be told and audited."""
+    """What happened in the month, for the page and the audit."""
 
-    kinds: dict[str, str] = field(default_factory=dict)  # part id -> what is wrong with it, which only the demo knows
+    kinds: dict[str, str] = field(default_factory=dict)  # part id -> its defect, which only the demo knows
     heard: list[Verdict] = field(default_factory=list)
-    served: list[str] = field(default_factory=list)  # versions, each from when it began to judge
-    retrained: list[int] = field(default_factory=list)  # exit codes of the timer's runs
-    mislabelled: list[str] = field(default_factory=list)  # result ids that wait for a second look
+    served: list[str] = field(default_factory=list)  # versions in the order in which they began to judge
+    retrained: list[int] = field(default_factory=list)  # exit codes of the timer's retrainings
+    mislabelled: list[str] = field(default_factory=list)  # result ids that wait for a second review
 
 
 class Month:
@@ -39,7 +39,7 @@ class Month:
         self.diary = Diary(served=[plant.serving])
 
     def play(self) -> Diary:
-        """Let the weeks pass and return what happened."""
+        """Play all weeks and return what happened."""
         for number, week in enumerate(WEEKS, start=1):
             console.print(Text(f"\nweek {number}: {week.story}", style="bold"))
             self._set_right()
@@ -51,14 +51,14 @@ class Month:
         return self.diary
 
     def audit(self) -> Iterator[str]:
-        """Yield what is wrong with the month's records: nothing, if the station keeps its promises."""
+        """Yield what is wrong with the month's records: nothing, if the station kept its promises."""
         plant, diary = self._plant, self.diary
         rejected = [verdict for verdict in plant.journal() if verdict.evaluation != "OK"]
         plant.wait("the last alert", lambda: len(plant.alerts()) >= len(rejected))
         yield from faults(diary.kinds, plant.journal(), diary.heard, plant.alerts())
 
     def _work(self, parts: list[Part], week: Week) -> None:
-        """Let the parts of one day come along, and somebody look at what was not accepted."""
+        """Send the parts of one day and review those that were not accepted."""
         self.diary.kinds |= {part.part_id: part.kind for part in parts}
         verdicts = self._plant.judged(parts)
         self.diary.heard += verdicts
@@ -69,7 +69,7 @@ class Month:
             self._review(verdict, week)
 
     def _review(self, verdict: Verdict, week: Week) -> None:
-        """Say of one alert whether the part is good, as far as whoever looks at it can tell."""
+        """Review one alert, as well as the reviewer of that week can tell."""
         is_good = self.diary.kinds[verdict.part_id] == GOOD
         if week.has_careless_review and not is_good:
             self.diary.mislabelled.append(verdict.result_id)
@@ -77,19 +77,19 @@ class Month:
         self._label(verdict.result_id, word, "night-shift" if week.has_careless_review else "operator")
 
     def _label(self, result_id: str, word: Word, who: str) -> None:
-        """Say it in Redis, and wait until the scan that the station kept has the label."""
+        """Record the review in Redis, and wait until the kept scan has its label."""
         plant = self._plant
         plant.wait(f"alert {result_id}", lambda: plant.says(result_id, word, who))
         plant.wait(f"the label of {result_id}", lambda: plant.label_of(result_id) == LABELS[word])
 
     def _set_right(self) -> None:
-        """Have a second person look at what the night shift has said."""
+        """Have a second person correct the night shift's reviews."""
         for result_id in self.diary.mislabelled:
             self._label(result_id, "confirmed", "quality")
         self.diary.mislabelled.clear()
 
     def _timer(self, week: Week) -> None:
-        """Retrain, as systemd's timer does; promote what passes the gate, and take it back where the week says so."""
+        """Retrain, as systemd's timer does; promote a candidate that passes the gate, and roll it back if the week says so."""
         plant = self._plant
         console.print(f"  {self._calendar.today:%a %d %b}: the timer")
         code = self._retrain(plant)
@@ -102,7 +102,7 @@ class Month:
             self._swap(before, "model", "rollback", "--store", plant.settings.models.store, "--recipe", plant.recipe)
 
     def _swap(self, version: str, *words: str) -> None:
-        """Let another version judge; the station goes on meanwhile."""
+        """Change to another version while the station goes on."""
         self._plant.verb(*words)
         self._plant.wait(f"version {version} to judge", lambda: self._plant.serving == version)
         self.diary.served.append(version)

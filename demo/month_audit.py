@@ -1,4 +1,4 @@
-"""The audit at the end of a month: whatever was acknowledged has one verdict, by one model, and one alert if it is not OK."""
+"""The audit at the end of the month: every acknowledged part has one verdict, by one model, and one alert if it is not OK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mdss.wire.verdict import Verdict
 
 
 def faults(sent: Collection[str], journal: Iterable[Verdict], heard: Iterable[Verdict], alerts: Iterable[Alert]) -> Iterator[str]:
-    """Yield a sentence for each part whose records do not agree; `sent` are part ids, `heard` is what a subscriber got."""
+    """Yield a sentence for each part whose records do not agree; `sent` are part ids, `heard` is what a subscriber received."""
     judged = list(journal)
     yield from _uneven("in the journal", sent, [verdict.part_id for verdict in judged])
     yield from _uneven("at the subscriber", sent, [verdict.part_id for verdict in heard])
@@ -23,7 +23,7 @@ def faults(sent: Collection[str], journal: Iterable[Verdict], heard: Iterable[Ve
 
 
 def _uneven(where: str, expected: Collection[str], found: Iterable[str]) -> Iterator[str]:
-    """Yield what is not there exactly once."""
+    """Yield what is missing, or there more than once."""
     counts = Counter(found)
     yield from (f"{name}: found {counts[name]} times {where}, expected once" for name in dict.fromkeys(expected) if counts[name] != 1)
     yield from (f"{name}: found {where}, expected nowhere" for name in counts.keys() - set(expected))

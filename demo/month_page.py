@@ -1,4 +1,4 @@
-"""The page of a month: how every part scored, which model judged it, what the timer made of it, and what the audit found."""
+"""The page of the month: the score of every part, which model judged it, what each retraining came to, and the audit's findings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABOUT = "One station, four weeks, never stopped. Shades are weeks; dashed lines 
 
 
 def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
-    """Write the page and return its path; `found` is what the audit objected to."""
+    """Write the page and return its path; `found` are the audit's objections."""
     audit = "".join(f"<li>{html.escape(fault)}</li>" for fault in found) or "<li>nothing is missing, nothing is there twice</li>"
     return write_page(
         path,
@@ -38,7 +38,7 @@ def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
 
 
 def rows(diary: Diary) -> list[tuple[object, ...]]:
-    """Return one row for each week."""
+    """Return one row per week."""
     answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in diary.retrained]
     made: list[tuple[object, ...]] = []
     for number, week in enumerate(WEEKS, start=1):
@@ -51,7 +51,7 @@ def rows(diary: Diary) -> list[tuple[object, ...]]:
 
 
 def timeline(diary: Diary) -> str:
-    """Return every part's score, as a share of its threshold, in the order in which the parts came."""
+    """Return a plot of every part's score, as a share of its threshold, in the order of the parts."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     axes = figure.subplots()
     scored = [(place, verdict, ratio) for place, verdict in enumerate(diary.heard) if (ratio := ratio_of(verdict)) is not None]
@@ -75,12 +75,12 @@ def of_week(diary: Diary, number: int) -> list[Verdict]:
 
 
 def ratio_of(verdict: Verdict) -> float | None:
-    """Return a part's score as a share of its threshold; None where it has none."""
+    """Return a part's score as a share of its threshold; None if it has no score."""
     return verdict.score / verdict.threshold.value if verdict.score and verdict.threshold else None
 
 
 def changes(verdicts: Sequence[Verdict]) -> list[int]:
-    """Return the places at which another model begins to judge."""
+    """Return the positions at which another model begins to judge."""
     places, found = 0, []
     for _, group in groupby(verdicts, key=lambda verdict: verdict.model and verdict.model.version):
         found.append(places)

@@ -1,4 +1,4 @@
-"""The parts of a month: drawn as `mdss synthetic` draws them, under a lamp that ages and from batches of other material."""
+"""The parts of the month: drawn as by `mdss synthetic`, under an ageing lamp and with batches of other material."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.synthetic import Line
 
 @dataclass(frozen=True)
 class Part:
-    """One part before the camera, and what only the demo knows: what is wrong with it."""
+    """One part before the camera, with its defect, which only the demo knows."""
 
     part_id: str
     kind: str
@@ -29,7 +29,7 @@ class Shift:
 
     good: int
     defective: int
-    worn: int  # defective ones where a tool is worn
+    worn: int  # defective parts in a week with a worn tool, in place of `defective`
 
 
 def parts_of(line: Line, number: int, week: Week, shift: Shift) -> Iterator[Part]:
@@ -44,5 +44,5 @@ def parts_of(line: Line, number: int, week: Week, shift: Shift) -> Iterator[Part
 
 
 def lit(rgb: NDArray[np.uint8], light: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the image under other light, a share for each channel."""
+    """Return the image under other light, given as a factor for each channel."""
     return np.asarray(np.clip(np.rint(rgb * light), 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""The plant of a month: a running station, the camera and the PLC on it, and `mdss` as people and systemd call it."""
+"""The plant of the month: a running station, its camera and PLC, and `mdss` verbs as people and systemd run them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Plant:
         return model_store.linked_version(Path(self.settings.models.store) / self.recipe, model_store.CANDIDATE) or ""
 
     def verb(self, *words: str, allowed: Iterable[int] = (0,)) -> int:
-        """Run one `mdss` verb on this station and return its exit code; MdssError where that is none of the allowed ones."""
+        """Run one `mdss` verb on this station and return its exit code; MdssError if that is not allowed."""
         shown = " ".join(words).replace(str(self.config), self.config.name)
         console.print(Text(f"    $ mdss {shown}", style="dim"))
         done = subprocess.run([sys.executable, "-m", "mdss.cli", *words], capture_output=True, text=True, check=False)
@@ -71,7 +71,7 @@ class Plant:
         return done.returncode
 
     def judged(self, parts: Sequence[Part]) -> list[Verdict]:
-        """Send parts and return their verdicts, as a subscriber hears them."""
+        """Send parts and return their verdicts as a subscriber receives them."""
         for part in parts:
             self.camera.send(part.rgb, part.xyz_mm, part_id=part.part_id, recipe_id=self.recipe, unit="mm", is_simulated=True)
         if not self.camera.wait_until_done(PATIENCE_S) or self.camera.rejected:
@@ -80,32 +80,32 @@ class Plant:
         return [verdict for verdict in heard if verdict is not None]
 
     def alerts(self) -> list[Alert]:
-        """Return every alert of the station, newest first."""
+        """Return all alerts of the station, newest first."""
         with closing(open_store(self.settings)) as store:
             return store.newest(JOURNAL_ROWS)
 
     def says(self, result_id: str, word: Word, who: str) -> bool:
-        """Let somebody say what an alert is, as `mdss alerts` does; False while it is not in Redis yet."""
+        """Record a review of an alert, as `mdss alerts` does; False if the alert is not in Redis yet."""
         with closing(open_store(self.settings)) as store:
             outcome, _ = store.review(Opinion(result_id, word, who))
         return outcome != "missing"
 
     def label_of(self, result_id: str) -> Label | None:
-        """Return what the kept scan of a part is labelled as; None while it is not."""
+        """Return the label of a part's kept scan; None if it has none."""
         found = self.collection().find(result_id)
         return None if found is None else found.label
 
     def journal(self) -> list[Verdict]:
-        """Return every verdict of the station, oldest first."""
+        """Return all verdicts of the station, oldest first."""
         with closing(Journal(Path(self.settings.station.state_directory) / JOURNAL)) as journal:
             return journal.since(0, JOURNAL_ROWS)
 
     def collection(self) -> Collection:
-        """Return the scans that the station keeps."""
+        """Return the collection of kept scans."""
         return Collection(Path(self.settings.station.state_directory) / FOLDER)
 
     def wait(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Wait until something is so; MdssError says what never came."""
+        """Wait until a condition holds; MdssError names what never came."""
         end_s = time.monotonic() + PATIENCE_S
         while not is_so():
             if time.monotonic() > end_s:

@@ -1,4 +1,4 @@
-"""Sets up the plant of `mdss demo --month`: a line, its first model, a running station; plays the month and says how it went."""
+"""Sets up `mdss demo --month`: a line, its first model and a running station; plays the month and reports how it went."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
 
 SOURCE = "camera-1"
-STATION = {"collection": {"ok_ratio": 1.0}}  # a month of a demo has few parts
+STATION = {"collection": {"ok_ratio": 1.0}}  # a demo's month has few parts
 VIEW = View(150, 150)
-SMALLER = (  # five trainings, and a gate after four of them, in some minutes
+SMALLER = (  # small enough for five trainings, and a gate after four of them, in some minutes
     *("point_cloud.size_px=128", "rgb.steps=150", "rgb.batch=4", "rgb.learning_rate=0.001", "rgb.blur_px=2"),
     *("sdf.steps=500", "sdf.blur_px=2", "threshold.method=conformal", "threshold.false_reject_rate=0.03"),
 )
-AS_TOLD = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # what the timer's runs come to in most months
+AS_TOLD = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # the outcomes of the timer's retrainings in most months
 SIZE = LineSize(train=40, validation=40, good=30, defective=0)
 
 
 def by_verb(plant: Plant) -> int:
-    """Retrain as the timer's unit does, but for its priority: here nothing but the demo has to be given way to."""
+    """Retrain as the timer's unit does, but at normal priority: there is nothing here to give way to but the demo."""
     words = ("--config", str(plant.config), "--recipe", plant.recipe, "--with-simulated", "--full-speed")
     return plant.verb("retrain", *words, allowed=(CANDIDATE, HELD_BACK))
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to make: which product, how many parts, how it is learned."""
+    """What to play: which product, how many parts, and how it is trained."""
 
     line: Line
     shift: Shift
-    settings: tuple[str, ...] = SMALLER  # against the preset `demo`
+    settings: tuple[str, ...] = SMALLER  # changes to the preset `demo`
     retrain: Callable[[Plant], int] = by_verb  # returns the exit code
 
     @classmethod
@@ -55,7 +55,7 @@ class Order:
 
 
 def play_month(order: Order, out: Path) -> Path:
-    """Play the month, write its page and return it; MdssError where the station broke a promise."""
+    """Play the month, write its page and return the path; MdssError if the station broke a promise."""
     started_s = time.monotonic()
     with plant(order, out) as made:
         month = Month(made, order.shift, Calendar(), order.retrain)
@@ -75,7 +75,7 @@ def play_month(order: Order, out: Path) -> Path:
 
 @contextmanager
 def plant(order: Order, out: Path) -> Iterator[Plant]:
-    """Make line and first model, and run the station until the block ends."""
+    """Make the line and its first model, and run the station until the block ends."""
     from trainer.train import Order as Training
     from trainer.train import summary as said
     from trainer.train import train
@@ -94,7 +94,7 @@ def plant(order: Order, out: Path) -> Iterator[Plant]:
 
 
 def summary(diary: Diary, seconds: float) -> str:
-    """Return the month in a line."""
+    """Return the month in one line."""
     made, held_back = diary.retrained.count(CANDIDATE), diary.retrained.count(HELD_BACK)
     return (
         f"\n{len(WEEKS)} weeks, {len(diary.kinds)} parts, {len(diary.heard)} verdicts; {len(diary.retrained)} retrainings, "

@@ -1,4 +1,4 @@
-"""The month of `mdss demo --month`: what each of its four weeks brings, and the calendar that its timer goes by."""
+"""The story of `mdss demo --month`: what each of the four weeks brings, and the calendar of its timer."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 MONDAY = date(2026, 3, 2)
-TIMER_DAY = "Sun"  # as OnCalendar of deploy/mdss-retrain@.timer
+TIMER_DAY = "Sun"  # the same day as OnCalendar in deploy/mdss-retrain@.timer
 Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Week:
-    """How the parts of one week look, who reviews their alerts, and what becomes of the model that follows."""
+    """How the parts of a week look, who reviews their alerts, and what happens to the week's new model."""
 
     story: str
-    lamp: tuple[float, float]  # share of its first light, on the first part and on the last
-    tint: Colour = (1.0, 1.0, 1.0)  # of the batch's material, against the first batch
-    has_careless_review: bool = False  # defects are marked as false rejects; the labels are set right a week later
-    has_worn_tool: bool = False  # more parts than in other weeks are defective
+    lamp: tuple[float, float]  # brightness as a share of the new lamp's, on the first part and on the last
+    tint: Colour = (1.0, 1.0, 1.0)  # colour of the batch's material relative to the first batch
+    has_careless_review: bool = False  # defects are reviewed as false rejects; the labels are corrected a week later
+    has_worn_tool: bool = False  # more parts than usual are defective
     is_rolled_back: bool = False
 
 
@@ -38,7 +38,7 @@ WEEKS = (
 
 
 class Calendar:
-    """The month's own clock, which only the demo turns, and the timer that goes by it."""
+    """The month's own clock, which only the demo advances, and the days of the retraining timer."""
 
     def __init__(self) -> None:
         self.today = MONDAY
@@ -51,5 +51,5 @@ class Calendar:
 
     @property
     def has_timer(self) -> bool:
-        """Whether the timer of retraining is due today."""
+        """Whether the retraining timer is due today."""
         return f"{self.today:%a}" == TIMER_DAY

@@ -1,4 +1,4 @@
-"""The demo's page: each alert's picture, its cloud in 3D coloured by score, and the histogram of all scores; one file."""
+"""The demo's page in one file: each alert's picture, its cloud in 3D coloured by score, and a histogram of all scores."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
 from trainer.report_page import image
 
 TEMPLATE = files("demo") / "page.html"
-EVERY_PX = 2  # of the model grid's rows and columns
-STEPS_PER_MM = 100.0  # the viewer's coordinates are whole hundredths
+EVERY_PX = 2  # every second row and column of the model's grid
+STEPS_PER_MM = 100.0  # the viewer's coordinates are whole hundredths of a mm
 SHOWN_REGIONS = 3
 SEEN_IN = {"rgb": "colour", "sdf": "shape", "both": "colour and shape"}
 
@@ -39,7 +39,7 @@ class Shown:
     scans: Mapping[str, Recorded]  # part_id -> files
     heats: Mapping[str, bytes]  # result_id -> map as PNG
     pictures: Mapping[str, bytes]  # result_id -> PNG
-    grid: PointCloudSettings  # by which the model finds the part, so that points and heat lie on one grid
+    grid: PointCloudSettings  # the model's own settings, so that points and heat lie on the same grid
 
     def alerts(self) -> list[Verdict]:
         """Return the verdicts that are not OK, highest score first."""
@@ -62,7 +62,7 @@ def write_page(path: Path, shown: Shown) -> Path:
 
 
 def summary(shown: Shown) -> str:
-    """Return the table of what was and what was found."""
+    """Return the table of true and found kinds."""
     rows = []
     for kind in sorted(set(shown.truth.values()), key=lambda kind: (kind != GOOD, kind)):
         parts = [part_id for part_id, found in shown.truth.items() if found == kind]
@@ -72,7 +72,7 @@ def summary(shown: Shown) -> str:
 
 
 def histogram(shown: Shown) -> str:
-    """Return the scores of good and defective parts with the threshold."""
+    """Return a histogram of the scores of good and defective parts, with the threshold."""
     scored = {part_id: verdict for part_id, verdict in shown.verdicts.items() if verdict.score}
     if not scored:
         return "<p>No part has a score.</p>"
@@ -92,7 +92,7 @@ def histogram(shown: Shown) -> str:
 
 
 def alert_section(verdict: Verdict, shown: Shown) -> str:
-    """Return one alert: words, picture, cloud."""
+    """Return one alert: text, picture, cloud."""
     picture, heat = shown.pictures.get(verdict.result_id), shown.heats.get(verdict.result_id)
     title = f"{verdict.part_id}: {verdict.evaluation}, in truth {shown.truth[verdict.part_id]}"
     parts = [f"<h3>{html.escape(title)}</h3>", f"<p>{html.escape('; '.join(verdict.reasons))}. {html.escape(places(verdict))}</p>"]
@@ -105,7 +105,7 @@ def alert_section(verdict: Verdict, shown: Shown) -> str:
 
 
 def places(verdict: Verdict) -> str:
-    """Return where to look, in millimetres."""
+    """Return the places of the regions in millimetres."""
     sentences = []
     for region in verdict.regions[:SHOWN_REGIONS]:
         size = f"{region.area_mm2:.1f} mm2" if region.area_mm2 else f"{region.area_px} px"
@@ -115,7 +115,7 @@ def places(verdict: Verdict) -> str:
 
 
 def cloud_canvas(scan: Recorded, heat_png: bytes, settings: PointCloudSettings) -> str:
-    """Return a canvas with the part's points and their scores, for the page's own viewer."""
+    """Return a canvas element with the part's points and their scores, for the page's own viewer."""
     rgb, stored = read_pair(scan)
     part = prepare(rgb, to_millimetres(stored, "m", scan.xyz_path), settings)
     heat = cv2.imdecode(np.frombuffer(heat_png, np.uint8), cv2.IMREAD_GRAYSCALE)

@@ -1,4 +1,4 @@
-"""Verb `mdss demo`: the whole station on a synthetic line, from training to alerts, and a page with pictures of it."""
+"""Verb `mdss demo`: the whole station on a synthetic line, from training to alerts, with a page of pictures at the end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ console = plain_console(soft_wrap=True)
 
 @dataclass
 class Outcome:
-    """What came out of the station."""
+    """What the station produced."""
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)  # part_id -> verdict
     heats: dict[str, bytes] = field(default_factory=dict)  # result_id -> map as PNG
@@ -66,7 +66,7 @@ class Outcome:
 def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bool) -> None:
     """Make a line of synthetic parts, train on its good ones, run the station on 60 more, and show what it found.
 
-    Exit code 0 when every part got its verdict.
+    The exit code is 0 if every part got its verdict.
     """
     with begun(out):
         page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
@@ -82,7 +82,7 @@ def a_month(product: str, seed: int, out: Path) -> Path:
 
 
 def an_hour(product: str, seed: int, out: Path) -> Path:
-    """Train, let 60 parts come along, and return the page of what was found."""
+    """Train, inspect 60 parts, and return the page of what was found."""
     started_s = time.monotonic()
     data, store = out / "line", out / "models"
     make_line(product, seed, data)
@@ -101,7 +101,7 @@ def an_hour(product: str, seed: int, out: Path) -> Path:
 
 @contextmanager
 def begun(out: Path) -> Iterator[None]:
-    """Empty the folder, if it is new or an earlier demo made it, and keep it for this one while the block runs."""
+    """Empty the folder, if it is new or an earlier demo made it, and lock it while the block runs."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier demo")
     out.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def begun(out: Path) -> Iterator[None]:
 
 
 def empty(out: Path) -> None:
-    """Remove what an earlier demo left, but for its marker, so that a demo that is cut off here is known as one."""
+    """Remove what an earlier demo left, except its marker: the folder of an interrupted demo stays recognisable."""
     for left in out.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
@@ -129,7 +129,7 @@ def say(step: int, sentence: str) -> None:
 
 
 def make_line(product: str, seed: int, data: Path) -> None:
-    """Draw good parts to learn from, and the parts that will come along the line."""
+    """Draw good parts to train on, and the parts to inspect."""
     from trainer.synthetic import Line, LineSize, write_line
 
     say(
@@ -149,7 +149,7 @@ def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder
 
 
 def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:
-    """Start the station, let the parts come along, and read the alerts back from Redis."""
+    """Start the station, inspect the parts, and read the alerts back from Redis."""
     product, seed, data = line_of
     say(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
     outcome = Outcome()
@@ -170,7 +170,7 @@ def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth
 
 @contextmanager
 def sending(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the camera; Ctrl-C of the terminal does not reach it, and it ends with the block."""
+    """Run the camera until the block ends; Ctrl-C in the terminal does not reach it."""
     camera = start_tied([sys.executable, "-m", "demo.camera", *arguments])
     try:
         yield camera
@@ -194,7 +194,7 @@ class MapListener:
         self._context.destroy(linger=0)
 
     def take(self, heats: dict[str, bytes], timeout_ms: int = 0) -> None:
-        """Add what has come since the last call."""
+        """Add the maps that have arrived since the last call."""
         while self._socket.poll(timeout_ms):
             _, result_id, png = self._socket.recv_multipart()
             heats[result_id.decode()] = png
@@ -226,7 +226,7 @@ def read_alerts(settings: Settings, outcome: Outcome) -> None:
 
 
 def conclude(outcome: Outcome, truth: dict[str, str], seconds: float) -> None:
-    """Say how well the parts were told apart."""
+    """Print how well defective and good parts were told apart."""
     rejected = {part_id for part_id, verdict in outcome.verdicts.items() if verdict.evaluation != "OK"}
     good = {part_id for part_id, kind in truth.items() if kind == GOOD}
     console.print(

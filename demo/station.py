@@ -1,4 +1,4 @@
-"""A station of production's own processes in a folder of its own: settings, start, readiness, stop."""
+"""Runs a station in a folder of its own, with the same processes as in production: settings, start, readiness, stop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TEMPLATE = files("config") / "demo.yaml"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a station keeps what it makes: `state` stays, `run` holds sockets and must have a short path."""
+    """A station's folders: `state` is kept; `run` holds sockets and must have a short path; `store` holds the models."""
 
     state: Path
     run: Path
@@ -62,9 +62,9 @@ class Place:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on, and that the system gives to nobody else for the next minute.
+    """Return a loopback port that nobody listens on and that the system assigns to nobody else for the next minute.
 
-    What is left of a connection that this end closed first keeps it from being chosen, but not from being opened by its number.
+    The remains of a connection that this end closed first keep the port from being assigned, but not from being opened by its number.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         with socket.create_connection(probe.getsockname()):
@@ -74,7 +74,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(config: Path) -> Iterator[Settings]:
-    """Run `mdss run` until the block ends; it is ready when the block begins, and has drained when it is left."""
+    """Run `mdss run` until the block ends; the station is ready when the block begins, and is drained at its end."""
     settings, log = load_settings(config), config.with_name("station.log")
     with log.open("wb") as output:
         process = start_tied([sys.executable, "-m", "mdss.cli", "run", "--config", str(config)], output, signal.SIGTERM)
@@ -93,12 +93,12 @@ def running(config: Path) -> Iterator[Settings]:
 
 
 def camera_of(settings: Settings, name: str) -> FrameSender:
-    """Return a camera of a station; one that gives no credit any more, because it has ended say, is not waited for for ever."""
+    """Return a camera connected to a station; with a time limit, because a station that has ended gives no credit any more."""
     return FrameSender(settings.camera.endpoint, name, send_timeout_s=CREDIT_WITHIN_S)
 
 
 def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when /readyz says so; MdssError with the station's last words when it ends or takes too long."""
+    """Wait until /readyz says ready; MdssError with the station's last log line if it ends or takes too long."""
     end_s = time.monotonic() + READY_WITHIN_S
     token = token_of(settings.http)
     page = urllib.request.Request(
@@ -111,7 +111,7 @@ def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: 
 
 
 def answers(page: urllib.request.Request) -> bool:
-    """Return whether a page is there and says 200."""
+    """Return whether a page answers with status 200."""
     try:
         with urllib.request.urlopen(page, timeout=2) as answer:  # noqa: S310 - the address is made above and says http
             return bool(answer.status == 200)
@@ -120,6 +120,6 @@ def answers(page: urllib.request.Request) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """Return the last line of a log that says anything."""
+    """Return the last line of a log that is not empty."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "nothing"

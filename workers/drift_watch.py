@@ -1,4 +1,4 @@
-"""Watches, beside the verdicts, whether live parts are still like those of calibration; what it finds never changes a verdict."""
+"""Compares live parts with those of calibration, after their verdicts are out; the result never changes a verdict."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mdss.wire.pulse import Tally
 from workers.open_part import BRANCHES
 from workers.part_join import JoinedPart
 
-MOST_VERSIONS = 2  # of one recipe: in a change of model the last parts of the old one come between those of the new
+MOST_VERSIONS = 2  # per recipe: during a change of model, the last parts of the old version come mixed with those of the new one
 log = structlog.get_logger()
 
 
 class DriftWatch:
-    """Compares what fusion judged, by recipe and version of the model, and keeps a record of each recipe in the state directory.
+    """Compares judged parts with the reference, per recipe and model version, and keeps one record per recipe in the state directory.
 
-    It remembers two versions of each recipe, those that judged last: what bounds it is how many recipes models.recipes has named since
-    the process began. In whichever turns recipes come, none makes it forget the open block of another.
+    It remembers the two versions of each recipe that judged last, so memory grows only with the number of recipes named in models.recipes
+    since the start. Parts of several recipes in turn do not make it forget the unfinished block of any of them.
     """
 
     def __init__(self, state: Path, settings: DriftSettings, tally: Tally) -> None:
@@ -34,14 +34,14 @@ class DriftWatch:
         self._is_disk_full = False
 
     def reconfigure(self, settings: DriftSettings) -> None:
-        """Keep to another rate of false warnings from the next block on."""
+        """Apply another rate of false warnings from the next block on."""
         self._rate = settings.false_alarms_per_10000
         for comparison in (each for versions in self._comparisons.values() for each in versions.values()):
             if comparison is not None:
                 comparison.hold_to(self._rate)
 
     def see(self, part: JoinedPart, model: ModelFolder | None, now_ns: int) -> None:
-        """Take one part whose verdict is out; what was not seen wholly, and by this model, says nothing of drift."""
+        """Take one part whose verdict is out; a part that was not scored completely by this model is ignored."""
         values = None if model is None else values_of(part, model.version)
         if model is None or values is None:
             return
@@ -53,7 +53,7 @@ class DriftWatch:
             self._tell(model, comparison, changes)
 
     def _comparison(self, model: ModelFolder) -> Comparison | None:
-        """Return the comparison with a model's reference, None where it keeps none; it becomes the last of its recipe's."""
+        """Return the comparison with a model's reference, None if it has none; it becomes the recipe's most recent one."""
         versions = self._comparisons.setdefault(model.name, {})
         comparison = versions.pop(model.version) if model.version in versions else self._begin(model)
         versions[model.version] = comparison
@@ -62,7 +62,7 @@ class DriftWatch:
         return comparison
 
     def _begin(self, model: ModelFolder) -> Comparison | None:
-        """Begin a comparison, or go on from where the process before this one was."""
+        """Start a comparison, or resume the one that an earlier process stored."""
         reference = model.calibration.reference
         if reference is None or len(reference.rgb) < LEAST_REFERENCE:
             log.info("no drift can be told: the model keeps too few reference parts", recipe=model.name, model=model.version)
@@ -78,7 +78,7 @@ class DriftWatch:
         return comparison
 
     def _tell(self, model: ModelFolder, comparison: Comparison, changes: list[Change]) -> None:
-        """Log what has changed, once; the rest is shown and stored."""
+        """Log each change once; then publish and store the state."""
         for change in changes:
             sentence = sentence_of(comparison.record(), change.quantity, change.since)
             if change.is_onset:
@@ -88,7 +88,7 @@ class DriftWatch:
         self._keep(model, comparison)
 
     def _keep(self, model: ModelFolder, comparison: Comparison) -> None:
-        """Show and store how the comparison stands; a full disk costs the record, and is said once."""
+        """Publish the comparison's metrics and store its record; a full disk costs the record and is logged once."""
         for name in QUANTITIES:
             labels = f'{{recipe="{model.name}",quantity="{name}"}}'
             self._tally.counters[f"mdss_drift{labels}"] = comparison.drift(name)
@@ -103,7 +103,7 @@ class DriftWatch:
 
 
 def values_of(part: JoinedPart, version: str) -> dict[Quantity, float] | None:
-    """Return what is compared of a part; None where a branch or the preparation is missing, of another version, or no number."""
+    """Return a part's five compared values; None if a score or the preparation is missing, from another version, or not finite."""
     prepared, scores = part.prepared, part.scores
     if prepared is None or any(name not in scores for name in BRANCHES):
         return None

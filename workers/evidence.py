@@ -1,4 +1,4 @@
-"""The picture of a part that is not OK: what the camera saw, where the station looked, and the words of the verdict."""
+"""Draws the evidence picture of a part that is not OK: image, outlined regions, heat map, and the reasons of the verdict."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SCALE = 2
 OUTLINE_RGB = (255, 60, 60)
 HEAT_SHARE = 0.45
 CAPTION_HEIGHT_PX = 28
-DARK = 24  # of 255: the caption, and where the camera saw nothing
-HALF = ".part"  # ends the name of a picture while it is written
+DARK = 24  # of 255: the caption's background, and everything outside the camera's frame
+HALF = ".part"  # suffix of a picture while it is being written
 
 Image = NDArray[np.uint8]
 
 
 def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str, outlined_from: float | None = None) -> bytes:
-    """Return a PNG: the image with outlined regions beside the image under its heat map, and a caption below.
+    """Return a PNG: the image with outlined regions, beside it the same under its heat map, and a caption below.
 
-    rgb (S, S, 3), heat (S, S) in deviations of good parts; what is above `level` is outlined, or above another value where one is given.
+    rgb (S, S, 3), heat (S, S) in deviations of good parts. What is above `level` is outlined, or above `outlined_from` if that is given.
     """
     warmth = cv2.cvtColor(cv2.applyColorMap(brightness(heat, level), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     overlay = cv2.addWeighted(rgb, 1 - HEAT_SHARE, warmth, HEAT_SHARE, 0)
@@ -41,17 +41,17 @@ def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str, outl
 
 
 def within_frame(rgb: Image, in_frame: NDArray[np.bool_]) -> Image:
-    """Return an image of the grid (S, S, 3), dark around the frame (S, S): there the grid repeats its rim, for the networks alone."""
+    """Return the grid's image (S, S, 3), darkened outside the frame (S, S); there the grid only repeats its border for the networks."""
     return rgb if in_frame.all() else np.where(in_frame[..., None], rgb, np.uint8(DARK))
 
 
 def heat_png(heat: NDArray[np.float32], level: float) -> bytes:
-    """Return the map alone as an 8-bit grey PNG: 0 is the mean of good parts, 255 is twice the level."""
+    """Return the map alone as an 8-bit grey PNG: 0 is the mean of good parts, 255 twice the level."""
     return png(brightness(heat, level))
 
 
 def brightness(heat: NDArray[np.float32], level: float) -> Image:
-    """Return the map as 0..255, where 127 is the level."""
+    """Return the map as 0 to 255, with the level at 127."""
     share = np.nan_to_num(np.clip(heat / (2 * max(level, 1e-9)), 0, 1))
     return np.asarray(share * 255, np.uint8)
 
@@ -70,26 +70,26 @@ def caption_strip(width_px: int, text: str) -> Image:
 
 
 class EvidenceFolder:
-    """Where pictures lie: `<state>/evidence/<result id>.png`, of which no reader sees half; one process writes here.
+    """The folder `<state>/evidence`, one `<result id>.png` per part; readers never see half a picture; only one process writes here.
 
-    A folder that cannot be used costs each picture, and nothing before there is one.
+    If the folder cannot be used, each picture is lost when it is written, and nothing else fails.
     """
 
     def __init__(self, state_directory: Path) -> None:
         self._folder = state_directory.resolve() / "evidence"
-        with suppress(OSError):  # the next picture says what is wrong with the folder
-            for half in self._folder.glob(f"*{HALF}"):  # of a life that was cut short
+        with suppress(OSError):  # the next picture will report what is wrong with the folder
+            for half in self._folder.glob(f"*{HALF}"):  # left by an earlier run that was cut short
                 half.unlink(missing_ok=True)
 
     def write(self, result_id: str, png: bytes) -> Evidence:
-        """Store one picture and return where it lies; OSError where the disk refuses it."""
+        """Store one picture and return where it is; OSError if the disk refuses it."""
         path = self._folder / f"{result_id}.png"
         half = path.with_suffix(HALF)
-        self._folder.mkdir(parents=True, exist_ok=True)  # somebody who frees room may remove it
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody who frees space may have removed the folder
         try:
             with named_as(path, half):
                 half.write_bytes(png)
                 half.replace(path)
         finally:
-            half.unlink(missing_ok=True)  # half a picture on a full disk would take the last of its room
+            half.unlink(missing_ok=True)  # half a picture would take the last space of a full disk
         return Evidence(uri=path.as_uri(), sha256=hashlib.sha256(png).hexdigest())

@@ -1,4 +1,4 @@
-"""Process `fusion`: joins what the stages say of each part, decides, journals, publishes; one verdict per part."""
+"""Process `fusion`: joins the results of all stages, decides, journals and publishes exactly one verdict per part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Record(Protocol):
-    """What fusion needs of the journal."""
+    """What fusion needs from the journal."""
 
     def judge(self, verdict: Verdict) -> Verdict:
         """Store a verdict and return it with its sequence."""
@@ -51,27 +51,27 @@ class Record(Protocol):
 
 
 class Voice(Protocol):
-    """What fusion needs of the publisher."""
+    """What fusion needs from the publisher."""
 
     def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
-        """Send one verdict to whoever subscribed, and its map, which is made into a picture only where the station publishes maps."""
+        """Publish one verdict; its map is made into a picture and sent only if the station publishes maps."""
 
     def serve(self, beat: Callable[[], Beat]) -> None:
-        """Send the heartbeat when it is due and answer who wants to catch up."""
+        """Send the heartbeat if it is due and answer subscribers who want to catch up."""
 
 
 class Onlooker(Protocol):
-    """Who looks at what was judged, and has no say in it."""
+    """Watches judged parts without any influence on verdicts."""
 
     def see(self, part: JoinedPart, model: ModelFolder | None, now_ns: int) -> None:
         """Take one part whose verdict is out."""
 
     def reconfigure(self, settings: DriftSettings) -> None:
-        """Keep to other settings."""
+        """Apply changed settings."""
 
 
 class Pictures(Protocol):
-    """Where evidence is kept."""
+    """Where evidence pictures are stored."""
 
     def write(self, result_id: str, png: bytes) -> Evidence:
         """Store one picture."""
@@ -79,31 +79,31 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Outside:
-    """Everything that fusion touches outside its own memory."""
+    """Everything outside its own memory that fusion uses."""
 
     journal: Record
     voice: Voice
     pictures: Pictures
     tally: Tally
     onlooker: Onlooker
-    clock_ns: Callable[[], int] = time.time_ns  # UTC: what verdicts say
-    steady_ns: Callable[[], int] = time.monotonic_ns  # what deadlines are told in: nobody sets it
+    clock_ns: Callable[[], int] = time.time_ns  # UTC, for the times in verdicts
+    steady_ns: Callable[[], int] = time.monotonic_ns  # the monotonic clock of deadlines: nobody sets it
 
 
 class Fusion:
-    """The worker: messages of one part in, `Judged` out; the verdict goes to the journal and to the subscribers."""
+    """The worker: takes the messages about parts, writes each verdict to the journal, publishes it, and returns `Judged`."""
 
     def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
         self._join, self._judge, self._origin, self._out = join, judge, origin, outside
         outside.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return `Judged` when this message completes its part."""
+        """Return `Judged` if this message completes its part."""
         part = self._join.take(message, self._out.steady_ns())
         return [] if part is None else [self._settle(part)]
 
     def tick(self) -> Iterable[Message]:
-        """Judge what is due, ask again for what was lost, and speak to the subscribers."""
+        """Judge what is due, ask again for what was lost, and serve the subscribers."""
         answers: list[Message] = [self._settle(part) for part in self._join.tick(self._out.steady_ns())]
         for resend in self._join.resends():
             log.warning("asked for again", result_id=resend.result_id, attempt=resend.attempt, wanted=resend.wanted)
@@ -113,11 +113,11 @@ class Fusion:
         return answers
 
     def drain(self) -> Iterable[Message]:
-        """Give every part that is still open its verdict."""
+        """Give every open part its verdict, because the station stops."""
         return [self._settle(part) for part in self._join.drain()]
 
     def reconfigure(self, settings: Settings) -> None:
-        """Judge by other rules from the next part on, under the name of the configuration that holds them."""
+        """Apply changed rules from the next part on, with the id of the configuration that contains them."""
         self._judge = self._judge.ruled_by(settings.fusion)
         self._origin = replace(self._origin, configuration_id=configuration_id(settings))
         self._out.onlooker.reconfigure(settings.drift)
@@ -137,28 +137,28 @@ class Fusion:
     def _let_see(self, part: JoinedPart, model: ModelFolder | None, verdict: Verdict) -> None:
         try:
             self._out.onlooker.see(part, model, verdict.times.published)
-        except Exception:  # whatever it is: the verdict is out, and who only looks on must not cost the next parts theirs
+        except Exception:  # whatever it is: the verdict is out, and an onlooker's error must not cost other parts theirs
             log.exception("an onlooker broke on a part", result_id=verdict.result_id)
 
     def _judged(self, part: JoinedPart) -> Settled:
-        """Decide on one part; one that this process breaks on would break the next as well, so it is POISON at once."""
+        """Decide on one part; a part that raises an error here is POISON at once, because it would do the same to the next process."""
         is_late = self._out.steady_ns() >= part.accepted.deadline_ns
         try:
             judgement, model = self._judge.judge(part), self._judge.model_of(part)
             picture = None if judgement.evaluation == "OK" else self._picture(part, judgement, model)
-        except Exception as error:  # whatever it is: it must not cost the parts beside it their verdicts
+        except Exception as error:  # whatever it is: it must not cost other parts their verdicts
             log.exception("fusion broke on a part", result_id=part.accepted.result_id)
             reason = f"fusion broke on this part: {type(error).__name__}: {error}"
             return Settled(part, Judgement("Undefined", (reason,), "POISON"), None, is_late=is_late)
         return Settled(part, judgement, model, picture, is_late)
 
     def _picture(self, part: JoinedPart, judgement: Judgement, model: ModelFolder | None) -> Evidence | None:
-        """Store the evidence; a full disk costs the picture, never the verdict."""
+        """Store the evidence picture and return it; a full disk costs the picture, never the verdict."""
         if model is None or part.prepared is None or judgement.heat is None:
             return None
         heat, level = judgement.heat, model.calibration.map_level
         seen = evidence.within_frame(part.prepared.rgb, in_view(part.prepared).grid.in_frame)
-        outlined = outlined_from(heat, level) if judgement.regions else level  # as the verdict names them
+        outlined = outlined_from(heat, level) if judgement.regions else level  # so that the outlines match the regions in the verdict
         png = evidence.draw(seen, heat, level, caption(part, judgement), outlined)
         try:
             return self._out.pictures.write(part.accepted.result_id, png)
@@ -180,7 +180,7 @@ class Fusion:
             tally.observe(f'mdss_branch_score_ratio{{branch="{branch}"}}', ratio)
 
     def _time(self, accepted: Accepted) -> None:
-        """Note how long a part took; of one from before the machine was started nothing is known."""
+        """Record how long a part took, unless it was accepted before the machine was started: then this is not known."""
         seconds = (self._out.steady_ns() - accepted.deadline_ns) / 1e9 + accepted.deadline_ms / 1e3
         if seconds >= 0:
             self._out.tally.observe(LATENCY, seconds)
@@ -191,12 +191,12 @@ class Fusion:
 
 
 def counted(evaluation: str, code: str) -> str:
-    """Return the counter of one way in which a part can end."""
+    """Return the counter for one evaluation and code."""
     return f'mdss_verdicts_total{{evaluation="{evaluation}",code="{code}"}}'
 
 
 def beside_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[Branch, float]]:
-    """Yield each branch's score as a multiple of the highest that a good validation part had; nothing where the model does not say."""
+    """Yield each branch's score as a multiple of the highest score of a good validation part; nothing if the model has no reference."""
     reference = model.calibration.reference if model else None
     if reference is None:
         return
@@ -211,12 +211,12 @@ def caption(part: JoinedPart, judgement: Judgement) -> str:
 
 
 def craft(_: Opened) -> Craft[ModelFolder]:
-    """Take of a model its calibration; what a recipe's threshold is comes with it."""
+    """Return how this process uses a model: only its calibration, which contains the threshold."""
     return Craft(lambda folder: folder)
 
 
 def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
-    """Open the journal and take over what a restart left open."""
+    """Return fusion with an open journal, after taking over the parts that a restart left open."""
     settings, tally = opened.settings, opened.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
@@ -232,7 +232,7 @@ def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
 
 
 def configuration_id(settings: Settings) -> str:
-    """Return a short digest: equal for equal settings."""
+    """Return a short digest of the settings; equal settings have equal digests."""
     return hashlib.sha256(msgspec.json.encode(settings)).hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""The models that a process holds: what the plan adds is loaded beside those that judge, and what it drops is let go of."""
+"""The models that a process holds: it loads what the plan adds while others judge, and frees what the plan drops."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Craft(Generic[Loaded]):
-    """How a process makes of a verified model folder what it judges with, and how it proves that this judges as it should."""
+    """How a process turns a verified model folder into what it judges with, and how it proves that the result judges correctly."""
 
     load: Callable[[ModelFolder], Loaded]
-    prove: Callable[[ModelFolder, Loaded], object] | None = None  # raises ModelRefused
+    prove: Callable[[ModelFolder, Loaded], object] | None = None  # raises ModelRefused if the model judges incorrectly
 
 
 class HeldModels(Generic[Loaded]):
-    """Keeps to the plan: `loaded` has what can be judged with, by key; it changes only in `begin` and `look`, between two messages."""
+    """Follows the plan: `loaded` holds the models that can judge, by key; it changes only in `begin` and `look`, between two messages."""
 
     def __init__(self, craft: Craft[Loaded], store: Path, plan: PlanFile, pulse: Pulse) -> None:
         self.loaded: dict[str, Loaded] = {}
@@ -39,7 +39,10 @@ class HeldModels(Generic[Loaded]):
         self._loader = ModelLoader(self._made, lambda key: key in self._plan.held)
 
     def begin(self) -> None:
-        """Load everything before the first message; raises why where nothing can be loaded, or what serves fails for want of means."""
+        """Load all planned models before the first message.
+
+        Raises if none can be loaded, or if the judging model fails for another reason than the model itself, such as memory.
+        """
         self._plan = self._file.changed() or ModelPlan()
         serving = {model_key(recipe, served.version) for recipe, served in self._plan.serving.items()}
         for key in self._plan.held:
@@ -53,7 +56,7 @@ class HeldModels(Generic[Loaded]):
         self._say()
 
     def look(self) -> None:
-        """Take in what was loaded meanwhile, and follow the plan where it has changed."""
+        """Take over models that finished loading, and follow the plan if it has changed."""
         self._take_in()
         try:
             plan = self._file.changed()
@@ -64,7 +67,7 @@ class HeldModels(Generic[Loaded]):
             self._follow(plan)
 
     def close(self) -> None:
-        """End the loading."""
+        """Stop loading."""
         self._loader.close()
 
     def _follow(self, plan: ModelPlan) -> None:
@@ -93,7 +96,7 @@ class HeldModels(Generic[Loaded]):
                 self.loaded[attempt.key] = attempt.made
             elif attempt.reason:
                 self._refuse(attempt.key, attempt.reason)
-            else:  # it was not wanted when its turn came, and is again
+            else:  # it was not wanted when its turn came, but now is again
                 self._ask(attempt.key)
             self._say()
 
@@ -102,7 +105,7 @@ class HeldModels(Generic[Loaded]):
         self._refused[key] = reason
 
     def _made(self, key: str, *, is_proven: bool = False) -> Loaded:
-        """Return a model ready to judge with; one that serves already has been proven by this process's last life."""
+        """Return a model ready to judge; a model that already judges was proven by an earlier life of this process."""
         folder = model_store.open_version(self._store / key)
         loaded = self._craft.load(folder)
         if self._craft.prove is not None and not is_proven:
@@ -115,6 +118,6 @@ class HeldModels(Generic[Loaded]):
 
 
 def no_model(message: Task, models: Mapping[str, object]) -> Fault:
-    """Return why a part cannot be looked at: its model is not held here, or no longer."""
+    """Return why a part cannot be examined: this process does not hold its model (any longer)."""
     reason = f"model {model_key(message.recipe_id, message.model_version)} is not held here; expected one of {', '.join(models) or 'none'}"
     return Fault(result_id=message.result_id, code="LOST", reason=reason, model_version=message.model_version)

@@ -1,4 +1,4 @@
-"""Decides on one joined part and writes its verdict; pure, so that every history can be played without a process."""
+"""Decides on one joined part and writes its verdict; without side effects, so that tests can replay any history."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from workers.part_join import JoinedPart
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was decided on one part, and the map that its evidence is drawn from."""
+    """The decision on one part, and the map that its evidence is drawn from."""
 
     evaluation: Evaluation
     reasons: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Origin:
-    """What every verdict of this process says of where it comes from."""
+    """The fields of a verdict that say where it comes from; the same for all verdicts of a process."""
 
     station: str
     boot_id: str
@@ -55,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Settled:
-    """One part with everything that its verdict says."""
+    """One part with everything that its verdict contains."""
 
     part: JoinedPart
     judgement: Judgement
@@ -65,7 +65,7 @@ class Settled:
 
 
 class Judge:
-    """Holds the models by key, as they come and go, and the station's rules."""
+    """Holds the loaded models by key and the station's rules."""
 
     def __init__(self, models: Mapping[str, ModelFolder], rules: FusionSettings) -> None:
         self._models, self._rules = models, rules
@@ -75,11 +75,11 @@ class Judge:
         return Judge(self._models, rules)
 
     def model_of(self, part: JoinedPart) -> ModelFolder | None:
-        """Return the model that judges this part, None where it is not held."""
+        """Return the model that judges this part, None if it is not loaded."""
         return self._models.get(model_key(part.accepted.identity.recipe_id, part.accepted.model_version))
 
     def judge(self, part: JoinedPart) -> Judgement:
-        """Decide on one part: anything but a clean score that is not above the threshold is not accepted."""
+        """Decide on one part: by the fused score, by one branch if only that one is there, or not at all (Undefined, NotDecidable)."""
         model = self.model_of(part)
         is_alone = part.code in ("LATE", "WORKER_LOST") and len(part.scores) == 1
         if part.code is not None and (not is_alone or part.prepared is None or model is None):
@@ -109,7 +109,7 @@ class Judge:
         return Judgement(evaluation, (reason,), score=score, heat=fused.map, regions=regions)
 
     def _judge_one_branch(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
-        """Hold one branch alone against the level that the maps of good parts keep, or refuse to decide."""
+        """Compare the only branch's peak with the map level of good parts; NotDecidable if fusion.degraded_policy or a rule says so."""
         (branch, score), *_ = part.scores.items()
         statistics = model.calibration.rgb if branch == "rgb" else model.calibration.sdf
         heat = statistics.aligned(score.map)
@@ -129,12 +129,12 @@ class Judge:
 
 
 def in_view(prepared: PreparedPart) -> InView:
-    """Return what the station's rules ask of a part, from what `prepare` sent of it."""
+    """Return what the station's rules need to know about a part, from the data that `prepare` sent."""
     return InView(prepared.mask, Grid(prepared.height, prepared.width, prepared.rgb.shape[0]), prepared.invalid_point_ratio)
 
 
 def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
-    """Return the verdict as it is journaled; the journal assigns its sequence."""
+    """Return the verdict as it goes to the journal, which assigns its sequence."""
     part, judgement, model = settled.part, settled.judgement, settled.model
     accepted, identity = part.accepted, part.accepted.identity
     return Verdict(
@@ -168,20 +168,20 @@ def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
 
 
 def branch_results(part: JoinedPart) -> dict[Branch, BranchResult]:
-    """Return what each branch found; one whose score is no number found nothing that JSON could say."""
+    """Return each branch's result; a score that is not finite is left out, because JSON has no such number."""
     found = {name: score for name, score in part.scores.items() if math.isfinite(score.score)}
     return {name: BranchResult(score=score.score, model_version=score.model_version) for name, score in found.items()}
 
 
 def reference(model: ModelFolder | None, generation: int) -> ModelReference | None:
-    """Return what a verdict says of its model."""
+    """Return the verdict's reference to its model."""
     if model is None:
         return None
     return ModelReference(name=model.name, version=model.version, digest=model.digest, generation=generation)
 
 
 def threshold(model: ModelFolder | None) -> ThresholdReference | None:
-    """Return what a verdict says of its threshold."""
+    """Return the verdict's reference to its threshold."""
     if model is None:
         return None
     limit = model.calibration.threshold
@@ -189,7 +189,7 @@ def threshold(model: ModelFolder | None) -> ThresholdReference | None:
 
 
 def times(part: JoinedPart, now_ns: int) -> Times:
-    """Return when each stage was done with the part, and when the branches began."""
+    """Return when each stage finished with the part, and when the branches started."""
     starts, ends = ({name: getattr(score, end) for name, score in part.scores.items()} for end in ("started_ns", "finished_ns"))
     accepted = part.accepted
     return Times(

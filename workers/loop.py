@@ -1,4 +1,4 @@
-"""The one loop of every worker: receive, step, send; say once a second that it lives; finish what waits when asked to stop."""
+"""The loop shared by all workers: receive, step, send, heartbeat once a second; at a stop it finishes what waits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mdss.wire.pulse import Pulse, StopFlag
 from workers.outgoing import Outgoing, Outlet
 
 WAIT_MS = 50
-SOON_MS = 5  # while something waits for a next stage
+SOON_MS = 5  # while messages wait for a next stage
 log = structlog.get_logger()
 
 
 class Worker(Protocol):
-    """What a worker module gives to the loop: no sockets, messages in and messages out; as a base, of one that keeps nothing."""
+    """What a worker module provides: no sockets, messages in and messages out. As a base class: a worker that keeps nothing."""
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return what follows from one message."""
+        """Return the messages that follow from one message."""
 
     def tick(self) -> Iterable[Message]:
-        """Return what follows from time alone; called at least twenty times a second."""
+        """Return the messages that are due by time alone; called at least twenty times a second."""
         return ()
 
     def drain(self) -> Iterable[Message]:
@@ -40,11 +40,11 @@ class Inbox(Protocol):
         """How many messages wait, as far as the link can tell."""
 
     def receive(self, timeout_ms: int) -> Message | None:
-        """Return the next message, or None when none came in time."""
+        """Return the next message, None if none came in time."""
 
 
 class Loop:
-    """Runs one worker until it is asked to stop; a message's type decides which link it leaves by."""
+    """Runs one worker until it is asked to stop; a message's type decides which link it is sent on."""
 
     def __init__(self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], pulse: Pulse, stop: StopFlag) -> None:
         self._worker, self._inbox, self._pulse, self._stop = worker, inbox, pulse, stop
@@ -53,7 +53,7 @@ class Loop:
         pulse.tally.start(self._refused)
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
-        """Work until asked to stop, calling `between` before every message; then finish what is waiting."""
+        """Work until asked to stop, calling `between` before every message; then finish what waits."""
         self._pulse.say("running")
         while not self._stop.asked:
             between()
@@ -73,11 +73,11 @@ class Loop:
             self._handle(message)
             self._pulse.steps += 1
         self._outgoing.put(self._worker.tick())
-        self._pulse.beat_if_due(self._inbox.waiting if self._outgoing.has_room else 0)  # who waits for a next stage does not hang
+        self._pulse.beat_if_due(self._inbox.waiting if self._outgoing.has_room else 0)  # waiting for a next stage is no stall
         return message is not None
 
     def _receive(self) -> Message | None:
-        """Return the next message, if there is one and room for what may follow from it; a stop waits for no room."""
+        """Return the next message, if there is one and its results would find room; while stopping, room is not waited for."""
         if not self._outgoing.has_room and not self._stop.asked:
             self._outgoing.wait(WAIT_MS)
             return None
@@ -93,12 +93,12 @@ class Loop:
     def _handle(self, message: Message) -> None:
         try:
             self._outgoing.put(self._worker.step(message))
-        except Exception as error:  # the supervisor hears of it, and fusion from there; the part is tried once more
+        except Exception as error:  # the supervisor hears of it and tells fusion, which has the part tried once more
             self._pulse.say("stopped", f"broke on a message: {type(error).__name__}: {error}")
             raise
 
     def _say_whether_stuck(self) -> None:
-        """Say when a next stage is away, and when it no longer is; that it is behind is a busy line's every second."""
+        """Report when a next stage goes away or comes back; one that is merely behind is not reported: on a busy line that is usual."""
         if self._outgoing.is_stuck != self._is_stuck:
             self._is_stuck = not self._is_stuck
             self._pulse.say(*(("degraded", "the next stage takes nothing") if self._is_stuck else ("running", "")))

@@ -1,4 +1,4 @@
-"""A thread that makes models ready while the process goes on judging; it gives way to everything else."""
+"""Loads models in a low-priority thread while the process goes on judging."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mdss.errors import MdssError
 from mdss.system_calls import LIBC
 
 Made = TypeVar("Made")
-NICENESS = 5  # beside the threads that judge
-END_WITHIN_S = 3.0  # less than the supervisor waits for a process that it has asked to end
+NICENESS = 5  # below the threads that judge
+END_WITHIN_S = 3.0  # shorter than the supervisor's wait for a process that was asked to end
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Attempt(Generic[Made]):
-    """What became of one model: it is made, or there is a reason; neither where nobody wanted it any more when its turn came."""
+    """The outcome for one model: the result, or the reason why there is none; neither if it was no longer wanted at its turn."""
 
     key: str
     made: Made | None
@@ -30,7 +30,7 @@ class Attempt(Generic[Made]):
 
 
 class ModelLoader(Generic[Made]):
-    """Makes one model after the other; the thread begins with the first, and all use the same, so that memory given back is used again."""
+    """Loads one model after the other, all in one thread that starts with the first, so that freed memory is reused."""
 
     def __init__(self, make: Callable[[str], Made], is_wanted: Callable[[str], bool]) -> None:
         self._make, self._is_wanted = make, is_wanted
@@ -39,14 +39,14 @@ class ModelLoader(Generic[Made]):
         self._is_ending = False
 
     def ask(self, key: str) -> None:
-        """Have a model made."""
+        """Queue a model for loading."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="model loader", daemon=True)
             self._thread.start()
         self._asked.put(key)
 
     def finished(self) -> Iterator[Attempt[Made]]:
-        """Yield what was finished since the last call."""
+        """Yield the outcomes since the last call."""
         while True:
             try:
                 yield self._finished.get_nowait()
@@ -54,7 +54,7 @@ class ModelLoader(Generic[Made]):
                 return
 
     def close(self) -> None:
-        """Make no more, and wait for what is being made, though not for long."""
+        """Load no more, and wait a few seconds for the current model."""
         if self._thread is not None:
             self._is_ending = True
             self._asked.put(None)
@@ -74,10 +74,10 @@ class ModelLoader(Generic[Made]):
 
 
 def give_way() -> None:
-    """Let every other thread come first; on Linux a thread has a niceness of its own."""
+    """Lower this thread's priority; on Linux each thread has its own niceness."""
     try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    except OSError as error:  # a sandbox that forbids it
+    except OSError as error:  # for example, a sandbox that forbids it
         log.warning("models are loaded at the priority of those that judge", reason=error.strerror)
 
 
@@ -87,6 +87,6 @@ def reason_of(key: str, error: Exception) -> str:
 
 
 def give_back_memory() -> None:
-    """Let the C library return to the system what was freed; without this the room of a dropped model stays with the process."""
-    if hasattr(LIBC, "malloc_trim"):  # glibc has it
+    """Return freed memory to the system; without this, the space of a dropped model stays with the process."""
+    if hasattr(LIBC, "malloc_trim"):  # only glibc has it
         LIBC.malloc_trim(0)

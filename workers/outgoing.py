@@ -1,4 +1,4 @@
-"""What a worker has to say: each link takes it at once, or when its next stage is there; no link waits for one whose stage is away."""
+"""A worker's outgoing messages: each link has its own queue, so that no link waits for another whose stage is away."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import zmq
 from mdss.wire.messages import ColourTask, Message, ShapeTask, Task
 from mdss.wire.pulse import Tally
 
-AWAY_AFTER_NS = 1_000_000_000  # a stage that has taken nothing for so long is not just behind
-ROOM = 64  # messages that wait for a stage that is away; a task carries up to a megabyte
-STAGES: dict[type[Message], str] = {ColourTask: "rgb", ShapeTask: "sdf"}  # whom a task is for
+AWAY_AFTER_NS = 1_000_000_000  # a stage that has taken nothing for this long is away, not just behind
+ROOM = 64  # messages that may wait for a stage that is away; a task has up to a megabyte
+STAGES: dict[type[Message], str] = {ColourTask: "rgb", ShapeTask: "sdf"}  # the stage that a task is for
 
 
 class Outlet(Protocol):
@@ -22,22 +22,22 @@ class Outlet(Protocol):
 
     @property
     def socket(self) -> Any:
-        """The zmq socket, to poll whether a message would be taken."""
+        """The zmq socket, to poll whether it would take a message."""
 
     def send(self, message: Message) -> bool:
-        """Send one message; False where there is no room for it now."""
+        """Send one message; False if there is no room for it now."""
 
 
 @dataclass
 class Queue:
-    """What waits for one link, mostly nothing, and since when the link has taken none of it."""
+    """The messages that wait for one link, usually none, and since when it has taken none."""
 
     outlet: Outlet
     waiting: list[Message] = field(default_factory=list)
     since_ns: int = 0
 
     def put(self, message: Message, now_ns: int) -> None:
-        """Send a message, or let it wait; a task takes the place of one for the same part that still waits."""
+        """Send a message, or queue it; a task replaces a queued one for the same part."""
         if not self.waiting:
             if self.outlet.send(message):
                 return
@@ -45,22 +45,22 @@ class Queue:
         self.waiting = [*(each for each in self.waiting if not is_again(message, each)), message]
 
     def flush(self, now_ns: int) -> None:
-        """Send what is taken now."""
+        """Send what the link takes now."""
         while self.waiting and self.outlet.send(self.waiting[0]):
             del self.waiting[0]
             self.since_ns = now_ns
 
     def is_away(self, now_ns: int) -> bool:
-        """Whether the stage behind the link takes nothing, and is not just behind."""
+        """Return whether the link's stage is away, not just behind."""
         return bool(self.waiting) and now_ns - self.since_ns >= AWAY_AFTER_NS
 
     def has_room(self, now_ns: int) -> bool:
-        """Whether more may wait: a stage that is behind is waited for, one that is away is not, up to a limit."""
+        """Return whether more may be queued: a stage that is behind is waited for; one that is away is not, up to a limit."""
         return not self.waiting or (self.is_away(now_ns) and len(self.waiting) < ROOM)
 
 
 class Outgoing:
-    """A queue for each link; a message's type decides which link it leaves by."""
+    """One queue per link; a message's type decides which link it is sent on."""
 
     def __init__(self, outlets: Mapping[type[Message], Outlet], tally: Tally, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._queues = {outlet: Queue(outlet) for outlet in outlets.values()}
@@ -81,18 +81,18 @@ class Outgoing:
         return all(queue.has_room(self._clock_ns()) for queue in self._queues.values())
 
     def put(self, messages: Iterable[Message]) -> None:
-        """Send messages, or let them wait."""
+        """Send messages, or queue them."""
         for message in messages:
             self._by_type[type(message)].put(message, self._clock_ns())
 
     def flush(self) -> None:
-        """Send what the next stages take now, and forget the tasks whose part is late already."""
+        """Send what the next stages take now, and drop tasks whose part is already late."""
         for queue in self._queues.values():
             queue.waiting = [message for message in queue.waiting if not self._skips(message)]
             queue.flush(self._clock_ns())
 
     def wait(self, timeout_ms: int) -> bool:
-        """Wait until the link for which most waits has room, then send what the next stages take; False where it had none in time."""
+        """Wait until the link with the longest queue has room, then send what all links take; return False if it had no room in time."""
         longest = max(self._queues.values(), key=lambda queue: len(queue.waiting))
         had_room = bool(longest.outlet.socket.poll(timeout_ms, zmq.POLLOUT))
         self.flush()
@@ -106,5 +106,5 @@ class Outgoing:
 
 
 def is_again(task: Message, waiting: Message) -> bool:
-    """Whether a task asks for what another that waits asks for, too: the part was sent a second time."""
+    """Return whether a task repeats a queued one, because its part was sent a second time."""
     return isinstance(task, Task) and type(task) is type(waiting) and task.result_id == waiting.result_id

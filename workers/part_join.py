@@ -1,4 +1,4 @@
-"""Joins what the stages say of one part, exactly by its id, and never waits longer than its deadline."""
+"""Joins the reports on each part by its result id, and never waits for them beyond the part's deadline."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from mdss.wire.messages import MS_NS, Accepted, BranchScore, Ended, Message, Pre
 from mdss.wire.verdict import Branch, UndefinedCode
 from workers.open_part import BRANCHES, OpenPart
 
-REMEMBERED = 10_000  # verdicts whose late results are still recognised
-ORPHAN_NS = 300 * 10**9  # how long a result waits for an Accepted that never comes
-GRACE_NS = 300 * 10**9  # after a restart, or the deadline; ingest, which may start minutes later, says sooner what it did not get
-SETTLED_NS = 200 * MS_NS  # after a process ended: by then all that it had said is here, and nothing more is handed to it
-DEATHS = 2  # of processes that had one part: a third would follow
+REMEMBERED = 10_000  # closed parts whose late results are still recognised
+ORPHAN_NS = 300 * 10**9  # how long a report waits for an Accepted that never comes
+# after a restart, or after the deadline if that is later; ingest, which may start minutes later, reports its missing parts sooner
+GRACE_NS = 300 * 10**9
+SETTLED_NS = 200 * MS_NS  # after a process ended: by then everything it had sent is here, and nothing more is handed to it
+DEATHS = 2  # processes that ended with one part in hand: a third would follow
 
 
 @dataclass(frozen=True)
 class JoinedPart:
-    """All that is known of one part when its verdict is due; `code` says why there may be no judgement."""
+    """What is known about a part when its verdict is due; `code` says why it may not be judged."""
 
     accepted: Accepted
     prepared: PreparedPart | None
@@ -31,28 +32,28 @@ class JoinedPart:
 
 
 class PartJoin:
-    """Holds open parts by result id; each is returned exactly once. Times are ns of the clock that deadlines are told in."""
+    """Holds open parts by result id and returns each exactly once. Times are in ns of the monotonic clock that deadlines use."""
 
     def __init__(self) -> None:
         self._open: dict[str, OpenPart] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._ended: deque[tuple[int, Ended]] = deque()
         self._resends: list[Resend] = []
-        self._gone: dict[str, str] = {}  # stages that nobody will start again -> why
+        self._gone: dict[str, str] = {}  # stages that will not be started again -> the reason
         self.late_results = 0
 
     def __len__(self) -> int:
         return sum(part.accepted is not None for part in self._open.values())
 
     def recover(self, pending: Iterable[Accepted], now_ns: int) -> None:
-        """Take over parts that were accepted before a restart, and ask for their frames; what nobody sends again is LOST."""
+        """Take over parts accepted before a restart, and ask for their frames; a part that nobody sends again becomes LOST."""
         for accepted in pending:
             part = OpenPart(now_ns, accepted, is_recovered=True, due_ns=now_ns + accepted.left_ns(now_ns) + GRACE_NS)
             self._open[accepted.result_id] = part
             self._resends.append(Resend(result_id=accepted.result_id, attempt=accepted.attempt + 1, wanted=BRANCHES))
 
     def take(self, message: Message, now_ns: int) -> JoinedPart | None:
-        """Add one message to its part; return the part when nothing is missing any more."""
+        """Add one message to its part; return the part if nothing is missing any more."""
         if isinstance(message, Ended):
             self._ended.append((now_ns + SETTLED_NS, message))
             return None
@@ -63,13 +64,13 @@ class PartJoin:
             return None
         part = self._open.setdefault(result_id, OpenPart(now_ns))
         if part.accepted is not None and now_ns >= part.due_ns and is_result:
-            self.late_results += 1  # it is over for this part; the next tick says so
+            self.late_results += 1  # the part's time is over; the next tick returns it
             return None
         part.add(message)
         return self._finished(result_id, part)
 
     def tick(self, now_ns: int) -> list[JoinedPart]:
-        """Return the parts whose deadline has passed, and those that no process survives."""
+        """Return the parts whose deadline has passed, that are POISON, or whose missing stages will not come back."""
         due = [name for name, part in self._open.items() if part.accepted is not None and now_ns >= part.due_ns]
         for name in [name for name, part in self._open.items() if part.accepted is None and now_ns - part.since_ns > ORPHAN_NS]:
             del self._open[name]
@@ -84,12 +85,12 @@ class PartJoin:
         return asked
 
     def drain(self) -> list[JoinedPart]:
-        """Return all that is open, because the station stops."""
+        """Return all open parts, because the station stops."""
         names = [name for name, part in self._open.items() if part.accepted is not None]
         return [self._close(name, "DRAINED", "the station stopped before the part was judged") for name in names]
 
     def _bury(self, ended: Ended) -> list[JoinedPart]:
-        """Ask again for what was lost with a process, and give up the part that it is the second to end with."""
+        """Ask again for what was lost with an ended process; return its part in hand if that is the second process to end with it."""
         if ended.is_last:
             self._gone[stage_of(ended.process)] = f"{ended.process} {ended.reason}"
         suspect = self._open.get(ended.result_id)
@@ -105,7 +106,7 @@ class PartJoin:
         return joined
 
     def _hopeless(self) -> list[JoinedPart]:
-        """Return the parts for which only stages are missing that nobody will start again: nothing is gained by their deadline."""
+        """Return parts that wait only for stages that will not be started again: waiting for the deadline would gain nothing."""
         if not self._gone:
             return []
         names = [name for name, part in self._open.items() if part.accepted is not None and part.waits_only_for(self._gone)]

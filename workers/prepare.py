@@ -1,4 +1,4 @@
-"""Process `prepare`: finds the part in the scan and hands each branch its half; no torch."""
+"""Process `prepare`: finds the part in the scan and gives each branch its share; it loads no torch."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
 
 
 class Preparer(Worker):
-    """Turns a frame into the two tasks and what fusion draws from."""
+    """Turns a frame into the two branches' tasks and the data that fusion draws from."""
 
     def __init__(self, models: Mapping[str, ModelFolder], tally: Tally, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._models, self._tally, self._steady_ns = models, tally, steady_ns
         tally.start(SKIPPED)
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return what one frame becomes, or why it becomes nothing; nothing at all where its deadline is over."""
+        """Return the messages for one frame, or the fault that prevents them; nothing if its deadline is over."""
         if not isinstance(message, Frame):
             raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
         model = self._models.get(model_key(message.recipe_id, message.model_version))
@@ -68,19 +68,19 @@ class Preparer(Worker):
             invalid_point_ratio=part.invalid_point_ratio,
             finished_ns=time.time_ns(),
         )
-        # Shape first: as a rule it takes longer, and the part waits for it.
+        # Shape first: it usually takes longer, and the part waits for it.
         tasks: dict[Branch, Message] = {"sdf": ShapeTask(**same, xyz=part.xyz), "rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask)}
         return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
 
 def craft(opened: Opened) -> Craft[ModelFolder]:
-    """Take of a model its recipe alone, and find the part in its golden scans by that."""
+    """Return how this process uses a model: only its recipe, proven by finding the part in its golden scans."""
     cv2.setNumThreads(opened.settings.prepare.threads)
     return Craft(lambda folder: folder, lambda _, made: reproduce(made, lambda _: {}))
 
 
 def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Preparer:
-    """Return what works through the frames."""
+    """Return the worker that prepares frames."""
     return Preparer(models, opened.tally)
 
 

@@ -1,4 +1,4 @@
-"""Speaks to the subscribers: verdicts and a heartbeat on XPUB, and the snapshot port for those that missed some."""
+"""Publishes verdicts and heartbeats (XPUB), and answers subscribers that missed some (snapshot port)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from mdss.wire.snapshot import VerdictSource
 from mdss.wire.sockets import Inlet, bound
 from mdss.wire.verdict import Beat, Verdict
 
-LARGEST_QUESTION_BYTES = 64 * 1024  # of what a subscriber says; a larger one ends its connection
-MOST_FRAMES = 3  # of a question: who asks, perhaps an empty one, as a REQ puts it before all, and the question
-MOST_NOTICES = 100  # at once, so that no subscriber holds up a verdict
-SUBSCRIPTIONS = "mdss_subscriptions"  # XPUB tells of the first subscription to each topic, and of the end of the last
+LARGEST_QUESTION_BYTES = 64 * 1024  # a subscriber that sends more is disconnected
+MOST_FRAMES = 3  # frames of a question: sender, possibly an empty frame (as REQ adds it), question
+MOST_NOTICES = 100  # in one call, so that no subscriber delays a verdict
+SUBSCRIPTIONS = "mdss_subscriptions"  # XPUB reports only the first subscription to each topic and the end of the last one
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class History:
-    """What subscribers catch up from, and the life of the station it belongs to."""
+    """The journal that subscribers catch up from, and the boot id of the process that answers."""
 
     journal: VerdictSource
     boot_id: str
 
 
 class Publisher:
-    """Owns the two sockets that face outwards."""
+    """Owns the two outward sockets of fusion."""
 
     def __init__(self, context: zmq.Context[Any], settings: Settings, history: History, tally: Tally) -> None:
         self._with_maps, self._history, self._tally = settings.verdicts.publish_maps, history, tally
@@ -48,14 +48,14 @@ class Publisher:
         tally.start(SUBSCRIPTIONS)
 
     def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
-        """Send one verdict, and its map where the station publishes maps."""
+        """Publish one verdict, and its map if the station publishes maps."""
         place = f"{verdict.station}/{verdict.source_id}"
         self._verdicts.send_multipart([f"verdict/{place}/{verdict.evaluation}".encode(), msgspec.json.encode(verdict)])
         if self._with_maps and heat_png is not None:
             self._verdicts.send_multipart([f"map/{place}".encode(), verdict.result_id.encode(), heat_png()])
 
     def serve(self, beat: Callable[[], Beat]) -> None:
-        """Send the heartbeat when it is due, note who subscribed, and answer who wants to catch up."""
+        """Send the heartbeat if it is due, count subscriptions, and answer one subscriber that wants to catch up."""
         self._gate.check()
         for _ in range(MOST_NOTICES):
             if not self._verdicts.poll(0):
@@ -69,23 +69,23 @@ class Publisher:
             self._reply([frame.bytes for frame in self._questions.receive()])
 
     def close(self) -> None:
-        """Close both sockets, letting the last verdicts leave."""
+        """Close both sockets; the last verdicts still leave."""
         self._verdicts.close()
         self._snapshots.close()
         self._gate.close()
 
     def _reply(self, question: Sequence[bytes]) -> None:
-        """Answer one question, where it is one, to whom it comes from."""
+        """Answer one question, if it is one, to its sender."""
         reply = self._answer(question[-1]) if question else None
         if reply is not None:
             self._snapshots.send_multipart([*question[:-1], reply], zmq.NOBLOCK)
 
     def _answer(self, request: bytes) -> bytes | None:
-        """Return the answer to one question, None where the journal fails: what a subscriber asks must cost no part its verdict."""
+        """Return the answer to a question, None if the journal fails: a subscriber's question must cost no part its verdict."""
         try:
             reply = snapshot.answer(request, self._history.journal, self._history.boot_id)
         except JournalFailed as error:
-            if str(error) != self._trouble:  # subscribers ask again
+            if str(error) != self._trouble:  # logged once: subscribers ask again
                 log.error("a subscriber's question cannot be answered", reason=str(error))
             self._trouble = str(error)
             return None
@@ -93,7 +93,7 @@ class Publisher:
         return reply
 
     def _note(self, notice: bytes) -> None:
-        """Count a subscription (1) or its end (0); a subscriber may say anything else, too."""
+        """Count a subscription (1) or its end (0); a subscriber may send anything else as well."""
         step = {b"\x01": 1.0, b"\x00": -1.0}.get(notice[:1])
         if step is not None:
             self._tally.count(SUBSCRIPTIONS, step)

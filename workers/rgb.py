@@ -1,4 +1,4 @@
-"""Process `rgb`: the colour branch, one or more processes on one queue."""
+"""Process `rgb`: the colour branch; one or more processes share its queue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workers.start import Opened, Place, Role, index_option, main, work
 
 
 def craft(opened: Opened) -> Craft[ScoreMap]:
-    """Load the colour branch of a model and score an empty image once, so that the first part waits for nothing."""
+    """Return how this process uses a model: it loads the colour branch and scores an empty image, so that the first part need not wait."""
     settings = opened.settings.branches.rgb
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
@@ -31,7 +31,7 @@ def craft(opened: Opened) -> Craft[ScoreMap]:
 
 
 def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
-    """Return what scores the tasks."""
+    """Return the worker that scores the tasks."""
     return Scorer("rgb", models, opened.tally)
 
 
@@ -50,7 +50,7 @@ def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
 
 
 def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
-    """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
+    """Score the model's golden scans; ModelRefused if the scores differ from those the model was made with."""
 
     def scores(part: Prepared) -> dict[Scored, float]:
         return {"rgb": float(score_map(ColourTask(**golden_task(folder, part), rgb=part.rgb, mask=part.mask)).max())}

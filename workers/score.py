@@ -1,4 +1,4 @@
-"""What both branches have in common: one task in, one map and its maximum out."""
+"""What both branches share: a worker that turns one task into one map and its maximum."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ ScoreMap = Callable[[ColourTask | ShapeTask], Map]  # one branch of one model, r
 
 
 def golden_task(folder: ModelFolder, part: Prepared) -> dict[str, Any]:
-    """Return what a task says of a golden scan, beside what the branch looks at."""
+    """Return the fields of a task for a golden scan, apart from the arrays that the branch looks at."""
     named = {"result_id": "", "recipe_id": folder.name, "model_version": folder.version}
     return named | {"height": part.grid.height, "width": part.grid.width}
 
 
 class Scorer(Worker):
-    """Scores each task with the branch of the model that it names."""
+    """Scores each task with the model that it names."""
 
     def __init__(
         self,
         branch: Branch,
         models: Mapping[str, ScoreMap],
         tally: Tally,
-        clock_ns: Callable[[], int] = time.time_ns,  # UTC: what verdicts say
-        steady_ns: Callable[[], int] = time.monotonic_ns,  # what deadlines are told in, and how long it took: nobody sets it
+        clock_ns: Callable[[], int] = time.time_ns,  # UTC, for the times in verdicts
+        steady_ns: Callable[[], int] = time.monotonic_ns,  # the monotonic clock, for deadlines and durations: nobody sets it
     ) -> None:
         self._branch, self._models, self._tally, self._clock_ns, self._steady_ns = branch, models, tally, clock_ns, steady_ns
         self._skipped = f'mdss_tasks_skipped_total{{stage="{branch}"}}'
         tally.start(self._skipped)
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return the score of one task; nothing where its part's deadline is over."""
+        """Return the score of one task; nothing if its part's deadline is over."""
         if not isinstance(message, ColourTask | ShapeTask):
             raise TypeError(f"{type(message).__name__} came to {self._branch}: expected a task")
         model = self._models.get(model_key(message.recipe_id, message.model_version))

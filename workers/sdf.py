@@ -1,4 +1,4 @@
-"""Process `sdf`: the shape branch, one or more processes on one queue."""
+"""Process `sdf`: the shape branch; one or more processes share its queue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workers.start import Opened, Place, Role, index_option, main, work
 
 
 def craft(opened: Opened) -> Craft[ScoreMap]:
-    """Load the shape branch of a model and score a flat plate once, so that the first part waits for nothing."""
+    """Return how this process uses a model: it loads the shape branch and scores a flat plate, so that the first part need not wait."""
     settings = opened.settings.branches.sdf
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
@@ -31,7 +31,7 @@ def craft(opened: Opened) -> Craft[ScoreMap]:
 
 
 def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
-    """Return what scores the tasks."""
+    """Return the worker that scores the tasks."""
     return Scorer("sdf", models, opened.tally)
 
 
@@ -50,7 +50,7 @@ def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
 
 
 def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
-    """Score the model's golden scans; ModelRefused where that gives other scores than when it was made."""
+    """Score the model's golden scans; ModelRefused if the scores differ from those the model was made with."""
 
     def scores(part: Prepared) -> dict[Scored, float]:
         return {"sdf": float(score_map(ShapeTask(**golden_task(folder, part), xyz=part.xyz)).max())}
@@ -59,7 +59,7 @@ def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
 
 
 def plate(size_px: int) -> Map:
-    """Return a flat square cloud (S, S, 3) in the middle of nothing, one point per mm."""
+    """Return a flat square cloud (S, S, 3) without surroundings, one point per mm."""
     rows, columns = np.indices((size_px, size_px), dtype=np.float32)
     cloud = np.stack([columns, rows, np.full_like(rows, 500.0)], axis=-1)
     quarter = size_px // 4

@@ -1,4 +1,4 @@
-"""What every worker process does first and last: opens its links around its worker and lets the loop run."""
+"""Starts a worker process: opens its links, loads its models, runs the loop, and closes everything at the end."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ index_option = click.option("--index", default=0, help="Which of the branch's pr
 
 @runtime_checkable
 class Adaptable(Protocol):
-    """A worker that takes some settings over while it runs."""
+    """A worker that applies some settings while it runs."""
 
     def reconfigure(self, settings: Settings) -> None:
-        """Keep to other settings from the next message on."""
+        """Apply changed settings from the next message on."""
 
 
 class Handling:
-    """A worker that says which part it has in hand; after an error it stays there, because the process ends with it."""
+    """Records which part the worker has in hand; after an error the record stays, because the process ends with that part."""
 
     def __init__(self, worker: Worker, hand: Hand) -> None:
         self._worker, self._hand = worker, hand
         self.tick, self.drain = worker.tick, worker.drain
 
     def step(self, message: Message) -> Iterable[Message]:
-        """Return what follows from one message."""
+        """Return the messages that follow from one message."""
         self._hand.write(getattr(message, "result_id", ""))
         try:
             answers = list(self._worker.step(message))
-        except JournalFailed:  # whichever part it was, it is not why
+        except JournalFailed:  # the journal is at fault, not the part
             self._hand.write("")
             raise
         self._hand.write("")
@@ -53,7 +53,7 @@ class Handling:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker sits in the line: its name, the link it reads, and the link by which each kind of message leaves."""
+    """A worker's place in the line: its name, the link it reads, and the link for each type of message it sends."""
 
     name: str
     inlet: str
@@ -62,14 +62,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Role(Generic[Loaded]):
-    """What a worker makes of a model, and the worker that judges with what it has made, by key."""
+    """How a worker uses models, and how the worker is made from its loaded models by key."""
 
     craft: Callable[[Opened], Craft[Loaded]]
     worker: Callable[[Opened, Mapping[str, Loaded]], Worker]
 
 
 def work(place: Place, config: Path, role: Role[Loaded]) -> None:
-    """Open everything, load the models, make the worker, and run it until it is asked to stop."""
+    """Open everything, load the models, and run the worker until it is asked to stop."""
     with opened(place.name, config) as process:
         runtime = Path(process.settings.station.runtime_directory)
         models = HeldModels(role.craft(process), Path(process.settings.models.store), PlanFile(runtime), process.pulse)
@@ -93,7 +93,7 @@ def work(place: Place, config: Path, role: Role[Loaded]) -> None:
 
 
 def take_over(process: Opened, worker: Worker) -> None:
-    """Hand changed settings to a worker that has a use for them while it runs; the log keeps to them in every process."""
+    """Pass changed settings to a worker that uses them; the log applies them in every process."""
     settings = process.changed_settings()
     if settings is not None and isinstance(worker, Adaptable):
         worker.reconfigure(settings)
