@@ -1,4 +1,4 @@
-"""Who changed what in a recipe's models, when and why: `audit.jsonl` in its folder of the store, one line for each change."""
+"""Records who changed a recipe's models, when and why: one line per change in `audit.jsonl` in the recipe's folder of the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_EVENT = "unreadable"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
-    """One line; `before` and `after` are versions, in the file `from` and `to`."""
+    """One change; `before` and `after` are versions, named `from` and `to` in the file."""
 
     when: str  # UTC, ISO 8601
     who: str
@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from",
 
 
 def record(folder: Path, what: str, versions: tuple[str | None, str | None], why: str = "") -> None:
-    """Append what was just done to a recipe's models, and have it on the disk; a line that a power cut left half stays alone."""
+    """Append a change of a recipe's models and flush it to disk; half a line left by a power cut does not spoil the new one."""
     before, after = (version or "" for version in versions)
     event = Event(when=datetime.now(UTC).isoformat(timespec="seconds"), who=user(), what=what, before=before, after=after, why=why)
     path = folder / AUDIT
@@ -40,7 +40,7 @@ def record(folder: Path, what: str, versions: tuple[str | None, str | None], why
 
 
 def events(folder: Path) -> list[Event]:
-    """Return every change, oldest first; a line that cannot be read is one, too, and says so."""
+    """Return all changes, oldest first; a line that cannot be read becomes an event that says so."""
     path = folder / AUDIT
     return [_event(line) for line in path.read_bytes().splitlines() if line.strip()] if path.is_file() else []
 

@@ -1,4 +1,4 @@
-"""`mdss VERB`: names the verbs by dotted string and imports only the one that runs."""
+"""The command `mdss`: lists its verbs and imports only the one that runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ try:
     from mdss.errors import BadInput, MdssError
     from mdss.interrupts import stoppable
     from mdss.user_name import other_owner
-except KeyboardInterrupt:  # nearly all of the time before the verb itself can hear it
+except KeyboardInterrupt:  # most of the time before a verb handles Ctrl-C itself is spent in these imports
     sys.stderr.write("mdss: interrupted\n")
     raise SystemExit(130) from None
 
 FAILED, MISUSED = 1, 2
-INTERRUPTED = 130  # as a shell reports an end by SIGINT
-STATION = "run"  # ends its processes in order at SIGTERM; before it has any, an end by that signal is a clean one to systemd
+INTERRUPTED = 130  # exit code that a shell reports after SIGINT
+STATION = "run"  # `mdss run` handles SIGTERM itself; before it does, being killed by SIGTERM is a clean end for systemd
 EXAMPLE = "Example: mdss demo"
 
 VERBS = {
@@ -49,14 +49,14 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group that imports each command only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order in which a newcomer meets them."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None where there is no such verb."""
+        """Import one verb; None if there is no such verb."""
         if cmd_name not in VERBS:
             return None
         module, _, attribute = VERBS[cmd_name][0].partition(":")
@@ -66,7 +66,7 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs with their sentences, without importing any."""
+        """List the verbs with their descriptions, without importing any."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, sentence) for verb, (_, sentence) in VERBS.items()])
 
@@ -80,7 +80,7 @@ def mdss() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by Ctrl-C or SIGTERM."""
     words = sys.argv[1:] if arguments is None else arguments
-    with nullcontext() if words[:1] == [STATION] else stoppable((signal.SIGTERM,)):  # SIGINT stays ignored in a shell's background
+    with nullcontext() if words[:1] == [STATION] else stoppable((signal.SIGTERM,)):  # SIGINT stays ignored in a shell's background job
         return _run(words)
 
 
@@ -95,12 +95,12 @@ def _run(words: list[str]) -> int:
         return _say("interrupted", INTERRUPTED)
     except MdssError as error:
         return _say(str(error), MISUSED if isinstance(error, BadInput) else FAILED)
-    except OSError as error:  # a folder that may not be written, a disk that is full: no verb need foresee it
+    except OSError as error:  # a folder that cannot be written, a full disk: verbs need not handle these themselves
         return _say(_refusal(error), FAILED)
 
 
 def _refusal(error: OSError) -> str:
-    """Return the sentence for what the system did not do; of what may not be touched, also whose it is."""
+    """Return the sentence for an operating system error; if permission was denied, also whose file it is."""
     place = error.filename2 or error.filename
     if not place:
         return str(error)

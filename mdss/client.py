@@ -1,4 +1,4 @@
-"""What a camera and a subscriber import: FrameSender and VerdictStream; neither needs torch, threads or the station's settings."""
+"""The library for cameras and subscribers: FrameSender and VerdictStream; needs no torch, no threads and no settings of the station."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]
 POLL_MS = 100
-RETRY_S = 0.2  # before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
-SLOWEST_LINK = 1e6  # bytes per second; on a slower one a large frame would be taken for the silence of a dead connection
-REMEMBERED = 10_000  # finished frames and their fate; the oldest are forgotten
-ROOM = 4  # frames that may wait for their first credit where the sender does not wait itself, and of a recipe that is not ready
+RETRY_S = 0.2  # seconds before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
+SLOWEST_LINK = 1e6  # bytes per second; on a slower link, sending a large frame would look like the silence of a dead connection
+REMEMBERED = 10_000  # finished frames and their outcome; the oldest are forgotten
+# frames that may wait for their first credit if the sender does not wait itself, and frames of a recipe that is not ready
+ROOM = 4
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
 
 
 class FrameSender:
-    """A camera's end of the wire: waits for credit, keeps every frame until its DONE, and says everything again after a restart.
+    """A camera's connection to a station: waits for credit, keeps every frame until its DONE, and sends frames again after a restart.
 
-    Use it from one thread. While no part comes, call `attend` now and then, so that heartbeats are answered.
+    Use it from one thread. Between parts, call `attend` now and then, so that heartbeats are answered.
 
-    `overflow_policy` says what becomes of a frame for which there is no credit. `wait`: `send` waits for it. With the others it never
-    waits: up to four frames do, and then the oldest that was never sent gives way (`drop_oldest`), or the new one is not taken
-    (`drop_latest`). What was dropped stands in `dropped`; a frame that was sent once is never dropped. Once
-    four frames of a recipe were answered NOT_READY, there is no credit for another of it until one of them is taken.
+    `overflow_policy` decides what happens to a frame without credit. With `wait`, `send` waits for credit. Otherwise `send` never waits: up
+    to four frames do, and after that either the oldest frame that was never sent is dropped (`drop_oldest`), or the new one is not taken
+    (`drop_latest`). `dropped` lists dropped frames; a frame that was sent once is never dropped. Once four frames of a recipe were answered
+    NOT_READY, no further frame of that recipe is sent until one of them is accepted.
 
-    `keys` are needed over tcp, and must be this source's own.
+    `keys` are needed over tcp, and must belong to this source.
     """
 
     def __init__(
@@ -58,19 +59,20 @@ class FrameSender:
         self.overflow_policy, self._keys = overflow_policy, keys
         self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
         self.rejected: dict[str, Nack] = {}
-        self.rejected_count = 0  # since it was made; `rejected` remembers the last ten thousand
-        self.put_off: dict[str, Nack] = {}  # what the station cannot take yet, and why; under an empty name this camera itself
+        self.rejected_count = 0  # in all; `rejected` holds only the last ten thousand
+        self.put_off: dict[str, Nack] = {}  # frames that the station cannot take yet, and why; under an empty name: this camera itself
         self.done: dict[str, Done] = {}
-        self.dropped: dict[str, str] = {}  # frame_id -> part_id of what never left this camera
-        self.dropped_count = 0  # since it was made; `dropped` remembers the last ten thousand
-        self._frames: dict[str, tuple[camera.FrameHeader, list[camera.Payload]]] = {}  # everything without DONE or final NACK, oldest first
+        self.dropped: dict[str, str] = {}  # frame_id -> part_id of frames that were never sent
+        self.dropped_count = 0  # in all; `dropped` holds only the last ten thousand
+        self._frames: dict[str, tuple[camera.FrameHeader, list[camera.Payload]]] = {}  # frames without DONE or a final NACK, oldest first
         self._unsent: deque[str] = deque()
-        self._never_sent: dict[str, str] = {}  # frame_id -> part_id, oldest first; what else is unsent must be sent again
-        self._on_its_way: dict[str, int] = {}  # frame_id -> bytes that left by this connection and have no answer yet
+        # frame_id -> part_id, oldest first; other unsent frames were sent before and must be sent again
+        self._never_sent: dict[str, str] = {}
+        self._on_its_way: dict[str, int] = {}  # frame_id -> bytes sent on this connection without an answer yet
         self._sequence, self._window, self._boot_id = 0, 0, ""
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
-        self._asked_s: float | None = None  # when the oldest unanswered question was put
+        self._asked_s: float | None = None  # when the oldest unanswered message was sent
         self._context: zmq.Context[Any] = zmq.Context()
         self._connect()
 
@@ -86,12 +88,12 @@ class FrameSender:
         return len(self._frames)
 
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
-        """Send one scan (H, W, 3) and (H, W, 3) and return the frame's id; where there is no credit, as `overflow_policy` says."""
+        """Send one scan, rgb (H, W, 3) and xyz (H, W, 3), and return the frame's id; without credit, `overflow_policy` applies."""
         header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
         self._check_id(header)
         frame_id, self._sequence = header.frame_id, header.sequence
         if self.overflow_policy != "wait":
-            self._attend_until(lambda: True, 0)  # may have made room
+            self._attend_until(lambda: True, 0)  # answers that have arrived may make room
             if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
         self._take_in(header, message)
@@ -103,22 +105,22 @@ class FrameSender:
         return frame_id
 
     def attend(self, timeout_s: float = 0.0) -> None:
-        """Answer the station, and send what it has room for, for this long."""
+        """Answer the station and send frames that it has room for, for this many seconds."""
         self._attend_until(lambda: False, timeout_s)
 
     def wait_until_done(self, timeout_s: float | None = None) -> bool:
-        """Wait until every frame has its verdict or its refusal; False when time ran out first."""
+        """Wait until every frame has its verdict or its refusal; return False if time ran out first."""
         return self._attend_until(lambda: not self._frames, timeout_s)
 
     def close(self) -> None:
-        """Say that no more frames will come, and close."""
+        """Tell the station that no more frames will come, and close."""
         if not self._socket.closed:
             self._say(camera.Eos(source_id=self.source_id))
             self._socket.close(200)
             self._context.term()
 
     def _make_room(self, header: camera.FrameHeader) -> bool:
-        """Drop a frame that was never sent, by name, where too many wait for what the new one waits for; False when it is the new one."""
+        """Make room for a new frame if too many wait for the same reason; return False if the new frame itself is dropped."""
         is_ready = self._is_ready(header.recipe_id)
         alike = [name for name in self._never_sent if self._is_ready(self._frames[name][0].recipe_id) == is_ready]
         if len(alike) < ROOM:
@@ -132,7 +134,7 @@ class FrameSender:
         return is_oldest
 
     def _check_id(self, header: camera.FrameHeader) -> None:
-        """Refuse the id of an outstanding frame to another part: it would take its place, and the first would never be sent."""
+        """Refuse another part under the id of an outstanding frame: the first part would be replaced and never be sent."""
         first, _ = self._frames.get(header.frame_id, (header, None))
         if (first.part_id, first.recipe_id) != (header.part_id, header.recipe_id):
             found = f"found {header.frame_id}, which part {first.part_id} of recipe {first.recipe_id} has until it is done"
@@ -150,17 +152,17 @@ class FrameSender:
         self._hello()
 
     def _hello(self) -> None:
-        """Introduce this camera; whatever has no DONE goes out again once credit comes."""
+        """Introduce this camera; every frame without DONE is sent again once there is credit."""
         self._window, self._unsent, self._on_its_way = 0, deque(self._frames), {}
         self._say(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
         self._asked_s = self._asked_s or time.monotonic()
 
     def _say(self, message: camera.Header) -> None:
-        offered(self._socket, camera.compose(message))  # what is not said now, is said again by the next connection
+        offered(self._socket, camera.compose(message))  # what cannot be sent now is sent again on the next connection
 
     def _attend_until(self, is_reached: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Serve the connection until something is reached or time is up."""
+        """Serve the connection until a condition holds or time is up; return whether it holds."""
         end_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
             self._receive_all()
@@ -201,14 +203,14 @@ class FrameSender:
         if not nack.frame_id and nack.code not in camera.PASSING_CODES:
             raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
         if nack.code not in camera.PASSING_CODES:
-            self.rejected_count += nack.frame_id in self._frames  # a second refusal of the same is no other frame
+            self.rejected_count += nack.frame_id in self._frames  # a second refusal of the same frame counts once
             _remember(self.rejected, nack.frame_id, nack)
             self._forget(nack.frame_id)
             return
         self._pause_until_s = time.monotonic() + RETRY_S
         if not nack.frame_id or nack.frame_id in self._frames:
             self.put_off[nack.frame_id] = nack
-        if nack.code == "NOT_READY":  # its recipe is being loaded: those of others need not wait for that
+        if nack.code == "NOT_READY":  # its recipe is being loaded; frames of other recipes need not wait for that
             if nack.frame_id in self._frames and nack.frame_id not in self._unsent:
                 self._unsent.append(nack.frame_id)
             return
@@ -232,13 +234,13 @@ class FrameSender:
             self._never_sent.pop(frame_id, None)
 
     def _may_leave(self, frame_id: str) -> bool:
-        """Return False for a new frame of a recipe that is not ready: it would be put off as well, and never be dropped."""
+        """Return whether a frame may be sent; a new frame of a recipe that is not ready waits, because sent frames cannot be dropped."""
         return frame_id not in self._never_sent or self._is_ready(self._frames[frame_id][0].recipe_id)
 
     def _is_ready(self, recipe_id: str) -> bool:
-        """Return whether fewer than a few frames of a recipe have found that the station is not ready for it.
+        """Return whether fewer than four frames of a recipe were answered NOT_READY.
 
-        One that was acknowledged does not count: after a restart of the station it may be what is known of it that keeps it back.
+        Frames that were acknowledged before do not count: after a restart, NOT_READY may be about the station's record of that frame.
         """
         not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
         return [self._frames[name][0].recipe_id for name in not_ready].count(recipe_id) < ROOM

@@ -1,4 +1,4 @@
-"""Scans of judged parts that retraining learns from: each in a folder of its own, whole or not at all, with what a person said of it.
+"""The scans of judged parts that retraining learns from: one folder per part, complete or absent, with the label a person gave it.
 
 `<root>/<recipe>/<result_id>/` holds rgb.png, xyz.tiff (float32 mm, NaN where nothing was measured), part.json, and review.json once
 somebody has labelled the part. Several processes may write, label and remove at the same time.
@@ -26,14 +26,14 @@ from mdss.wire.verdict import Evaluation, UndefinedCode
 
 FOLDER: Final = "collected"  # in the state directory
 RGB, XYZ, PART, REVIEW = "rgb.png", "xyz.tiff", "part.json", "review.json"
-HIDDEN = "."  # begins the names of what is being written or removed
+HIDDEN = "."  # first character of names that are being written or removed
 Label = Literal["good", "defect"]
 Decoded = TypeVar("Decoded")
 log = structlog.get_logger()
 
 
 class CollectedPart(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part it is and how it was judged, as part.json says it; times are UTC."""
+    """Which part it is and how it was judged, as stored in part.json; times are UTC."""
 
     result_id: str
     part_id: str
@@ -45,42 +45,42 @@ class CollectedPart(msgspec.Struct, frozen=True, kw_only=True):
     code: UndefinedCode | None = None
     score: float | None = None
     threshold: float | None = None
-    model_version: str = ""  # empty where no model judged it
+    model_version: str = ""  # empty if no model judged it
     is_simulated: bool = False
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person said of a part, as review.json says it."""
+    """A person's label for a part, as stored in review.json."""
 
     label: Label
     by: str
-    at_ns: int  # UTC, by the clock of whoever said it
+    at_ns: int  # UTC, by the clock of the person's machine
     note: str = ""
-    entry: str = ""  # its place in the stream of reviews; empty where it was said at the station, by `mdss collection label`
+    entry: str = ""  # its entry in the stream of reviews; empty if it was labelled at the station, by `mdss collection label`
 
 
 @dataclass(frozen=True)
 class Collected:
-    """One part of the collection; its scan is read when it is asked for."""
+    """One part of the collection; its scan is read only on request."""
 
     folder: Path
     part: CollectedPart
     review: Review | None = None
-    is_review_lost: bool = False  # somebody said something of it that can't be read any more
+    is_review_lost: bool = False  # there is a label, but it cannot be read any more
 
     @property
     def label(self) -> Label | None:
-        """What a person called the part, None while nobody has."""
+        """The label that a person gave the part, None if nobody has."""
         return None if self.review is None else self.review.label
 
     @property
     def nbytes(self) -> int:
-        """How much room it takes now."""
+        """How many bytes it takes now."""
         return sum(_size(path) for path in self.folder.glob("*"))
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return image and cloud (H, W, 3), bit for bit as the station judged them; BadInput names a file that is damaged or gone."""
-        from mdss.scans import read_scan  # it loads cv2, which the process that only writes does without
+        from mdss.scans import read_scan  # imported here because it loads cv2, which the writing process does not need
 
         rgb, xyz_mm = read_scan(self.folder / RGB, self.folder / XYZ)
         return rgb, xyz_mm.astype(np.float32, copy=False)
@@ -88,17 +88,17 @@ class Collected:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which parts are asked for; what is left out is not asked about."""
+    """Which parts are wanted; a field at its default does not filter."""
 
     recipe: str | None = None
-    labels: frozenset[Label | None] | None = None  # None among them: the unreviewed
+    labels: frozenset[Label | None] | None = None  # None among them stands for parts without a label
     evaluations: frozenset[Evaluation] | None = None
     since_ns: int = 0  # judged then or later, UTC
     newest_first: bool = False
-    with_lost: bool = False  # also those of which nobody knows any more what they were called
+    with_lost: bool = False  # include parts whose label cannot be read any more
 
     def fits(self, found: Collected) -> bool:
-        """Return whether a part is among them."""
+        """Return whether a part is wanted."""
         return (
             (self.recipe is None or found.part.recipe_id == self.recipe)
             and (self.labels is None or found.label in self.labels)
@@ -112,7 +112,7 @@ ALL: Final = Wanted()
 
 
 class Weighed(NamedTuple):
-    """What decides when a part has to go: compared in this order, the smallest goes first."""
+    """What decides when a part is removed: compared field by field, the smallest goes first."""
 
     is_reviewed: bool
     is_not_ok: bool
@@ -122,7 +122,7 @@ class Weighed(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """What a pruning removed and what it left."""
+    """What a pruning removed and what remains."""
 
     removed: int
     kept: int
@@ -130,13 +130,13 @@ class Pruned(NamedTuple):
 
 
 class Collection:
-    """The parts under one folder; a disk that refuses raises OSError."""
+    """The parts under one folder; OSError if the disk refuses."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def add(self, part: CollectedPart, rgb: NDArray[np.uint8], xyz_mm: NDArray[np.float32]) -> bool:
-        """Write one part, also across a power cut whole or not at all; False where it was there before, which changes nothing."""
+        """Write one part, complete or not at all, even across a power cut; return False, and change nothing, if it was there before."""
         folder = self._place(part.recipe_id, part.result_id)
         if folder.exists():
             return False
@@ -146,19 +146,19 @@ class Collection:
         return True
 
     def find(self, result_id: str) -> Collected | None:
-        """Return one part, or None where there is none of this id."""
+        """Return one part, None if there is none with this id."""
         if not is_folder_name(result_id):
             return None
         return next(_read(recipe / result_id for recipe in self._recipes() if (recipe / result_id).is_dir()), None)
 
     def parts(self, wanted: Wanted = ALL) -> list[Collected]:
-        """Return the parts that are asked for, in the order in which they were judged; one that cannot be read is logged and left out."""
+        """Return the wanted parts in the order in which they were judged; parts that cannot be read are logged and left out."""
         folders = (self.root / wanted.recipe,) if wanted.recipe else self._recipes()
         found = [each for folder in folders for each in _read(_visible(folder)) if wanted.fits(each)]
         return sorted(found, key=lambda each: (each.part.judged_ns, each.part.result_id), reverse=wanted.newest_first)
 
     def label(self, result_id: str, review: Review) -> bool:
-        """Write what a person said of a part, in place of what was said before; False where the part is not (or no longer) here."""
+        """Write a person's label for a part, replacing an earlier one; return False if the part is not here (any longer)."""
         found = self.find(result_id)
         if found is None:
             return False
@@ -166,14 +166,14 @@ class Collection:
         try:
             write_durably(partial, as_json(review))
             partial.replace(found.folder / REVIEW)
-        except FileNotFoundError:  # removed at this moment
+        except FileNotFoundError:  # the part was removed this moment
             return False
         return True
 
     def prune(self, max_bytes: int, between: Callable[[], object] = lambda: None, spare_ratio: float = 0.0) -> Pruned:
-        """Where more than so many bytes are there, remove what has to go first until they fit and this share of the room is free again.
+        """If the parts take more than `max_bytes`, remove parts until they fit with the share `spare_ratio` of the budget free.
 
-        `between` is called after every part that was looked at, all of them.
+        `between` is called after each part that is looked at or removed; all parts are looked at.
         """
         parts = []
         for recipe in self._recipes():
@@ -188,7 +188,7 @@ class Collection:
         return Pruned(len(going), len(parts) - len(going), total - sum(each.nbytes for each in going))
 
     def tidy(self) -> int:
-        """Remove what was left behind where writing or removing a part was cut short; return how many. For the one process that writes."""
+        """Remove what interrupted writing or removal left behind; return how many. Only the one writing process may call it."""
         hidden = [path for recipe in self._recipes() for path in recipe.glob(f"{HIDDEN}*")]
         for path in hidden:
             shutil.rmtree(path, ignore_errors=True)
@@ -212,12 +212,12 @@ def _read(folders: Iterable[Path]) -> Iterator[Collected]:
         except (OSError, BadInput, *UNREADABLE) as error:
             log.warning("a collected part cannot be read", folder=str(folder), reason=str(error))
             continue
-        if part is not None:  # otherwise it was removed at this moment
+        if part is not None:  # otherwise it was removed this moment
             yield _reviewed(folder, part)
 
 
 def _check_place(folder: Path, part: CollectedPart | None) -> None:
-    """Refuse a part that says it is another: whoever copies it by that name would write elsewhere."""
+    """Refuse a part.json that names another part: whoever copies by that name would write elsewhere."""
     if part is not None and (part.recipe_id, part.result_id) != (folder.parent.name, folder.name):
         raise BadInput(f"{folder / PART}: found part {part.result_id[:80]!r} of {part.recipe_id[:80]!r}, expected that of its folder")
 
@@ -231,7 +231,7 @@ def _reviewed(folder: Path, part: CollectedPart) -> Collected:
 
 
 def evicted(parts: Iterable[Weighed], max_bytes: int) -> list[Weighed]:
-    """Return what has to go so that the rest fits: the oldest OK parts first, then the oldest others; reviewed ones after all others."""
+    """Return the parts to remove so that the rest fits: the oldest OK parts first, then the oldest others, labelled ones last."""
     ordered = sorted(parts)
     excess, going = sum(each.nbytes for each in ordered) - max_bytes, []
     for each in ordered:
@@ -247,13 +247,13 @@ def remove(folder: Path) -> None:
     going = folder.with_name(f"{HIDDEN}{folder.name}-gone")
     try:
         folder.rename(going)
-    except FileNotFoundError:  # somebody else was first
+    except FileNotFoundError:  # somebody else removed it first
         return
     shutil.rmtree(going, ignore_errors=True)
 
 
 def _weigh(folder: Path) -> Weighed:
-    """Return what decides about a part; one that cannot be read goes first."""
+    """Return a part's place in the order of removal; one that cannot be read goes first."""
     nbytes = sum(_size(path) for path in folder.glob("*"))
     try:
         part = _decoded(folder / PART, CollectedPart)
@@ -265,7 +265,7 @@ def _weigh(folder: Path) -> Weighed:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return the folders in a folder that are whole; none where it is not there."""
+    """Return the complete folders in a folder; none if it does not exist."""
     try:
         return [Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(HIDDEN) and entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -273,7 +273,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _decoded(path: Path, kind: type[Decoded]) -> Decoded | None:
-    """Return what a file says, None where there is none."""
+    """Return the content of a file, None if it does not exist."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:

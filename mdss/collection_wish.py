@@ -1,4 +1,4 @@
-"""A request that the station keep every scan of a recipe for a while: a file with an end, so that nobody has to take it back."""
+"""Requests that the station keep every scan of a recipe for a while: a file with an end time, so that nobody has to withdraw it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from mdss.whole_files import write_whole
 
 FOLDER: Final = "collect_all"  # in the state directory
 LOOK_EVERY_S: Final = 1.0
-LONGEST_NS: Final = 600 * 10**9  # who asks does so for a minute, again and again: what reaches further was asked by another clock
+# requests are for a minute and are renewed; one that reaches further ahead than this was made under another clock
+LONGEST_NS: Final = 600 * 10**9
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """Until when every part of a recipe is asked for, UTC."""
+    """Until when every part of a recipe is requested, UTC."""
 
     until_ns: int
 
 
 def ask_for_all(state: Path, recipe: str, until_ns: int) -> None:
-    """Ask for every part of a recipe until then; asking again moves the end."""
+    """Request every part of a recipe until this time (UTC ns); another request moves the end."""
     write_whole(state / FOLDER / f"{recipe}.json", msgspec.json.encode(Wish(until_ns=until_ns)))
 
 
 def ask_no_more(state: Path, recipe: str) -> None:
-    """Take the request back."""
+    """Withdraw a request."""
     (state / FOLDER / f"{recipe}.json").unlink(missing_ok=True)
 
 
 class Wishes:
-    """Whether somebody asks for every part, as the process that hands scans on sees it; looked up once a second."""
+    """Tells the process that hands out scans whether every part of a recipe is requested; each request is read once a second."""
 
     def __init__(self, state: Path, clock_ns: Callable[[], int] = time.time_ns, steady_s: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock_ns, self._steady_s = state / FOLDER, clock_ns, steady_s
@@ -43,7 +44,7 @@ class Wishes:
         self._look_at_s: dict[str, float] = {}
 
     def want_all_of(self, recipe: str) -> bool:
-        """Return whether every part of a recipe is asked for now."""
+        """Return whether every part of a recipe is requested now."""
         now_s = self._steady_s()
         if now_s >= self._look_at_s.get(recipe, 0.0):
             self._look_at_s[recipe] = now_s + LOOK_EVERY_S
@@ -51,6 +52,6 @@ class Wishes:
         return 0 < self._until_ns[recipe] - self._clock_ns() < LONGEST_NS
 
     def _read(self, recipe: str) -> int:
-        with suppress(OSError, *UNREADABLE):  # what cannot be read asks for nothing; whoever wrote it writes it again
+        with suppress(OSError, *UNREADABLE):  # an unreadable file requests nothing; whoever wrote it renews it
             return msgspec.json.decode((self._folder / f"{recipe}.json").read_bytes(), type=Wish).until_ns
         return 0

@@ -1,10 +1,12 @@
-"""Tells whether the parts of today are like those of calibration: ranks of blocks of parts, held against limits with a stated rate.
+"""Detects whether today's parts still resemble those of calibration, by ranks of blocks of parts and limits with a stated rate.
 
-Each live part is ranked among the few reference parts of a calibration, one quantity at a time; however a quantity is distributed, the
-ranks of like parts are uniform, and a defective part weighs no more than any other. What is compared is the mean rank of a block, and of
-a window of several (the Mann-Whitney statistic). Two things move it though nothing has changed: chance among the live parts, new with each
-block, and chance among the reference parts, which stays for as long as the model serves. The limits are the sum of both
-(docs/decisions/0012), so that the rate holds for one station with its one reference, and not only on the average of many.
+Each live part is ranked among the few reference parts of a calibration, one quantity at a time. However a quantity is distributed, the
+ranks of parts like the reference are uniform, and a defective part weighs no more than any other. The test compares the mean rank of a
+block, and of a window of several blocks (the Mann-Whitney statistic).
+
+Two kinds of chance move the mean rank although nothing has changed: chance among the live parts, which is new in each block, and chance
+among the reference parts, which stays for as long as the model judges. The limits are the sum of both (docs/decisions/0012), so that the
+rate holds for a single station with its one reference, not only on the average of many stations.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from statistics import NormalDist, fmean, median
 from mdss.drift_record import QUANTITIES, Block, DriftRecord, Onset, Quantity, Range
 
 BLOCK_PARTS = 25
-WINDOWS = (1, 2, 4, 8)  # blocks: what is large is told by few, what is small by many
-REST_BLOCKS = 4  # of them the mean must be at rest before a warning is over
+WINDOWS = (1, 2, 4, 8)  # blocks: short windows detect large shifts quickly, long windows detect small ones
+REST_BLOCKS = 4  # blocks whose mean shift must be at rest before a warning ends
 KEPT_BLOCKS = 200
 LEAST_REFERENCE = 5
 UNLUCKY = 0.05  # share of references for which the stated rate does not hold
-FLOOR = 0.1  # of the mean rank: a smaller shift, a third of a deviation, is of no consequence
+FLOOR = 0.1  # smallest shift of the mean rank that matters, about a third of a standard deviation
 UNIFORM_DEVIATION = 12**-0.5
-LEAST_SCORE_CHANGE = 0.02  # of the reference's median: as much as two engines may differ
+LEAST_SCORE_CHANGE = 0.02  # share of the reference's median: two engines may differ by as much
 LEAST_CHANGES: dict[Quantity, float] = {"brightness": 1.0, "valid_point_ratio": 0.002, "distance_mm": 0.1}
 
 
@@ -33,16 +35,16 @@ LEAST_CHANGES: dict[Quantity, float] = {"brightness": 1.0, "valid_point_ratio": 
 class Limits:
     """How far the mean rank may lie from the middle."""
 
-    windows: dict[int, float]  # blocks -> the limit of their mean
+    windows: dict[int, float]  # blocks -> limit for the mean shift of that many blocks
     rest: float
 
     @classmethod
     def of(cls, reference_parts: int, false_alarms_per_10000: float) -> Limits:
-        """Return the limits for a rate of false warnings per 10,000 good parts, all quantities of a recipe together.
+        """Return the limits for a rate of false warnings per 10,000 good parts, for all quantities of a recipe together.
 
-        The mean rank of n live parts, given the reference, has a deviation of about sqrt((1 + 1/m) / 12n) around its own expectation, which
-        lies as far from 1/2 as the mean of m uniform numbers does, with a deviation of sqrt(1 / 12m). The budget of a block is shared
-        by the quantities and by the windows.
+        Given the reference (m parts), the mean rank of n live parts has a standard deviation of about sqrt((1 + 1/m) / 12n) around its own
+        expectation. That expectation lies as far from 1/2 as the mean of m uniform numbers does, with a standard deviation of sqrt(1 /
+        12m). The false-warning budget of a block is divided among the quantities and the windows.
         """
         normal, count = NormalDist(), len(QUANTITIES)
         luck = -normal.inv_cdf(UNLUCKY / count / 2) * UNIFORM_DEVIATION / math.sqrt(reference_parts)
@@ -54,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Live:
-    """One part that was judged."""
+    """One judged part with its values."""
 
     part_id: str
     result_id: str
@@ -64,7 +66,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Change:
-    """A warning that begins, or one that is over."""
+    """The beginning or the end of a warning."""
 
     quantity: Quantity
     is_onset: bool
@@ -72,7 +74,7 @@ class Change:
 
 
 class Comparison:
-    """The live parts of one recipe beside the reference of the model that judges them."""
+    """Compares the live parts of one recipe with the reference of the model that judges them."""
 
     def __init__(self, recipe: str, version: str, reference: Mapping[Quantity, Sequence[float]], false_alarms_per_10000: float) -> None:
         self._recipe, self._version = recipe, version
@@ -88,18 +90,18 @@ class Comparison:
         self.hold_to(false_alarms_per_10000)
 
     def hold_to(self, false_alarms_per_10000: float) -> None:
-        """Keep to another rate from the next block on."""
+        """Use another rate of false warnings from the next block on."""
         self._limits = Limits.of(self._count, false_alarms_per_10000)
 
     def resume(self, record: DriftRecord) -> None:
-        """Go on from what was stored; a record of another model or of other reference parts is left alone."""
+        """Continue from a stored record; a record of another model or another reference is ignored."""
         if (record.recipe, record.model_version, record.reference) != (self._recipe, self._version, self._ranges):
             return
         self._blocks, self._parts, self._warnings = list(record.blocks), record.parts, dict(record.warnings)
         self._cleared |= record.cleared
 
     def add(self, part: Live) -> list[Change] | None:
-        """Take one part; at the end of a block return what has changed, None before."""
+        """Add one part; return the changes at the end of a block, None before."""
         self._parts += 1
         self._open.append(part)
         if len(self._open) < BLOCK_PARTS:
@@ -113,19 +115,19 @@ class Comparison:
         return changes
 
     def drift(self, name: Quantity) -> float:
-        """Return the shift as a share of its limit, in that of the last windows where it is largest; beyond -1 or 1 it warns.
+        """Return the shift as a share of its limit, for the window where it is largest; beyond -1 or 1 a warning begins.
 
-        Where a warning has just begun or ended, the last block alone tells.
+        If a warning has just begun or ended, only the last block counts.
         """
         windows = self._windows(name) or [(1, self._limits.windows[1])]
         return max((self._shift(name, blocks) / limit for blocks, limit in windows), key=abs) if self._blocks else 0.0
 
     def is_warned_of(self, name: Quantity) -> bool:
-        """Return whether a warning holds."""
+        """Return whether there is a warning for a quantity now."""
         return name in self._warnings
 
     def record(self) -> DriftRecord:
-        """Return what is stored."""
+        """Return the record to store."""
         return DriftRecord(
             recipe=self._recipe,
             model_version=self._version,
@@ -156,11 +158,11 @@ class Comparison:
         return fmean(block.shifts[name] for block in self._blocks[-blocks:])
 
     def _windows(self, name: Quantity) -> list[tuple[int, float]]:
-        """Return the windows that lie after the last warning, with their limits."""
+        """Return the windows that lie completely after the last change of a warning, with their limits."""
         return [(blocks, limit) for blocks, limit in self._limits.windows.items() if blocks <= self._cleared[name]]
 
     def _onset(self, name: Quantity) -> Change | None:
-        """Return a warning where one of the last windows is beyond its limit, and its middle off by more than nothing."""
+        """Return the start of a warning if a window's shift is beyond its limit and its median differs by at least the least change."""
         for blocks, limit in self._windows(name):
             shift = self._shift(name, blocks)
             middle = median(block.medians[name] for block in self._blocks[-blocks:])
@@ -169,7 +171,7 @@ class Comparison:
         return None
 
     def _warn(self, name: Quantity, shift: float, middle: float) -> Change:
-        """Say since when: from the first of the last blocks in a row that lie off to the same side by half as much."""
+        """Start a warning; it dates from the first of the latest consecutive blocks shifted to the same side by at least half as much."""
         recent = self._blocks[-self._cleared[name] :]
         first = recent[-1]
         for block in reversed(recent):
@@ -187,7 +189,7 @@ class Comparison:
         return Change(name, True, onset)
 
     def _over(self, name: Quantity) -> Change | None:
-        """Return the end of a warning where the blocks since then are back at rest."""
+        """Return the end of a warning if the blocks since then are back at rest."""
         if self._cleared[name] < REST_BLOCKS or abs(self._shift(name, REST_BLOCKS)) > self._limits.rest:
             return None
         self._cleared[name] = 0
@@ -195,11 +197,11 @@ class Comparison:
 
 
 def rank(value: float, ordered: Sequence[float]) -> float:
-    """Return which share of the reference lies below a value; what equals it counts as half below."""
+    """Return the share of the reference that lies below a value; equal values count half."""
     return (bisect_left(ordered, value) + bisect_right(ordered, value)) / (2 * len(ordered))
 
 
 def range_of(ordered: Sequence[float]) -> Range:
-    """Return the middle of some ordered values, and where eight in ten of them lie."""
+    """Return the median of some ordered values, and the range of the middle eight in ten."""
     last = len(ordered) - 1
     return Range(low=ordered[round(0.1 * last)], median=median(ordered), high=ordered[round(0.9 * last)])

@@ -1,4 +1,4 @@
-"""What is kept of drift: for each recipe a file of its last blocks of parts, beside those of calibration, and of what was warned of."""
+"""What is stored on drift: one file per recipe with the latest blocks of parts, the reference values, and the current warnings."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ FOLDER: Final = "drift"  # in the state directory
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """Some parts in a row: how they rank among the reference, and what their middle one measures."""
+    """Some parts in a row: how they rank among the reference, and their median values."""
 
     first_part_id: str
     first_result_id: str
-    ended_ns: int  # UTC, of the last one
+    ended_ns: int  # UTC, when the last part was judged
     shifts: dict[Quantity, float]  # -0.5 (all below every reference part) to 0.5; 0 as calibrated
     medians: dict[Quantity, float]
 
 
 class Onset(msgspec.Struct, frozen=True, kw_only=True):
-    """A warning that still holds."""
+    """A warning that has not ended."""
 
-    part_id: str  # the first of the block in which the drift began, as far as that can be told
+    part_id: str  # first part of the block in which the drift began, as far as that can be told
     result_id: str
     warned_ns: int  # UTC
-    shift: float  # when it was warned of
+    shift: float  # at the time of the warning
     median: float
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
-    """One quantity of the reference parts: the middle, and where eight in ten lie."""
+    """One quantity of the reference parts: its median, and the range of the middle eight in ten."""
 
     low: float
     median: float
@@ -54,24 +54,24 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One recipe under one version of its model, as it is stored."""
+    """The stored record of one recipe under one version of its model."""
 
     format: str = FORMAT
     recipe: str
     model_version: str
     reference_parts: int
     block_parts: int
-    parts: int  # seen in all
+    parts: int  # in all
     reference: dict[Quantity, Range]
-    limits: dict[int, float]  # number of blocks -> the mean shift beyond which they warn
-    rest: float  # within it a warning is over
-    blocks: tuple[Block, ...]  # the last ones, oldest first
+    limits: dict[int, float]  # number of blocks -> mean shift beyond which a warning begins
+    rest: float  # mean shift within which a warning ends
+    blocks: tuple[Block, ...]  # the latest ones, oldest first
     warnings: dict[Quantity, Onset]
-    cleared: dict[Quantity, int]  # blocks since the last warning was over
+    cleared: dict[Quantity, int]  # blocks since a warning last began or ended
 
 
 class Warned(msgspec.Struct, frozen=True, kw_only=True):
-    """One warning that holds, as /status shows it."""
+    """One current warning, as /status shows it."""
 
     recipe: str
     model_version: str
@@ -81,7 +81,7 @@ class Warned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sentence_of(record: DriftRecord, quantity: Quantity, since: Onset) -> str:
-    """Say what a quantity measures now and at calibration, and since when it does not agree."""
+    """Return a sentence: what a quantity measures now and at calibration, and since when the two differ."""
     usual, last = record.reference[quantity], record.blocks[-1].medians[quantity]
     return (
         f"{NAMES[quantity]}: now {last:.4g}, at calibration {usual.median:.4g} ({usual.low:.4g} to {usual.high:.4g} of 8 in 10 good parts),"
@@ -90,17 +90,17 @@ def sentence_of(record: DriftRecord, quantity: Quantity, since: Onset) -> str:
 
 
 def record_path(state: Path, recipe: str) -> Path:
-    """Return where a recipe's record lies."""
+    """Return the path of a recipe's record."""
     return state / FOLDER / f"{recipe}.json"
 
 
 def write_record(state: Path, record: DriftRecord) -> None:
-    """Store a record, whole or not at all; OSError where the disk refuses it."""
+    """Store a record, complete or not at all; OSError if the disk refuses."""
     write_whole(record_path(state, record.recipe), msgspec.json.encode(record))
 
 
 def read_record(state: Path, recipe: str) -> DriftRecord | None:
-    """Return what is known of a recipe, None where nothing is; MdssError where the file is another than one of ours."""
+    """Return a recipe's record, None if there is none; MdssError if the file is not such a record."""
     path = record_path(state, recipe)
     try:
         record = msgspec.json.decode(path.read_bytes(), type=DriftRecord)
@@ -114,7 +114,7 @@ def read_record(state: Path, recipe: str) -> DriftRecord | None:
 
 
 def warnings_of(state: Path, recipes: Iterable[str]) -> tuple[Warned, ...]:
-    """Return every warning that holds; a record that cannot be read has none, and `fusion` says why before it begins another."""
+    """Return all current warnings; a record that cannot be read has none, and `fusion` logs why before it starts a new one."""
     found: list[Warned] = []
     for recipe in recipes:
         with suppress(MdssError):

@@ -1,4 +1,4 @@
-"""The family of errors that have a sentence for a person."""
+"""The errors of this project; each carries one sentence for a person."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Final
 
 import msgspec
 
-# What decoding JSON or msgpack raises for bytes that are none: RecursionError for brackets within brackets without end.
+# What decoding raises for bytes that are no JSON or msgpack; RecursionError stands for endlessly nested brackets.
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def legible(text: str) -> str:
-    """Return a text in which what a terminal would obey, or not show, stands as its escape: whoever wrote it may mean harm."""
+    """Return a text with characters that a terminal would obey, or not show, replaced by their escapes: the writer may mean harm."""
     return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def some_of(names: Sequence[str], most: int) -> str:
-    """Return the first of some names for a sentence, and how many more there are."""
+    """Return the first `most` names for a sentence, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class MdssError(Exception):
-    """Anything this project refuses or cannot do; its text is one legible sentence for the person who can mend it."""
+    """Anything this project refuses or cannot do; its text is one legible sentence for the person who can fix it."""
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(legible(sentence))
@@ -33,14 +33,14 @@ class BadInput(MdssError):
 
 
 class BadPart(MdssError):
-    """A scan that cannot be judged; `code` is the verdict's."""
+    """A scan that cannot be judged; `code` is the code of its verdict."""
 
     code: Final = "BAD_CLOUD"
 
 
 class ModelRefused(MdssError):
-    """A model folder is missing, corrupted or foreign: the text names the file."""
+    """A model folder is missing, damaged or not ours: the text names the file."""
 
 
 class CutOff(MdssError):
-    """Something outside ended what was going well; begun again, it goes on from there."""
+    """Something outside interrupted work that was going well; started again, the work continues from there."""

@@ -1,4 +1,4 @@
-"""Which names of recipes and parts may become names of folders."""
+"""Decides which names of recipes and parts may become folder names."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ RULE: Final = "1 to 64 of the characters A-Z a-z 0-9 . _ : -, not beginning with
 
 
 def is_folder_name(name: str) -> bool:
-    """Return whether a name follows the rule: it leads nowhere else, and hides nothing."""
+    """Return whether a name follows the rule, so that it can neither lead to another folder nor be hidden."""
     return PATTERN.fullmatch(name) is not None

@@ -1,4 +1,4 @@
-"""Which collected parts are good: no others are learned from, set a threshold, or speak for a model."""
+"""Decides which collected parts count as good: only these are learned from, set a threshold, or count as good at the gate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Standing = Literal["good", "defect", "contested", "unknown"]
 
 
 def standing_among(kept: Iterable[Collected]) -> Callable[[Collected], Standing]:
-    """Return what says of each of these parts what it counts as: what a person called it, whatever else is known.
+    """Return a function that gives the standing of each of these parts; a person's label always decides.
 
-    Of what nobody has called anything, a part that both branches accepted is good, or contested where a person has called another scan of
-    it a defect; of all others nobody knows. Contested is also what was called something that cannot be read any more.
+    Without a label, a part that both branches accepted is good, unless a person labelled another scan of it a defect: then it is contested.
+    All other parts are unknown. A part whose label cannot be read any more is contested, too.
     """
     scans = list(kept)
     name_of = name_among(each.part for each in scans)
@@ -26,7 +26,7 @@ def standing_among(kept: Iterable[Collected]) -> Callable[[Collected], Standing]
             return each.label
         if each.is_review_lost:
             return "contested"
-        if each.part.evaluation != "OK" or each.part.score is None:  # one branch alone gives no score
+        if each.part.evaluation != "OK" or each.part.score is None:  # a single branch gives no score
             return "unknown"
         return "contested" if name_of(each.part) in defective else "good"
 

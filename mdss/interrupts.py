@@ -1,4 +1,4 @@
-"""Ctrl-C while something must not be cut in two: it ends first, so that what is saved is whole."""
+"""Handling of Ctrl-C and SIGTERM where work must not be cut in two: it finishes first, so that what is saved is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def handled_by(handler: Any, numbers: tuple[signal.Signals, ...] = SIGNALS) -> Iterator[None]:
-    """Let SIGINT and SIGTERM, or some of them, come to a handler while the block runs."""
+    """Send SIGINT and SIGTERM, or some of them, to a handler while the block runs."""
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
@@ -23,19 +23,19 @@ def handled_by(handler: Any, numbers: tuple[signal.Signals, ...] = SIGNALS) -> I
 
 
 def deaf() -> AbstractContextManager[None]:
-    """Ignore SIGINT and SIGTERM while the block runs: for the last moment of something, when nothing is left to be stopped."""
+    """Ignore SIGINT and SIGTERM while the block runs: for the last moments, when there is nothing left to stop."""
     return handled_by(signal.SIG_IGN)
 
 
 def stoppable(numbers: tuple[signal.Signals, ...] = SIGNALS) -> AbstractContextManager[None]:
-    """Let SIGTERM interrupt as Ctrl-C does while the block runs, so that an end is written down whoever asks for it."""
+    """Make SIGTERM interrupt like Ctrl-C while the block runs, so that the end is recorded whoever asks for it."""
     return handled_by(signal.default_int_handler, numbers)
 
 
 class HeldInterrupt:
-    """Holds back the first SIGINT or SIGTERM while it is entered; a second one interrupts at once.
+    """Holds back the first SIGINT or SIGTERM while the block runs; a second one interrupts at once.
 
-    It interrupts where the block ends, unless an error ended that: a signal that comes after the block last looked is not lost.
+    The held signal interrupts at the end of the block, unless an error ended it, so that a late signal is not lost.
     """
 
     def __init__(self) -> None:

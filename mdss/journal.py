@@ -1,4 +1,4 @@
-"""The durable record of every part: accepted, judged, delivered; one file that the station's processes share.
+"""The durable record of every part: accepted, judged, delivered. One SQLite file that the station's processes share.
 
 What a method has stored when it returns survives a power cut. Each process opens a Journal of its own.
 """
@@ -22,9 +22,9 @@ from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged
 from mdss.wire.verdict import Verdict
 
 __all__ = ["JOURNAL", "Entry", "Journal", "JournalDamaged", "JournalFailed"]
-JOURNAL = "journal.sqlite"  # in the state folder of a station
-PRUNED_AT_ONCE = 1000  # parts; a longer transaction would keep the line waiting
-# Neither is ever null, unless by damage: an older page in place of the last that was written, say.
+JOURNAL = "journal.sqlite"  # in the station's state directory
+PRUNED_AT_ONCE = 1000  # parts; a longer transaction would make the line wait
+# These columns are null only through damage, for example an older page in place of the last one written.
 VERDICTS = "SELECT rowid, sequence, result_id, ifnull(verdict, '') FROM part "
 ACCEPTED = "SELECT rowid, sequence, result_id, source_id, frame_id, ifnull(accepted, '') FROM part "
 AFTER = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
@@ -34,7 +34,7 @@ MOVE = (
     "REPLACE INTO part (result_id, source_id, frame_id, accepted) SELECT result_id, source_id, frame_id, accepted"
     " FROM part WHERE result_id = ? AND sequence IS NULL"
 )
-# From indices alone, whatever the disk damaged of the parts; the third is that of camera and frame.
+# Answered from indices alone, even if the disk damaged the parts themselves; the third index is that of camera and frame.
 OPEN_FRAMES = (
     "SELECT rowid, frame_id FROM part INDEXED BY sqlite_autoindex_part_3 WHERE +rowid IN (SELECT rowid FROM part WHERE sequence IS NULL)"
 )
@@ -44,19 +44,20 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Entry:
-    """What the journal knows of a frame; `sequence` is None until it is judged."""
+    """What the journal knows about a frame; `sequence` is None until it is judged."""
 
     result_id: str
     sequence: int | None
     attempt: int
     judged: Judged | None = None
-    identity: FrameIdentity | None = None  # as it was accepted; its part and recipe are empty where that cannot be read
+    identity: FrameIdentity | None = None  # as it was accepted; part and recipe are empty if that cannot be read
 
 
 class Journal:
-    """Every method is one step that happens wholly or, with JournalFailed, not at all.
+    """Every method is one step that happens completely or, with JournalFailed, not at all.
 
-    `on_unreadable` is called once for each verdict that this release cannot read: it stays where it is, and those after it are read.
+    `on_unreadable` is called once for each verdict that this release cannot read. Such a verdict stays in the journal; later ones are still
+    read.
     """
 
     def __init__(self, path: Path, busy_timeout_s: float = 5.0, on_unreadable: Callable[[], object] = lambda: None) -> None:
@@ -65,7 +66,7 @@ class Journal:
 
     @property
     def damage(self) -> str:
-        """What SQLite says of the damage that was met and read round since this journal was opened; empty where there was none."""
+        """SQLite's message on damage that was met and worked around since this journal was opened; empty if there was none."""
         return self._file.damage
 
     def close(self) -> None:
@@ -86,7 +87,7 @@ class Journal:
             )
 
     def judge(self, verdict: Verdict) -> Verdict:
-        """Store a verdict under the next sequence and return it so; a part that has one keeps it, and that one is returned."""
+        """Store a verdict under the next sequence and return it; if the part has a verdict already, return that one instead."""
         return self._with_room(verdict.result_id, partial(self._judge, verdict))
 
     def _judge(self, verdict: Verdict) -> Verdict:
@@ -108,7 +109,7 @@ class Journal:
             return numbered
 
     def _with_room(self, result_id: str, store: Callable[[], Stored]) -> Stored:
-        """Store what makes an open part longer; where it stands beside a damaged page it cannot grow, so it is moved to the end first."""
+        """Store a change that makes an open part longer; beside a damaged page a part cannot grow, so it is moved to the end first."""
         try:
             return store()
         except JournalDamaged:
@@ -122,23 +123,23 @@ class Journal:
             return int(self._file.rows("SELECT last_sequence FROM counter")[0][0])
 
     def since(self, sequence: int, limit: int) -> list[Verdict]:
-        """Return the verdicts after a sequence, in order, this many at most; one that cannot be read is logged once and left out."""
+        """Return at most `limit` verdicts after a sequence, in order; one that cannot be read is logged once and left out."""
         with self._file.named():
             return self._readable(AFTER, sequence, limit)
 
     def pending(self) -> list[Accepted]:
-        """Return what was accepted and has no verdict, oldest first; of what cannot be read, whose frame it was.
+        """Return accepted parts without a verdict, oldest first; if the acceptance cannot be read, the result has only its frame's names.
 
-        A part with a damaged result id is left out, for no verdict could be stored under it; `mend` names or mends it.
+        A part with a damaged result id is left out, because no verdict could be stored under it; `mend` repairs or names it.
         """
         with self._file.named():
             whole = [row for row in self._file.parts(ACCEPTED, OPEN) if not (is_lost(row) or is_damaged(row))]
             return [self._accepted(shown(name), shown(source), shown(frame), stored) for _, _, name, source, frame, stored in whole]
 
     def mend(self) -> None:
-        """Give open parts whose result id is damaged one that can be read, and say so; those that get no verdict are named.
+        """Give open parts with a damaged result id a readable one and log it; parts that will get no verdict are named in the log.
 
-        The indices are made anew, for they may hold the id from before the damage.
+        The indices are rebuilt, because they may hold the id from before the damage.
         """
         with self._file.named():
             parts = self._file.parts(ACCEPTED, OPEN)
@@ -154,7 +155,7 @@ class Journal:
         try:
             with self._file.transaction():
                 self._file.rows("REINDEX part")
-                for row in filter(is_damaged, self._file.rows(ACCEPTED + OPEN)):  # once more: another process may have mended some of them
+                for row in filter(is_damaged, self._file.rows(ACCEPTED + OPEN)):  # again: another process may have repaired some of them
                     self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[0])
         except JournalFailed as error:
             log.error("parts get no verdict: their result ids in the journal are damaged", frame_ids=frames, reason=str(error))
@@ -162,7 +163,7 @@ class Journal:
         log.warning("damaged result ids in the journal are mended", frame_ids=frames)
 
     def find(self, source_id: str, frame_id: str) -> Entry | None:
-        """Return what is known of a frame, None if it was never accepted or is forgotten; `judged` is None too where it cannot be read."""
+        """Return what is known about a frame, None if it is not (or no longer) there; `judged` is None if the verdict cannot be read."""
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.named():
             for name, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
@@ -179,23 +180,23 @@ class Journal:
         return None
 
     def undelivered(self, limit: int) -> list[Verdict]:
-        """Return verdicts that are not OK and whose alert is not delivered yet, oldest first, this many at most.
+        """Return at most `limit` verdicts, oldest first, that are not OK and whose alerts are not delivered yet.
 
-        One that cannot be read is logged once and left out; it stays undelivered for a release that can.
+        One that cannot be read is logged once and left out; it stays undelivered for a release that can read it.
         """
         with self._file.named():
             return self._readable(UNDELIVERED_AFTER, 0, limit)
 
     def mark_delivered(self, result_ids: Iterable[str]) -> None:
-        """Note that the alerts of these parts are delivered."""
+        """Record that the alerts of these parts are delivered."""
         with self._file.transaction():
             for result_id in result_ids:
                 self._file.rows("UPDATE part SET delivered = 1 WHERE result_id = ?", result_id)
 
     def prune(self, older_than_ns: int) -> int:
-        """Forget up to a thousand parts judged before this time (UTC ns) and return how many; an alert to deliver is kept.
+        """Delete up to a thousand parts judged before this time (UTC ns) and return how many; undelivered alerts are kept.
 
-        So is what the disk damaged, and what cannot be forgotten without it.
+        Damaged parts are kept as well, and parts that cannot be deleted without touching the damage.
         """
         try:
             with self._file.transaction():
@@ -219,7 +220,7 @@ class Journal:
         return 0
 
     def _readable(self, which: str, after: int, limit: int) -> list[Verdict]:
-        """Return as many as are asked for, if there are: nobody shall take entries that cannot be read for the end of the journal."""
+        """Return as many verdicts as asked for, if there are: entries that cannot be read must not look like the end of the journal."""
         found: list[Verdict] = []
         while lacking := limit - len(found):
             rows = self._file.parts(VERDICTS, which, after, lacking)
@@ -238,7 +239,7 @@ class Journal:
         return found
 
     def _accepted(self, result_id: str, source_id: str, frame_id: str, stored: bytes) -> Accepted:
-        """Return what was accepted; of what this release cannot read enough for a verdict: the part is owed one all the same."""
+        """Return what was accepted; if this release cannot read it, enough for a verdict, because the part is owed one all the same."""
         try:
             return msgspec.json.decode(stored, type=Accepted)
         except UNREADABLE as error:
@@ -251,7 +252,7 @@ class Journal:
             self._on_unreadable()
 
     def _say_once(self, sentence: str, result_id: str, error: Exception | str, **known: object) -> bool:
-        """Log what cannot be read of a part, once however often it is met; return whether this was the first time."""
+        """Log once, however often it is met, what cannot be read of a part; return whether this was the first time."""
         said = sentence, result_id, *known.values()
         if said in self._unreadable:
             return False
@@ -261,7 +262,7 @@ class Journal:
 
 
 def text(entry: Accepted | Verdict) -> str:
-    """Return an entry as it is stored: JSON, which any SQLite shell shows."""
+    """Return an entry as it is stored: JSON, readable in any SQLite shell."""
     return msgspec.json.encode(entry).decode()
 
 
@@ -270,7 +271,7 @@ class _OnlyResultId(msgspec.Struct):
 
 
 def true_name(row: Row) -> str:
-    """Return the result id of an open part: that of its acceptance, else the one beside it, or a new one where neither can be read."""
+    """Return an open part's true result id: the one in its acceptance, else the one in its own column, else a new one."""
     with suppress(*UNREADABLE):
         return msgspec.json.decode(row[5], type=_OnlyResultId).result_id
     with suppress(*UNREADABLE):
@@ -279,17 +280,17 @@ def true_name(row: Row) -> str:
 
 
 def is_damaged(row: Row) -> bool:
-    """Return whether an open part's result id is not the one that it was accepted under, or cannot be read."""
+    """Return whether an open part's result id differs from the one it was accepted under, or cannot be read."""
     return true_name(row).encode() != bytes(row[2])
 
 
 def is_lost(row: Row) -> bool:
-    """Return whether the disk damaged a part so that its keys are all there is."""
+    """Return whether the disk damaged a part so far that only its keys are left."""
     return not row[2:]
 
 
 def shown(name: bytes) -> str:
-    """Return a stored name as text; where it is damaged, a mark stands."""
+    """Return a stored name as text; damaged bytes are replaced by a mark."""
     return name.decode(errors="replace")
 
 

@@ -1,6 +1,6 @@
-"""The journal's SQLite file: opened, checked and written in transactions that survive a power cut (WAL, synchronous FULL).
+"""The journal's SQLite file: opened, checked, and written in transactions that survive a power cut (WAL, synchronous FULL).
 
-A damaged page costs what stands on it: everything else is read and forgotten round it.
+A damaged page costs only the parts on it: everything else is still read and pruned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ APPLICATION_ID = 0x4D445353  # "MDSS", in the file's header
 VERSION = 1
 RETRY_S = 0.01
 TABLES = (
-    # `accepted` is null where a verdict came without it; `sequence`, `evaluation`, `judged_ns` and `verdict` are null until judged.
+    # `accepted` is null if a verdict came without it; `sequence`, `evaluation`, `judged_ns` and `verdict` are null until judged.
     """CREATE TABLE part (
         result_id TEXT PRIMARY KEY, source_id TEXT NOT NULL, frame_id TEXT NOT NULL, accepted TEXT,
         sequence INTEGER UNIQUE, evaluation TEXT, judged_ns INTEGER, verdict TEXT, delivered INTEGER NOT NULL DEFAULT 0,
@@ -27,13 +27,13 @@ TABLES = (
     "CREATE INDEX pending ON part (result_id) WHERE sequence IS NULL",
     "CREATE INDEX undelivered ON part (sequence) WHERE evaluation <> 'OK' AND delivered = 0",
     "CREATE INDEX judged ON part (judged_ns) WHERE sequence IS NOT NULL",
-    # The counter outlives what is pruned, so that no sequence is given twice.
+    # The counter survives pruning, so that no sequence is given twice.
     "CREATE TABLE counter (last_sequence INTEGER NOT NULL)",
     "INSERT INTO counter VALUES (0)",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
-KEYS = "SELECT rowid, sequence FROM part "  # what an index alone can answer
+KEYS = "SELECT rowid, sequence FROM part "  # columns that an index alone can answer
 ALONE = "WHERE rowid = ?"
 Row = tuple[Any, ...]
 
@@ -43,18 +43,18 @@ class JournalFailed(MdssError):
 
 
 class JournalDamaged(JournalFailed):
-    """The disk damaged what the question needs."""
+    """The disk damaged what is needed for the answer."""
 
 
 class JournalFile:
-    """One process's connection; every fault of file, disk, lock or content is a JournalFailed; `damage` is the last that was read round."""
+    """One process's connection; any fault of file, disk, lock or content is a JournalFailed; `damage` is the last damage worked around."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self.path, self._busy_timeout_s, self.damage = path, busy_timeout_s, ""
         with self.named():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
-            self._db.text_factory = bytes  # decoded row by row: sqlite3 fails a whole query for one damaged byte
+            self._db.text_factory = bytes  # texts are decoded row by row: sqlite3 fails a whole query for one damaged byte
             try:
                 self._prepare()
             except BaseException:
@@ -66,13 +66,13 @@ class JournalFile:
         self._db.close()
 
     def rows(self, query: str, *values: object) -> list[Row]:
-        """Run one statement and return its rows, texts as bytes."""
+        """Run one statement and return its rows, with texts as bytes."""
         return self._db.execute(query, values).fetchall()
 
     def parts(self, select: str, which: str, *values: object) -> list[Row]:
-        """Return parts, each with its rowid, its sequence and the texts of `select`; one that the disk damaged has no texts.
+        """Return parts, each with its rowid, its sequence and the texts of `select`; a damaged part has no texts.
 
-        SQLite fails a whole query for one damaged page: then an index tells which parts there are, and each is read by itself.
+        SQLite fails a whole query for one damaged page; then an index tells which parts there are, and each part is read by itself.
         """
         try:
             return self.rows(select + which, *values)
@@ -83,9 +83,9 @@ class JournalFile:
         return [(*key, *self._texts(select, key[0])) for key in self.rows(KEYS + which, *values)]
 
     def changed(self, query: str, keys: list[Row]) -> int:
-        """Run a statement for each key and return how many rows all of them gave; where it meets damage it changes nothing.
+        """Run a statement for each key and return the total number of rows returned; keys that meet damage change nothing.
 
-        SQLite stores nothing of a transaction that met damage, hence halves of halves.
+        SQLite rolls back a whole transaction that met damage, so the keys are halved until the damaged ones are isolated.
         """
         try:
             with self.transaction():
@@ -104,7 +104,7 @@ class JournalFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Store all of it or nothing; writers of other processes wait meanwhile."""
+        """Store all of the block's changes or none; writers of other processes wait meanwhile."""
         with self.named():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -117,7 +117,7 @@ class JournalFile:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Give every fault the file's name."""
+        """Add the file's name to every fault."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -127,13 +127,13 @@ class JournalFile:
             raise JournalFailed(f"journal {self.path}: found an entry that cannot be read ({error})") from error
 
     def _barred(self) -> str:
-        """Return which of its files are another user's, as after a restore; SQLite does not say why it cannot open one."""
+        """Return which of the files belong to another user, as after a restore; SQLite does not say why it cannot open one."""
         files = [f"{self.path}{end}" for end in ("", "-wal", "-shm")]
         names = ", ".join(file for file in files if os.access(file, os.F_OK) and not os.access(file, os.R_OK | os.W_OK))
         return f"; this user may not read and write {names}" if names else ""
 
     def _prepare(self) -> None:
-        """Refuse what is no journal of this version before anything is changed; create what is not there yet."""
+        """Refuse a file that is no journal of this version before anything is changed; create what does not exist yet."""
         if not self._is_new():
             self._check()
         self._use_wal()
@@ -144,7 +144,7 @@ class JournalFile:
 
     def _create(self) -> None:
         with self.transaction():
-            if self._is_new():  # and no other process was faster
+            if self._is_new():  # still new, so no other process was faster
                 for statement in TABLES:
                     self.rows(statement)
 
@@ -168,7 +168,7 @@ class JournalFile:
             raise JournalFailed(f"journal {self.path}: found version {version}, expected {VERSION}; move the file away to begin a new one")
 
     def _is_wal(self) -> bool:
-        """Ask for WAL; SQLite does not wait where several processes ask for it at the same moment."""
+        """Ask for WAL; return False if several processes ask at the same moment, because SQLite does not wait then."""
         try:
             return bool(self.rows("PRAGMA journal_mode = WAL") == [(b"wal",)])
         except sqlite3.OperationalError as error:
@@ -178,6 +178,6 @@ class JournalFile:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether SQLite found what it cannot have written, or the disk a sector that it cannot read."""
+    """Return whether SQLite found content that it cannot have written, or a sector that cannot be read."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     return code == sqlite3.SQLITE_IOERR_READ or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -1,4 +1,4 @@
-"""CURVE certificates on disk, and other files that few may read: what is missing, damaged or too open is refused by its name."""
+"""Reads CURVE certificates and other private files; refuses, by name, what is missing, damaged or readable by too many."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from zmq.utils import z85
 
 from mdss.errors import BadInput
 
-SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"  # as zmq.auth.create_certificates names its two files
-GROUP_AND_OTHERS, OTHERS = 0o077, 0o007  # rights of a mode, also as what a umask takes away
+SUFFIX, SECRET_SUFFIX = ".key", ".key_secret"  # the suffixes that zmq.auth.create_certificates uses
+GROUP_AND_OTHERS, OTHERS = 0o077, 0o007  # permission bits, also used as a umask
 OTHERS_WRITE = 0o002
-GROUP_READS = 0o027  # as a umask
-KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, if no five are more than four bytes hold
+GROUP_READS = 0o027  # used as a umask
+# 32 bytes in Z85, unless a group of five characters is too large for four bytes
+KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 CLIENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TOKEN = re.compile(r"[!-~]{16,256}")
 MAKES = "`mdss keygen` makes one"
@@ -34,7 +35,7 @@ class KeyPair:
 
 
 def check_private(path: Path, forbidden: int) -> None:
-    """Refuse a file that is not there, or that more may read than its modes should let."""
+    """Refuse a file that does not exist, or that more users may read than allowed."""
     try:
         mode = path.stat().st_mode & 0o777
     except OSError as error:
@@ -45,7 +46,7 @@ def check_private(path: Path, forbidden: int) -> None:
 
 
 def read_pair(path: Path) -> KeyPair:
-    """Return the keys of a secret certificate, which nobody but its owner may read."""
+    """Return the keys of a secret certificate, which only its owner may read."""
     check_private(path, GROUP_AND_OTHERS)
     public, secret = _read(path)
     if secret is None:
@@ -64,7 +65,7 @@ def read_public(path: Path) -> bytes:
 
 
 def read_clients(folder: Path) -> dict[bytes, str]:
-    """Return the names of all clients by their keys; BadInput for the first file that does not say who it is, or that anybody may write."""
+    """Return all clients' names by their keys; BadInput for the first file that is no valid key of a client, or that anybody may write."""
     names: dict[bytes, str] = {}
     paths = list(client_files(folder))
     for path in (folder, *paths):
@@ -80,7 +81,7 @@ def read_clients(folder: Path) -> dict[bytes, str]:
 
 
 def client_files(folder: Path) -> Iterator[Path]:
-    """Yield the public certificates in a folder, in order; BadInput where it is none."""
+    """Yield the public certificates in a folder, sorted; BadInput if there is no such folder."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -89,7 +90,7 @@ def client_files(folder: Path) -> Iterator[Path]:
 
 
 def _check_kept(path: Path) -> None:
-    """Refuse what every user of this machine may write: any would let himself in by it. What is not there is for its reader to name."""
+    """Refuse a path that every user of this machine may write, since anybody could add a key; a missing path is left to its reader."""
     with suppress(OSError):
         mode = path.stat().st_mode & 0o777
         if mode & OTHERS_WRITE:
@@ -97,7 +98,7 @@ def _check_kept(path: Path) -> None:
 
 
 def read_token(path: Path) -> str:
-    """Return the token of the pages, the only line of its file."""
+    """Return the token for the HTTP pages, the only line of its file."""
     check_private(path, OTHERS)
     try:
         token = path.read_text("ascii").strip()
@@ -127,6 +128,6 @@ def _is_key(key: bytes) -> bool:
         return False
     try:
         z85.decode(key)
-    except struct.error:  # five characters that are no four bytes: libzmq would refuse them in fewer words
+    except struct.error:  # a group of five characters too large for four bytes: libzmq would refuse it without a good message
         return False
     return True

@@ -1,4 +1,4 @@
-"""The log: the same lines in every process, as text or JSON to stderr; a line never raises and never ends its process."""
+"""Logging: the same lines in every process, as text or JSON to stderr; a log line never raises an error or ends its process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mdss.settings import Settings
 
 
 class StandardError:
-    """Writes lines to stderr as it is at that moment; what cannot be written is dropped, because nobody could be told."""
+    """Writes lines to the current stderr; what cannot be written is dropped, because nobody could be told."""
 
     def msg(self, line: str) -> None:
         """Write one line."""
@@ -29,7 +29,7 @@ class StandardError:
 
 
 class Routed(logging.Handler):
-    """Hands what libraries log, and Python's warnings, to the same lines."""
+    """Passes log records of libraries, and Python's warnings, to the same log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log one record of the standard library."""
@@ -37,12 +37,12 @@ class Routed(logging.Handler):
             sentence = record.getMessage()
         except Exception as error:  # noqa: BLE001 - whatever a library formats wrongly must not end the process
             sentence = f"{record.msg} ({type(error).__name__}: {error})"
-        level = min(record.levelno // 10 * 10, logging.CRITICAL)  # structlog knows these alone; a library may have levels between them
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)  # structlog knows only these levels; libraries may use levels in between
         structlog.get_logger().log(level, sentence, logger=record.name, exc_info=record.exc_info or None)
 
 
 def configure_logs(settings: Settings, process_name: str) -> None:
-    """Log as the settings say, from now on and in this process; every line names the process."""
+    """Set up logging in this process as the settings say; every line names the process."""
     level = logging.getLevelNamesMapping()[settings.logs.level.upper()]
     structlog.configure(
         processors=[
@@ -56,7 +56,7 @@ def configure_logs(settings: Settings, process_name: str) -> None:
         cache_logger_on_first_use=False,
     )
     logging.root.handlers = [Routed()]
-    logging.root.setLevel(max(level, logging.INFO))  # what libraries say for their own developers stays away
+    logging.root.setLevel(max(level, logging.INFO))  # debug messages of libraries are left out
     logging.captureWarnings(capture=True)
 
 
@@ -82,12 +82,12 @@ def _renderer(kind: str) -> Processor:
 
 
 def _in_letters(event: EventDict) -> EventDict:
-    """Return what is said such that no terminal obeys it, whoever gave a value its name; JSON does so by itself."""
+    """Return the event with control characters escaped, so that no terminal obeys them; JSON escapes them by itself."""
     return {key: legible(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _safe(render: Processor) -> Processor:
-    """Return a renderer that says at least what happened when a value cannot be shown."""
+    """Return a renderer that at least reports the event if a value cannot be shown."""
 
     def line(logger: WrappedLogger, method: str, event: EventDict) -> str:
         try:

@@ -1,4 +1,4 @@
-"""What does not fit a type, in words: at which place, what was found there and what was expected."""
+"""Turns a type error in settings or headers into words: where it is, what was found and what was expected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-LONGEST_SHOWN = 80  # characters of a key or value that are repeated in a refusal
+LONGEST_SHOWN = 80  # most characters of a key or value repeated in a message
 PLACE = re.compile(r" - at `\$\.?(?P<place>[^`]*)`$")
 UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*?)`", re.DOTALL)
 MISSING = re.compile(r"^Object missing required field `(?P<key>.*?)`")
@@ -18,7 +18,7 @@ PASSWORD = re.compile(r"(?<=password=)[^&]*")
 
 
 def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: Any) -> tuple[str, str]:
-    """Return the place, such as branches.rgb.count, of what did not fit when content was to become this type, and the sentence on it."""
+    """Return the place of an error (such as branches.rgb.count) in content that did not fit a type, and a sentence on it."""
     found, unknown = PLACE.search(str(error)), UNKNOWN.match(str(error))
     place = found["place"] if found else ""
     if missing := MISSING.match(str(error)):
@@ -30,18 +30,18 @@ def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: 
     return place, f"found {_shown(value)}, expected {_described(info)}{quotes}"
 
 
-@cache  # a camera may be refused a thousand times a second
+@cache  # cached because a camera may be refused a thousand times a second
 def _type_of(kind: type[msgspec.Struct]) -> inspect.Type:
     return inspect.type_info(kind)
 
 
 def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, Any]:
-    """Return what was expected and what was found at a place such as branches.rgb.count or models.recipes[0].
+    """Return the expected type and the value found at a place such as branches.rgb.count or models.recipes[0].
 
-    A key that nobody knows may itself read like a place: then it ends where nothing is.
+    An unknown key may itself look like a place; then the search ends where nothing is found.
     """
     for step in re.findall(r"[^.\[\]]+", place):
-        if isinstance(info, inspect.UnionType):  # a key that may also be null; what has places within it is not
+        if isinstance(info, inspect.UnionType):  # a key that may also be null; null has no places within it
             info = next(each for each in info.types if not isinstance(each, inspect.NoneType))
         if isinstance(info, inspect.StructType):
             known = {field.name: field.type for field in info.fields}
@@ -54,7 +54,7 @@ def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, 
 
 
 def _is_text(info: inspect.Type) -> bool:
-    """Return whether text may stand here: a name of digits alone is read as a number, and one like 2026-05-01 as a date."""
+    """Return whether text is allowed here: YAML reads a name of digits alone as a number, and 2026-05-01 as a date."""
     if isinstance(info, inspect.UnionType):
         return any(_is_text(each) for each in info.types)
     return isinstance(info.type if isinstance(info, inspect.Metadata) else info, inspect.StrType)
@@ -65,7 +65,7 @@ def _keys(info: inspect.Type) -> list[str]:
 
 
 def _described(info: inspect.Type) -> str:
-    """Return in words what a setting may be."""
+    """Return a description of the allowed values."""
     text = {inspect.BoolType: "true or false", inspect.NoneType: "null"}.get(type(info), "text")
     match info:
         case inspect.Metadata():
@@ -86,7 +86,7 @@ def _described(info: inspect.Type) -> str:
 
 
 def _limits(info: inspect.IntType | inspect.FloatType) -> str:
-    """Return in words how small and how large a number may be."""
+    """Return a description of a number's limits."""
     steps = "" if info.multiple_of is None else f", a multiple of {info.multiple_of}"
     if info.ge is not None and info.le is not None:
         return f" from {info.ge} to {info.le}{steps}"
@@ -95,7 +95,7 @@ def _limits(info: inspect.IntType | inspect.FloatType) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return what was said, short and without a password."""
+    """Return a value as shown in messages: short, and without a password."""
     if isinstance(value, str):
         text = _without_password(value)
         whole = repr(text)
@@ -108,9 +108,9 @@ def _shown(value: Any) -> str:
 
 
 def _without_password(text: str) -> str:
-    """Return a text with stars between the // and the last @ of an address; in a time that grows as its length does, whoever wrote it."""
+    """Return a text with the part between // and the last @ replaced by stars; takes linear time for any text."""
     scheme, slashes, rest = text.partition("//")
-    _, at, place = rest.rpartition("@")  # a password may have a slash, or an @
+    _, at, place = rest.rpartition("@")  # a password may contain a slash or an @
     if at:
         text = f"{scheme}{slashes}***@{place}"
     return PASSWORD.sub("***", text)

@@ -1,4 +1,4 @@
-"""What a part is called among others, so that scans of one part are told from scans of another."""
+"""Decides which scans show the same part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Named(Protocol):
-    """A scan of a part, whoever speaks of it."""
+    """A scan of a part, from whatever source."""
 
     @property
     def result_id(self) -> str:
@@ -15,7 +15,7 @@ class Named(Protocol):
 
     @property
     def part_id(self) -> str:
-        """The id that its camera gave, which other scans of the part have as well; may be empty."""
+        """The camera's id for the part, shared by other scans of it; may be empty."""
 
     @property
     def source_id(self) -> str:
@@ -23,9 +23,9 @@ class Named(Protocol):
 
 
 def name_among(scans: Iterable[Named]) -> Callable[[Named], str]:
-    """Return what names the part of a scan: its part id, or where it has none the id of its result.
+    """Return a function that names the part of a scan: its part id, or without one the id of its result.
 
-    Where a camera gives all of its scans one id, that id names no part, and each scan is one, whatever other cameras give.
+    If a camera gives all its scans the same part id, that id names no part: each of its scans counts as a part of its own.
     """
     given: dict[str, list[str]] = {}
     for each in scans:

@@ -1,4 +1,4 @@
-"""What the last retraining of each recipe came to: one small file each, by which trainer and station know of each other."""
+"""The outcome of the last retraining of each recipe: one small file per recipe, by which trainer and station share it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mdss.whole_files import write_json
 
 RetrainOutcome = Literal["running", "candidate", "nothing_new", "refused_data", "held_back", "failed", "interrupted"]
 OUTCOMES: tuple[RetrainOutcome, ...] = get_args(RetrainOutcome)
-AS_IT_SHOULD: tuple[RetrainOutcome, ...] = ("candidate", "nothing_new")  # after these nobody needs to look
+AS_IT_SHOULD: tuple[RetrainOutcome, ...] = ("candidate", "nothing_new")  # outcomes that need nobody's attention
 
 
 class RetrainRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The last attempt to learn a recipe anew, and the last that ended as it should."""
+    """The last retraining of a recipe, and the last one with an outcome as it should be."""
 
     recipe: str
     outcome: RetrainOutcome
@@ -36,17 +36,17 @@ class RetrainRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def retrain_folder(state_directory: str | Path) -> Path:
-    """Return where a station's trainings keep what outlives them."""
+    """Return the folder in which a station's retrainings store what must survive them."""
     return Path(state_directory) / "retrain"
 
 
 def write_record(folder: Path, record: RetrainRecord) -> None:
-    """Write it so that a power cut leaves the old record or the new one."""
+    """Write a record; a power cut leaves either the old one or the new one."""
     write_json(folder / f"{record.recipe}.json", record)
 
 
 def read_record(folder: Path, recipe: str) -> RetrainRecord | None:
-    """Return a recipe's record, None before the first attempt; BadInput names a file that is none."""
+    """Return a recipe's record, None before the first attempt; BadInput names a file that is no such record."""
     path = folder / f"{recipe}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=RetrainRecord)
@@ -57,9 +57,9 @@ def read_record(folder: Path, recipe: str) -> RetrainRecord | None:
 
 
 def read_records(folder: Path) -> tuple[RetrainRecord, ...]:
-    """Return the records of all recipes; one that cannot be read is left out, for a page must not fail for it."""
+    """Return the records of all recipes; one that cannot be read is left out, because a page must not fail for it."""
     found, paths = [], list[Path]()
-    with suppress(OSError):  # raised where not even the folder may be looked into
+    with suppress(OSError):  # raised if not even the folder can be read
         paths = sorted(folder.glob("*.json"))
     for path in paths:
         try:

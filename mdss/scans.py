@@ -1,4 +1,4 @@
-"""Recorded scans on disk: an 8-bit RGB image, a float cloud on the same pixels, a mask of marked ones; read, or refused in a sentence."""
+"""Reads recorded scans from disk: an 8-bit RGB image, a float cloud on the same pixels, a mask; refuses the rest with a sentence."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from mdss.errors import BadInput
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CLOUD_SUFFIXES = (".tif", ".tiff")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
-MOST_CLOUD_BYTES = 1 << 30  # ten times the largest that is taken, in the largest kind of number
+MOST_CLOUD_BYTES = 1 << 30  # ten times the largest accepted cloud, in the largest float type
 JPEG_BEGINS, JPEG_PIXELS, JPEG_ENDS = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 TIFF_BEGINS = (b"II", b"MM")
-UPRIGHT, TURNED = 1, range(2, 9)  # TIFF's orientations of pixels that are stored as they are seen, and of others; more mean nothing
-# RuntimeError is the codecs' own; the others are what a damaged header leads tifffile to.
+UPRIGHT, TURNED = 1, range(2, 9)  # TIFF orientations: stored as seen, and turned or mirrored; other values mean nothing
+# RuntimeError comes from the codecs; a damaged header leads tifffile to the others.
 TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file is worth one sentence, ours
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file gets one sentence, from this module
 
 
 def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """Return the files of a folder that end so, in order of name, by the stem that the files of one scan share; BadInput for two of one.
+    """Return the files of a folder with these suffixes by their stem, sorted by name; BadInput if two files share a stem.
 
-    Hidden ones are other programs'. A folder that is not there has none.
+    Hidden files are ignored: they belong to other programs. A folder that does not exist has no files.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
@@ -44,7 +44,7 @@ def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
 
 
 def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
-    """Return image and cloud, both (H, W, 3), as they are stored."""
+    """Return image and cloud, both (H, W, 3), as stored."""
     rgb, xyz = read_image(rgb_path), read_cloud(xyz_path)
     if xyz.shape != rgb.shape:
         raise BadInput(f"{xyz_path}: found {size(xyz)} px, expected {size(rgb)} px as {rgb_path}")
@@ -52,7 +52,7 @@ def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArra
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return an image (H, W, 3) in the order R, G, B, exactly as it is stored (no rotation by EXIF)."""
+    """Return an image (H, W, 3) in the order R, G, B, exactly as stored (no rotation by EXIF)."""
     image = _decoded(path)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise BadInput(f"{path}: found {_described(image)}, expected 8-bit RGB")
@@ -60,7 +60,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_truth(path: Path) -> NDArray[np.bool_]:
-    """Return which pixels (H, W) are marked: those that are not zero, be the mask of 0 and 255 or of 0 and 1."""
+    """Return which pixels (H, W) of a mask are marked: those that are not zero, whether the mask uses 255 or 1."""
     mask = _decoded(path)
     if mask.dtype != np.uint8 or (mask.ndim == 3 and mask.shape[2] != 3):
         raise BadInput(f"{path}: found {_described(mask)}, expected an 8-bit grey mask")
@@ -68,7 +68,7 @@ def read_truth(path: Path) -> NDArray[np.bool_]:
 
 
 def read_cloud(path: Path) -> NDArray[np.floating]:
-    """Return an organised cloud (H, W, 3) as it is stored."""
+    """Return an organised cloud (H, W, 3) as stored."""
     try:
         with tifffile.TiffFile(path) as file:
             _check_fits(file.series[0].nbytes)
@@ -81,7 +81,7 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
 
 
 def _check_fits(nbytes: int) -> None:
-    """Refuse a cloud that says it is far larger than any: of zeros, compressed, a few megabytes become more than any memory holds."""
+    """Refuse a cloud that claims an absurd size: a few megabytes of compressed zeros can expand beyond any memory."""
     if nbytes > MOST_CLOUD_BYTES:
         raise ValueError(f"it says that it has {nbytes >> 20} MiB, far too large")
 
@@ -92,7 +92,7 @@ def size(image: NDArray[np.generic]) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name in another encoding than UTF-8: no card or plan could hold it, and OpenCV ends the process over it."""
+    """Refuse a name that is not in UTF-8: no model card or plan could hold it, and OpenCV ends the process over it."""
     shown = str(path).encode("utf-8", "backslashreplace").decode()
     if shown != str(path):
         raise BadInput(f"{shown}: found a name that is not in UTF-8, expected one that is")
@@ -101,15 +101,15 @@ def check_name(path: Path) -> None:
 def _decoded(path: Path) -> NDArray[np.generic]:
     check_name(path)
     try:
-        encoded = path.read_bytes()  # cv2 does not say why it cannot
+        encoded = path.read_bytes()  # cv2 does not say why a file cannot be read
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); expected PNG, JPEG or TIFF") from error
     orientation = _orientation(encoded)
-    if orientation in TURNED:  # cv2 would turn the image, and its cloud would stay as it is
+    if orientation in TURNED:  # cv2 would turn the image, but its cloud would stay as it is
         raise BadInput(f"{path}: found a TIFF of orientation {orientation}, expected {UPRIGHT}: pixels stored as they are seen")
     try:
         image = None if _is_jpeg_cut_short(encoded) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # a header that asks for more pixels than it decodes
+    except cv2.error:  # a header that claims more pixels than cv2 decodes
         image = None
     if image is None:
         raise BadInput(f"{path}: cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF")
@@ -117,12 +117,12 @@ def _decoded(path: Path) -> NDArray[np.generic]:
 
 
 def _is_jpeg_cut_short(encoded: bytes) -> bool:
-    """Return whether the pixels of a JPEG have no end: decoders make grey of the rest. A thumbnail before them has one of its own."""
+    """Return whether a JPEG's pixel data has no end marker (decoders fill the rest with grey); an embedded thumbnail has its own marker."""
     return encoded.startswith(JPEG_BEGINS) and encoded.rfind(JPEG_ENDS) < encoded.rfind(JPEG_PIXELS)
 
 
 def _orientation(encoded: bytes) -> int:
-    """Return how a TIFF says that it is to be turned or mirrored; UPRIGHT for one that does not say, or for any other file."""
+    """Return a TIFF's orientation tag; UPRIGHT for a TIFF without one, and for any other file."""
     if not encoded.startswith(TIFF_BEGINS):
         return UPRIGHT
     try:
@@ -130,7 +130,7 @@ def _orientation(encoded: bytes) -> int:
             tag = file.pages.first.tags.get("Orientation")
             return UPRIGHT if tag is None else int(tag.value)
     except TIFF_ERRORS:
-        return UPRIGHT  # whether the file is sound is for cv2 to say
+        return UPRIGHT  # cv2 decides whether the file is sound
 
 
 def _described(image: NDArray[np.generic]) -> str:

@@ -1,7 +1,7 @@
-"""The station's settings: every key with its type, range and default; config/default.yaml says what each is for.
+"""The station's settings: every key with its type, range and default; config/default.yaml explains each key.
 
-A path that is not absolute, also one after `ipc://`, is taken from the folder of the settings file: so every process and
-every verb finds the same files and sockets, wherever it was started.
+A relative path, also one after `ipc://`, starts from the folder of the settings file, so that every process and every verb finds the same
+files and sockets wherever it was started.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linu
 
 
 class StationSettings(Section, frozen=True):
-    """Who this station is and where it keeps what it must not lose."""
+    """The station's name, and the folders it works in."""
 
     name: Name = "station-1"
     state_directory: Location = "station/state"
@@ -31,7 +31,7 @@ class StationSettings(Section, frozen=True):
 
 
 class CameraSettings(Section, frozen=True):
-    """Where frames come in, and how many and how large."""
+    """Where frames arrive, how many and how large they may be."""
 
     endpoint: Endpoint = "ipc://station/run/frames.sock"
     credit: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -42,7 +42,7 @@ class CameraSettings(Section, frozen=True):
 
 
 class VerdictSettings(Section, frozen=True):
-    """Where verdicts go out."""
+    """Where verdicts are published."""
 
     endpoint: Endpoint = "ipc://station/run/verdicts.sock"
     snapshot_endpoint: Endpoint = "ipc://station/run/snapshot.sock"
@@ -50,7 +50,7 @@ class VerdictSettings(Section, frozen=True):
 
 
 class ModelSettings(Section, frozen=True):
-    """By which models parts are judged."""
+    """Which models judge parts."""
 
     store: Location = "station/models"
     recipes: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("part",)
@@ -59,7 +59,7 @@ class ModelSettings(Section, frozen=True):
 
 
 class BranchSettings(Section, frozen=True):
-    """Where one branch computes, how exactly, in how many processes."""
+    """Where one branch computes, at which precision, and in how many processes."""
 
     device: Device = "auto"
     precision: Literal["auto", "float32"] = "auto"
@@ -81,7 +81,7 @@ class PrepareSettings(Section, frozen=True):
 
 
 class FusionSettings(Section, frozen=True):
-    """When a part is decided, and when it is not."""
+    """The rules by which a part is decided, or not."""
 
     degraded_policy: Literal["reject", "single_branch"] = "reject"
     max_invalid_point_ratio: Ratio = 0.5
@@ -91,7 +91,7 @@ class FusionSettings(Section, frozen=True):
 
 
 class DriftSettings(Section, frozen=True):
-    """When parts that differ from those of calibration are worth a warning."""
+    """When parts that differ from those of calibration cause a warning."""
 
     false_alarms_per_10000: Annotated[float, Meta(ge=0.01, le=100.0)] = 1.0
 
@@ -107,13 +107,13 @@ class AlertSettings(Section, frozen=True):
 
 
 class JournalSettings(Section, frozen=True):
-    """How long parts are remembered."""
+    """How long judged parts are kept."""
 
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
 
 
 class CollectionSettings(Section, frozen=True):
-    """Which scans are kept for retraining, and how much room they may take."""
+    """Which scans are kept for retraining, and how much space they may take."""
 
     enabled: bool = True
     ok_ratio: Ratio = 0.05
@@ -123,7 +123,7 @@ class CollectionSettings(Section, frozen=True):
 
 
 class SupervisorSettings(Section, frozen=True):
-    """How long a process may take, and how often it may die."""
+    """How long a process may take to start, stall or drain, and how often it may end."""
 
     ready_timeout_s: Seconds = 120.0
     stall_timeout_s: Seconds = 15.0
@@ -133,14 +133,14 @@ class SupervisorSettings(Section, frozen=True):
 
 
 class LogSettings(Section, frozen=True):
-    """What is logged, and how."""
+    """What is logged, and in which format."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
 
 
 class Settings(Section, frozen=True):
-    """Everything that one station can be told."""
+    """All settings of one station."""
 
     station: StationSettings = StationSettings()
     camera: CameraSettings = CameraSettings()
@@ -160,12 +160,12 @@ class Settings(Section, frozen=True):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read the settings of a YAML file; BadInput says at which line what was found and what was expected."""
+    """Read settings from a YAML file; BadInput says in which line, what was found and what was expected."""
     return _load(path)[0]
 
 
 def checked_settings(path: Path) -> Settings:
-    """Read the settings, and look at the keys and the token that they name: what a station does once, before it starts."""
+    """Read settings and also check the keys and the token that they name, as a station does once before it starts."""
     settings, file = _load(path)
     check_files(settings.security, settings.http, file)
     length = len(yaml_of(settings))
@@ -176,7 +176,7 @@ def checked_settings(path: Path) -> Settings:
 
 
 def yaml_of(settings: Settings) -> bytes:
-    """Return what a file says that is read back as these settings, every key written out, lists in one line each."""
+    """Return YAML that reads back as these settings, with every key written out and each list on one line."""
     written: bytes = yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False, default_flow_style=None, encoding="utf-8")
     return written
 
@@ -198,7 +198,7 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
 
 
 def _placed(settings: Settings, folder: Path) -> Settings:
-    """Return the settings with every path made absolute."""
+    """Return the settings with all paths absolute."""
     replace, station, alerts, verdicts = msgspec.structs.replace, settings.station, settings.alerts, settings.verdicts
     security, http = settings.security, settings.http
     return replace(
@@ -235,10 +235,10 @@ def _placed_endpoint(endpoint: str, folder: Path) -> str:
 
 
 def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
-    """Refuse sockets that no process could open, or that two would have to share."""
+    """Refuse socket addresses that no process could open, or that two would have to share."""
     taken: dict[str, str] = {}
     for place, endpoint in (
-        ("station.runtime_directory", f"{IPC}{settings.station.runtime_directory}/prepare.sock"),  # the longest of the private ones
+        ("station.runtime_directory", f"{IPC}{settings.station.runtime_directory}/prepare.sock"),  # the longest of the private sockets
         *public_endpoints(settings).items(),
     ):
         length = len(endpoint.removeprefix(IPC).encode())
@@ -252,7 +252,7 @@ def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
 
 
 def public_endpoints(settings: Settings) -> dict[str, str]:
-    """Return what others connect to, by its place in the file."""
+    """Return the endpoints that others connect to, by their place in the settings file."""
     return {
         "camera.endpoint": settings.camera.endpoint,
         "verdicts.endpoint": settings.verdicts.endpoint,

@@ -1,4 +1,4 @@
-"""Who may connect to a station from outside: keys for tcp, a token for the pages; what would let anybody in is refused."""
+"""Access to a station from outside: keys for tcp, a token for the HTTP pages; settings that would let anybody in are refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mdss.errors import BadInput
 from mdss.settings_file import SettingsFile
 from mdss.settings_types import TCP, Location, Section
 
-PLAIN_LOOPBACK = "tcp://127.0.0.1:"  # the only address that may be open without keys, where security.plain_loopback says so
+PLAIN_LOOPBACK = "tcp://127.0.0.1:"  # the only address that may be used without keys, if security.plain_loopback allows it
 LOOPBACK_HOST = re.compile(r"localhost|::1|127(\.[0-9]+){3}")
 
 
 class HttpSettings(Section, frozen=True):
-    """Where the station says how it is."""
+    """The station's HTTP pages: address and token."""
 
     host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z", description="an address of this machine")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 8420
@@ -26,7 +26,7 @@ class HttpSettings(Section, frozen=True):
 
 
 class SecuritySettings(Section, frozen=True):
-    """Who may connect over tcp: CURVE certificates, as `mdss keygen` makes them."""
+    """Who may connect over tcp: CURVE certificates made by `mdss keygen`."""
 
     server_key_file: Location | None = None
     client_keys: Location | None = None
@@ -35,7 +35,7 @@ class SecuritySettings(Section, frozen=True):
 
 
 def check_doors(own: SecuritySettings, http: HttpSettings, endpoints: Mapping[str, str], file: SettingsFile) -> None:
-    """Refuse what would let anybody on the network in; `endpoints` are what others connect to, by their places in the file."""
+    """Refuse settings that would let anybody on the network in; `endpoints` maps the place in the file to each public endpoint."""
     has_keys = own.server_key_file is not None
     if has_keys != (own.client_keys is not None):
         place = "client_keys" if has_keys else "server_key_file"
@@ -53,10 +53,10 @@ def check_doors(own: SecuritySettings, http: HttpSettings, endpoints: Mapping[st
 
 
 def check_files(own: SecuritySettings, http: HttpSettings, file: SettingsFile) -> None:
-    """Refuse keys and tokens that are missing, damaged or too open."""
+    """Refuse keys and tokens that are missing, damaged or readable by too many."""
     if own.server_key_file is None and http.token_file is None:
         return
-    from mdss import key_files  # it loads zmq, which a reader of other settings need not wait for
+    from mdss import key_files  # imported here because it loads zmq, which other readers of settings do not need
 
     checks = (
         ("security.server_key_file", own.server_key_file, key_files.read_pair),

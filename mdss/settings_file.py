@@ -1,4 +1,4 @@
-"""A YAML file that knows the line of each of its keys, so that whatever is refused is refused with its place."""
+"""Reads a YAML file and remembers the line of each key, so that every refusal names its place."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ KINDS: dict[type[yaml.Node], tuple[str, ...]] = {
     yaml.SequenceNode: ("seq",),
     yaml.MappingNode: ("map",),
 }
-# What YAML's reader raises for `!!int x`, 2026-02-30, 0x_ ...
+# what the YAML reader raises for `!!int x`, 2026-02-30, 0x_ ...
 NO_VALUE = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError)
-LARGEST_BYTES = 32 * 1024  # seven times every key with its explanation; YAML is read slowly
-DEEPEST = 20  # brackets within brackets
+LARGEST_BYTES = 32 * 1024  # seven times the size of all keys with their explanations; a limit because YAML is slow to read
+DEEPEST = 20  # nested brackets
 
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What a file says, and on which line it says it."""
+    """The content of a file, and the line of each key."""
 
     path: Path
     content: Any
@@ -37,7 +37,7 @@ class SettingsFile:
 
     @classmethod
     def read(cls, path: Path) -> SettingsFile:
-        """Read a file; BadInput where it is none, is no YAML, says nothing, or says one thing twice."""
+        """Read a file; BadInput if it is missing, no YAML, empty, or names a key twice."""
         try:
             root = yaml.compose(_text(path), Loader=_Loader)
         except OSError as error:
@@ -55,14 +55,14 @@ class SettingsFile:
         return cls(path, reading.constructor.construct_document(root), reading.lines)
 
     def convert(self, kind: type[Kind]) -> Kind:
-        """Return the content as this type, or refuse the first thing that does not fit."""
+        """Return the content as this type; BadInput for the first thing that does not fit."""
         try:
             return msgspec.convert(self.content, kind)
         except msgspec.ValidationError as error:
             raise self.refusal(*misfit(error, kind, self.content)) from error
 
     def refusal(self, place: str, sentence: str) -> BadInput:
-        """Return the error for one key; a key that is not in the file has the line of its section, or the first."""
+        """Return the error for one key; for a key that is not in the file, the line is that of its section, or the first."""
         known = re.sub(r"\[\d+\]$", "", place)
         while known and known not in self.lines:
             known = known.rpartition(".")[0]
@@ -70,7 +70,7 @@ class SettingsFile:
 
 
 class _Loader(yaml.SafeLoader):
-    """Gives up on brackets within brackets before they cost a second: the reader looks again at all that are open, for each that opens."""
+    """Refuses deep nesting before it costs time: PyYAML checks all open brackets again for each new one."""
 
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - the name that the base has
         if self.flow_level >= DEEPEST:
@@ -94,9 +94,10 @@ def _not_yaml(path: Path, error: Exception) -> BadInput:
 
 
 class _Reading:
-    """Looks at every node before anything is made of it: no key twice, nothing named twice, nothing but text, numbers, lists and sections.
+    """Checks each node before any value is made from it.
 
-    Lists and sections that may be named again elsewhere would let a short file become more than any memory holds.
+    Refused are duplicate keys, references to another list or section (a short file could expand beyond any memory), and every kind of value
+    but text, numbers, lists and sections.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +106,7 @@ class _Reading:
         self._path, self._seen = path, set[int]()
 
     def section(self, node: yaml.MappingNode, above: str) -> None:
-        """Note the line of each key; refuse a key that is no word, or is there already."""
+        """Record the line of each key; refuse a key that is no word, or that is there already."""
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag != TEXT or not _is_text(key.value):
                 raise self._refusal(key, above.rstrip(".") or "file", "found a key that is no plain word, expected a name such as station")
@@ -149,5 +150,5 @@ def _is_plain(node: yaml.Node) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    """Return whether this can be written down: half of a surrogate pair, as an escape may give it, cannot."""
+    """Return whether a text can be encoded: half of a surrogate pair, as an escape may produce, cannot."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -1,4 +1,4 @@
-"""What one key of the settings may be, and what every section is."""
+"""The types of settings values, and the base class of all sections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 IPC, TCP = "ipc://", "tcp://"
-SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 64, 2000  # of a scan, whoever reads it: a camera, a station, a training
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 64, 2000  # of a scan, wherever it is read: by a camera, a station, a training
 HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s@:/?#\[\]]+)"
 ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)"
 TLS_NAMES = (
@@ -21,7 +21,7 @@ TLS_NAMES = (
     "ssl_ciphers",
     "ssl_min_version",
 )
-TLS_OPTION = rf"({'|'.join(TLS_NAMES)})=[^\s@&]+"  # one that the client does not know would fail each connection
+TLS_OPTION = rf"({'|'.join(TLS_NAMES)})=[^\s@&]+"  # an option that the Redis client does not know would make every connection fail
 PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 SERVER = rf"://([^\s@:/?]+@)?{HOST}(:{PORT})?(/[0-9]{{1,5}})?"
 
@@ -50,4 +50,4 @@ Threads = Annotated[int, Meta(ge=1, le=64)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every section: nothing in it changes, and an unknown key is refused."""
+    """Base class of all sections: immutable, and unknown keys are refused."""

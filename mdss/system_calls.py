@@ -1,4 +1,4 @@
-"""Calls of the system that Python has no name for; small, for every process that loads it does so before its first step."""
+"""System calls that Python does not offer; kept small, because every process that imports it does so before its first step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = None) -> None:
-    """Ask the kernel to send this process a signal when its parent dies, however that comes to pass; two calls, fit for `preexec_fn`.
+    """Have the kernel send this process a signal when its parent dies, for whatever reason; two system calls, safe in `preexec_fn`.
 
-    A parent that is named and has died before that is none any more: the kernel would not tell.
+    If the given `parent` has died already, the signal is sent at once, because the kernel would not report it any more.
     """
     LIBC.prctl(PR_SET_PDEATHSIG, by)
     if parent is not None and os.getppid() != parent:

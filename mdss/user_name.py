@@ -1,4 +1,4 @@
-"""Who runs this process and whose a file is: a name wherever there is one, for a container may give a number that nobody is called by."""
+"""Names the user who runs a process or owns a file; in a container a number may have no name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def user() -> str:
-    """Return the name of whoever runs this process; the number of one without a name."""
+    """Return the name of the user who runs this process, or the number if there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -17,7 +17,7 @@ def user() -> str:
 
 
 def other_owner(place: Path) -> str:
-    """Return whose a file or folder is, or where it is not there the folder it would lie in; nothing where that is the user's own."""
+    """Return who owns a file or folder (or, if it does not exist, the folder around it); empty if this user does."""
     try:
         number = (place if place.exists() else place.parent).stat().st_uid
     except OSError:

@@ -1,4 +1,4 @@
-"""Options that many verbs have, and what may have been typed for one."""
+"""Command line options shared by many verbs, and checks of what was typed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mdss.errors import BadInput
 
 
 def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Refuse bytes that are no text, as a terminal of another encoding sends them: they could be kept nowhere."""
+    """Refuse bytes that are not UTF-8, as a terminal with another encoding sends them: they could be stored nowhere."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
         raise BadInput(f"{name}: found {text!r}, expected text in UTF-8: set the terminal to it")
@@ -20,7 +20,7 @@ def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> 
 
 
 class Between(click.FloatRange):
-    """A number between two ends; what is no number, which click takes for one between any, is refused."""
+    """A number within a range; NaN, which click accepts for any range, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""

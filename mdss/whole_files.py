@@ -1,4 +1,4 @@
-"""Files that a power cut leaves as they were or as they were to be, never half written; folders, where their writer is cut off."""
+"""Writes files and folders so that a crash or power cut never leaves them half written."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import BinaryIO
 
 import msgspec
 
-ROOT = 0  # who may write anywhere without a link, too
-WITHIN = ".mdss.partial"  # in a folder that is there already, what is written into it; nobody else calls anything so
+ROOT = 0  # the user who can write anywhere without needing a link
+# where the content of an existing folder is prepared, inside that folder; nobody else uses this name
+WITHIN = ".mdss.partial"
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in its place at once, and make the folders above it; where the disk refuses, OSError, and the old one stays.
+    """Write a file atomically and create the folders above it; on OSError the old file stays.
 
-    What is no plain file, such as a pipe, is written to as it is, and what a link leads to; a link of another user is replaced.
+    Anything that is no plain file, such as a pipe, is written directly. A link is followed, but another user's link is replaced.
     """
     leads_on = _leads_on(path)
     if (leads_on or not path.is_symlink()) and path.exists() and not path.is_file():
@@ -38,27 +39,27 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _leads_on(path: Path) -> bool:
-    """Return whether a path is a link that its writer, whose the folder is, or root has put there: another's may lead anywhere."""
+    """Return whether a path is a link to follow: one put there by this user, the folder's owner or root; others' may lead anywhere."""
     return path.is_symlink() and path.lstat().st_uid in (ROOT, os.geteuid(), path.parent.stat().st_uid)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Put a file in its place like this that holds a value as JSON."""
+    """Write a value as JSON, atomically."""
     write_whole(path, as_json(value))
 
 
 def as_json(value: object) -> bytes:
-    """Return the lines of a value as JSON that people read, too."""
+    """Return a value as indented JSON with a line end."""
     return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a hidden folder that becomes this one, free so far, when the block ends; of a block that fails nothing stays.
+    """Yield a hidden folder that becomes `path` when the block ends; if the block fails, nothing stays. `path` must be free.
 
-    What a writer left that was killed goes when the next one comes; OSError where another is at it.
+    Leftovers of a writer that was killed are removed by the next one; OSError if another writer is at work.
     """
-    is_there = path.is_dir()  # perhaps a mount, or where somebody stands: filled, not replaced
+    is_there = path.is_dir()  # it may be a mount, or somebody's current folder: it is filled, not replaced
     partial = path / WITHIN if is_there else path.with_name(f".{path.name}.partial")
     with named_as(path, partial):
         claim = _claimed(partial)
@@ -74,14 +75,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def is_free(path: Path) -> bool:
-    """Return whether nothing is in the way of a new folder: none is there, or one with nothing in it but what a killed writer left."""
+    """Return whether a path is free for a new folder: nothing is there, or a folder with nothing but a killed writer's leftovers."""
     return not path.exists() or (path.is_dir() and all(each.name == WITHIN for each in path.iterdir()))
 
 
 def _claimed(folder: Path) -> int:
-    """Make or empty a folder, and return the descriptor that keeps others out of it, with which the kernel lets go of it after a kill.
+    """Create or empty a folder and return a descriptor that locks it; the kernel releases the lock if the process is killed.
 
-    A link in its place, as a user of the group may put one among the kept scans, is refused: what it leads to would be emptied.
+    A link in its place is refused, because what it leads to would be emptied: a user of the group may put one among the kept scans.
     """
     folder.mkdir(parents=True, exist_ok=True)
     claim = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
@@ -97,7 +98,7 @@ def _claimed(folder: Path) -> int:
 
 @contextmanager
 def named_as(path: Path, hidden: Path) -> Iterator[None]:
-    """Let OSError name what was asked for where it names nothing, as on a full disk, or what is hidden while it is written."""
+    """Make OSError name the requested path if it names nothing, as on a full disk, or names the hidden path being written."""
     try:
         yield
     except OSError as error:
@@ -108,13 +109,13 @@ def named_as(path: Path, hidden: Path) -> Iterator[None]:
 
 
 def write_durably(path: Path, content: bytes | bytearray) -> None:
-    """Write a file and have it on the disk: what is then renamed is whole, also after a power cut. A link in its place is refused."""
+    """Write a file and flush it to disk, so that it is complete after a power cut once it is renamed; a link in its place is refused."""
     with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as file:
         file.write(content)
         flush(file)
 
 
 def flush(file: BinaryIO) -> None:
-    """Have on the disk what was written to a file."""
+    """Flush to disk what was written to a file."""
     file.flush()
     os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What a camera and the station say to each other: MDSS1 multiparts of a kind, a JSON header and raw payloads."""
+"""The messages between camera and station: multipart messages with the marker MDSS1 and a kind, a JSON header, raw payloads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAGIC = b"MDSS1"
 
 @dataclass(frozen=True)
 class FrameMessage:
-    """FRAME as it arrived: the header is checked, the payloads are not looked at yet."""
+    """FRAME as it arrived: the header is checked, the payloads are not yet."""
 
     header: FrameHeader
     payloads: tuple[memoryview, ...]
@@ -61,7 +61,7 @@ KINDS: dict[bytes, type[Header]] = {
 }
 _KIND_OF = {header: kind for kind, header in KINDS.items()}
 Payload = bytes | memoryview
-LARGEST_HEADER_BYTES = 64 * 1024  # far above any header; looked at before JSON is
+LARGEST_HEADER_BYTES = 64 * 1024  # far above any real header; checked before the JSON is parsed
 LONGEST_KIND = 16
 MOST_PAYLOADS = 3
 
@@ -71,7 +71,7 @@ class _OnlyFrameId(msgspec.Struct):
 
 
 def compose(message: Header) -> list[bytes]:
-    """Return the frames of any message without payload."""
+    """Return the frames of a message without payloads."""
     return [MAGIC, _KIND_OF[type(message)], msgspec.json.encode(message)]
 
 
@@ -81,9 +81,9 @@ def compose_frame(header: FrameHeader, payloads: Sequence[Payload]) -> list[Payl
 
 
 def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
-    """Return the message in these frames (a ROUTER's identity taken off before)."""
+    """Return the message in these frames, without a ROUTER's identity frame."""
     parts = [frame.buffer if isinstance(frame, zmq.Frame) else memoryview(frame) for frame in frames]
-    first = bytes(parts[0][: len(MAGIC) + 1]) if parts else b""  # never all of what may be megabytes
+    first = bytes(parts[0][: len(MAGIC) + 1]) if parts else b""  # a frame may have megabytes: only its start is copied
     if len(parts) < 3 or first != MAGIC:
         found = f"found {len(parts)} frames that begin with {first!r}"
         raise WireRefusal("SCHEMA", f"message: {found}, expected {MAGIC.decode()}, a kind and a header")
@@ -112,7 +112,7 @@ def _frame_header(header: memoryview) -> FrameHeader:
 
 
 def _frame_id(header: memoryview) -> str:
-    """Read the frame's name out of a header that is otherwise wrong, so that the camera learns which frame was refused."""
+    """Read the frame id from an otherwise invalid header, so that the camera learns which frame was refused."""
     try:
         return msgspec.json.decode(header, type=_OnlyFrameId).frame_id
     except UNREADABLE:

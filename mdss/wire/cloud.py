@@ -1,4 +1,4 @@
-"""A cloud as its sensor gave it, whatever its habit: in millimetres, with NaN where nothing was measured, once it is looked at."""
+"""A cloud in its sensor's own format; points are converted to millimetres, with NaN where nothing was measured, when they are read."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ Bool = NDArray[np.bool_]
 Unit = Literal["mm", "m"]
 
 MM_OF: dict[Unit, np.float32] = {"m": np.float32(1000.0), "mm": np.float32(1.0)}
-POINTS_AT_ONCE = 1 << 14  # what is made of them stays in a core's cache
+POINTS_AT_ONCE = 1 << 14  # so that intermediate results stay in a core's cache
 
 
 class Invalid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the sensor marks a missing point: NaN, all three coordinates equal to `value`, or confidence not above `value`."""
+    """How the sensor marks a missing point: NaN, all three coordinates equal to `value`, or a confidence not above `value`."""
 
     kind: Literal["nan", "value", "confidence"] = "nan"
     value: float = 0.0
 
 
 class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
-    """Indexed like an array (H, W, 3) in millimetres, NaN where nothing was measured or what was given is no number in mm.
+    """Indexed like an array (H, W, 3) in millimetres; NaN where nothing was measured or a coordinate is not finite in mm.
 
-    Only what is asked for is converted: a scan of 1600 x 1200 has thirty times the points of a model's grid.
+    Only requested points are converted: a scan of 1600 x 1200 has thirty times as many points as a model's grid.
     """
 
     given: Float  # (H, W, 3)
-    confidence: Float | None = None  # (H, W), where `invalid` asks for it
+    confidence: Float | None = None  # (H, W), if `invalid` needs it
     unit: Unit = "mm"
     invalid: Invalid = Invalid()
 
     def __post_init__(self) -> None:
-        """Refuse confidences that are not one for each point, where points are told by them."""
+        """Refuse confidences that are missing where `invalid` needs them, or that do not match the points."""
         expected = self.given.shape[:2] if self.invalid.kind == "confidence" else None
         found = None if self.confidence is None else self.confidence.shape
         if found != expected:
@@ -48,7 +48,7 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Size of its arrays in bytes."""
         return self.given.nbytes + (0 if self.confidence is None else self.confidence.nbytes)
 
     def __getitem__(self, where: Any) -> Float:
@@ -64,11 +64,12 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
             with np.errstate(over="ignore", invalid="ignore"):
                 np.multiply(points[here], MM_OF[self.unit], out=found[here])
             lost = ~_all_three(np.isfinite(found[here])) | self._marked(points[here], None if confidence is None else confidence[here])
-            np.copyto(found[here].reshape(-1), np.float32(np.nan), where=np.repeat(lost, 3))  # scattered ones in half the time of each axis
+            # writing scattered values takes half the time of masking each axis
+            np.copyto(found[here].reshape(-1), np.float32(np.nan), where=np.repeat(lost, 3))
         return found
 
     def _marked(self, points: Float, confidence: Float | None) -> Bool:
-        """Return which points (N, 3) the sensor marks as not measured (N,)."""
+        """Return which points (N, 3) the sensor marks as not measured, as (N,)."""
         with np.errstate(over="ignore"):  # a value beyond float32 marks nothing
             value = np.float32(self.invalid.value)
         if self.invalid.kind == "value":
@@ -77,7 +78,7 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _picked(array: Float, where: Any) -> Float:
-    """Return what an array (H, W, ...) has at these pixels; with arrays for both axes in a third of numpy's own time."""
+    """Return an array's (H, W, ...) values at these pixels; with arrays for both axes in a third of numpy's own time."""
     if not (isinstance(where, tuple) and all(isinstance(each, np.ndarray) for each in where)):
         found: Float = array[where]
         return found
@@ -87,7 +88,7 @@ def _picked(array: Float, where: Any) -> Float:
 
 
 def _all_three(flags: Bool) -> Bool:
-    """Return in which rows (N, 3) all is true (N,); np.all over so short an axis takes ten times as long."""
+    """Return for each row of (N, 3) whether all three are true, as (N,); np.all over so short an axis takes ten times as long."""
     flat = flags.reshape(-1)
     joined = flat[:-2] & flat[1:-1]
     joined &= flat[2:]

@@ -1,4 +1,4 @@
-"""A message between two processes as zmq frames: one typed header, then one raw buffer per array, never copied."""
+"""Encodes a message between two processes as zmq frames: one typed header, then one raw buffer per array, never copied."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from mdss.wire.messages import (
     ShapeTask,
 )
 
-VERSION = b"\x01"  # first byte of the header; both ends of a link come from one release
+VERSION = b"\x01"  # first byte of the header; both ends of a link come from the same release
 AnyMessage = (
     Accepted | Frame | Ended | Resend | ColourTask | ShapeTask | PreparedPart | BranchScore | Fault | Judged | JudgedScan | Heartbeat
 )
 
 
 class DecodeError(MdssError):
-    """What arrived on a link is not a message of this release."""
+    """What arrived on a link is no message of this release."""
 
 
 class ArrayPlace(msgspec.Struct, frozen=True, array_like=True):
-    """Stands in the header for an array that travels in its own frame."""
+    """Takes an array's place in the header; the array travels in its own frame."""
 
     index: int
     dtype: str
@@ -101,7 +101,7 @@ def _read_array(buffer: memoryview, place: ArrayPlace, expected: np.dtype[Any]) 
 
 
 def _element_type(kind: type) -> np.dtype[Any]:
-    """Read the element type out of NDArray[element]."""
+    """Return the element type of an NDArray[element] annotation."""
     if get_origin(kind) is not np.ndarray:
         raise NotImplementedError(f"a {kind} cannot be received")
     element: np.dtype[Any] = np.dtype(get_args(get_args(kind)[1])[0])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import google_crc32c
 
-AT_ONCE = 1 << 20  # bytes; the library takes no views, and a copy of so few stays in a core's cache
+AT_ONCE = 1 << 20  # bytes; the library takes no views, and copies of this size stay in a core's cache
 
 
 def crc32c(buffers: Iterable[bytes | memoryview]) -> int:

@@ -1,4 +1,4 @@
-"""Lets clients in over tcp by their keys: CURVE for the sockets, and the allow-list that ZeroMQ asks at every handshake."""
+"""Admits tcp clients by their keys: CURVE on the sockets, and the allow-list that ZeroMQ checks at every handshake."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings
 
 PUBLIC_LINKS = ("frames", "verdicts", "snapshot")
-TELL_EVERY_S = 10.0  # a client that is refused tries again at once, for ever
+TELL_EVERY_S = 10.0  # a refused client tries again at once, without end
 log = structlog.get_logger()
 
 
 class Clients:
-    """The allow-list: a folder of public certificates, read at every handshake, so that a key added or removed counts at once."""
+    """The allow-list: a folder of public certificates, read at every handshake, so that an added or removed key counts at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._names, self._tell_s = folder, dict[bytes, str](), float("-inf")
-        self._ignored = set[str]()  # why, of each file that is no key
+        self._ignored = set[str]()  # the reasons for which files are ignored
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Return whether a key, in Z85, is on the list; called by the thread of the authenticator."""
+        """Return whether a key (Z85) is on the list; runs in the authenticator's thread."""
         self._names = self._read()
         if key not in self._names and time.monotonic() >= self._tell_s:
             self._tell_s = time.monotonic() + TELL_EVERY_S
@@ -37,11 +37,11 @@ class Clients:
         return key in self._names
 
     def name_of(self, key: bytes) -> str:
-        """Return which client a key belongs to."""
+        """Return the name of a key's client, empty if it has none."""
         return self._names.get(key, "")
 
     def _read(self) -> dict[bytes, str]:
-        """Read what can be read: a file that is damaged, or being written just now, shuts out nobody else; it is said once."""
+        """Read all readable keys; a file that is damaged or half written affects no other client and is logged once."""
         names, ignored = dict[bytes, str](), set[str]()
         try:
             for path in key_files.client_files(self._folder):
@@ -58,18 +58,18 @@ class Clients:
 
 
 class _Authenticator(ThreadAuthenticator):
-    """ZeroMQ's own, which calls a client by the name of its file."""
+    """ZeroMQ's authenticator, with each client named after its key file."""
 
     def __init__(self, context: zmq.Context[Any], clients: Clients) -> None:
         super().__init__(context)
         self.clients = clients
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        """Return what arrives as User-Id with each message of this client."""
+        """Return the User-Id that ZeroMQ attaches to each message of this client."""
         return self.clients.name_of(z85.encode(client_public_key))
 
     def stop(self) -> None:
-        """Stop, also where the thread has ended: it would be waited for without end to take the word."""
+        """Stop, even if the thread has ended already: the base class would wait for it forever."""
         if self.pipe and not self.is_alive():
             self.pipe.close(0)
             self.pipe = None  # type: ignore[assignment]  # as its own `stop` leaves it
@@ -77,7 +77,7 @@ class _Authenticator(ThreadAuthenticator):
 
 
 class Gate:
-    """Answers the handshakes of one context; without keys in the settings there are none. Opened before the sockets, closed after them."""
+    """Answers the handshakes of one context, if the settings name keys. Opened before the sockets, closed after them."""
 
     def __init__(self, context: zmq.Context[Any], settings: Settings) -> None:
         self._authenticator: _Authenticator | None = None
@@ -91,31 +91,31 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether handshakes are answered, or need no answer."""
+        """Whether handshakes are answered, or none are needed."""
         return self._authenticator is None or self._authenticator.is_alive()
 
     def check(self) -> None:
-        """Raise MdssError where nobody answers any more: then no client would be let in until the process is replaced."""
+        """Raise MdssError if nobody answers handshakes any more: no client would get in until the process is replaced."""
         if not self.is_open:
             raise MdssError("the thread that answers handshakes has ended; expected it to live as long as the process")
 
     def close(self) -> None:
-        """Stop answering."""
+        """Stop answering handshakes."""
         if self._authenticator is not None:
             self._authenticator.stop()
 
 
 def lock(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
-    """Let a socket speak CURVE only, under the station's key, and with those alone whom the gate lets in."""
+    """Make a socket speak only CURVE, with the station's key, and only with clients that the gate admits."""
     pair = key_files.read_pair(secret_file)
     socket.curve_server = True
     socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
     socket.zap_domain = link_name.encode()
-    socket.zap_enforce_domain = 1  # where the gate does not answer, nobody gets in
+    socket.zap_enforce_domain = 1  # if the gate does not answer, nobody gets in
 
 
 def speaker_of(frames: Sequence[zmq.Frame | bytes]) -> str | None:
-    """Return the client whose key a message came under; None where the door has no keys."""
+    """Return the client whose key a message came under; None where no keys are used."""
     frame = frames[0] if frames else None
     if not isinstance(frame, zmq.Frame):
         return None

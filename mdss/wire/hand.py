@@ -1,4 +1,4 @@
-"""Which part a process has in hand, in a file that outlives it: so that the supervisor knows, whatever it ended with."""
+"""Records which part a process has in hand, in a file that survives it, so that the supervisor knows which part it ended with."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ LONGEST = 64  # bytes of a result id
 
 
 class Hand:
-    """A file of one process; a write is one system call, and is there the moment the process is not."""
+    """The hand file of one process; each write is one system call, and is in place however the process ends."""
 
     def __init__(self, runtime_directory: Path, process: str) -> None:
         self._file = os.open(place_of(runtime_directory, process), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o660)
         self.write("")
 
     def write(self, result_id: str) -> None:
-        """Say which part; an empty text for none. On a full disk nothing is said: that costs no part its verdict, and blames none."""
+        """Record the part in hand, empty for none. On a full disk nothing is recorded: that costs no verdict and blames no part."""
         try:
             os.pwrite(self._file, result_id.encode()[:LONGEST].ljust(LONGEST), 0)
         except OSError:
@@ -28,7 +28,7 @@ class Hand:
 
 
 def read_hand(runtime_directory: Path, process: str) -> str:
-    """Return what an ended process had in hand, once; empty where it had nothing."""
+    """Return, once, the part that an ended process had in hand; empty if it had none."""
     path = place_of(runtime_directory, process)
     try:
         found = path.read_text("ascii", errors="replace").strip()
@@ -39,5 +39,5 @@ def read_hand(runtime_directory: Path, process: str) -> str:
 
 
 def place_of(runtime_directory: Path, process: str) -> Path:
-    """Return where a process writes."""
+    """Return the path of a process's hand file."""
     return runtime_directory / f"{process}.hand"

@@ -1,4 +1,4 @@
-"""The headers of the camera wire: what each kind of message says, and what is refused."""
+"""The headers of the camera wire: the fields of each kind of message, and the refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdss.wire.messages import FrameIdentity
 
 NackCode = Literal["BUSY", "DRAINING", "TOO_LARGE", "SCHEMA", "SHAPE_MISMATCH", "NOT_ORGANISED", "UNKNOWN_RECIPE", "NOT_READY", "CRC"]
 PASSING_CODES: frozenset[str] = frozenset({"BUSY", "DRAINING", "NOT_READY"})  # the same frame may be sent again later
-NO_LINE_BREAK = r"(?!\n)"  # behind `$`, which alone lets one through, in Python
+NO_LINE_BREAK = r"(?!\n)"  # behind `$`, which in Python lets one trailing line break through
 Name = Annotated[  # safe in a topic and in a path
     str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$" + NO_LINE_BREAK, description="1 to 64 of the characters A-Z a-z 0-9 . _ : -")
 ]
@@ -25,16 +25,17 @@ Label = Annotated[
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-LONGEST_SENTENCE = 500  # characters of a refusal; one that repeats what was sent would otherwise be as long as that
+# characters of a refusal; one that repeats what was sent could otherwise be just as long
+LONGEST_SENTENCE = 500
 
 
 def short(sentence: str) -> str:
-    """Return a refusal as it goes back, into the log and perhaps into a verdict: no longer than that, and legible."""
+    """Return a refusal for the NACK, the log and perhaps a verdict: of limited length, and legible."""
     return legible(sentence[:LONGEST_SENTENCE])[:LONGEST_SENTENCE]
 
 
 class WireRefusal(MdssError):
-    """What arrived cannot be taken; `code` and the sentence go back as NACK, for the frame named if it could be read."""
+    """A message that cannot be accepted; `code` and sentence go back as NACK, for the frame it names if that could be read."""
 
     def __init__(self, code: NackCode, sentence: str, frame_id: str = "") -> None:
         super().__init__(short(sentence))
@@ -43,10 +44,10 @@ class WireRefusal(MdssError):
 
 
 def in_words(error: Exception, kind: type[msgspec.Struct], header: bytes | memoryview) -> str:
-    """Return at which field of a header that could not be read as this type what was found, and what was expected."""
+    """Return at which field a header does not fit this type, what was found, and what was expected."""
     if not isinstance(error, msgspec.ValidationError):
         return f"found no JSON in UTF-8 ({error})"
-    with suppress(*UNREADABLE):  # behind the first field that does not fit there may be no JSON
+    with suppress(*UNREADABLE):  # after the first field that does not fit, the rest may be no JSON
         place, sentence = misfit(error, kind, msgspec.json.decode(header))
         return f"{place}: {sentence}" if place else sentence
     return str(error)
@@ -87,7 +88,7 @@ class CloudFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The header of FRAME, mdss.frame.v1; `capture_time` is UTC ns, `deadline_ms` counts from the frame's arrival."""
+    """The header of FRAME, mdss.frame.v1; `capture_time` is in UTC ns, `deadline_ms` counts from the frame's arrival."""
 
     schema: Literal["mdss.frame.v1"] = "mdss.frame.v1"
     source_id: Name
@@ -101,10 +102,10 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rgb: ImageFormat
     xyz: CloudFormat
     is_simulated: bool = False
-    crc32c: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None  # of all payloads, one after the other
+    crc32c: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None  # over all payloads, one after the other
 
     def identity(self) -> FrameIdentity:
-        """Return the names of this frame as they travel inside the station."""
+        """Return the frame's identity for messages inside the station."""
         return FrameIdentity(
             source_id=self.source_id,
             sequence=self.sequence,
@@ -125,7 +126,7 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Nack(msgspec.Struct, frozen=True, kw_only=True):
-    """Station -> camera: no verdict will follow, and why; `frame_id` is empty where it could not be read."""
+    """Station -> camera: no verdict will follow, and why; `frame_id` is empty if it could not be read."""
 
     frame_id: str
     code: NackCode
@@ -133,7 +134,7 @@ class Nack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """Station -> camera: the verdict is in the journal under this sequence, the frame may be forgotten."""
+    """Station -> camera: the verdict is in the journal under this sequence; the frame may be forgotten."""
 
     frame_id: str
     result_id: str
@@ -141,7 +142,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ping(msgspec.Struct, frozen=True, kw_only=True):
-    """Camera -> station, once a heartbeat: are you there?"""
+    """Camera -> station, once per heartbeat: are you there?"""
 
     source_id: Name
 
@@ -154,6 +155,6 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Eos(msgspec.Struct, frozen=True, kw_only=True):
-    """Camera -> station: no more frames will come, silence is not a fault."""
+    """Camera -> station: no more frames will come; silence is no fault from now on."""
 
     source_id: Name

@@ -1,4 +1,4 @@
-"""A scan and what is said about it as a message, checked before it leaves: a misspelt label would otherwise be a silent loss."""
+"""Builds the message for a scan and its labels, and checks it before it is sent: a misspelt label would otherwise be a silent loss."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ TYPES = get_type_hints(CloudFormat, include_extras=True) | get_type_hints(FrameH
 
 
 class FrameLabels(TypedDict, total=False):
-    """What may be said about a scan; `part_id` and `recipe_id` must be."""
+    """The labels of a scan; `part_id` and `recipe_id` are required."""
 
     part_id: Required[str]
     recipe_id: Required[str]
-    frame_id: str  # a unique one is made when left out; the same id is judged once, however often it is sent
+    frame_id: str  # generated if left out; frames with the same id are judged once, however often they are sent
     job_id: str
     unit: Literal["mm", "m"]
     invalid: Invalid
-    confidence: NDArray[np.float32]  # (H, W), with invalid.kind "confidence"
+    confidence: NDArray[np.float32]  # (H, W), for invalid.kind "confidence"
     capture_time: int  # UTC ns
     deadline_ms: int
     is_simulated: bool
@@ -51,7 +51,7 @@ class FrameLabels(TypedDict, total=False):
 def from_scan(
     rgb: NDArray[np.uint8], xyz: NDArray[np.float32], labels: FrameLabels, source_id: str, sequence: int
 ) -> tuple[FrameHeader, list[Payload]]:
-    """Return the header of a scan (H, W, 3) and (H, W, 3), and the frames of its FRAME; BadInput says what no station would take."""
+    """Return the header of a scan, rgb (H, W, 3) and xyz (H, W, 3), and the frames of its FRAME; BadInput if no station would take it."""
     _check_names(labels)
     _check_arrays(rgb, xyz, labels)
     header = FrameHeader(
@@ -88,7 +88,7 @@ def _check_arrays(rgb: NDArray[np.uint8], xyz: NDArray[np.float32], labels: Fram
         raise BadInput(f"rgb: found {_found(rgb)}, expected uint8 of shape (H, W, 3)")
     if not isinstance(xyz, np.ndarray) or xyz.dtype != np.float32 or xyz.shape != rgb.shape:
         raise BadInput(f"xyz: found {_found(xyz)}, expected float32 of shape {rgb.shape}")
-    if max(rgb.shape) > LARGEST_SIDE_PX:  # no station takes it, and payloads far above would end the connection
+    if max(rgb.shape) > LARGEST_SIDE_PX:  # no station takes it, and much larger payloads would end the connection
         raise BadInput(f"rgb: found {rgb.shape[0]} x {rgb.shape[1]} px, expected at most {LARGEST_SIDE_PX} on each side")
     if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:
         raise BadInput(f"rgb: found {rgb.shape[0]} x {rgb.shape[1]} px, expected at least {SMALLEST_SIDE_PX} on each side")
@@ -104,7 +104,7 @@ def _check_values(header: FrameHeader) -> None:
         value = getattr(header if hasattr(header, name) else header.xyz, name)
         try:
             msgspec.convert(value, TYPES[name])
-            msgspec.json.decode(msgspec.json.encode(value), type=TYPES[name])  # a lone surrogate, or a NaN, is of the right type
+            msgspec.json.decode(msgspec.json.encode(value), type=TYPES[name])  # a lone surrogate or a NaN passes a check of types alone
         except (msgspec.ValidationError, TypeError, ValueError) as error:
             raise BadInput(f"{name}: found {repr(value)[:LONGEST_SHOWN]}, expected {expected}") from error
 

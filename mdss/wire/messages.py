@@ -1,4 +1,4 @@
-"""What processes say to each other: frozen, versioned, with shapes and units."""
+"""The messages between the station's processes: immutable, with shapes and units of their fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ProcessState = Literal["starting", "running", "degraded", "draining", "stopped",
 
 
 def stage_of(process: str) -> str:
-    """Return the stage of a process: rgb of rgb-0."""
+    """Return the stage of a process, such as rgb for rgb-0."""
     return process.partition("-")[0]
 
 
@@ -45,24 +45,25 @@ class Accepted(Message, frozen=True):
     result_id: str
     identity: FrameIdentity
     received_ns: int  # UTC
-    deadline_ns: int  # of the clock that nobody sets (time.monotonic_ns), which all processes of a machine share until it is started anew
-    deadline_ms: int = 0  # how long that was from the frame's arrival
+    # monotonic clock (time.monotonic_ns), shared by all processes of a machine until it restarts
+    deadline_ns: int
+    deadline_ms: int = 0  # the same deadline, counted from the frame's arrival
     attempt: int = 1
-    model_version: str = ""  # of the model that judges the part, and no other; empty in what an earlier release recorded
+    model_version: str = ""  # the only model that may judge the part; empty in records of earlier releases
     generation: int = 1
 
     def left_ns(self, now_ns: int) -> int:
-        """Return how long the part may still take; its deadline says nothing after a start of the machine, when that clock begins anew."""
+        """Return the ns that the part may still take; at most `deadline_ms`, because the monotonic clock restarts with the machine."""
         return max(0, min(self.deadline_ns - now_ns, self.deadline_ms * MS_NS))
 
 
 class Task(Message, frozen=True, kw_only=True):
-    """What a stage is to do with one part, by one model."""
+    """What a stage is to do with one part, using one model."""
 
     result_id: str
     recipe_id: str
     model_version: str
-    deadline_ns: int = NEVER_NS  # monotonic; nobody waits for what is done later
+    deadline_ns: int = NEVER_NS  # monotonic; results after this are of no use
 
 
 class Frame(Task, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ class PreparedPart(Message, frozen=True):
     """prepare -> fusion: what regions and evidence are drawn from."""
 
     result_id: str
-    model_version: str  # whose recipe said how to prepare it
+    model_version: str  # the model whose recipe it was prepared with
     rgb: NDArray[np.uint8]  # (S, S, 3)
     xyz: NDArray[np.float32]  # (S, S, 3) millimetres, NaN where there is no foreground point
     mask: NDArray[np.bool_]  # (S, S) dilated foreground
@@ -105,7 +106,7 @@ class PreparedPart(Message, frozen=True):
 
 
 class BranchScore(Message, frozen=True):
-    """rgb or sdf -> fusion: one branch's map of one part and its raw maximum."""
+    """rgb or sdf -> fusion: one branch's map of one part, and the map's maximum before any alignment."""
 
     result_id: str
     branch: Branch
@@ -117,11 +118,11 @@ class BranchScore(Message, frozen=True):
 
 
 class Ended(Message, frozen=True):
-    """supervisor -> fusion: a process ended that nobody asked to; what it had is lost."""
+    """supervisor -> fusion: a process ended unasked; what it had is lost."""
 
     process: str
     reason: str
-    result_id: str = ""  # of the part that it had in hand, which may be why
+    result_id: str = ""  # the part that it had in hand, which may be the cause
     deaths: tuple[str, ...] = ()  # how processes ended that had this part in hand, this one last
     is_last: bool = False  # no process of its stage is left, and none will be started
 
@@ -140,11 +141,11 @@ class Fault(Message, frozen=True):
     result_id: str
     code: UndefinedCode
     reason: str
-    model_version: str = ""  # by which the stage had looked at it; empty where that does not matter
+    model_version: str = ""  # the model the stage used; empty if that does not matter
 
 
 class Judged(Message, frozen=True):
-    """fusion -> ingest: the verdict is in the journal, the frame may be forgotten, or kept for inspection or retraining."""
+    """fusion -> ingest: the verdict is in the journal; the frame may be forgotten, or kept for inspection or retraining."""
 
     result_id: str
     sequence: int
@@ -155,11 +156,11 @@ class Judged(Message, frozen=True):
     threshold: float | None = None
     model_version: str = ""
     judged_ns: int = 0  # UTC
-    is_late: bool = False  # its deadline was over when one branch alone had looked at it, which decides nothing
+    is_late: bool = False  # at its deadline only one branch had scored it, and that decided nothing
 
     @classmethod
     def of(cls, verdict: Verdict) -> Judged:
-        """Return what ingest needs of a verdict."""
+        """Return what ingest needs from a verdict."""
         return cls(
             result_id=verdict.result_id,
             sequence=verdict.sequence,
@@ -175,7 +176,7 @@ class Judged(Message, frozen=True):
 
 
 class JudgedScan(Message, frozen=True):
-    """ingest -> collect: a scan to keep, with what became of its part."""
+    """ingest -> collect: a scan to keep, with the verdict on its part."""
 
     identity: FrameIdentity
     judged: Judged
@@ -192,6 +193,6 @@ class Heartbeat(Message, frozen=True):
     reason: str
     steps: int
     waiting: int
-    counters: dict[str, float]  # metric name with its labels, as Prometheus writes it -> value since start
-    timings: dict[str, list[float]]  # metric name with labels -> seconds observed since the last heartbeat
+    counters: dict[str, float]  # metric name with labels, as in Prometheus's format -> value since the start
+    timings: dict[str, list[float]]  # metric name with labels -> observations (seconds or ratios) since the last heartbeat
     models: ModelWord = ModelWord()

@@ -1,4 +1,4 @@
-"""The supervisor's plan, in a file: which models the processes hold and which judges each recipe's next part; and what they say to it."""
+"""The supervisor's plan of models, in a file: what the processes hold and what judges each recipe's next part; and the reports on it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ PLAN = "models.json"  # in the runtime directory
 
 
 def model_key(recipe: str, version: str) -> str:
-    """Return the name of one version of one recipe: cap/0007."""
+    """Return the key of one version of one recipe, such as cap/0007."""
     return f"{recipe}/{version}"
 
 
 class Served(msgspec.Struct, frozen=True):
-    """The model that judges a recipe's next part; its generation is another for each change, and only grows."""
+    """The model that judges a recipe's next part; each change has a new generation, and generations only grow."""
 
     version: str
     generation: int
 
 
 class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor wants: each plan replaces the one before it."""
+    """What the supervisor wants; each plan replaces the one before."""
 
     revision: int = 0  # grows with each plan
-    serving: dict[str, Served] = {}  # by recipe; a recipe that is not here is not judged now
+    serving: dict[str, Served] = {}  # by recipe; a recipe that is missing here is not judged now
     held: tuple[str, ...] = ()  # keys of the models that prepare, rgb, sdf and fusion hold
     reasons: dict[str, str] = {}  # by recipe: why it is not judged now
 
 
 class ModelWord(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process says of models: to which plan, what it holds or needs, and what is asked of it in vain."""
+    """One process's report on models: the plan it follows, what it holds or needs, and what was asked of it in vain."""
 
-    revision: int = 0  # of the plan that it has read and keeps to
-    held: dict[str, str] = {}  # key -> empty, or why this process cannot use it; of ingest: what its parts under way are judged by
-    wanted: tuple[str, ...] = ()  # recipes that frames asked for while they were not served
+    revision: int = 0  # of the plan that it has read and follows
+    # key -> empty, or why this process cannot use the model; from ingest: the models that judge its parts under way
+    held: dict[str, str] = {}
+    wanted: tuple[str, ...] = ()  # recipes that frames named while nothing judged them
     asked: dict[str, int] = {}  # recipe -> how many frames have named it
 
 
@@ -51,13 +52,13 @@ class PlanFile:
         self._trouble = ""
 
     def write(self, plan: ModelPlan) -> None:
-        """Replace the plan; MdssError where the disk does not take it."""
+        """Replace the plan; MdssError if the disk refuses."""
         write_state(self.path, plan)
 
     def changed(self) -> ModelPlan | None:
-        """Return the plan where it is another than at the last call, and None where it is not, or there is none.
+        """Return the plan if it has changed since the last call; None if it has not, or if there is no plan.
 
-        MdssError where it cannot be read, and None the next time for the same reason: it is asked for before every message.
+        MdssError if it cannot be read, but only once for the same reason, because this is called before every message.
         """
         try:
             status = self.path.stat()
@@ -78,7 +79,7 @@ class PlanFile:
 
 
 def write_state(path: Path, value: msgspec.Struct) -> None:
-    """Write a value so that nobody ever reads half of it; MdssError where that is not possible."""
+    """Write a value so that nobody ever reads half of it; MdssError if that fails."""
     try:
         write_whole(path, msgspec.json.encode(value) + b"\n")
     except OSError as error:

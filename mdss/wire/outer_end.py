@@ -1,4 +1,4 @@
-"""The outer end of a public link: how a camera or a subscriber connects to a station."""
+"""The client end of a public link: how a camera or a subscriber connects to a station."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOPBACK = re.compile(r"tcp://(localhost|\[::1\]|127(\.[0-9]+){1,3})(:[^;]*)?")
 
 @dataclass(frozen=True)
 class CurveKeys:
-    """What a client needs to connect over tcp: its own two keys, and the station's public one."""
+    """What a client needs to connect over tcp: its own two keys, and the station's public key."""
 
     public: bytes
     secret: bytes = field(repr=False)
@@ -27,13 +27,13 @@ class CurveKeys:
 
     @classmethod
     def read(cls, secret_file: Path | str, server_file: Path | str) -> Self:
-        """Read the client's own NAME.key_secret and the station's public NAME.key; BadInput names the file that is not one."""
+        """Read the client's own NAME.key_secret and the station's public NAME.key; BadInput names a file that is no such key."""
         own = key_files.read_pair(Path(secret_file))
         return cls(own.public, own.secret, key_files.read_public(Path(server_file)))
 
 
 def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys | None = None) -> zmq.Socket[bytes]:
-    """Return a socket connected to an endpoint, that nobody need be listening on yet; BadInput where it is no endpoint."""
+    """Return a socket connected to an endpoint, whether or not anybody listens there yet; BadInput if it is no endpoint."""
     if keys is None and endpoint.startswith(TCP) and LOOPBACK.fullmatch(endpoint) is None:
         context.destroy(0)
         raise BadInput(f"endpoint {endpoint!r}: found no keys, expected CurveKeys for tcp to another machine (`mdss keygen` makes them)")
@@ -46,13 +46,13 @@ def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKe
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
-        context.destroy(0)  # whoever wanted to connect is not made, so nobody else would
+        context.destroy(0)  # the caller's object is not created, so nobody else would close it
         raise BadInput(f"endpoint {endpoint!r}: {zmq.strerror(error.errno or 0)}; expected ipc://PATH or tcp://HOST:PORT") from error
     return socket
 
 
 def offered(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> bool:
-    """Send one message without ever waiting; False where there is no room, or nobody any more: zmq gives up what was refused."""
+    """Send one message without ever waiting; False if there is no room, or no peer any more: zmq gives up a connection that was refused."""
     try:
         socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
     except zmq.Again:

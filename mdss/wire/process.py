@@ -1,4 +1,4 @@
-"""What every process of the station does first and last: settings, log, name, signals, heartbeat; one exit code for what it refuses."""
+"""What every process of the station does first and last: settings, log, name, signals, heartbeat, and the exit code for refusals."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mdss.settings import Settings, load_settings
 from mdss.wire.pulse import Pulse, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
-FAILED, REFUSED = 1, 2  # exit codes; after the second another try would end the same: settings or models are wrong
+FAILED, REFUSED = 1, 2  # exit codes; after REFUSED another start would end the same way: settings or models are wrong
 REFUSALS = (BadInput, ModelRefused)
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a process has before it does anything of its own; what it opens itself it hands to `closing`."""
+    """What a process has before its own work begins; what it opens itself it registers with `closing`."""
 
     settings: Settings
     pulse: Pulse
@@ -38,16 +38,16 @@ class Opened:
 
     @property
     def tally(self) -> Tally:
-        """What the heartbeat reports."""
+        """The counters and timings that heartbeats report."""
         return self.pulse.tally
 
     def changed_settings(self) -> Settings | None:
-        """Return the settings anew after a SIGHUP, and None at any other time; the log keeps to them at once."""
+        """Return the settings again after a SIGHUP, None otherwise; the log applies them at once."""
         if not self.reload.take():
             return None
         try:
             settings = load_settings(self.config)
-        except BadInput as error:  # the supervisor wrote what it had checked, so somebody has laid hands on the file
+        except BadInput as error:  # the supervisor wrote only checked settings, so somebody else has changed the file
             log.error("settings not taken over", reason=str(error))
             return None
         configure_logs(settings, self.pulse.process)
@@ -56,7 +56,7 @@ class Opened:
 
 @contextmanager
 def opened(name: str, config: Path) -> Iterator[Opened]:
-    """Open what every process needs, and close everything in the end."""
+    """Open what every process needs, and close everything at the end."""
     reload = ReloadFlag().listen()
     settings = load_settings(config)
     configure_logs(settings, name)
@@ -65,7 +65,7 @@ def opened(name: str, config: Path) -> Iterator[Opened]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with ExitStack() as closing:
         closing.callback(reload.end)
-        closing.callback(context.destroy, LINGER_MS)  # also what an error left open, or it would wait for ever
+        closing.callback(context.destroy, LINGER_MS)  # also sockets that an error left open: the context would wait for them forever
         health = Sender(context, "health", settings)
         closing.callback(health.close)
         pulse = Pulse(name, health)
@@ -77,7 +77,7 @@ def opened(name: str, config: Path) -> Iterator[Opened]:
 
 
 def main(command: click.Command) -> None:
-    """Run a process's command; what it refuses becomes one sentence, and bad settings or models the code that means: do not try again."""
+    """Run a process's command; a refusal becomes one sentence, and bad settings or models an exit code that means: do not restart."""
     try:
         command.main(standalone_mode=False)
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""What a process says of itself once a second, and how it hears that it shall stop or read its settings again."""
+"""A process's heartbeat to the supervisor, its counters, and its flags for stop and reload signals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEAT_EVERY_S = 1.0
 
 
 class Outlet(Protocol):
-    """Where heartbeats go."""
+    """Where heartbeats are sent."""
 
     def send(self, message: Message) -> object:
         """Send one message."""
@@ -24,13 +24,13 @@ class Outlet(Protocol):
 
 @dataclass
 class Tally:
-    """What a process counts and times; names are Prometheus names with their labels."""
+    """A process's counters and timings, under Prometheus names with their labels."""
 
     counters: dict[str, float] = field(default_factory=dict)
     timings: dict[str, list[float]] = field(default_factory=dict)
 
     def start(self, *names: str) -> None:
-        """Let counters be there from 0 on, or Prometheus would not see the first of each as an increase."""
+        """Create counters at 0; otherwise Prometheus would not see the first count of each as an increase."""
         self.counters.update(dict.fromkeys(names, 0.0))
 
     def count(self, name: str, amount: float = 1.0) -> None:
@@ -38,7 +38,7 @@ class Tally:
         self.counters[name] = self.counters.get(name, 0.0) + amount
 
     def observe(self, name: str, value: float) -> None:
-        """Note one observation of a histogram."""
+        """Record one observation for a histogram."""
         self.timings.setdefault(name, []).append(value)
 
     def take_timings(self) -> dict[str, list[float]]:
@@ -48,7 +48,7 @@ class Tally:
 
 
 class Pulse:
-    """Tells the supervisor once a second that this process lives, and what it got done."""
+    """Tells the supervisor once a second that this process is alive, and what it got done."""
 
     def __init__(self, process: str, outlet: Outlet, clock: Callable[[], float] = time.monotonic) -> None:
         self.process, self.tally, self.steps = process, Tally(), 0
@@ -58,19 +58,19 @@ class Pulse:
         self._models = ModelWord()
 
     def hold(self, models: ModelWord) -> None:
-        """Say how it is with models; a change is told at once, how often frames asked with the next heartbeat."""
+        """Set the report on models; a change is sent at once, new counts of frames with the next heartbeat."""
         was, self._models = self._models, models
         if (models.revision, models.held, models.wanted) != (was.revision, was.held, was.wanted):
             self._due_s = float("-inf")
 
     def say(self, state: ProcessState, reason: str = "", waiting: int = 0) -> None:
-        """Change the state; a change is told at once, the same again when a heartbeat is due."""
+        """Set the state; a change is sent at once, an unchanged state when a heartbeat is due."""
         if (state, reason) != (self._state, self._reason):
             self._state, self._reason, self._due_s = state, reason, float("-inf")
         self.beat_if_due(waiting)
 
     def beat_if_due(self, waiting: int) -> None:
-        """Send a heartbeat when the last one is a second old."""
+        """Send a heartbeat if the last one is a second old."""
         now_s = self._clock()
         if now_s < self._due_s:
             return
@@ -91,13 +91,13 @@ class Pulse:
 
 
 class StopFlag:
-    """Set by SIGTERM; SIGINT is the supervisor's affair, so that Ctrl-C in a terminal drains the line as well."""
+    """Set by SIGTERM. SIGINT is ignored: the supervisor handles Ctrl-C, so that it drains the line as well."""
 
     def __init__(self) -> None:
         self.asked = False
 
     def listen(self) -> StopFlag:
-        """Take over the two signals of this process."""
+        """Install the handlers for both signals."""
         signal.signal(signal.SIGTERM, self._ask)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return self
@@ -107,18 +107,18 @@ class StopFlag:
 
 
 class ReloadFlag:
-    """Set by SIGHUP: the settings have changed; looked at between two messages."""
+    """Set by SIGHUP when the settings have changed; read between two messages."""
 
     def __init__(self) -> None:
         self._is_set = False
 
     def listen(self) -> ReloadFlag:
-        """Take over the signal of this process; before the settings are read, so that no change falls in between."""
+        """Install the handler; before the settings are read, so that no change is missed."""
         signal.signal(signal.SIGHUP, self._set)
         return self
 
     def end(self) -> None:
-        """Ignore the signal from now on: Python gives it back its deadly meaning while it ends."""
+        """Ignore SIGHUP from now on: Python restores its default, which would kill the process, while it shuts down."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def take(self) -> bool:

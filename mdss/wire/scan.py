@@ -1,4 +1,4 @@
-"""One scan out of a frame's payloads, once these are what the header says."""
+"""Takes one scan out of a frame's payloads, after checking that they match the header."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Limits:
 
 
 def to_scan(header: FrameHeader, payloads: Sequence[bytes | memoryview], limits: Limits) -> tuple[NDArray[np.uint8], SensorCloud]:
-    """Return the image (H, W, 3) and the cloud, both views of the payloads; WireRefusal says what does not fit."""
+    """Return image (H, W, 3) and cloud, both views of the payloads; WireRefusal says what does not fit."""
     _check_size(header, limits)
     _check_payloads(header, payloads)
     if header.crc32c is not None and crc32c(payloads) != header.crc32c:

@@ -1,4 +1,4 @@
-"""The question a subscriber that missed something asks, and its answer out of the journal."""
+"""The question that a subscriber asks about missed verdicts, and the answer from the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_VERDICTS = 500  # in one answer; the subscriber asks again from the last on
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Subscriber -> station: the verdicts after this sequence, this many at most; a limit of 0 asks for the last sequence only."""
+    """Subscriber -> station: at most `limit` verdicts after this sequence; a limit of 0 asks for the last sequence only."""
 
     since: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     limit: Annotated[int, Meta(ge=0)] = MOST_VERDICTS
@@ -30,7 +30,8 @@ class SnapshotReply(msgspec.Struct, frozen=True, kw_only=True):
     last_sequence: int
     verdicts: tuple[Verdict, ...]
     error: str = ""
-    since_result_id: str = ""  # of the verdict with the sequence `since`, by which a new journal is known; empty where the station has none
+    # result id of the verdict with the sequence `since`, which shows whether the journal is a new one; empty if the station has none
+    since_result_id: str = ""
 
 
 class VerdictSource(Protocol):
@@ -65,7 +66,7 @@ def answer(request: bytes | memoryview, journal: VerdictSource, boot_id: str) ->
 
 
 def read_reply(reply: bytes) -> SnapshotReply:
-    """Return a station's answer, raising its own sentence when it refused the request."""
+    """Return a station's answer; raise the station's own sentence if it refused the request."""
     try:
         decoded = msgspec.json.decode(reply, type=SnapshotReply)
     except UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""The two ends of one link: a sender that waits or drops as the table says, and a receiver."""
+"""The two ends of a link between processes, and the sockets of the public links."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from mdss.wire.messages import Message
 from mdss.wire.outer_end import offered
 from mdss.wire.topology import LINKS, Link, address
 
-LINGER_MS = 500  # a closing process gives its last messages this long to leave
+LINGER_MS = 500  # how long a closing process waits for its last messages to leave
 KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 10, "tcp_keepalive_intvl": 5, "tcp_keepalive_cnt": 3}  # finds a dead peer in 25 s
-HANDSHAKE_MS = 5000  # a connection that has not said by then who it is, is cut off
-PASSED_OVER_AT_ONCE = 10_000  # frames: some hundredths of a second
-LAST_WORDS_MS = 1000  # likewise, to those outside the station
+HANDSHAKE_MS = 5000  # a connection that has not identified itself by then is closed
+PASSED_OVER_AT_ONCE = 10_000  # frames: takes some hundredths of a second
+LAST_WORDS_MS = 1000  # likewise, to clients outside the station
 
 
 class Sender:
@@ -38,11 +38,11 @@ class Sender:
         self.socket = _open(context, LINKS[link_name], "sender", settings)
 
     def send(self, message: Message) -> bool:
-        """Send one message without ever waiting; False where there was no room for it: on some links it is dropped, on others kept."""
+        """Send one message without ever waiting; False if there was no room for it: the caller then drops or keeps it."""
         return offered(self.socket, codec.encode(message))
 
     def close(self) -> None:
-        """Close, letting the last messages leave."""
+        """Close; the last messages still leave."""
         self.socket.close(LINGER_MS)
 
 
@@ -54,11 +54,11 @@ class Receiver:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait here, as far as zmq tells: none, or one at least."""
+        """How many messages wait, as far as zmq can tell: 0, or 1 for at least one."""
         return 1 if self.socket.poll(0, zmq.POLLIN) else 0
 
     def receive(self, timeout_ms: int) -> AnyMessage | None:
-        """Return the next message, or None when none came in time; raises DecodeError for what is not one."""
+        """Return the next message, None if none came in time; DecodeError if it is no message."""
         if not self.socket.poll(timeout_ms, zmq.POLLIN):
             return None
         return codec.decode(self.socket.recv_multipart(copy=False))
@@ -69,16 +69,16 @@ class Receiver:
 
 
 class Inlet:
-    """Receives from whoever may connect: of a message with more frames than any has, the first ones alone.
+    """Receives from outside clients; of a message with too many frames it returns only the first ones.
 
-    The others are passed over, so many at a time: a million of them, in two megabytes, would hold up a process for seconds.
+    The rest is skipped in portions: a million tiny frames, in two megabytes, would otherwise block a process for seconds.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], most_frames: int) -> None:
         self._socket, self._most, self._is_passing_over = socket, most_frames, False
 
     def receive(self) -> list[zmq.Frame]:
-        """Return the next of what waits here; nothing where that was more of a message that is passed over."""
+        """Return the next message; empty if that was part of a message being skipped."""
         if self._is_passing_over:
             for _ in range(PASSED_OVER_AT_ONCE):
                 if not self._socket.recv(copy=False).more:
@@ -93,9 +93,9 @@ class Inlet:
 
 
 def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:
-    """Return a socket bound to one of the public links, with zmq's options by name; BadInput names the address where that fails.
+    """Return a socket bound to a public link, with zmq options by name; BadInput names the address if binding fails.
 
-    Over tcp it speaks CURVE wherever the settings name keys; a Gate in the same context says to whom.
+    Over tcp it uses CURVE if the settings name keys; a Gate in the same context decides on the clients.
     """
     link, endpoint = LINKS[link_name], address(LINKS[link_name], settings)
     socket: zmq.Socket[bytes] = context.socket(kind)
@@ -136,7 +136,7 @@ def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
 
 @contextmanager
 def _rights(link: Link) -> Iterator[None]:
-    """Let the station's group in where cameras and subscribers connect, and its own user alone where its processes speak to each other."""
+    """Allow the station's group on sockets for cameras and subscribers, and only the station's user on private ones."""
     before = os.umask(GROUP_AND_OTHERS if link.pattern == "push_pull" else OTHERS)
     try:
         yield
@@ -145,16 +145,16 @@ def _rights(link: Link) -> Iterator[None]:
 
 
 def _check_free(path: Path) -> None:
-    """Refuse whatever is no socket, and one that somebody listens on: zmq takes them away without a word, as it does what the dead left."""
+    """Refuse a path that is no socket, or a socket that somebody listens on: zmq would replace it without a word, like a dead one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_socket():
         raise OSError(errno.EEXIST, "")
     with plain_socket(AF_UNIX) as probe:
         probe.setblocking(False)
         found = probe.connect_ex(str(path))
-    if found in (0, errno.EAGAIN):  # the second where more wait there already than are let in
+    if found in (0, errno.EAGAIN):  # EAGAIN: somebody listens, but the queue of connections is full
         raise OSError(errno.EADDRINUSE, "")
-    if found == errno.EACCES:  # another user's, who may be there
+    if found == errno.EACCES:  # another user's socket, which may be in use
         raise OSError(found, "")
 
 

@@ -1,4 +1,4 @@
-"""The table of links between the processes of one station, and where each can be reached."""
+"""The table of links between the processes of a station, and the address of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Link:
 
 
 _ROWS = (
-    # Frames and tasks carry megabytes, so few may wait; what is lost with a dead process is what waits at its end.
+    # Frames and tasks have megabytes, so few may wait; what waits at a process's end is lost if it dies.
     Link("prepare", "push_pull", "sender", 4),
     Link("rgb", "push_pull", "sender", 8),
     Link("sdf", "push_pull", "sender", 8),
@@ -31,13 +31,14 @@ _ROWS = (
     Link("health", "push_pull", "receiver", 100),
     Link("frames", "router_dealer", "receiver", 64),
     Link("verdicts", "xpub", "sender", 1000),
-    Link("snapshot", "router_dealer", "receiver", 4),  # answers of a megabyte, to whom asks for the next when he has read one
+    # answers have up to a megabyte, and a subscriber asks for the next one after reading one
+    Link("snapshot", "router_dealer", "receiver", 4),
 )
 LINKS: dict[str, Link] = {link.name: link for link in _ROWS}
 
 
 def address(link: Link, settings: Settings) -> str:
-    """Return the zmq endpoint of a link: the three public ones are settings, the others are sockets in the runtime directory."""
+    """Return the zmq endpoint of a link: the three public ones come from the settings, the others are sockets in the runtime directory."""
     match link.name:
         case "frames":
             return settings.camera.endpoint

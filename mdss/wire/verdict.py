@@ -1,4 +1,4 @@
-"""What a station publishes: one verdict for each part, and a heartbeat."""
+"""What a station publishes: one verdict per part, and a heartbeat."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     area_mm2: float | None
     bbox_px: tuple[int, int, int, int]  # left, top, width, height
     centroid_px: tuple[float, float]  # x, y
-    centroid_mm: tuple[float, float, float] | None  # None where no point was measured inside the region
+    centroid_mm: tuple[float, float, float] | None  # None if no point was measured inside the region
     peak: float
     branch: Literal["rgb", "sdf", "both"]
 
 
 class BranchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One branch's part of a verdict."""
+    """One branch's result in a verdict."""
 
     score: float
     model_version: str
@@ -42,7 +42,7 @@ class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ThresholdReference(msgspec.Struct, frozen=True, kw_only=True):
-    """The limit the score was held against."""
+    """The threshold that the score was compared with."""
 
     value: float
     method: str
@@ -50,7 +50,7 @@ class ThresholdReference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """UTC ns of each stage's end, and of when each branch began; None where the part never got there."""
+    """UTC ns of each stage's end, and of each branch's start; None where the part did not get there."""
 
     captured: int
     received: int
@@ -64,7 +64,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the picture of a part that is not OK lies."""
+    """Where to find the picture of a part that is not OK."""
 
     uri: str
     sha256: str
@@ -103,9 +103,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """Published once a second on `heartbeat/<station>`: a quiet line is told from a dead daemon, and a gap is seen."""
+    """Published once a second on `heartbeat/<station>`: tells a quiet line from a dead station, and reveals missed verdicts."""
 
     station: str
     boot_id: str
-    sequence: int  # of the last verdict journaled
+    sequence: int  # of the last verdict in the journal
     time_ns: int

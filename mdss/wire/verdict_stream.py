@@ -1,4 +1,4 @@
-"""A subscriber's end of the wire: every verdict once, in order, across restarts and lost messages."""
+"""A subscriber's connection to a station: every verdict once, in order, across restarts and lost messages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from mdss.wire.outer_end import CurveKeys, connected, offered
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
-ASK_AGAIN_S, LONGEST_PATIENCE_S = 1.0, 8.0  # for an answer of the snapshot port: without one, twice as long for half as much
-SILENT_S = 5.0  # five heartbeats; ZeroMQ itself neither notices a machine that lost its power nor tries again after its key was refused
+# seconds to wait for an answer of the snapshot port; without one, the next wait is doubled and half as many verdicts are asked for
+ASK_AGAIN_S, LONGEST_PATIENCE_S = 1.0, 8.0
+# five heartbeats; ZeroMQ itself neither notices a machine that lost power nor reconnects after its key was refused
+SILENT_S = 5.0
 Said = TypeVar("Said", Beat, Verdict)
 
 
 class VerdictStream:
     """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
 
-    `since` is the last sequence already known; None starts with what comes after the stream is made. A station that begins a new journal
-    meanwhile is noticed by its verdicts, and all of that journal is brought. `topics` are prefixes such as
-    "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot and last sequence.
-    `keys` are needed over tcp.
+    `since` is the last sequence already known; None starts with the next verdict after the stream is created. If the station begins a new
+    journal, its verdicts show it, and all of that journal is fetched. `topics` are prefixes such as "verdict/station-1/camera-1/NotOK".
+    `beats` is the last heartbeat, with the station's boot id and last sequence. `keys` are needed over tcp.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class VerdictStream:
     ) -> None:
         self.endpoint, self.snapshot_endpoint, self.topics, self.last_sequence = endpoint, snapshot_endpoint, topics, since
         self.beats: Beat | None = None
-        self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence`, where that is known
+        self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence` if known
         self._keys = keys
-        self._is_behind = True  # until the first answer of the snapshot port
+        self._is_behind = True  # until the snapshot port's first answer
         self._ready: deque[Verdict] = deque()
         self._patience_s = ASK_AGAIN_S
         self._context: zmq.Context[Any] = zmq.Context()
@@ -64,7 +65,7 @@ class VerdictStream:
                 yield verdict
 
     def receive(self, timeout_s: float) -> Verdict | None:
-        """Return the next verdict, or None when none came in time."""
+        """Return the next verdict, None if none came in time."""
         end_s = time.monotonic() + timeout_s
         while not self._ready:
             left_s = end_s - time.monotonic()
@@ -73,11 +74,11 @@ class VerdictStream:
         return self._ready.popleft()
 
     def _advance(self, timeout_s: float) -> bool:
-        """Take one message from where the next verdict is to be had; False when none came in time."""
+        """Take one message from the publisher or the snapshot port; return False if none came in time."""
         if self._is_behind:
             return self._catch_up(timeout_s)
         if not self._socket.poll(int(min(timeout_s, SILENT_S) * 1000), zmq.POLLIN):
-            if time.monotonic() - self._heard_s > SILENT_S:  # what is missed meanwhile, the first heartbeat tells of
+            if time.monotonic() - self._heard_s > SILENT_S:  # the first heartbeat will reveal what is missed meanwhile
                 self._socket.close(0)
                 self._socket = self._subscribed()
             return False
@@ -100,7 +101,7 @@ class VerdictStream:
         elif self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
             self._deliver(verdict)
         elif verdict.sequence > self.last_sequence:
-            self._is_behind = True  # the snapshot has this one, too: a verdict is journaled before it is published
+            self._is_behind = True  # the snapshot includes this one, because a verdict is journaled before it is published
 
     def _read(self, payload: bytes, kind: type[Said]) -> Said:
         try:
@@ -110,7 +111,7 @@ class VerdictStream:
             raise MdssError(f"{self.endpoint}: found a message that cannot be read ({error}), {expected}") from error
 
     def _is_of_another_boot(self, message: Beat | Verdict) -> bool:
-        """Whether a message is of another boot than the snapshot port's last answer: its journal may be another one, too."""
+        """Return whether a message comes from another boot than the snapshot port's last answer: the journal may be another one, too."""
         return message.boot_id != self._boot_id
 
     def _deliver(self, verdict: Verdict) -> None:
@@ -120,7 +121,7 @@ class VerdictStream:
             self._ready.append(verdict)
 
     def _catch_up(self, timeout_s: float) -> bool:
-        """Learn from the snapshot port what was missed; False when no answer came in time: it is asked again now and then."""
+        """Fetch missed verdicts from the snapshot port; return False if no answer came in time (the question is repeated)."""
         if self._question.closed:
             self._question = self._ask()
         if not self._question.poll(int(min(timeout_s, ASK_AGAIN_S) * 1000), zmq.POLLIN):
@@ -135,9 +136,9 @@ class VerdictStream:
         self._boot_id = reply.boot_id
         if self.last_sequence is None:
             self.last_sequence = reply.last_sequence
-            return True  # and is asked by it, to know the verdict that it is of
+            return True  # the next question is about this sequence, to learn which verdict has it
         is_other = bool(self._result_id) and reply.since_result_id not in ("", self._result_id)
-        if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: it is asked for anew
+        if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: start again at 0
             self.last_sequence, self._result_id = 0, ""
             return True
         self._result_id = self._result_id or reply.since_result_id
@@ -148,16 +149,16 @@ class VerdictStream:
         return True
 
     def _subscribed(self) -> zmq.Socket[bytes]:
-        """Connect to the publisher, for all verdicts, whatever is asked for: only so is a gap seen."""
+        """Subscribe to all verdicts, whatever topics are wanted: otherwise gaps would go unnoticed."""
         socket, self._heard_s = connected(self._context, zmq.SUB, self.endpoint, self._keys), time.monotonic()
         for topic in (b"verdict/", b"heartbeat/"):
             socket.subscribe(topic)
         return socket
 
     def _ask(self) -> zmq.Socket[bytes]:
-        """Send the question for what follows the last known verdict, or for the last sequence where none is known.
+        """Ask for the verdicts after the last known one, or for the last sequence if none is known.
 
-        Where it cannot be sent, as the station has refused this connection, there is no answer either, and it is asked anew.
+        If the question cannot be sent, because the station refused this connection, no answer comes either, and it is asked again.
         """
         known, self._asked_s = self.last_sequence, time.monotonic()
         socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
