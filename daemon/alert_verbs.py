@@ -33,9 +33,9 @@ def alerts() -> None:
 @alerts.command("list", epilog="Example: mdss alerts list --config station.yaml --limit 50 --all")
 @config_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
-@click.option("--state", type=click.Choice(STATES), default="new", show_default=True, help="Only those in this state.")
-@click.option("--all", "is_all", is_flag=True, help="In every state.")
-@click.option("--before", metavar="RESULT_ID", help="Go on below this alert, the last one of the page above.")
+@click.option("--state", type=click.Choice(STATES), default="new", show_default=True, help="Only alerts in this state.")
+@click.option("--all", "is_all", is_flag=True, help="Alerts in every state.")
+@click.option("--before", metavar="RESULT_ID", help="Only alerts older than this one: the last of the page before.")
 @json_option
 def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest alerts, one line each."""

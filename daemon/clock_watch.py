@@ -108,7 +108,7 @@ class ClockWatch:
     def _doubt(self, jump_ns: int) -> None:
         self._doubt_until_ns, self._noted_ns = self._since_boot_ns + DAY_NS, 0
         self._lag_ns, self._jumped_ns = max(0, self._lag_ns + jump_ns), self._since_boot_ns
-        log.warning("the clock was set: nothing is taken for old for a day", by_s=round(jump_ns / 1e9))
+        log.warning("the clock was set: nothing is deleted as old for a day", by_s=round(jump_ns / 1e9))
 
     def _read(self) -> Note | None:
         try:
@@ -129,4 +129,4 @@ class ClockWatch:
         try:
             write_whole(self._path, msgspec.json.encode(note))
         except OSError as error:  # a full disk must not stop the removal of old things
-            log.warning("what the clock says cannot be noted", reason=str(error))
+            log.warning("the record of the clock cannot be written", reason=str(error))

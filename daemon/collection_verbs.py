@@ -27,10 +27,10 @@ NONE, MB = "none", 10**6
 LABELS = (*get_args(Label), NONE)
 COLUMNS = ("result", "judged (UTC)", "recipe", "part", "source", "evaluation", "score / threshold", "label", "by")
 GOOD, DEFECT = "good", "defect"
-recipe_option = click.option("--recipe", help="Only those of this recipe.")
-label_option = click.option("--label", "labels", multiple=True, type=click.Choice(LABELS), help="Only those with this label; repeatable.")
+recipe_option = click.option("--recipe", help="Only scans of this recipe.")
+label_option = click.option("--label", "labels", multiple=True, type=click.Choice(LABELS), help="Only scans with this label; repeatable.")
 evaluation_option = click.option(
-    "--evaluation", "evaluations", multiple=True, type=click.Choice(get_args(Evaluation)), help="Only those judged so; repeatable."
+    "--evaluation", "evaluations", multiple=True, type=click.Choice(get_args(Evaluation)), help="Only scans judged so; repeatable."
 )
 
 
@@ -82,7 +82,7 @@ def label(config: Path, result_id: str, **said: Any) -> None:
 
 @collection.command(epilog="Example: mdss collection prune --config station.yaml --max-mb 1000")
 @config_option
-@click.option("--max-mb", type=click.IntRange(0), help="How much may stay; collection.max_mb where it is left out.")
+@click.option("--max-mb", type=click.IntRange(0), help="Keep at most this many MB; collection.max_mb if left out.")
 def prune(config: Path, max_mb: int | None) -> None:
     """Remove scans until at most --max-mb MB are left: the oldest OK parts first, reviewed parts last.
 
@@ -98,9 +98,9 @@ def prune(config: Path, max_mb: int | None) -> None:
 @config_option
 @click.option("--recipe", required=True, help="Which recipe's scans.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder that is not there yet.")
-@click.option("--reviewed", is_flag=True, help="Only what somebody has labelled; otherwise OK parts count as good, too.")
-@click.option("--validation", type=Between(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept apart.")
-@click.option("--with-simulated", is_flag=True, help="Also parts that their camera marked as simulated.")
+@click.option("--reviewed", is_flag=True, help="Only labelled scans; otherwise OK parts count as good, too.")
+@click.option("--validation", type=Between(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept for validation.")
+@click.option("--with-simulated", is_flag=True, help="Include parts that their camera marked as simulated.")
 def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good parts, and known defects in test/defect."""
     if out.exists():

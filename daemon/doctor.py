@@ -136,7 +136,7 @@ def unopened_journal(path: Path, found: str) -> Finding:
 def lost_journal(path: Path) -> Finding:
     """Return the finding on a journal that was removed or replaced while the station has it open."""
     found = f"{path} was removed, or moved away, or replaced, while the station runs"
-    why = "its processes record into a file that nobody can open any more: with them every part of it is gone, and sequences begin anew"
+    why = "its processes write to a file that nobody can open any more: when they end, every part in it is gone, and sequences begin anew"
     advice = "stop the station, put the last backup there or nothing, and start it: docs/operations.md, Upgrade and backup"
     return bad("journal", found, why, advice)
 

@@ -94,12 +94,12 @@ def _writable(folder: Path, options: set[str], foreign: list[Path]) -> Finding:
         return bad(subject, f"{folder} is mounted read-only", "no part can be recorded, so none is accepted", "mount it for writing")
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "a station of this user could record nothing"
-        advice = f"run mdss doctor as the station's own user; where this is it: chown -R {user()}: {folder}"
+        advice = f"run mdss doctor as the station's own user; if this is that user: chown -R {user()}: {folder}"
         return weak(subject, f"this user may not write to {folder}", why, advice)
     if foreign:
         found = f"this user may not use {', '.join(map(str, foreign))}"
         why = "without its journal a station judges nothing; without the others pictures, scans or records are lost"
-        advice = f"where this is the station's own user, give it what a copy or a command of another user left: chown -R {user()}: {folder}"
+        advice = f"if this is the station's own user, give it what another user's copy or command left: chown -R {user()}: {folder}"
         return bad(subject, found, why, advice)
     return ok(subject, f"{folder} can be written")
 
@@ -144,7 +144,7 @@ def _collection(case: Case, free: int) -> Finding:
     kept = sum(file_bytes(Path(folder, name)) for folder, _, names in folders for name in names)
     found = f"{size(kept)} kept, collection.max_mb allows {size(own.max_mb * MB)}, {size(free)} free"
     if kept + free - own.min_free_mb * MB < own.max_mb * MB:
-        why = "before the oldest scans would make room, so little is free that no new one is kept, and retraining learns of old parts alone"
+        why = "too little is free before the limit is reached: then no new scan is kept, and retraining learns from old parts only"
         return weak(subject, found, why, "make collection.max_mb smaller, or free space")
     return ok(subject, found)
 

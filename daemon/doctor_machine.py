@@ -74,7 +74,7 @@ def _memory(case: Case) -> Iterator[Finding]:
     found = (
         f"{size(min(limits))} for the station, which takes about {size(needed)}" if limits else "the machine does not say how much it has"
     )
-    why = "the kernel ends processes where memory runs out, and their parts are judged again or lost to their deadline"
+    why = "if memory runs out, the kernel ends processes, and their parts are judged again or become late"
     advice = "give it more (MemoryMax=, the container's limit), or lower branches.*.count"
     if limits and min(limits) < needed:
         yield (bad if min(limits) < needed / 2 else weak)("memory", found, why, advice)
@@ -106,8 +106,8 @@ def _clock(case: Case) -> Finding:
     subject = "clock"
     ahead_s = (max((verdict.times.published for verdict in case.recent), default=0) - time.time_ns()) / 1e9
     if ahead_s > 60:
-        why = "times of verdicts go backwards, and what is pruned follows the clock"
-        advice = "set the clock right; where it is right by now, it was ahead when that part was judged, and nothing is to be done"
+        why = "times of verdicts go backwards, and pruning follows the clock"
+        advice = "set the clock right; if it is right by now, it was ahead when that part was judged, and there is nothing to do"
         return bad(subject, f"a verdict is {ahead_s:.0f} s in the future: the clock was set back", why, advice)
     is_kept = LIBC.adjtimex(ctypes.byref(Timex())) not in (-1, TIME_ERROR)
     if is_kept or (case.root / "run/systemd/timesync/synchronized").exists():
@@ -124,19 +124,19 @@ def _cores(case: Case) -> Finding:
     found = f"{cores:.3g}, of which the branches ask for {asked}"
     if asked <= cores:
         return ok("cores", found)
-    why = "threads that wait for each other's core make every part slower, and late in the end"
+    why = "threads that wait for a core make every part slower, and late in the end"
     return weak("cores", found, why, "lower branches.*.threads or branches.*.count until they fit")
 
 
 def _processor(case: Case) -> Finding:
     flags = re.search(r"^flags\s*: (.*)$", case.system("proc/cpuinfo"), re.MULTILINE)
     if flags is None:
-        return ok("processor", "it does not say what it can")
+        return ok("processor", "it does not list its features")
     if EIGHT_BITS in flags[1].split():
         return ok("processor", "multiplies in eight bits by itself")
     return ok(
         "processor",
-        f"does not multiply in eight bits by itself ({EIGHT_BITS}): models that score in them take a little longer than in float",
+        f"does not multiply in eight bits by itself ({EIGHT_BITS}): models that score in eight bits take a little longer than in float",
     )
 
 

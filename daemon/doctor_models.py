@@ -34,6 +34,6 @@ def not_taken(case: Case) -> Iterator[Finding]:
     for report in case.report.models if case.report is not None else ():
         if report.reason:
             found = f"the station judges by {report.version or 'nothing'}: {report.reason}"
-            why = "what was promoted has no say, or the next start would be without it"
-            advice = f"mend what it names, promote another version, or roll back; after a repair: mdss recipe preload {report.recipe}"
+            why = "the promoted version does not judge, or the next start cannot load it"
+            advice = f"fix what it names, promote another version, or roll back; after a repair: mdss recipe preload {report.recipe}"
             yield weak(f"champion {report.recipe}", found, why, advice)

@@ -78,7 +78,7 @@ def _restarts(own: SupervisorSettings) -> Finding:
         why = "a process that dies twice by chance stays away, and the whole station is started again"
         return weak(subject, found, why, f"set supervisor.restart_limit to {FEWEST_DEATHS} or more")
     if own.restart_limit > most_ends(own.restart_window_s):
-        why = "the pauses between restarts let no process end so often in that time: one that cannot live is tried for ever, never an error"
+        why = "the pauses between restarts allow no process to end that often in that time: one that always fails is restarted for ever"
         return weak(subject, found, why, "lower supervisor.restart_limit, or raise supervisor.restart_window_s")
     return ok(subject, found)
 
@@ -86,7 +86,7 @@ def _restarts(own: SupervisorSettings) -> Finding:
 def _size_of_parts(least: float) -> Finding:
     subject = "size of parts"
     if not least:
-        found, why = "fusion.min_part_ratio is 0: nobody looks at it", "half of a part may be missing and the verdict OK: no score says so"
+        found, why = "fusion.min_part_ratio is 0: it is not checked", "half of a part may be missing and the verdict OK: no score shows it"
         return weak(subject, found, why, f"set it, to {USUAL_PART_RATIO:g} for most products (docs/operations.md)")
     return ok(subject, f"what covers less than {least:.0%} of the smallest good part is never OK")
 

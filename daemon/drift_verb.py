@@ -23,8 +23,8 @@ EXAMPLE = "Example: mdss drift --config station.yaml --recipe cable_gland --plot
 
 @click.command(epilog=EXAMPLE)
 @config_option
-@click.option("--recipe", help="Only this one of the station's recipes.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list with the record of each recipe.")
+@click.option("--recipe", help="Only this recipe.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records of the recipes as a JSON list.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw one recipe's trend into this .png, .svg or .pdf.")
 def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) -> None:
     """Compare scores, brightness, valid points and distance of live parts with calibration. Works while the station is down, too."""

@@ -35,7 +35,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 @click.command(epilog=EXAMPLE)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
-    "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where to write; made where missing."
+    "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to; created if missing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON.")
 def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:

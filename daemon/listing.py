@@ -20,12 +20,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def named(context: click.Context, option: click.Parameter, name: str) -> str:
     """Refuse an empty name, such as that of an unset shell variable."""
     if not name.strip():
-        raise BadInput(f"--by: found {name!r}, expected the name of who says so")
+        raise BadInput(f"--by: found {name!r}, expected the name of the person who decided this")
     return as_typed(context, option, name)
 
 
-by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who says so.")
-note_option = click.option("--note", metavar="TEXT", default="", callback=as_typed, help="Why.")
+by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who decided this.")
+note_option = click.option("--note", metavar="TEXT", default="", callback=as_typed, help="The reason, as a note.")
 result_argument = click.argument("result_id", callback=as_typed)
 
 

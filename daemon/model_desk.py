@@ -54,7 +54,7 @@ class ModelDesk:
             try:
                 wish.unlink()
             except OSError as error:
-                log.error("a wish for a recipe cannot be taken", file=str(wish), reason=error.strerror)
+                log.error("a request to load a recipe cannot be taken", file=str(wish), reason=error.strerror)
                 continue
             yield wish.name.removesuffix(WISH)
 
@@ -62,7 +62,7 @@ class ModelDesk:
         try:
             return sorted(self._runtime.glob(f"*{WISH}"))
         except OSError as error:  # for example, no file descriptor left: requests wait
-            log.error("wishes for recipes cannot be looked for", folder=str(self._runtime), reason=error.strerror)
+            log.error("requests to load recipes cannot be looked for", folder=str(self._runtime), reason=error.strerror)
             return []
 
 

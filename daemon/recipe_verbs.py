@@ -29,7 +29,7 @@ def recipe() -> None:
 
 @recipe.command("list", epilog="Example: mdss recipe list --config station.yaml")
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the recipes as JSON.")
 def list_recipes(config: Path, as_json: bool) -> None:
     """List the recipes in the settings: judging version, generation, champion, and memory as models.memory_mb counts it."""
     settings = load_settings(config)
@@ -46,7 +46,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
 @recipe.command("preload", epilog="Example: mdss recipe preload cable_gland --config station.yaml --wait")
 @click.argument("name", metavar="RECIPE")
 @config_option
-@click.option("--wait", "waits", is_flag=True, help="Return when the recipe can be judged; exit code 1 where it cannot.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until the recipe can be judged; exit code 1 if it cannot.")
 @click.option("--timeout-s", type=Between(0), default=120.0, show_default=True, help="How long to wait.")
 def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     """Load RECIPE before its first frame comes, so that a changeover costs no part. A version that was refused is tried again."""

@@ -44,4 +44,4 @@ class RefusalLog:
         if line <= MOST_LINES:
             log.warning("frame refused", source=source, frame=refusal.frame_id, code=refusal.code, reason=str(refusal))
         if line == MOST_LINES:
-            log.warning("more of this camera is refused without a line here", source=source, within_s=WITHIN_S)
+            log.warning("further refusals of this camera are not logged", source=source, within_s=WITHIN_S)

@@ -137,5 +137,5 @@ def write_settings(settings: Settings, path: Path) -> None:
         unfinished.replace(path)
     except OSError as error:
         raise MdssError(  # the settings are not at fault, so whoever started the station may try again
-            f"station.runtime_directory: {path} cannot be written ({error.strerror}); expected room of the station's own"
+            f"station.runtime_directory: {path} cannot be written ({error.strerror}); expected free space in a folder of the station's own"
         ) from error

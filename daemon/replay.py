@@ -84,12 +84,12 @@ class Report:
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @config_option
 @click.option("--source", "--source-id", default="replay", show_default=True, help="The camera's name.")
-@click.option("--rate", type=Between(0, min_open=True), help="Parts per second; as fast as credit allows when left out.")
-@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the tiffs hold.")
-@click.option("--recipe", help="The recipe to judge by; the station's own when it has only one.")
-@click.option("--split", default="test", show_default=True, help="Which split of a dataset.")
+@click.option("--rate", type=Between(0, min_open=True), help="Parts per second; if left out, as fast as credit allows.")
+@click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="The unit of the clouds in the TIFF files.")
+@click.option("--recipe", help="The recipe to judge by; may be left out if the station has only one.")
+@click.option("--split", default="test", show_default=True, help="Which split of the dataset to send.")
 @click.option("--loop", "is_endless", is_flag=True, help="Begin again at the end, until Ctrl-C.")
-@click.option("--as-live", is_flag=True, help="Send them as parts of the line: what is kept of them may be learned from.")
+@click.option("--as-live", is_flag=True, help="Send them as real parts: retraining may learn from those that are kept.")
 @click.option("--timeout-s", type=Between(0), default=60.0, show_default=True, help="How long to wait for credit and the last verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(directory: Path, config: Path, source: str, as_json: bool, **choices: Any) -> None:
@@ -135,7 +135,7 @@ def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:
         task = progress.add_task("replay", total=None if plan.is_endless else len(plan.pairs))
         for number, pair in enumerate(_order(plan)):
             if number == len(plan.pairs) and not report.sent:
-                raise BadInput(f"replay: found no scan among {number} that can be read or sent, expected some to go round with")
+                raise BadInput(f"replay: found no scan among {number} that can be read or sent, expected some to repeat")
             if plan.rate is not None:
                 sender.attend(max(0.0, report.started_s + number / plan.rate - time.monotonic()))
             _send_one(plan, pair, sender, report)

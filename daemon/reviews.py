@@ -98,7 +98,7 @@ class Reviews:
         state, result_id = fields.get("state", ""), fields.get("result_id", "")
         if state not in SAID or not result_id:
             self._tally.count(counted("unusable"))
-            reason = f"found state {state[:SHOWN]!r} of result {result_id[:SHOWN]!r}, expected one of {', '.join(SAID)}, and whose it is"
+            reason = f"found state {state[:SHOWN]!r} of result {result_id[:SHOWN]!r}, expected one of {', '.join(SAID)}, and a result id"
             log.warning("a review cannot be used", entry=entry, reason=reason)
             return True
         try:
@@ -136,7 +136,7 @@ class Reviews:
         if self._clock() - self._seen_s[entry] < PATIENCE_S:
             return False
         self._tally.count(counted("not_collected"))
-        log.warning("a review of a part whose scan is not kept: no training learns of it", result_id=result_id)
+        log.warning("a review of a part whose scan is not kept: no training learns from it", result_id=result_id)
         return True
 
 

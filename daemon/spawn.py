@@ -82,6 +82,6 @@ def claim(setting: str, directory: Path, name: str) -> int:
     except BlockingIOError as error:
         raise MdssError(f"{setting} {directory}: another station runs here; expected a directory of its own") from error
     except OSError as error:  # for example, a network disk without locks
-        sentence = f"{setting}: {path} cannot be locked ({error.strerror}); expected a disk that knows locks, as a local one does"
+        sentence = f"{setting}: {path} cannot be locked ({error.strerror}); expected a disk with file locks, such as a local one"
         raise refusal(error, sentence) from error
     return lock

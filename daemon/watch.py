@@ -24,7 +24,7 @@ EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
 @click.command(epilog=EXAMPLE)
 @config_option
 @click.option("--count", type=click.IntRange(min=1), help="End after this many verdicts.")
-@click.option("--since", type=click.IntRange(min=0), help="Begin after this sequence; with what comes from now on when left out.")
+@click.option("--since", type=click.IntRange(min=0), help="Begin after this sequence; if left out, with the next verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print each verdict as a line of JSON.")
 def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> None:
     """Show each verdict of a running station as it comes, until Ctrl-C."""

@@ -59,10 +59,10 @@ class Outcome:
 @click.option("--product", type=click.Choice(list(PRODUCTS)), default="flange", show_default=True, help="What the line makes.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another seed makes another line.")
 @click.option(
-    "--out", default=Path("out/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Where all goes."
+    "--out", default=Path("out/demo"), show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for all results."
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser at the end.")
-@click.option("--month", "is_month", is_flag=True, help="Four weeks instead: reviews, a lamp that ages, retraining by a timer, a rollback.")
+@click.option("--month", "is_month", is_flag=True, help="Four weeks instead: reviews, an ageing lamp, retraining by a timer, a rollback.")
 def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bool) -> None:
     """Make a line of synthetic parts, train on its good ones, run the station on 60 more, and show what it found.
 

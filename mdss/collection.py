@@ -226,7 +226,7 @@ def _reviewed(folder: Path, part: CollectedPart) -> Collected:
     try:
         return Collected(folder, part, _decoded(folder / REVIEW, Review))
     except (OSError, *UNREADABLE) as error:
-        log.warning("what was said of a collected part cannot be read; label it anew", folder=str(folder), reason=str(error))
+        log.warning("the label of a collected part cannot be read; label it again", folder=str(folder), reason=str(error))
         return Collected(folder, part, is_review_lost=True)
 
 

@@ -106,7 +106,7 @@ class Fusion:
         """Judge what is due, ask again for what was lost, and serve the subscribers."""
         answers: list[Message] = [self._settle(part) for part in self._join.tick(self._out.steady_ns())]
         for resend in self._join.resends():
-            log.warning("asked for again", result_id=resend.result_id, attempt=resend.attempt, wanted=resend.wanted)
+            log.warning("the part is sent to the workers again", result_id=resend.result_id, attempt=resend.attempt, wanted=resend.wanted)
             answers.append(resend)
         self._out.tally.counters["mdss_open_parts"] = float(len(self._join))
         self._out.voice.serve(self._beat)

@@ -119,5 +119,5 @@ class HeldModels(Generic[Loaded]):
 
 def no_model(message: Task, models: Mapping[str, object]) -> Fault:
     """Return why a part cannot be examined: this process does not hold its model (any longer)."""
-    reason = f"model {model_key(message.recipe_id, message.model_version)} is not held here; expected one of {', '.join(models) or 'none'}"
+    reason = f"model {model_key(message.recipe_id, message.model_version)} is not loaded; expected one of {', '.join(models) or 'none'}"
     return Fault(result_id=message.result_id, code="LOST", reason=reason, model_version=message.model_version)

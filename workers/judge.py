@@ -86,11 +86,11 @@ class Judge:
             return Judgement("Undefined", (part.reason,), part.code, is_partial=len(part.scores) == 1)
         if model is None or part.prepared is None:
             return Judgement(
-                "Undefined", (f"model {model_key(part.accepted.identity.recipe_id, part.accepted.model_version)} is not held here",), "LOST"
+                "Undefined", (f"model {model_key(part.accepted.identity.recipe_id, part.accepted.model_version)} is not loaded",), "LOST"
             )
         others = {part.prepared.model_version, *(score.model_version for score in part.scores.values())} - {model.version}
         if others:
-            return Judgement("NotDecidable", (f"seen by model {', '.join(sorted(others))} while the threshold is of {model.version}",))
+            return Judgement("NotDecidable", (f"scored by model {', '.join(sorted(others))}, but the threshold is of {model.version}",))
         if is_alone:
             return self._judge_one_branch(part, part.prepared, model)
         return self._judge_both(part, part.prepared, model)

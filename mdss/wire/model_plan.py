@@ -83,4 +83,4 @@ def write_state(path: Path, value: msgspec.Struct) -> None:
     try:
         write_whole(path, msgspec.json.encode(value) + b"\n")
     except OSError as error:
-        raise MdssError(f"{path}: cannot be written ({error.strerror}); expected room of the station's own") from error
+        raise MdssError(f"{path}: cannot be written ({error.strerror}); expected free space in a folder of the station's own") from error

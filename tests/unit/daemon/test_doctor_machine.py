@@ -139,4 +139,4 @@ def test_a_torch_for_cpus_on_a_machine_with_a_gpu_is_named(tmp_path: Path, monke
 def test_whether_the_processor_multiplies_in_eight_bits_is_said(tmp_path: Path, flags: str, expected: str) -> None:
     root = laid_out(tmp_path / "root", proc__cpuinfo=f"processor\t: 0\nflags\t\t: {flags}\n")
     assert machine(Case(Settings(), root=root), "processor").found.startswith(expected)
-    assert machine(Case(Settings(), root=tmp_path / "nowhere"), "processor").found == "it does not say what it can"
+    assert machine(Case(Settings(), root=tmp_path / "nowhere"), "processor").found == "it does not list its features"

@@ -173,7 +173,7 @@ def test_after_a_jump_of_the_clock_nothing_is_removed_for_a_day_which_is_said_on
     with capture_logs() as logs:
         turns(retention, clock, DAY_S)
     assert before == 2 and len(record.limits_ns) == before
-    assert [(line["event"], line["by_s"]) for line in logs] == [("the clock was set: nothing is taken for old for a day", jump_s)]
+    assert [(line["event"], line["by_s"]) for line in logs] == [("the clock was set: nothing is deleted as old for a day", jump_s)]
     turns(retention, clock, 7200)
     assert len(record.limits_ns) == before + 2  # it goes on, whichever way it was set
 
@@ -284,7 +284,7 @@ def test_a_note_that_cannot_be_read_or_written_keeps_nothing_from_being_removed(
     with capture_logs() as logs:
         turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 7200)
     assert len(record.limits_ns) == 2
-    assert {line["event"] for line in logs} == {"what the clock says cannot be noted"}
+    assert {line["event"] for line in logs} == {"the record of the clock cannot be written"}
 
 
 def test_the_machine_has_the_clocks_that_are_watched(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_foreign_entries_do_no_harm_and_those_that_say_nothing_are_counted_and_s
     assert found is not None and found.review == Review(label="defect", by="unknown", at_ns=4_000_000_000, entry="4000-1")
     assert bench.count("unusable") == 2
     said = capsys.readouterr().out
-    assert "found state 'eaten' of result 'a', expected one of acknowledged, confirmed, false_reject, and whose it is" in said
+    assert "found state 'eaten' of result 'a', expected one of acknowledged, confirmed, false_reject, and a result id" in said
 
 
 def test_while_redis_is_away_nothing_is_lost_and_it_is_said(bench: Bench) -> None:

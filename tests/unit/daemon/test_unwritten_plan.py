@@ -42,7 +42,7 @@ class Disk:
 
 
 def refusal(place: Path) -> str:
-    return f"{place / PLAN}: cannot be written (Is a directory); expected room of the station's own"
+    return f"{place / PLAN}: cannot be written (Is a directory); expected free space in a folder of the station's own"
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_the_verbs_that_ask_who_says_so_take_the_number(verb: click.Command, sai
 
 @pytest.mark.parametrize(("verb", "said"), [(ack, []), (confirm, []), (reject, []), (label, ["good"])])
 def test_the_verbs_that_ask_who_says_so_refuse_a_name_that_says_nothing(verb: click.Command, said: list[str]) -> None:
-    with pytest.raises(BadInput, match="--by: found '', expected the name of who says so"):
+    with pytest.raises(BadInput, match="--by: found '', expected the name of the person who decided this"):
         verb.make_context("verb", ["3f2a9c", *said, "--config", "station.yaml", "--by", ""])
 
 

@@ -146,7 +146,7 @@ def test_one_branch_alone_says_nothing_of_a_part_that_has_another_fault() -> Non
 def test_a_part_whose_model_is_not_held_is_lost_and_its_verdict_names_no_model() -> None:
     joined = part()
     judgement = Judge({}, FusionSettings()).judge(joined)
-    assert (judgement.evaluation, judgement.code, judgement.reasons) == ("Undefined", "LOST", ("model cap/0001 is not held here",))
+    assert (judgement.evaluation, judgement.code, judgement.reasons) == ("Undefined", "LOST", ("model cap/0001 is not loaded",))
     verdict = verdict_of(Settled(joined, judgement, None), Origin("line 1", "boot", "configuration"), now_ns=50)
     assert (verdict.model, verdict.threshold) == (None, None)
 

@@ -49,7 +49,7 @@ def test_the_new_model_s_word_counts_also_where_it_comes_before_the_new_acceptan
 
 def test_a_fault_by_the_old_model_does_not_close_a_part_of_the_new_one() -> None:
     join = PartJoin()
-    gone = Fault(result_id="a", code="LOST", reason="model cap/0001 is not held here", model_version=OLD)
+    gone = Fault(result_id="a", code="LOST", reason="model cap/0001 is not loaded", model_version=OLD)
     assert play(join, accepted(NEW), gone) == []
     (part,) = play(join, *said_by(NEW))
     assert part.code is None

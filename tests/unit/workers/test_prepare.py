@@ -71,4 +71,4 @@ def test_a_frame_whose_part_is_late_already_is_counted_and_not_looked_at(deadlin
 def test_a_model_that_is_not_held_is_a_fault_with_a_sentence() -> None:
     (fault,) = Preparer({"bolt/0007": MODEL}, Tally()).step(frame(bump_mm=20))
     assert isinstance(fault, Fault)
-    assert (fault.reason, fault.model_version) == ("model cap/0007 is not held here; expected one of bolt/0007", "0007")
+    assert (fault.reason, fault.model_version) == ("model cap/0007 is not loaded; expected one of bolt/0007", "0007")

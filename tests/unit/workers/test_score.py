@@ -56,4 +56,4 @@ def test_a_task_whose_part_is_late_already_is_counted_and_not_computed(deadline_
 def test_a_model_that_is_not_held_is_a_fault_with_a_sentence() -> None:
     (answer,) = scorer(Tally()).step(task("bolt"))
     assert isinstance(answer, Fault)
-    assert (answer.reason, answer.model_version) == ("model bolt/0007 is not held here; expected one of cap/0007", "0007")
+    assert (answer.reason, answer.model_version) == ("model bolt/0007 is not loaded; expected one of cap/0007", "0007")
