@@ -80,21 +80,21 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
 @alerts.command(epilog="Example: mdss alerts ack RESULT_ID --config station.yaml")
 @reviewing
 def ack(config: Path, result_id: str, by: str, note: str) -> None:
-    """Mark the alert RESULT_ID as being looked after."""
+    """Note that somebody looks after RESULT_ID."""
     review(config, Opinion(result_id, "acknowledged", by, note))
 
 
 @alerts.command(epilog='Example: mdss alerts confirm RESULT_ID --config station.yaml --note "dent at the rim"')
 @reviewing
 def confirm(config: Path, result_id: str, by: str, note: str) -> None:
-    """Confirm that the part of RESULT_ID is defective. The next candidate must catch it, too."""
+    """Confirm that RESULT_ID is a defective part. The next candidate must catch it, too."""
     review(config, Opinion(result_id, "confirmed", by, note))
 
 
 @alerts.command(epilog='Example: mdss alerts reject RESULT_ID --config station.yaml --by anna --note "only dust"')
 @reviewing
 def reject(config: Path, result_id: str, by: str, note: str) -> None:
-    """Mark the alert RESULT_ID as a false reject: the part is good, and the next training learns from its scan."""
+    """Mark RESULT_ID as a false reject. The part is good, and the next training learns from its scan."""
     review(config, Opinion(result_id, "false_reject", by, note))
 
 

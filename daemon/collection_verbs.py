@@ -74,7 +74,7 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
 @by_option
 @note_option
 def label(config: Path, result_id: str, **said: Any) -> None:
-    """Record what the part of RESULT_ID is; this replaces an earlier label. For alerts, use `mdss alerts confirm` or `reject`."""
+    """Label the part of RESULT_ID. This replaces an earlier label. For alerts, use `mdss alerts confirm` or `reject`."""
     if not opened(config).label(result_id, Review(at_ns=time.time_ns(), **said)):
         raise MdssError(f"found no scan of {result_id}; expected one of those that `mdss collection list` shows")
     click.echo(f"{result_id} is {said['label']}")
@@ -84,9 +84,9 @@ def label(config: Path, result_id: str, **said: Any) -> None:
 @config_option
 @click.option("--max-mb", type=click.IntRange(0), help="Keep at most this many MB; collection.max_mb if left out.")
 def prune(config: Path, max_mb: int | None) -> None:
-    """Remove scans until at most --max-mb MB are left: the oldest OK parts first, reviewed parts last.
+    """Remove scans until the rest fits into a limit.
 
-    A running station keeps to its own budget.
+    The oldest OK parts go first, reviewed parts last. A running station keeps to its own budget.
     """
     settings = load_settings(config)
     limit_mb = settings.collection.max_mb if max_mb is None else max_mb
@@ -102,7 +102,10 @@ def prune(config: Path, max_mb: int | None) -> None:
 @click.option("--validation", type=Between(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept for validation.")
 @click.option("--with-simulated", is_flag=True, help="Include parts that their camera marked as simulated.")
 def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
-    """Copy scans into the layout that `mdss train --data OUT --unit mm` reads: good parts, and known defects in test/defect."""
+    """Copy scans into a dataset for training.
+
+    `mdss train --data OUT --unit mm` reads it: good parts, and known defects in test/defect.
+    """
     if out.exists():
         raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
     kept = opened(config).parts(Wanted(recipe=recipe, with_lost=True))

@@ -31,7 +31,10 @@ def recipe() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the recipes as JSON.")
 def list_recipes(config: Path, as_json: bool) -> None:
-    """List the recipes in the settings: judging version, generation, champion, and memory as models.memory_mb counts it."""
+    """List the recipes in the settings.
+
+    Shown are the judging version, its generation, the champion, and the memory as models.memory_mb counts it.
+    """
     settings = load_settings(config)
     reports = ask(settings.http).models
     if as_json:
@@ -49,7 +52,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
 @click.option("--wait", "waits", is_flag=True, help="Wait until the recipe can be judged; exit code 1 if it cannot.")
 @click.option("--timeout-s", type=Between(0), default=120.0, show_default=True, help="How long to wait.")
 def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
-    """Load RECIPE before its first frame comes, so that a changeover costs no part. A version that was refused is tried again."""
+    """Load RECIPE before its first frame comes. Then a changeover costs no part. A version that was refused is tried again."""
     settings = load_settings(config)
     if name not in settings.models.recipes:
         raise BadInput(f"RECIPE: found {name}, expected one of models.recipes: {', '.join(settings.models.recipes)}")

@@ -154,7 +154,7 @@ def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth
     say(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
     outcome = Outcome()
     with running(place.write_settings(product, redis_url)) as settings:
-        say(4, f"{len(truth)} parts come along")
+        say(4, f"sending {len(truth)} parts through the station")
         arguments = ["--data", str(data), "--endpoint", settings.camera.endpoint, "--recipe", product, "--seed", str(seed)]
         with (
             VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=0) as stream,

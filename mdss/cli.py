@@ -26,7 +26,7 @@ EXAMPLE = "Example: mdss demo"
 
 VERBS = {
     "demo": ("demo.run:command", "See the whole station work on a synthetic line."),
-    STATION: ("daemon.run:command", "Run the station with a settings file."),
+    STATION: ("daemon.run:command", "Run a station with its settings file."),
     "check": ("daemon.verbs:check", "Check a settings file."),
     "keygen": ("daemon.keygen:command", "Make keys for the station and its clients."),
     "status": ("daemon.verbs:status", "Show the state of a running station."),
@@ -42,7 +42,7 @@ VERBS = {
     "retrain": ("trainer.retrain:command", "Train a recipe again on what the station collected."),
     "calibrate": ("trainer.calibrate_verb:command", "Set a model's threshold from good parts."),
     "evaluate": ("trainer.evaluate:command", "Measure a model on parts whose kind is known."),
-    "bench": ("measure.bench:command", "Measure how fast this machine judges parts, beside its floors."),
+    "bench": ("measure.bench:command", "Measure how fast this machine judges parts, beside the limits it sets."),
     "synthetic": ("trainer.synthetic:command", "Make a line of synthetic parts."),
     "model": ("trainer.model_verbs:model", "List, verify, compare and promote models."),
 }
