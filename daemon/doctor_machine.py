@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from daemon.finding import Case, Finding, bad, ok, size, weak
+from daemon.process_table import process_table
 from mdss.system_calls import LIBC
 
 MIB: Final = 2**20
 BRANCH_BYTES, PROCESS_BYTES, HELD_BYTES = 500 * MIB, 80 * MIB, 512 * MIB  # approximate, with models and frames in use
-PROCESSES: Final = 5  # ingest, prepare, fusion, alerts and the supervisor
 ENOUGH_FILES, FEWEST_FILES = 1024, 256
 TIME_ERROR: Final = 5  # adjtimex's answer if nothing keeps the clock synchronised
 GPU_WITHIN_S: Final = 10.0
@@ -67,8 +67,9 @@ def _open_files(case: Case) -> Finding:
 
 
 def _memory(case: Case) -> Iterator[Finding]:
-    branches = case.settings.branches
-    needed = BRANCH_BYTES * (branches.rgb.count + branches.sdf.count) + PROCESS_BYTES * PROCESSES + HELD_BYTES
+    counts = [row.count for row in process_table(case.settings)]
+    branches, others = sum(count for count in counts if count), counts.count(None) + 1  # the supervisor is no row of the table
+    needed = BRANCH_BYTES * branches + PROCESS_BYTES * others + HELD_BYTES
     total = re.search(r"^MemTotal: +(\d+) kB", case.system("proc/meminfo"), re.MULTILINE)
     limits = [*_group_limits(case), *([int(total[1]) * 1024] if total else [])]
     found = (

@@ -39,7 +39,7 @@ WORDS = {
     "mdss_invalid_point_ratio": "share of a part's points that were not measured",
     "mdss_evidence_failed_total": "pictures that could not be written",
     "mdss_subscriptions": "different topics that are subscribed to, be it by one or by many: 0 where nobody listens",
-    "mdss_drift": "how far a quantity has gone from calibration, as a share of its limit: beyond -1 or 1 it is warned of",
+    "mdss_drift": "how far a quantity has gone from calibration, as a share of its limit: a warning needs less than -1 or more than 1",
     "mdss_drift_warning": "1 while a warning of drift holds",
     "mdss_model_info": "1 for the version that judges",
     "mdss_model_generation": "the generation that the recipe is judged under, 0 while it is not",

@@ -115,7 +115,7 @@ class Comparison:
         return changes
 
     def drift(self, name: Quantity) -> float:
-        """Return the shift as a share of its limit, for the window where it is largest; beyond -1 or 1 a warning begins.
+        """Return the shift as a share of its limit, for the window where it is largest; a warning needs less than -1 or more than 1.
 
         If a warning has just begun or ended, only the last block counts.
         """
