@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 WORDS = {
-    "mdss_station_ready": "1 while every process that parts need can work, as /readyz",
+    "mdss_station_ready": "1 while every process but collect can work, as /readyz",
     "mdss_station_state": "1 for the state that the station is in, as /status",
     "mdss_station_start_timestamp_seconds": "when the station was started",
     "mdss_process_ready": "1 where the process runs and can work",
