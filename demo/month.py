@@ -91,7 +91,7 @@ class Month:
     def _timer(self, week: Week) -> None:
         """Retrain, as systemd's timer does; promote a candidate that passes the gate, and roll it back if the week says so."""
         plant = self._plant
-        console.print(f"  {self._calendar.today:%a %d %b}: the timer")
+        console.print(f"  {self._calendar.today:%a %d %b}: the timer starts a retraining")
         code = self._retrain(plant)
         self.diary.retrained.append(code)
         if code == HELD_BACK:

@@ -18,7 +18,7 @@ from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
 from trainer.report_page import note, table, write_page
 
 HEADING = "A month of the line"
-ABOUT = "One station, four weeks, never stopped. Shades are weeks; dashed lines are changes of the model, each between two parts."
+ABOUT = "One station over four weeks, never stopped. Every second week is shaded. A dashed line is a change of model, between two parts."
 
 
 def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
@@ -31,7 +31,7 @@ def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
             f"<h1>{HEADING}</h1>",
             note(ABOUT),
             timeline(diary),
-            table(("week", "what happened", "good", "rejected of them", "defective", "missed of them", "the timer"), rows(diary)),
+            table(("week", "what happened", "good parts", "rejected", "defective parts", "missed", "retraining"), rows(diary)),
             f"<h2>Audit: one verdict for each of {len(diary.kinds)} parts</h2><ul>{audit}</ul>",
         ],
     )
@@ -46,7 +46,7 @@ def rows(diary: Diary) -> list[tuple[object, ...]]:
         good = counts[True, True] + counts[True, False], counts[True, False]
         defective = counts[False, True] + counts[False, False], counts[False, True]
         answer = answers[number - 1] if number <= len(answers) else "-"
-        made.append((number, week.story, *good, *defective, f"{answer}{', then taken back' * week.is_rolled_back}"))
+        made.append((number, week.story, *good, *defective, f"{answer}{', then rolled back' * week.is_rolled_back}"))
     return made
 
 
@@ -64,7 +64,7 @@ def timeline(diary: Diary) -> str:
     ends = accumulate(len(of_week(diary, number)) for number in range(1, len(WEEKS) + 1))
     for begin, end in list(pairwise((0, *ends)))[1::2]:
         axes.axvspan(begin - 0.5, end - 0.5, color="#1d2530", alpha=0.05)
-    axes.set(yscale="log", xlabel="parts, in the order in which they came", ylabel="score / threshold")
+    axes.set(yscale="log", xlabel="parts in the order in which they came", ylabel="score / threshold")
     axes.legend(loc="upper left")
     return embedded(figure, "Scores of the month")
 

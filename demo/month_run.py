@@ -65,7 +65,8 @@ def play_month(order: Order, out: Path) -> Path:
     console.print(summary(diary, time.monotonic() - started_s), style="bold")
     if tuple(diary.retrained) != AS_TOLD:
         console.print(
-            f"the gate decided otherwise than in most months; its pages: {out / 'models' / order.line.product / 'gates'}", style="yellow"
+            f"the gate decided differently than in most months; its pages are in {out / 'models' / order.line.product / 'gates'}",
+            style="yellow",
         )
     console.print(f"the page: {page.resolve()}")
     if found:

@@ -24,7 +24,7 @@ class Week:
 
 
 WEEKS = (
-    Week("the line runs as it did when its model was made", (1.0, 1.0)),
+    Week("the line runs as it did when its model was trained", (1.0, 1.0)),
     Week("the lamp ages, and operators mark false rejects", (0.98, 0.90)),
     Week(
         "a batch of warmer steel, a worn tool, and a night shift that marks defects as false rejects",
@@ -33,7 +33,7 @@ WEEKS = (
         has_careless_review=True,
         has_worn_tool=True,
     ),
-    Week("the labels are set right; the model that follows is taken back", (0.90, 0.90), (1.03, 1.0, 0.96), is_rolled_back=True),
+    Week("the labels are corrected; the model that follows is rolled back", (0.90, 0.90), (1.03, 1.0, 0.96), is_rolled_back=True),
 )
 
 

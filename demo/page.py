@@ -86,7 +86,11 @@ def histogram(shown: Shown) -> str:
         axes.hist([score for part, score in scores.items() if (shown.truth[part] == GOOD) == is_good], edges, color=colour, label=label)
     if limit:
         axes.axvline(limit.value, color="#1d2530", linestyle="--", label=f"threshold {limit.value:.3g}")
-    axes.set(xscale="log", xlabel="score: colour maximum times shape maximum", ylabel="parts")
+    axes.set(
+        xscale="log",
+        xlabel="score: maximum of the colour map times maximum of the shape map, or its limit if that is higher",
+        ylabel="parts",
+    )
     axes.legend()
     return embedded(figure, "Scores of good and defective parts with the threshold")
 
@@ -94,7 +98,7 @@ def histogram(shown: Shown) -> str:
 def alert_section(verdict: Verdict, shown: Shown) -> str:
     """Return one alert: text, picture, cloud."""
     picture, heat = shown.pictures.get(verdict.result_id), shown.heats.get(verdict.result_id)
-    title = f"{verdict.part_id}: {verdict.evaluation}, in truth {shown.truth[verdict.part_id]}"
+    title = f"{verdict.part_id}: {verdict.evaluation} (what the part was: {shown.truth[verdict.part_id]})"
     parts = [f"<h3>{html.escape(title)}</h3>", f"<p>{html.escape('; '.join(verdict.reasons))}. {html.escape(places(verdict))}</p>"]
     parts.append('<div class="alert">')
     if picture:
@@ -110,7 +114,7 @@ def places(verdict: Verdict) -> str:
     for region in verdict.regions[:SHOWN_REGIONS]:
         size = f"{region.area_mm2:.1f} mm2" if region.area_mm2 else f"{region.area_px} px"
         where = "without a measured point" if region.centroid_mm is None else "at ({:.1f}, {:.1f}, {:.1f}) mm".format(*region.centroid_mm)
-        sentences.append(f"{size} {where}, seen in {SEEN_IN[region.branch]}, {region.peak:.1f} deviations.")
+        sentences.append(f"{size} {where}, seen in {SEEN_IN[region.branch]}, peak {region.peak:.1f} deviations.")
     return " ".join(sentences)
 
 

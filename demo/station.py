@@ -89,7 +89,7 @@ def running(config: Path) -> Iterator[Settings]:
             process.kill()
             code = process.wait()
     if code != 0:
-        raise MdssError(f"the station ended with code {code}; its last words: {last_words(log)} (see {log})")
+        raise MdssError(f"the station ended with code {code}; the last line of its log: {last_words(log)} (see {log})")
 
 
 def camera_of(settings: Settings, name: str) -> FrameSender:
@@ -106,7 +106,7 @@ def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: 
     )
     while not answers(page):
         if process.poll() is not None or time.monotonic() > end_s:
-            raise MdssError(f"the station did not become ready; its last words: {last_words(log)} (see {log})")
+            raise MdssError(f"the station did not become ready; the last line of its log: {last_words(log)} (see {log})")
         time.sleep(LOOK_EVERY_S)
 
 

@@ -77,8 +77,8 @@ def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
     empty = [path for path, truth in masks.items() if not truth.any()]
     if not empty:
         return []
-    expected = "expected the pixels of the defect: metrics of pixels take the whole part for good"
-    return [f"{len(empty)} of {len(masks)} masks of defective parts mark no pixel, {empty[0]} is one; {expected}"]
+    expected = "expected the pixels of the defect: pixel metrics count all of such a part as good"
+    return [f"{len(empty)} of {len(masks)} masks of defective parts mark no pixel, for example {empty[0]}; {expected}"]
 
 
 def table(evaluation: Evaluation) -> str:

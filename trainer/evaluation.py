@@ -52,8 +52,8 @@ class Threshold(msgspec.Struct, frozen=True):
         good, defective = self.highest_good_score, self.lowest_defective_score
         if good is None or defective is None:
             return ""
-        limit = "any limit between tells" if good < defective else "no limit tells"
-        return f"good parts score up to {good:.4g}, defective ones from {defective:.4g} on: {limit} all of these apart"
+        limit = "any threshold in between separates" if good < defective else "no threshold separates"
+        return f"good parts score up to {good:.4g}, defective parts from {defective:.4g} on: {limit} them all"
 
     @property
     def in_percent(self) -> tuple[str, ...]:

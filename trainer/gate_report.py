@@ -28,11 +28,11 @@ KINDS = {
     "dent": "good part with a standard dent",
 }
 NOTES = {
-    "checks": "Both models judged the same parts. The interval holds with 95 % confidence what the candidate is worse by (or, for times, "
-    "its share of the champion's); a check fails only where the whole interval lies beyond what is allowed, or where too little is known.",
-    "scores": "A score of 1 is each model's own threshold: above it a part is not accepted. On the line both models say the same.",
-    "differ": "The parts on which the two differ most, different verdicts first. Maps are in deviations of good parts: black 0, white 10 "
-    "and more. The numbers beside the verdicts are scores in thresholds.",
+    "checks": "Both models judged the same parts. The interval says, with 95 % confidence, by how much the candidate is worse (for times: "
+    "its share of the champion's). A check fails only if the whole interval lies beyond what is allowed, or if too little is known.",
+    "scores": "A score of 1 is each model's own threshold: above it a part is not accepted. On the line both models give the same score.",
+    "differ": "The parts on which the two models differ most, different verdicts first. Maps are in deviations of good parts: 0 is black, "
+    "10 and more is white. The numbers beside the verdicts are scores in thresholds.",
 }
 
 
@@ -64,7 +64,7 @@ def answer(outcome: GateOutcome) -> Iterator[str]:
     counted = ", ".join(
         f"{count} {KINDS[kind]}{'' if count == 1 else 's'}" for kind, count in outcome.parts.items() if "standard" not in KINDS[kind]
     )
-    yield note(f"Candidate {outcome.candidate} {against}, {outcome.judged_at}. Looked at: {counted or 'no part'}.")
+    yield note(f"Candidate {outcome.candidate} {against}, {outcome.judged_at}. Parts judged: {counted or 'none'}.")
     if outcome.reasons:
         yield "<ul>" + "".join(f"<li>{html.escape(reason)}</li>" for reason in outcome.reasons) + "</ul>"
 
@@ -121,7 +121,7 @@ def short(value: object) -> str:
 def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
     """Yield a picture of each part on which the models differ."""
     if contest.champion is None:
-        yield note("There is no champion to differ from; the parts on which the candidate says what it should not:")
+        yield note("There is no champion to compare with. These are the parts that the candidate judges wrongly:")
     else:
         yield note(NOTES["differ"])
     chosen = differing(pairs)

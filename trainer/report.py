@@ -29,16 +29,18 @@ TITLES = {
 }
 THRESHOLD_TITLES = [
     *("threshold", "good parts rejected, asked", "good parts rejected", "defective parts found"),
-    *("highest good", "lowest defective", "good parts rejected, stated"),
+    *("highest good score", "lowest defective score", "good parts rejected, stated"),
 ]
 NOTES = {
-    "metrics": "1 is perfect; an AUROC of 0.5 is chance. At the resolution of the scans. A dash: the test set holds nothing to measure it "
-    "on. Brightness matched: each test image is scaled so that the part is as bright as the training parts are on average, then scored "
-    "again. A model that hardly beats brightness alone, or loses much by matching, has learnt the light.",
-    "protocol": "AU-PRO here looks at every threshold. Published values look at 100 ranks, which matters most at 1 %; by that protocol:",
-    "threshold": "The dashed line is the threshold from good validation parts; `mdss calibrate` sets another. Stated is what so many "
-    "of these can promise, which may be more than was asked. A part that cannot be judged counts as rejected.",
-    "examples": "Each branch has one colour scale for all rows. Outlined: the ground truth.",
+    "metrics": "1 is perfect; an AUROC of 0.5 is chance. Maps are measured at the resolution of the scans. A dash means that the test set "
+    "holds nothing to measure this on. Brightness matched means that each test image is scaled so that the part is as bright as the "
+    "training parts are on average, and then scored again. A model that is hardly better than brightness alone, or loses much by matching, "
+    "has learned the light.",
+    "protocol": "The AU-PRO above uses every threshold. Published values use 100 ranks, which matters most at 1 %. By their protocol:",
+    "threshold": "The dashed line is the threshold, which comes from good validation parts; `mdss calibrate` sets another. The stated rate "
+    "is what this number of validation parts can promise, and may be higher than the rate asked for. A part that cannot be judged counts "
+    "as rejected.",
+    "examples": "Each branch uses one colour scale in all rows. The ground truth is outlined.",
 }
 
 
@@ -64,13 +66,13 @@ def _metric_sections(evaluation: Evaluation) -> Iterable[str]:
     yield "<h2>Metrics</h2>" + note(NOTES["metrics"])
     rows = [[TITLES[branch], *(getattr(evaluation.of(branch), name) for name in METRICS)] for branch in BRANCHES]
     brightness = evaluation.baseline_object_brightness
-    rows.append([f"brightness alone (defective is {brightness.direction or 'unknown'})", brightness.i_auroc, *[None] * 5])
+    rows.append([f"brightness alone (defective parts: {brightness.direction or 'unknown'})", brightness.i_auroc, *[None] * 5])
     yield table(["branch", *METRICS.values()], rows)
     published = evaluation.aupro_published_protocol
     names = [name for name in METRICS if name.startswith("aupro")]
     rows = [[TITLES[branch], *(published[branch][name] for name in names)] for branch in BRANCHES]
     yield note(NOTES["protocol"]) + table(["branch", *(METRICS[name] for name in names)], rows)
-    yield "<h2>By kind of defect</h2>" + note("That kind against all good parts: image AUROC / AU-PRO at 30 %.")
+    yield "<h2>By kind of defect</h2>" + note("Each kind of defect against all good parts: image AUROC / AU-PRO 30 %.")
     rows = [
         [kind, *(f"{cell(found[branch].i_auroc)} / {cell(found[branch].aupro_30)}" for branch in BRANCHES)]
         for kind, found in evaluation.per_defect.items()
@@ -100,6 +102,9 @@ def _example_sections(scored: Scored, dataset: Dataset) -> Iterable[str]:
 def _timing_section(evaluation: Evaluation) -> Iterable[str]:
     timing = evaluation.timing
     yield "<h2>Timing</h2>"
-    yield table(["stage", "median, ms", "99 %, ms"], [[name, f"{at.p50_ms:.1f}", f"{at.p99_ms:.1f}"] for name, at in timing.stages.items()])
+    yield table(
+        ["stage", "median, ms", "99th percentile, ms"],
+        [[name, f"{at.p50_ms:.1f}", f"{at.p99_ms:.1f}"] for name, at in timing.stages.items()],
+    )
     if timing.parts_per_s:
-        yield note(f"{timing.parts_per_s:.2f} parts per second with all stages in one process, reading the files not counted.")
+        yield note(f"{timing.parts_per_s:.2f} parts per second with all stages in one process, not counting the time to read the files.")

@@ -42,10 +42,18 @@ def curves(scored: Scored) -> str:
         if pixels.is_measurable:
             _draw(pro, pro_curve(pixels), (branch, colour), PRO_LIMIT)
     roc.set(
-        title="ROC of parts", xlabel="good parts above the threshold", ylabel="defective parts above it", xlim=(-0.01, 1), ylim=(0, 1.02)
+        title="ROC of parts",
+        xlabel="share of good parts above the threshold",
+        ylabel="share of defective parts above it",
+        xlim=(-0.01, 1),
+        ylim=(0, 1.02),
     )
     pro.set(
-        title="PRO of regions", xlabel="unmarked pixels above the threshold", ylabel="mean overlap", xlim=(0, PRO_LIMIT), ylim=(0, 1.02)
+        title="PRO of regions",
+        xlabel="share of unmarked pixels above the threshold",
+        ylabel="mean overlap with regions",
+        xlim=(0, PRO_LIMIT),
+        ylim=(0, 1.02),
     )
     for axes in (roc, pro):
         axes.grid(alpha=0.3)

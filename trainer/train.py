@@ -215,9 +215,9 @@ def begin(work: Path, plan: Plan, resume: bool) -> None:
             raise BadInput(f"{path}: {had}; expected the same, or no --resume to begin anew")
         return
     if resume:
-        click.echo(f"train: found no unfinished training in {work}, begins one anew", err=True)
+        click.echo(f"train: found no unfinished training in {work}, starting a new one", err=True)
     elif any(each != path for each in work.glob("*")):  # a plan alone is left by a training that was refused for its scans
-        click.echo(f"train: the unfinished training in {work} is given up; with --resume it would have gone on", err=True)
+        click.echo(f"train: the unfinished training in {work} is discarded; --resume would have gone on from it", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_whole(path, msgspec.json.encode(plan))
@@ -237,7 +237,7 @@ def difference(path: Path, plan: Plan) -> str:
         if value != now[name]:
             return f"{name} was {value}, is {now[name]}"
     is_same = found.scans == plan.scans and found.digest in ("", plan.digest)
-    return "" if is_same else "the scans are others"
+    return "" if is_same else "the scans are different"
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

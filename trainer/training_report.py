@@ -32,7 +32,7 @@ def write_training_report(
     limit = calibration.threshold
     said = "; ".join(filter(None, (limit.promise, limit.note)))
     sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {said}"
-    since = "All of this is of the training: `mdss model list` and `history` tell the threshold that `mdss calibrate` has set since."
+    since = "This page shows the training. `mdss model list` and `history` show the threshold that `mdss calibrate` has set since, if any."
     body = [
         "<h1>Training</h1>",
         *(f"<p>{html.escape(sentence)}</p>" for sentence in found),

@@ -216,7 +216,7 @@ def test_another_network_s_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         begin(tmp_path / "work", Plan(preset("edge"), "m", (), ""), resume=True)
-    assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, begins one anew\n"
+    assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, starting a new one\n"
 
 
 def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_other_settings_is_not(tmp_path: Path) -> None:
@@ -230,12 +230,12 @@ def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_othe
         "seed was 0, is 1": replace(plan, recipe=preset("edge", seed=1)),
         "rgb.steps was 1500, is 3": replace(plan, recipe=changed(preset("edge"), ("rgb.steps=3",))),
         "unit was m, is mm": replace(plan, unit="mm"),
-        "the scans are others": replace(plan, scans=("b.png",)),
+        "the scans are different": replace(plan, scans=("b.png",)),
     }
     for what, other in others.items():
         with pytest.raises(BadInput, match=rf"had other settings or scans \({what}\); expected the same"):
             begin(work, other, resume=True)
-    for left, what in ((b"{", "it cannot be read"), (msgspec.json.encode(replace(plan, digest="of others")), "the scans are others")):
+    for left, what in ((b"{", "it cannot be read"), (msgspec.json.encode(replace(plan, digest="of others")), "the scans are different")):
         (work / "plan.json").write_bytes(left)
         with pytest.raises(BadInput, match=rf"had other settings or scans \({what}\)"):
             begin(work, plan, resume=True)

@@ -245,8 +245,8 @@ def test_masks_of_defective_parts_in_which_nothing_is_marked_are_counted_and_one
 ) -> None:
     measured(dataset(tmp_path, WHOLE | {"unmarked": [good]}))
     assert (
-        f"evaluate: 1 of 4 masks of defective parts mark no pixel, {tmp_path}/test/unmarked/gt/000.png is one; expected the pixels of the "
-        "defect: metrics of pixels take the whole part for good\n"
+        f"evaluate: 1 of 4 masks of defective parts mark no pixel, for example {tmp_path}/test/unmarked/gt/000.png; expected the "
+        "pixels of the defect: pixel metrics count all of such a part as good\n"
     ) in capsys.readouterr().err
 
 

@@ -10,9 +10,9 @@ from trainer.evaluation import Threshold
 @pytest.mark.parametrize(
     ("highest_good", "lowest_defective", "says"),
     [
-        (0.93, 7.461, "good parts score up to 0.93, defective ones from 7.461 on: any limit between tells all of these apart"),
-        (0.63, 0.54, "good parts score up to 0.63, defective ones from 0.54 on: no limit tells all of these apart"),
-        (0.5, 0.5, "good parts score up to 0.5, defective ones from 0.5 on: no limit tells all of these apart"),
+        (0.93, 7.461, "good parts score up to 0.93, defective parts from 7.461 on: any threshold in between separates them all"),
+        (0.63, 0.54, "good parts score up to 0.63, defective parts from 0.54 on: no threshold separates them all"),
+        (0.5, 0.5, "good parts score up to 0.5, defective parts from 0.5 on: no threshold separates them all"),
         (None, 0.54, ""),
         (0.63, None, ""),
     ],
