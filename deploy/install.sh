@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the station from this checkout, without starting it; harmless to run again. The same by hand: deploy/README.md.
+# Installs the station from this checkout and does not start it. Running it again does no harm. deploy/README.md has the same steps by hand.
 set -eu
 . "$(dirname -- "$0")/release.sh"
 
@@ -10,18 +10,18 @@ install -D -m 0644 "$SOURCE/deploy/mdss.sysusers.conf" "$ROOT/etc/sysusers.d/mds
 systemd-sysusers "$ROOT/etc/sysusers.d/mdss.conf"
 install -d -m 0750 -g mdss "$ETC"
 install -d -m 0750 -o mdss -g mdss "$STATE"
-# As its user: a link that this user has put there must give it no folder of root's.
+# Run this as the station's user: through a link that this user has put there, root would give away a folder of its own.
 runuser -u mdss -- mkdir -p -m 0750 "$STATE/models"
 for name in station.yaml retrain.env; do
 	case $name in
 	station.yaml) example=$SOURCE/config/station.example.yaml ;;
 	*) example=$SOURCE/deploy/retrain.env ;;
 	esac
-	# What an engineer has written is never overwritten.
+	# Never overwrite what an engineer has written.
 	[ -e "$ETC/$name" ] || install -m 0640 -g mdss "$example" "$ETC/$name"
 done
 if [ -L "$LIVE" ]; then
-	say "$(readlink "$LIVE") is installed already and stays; a newer checkout comes in by deploy/upgrade.sh"
+	say "$(readlink "$LIVE") is already installed and stays. To install a newer checkout, run deploy/upgrade.sh"
 else
 	build_release
 	keep_release

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# What install.sh and upgrade.sh share: a release is a venv of its own below /opt/mdss/releases, and /opt/mdss/.venv points to the one that runs.
-# PYTHON names the interpreter; MDSS_ROOT puts everything below another root, where the tests try this.
+# What install.sh and upgrade.sh share. Each release is a venv of its own below /opt/mdss/releases; /opt/mdss/.venv points to the one that runs.
+# PYTHON names the interpreter. MDSS_ROOT puts everything below another root, as the tests do.
 
 SOURCE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 ROOT=${MDSS_ROOT:-}
@@ -21,23 +21,23 @@ fail() {
 }
 
 check_machine() {
-	[ $# = 0 ] || fail "found the argument $1, expected none; what $0 does stands in deploy/README.md"
+	[ $# = 0 ] || fail "found the argument $1, expected none; deploy/README.md says what $0 does"
 	[ "$(id -u)" = 0 ] || fail "found user $(id -un), expected root: sudo sh $0"
 	[ -f "$SOURCE/pyproject.toml" ] || fail "found no pyproject.toml in $SOURCE, expected a checkout of the project"
 	"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
 		fail "$PYTHON is no Python >= 3.11; name one: PYTHON=/path/to/python3 sh $0"
 }
 
-# Sets RELEASE to a new venv with this checkout in it; one that fails half-way is removed and nothing else is touched.
+# Set RELEASE to a new venv with this checkout in it. If the build fails half-way, the venv is removed and nothing else is touched.
 build_release() {
 	RELEASE=$OPT/releases/$(date -u +%Y%m%dT%H%M%SZ)-$$
 	COPY=$(mktemp -d)
 	trap 'rm -rf "$COPY" "$RELEASE"' EXIT
 	trap 'exit 1' INT TERM HUP
-	say "building $RELEASE, most of it torch; a few minutes"
+	say "building $RELEASE: this takes a few minutes, mostly for torch"
 	mkdir -p "$OPT/releases"
 	"$PYTHON" -m venv "$RELEASE"
-	# From a copy without earlier builds: a module that was deleted must not come back.
+	# Install from a copy without earlier builds, so that a deleted module does not come back.
 	tar -C "$SOURCE" -cf - --exclude=./.venv --exclude=./.git --exclude=./build --exclude=./out --exclude=./data --exclude=./models --exclude=./report --exclude=./keys --exclude=./config/station --exclude='*.egg-info' . | tar -C "$COPY" -xf -
 	pip_install setuptools
 	pip_install --no-build-isolation "$COPY"
@@ -50,12 +50,12 @@ pip_install() {
 	"$RELEASE/bin/python" -m pip --disable-pip-version-check install --quiet --constraint "$COPY/constraints.txt" --only-binary :all: "$@"
 }
 
-# The release is kept from here on.
+# From here on the release is kept.
 keep_release() {
 	trap - EXIT
 }
 
-# Ask the new release whether it would start with the station's settings, as the user that will run it.
+# Ask the new release, as the user that will run it, whether it would start with the station's settings.
 check_settings() {
 	runuser -u mdss -- "$RELEASE/bin/mdss" check "$ETC/station.yaml"
 }
@@ -65,7 +65,7 @@ switch_to() {
 	mv -T "$OPT/.venv.new" "$LIVE"
 }
 
-# Those that the release has: one to go back to may know others.
+# Install the units of the live release: one that an upgrade goes back to may have others.
 install_units() {
 	mkdir -p "$UNITS"
 	for unit in "$LIVE"/deploy/mdss*.service "$LIVE"/deploy/mdss*.timer; do
@@ -74,7 +74,7 @@ install_units() {
 	systemctl daemon-reload
 }
 
-# Earlier releases had one training for one recipe. Not before the new one runs: who goes back wants them as they were.
+# Earlier releases had one retraining unit for one recipe. Call this only once the new release runs: going back needs them as they were.
 remove_old_units() {
 	for unit in mdss-retrain.timer mdss-retrain.service; do
 		[ -e "$UNITS/$unit" ] || continue
@@ -85,7 +85,7 @@ remove_old_units() {
 	done
 }
 
-# All but the release that runs and the one before it.
+# Remove all releases but the one that runs and the one before it.
 remove_old_releases() {
 	for release in "$OPT"/releases/*; do
 		case $(readlink -f "$release") in

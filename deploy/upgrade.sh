@@ -1,10 +1,10 @@
 #!/bin/sh
-# Replaces the installed release by this checkout. State and settings stay; where the new release refuses the settings, does not come up, or
-# this is interrupted before it does, the old one stays or comes back, and this ends with 1.
+# Replaces the installed release by this checkout. State and settings stay. The old release stays or comes back, and this script ends
+# with 1, if the new release refuses the settings or does not come up, or if the upgrade is interrupted before it does.
 set -eu
 . "$(dirname -- "$0")/release.sh"
 
-# Whatever ends this before the new release runs; a second Ctrl-C does not keep it from its end.
+# Called when anything ends the upgrade before the new release runs; a second Ctrl-C does not stop it.
 go_back() {
 	trap '' INT TERM HUP
 	switch_to "$BEFORE"
