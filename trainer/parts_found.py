@@ -30,7 +30,7 @@ MOST_BURNT = 0.1  # of the part's pixels
 LIT = "expected light and exposure that show all of it, or colour finds little there"
 TELL_USUAL = 100  # parts at most, which are compared with one another
 TOLERATED = FusionSettings().max_invalid_point_ratio
-EACH_ONCE = "expected each part once: a threshold keeps no promise that comes from scans trained on, or from one scan many times"
+EACH_ONCE = "expected each part once: a threshold from scans that were trained on, or from one scan many times, keeps no promise"
 
 
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
@@ -66,7 +66,7 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
         return []
     found = f"{count} of {len(parts)} scans lack more than {percent(TOLERATED)}% of the part's points"
     tolerated = "a station leaves such parts undecided unless its fusion.max_invalid_point_ratio is larger"
-    return [f"{found}, {paths[worst]} {percent(missing[worst])}%: {tolerated}"]
+    return [f"{found}, at worst {percent(missing[worst])}% in {paths[worst]}: {tolerated}"]
 
 
 def badly_lit(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
@@ -87,7 +87,7 @@ def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]
     if not same:
         return []
     path, axis = same[0]
-    found = f"{len(same)} of {len(parts)} scans have the same {axis} in all points, {path} is one"
+    found = f"{len(same)} of {len(parts)} scans have the same {axis} in all points, for example {path}"
     return [f"{found}; expected it to be measured: was the depth image not filled?"]
 
 
@@ -155,7 +155,7 @@ def copies_among(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     if not copies:
         return []
     path, original = copies[0]
-    return [f"{len(copies)} of {len(parts)} scans are copies of others, {path} is one of {original}; {EACH_ONCE}"]
+    return [f"{len(copies)} of {len(parts)} scans are copies of others, for example {path} of {original}; {EACH_ONCE}"]
 
 
 def share_of(part: Prepared) -> float:

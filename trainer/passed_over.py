@@ -75,14 +75,14 @@ class PassedOver:
             return ""
         low, high = self.reach_mm
         found = f"{100 * self.thin_share:.3g} % of the image lies {low:.2g} to {high:.2g} mm off the table and counts as table"
-        return f"{found}; where that is of the part, set point_cloud.plane_removal_mm to less than it is thick"
+        return f"{found}; if that belongs to the part, set point_cloud.plane_removal_mm to less than its thickness"
 
     def small(self) -> str:
         """Say how many small pieces count as specks; "" if none do."""
         if not self.pieces:
             return ""
-        found = f"{self.pieces} off the table of fewer than {self.smallest_px} pixels of the grid are passed over as specks"
-        return f"{found}; where they are of the part, set point_cloud.min_component_px to less"
+        found = f"pieces off the table of fewer than {self.smallest_px} pixels of the grid are left out as specks: {self.pieces}"
+        return f"{found}; if they belong to the part, set point_cloud.min_component_px to less"
 
     def marked(self) -> str:
         """Say which points look like marks for missing ones; "" if all look measured."""

@@ -85,8 +85,8 @@ class Child:
             return None
         process = f"{TITLES[self.branch]}: its process"
         if code > 0:
-            return MdssError(f"{process} ended with exit code {code}; what it said before says why")
-        return CutOff(f"{process} was ended by signal {-code}; what it had learned is kept, train --resume or the next retrain goes on")
+            return MdssError(f"{process} ended with exit code {code}; its messages above say why")
+        return CutOff(f"{process} was ended by signal {-code}; what it had learned is kept: train --resume or the next retrain goes on")
 
 
 class Children:

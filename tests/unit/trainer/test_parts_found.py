@@ -68,10 +68,12 @@ def test_parts_of_very_different_sizes_are_said_as_well() -> None:
 def test_scans_that_lack_more_points_than_a_station_tolerates_are_counted_and_the_worst_is_named() -> None:
     parts = [replace(ON_TABLE, invalid_point_ratio=ratio) for ratio in (0.1, 0.52, 0.63, 0.5)]
     (said,) = hardly_seen(parts, PATHS)
-    assert said.startswith("2 of 4 scans lack more than 50% of the part's points, xyz/002.tiff 63%: a station leaves such parts undecided ")
+    assert said.startswith(
+        "2 of 4 scans lack more than 50% of the part's points, at worst 63% in xyz/002.tiff: a station leaves such parts undecided "
+    )
     assert hardly_seen(parts[:1], PATHS) == []
     (said,) = hardly_seen([replace(ON_TABLE, invalid_point_ratio=0.504)], PATHS)
-    assert "more than 50% of the part's points, xyz/000.tiff 50.4%" in said
+    assert "more than 50% of the part's points, at worst 50.4% in xyz/000.tiff" in said
 
 
 def test_scans_of_too_little_light_and_of_too_much_are_counted_and_one_is_named() -> None:
@@ -95,8 +97,8 @@ def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_o
     assert copies_among(parts, PATHS[:3]) == []
     (said,) = copies_among([*parts, part_of(Scene().cloud())], PATHS)
     assert said == (
-        "1 of 4 scans are copies of others, xyz/003.tiff is one of xyz/000.tiff; expected each part once: a threshold keeps no promise "
-        "that comes from scans trained on, or from one scan many times"
+        "1 of 4 scans are copies of others, for example xyz/003.tiff of xyz/000.tiff; expected each part once: a threshold from scans that "
+        "were trained on, or from one scan many times, keeps no promise"
     )
     darker = replace(ON_TABLE, rgb=ON_TABLE.rgb // 2)  # another image of it
     assert copies_among([ON_TABLE, darker], PATHS[:2]) == []
@@ -112,7 +114,7 @@ def test_scans_without_a_table_whose_points_have_all_the_same_depth_are_counted_
     assert without_depth([measured], PATHS[:1]) == []
     assert without_depth([replace(flat, has_table=True)], PATHS[:1]) == [], "a flat part on a table"
     assert sentences_on([measured, flat, flat], PATHS[:3])[1:-1] == [
-        "2 of 3 scans have the same z in all points, xyz/001.tiff is one; expected it to be measured: was the depth image not filled?"
+        "2 of 3 scans have the same z in all points, for example xyz/001.tiff; expected it to be measured: was the depth image not filled?"
     ]
 
 

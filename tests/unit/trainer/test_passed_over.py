@@ -27,7 +27,8 @@ from trainer.train import Order, learned
 Float = NDArray[np.float32]
 SCENE = Scene(300, 300)
 THIN = (
-    "% of the image lies 0.3 to 1 mm off the table and counts as table; where that is of the part, set point_cloud.plane_removal_mm to less"
+    "% of the image lies 0.3 to 1 mm off the table and counts as table; if that belongs to the part, set "
+    "point_cloud.plane_removal_mm to less"
 )
 
 
@@ -79,7 +80,7 @@ def test_small_pieces_away_from_the_part_are_counted() -> None:
     cloud[60:62, 60, 2] -= 4  # a speck
     cloud[140:150, 96:98, 2] -= 4  # beside the part, where the image is looked at
     assert look(cloud).small() == (
-        "3 off the table of fewer than 24 pixels of the grid are passed over as specks; where they are of the part, set "
+        "pieces off the table of fewer than 24 pixels of the grid are left out as specks: 3; if they belong to the part, set "
         "point_cloud.min_component_px to less"
     )
     assert look(cloud, PointCloudSettings(min_component_px=8)).small() == ""

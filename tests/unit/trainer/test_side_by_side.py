@@ -125,7 +125,7 @@ def test_after_ctrl_c_both_go_on_from_their_checkpoints_and_one_that_is_killed_s
 
     hear, began = when_both_learn(kill_shape)
     listen(hear)
-    with pytest.raises(CutOff, match="shape branch: its process was ended by signal 9; what it had learned is kept, train --resume or"):
+    with pytest.raises(CutOff, match="shape branch: its process was ended by signal 9; what it had learned is kept: train --resume or"):
         learn_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
     assert all(interrupted.values())
     assert began == {"colour branch": interrupted["rgb"], "shape branch": interrupted["sdf"]}
