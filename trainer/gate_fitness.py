@@ -68,7 +68,7 @@ class Fitness:
         here = [pair.candidate.scores.get("fused") for pair in pairs]
         within = self.evidence.limits.score_tolerance
         far = [pair.part.part_id for pair, mine, theirs in zip(pairs, here, found.scores, strict=True) if not is_near(mine, theirs, within)]
-        says = f"{len(pairs)} parts, within {100 * within:g}%" + (f"; {', '.join(far)} scored otherwise" if far else "")
+        says = f"{len(pairs)} parts, within {100 * within:g}%" + (f"; {', '.join(far)} scored differently" if far else "")
         return check("same scores in a fresh process", is_passed=not far, says=says)
 
     def golden(self, found: ProbeAnswer) -> GateCheck:
@@ -80,17 +80,17 @@ class Fitness:
         """Require that the candidate takes at most `largest_ratio` times the champion's memory."""
         beside = self.probed(self.champion, self.pairs.of("good")[:PROBED]) if self.champion else None
         if not isinstance(beside, ProbeAnswer):
-            says = f"at most; {beside}" if beside else "at most; there is no champion to compare with"
+            says = f"peak; {beside}" if beside else "peak; there is no champion to compare with"
             return check("memory", is_passed=True, found=Figures(None, found.peak_mib, "MiB"), says=says)
         limit = self.evidence.limits.largest_ratio
-        says = f"at most; {found.peak_mib / beside.peak_mib:.2f} of the champion's, up to {limit:g} is allowed"
+        says = f"peak; {found.peak_mib / beside.peak_mib:.2f} of the champion's, up to {limit:g} is allowed"
         is_passed = found.peak_mib <= limit * beside.peak_mib
         return check("memory", is_passed=is_passed, found=Figures(beside.peak_mib, found.peak_mib, "MiB"), says=says)
 
     def finite(self) -> GateCheck:
         """Require that every value of the candidate's maps is a finite number."""
         broken = [pair.part.part_id for pair in self.pairs.all if not pair.candidate.is_finite]
-        says = f"{len(self.pairs.all)} scans" + (f"; not on {', '.join(broken[:NAMED])}" if broken else "")
+        says = f"{len(self.pairs.all)} scans" + (f"; not finite on {', '.join(broken[:NAMED])}" if broken else "")
         return check("maps are numbers", is_passed=not broken, says=says)
 
     def latency(self, branch: Branch) -> GateCheck:
@@ -109,7 +109,7 @@ class Fitness:
             )
         before, after = np.array(both).T
         low, high = median_interval(after / before, limits.confidence)
-        says = f"median of {len(both)} scans; interval: of the champion's, {limits.slowest_ratio:g} is allowed"
+        says = f"median of {len(both)} scans; the interval is a share of the champion's time, up to {limits.slowest_ratio:g} is allowed"
         figures = Figures(float(np.median(before)), float(np.median(after)), "ms", (low, high))
         return check(name, is_passed=low <= limits.slowest_ratio, found=figures, says=says)
 

@@ -120,8 +120,8 @@ class Quality:
         is_kept = chance >= self.limits.broken_promise
         share = len(lost) / len(pairs)
         no_worse = as_champion is not None and share <= as_champion  # compares quotients: 12 / 47 times 47 is less than 12
-        says = f"{len(lost)} of {len(pairs)} recent good parts rejected; chance of that many with this threshold {chance:.2g}"
-        says += f", at least {self.limits.broken_promise:g} is asked" if is_kept or not no_worse else ", but the champion rejects no fewer"
+        says = f"{len(lost)} of {len(pairs)} recent good parts rejected; probability of so many or more with this threshold: {chance:.2g}"
+        says += f", at least {self.limits.broken_promise:g} is needed" if is_kept or not no_worse else ", but the champion rejects no fewer"
         figures = Figures(as_champion, share, "share")
         return check("promise of the threshold", is_passed=is_kept or no_worse, found=figures, says=says)
 
@@ -149,7 +149,7 @@ class Quality:
             return check("room below the threshold", is_passed=False, says=says)
         before, after = (np.log(np.maximum(side, SMALLEST_SCORE)) for side in (scores.champion, scores.candidate))
         low, high = room_lost(before, after, limits.confidence, self.random)
-        says = "how many of their deviations good parts lie below the threshold; interval: what is lost"
+        says = "how far good parts lie below the threshold, in their own deviations; the interval is what the candidate loses"
         is_passed = low <= limits.allowed_shift
         if not is_passed:
             says += f"; more than {limits.allowed_shift:g} lost beyond chance"
@@ -160,7 +160,7 @@ class Quality:
         """Require that standard damage on good parts is caught as often, and scores as far from good parts."""
         pairs = self.pairs.of(kind)
         if not pairs:
-            yield check(f"standard {kind}", is_passed=False, says="on no good part was there a place for it")
+            yield check(f"standard {kind}", is_passed=False, says="no good part has a place for it")
             return
         if self.has_champion:
             yield self.damage_caught(kind)
@@ -181,7 +181,7 @@ class Quality:
         if not is_passed:
             says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
         elif all(pair.candidate.is_ok and pair.champion is not None and pair.champion.is_ok for pair in pairs):
-            says += "; neither catches any, so that passing tells nothing of either"
+            says += "; neither model catches any, so passing says nothing about either"
         figures = Figures(1 - counts.champion, 1 - counts.candidate, "share", (low, high))
         return check(f"standard {kind}: caught", is_passed=is_passed, found=figures, says=says)
 
@@ -194,9 +194,9 @@ class Quality:
             return check(name, is_passed=False, says="no part has a score from both models")
         before, after, (low, high) = auroc_loss(good, bad, self.limits.confidence, self.random)
         is_passed = low <= self.limits.allowed_auroc
-        says = "chance that one scores above a good part; interval: what is lost"
+        says = "probability that such a part scores above a good one; the interval is what the candidate loses"
         if not is_passed:
-            says += f"; more than {self.limits.allowed_auroc:g} beyond chance"
+            says += f"; more than {self.limits.allowed_auroc:g} lost beyond chance"
         return check(name, is_passed=is_passed, found=Figures(before, after, "AUROC", (low, high)), says=says)
 
     def first_separation(self, kind: Kind, name: str) -> GateCheck:
@@ -205,7 +205,7 @@ class Quality:
         if min(len(good), len(bad)) == 0:
             return check(name, is_passed=False, says="no part has a score")
         found, (low, high) = auroc_interval(good, bad, self.limits.confidence, self.random)
-        says = "chance that one scores above a good part; more than 0.5 beyond chance is asked of a first model"
+        says = "probability that such a part scores above a good one; of a first model more than 0.5, beyond chance, is required"
         return check(name, is_passed=low > 0.5, found=Figures(None, found, "AUROC", (low, high)), says=says)
 
 

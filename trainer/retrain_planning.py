@@ -135,14 +135,14 @@ def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]
     """
     names = {scan.name for scan in (*base.train, *base.validation)} if base else set()
     kept = {each.part.result_id: each.part.part_id for each in gathered.kept}
-    why = "it is one of the curated scans, and somebody has called it, or another scan of the part, a defect since"
+    why = "it is a curated scan, and since then somebody has called it, or another scan of the part, a defect"
     return [Refused(name, kept.get(name, ""), "defect", why) for name in sorted(names & (gathered.bad | (left_out - kept.keys())))]
 
 
 def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
     """Return the parts whose other scan is a defect, or whose review is lost, except curated scans that are refused already."""
     named = {each.result_id for each in spoilt}
-    other, lost = "somebody has called another scan of the part a defect", "what somebody has said of it cannot be read any more"
+    other, lost = "somebody has called another scan of the part a defect", "its review cannot be read any more"
     parts = [each for each in gathered.contested if each.part.result_id not in named]
     whys = (f"{lost if each.is_review_lost else other}; expected it to be marked as good" for each in parts)
     return [Refused(each.part.result_id, each.part.part_id, "defect", why) for each, why in zip(parts, whys, strict=True)]
@@ -164,7 +164,7 @@ def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str
     open_again = [part for part in gathered.good if may_be_learned(part, refused.get(part.part.result_id))]
     new = sum(part.part.result_id not in learned for part in open_again[: order.wishes.budget])
     if new < order.wishes.least_new:
-        waiting = f"; {gathered.unreviewed} that were not accepted wait for somebody to say what they are" if gathered.unreviewed else ""
+        waiting = f"; {gathered.unreviewed} that were not accepted wait for a person to review them" if gathered.unreviewed else ""
         played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
         expected = f"expected at least {order.wishes.least_new} (--least-new)"
         raise Ended("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")

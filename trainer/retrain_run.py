@@ -130,7 +130,7 @@ def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None
 def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: ModelFolder | None) -> str:
     """Return why a plan is not what would be planned now; "" if it can be continued."""
     if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
-        return "its champion or its settings are others by now"
+        return "the champion or the settings have changed since"
     if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
         return f"its curated scans are those of {plan.base or 'no folder'}"
     if plan.with_simulated and not order.wishes.with_simulated:

@@ -54,7 +54,7 @@ def test_it_learns_from_good_parts_alone_makes_a_candidate_and_has_nothing_to_le
     assert [(each.what, each.after) for each in events(folder)] == [("train", "0001"), ("candidate", "0002")]
     again = retrain(order_of(own))
     assert (again.outcome, again.exit_code) == ("nothing_new", 3)
-    assert "1 that were not accepted wait for somebody to say what they are" in again.sentence
+    assert "1 that were not accepted wait for a person to review them" in again.sentence
     assert [path.name for path in versions(folder)] == ["0001", "0002"]
 
 

@@ -73,7 +73,7 @@ def test_a_larger_candidate_is_held_back(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_other_scores_in_the_fresh_process_and_golden_scans_that_differ_are_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     found = checks(fitness(), monkeypatch, [answer(scores=1.05, fault="golden/0.tiff: found the score 2"), answer()])
     assert failed(found) == {"same scores in a fresh process", "golden scans reproduced"}
-    assert "p0, p1, p2 scored otherwise" in found["same scores in a fresh process"].says
+    assert "p0, p1, p2 scored differently" in found["same scores in a fresh process"].says
 
 
 def test_a_map_that_holds_no_numbers_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

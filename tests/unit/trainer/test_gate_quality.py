@@ -244,7 +244,7 @@ def test_a_champion_that_rejects_what_it_should_accept_has_not_caught_damage_the
 def test_it_is_said_where_neither_model_catches_any_damage_so_that_passing_tells_nothing(kind: Kind) -> None:
     quiet = [pair for pair in sound(3) if pair.kind != kind] + pairs_of(kind, [0.5] * PARTS, [0.6] * PARTS)
     said = checks(quiet)[f"standard {kind}: caught"]
-    assert said.is_passed and said.says.endswith("; neither catches any, so that passing tells nothing of either")
+    assert said.is_passed and said.says.endswith("; neither model catches any, so passing says nothing about either")
     some_caught = swapped(quiet, kind, [1.2] * 10 + [0.6] * (PARTS - 10))
     for pairs in (sound(3), some_caught):
         assert "neither" not in checks(pairs)[f"standard {kind}: caught"].says
