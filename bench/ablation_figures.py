@@ -62,7 +62,7 @@ class Bench:
         judged = self._dataset.test if self._judged_on == "test" else []
         scans = names_of(self._dataset, [*self._dataset.train, *self._dataset.validation, *judged])
         teacher = facts_of(recipe, "rgb")["teacher"]
-        path = self._work / "figures" / f"{digest_of(scans, recipe, teacher)}.json"
+        path = self._work / "figures" / f"{digest_of(scans, self._judged_on, recipe, teacher)}.json"
         if path.is_file():
             return msgspec.json.decode(path.read_bytes(), type=Figures)
         found = self._measure(recipe)
@@ -108,7 +108,7 @@ class Bench:
         return Seen(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))
 
     def _metrics(self, parts: Sequence[MarkedPart], maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
-        marked = parts if self._dataset.has_truth or self._judged_on == "drawn" else []
+        marked = parts if self._dataset.has_truth or self._judged_on != "test" else []
         originals = (part.prepared.grid.to_original(heat) for part, heat in zip(marked, maps, strict=False))  # empty without truth
         return measure(scores, [part.is_defective for part in parts], originals, (part.truth for part in marked))
 

@@ -1,4 +1,4 @@
-"""Good parts with drawn defects: recipes can be chosen by them, so that the test scans are left for a last look.
+"""Good parts with drawn defects or moved pieces: recipes can be chosen by them, so that the test scans are left for a last look.
 
 Their kinds and profiles differ from those that the shape branch learns from (`trainer/damage.py`). Otherwise it would be tested on what
 it has learned.
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +34,9 @@ RIDGE_PX = ((8.0, 16.0), (1.2, 2.5))  # half the length and half the width
 TILT_FROM = -0.3  # of the radius: where the tilt begins on its way across the piece
 STAIN_PX = (2.0, 7.0)
 STAIN_OPACITY = (0.15, 0.5)
-STAIN_RIM = 0.15  # of the radius, to both sides: there a stain fades
+PIECE_PX = (4.0, 9.0)
+PIECE_TURN_DEG = (30.0, 330.0)
+RIM = 0.15  # of the radius, to both sides: there a stain or a piece fades
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[
         xyz, truth = misshapen(part.xyz, KINDS[random.integers(len(KINDS))], random)
         yield Defective(replace(whole, xyz=xyz), truth, "sdf")
         rgb, truth = stained(part.rgb, part.mask, random)
+        yield Defective(replace(whole, rgb=rgb), truth, "rgb")
+
+
+def with_moved_pieces(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
+    """Yield copies of a part, each with one piece of its image in another place, as frames of the grid's own size."""
+    whole = replace(part, grid=Grid.filled(len(part.mask)))
+    for _ in range(COPIES):
+        rgb, truth = moved_piece(part.rgb, part.mask, random)
         yield Defective(replace(whole, rgb=rgb), truth, "rgb")
 
 
@@ -77,9 +88,28 @@ def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple
 def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
     """Return an image (S, S, 3) with one translucent stain of any colour, and the mask of it on the part."""
     reach = Spot(*place_on(mask, random), random.uniform(*STAIN_PX), random.uniform(*STAIN_PX)).reach(len(rgb))
-    share = random.uniform(*STAIN_OPACITY) * np.clip((1 + STAIN_RIM - reach) / (2 * STAIN_RIM), 0, 1)[..., None]
-    painted = rgb * (1 - share) + random.uniform(0, 255, 3) * share
-    return np.rint(painted).astype(np.uint8), (reach < 1) & mask
+    opacity, colour = random.uniform(*STAIN_OPACITY), random.uniform(0, 255, 3)
+    return covered(rgb, np.broadcast_to(colour, rgb.shape), opacity, reach), (reach < 1) & mask
+
+
+def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
+    """Return an image (S, S, 3) in which one round piece of the part covers another place, turned, and the mask of that place on the part.
+
+    Everything in it is of a good part, only not there: what is wrong is as plain as a cut or a thread, and as rich in detail (CutPaste).
+    """
+    (row, column, _), (from_row, from_column, _) = place_on(mask, random), place_on(mask, random)
+    turning = cv2.getRotationMatrix2D((from_column, from_row), random.uniform(*PIECE_TURN_DEG), 1)
+    turning[:, 2] += column - from_column, row - from_row
+    moved = cv2.warpAffine(rgb, turning, rgb.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    radius_px = random.uniform(*PIECE_PX)
+    reach = Spot(row, column, 0.0, radius_px, radius_px).reach(len(rgb))
+    return covered(rgb, moved, 1.0, reach), (reach < 1) & mask
+
+
+def covered(rgb: Image, by: NDArray[np.generic], opacity: float, reach: NDArray[np.floating]) -> Image:
+    """Return an image (S, S, 3) covered by another one where `reach` (S, S) is below 1, fading at the rim."""
+    share = opacity * np.clip((1 + RIM - reach) / (2 * RIM), 0, 1)[..., None]
+    return np.rint(rgb * (1 - share) + by * share).astype(np.uint8)
 
 
 def place_on(inside: Bool, random: np.random.Generator) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.drawn_defects import with_drawn_defects
+from bench.drawn_defects import Defective, with_drawn_defects, with_moved_pieces
 from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
@@ -19,8 +19,12 @@ from trainer.handed_parts import BRANCHES, Branch
 from trainer.progress import tracked
 from trainer.train import prepare_all
 
-JudgedOn = Literal["test", "drawn"]
-SEED = 0  # of the drawn defects, which are the same for every recipe
+JudgedOn = Literal["test", "drawn", "moved"]
+DAMAGE: Mapping[JudgedOn, Callable[[Prepared, np.random.Generator], Iterator[Defective]]] = {
+    "drawn": with_drawn_defects,
+    "moved": with_moved_pieces,
+}
+SEED = 0  # of the damage, which is the same for every recipe
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class MarkedPart:
 
 @dataclass(frozen=True)
 class Parts:
-    """A dataset's prepared scans, and the parts to judge: test scans, or validation scans and copies of them with drawn defects."""
+    """A dataset's prepared scans, and the parts to judge: test scans, or validation scans and damaged copies of them."""
 
     training: list[Prepared]
     validation: list[Prepared]
@@ -45,7 +49,7 @@ class Parts:
     def of(cls, dataset: Dataset, recipe: Recipe, judged_on: JudgedOn) -> Parts:
         """Read and prepare all scans that are needed."""
         training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
-        return cls(training, validation, test_parts(dataset, recipe) if judged_on == "test" else drawn_parts(validation))
+        return cls(training, validation, test_parts(dataset, recipe) if judged_on == "test" else damaged_parts(validation, judged_on))
 
 
 def test_parts(dataset: Dataset, recipe: Recipe) -> list[MarkedPart]:
@@ -60,11 +64,11 @@ def test_parts(dataset: Dataset, recipe: Recipe) -> list[MarkedPart]:
     return found
 
 
-def drawn_parts(good: Sequence[Prepared]) -> list[MarkedPart]:
-    """Return good parts as they are, and copies of each with drawn defects."""
+def damaged_parts(good: Sequence[Prepared], judged_on: JudgedOn) -> list[MarkedPart]:
+    """Return good parts as they are, and copies of each with drawn defects or moved pieces."""
     found = []
     for number, part in enumerate(good):
         found.append(MarkedPart(part, np.zeros((part.grid.height, part.grid.width), bool), is_defective=False))
-        drawn = with_drawn_defects(part, np.random.default_rng((SEED, number)))
-        found.extend(MarkedPart(copy.part, copy.truth, is_defective=True, shows_in=(copy.shows_in,)) for copy in drawn)
+        damaged = DAMAGE[judged_on](part, np.random.default_rng((SEED, number)))
+        found.extend(MarkedPart(copy.part, copy.truth, is_defective=True, shows_in=(copy.shows_in,)) for copy in damaged)
     return found

@@ -180,6 +180,17 @@ def test_drawn_defects_are_judged_without_a_test_scan_by_the_networks_that_are_k
     assert kept.rgb.i_auroc != image_auroc(kept.test.rgb, kept.is_defective)  # stains alone count in colour
 
 
+def test_moved_pieces_are_judged_by_colour_and_apart_from_drawn_defects(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    networks, before = place.made("*.safetensors"), place.made("*.json")
+    assert place.ablate("--rows", "base", "--on", "moved") == 0
+    assert place.made("*.safetensors") == networks
+    (name,) = place.made("*.json").keys() - before.keys()
+    (kept,) = (decoded(path) for path in place.work.rglob(name))
+    assert kept.is_defective == SIZE.validation * (False, *COPIES * (True,))
+    assert kept.sdf.i_auroc is None and kept.rgb.i_auroc is not None and kept.fused.aupro_30 is not None
+    assert "| - |" in capsys.readouterr().out
+
+
 def test_a_run_that_was_cut_off_goes_on_with_the_networks_that_it_has(place: Place, tmp_path: Path) -> None:
     other = dataclasses.replace(place, work=tmp_path / "work")
     (other.work / "networks").mkdir(parents=True)

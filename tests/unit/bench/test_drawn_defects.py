@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.drawn_defects import COPIES, KINDS, ShapeKind, misshapen, stained, with_drawn_defects
+from bench.drawn_defects import (
+    COPIES,
+    KINDS,
+    PIECE_PX,
+    RIM,
+    ShapeKind,
+    misshapen,
+    moved_piece,
+    stained,
+    with_drawn_defects,
+    with_moved_pieces,
+)
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.viewing import away_from_camera
@@ -42,6 +53,27 @@ def test_a_stain_lies_on_the_part_and_changes_colours_there() -> None:
     assert truth.any() and not truth[~mask].any()
     assert (found[truth] != 120).any(axis=-1).all()
     assert np.count_nonzero((found != 120).any(axis=-1)) < 400
+
+
+def test_a_moved_piece_shows_the_part_where_it_is_another_and_leaves_the_rest() -> None:
+    columns = np.arange(64, dtype=np.uint8) * 3
+    rgb = np.broadcast_to(columns[None, :, None], (64, 64, 3)).copy()
+    mask = np.zeros((64, 64), bool)
+    mask[12:52, 12:52] = True
+    found, truth = moved_piece(rgb, mask, np.random.default_rng(1))
+    changed = (found != rgb).any(axis=-1)
+    assert truth.any() and not truth[~mask].any()
+    assert np.mean(changed[truth]) > 0.9
+    assert np.count_nonzero(changed) < 4 * (PIECE_PX[1] * (1 + RIM)) ** 2
+    assert found.max() <= rgb.max() and len(np.unique(found[truth])) > 2  # detail of the part, not one colour
+
+
+def test_copies_with_a_moved_piece_keep_the_cloud(part: Prepared) -> None:
+    copies = list(with_moved_pieces(part, np.random.default_rng(2)))
+    assert [copy.shows_in for copy in copies] == ["rgb"] * COPIES
+    for copy in copies:
+        assert not np.array_equal(copy.part.rgb, part.rgb) and np.array_equal(copy.part.xyz, part.xyz, equal_nan=True)
+        assert copy.part.grid.to_original(copy.truth.astype(np.float32)).shape == copy.truth.shape
 
 
 def test_copies_show_a_defect_in_one_branch_and_leave_the_other_what_it_was(part: Prepared) -> None:
