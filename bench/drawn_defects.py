@@ -98,8 +98,8 @@ def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Im
     Everything in it is of a good part, only not there: what is wrong is as plain as a cut or a thread, and as rich in detail (CutPaste).
     """
     (row, column, _), (from_row, from_column, _) = place_on(mask, random), place_on(mask, random)
-    turning = cv2.getRotationMatrix2D((from_column, from_row), random.uniform(*PIECE_TURN_DEG), 1)
-    turning[:, 2] += column - from_column, row - from_row
+    turning = np.asarray(cv2.getRotationMatrix2D((from_column, from_row), random.uniform(*PIECE_TURN_DEG), 1), np.float64)
+    turning[:, 2] += np.array((column - from_column, row - from_row))
     moved = cv2.warpAffine(rgb, turning, rgb.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     radius_px = random.uniform(*PIECE_PX)
     reach = Spot(row, column, 0.0, radius_px, radius_px).reach(len(rgb))
@@ -109,7 +109,7 @@ def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Im
 def covered(rgb: Image, by: NDArray[np.generic], opacity: float, reach: NDArray[np.floating]) -> Image:
     """Return an image (S, S, 3) covered by another one where `reach` (S, S) is below 1, fading at the rim."""
     share = opacity * np.clip((1 + RIM - reach) / (2 * RIM), 0, 1)[..., None]
-    return np.rint(rgb * (1 - share) + by * share).astype(np.uint8)
+    return np.asarray(np.rint(rgb * (1 - share) + by * share), np.uint8)
 
 
 def place_on(inside: Bool, random: np.random.Generator) -> tuple[float, float, float]:
