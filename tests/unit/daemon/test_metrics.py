@@ -83,9 +83,9 @@ def test_prometheus_is_told_what_a_metric_says_and_not_its_name_once_more() -> N
     ledger.hear(beat(1, {"mdss_open_parts": 5, "mdss_parts_resent_total": 1}, {"mdss_verdict_latency_seconds": [0.2]}))
     told = {family.name: family.documentation for family in ledger.collect()}
     assert told == {
-        "mdss_open_parts": "parts that fusion waits for a result of",
-        "mdss_parts_resent": "parts that the workers got once more, because one of them ended",
-        "mdss_verdict_latency_seconds": "from the arrival of a frame to its verdict",
+        "mdss_open_parts": "parts for which fusion waits for a result",
+        "mdss_parts_resent": "parts that were sent to the workers once more, because one of them ended",
+        "mdss_verdict_latency_seconds": "time from the arrival of a frame to its verdict",
     }
 
 

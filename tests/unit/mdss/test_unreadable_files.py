@@ -104,7 +104,7 @@ def card_of_a_model(folder: Path, damage: bytes) -> None:
     for name, content in files.items():
         (model / name).write_bytes(content)
     (model / SUMS).write_text("".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()))
-    with pytest.raises(MdssError, match=r"model\.json: .*expected a model of this release"):
+    with pytest.raises(MdssError, match=r"model\.json: .*expected a model that this release can read"):
         model_store.open_version(model)
 
 
