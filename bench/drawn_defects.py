@@ -89,7 +89,7 @@ def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image,
     """Return an image (S, S, 3) with one translucent stain of any colour, and the mask of it on the part."""
     reach = Spot(*place_on(mask, random), random.uniform(*STAIN_PX), random.uniform(*STAIN_PX)).reach(len(rgb))
     opacity, colour = random.uniform(*STAIN_OPACITY), random.uniform(0, 255, 3)
-    return covered(rgb, np.broadcast_to(colour, rgb.shape), opacity, reach), (reach < 1) & mask
+    return covered(rgb, colour, opacity, reach), (reach < 1) & mask
 
 
 def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
@@ -107,7 +107,7 @@ def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Im
 
 
 def covered(rgb: Image, by: NDArray[np.generic], opacity: float, reach: NDArray[np.floating]) -> Image:
-    """Return an image (S, S, 3) covered by another one where `reach` (S, S) is below 1, fading at the rim."""
+    """Return an image (S, S, 3) covered by another one, or by one colour (3,), where `reach` (S, S) is below 1, fading at the rim."""
     share = opacity * np.clip((1 + RIM - reach) / (2 * RIM), 0, 1)[..., None]
     return np.asarray(np.rint(rgb * (1 - share) + by * share), np.uint8)
 
