@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.drift import Change, Comparison, Limits, Live
+from mdss.drift import Change, Comparison, Limits, LivePart
 from mdss.drift_record import QUANTITIES, Quantity
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -52,7 +52,7 @@ class Line:
         for row in zip(*columns, strict=True):
             self.parts += 1
             name = f"part-{self.parts}"
-            live = Live(name, name, self.parts, dict(zip(QUANTITIES, row, strict=True)))
+            live = LivePart(name, name, self.parts, dict(zip(QUANTITIES, row, strict=True)))
             self.changes += [(self.parts, change) for change in self.comparison.add(live) or ()]
         return self
 

@@ -16,7 +16,7 @@ from mdss.method.description_network import STRIDE_PX
 from mdss.method.heat import blurred
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import WEIGHTS, StudentTeacher, Window, enlarge, seen_through
+from mdss.method.student_teacher import WEIGHTS, StudentTeacher, Window, enlarge, window_pixels
 from mdss.method.weights import read_weights
 from trainer.progress import tracked
 
@@ -53,7 +53,7 @@ class Describer:
         """Return the normalised descriptions (N, 384) of the cells on the mask, and the mask of these cells (S/4, S/4)."""
         cells = mask[::STRIDE_PX, ::STRIDE_PX]
         window = Window.around(mask, len(cells))
-        described = self.networks.describe(seen_through(window, rgb, self.settings.border, self.device))[0].cpu().numpy()
+        described = self.networks.describe(window_pixels(window, rgb, self.settings.border, self.device))[0].cpu().numpy()
         inside = cells[window.top : window.top + window.height, window.left : window.left + window.width]
         return np.ascontiguousarray(described[:, inside].T), cells
 

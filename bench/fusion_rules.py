@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from mdss.method.calibration import SMALLEST_SCORE, usual_limit
+from mdss.method.calibration import SMALLEST_SCORE, score_limit
 
 Values = NDArray[np.float64]
 PAPER = "product of maxima (paper)"
@@ -35,12 +35,12 @@ def product(scores: Scores, _: Scores) -> Values:
 
 def product_above_floor(scores: Scores, good: Scores) -> Values:
     """Return the product; shape's score counts as no less than its limit, which good parts rarely exceed."""
-    return np.asarray(np.multiply(scores.rgb, np.maximum(scores.sdf, usual_limit(good.sdf, FLOOR_DEVIATIONS))))
+    return np.asarray(np.multiply(scores.rgb, np.maximum(scores.sdf, score_limit(good.sdf, FLOOR_DEVIATIONS))))
 
 
 def larger_multiple(scores: Scores, good: Scores) -> Values:
     """Return the larger of the two, each as a multiple of its limit, which good parts rarely exceed; shape counts from 1 on."""
-    colour, shape = (np.divide(of, usual_limit(usual, LIMIT_DEVIATIONS)) for of, usual in ((scores.rgb, good.rgb), (scores.sdf, good.sdf)))
+    colour, shape = (np.divide(of, score_limit(usual, LIMIT_DEVIATIONS)) for of, usual in ((scores.rgb, good.rgb), (scores.sdf, good.sdf)))
     return np.asarray(np.where(shape > 1, np.maximum(colour, shape), colour))
 
 

@@ -26,7 +26,7 @@ from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalFailed
 from mdss.verb_options import config_option
 from mdss.wire.messages import ProcessState
-from mdss.wire.process import Opened, main, opened
+from mdss.wire.process import ProcessContext, main, open_process
 from mdss.wire.pulse import StopFlag, Tally
 from mdss.wire.verdict import Verdict
 
@@ -217,7 +217,7 @@ def read(reviews: Reviews, delivery: Delivery) -> None:
         reviews.turn()
 
 
-def work(here: Opened) -> None:
+def work(here: ProcessContext) -> None:
     """Deliver in a separate thread, so that heartbeats go out however long Redis takes to answer."""
     settings = here.settings
     thread = here.closing.enter_context(ThreadPoolExecutor(1))
@@ -242,17 +242,17 @@ def work(here: Opened) -> None:
     carrying = thread.submit(carry, delivery, retention, here.stop, between)
     while not carrying.done():
         condition = delivery.condition()
-        here.pulse.say(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
+        here.pulse.report_state(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
         time.sleep(LOOK_EVERY_S)
     carrying.result()
-    here.pulse.say("stopped")
+    here.pulse.report_state("stopped")
 
 
 @click.command("alerts")
 @config_option
 def command(config: Path) -> None:
     """Run the process that carries alerts to Redis."""
-    with opened("alerts", config) as here:
+    with open_process("alerts", config) as here:
         work(here)
 
 

@@ -18,7 +18,7 @@ from mdss.settings import CollectionSettings
 from mdss.verb_options import config_option
 from mdss.whole_files import write_durably
 from mdss.wire.messages import JudgedScan, ProcessState
-from mdss.wire.process import Opened, main, opened
+from mdss.wire.process import ProcessContext, main, open_process
 from mdss.wire.pulse import Tally
 from mdss.wire.sockets import Receiver
 
@@ -142,7 +142,7 @@ def part_of(scan: JudgedScan) -> CollectedPart:
     )
 
 
-def work(process: Opened) -> None:
+def work(process: ProcessContext) -> None:
     """Keep scans until asked to stop, then those that still wait."""
     pulse, settings = process.pulse, process.settings
     inbox = Receiver(process.context, "collect", settings)
@@ -150,18 +150,18 @@ def work(process: Opened) -> None:
 
     def alive() -> None:
         pulse.steps += 1
-        pulse.beat_if_due(inbox.waiting)
+        pulse.send_if_due(inbox.waiting)
 
     collector = Collector(Collection(Path(settings.station.state_directory) / FOLDER), settings.collection, pulse.tally, alive)
-    pulse.say("running")
+    pulse.report_state("running")
     collector.begin()
     while taken(inbox, collector) or not process.stop.asked:
         changed = process.changed_settings()
         if changed is not None:
             collector.keep_to(changed.collection)
         collector.look(time.monotonic())
-        pulse.say(*collector.state, inbox.waiting)
-    pulse.say("stopped")
+        pulse.report_state(*collector.state, inbox.waiting)
+    pulse.report_state("stopped")
 
 
 def taken(inbox: Receiver, collector: Collector) -> bool:
@@ -181,7 +181,7 @@ def taken(inbox: Receiver, collector: Collector) -> bool:
 def command(config: Path) -> None:
     """Run the process that keeps scans for retraining."""
     os.nice(BEHIND)
-    with opened("collect", config) as process:
+    with open_process("collect", config) as process:
         work(process)
 
 

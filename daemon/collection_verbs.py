@@ -14,12 +14,12 @@ import msgspec
 from rich.text import Text
 
 from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
-from mdss.collection import FOLDER, RGB, XYZ, Collected, CollectedPart, Collection, Label, Review, Wanted
+from mdss.collection import FOLDER, RGB, XYZ, CollectedPart, CollectedScan, Collection, Label, PartFilter, Review
 from mdss.errors import BadInput, MdssError
 from mdss.good_parts import standing_among
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
-from mdss.verb_options import Between, config_option
+from mdss.verb_options import FiniteRange, config_option
 from mdss.whole_files import named_as, whole_folder
 from mdss.wire.verdict import Evaluation
 
@@ -99,7 +99,7 @@ def prune(config: Path, max_mb: int | None) -> None:
 @click.option("--recipe", required=True, help="Which recipe's scans.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder that is not there yet.")
 @click.option("--reviewed", is_flag=True, help="Only labelled scans; otherwise OK parts count as good, too.")
-@click.option("--validation", type=Between(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept for validation.")
+@click.option("--validation", type=FiniteRange(0, 0.9), default=0.3, show_default=True, help="Share of the good parts kept for validation.")
 @click.option("--with-simulated", is_flag=True, help="Include parts that their camera marked as simulated.")
 def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     """Copy scans into a dataset for training.
@@ -108,7 +108,7 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     """
     if out.exists():
         raise BadInput(f"--out {out}: found something there already, expected a folder that is not there yet")
-    kept = opened(config).parts(Wanted(recipe=recipe, with_lost=True))
+    kept = opened(config).parts(PartFilter(recipe=recipe, with_lost=True))
     found = [each for each in kept if choices["with_simulated"] or not each.part.is_simulated]
     standing = standing_among(kept)
     good = [each for each in found if standing(each) == GOOD and (each.label or not choices["reviewed"])]
@@ -127,26 +127,26 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     click.echo("{}: {} good parts to train on, {} to validate, {} defects{}; unit mm".format(out, *copied, left_out))
 
 
-def sides(good: Sequence[Collected], share: float) -> tuple[list[Collected], list[Collected]]:
+def sides(good: Sequence[CollectedScan], share: float) -> tuple[list[CollectedScan], list[CollectedScan]]:
     """Split good scans into training and at most this share of validation; scans with one part id stay on one side."""
-    parts: dict[str, list[Collected]] = {}
+    parts: dict[str, list[CollectedScan]] = {}
     name_of = name_among(each.part for each in good)
     for each in sorted(good, key=lambda each: each.part.result_id):  # result ids are random, so both sides hold parts from all times
         parts.setdefault(name_of(each.part), []).append(each)
-    learned: list[Collected] = []
-    apart: list[Collected] = []
+    learned: list[CollectedScan] = []
+    apart: list[CollectedScan] = []
     for scans in parts.values():
         (apart if len(apart) + len(scans) <= round(len(good) * share) else learned).extend(scans)
     return learned, apart
 
 
-def copy(parts: Sequence[Collected], folder: Path) -> int:
+def copy(parts: Sequence[CollectedScan], folder: Path) -> int:
     """Copy scans as rgb/RESULT.png and xyz/RESULT.tiff and return how many: a running station may remove some meanwhile."""
     with click.progressbar(parts, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
         return sum(is_copied(each, folder) for each in shown)
 
 
-def is_copied(each: Collected, folder: Path) -> bool:
+def is_copied(each: CollectedScan, folder: Path) -> bool:
     """Copy one scan; return False and leave no file of it if the station removed it meanwhile."""
     places = {name: (folder / kind / each.part.result_id).with_suffix(Path(name).suffix) for kind, name in (("rgb", RGB), ("xyz", XYZ))}
     try:
@@ -162,10 +162,10 @@ def is_copied(each: Collected, folder: Path) -> bool:
     return True
 
 
-def wanted(**choices: Any) -> Wanted:
+def wanted(**choices: Any) -> PartFilter:
     """Return the filter that the options describe, newest first."""
     labels: frozenset[Any] = frozenset(None if each == NONE else each for each in choices["labels"])
-    return Wanted(
+    return PartFilter(
         recipe=choices["recipe"],
         labels=labels or None,
         evaluations=frozenset(choices["evaluations"]) or None,
@@ -183,7 +183,7 @@ def collection_of(settings: Settings) -> Collection:
     return Collection(Path(settings.station.state_directory) / FOLDER)
 
 
-def cells(each: Collected) -> Iterator[Text]:
+def cells(each: CollectedScan) -> Iterator[Text]:
     """Yield a part's cells for the table."""
     part = each.part
     score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))

@@ -16,18 +16,18 @@ from daemon.intake import Intake, Outside, Reply
 from daemon.keeping import Keeping
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
-from mdss.collection_wish import Wishes
+from mdss.collection_wish import CollectRequests
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 from mdss.settings_types import LARGEST_SIDE_PX
 from mdss.verb_options import config_option
 from mdss.wire import camera
-from mdss.wire.gate import Gate
+from mdss.wire.gate import ClientAuthentication
 from mdss.wire.messages import Judged, Resend
 from mdss.wire.model_plan import PlanFile
-from mdss.wire.process import Opened, main, opened
-from mdss.wire.sockets import Inlet, Receiver, Sender, bound
+from mdss.wire.process import ProcessContext, main, open_process
+from mdss.wire.sockets import BoundedReceiver, Receiver, Sender, bind_socket
 
 WAIT_MS = 50
 WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
@@ -43,14 +43,14 @@ log = structlog.get_logger()
 class Door:
     """The sockets of ingest: one for all cameras, four for the other processes."""
 
-    def __init__(self, process: Opened) -> None:
+    def __init__(self, process: ProcessContext) -> None:
         context, settings, closing = process.context, process.settings, process.closing
-        self.gate = Gate(context, settings)
+        self.gate = ClientAuthentication(context, settings)
         closing.callback(self.gate.close)
         has_keys = settings.security.server_key_file is not None  # with keys, nobody may take over a connection by its routing id
         options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
-        self.cameras = bound(context, zmq.ROUTER, "frames", settings, **options)
-        self._inlet = Inlet(self.cameras, MOST_FRAMES)
+        self.cameras = bind_socket(context, zmq.ROUTER, "frames", settings, **options)
+        self._inlet = BoundedReceiver(self.cameras, MOST_FRAMES)
         closing.callback(self.cameras.close)
         self.judged = Receiver(context, "judged", settings)
         self.fusion, self.prepare, self.collect = (Sender(context, link, settings) for link in ("fusion", "prepare", "collect"))
@@ -94,7 +94,7 @@ class Door:
 class Ingest:
     """Passes messages between the sockets and the intake until it is asked to stop and every part has its verdict."""
 
-    def __init__(self, door: Door, intake: Intake, around: Outside, process: Opened) -> None:
+    def __init__(self, door: Door, intake: Intake, around: Outside, process: ProcessContext) -> None:
         self._door, self._intake, self._process, self._pulse = door, intake, process, process.pulse
         self._outbox, self._keeping = around.outbox, around.keeping
         self._drain_timeout_s = process.settings.supervisor.drain_timeout_s
@@ -109,7 +109,7 @@ class Ingest:
         end_s = time.monotonic() + self._drain_timeout_s + LAST_VERDICTS_S
         while not self._intake.is_idle and time.monotonic() < end_s:
             self._turn()
-        self._pulse.say("stopped")
+        self._pulse.report_state("stopped")
 
     def _take_over(self, settings: Settings | None) -> None:
         """Apply changed settings, if there are any."""
@@ -145,17 +145,17 @@ class Ingest:
         door.say(intake.tick(is_quiet=door.is_quiet()))
         self._outbox.flush(door.fusion, door.prepare)
         self._keeping.flush(door.collect)  # last, after the answers that somebody waits for
-        self._pulse.hold(intake.models)
-        self._pulse.say(*intake.state, len(self._outbox))
+        self._pulse.report_models(intake.models)
+        self._pulse.report_state(*intake.state, len(self._outbox))
 
 
-def outside(process: Opened) -> Outside:
+def outside(process: ProcessContext) -> Outside:
     """Open the journal and create what the intake works with."""
     state = Path(process.settings.station.state_directory)
     journal = Journal(state / JOURNAL, JOURNAL_WAIT_S)
-    journal.mend()
+    journal.repair()
     process.closing.callback(journal.close)
-    keeping = Keeping(process.settings.collection, process.tally, Wishes(state).want_all_of)
+    keeping = Keeping(process.settings.collection, process.tally, CollectRequests(state).is_requested)
     return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
 
 
@@ -170,7 +170,7 @@ def bound_memory(limit_bytes: int) -> None:
 def command(config: Path) -> None:
     """Run the process that takes frames from cameras."""
     bound_memory(MEMORY_BYTES)
-    with opened("ingest", config) as process:
+    with open_process("ingest", config) as process:
         around = outside(process)
         door = Door(process)
         Ingest(door, Intake(process.settings, around), around, process).run()

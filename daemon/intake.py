@@ -25,10 +25,10 @@ from mdss.journal import Entry
 from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Limits, Nack, Ping, Pong, WireRefusal
-from mdss.wire.gate import speaker_of
+from mdss.wire.gate import client_of
 from mdss.wire.headers import FrameHeader
 from mdss.wire.messages import Accepted, Frame, FrameIdentity, Judged, ProcessState, Resend
-from mdss.wire.model_plan import ModelPlan, ModelWord, Served
+from mdss.wire.model_plan import ModelPlan, ModelReport, Served
 from mdss.wire.pulse import Tally
 
 PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # 3 bytes of colour and 12 of the point; 4 more if points come with confidences
@@ -92,7 +92,7 @@ class Intake:
         return ("degraded", trouble) if trouble else ("running", "")
 
     @property
-    def models(self) -> ModelWord:
+    def models(self) -> ModelReport:
         """What this process reports to the supervisor about models."""
         return self._models.word(self._held.models | self._inherited.models)
 
@@ -104,7 +104,7 @@ class Intake:
         """Answer one message of a connection; a message that cannot be accepted is answered with NACK and the reason."""
         self._sources.hear(peer)
         try:
-            message = self._sources.checked(peer, camera.parse(frames), speaker_of(frames))
+            message = self._sources.checked(peer, camera.parse(frames), client_of(frames))
             return [Reply(peer, answer) for answer in self._answer(peer, message)]
         except WireRefusal as refusal:
             self._out.tally.count(REJECTED[refusal.code])

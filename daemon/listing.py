@@ -12,7 +12,7 @@ from rich.text import Text
 from mdss.errors import BadInput, legible
 from mdss.terminal import table_console
 from mdss.user_name import user
-from mdss.verb_options import as_typed
+from mdss.verb_options import utf8_only
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -21,12 +21,12 @@ def named(context: click.Context, option: click.Parameter, name: str) -> str:
     """Refuse an empty name, such as that of an unset shell variable."""
     if not name.strip():
         raise BadInput(f"--by: found {name!r}, expected the name of the person who decided this")
-    return as_typed(context, option, name)
+    return utf8_only(context, option, name)
 
 
 by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who decided this.")
-note_option = click.option("--note", metavar="TEXT", default="", callback=as_typed, help="The reason, as a note.")
-result_argument = click.argument("result_id", callback=as_typed)
+note_option = click.option("--note", metavar="TEXT", default="", callback=utf8_only, help="The reason, as a note.")
+result_argument = click.argument("result_id", callback=utf8_only)
 
 
 def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None:

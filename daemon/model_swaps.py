@@ -13,7 +13,7 @@ from daemon.published_plan import PublishedPlan, Writer
 from daemon.recipe_models import RecipeModels, RecipeReport
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings
-from mdss.wire.model_plan import ModelPlan, ModelWord, Served, model_key
+from mdss.wire.model_plan import ModelPlan, ModelReport, Served, model_key
 
 LOOK_EVERY_S = 1.0  # how often the store's links and people's requests are checked
 IDLE_S = 5.0  # a recipe that no frame has named for this long may give way to another
@@ -46,8 +46,8 @@ class Desk(Writer, Protocol):
 class Words:
     """The processes' latest reports on models: of each holder by name (None if it has not reported in this life), and of ingest."""
 
-    holders: dict[str, ModelWord | None]
-    ingest: ModelWord | None = None
+    holders: dict[str, ModelReport | None]
+    ingest: ModelReport | None = None
 
 
 class ModelSwaps:
@@ -164,7 +164,7 @@ class ModelSwaps:
             log.info("model not needed any more", recipe=recipe.name, version=recipe.coming)
             recipe.forget_coming()
 
-    def _hear(self, ingest: ModelWord) -> None:
+    def _hear(self, ingest: ModelReport) -> None:
         for name, count in ingest.asked.items():
             if name in self._recipes and count != self._asked.get(name, 0):
                 self._recipes[name].used_s = self._clock()
@@ -183,7 +183,7 @@ class ModelSwaps:
             recipe.switch(served, self._next)
             self._has_served = True
 
-    def _holds(self, recipe: RecipeModels, word: ModelWord | None) -> bool:
+    def _holds(self, recipe: RecipeModels, word: ModelReport | None) -> bool:
         key = model_key(recipe.name, recipe.coming)
         return word is not None and word.revision >= recipe.held[recipe.coming] and word.held.get(key) == ""
 
@@ -202,7 +202,7 @@ class ModelSwaps:
         if version == recipe.version:
             recipe.retire(self._next)
 
-    def _let_go(self, recipe: RecipeModels, ingest: ModelWord | None) -> None:
+    def _let_go(self, recipe: RecipeModels, ingest: ModelReport | None) -> None:
         """Free versions that judge no part under way, once ingest has read that they judge no more."""
         for version, revision in list(recipe.leaving.items()):
             if ingest is not None and ingest.revision >= revision and model_key(recipe.name, version) not in ingest.held:

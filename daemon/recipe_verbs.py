@@ -16,7 +16,7 @@ from daemon.verbs import ask
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.terminal import plain_console, table_console
-from mdss.verb_options import Between, config_option
+from mdss.verb_options import FiniteRange, config_option
 
 LOOK_EVERY_S = 0.2
 MB = 10**6
@@ -50,7 +50,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
 @click.argument("name", metavar="RECIPE")
 @config_option
 @click.option("--wait", "waits", is_flag=True, help="Wait until the recipe can be judged; exit code 1 if it cannot.")
-@click.option("--timeout-s", type=Between(0), default=120.0, show_default=True, help="How long to wait.")
+@click.option("--timeout-s", type=FiniteRange(0), default=120.0, show_default=True, help="How long to wait.")
 def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     """Load RECIPE before its first frame comes. Then a changeover costs no part. A version that was refused is tried again."""
     settings = load_settings(config)

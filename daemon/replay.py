@@ -20,7 +20,7 @@ from mdss.client import REMEMBERED, FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
-from mdss.verb_options import Between, config_option
+from mdss.verb_options import FiniteRange, config_option
 from mdss.wire.camera import Nack
 
 EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
@@ -84,13 +84,13 @@ class Report:
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @config_option
 @click.option("--source", "--source-id", default="replay", show_default=True, help="The camera's name.")
-@click.option("--rate", type=Between(0, min_open=True), help="Parts per second; if left out, as fast as credit allows.")
+@click.option("--rate", type=FiniteRange(0, min_open=True), help="Parts per second; if left out, as fast as credit allows.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="The unit of the clouds in the TIFF files.")
 @click.option("--recipe", help="The recipe to judge by; may be left out if the station has only one.")
 @click.option("--split", default="test", show_default=True, help="Which split of the dataset to send.")
 @click.option("--loop", "is_endless", is_flag=True, help="Begin again at the end, until Ctrl-C.")
 @click.option("--as-live", is_flag=True, help="Send them as real parts: retraining may learn from those that are kept.")
-@click.option("--timeout-s", type=Between(0), default=60.0, show_default=True, help="How long to wait for credit and the last verdict.")
+@click.option("--timeout-s", type=FiniteRange(0), default=60.0, show_default=True, help="How long to wait for credit and the last verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(directory: Path, config: Path, source: str, as_json: bool, **choices: Any) -> None:
     """Send the scans recorded under DIRECTORY to a running station, as a camera would.

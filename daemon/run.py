@@ -23,13 +23,13 @@ from daemon.spawn import claim, start_process
 from daemon.status import Board, serve
 from daemon.stored_models import StoredModels
 from daemon.supervisor import Supervisor, Surroundings
-from mdss.drift_record import Warned, warnings_of
+from mdss.drift_record import DriftWarning, warnings_of
 from mdss.key_files import GROUP_READS
 from mdss.logs import configure_logs
 from mdss.retraining import read_records, retrain_folder
 from mdss.settings import Settings, StationSettings, checked_settings
 from mdss.verb_options import config_option
-from mdss.wire.hand import read_hand
+from mdss.wire.hand import take_part_in_hand
 from mdss.wire.pulse import ReloadFlag
 from mdss.wire.sockets import Receiver, Sender
 
@@ -49,7 +49,7 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
     notifier = Notifier.from_environment(os.environ, time.monotonic)
     models = ModelSwaps(settings.models, StoredModels(settings), ModelDesk(station), time.monotonic)
-    in_hand = partial(read_hand, Path(station.runtime_directory))
+    in_hand = partial(take_part_in_hand, Path(station.runtime_directory))
     supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion, in_hand, models))
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
@@ -90,7 +90,7 @@ def claimed(station: StationSettings) -> tuple[int, int]:
     )
 
 
-def drift_of(reloading: Reloading) -> tuple[Warned, ...]:
+def drift_of(reloading: Reloading) -> tuple[DriftWarning, ...]:
     """Return the current drift warnings of the recipes in the settings."""
     settings = reloading.settings
     return warnings_of(Path(settings.station.state_directory), settings.models.recipes)

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from daemon.metrics import Ledger, counter, gauge
 from daemon.recipe_models import RecipeReport
 from daemon.retrain_metrics import Records, RetrainCollector
-from mdss.drift_record import Warned
+from mdss.drift_record import DriftWarning
 from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord
 from mdss.wire.messages import Heartbeat, ProcessState
@@ -70,7 +70,7 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessReport, ...] = ()
     models: tuple[RecipeReport, ...] = ()
     reload: ReloadReport | None = None
-    drift: tuple[Warned, ...] = ()
+    drift: tuple[DriftWarning, ...] = ()
     retrainings: tuple[RetrainRecord, ...] = ()
     cameras: int = 0  # cameras that have said HELLO and not EOS
     silent_cameras: int = 0  # of these
@@ -80,7 +80,7 @@ class Board:
     """What the supervisor publishes and the HTTP threads read: the last report and the summed metrics."""
 
     def __init__(
-        self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[Warned, ...]] = tuple, retrainings: Records = tuple
+        self, station: str, clock: Callable[[], float], drift: Callable[[], tuple[DriftWarning, ...]] = tuple, retrainings: Records = tuple
     ) -> None:
         self._drift, self._retrainings = drift, retrainings
         self._clock, self._ledger = clock, Ledger()

@@ -24,7 +24,7 @@ STANDSTILL = 0.5  # share of supervisor.stall_timeout_s; a shorter standstill be
 STOP_GRACE_S = 5.0
 HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that load a part's model
 LINE = ("ingest", *HOLDERS)  # stages that every part needs
-MODELS = (2, 1)  # rank of "a recipe is not judged by its champion" among the values of `badness`
+MODELS_RANK = (2, 1)  # rank of "a recipe is not judged by its champion" among the values of `badness`
 log = structlog.get_logger()
 
 
@@ -200,7 +200,9 @@ class Supervisor:
         bad = [child for child in self._children if not child.is_ready or child.state == "degraded"]
         worst = min(bad, key=badness, default=None)
         trouble = self._models.trouble
-        reason = trouble if worst is None or (trouble and badness(worst) > MODELS) else f"{worst.spec.name}: {worst.reason or worst.state}"
+        reason = (
+            trouble if worst is None or (trouble and badness(worst) > MODELS_RANK) else f"{worst.spec.name}: {worst.reason or worst.state}"
+        )
         if self._phase != "running" or not reason:
             return self._phase, reason
         return "error" if worst is not None and worst.has_failed else "degraded", reason

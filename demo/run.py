@@ -32,7 +32,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import preset
 from mdss.settings import Settings
 from mdss.terminal import plain_console
-from mdss.wire.outer_end import connected
+from mdss.wire.outer_end import connect
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
 from trainer.synthetic_products import PRODUCTS
@@ -184,7 +184,7 @@ class MapListener:
 
     def __init__(self, settings: Settings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = connected(self._context, zmq.SUB, settings.verdicts.endpoint)
+        self._socket = connect(self._context, zmq.SUB, settings.verdicts.endpoint)
         self._socket.subscribe(b"map/")
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
 from mdss.wire.cloud import Invalid
 from mdss.wire.labels import FrameLabels, from_scan
-from mdss.wire.outer_end import CurveKeys, connected, offered
+from mdss.wire.outer_end import CurveKeys, connect, try_send
 from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]
@@ -148,7 +148,7 @@ class FrameSender:
             self._unsent.append(header.frame_id)
 
     def _connect(self) -> None:
-        self._socket = connected(self._context, zmq.DEALER, self.endpoint, self._keys)
+        self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
         self._hello()
 
     def _hello(self) -> None:
@@ -159,7 +159,7 @@ class FrameSender:
         self._asked_s = self._asked_s or time.monotonic()
 
     def _say(self, message: camera.Header) -> None:
-        offered(self._socket, camera.compose(message))  # what cannot be sent now is sent again on the next connection
+        try_send(self._socket, camera.compose(message))  # what cannot be sent now is sent again on the next connection
 
     def _attend_until(self, is_reached: Callable[[], bool], timeout_s: float | None) -> bool:
         """Serve the connection until a condition holds or time is up; return whether it holds."""
@@ -227,7 +227,7 @@ class FrameSender:
     def _transmit(self) -> None:
         while len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
             frame_id = next(filter(self._may_leave, self._unsent), None)
-            if frame_id is None or not offered(self._socket, message := self._frames[frame_id][1]):
+            if frame_id is None or not try_send(self._socket, message := self._frames[frame_id][1]):
                 return
             self._on_its_way[frame_id] = sum(map(len, message))
             self._unsent.remove(frame_id)

@@ -60,7 +60,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedScan:
     """One part of the collection; its scan is read only on request."""
 
     folder: Path
@@ -87,7 +87,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PartFilter:
     """Which parts are wanted; a field at its default does not filter."""
 
     recipe: str | None = None
@@ -97,7 +97,7 @@ class Wanted:
     newest_first: bool = False
     with_lost: bool = False  # include parts whose label cannot be read any more
 
-    def fits(self, found: Collected) -> bool:
+    def matches(self, found: CollectedScan) -> bool:
         """Return whether a part is wanted."""
         return (
             (self.recipe is None or found.part.recipe_id == self.recipe)
@@ -108,10 +108,10 @@ class Wanted:
         )
 
 
-ALL: Final = Wanted()
+ALL: Final = PartFilter()
 
 
-class Weighed(NamedTuple):
+class RemovalRank(NamedTuple):
     """What decides when a part is removed: compared field by field, the smallest goes first."""
 
     is_reviewed: bool
@@ -145,16 +145,16 @@ class Collection:
             write_durably(partial / PART, as_json(part))
         return True
 
-    def find(self, result_id: str) -> Collected | None:
+    def find(self, result_id: str) -> CollectedScan | None:
         """Return one part, None if there is none with this id."""
         if not is_folder_name(result_id):
             return None
         return next(_read(recipe / result_id for recipe in self._recipes() if (recipe / result_id).is_dir()), None)
 
-    def parts(self, wanted: Wanted = ALL) -> list[Collected]:
+    def parts(self, wanted: PartFilter = ALL) -> list[CollectedScan]:
         """Return the wanted parts in the order in which they were judged; parts that cannot be read are logged and left out."""
         folders = (self.root / wanted.recipe,) if wanted.recipe else self._recipes()
-        found = [each for folder in folders for each in _read(_visible(folder)) if wanted.fits(each)]
+        found = [each for folder in folders for each in _read(_visible(folder)) if wanted.matches(each)]
         return sorted(found, key=lambda each: (each.part.judged_ns, each.part.result_id), reverse=wanted.newest_first)
 
     def label(self, result_id: str, review: Review) -> bool:
@@ -178,10 +178,10 @@ class Collection:
         parts = []
         for recipe in self._recipes():
             for folder in _visible(recipe):
-                parts.append(_weigh(folder))
+                parts.append(_removal_rank(folder))
                 between()
         total = sum(each.nbytes for each in parts)
-        going = evicted(parts, int(max_bytes * (1 - spare_ratio))) if total > max_bytes else []
+        going = parts_to_remove(parts, int(max_bytes * (1 - spare_ratio))) if total > max_bytes else []
         for each in going:
             remove(Path(each.folder))
             between()
@@ -204,7 +204,7 @@ class Collection:
         return sorted(_visible(self.root))
 
 
-def _read(folders: Iterable[Path]) -> Iterator[Collected]:
+def _read(folders: Iterable[Path]) -> Iterator[CollectedScan]:
     for folder in folders:
         try:
             part = _decoded(folder / PART, CollectedPart)
@@ -222,15 +222,15 @@ def _check_place(folder: Path, part: CollectedPart | None) -> None:
         raise BadInput(f"{folder / PART}: found part {part.result_id[:80]!r} of {part.recipe_id[:80]!r}, expected that of its folder")
 
 
-def _reviewed(folder: Path, part: CollectedPart) -> Collected:
+def _reviewed(folder: Path, part: CollectedPart) -> CollectedScan:
     try:
-        return Collected(folder, part, _decoded(folder / REVIEW, Review))
+        return CollectedScan(folder, part, _decoded(folder / REVIEW, Review))
     except (OSError, *UNREADABLE) as error:
         log.warning("the label of a collected part cannot be read; label it again", folder=str(folder), reason=str(error))
-        return Collected(folder, part, is_review_lost=True)
+        return CollectedScan(folder, part, is_review_lost=True)
 
 
-def evicted(parts: Iterable[Weighed], max_bytes: int) -> list[Weighed]:
+def parts_to_remove(parts: Iterable[RemovalRank], max_bytes: int) -> list[RemovalRank]:
     """Return the parts to remove so that the rest fits: the oldest OK parts first, then the oldest others, labelled ones last."""
     ordered = sorted(parts)
     excess, going = sum(each.nbytes for each in ordered) - max_bytes, []
@@ -252,7 +252,7 @@ def remove(folder: Path) -> None:
     shutil.rmtree(going, ignore_errors=True)
 
 
-def _weigh(folder: Path) -> Weighed:
+def _removal_rank(folder: Path) -> RemovalRank:
     """Return a part's place in the order of removal; one that cannot be read goes first."""
     nbytes = sum(_size(path) for path in folder.glob("*"))
     try:
@@ -260,8 +260,8 @@ def _weigh(folder: Path) -> Weighed:
     except (OSError, *UNREADABLE):
         part = None
     if part is None:
-        return Weighed(is_reviewed=False, is_not_ok=False, judged_ns=0, folder=str(folder), nbytes=nbytes)
-    return Weighed((folder / REVIEW).exists(), part.evaluation != "OK", part.judged_ns, str(folder), nbytes)
+        return RemovalRank(is_reviewed=False, is_not_ok=False, judged_ns=0, folder=str(folder), nbytes=nbytes)
+    return RemovalRank((folder / REVIEW).exists(), part.evaluation != "OK", part.judged_ns, str(folder), nbytes)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -19,23 +19,23 @@ LOOK_EVERY_S: Final = 1.0
 LONGEST_NS: Final = 600 * 10**9
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class CollectRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Until when every part of a recipe is requested, UTC."""
 
     until_ns: int
 
 
-def ask_for_all(state: Path, recipe: str, until_ns: int) -> None:
+def request_all(state: Path, recipe: str, until_ns: int) -> None:
     """Request every part of a recipe until this time (UTC ns); another request moves the end."""
-    write_whole(state / FOLDER / f"{recipe}.json", msgspec.json.encode(Wish(until_ns=until_ns)))
+    write_whole(state / FOLDER / f"{recipe}.json", msgspec.json.encode(CollectRequest(until_ns=until_ns)))
 
 
-def ask_no_more(state: Path, recipe: str) -> None:
+def withdraw_request(state: Path, recipe: str) -> None:
     """Withdraw a request."""
     (state / FOLDER / f"{recipe}.json").unlink(missing_ok=True)
 
 
-class Wishes:
+class CollectRequests:
     """Tells the process that hands out scans whether every part of a recipe is requested; each request is read once a second."""
 
     def __init__(self, state: Path, clock_ns: Callable[[], int] = time.time_ns, steady_s: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class Wishes:
         self._until_ns: dict[str, int] = {}
         self._look_at_s: dict[str, float] = {}
 
-    def want_all_of(self, recipe: str) -> bool:
+    def is_requested(self, recipe: str) -> bool:
         """Return whether every part of a recipe is requested now."""
         now_s = self._steady_s()
         if now_s >= self._look_at_s.get(recipe, 0.0):
@@ -53,5 +53,5 @@ class Wishes:
 
     def _read(self, recipe: str) -> int:
         with suppress(OSError, *UNREADABLE):  # an unreadable file requests nothing; whoever wrote it renews it
-            return msgspec.json.decode((self._folder / f"{recipe}.json").read_bytes(), type=Wish).until_ns
+            return msgspec.json.decode((self._folder / f"{recipe}.json").read_bytes(), type=CollectRequest).until_ns
         return 0

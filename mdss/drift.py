@@ -55,7 +55,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Live:
+class LivePart:
     """One judged part with its values."""
 
     part_id: str
@@ -82,14 +82,14 @@ class Comparison:
         self._count = min(len(values) for values in self._reference.values())
         self._ranges = {name: range_of(values) for name, values in self._reference.items()}
         self._least = {name: LEAST_CHANGES.get(name, LEAST_SCORE_CHANGE * abs(self._ranges[name].median)) for name in QUANTITIES}
-        self._open: list[Live] = []
+        self._open: list[LivePart] = []
         self._blocks: list[Block] = []
         self._warnings: dict[Quantity, Onset] = {}
         self._cleared = dict.fromkeys(QUANTITIES, 0)
         self._parts = 0
-        self.hold_to(false_alarms_per_10000)
+        self.set_false_alarm_rate(false_alarms_per_10000)
 
-    def hold_to(self, false_alarms_per_10000: float) -> None:
+    def set_false_alarm_rate(self, false_alarms_per_10000: float) -> None:
         """Use another rate of false warnings from the next block on."""
         self._limits = Limits.of(self._count, false_alarms_per_10000)
 
@@ -100,7 +100,7 @@ class Comparison:
         self._blocks, self._parts, self._warnings = list(record.blocks), record.parts, dict(record.warnings)
         self._cleared |= record.cleared
 
-    def add(self, part: Live) -> list[Change] | None:
+    def add(self, part: LivePart) -> list[Change] | None:
         """Add one part; return the changes at the end of a block, None before."""
         self._parts += 1
         self._open.append(part)

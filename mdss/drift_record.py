@@ -70,7 +70,7 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
     cleared: dict[Quantity, int]  # blocks since a warning last began or ended
 
 
-class Warned(msgspec.Struct, frozen=True, kw_only=True):
+class DriftWarning(msgspec.Struct, frozen=True, kw_only=True):
     """One current warning, as /status shows it."""
 
     recipe: str
@@ -113,9 +113,9 @@ def read_record(state: Path, recipe: str) -> DriftRecord | None:
     return record
 
 
-def warnings_of(state: Path, recipes: Iterable[str]) -> tuple[Warned, ...]:
+def warnings_of(state: Path, recipes: Iterable[str]) -> tuple[DriftWarning, ...]:
     """Return all current warnings; a record that cannot be read has none, and `fusion` logs why before it starts a new one."""
-    found: list[Warned] = []
+    found: list[DriftWarning] = []
     for recipe in recipes:
         with suppress(MdssError):
             record = read_record(state, recipe)
@@ -123,9 +123,9 @@ def warnings_of(state: Path, recipes: Iterable[str]) -> tuple[Warned, ...]:
     return tuple(found)
 
 
-def _warned(record: DriftRecord, quantity: Quantity) -> Warned:
+def _warned(record: DriftRecord, quantity: Quantity) -> DriftWarning:
     since = record.warnings[quantity]
-    return Warned(
+    return DriftWarning(
         recipe=record.recipe,
         model_version=record.model_version,
         quantity=quantity,

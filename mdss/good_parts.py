@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from mdss.collection import Collected
+from mdss.collection import CollectedScan
 from mdss.part_names import name_among
 
 Standing = Literal["good", "defect", "contested", "unknown"]
 
 
-def standing_among(kept: Iterable[Collected]) -> Callable[[Collected], Standing]:
+def standing_among(kept: Iterable[CollectedScan]) -> Callable[[CollectedScan], Standing]:
     """Return a function that gives the standing of each of these parts; a person's label always decides.
 
     Without a label, a part that both branches accepted is good, unless a person labelled another scan of it a defect: then it is contested.
@@ -21,7 +21,7 @@ def standing_among(kept: Iterable[Collected]) -> Callable[[Collected], Standing]
     name_of = name_among(each.part for each in scans)
     defective = {name_of(each.part) for each in scans if each.label == "defect"}
 
-    def standing(each: Collected) -> Standing:
+    def standing(each: CollectedScan) -> Standing:
         if each.label is not None:
             return each.label
         if each.is_review_lost:

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def handled_by(handler: Any, numbers: tuple[signal.Signals, ...] = SIGNALS) -> Iterator[None]:
+def signals_handled_by(handler: Any, numbers: tuple[signal.Signals, ...] = SIGNALS) -> Iterator[None]:
     """Send SIGINT and SIGTERM, or some of them, to a handler while the block runs."""
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
@@ -22,14 +22,14 @@ def handled_by(handler: Any, numbers: tuple[signal.Signals, ...] = SIGNALS) -> I
             signal.signal(number, kept)
 
 
-def deaf() -> AbstractContextManager[None]:
+def signals_ignored() -> AbstractContextManager[None]:
     """Ignore SIGINT and SIGTERM while the block runs: for the last moments, when there is nothing left to stop."""
-    return handled_by(signal.SIG_IGN)
+    return signals_handled_by(signal.SIG_IGN)
 
 
-def stoppable(numbers: tuple[signal.Signals, ...] = SIGNALS) -> AbstractContextManager[None]:
+def sigterm_as_interrupt(numbers: tuple[signal.Signals, ...] = SIGNALS) -> AbstractContextManager[None]:
     """Make SIGTERM interrupt like Ctrl-C while the block runs, so that the end is recorded whoever asks for it."""
-    return handled_by(signal.default_int_handler, numbers)
+    return signals_handled_by(signal.default_int_handler, numbers)
 
 
 class HeldInterrupt:
@@ -40,7 +40,7 @@ class HeldInterrupt:
 
     def __init__(self) -> None:
         self.is_asked = False
-        self._handled = handled_by(self._note)
+        self._handled = signals_handled_by(self._note)
 
     def __enter__(self) -> Self:
         self._handled.__enter__()

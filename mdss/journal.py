@@ -119,29 +119,29 @@ class Journal:
 
     def last_sequence(self) -> int:
         """Return the sequence of the last verdict, 0 before the first."""
-        with self._file.named():
+        with self._file.naming_file():
             return int(self._file.rows("SELECT last_sequence FROM counter")[0][0])
 
     def since(self, sequence: int, limit: int) -> list[Verdict]:
         """Return at most `limit` verdicts after a sequence, in order; one that cannot be read is logged once and left out."""
-        with self._file.named():
+        with self._file.naming_file():
             return self._readable(AFTER, sequence, limit)
 
     def pending(self) -> list[Accepted]:
         """Return accepted parts without a verdict, oldest first; if the acceptance cannot be read, the result has only its frame's names.
 
-        A part with a damaged result id is left out, because no verdict could be stored under it; `mend` repairs or names it.
+        A part with a damaged result id is left out, because no verdict could be stored under it; `repair` mends or names it.
         """
-        with self._file.named():
+        with self._file.naming_file():
             whole = [row for row in self._file.parts(ACCEPTED, OPEN) if not (is_lost(row) or is_damaged(row))]
             return [self._accepted(shown(name), shown(source), shown(frame), stored) for _, _, name, source, frame, stored in whole]
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Give open parts with a damaged result id a readable one and log it; parts that will get no verdict are named in the log.
 
         The indices are rebuilt, because they may hold the id from before the damage.
         """
-        with self._file.named():
+        with self._file.naming_file():
             parts = self._file.parts(ACCEPTED, OPEN)
             lost = {row[0] for row in parts if is_lost(row)}
             frames = [shown(frame) for rowid, frame in self._file.rows(OPEN_FRAMES) if rowid in lost] if lost else []
@@ -149,14 +149,14 @@ class Journal:
             log.error("parts get no verdict: the disk damaged what the journal says of them", frame_ids=frames, reason=self.damage)
         damaged = [row for row in parts if row[0] not in lost and is_damaged(row)]
         if damaged:
-            self._mend([shown(row[4]) for row in damaged])
+            self._repair([shown(row[4]) for row in damaged])
 
-    def _mend(self, frames: list[str]) -> None:
+    def _repair(self, frames: list[str]) -> None:
         try:
             with self._file.transaction():
                 self._file.rows("REINDEX part")
                 for row in filter(is_damaged, self._file.rows(ACCEPTED + OPEN)):  # again: another process may have repaired some of them
-                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_name(row), row[0])
+                    self._file.rows("UPDATE part SET result_id = ? WHERE rowid = ?", true_result_id(row), row[0])
         except JournalFailed as error:
             log.error("parts get no verdict: their result ids in the journal are damaged", frame_ids=frames, reason=str(error))
             return
@@ -165,7 +165,7 @@ class Journal:
     def find(self, source_id: str, frame_id: str) -> Entry | None:
         """Return what is known about a frame, None if it is not (or no longer) there; `judged` is None if the verdict cannot be read."""
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
-        with self._file.named():
+        with self._file.naming_file():
             for name, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
                 result_id = shown(name)
                 known = None if accepted is None else self._accepted(result_id, source_id, frame_id, accepted)
@@ -184,7 +184,7 @@ class Journal:
 
         One that cannot be read is logged once and left out; it stays undelivered for a release that can read it.
         """
-        with self._file.named():
+        with self._file.naming_file():
             return self._readable(UNDELIVERED_AFTER, 0, limit)
 
     def mark_delivered(self, result_ids: Iterable[str]) -> None:
@@ -212,9 +212,9 @@ class Journal:
     def _prune_round_damage(self, older_than_ns: int) -> int:
         query, passed = "SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ? LIMIT ? OFFSET ?", 0
         forget = "DELETE FROM part WHERE rowid = ? AND (evaluation = 'OK' OR delivered = 1) RETURNING rowid"
-        with self._file.named():
+        with self._file.naming_file():
             while old := self._file.rows(query, older_than_ns, PRUNED_AT_ONCE, passed):
-                if forgotten := self._file.changed(forget, old):
+                if forgotten := self._file.change_each(forget, old):
                     return forgotten
                 passed += len(old)
         return 0
@@ -243,15 +243,15 @@ class Journal:
         try:
             return msgspec.json.decode(stored, type=Accepted)
         except UNREADABLE as error:
-            self._say_once("what the journal says was accepted cannot be read", result_id, error, frame_id=frame_id)
+            self._log_once("what the journal says was accepted cannot be read", result_id, error, frame_id=frame_id)
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
 
     def _left_out(self, sequence: int, result_id: str, error: Exception | str) -> None:
-        if self._say_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
+        if self._log_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
             self._on_unreadable()
 
-    def _say_once(self, sentence: str, result_id: str, error: Exception | str, **known: object) -> bool:
+    def _log_once(self, sentence: str, result_id: str, error: Exception | str, **known: object) -> bool:
         """Log once, however often it is met, what cannot be read of a part; return whether this was the first time."""
         said = sentence, result_id, *known.values()
         if said in self._unreadable:
@@ -270,7 +270,7 @@ class _OnlyResultId(msgspec.Struct):
     result_id: str
 
 
-def true_name(row: Row) -> str:
+def true_result_id(row: Row) -> str:
     """Return an open part's true result id: the one in its acceptance, else the one in its own column, else a new one."""
     with suppress(*UNREADABLE):
         return msgspec.json.decode(row[5], type=_OnlyResultId).result_id
@@ -281,7 +281,7 @@ def true_name(row: Row) -> str:
 
 def is_damaged(row: Row) -> bool:
     """Return whether an open part's result id differs from the one it was accepted under, or cannot be read."""
-    return true_name(row).encode() != bytes(row[2])
+    return true_result_id(row).encode() != bytes(row[2])
 
 
 def is_lost(row: Row) -> bool:

@@ -51,7 +51,7 @@ class JournalFile:
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self.path, self._busy_timeout_s, self.damage = path, busy_timeout_s, ""
-        with self.named():
+        with self.naming_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
             self._db.text_factory = bytes  # texts are decoded row by row: sqlite3 fails a whole query for one damaged byte
@@ -82,7 +82,7 @@ class JournalFile:
             self.damage = str(error)
         return [(*key, *self._texts(select, key[0])) for key in self.rows(KEYS + which, *values)]
 
-    def changed(self, query: str, keys: list[Row]) -> int:
+    def change_each(self, query: str, keys: list[Row]) -> int:
         """Run a statement for each key and return the total number of rows returned; keys that meet damage change nothing.
 
         SQLite rolls back a whole transaction that met damage, so the keys are halved until the damaged ones are isolated.
@@ -92,7 +92,7 @@ class JournalFile:
                 return sum(len(self.rows(query, *key)) for key in keys)
         except JournalDamaged:
             half = len(keys) // 2
-            return self.changed(query, keys[:half]) + self.changed(query, keys[half:]) if half else 0
+            return self.change_each(query, keys[:half]) + self.change_each(query, keys[half:]) if half else 0
 
     def _texts(self, select: str, rowid: int) -> Row:
         try:
@@ -105,7 +105,7 @@ class JournalFile:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Store all of the block's changes or none; writers of other processes wait meanwhile."""
-        with self.named():
+        with self.naming_file():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -116,17 +116,17 @@ class JournalFile:
                 raise
 
     @contextmanager
-    def named(self) -> Iterator[None]:
+    def naming_file(self) -> Iterator[None]:
         """Add the file's name to every fault."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
             kind = JournalDamaged if is_damage(error) else JournalFailed
-            raise kind(f"journal {self.path}: {error}{self._barred()}") from error
+            raise kind(f"journal {self.path}: {error}{self._files_of_others()}") from error
         except UNREADABLE as error:
             raise JournalFailed(f"journal {self.path}: found an entry that cannot be read ({error})") from error
 
-    def _barred(self) -> str:
+    def _files_of_others(self) -> str:
         """Return which of the files belong to another user, as after a restore; SQLite does not say why it cannot open one."""
         files = [f"{self.path}{end}" for end in ("", "-wal", "-shm")]
         names = ", ".join(file for file in files if os.access(file, os.F_OK) and not os.access(file, os.R_OK | os.W_OK))

@@ -69,7 +69,7 @@ def read_clients(folder: Path) -> dict[bytes, str]:
     names: dict[bytes, str] = {}
     paths = list(client_files(folder))
     for path in (folder, *paths):
-        _check_kept(path)
+        _check_not_world_writable(path)
     for path in paths:
         key, name = read_public(path), path.name.removesuffix(SUFFIX)
         if CLIENT_NAME.fullmatch(name) is None:
@@ -89,7 +89,7 @@ def client_files(folder: Path) -> Iterator[Path]:
     yield from (path for path in paths if path.suffix == SUFFIX)
 
 
-def _check_kept(path: Path) -> None:
+def _check_not_world_writable(path: Path) -> None:
     """Refuse a path that every user of this machine may write, since anybody could add a key; a missing path is left to its reader."""
     with suppress(OSError):
         mode = path.stat().st_mode & 0o777

@@ -28,7 +28,7 @@ class StandardError:
     fatal = failure = err = error = critical = exception = msg
 
 
-class Routed(logging.Handler):
+class StructlogHandler(logging.Handler):
     """Passes log records of libraries, and Python's warnings, to the same log."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -55,7 +55,7 @@ def configure_logs(settings: Settings, process_name: str) -> None:
         logger_factory=lambda *_: StandardError(),
         cache_logger_on_first_use=False,
     )
-    logging.root.handlers = [Routed()]
+    logging.root.handlers = [StructlogHandler()]
     logging.root.setLevel(max(level, logging.INFO))  # debug messages of libraries are left out
     logging.captureWarnings(capture=True)
 
@@ -72,7 +72,7 @@ def _renderer(kind: str) -> Processor:
     if kind == "text":
         is_terminal = sys.stderr is not None and sys.stderr.isatty()
         as_text = structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=structlog.dev.plain_traceback)
-        return lambda logger, method, event: as_text(logger, method, _in_letters(event))
+        return lambda logger, method, event: as_text(logger, method, _escaped(event))
     as_json = structlog.processors.JSONRenderer(default=repr)
 
     def render(logger: WrappedLogger, method: str, event: EventDict) -> Any:
@@ -81,7 +81,7 @@ def _renderer(kind: str) -> Processor:
     return render
 
 
-def _in_letters(event: EventDict) -> EventDict:
+def _escaped(event: EventDict) -> EventDict:
     """Return the event with control characters escaped, so that no terminal obeys them; JSON escapes them by itself."""
     return {key: legible(value) if isinstance(value, str) else value for key, value in event.items()}
 

@@ -17,7 +17,7 @@ MISSING = re.compile(r"^Object missing required field `(?P<key>.*?)`")
 PASSWORD = re.compile(r"(?<=password=)[^&]*")
 
 
-def misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: Any) -> tuple[str, str]:
+def describe_misfit(error: msgspec.ValidationError, kind: type[msgspec.Struct], content: Any) -> tuple[str, str]:
     """Return the place of an error (such as branches.rgb.count) in content that did not fit a type, and a sentence on it."""
     found, unknown = PLACE.search(str(error)), UNKNOWN.match(str(error))
     place = found["place"] if found else ""

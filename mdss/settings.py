@@ -15,7 +15,7 @@ import yaml
 from msgspec import Meta
 
 from mdss.misfit import LONGEST_SHOWN
-from mdss.settings_doors import HttpSettings, SecuritySettings, check_doors, check_files
+from mdss.settings_doors import HttpSettings, SecuritySettings, check_access, check_files
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
 from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
@@ -193,7 +193,7 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
             raise file.refusal("models.preload", f"found {name}, expected names that are in models.recipes")
     placed = _placed(settings, path.absolute().parent)
     _check_endpoints(placed, file)
-    check_doors(placed.security, placed.http, public_endpoints(placed), file)
+    check_access(placed.security, placed.http, public_endpoints(placed), file)
     return placed, file
 
 

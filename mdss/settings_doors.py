@@ -34,7 +34,7 @@ class SecuritySettings(Section, frozen=True):
     plain_loopback: bool = False
 
 
-def check_doors(own: SecuritySettings, http: HttpSettings, endpoints: Mapping[str, str], file: SettingsFile) -> None:
+def check_access(own: SecuritySettings, http: HttpSettings, endpoints: Mapping[str, str], file: SettingsFile) -> None:
     """Refuse settings that would let anybody on the network in; `endpoints` maps the place in the file to each public endpoint."""
     has_keys = own.server_key_file is not None
     if has_keys != (own.client_keys is not None):

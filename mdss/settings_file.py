@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from mdss.errors import BadInput
-from mdss.misfit import LONGEST_SHOWN, misfit
+from mdss.misfit import LONGEST_SHOWN, describe_misfit
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 TAG = "tag:yaml.org,2002:"
@@ -59,7 +59,7 @@ class SettingsFile:
         try:
             return msgspec.convert(self.content, kind)
         except msgspec.ValidationError as error:
-            raise self.refusal(*misfit(error, kind, self.content)) from error
+            raise self.refusal(*describe_misfit(error, kind, self.content)) from error
 
     def refusal(self, place: str, sentence: str) -> BadInput:
         """Return the error for one key; for a key that is not in the file, the line is that of its section, or the first."""

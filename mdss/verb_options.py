@@ -11,7 +11,7 @@ import click
 from mdss.errors import BadInput
 
 
-def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> str:
+def utf8_only(_context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Refuse bytes that are not UTF-8, as a terminal with another encoding sends them: they could be stored nowhere."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
@@ -19,7 +19,7 @@ def as_typed(_context: click.Context, parameter: click.Parameter, text: str) -> 
     return text
 
 
-class Between(click.FloatRange):
+class FiniteRange(click.FloatRange):
     """A number within a range; NaN, which click accepts for any range, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -33,4 +33,4 @@ class Between(click.FloatRange):
 config_option = click.option(
     "--config", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The station's settings, a YAML file."
 )
-reason_option = click.option("--reason", default="", callback=as_typed, help="Why, for `mdss model history`.")
+reason_option = click.option("--reason", default="", callback=utf8_only, help="Why, for `mdss model history`.")

@@ -15,7 +15,7 @@ from mdss.method.patch_frame import PatchFrames
 from mdss.method.patches import cut_patches
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PAPER
-from mdss.method.signed_distance import PartPoints, merge
+from mdss.method.signed_distance import PartPoints, merged_distances
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.torch_device import device_of
 from mdss.method.viewing import viewing_direction
@@ -53,9 +53,9 @@ class Reference:
         said = []
         for members in patches:
             patch = torch.from_numpy(cloud.points[members])[None]
-            points = PatchFrames.of(patch, towards, settings).into(patch).to(self._device)
+            points = PatchFrames.of(patch, towards, settings).to_patch(patch).to(self._device)
             said.append(self._shape(points, points).distance[0].cpu())
-        return np.asarray(merge(torch.cat(said), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
+        return np.asarray(merged_distances(torch.cat(said), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
 
 
 def speedup(bed: Bed, size: Size) -> float:

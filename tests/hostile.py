@@ -11,7 +11,7 @@ import zmq
 
 from mdss.client import CurveKeys
 from mdss.wire import camera
-from mdss.wire.outer_end import connected
+from mdss.wire.outer_end import connect
 
 PATIENCE_S = 20.0
 MEGABYTE = 1024 * 1024
@@ -26,7 +26,7 @@ class Hostile:
 
     def __init__(self, endpoint: str, keys: CurveKeys | None = None, routing_id: bytes = b"") -> None:
         self._context: zmq.Context[Any] = zmq.Context()
-        self.socket = connected(self._context, zmq.DEALER, endpoint, keys) if not routing_id else self._named(endpoint, keys, routing_id)
+        self.socket = connect(self._context, zmq.DEALER, endpoint, keys) if not routing_id else self._named(endpoint, keys, routing_id)
 
     def __enter__(self) -> Self:
         return self

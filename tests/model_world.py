@@ -10,7 +10,7 @@ from daemon.model_swaps import LOOK_EVERY_S, MB, ModelSwaps, Words
 from daemon.recipe_models import RecipeReport
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings
-from mdss.wire.model_plan import ModelPlan, ModelWord
+from mdss.wire.model_plan import ModelPlan, ModelReport
 from tests.fakes import FakeClock
 
 NAMES = ("prepare", "rgb-0", "sdf-0", "fusion")
@@ -67,17 +67,17 @@ class ModelWorld:
         asked, self.asked_for = self.asked_for, []
         return asked
 
-    def word(self, process: str) -> ModelWord | None:
+    def word(self, process: str) -> ModelReport | None:
         """Return what a process says to the newest plan."""
         if process in self.away:
             return None
         held = {key: self.refusals.get((process, key), "") for key in self.plan.held if (process, key) not in self.slow}
-        return ModelWord(revision=self.plan.revision, held=held)
+        return ModelReport(revision=self.plan.revision, held=held)
 
     def turn(self, seconds: float = LOOK_EVERY_S) -> ModelPlan:
         """Let time pass, have everybody speak, and return the plan that holds then."""
         self.clock.advance(seconds)
-        ingest = ModelWord(
+        ingest = ModelReport(
             revision=self.plan.revision - self.deaf, held=dict.fromkeys(self.under_way, ""), wanted=self.wanted, asked=dict(self.frames)
         )
         self.swaps.tick(Words({name: self.word(name) for name in NAMES}, ingest))

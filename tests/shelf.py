@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mdss.collection import Collected, CollectedPart, Collection, Review
+from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from trainer.data_checks import Refused
@@ -25,9 +25,9 @@ class Shelf:
     """A collection of parts that are looked at in the order in which they were put there."""
 
     def __init__(self, folder: Path) -> None:
-        self._collection, self._parts = Collection(folder), list[Collected]()
+        self._collection, self._parts = Collection(folder), list[CollectedScan]()
 
-    def put(self, scan: SyntheticScan, *, label: str | None = None) -> Collected:
+    def put(self, scan: SyntheticScan, *, label: str | None = None) -> CollectedScan:
         """Collect one more part."""
         name = str(len(self._parts))
         part = CollectedPart(

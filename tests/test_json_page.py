@@ -23,7 +23,7 @@ from daemon.status import ProcessReport, ReloadReport, StationReport
 from mdss import cli
 from mdss.audit import Event
 from mdss.collection import CollectedPart, Review
-from mdss.drift_record import Warned
+from mdss.drift_record import DriftWarning
 from mdss.method.calibration import Threshold
 from mdss.method.metrics import Metrics
 from mdss.retraining import RetrainRecord
@@ -52,7 +52,7 @@ RECORDS: dict[str, tuple[Record, ...]] = {  # what is given, and what is within 
     "mdss model history": (Event,),
     "mdss doctor": (Examination, Finding),
     "mdss keygen": (Made,),
-    "mdss status": (StationReport, ProcessReport, ReloadReport, Warned, RetrainRecord),
+    "mdss status": (StationReport, ProcessReport, ReloadReport, DriftWarning, RetrainRecord),
 }
 
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, standing_out, usual_limit
+from mdss.method.calibration import Calibration, Statistics, Threshold, find_threshold, now, outlier_question, score_limit
 from mdss.method.fusion import colour_score, fuse
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ThresholdSettings
@@ -57,10 +57,10 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), n
         validation_scores=(),
         smallest_part_px=int(min(np.count_nonzero(mask) for mask in maps.masks)),
         most_at_edge_px=max((part.grid.at_edge(part.mask) for part in parts), default=None),
-        score_floor=usual_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
+        score_floor=score_limit(peaks_of(maps.sdf), recipe.fusion.score_floor),
     )
     colours = [colour_score(*pair, unlimited) for pair in pairs]
-    draft = msgspec.structs.replace(unlimited, colour_limit=usual_limit(colours, recipe.fusion.score_floor))
+    draft = msgspec.structs.replace(unlimited, colour_limit=score_limit(colours, recipe.fusion.score_floor))
     fused = [fuse(*pair, draft) for pair in pairs]
     scores, peaks = [each.score for each in fused], [float(each.map.max()) for each in fused]
     known = msgspec.structs.replace(
@@ -94,7 +94,7 @@ def asked_about(calibration: Calibration, names: Sequence[str] = ()) -> str:
     above itself. Then its score looks like any other, and shape no longer finds that part's fault. Colour always counts.
     """
     shape = calibration.reference.sdf if calibration.reference else ()
-    return standing_out(calibration.validation_scores, names) or (standing_out(shape, names, "shape") if shape else "")
+    return outlier_question(calibration.validation_scores, names) or (outlier_question(shape, names, "shape") if shape else "")
 
 
 def peaks_of(maps: Sequence[Float]) -> list[float]:

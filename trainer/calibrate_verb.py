@@ -18,7 +18,7 @@ from mdss.method.calibration import MIN_PARTS, SMALLEST_SCORE, STANDS_OUT, Calib
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
-from mdss.verb_options import Between, reason_option
+from mdss.verb_options import FiniteRange, reason_option
 from trainer.champion import Champion
 from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
 from trainer.dataset import Dataset, Unit
@@ -41,12 +41,12 @@ LIMIT_KNOWN = 16  # parts before; of limits from 12 good ones 1.3 % were below a
 @click.option("--data", type=FOLDER, help="Dataset with validation/good/{rgb,xyz}.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs of --data hold.")
 @click.option("--collected", type=FOLDER, help="A station's collected parts: those marked good, and accepted ones that nobody reviewed.")
-@click.option("--days", type=Between(0, MOST_DAYS, min_open=True), help="Only collected parts that were judged in the last DAYS days.")
+@click.option("--days", type=FiniteRange(0, MOST_DAYS, min_open=True), help="Only collected parts that were judged in the last DAYS days.")
 @click.option("--most", type=click.IntRange(1), default=500, show_default=True, help="No more collected parts than that, the newest.")
 @click.option("--with-simulated", is_flag=True, help="Collected parts of simulated frames, too.")
-@click.option("--false-reject-rate", "rate", type=Between(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
+@click.option("--false-reject-rate", "rate", type=FiniteRange(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
-@click.option("--margin", type=Between(1, 100), help="How many times the limit that good parts set; 1 is that limit itself.")
+@click.option("--margin", type=FiniteRange(1, 100), help="How many times the limit that good parts set; 1 is that limit itself.")
 @reason_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new champion and its threshold as an object.")

@@ -17,7 +17,7 @@ from mdss.method import model_store
 from mdss.method.brightness import match_brightness
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
-from mdss.method.station_rules import InView, lacking, unseen
+from mdss.method.station_rules import InView, incomplete_reason, missing_points_reason
 from mdss.settings import FusionSettings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Champion:
     def undecided(self, prepared: Prepared, rules: FusionSettings) -> str:
         """Return why a station with these rules would not call this part OK, whatever it scores; "" if it may."""
         view = InView.of(prepared)
-        return unseen(view, rules) or lacking(view, self.folder.calibration, rules)
+        return missing_points_reason(view, rules) or incomplete_reason(view, self.folder.calibration, rules)
 
     def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
         """Return the scores and the maps (S, S) of both branches and of the fusion."""

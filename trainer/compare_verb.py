@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from mdss.collection import Collected
+from mdss.collection import CollectedScan
 from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import CHAMPION, ModelFolder
@@ -119,14 +119,14 @@ def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[lis
 
     A part is new if neither model was made from it, judged by it, or has its threshold from it. Simulated parts are left out.
     """
-    unknown: Sequence[Collected] = found.good
+    unknown: Sequence[CollectedScan] = found.good
     for model in models:
         unknown = unlearned(model, unknown, found.kept, calibrated_by(model))
     newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
     return collected(newest), collected(found.defects)
 
 
-def collected(parts: Sequence[Collected]) -> list[EvidencePart]:
+def collected(parts: Sequence[CollectedScan]) -> list[EvidencePart]:
     """Return collected parts as evidence."""
     return [EvidencePart(each.part.part_id or each.part.result_id, each.read) for each in parts]
 

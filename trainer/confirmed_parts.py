@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mdss.collection import Collected
+from mdss.collection import CollectedScan
 from mdss.errors import BadInput, BadPart
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
@@ -66,7 +66,7 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
     return found
 
 
-def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[Collected]:
+def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[CollectedScan]:
     """Return the newest parts that are marked good, or accepted and unreviewed, and that no training of the model saw."""
     found = gather(collection_at(source.folder), model.name)
     good = [each for each in found.kept if found.standings[each.part.result_id] == GOOD and each.part.judged_ns >= source.since_ns]

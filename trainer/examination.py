@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mdss.collection import Collected
+from mdss.collection import CollectedScan
 from mdss.errors import BadInput, BadPart
 from mdss.method.golden import read_golden
 from mdss.method.model_store import ModelFolder
@@ -34,7 +34,7 @@ class Limits:
 class Examination:
     """The parts that passed, and the refused ones with their reasons."""
 
-    accepted: list[Collected] = field(default_factory=list)
+    accepted: list[CollectedScan] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
 
@@ -75,13 +75,13 @@ class Examiner:
         for name, each in known:
             self._signatures.add(name, each.signature)
 
-    def know_defects(self, parts: Sequence[Collected]) -> None:
+    def know_defects(self, parts: Sequence[CollectedScan]) -> None:
         """Remember confirmed defects: another scan of the same part must not count as good only because nobody has reviewed it."""
         for part in parts:
             with suppress(BadInput, BadPart):  # an unreadable scan, or one without a part, cannot be recognised again
                 self._defects.add(part.part.part_id or part.part.result_id, Measures.of(prepared(part, self._settings)).signature)
 
-    def examine(self, parts: Sequence[Collected], limits: Limits) -> Examination:
+    def examine(self, parts: Sequence[CollectedScan], limits: Limits) -> Examination:
         """Return the parts that passed, at most as many as the budget, and those refused on the way."""
         done = Examination()
         with Meter("collected parts", len(parts)) as meter:
@@ -96,7 +96,7 @@ class Examiner:
                 meter.step(f"{len(done.refused)} refused")
         return done
 
-    def _fault(self, part: Collected, limits: Limits) -> Fault | None:
+    def _fault(self, part: CollectedScan, limits: Limits) -> Fault | None:
         if part.part.result_id in self._curated:  # it was exported before
             return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
@@ -106,7 +106,7 @@ class Examiner:
         except BadInput as bad:
             return "unreadable", str(bad)
 
-    def _looked_at(self, part: Collected, limits: Limits) -> Fault | None:
+    def _looked_at(self, part: CollectedScan, limits: Limits) -> Fault | None:
         seen = prepared(part, self._settings)
         measures, is_marked_good = Measures.of(seen), part.label == GOOD
         if not is_marked_good and (twin := self._defects.twin_of(measures.signature)):
@@ -120,7 +120,7 @@ class Examiner:
             self._signatures.add(part.part.part_id or part.part.result_id, measures.signature)
         return fault
 
-    def _score_by(self, champion: Champion, part: Collected, seen: Prepared) -> float:
+    def _score_by(self, champion: Champion, part: CollectedScan, seen: Prepared) -> float:
         """Return the score that the station noted, if this very model gave it; otherwise the champion's own score of the part."""
         if part.part.model_version == champion.folder.version and part.part.score is not None:
             return part.part.score

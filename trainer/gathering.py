@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mdss.collection import FOLDER as COLLECTED
-from mdss.collection import PART, RGB, XYZ, Collected, Collection, Wanted
+from mdss.collection import PART, RGB, XYZ, CollectedScan, Collection, PartFilter
 from mdss.errors import BadInput
 from mdss.good_parts import Standing, standing_among
 from mdss.method.model_store import ModelFolder
@@ -43,12 +43,12 @@ class Shares:
 class Gathered:
     """A recipe's collected parts, sorted by what may be done with them, before any scan is read."""
 
-    good: tuple[Collected, ...]  # marked as good, then accepted ones; each newest first
-    defects: tuple[Collected, ...]  # confirmed by a person: for the gate, never to learn from
-    contested: tuple[Collected, ...]  # another scan of the part is a confirmed defect, or this one's review is lost
+    good: tuple[CollectedScan, ...]  # marked as good, then accepted ones; each newest first
+    defects: tuple[CollectedScan, ...]  # confirmed by a person: for the gate, never to learn from
+    contested: tuple[CollectedScan, ...]  # another scan of the part is a confirmed defect, or this one's review is lost
     unreviewed: int  # not accepted by the station, and not reviewed
     simulated: int  # left out because they are simulated
-    kept: tuple[Collected, ...]  # every part of the recipe
+    kept: tuple[CollectedScan, ...]  # every part of the recipe
     standings: Mapping[str, Standing]  # what each part of `kept` counts as, by result id
 
     @property
@@ -70,7 +70,7 @@ def collection_at(folder: Path) -> Collection:
 
 def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Gathered:
     """Return a recipe's collected parts, sorted by what may be done with them."""
-    found = kept.parts(Wanted(recipe=recipe, newest_first=True, with_lost=True))
+    found = kept.parts(PartFilter(recipe=recipe, newest_first=True, with_lost=True))
     real = [each for each in found if with_simulated or not each.part.is_simulated]
     standing = standing_among(found)
     standings = {each.part.result_id: standing(each) for each in found}
@@ -79,7 +79,7 @@ def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Ga
     return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found), standings)
 
 
-def prepared(part: Collected, settings: PointCloudSettings) -> Prepared:
+def prepared(part: CollectedScan, settings: PointCloudSettings) -> Prepared:
     """Read and prepare a collected part. BadInput if its files cannot be read, BadPart if it shows no part."""
     scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
     loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
@@ -119,8 +119,8 @@ def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
 
 
 def unlearned(
-    model: ModelFolder, parts: Sequence[Collected], kept: Sequence[Collected], calibrated: frozenset[str] = frozenset()
-) -> list[Collected]:
+    model: ModelFolder, parts: Sequence[CollectedScan], kept: Sequence[CollectedScan], calibrated: frozenset[str] = frozenset()
+) -> list[CollectedScan]:
     """Return the parts that the model was not made from, not judged by, and that are not among these `calibrated`.
 
     If another scan of the same part among `kept` is, the part is, too.

@@ -53,11 +53,13 @@ def metrics_of(calibration: Calibration) -> dict[str, Any]:
     return {
         "threshold": limit.value,
         "stated_false_reject_rate": limit.stated_false_reject_rate,
-        "validation_scores": {name: spread(scores) for name, scores in {**branches, "fused": calibration.validation_scores}.items()},
+        "validation_scores": {
+            name: score_quantiles(scores) for name, scores in {**branches, "fused": calibration.validation_scores}.items()
+        },
     }
 
 
-def spread(scores: Sequence[float]) -> dict[str, float]:
+def score_quantiles(scores: Sequence[float]) -> dict[str, float]:
     """Return the lowest, the median and the highest of the scores."""
     low, median, high = np.quantile(np.asarray(scores, np.float64), (0, 0.5, 1))
     return {"lowest": float(low), "median": float(median), "highest": float(high)}

@@ -13,7 +13,7 @@ import msgspec
 from mdss.method import model_store, signed_distance, student_teacher
 from mdss.method.calibration import Calibration
 from mdss.method.fusion import fuse
-from mdss.method.golden import GoldenScan, Scored, chosen, read_golden, write_golden
+from mdss.method.golden import GoldenScan, Scored, choose_golden, read_golden, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
@@ -71,7 +71,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
 def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibration: Calibration) -> list[GoldenScan]:
     """Return the validation parts that become golden, as recorded, with the scores of these branches."""
     found = []
-    for number in chosen(calibration.validation_scores):
+    for number in choose_golden(calibration.validation_scores):
         part, recorded = parts.validation[number], parts.recorded(number)
         rgb, sdf = branches[0].map_of(part), branches[1].map_of(part)
         scores: dict[Scored, float] = {"rgb": float(rgb.max()), "sdf": float(sdf.max()), "fused": fuse(rgb, sdf, calibration).score}

@@ -11,7 +11,7 @@ import msgspec
 
 from mdss.method.recipe import PRESETS
 from mdss.settings import load_settings
-from mdss.verb_options import Between, config_option
+from mdss.verb_options import FiniteRange, config_option
 from trainer.gathering import Shares
 from trainer.low_priority import POOLS, give_way, use_threads
 from trainer.retrain_order import RetrainOrder, Wishes
@@ -21,7 +21,7 @@ from trainer.retrain_run import retrain
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
 NOT_FOR_OTHERS = 0o027  # kept parts are for the station, and for its group to read, as those of `mdss run`
-SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), Between(0, 0.9)
+SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), FiniteRange(0, 0.9)
 
 
 @click.command("retrain", epilog=f"{CODES}\n\n{EXAMPLE}")

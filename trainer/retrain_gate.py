@@ -95,6 +95,6 @@ def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> Evide
 def held_back(order: RetrainOrder, outcome: GateOutcome) -> str:
     """Note in the audit that a model is held back, and return the sentence about it."""
     folder, reasons = model_store.recipe_folder(order.store, order.name), "; ".join(outcome.reasons)
-    with model_store.locked(folder, f"holding {outcome.candidate} back"):
+    with model_store.recipe_lock(folder, f"holding {outcome.candidate} back"):
         audit.record(folder, "hold back", (outcome.champion, outcome.candidate), reasons)
     return f"{outcome.candidate} is held back: {reasons} (see {outcome.report_path})"

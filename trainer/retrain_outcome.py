@@ -11,8 +11,8 @@ from typing import Literal, Self
 import msgspec
 
 from mdss.errors import BadInput, MdssError
-from mdss.interrupts import deaf
-from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, held
+from mdss.interrupts import signals_ignored
+from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, file_lock
 from mdss.retraining import AS_IT_SHOULD, RetrainRecord, read_record, write_record
 
 End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
@@ -44,7 +44,7 @@ def alone(folder: Path, recipe: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(folder / TRAINING_LOCK, "mdss retrain", patience_s=0))
+            stack.enter_context(file_lock(folder / TRAINING_LOCK, "mdss retrain", patience_s=0))
         except StoreBusy as busy:
             raise Ended("busy", f"{recipe} is being trained already: {busy}") from busy
         yield
@@ -74,7 +74,7 @@ class Diary:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        with deaf():
+        with signals_ignored():
             self.end(*ending_by(error))
 
 

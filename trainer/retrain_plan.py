@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from mdss.collection import RGB, XYZ, Collected
+from mdss.collection import RGB, XYZ, CollectedScan
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.method.recipe import Recipe
 from mdss.part_names import name_among
@@ -73,15 +73,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def planned(
-    good: Sequence[Collected],
-    defects: Sequence[Collected],
+    good: Sequence[CollectedScan],
+    defects: Sequence[CollectedScan],
     known: frozenset[str],
     shares: Shares,
     curated: Mapping[str, Use] = MappingProxyType({}),
 ) -> tuple[PlannedPart, ...]:
     """Return what each collected part is used for; a part that is `curated`, too, stays on the side of its curated scan."""
     name_of = name_among(each.part for each in (*good, *defects))
-    uses: list[tuple[Collected, Use]] = [(part, curated.get(part.part.result_id) or side_of(name_of(part.part), shares)) for part in good]
+    uses: list[tuple[CollectedScan, Use]] = [
+        (part, curated.get(part.part.result_id) or side_of(name_of(part.part), shares)) for part in good
+    ]
     uses += [(part, "defect") for part in defects]
     return tuple(
         PlannedPart(
@@ -97,7 +99,7 @@ def planned(
     )
 
 
-def held(parts: Sequence[Collected], work: Path) -> list[Collected]:
+def held(parts: Sequence[CollectedScan], work: Path) -> list[CollectedScan]:
     """Return the parts whose scans are now in the work folder; parts that the station removes meanwhile are left out.
 
     If the disk refuses a scan, all are removed: without a plan nobody continues with them, and the station needs the room.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdss.collection import Collected
+from mdss.collection import CollectedScan
 from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, more_needed, now
@@ -170,14 +170,14 @@ def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str
         raise Ended("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
 
 
-def may_be_learned(part: Collected, refused_as: Code | None) -> bool:
+def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:
     """Return whether a part is worth another look: it was not refused, or a person has overruled the reason."""
     return refused_as is None or (refused_as in OVERRULED and part.label == GOOD)
 
 
 def examined(
     order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, gathered: Gathered
-) -> tuple[list[Collected], list[Refused]]:
+) -> tuple[list[CollectedScan], list[Refused]]:
     """Return the parts that are fit to learn from, and the refused ones."""
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None

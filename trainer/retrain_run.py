@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from mdss.errors import BadInput, CutOff, MdssError
-from mdss.interrupts import stoppable
+from mdss.interrupts import sigterm_as_interrupt
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe
@@ -49,7 +49,7 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, Diary(order.folder, order.name))
     try:
-        with alone(folder, order.name), stoppable(), run.diary:
+        with alone(folder, order.name), sigterm_as_interrupt(), run.diary:
             return run.result("candidate", run.candidate())
     except Ended as ended:
         return run.result(ended.outcome, str(ended))

@@ -14,13 +14,13 @@ import msgspec
 
 from mdss import audit
 from mdss.collection import FOLDER, Collection
-from mdss.collection_wish import ask_for_all, ask_no_more
+from mdss.collection_wish import request_all, withdraw_request
 from mdss.errors import BadInput, MdssError
 from mdss.method import model_store
 from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
-from mdss.verb_options import Between, config_option
+from mdss.verb_options import FiniteRange, config_option
 from mdss.whole_files import write_json
 from trainer.low_priority import give_way, use_threads
 from trainer.progress import Meter
@@ -61,7 +61,7 @@ class Order:
 @click.option("--recipe", required=True, help="The product's name.")
 @click.option("--version", help="Such as 0002; the candidate where left out.")
 @click.option("--parts", type=click.IntRange(min=1), default=100, show_default=True, help="End after this many.")
-@click.option("--minutes", type=Between(0, min_open=True), default=60.0, show_default=True, help="End then at the latest.")
+@click.option("--minutes", type=FiniteRange(0, min_open=True), default=60.0, show_default=True, help="End then at the latest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(config: Path, recipe: str, version: str | None, as_json: bool, **enough: Any) -> None:
     """Score live parts with another version and report where it agrees with the champion; Ctrl-C ends it with what there is."""
@@ -140,12 +140,12 @@ def every_part(order: Order) -> Iterator[Callable[[], None]]:
         nonlocal due_s
         if time.monotonic() >= due_s:
             due_s = time.monotonic() + ASK_EVERY_S
-            ask_for_all(order.state, order.recipe, time.time_ns() + round(ASK_AHEAD_S * 1e9))
+            request_all(order.state, order.recipe, time.time_ns() + round(ASK_AHEAD_S * 1e9))
 
     try:
         yield ask
     finally:
-        ask_no_more(order.state, order.recipe)
+        withdraw_request(order.state, order.recipe)
 
 
 def store(order: Order, found: ShadowReport) -> None:
@@ -154,6 +154,6 @@ def store(order: Order, found: ShadowReport) -> None:
 
     place = order.folder / GATES / order.version / SHADOW
     write_json(place, found)
-    with model_store.locked(order.folder, "noting what a shadow found"):
+    with model_store.recipe_lock(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
         audit.record(order.folder, "shadow", (found.champions[-1], order.version), why)

@@ -63,7 +63,7 @@ def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
         np.stack([getattr(example, name) for example in examples]) for name in Example.__dataclass_fields__
     )
     frames = PatchFrames.of(torch.from_numpy(patches), towards, recipe.sdf)
-    inside = [frames.into(torch.from_numpy(points)) for points in (patches, queries, nearest, places)]
+    inside = [frames.to_patch(torch.from_numpy(points)) for points in (patches, queries, nearest, places)]
     off, *facts = (torch.from_numpy(each.astype(np.float32)) for each in (distances, is_point, weights))
     return Batch(inside[0], inside[1], inside[2], off / frames.lengths[:, None], inside[3], facts[0], facts[1])
 

@@ -14,7 +14,7 @@ import tifffile
 
 from mdss.errors import BadInput, MdssError
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
-from mdss.verb_options import Between
+from mdss.verb_options import FiniteRange
 from mdss.whole_files import as_json, is_free, named_as, whole_folder
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
@@ -132,7 +132,7 @@ def _write_png(path: Path, image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     "--width", type=click.IntRange(SMALLEST_SIDE_PX, LARGEST_SIDE_PX), default=300, show_default=True, help="Of a scan, in pixels."
 )
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
-@click.option("--tilt-deg", type=Between(0, 15), default=1.0, show_default=True, help="How far the table is tilted.")
+@click.option("--tilt-deg", type=FiniteRange(0, 15), default=1.0, show_default=True, help="How far the table is tilted.")
 def command(**options: Any) -> None:
     """Make a line of synthetic parts: train/good, validation/good, test/good and test/KIND, with the truth of each test scan."""
     view = View(options["height"], options["width"], options["unit"], options["tilt_deg"])

@@ -15,12 +15,12 @@ import msgspec
 
 from mdss.errors import UNREADABLE, BadInput, BadPart
 from mdss.method import model_store
-from mdss.method.brightness import usual_brightness
+from mdss.method.brightness import mean_brightness
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, changed, preset
-from mdss.method.store_lock import TRAINING_LOCK, held
+from mdss.method.store_lock import TRAINING_LOCK, file_lock
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
@@ -144,7 +144,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / WORK
     plan = Plan(order.recipe, order.unit, dataset.named((*dataset.train, *dataset.validation)), dataset.digest)
-    with held(folder / TRAINING_LOCK, "mdss train", patience_s=0):
+    with file_lock(folder / TRAINING_LOCK, "mdss train", patience_s=0):
         begin(work, plan, resume=resume)
         model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
         model_store.promote(order.store, order.name, model.version, model_store.Change("train"))
@@ -196,7 +196,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
             **data,
             "training_scans": len(training),
             "validation_scans": len(validation),
-            "object_brightness": usual_brightness(training),
+            "object_brightness": mean_brightness(training),
             SCANS: names,
         },
         seconds=times.seconds,

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from mdss.method.border import near_border
-from mdss.method.brightness import usual_brightness
+from mdss.method.brightness import mean_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import STRIDE_PX
 from mdss.method.dynamic_loss import dynamic_factor, dynamic_loss
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
+from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, window_pixels
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
 from mdss.method.usual import Usual
@@ -33,7 +33,7 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     networks = StudentTeacher(settings)
     networks.teacher.load_state_dict(load_teacher(settings.teacher)[0].state_dict())
     if settings.levelling:
-        networks.brightness.fill_(usual_brightness(parts))
+        networks.brightness.fill_(mean_brightness(parts))
     channels_last(networks).to(device)
     training = Training(networks, Schedule.of("colour branch", settings), checkpoint)
     if training.step == 0:
@@ -73,7 +73,7 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
     for part in tracked(parts, "teacher statistics", len(parts)):
         cells = part.rgb.shape[0] // STRIDE_PX
         window = Window.around(part.mask, cells) if settings.teacher_statistics == "foreground" else Window.whole(cells)
-        features = networks.teacher(seen_through(window, part.rgb, settings.border, device)).double()
+        features = networks.teacher(window_pixels(window, part.rgb, settings.border, device)).double()
         mask = torch.from_numpy(cell_mask(part.mask, settings.mask_sampling)[::STRIDE_PX, ::STRIDE_PX]).to(device)
         inside = mask[window.top : window.top + window.height, window.left : window.left + window.width]
         weights = inside if settings.teacher_statistics == "foreground" else torch.ones_like(inside)
@@ -99,7 +99,7 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
     def show_all() -> None:
         for part in tracked(chosen, "peaks", len(chosen)):
-            networks(seen_through(Window.scored(part.mask, settings), part.rgb, settings.border, device), settings.distance)
+            networks(window_pixels(Window.to_score(part.mask, settings), part.rgb, settings.border, device), settings.distance)
 
     networks.peaks.copy_(highest_inputs(networks.wide_layers(), show_all))
 
@@ -113,7 +113,7 @@ def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: Col
     for part in tracked(chosen, "usual places", len(chosen)):
         seen = branch.levelled(part.rgb, part.mask)
         contrasts.append(contrast(seen, part.mask)[part.mask])
-        heats.append(branch.unweighed(seen, part.mask)[part.mask])
+        heats.append(branch.map_before_division(seen, part.mask)[part.mask])
     if settings.by_contrast:
         usual = Usual.of(contrasts, heats)
         networks.usual.copy_(torch.from_numpy(usual.stored()))

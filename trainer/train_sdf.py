@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mdss.method.border import near_border
-from mdss.method.distance_network import Said, SignedDistanceNetwork
+from mdss.method.distance_network import Prediction, SignedDistanceNetwork
 from mdss.method.eight_bits import highest_inputs
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch, measured_around
@@ -79,7 +79,7 @@ def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: Shap
     """
     queries = torch.cat([batch.queries, batch.places], dim=1) if settings.void_weight else batch.queries
     with learning_precision(device, settings.learns_in):
-        said: Said = network(batch.patches.to(device), queries.to(device))
+        said: Prediction = network(batch.patches.to(device), queries.to(device))
     asked = batch.queries.shape[1]
     loss = DISTANCE_WEIGHT * (said.distance[:, :asked] - batch.distances.to(device)).abs().mean()
     if settings.void_weight:
@@ -120,7 +120,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
         if hasattr(network, name):
             getattr(network, name).fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
-    readings = [branch.read(part.xyz, part.grid) for part in tracked(chosen, "usual places", len(chosen))]
+    readings = [branch.examine(part.xyz, part.grid) for part in tracked(chosen, "usual places", len(chosen))]
     distances, around = [each.distances for each in readings], [measured_around(part.xyz) for part in chosen]
     if settings.by_rim:
         cues = [measured[each.pixels] for measured, each in zip(around, readings, strict=True)]
@@ -139,6 +139,6 @@ def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings:
     """Set the unit of evidence, so that on good parts its highest value is on average `void_weight` times that of the distances."""
     chosen = some_of(parts)
     branch = ShapeBranch(network, settings, device)
-    halves = [branch.maps(branch.read(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
+    halves = [branch.maps(branch.examine(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
     distance, evidence = np.mean([[float(each.max()) for each in pair] for pair in halves], axis=0)
     network.void_unit.fill_(settings.void_weight * distance / max(float(evidence), LEAST_EVIDENCE))

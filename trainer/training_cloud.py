@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mdss.method.patch_frame import patch_lengths
-from mdss.method.patches import away_from_centre, cut_patches
+from mdss.method.patches import cut_patches, distances_from_centre
 from mdss.method.recipe import ShapeSettings
 from mdss.method.signed_distance import PartPoints
 from mdss.method.viewing import viewing_direction
@@ -77,7 +77,7 @@ class TrainingCloud:
 
 def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> Copy:
     members = cut_patches(points, settings.points_per_patch, settings.training_density)
-    centres, radii = points[members[:, 0]], away_from_centre(torch.from_numpy(points[members])).amax(dim=1).numpy()
+    centres, radii = points[members[:, 0]], distances_from_centre(torch.from_numpy(points[members])).amax(dim=1).numpy()
     surface = [
         np.asarray(found or tree.query(points[patch])[1], np.intp)
         for found, patch in zip(tree.query_ball_point(centres, radii), members, strict=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from mdss.drift import LEAST_REFERENCE, Change, Comparison, Live
+from mdss.drift import LEAST_REFERENCE, Change, Comparison, LivePart
 from mdss.drift_record import QUANTITIES, Quantity, read_record, sentence_of, write_record
 from mdss.errors import MdssError
 from mdss.method.model_store import ModelFolder
@@ -38,7 +38,7 @@ class DriftWatch:
         self._rate = settings.false_alarms_per_10000
         for comparison in (each for versions in self._comparisons.values() for each in versions.values()):
             if comparison is not None:
-                comparison.hold_to(self._rate)
+                comparison.set_false_alarm_rate(self._rate)
 
     def see(self, part: JoinedPart, model: ModelFolder | None, now_ns: int) -> None:
         """Take one part whose verdict is out; a part that was not scored completely by this model is ignored."""
@@ -48,7 +48,7 @@ class DriftWatch:
         comparison = self._comparison(model)
         if comparison is None:
             return
-        changes = comparison.add(Live(part.accepted.identity.part_id, part.accepted.result_id, now_ns, values))
+        changes = comparison.add(LivePart(part.accepted.identity.part_id, part.accepted.result_id, now_ns, values))
         if changes is not None:
             self._tell(model, comparison, changes)
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from mdss.journal import JOURNAL, Journal
-from mdss.method.fusion import outlined_from
+from mdss.method.fusion import outline_level
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
 from mdss.verb_options import config_option
@@ -30,7 +30,7 @@ from workers.held_models import Craft
 from workers.judge import Judge, Judgement, Origin, Settled, in_view, verdict_of
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
-from workers.start import Opened, Place, Role, main, work
+from workers.start import Place, ProcessContext, Role, main, work
 
 PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
@@ -158,7 +158,7 @@ class Fusion:
             return None
         heat, level = judgement.heat, model.calibration.map_level
         seen = evidence.within_frame(part.prepared.rgb, in_view(part.prepared).grid.in_frame)
-        outlined = outlined_from(heat, level) if judgement.regions else level  # so that the outlines match the regions in the verdict
+        outlined = outline_level(heat, level) if judgement.regions else level  # so that the outlines match the regions in the verdict
         png = evidence.draw(seen, heat, level, caption(part, judgement), outlined)
         try:
             return self._out.pictures.write(part.accepted.result_id, png)
@@ -210,18 +210,18 @@ def caption(part: JoinedPart, judgement: Judgement) -> str:
     return f"{part.accepted.identity.part_id}  {judgement.evaluation}: {'; '.join(judgement.reasons)}"
 
 
-def craft(_: Opened) -> Craft[ModelFolder]:
+def craft(_: ProcessContext) -> Craft[ModelFolder]:
     """Return how this process uses a model: only its calibration, which contains the threshold."""
     return Craft(lambda folder: folder)
 
 
-def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Fusion:
+def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion:
     """Return fusion with an open journal, after taking over the parts that a restart left open."""
     settings, tally = opened.settings, opened.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
     journal = Journal(state / JOURNAL, on_unreadable=partial(tally.count, UNREADABLE_VERDICTS))
-    journal.mend()
+    journal.repair()
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))

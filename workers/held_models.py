@@ -13,8 +13,8 @@ from mdss.errors import MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.wire.messages import Fault, Task
-from mdss.wire.model_plan import ModelPlan, ModelWord, PlanFile, model_key
-from mdss.wire.pulse import Pulse
+from mdss.wire.model_plan import ModelPlan, ModelReport, PlanFile, model_key
+from mdss.wire.pulse import HeartbeatSender
 from workers.model_loader import ModelLoader, give_back_memory, reason_of
 
 Loaded = TypeVar("Loaded")
@@ -32,7 +32,7 @@ class Craft(Generic[Loaded]):
 class HeldModels(Generic[Loaded]):
     """Follows the plan: `loaded` holds the models that can judge, by key; it changes only in `begin` and `look`, between two messages."""
 
-    def __init__(self, craft: Craft[Loaded], store: Path, plan: PlanFile, pulse: Pulse) -> None:
+    def __init__(self, craft: Craft[Loaded], store: Path, plan: PlanFile, pulse: HeartbeatSender) -> None:
         self.loaded: dict[str, Loaded] = {}
         self._craft, self._store, self._file, self._pulse = craft, store, plan, pulse
         self._plan, self._refused, self._loading = ModelPlan(), dict[str, str](), set[str]()
@@ -114,7 +114,7 @@ class HeldModels(Generic[Loaded]):
 
     def _say(self) -> None:
         held = dict.fromkeys(self.loaded, "") | self._refused
-        self._pulse.hold(ModelWord(revision=self._plan.revision, held=held))
+        self._pulse.report_models(ModelReport(revision=self._plan.revision, held=held))
 
 
 def no_model(message: Task, models: Mapping[str, object]) -> Fault:

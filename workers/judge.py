@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mdss.method import fusion
 from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
-from mdss.method.station_rules import InView, decide, lacking, unseen
+from mdss.method.station_rules import InView, decide, incomplete_reason, missing_points_reason
 from mdss.settings import FusionSettings
 from mdss.wire.messages import PreparedPart
 from mdss.wire.model_plan import model_key
@@ -118,11 +118,11 @@ class Judge:
         if not math.isfinite(peak):
             return Judgement("NotDecidable", (f"{alone}: its peak is {peak}; expected a finite number",), is_partial=True)
         seen = in_view(prepared)
-        too_little = unseen(seen, self._rules)
+        too_little = missing_points_reason(seen, self._rules)
         if too_little or self._rules.degraded_policy == "reject":
             return Judgement("NotDecidable", tuple(filter(None, (alone, too_little))), heat=heat, is_partial=True)
         evaluation: Evaluation = "OK" if peak <= level else "NotOK"
-        if evaluation == "OK" and (missing := lacking(seen, model.calibration, self._rules)):
+        if evaluation == "OK" and (missing := incomplete_reason(seen, model.calibration, self._rules)):
             return Judgement("NotDecidable", (alone, missing), heat=heat, is_partial=True)
         reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
         return Judgement(evaluation, (reason,), heat=heat, is_partial=True)

@@ -21,7 +21,7 @@ from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from workers.held_models import Craft, no_model
 from workers.loop import Worker
-from workers.start import Opened, Place, Role, main, work
+from workers.start import Place, ProcessContext, Role, main, work
 
 PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
 SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'
@@ -73,13 +73,13 @@ class Preparer(Worker):
         return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
 
-def craft(opened: Opened) -> Craft[ModelFolder]:
+def craft(opened: ProcessContext) -> Craft[ModelFolder]:
     """Return how this process uses a model: only its recipe, proven by finding the part in its golden scans."""
     cv2.setNumThreads(opened.settings.prepare.threads)
     return Craft(lambda folder: folder, lambda _, made: reproduce(made, lambda _: {}))
 
 
-def worker(opened: Opened, models: Mapping[str, ModelFolder]) -> Preparer:
+def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Preparer:
     """Return the worker that prepares frames."""
     return Preparer(models, opened.tally)
 

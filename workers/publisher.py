@@ -14,10 +14,10 @@ import zmq
 from mdss.journal import JournalFailed
 from mdss.settings import Settings
 from mdss.wire import snapshot
-from mdss.wire.gate import Gate
+from mdss.wire.gate import ClientAuthentication
 from mdss.wire.pulse import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
-from mdss.wire.sockets import Inlet, bound
+from mdss.wire.sockets import BoundedReceiver, bind_socket
 from mdss.wire.verdict import Beat, Verdict
 
 LARGEST_QUESTION_BYTES = 64 * 1024  # a subscriber that sends more is disconnected
@@ -40,10 +40,10 @@ class Publisher:
 
     def __init__(self, context: zmq.Context[Any], settings: Settings, history: History, tally: Tally) -> None:
         self._with_maps, self._history, self._tally = settings.verdicts.publish_maps, history, tally
-        self._gate = Gate(context, settings)
-        self._verdicts = bound(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
-        self._snapshots = bound(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
-        self._questions = Inlet(self._snapshots, MOST_FRAMES)
+        self._gate = ClientAuthentication(context, settings)
+        self._verdicts = bind_socket(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
+        self._snapshots = bind_socket(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
+        self._questions = BoundedReceiver(self._snapshots, MOST_FRAMES)
         self._beat_due_s, self._trouble = 0.0, ""
         tally.start(SUBSCRIPTIONS)
 

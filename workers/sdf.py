@@ -19,10 +19,10 @@ from mdss.verb_options import config_option
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
 from workers.held_models import Craft
 from workers.score import Map, ScoreMap, Scorer, golden_task
-from workers.start import Opened, Place, Role, index_option, main, work
+from workers.start import Place, ProcessContext, Role, index_option, main, work
 
 
-def craft(opened: Opened) -> Craft[ScoreMap]:
+def craft(opened: ProcessContext) -> Craft[ScoreMap]:
     """Return how this process uses a model: it loads the shape branch and scores a flat plate, so that the first part need not wait."""
     settings = opened.settings.branches.sdf
     torch.set_num_threads(settings.threads)
@@ -30,7 +30,7 @@ def craft(opened: Opened) -> Craft[ScoreMap]:
     return Craft(lambda folder: load(folder, device, settings.precision), prove)
 
 
-def worker(opened: Opened, models: Mapping[str, ScoreMap]) -> Scorer:
+def worker(opened: ProcessContext, models: Mapping[str, ScoreMap]) -> Scorer:
     """Return the worker that scores the tasks."""
     return Scorer("sdf", models, opened.tally)
 

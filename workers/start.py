@@ -11,15 +11,15 @@ import click
 
 from mdss.journal import JournalFailed
 from mdss.settings import Settings
-from mdss.wire.hand import Hand
+from mdss.wire.hand import PartInHand
 from mdss.wire.messages import Message
 from mdss.wire.model_plan import PlanFile
-from mdss.wire.process import Opened, main, opened
+from mdss.wire.process import ProcessContext, main, open_process
 from mdss.wire.sockets import Receiver, Sender
 from workers.held_models import Craft, HeldModels
 from workers.loop import Loop, Worker
 
-__all__ = ["Opened", "Place", "Role", "index_option", "main", "work"]
+__all__ = ["Place", "ProcessContext", "Role", "index_option", "main", "work"]
 Loaded = TypeVar("Loaded")
 index_option = click.option("--index", default=0, help="Which of the branch's processes this is.")
 
@@ -35,7 +35,7 @@ class Adaptable(Protocol):
 class Handling:
     """Records which part the worker has in hand; after an error the record stays, because the process ends with that part."""
 
-    def __init__(self, worker: Worker, hand: Hand) -> None:
+    def __init__(self, worker: Worker, hand: PartInHand) -> None:
         self._worker, self._hand = worker, hand
         self.tick, self.drain = worker.tick, worker.drain
 
@@ -64,13 +64,13 @@ class Place:
 class Role(Generic[Loaded]):
     """How a worker uses models, and how the worker is made from its loaded models by key."""
 
-    craft: Callable[[Opened], Craft[Loaded]]
-    worker: Callable[[Opened, Mapping[str, Loaded]], Worker]
+    craft: Callable[[ProcessContext], Craft[Loaded]]
+    worker: Callable[[ProcessContext, Mapping[str, Loaded]], Worker]
 
 
 def work(place: Place, config: Path, role: Role[Loaded]) -> None:
     """Open everything, load the models, and run the worker until it is asked to stop."""
-    with opened(place.name, config) as process:
+    with open_process(place.name, config) as process:
         runtime = Path(process.settings.station.runtime_directory)
         models = HeldModels(role.craft(process), Path(process.settings.models.store), PlanFile(runtime), process.pulse)
         process.closing.callback(models.close)
@@ -82,7 +82,7 @@ def work(place: Place, config: Path, role: Role[Loaded]) -> None:
         for sender in senders.values():
             process.closing.callback(sender.close)
         outlets = {kind: senders[link] for kind, link in place.outlets.items()}
-        hand = Hand(runtime, place.name)
+        hand = PartInHand(runtime, place.name)
         process.closing.callback(hand.close)
 
         def between() -> None:
@@ -92,7 +92,7 @@ def work(place: Place, config: Path, role: Role[Loaded]) -> None:
         Loop(Handling(worker, hand), inbox, outlets, process.pulse, process.stop).run(between)
 
 
-def take_over(process: Opened, worker: Worker) -> None:
+def take_over(process: ProcessContext, worker: Worker) -> None:
     """Pass changed settings to a worker that uses them; the log applies them in every process."""
     settings = process.changed_settings()
     if settings is not None and isinstance(worker, Adaptable):

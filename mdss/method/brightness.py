@@ -24,7 +24,7 @@ def object_brightness(rgb: Image, mask: Bool) -> float:
     return float(np.mean(cv2.mean(np.ascontiguousarray(rgb), mask.astype(np.uint8))[:3]))
 
 
-class Pictured(Protocol):
+class MaskedImage(Protocol):
     """A part in its image."""
 
     @property
@@ -36,7 +36,7 @@ class Pictured(Protocol):
         """Where the part is (S, S)."""
 
 
-def usual_brightness(parts: Iterable[Pictured]) -> float:
+def mean_brightness(parts: Iterable[MaskedImage]) -> float:
     """Return the mean object brightness of the parts, 0 to 255."""
     return float(np.mean([object_brightness(part.rgb, part.mask) for part in parts]))
 

@@ -61,7 +61,7 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
         stated, asked = percent(self.stated_false_reject_rate), percent(self.asked_false_reject_rate)
         return f"{says} {stated} of good parts above it, asked {asked}"
 
-    def moved_off(self, margin: float) -> Threshold:
+    def with_margin(self, margin: float) -> Threshold:
         """Return the threshold times `margin`, with a note that says so."""
         return msgspec.structs.replace(self, value=margin * self.value).with_note(
             f"{margin:g} times the limit that good parts set (threshold.margin)"
@@ -89,7 +89,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     smallest_part_px: int = 0  # of all validation parts, the smallest mask on the grid; 0 in models of earlier releases
     most_at_edge_px: int | None = None  # of all validation parts, the largest `Grid.at_edge` of a mask; None in models of earlier releases
 
-    def covered(self, mask: NDArray[np.bool_]) -> float:
+    def coverage(self, mask: NDArray[np.bool_]) -> float:
         """Return the size of a part's mask (S, S) as a share of the smallest good part's; infinite if that is not known."""
         return np.count_nonzero(mask) / self.smallest_part_px if self.smallest_part_px else math.inf
 
@@ -113,7 +113,7 @@ def more_needed(count: int) -> str:
     return f"{count} more {'is' if count == 1 else 'are'} needed"
 
 
-def usual_limit(scores: Sequence[float], deviations: float | None) -> float:
+def score_limit(scores: Sequence[float], deviations: float | None) -> float:
     """Return the limit that good parts' scores rarely exceed: `deviations` above the mean, both of the logarithms; 0 for None."""
     if deviations is None:
         return 0.0
@@ -137,10 +137,10 @@ def find_threshold(scores: Sequence[float], settings: ThresholdSettings) -> Thre
         raise BadInput(f"validation: found {len(scores)} good parts, expected at least {MIN_PARTS} to set a threshold")
     ordered, rate = np.sort(np.asarray(scores, np.float64)), settings.false_reject_rate
     found = _lognormal(ordered, rate) if settings.method == "lognormal" else _conformal(ordered, rate)
-    return found if settings.margin == 1 else found.moved_off(settings.margin)
+    return found if settings.margin == 1 else found.with_margin(settings.margin)
 
 
-def standing_out(scores: Sequence[float], names: Sequence[str] = (), branch: str = "") -> str:
+def outlier_question(scores: Sequence[float], names: Sequence[str] = (), branch: str = "") -> str:
     """Return a question about the few parts whose scores lie far above all others, or ""; `branch` names the branch of the scores, if any.
 
     One defective part among the good ones lifts the threshold, and the limits that scores are measured in, above most defects.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mdss.method.eight_bits import EightBitConvolution, rectified
-from mdss.method.torch_device import narrowed
+from mdss.method.eight_bits import EightBitConvolution, apply_rectified
+from mdss.method.torch_device import to_layer_precision
 
 CHANNELS = 384
 FIELD_PX = 33
@@ -43,10 +43,10 @@ class PatchDescriptionNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return one feature vector for each position of the image, (B, 384, h, w)."""
-        x = rectified(self.conv1, (image - self.mean) / self.std)
-        x = F.avg_pool2d(narrowed(x, self.conv2), 2)
-        x = F.avg_pool2d(rectified(self.conv2, x), 2)
-        return self.conv4(rectified(self.conv3, x))  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+        x = apply_rectified(self.conv1, (image - self.mean) / self.std)
+        x = F.avg_pool2d(to_layer_precision(x, self.conv2), 2)
+        x = F.avg_pool2d(apply_rectified(self.conv2, x), 2)
+        return self.conv4(apply_rectified(self.conv3, x))  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
     def wide_layers(self) -> Sequence[nn.Conv2d]:
         """Return the layers that do most of the multiplying."""

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mdss.method.eight_bits import chain, rectified
+from mdss.method.eight_bits import apply_rectified, chain
 from mdss.method.recipe import ShapeSettings
-from mdss.method.rectifier import highest
-from mdss.method.torch_device import exactly
+from mdss.method.rectifier import max_over_points
+from mdss.method.torch_device import in_float32
 from mdss.method.usual import CLASSES
 
 LAST_LAYER_DEVIATION = 0.01  # so that f starts near 0 everywhere: a camera sees an open surface, not a sphere
 
 
-def through(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
+def apply_layers(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
     """Return the output of layers with a rectifier behind each, for values that are not negative."""
     for layer in layers:
-        values = rectified(layer, values)
+        values = apply_rectified(layer, values)
     return values
 
 
@@ -53,7 +53,7 @@ class PointLayers(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (P, K, C) of features (P, K, F)."""
         first, *others = self.layers
-        return through(others, F.relu(exactly(first, features), inplace=True))
+        return apply_layers(others, F.relu(in_float32(first, features), inplace=True))
 
 
 class PatchEncoder(nn.Module):
@@ -66,10 +66,10 @@ class PatchEncoder(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return the codes (P, C) of patches, given the coordinates and waves of their points (P, K, F)."""
-        return exactly(self.code, highest(self.points(waves)))
+        return in_float32(self.code, max_over_points(self.points(waves)))
 
 
-class Said(NamedTuple):
+class Prediction(NamedTuple):
     """What the network says of queries, one value for each."""
 
     distance: Tensor  # signed distance to the surface, in patch lengths
@@ -113,9 +113,9 @@ class SignedDistanceNetwork(nn.Module):
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
-    def forward(self, patches: Tensor, queries: Tensor) -> Said:
+    def forward(self, patches: Tensor, queries: Tensor) -> Prediction:
         """Return what is at queries (P, Q, 3) near the surfaces of patches (P, K, 3), both in the patches' frames."""
-        return self.ask(self.code_halves(patches)[:, None], queries)
+        return self.predict(self.code_halves(patches)[:, None], queries)
 
     def code_halves(self, patches: Tensor) -> Tensor:
         """Return what the codes of patches (P, K, 3) contribute to the first layer: (P, C).
@@ -123,21 +123,21 @@ class SignedDistanceNetwork(nn.Module):
         The points of a patch are sorted, those nearest its centre first. The encoder is not shown those in the blind spot, so that what
         is asked about there has to follow from its surroundings (decision 31).
         """
-        return exactly(self.from_code, self.encoder(self.waves(patches[:, self._blind_spot :])))
+        return in_float32(self.from_code, self.encoder(self.waves(patches[:, self._blind_spot :])))
 
-    def ask(self, halves: Tensor, queries: Tensor) -> Said:
+    def predict(self, halves: Tensor, queries: Tensor) -> Prediction:
         """Return what is at queries (..., 3) near the surfaces of patches, given their code halves (..., C) in a shape that broadcasts."""
-        return self._said(exactly(self.from_point, self.waves(queries)).add_(halves))
+        return self._predict_from(in_float32(self.from_point, self.waves(queries)).add_(halves))
 
-    def ask_each(self, halves: Tensor, queries: Tensor) -> Said:
+    def predict_each(self, halves: Tensor, queries: Tensor) -> Prediction:
         """Return the same for queries (M, 3) with one code half each (M, C). `halves` is overwritten, which saves one pass over it."""
-        return self._said(halves.addmm_(self.waves(queries), self.from_point.weight.T))
+        return self._predict_from(halves.addmm_(self.waves(queries), self.from_point.weight.T))
 
-    def _said(self, first: Tensor) -> Said:
+    def _predict_from(self, first: Tensor) -> Prediction:
         """Return what the network says, given the sums (..., C) that enter the first layer's rectifier."""
-        return Said(*self._last(through(self.hidden, F.relu(first, inplace=True))).unbind(-1))
+        return Prediction(*self._heads(apply_layers(self.hidden, F.relu(first, inplace=True))).unbind(-1))
 
-    def _last(self, x: Tensor) -> Tensor:
+    def _heads(self, x: Tensor) -> Tensor:
         """Return distance and presence (..., 2) in float32. Both heads are computed at once, so that x, which is large, is read once."""
         heads = (self.distance, self.presence)
         with torch.autocast(x.device.type, enabled=False):

@@ -34,11 +34,11 @@ def quantile(values: Tensor, factor: float, zeros: int) -> Tensor:
     position = factor * (count - 1)
     below = math.floor(position)
     above = count - 1 - below
-    top = F.pad(highest_in_order(values, above + 1), (max(0, above + 1 - len(values)), 0))
+    top = F.pad(top_ascending(values, above + 1), (max(0, above + 1 - len(values)), 0))
     return torch.lerp(top[0], top[1], position - below) if above else top[0]
 
 
-def highest_in_order(values: Tensor, most: int) -> Tensor:
+def top_ascending(values: Tensor, most: int) -> Tensor:
     """Return the `most` highest of values (N,) in rising order; all of them if there are fewer."""
     most = min(most, len(values))
     if values.is_cuda:

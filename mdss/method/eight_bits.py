@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mdss.method.rectifier import rectify
-from mdss.method.torch_device import narrowed
+from mdss.method.torch_device import to_layer_precision
 
 LEVELS, WEIGHT_LEVELS = 255, 127
 TINY = 1e-12  # the least peak and weight: avoids a step of 0 in a layer whose inputs or weights are all 0
@@ -27,7 +27,7 @@ GEOMETRY = [1, 1], [0, 0], [1, 1], 1  # stride, padding, dilation, groups of eve
 OUTPUTS_AT_ONCE = 256
 
 
-class EightBits(nn.Module):
+class EightBitLayer(nn.Module):
     """What both kinds of layer have in common: weights as whole numbers, and the steps that one unit of them counts."""
 
     weight: Tensor
@@ -40,14 +40,14 @@ class EightBits(nn.Module):
         weight = layer.weight.detach()
         steps = weight.abs().flatten(1).amax(dim=1).clamp_min(TINY) / WEIGHT_LEVELS
         assert layer.bias is not None
-        self.step = step_of(peak)
+        self.step = quantisation_step(peak)
         self.register_buffer("weight", (weight / steps.view(-1, *[1] * (weight.dim() - 1))).round().to(torch.int8))
         self.register_buffer("bias", layer.bias.detach().clone())
         self.register_buffer("weight_steps", steps)
         self.register_buffer("weight_zero_points", torch.zeros_like(steps, dtype=torch.int32))
         self._packed: Any = None
 
-    def packed(self, levels: Tensor) -> Any:
+    def packed_weights(self, levels: Tensor) -> Any:
         """Return the weights in the layout of the device of these levels, made once: a tensor, or one for each piece."""
         if self._packed is None:
             self._packed = self._pack() if is_native(levels) else self.weight.float()
@@ -55,13 +55,13 @@ class EightBits(nn.Module):
 
     def operands(self, levels: Tensor) -> tuple[Any, ...]:
         """Return the first arguments of both operators: levels, their step and zero point, weights, their steps and zero points, bias."""
-        return levels, self.step, 0, self.packed(levels), self.weight_steps, self.weight_zero_points, self.bias
+        return levels, self.step, 0, self.packed_weights(levels), self.weight_steps, self.weight_zero_points, self.bias
 
     def _pack(self) -> Any:
         raise NotImplementedError
 
 
-class EightBitConvolution(EightBits):
+class EightBitConvolution(EightBitLayer):
     """A convolution without padding, of values from 0 to `peak` (higher ones count as the peak), with or without a rectifier behind it."""
 
     def __init__(self, layer: nn.Conv2d, peak: float, *, is_rectified: bool) -> None:
@@ -70,10 +70,10 @@ class EightBitConvolution(EightBits):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution (B, C', H', W') of values (B, C, H, W), in float32."""
-        levels = levels_of(values.movedim(1, -1), self.step).movedim(-1, 1)
-        return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
+        levels = quantise(values.movedim(1, -1), self.step).movedim(-1, 1)
+        return self._convolve_native(levels) if is_native(levels) else self._convolve_in_float(levels)
 
-    def _multiplied(self, levels: Tensor) -> Tensor:
+    def _convolve_native(self, levels: Tensor) -> Tensor:
         *given, packed, steps, zero_points, bias = self.operands(levels)
         behind = "relu" if self._is_rectified else "none"
         made = [
@@ -82,9 +82,9 @@ class EightBitConvolution(EightBits):
         ]
         return made[0] if len(made) == 1 else torch.cat(made, dim=1)
 
-    def _imitated(self, levels: Tensor) -> Tensor:
+    def _convolve_in_float(self, levels: Tensor) -> Tensor:
         worth = self.step * self.weight_steps
-        made = F.conv2d(levels, self.packed(levels), self.bias / worth).mul_(worth[:, None, None])
+        made = F.conv2d(levels, self.packed_weights(levels), self.bias / worth).mul_(worth[:, None, None])
         return F.relu(made, inplace=True) if self._is_rectified else made
 
     def _pack(self) -> list[Tensor]:
@@ -92,26 +92,26 @@ class EightBitConvolution(EightBits):
         return [torch.ops.onednn.qconv_prepack(*piece, self.step, 0, *GEOMETRY, None) for piece in pieces]
 
 
-class EightBitLinear(EightBits):
+class EightBitLinear(EightBitLayer):
     """One linear layer of a chain, of values from 0 to `peak`, with a rectifier behind it."""
 
     def __init__(self, layer: nn.Linear, peak: float, next_peak: float | None, *, is_first: bool) -> None:
         super().__init__(layer, peak)
-        self._is_first, self._next_step = is_first, None if next_peak is None else step_of(next_peak)
+        self._is_first, self._next_step = is_first, None if next_peak is None else quantisation_step(next_peak)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return (..., C') of (..., C). The first layer of a chain takes float32, the last returns it; in between, values stay levels."""
-        levels = levels_of(values, self.step) if self._is_first else values
-        return self._multiplied(levels) if is_native(levels) else self._imitated(levels)
+        levels = quantise(values, self.step) if self._is_first else values
+        return self._multiply_native(levels) if is_native(levels) else self._multiply_in_float(levels)
 
-    def _multiplied(self, levels: Tensor) -> Tensor:
+    def _multiply_native(self, levels: Tensor) -> Tensor:
         given = self.operands(levels)
         made = (1.0, 0, torch.float32) if self._next_step is None else (self._next_step, 0, torch.uint8)
         return torch.ops.onednn.qlinear_pointwise(*given, *made, "relu", [], "")  # type: ignore[no-any-return]  # an operator has no types
 
-    def _imitated(self, levels: Tensor) -> Tensor:
+    def _multiply_in_float(self, levels: Tensor) -> Tensor:
         worth = self.step * self.weight_steps
-        sums = F.linear(levels, self.packed(levels), self.bias / worth)
+        sums = F.linear(levels, self.packed_weights(levels), self.bias / worth)
         if self._next_step is None:
             return F.relu(sums.mul_(worth), inplace=True)
         return sums.mul_(worth / self._next_step).round_().clamp_(0, LEVELS)
@@ -131,18 +131,18 @@ def in_pieces(*by_output: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(torch.split(each, OUTPUTS_AT_ONCE) for each in by_output), strict=True)
 
 
-def rectified(layer: nn.Module, values: Tensor) -> Tensor:
+def apply_rectified(layer: nn.Module, values: Tensor) -> Tensor:
     """Return the output of a layer and the rectifier behind it, in whatever precision the layer computes."""
-    made: Tensor = layer(narrowed(values, layer))
-    return made if isinstance(layer, EightBits) else rectify(made)
+    made: Tensor = layer(to_layer_precision(values, layer))
+    return made if isinstance(layer, EightBitLayer) else rectify(made)
 
 
-def step_of(peak: float) -> float:
+def quantisation_step(peak: float) -> float:
     """Return the value of one level, given the highest value."""
     return max(peak, TINY) / LEVELS
 
 
-def levels_of(values: Tensor, step: float) -> Tensor:
+def quantise(values: Tensor, step: float) -> Tensor:
     """Return values that are not negative as the nearest whole numbers of steps, 0 to 255; as uint8 if the device is native."""
     if not is_native(values):
         return (values * (1 / step)).round_().clamp_(0, LEVELS)

@@ -89,7 +89,7 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     xyz (S, S, 3) mm, NaN without a point. If no pixel is above the level, the surroundings of the highest pixel are returned: a part that
     is not OK always has a place to look at.
     """
-    level = outlined_from(fused.map, calibration.map_level)
+    level = outline_level(fused.map, calibration.map_level)
     count, found, statistics, _ = cv2.connectedComponentsWithStats((fused.map > level).astype(np.uint8), connectivity=8)
     labels = np.asarray(found, np.int32)
     kept = [n for n in range(1, count) if statistics[n, cv2.CC_STAT_AREA] >= calibration.fusion.min_region_px]
@@ -100,7 +100,7 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
     return tuple(sorted(places, key=lambda region: region.peak, reverse=True))
 
 
-def outlined_from(heat: Float, level: float) -> float:
+def outline_level(heat: Float, level: float) -> float:
     """Return the level above which a map (S, S) is outlined: the calibrated one, or near its peak if no pixel is above that."""
     peak = float(heat.max())
     return level if peak > level else NEAR_PEAK * peak
@@ -119,8 +119,8 @@ def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32
 def _region(pixels: Pixels, fused: Fused, xyz: Float, grid: Grid) -> Region:
     rows, columns = pixels
     scale = grid.side / grid.size
-    left, right = _ends(columns, scale, grid.left, grid.width)
-    top, bottom = _ends(rows, scale, grid.top, grid.height)
+    left, right = _frame_span(columns, scale, grid.left, grid.width)
+    top, bottom = _frame_span(rows, scale, grid.top, grid.height)
     points, heat = xyz[pixels], fused.map[pixels]
     points = points[np.isfinite(points).all(axis=1)]
     weights = np.maximum(heat, 0) + 1e-9
@@ -129,21 +129,21 @@ def _region(pixels: Pixels, fused: Fused, xyz: Float, grid: Grid) -> Region:
         area_mm2=_area_mm2(pixels, xyz, grid),
         bbox_px=(left, top, right - left, bottom - top),
         centroid_px=(
-            _within(float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left, grid.width),
-            _within(float(np.average(rows, weights=weights) + 0.5) * scale - 0.5 - grid.top, grid.height),
+            _clip(float(np.average(columns, weights=weights) + 0.5) * scale - 0.5 - grid.left, grid.width),
+            _clip(float(np.average(rows, weights=weights) + 0.5) * scale - 0.5 - grid.top, grid.height),
         ),
         centroid_mm=None if len(points) == 0 else tuple(float(value) for value in points.mean(axis=0)),  # type: ignore[arg-type]  # three of them
         peak=float(heat.max()),
-        branch=_seen_by(pixels, fused),
+        branch=_branch_of(pixels, fused),
     )
 
 
-def _within(place: float, length: int) -> float:
+def _clip(place: float, length: int) -> float:
     """Return a coordinate clipped to the frame, in pixels: a place in the letterbox moves to the frame's nearest pixel."""
     return min(max(place, 0.0), length - 1.0)
 
 
-def _ends(cells: NDArray[np.intp], scale: float, offset: int, length: int) -> tuple[int, int]:
+def _frame_span(cells: NDArray[np.intp], scale: float, offset: int, length: int) -> tuple[int, int]:
     """Return the first row (or column) of the frame that these of the grid cover, and the one after the last: at least one pixel."""
     first = int(np.clip(round(float(cells.min()) * scale) - offset, 0, length - 1))
     return first, int(np.clip(round(float(cells.max() + 1) * scale) - offset, first + 1, length))
@@ -177,7 +177,7 @@ def _pixel_sizes(xyz: Float, pixels: Pixels, grid: Grid) -> NDArray[np.float64]:
     return np.asarray((sizes / spanned)[np.isfinite(sizes) & (sizes > 0)], np.float64)
 
 
-def _seen_by(pixels: Pixels, fused: Fused) -> Literal["rgb", "sdf", "both"]:
+def _branch_of(pixels: Pixels, fused: Fused) -> Literal["rgb", "sdf", "both"]:
     rgb, sdf = float(fused.rgb[pixels].max()), float(fused.sdf[pixels].max())
     if min(rgb, sdf) > NEAR_PEAK * max(rgb, sdf):
         return "both"

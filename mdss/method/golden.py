@@ -45,7 +45,7 @@ class GoldenScan:
     scores: Mapping[Scored, float]
 
 
-class ScoresOfOne(msgspec.Struct, frozen=True, kw_only=True):
+class ScanScores(msgspec.Struct, frozen=True, kw_only=True):
     """The entry of one scan in scores.json."""
 
     name: str
@@ -58,10 +58,10 @@ class ScoresFile(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of scores.json; entry N belongs to N.png and N.tiff."""
 
     format: str = FORMAT
-    scans: tuple[ScoresOfOne, ...]
+    scans: tuple[ScanScores, ...]
 
 
-def chosen(scores: Sequence[float]) -> list[int]:
+def choose_golden(scores: Sequence[float]) -> list[int]:
     """Return which validation parts become golden, by their fused scores: the one in the middle, and one halfway to either end."""
     order = np.argsort(np.asarray(scores, np.float64), kind="stable")
     places = [round((len(order) - 1) * (number + 1) / (COUNT + 1)) for number in range(COUNT)]
@@ -81,7 +81,7 @@ def write_golden(version_folder: Path, scans: Sequence[GoldenScan]) -> None:
         (folder / f"{number}.png").write_bytes(png.tobytes())
         tifffile.imwrite(folder / f"{number}.tiff", scan.xyz_mm, photometric="rgb", compression="zlib", metadata=None)
     said = [(scan.name, scan.scores) for scan in scans]
-    found = ScoresFile(scans=tuple(ScoresOfOne(name=name, rgb=of["rgb"], sdf=of["sdf"], fused=of["fused"]) for name, of in said))
+    found = ScoresFile(scans=tuple(ScanScores(name=name, rgb=of["rgb"], sdf=of["sdf"], fused=of["fused"]) for name, of in said))
     (folder / SCORES).write_bytes(as_json(found))
 
 

@@ -117,7 +117,7 @@ class Grid:
         sampled[~self.in_frame] = fill
         return sampled
 
-    def between(self, xyz: Float) -> Float:
+    def interpolated_points(self, xyz: Float) -> Float:
         """Return a frame-sized cloud on a finer grid (size, size, 3), NaN without a point, with points between the frame's own.
 
         Sampling would repeat points; then neighbours have no distance, and the surface has no normal. A pixel has a point if the nearest
@@ -130,7 +130,7 @@ class Grid:
         here = self.sample(measured, False)[..., None]
         return np.divide(summed[..., :3], summed[..., 3:], out=np.full((*size, 3), np.nan, np.float32), where=here)
 
-    def colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the frame's image on the grid (size, size, 3): areas are averaged, and the letterbox border repeats the frame's rim.
 
         In most frames the letterbox consists of whole cells. Then it is repeated instead of averaged, which takes a quarter less time at

@@ -111,7 +111,7 @@ def _import(store: Path, file: BinaryIO, why: str) -> Imported:
         model = model_store.add_version(folder, write, wanted=first.version)
     except _AlreadyHere as here:
         return Imported(here.model, is_new=False)
-    with model_store.locked(folder, "noting an import"):
+    with model_store.recipe_lock(folder, "noting an import"):
         audit.record(folder, "import", (None, model.version), why)
     return Imported(model, is_new=True)
 
@@ -122,7 +122,7 @@ def _accept(partial: Path, version: str, said: Member, folder: Path) -> None:
     if (model.name, model.version) != (said.recipe, said.version):
         raise ModelRefused(f"{CARD}: found the card of {model.name} {model.version}, expected that of {said.recipe} {said.version}")
     for known in model_store.versions(folder):
-        if (here := _whole(known)) is not None and _identity(here) == _identity(model):
+        if (here := _undamaged(known)) is not None and _identity(here) == _identity(model):
             raise _AlreadyHere(here)
     if version != model.version:
         origin = model.card.imported_from or f"{model.version} {model.digest}"
@@ -143,7 +143,7 @@ def _verified(partial: Path) -> ModelFolder:
     return model
 
 
-def _whole(version: Path) -> ModelFolder | None:
+def _undamaged(version: Path) -> ModelFolder | None:
     """Return a model of the store; None for a damaged one, so that it can be imported again."""
     try:
         return model_store.open_version(version)

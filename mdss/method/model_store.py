@@ -24,7 +24,7 @@ from mdss.method import store_files
 from mdss.method.calibration import Calibration
 from mdss.method.recipe import Recipe
 from mdss.method.store_files import CALIBRATION, CARD, FORMAT
-from mdss.method.store_lock import LOCK, held
+from mdss.method.store_lock import LOCK, file_lock
 from mdss.whole_files import as_json, named_as
 
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
@@ -128,7 +128,7 @@ def save(store: Path, card: ModelCard, calibration: Calibration, write_files: Ca
 def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = "") -> ModelFolder:
     """Add a version to a recipe: the wanted one if it is free, otherwise the next; `write` fills the folder that it is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, "storing a model"):
+    with recipe_lock(folder, "storing a model"):
         for left in folder.glob(f"{INCOMING}*"):  # of a writer that was killed: nobody else can be writing under this lock
             shutil.rmtree(left, ignore_errors=True)
         numbers = [int(version) for version in _known_versions(folder)]
@@ -152,9 +152,9 @@ def _known_versions(folder: Path) -> list[str]:
     return [path.name for path in versions(folder)] + [event.after for event in audit.events(folder) if VERSION.fullmatch(event.after)]
 
 
-def locked(folder: Path, doing: str) -> AbstractContextManager[None]:
+def recipe_lock(folder: Path, doing: str) -> AbstractContextManager[None]:
     """Hold the lock on a recipe's models. StoreBusy if another process holds it for too long."""
-    return held(folder / LOCK, doing)
+    return file_lock(folder / LOCK, doing)
 
 
 def versions(folder: Path) -> list[Path]:
@@ -171,7 +171,7 @@ def promote(store: Path, name: str, version: str, change: Change = PROMOTION) ->
     """Verify a version and make it the champion; the champion before becomes `previous`, and a promoted candidate is one no longer."""
     folder = recipe_folder(store, name)
     model = open_version(version_folder(folder, name, version))
-    with locked(folder, f"making {version} the champion"):
+    with recipe_lock(folder, f"making {version} the champion"):
         before = linked_version(folder, CHAMPION)
         if change.instead_of not in (None, before):
             found = f"found {before} as the champion, expected {change.instead_of} as when the {change.what} of {version} began"
@@ -199,7 +199,7 @@ def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder
     """Verify a version and make it the candidate; it judges nothing until somebody promotes it."""
     folder = recipe_folder(store, name)
     model = open_version(version_folder(folder, name, version))
-    with locked(folder, f"making {version} the candidate"):
+    with recipe_lock(folder, f"making {version} the candidate"):
         before = linked_version(folder, CANDIDATE)
         _link(folder, CANDIDATE, version)
         audit.record(folder, CANDIDATE, (before, version), why)

@@ -13,7 +13,7 @@ from torch import Tensor
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
 
-QUICKLY: dict[str, Any] = {"leafsize": 64, "balanced_tree": False, "compact_nodes": False}  # builds in half the time; a grid is even
+TREE_OPTIONS: dict[str, Any] = {"leafsize": 64, "balanced_tree": False, "compact_nodes": False}  # builds in half the time; a grid is even
 DISTANCES_AT_ONCE = 2**24  # 64 MiB of a GPU's memory; two such blocks exist at a time
 
 
@@ -31,7 +31,7 @@ class Tree:
     """Points in a k-d tree."""
 
     def __init__(self, points: Float) -> None:
-        self._tree = cKDTree(points, **QUICKLY)
+        self._tree = cKDTree(points, **TREE_OPTIONS)
 
     def nearest(self, places: Float, count: int) -> Index:
         """Return the numbers of the nearest points."""

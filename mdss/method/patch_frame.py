@@ -20,7 +20,7 @@ class PatchFrames:
 
     centres: Tensor  # (P, 3) mm
     lengths: Tensor  # (P,) mm
-    turns: Tensor  # (P, 3, 3) rotation from the camera's axes to the patch's
+    rotations: Tensor  # (P, 3, 3) rotation from the camera's axes to the patch's
 
     @classmethod
     def of(cls, patches: Tensor, towards: NDArray[np.float64], settings: ShapeSettings) -> PatchFrames:
@@ -32,16 +32,16 @@ class PatchFrames:
         centres = along_points(patches).mean(dim=2)
         turns = torch.eye(3, device=patches.device).expand(len(patches), 3, 3)
         if settings.frame == "upright":
-            turns = upright(patches - centres[:, None], torch.from_numpy(towards).to(patches.device)).float()
+            turns = plane_rotations(patches - centres[:, None], torch.from_numpy(towards).to(patches.device)).float()
         return cls(centres, patch_lengths(patches, settings), turns)
 
-    def of_each(self, chosen: Tensor) -> PatchFrames:
+    def select(self, chosen: Tensor) -> PatchFrames:
         """Return the frames of the patches with these numbers (M,), which may repeat."""
-        return PatchFrames(self.centres[chosen], self.lengths[chosen], self.turns[chosen])
+        return PatchFrames(self.centres[chosen], self.lengths[chosen], self.rotations[chosen])
 
-    def into(self, points: Tensor) -> Tensor:
+    def to_patch(self, points: Tensor) -> Tensor:
         """Return points (P, Q, 3) mm in the frames of their patches, in patch lengths."""
-        return ((points - self.centres[:, None]) / self.lengths[:, None, None]) @ self.turns.transpose(1, 2)
+        return ((points - self.centres[:, None]) / self.lengths[:, None, None]) @ self.rotations.transpose(1, 2)
 
 
 def patch_lengths(patches: Tensor, settings: ShapeSettings) -> Tensor:
@@ -57,7 +57,7 @@ def along_points(patches: Tensor) -> Tensor:
     return patches.transpose(1, 2).contiguous()
 
 
-def upright(centred: Tensor, towards: Tensor) -> Tensor:
+def plane_rotations(centred: Tensor, towards: Tensor) -> Tensor:
     """Return rotations (P, 3, 3) in float64 whose z axis is the normal of each patch's plane, on the side of the viewing direction.
 
     centred (P, K, 3): patches with mean 0. The x axis is the camera's x projected into the plane; the camera's y where its x is nearly

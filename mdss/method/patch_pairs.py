@@ -14,23 +14,23 @@ class Pairs:
 
     places: Tensor  # (M,) number of the place
     patches: Tensor  # (M,) number of the patch
-    away: Tensor  # (M,) mm from the place to the patch's centre
+    centre_distances: Tensor  # (M,) mm from the place to the patch's centre
     count: int  # of all places
 
     @classmethod
-    def of_members(cls, members: Tensor, away: Tensor, count: int) -> Pairs:
-        """Return the pairs of all patches with their members (P, K), out of `count` points, at distances `away` (P, K) from the centres."""
+    def of_members(cls, members: Tensor, centre_distances: Tensor, count: int) -> Pairs:
+        """Return the pairs of all patches with their members (P, K), out of `count` points; `centre_distances` (P, K)."""
         patches = torch.arange(len(members), device=members.device).repeat_interleave(members.shape[1])
-        return cls(members.flatten(), patches, away.flatten(), count)
+        return cls(members.flatten(), patches, centre_distances.flatten(), count)
 
     @classmethod
     def of_places(cls, patches: Tensor, inside: Tensor, places: Tensor, centres: Tensor) -> Pairs:
         """Return the pairs of patches (M,) and the places (M,) inside them, out of all places (V, 3); centres (P, 3) are the patches'."""
         return cls(inside, patches, torch.linalg.vector_norm(places[inside] - centres[patches], dim=1), len(places))
 
-    def some(self, chosen: Tensor) -> Pairs:
+    def select(self, chosen: Tensor) -> Pairs:
         """Return some of the pairs, chosen by a mask (M,) or by their numbers."""
-        return Pairs(self.places[chosen], self.patches[chosen], self.away[chosen], self.count)
+        return Pairs(self.places[chosen], self.patches[chosen], self.centre_distances[chosen], self.count)
 
     def nearest(self, most: int | None) -> Tensor:
         """Return a mask (M,) of the pairs with the `most` nearest centres of each place; all pairs for None.
@@ -39,7 +39,7 @@ class Pairs:
         """
         if most is None:
             return torch.ones_like(self.places, dtype=torch.bool)
-        left, chosen = self.away.clone(), torch.zeros_like(self.places, dtype=torch.bool)
+        left, chosen = self.centre_distances.clone(), torch.zeros_like(self.places, dtype=torch.bool)
         for _ in range(most):
             least = left.new_full((self.count,), torch.inf).scatter_reduce_(0, self.places, left, "amin")
             now = (left == least[self.places]) & left.isfinite()

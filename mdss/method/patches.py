@@ -59,6 +59,6 @@ def uncovered_points(members: Index, count: int) -> Index:
     return np.flatnonzero(~covered)
 
 
-def away_from_centre(patches: Tensor) -> Tensor:
+def distances_from_centre(patches: Tensor) -> Tensor:
     """Return the distance (P, K) of each point of patches (P, K, 3) from the first of its patch."""
     return (patches - patches[:, :1]).square().sum(dim=2).sqrt()

@@ -50,7 +50,7 @@ def prepare(rgb: NDArray[np.uint8], xyz_mm: Cloud, settings: PointCloudSettings)
     check_scan(rgb, xyz_mm)
     grid = Grid(xyz_mm.shape[0], xyz_mm.shape[1], settings.size_px)
     with ThreadPoolExecutor(1) as beside:  # a large image takes as long as its cloud, and neither needs the other
-        colour = beside.submit(grid.colour, rgb)
+        colour = beside.submit(grid.image, rgb)
         cloud, measured = grid_cloud(xyz_mm, grid, settings)
         plane = find_table(xyz_mm, settings) if settings.table == "auto" else None
         off_table = remove_table(cloud, measured, plane, settings)
@@ -79,7 +79,7 @@ def grid_cloud(xyz_mm: Cloud, grid: Grid, settings: PointCloudSettings) -> tuple
         return cloud, measured
     whole = xyz_mm[:]  # read whole: each point is used several times
     check_points(whole, is_measured(whole))
-    cloud = grid.between(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
+    cloud = grid.interpolated_points(whole) if settings.enlarged_by == "interpolating" else grid.points(whole)
     return cloud, is_measured(cloud)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mdss.errors import BadInput
-from mdss.misfit import misfit
+from mdss.misfit import describe_misfit
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
@@ -270,7 +270,7 @@ def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
     except msgspec.ValidationError as error:
         if error.__cause__ is not None:  # raised by a section's own check of its settings
             raise BadInput(f"recipe setting {error.__cause__}") from error
-        place, sentence = misfit(error, Recipe, tree)
+        place, sentence = describe_misfit(error, Recipe, tree)
         raise BadInput(f"recipe setting {place}: {sentence}") from error
 
 

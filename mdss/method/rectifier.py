@@ -22,7 +22,7 @@ def rectify(values: Tensor) -> Tensor:
     return F.relu(values, inplace=True)
 
 
-def highest(features: Tensor) -> Tensor:
+def max_over_points(features: Tensor) -> Tensor:
     """Return the maximum (P, C) over the points of patches (P, K, C), none negative, in the fastest way on this device."""
     if can_be_compared_as_bits(features):
         return features.view(WHOLE_NUMBERS[features.dtype]).amax(dim=1).view(features.dtype)

@@ -19,7 +19,7 @@ SAMPLED_PX = 80  # rows and columns: thousands of pixels, which give mean and me
 LEAST_SAMPLES = 500  # pixels of the part: a smaller part is measured whole, which costs no more
 
 
-class Seen(Protocol):
+class PartData(Protocol):
     """A prepared part, in the process that prepared it or on its way to another."""
 
     @property
@@ -47,7 +47,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     distance_mm: float  # median z of the part's points
 
     @classmethod
-    def of(cls, part: Seen) -> Conditions:
+    def of(cls, part: PartData) -> Conditions:
         """Measure a prepared part. A large part is sampled on every n-th row and column, because this is done for each verdict."""
         every = max(1, len(part.mask) // SAMPLED_PX)
         if np.count_nonzero(part.mask[::every, ::every]) < LEAST_SAMPLES:
@@ -73,7 +73,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     distance_mm: tuple[float, ...]
 
     @classmethod
-    def of(cls, rgb: Sequence[float], sdf: Sequence[float], parts: Sequence[Seen]) -> Reference:
+    def of(cls, rgb: Sequence[float], sdf: Sequence[float], parts: Sequence[PartData]) -> Reference:
         """Gather the scores of both branches, and measure the conditions of the same parts."""
         seen = [Conditions.of(part) for part in parts]
         return cls(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdss.method.border import near_border
-from mdss.method.checkerboard import Asked, squares
+from mdss.method.checkerboard import AskedPixels, askable_pixels
 from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.grid import Grid, all_three
@@ -22,7 +22,7 @@ from mdss.method.heat import blurred, on_grid
 from mdss.method.neighbours import neighbours_of
 from mdss.method.patch_frame import PatchFrames
 from mdss.method.patch_pairs import Pairs
-from mdss.method.patches import away_from_centre, cut_patches
+from mdss.method.patches import cut_patches, distances_from_centre
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
@@ -60,7 +60,7 @@ class PartPoints:
 
 
 @dataclass(frozen=True)
-class Cutting:
+class PartBox:
     """The part's box on the grid, widened by the reach of voids. The branch computes inside it alone, without loss."""
 
     top: int
@@ -69,7 +69,7 @@ class Cutting:
     size: int  # of the whole grid
 
     @classmethod
-    def around(cls, xyz: Float) -> Cutting:
+    def around(cls, xyz: Float) -> PartBox:
         """Cut a cloud (S, S, 3), NaN without a point; a cloud without any point stays whole."""
         measured, size = all_three(np.isfinite(xyz)), len(xyz)
         rows, columns = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
@@ -80,11 +80,11 @@ class Cutting:
         return cls(top, left, np.ascontiguousarray(xyz[top:bottom, left:right]), size)
 
     @cached_property
-    def measured(self) -> Float:
+    def measured_share(self) -> Float:
         """How much around each of the box's pixels was measured, 0 to 1, flat; computed at the first use."""
         return measured_around(self.xyz)
 
-    def whole(self, pixels: Index) -> Index:
+    def to_grid(self, pixels: Index) -> Index:
         """Return flat indices into the whole grid for flat indices into the box."""
         rows, columns = np.divmod(pixels, self.xyz.shape[1])
         return np.asarray((rows + self.top) * self.size + columns + self.left, np.intp)
@@ -110,15 +110,15 @@ class PartReading:
     void_pixels: Index  # (V,)
 
 
-def merge(distances: Tensor, points: Tensor, count: int, settings: ShapeSettings) -> Tensor:
+def merged_distances(distances: Tensor, points: Tensor, count: int, settings: ShapeSettings) -> Tensor:
     """Return one distance (count,), not negative, for each point, from readings (M,) and the points (M,) that they are of.
 
     `overlap` says how: `mean` averages the signed distances, so that what patches disagree on cancels out; `mean_size` averages their
     sizes; `min` takes the smallest size. For `nearest_centre` only the nearest patch was read; several equally near ones are averaged.
     """
     if settings.overlap in ("mean", "nearest_centre"):
-        return counted(_mean(distances, points, count), settings.sign)
-    sizes = counted(distances, settings.sign)
+        return unsigned(_mean(distances, points, count), settings.sign)
+    sizes = unsigned(distances, settings.sign)
     if settings.overlap == "mean_size":
         return _mean(sizes, points, count)
     return sizes.new_full((count,), math.inf).scatter_reduce_(0, points, sizes, "amin")
@@ -161,11 +161,11 @@ def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> 
     With `keep_peak` the highest value stays as it was before the blur, so that it is the branch's score.
     """
     heat = on_grid(values, pixels, (size, size))
-    soft = spread(heat, pixels, settings)
+    soft = blurred_over_points(heat, pixels, settings)
     return np.where(heat == heat.max(), np.maximum(heat, soft), soft) if settings.keep_peak else soft
 
 
-def spread(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
+def blurred_over_points(heat: Float, pixels: Index, settings: ShapeSettings) -> Float:
     """Return the blurred map (S, S). Pixels not in `pixels` have no point: they count as 0, or take the mean of the points around."""
     if settings.missing == "zero" or not settings.blur_px:
         return blurred(heat, settings.blur_px)
@@ -181,7 +181,7 @@ def measured_around(xyz: Float) -> Float:
     return blurred(all_three(np.isfinite(xyz)).astype(np.float32), RIM_PX).ravel()
 
 
-def counted(distances: Tensor, sign: str) -> Tensor:
+def unsigned(distances: Tensor, sign: str) -> Tensor:
     """Return how far points lie off the surface: on both sides, or on one side alone with 0 for the other."""
     return distances.abs() if sign == "both" else (distances if sign == "positive" else -distances).clamp_min(0)
 
@@ -223,7 +223,7 @@ class ShapeBranch:
         `score_unit`. Missing points that good parts have are brought to the same unit; a pixel takes the larger of both. The recipe says
         which pixels are asked about, and in how many of their patches.
         """
-        surface, missing = self.maps(self.read(xyz, grid), xyz.shape[0])
+        surface, missing = self.maps(self.examine(xyz, grid), xyz.shape[0])
         return np.asarray(np.maximum(surface, missing * float(self._network.void_unit)), np.float32)
 
     def maps(self, part: PartReading, size: int) -> tuple[Float, Float]:
@@ -232,43 +232,43 @@ class ShapeBranch:
         return to_map(part.distances, part.pixels, size, self._settings), blurred(surprise, self._settings.blur_px)
 
     @torch.inference_mode()
-    def read(self, xyz: Float, grid: Grid | None = None) -> PartReading:
+    def examine(self, xyz: Float, grid: Grid | None = None) -> PartReading:
         """Return what the network says of the points and voids of an organised cloud (S, S, 3) mm."""
-        box, settings = Cutting.around(xyz), self._settings
+        box, settings = PartBox.around(xyz), self._settings
         part = PartPoints.of(box.xyz)
-        voids = Voids.of(box.xyz) if settings.void_weight else Voids.nowhere()
-        wanted = squares(int(part.pixels[0]), (box.xyz.shape[0], box.xyz.shape[1]), settings.asked_at)
-        points, missing = (Asked.of(pixels, wanted) for pixels in (part.pixels, voids.pixels))
-        readings = self._read(part.points, viewing_direction(box.xyz), points.chosen, voids.some(missing.chosen))
-        distances = merge(readings.distances, readings.points, int(points.chosen.sum()), settings)
+        voids = Voids.of(box.xyz) if settings.void_weight else Voids.empty()
+        wanted = askable_pixels(int(part.pixels[0]), (box.xyz.shape[0], box.xyz.shape[1]), settings.asked_at)
+        points, missing = (AskedPixels.of(pixels, wanted) for pixels in (part.pixels, voids.pixels))
+        readings = self._ask_network(part.points, viewing_direction(box.xyz), points.chosen, voids.select(missing.chosen))
+        distances = merged_distances(readings.distances, readings.points, int(points.chosen.sum()), settings)
         evidence = evidence_of(readings, int(missing.chosen.sum()), settings.void_overlap)
-        off, surprise = points.filled(distances.cpu().numpy()), missing.filled(evidence.cpu().numpy())
+        off, surprise = points.interpolated(distances.cpu().numpy()), missing.interpolated(evidence.cpu().numpy())
         if self._usual is not None:
-            off = off / self._usual.at(box.measured[part.pixels])
+            off = off / self._usual.at(box.measured_share[part.pixels])
         if self._border_usual is not None:
-            off = off / self._border_usual.at(near_border(grid or Grid.filled(box.size)).ravel()[box.whole(part.pixels)])
+            off = off / self._border_usual.at(near_border(grid or Grid.filled(box.size)).ravel()[box.to_grid(part.pixels)])
         if self._void_usual is not None:
-            surprise = surprise / self._void_usual.at(box.measured[voids.pixels])
-        return PartReading(off, box.whole(part.pixels), surprise, box.whole(voids.pixels))
+            surprise = surprise / self._void_usual.at(box.measured_share[voids.pixels])
+        return PartReading(off, box.to_grid(part.pixels), surprise, box.to_grid(voids.pixels))
 
-    def _read(self, points: Float, towards: NDArray[np.float64], asked: Bool, voids: Voids) -> Readings:
-        """Return the readings of the chosen points (`asked`, (N,)) of a part (N, 3) mm, and of the voids inside its patches."""
+    def _ask_network(self, points: Float, towards: NDArray[np.float64], is_asked: Bool, voids: Voids) -> Readings:
+        """Return the readings of the chosen points (`is_asked`, (N,)) of a part (N, 3) mm, and of the voids inside its patches."""
         settings = self._settings
         cut = cut_patches(points, settings.points_per_patch, settings.density, self._device)
-        members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, asked, voids.places))
+        members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, is_asked, voids.places))
         patches = cloud[members]
-        frames, away = PatchFrames.of(patches, towards, settings), away_from_centre(patches)
-        measured, inside = Pairs.of_members(members, away, len(points)), frames.into(patches)
+        frames, away = PatchFrames.of(patches, towards, settings), distances_from_centre(patches)
+        measured, inside = Pairs.of_members(members, away, len(points)), frames.to_patch(patches)
         among = torch.nonzero(chosen[measured.places]).flatten()
-        among = among[measured.some(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
-        measured = measured.some(among)
+        among = among[measured.select(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
+        measured = measured.select(among)
         within = neighbours_of(voids.places, self._device).within(points[cut[:, 0]], away.amax(dim=1).cpu().numpy())
         holders, held = (torch.from_numpy(each).to(self._device) for each in within)
         missing = Pairs.of_places(holders, held, places, patches[:, 0])
-        missing = missing.some(missing.nearest(settings.asked_in))
+        missing = missing.select(missing.nearest(settings.asked_in))
         halves = self._code_halves(inside)
-        distances, _ = self._ask(halves, measured, inside.flatten(0, 1)[among])
-        _, log_odds = self._ask(halves, missing, frames.of_each(missing.patches).into(places[missing.places][:, None])[:, 0])
+        distances, _ = self._predict(halves, measured, inside.flatten(0, 1)[among])
+        _, log_odds = self._predict(halves, missing, frames.select(missing.patches).to_patch(places[missing.places][:, None])[:, 0])
         numbers = chosen.cumsum(0) - 1  # of the points, counted among those asked about
         return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], log_odds, missing.places)
 
@@ -280,12 +280,12 @@ class ShapeBranch:
             halves[piece] = self._network.code_halves(patches[piece])
         return halves
 
-    def _ask(self, halves: Tensor, pairs: Pairs, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, halves: Tensor, pairs: Pairs, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance and the log odds of a point, (M,) each, for queries (M, 3): one per pair, in its patch's frame."""
         distance, log_odds = (torch.empty(len(queries), device=self._device) for _ in range(2))
         for piece in pieces(len(queries), self._at_once, QUERIES_STEP, self._device):
-            said = self._network.ask_each(halves.index_select(0, pairs.patches[piece]), queries[piece])
-            distance[piece], log_odds[piece] = said.distance, said.presence
+            predicted = self._network.predict_each(halves.index_select(0, pairs.patches[piece]), queries[piece])
+            distance[piece], log_odds[piece] = predicted.distance, predicted.presence
         return distance, log_odds
 
     def _unit(self, lengths: Tensor) -> Tensor:

@@ -39,33 +39,33 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
     A score above the threshold is NotOK even if a piece of the part may be missing; but if too many points are missing, no score counts.
     """
     threshold = calibration.threshold.value
-    if reason := unseen(part, rules):
+    if reason := missing_points_reason(part, rules):
         return "NotDecidable", reason
     if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
         return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
     if score > threshold:
-        found, limit = apart(score, threshold)
+        found, limit = as_different_numbers(score, threshold)
         return "NotOK", f"score {found} is above the threshold {limit}"
-    if reason := lacking(part, calibration, rules):
+    if reason := incomplete_reason(part, calibration, rules):
         return "NotDecidable", reason
     return "OK", ""
 
 
-def apart(higher: float, lower: float) -> tuple[str, str]:
+def as_different_numbers(higher: float, lower: float) -> tuple[str, str]:
     """Return two different numbers as text, with as many digits as it takes to see that they differ."""
     pairs = ((f"{higher:.{digits}g}", f"{lower:.{digits}g}") for digits in DIGITS)
     return next(pair for pair in pairs if pair[0] != pair[1])
 
 
-def unseen(part: InView, rules: FusionSettings) -> str:
+def missing_points_reason(part: InView, rules: FusionSettings) -> str:
     """Return the sentence that too many of the part's points are missing; "" if enough were measured."""
     missing, allowed = part.invalid_point_ratio, rules.max_invalid_point_ratio
     return "" if missing <= allowed else f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
 
 
-def lacking(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
+def incomplete_reason(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
     """Return the sentence that the part may not be whole: it is too small for a good one, or the image cuts it off; "" if neither is so."""
-    covered, least = calibration.covered(part.mask), rules.min_part_ratio
+    covered, least = calibration.coverage(part.mask), rules.min_part_ratio
     if covered < least:
         return f"the part covers {covered:.1%} of what the smallest good one of the validation does; at least {least:.1%} are expected"
     at_edge_px = part.grid.at_edge(part.mask)

@@ -26,7 +26,7 @@ class StoreBusy(CutOff):
 
 
 @contextmanager
-def held(path: Path, doing: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def file_lock(path: Path, doing: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the lock while the block runs. StoreBusy names the holder if the lock does not get free in time.
 
     The kernel releases the lock however the process ends, so nothing has to be cleared away after a kill or a power cut. The file stays.

@@ -20,7 +20,7 @@ from mdss.method.grid import Grid
 from mdss.method.heat import blurred
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.torch_device import Precision, exactly, for_scoring
+from mdss.method.torch_device import Precision, for_scoring, in_float32
 from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import read_weights
 
@@ -59,7 +59,7 @@ class StudentTeacher(nn.Module):
     def describe(self, images: Tensor) -> Tensor:
         """Return the teacher's description (B, C, h, w) of images (B, 3, H, W) in 0..1, normalised with the channel statistics."""
         with torch.no_grad():
-            described: Tensor = exactly(self.teacher, images) if self.teacher.is_rounded else self.teacher(images)
+            described: Tensor = in_float32(self.teacher, images) if self.teacher.is_rounded else self.teacher(images)
             return (described - self.mean) / self.deviation
 
     def wide_layers(self) -> Sequence[nn.Conv2d]:
@@ -76,8 +76,8 @@ class StudentTeacher(nn.Module):
 
         `described` is the teacher's description of the images, where the caller has it already.
         """
-        said: Tensor = self.student(images)
-        difference = (self.describe(images) if described is None else described) - said.float()
+        teacher_output: Tensor = self.student(images)
+        difference = (self.describe(images) if described is None else described) - teacher_output.float()
         return difference.square() if distance == "squared" else difference.abs()
 
 
@@ -106,7 +106,7 @@ class Window:
         return cls(int(top), int(left), bottom - int(top), right - int(left))
 
     @classmethod
-    def scored(cls, mask: Bool, settings: ColourSettings) -> Window:
+    def to_score(cls, mask: Bool, settings: ColourSettings) -> Window:
         """Return the window to compute for a new part: around its mask, or the whole map if the map is not masked."""
         cells = len(mask) // STRIDE_PX
         return cls.around(mask, cells) if settings.mask_scoring else cls.whole(cells)
@@ -125,7 +125,7 @@ def padded_image(rgb: Image, border: str) -> Float:
     return np.ascontiguousarray(around.transpose(2, 0, 1), np.float32) / np.float32(255)
 
 
-def seen_through(window: Window, rgb: Image, border: str, device: str) -> Tensor:
+def window_pixels(window: Window, rgb: Image, border: str, device: str) -> Tensor:
     """Return the pixels (1, 3, h, w) of an image (S, S, 3) that a window's cells look at, in channels-last order for the convolutions."""
     padded = torch.from_numpy(padded_image(rgb, border))[None].to(device)
     return window.crop(padded).contiguous(memory_format=torch.channels_last)
@@ -169,7 +169,7 @@ class ColourBranch:
         to the border.
         """
         seen = self.levelled(rgb, mask)
-        heat = self.unweighed(seen, mask)
+        heat = self.map_before_division(seen, mask)
         if self._usual is not None:
             heat = heat / self._usual.at(contrast(seen, mask))
         if self._border_usual is not None:
@@ -182,14 +182,14 @@ class ColourBranch:
         return match_brightness(rgb, mask, self._brightness, most) if most else rgb
 
     @torch.inference_mode()
-    def unweighed(self, rgb: Image, mask: Bool) -> Float:
+    def map_before_division(self, rgb: Image, mask: Bool) -> Float:
         """Return the map (S, S) of a levelled image before it is divided by what good parts reach.
 
         Only the mask's box is computed. The networks have no padding, so its values are the same as those of the whole image.
         """
         settings, cells = self._settings, rgb.shape[0] // STRIDE_PX
-        window = Window.scored(mask, settings)
-        crop = seen_through(window, rgb, settings.border, self._device)
+        window = Window.to_score(mask, settings)
+        crop = window_pixels(window, rgb, settings.border, self._device)
         found = np.zeros((cells, cells), np.float32)
         inside = np.s_[window.top : window.top + window.height, window.left : window.left + window.width]
         found[inside] = self._networks(crop, settings.distance).mean(dim=1)[0].cpu().numpy()

@@ -61,15 +61,15 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
     lies on, and it has to be flat.
     """
     random, reach_mm = np.random.default_rng(settings.seed), settings.plane_inlier_mm
-    points = strip_of(xyz_mm, settings.border_px, random)
+    points = border_points(xyz_mm, settings.border_px, random)
     normals, offsets = hypotheses(points, settings.hypotheses, random)
-    sparse = cache(lambda: sparse_of(xyz_mm))
+    sparse = cache(lambda: subsampled(xyz_mm))
     away = cache(lambda: away_from_viewer(sparse()))
 
     def best_of(some: Points, most_behind: float, behind_mm: float) -> Plane | None:
         supported = support(normals, offsets, some.astype(np.float32), reach_mm / 4)
         planes = (Plane(normals[number], float(offsets[number]), 0.0) for number in np.argsort(-supported, kind="stable"))
-        return next((plane for plane in planes if not hides(plane, points, behind_mm, most_behind, away)), None)
+        return next((plane for plane in planes if not has_points_behind(plane, points, behind_mm, most_behind, away)), None)
 
     best = best_of(points, MOST_BEHIND_SHARE, reach_mm)
     if best is not None and best.share_of(points, reach_mm / 4) < CLEAR_SHARE:
@@ -84,7 +84,7 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
     return None if best is None else refine(best, points, reach_mm)
 
 
-def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
+def border_points(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
     """Return points (N, 3) of the image's border strip, a random choice if there are many; none if too few were measured."""
     sides = (xyz_mm[:width], xyz_mm[-width:], xyz_mm[width:-width, :width], xyz_mm[width:-width, -width:])
     strip = np.concatenate([side.reshape(-1, 3) for side in sides])
@@ -94,7 +94,7 @@ def strip_of(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
     return points[random.choice(len(points), min(len(points), MOST_STRIP_POINTS), replace=False)]
 
 
-def sparse_of(xyz_mm: Cloud) -> Float:
+def subsampled(xyz_mm: Cloud) -> Float:
     """Return every 8th row and column of the cloud (h, w, 3), from the first, or from another start if clearly more was measured there."""
     found = [xyz_mm[row::EVERY_PX, column::EVERY_PX] for row, column in STARTS]
     counts = [np.count_nonzero(is_measured(each)) for each in found]
@@ -114,7 +114,7 @@ def hypotheses(points: Points, count: int, random: np.random.Generator) -> tuple
     return normals, -np.einsum("ij,ij->i", normals, corners[usable, 0])
 
 
-def hides(plane: Plane, points: Points, reach_mm: float, most: float, away: Callable[[], Points]) -> bool:
+def has_points_behind(plane: Plane, points: Points, reach_mm: float, most: float, away: Callable[[], Points]) -> bool:
     """Return whether more than a share `most` of the points lie farther than `reach_mm` behind the plane.
 
     Behind means farther along the viewing direction, which `away()` returns; if that is unknown (0, 0, 0), nothing is behind.

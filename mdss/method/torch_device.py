@@ -66,10 +66,10 @@ def cpu_gains_by_bfloat16() -> bool:
     if not cpu_has_bfloat16():
         return False
     with one_thread():
-        spent = {kind: [multiplying_s(kind)] for kind in (torch.float32, torch.bfloat16)}  # the first does not count
+        spent = {kind: [matmul_s(kind)] for kind in (torch.float32, torch.bfloat16)}  # the first does not count
         for _ in range(TRIALS):
             for kind, seconds in spent.items():
-                seconds.append(multiplying_s(kind))
+                seconds.append(matmul_s(kind))
     exact_s, narrow_s = (min(seconds[1:]) for seconds in spent.values())
     return exact_s >= LEAST_GAIN * narrow_s
 
@@ -85,7 +85,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def multiplying_s(kind: torch.dtype) -> float:
+def matmul_s(kind: torch.dtype) -> float:
     """Return the CPU seconds of one thread for multiplying two square matrices of a type; time of other programs does not count."""
     factor = torch.ones(TRIAL_SIDE, TRIAL_SIDE, dtype=kind)
     started_s = time.thread_time()
@@ -122,13 +122,13 @@ def check_finite(network: nn.Module) -> None:
             raise ModelRefused(f"{type(network).__name__}: {name}: found what is no finite number; expected numbers alone")
 
 
-def exactly(layer: nn.Module, values: Tensor) -> Tensor:
+def in_float32(layer: nn.Module, values: Tensor) -> Tensor:
     """Apply a layer in float32, whatever autocast is on: coordinates and distances need more digits than bfloat16 has."""
     with torch.autocast(values.device.type, enabled=False):
         result: Tensor = layer(values.float())
         return result
 
 
-def narrowed(values: Tensor, layer: nn.Module) -> Tensor:
+def to_layer_precision(values: Tensor, layer: nn.Module) -> Tensor:
     """Return a layer's input in bfloat16 if its weights are; otherwise unchanged."""
     return values.to(torch.bfloat16) if layer.weight.dtype is torch.bfloat16 else values

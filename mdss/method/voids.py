@@ -42,11 +42,11 @@ class Voids:
         return cls(places.astype(np.float32), rows * xyz.shape[1] + columns)
 
     @classmethod
-    def nowhere(cls) -> Voids:
+    def empty(cls) -> Voids:
         """Return no voids at all."""
         return cls(np.empty((0, 3), np.float32), np.empty(0, np.intp))
 
-    def some(self, chosen: Bool) -> Voids:
+    def select(self, chosen: Bool) -> Voids:
         """Return the voids of a mask (V,)."""
         return Voids(self.places[chosen], self.pixels[chosen])
 

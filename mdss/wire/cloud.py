@@ -53,8 +53,8 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
 
     def __getitem__(self, where: Any) -> Float:
         """Return the points at these pixels: slices of rows and columns, or arrays of both, none negative."""
-        given = _picked(self.given, where)
-        confidence = None if self.confidence is None else _picked(self.confidence, where).reshape(-1)
+        given = _take(self.given, where)
+        confidence = None if self.confidence is None else _take(self.confidence, where).reshape(-1)
         return self._uniform(given.reshape(-1, 3), confidence).reshape(given.shape)
 
     def _uniform(self, points: Float, confidence: Float | None) -> Float:
@@ -77,7 +77,7 @@ class SensorCloud(msgspec.Struct, frozen=True, kw_only=True):
         return np.zeros(len(points), np.bool_) if confidence is None else ~(confidence > value)
 
 
-def _picked(array: Float, where: Any) -> Float:
+def _take(array: Float, where: Any) -> Float:
     """Return an array's (H, W, ...) values at these pixels; with arrays for both axes in a third of numpy's own time."""
     if not (isinstance(where, tuple) and all(isinstance(each, np.ndarray) for each in where)):
         found: Float = array[where]

@@ -21,7 +21,7 @@ TELL_EVERY_S = 10.0  # a refused client tries again at once, without end
 log = structlog.get_logger()
 
 
-class Clients:
+class AllowedClients:
     """The allow-list: a folder of public certificates, read at every handshake, so that an added or removed key counts at once."""
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class Clients:
 class _Authenticator(ThreadAuthenticator):
     """ZeroMQ's authenticator, with each client named after its key file."""
 
-    def __init__(self, context: zmq.Context[Any], clients: Clients) -> None:
+    def __init__(self, context: zmq.Context[Any], clients: AllowedClients) -> None:
         super().__init__(context)
         self.clients = clients
 
@@ -76,7 +76,7 @@ class _Authenticator(ThreadAuthenticator):
         super().stop()
 
 
-class Gate:
+class ClientAuthentication:
     """Answers the handshakes of one context, if the settings name keys. Opened before the sockets, closed after them."""
 
     def __init__(self, context: zmq.Context[Any], settings: Settings) -> None:
@@ -84,19 +84,19 @@ class Gate:
         own = settings.security
         if own.server_key_file is None or own.client_keys is None:
             return
-        self._authenticator = _Authenticator(context, Clients(Path(own.client_keys)))
+        self._authenticator = _Authenticator(context, AllowedClients(Path(own.client_keys)))
         self._authenticator.start()
         for link in PUBLIC_LINKS:
             self._authenticator.configure_curve_callback(link, self._authenticator.clients)
 
     @property
-    def is_open(self) -> bool:
+    def is_answering(self) -> bool:
         """Whether handshakes are answered, or none are needed."""
         return self._authenticator is None or self._authenticator.is_alive()
 
     def check(self) -> None:
         """Raise MdssError if nobody answers handshakes any more: no client would get in until the process is replaced."""
-        if not self.is_open:
+        if not self.is_answering:
             raise MdssError("the thread that answers handshakes has ended; expected it to live as long as the process")
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Gate:
             self._authenticator.stop()
 
 
-def lock(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
+def require_curve(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
     """Make a socket speak only CURVE, with the station's key, and only with clients that the gate admits."""
     pair = key_files.read_pair(secret_file)
     socket.curve_server = True
@@ -114,7 +114,7 @@ def lock(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
     socket.zap_enforce_domain = 1  # if the gate does not answer, nobody gets in
 
 
-def speaker_of(frames: Sequence[zmq.Frame | bytes]) -> str | None:
+def client_of(frames: Sequence[zmq.Frame | bytes]) -> str | None:
     """Return the client whose key a message came under; None where no keys are used."""
     frame = frames[0] if frames else None
     if not isinstance(frame, zmq.Frame):

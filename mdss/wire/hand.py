@@ -8,11 +8,11 @@ from pathlib import Path
 LONGEST = 64  # bytes of a result id
 
 
-class Hand:
+class PartInHand:
     """The hand file of one process; each write is one system call, and is in place however the process ends."""
 
     def __init__(self, runtime_directory: Path, process: str) -> None:
-        self._file = os.open(place_of(runtime_directory, process), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o660)
+        self._file = os.open(hand_file(runtime_directory, process), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o660)
         self.write("")
 
     def write(self, result_id: str) -> None:
@@ -27,9 +27,9 @@ class Hand:
         os.close(self._file)
 
 
-def read_hand(runtime_directory: Path, process: str) -> str:
+def take_part_in_hand(runtime_directory: Path, process: str) -> str:
     """Return, once, the part that an ended process had in hand; empty if it had none."""
-    path = place_of(runtime_directory, process)
+    path = hand_file(runtime_directory, process)
     try:
         found = path.read_text("ascii", errors="replace").strip()
         path.unlink()
@@ -38,6 +38,6 @@ def read_hand(runtime_directory: Path, process: str) -> str:
     return found
 
 
-def place_of(runtime_directory: Path, process: str) -> Path:
+def hand_file(runtime_directory: Path, process: str) -> Path:
     """Return the path of a process's hand file."""
     return runtime_directory / f"{process}.hand"

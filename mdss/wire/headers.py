@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from mdss.errors import UNREADABLE, MdssError, legible
-from mdss.misfit import misfit
+from mdss.misfit import describe_misfit
 from mdss.wire.cloud import Invalid, Unit
 from mdss.wire.messages import FrameIdentity
 
@@ -48,7 +48,7 @@ def in_words(error: Exception, kind: type[msgspec.Struct], header: bytes | memor
     if not isinstance(error, msgspec.ValidationError):
         return f"found no JSON in UTF-8 ({error})"
     with suppress(*UNREADABLE):  # after the first field that does not fit, the rest may be no JSON
-        place, sentence = misfit(error, kind, msgspec.json.decode(header))
+        place, sentence = describe_misfit(error, kind, msgspec.json.decode(header))
         return f"{place}: {sentence}" if place else sentence
     return str(error)
 

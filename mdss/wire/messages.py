@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdss.wire.cloud import SensorCloud
-from mdss.wire.model_plan import ModelWord
+from mdss.wire.model_plan import ModelReport
 from mdss.wire.verdict import Branch, Evaluation, UndefinedCode, Verdict
 
 NEVER_NS: Final = 2**63 - 1
@@ -195,4 +195,4 @@ class Heartbeat(Message, frozen=True):
     waiting: int
     counters: dict[str, float]  # metric name with labels, as in Prometheus's format -> value since the start
     timings: dict[str, list[float]]  # metric name with labels -> observations (seconds or ratios) since the last heartbeat
-    models: ModelWord = ModelWord()
+    models: ModelReport = ModelReport()

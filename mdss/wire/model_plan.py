@@ -33,7 +33,7 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     reasons: dict[str, str] = {}  # by recipe: why it is not judged now
 
 
-class ModelWord(msgspec.Struct, frozen=True, kw_only=True):
+class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     """One process's report on models: the plan it follows, what it holds or needs, and what was asked of it in vain."""
 
     revision: int = 0  # of the plan that it has read and follows

@@ -32,7 +32,7 @@ class CurveKeys:
         return cls(own.public, own.secret, key_files.read_public(Path(server_file)))
 
 
-def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys | None = None) -> zmq.Socket[bytes]:
+def connect(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys | None = None) -> zmq.Socket[bytes]:
     """Return a socket connected to an endpoint, whether or not anybody listens there yet; BadInput if it is no endpoint."""
     if keys is None and endpoint.startswith(TCP) and LOOPBACK.fullmatch(endpoint) is None:
         context.destroy(0)
@@ -51,7 +51,7 @@ def connected(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKe
     return socket
 
 
-def offered(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> bool:
+def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> bool:
     """Send one message without ever waiting; False if there is no room, or no peer any more: zmq gives up a connection that was refused."""
     try:
         socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)

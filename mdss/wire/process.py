@@ -16,7 +16,7 @@ import zmq
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
-from mdss.wire.pulse import Pulse, ReloadFlag, StopFlag, Tally
+from mdss.wire.pulse import HeartbeatSender, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
 FAILED, REFUSED = 1, 2  # exit codes; after REFUSED another start would end the same way: settings or models are wrong
@@ -25,11 +25,11 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Opened:
+class ProcessContext:
     """What a process has before its own work begins; what it opens itself it registers with `closing`."""
 
     settings: Settings
-    pulse: Pulse
+    pulse: HeartbeatSender
     stop: StopFlag
     reload: ReloadFlag
     config: Path
@@ -55,7 +55,7 @@ class Opened:
 
 
 @contextmanager
-def opened(name: str, config: Path) -> Iterator[Opened]:
+def open_process(name: str, config: Path) -> Iterator[ProcessContext]:
     """Open what every process needs, and close everything at the end."""
     reload = ReloadFlag().listen()
     settings = load_settings(config)
@@ -68,11 +68,11 @@ def opened(name: str, config: Path) -> Iterator[Opened]:
         closing.callback(context.destroy, LINGER_MS)  # also sockets that an error left open: the context would wait for them forever
         health = Sender(context, "health", settings)
         closing.callback(health.close)
-        pulse = Pulse(name, health)
+        pulse = HeartbeatSender(name, health)
         try:
-            yield Opened(settings, pulse, stop, reload, config, context, closing)
+            yield ProcessContext(settings, pulse, stop, reload, config, context, closing)
         except MdssError as error:
-            pulse.say("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
+            pulse.report_state("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
             raise
 
 

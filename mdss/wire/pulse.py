@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mdss.wire.messages import Heartbeat, Message, ProcessState
-from mdss.wire.model_plan import ModelWord
+from mdss.wire.model_plan import ModelReport
 
 BEAT_EVERY_S = 1.0
 
@@ -47,7 +47,7 @@ class Tally:
         return taken
 
 
-class Pulse:
+class HeartbeatSender:
     """Tells the supervisor once a second that this process is alive, and what it got done."""
 
     def __init__(self, process: str, outlet: Outlet, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,21 +55,21 @@ class Pulse:
         self._outlet, self._clock, self._due_s = outlet, clock, float("-inf")
         self._state: ProcessState = "starting"
         self._reason = ""
-        self._models = ModelWord()
+        self._models = ModelReport()
 
-    def hold(self, models: ModelWord) -> None:
+    def report_models(self, models: ModelReport) -> None:
         """Set the report on models; a change is sent at once, new counts of frames with the next heartbeat."""
         was, self._models = self._models, models
         if (models.revision, models.held, models.wanted) != (was.revision, was.held, was.wanted):
             self._due_s = float("-inf")
 
-    def say(self, state: ProcessState, reason: str = "", waiting: int = 0) -> None:
+    def report_state(self, state: ProcessState, reason: str = "", waiting: int = 0) -> None:
         """Set the state; a change is sent at once, an unchanged state when a heartbeat is due."""
         if (state, reason) != (self._state, self._reason):
             self._state, self._reason, self._due_s = state, reason, float("-inf")
-        self.beat_if_due(waiting)
+        self.send_if_due(waiting)
 
-    def beat_if_due(self, waiting: int) -> None:
+    def send_if_due(self, waiting: int) -> None:
         """Send a heartbeat if the last one is a second old."""
         now_s = self._clock()
         if now_s < self._due_s:

@@ -19,9 +19,9 @@ from mdss.settings import Settings
 from mdss.settings_types import IPC, TCP
 from mdss.wire import codec
 from mdss.wire.codec import AnyMessage
-from mdss.wire.gate import lock
+from mdss.wire.gate import require_curve
 from mdss.wire.messages import Message
-from mdss.wire.outer_end import offered
+from mdss.wire.outer_end import try_send
 from mdss.wire.topology import LINKS, Link, address
 
 LINGER_MS = 500  # how long a closing process waits for its last messages to leave
@@ -39,7 +39,7 @@ class Sender:
 
     def send(self, message: Message) -> bool:
         """Send one message without ever waiting; False if there was no room for it: the caller then drops or keeps it."""
-        return offered(self.socket, codec.encode(message))
+        return try_send(self.socket, codec.encode(message))
 
     def close(self) -> None:
         """Close; the last messages still leave."""
@@ -68,7 +68,7 @@ class Receiver:
         self.socket.close(0)
 
 
-class Inlet:
+class BoundedReceiver:
     """Receives from outside clients; of a message with too many frames it returns only the first ones.
 
     The rest is skipped in portions: a million tiny frames, in two megabytes, would otherwise block a process for seconds.
@@ -92,7 +92,7 @@ class Inlet:
         return frames
 
 
-def bound(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:
+def bind_socket(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:
     """Return a socket bound to a public link, with zmq options by name; BadInput names the address if binding fails.
 
     Over tcp it uses CURVE if the settings name keys; a Gate in the same context decides on the clients.
@@ -116,7 +116,7 @@ def _prepare_tcp(socket: zmq.Socket[bytes], link_name: str, endpoint: str, serve
     if server_key_file is None:
         return
     try:
-        lock(socket, link_name, Path(server_key_file))
+        require_curve(socket, link_name, Path(server_key_file))
     except BadInput:
         socket.close(0)
         raise

@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.outer_end import CurveKeys, connected, offered
+from mdss.wire.outer_end import CurveKeys, connect, try_send
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
@@ -20,7 +20,7 @@ from mdss.wire.verdict import Beat, Verdict
 ASK_AGAIN_S, LONGEST_PATIENCE_S = 1.0, 8.0
 # five heartbeats; ZeroMQ itself neither notices a machine that lost power nor reconnects after its key was refused
 SILENT_S = 5.0
-Said = TypeVar("Said", Beat, Verdict)
+Published = TypeVar("Published", Beat, Verdict)
 
 
 class VerdictStream:
@@ -103,7 +103,7 @@ class VerdictStream:
         elif verdict.sequence > self.last_sequence:
             self._is_behind = True  # the snapshot includes this one, because a verdict is journaled before it is published
 
-    def _read(self, payload: bytes, kind: type[Said]) -> Said:
+    def _read(self, payload: bytes, kind: type[Published]) -> Published:
         try:
             return msgspec.json.decode(payload, type=kind)
         except UNREADABLE as error:
@@ -150,7 +150,7 @@ class VerdictStream:
 
     def _subscribed(self) -> zmq.Socket[bytes]:
         """Subscribe to all verdicts, whatever topics are wanted: otherwise gaps would go unnoticed."""
-        socket, self._heard_s = connected(self._context, zmq.SUB, self.endpoint, self._keys), time.monotonic()
+        socket, self._heard_s = connect(self._context, zmq.SUB, self.endpoint, self._keys), time.monotonic()
         for topic in (b"verdict/", b"heartbeat/"):
             socket.subscribe(topic)
         return socket
@@ -161,8 +161,8 @@ class VerdictStream:
         If the question cannot be sent, because the station refused this connection, no answer comes either, and it is asked again.
         """
         known, self._asked_s = self.last_sequence, time.monotonic()
-        socket = connected(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
+        socket = connect(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
         limit = int(MOST_VERDICTS * ASK_AGAIN_S / self._patience_s)
         request = SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known, limit=limit)
-        offered(socket, [msgspec.json.encode(request)])
+        try_send(socket, [msgspec.json.encode(request)])
         return socket

@@ -25,11 +25,11 @@ from mdss.errors import BadInput, MdssError
 from mdss.settings import CameraSettings, Settings, VerdictSettings
 from mdss.settings_doors import SecuritySettings
 from mdss.wire import verdict_stream
-from mdss.wire.gate import Clients, Gate
+from mdss.wire.gate import AllowedClients, ClientAuthentication
 from mdss.wire.messages import Accepted
-from mdss.wire.outer_end import connected
+from mdss.wire.outer_end import connect
 from mdss.wire.pulse import Tally
-from mdss.wire.sockets import bound
+from mdss.wire.sockets import bind_socket
 from mdss.wire.verdict import Beat, Verdict
 from tests.camera_cpp import built
 from tests.ingest_process import Line
@@ -60,13 +60,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where processors are busy, a refusal is here before what is said first: nobody is left to say it to."""
 
     def slowly(*arguments: Any) -> zmq.Socket[bytes]:
-        socket, end_s = connected(*arguments), time.monotonic() + REFUSED_AFTER_S
+        socket, end_s = connect(*arguments), time.monotonic() + REFUSED_AFTER_S
         while socket.poll(0, zmq.POLLOUT) and time.monotonic() < end_s:
             time.sleep(0.02)
         return socket
 
     for module in (client, verdict_stream):
-        monkeypatch.setattr(module, "connected", slowly)
+        monkeypatch.setattr(module, "connect", slowly)
 
 
 def camera(line: Line, source: str, keys: CurveKeys | None, patience_s: float = PATIENCE_S) -> FrameSender:
@@ -149,7 +149,7 @@ def locked(ring: KeyRing) -> Settings:
 
 def test_a_file_that_is_no_key_is_said_once_and_not_at_each_handshake(ring: KeyRing) -> None:
     (ring.clients / "aaa.key").write_bytes(b"\xff\x00")
-    listed, key = Clients(ring.clients), ring.of("cam").public
+    listed, key = AllowedClients(ring.clients), ring.of("cam").public
     with capture_logs() as lines:
         assert all(listed.callback("frames", key) for _ in range(3))
         (ring.clients / "bbb.key").write_bytes(b"")
@@ -167,7 +167,7 @@ def test_a_door_without_its_gate_lets_nobody_in(ring: KeyRing) -> None:
     settings = locked(ring)
     with (
         zmq.Context() as context,
-        bound(context, zmq.ROUTER, "frames", settings) as door,
+        bind_socket(context, zmq.ROUTER, "frames", settings) as door,
         FrameSender(settings.camera.endpoint, "cam", keys=ring.of("cam")) as sender,
     ):
         sender.attend(REFUSED_AFTER_S)
@@ -180,11 +180,11 @@ def test_a_gate_that_answers_no_more_is_not_passed_over_in_silence(ring: KeyRing
     monkeypatch.setattr("mdss.key_files.read_public", lambda _: [0] * sys.maxsize)  # MemoryError, as in a process at its limit
     with (
         zmq.Context() as context,
-        closing(Gate(context, settings)) as gate,
-        bound(context, zmq.ROUTER, "frames", settings),
+        closing(ClientAuthentication(context, settings)) as gate,
+        bind_socket(context, zmq.ROUTER, "frames", settings),
         FrameSender(settings.camera.endpoint, "cam", keys=keys) as sender,
     ):
-        while gate.is_open:
+        while gate.is_answering:
             sender.attend(0.02)
         with pytest.raises(MdssError, match="handshakes has ended"):
             gate.check()

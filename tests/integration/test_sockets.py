@@ -14,7 +14,7 @@ import zmq
 
 from mdss.errors import BadInput
 from mdss.wire.messages import Heartbeat, Judged
-from mdss.wire.sockets import PASSED_OVER_AT_ONCE, Inlet, Receiver, Sender, bound
+from mdss.wire.sockets import PASSED_OVER_AT_ONCE, BoundedReceiver, Receiver, Sender, bind_socket
 from mdss.wire.topology import LINKS, address
 
 pytestmark = pytest.mark.timeout(30)
@@ -61,7 +61,7 @@ def test_of_a_message_with_more_frames_than_any_has_the_first_are_taken_and_the_
         dealer.connect(f"ipc://{tmp_path}/door")
         dealer.send_multipart([b"%d" % number for number in range(3 + 2 * PASSED_OVER_AT_ONCE)])
         dealer.send_multipart([b"short"])
-        inlet, taken = Inlet(router, 4), list[list[bytes]]()
+        inlet, taken = BoundedReceiver(router, 4), list[list[bytes]]()
         while not taken or taken[-1] != [b"short"]:
             assert router.poll(10_000)
             taken.append([frame.bytes for frame in inlet.receive()][1:])
@@ -88,7 +88,7 @@ def test_the_group_may_connect_cameras_and_subscribers_and_speak_for_no_process(
     try:
         with zmq.Context() as context:
             within = Receiver(context, "fusion", settings(folder)), Sender(context, "prepare", settings(folder))
-            public = bound(context, zmq.ROUTER, "frames", settings(folder, f"ipc://{folder}/frames.sock"))
+            public = bind_socket(context, zmq.ROUTER, "frames", settings(folder, f"ipc://{folder}/frames.sock"))
             modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
             assert modes == {"run": 0o750, "fusion.sock": 0o700, "prepare.sock": 0o700, "frames.sock": 0o770}
             for each in (*within, public):
@@ -101,7 +101,7 @@ def test_the_group_may_connect_cameras_and_subscribers_and_speak_for_no_process(
 def test_the_folder_of_a_socket_is_made_where_it_is_not_there(tmp_path: Path) -> None:
     place = tmp_path / "not" / "there" / "frames.sock"
     with zmq.Context() as context:
-        bound(context, zmq.ROUTER, "frames", settings(tmp_path, f"ipc://{place}")).close()
+        bind_socket(context, zmq.ROUTER, "frames", settings(tmp_path, f"ipc://{place}")).close()
     assert place.parent.is_dir()
 
 
@@ -110,10 +110,10 @@ def test_an_address_that_cannot_be_opened_is_named_and_keeps_no_socket_open(tmp_
     with zmq.Context() as context:  # whose end waits for every socket
         with pytest.raises(BadInput, match=f"prepare endpoint ipc://{tmp_path}/prepare.sock: cannot be opened"):
             Sender(context, "prepare", settings(tmp_path))
-        first = bound(context, zmq.ROUTER, "frames", settings(tmp_path, "tcp://127.0.0.1:*"))
+        first = bind_socket(context, zmq.ROUTER, "frames", settings(tmp_path, "tcp://127.0.0.1:*"))
         taken = first.get_string(zmq.LAST_ENDPOINT)
         with pytest.raises(BadInput, match=rf"frames endpoint {taken}: cannot be opened \(Address already in use\)"):
-            bound(context, zmq.ROUTER, "frames", settings(tmp_path, taken))
+            bind_socket(context, zmq.ROUTER, "frames", settings(tmp_path, taken))
         first.close()
 
 
@@ -122,9 +122,9 @@ def test_a_socket_that_somebody_listens_on_is_not_taken_over_but_one_that_the_de
     with plain_socket(AF_UNIX) as dead:
         dead.bind(str(tmp_path / "frames.sock"))
     with zmq.Context() as context:
-        first = bound(context, zmq.ROUTER, "frames", mine)
+        first = bind_socket(context, zmq.ROUTER, "frames", mine)
         with pytest.raises(BadInput, match=rf"frames endpoint ipc://{tmp_path}/frames.sock: cannot be opened \(Address already in use\)"):
-            bound(context, zmq.ROUTER, "frames", mine)
+            bind_socket(context, zmq.ROUTER, "frames", mine)
         camera = context.socket(zmq.DEALER)
         camera.connect(f"ipc://{tmp_path}/frames.sock")
         camera.send(b"to the first")
@@ -139,7 +139,7 @@ def test_a_file_in_the_place_of_a_socket_is_named_and_stays_as_it_is(tmp_path: P
     with zmq.Context() as context:
         for name in ("journal.sqlite", "link"):
             with pytest.raises(BadInput, match=rf"frames endpoint ipc://{tmp_path}/{name}: cannot be opened \(File exists\)"):
-                bound(context, zmq.ROUTER, "frames", settings(tmp_path, f"ipc://{tmp_path}/{name}"))
+                bind_socket(context, zmq.ROUTER, "frames", settings(tmp_path, f"ipc://{tmp_path}/{name}"))
     assert (tmp_path / "link").read_text() == "every part"
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from daemon.alert_store import open_store
 from daemon.private_redis import PrivateRedis
 from mdss.cli import mdss
-from mdss.collection import FOLDER, Collected, Collection
+from mdss.collection import FOLDER, CollectedScan, Collection
 from tests.station import GOOD, PAINTED, PATIENCE_S, Scan, Station, Trained, scan_of, site, wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -34,7 +34,7 @@ def root_of(station: Station) -> Path:
     return Path(station.settings.station.state_directory) / FOLDER
 
 
-def collected(station: Station, source: str) -> list[Collected]:
+def collected(station: Station, source: str) -> list[CollectedScan]:
     """Return what is kept of one camera."""
     return [each for each in Collection(root_of(station)).parts() if each.part.source_id == source]
 

@@ -15,7 +15,7 @@ from mdss.collection import Collection
 from mdss.settings import CollectionSettings, Settings, StationSettings
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import FrameIdentity, Heartbeat, Judged, JudgedScan
-from mdss.wire.pulse import BEAT_EVERY_S, Pulse, StopFlag, Tally
+from mdss.wire.pulse import BEAT_EVERY_S, HeartbeatSender, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
 
 SIDE = 200  # such a scan of noise takes almost 0.6 MB
@@ -213,7 +213,12 @@ class Process:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, scans: int) -> None:
         self.inbox, self.health, self.clock = Inbox(scan(f"p{n}", judged_ns=10 + n) for n in range(scans)), FakeLink(), FakeClock()
-        self.pulse, self.stop, self.closing, self.context = Pulse("collect", self.health, self.clock), StopFlag(), ExitStack(), None
+        self.pulse, self.stop, self.closing, self.context = (
+            HeartbeatSender("collect", self.health, self.clock),
+            StopFlag(),
+            ExitStack(),
+            None,
+        )
         self.tally, self.settings = self.pulse.tally, self.with_room_for(100, folder)
         self.collection, self.reloaded = Collection(folder / "collected"), list[Settings]()
         self.inbox.on_empty = self.ask_to_stop
@@ -263,13 +268,13 @@ def test_it_is_heard_by_its_supervisor_while_it_looks_at_many_parts(tmp_path: Pa
     bench, process = Bench(tmp_path), Process(tmp_path, monkeypatch, scans=0)
     for number in range(3):
         bench.collector.keep(scan(f"p{number}"))
-    weigh = collection._weigh
+    weigh = collection._removal_rank
 
-    def slowly(folder: Path) -> collection.Weighed:
+    def slowly(folder: Path) -> collection.RemovalRank:
         process.clock.advance(BEAT_EVERY_S)
         return weigh(folder)
 
-    monkeypatch.setattr(collection, "_weigh", slowly)
+    monkeypatch.setattr(collection, "_removal_rank", slowly)
     process.run()
     beats = [beat for beat in process.health.sent if isinstance(beat, Heartbeat)]
     assert [beat.steps for beat in beats if PARTS not in beat.counters] == [0, 1, 2, 3], "it had not counted them yet"

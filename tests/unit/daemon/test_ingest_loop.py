@@ -13,7 +13,7 @@ from daemon.ingest import Ingest
 from mdss.settings import Settings, StationSettings
 from mdss.wire import camera
 from mdss.wire.camera import Hello, Ping
-from mdss.wire.pulse import Pulse, StopFlag
+from mdss.wire.pulse import HeartbeatSender, StopFlag
 from tests.fakes import FakeLink
 from tests.front_door import CAMERA, OTHER, RULES, Station
 
@@ -43,7 +43,7 @@ class Door:
 
 
 def test_after_a_freeze_no_camera_is_silent_whose_words_wait_at_the_door(tmp_path: Path) -> None:
-    station, pulse = Station(), Pulse("ingest", FakeLink())
+    station, pulse = Station(), HeartbeatSender("ingest", FakeLink())
     settings = Settings(station=StationSettings(runtime_directory=str(tmp_path)))
     door: Any = Door(station)
     process: Any = SimpleNamespace(settings=settings, pulse=pulse, stop=StopFlag())

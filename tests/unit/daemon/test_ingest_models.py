@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdss.wire.camera import Ack, Nack
 from mdss.wire.messages import Accepted, Frame, Judged, Resend
-from mdss.wire.model_plan import ModelPlan, ModelWord, model_key
+from mdss.wire.model_plan import ModelPlan, ModelReport, model_key
 from tests.front_door import Station, code_of, plan_of
 
 
@@ -18,7 +18,7 @@ def stamps(station: Station) -> list[tuple[str, int, str]]:
     ]
 
 
-def word(station: Station) -> ModelWord:
+def word(station: Station) -> ModelReport:
     return station.intake.models
 
 

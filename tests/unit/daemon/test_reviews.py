@@ -9,7 +9,7 @@ import pytest
 
 from daemon.alert_store import time_said
 from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
-from mdss.collection import Collected, CollectedPart, Collection, Review
+from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import MdssError
 from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock
@@ -87,7 +87,7 @@ def test_a_scan_that_is_removed_while_it_is_labelled_is_not_counted_as_labelled(
     bench.keep("a")
     find = Collection.find
 
-    def found_and_removed(collection: Collection, result_id: str) -> Collected | None:
+    def found_and_removed(collection: Collection, result_id: str) -> CollectedScan | None:
         found = find(collection, result_id)
         collection.prune(0)
         return found
@@ -263,7 +263,7 @@ def test_a_review_that_cannot_be_used_is_counted_said_and_holds_up_no_other(
         bench.say(name, "confirmed")
     find = bench.collection.find
 
-    def find_all_but_a(result_id: str) -> Collected | None:
+    def find_all_but_a(result_id: str) -> CollectedScan | None:
         if result_id == "a":
             raise ValueError("whatever the next release has not thought of")
         return find(result_id)

@@ -15,7 +15,7 @@ import pytest
 
 from mdss import cli
 from mdss.errors import BadInput, MdssError
-from mdss.interrupts import handled_by
+from mdss.interrupts import signals_handled_by
 
 
 def verb(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
@@ -81,7 +81,7 @@ def test_sigterm_ends_a_verb_as_ctrl_c_does_and_nothing_is_heard_of_it_afterward
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verb(monkeypatch, press)
-    with handled_by(lambda *_: pytest.fail("nobody listened")):
+    with signals_handled_by(lambda *_: pytest.fail("nobody listened")):
         before = signal.getsignal(signal.SIGTERM)
         assert cli.main(["check"]) == 130
         assert signal.getsignal(signal.SIGTERM) is before
@@ -91,7 +91,7 @@ def test_sigterm_ends_a_verb_as_ctrl_c_does_and_nothing_is_heard_of_it_afterward
 def test_the_station_hears_sigterm_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
     monkeypatch.setattr("mdss.cli.importlib.import_module", lambda name: SimpleNamespace(command=click.command("run")(press)))
-    with handled_by(lambda number, _: heard.append(number)):
+    with signals_handled_by(lambda number, _: heard.append(number)):
         assert cli.main(["run"]) == 0
     assert heard == [signal.SIGTERM]
 

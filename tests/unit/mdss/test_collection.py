@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mdss import collection as module
-from mdss.collection import PART, Collected, CollectedPart, Collection, Review, Wanted, Weighed, evicted
+from mdss.collection import PART, CollectedPart, CollectedScan, Collection, PartFilter, RemovalRank, Review, parts_to_remove
 from mdss.errors import BadInput
 from tests.machines import histories
 
@@ -46,7 +46,7 @@ def kept(tmp_path: Path) -> Collection:
     return Collection(tmp_path / "collected")
 
 
-def names(found: list[Collected]) -> list[str]:
+def names(found: list[CollectedScan]) -> list[str]:
     return [each.part.result_id for each in found]
 
 
@@ -81,11 +81,11 @@ def test_parts_are_found_by_recipe_label_evaluation_and_time_in_either_order(kep
     kept.label("p1", review("defect"))
     kept.label("p2", review("good"))
     assert names(kept.parts()) == ["other", "p0", "p1", "p2", "p3"]
-    assert names(kept.parts(Wanted(newest_first=True))) == ["p3", "p2", "p1", "p0", "other"]
-    assert names(kept.parts(Wanted(recipe="cap", since_ns=12))) == ["p2", "p3"]
-    assert names(kept.parts(Wanted(labels=frozenset({"defect"})))) == ["p1"]
-    assert names(kept.parts(Wanted(labels=frozenset({None, "good"}), evaluations=frozenset({"OK"})))) == ["other", "p0", "p2"]
-    assert kept.parts(Wanted(recipe="unheard of")) == []
+    assert names(kept.parts(PartFilter(newest_first=True))) == ["p3", "p2", "p1", "p0", "other"]
+    assert names(kept.parts(PartFilter(recipe="cap", since_ns=12))) == ["p2", "p3"]
+    assert names(kept.parts(PartFilter(labels=frozenset({"defect"})))) == ["p1"]
+    assert names(kept.parts(PartFilter(labels=frozenset({None, "good"}), evaluations=frozenset({"OK"})))) == ["other", "p0", "p2"]
+    assert kept.parts(PartFilter(recipe="unheard of")) == []
 
 
 def test_a_second_review_takes_the_place_of_the_first(kept: Collection) -> None:
@@ -161,12 +161,12 @@ def test_the_oldest_ok_parts_go_first_then_the_oldest_others_and_reviewed_ones_l
     assert gone == ["ok-1", "ok-3", "bad-2", "late-4", "seen-0", "seen-5"]
 
 
-def _bytes_of(found: Collected) -> int:
+def _bytes_of(found: CollectedScan) -> int:
     return sum(path.stat().st_size for path in found.folder.iterdir())
 
 
 weighed = st.builds(
-    Weighed,
+    RemovalRank,
     is_reviewed=st.booleans(),
     is_not_ok=st.booleans(),
     judged_ns=st.integers(0, 50),
@@ -177,8 +177,8 @@ weighed = st.builds(
 
 @histories(100)
 @given(st.lists(weighed, unique_by=lambda each: each.folder), st.integers(0, 200))
-def test_what_goes_is_just_enough_and_nothing_that_goes_is_worth_more_than_what_stays(parts: list[Weighed], budget: int) -> None:
-    going = evicted(parts, budget)
+def test_what_goes_is_just_enough_and_nothing_that_goes_is_worth_more_than_what_stays(parts: list[RemovalRank], budget: int) -> None:
+    going = parts_to_remove(parts, budget)
     staying = [each for each in parts if each not in going]
     assert sum(each.nbytes for each in staying) <= budget
     assert not going or sum(each.nbytes for each in [*staying, going[-1]]) > budget

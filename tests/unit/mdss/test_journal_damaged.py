@@ -66,7 +66,7 @@ def test_open_parts_on_a_damaged_page_are_named_left_out_and_keep_no_other_from_
     lost = damage(path, "open-10")
     assert 0 < len(lost) < len(OPEN)
     with closing(Journal(path)) as journal, capture_logs() as logs:
-        journal.mend()
+        journal.repair()
         assert [line["frame_ids"] for line in logs] == [lost]
         pending = journal.pending()
         assert [each.result_id for each in pending] == [name for name in OPEN if name not in lost]

@@ -54,5 +54,5 @@ def test_what_is_beside_damage_is_changed_however_few_there_are(
                 return [(key,)]
 
             monkeypatch.setattr(journal._file, "rows", rows)
-            assert journal._file.changed("", [(key,) for key in range(count)]) == count - 1
+            assert journal._file.change_each("", [(key,) for key in range(count)]) == count - 1
             assert changed == set(range(count)) - {damaged}

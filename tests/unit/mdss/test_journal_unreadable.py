@@ -199,7 +199,7 @@ def test_a_part_whose_result_id_the_disk_damaged_has_it_again_after_a_restart_an
     with closing(Journal(path)) as journal, capture_logs() as logs:
         assert journal.pending() == [accepted("owed", 100)]
         for _ in range(2):
-            journal.mend()
+            journal.repair()
         assert journal.pending() == [accepted("open", 100), accepted("owed", 100)]
         assert [line["frame_ids"] for line in logs] == [["open"]]
         journal.judge(verdict(accepted("open", 100)))
@@ -212,7 +212,7 @@ def test_a_part_whose_result_id_stands_nowhere_any_more_gets_another_and_its_ver
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
         journal.accept(accepted("a", 100))
         journal._file.rows("UPDATE part SET result_id = CAST(x'e1' AS TEXT), accepted = '{'")
-        journal.mend()
+        journal.repair()
         (part,) = journal.pending()
         assert journal.pending() == [part] and part.identity.frame_id == "a"
         assert journal.judge(verdict(part)).sequence == 1
@@ -226,8 +226,8 @@ def test_a_part_that_no_verdict_can_be_stored_for_is_named_and_left_out_until_it
         journal._file.rows("UPDATE part SET result_id = CAST(x'e1' AS TEXT) WHERE result_id = 'a'")
         with capture_logs() as logs, closing(sqlite3.connect(journal._file.path)) as other:
             other.execute("BEGIN IMMEDIATE")
-            journal.mend()
+            journal.repair()
             assert journal.pending() == [accepted("b", 100)]
         assert [(line["frame_ids"], "locked" in line["reason"]) for line in logs] == [(["a"], True)]
-        journal.mend()
+        journal.repair()
         assert journal.pending() == [accepted("a", 100), accepted("b", 100)]

@@ -70,7 +70,7 @@ def plan_of_a_retraining(folder: Path, damage: bytes) -> None:
 def request_for_every_part(folder: Path, damage: bytes) -> None:
     (folder / collection_wish.FOLDER).mkdir()
     (folder / collection_wish.FOLDER / "cap.json").write_bytes(damage)
-    assert not collection_wish.Wishes(folder).want_all_of("cap")
+    assert not collection_wish.CollectRequests(folder).is_requested("cap")
 
 
 def collected_part(folder: Path, damage: bytes, name: str = "part.json") -> None:

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from mdss.cli import VERBS, main
-from mdss.verb_options import Between
+from mdss.verb_options import FiniteRange
 
 
 def verbs() -> Iterator[tuple[str, click.Command]]:
@@ -29,7 +29,7 @@ def test_every_number_of_every_verb_is_one_between_two_ends() -> None:
         if isinstance(each.type, click.types.FloatParamType)
     }
     assert ("calibrate", "margin") in fractions and ("replay", "timeout_s") in fractions
-    assert [place for place, kind in fractions.items() if not isinstance(kind, Between)] == []
+    assert [place for place, kind in fractions.items() if not isinstance(kind, FiniteRange)] == []
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_what_is_no_number_is_refused_and_no_model_is_stored(option: str, found:
 
 
 def test_numbers_are_taken_with_their_ends() -> None:
-    assert [Between(0, 1).convert(each, None, None) for each in ("0", "0.25", "1")] == [0, 0.25, 1]
+    assert [FiniteRange(0, 1).convert(each, None, None) for each in ("0", "0.25", "1")] == [0, 0.25, 1]

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from daemon.clock_watch import ClockWatch
-from mdss.collection_wish import ask_for_all
+from mdss.collection_wish import request_all
 from mdss.drift_record import DriftRecord, write_record
 from mdss.whole_files import WITHIN, is_free, named_as, whole_folder, write_durably, write_whole
 
@@ -32,7 +32,7 @@ RECORD = msgspec.convert(
 )
 WRITERS: dict[str, Callable[[Path], object]] = {
     "clock.json": lambda state: ClockWatch(state / "clock.json").now_ns(0),
-    "collect_all/cap.json": lambda state: ask_for_all(state, "cap", 1),
+    "collect_all/cap.json": lambda state: request_all(state, "cap", 1),
     "drift/cap.json": lambda state: write_record(state, RECORD),
 }
 

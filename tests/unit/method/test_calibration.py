@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mdss.errors import BadInput
-from mdss.method.calibration import Statistics, find_threshold, standing_out, usual_limit
+from mdss.method.calibration import Statistics, find_threshold, outlier_question, score_limit
 from mdss.method.recipe import ThresholdSettings, changed, preset
 
 
@@ -28,15 +28,15 @@ def test_the_promise_holds_with_a_floor_from_the_same_parts() -> None:
     rejected = []
     for _ in range(2000):
         rgb, sdf = random.lognormal(0, 0.2, 50), random.lognormal(0, 0.3, 50)
-        scores = rgb * np.maximum(sdf, usual_limit(sdf[:49].tolist(), 2.0))
+        scores = rgb * np.maximum(sdf, score_limit(sdf[:49].tolist(), 2.0))
         rejected.append(scores[49] > find_threshold(scores[:49].tolist(), ThresholdSettings(false_reject_rate=0.1)).value)
     assert np.mean(rejected) == pytest.approx(0.1, abs=0.02)
 
 
 def test_what_good_parts_rarely_exceed_is_counted_in_deviations_of_the_logarithm() -> None:
     scores = np.exp([1.0, 2.0, 3.0]).tolist()
-    assert usual_limit(scores, 2.0) == pytest.approx(np.exp(4))
-    assert usual_limit(scores, None) == 0
+    assert score_limit(scores, 2.0) == pytest.approx(np.exp(4))
+    assert score_limit(scores, None) == 0
 
 
 def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is_stated() -> None:
@@ -106,7 +106,7 @@ def test_a_margin_that_is_none_is_refused(margin: float) -> None:
 def test_parts_far_above_the_next_are_asked_about_by_their_names_where_those_are_known(
     scores: list[float], names: tuple[str, ...], question: str
 ) -> None:
-    assert standing_out(scores, names) == question
+    assert outlier_question(scores, names) == question
 
 
 def test_a_handful_of_parts_set_no_threshold() -> None:

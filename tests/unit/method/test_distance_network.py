@@ -63,6 +63,6 @@ def test_queries_asked_one_by_one_hear_what_they_hear_with_their_patch() -> None
     network, patches, queries = small_network(), torch.rand(2, 50, 3) - 0.5, torch.rand(2, 9, 3) - 0.5
     with torch.no_grad():
         together = network(patches, queries)
-        alone = network.ask(network.code_halves(patches)[[0, 1, 1]], torch.stack([queries[0, 3], queries[1, 3], queries[1, 8]]))
+        alone = network.predict(network.code_halves(patches)[[0, 1, 1]], torch.stack([queries[0, 3], queries[1, 3], queries[1, 8]]))
     assert torch.allclose(alone.distance, together.distance[[0, 1, 1], [3, 3, 8]], atol=1e-6)
     assert torch.allclose(alone.presence, together.presence[[0, 1, 1], [3, 3, 8]], atol=1e-6)

@@ -54,7 +54,7 @@ def test_a_processor_without_eight_bits_finds_the_same(monkeypatch: pytest.Monke
     layer = nn.Conv2d(32, outputs, 3)
     own = EightBitConvolution(layer, 1.0, is_rectified=is_rectified)(values())
     monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: False)
-    monkeypatch.setattr(EightBitConvolution, "_multiplied", None)
+    monkeypatch.setattr(EightBitConvolution, "_convolve_native", None)
     imitated = EightBitConvolution(layer, 1.0, is_rectified=is_rectified)(values())
     assert torch.allclose(imitated, own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
 

@@ -218,7 +218,7 @@ def test_the_area_is_the_same_on_however_many_pixels_of_a_frame_the_grid_falls(s
 def test_the_area_is_right_on_a_grid_finer_than_the_frame() -> None:
     y, x = np.mgrid[:40, :40].astype(np.float32) * np.float32(0.5)
     frame, grid = np.stack([x, y, np.full_like(x, 300)], axis=2), Grid(40, 40, SIZE_PX)
-    (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), grid.between(frame), grid, calibration())
+    (region,) = regions(fuse(*hot("rgb", 9.0), calibration()), grid.interpolated_points(frame), grid, calibration())
     assert region.area_mm2 == pytest.approx(36 * (0.5 * 40 / SIZE_PX) ** 2, rel=1e-4)
 
 
@@ -228,7 +228,7 @@ def test_the_area_on_a_finer_grid_is_right_where_points_between_the_frames_end(p
     frame, grid = np.stack([columns, rows, np.full_like(rows, 300)], axis=-1) / np.float32(2), Grid(64, 64, 256)
     frame[20:40, 22] = np.nan
     inside = tuple(index.ravel() + first for index, first in zip(np.indices((16, 12)), place, strict=True))
-    assert fusion._area_mm2(inside, grid.between(frame), grid) == pytest.approx(16 * 12 * (0.5 / 4) ** 2, rel=0.05)
+    assert fusion._area_mm2(inside, grid.interpolated_points(frame), grid) == pytest.approx(16 * 12 * (0.5 / 4) ** 2, rel=0.05)
 
 
 def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mdss.errors import ModelRefused
 from mdss.method import model_store
-from mdss.method.golden import TOLERANCE, GoldenScan, Scored, chosen, mismatch, read_golden, reproduce, write_golden
+from mdss.method.golden import TOLERANCE, GoldenScan, Scored, choose_golden, mismatch, read_golden, reproduce, write_golden
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
@@ -58,7 +58,7 @@ def test_the_checksums_cover_golden_scans(tmp_path: Path) -> None:
     [([5.0, 1.0, 4.0, 2.0, 3.0], [3, 4, 2]), ([1.0, 1.0, 1.0, 1.0, 1.0], [1, 2, 3]), ([2.0, 1.0], [1, 0]), ([9.0], [0])],
 )
 def test_the_middle_of_the_scores_and_halfway_to_either_end_become_golden(scores: list[float], expected: list[int]) -> None:
-    assert chosen(scores) == expected
+    assert choose_golden(scores) == expected
 
 
 def test_the_same_scores_are_reproduced_and_the_parts_are_prepared_by_the_models_recipe(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) 
     row, column = size[0] // 3, size[1] // 4
     rgb = np.zeros((*size, 3), np.uint8)
     rgb[row : row + 12, column : column + 12] = 255
-    bright = grid.colour(rgb)[..., 0] > 127
+    bright = grid.image(rgb)[..., 0] > 127
     sampled = np.asarray(grid.sample(rgb[..., 0], fill=0)) > 127
     assert np.abs(np.argwhere(bright).mean(axis=0) - np.argwhere(sampled).mean(axis=0)).max() < 0.75
 
@@ -76,13 +76,13 @@ def test_the_image_is_averaged_as_one_whose_letterbox_repeats_its_rim(size: tupl
     rgb = np.random.default_rng(4).integers(0, 256, (*size, 3)).astype(np.uint8)
     sides = [(before, grid.side - length - before) for before, length in zip((grid.top, grid.left), size, strict=True)]
     square = np.pad(rgb, [*sides, (0, 0)], "edge")
-    np.testing.assert_array_equal(grid.colour(rgb), cv2.resize(square, (size_px, size_px), interpolation=cv2.INTER_AREA))
+    np.testing.assert_array_equal(grid.image(rgb), cv2.resize(square, (size_px, size_px), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 80), (128, 200)])
 def test_on_a_finer_grid_a_plane_stays_one_and_its_points_lie_evenly(height: int, width: int) -> None:
     frame, grid = slope(height, width), Grid(height, width, 256)
-    found = grid.between(frame)
+    found = grid.interpolated_points(frame)
     measured = np.asarray(np.isfinite(found).all(axis=2))
     np.testing.assert_array_equal(measured, (grid.rows >= 0)[:, None] & (grid.columns >= 0))
     x, y, z = found[measured].T
@@ -95,7 +95,7 @@ def test_on_a_finer_grid_a_plane_stays_one_and_its_points_lie_evenly(height: int
 def test_on_a_finer_grid_a_missing_point_stays_missing_and_moves_none_beside_it() -> None:
     frame, grid = slope(64, 64), Grid(64, 64, 256)
     frame[20, 30], frame[40, 41] = np.nan, (3e7, 0, 0)
-    found = grid.between(frame)
+    found = grid.interpolated_points(frame)
     lost = ~np.isfinite(found).all(axis=2)
     np.testing.assert_array_equal(np.argwhere(lost).min(axis=0), (80, 120))
     np.testing.assert_array_equal(np.unique(np.argwhere(lost) // 4, axis=0), [(20, 30), (40, 41)])

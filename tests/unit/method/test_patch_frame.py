@@ -35,7 +35,7 @@ def sides(patches: Tensor) -> Tensor:
 def test_a_patch_is_centred_and_its_longest_side_becomes_one() -> None:
     patches = torch.rand((2, 30, 3), generator=torch.manual_seed(0)) * torch.tensor([[[8.0, 2, 1]], [[1, 5, 40]]])
     frames = PatchFrames.of(patches, OPTICAL_AXIS, CAMERA)
-    inside = frames.into(patches)
+    inside = frames.to_patch(patches)
     assert np.allclose(inside.mean(dim=1), 0, atol=1e-5)
     assert np.allclose(sides(inside).amax(dim=1), 1, atol=1e-5)
     assert np.allclose(frames.lengths, sides(patches).amax(dim=1))
@@ -45,12 +45,12 @@ def test_a_fixed_scale_is_the_same_for_all_patches() -> None:
     patches = 20 * torch.rand((2, 30, 3), generator=torch.manual_seed(0))
     frames = PatchFrames.of(patches, OPTICAL_AXIS, msgspec.structs.replace(CAMERA, scale="fixed", fixed_scale_mm=4.0))
     assert frames.lengths.tolist() == [4, 4]
-    assert np.allclose(sides(frames.into(patches)), sides(patches) / 4, atol=1e-4)
+    assert np.allclose(sides(frames.to_patch(patches)), sides(patches) / 4, atol=1e-4)
 
 
 def test_points_in_one_place_have_no_size_and_do_no_harm() -> None:
     frames = PatchFrames.of(torch.full((1, 5, 3), 7.0), OPTICAL_AXIS, UPRIGHT)
-    assert frames.into(torch.full((1, 5, 3), 7.0)).isfinite().all()
+    assert frames.to_patch(torch.full((1, 5, 3), 7.0)).isfinite().all()
 
 
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0.6, 0, 0.8), (1, 0, 0), (0.9, 0.3, 0.31), (0, -0.8, 0.6)])
@@ -58,16 +58,16 @@ def test_an_upright_patch_lies_flat_with_its_outside_up(normal: tuple[float, flo
     axis = np.array(normal) / np.linalg.norm(normal)
     patch = slab(axis)
     frames = PatchFrames.of(patch, axis, UPRIGHT)
-    assert np.allclose(frames.turns[0] @ frames.turns[0].T, np.eye(3), atol=1e-5)
-    assert np.linalg.det(frames.turns[0]) == pytest.approx(1, abs=1e-4)
-    assert sides(frames.into(patch))[0, 2] < 0.05
-    assert frames.into(patch + torch.from_numpy(axis).float())[0, :, 2].mean() > 0.05
+    assert np.allclose(frames.rotations[0] @ frames.rotations[0].T, np.eye(3), atol=1e-5)
+    assert np.linalg.det(frames.rotations[0]) == pytest.approx(1, abs=1e-4)
+    assert sides(frames.to_patch(patch))[0, 2] < 0.05
+    assert frames.to_patch(patch + torch.from_numpy(axis).float())[0, :, 2].mean() > 0.05
 
 
 def test_places_are_turned_with_the_patch_they_belong_to() -> None:
     patches = torch.cat([slab(np.array([0, 0, 1.0])), slab(np.array([0.6, 0, 0.8]), 1)])
     both, second = (PatchFrames.of(each, np.array([0, 0, 1.0]), UPRIGHT) for each in (patches, patches[1:]))
-    assert np.allclose(second.into(patches[1:]), both.into(patches)[1:])
+    assert np.allclose(second.to_patch(patches[1:]), both.to_patch(patches)[1:])
 
 
 def test_the_viewing_direction_is_the_mean_normal_and_the_optical_axis_where_there_is_none() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mdss.method.patch_pairs import Pairs
-from mdss.method.patches import away_from_centre, cut_patches
+from mdss.method.patches import cut_patches, distances_from_centre
 
 
 def test_of_all_patches_that_hold_a_place_those_with_the_nearest_centres_are_chosen() -> None:
@@ -26,16 +26,16 @@ def test_no_places_are_no_pairs() -> None:
 def test_places_inside_patches_become_pairs_with_their_distances() -> None:
     places, centres = torch.tensor([[0.0, 0, 0], [3, 4, 0]]), torch.tensor([[0.0, 0, 0], [9, 9, 9], [3, 4, 2]])
     pairs = Pairs.of_places(torch.tensor([0, 0, 2]), torch.tensor([0, 1, 1]), places, centres)
-    assert (pairs.places.tolist(), pairs.patches.tolist(), pairs.away.tolist()) == ([0, 1, 1], [0, 0, 2], [0, 5, 2])
+    assert (pairs.places.tolist(), pairs.patches.tolist(), pairs.centre_distances.tolist()) == ([0, 1, 1], [0, 0, 2], [0, 5, 2])
 
 
 def test_every_point_of_a_cloud_keeps_its_nearest_patches() -> None:
     points = np.random.default_rng(0).uniform(0, 30, (900, 3)).astype(np.float32)
     members = cut_patches(points, 50, 3.0)
-    pairs = Pairs.of_members(torch.from_numpy(members), away_from_centre(torch.from_numpy(points[members])), len(points))
-    kept = pairs.some(pairs.nearest(2))
+    pairs = Pairs.of_members(torch.from_numpy(members), distances_from_centre(torch.from_numpy(points[members])), len(points))
+    kept = pairs.select(pairs.nearest(2))
     in_all, in_kept = (np.bincount(each.places, minlength=900) for each in (pairs, kept))
     assert np.array_equal(in_kept, np.minimum(in_all, 2))
     for place in (0, 123, 899):
         distances = np.sort(np.linalg.norm(points[members[:, 0]][pairs.patches[pairs.places == place]] - points[place], axis=1))
-        assert np.allclose(np.sort(kept.away[kept.places == place]), distances[:2], rtol=1e-5)
+        assert np.allclose(np.sort(kept.centre_distances[kept.places == place]), distances[:2], rtol=1e-5)

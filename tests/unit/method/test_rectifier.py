@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mdss.method.rectifier import highest, rectify
+from mdss.method.rectifier import max_over_points, rectify
 
 TYPES = [torch.float32, torch.bfloat16]
 
@@ -35,11 +35,11 @@ def test_an_image_in_channels_last_is_rectified_in_every_channel(kind: torch.dty
 def test_the_highest_of_a_patch_is_that_of_its_points(kind: torch.dtype) -> None:
     with torch.inference_mode():
         positive = F.relu(features(kind))
-        assert torch.equal(highest(positive), positive.amax(dim=1))
+        assert torch.equal(max_over_points(positive), positive.amax(dim=1))
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_who_learns_gets_the_gradient_of_what_was_highest(kind: torch.dtype) -> None:
     values = features(kind)[..., 6:].requires_grad_()
-    (gradient,) = torch.autograd.grad(highest(rectify(values * 1)).sum(), values)
+    (gradient,) = torch.autograd.grad(max_over_points(rectify(values * 1)).sum(), values)
     assert torch.equal(gradient.sum(dim=1), torch.ones(3, 10, dtype=kind))

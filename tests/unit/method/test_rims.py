@@ -24,10 +24,10 @@ def test_rims_are_held_to_what_is_usual_where_as_much_around_a_point_was_measure
     weighing = SignedDistanceNetwork(settings)
     weighing.load_state_dict(network.state_dict(), strict=False)
     usual = Usual(np.linspace(0.5, 1, CLASSES, dtype=np.float32), np.linspace(2, 1, CLASSES, dtype=np.float32))
-    plain = ShapeBranch(weighing, settings, "cpu").read(plate())  # with ones, which change nothing
+    plain = ShapeBranch(weighing, settings, "cpu").examine(plate())  # with ones, which change nothing
     weighing.usual.copy_(torch.from_numpy(usual.stored()))
-    weighed = ShapeBranch(weighing, settings, "cpu").read(plate())
-    np.testing.assert_array_equal(plain.distances, ShapeBranch(network, PLAIN, "cpu").read(plate()).distances)
+    weighed = ShapeBranch(weighing, settings, "cpu").examine(plate())
+    np.testing.assert_array_equal(plain.distances, ShapeBranch(network, PLAIN, "cpu").examine(plate()).distances)
     around = measured_around(plate())[plain.pixels]
     np.testing.assert_allclose(weighed.distances, plain.distances / usual.at(around), rtol=1e-5)
     assert around.max() > 0.999 and around.min() < 0.7
@@ -38,10 +38,10 @@ def test_missing_points_are_held_to_what_is_usual_where_as_much_around_them_was_
     cloud, network = plate(), SignedDistanceNetwork(settings)
     cloud[30:33, 30:33] = np.nan
     torch.nn.init.constant_(network.presence.bias, 3.0)  # points are expected everywhere
-    plain = ShapeBranch(network, settings, "cpu").read(cloud)  # with ones, which change nothing
+    plain = ShapeBranch(network, settings, "cpu").examine(cloud)  # with ones, which change nothing
     usual = Usual(np.linspace(0, 1, CLASSES, dtype=np.float32), np.linspace(1, 3, CLASSES, dtype=np.float32))
     network.void_usual.copy_(torch.from_numpy(usual.stored()))
-    weighed = ShapeBranch(network, settings, "cpu").read(cloud)
+    weighed = ShapeBranch(network, settings, "cpu").examine(cloud)
     assert plain.surprise.max() > 1
     held = plain.surprise / usual.at(measured_around(cloud)[plain.void_pixels])
     np.testing.assert_allclose(weighed.surprise, held, rtol=5e-3)  # it looks at the part's box, which ends in what voids reach
@@ -52,10 +52,10 @@ def test_points_near_the_border_of_the_image_are_held_to_what_is_usual_so_near_t
     settings = msgspec.structs.replace(PLAIN, by_border=True)
     cloud = plate_that_runs_out_of_the_image()
     network = SignedDistanceNetwork(settings)
-    plain = ShapeBranch(network, settings, "cpu").read(cloud)  # with ones, which change nothing
+    plain = ShapeBranch(network, settings, "cpu").examine(cloud)  # with ones, which change nothing
     cues, values = np.linspace(0, BORDER_PX, CLASSES, dtype=np.float32), np.linspace(1, 2, CLASSES, dtype=np.float32)
     network.border_usual.copy_(torch.from_numpy(np.stack([cues, values])))
-    weighed = ShapeBranch(network, settings, "cpu").read(cloud)
+    weighed = ShapeBranch(network, settings, "cpu").examine(cloud)
     rows, columns = np.divmod(plain.pixels, 64)
     middle = (rows >= BORDER_PX) & (rows < 64 - BORDER_PX)
     ratio = (plain.distances / weighed.distances)[middle]
@@ -81,11 +81,11 @@ def test_the_border_of_an_image_that_is_not_square_lies_where_its_letterbox_begi
 def test_points_near_the_longer_sides_of_an_image_are_held_to_what_is_usual_there() -> None:
     settings = msgspec.structs.replace(PLAIN, by_border=True)
     network, cloud = SignedDistanceNetwork(settings), plate()
-    plain = ShapeBranch(network, settings, "cpu").read(cloud)
+    plain = ShapeBranch(network, settings, "cpu").examine(cloud)
     cues, values = np.linspace(0, BORDER_PX, CLASSES, dtype=np.float32), np.linspace(1, 2, CLASSES, dtype=np.float32)
     network.border_usual.copy_(torch.from_numpy(np.stack([cues, values])))
     grid = Grid(400, 640, 64)  # its letterbox ends where the plate begins
-    ratio = plain.distances / ShapeBranch(network, settings, "cpu").read(cloud, grid).distances
+    ratio = plain.distances / ShapeBranch(network, settings, "cpu").examine(cloud, grid).distances
     near = near_border(grid).ravel()[plain.pixels]
     assert near.max() == BORDER_PX and near.min() == 0
     np.testing.assert_allclose(ratio, 1 + near / BORDER_PX, rtol=1e-5)

@@ -39,7 +39,7 @@ def test_in_eight_bits_the_map_is_the_same_within_some_hundredths_of_its_peak(mo
     learner = SignedDistanceNetwork(settings)
     torch.nn.init.normal_(learner.distance.weight, std=0.3)
     exactly = ShapeBranch(learner, msgspec.structs.replace(settings, scores_in="float"), "cpu", "float32")
-    seen = PatchFrames.of(patches_of(plate()), np.array([0.0, 0.0, 1.0]), settings).into(patches_of(plate()))
+    seen = PatchFrames.of(patches_of(plate()), np.array([0.0, 0.0, 1.0]), settings).to_patch(patches_of(plate()))
     learner.peaks.copy_(highest_inputs(learner.wide_layers(), lambda: learner(seen, seen)))
     branch = ShapeBranch(learner, settings, "cpu")
     assert all(isinstance(layer, EightBitLinear) for layer in branch._network.wide_layers())

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from mdss.method import signed_distance
-from mdss.method.checkerboard import Asked, squares
-from mdss.method.distance_network import Said, SignedDistanceNetwork
+from mdss.method.checkerboard import AskedPixels, askable_pixels
+from mdss.method.distance_network import Prediction, SignedDistanceNetwork
 from mdss.method.recipe import AskedAt, Recipe, ShapeSettings
 from mdss.method.signed_distance import (
-    Cutting,
+    PartBox,
     PartPoints,
     PartReading,
     ShapeBranch,
-    counted,
-    merge,
+    merged_distances,
     pieces,
     to_map,
+    unsigned,
 )
 from mdss.method.weights import write_weights
 from tests.plates import SIZE_PX, plate
@@ -69,7 +69,7 @@ def test_usual_millimetres_are_the_patch_scale_times_what_patches_of_good_parts_
 @pytest.mark.parametrize(("overlap", "expected"), [("min", [1, 1, 4]), ("mean", [1, 0.5, 4]), ("mean_size", [1, 1.5, 4])])
 def test_patches_agree_on_one_distance_of_a_point(overlap: Literal["min", "mean", "mean_size"], expected: list[float]) -> None:
     said, of = torch.tensor([-1.0, -1.0, 4.0, 2.0]), torch.tensor([0, 1, 2, 1])
-    found = merge(said, of, 3, msgspec.structs.replace(SMALL, overlap=overlap))
+    found = merged_distances(said, of, 3, msgspec.structs.replace(SMALL, overlap=overlap))
     assert found.tolist() == expected
 
 
@@ -96,7 +96,7 @@ def test_the_peak_may_stay_as_it_was_before_the_blur() -> None:
 
 @pytest.mark.parametrize(("sign", "expected"), [("both", [2, 3]), ("positive", [2, 0]), ("negative", [0, 3])])
 def test_one_side_of_the_surface_may_count_alone(sign: str, expected: list[float]) -> None:
-    assert counted(torch.tensor([2.0, -3.0]), sign).tolist() == expected
+    assert unsigned(torch.tensor([2.0, -3.0]), sign).tolist() == expected
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (3, [4]), (4, [4]), (7, [8]), (8, [8]), (18, [8, 8, 4])])
@@ -112,9 +112,9 @@ def test_how_many_are_asked_at_once_changes_nothing(network: SignedDistanceNetwo
     cloud[30:33, 30:33] = np.nan
     torch.nn.init.constant_(network.presence.bias, 3.0)
     settings = msgspec.structs.replace(SMALL, void_weight=1.0, asked_in=2)
-    usual = ShapeBranch(network, settings, "cpu").read(cloud)
+    usual = ShapeBranch(network, settings, "cpu").examine(cloud)
     monkeypatch.setattr(signed_distance, "AT_ONCE_IN_FLOAT", at_once)
-    other = ShapeBranch(network, settings, "cpu").read(cloud)
+    other = ShapeBranch(network, settings, "cpu").examine(cloud)
     assert np.allclose(other.distances, usual.distances, atol=1e-6)
     assert np.allclose(other.surprise, usual.surprise, atol=1e-6)
 
@@ -137,7 +137,7 @@ def test_missing_points_count_as_much_as_the_network_was_told() -> None:
     cloud = plate()
     cloud[30:33, 30:33] = np.nan
     branch = ShapeBranch(learner, settings, "cpu")
-    surface, missing = branch.maps(branch.read(cloud), SIZE_PX)
+    surface, missing = branch.maps(branch.examine(cloud), SIZE_PX)
     assert missing[31, 31] > 1 and surface[31, 31] == 0
     assert not missing[~np.isnan(cloud[..., 0])].any()
     learner.void_unit.fill_(0.5)
@@ -152,7 +152,7 @@ def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: Sign
     found = {}
     for most in (None, 1, 2, 1000):
         settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=most)
-        found[most] = ShapeBranch(network, settings, "cpu").read(cloud)
+        found[most] = ShapeBranch(network, settings, "cpu").examine(cloud)
         assert (found[most].distances > 0).all()  # a point that no patch was asked about would have 0
     assert np.array_equal(found[1000].distances, found[None].distances)
     assert np.array_equal(found[1000].surprise, found[None].surprise)
@@ -161,14 +161,14 @@ def test_every_point_is_read_in_as_many_patches_as_the_recipe_says(network: Sign
     assert not np.allclose(found[1].surprise, found[None].surprise)
     assert not np.allclose(found[2].surprise, found[1].surprise)
     settings = msgspec.structs.replace(SMALL, void_weight=1.0, density=4.0, asked_in=2, void_overlap="log_odds")
-    in_log_odds = ShapeBranch(network, settings, "cpu").read(cloud)
+    in_log_odds = ShapeBranch(network, settings, "cpu").examine(cloud)
     assert np.array_equal(in_log_odds.distances, found[2].distances)
     assert not np.allclose(in_log_odds.surprise, found[2].surprise, atol=1e-2)
 
 
 def test_the_patch_with_the_nearest_centre_may_decide_alone(network: SignedDistanceNetwork) -> None:
     alone, overlap = (
-        ShapeBranch(network, changed, "cpu").read(plate()).distances
+        ShapeBranch(network, changed, "cpu").examine(plate()).distances
         for changed in (msgspec.structs.replace(SMALL, asked_in=1), msgspec.structs.replace(SMALL, overlap="nearest_centre"))
     )
     assert np.array_equal(alone, overlap)
@@ -181,27 +181,27 @@ def test_on_a_checkerboard_half_is_asked_about_and_the_others_take_the_mean_of_t
     torch.nn.init.normal_(network.distance.weight, std=0.3)
     torch.nn.init.normal_(network.presence.weight, std=1.0)
     torch.nn.init.constant_(network.presence.bias, 3.0)
-    cloud, queries, ask = plate(), list[int](), SignedDistanceNetwork.ask_each
+    cloud, queries, ask = plate(), list[int](), SignedDistanceNetwork.predict_each
     cloud[30:36, 30:36] = np.nan
     cloud[5, 40] = cloud[20, 20]  # beside no other pixel with a point
 
-    def noted(self: SignedDistanceNetwork, halves: torch.Tensor, places: torch.Tensor) -> Said:
+    def noted(self: SignedDistanceNetwork, halves: torch.Tensor, places: torch.Tensor) -> Prediction:
         queries.append(len(places))
         return ask(self, halves, places)
 
     def read(asked_at: AskedAt) -> tuple[PartReading, int]:
         queries.clear()
         settings = msgspec.structs.replace(SMALL, void_weight=1.0, asked_at=asked_at, overlap=overlap)
-        return ShapeBranch(network, settings, "cpu").read(cloud), sum(queries)
+        return ShapeBranch(network, settings, "cpu").examine(cloud), sum(queries)
 
-    monkeypatch.setattr(SignedDistanceNetwork, "ask_each", noted)
+    monkeypatch.setattr(SignedDistanceNetwork, "predict_each", noted)
     (whole, all_queries), (board, half_queries) = read("every_pixel"), read("checkerboard")
     assert half_queries < 0.55 * all_queries
-    wanted = squares(int(whole.pixels[0]), (SIZE_PX, SIZE_PX), "checkerboard")
+    wanted = askable_pixels(int(whole.pixels[0]), (SIZE_PX, SIZE_PX), "checkerboard")
     for pixels, exact, found in ((whole.pixels, whole.distances, board.distances), (whole.void_pixels, whole.surprise, board.surprise)):
-        asked = Asked.of(pixels, wanted)
+        asked = AskedPixels.of(pixels, wanted)
         assert exact.std() > 0.1 * exact.mean()
-        assert np.allclose(found, asked.filled(exact[asked.chosen]), rtol=1e-4, atol=1e-5)
+        assert np.allclose(found, asked.interpolated(exact[asked.chosen]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("void_weight", [0.0, 1.0])
@@ -222,7 +222,7 @@ def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: 
     cloud[20:24, 30:33] = np.nan
     aside = np.full_like(cloud, np.nan)
     aside[:, :53] = cloud[:, 11:]
-    in_the_corner, in_the_middle = branch.read(aside), branch.read(cloud)
+    in_the_corner, in_the_middle = branch.examine(aside), branch.examine(cloud)
     assert np.array_equal(in_the_corner.distances, in_the_middle.distances)
     assert np.array_equal(in_the_corner.pixels, in_the_middle.pixels - 11)
     heat = branch.score_map(cloud)
@@ -231,11 +231,11 @@ def test_a_part_has_the_same_map_wherever_its_box_is_cut_from_the_grid(network: 
 
 def test_a_cutting_holds_every_point_and_what_voids_reach_and_knows_their_pixels() -> None:
     cloud = plate()
-    box = Cutting.around(cloud)
+    box = PartBox.around(cloud)
     assert box.xyz.shape == (56, 56, 3)
-    assert np.array_equal(box.whole(PartPoints.of(box.xyz).pixels), PartPoints.of(cloud).pixels)
+    assert np.array_equal(box.to_grid(PartPoints.of(box.xyz).pixels), PartPoints.of(cloud).pixels)
     empty = np.full_like(cloud, np.nan)
-    assert Cutting.around(empty).xyz.shape == empty.shape
+    assert PartBox.around(empty).xyz.shape == empty.shape
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:

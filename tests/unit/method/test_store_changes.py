@@ -17,7 +17,7 @@ from mdss.audit import events
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store, store_lock
 from mdss.method.model_store import CANDIDATE, CHAMPION, PREVIOUS, Change, linked_version
-from mdss.method.store_lock import StoreBusy, held
+from mdss.method.store_lock import StoreBusy, file_lock
 from tests.unit.method.test_model_store import store_one
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -117,7 +117,7 @@ def test_promotions_at_once_happen_one_after_the_other_and_previous_is_always_th
 
 
 def hold(path: Path, said: Connection) -> None:
-    with held(path, "mdss train"):
+    with file_lock(path, "mdss train"):
         said.send("held")
         said.recv()
 
@@ -141,10 +141,10 @@ def test_who_comes_second_is_told_who_is_at_it_and_is_first_when_that_ends(
 ) -> None:
     pid, connection = holder()
     sentence = rf"\.training\.lock: held by process {pid} of \S+, mdss train, since 20.*; expected nobody at it"
-    with pytest.raises(StoreBusy, match=sentence), held(tmp_path / ".training.lock", "another", patience_s=0):
+    with pytest.raises(StoreBusy, match=sentence), file_lock(tmp_path / ".training.lock", "another", patience_s=0):
         pass
     connection.send("go")
-    with held(tmp_path / ".training.lock", "another"):
+    with file_lock(tmp_path / ".training.lock", "another"):
         pass
 
 
@@ -163,7 +163,7 @@ def test_a_disk_that_is_too_full_for_the_holders_name_is_named_before_anything_c
 def test_a_holder_that_is_killed_holds_nothing(tmp_path: Path, holder: Callable[[], tuple[int, Connection]]) -> None:
     pid, _ = holder()
     os.kill(pid, signal.SIGKILL)
-    with held(tmp_path / ".training.lock", "another"):
+    with file_lock(tmp_path / ".training.lock", "another"):
         assert str(os.getpid()) in (tmp_path / ".training.lock").read_text()
     assert (tmp_path / ".training.lock").read_text() == ""
 
@@ -171,5 +171,5 @@ def test_a_holder_that_is_killed_holds_nothing(tmp_path: Path, holder: Callable[
 def test_a_rollback_does_not_wait_for_a_training(store: Path) -> None:
     for version in ("0001", "0002"):
         model_store.promote(store, "gland", version)
-    with held(store / "gland" / store_lock.TRAINING_LOCK, "mdss train"):
+    with file_lock(store / "gland" / store_lock.TRAINING_LOCK, "mdss train"):
         assert model_store.rollback(store, "gland").version == "0001"

@@ -28,7 +28,7 @@ from mdss.method.student_teacher import (
     above_median,
     enlarge,
     padded_image,
-    seen_through,
+    window_pixels,
 )
 from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import write_weights
@@ -182,7 +182,7 @@ def test_what_is_no_number_is_refused_before_eight_bits_or_a_rectifier_hide_it(t
 
 
 def seen(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> torch.Tensor:
-    return seen_through(Window.whole(SIZE_PX // 4), rgb, "reflect", "cpu")
+    return window_pixels(Window.whole(SIZE_PX // 4), rgb, "reflect", "cpu")
 
 
 def test_a_levelled_branch_sees_the_same_part_in_another_light_as_it_was(networks: StudentTeacher) -> None:
@@ -232,7 +232,7 @@ def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there
     weighing.brightness.fill_(0.7 * object_brightness(image(), mask))
     branch = ColourBranch(weighing, settings, "cpu")
     seen, weighed = branch.levelled(image(), mask), branch.score_map(image(), mask)
-    plain = branch.unweighed(seen, mask)
+    plain = branch.map_before_division(seen, mask)
     np.testing.assert_allclose(weighed, plain / usual.at(contrast(seen, mask)), rtol=1e-5)
     assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)
 

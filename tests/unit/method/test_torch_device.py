@@ -22,7 +22,7 @@ def forgotten() -> Iterator[None]:
 def with_times(monkeypatch: pytest.MonkeyPatch, exact_s: list[float], narrow_s: list[float]) -> None:
     readings = {torch.float32: iter(exact_s), torch.bfloat16: iter(narrow_s)}
     monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr(torch_device, "multiplying_s", lambda kind: next(readings[kind]))
+    monkeypatch.setattr(torch_device, "matmul_s", lambda kind: next(readings[kind]))
 
 
 @pytest.mark.parametrize(("narrow_s", "expected"), [(0.25, True), (0.9, False), (2.0, False)])
@@ -46,7 +46,7 @@ def test_it_is_tried_in_one_thread_and_computed_in_as_many_as_before(monkeypatch
         return 1.0
 
     monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr(torch_device, "multiplying_s", noted)
+    monkeypatch.setattr(torch_device, "matmul_s", noted)
     torch.set_num_threads(2)
     try:
         torch_device.cpu_gains_by_bfloat16()
@@ -57,7 +57,7 @@ def test_it_is_tried_in_one_thread_and_computed_in_as_many_as_before(monkeypatch
 
 def test_a_processor_without_bfloat16_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_device, "cpu_has_bfloat16", lambda: False)
-    monkeypatch.setattr(torch_device, "multiplying_s", lambda kind: pytest.fail(f"{kind} was tried"))
+    monkeypatch.setattr(torch_device, "matmul_s", lambda kind: pytest.fail(f"{kind} was tried"))
     assert not torch_device.cpu_gains_by_bfloat16()
 
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mdss.method.calibration import Calibration, usual_limit
+from mdss.method.calibration import Calibration, score_limit
 from mdss.method.fusion import colour_score, fuse
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
@@ -41,7 +41,7 @@ def test_limit_and_scores_are_of_colour_s_half_as_parts_are_judged_by_it(agreeme
     good = maps()
     found = calibration_of(good, recipe)
     halves = [colour_score(rgb, sdf, found) for rgb, sdf in zip(good.rgb, good.sdf, strict=True)]
-    assert found.colour_limit == usual_limit(halves, 2.0)
+    assert found.colour_limit == score_limit(halves, 2.0)
     assert found.validation_scores == tuple(fuse(rgb, sdf, found).score for rgb, sdf in zip(good.rgb, good.sdf, strict=True))
     assert (halves == [float(rgb.max()) for rgb in good.rgb]) == (agreement == 0)
 
@@ -113,10 +113,10 @@ def test_what_the_smallest_part_covers_is_known_and_nothing_is_too_small_for_a_c
     parts.masks[1] = parts.masks[1].copy()
     parts.masks[1][: SIZE_PX // 4] = False
     found, half = calibration_of(parts, preset("edge")), np.arange(SIZE_PX * SIZE_PX).reshape(SIZE_PX, SIZE_PX) < SIZE_PX**2 // 2
-    assert found.covered(half) == pytest.approx(2 / 3)
+    assert found.coverage(half) == pytest.approx(2 / 3)
     stored = msgspec.to_builtins(found)
     del stored["smallest_part_px"]
-    assert msgspec.convert(stored, Calibration).covered(half) == np.inf
+    assert msgspec.convert(stored, Calibration).coverage(half) == np.inf
 
 
 def test_how_far_good_parts_run_into_the_edge_is_known_where_their_frames_are() -> None:

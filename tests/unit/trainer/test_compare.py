@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdss.collection import Collected, Collection, Wanted
+from mdss.collection import CollectedScan, Collection, PartFilter
 from mdss.method.golden import GoldenScan, write_golden
 from tests.retraining import Plant, good_part, write_config
 from tests.station import NAME
@@ -35,7 +35,7 @@ def test_good_parts_come_newest_first_without_what_either_has_learned_and_nothin
     candidate: Any = SimpleNamespace(card=SimpleNamespace(data={"collected_parts": ["result-3"]}))
     listed, parts = [], Collection.parts
 
-    def listing(collection: Collection, wanted: Wanted) -> list[Collected]:
+    def listing(collection: Collection, wanted: PartFilter) -> list[CollectedScan]:
         listed.append(wanted)
         return parts(collection, wanted)
 

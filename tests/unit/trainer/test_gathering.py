@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from mdss.collection import Collected, CollectedPart, Review
+from mdss.collection import CollectedPart, CollectedScan, Review
 from mdss.errors import BadInput
 from mdss.method.model_store import ModelFolder
 from mdss.part_names import name_among
@@ -29,14 +29,14 @@ from trainer.gathering import (
 )
 
 
-def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> Collected:
+def part(result_id: str, judged_ns: int = 1, label: str | None = None, **fields: Any) -> CollectedScan:
     given: dict[str, Any] = {"part_id": result_id, "source_id": "cam", "recipe_id": "cap", "captured_ns": 1}
     given |= {"evaluation": "OK", "score": 0.5} | fields
     review = Review(label=label, by="x", at_ns=1) if label else None  # type: ignore[arg-type]
-    return Collected(Path(result_id), CollectedPart(result_id=result_id, judged_ns=judged_ns, **given), review)
+    return CollectedScan(Path(result_id), CollectedPart(result_id=result_id, judged_ns=judged_ns, **given), review)
 
 
-def sides_of(parts: list[Collected], shares: Shares) -> list[str]:
+def sides_of(parts: list[CollectedScan], shares: Shares) -> list[str]:
     name_of = name_among(each.part for each in parts)
     return [side_of(name_of(each.part), shares) for each in parts]
 
@@ -44,16 +44,16 @@ def sides_of(parts: list[Collected], shares: Shares) -> list[str]:
 class Given:
     """A collection that holds what it is given, the newest first."""
 
-    def __init__(self, *parts: Collected) -> None:
+    def __init__(self, *parts: CollectedScan) -> None:
         self._parts = sorted(parts, key=lambda each: -each.part.judged_ns)
 
-    def parts(self, wanted: Any) -> list[Collected]:
+    def parts(self, wanted: Any) -> list[CollectedScan]:
         """Return what is asked for."""
         assert wanted.newest_first
-        return [each for each in self._parts if wanted.fits(each)]
+        return [each for each in self._parts if wanted.matches(each)]
 
 
-def ids(parts: tuple[Collected, ...]) -> list[str]:
+def ids(parts: tuple[CollectedScan, ...]) -> list[str]:
     return [each.part.result_id for each in parts]
 
 

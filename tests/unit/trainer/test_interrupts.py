@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mdss.errors import MdssError
-from mdss.interrupts import SIGNALS, HeldInterrupt, handled_by
+from mdss.interrupts import SIGNALS, HeldInterrupt, signals_handled_by
 from mdss.retraining import RetrainRecord, read_record, write_record
 from tests.retraining import Plant, order_of, record_of, write_config
 from trainer import retrain_outcome, retrain_run
@@ -130,7 +130,7 @@ def test_a_retraining_that_is_stopped_before_it_trains_is_written_down_as_interr
     own = Plant(write_config(tmp_path, tmp_path / "models"), tmp_path)
     monkeypatch.setattr(retrain_run, "check_order", lambda order: None)
     monkeypatch.setattr(Run, "candidate", lambda run: press(number))
-    with handled_by(lambda *_: fail()), pytest.raises(KeyboardInterrupt):
+    with signals_handled_by(lambda *_: fail()), pytest.raises(KeyboardInterrupt):
         retrain(order_of(own))
     assert record_of(own).outcome == "interrupted"
 

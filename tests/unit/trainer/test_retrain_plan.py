@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mdss.collection import RGB, XYZ, Collected, CollectedPart, Collection
+from mdss.collection import RGB, XYZ, CollectedPart, CollectedScan, Collection
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import preset
 from mdss.settings import Settings, StationSettings
@@ -32,7 +32,7 @@ def collection(tmp_path: Path) -> Collection:
     return Collection(tmp_path / "collected")
 
 
-def collected(collection: Collection, number: int) -> Collected:
+def collected(collection: Collection, number: int) -> CollectedScan:
     part = CollectedPart(
         result_id=f"r{number}", part_id=f"p{number}", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK"
     )
@@ -43,7 +43,7 @@ def collected(collection: Collection, number: int) -> Collected:
     return found
 
 
-def plan_of(parts: list[Collected], defects: list[Collected], base: Dataset | None = None) -> Plan:
+def plan_of(parts: list[CollectedScan], defects: list[CollectedScan], base: Dataset | None = None) -> Plan:
     return Plan(
         recipe=preset("demo"),
         champion="0001",
@@ -131,7 +131,7 @@ def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_
 
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
     alike = CollectedPart(result_id="", part_id="pin", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK")
-    parts = [Collected(Path(), msgspec.structs.replace(alike, result_id=f"r{number}")) for number in range(30)]
+    parts = [CollectedScan(Path(), msgspec.structs.replace(alike, result_id=f"r{number}")) for number in range(30)]
     assert {each.use for each in planned(parts, [], frozenset(), Shares())} == {"train", "validation", "gate"}
 
 

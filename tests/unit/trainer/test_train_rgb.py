@@ -21,7 +21,7 @@ from mdss.method.description_network import STRIDE_PX, PatchDescriptionNetwork
 from mdss.method.dynamic_loss import dynamic_loss
 from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
-from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, seen_through
+from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, window_pixels
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
@@ -148,7 +148,7 @@ def loss_of_whole(networks: StudentTeacher, numbers: list[int], settings: Colour
     whole, rim = Window.whole(SIZE_PX // STRIDE_PX), 4 if settings.border == "zero" else 0
     kept = slice(rim, SIZE_PX // STRIDE_PX - rim)
     chosen = [parts()[number] for number in numbers]
-    images = torch.cat([seen_through(whole, part.rgb, settings.border, "cpu") for part in chosen])
+    images = torch.cat([window_pixels(whole, part.rgb, settings.border, "cpu") for part in chosen])
     distances = networks(images, settings.distance)[:, :, kept, kept]
     if settings.mask_training:
         masks = [cell_mask(part.mask, settings.mask_sampling)[::STRIDE_PX, ::STRIDE_PX][kept, kept] for part in chosen]
@@ -235,7 +235,7 @@ def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_good_p
 @torch.inference_mode()
 def given_to_second(network: PatchDescriptionNetwork, part: Half) -> float:
     """Return the highest value that the first layer hands on for a part."""
-    seen = seen_through(Window.around(part.mask, SIZE_PX // STRIDE_PX), part.rgb, "reflect", "cpu")
+    seen = window_pixels(Window.around(part.mask, SIZE_PX // STRIDE_PX), part.rgb, "reflect", "cpu")
     return float(F.avg_pool2d(F.relu(network.conv1((seen - network.mean) / network.std)), 2).max())
 
 
@@ -254,7 +254,7 @@ def test_what_good_parts_reach_at_a_contrast_is_measured_on_maps_as_they_score(t
     learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
     branch = ColourBranch(learned, settings, "cpu")
     levelled = [replace(part, rgb=branch.levelled(part.rgb, part.mask)) for part in parts()]
-    heats = [branch.unweighed(part.rgb, part.mask)[part.mask] for part in levelled]
+    heats = [branch.map_before_division(part.rgb, part.mask)[part.mask] for part in levelled]
     cues = [contrast(part.rgb, part.mask)[part.mask] for part in levelled]
     np.testing.assert_allclose(learned.usual.numpy(), Usual.of(cues, heats).stored(), rtol=1e-5)
     contrasts, usual = learned.usual.numpy()

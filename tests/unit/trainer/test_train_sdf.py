@@ -150,7 +150,7 @@ def test_training_says_how_far_off_points_at_rims_usually_are_before_missing_poi
     settings = msgspec.structs.replace(SMALL, steps=30, damaged_copies=1, by_rim=True)
     network, _ = train_shape([plate_part()] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
     learned, void_unit = Usual.read(network.usual), float(network.void_unit)
-    weighed = ShapeBranch(network, settings, "cpu").read(plate())
+    weighed = ShapeBranch(network, settings, "cpu").examine(plate())
     assert learned.cues[0] < 0.8 and learned.cues.max() == pytest.approx(1.0, abs=1e-3)
     assert (weighed.distances * learned.at(measured_around(plate())[weighed.pixels])).mean() == pytest.approx(
         weighed.distances.mean(), rel=0.1
@@ -167,7 +167,7 @@ def test_training_says_how_far_off_points_at_the_border_of_the_image_usually_are
     network, _ = train_shape([plate_part(cloud)] * 3, Recipe(sdf=settings), "cpu", tmp_path / "sdf.checkpoint")
     learned = Usual.read(network.border_usual)
     assert learned.cues[0] == 0 and 12 < learned.cues[-1] <= BORDER_PX
-    weighed = ShapeBranch(network, settings, "cpu").read(cloud)
+    weighed = ShapeBranch(network, settings, "cpu").examine(cloud)
     near = near_border(Grid.filled(SIZE_PX)).ravel()[weighed.pixels]
     held = weighed.distances * learned.at(near)  # by rims alone, as the border was measured
     for inside in (near == 0, near > 12):

@@ -13,7 +13,7 @@ from mdss.errors import ModelRefused
 from mdss.method.model_store import ModelFolder
 from mdss.wire.messages import Heartbeat
 from mdss.wire.model_plan import ModelPlan, PlanFile, Served
-from mdss.wire.pulse import Pulse
+from mdss.wire.pulse import HeartbeatSender
 from tests.fakes import FakeClock, FakeLink
 from tests.unit.method.test_model_store import store_one
 from workers.held_models import Craft, HeldModels
@@ -32,7 +32,7 @@ class Bench:
         self.gate.set()
         self.breaks_with: Exception | None = None
         self.breaks_at: tuple[str, ...] = ("0001", "0002")
-        self.pulse = Pulse("rgb-0", self.health, FakeClock())
+        self.pulse = HeartbeatSender("rgb-0", self.health, FakeClock())
         self.models = HeldModels(Craft(self.load, self.prove), self.store, self.file, self.pulse)
 
     def load(self, folder: ModelFolder) -> str:
@@ -54,7 +54,7 @@ class Bench:
 
     def said(self) -> tuple[int, dict[str, str]]:
         """Return what the next heartbeat says."""
-        self.pulse.beat_if_due(0)
+        self.pulse.send_if_due(0)
         beat = self.health.sent[-1]
         assert isinstance(beat, Heartbeat)
         return beat.models.revision, beat.models.held

@@ -8,7 +8,7 @@ import pytest
 
 from mdss.errors import MdssError
 from mdss.wire.messages import Fault, Heartbeat, Judged, Message
-from mdss.wire.pulse import Pulse, StopFlag, Tally
+from mdss.wire.pulse import HeartbeatSender, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
 from workers import outgoing
 from workers.loop import Loop
@@ -36,7 +36,7 @@ class Echo:
 
 
 def run(worker: Echo, inbox: FakeLink, outlet: FakeLink, stop: StopFlag, health: FakeLink | None = None) -> None:
-    Loop(worker, inbox, {Fault: outlet}, Pulse("echo", health or FakeLink(), FakeClock()), stop).run()
+    Loop(worker, inbox, {Fault: outlet}, HeartbeatSender("echo", health or FakeLink(), FakeClock()), stop).run()
 
 
 def stop_when_empty(inbox: FakeLink, stop: StopFlag) -> None:
@@ -99,11 +99,11 @@ def test_a_stage_that_takes_nothing_is_waited_for_and_one_that_is_away_said_alou
 
 def test_heartbeats_come_once_a_second_with_what_was_counted() -> None:
     health, clock = FakeLink(), FakeClock()
-    pulse = Pulse("rgb-0", health, clock)
+    pulse = HeartbeatSender("rgb-0", health, clock)
     pulse.tally.count("mdss_frames_total")
     pulse.tally.observe("mdss_stage_duration_seconds", 0.25)
     for _ in range(25):
-        pulse.beat_if_due(3)
+        pulse.send_if_due(3)
         clock.advance(0.1)
     beats = [beat for beat in health.sent if isinstance(beat, Heartbeat)]
     assert len(beats) == 3
@@ -126,7 +126,7 @@ def test_something_may_come_between_two_messages_until_the_line_drains() -> None
         answered.append(len(outlet.sent))
         stop.asked = len(answered) == 2
 
-    Loop(Echo(), inbox, {Fault: outlet}, Pulse("echo", FakeLink(), FakeClock()), stop).run(between)
+    Loop(Echo(), inbox, {Fault: outlet}, HeartbeatSender("echo", FakeLink(), FakeClock()), stop).run(between)
     assert answered == [0, 1]
     assert ids(outlet) == ["r1", "r2", "r3", "goodbye"]
 
@@ -141,7 +141,12 @@ def test_a_message_that_is_refused_is_counted_and_keeps_none_that_waits_behind_i
                 raise MdssError("message header: found version b'\\x02'")
             return super().receive(timeout_ms)
 
-    inbox, outlet, pulse, stop = Spoilt([judged(1), judged(2), judged(3)]), FakeLink(), Pulse("echo", FakeLink(), FakeClock()), StopFlag()
+    inbox, outlet, pulse, stop = (
+        Spoilt([judged(1), judged(2), judged(3)]),
+        FakeLink(),
+        HeartbeatSender("echo", FakeLink(), FakeClock()),
+        StopFlag(),
+    )
     stop.asked = True
     Loop(Echo(), inbox, {Fault: outlet}, pulse, stop).run()
     assert ids(outlet) == ["r2", "r3", "goodbye"]
