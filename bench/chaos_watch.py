@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from daemon.status import StationReport
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from mdss.errors import MdssError
 from mdss.settings_doors import HttpSettings
 
@@ -111,7 +111,7 @@ class Watch:
     def _look(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):
             try:
-                self.report = ask(self._http)
+                self.report = request_report(self._http)
             except MdssError:
                 self.report = None
                 continue

@@ -18,7 +18,7 @@ from bench.command_line import run
 from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
 from bench.swaps_report import Course, Report, Swap, as_text, report_of
 from daemon.recipe_models import RecipeReport
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from mdss.errors import MdssError
 from mdss.method import model_store
 from mdss.method.recipe import changed, preset
@@ -133,7 +133,7 @@ def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
 
 def state_of(stage: Stage) -> RecipeReport:
     """Return the station's report on the recipe."""
-    return next(report for report in ask(stage.settings.http).models if report.recipe == stage.product.recipe)
+    return next(report for report in request_report(stage.settings.http).models if report.recipe == stage.product.recipe)
 
 
 def main(arguments: list[str] | None = None) -> int:

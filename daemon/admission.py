@@ -35,7 +35,7 @@ class Admission:
         # camera -> (time of its last request, what it asked for), in the order of their first requests
         self._line: dict[str, tuple[float, Load]] = {}
 
-    def judged(self, held: int, code: UndefinedCode | None = None) -> None:
+    def note_verdict(self, held: int, code: UndefinedCode | None = None) -> None:
         """Record a verdict that leaves `held` parts; only verdicts without a code count for the pace: the workers scored their parts."""
         now_s = self._clock()
         if code is not None:
@@ -46,7 +46,7 @@ class Admission:
             self._pauses_s.append(now_s - self._judged_s)
         self._judged_s, self._is_behind = now_s if held else None, False
 
-    def taken(self) -> None:
+    def note_accepted(self) -> None:
         """Record that a part is under way; idle time before it does not count into the pace."""
         if self._rests_s is not None and self._judged_s is not None:
             self._judged_s += self._clock() - self._rests_s

@@ -24,7 +24,7 @@ PAGE_LENGTH = 100
 NO_HASH: Final = "WRONGTYPE"  # start of Redis's error for a key under which another program keeps something that is no hash
 NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # fields of an alert's hash
 AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
-Said = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say about an alert
+ReviewState = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say about an alert
 AlertRow = tuple[str, list[Any] | ResponseError, bool]  # result id, the hash's fields or the error instead, whether there is a picture
 Outcome = Literal["done", "same", "refused", "missing"]
 
@@ -46,11 +46,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Opinion(NamedTuple):
+class AlertReview(NamedTuple):
     """What a person says about one alert."""
 
     result_id: str
-    state: Said
+    state: ReviewState
     by: str
     note: str = ""
 
@@ -78,11 +78,18 @@ class AlertStore:
         with self._link.asking():
             return bool(self._script(keys, [*limits, picture or b"", len(entry), *entry, *fields]))
 
-    def review(self, said: Opinion) -> tuple[Outcome, str]:
+    def review(self, review: AlertReview) -> tuple[Outcome, str]:
         """Set an alert's state and add the change to the stream of reviews; return the outcome and the state before."""
-        keys = [f"{ALERT}{said.result_id}", self._reviews]
+        keys = [f"{ALERT}{review.result_id}", self._reviews]
         with self._link.asking():
-            values: list[str | int] = [self._limits.stream_max_length, said.result_id, said.state, said.by, time.time_ns(), said.note]
+            values: list[str | int] = [
+                self._limits.stream_max_length,
+                review.result_id,
+                review.state,
+                review.by,
+                time.time_ns(),
+                review.note,
+            ]
             outcome, before = self._review_script(keys, values)
         return outcome.decode(), before.decode()
 
@@ -198,16 +205,16 @@ def decoded(result_id: str, row: list[Any] | ResponseError, has_picture: bool) -
             "result_id": result_id,
             "state": state.decode(),
             "entry": entry.decode(),
-            "stored_ns": time_said(as_text(stored_ns)),
+            "stored_ns": review_time(as_text(stored_ns)),
             "has_picture": has_picture,
             "verdict": msgspec.json.decode(verdict, type=Verdict),
         }
-        return msgspec.convert(values | {"by": by, "at_ns": time_said(at_ns) or 0, "note": note}, Alert)
+        return msgspec.convert(values | {"by": by, "at_ns": review_time(at_ns) or 0, "note": note}, Alert)
     except (*UNREADABLE, ValueError) as error:
         raise MdssError(f"Redis key {ALERT}{result_id}: {error}; {EXPECTED}") from error
 
 
-def time_said(text: str) -> int | None:
+def review_time(text: str) -> int | None:
     """Return a time (UTC ns) written by a console, None if the text is no such time."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 

@@ -11,8 +11,8 @@ import click
 import msgspec
 from rich.text import Text
 
-from daemon.alert_store import Alert, AlertState, AlertStore, Opinion, open_store
-from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
+from daemon.alert_store import Alert, AlertReview, AlertState, AlertStore, open_store
+from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument
 from daemon.verdict_words import COLOURS, position, score, where
 from mdss.errors import MdssError, legible
 from mdss.settings import load_settings
@@ -41,7 +41,7 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest alerts, one line each."""
     states = None if choices["is_all"] else (choices["state"],)
     with opened_store(config) as store:
-        entry = None if choices["before"] is None else the_one(store, choices["before"]).entry
+        entry = None if choices["before"] is None else alert_of(store, choices["before"]).entry
         found = store.newest(choices["limit"], states, entry)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -59,7 +59,7 @@ def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
 def show(config: Path, result_id: str, picture: Path | None, as_json: bool) -> None:
     """Show everything known about one alert."""
     with opened_store(config) as store:
-        alert = the_one(store, result_id)
+        alert = alert_of(store, result_id)
         if picture is not None:
             write_picture(picture, result_id, store.picture(result_id))
     if as_json:
@@ -81,39 +81,39 @@ def reviewing(command: Callable[..., None]) -> Callable[..., None]:
 @reviewing
 def ack(config: Path, result_id: str, by: str, note: str) -> None:
     """Note that somebody looks after RESULT_ID."""
-    review(config, Opinion(result_id, "acknowledged", by, note))
+    review(config, AlertReview(result_id, "acknowledged", by, note))
 
 
 @alerts.command(epilog='Example: mdss alerts confirm RESULT_ID --config station.yaml --note "dent at the rim"')
 @reviewing
 def confirm(config: Path, result_id: str, by: str, note: str) -> None:
     """Confirm that RESULT_ID is a defective part. The next candidate must catch it, too."""
-    review(config, Opinion(result_id, "confirmed", by, note))
+    review(config, AlertReview(result_id, "confirmed", by, note))
 
 
 @alerts.command(epilog='Example: mdss alerts reject RESULT_ID --config station.yaml --by anna --note "only dust"')
 @reviewing
 def reject(config: Path, result_id: str, by: str, note: str) -> None:
     """Mark RESULT_ID as a false reject. The part is good, and the next training learns from its scan."""
-    review(config, Opinion(result_id, "false_reject", by, note))
+    review(config, AlertReview(result_id, "false_reject", by, note))
 
 
-def review(config: Path, said: Opinion) -> None:
+def review(config: Path, alert_review: AlertReview) -> None:
     """Store a review, or explain why it cannot be stored."""
     with opened_store(config) as store:
-        outcome, before = store.review(said)
+        outcome, before = store.review(alert_review)
     match outcome:
         case "missing":
-            raise MdssError(NO_ALERT.format(said.result_id))
+            raise MdssError(NO_ALERT.format(alert_review.result_id))
         case "refused":
             if before not in WORDS:
-                raise MdssError(f"alert {said.result_id} is in state {before!r}, expected one of {', '.join(STATES)}")
+                raise MdssError(f"alert {alert_review.result_id} is in state {before!r}, expected one of {', '.join(STATES)}")
             another = "`mdss alerts confirm` and `reject` change what was said of it"
-            raise MdssError(f"alert {said.result_id} is {WORDS[before]} already, expected a new one: {another}")
+            raise MdssError(f"alert {alert_review.result_id} is {WORDS[before]} already, expected a new one: {another}")
         case "same":
-            click.echo(f"{said.result_id} was {WORDS[said.state]} before: nothing has changed")
+            click.echo(f"{alert_review.result_id} was {WORDS[alert_review.state]} before: nothing has changed")
         case "done":
-            click.echo(f"{said.result_id} is {WORDS[said.state]} (was {WORDS.get(before, before)})")
+            click.echo(f"{alert_review.result_id} is {WORDS[alert_review.state]} (was {WORDS.get(before, before)})")
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def opened_store(config: Path) -> Iterator[AlertStore]:
         store.close()
 
 
-def the_one(store: AlertStore, result_id: str) -> Alert:
+def alert_of(store: AlertStore, result_id: str) -> Alert:
     """Return an alert; MdssError if there is none with this id."""
     alert = store.find(result_id)
     if alert is None:
@@ -147,7 +147,7 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
 def cells(alert: Alert) -> Iterator[Text]:
     """Yield an alert's cells for the table."""
     verdict = alert.verdict
-    yield from map(Text, (alert.result_id, at(verdict.times.published), verdict.part_id, verdict.source_id))
+    yield from map(Text, (alert.result_id, readable_time(verdict.times.published), verdict.part_id, verdict.source_id))
     yield Text(evaluation(verdict), style=COLOURS[verdict.evaluation])
     yield from map(Text, (score(verdict), where(verdict), alert.state))
 
@@ -157,7 +157,7 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     verdict = alert.verdict
     yield from (("result", alert.result_id), ("state", alert.state))
     if alert.by or alert.note:
-        when = f" at {at(alert.at_ns)}" if alert.at_ns else ""  # another console may leave out the time and the name
+        when = f" at {readable_time(alert.at_ns)}" if alert.at_ns else ""  # another console may leave out the time and the name
         yield "said by", f"{alert.by or 'unknown'}{when}{f': {alert.note}' if alert.note else ''}"
     yield from (("station", verdict.station), ("sequence", verdict.sequence))
     yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
@@ -170,8 +170,12 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     yield from ((f"region {number}", place(region)) for number, region in enumerate(verdict.regions, start=1))
     if verdict.invalid_point_ratio is not None:
         yield "missing points", f"{verdict.invalid_point_ratio:.1%}"
-    yield from (("captured", at(verdict.times.captured)), ("received", at(verdict.times.received)), ("judged", at(verdict.times.published)))
-    yield "in Redis since", at(alert.stored_ns)
+    yield from (
+        ("captured", readable_time(verdict.times.captured)),
+        ("received", readable_time(verdict.times.received)),
+        ("judged", readable_time(verdict.times.published)),
+    )
+    yield "in Redis since", readable_time(alert.stored_ns)
     yield from (("simulated", verdict.is_simulated), ("deadline missed", verdict.deadline_missed), ("attempt", verdict.attempt))
     yield "picture", "yes" if alert.has_picture else "none, or no longer"
 

@@ -43,7 +43,7 @@ UNREADABLE_ALERTS = "mdss_unreadable_alerts_total"  # alerts that wait in the jo
 log = structlog.get_logger()
 
 
-class Outbox(Protocol):
+class AlertJournal(Protocol):
     """What the delivery needs from the journal."""
 
     def undelivered(self, limit: int) -> list[Verdict]:
@@ -69,8 +69,8 @@ class Store(Protocol):
 class Delivery:
     """Delivers alerts in turns; after a failure it pauses, longer each time, and states in one sentence what is wrong."""
 
-    def __init__(self, outbox: Outbox, store: Store, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
-        self._outbox, self._store, self._tally, self._clock = outbox, store, tally, clock
+    def __init__(self, journal: AlertJournal, store: Store, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
+        self._journal, self._store, self._tally, self._clock = journal, store, tally, clock
         self._failures, self._due_s, self._ask_due_s = 0, 0.0, 0.0
         self._began_s: float | None = None
         self._state: ProcessState = "starting"
@@ -116,7 +116,7 @@ class Delivery:
 
     def _deliver(self) -> None:
         try:
-            waiting = self._outbox.undelivered(MOST_AT_ONCE)
+            waiting = self._journal.undelivered(MOST_AT_ONCE)
         except JournalFailed:
             self._ask()
             raise
@@ -170,7 +170,7 @@ class Delivery:
 
     def _mark(self, arrived: list[str]) -> None:
         if arrived:
-            self._outbox.mark_delivered(arrived)
+            self._journal.mark_delivered(arrived)
             self._tally.count(BACKLOG, -float(len(arrived)))
 
     def _failed(self, reason: str, *, is_up: bool = False) -> None:
@@ -201,7 +201,7 @@ def picture_of(verdict: Verdict) -> bytes | None:
         return None
 
 
-def carry(delivery: Delivery, retention: Retention, stop: StopFlag, between: Callable[[], None] = lambda: None) -> None:
+def deliver_until_stopped(delivery: Delivery, retention: Retention, stop: StopFlag, between: Callable[[], None] = lambda: None) -> None:
     """Take turns until asked to stop, then one more, which delivers what fusion judged while the line drained."""
     while not stop.asked:
         between()
@@ -211,41 +211,41 @@ def carry(delivery: Delivery, retention: Retention, stop: StopFlag, between: Cal
     delivery.turn()
 
 
-def read(reviews: Reviews, delivery: Delivery) -> None:
+def read_reviews(reviews: Reviews, delivery: Delivery) -> None:
     """Read reviews if Redis answers, so that an absent Redis is not waited for twice; a failing journal does not prevent it."""
     if delivery.is_up:
         reviews.turn()
 
 
-def work(here: ProcessContext) -> None:
+def work(process: ProcessContext) -> None:
     """Deliver in a separate thread, so that heartbeats go out however long Redis takes to answer."""
-    settings = here.settings
-    thread = here.closing.enter_context(ThreadPoolExecutor(1))
+    settings = process.settings
+    thread = process.closing.enter_context(ThreadPoolExecutor(1))
     state = Path(settings.station.state_directory)
-    here.tally.start(UNREADABLE_ALERTS)
-    opening = partial(Journal, state / JOURNAL, on_unreadable=partial(here.tally.count, UNREADABLE_ALERTS))
+    process.tally.start(UNREADABLE_ALERTS)
+    opening = partial(Journal, state / JOURNAL, on_unreadable=partial(process.tally.count, UNREADABLE_ALERTS))
     journal = thread.submit(opening).result()  # SQLite connections belong to the thread that opened them
     store = open_store(settings)
-    delivery = Delivery(journal, store, here.tally)
-    here.closing.callback(delivery.close)
-    reviews = Reviews(store, Collection(state / FOLDER), state / "reviews.json", here.tally)
+    delivery = Delivery(journal, store, process.tally)
+    process.closing.callback(delivery.close)
+    reviews = Reviews(store, Collection(state / FOLDER), state / "reviews.json", process.tally)
     retention = Retention(journal, state, settings.journal.keep_days, ClockWatch(state / "clock.json"))
 
     def between() -> None:
-        changed = here.changed_settings()
+        changed = process.changed_settings()
         if changed is not None:
             delivery.deliver_to(other := open_store(changed))
             reviews.read_from(other)
             retention.keep(changed.journal.keep_days)
-        read(reviews, delivery)
+        read_reviews(reviews, delivery)
 
-    carrying = thread.submit(carry, delivery, retention, here.stop, between)
+    carrying = thread.submit(deliver_until_stopped, delivery, retention, process.stop, between)
     while not carrying.done():
         condition = delivery.condition()
-        here.pulse.report_state(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
+        process.pulse.report_state(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
         time.sleep(LOOK_EVERY_S)
     carrying.result()
-    here.pulse.report_state("stopped")
+    process.pulse.report_state("stopped")
 
 
 @click.command("alerts")

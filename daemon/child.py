@@ -68,7 +68,7 @@ class Child:
         return self._process is not None and not self._killed_because and self.state in ("running", "degraded")
 
     @property
-    def is_missed(self) -> bool:
+    def is_awaited(self) -> bool:
         """Whether the station has to wait for it: a vital process until it is ready, any other only while it starts."""
         return not self.is_ready and (self.spec.is_vital or self.state == "starting")
 
@@ -91,15 +91,15 @@ class Child:
         """Start the process."""
         self.last, self._restart_at_s = None, None
         self._killed_because, self._has_said_last = "", False
-        self.give_time()
+        self.restart_time_limits()
         try:
             self._process = self._start(self.spec)
         except OSError as error:  # the machine has no memory or no process slot left: this may pass
-            self._again(f"could not be started ({error})")
+            self._plan_restart(f"could not be started ({error})")
         else:
-            self._become("starting", self._starts_because)
+            self._set_state("starting", self._starts_because)
 
-    def give_time(self) -> None:
+    def restart_time_limits(self) -> None:
         """Restart all time limits from now."""
         self._heard_s = self._progress_s = self._started_s = self._killed_s = self._clock()
 
@@ -110,7 +110,7 @@ class Child:
             self._progress_s = self._heard_s
         self.last = heartbeat
         if not self._killed_because:  # a heartbeat sent before the kill says nothing any more
-            self._become(heartbeat.state, heartbeat.reason or (self._starts_because if heartbeat.state == "starting" else ""))
+            self._set_state(heartbeat.state, heartbeat.reason or (self._starts_because if heartbeat.state == "starting" else ""))
         if self.is_ready:
             self._late_starts = 0
 
@@ -130,19 +130,19 @@ class Child:
             self._has_said_last = True  # its last message may still be on its way; it is read before the next tick
         elif code is not None:
             self._process = None
-            return self._ended(code)
+            return self._note_end(code)
         elif self._killed_because:
-            self._outlast(heard_until_s)
+            self._check_killed(heard_until_s)
         elif not self._is_stopping:
             self._killed_because = self._stall(heard_until_s)
             if self._killed_because:
                 self._late_starts += self.state == "starting"
                 self._process.kill()
                 self._killed_s = self._clock()
-                self._become("degraded", f"{self._killed_because}; killed")
+                self._set_state("degraded", f"{self._killed_because}; killed")
         return ""
 
-    def take_over(self, limits: SupervisorSettings) -> None:
+    def apply_limits(self, limits: SupervisorSettings) -> None:
         """Apply changed limits from now on and tell the process to read its settings again."""
         self._limits = limits
         if self._process is not None:
@@ -152,7 +152,7 @@ class Child:
         """Send SIGTERM; from now on an end of the process is expected."""
         self._is_stopping, self._restart_at_s = True, None
         if self._process is None:
-            self._become("stopped", "")
+            self._set_state("stopped", "")
         else:
             self._process.terminate()
 
@@ -162,10 +162,10 @@ class Child:
         if self._process is not None:
             self._process.kill()
 
-    def _outlast(self, now_s: float) -> None:
+    def _check_killed(self, now_s: float) -> None:
         """Report an error if the process survives even SIGKILL: no other can take its place."""
         if now_s - self._killed_s > ENDS_WITHIN_S:
-            self._become("error", f"{self._killed_because}; killed {ENDS_WITHIN_S:g} s ago and not ended: it hangs in the kernel")
+            self._set_state("error", f"{self._killed_because}; killed {ENDS_WITHIN_S:g} s ago and not ended: it hangs in the kernel")
 
     def _stall(self, now_s: float) -> str:
         limits = self._limits
@@ -178,19 +178,19 @@ class Child:
             return f"no progress for {limits.stall_timeout_s:g} s while parts wait"
         return ""
 
-    def _ended(self, code: int) -> str:
+    def _note_end(self, code: int) -> str:
         if self._is_stopping:
-            self._become("stopped", "" if code == 0 else f"ended with code {code}")
+            self._set_state("stopped", "" if code == 0 else f"ended with code {code}")
             return ""
         said = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
         why = self._killed_because or f"ended with code {code}{': ' if said else ''}{said}"
         if code == REFUSED and not self._killed_because:
-            self._become("error", said or f"refused to start, see its message above (code {code})")
+            self._set_state("error", said or f"refused to start, see its message above (code {code})")
         else:
-            self._again(why)
+            self._plan_restart(why)
         return why
 
-    def _again(self, why: str) -> None:
+    def _plan_restart(self, why: str) -> None:
         """Plan the next start after a pause, or give up."""
         self._starts_because = f"starting again: {why}"
         self._ends_s.append(self._clock())
@@ -199,13 +199,13 @@ class Child:
         ends = max(len(self._ends_s), self._late_starts)  # starts that each take longer than the window would never add up within it
         if ends >= self._limits.restart_limit:
             how = "without being ready in time" if self._late_starts == ends else f"in {self._limits.restart_window_s:g} s"
-            self._become("error", f"{why}; ended {ends} times {how}, not started again")
+            self._set_state("error", f"{why}; ended {ends} times {how}, not started again")
             return
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (ends - 1))
         self._restart_at_s = self._clock() + pause_s
-        self._become("degraded", f"{why}; starts again in {pause_s:g} s")
+        self._set_state("degraded", f"{why}; starts again in {pause_s:g} s")
 
-    def _become(self, state: ProcessState, reason: str) -> None:
+    def _set_state(self, state: ProcessState, reason: str) -> None:
         if (state, reason) != (self.state, self.reason):
             is_said_with_its_end = state == "stopped" and bool(reason) and not self._is_stopping
             if not is_said_with_its_end:

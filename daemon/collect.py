@@ -51,31 +51,31 @@ class Collector:
 
     def begin(self) -> None:
         """Remove what an earlier life left unfinished, and measure how much is kept."""
-        self.look(0.0)
+        self.check_disk(0.0)
         self._try(self._collection.tidy)
         self._try(self._prune)
 
-    def keep_to(self, settings: CollectionSettings) -> None:
+    def apply_settings(self, settings: CollectionSettings) -> None:
         """Apply another budget from now on."""
         self._settings = settings
         self._try(self._prune)
 
     def keep(self, scan: JudgedScan) -> None:
         """Write one scan; what no longer fits into the budget is removed first."""
-        self._disk = self._looked()
+        self._disk = self._disk_trouble()
         if self._disk or not self._try(lambda: self._add(scan)):
             self._tally.count(NOT_COLLECTED)
         self._alive()
 
-    def look(self, now_s: float) -> None:
+    def check_disk(self, now_s: float) -> None:
         """Check now and then whether the disk accepts files, also while no scan comes."""
         if now_s >= self._look_at_s:
             self._look_at_s = now_s + LOOK_EVERY_S
-            self._disk = self._looked()
+            self._disk = self._disk_trouble()
             if self._failure and not self._disk:
                 self._try(self._probe)
 
-    def _looked(self) -> str:
+    def _disk_trouble(self) -> str:
         """Return what is wrong with the disk, empty if all is well."""
         root, least_mb = self._collection.root, self._settings.min_free_mb
         try:
@@ -155,16 +155,16 @@ def work(process: ProcessContext) -> None:
     collector = Collector(Collection(Path(settings.station.state_directory) / FOLDER), settings.collection, pulse.tally, alive)
     pulse.report_state("running")
     collector.begin()
-    while taken(inbox, collector) or not process.stop.asked:
+    while keep_next(inbox, collector) or not process.stop.asked:
         changed = process.changed_settings()
         if changed is not None:
-            collector.keep_to(changed.collection)
-        collector.look(time.monotonic())
+            collector.apply_settings(changed.collection)
+        collector.check_disk(time.monotonic())
         pulse.report_state(*collector.state, inbox.waiting)
     pulse.report_state("stopped")
 
 
-def taken(inbox: Receiver, collector: Collector) -> bool:
+def keep_next(inbox: Receiver, collector: Collector) -> bool:
     """Keep the next scan; return False if none came in time."""
     try:
         message = inbox.receive(WAIT_MS)

@@ -13,7 +13,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from daemon.listing import at, by_option, json_option, note_option, print_table, result_argument
+from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument
 from mdss.collection import FOLDER, RGB, XYZ, CollectedPart, CollectedScan, Collection, Label, PartFilter, Review
 from mdss.errors import BadInput, MdssError
 from mdss.good_parts import standing_among
@@ -189,4 +189,6 @@ def cells(each: CollectedScan) -> Iterator[Text]:
     score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
     evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"
     said = (each.review.label, each.review.by) if each.review else ("", "")
-    yield from map(Text, (part.result_id, at(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *said))
+    yield from map(
+        Text, (part.result_id, readable_time(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *said)
+    )

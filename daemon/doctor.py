@@ -21,7 +21,7 @@ from daemon.doctor_redis import redis_findings
 from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
 from daemon.status import StationReport
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
@@ -69,17 +69,17 @@ def command(config: Path, as_json: bool) -> None:
 
 def examine(settings: Settings) -> list[Finding]:
     """Return the findings on a station, whether it runs or not."""
-    report, silence = asked(settings)
+    report, silence = station_report(settings)
     path = Path(settings.station.state_directory) / JOURNAL
     journal, recent = (lost_journal(path), ()) if report is not None and is_lost(path, report) else read_journal(path)
     case = Case(settings, recent, report, silence)
     return [journal, *(finding for check in CHECKS for finding in check(case))]
 
 
-def asked(settings: Settings) -> tuple[StationReport | None, str]:
+def station_report(settings: Settings) -> tuple[StationReport | None, str]:
     """Return the station's own report, or None and the reason why there is none."""
     try:
-        return ask(settings.http), ""
+        return request_report(settings.http), ""
     except MdssError as error:
         return None, str(error)
 

@@ -43,12 +43,12 @@ def _inner(link: RedisLink) -> Iterator[Finding]:
         )
         return
     yield _version(str(info["redis_version"]))
-    yield _persistence(info, _asked(link, "save"))
+    yield _persistence(info, _config_value(link, "save"))
     yield _eviction(info)
     yield _room(info)
 
 
-def _asked(link: RedisLink, name: str) -> str | None:
+def _config_value(link: RedisLink, name: str) -> str | None:
     """Return one setting of Redis; None if this user may not read it."""
     try:
         with link.asking() as client:

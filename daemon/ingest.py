@@ -12,8 +12,8 @@ import click
 import structlog
 import zmq
 
-from daemon.intake import Intake, Outside, Reply
-from daemon.keeping import Keeping
+from daemon.intake import Intake, IntakeServices, Reply
+from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from mdss.collection_wish import CollectRequests
@@ -40,7 +40,7 @@ LAST_VERDICTS_S = 4.0  # after the drain time-out, for the verdicts that fusion 
 log = structlog.get_logger()
 
 
-class Door:
+class IngestSockets:
     """The sockets of ingest: one for all cameras, four for the other processes."""
 
     def __init__(self, process: ProcessContext) -> None:
@@ -73,7 +73,7 @@ class Door:
         """Return whether no camera message is waiting."""
         return not self.cameras.poll(0)
 
-    def words(self) -> Iterator[Judged | Resend]:
+    def from_fusion(self) -> Iterator[Judged | Resend]:
         """Yield what fusion has judged, and what it wants sent again."""
         while True:
             try:
@@ -85,7 +85,7 @@ class Door:
                 return
             yield message
 
-    def say(self, replies: Iterable[Reply]) -> None:
+    def reply(self, replies: Iterable[Reply]) -> None:
         """Send replies to cameras; zmq drops those to a camera that has left or does not read, and its next HELLO makes up for them."""
         for reply in replies:
             self.cameras.send_multipart([reply.peer, *camera.compose(reply.message)])
@@ -94,28 +94,28 @@ class Door:
 class Ingest:
     """Passes messages between the sockets and the intake until it is asked to stop and every part has its verdict."""
 
-    def __init__(self, door: Door, intake: Intake, around: Outside, process: ProcessContext) -> None:
-        self._door, self._intake, self._process, self._pulse = door, intake, process, process.pulse
-        self._outbox, self._keeping = around.outbox, around.keeping
+    def __init__(self, sockets: IngestSockets, intake: Intake, services: IntakeServices, process: ProcessContext) -> None:
+        self._sockets, self._intake, self._process, self._pulse = sockets, intake, process, process.pulse
+        self._outbox, self._keeping = services.outbox, services.keeping
         self._drain_timeout_s = process.settings.supervisor.drain_timeout_s
         self._plan = PlanFile(Path(process.settings.station.runtime_directory))
 
     def run(self) -> None:
         """Serve until asked to stop, then drain."""
         while not self._process.stop.asked:
-            self._take_over(self._process.changed_settings())
+            self._apply_changed_settings(self._process.changed_settings())
             self._turn()
-        self._door.say(self._intake.stop())
+        self._sockets.reply(self._intake.stop())
         end_s = time.monotonic() + self._drain_timeout_s + LAST_VERDICTS_S
         while not self._intake.is_idle and time.monotonic() < end_s:
             self._turn()
         self._pulse.report_state("stopped")
 
-    def _take_over(self, settings: Settings | None) -> None:
+    def _apply_changed_settings(self, settings: Settings | None) -> None:
         """Apply changed settings, if there are any."""
         if settings is not None:
             self._drain_timeout_s = settings.supervisor.drain_timeout_s
-            self._door.say(self._intake.reconfigure(settings))
+            self._sockets.reply(self._intake.reconfigure(settings))
 
     def _follow_plan(self) -> None:
         """Read the supervisor's plan of models, if it has changed."""
@@ -129,34 +129,34 @@ class Ingest:
 
     def _turn(self) -> None:
         """Handle one camera message and everything from fusion; nothing in here waits for another process."""
-        door, intake = self._door, self._intake
+        door, intake = self._sockets, self._intake
         has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
         self._follow_plan()  # a plan written in the meantime already counts for this frame: /status reports it
-        for word in door.words():
+        for word in door.from_fusion():
             self._pulse.steps += 1
             if isinstance(word, Resend):
                 intake.resend(word)
             else:
-                door.say(intake.judged([word]))
+                door.reply(intake.judged([word]))
         frames = door.receive() if has_message else []
         if frames:
             self._pulse.steps += 1
-            door.say(intake.take(frames[0].bytes, frames[1:]))
-        door.say(intake.tick(is_quiet=door.is_quiet()))
+            door.reply(intake.take(frames[0].bytes, frames[1:]))
+        door.reply(intake.tick(is_quiet=door.is_quiet()))
         self._outbox.flush(door.fusion, door.prepare)
         self._keeping.flush(door.collect)  # last, after the answers that somebody waits for
         self._pulse.report_models(intake.models)
         self._pulse.report_state(*intake.state, len(self._outbox))
 
 
-def outside(process: ProcessContext) -> Outside:
+def open_services(process: ProcessContext) -> IntakeServices:
     """Open the journal and create what the intake works with."""
     state = Path(process.settings.station.state_directory)
     journal = Journal(state / JOURNAL, JOURNAL_WAIT_S)
     journal.repair()
     process.closing.callback(journal.close)
-    keeping = Keeping(process.settings.collection, process.tally, CollectRequests(state).is_requested)
-    return Outside(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
+    keeping = CollectionQueue(process.settings.collection, process.tally, CollectRequests(state).is_requested)
+    return IntakeServices(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
 
 
 def bound_memory(limit_bytes: int) -> None:
@@ -171,9 +171,9 @@ def command(config: Path) -> None:
     """Run the process that takes frames from cameras."""
     bound_memory(MEMORY_BYTES)
     with open_process("ingest", config) as process:
-        around = outside(process)
-        door = Door(process)
-        Ingest(door, Intake(process.settings, around), around, process).run()
+        services = open_services(process)
+        sockets = IngestSockets(process)
+        Ingest(sockets, Intake(process.settings, services), services, process).run()
 
 
 if __name__ == "__main__":

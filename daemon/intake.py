@@ -14,10 +14,10 @@ import zmq
 from daemon.admission import Admission, Load
 from daemon.held_parts import HeldParts
 from daemon.inherited import Inherited
-from daemon.keeping import Keeping
+from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
-from daemon.record import Journal, Record
+from daemon.record import Journal, JournalAccess
 from daemon.refusal_log import RefusalLog
 from daemon.served_models import ServedModels
 from daemon.sources import Source, Sources
@@ -47,7 +47,7 @@ class Reply(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outside:
+class IntakeServices:
     """Everything outside its own memory that the intake uses."""
 
     journal: Journal
@@ -55,7 +55,7 @@ class Outside:
     tally: Tally
     boot_id: str
     quarantine: Quarantine
-    keeping: Keeping
+    keeping: CollectionQueue
     clock: Callable[[], float] = time.monotonic  # the monotonic clock of deadlines: nobody sets it
     clock_ns: Callable[[], int] = time.time_ns  # UTC
 
@@ -67,14 +67,14 @@ class Outside:
 class Intake:
     """Handles one message at a time: methods return the replies to send, and accepted frames go into the outbox."""
 
-    def __init__(self, settings: Settings, outside: Outside) -> None:
-        self._settings, self._out = settings, outside
-        outside.tally.start(*COUNTERS)
-        self._sources, self._held = Sources(settings.camera.silence_s, outside.clock), HeldParts()
-        self._refusals = RefusalLog(outside.clock)
-        self._record = Record(outside.journal, outside.tally, outside.clock)
-        self._inherited = Inherited(outside.journal.pending(), outside.steady_ns())
-        self._admission, self._models = Admission(outside.clock), ServedModels()
+    def __init__(self, settings: Settings, services: IntakeServices) -> None:
+        self._settings, self._services = settings, services
+        services.tally.start(*COUNTERS)
+        self._sources, self._held = Sources(settings.camera.silence_s, services.clock), HeldParts()
+        self._refusals = RefusalLog(services.clock)
+        self._journal = JournalAccess(services.journal, services.tally, services.clock)
+        self._inherited = Inherited(services.journal.pending(), services.steady_ns())
+        self._admission, self._models = Admission(services.clock), ServedModels()
         self._is_stopping = False
         self._look_at_s = float("-inf")
 
@@ -86,7 +86,7 @@ class Intake:
     @property
     def state(self) -> tuple[ProcessState, str]:
         """The state of this process and the reason."""
-        trouble = self._record.trouble or self._out.outbox.trouble
+        trouble = self._journal.trouble or self._services.outbox.trouble
         if self._is_stopping:
             return "draining", f"{len(self._held)} parts wait for their verdicts"
         return ("degraded", trouble) if trouble else ("running", "")
@@ -94,7 +94,7 @@ class Intake:
     @property
     def models(self) -> ModelReport:
         """What this process reports to the supervisor about models."""
-        return self._models.word(self._held.models | self._inherited.models)
+        return self._models.report(self._held.models | self._inherited.models)
 
     def follow(self, plan: ModelPlan) -> None:
         """Use another plan of models from the next frame on."""
@@ -107,11 +107,11 @@ class Intake:
             message = self._sources.checked(peer, camera.parse(frames), client_of(frames))
             return [Reply(peer, answer) for answer in self._answer(peer, message)]
         except WireRefusal as refusal:
-            self._out.tally.count(REJECTED[refusal.code])
+            self._services.tally.count(REJECTED[refusal.code])
             source = self._sources.of(peer)
             self._refusals.tell(None if source is None else source.name, refusal)
             if source is not None and refusal.code in camera.PASSING_CODES:
-                self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._out.steady_ns())
+                self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._services.steady_ns())
             elif source is not None:
                 self._inherited.refuse(source.name, refusal.frame_id, str(refusal))
             return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
@@ -123,11 +123,11 @@ class Intake:
             part = self._held.remove(judged.result_id)
             if part is None:
                 continue  # accepted before a restart of this process: the camera will send the frame again and get its verdict
-            self._out.outbox.drop(judged.result_id)
-            self._out.keeping.offer(part, judged)
-            self._admission.judged(len(self._held), "LATE" if judged.is_late else judged.code)
+            self._services.outbox.drop(judged.result_id)
+            self._services.keeping.offer(part, judged)
+            self._admission.note_verdict(len(self._held), "LATE" if judged.is_late else judged.code)
             if judged.code == "POISON":
-                self._out.quarantine.keep(part, judged.reason)
+                self._services.quarantine.keep(part, judged.reason)
             identity = part.accepted.identity
             peer = self._sources.peer_of(identity.source_id)
             if peer is not None:
@@ -140,30 +140,30 @@ class Intake:
         part = self._held.find(asked.result_id)
         if part is not None:
             accepted = msgspec.structs.replace(part.accepted, attempt=asked.attempt)
-            self._out.tally.count(RESENT)
-            self._out.outbox.put(accepted, msgspec.structs.replace(part.frame, wanted=asked.wanted))
+            self._services.tally.count(RESENT)
+            self._services.outbox.put(accepted, msgspec.structs.replace(part.frame, wanted=asked.wanted))
 
     def tick(self, *, is_quiet: bool = True) -> list[Reply]:
         """Do what is due by time alone; with unread camera messages (`is_quiet` False), as after a freeze, no camera is reported silent."""
         if is_quiet:
             self._sources.tick()
         self._gauges()
-        now_s = self._out.clock()
+        now_s = self._services.clock()
         if now_s < self._look_at_s:
             return []
         self._look_at_s = now_s + LOOK_EVERY_S
-        now_ns = self._out.steady_ns()
-        lost = self._inherited.lost(now_ns, self._record.looked_up)
-        self._out.outbox.remind([message for pair in lost for message in pair])
-        found, owed = self._record.looked_up(accepted for accepted in self._held if accepted.deadline_ns <= now_ns)
-        self._out.outbox.remind(owed)
+        now_ns = self._services.steady_ns()
+        lost = self._inherited.lost(now_ns, self._journal.split_by_verdict)
+        self._services.outbox.remind([message for pair in lost for message in pair])
+        found, owed = self._journal.split_by_verdict(accepted for accepted in self._held if accepted.deadline_ns <= now_ns)
+        self._services.outbox.remind(owed)
         return self.judged(found)
 
     def reconfigure(self, settings: Settings) -> list[Reply]:
         """Apply other settings from the next frame on; if the credit changed, every camera is told."""
         has_other_credit = settings.camera.credit != self._settings.camera.credit
         self._settings, self._sources.silence_s = settings, settings.camera.silence_s
-        self._out.keeping.keep_to(settings.collection)
+        self._services.keeping.apply_settings(settings.collection)
         return [Reply(source.peer, self._credit()) for source in self._sources] if has_other_credit else []
 
     def stop(self) -> list[Reply]:
@@ -177,17 +177,17 @@ class Intake:
                 self._sources.introduce(message.source_id, peer)
                 return [self._credit()]
             case Ping():
-                return [Pong(boot_id=self._out.boot_id, is_known=self._sources.of(peer) is not None)]
+                return [Pong(boot_id=self._services.boot_id, is_known=self._sources.of(peer) is not None)]
             case Eos():
                 self._sources.end(peer)
             case FrameMessage():
                 return self._take_frame(self._introduced(peer, message.header), message)
             case _:  # kinds that only a station sends: answering them could start an endless exchange
-                self._out.tally.count(REJECTED["SCHEMA"])
+                self._services.tally.count(REJECTED["SCHEMA"])
         return []
 
     def _credit(self) -> Credit:
-        return Credit(credit=0 if self._is_stopping else self._settings.camera.credit, boot_id=self._out.boot_id)
+        return Credit(credit=0 if self._is_stopping else self._settings.camera.credit, boot_id=self._services.boot_id)
 
     def _introduced(self, peer: bytes, header: FrameHeader) -> Source:
         source = self._sources.of(peer)
@@ -201,25 +201,25 @@ class Intake:
 
     def _take_frame(self, source: Source, message: FrameMessage) -> list[Header]:
         header = message.header
-        self._out.tally.count("mdss_frames_received_total")
+        self._services.tally.count("mdss_frames_received_total")
         held = self._held.of_frame(source.name, header.frame_id)
         if held is not None:
             _check_same(header, held.identity)
-            return [self._again(header, held.result_id)]
-        entry = self._record.find(source.name, header.frame_id)
+            return [self._acknowledge_again(header, held.result_id)]
+        entry = self._journal.find(source.name, header.frame_id)
         if entry is not None and entry.identity is not None:
             _check_same(header, entry.identity)
         if entry is not None and entry.sequence is not None:
             done = Done(frame_id=header.frame_id, result_id=entry.result_id, sequence=entry.sequence)
-            return [self._again(header, entry.result_id), done]
+            return [self._acknowledge_again(header, entry.result_id), done]
         self._check_open_to(header)
         served = self._models.stamp(header.recipe_id, header.frame_id)
         if entry is None:  # a part acknowledged before a restart has already had its turn
             self._check_room(header)
         return [self._accept(message, entry, served)]
 
-    def _again(self, header: FrameHeader, result_id: str) -> Ack:
-        self._out.tally.count("mdss_frames_repeated_total")
+    def _acknowledge_again(self, header: FrameHeader, result_id: str) -> Ack:
+        self._services.tally.count("mdss_frames_repeated_total")
         return Ack(frame_id=header.frame_id, result_id=result_id)
 
     def _check_open_to(self, header: FrameHeader) -> None:
@@ -250,7 +250,7 @@ class Intake:
         return header.deadline_ms or self._settings.camera.deadline_ms
 
     def _accept(self, message: FrameMessage, entry: Entry | None, served: Served) -> Ack:
-        header, out, deadline_ms = message.header, self._out, self._deadline_ms(message.header)
+        header, out, deadline_ms = message.header, self._services, self._deadline_ms(message.header)
         received_ns, arrived_ns = out.clock_ns(), out.steady_ns()
         limits = Limits(self._settings.camera.max_height_px, self._settings.camera.max_width_px)
         rgb, xyz = camera.to_scan(header, message.payloads, limits)
@@ -264,7 +264,7 @@ class Intake:
             model_version=served.version,
             generation=served.generation,
         )
-        self._record.accept(accepted)
+        self._journal.accept(accepted)
         frame = Frame(
             result_id=accepted.result_id,
             recipe_id=header.recipe_id,
@@ -274,7 +274,7 @@ class Intake:
             deadline_ns=accepted.deadline_ns,
         )
         self._held.add(accepted, frame)
-        self._admission.taken()
+        self._admission.note_accepted()
         self._inherited.remove(accepted.result_id)
         out.outbox.put(accepted, frame)
         out.tally.count("mdss_frames_accepted_total")
@@ -282,10 +282,10 @@ class Intake:
         return Ack(frame_id=header.frame_id, result_id=accepted.result_id)
 
     def _gauges(self) -> None:
-        counters = self._out.tally.counters
+        counters = self._services.tally.counters
         counters["mdss_outstanding_parts"] = float(len(self._held))
         counters["mdss_held_bytes"] = float(self._held.nbytes)
-        counters["mdss_frames_waiting"] = float(len(self._out.outbox))
+        counters["mdss_frames_waiting"] = float(len(self._services.outbox))
         counters["mdss_sources"] = float(self._sources.speaking)
         counters["mdss_sources_silent"] = float(self._sources.silent)
         counters["mdss_source_takeovers_total"] = float(self._sources.takeovers)

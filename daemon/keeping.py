@@ -18,7 +18,7 @@ DROPPED = "mdss_scans_dropped_total"  # scans dropped because collect was away o
 MOST_WAITING_BYTES = 64 * 1024**2
 
 
-class Keeping:
+class CollectionQueue:
     """Queues scans of finished parts that are to be kept and sends them when there is room; beyond a limit it drops the oldest."""
 
     def __init__(self, settings: CollectionSettings, tally: Tally, wants_all: Callable[[str], bool] = lambda _: False) -> None:
@@ -26,7 +26,7 @@ class Keeping:
         self._waiting = deque[JudgedScan]()
         tally.start(HANDED, DROPPED)
 
-    def keep_to(self, settings: CollectionSettings) -> None:
+    def apply_settings(self, settings: CollectionSettings) -> None:
         """Apply other sampling settings from the next part on; only a restart turns the collection itself on or off."""
         self._settings = settings
 
@@ -37,7 +37,7 @@ class Keeping:
             self._waiting.append(JudgedScan(identity=part.accepted.identity, judged=judged, rgb=frame.rgb, xyz=frame.xyz))
 
     def _is_wanted(self, part: HeldPart, judged: Judged) -> bool:
-        return is_drawn(judged.result_id, self._settings) or self._wants_all(part.accepted.identity.recipe_id)
+        return is_sampled(judged.result_id, self._settings) or self._wants_all(part.accepted.identity.recipe_id)
 
     def flush(self, collect: Outlet) -> None:
         """Send queued scans, oldest first; of those that find no room, the newest stay queued up to the limit."""
@@ -49,7 +49,7 @@ class Keeping:
             self._tally.count(DROPPED)
 
 
-def is_drawn(result_id: str, settings: CollectionSettings) -> bool:
+def is_sampled(result_id: str, settings: CollectionSettings) -> bool:
     """Return whether an OK part is in the sample; only its id and the seed decide, so the answer is the same for everybody at any time."""
     digest = hashlib.blake2b(f"{settings.seed}:{result_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) < settings.ok_ratio * 2**64

@@ -24,7 +24,7 @@ ADVICE = (
 )
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class NewKeyPair(msgspec.Struct, frozen=True, kw_only=True):
     """One certificate."""
 
     name: str
@@ -88,7 +88,7 @@ def _check_free(folder: Path, names: tuple[str, ...]) -> None:
                 raise BadInput(f"{path}: found a key already, expected none; a key is never overwritten")
 
 
-def _make(folder: Path, name: str) -> Made:
+def _make(folder: Path, name: str) -> NewKeyPair:
     public_file, secret_file = create_certificates(folder, name)
     Path(public_file).chmod(FOR_ALL)
-    return Made(name=name, secret_file=secret_file, public_file=public_file)
+    return NewKeyPair(name=name, secret_file=secret_file, public_file=public_file)

@@ -17,14 +17,16 @@ from mdss.verb_options import utf8_only
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def named(context: click.Context, option: click.Parameter, name: str) -> str:
+def require_name(context: click.Context, option: click.Parameter, name: str) -> str:
     """Refuse an empty name, such as that of an unset shell variable."""
     if not name.strip():
         raise BadInput(f"--by: found {name!r}, expected the name of the person who decided this")
     return utf8_only(context, option, name)
 
 
-by_option = click.option("--by", metavar="NAME", default=user, callback=named, show_default="your user name", help="Who decided this.")
+by_option = click.option(
+    "--by", metavar="NAME", default=user, callback=require_name, show_default="your user name", help="Who decided this."
+)
 note_option = click.option("--note", metavar="TEXT", default="", callback=utf8_only, help="The reason, as a note.")
 result_argument = click.argument("result_id", callback=utf8_only)
 
@@ -40,7 +42,7 @@ def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None
     table_console().print(table)
 
 
-def at(time_ns: int) -> str:
+def readable_time(time_ns: int) -> str:
     """Return a time (UTC ns) in a readable form; a number that is no valid time is returned as it is."""
     try:
         return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -12,7 +12,7 @@ from mdss.errors import UNREADABLE, MdssError
 from mdss.settings import StationSettings
 from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served, write_state
 
-WISH = ".preload"  # RECIPE.preload in the runtime directory: a request to load this recipe
+PRELOAD_REQUEST = ".preload"  # RECIPE.preload in the runtime directory: a request to load this recipe
 log = structlog.get_logger()
 
 
@@ -23,7 +23,7 @@ class Generations(msgspec.Struct, frozen=True):
     served: dict[str, Served] = {}
 
 
-class ModelDesk:
+class ModelPlanStore:
     """Writes the plan for the processes, and the generations for the next start."""
 
     def __init__(self, station: StationSettings) -> None:
@@ -48,7 +48,7 @@ class ModelDesk:
         self._generations = Generations(last, known.served | {recipe: Served(version, last)})
         return last
 
-    def wishes(self) -> Iterator[str]:
+    def preload_requests(self) -> Iterator[str]:
         """Yield each requested recipe once, and delete the request."""
         for wish in self._noted():
             try:
@@ -56,11 +56,11 @@ class ModelDesk:
             except OSError as error:
                 log.error("a request to load a recipe cannot be taken", file=str(wish), reason=error.strerror)
                 continue
-            yield wish.name.removesuffix(WISH)
+            yield wish.name.removesuffix(PRELOAD_REQUEST)
 
     def _noted(self) -> list[Path]:
         try:
-            return sorted(self._runtime.glob(f"*{WISH}"))
+            return sorted(self._runtime.glob(f"*{PRELOAD_REQUEST}"))
         except OSError as error:  # for example, no file descriptor left: requests wait
             log.error("requests to load recipes cannot be looked for", folder=str(self._runtime), reason=error.strerror)
             return []
@@ -77,9 +77,9 @@ def read_generations(path: Path) -> Generations:
         return Generations()
 
 
-def wish_for(station: StationSettings, recipe: str) -> None:
+def request_preload(station: StationSettings, recipe: str) -> None:
     """Ask the running station to load a recipe."""
-    path = Path(station.runtime_directory) / f"{recipe}{WISH}"
+    path = Path(station.runtime_directory) / f"{recipe}{PRELOAD_REQUEST}"
     try:
         path.touch()
     except OSError as error:

@@ -32,18 +32,18 @@ class Store(Protocol):
         """Return how many bytes a version takes in memory."""
 
 
-class Desk(Writer, Protocol):
+class PlanStore(Writer, Protocol):
     """Writes plans and collects requests."""
 
     def generation_of(self, recipe: str, version: str) -> int:
         """Return the generation for a version: the old one if it judged the recipe last, otherwise a new one."""
 
-    def wishes(self) -> Iterable[str]:
+    def preload_requests(self) -> Iterable[str]:
         """Return each recipe that people have requested, once."""
 
 
 @dataclass(frozen=True)
-class Words:
+class ModelReports:
     """The processes' latest reports on models: of each holder by name (None if it has not reported in this life), and of ingest."""
 
     holders: dict[str, ModelReport | None]
@@ -53,11 +53,11 @@ class Words:
 class ModelSwaps:
     """Decides which versions are held and which of them judges; `tick` looks at everything once."""
 
-    def __init__(self, settings: ModelSettings, store: Store, desk: Desk, clock: Callable[[], float]) -> None:
-        self._settings, self._store, self._desk, self._clock = settings, store, desk, clock
+    def __init__(self, settings: ModelSettings, store: Store, plan_store: PlanStore, clock: Callable[[], float]) -> None:
+        self._settings, self._store, self._plan_store, self._clock = settings, store, plan_store, clock
         self._recipes = {name: RecipeModels(name) for name in settings.recipes}
-        self._published, self._look_at_s = PublishedPlan(desk, clock), float("-inf")
-        self._words, self._asked = Words({}), dict[str, int]()
+        self._published, self._look_at_s = PublishedPlan(plan_store, clock), float("-inf")
+        self._reports, self._asked = ModelReports({}), dict[str, int]()
         self._has_served = False
 
     @property
@@ -88,23 +88,23 @@ class ModelSwaps:
             if not recipe.is_due or not self._is_possible(recipe):
                 continue
             if self._needed(recipe) + sum(map(self._memory, self._recipes.values())) <= budget:
-                recipe.bring(1, now_s)
+                recipe.load(1, now_s)
             else:
                 log.warning("no room for this recipe beside those before it: it is loaded when a frame names it", recipe=recipe.name)
                 recipe.is_wanted = False
-        self._published.write(self._drawn())
+        self._published.write(self._plan())
 
     def ended(self, process: str, why: str) -> None:
         """Take note that a process ended unasked. If it was loading a version, that version may be why: it is left out for now."""
-        for recipe in self._recipes.values() if self._has_served and process in self._words.holders else ():
-            if recipe.coming and not self._holds(recipe, self._words.holders[process]):
+        for recipe in self._recipes.values() if self._has_served and process in self._reports.holders else ():
+            if recipe.coming and not self._holds(recipe, self._reports.holders[process]):
                 recipe.deaths += 1
                 version, deaths = recipe.coming, recipe.deaths
                 recipe.forget_coming()
                 if deaths >= MOST_DEATHS:
                     self._fail(recipe, version, f"{deaths} processes ended while they loaded it, the last of them {process}: {why}")
 
-    def want(self, recipe: str) -> None:
+    def request(self, recipe: str) -> None:
         """Have a recipe loaded, even if its version was refused before; it counts as used now."""
         if recipe in self._settings.recipes:
             wanted = self._recipes[recipe]
@@ -123,19 +123,19 @@ class ModelSwaps:
             elif settings.memory_mb != before.memory_mb:
                 recipe.refused = ("", "")
         for name in set(preloaded(settings)) - set(preloaded(before)):
-            self.want(name)
+            self.request(name)
 
-    def tick(self, words: Words) -> None:
+    def tick(self, reports: ModelReports) -> None:
         """Check the store when it is due, evaluate all reports, and write a new plan if anything changes."""
-        self._words = words
+        self._reports = reports
         self._look()
-        if words.ingest is not None:
-            self._hear(words.ingest)
+        if reports.ingest is not None:
+            self._hear(reports.ingest)
         for recipe in self._recipes.values():
-            self._settle(recipe, words)
-            self._let_go(recipe, words.ingest)
+            self._complete_swap(recipe, reports)
+            self._free_unused(recipe, reports.ingest)
         self._recipes = {name: each for name, each in self._recipes.items() if each.held or name in self._settings.recipes}
-        self._begin_next(words)
+        self._begin_next(reports)
         self._publish()
 
     def _look(self) -> None:
@@ -143,8 +143,8 @@ class ModelSwaps:
         if now_s < self._look_at_s:
             return
         self._look_at_s = now_s + LOOK_EVERY_S
-        for name in self._desk.wishes():
-            self.want(name)
+        for name in self._plan_store.preload_requests():
+            self.request(name)
         for recipe in self._recipes.values():
             self._read(recipe)
 
@@ -171,15 +171,15 @@ class ModelSwaps:
         self._asked = ingest.asked
         for name in ingest.wanted:
             if name in self._settings.recipes and not self._recipes[name].is_wanted:
-                self.want(name)
+                self.request(name)
 
-    def _settle(self, recipe: RecipeModels, words: Words) -> None:
+    def _complete_swap(self, recipe: RecipeModels, reports: ModelReports) -> None:
         """Switch to the coming version if every process is ready; give it up if one of them refuses it."""
         for version in filter(None, (recipe.coming, recipe.version)):
-            if why := self._refusal(recipe, version, words):
+            if why := self._refusal(recipe, version, reports):
                 self._fail(recipe, version, why)
-        if recipe.coming and words.holders and all(self._holds(recipe, word) for word in words.holders.values()):
-            served = Served(recipe.coming, self._desk.generation_of(recipe.name, recipe.coming))
+        if recipe.coming and reports.holders and all(self._holds(recipe, word) for word in reports.holders.values()):
+            served = Served(recipe.coming, self._plan_store.generation_of(recipe.name, recipe.coming))
             recipe.switch(served, self._next)
             self._has_served = True
 
@@ -187,10 +187,10 @@ class ModelSwaps:
         key = model_key(recipe.name, recipe.coming)
         return word is not None and word.revision >= recipe.held[recipe.coming] and word.held.get(key) == ""
 
-    def _refusal(self, recipe: RecipeModels, version: str, words: Words) -> str:
+    def _refusal(self, recipe: RecipeModels, version: str, reports: ModelReports) -> str:
         """Return which process cannot use a version, and why; empty if none refuses it."""
         key, since = model_key(recipe.name, version), recipe.held[version]
-        said = ((name, word.held.get(key, "")) for name, word in words.holders.items() if word is not None and word.revision >= since)
+        said = ((name, word.held.get(key, "")) for name, word in reports.holders.items() if word is not None and word.revision >= since)
         return next((f"{name}: {why}" for name, why in said if why), "")
 
     def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
@@ -202,21 +202,21 @@ class ModelSwaps:
         if version == recipe.version:
             recipe.retire(self._next)
 
-    def _let_go(self, recipe: RecipeModels, ingest: ModelReport | None) -> None:
+    def _free_unused(self, recipe: RecipeModels, ingest: ModelReport | None) -> None:
         """Free versions that judge no part under way, once ingest has read that they judge no more."""
         for version, revision in list(recipe.leaving.items()):
             if ingest is not None and ingest.revision >= revision and model_key(recipe.name, version) not in ingest.held:
                 recipe.free(version)
 
-    def _begin_next(self, words: Words) -> None:
+    def _begin_next(self, reports: ModelReports) -> None:
         """Start one load, if none is running and every process has reported; recipes that nothing judges yet come first."""
         recipes = sorted(self._recipes.values(), key=lambda each: (each.serving is not None, -each.used_s))
-        if any(each.coming for each in recipes) or None in words.holders.values():
+        if any(each.coming for each in recipes) or None in reports.holders.values():
             return
         for recipe in recipes:
             if recipe.is_due and (recipe.serving is not None or self._has_room(recipe)):
                 log.info("model is being loaded", recipe=recipe.name, version=recipe.champion)
-                recipe.bring(self._since(model_key(recipe.name, recipe.champion)), self._clock())
+                recipe.load(self._since(model_key(recipe.name, recipe.champion)), self._clock())
                 return
 
     def _is_possible(self, recipe: RecipeModels) -> bool:
@@ -240,7 +240,7 @@ class ModelSwaps:
             log.info("model makes room", recipe=victim.name, version=victim.version, wanted=recipe.name)
             self._give_up(victim)
         is_made = bool(idle) or any(each.serving is None for each in others)
-        recipe.wait("" if is_made else self._crowded(recipe, others, free))
+        recipe.note_no_room("" if is_made else self._crowded(recipe, others, free))
         return False
 
     def _crowded(self, recipe: RecipeModels, others: list[RecipeModels], free: int) -> str:
@@ -251,7 +251,7 @@ class ModelSwaps:
 
     def _is_idle(self, recipe: RecipeModels) -> bool:
         """Return whether no part of a recipe is under way and no frame has named it for a while."""
-        under_way = self._words.ingest.held if self._words.ingest is not None else {}
+        under_way = self._reports.ingest.held if self._reports.ingest is not None else {}
         return self._clock() - recipe.used_s >= IDLE_S and model_key(recipe.name, recipe.version) not in under_way
 
     def _give_up(self, recipe: RecipeModels) -> None:
@@ -277,7 +277,7 @@ class ModelSwaps:
         plan = self._published.plan
         return plan.revision if key in plan.held else self._next
 
-    def _drawn(self) -> ModelPlan:
+    def _plan(self) -> ModelPlan:
         """Return the plan as it should be now."""
         recipes = tuple(self._recipes.values())
         serving = {each.name: each.serving for each in recipes if each.serving is not None}
@@ -288,10 +288,10 @@ class ModelSwaps:
     def _publish(self) -> None:
         """Write the plan if it changed; changes of the judging model are counted and logged only once it is written."""
         before = self._published.plan
-        self._published.follow(self._drawn())
+        self._published.follow(self._plan())
         if self._published.plan is not before:
             for recipe in self._recipes.values():
-                recipe.told(before.serving.get(recipe.name), self._clock())
+                recipe.plan_written(before.serving.get(recipe.name), self._clock())
 
 
 def preloaded(settings: ModelSettings) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ PATIENCE_S: Final = 2.0
 Answer = TypeVar("Answer")
 
 
-class Patience:
+class QuestionWithTimeout:
     """Asks one question at a time; while one is unanswered, no other is asked."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
@@ -24,14 +24,14 @@ class Patience:
         """Return the answer to a question about a place, or raise what the question raised; MdssError if no answer came in time."""
         if self._asked is None or self._asked.done():  # its thread may need a moment longer to end
             answer: Future[Answer] = Future()
-            _begin(lambda: _answer(question, answer), place)
+            _start_thread(lambda: _answer(question, answer), place)
             self._asked = answer
             if wait([answer], self._patience_s).done:
                 return answer.result()
         raise MdssError(f"{place}: the disk does not answer; expected it to within {self._patience_s:g} s")
 
 
-def _begin(asking: Callable[[], None], place: object) -> None:
+def _start_thread(asking: Callable[[], None], place: object) -> None:
     """Start the thread; if the machine has no thread left, raise MdssError instead of ending the caller."""
     try:
         threading.Thread(target=asking, daemon=True).start()

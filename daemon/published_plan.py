@@ -26,9 +26,9 @@ class Writer(Protocol):
 class PublishedPlan:
     """Holds the last plan that was written in `plan`; `trouble` says why the wanted plan could not be written, empty if it was."""
 
-    def __init__(self, desk: Writer, clock: Callable[[], float]) -> None:
+    def __init__(self, writer: Writer, clock: Callable[[], float]) -> None:
         self.plan, self.trouble = ModelPlan(), ""
-        self._desk, self._clock, self._try_at_s = desk, clock, float("-inf")
+        self._writer, self._clock, self._try_at_s = writer, clock, float("-inf")
 
     def served(self, recipe: str) -> Served:
         """Return the model that judges a recipe's next part; an empty version and generation 0 if none does."""
@@ -36,7 +36,7 @@ class PublishedPlan:
 
     def write(self, plan: ModelPlan) -> None:
         """Write a plan for all processes; MdssError if it cannot be written."""
-        self._desk.write(plan)
+        self._writer.write(plan)
         self.plan = plan
 
     def follow(self, plan: ModelPlan) -> None:

@@ -66,12 +66,12 @@ class RecipeModels:
         """Why the champion does not judge, if it is not being loaded."""
         return self.trouble or self.refused[1] or self.no_room
 
-    def bring(self, revision: int, now_s: float) -> None:
+    def load(self, revision: int, now_s: float) -> None:
         """Have the champion loaded."""
         self.coming, self.coming_since_s, self.no_room = self.champion, now_s, ""
         self.held.setdefault(self.champion, revision)
 
-    def wait(self, why: str) -> None:
+    def note_no_room(self, why: str) -> None:
         """Note which recipes leave no room; empty while room is being made."""
         if why and why != self.no_room:
             log.warning("model waits for room", recipe=self.name, version=self.champion, reason=why)
@@ -83,7 +83,7 @@ class RecipeModels:
         self.serving, self.coming, self.deaths = served, "", 0
         self.leaving.pop(served.version, None)
 
-    def told(self, before: Served | None, now_s: float) -> None:
+    def plan_written(self, before: Served | None, now_s: float) -> None:
         """Take note that the plan is written: count and log a change of the judging model; `before` is what judged until now."""
         if self.serving is None or self.serving == before:
             return

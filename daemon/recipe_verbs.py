@@ -10,9 +10,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from daemon.model_desk import wish_for
+from daemon.model_desk import request_preload
 from daemon.recipe_models import RecipeReport
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.terminal import plain_console, table_console
@@ -36,7 +36,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
     Shown are the judging version, its generation, the champion, and the memory as models.memory_mb counts it.
     """
     settings = load_settings(config)
-    reports = ask(settings.http).models
+    reports = request_report(settings.http).models
     if as_json:
         click.echo(msgspec.json.encode(reports))
         return
@@ -57,7 +57,7 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     if name not in settings.models.recipes:
         raise BadInput(f"RECIPE: found {name}, expected one of models.recipes: {', '.join(settings.models.recipes)}")
     before = report_of(settings, name)
-    wish_for(settings.station, name)
+    request_preload(settings.station, name)
     if not waits:
         click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
         return
@@ -82,7 +82,7 @@ def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeRe
 
 def report_of(settings: Settings, name: str) -> RecipeReport:
     """Return the running station's report on a recipe."""
-    for report in ask(settings.http).models:
+    for report in request_report(settings.http).models:
         if report.recipe == name:
             return report
     raise MdssError(f"recipe {name}: the running station does not know it, expected a reload after models.recipes had changed")

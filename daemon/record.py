@@ -32,7 +32,7 @@ class Journal(Protocol):
         """Return the parts that were accepted and have no verdict."""
 
 
-class Record:
+class JournalAccess:
     """Asks the journal and remembers what is wrong with it."""
 
     def __init__(self, journal: Journal, tally: Tally, clock: Callable[[], float]) -> None:
@@ -67,7 +67,7 @@ class Record:
             log.info("the journal works again")
         self._fault = ""
 
-    def looked_up(self, parts: Iterable[Accepted]) -> tuple[list[Judged], list[Accepted]]:
+    def split_by_verdict(self, parts: Iterable[Accepted]) -> tuple[list[Judged], list[Accepted]]:
         """Return the verdicts of those parts that have one, and the parts that have none yet.
 
         Parts that the journal cannot look up are in neither list: fusion could store no verdict for them and would end.
@@ -79,7 +79,7 @@ class Record:
                 if entry is None or entry.sequence is None:
                     owed.append(accepted)
                 else:
-                    verdicts.append(entry.judged or unread(accepted, entry.sequence))
+                    verdicts.append(entry.judged or unreadable_verdict(accepted, entry.sequence))
         return verdicts, owed
 
     def _ask(self, frame_id: str, question: Callable[[], Value]) -> Value:
@@ -95,7 +95,7 @@ class Record:
             raise WireRefusal("BUSY", f"FRAME: the part cannot be recorded now: {error}", frame_id) from error
 
 
-def unread(accepted: Accepted, sequence: int) -> Judged:
+def unreadable_verdict(accepted: Accepted, sequence: int) -> Judged:
     """Return a stand-in for a verdict that is in the journal but cannot be read."""
     reason = "its verdict in the journal cannot be read"
     return Judged(result_id=accepted.result_id, sequence=sequence, reason=reason, judged_ns=accepted.received_ns)

@@ -16,7 +16,7 @@ NOT_MEASURED = Invalid(kind="value", value=0.0)  # recorded files mark a missing
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedPair:
     """One pair of files; `part_id` is folder name and file stem."""
 
     part_id: str
@@ -24,7 +24,7 @@ class Recorded:
     xyz_path: Path
 
 
-def find_pairs(directory: Path, split: str) -> list[Recorded]:
+def find_pairs(directory: Path, split: str) -> list[RecordedPair]:
     """Return the pairs of a dataset (DIR/SPLIT/KIND/rgb), a split (DIR/KIND/rgb) or one folder (DIR/rgb), sorted by name."""
     root = directory / split if (directory / split).is_dir() else directory
     folders = [root] if (root / "rgb").is_dir() else sorted(path for path in root.iterdir() if (path / "rgb").is_dir())
@@ -34,12 +34,14 @@ def find_pairs(directory: Path, split: str) -> list[Recorded]:
     return pairs
 
 
-def _pairs_of(folder: Path) -> list[Recorded]:
+def _pairs_of(folder: Path) -> list[RecordedPair]:
     images, clouds = by_stem(folder / "rgb", IMAGE_SUFFIXES), by_stem(folder / "xyz", CLOUD_SUFFIXES)
-    return [Recorded(f"{folder.name}/{stem}", image, clouds.get(stem, folder / "xyz" / f"{stem}.tiff")) for stem, image in images.items()]
+    return [
+        RecordedPair(f"{folder.name}/{stem}", image, clouds.get(stem, folder / "xyz" / f"{stem}.tiff")) for stem, image in images.items()
+    ]
 
 
-def read_pair(pair: Recorded) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def read_pair(pair: RecordedPair) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return image and cloud, both (H, W, 3), as recorded."""
     rgb, xyz = read_scan(pair.rgb_path, pair.xyz_path)
     return rgb, xyz.astype(np.float32)

@@ -87,7 +87,7 @@ class RedisLink:
         try:
             yield self.client
         except redis.RedisError as error:
-            raise away(error, self.place) from error
+            raise store_away(error, self.place) from error
         except UnicodeError as error:  # an impossible host name, for example with two dots in a row
             raise StoreAway("unreachable", self.place, str(error)) from error
 
@@ -111,7 +111,7 @@ def open_link(settings: AlertSettings) -> RedisLink:
     return RedisLink(redis.Redis.from_pool(pool), shown(settings.redis_url))
 
 
-def away(error: redis.RedisError, place: str) -> StoreAway:
+def store_away(error: redis.RedisError, place: str) -> StoreAway:
     """Return the StoreAway for an error, with its cause by name and Redis's own words."""
     for kind, state in KINDS:
         if isinstance(error, kind):

@@ -17,8 +17,8 @@ from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, checked_settings, yaml_of
 
 SETTINGS_FILE = "settings.yaml"  # in the runtime directory: the settings in force, whatever becomes of the file they were read from
-Taker = Literal["restart", "ingest", "fusion", "alerts", "collect", "supervisor", "supervisor, ingest", "all"]
-TAKERS: Final[dict[str, Taker]] = {  # which process applies a changed key at a reload; `restart`: only a restart does
+AppliedBy = Literal["restart", "ingest", "fusion", "alerts", "collect", "supervisor", "supervisor, ingest", "all"]
+APPLIED_BY: Final[dict[str, AppliedBy]] = {  # which process applies a changed key at a reload; `restart`: only a restart does
     "station.name": "restart",
     "station.state_directory": "restart",
     "station.runtime_directory": "restart",
@@ -79,7 +79,7 @@ TAKERS: Final[dict[str, Taker]] = {  # which process applies a changed key at a 
 log = structlog.get_logger()
 
 
-class Reloading:
+class SettingsReloader:
     """Holds the settings in force, in memory and in a file of its own that the station's processes read."""
 
     def __init__(self, config: Path, settings: Settings, clock_ns: Callable[[], int] = time.time_ns) -> None:
@@ -105,7 +105,7 @@ class Reloading:
 
 def check(settings: Settings, keys: list[str]) -> None:
     """Refuse changes that the running processes cannot apply."""
-    bound = [key for key in keys if TAKERS.get(key, "restart") == "restart"]
+    bound = [key for key in keys if APPLIED_BY.get(key, "restart") == "restart"]
     if bound:
         raise BadInput(f"needs a restart: {', '.join(bound)}")
     open_link(settings.alerts).close()  # refuses an address that the Redis library does not understand

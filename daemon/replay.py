@@ -15,7 +15,7 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.client_keys import keys_for
-from daemon.recording import NOT_MEASURED, Recorded, find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, RecordedPair, find_pairs, read_pair
 from mdss.client import REMEMBERED, FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
@@ -30,7 +30,7 @@ EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
 class Plan:
     """What to send, under which recipe, and how fast."""
 
-    pairs: list[Recorded]
+    pairs: list[RecordedPair]
     recipe: str
     unit: Literal["m", "mm"]
     rate: float | None  # parts per second; None: as fast as credit allows
@@ -142,11 +142,11 @@ def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:
             progress.advance(task)
 
 
-def _order(plan: Plan) -> Iterator[Recorded]:
+def _order(plan: Plan) -> Iterator[RecordedPair]:
     return itertools.cycle(plan.pairs) if plan.is_endless else iter(plan.pairs)
 
 
-def _send_one(plan: Plan, pair: Recorded, sender: FrameSender, report: Report) -> None:
+def _send_one(plan: Plan, pair: RecordedPair, sender: FrameSender, report: Report) -> None:
     try:
         rgb, xyz = read_pair(pair)
         labels = FrameLabels(

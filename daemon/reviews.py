@@ -10,7 +10,7 @@ from typing import Annotated, Protocol, get_args
 import msgspec
 import structlog
 
-from daemon.alert_store import Said, time_said
+from daemon.alert_store import ReviewState, review_time
 from mdss.collection import Collection, Label, Review
 from mdss.errors import UNREADABLE, MdssError
 from mdss.whole_files import write_whole
@@ -19,7 +19,7 @@ from mdss.wire.pulse import Tally
 ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second after Redis or the disk refused
 MOST_AT_ONCE = 100
 PATIENCE_S = 5.0  # for a scan that is still being written when its part is reviewed
-SAID: tuple[str, ...] = get_args(Said)
+REVIEW_STATES: tuple[str, ...] = get_args(ReviewState)
 LABELS: Mapping[str, Label] = {"false_reject": "good", "confirmed": "defect"}
 RESULTS = ("labelled", "not_collected", "outdated", "unusable")  # possible outcomes of a review
 FIRST_ENTRY = "0-0"
@@ -87,18 +87,19 @@ class Reviews:
         now_s = self._clock()
         self._seen_s = {entry: self._seen_s.get(entry, now_s) for entry, _ in found}
         for entry, fields in found:
-            if entry != before and not self._is_done_with(entry, fields):
+            if entry != before and not self._handle(entry, fields):
                 break
             self._entry = entry
         if self._entry != before:
             write_note(self._note, self._entry)
 
-    def _is_done_with(self, entry: str, fields: Mapping[str, str]) -> bool:
+    def _handle(self, entry: str, fields: Mapping[str, str]) -> bool:
         """Handle one review; return False if it must wait. A review that cannot be used is skipped, or it would block all later ones."""
         state, result_id = fields.get("state", ""), fields.get("result_id", "")
-        if state not in SAID or not result_id:
+        if state not in REVIEW_STATES or not result_id:
             self._tally.count(counted("unusable"))
-            reason = f"found state {state[:SHOWN]!r} of result {result_id[:SHOWN]!r}, expected one of {', '.join(SAID)}, and a result id"
+            expected = f"expected one of {', '.join(REVIEW_STATES)}, and a result id"
+            reason = f"found state {state[:SHOWN]!r} of result {result_id[:SHOWN]!r}, {expected}"
             log.warning("a review cannot be used", entry=entry, reason=reason)
             return True
         try:
@@ -142,7 +143,7 @@ class Reviews:
 
 def review_of(label: Label, entry: str, fields: Mapping[str, str]) -> Review:
     """Return a review as it is stored beside the scan; if it gives no time, the time of its stream entry is used."""
-    said_ns = time_said(fields.get("at_ns", ""))
+    said_ns = review_time(fields.get("at_ns", ""))
     at_ns = time_of(entry) if said_ns is None else said_ns
     return Review(label=label, by=fields.get("by", "") or "unknown", at_ns=at_ns, note=fields.get("note", ""), entry=entry)
 

@@ -14,15 +14,15 @@ import zmq
 
 from daemon.child import Child
 from daemon.client_keys import token_of
-from daemon.model_desk import ModelDesk
+from daemon.model_desk import ModelPlanStore
 from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
-from daemon.reload import Reloading
-from daemon.spawn import claim, start_process
+from daemon.reload import SettingsReloader
+from daemon.spawn import lock_folder, start_process
 from daemon.status import Board, serve
 from daemon.stored_models import StoredModels
-from daemon.supervisor import Supervisor, Surroundings
+from daemon.supervisor import Supervisor, SupervisorServices
 from mdss.drift_record import DriftWarning, warnings_of
 from mdss.key_files import GROUP_READS
 from mdss.logs import configure_logs
@@ -40,7 +40,7 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     """Run the station with these settings until SIGTERM or SIGINT; SIGHUP reads the settings again."""
     os.umask(GROUP_READS)  # inherited by all processes; the sockets for cameras and subscribers let the station's group in
     station, limits = settings.station, settings.supervisor
-    locks, reloading = claimed(station), Reloading(config, settings)
+    locks, reloading = lock_folders(station), SettingsReloader(config, settings)
     retrainings = partial(read_records, retrain_folder(station.state_directory))
     board = Board(station.name, time.monotonic, partial(drift_of, reloading), retrainings)
     server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
@@ -48,9 +48,9 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
     children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
     notifier = Notifier.from_environment(os.environ, time.monotonic)
-    models = ModelSwaps(settings.models, StoredModels(settings), ModelDesk(station), time.monotonic)
+    models = ModelSwaps(settings.models, StoredModels(settings), ModelPlanStore(station), time.monotonic)
     in_hand = partial(take_part_in_hand, Path(station.runtime_directory))
-    supervisor = Supervisor(children, limits, Surroundings(health, board, notifier, fusion, in_hand, models))
+    supervisor = Supervisor(children, limits, SupervisorServices(health, board, notifier, fusion, in_hand, models))
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
 
@@ -72,25 +72,25 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
             os.close(lock)
 
 
-def reload(reloading: Reloading, board: Board, supervisor: Supervisor, models: ModelSwaps) -> None:
+def reload(reloading: SettingsReloader, board: Board, supervisor: Supervisor, models: ModelSwaps) -> None:
     """Read the settings again; if all changes can be applied, pass them on to everybody."""
     report = reloading.reload()
     board.reloaded(report)
     if report.is_applied:
         configure_logs(reloading.settings, NAME)
-        supervisor.take_over(reloading.settings.supervisor)
+        supervisor.apply_limits(reloading.settings.supervisor)
         models.reconfigure(reloading.settings.models)
 
 
-def claimed(station: StationSettings) -> tuple[int, int]:
+def lock_folders(station: StationSettings) -> tuple[int, int]:
     """Lock the runtime and the state directory, so that two stations never share sockets or stored data."""
     return (
-        claim("station.runtime_directory", Path(station.runtime_directory), "supervisor.lock"),
-        claim("station.state_directory", Path(station.state_directory), "station.lock"),
+        lock_folder("station.runtime_directory", Path(station.runtime_directory), "supervisor.lock"),
+        lock_folder("station.state_directory", Path(station.state_directory), "station.lock"),
     )
 
 
-def drift_of(reloading: Reloading) -> tuple[DriftWarning, ...]:
+def drift_of(reloading: SettingsReloader) -> tuple[DriftWarning, ...]:
     """Return the current drift warnings of the recipes in the settings."""
     settings = reloading.settings
     return warnings_of(Path(settings.station.state_directory), settings.models.recipes)

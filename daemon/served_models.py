@@ -30,7 +30,7 @@ class ServedModels:
             raise WireRefusal("NOT_READY", f"FRAME recipe_id: {recipe} is not judged now: {reason}; expected to be sent again", frame_id)
         return served
 
-    def word(self, under_way: Iterable[str]) -> ModelReport:
+    def report(self, under_way: Iterable[str]) -> ModelReport:
         """Return the report to the supervisor; `under_way` holds the keys of the models that judge parts under way."""
         held = dict.fromkeys(under_way, "")
         return ModelReport(revision=self._plan.revision, held=held, wanted=tuple(sorted(self._wanted)), asked=dict(self._asked))

@@ -68,7 +68,7 @@ def refusal(error: OSError, sentence: str) -> MdssError:
     return BadInput(sentence) if error.errno in WRONG_PLACE else MdssError(sentence)
 
 
-def claim(setting: str, directory: Path, name: str) -> int:
+def lock_folder(setting: str, directory: Path, name: str) -> int:
     """Lock a directory with a file in it, so that two stations never share sockets or stored data; return the open file descriptor."""
     make_folder(setting, directory)
     path = directory / name

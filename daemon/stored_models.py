@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from daemon.patience import Patience
+from daemon.patience import QuestionWithTimeout
 from mdss.errors import MdssError
 from mdss.settings import Settings
 
@@ -18,10 +18,10 @@ VERSION = re.compile(r"\d{4,}")
 class StoredModels:
     """Reads the disk each time; only the size of a version, which never changes, is remembered once known."""
 
-    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: Settings, patience: QuestionWithTimeout | None = None) -> None:
         branches = settings.branches
         self._store, self._counts = Path(settings.models.store), {"rgb": branches.rgb.count, "sdf": branches.sdf.count}
-        self._patience, self._sizes = patience or Patience(), dict[Path, int]()
+        self._patience, self._sizes = patience or QuestionWithTimeout(), dict[Path, int]()
 
     def champion(self, recipe: str) -> str:
         """Return the version that the champion link names; MdssError says what is there instead of a link to a version."""

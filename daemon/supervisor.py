@@ -11,7 +11,7 @@ import structlog
 
 from daemon.child import Child
 from daemon.endings import Endings
-from daemon.model_swaps import ModelSwaps, Words
+from daemon.model_swaps import ModelReports, ModelSwaps
 from daemon.notify import Notifier
 from daemon.outbox import Outlet
 from daemon.status import Board, ProcessReport, StationReport
@@ -22,8 +22,8 @@ from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
 TURN_MS = 100
 STANDSTILL = 0.5  # share of supervisor.stall_timeout_s; a shorter standstill between two turns cannot make a healthy process look stalled
 STOP_GRACE_S = 5.0
-HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that load a part's model
-LINE = ("ingest", *HOLDERS)  # stages that every part needs
+MODEL_HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that load a part's model
+LINE_STAGES = ("ingest", *MODEL_HOLDERS)  # stages that every part needs
 MODELS_RANK = (2, 1)  # rank of "a recipe is not judged by its champion" among the values of `badness`
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class Health(Protocol):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SupervisorServices:
     """What the supervisor listens to and whom it informs."""
 
     health: Health
@@ -51,10 +51,10 @@ class Surroundings:
 class Supervisor:
     """Starts the processes in order, keeps them running, and stops them in order."""
 
-    def __init__(self, children: Sequence[Child], limits: SupervisorSettings, around: Surroundings) -> None:
-        self._children, self._limits, self._clock = tuple(children), limits, around.clock
-        self._health, self._board, self._notifier = around.health, around.board, around.notifier
-        self._endings, self._models = Endings(around.fusion, around.in_hand), around.models
+    def __init__(self, children: Sequence[Child], limits: SupervisorSettings, services: SupervisorServices) -> None:
+        self._children, self._limits, self._clock = tuple(children), limits, services.clock
+        self._health, self._board, self._notifier = services.health, services.board, services.notifier
+        self._endings, self._models = Endings(services.fusion, services.in_hand), services.models
         self._signals = 0
         self._began_s = self._turned_s = self._clock()
         self._phase: ProcessState = "starting"
@@ -83,11 +83,11 @@ class Supervisor:
         finally:
             self._stop()
 
-    def take_over(self, limits: SupervisorSettings) -> None:
+    def apply_limits(self, limits: SupervisorSettings) -> None:
         """Apply changed limits from now on and tell every process to read its settings again."""
         self._limits = limits
         for child in self._children:
-            child.take_over(limits)
+            child.apply_limits(limits)
 
     def turn(self) -> None:
         """One pass of the loop: take all waiting heartbeats, check every process, publish the state."""
@@ -108,7 +108,7 @@ class Supervisor:
                 self._endings.note(child.spec.name, child.reason, is_last=True)
         self._endings.flush()
         if self._phase != "draining":
-            self._models.tick(words_of(self._children))
+            self._models.tick(model_reports_of(self._children))
         self._show()
 
     def _heard(self, timeout_ms: int) -> Message | None:
@@ -127,7 +127,7 @@ class Supervisor:
             log.warning("the station stood still: every process is given its time anew", still_for_s=round(away_s, 1))
             self._began_s = now_s
             for child in self._children:
-                child.give_time()
+                child.restart_time_limits()
 
     def _is_last(self, child: Child) -> bool:
         """Return whether no process of this child's stage is left: neither it nor its twins are started again."""
@@ -163,7 +163,7 @@ class Supervisor:
         missing = list(children)
         for child in children:
             child.start()
-        while missing := [child for child in missing if child.is_missed]:
+        while missing := [child for child in missing if child.is_awaited]:
             if self._signals:
                 return False
             failed = [child for child in self._children if child.has_failed]
@@ -241,7 +241,7 @@ class Supervisor:
 def badness(child: Child) -> tuple[int, int]:
     """Rank how badly a process is doing, lowest first: failed, missing, in trouble; processes of the line rank before the others."""
     how = 0 if child.has_failed else 1 if child.spec.is_vital and not child.is_ready else 2
-    return how, 0 if stage_of(child.spec.name) in LINE else 2
+    return how, 0 if stage_of(child.spec.name) in LINE_STAGES else 2
 
 
 def process_report(child: Child) -> ProcessReport:
@@ -260,11 +260,11 @@ def process_report(child: Child) -> ProcessReport:
     )
 
 
-def words_of(children: Sequence[Child]) -> Words:
+def model_reports_of(children: Sequence[Child]) -> ModelReports:
     """Collect what the processes report about models; a process that was given up is left out, so nobody waits for it."""
     said = {
         child.spec.name: child.last.models if child.pid is not None and child.last is not None else None
         for child in children
         if child.state != "error"
     }
-    return Words({name: word for name, word in said.items() if stage_of(name) in HOLDERS}, said.get("ingest"))
+    return ModelReports({name: word for name, word in said.items() if stage_of(name) in MODEL_HOLDERS}, said.get("ingest"))

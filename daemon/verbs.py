@@ -53,7 +53,7 @@ def _summary(file: Path, settings: Settings) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
 def status(config: Path, as_json: bool) -> None:
     """Show what a running station reports. The exit code is 1 if no station answers."""
-    report = ask(load_settings(config).http)
+    report = request_report(load_settings(config).http)
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
@@ -76,7 +76,7 @@ def lines(report: StationReport) -> Iterator[str]:
     yield from (f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}" for warned in report.drift)
 
 
-def ask(place: HttpSettings) -> StationReport:
+def request_report(place: HttpSettings) -> StationReport:
     """Return the station's own report."""
     token = token_of(place)
     host = "127.0.0.1" if place.host in ANY_ADDRESS else place.host
@@ -86,7 +86,7 @@ def ask(place: HttpSettings) -> StationReport:
         answer = connection.getresponse()
         if answer.status == UNAUTHORISED:
             raise MdssError(f"http://{host}:{place.port}/status: the station does not take this token, expected that of http.token_file")
-        return msgspec.json.decode(whole(answer), type=StationReport)
+        return msgspec.json.decode(read_body(answer), type=StationReport)
     except UNREADABLE as error:
         raise MdssError(f"http://{host}:{place.port}/status: found another program's answer, expected a station's") from error
     # UnicodeError: an impossible host name, for example with two dots in a row
@@ -96,7 +96,7 @@ def ask(place: HttpSettings) -> StationReport:
         connection.close()
 
 
-def whole(answer: http.client.HTTPResponse) -> bytes:
+def read_body(answer: http.client.HTTPResponse) -> bytes:
     """Return the body of a page; give up on one that never ends, such as a camera's video stream."""
     said, end_s = b"", time.monotonic() + ANSWER_WITHIN_S
     while more := answer.read1():

@@ -32,14 +32,14 @@ def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> 
     console = plain_console(soft_wrap=True)
     live, missed = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
     with VerdictStream(live, missed, since=since, keys=keys_for(settings, live, missed)) as stream:
-        for verdict in _first(stream, count):
+        for verdict in _shown_verdicts(stream, count):
             if as_json:
                 click.echo(msgspec.json.encode(verdict).decode())
             else:
                 console.print(line(verdict))
 
 
-def _first(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
+def _shown_verdicts(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
     shown, beat, is_silent = 0, stream.beats, False
     try:
         while count is None or shown < count:

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from daemon.recording import NOT_MEASURED, Recorded, find_pairs, read_pair
+from daemon.recording import NOT_MEASURED, RecordedPair, find_pairs, read_pair
 from mdss.client import FrameSender
 
 SOURCE = "camera-1"
 DONE_WITHIN_S = 120.0
 
 
-def mixed(data: Path, seed: int) -> dict[str, Recorded]:
+def mixed(data: Path, seed: int) -> dict[str, RecordedPair]:
     """Return part id -> scan in the order in which the parts come; the id does not reveal a part's defect."""
     pairs = find_pairs(data, "test")
     order = np.random.default_rng(seed).permutation(len(pairs))

@@ -13,8 +13,8 @@ from typing import Literal
 
 from rich.text import Text
 
-from daemon.alert_store import Alert, Opinion, open_store
-from daemon.verbs import ask
+from daemon.alert_store import Alert, AlertReview, open_store
+from daemon.verbs import request_report
 from demo.month_parts import Part
 from mdss.client import FrameSender, VerdictStream
 from mdss.collection import FOLDER, Collection, Label
@@ -51,7 +51,7 @@ class Plant:
     @property
     def serving(self) -> str:
         """The version that judges the next part."""
-        return next(report.version for report in ask(self.settings.http).models if report.recipe == self.recipe)
+        return next(report.version for report in request_report(self.settings.http).models if report.recipe == self.recipe)
 
     @property
     def candidate(self) -> str:
@@ -87,7 +87,7 @@ class Plant:
     def says(self, result_id: str, word: Word, who: str) -> bool:
         """Record a review of an alert, as `mdss alerts` does; False if the alert is not in Redis yet."""
         with closing(open_store(self.settings)) as store:
-            outcome, _ = store.review(Opinion(result_id, word, who))
+            outcome, _ = store.review(AlertReview(result_id, word, who))
         return outcome != "missing"
 
     def label_of(self, result_id: str) -> Label | None:

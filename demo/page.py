@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from daemon.recording import Recorded, read_pair
+from daemon.recording import RecordedPair, read_pair
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.verdict import Verdict
@@ -36,7 +36,7 @@ class Shown:
 
     verdicts: Mapping[str, Verdict]  # part_id -> verdict
     truth: Mapping[str, str]  # part_id -> kind
-    scans: Mapping[str, Recorded]  # part_id -> files
+    scans: Mapping[str, RecordedPair]  # part_id -> files
     heats: Mapping[str, bytes]  # result_id -> map as PNG
     pictures: Mapping[str, bytes]  # result_id -> PNG
     grid: PointCloudSettings  # the model's own settings, so that points and heat lie on the same grid
@@ -118,7 +118,7 @@ def places(verdict: Verdict) -> str:
     return " ".join(sentences)
 
 
-def cloud_canvas(scan: Recorded, heat_png: bytes, settings: PointCloudSettings) -> str:
+def cloud_canvas(scan: RecordedPair, heat_png: bytes, settings: PointCloudSettings) -> str:
     """Return a canvas element with the part's points and their scores, for the page's own viewer."""
     rgb, stored = read_pair(scan)
     part = prepare(rgb, to_millimetres(stored, "m", scan.xyz_path), settings)

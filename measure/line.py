@@ -16,7 +16,7 @@ import psutil
 
 from daemon.private_redis import PrivateRedis
 from daemon.recording import NOT_MEASURED
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from demo.station import Place, camera_of, running
 from mdss.client import FrameSender, VerdictStream
 from mdss.errors import MdssError
@@ -185,7 +185,7 @@ def rate_of(heard_ns: Iterable[int]) -> float:
 
 def memory_mb(settings: Settings) -> dict[str, float]:
     """Return the memory of each process in MB: its PSS, which shares out what several use; its RSS if the PSS cannot be read."""
-    pids = {process.name: process.pid for process in ask(settings.http).processes if process.pid is not None}
+    pids = {process.name: process.pid for process in request_report(settings.http).processes if process.pid is not None}
     found = {name: psutil.Process(pid) for name, pid in pids.items()}
     parents = [process.parent() for process in found.values()]
     return {name: _megabytes(process) for name, process in {"supervisor": parents[0], **found}.items() if process is not None}

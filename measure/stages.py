@@ -32,11 +32,11 @@ from measure.results import Machine, Operations, StageFigures, stage_figures
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
 from workers import evidence
-from workers.judge import Judge, Origin, Settled, verdict_of
+from workers.judge import Judge, JudgedPart, VerdictOrigin, verdict_of
 from workers.part_join import JoinedPart
 
 LEAST_PARTS = 3
-ORIGIN = Origin("bench", "bench", "bench")
+ORIGIN = VerdictOrigin("bench", "bench", "bench")
 Float = NDArray[np.float32]
 
 
@@ -126,7 +126,7 @@ class Bed:
         part = JoinedPart(self._accepted(frame), prepared_part(frame, prepared), scores, None)
         with notes.timed("fusion", megabytes=megabytes(colour, shape, prepared.xyz, prepared.rgb)):
             self._draw(prepared, colour, shape)
-        verdict = verdict_of(Settled(part, self.judge.judge(part), self.model), ORIGIN, time.time_ns())
+        verdict = verdict_of(JudgedPart(part, self.judge.judge(part), self.model), ORIGIN, time.time_ns())
         with notes.timed("journal"):
             self.journal.accept(part.accepted)
             self.journal.judge(verdict)

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from daemon.held_parts import HeldPart
-from daemon.intake import Intake, Outside, Reply
-from daemon.keeping import Keeping
+from daemon.intake import Intake, IntakeServices, Reply
+from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
@@ -74,8 +74,8 @@ class Station:
         self.journal, self.outbox = journal or Notebook(), Outbox(self.clock)
         self.fusion, self.prepare = FakeLink(), FakeLink()
         self.kept: list[tuple[HeldPart, str]] = []
-        self.collect, self.keeping = FakeLink(), Keeping(settings.collection, self.tally)
-        outside = Outside(self.journal, self.outbox, self.tally, "boot", self, self.keeping, self.clock, self.clock.ns)  # type: ignore[arg-type]
+        self.collect, self.keeping = FakeLink(), CollectionQueue(settings.collection, self.tally)
+        outside = IntakeServices(self.journal, self.outbox, self.tally, "boot", self, self.keeping, self.clock, self.clock.ns)  # type: ignore[arg-type]
         self.intake = Intake(settings, outside)
         self.intake.follow(plan_of(*settings.models.recipes))
 

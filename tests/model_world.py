@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from daemon.model_desk import ModelDesk
-from daemon.model_swaps import LOOK_EVERY_S, MB, ModelSwaps, Words
+from daemon.model_desk import ModelPlanStore
+from daemon.model_swaps import LOOK_EVERY_S, MB, ModelReports, ModelSwaps
 from daemon.recipe_models import RecipeReport
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings
@@ -35,7 +35,7 @@ class ModelWorld:
     frames: dict[str, int] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
     generations: list[str] = field(default_factory=list)
-    desk: ModelDesk | None = None  # where plans and generations go to the disk as well
+    desk: ModelPlanStore | None = None  # where plans and generations go to the disk as well
     tries: int = 0  # to write a plan
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class ModelWorld:
             self.generations.append(f"{recipe}/{version}")
         return len(self.generations)
 
-    def wishes(self) -> Iterable[str]:
+    def preload_requests(self) -> Iterable[str]:
         asked, self.asked_for = self.asked_for, []
         return asked
 
@@ -80,7 +80,7 @@ class ModelWorld:
         ingest = ModelReport(
             revision=self.plan.revision - self.deaf, held=dict.fromkeys(self.under_way, ""), wanted=self.wanted, asked=dict(self.frames)
         )
-        self.swaps.tick(Words({name: self.word(name) for name in NAMES}, ingest))
+        self.swaps.tick(ModelReports({name: self.word(name) for name in NAMES}, ingest))
         return self.plan
 
     def turns(self, count: int) -> ModelPlan:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from daemon.recipe_models import RecipeReport
 from daemon.status import ProcessReport, StationReport
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from demo.station import Place, running
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.journal import Journal
@@ -105,7 +105,7 @@ class Station:
     @property
     def report(self) -> StationReport:
         """What the station says of itself."""
-        return ask(self.settings.http)
+        return request_report(self.settings.http)
 
     def process(self, name: str) -> ProcessReport:
         """Return one process of the report."""

@@ -8,7 +8,7 @@ from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, Child
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
-from daemon.supervisor import STANDSTILL, TURN_MS, Supervisor, Surroundings
+from daemon.supervisor import STANDSTILL, TURN_MS, Supervisor, SupervisorServices
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, Message
 from mdss.wire.process import REFUSED
@@ -78,7 +78,7 @@ class World:
         self.children = {name: Child(ProcessSpec(name, (), 1), self.start, LIMITS, self.clock) for name in NAMES}
         self.hands = dict.fromkeys(NAMES, "")
         board, notifier = Board("test", self.clock), Notifier(None, None, self.clock)
-        around = Surroundings(self, board, notifier, self.fusion, self.hands.__getitem__, without_models(), self.clock)
+        around = SupervisorServices(self, board, notifier, self.fusion, self.hands.__getitem__, without_models(), self.clock)
         self.supervisor = Supervisor([*self.children.values()], LIMITS, around)
         self._parked, self._go = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)

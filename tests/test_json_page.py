@@ -17,7 +17,7 @@ from daemon.alert_store import Alert
 from daemon.collection_verbs import Listed
 from daemon.doctor import Examination
 from daemon.finding import Finding
-from daemon.keygen import Made
+from daemon.keygen import NewKeyPair
 from daemon.replay import Report
 from daemon.status import ProcessReport, ReloadReport, StationReport
 from mdss import cli
@@ -51,7 +51,7 @@ RECORDS: dict[str, tuple[Record, ...]] = {  # what is given, and what is within 
     "mdss collection list": (Listed, CollectedPart, Review),
     "mdss model history": (Event,),
     "mdss doctor": (Examination, Finding),
-    "mdss keygen": (Made,),
+    "mdss keygen": (NewKeyPair,),
     "mdss status": (StationReport, ProcessReport, ReloadReport, DriftWarning, RetrainRecord),
 }
 

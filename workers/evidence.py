@@ -24,15 +24,15 @@ HALF = ".part"  # suffix of a picture while it is being written
 Image = NDArray[np.uint8]
 
 
-def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str, outlined_from: float | None = None) -> bytes:
+def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str, outline_level: float | None = None) -> bytes:
     """Return a PNG: the image with outlined regions, beside it the same under its heat map, and a caption below.
 
-    rgb (S, S, 3), heat (S, S) in deviations of good parts. What is above `level` is outlined, or above `outlined_from` if that is given.
+    rgb (S, S, 3), heat (S, S) in deviations of good parts. What is above `level` is outlined, or above `outline_level` if that is given.
     """
     warmth = cv2.cvtColor(cv2.applyColorMap(brightness(heat, level), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     overlay = cv2.addWeighted(rgb, 1 - HEAT_SHARE, warmth, HEAT_SHARE, 0)
     panels = enlarge(np.hstack([rgb, overlay]))
-    outlined = heat > (level if outlined_from is None else outlined_from)
+    outlined = heat > (level if outline_level is None else outline_level)
     outlines, _ = cv2.findContours(enlarge(outlined.astype(np.uint8)), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     for panel in np.split(panels, 2, axis=1):
         cv2.drawContours(panel, outlines, -1, OUTLINE_RGB, 2)

@@ -26,13 +26,13 @@ from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Branch, Evidence, UndefinedCode, Verdict
 from workers import evidence
 from workers.drift_watch import DriftWatch
-from workers.held_models import Craft
-from workers.judge import Judge, Judgement, Origin, Settled, in_view, verdict_of
+from workers.held_models import ModelUse
+from workers.judge import Judge, JudgedPart, Judgement, VerdictOrigin, in_view, verdict_of
 from workers.part_join import JoinedPart, PartJoin
 from workers.publisher import History, Publisher
-from workers.start import Place, ProcessContext, Role, main, work
+from workers.start import ProcessContext, Role, Wiring, main, work
 
-PLACE = Place("fusion", "fusion", {Judged: "judged", Resend: "judged"})
+WIRING = Wiring("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
 EVIDENCE_FAILED, UNREADABLE_VERDICTS = "mdss_evidence_failed_total", "mdss_unreadable_verdicts_total"
 MISSES, LATE_RESULTS = "mdss_deadline_misses_total", "mdss_late_results_total"
@@ -40,7 +40,7 @@ ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) f
 log = structlog.get_logger()
 
 
-class Record(Protocol):
+class VerdictJournal(Protocol):
     """What fusion needs from the journal."""
 
     def judge(self, verdict: Verdict) -> Verdict:
@@ -50,7 +50,7 @@ class Record(Protocol):
         """Return the sequence of the last verdict."""
 
 
-class Voice(Protocol):
+class VerdictPublisher(Protocol):
     """What fusion needs from the publisher."""
 
     def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
@@ -60,7 +60,7 @@ class Voice(Protocol):
         """Send the heartbeat if it is due and answer subscribers who want to catch up."""
 
 
-class Onlooker(Protocol):
+class PartObserver(Protocol):
     """Watches judged parts without any influence on verdicts."""
 
     def see(self, part: JoinedPart, model: ModelFolder | None, now_ns: int) -> None:
@@ -70,7 +70,7 @@ class Onlooker(Protocol):
         """Apply changed settings."""
 
 
-class Pictures(Protocol):
+class EvidenceStore(Protocol):
     """Where evidence pictures are stored."""
 
     def write(self, result_id: str, png: bytes) -> Evidence:
@@ -78,14 +78,14 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class Outside:
+class FusionServices:
     """Everything outside its own memory that fusion uses."""
 
-    journal: Record
-    voice: Voice
-    pictures: Pictures
+    journal: VerdictJournal
+    publisher: VerdictPublisher
+    pictures: EvidenceStore
     tally: Tally
-    onlooker: Onlooker
+    observer: PartObserver
     clock_ns: Callable[[], int] = time.time_ns  # UTC, for the times in verdicts
     steady_ns: Callable[[], int] = time.monotonic_ns  # the monotonic clock of deadlines: nobody sets it
 
@@ -93,23 +93,23 @@ class Outside:
 class Fusion:
     """The worker: takes the messages about parts, writes each verdict to the journal, publishes it, and returns `Judged`."""
 
-    def __init__(self, join: PartJoin, judge: Judge, origin: Origin, outside: Outside) -> None:
-        self._join, self._judge, self._origin, self._out = join, judge, origin, outside
-        outside.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
+    def __init__(self, join: PartJoin, judge: Judge, origin: VerdictOrigin, services: FusionServices) -> None:
+        self._join, self._judge, self._origin, self._services = join, judge, origin, services
+        services.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` if this message completes its part."""
-        part = self._join.take(message, self._out.steady_ns())
+        part = self._join.take(message, self._services.steady_ns())
         return [] if part is None else [self._settle(part)]
 
     def tick(self) -> Iterable[Message]:
         """Judge what is due, ask again for what was lost, and serve the subscribers."""
-        answers: list[Message] = [self._settle(part) for part in self._join.tick(self._out.steady_ns())]
+        answers: list[Message] = [self._settle(part) for part in self._join.tick(self._services.steady_ns())]
         for resend in self._join.resends():
             log.warning("the part is sent to the workers again", result_id=resend.result_id, attempt=resend.attempt, wanted=resend.wanted)
             answers.append(resend)
-        self._out.tally.counters["mdss_open_parts"] = float(len(self._join))
-        self._out.voice.serve(self._beat)
+        self._services.tally.counters["mdss_open_parts"] = float(len(self._join))
+        self._services.publisher.serve(self._beat)
         return answers
 
     def drain(self) -> Iterable[Message]:
@@ -118,39 +118,39 @@ class Fusion:
 
     def reconfigure(self, settings: Settings) -> None:
         """Apply changed rules from the next part on, with the id of the configuration that contains them."""
-        self._judge = self._judge.ruled_by(settings.fusion)
+        self._judge = self._judge.with_rules(settings.fusion)
         self._origin = replace(self._origin, configuration_id=configuration_id(settings))
-        self._out.onlooker.reconfigure(settings.drift)
+        self._services.observer.reconfigure(settings.drift)
 
     def _settle(self, part: JoinedPart) -> Judged:
-        out = self._out
+        out = self._services
         settled = self._judged(part)
         verdict = out.journal.judge(verdict_of(settled, self._origin, out.clock_ns()))
         heat, model = settled.judgement.heat, settled.model
         level = 0.0 if model is None else model.calibration.map_level
-        out.voice.publish(verdict, None if heat is None else partial(evidence.heat_png, heat, level))
+        out.publisher.publish(verdict, None if heat is None else partial(evidence.heat_png, heat, level))
         self._count(verdict, model)
         self._time(part.accepted)
-        self._let_see(part, model, verdict)
+        self._show_to_observer(part, model, verdict)
         return Judged.of(verdict)
 
-    def _let_see(self, part: JoinedPart, model: ModelFolder | None, verdict: Verdict) -> None:
+    def _show_to_observer(self, part: JoinedPart, model: ModelFolder | None, verdict: Verdict) -> None:
         try:
-            self._out.onlooker.see(part, model, verdict.times.published)
+            self._services.observer.see(part, model, verdict.times.published)
         except Exception:  # whatever it is: the verdict is out, and an onlooker's error must not cost other parts theirs
             log.exception("an onlooker broke on a part", result_id=verdict.result_id)
 
-    def _judged(self, part: JoinedPart) -> Settled:
+    def _judged(self, part: JoinedPart) -> JudgedPart:
         """Decide on one part; a part that raises an error here is POISON at once, because it would do the same to the next process."""
-        is_late = self._out.steady_ns() >= part.accepted.deadline_ns
+        is_late = self._services.steady_ns() >= part.accepted.deadline_ns
         try:
             judgement, model = self._judge.judge(part), self._judge.model_of(part)
             picture = None if judgement.evaluation == "OK" else self._picture(part, judgement, model)
         except Exception as error:  # whatever it is: it must not cost other parts their verdicts
             log.exception("fusion broke on a part", result_id=part.accepted.result_id)
             reason = f"fusion broke on this part: {type(error).__name__}: {error}"
-            return Settled(part, Judgement("Undefined", (reason,), "POISON"), None, is_late=is_late)
-        return Settled(part, judgement, model, picture, is_late)
+            return JudgedPart(part, Judgement("Undefined", (reason,), "POISON"), None, is_late=is_late)
+        return JudgedPart(part, judgement, model, picture, is_late)
 
     def _picture(self, part: JoinedPart, judgement: Judgement, model: ModelFolder | None) -> Evidence | None:
         """Store the evidence picture and return it; a full disk costs the picture, never the verdict."""
@@ -161,14 +161,14 @@ class Fusion:
         outlined = outline_level(heat, level) if judgement.regions else level  # so that the outlines match the regions in the verdict
         png = evidence.draw(seen, heat, level, caption(part, judgement), outlined)
         try:
-            return self._out.pictures.write(part.accepted.result_id, png)
+            return self._services.pictures.write(part.accepted.result_id, png)
         except OSError as error:
             log.error("evidence not written", reason=str(error))
-            self._out.tally.count(EVIDENCE_FAILED)
+            self._services.tally.count(EVIDENCE_FAILED)
             return None
 
     def _count(self, verdict: Verdict, model: ModelFolder | None) -> None:
-        tally = self._out.tally
+        tally = self._services.tally
         tally.count(counted(verdict.evaluation, verdict.code or ""))
         tally.count(MISSES, float(verdict.deadline_missed))
         tally.counters[LATE_RESULTS] = float(self._join.late_results)
@@ -176,18 +176,18 @@ class Fusion:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
         if verdict.invalid_point_ratio is not None:
             tally.observe("mdss_invalid_point_ratio", verdict.invalid_point_ratio)
-        for branch, ratio in beside_good(verdict, model):
+        for branch, ratio in scores_to_good(verdict, model):
             tally.observe(f'mdss_branch_score_ratio{{branch="{branch}"}}', ratio)
 
     def _time(self, accepted: Accepted) -> None:
         """Record how long a part took, unless it was accepted before the machine was started: then this is not known."""
-        seconds = (self._out.steady_ns() - accepted.deadline_ns) / 1e9 + accepted.deadline_ms / 1e3
+        seconds = (self._services.steady_ns() - accepted.deadline_ns) / 1e9 + accepted.deadline_ms / 1e3
         if seconds >= 0:
-            self._out.tally.observe(LATENCY, seconds)
+            self._services.tally.observe(LATENCY, seconds)
 
     def _beat(self) -> Beat:
-        sequence = self._out.journal.last_sequence()
-        return Beat(station=self._origin.station, boot_id=self._origin.boot_id, sequence=sequence, time_ns=self._out.clock_ns())
+        sequence = self._services.journal.last_sequence()
+        return Beat(station=self._origin.station, boot_id=self._origin.boot_id, sequence=sequence, time_ns=self._services.clock_ns())
 
 
 def counted(evaluation: str, code: str) -> str:
@@ -195,7 +195,7 @@ def counted(evaluation: str, code: str) -> str:
     return f'mdss_verdicts_total{{evaluation="{evaluation}",code="{code}"}}'
 
 
-def beside_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[Branch, float]]:
+def scores_to_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[Branch, float]]:
     """Yield each branch's score as a multiple of the highest score of a good validation part; nothing if the model has no reference."""
     reference = model.calibration.reference if model else None
     if reference is None:
@@ -210,9 +210,9 @@ def caption(part: JoinedPart, judgement: Judgement) -> str:
     return f"{part.accepted.identity.part_id}  {judgement.evaluation}: {'; '.join(judgement.reasons)}"
 
 
-def craft(_: ProcessContext) -> Craft[ModelFolder]:
+def model_use(_: ProcessContext) -> ModelUse[ModelFolder]:
     """Return how this process uses a model: only its calibration, which contains the threshold."""
-    return Craft(lambda folder: folder)
+    return ModelUse(lambda folder: folder)
 
 
 def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion:
@@ -224,10 +224,10 @@ def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion:
     journal.repair()
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
-    origin = Origin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
+    origin = VerdictOrigin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
     voice = Publisher(opened.context, settings, History(journal, origin.boot_id), tally)
     opened.closing.callback(voice.close)
-    outside = Outside(journal, voice, evidence.EvidenceFolder(state), tally, DriftWatch(state, settings.drift, tally))
+    outside = FusionServices(journal, voice, evidence.EvidenceFolder(state), tally, DriftWatch(state, settings.drift, tally))
     return Fusion(join, Judge(models, settings.fusion), origin, outside)
 
 
@@ -240,7 +240,7 @@ def configuration_id(settings: Settings) -> str:
 @config_option
 def command(config: Path) -> None:
     """Run the process that judges."""
-    work(PLACE, config, Role(craft, worker))
+    work(WIRING, config, Role(model_use, worker))
 
 
 if __name__ == "__main__":

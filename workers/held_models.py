@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Craft(Generic[Loaded]):
+class ModelUse(Generic[Loaded]):
     """How a process turns a verified model folder into what it judges with, and how it proves that the result judges correctly."""
 
     load: Callable[[ModelFolder], Loaded]
@@ -32,11 +32,11 @@ class Craft(Generic[Loaded]):
 class HeldModels(Generic[Loaded]):
     """Follows the plan: `loaded` holds the models that can judge, by key; it changes only in `begin` and `look`, between two messages."""
 
-    def __init__(self, craft: Craft[Loaded], store: Path, plan: PlanFile, pulse: HeartbeatSender) -> None:
+    def __init__(self, craft: ModelUse[Loaded], store: Path, plan: PlanFile, pulse: HeartbeatSender) -> None:
         self.loaded: dict[str, Loaded] = {}
         self._craft, self._store, self._file, self._pulse = craft, store, plan, pulse
         self._plan, self._refused, self._loading = ModelPlan(), dict[str, str](), set[str]()
-        self._loader = ModelLoader(self._made, lambda key: key in self._plan.held)
+        self._loader = ModelLoader(self._prepare, lambda key: key in self._plan.held)
 
     def begin(self) -> None:
         """Load all planned models before the first message.
@@ -47,13 +47,13 @@ class HeldModels(Generic[Loaded]):
         serving = {model_key(recipe, served.version) for recipe, served in self._plan.serving.items()}
         for key in self._plan.held:
             try:
-                self.loaded[key] = self._made(key, is_proven=key in serving)
+                self.loaded[key] = self._prepare(key, is_proven=key in serving)
             except Exception as error:
                 is_last_hope = not self.loaded and key == self._plan.held[-1]
                 if is_last_hope or (key in serving and not isinstance(error, ModelRefused)):
                     raise
                 self._refuse(key, reason_of(key, error))
-        self._say()
+        self._report()
 
     def look(self) -> None:
         """Take over models that finished loading, and follow the plan if it has changed."""
@@ -81,7 +81,7 @@ class HeldModels(Generic[Loaded]):
         for key in plan.held:
             if key not in self.loaded and key not in self._refused and key not in self._loading:
                 self._ask(key)
-        self._say()
+        self._report()
 
     def _ask(self, key: str) -> None:
         self._loading.add(key)
@@ -92,19 +92,19 @@ class HeldModels(Generic[Loaded]):
             self._loading.discard(attempt.key)
             if attempt.key not in self._plan.held:
                 continue
-            if attempt.made is not None:
-                self.loaded[attempt.key] = attempt.made
+            if attempt.result is not None:
+                self.loaded[attempt.key] = attempt.result
             elif attempt.reason:
                 self._refuse(attempt.key, attempt.reason)
             else:  # it was not wanted when its turn came, but now is again
                 self._ask(attempt.key)
-            self._say()
+            self._report()
 
     def _refuse(self, key: str, reason: str) -> None:
         log.error("model refused", model=key, reason=reason)
         self._refused[key] = reason
 
-    def _made(self, key: str, *, is_proven: bool = False) -> Loaded:
+    def _prepare(self, key: str, *, is_proven: bool = False) -> Loaded:
         """Return a model ready to judge; a model that already judges was proven by an earlier life of this process."""
         folder = model_store.open_version(self._store / key)
         loaded = self._craft.load(folder)
@@ -112,7 +112,7 @@ class HeldModels(Generic[Loaded]):
             self._craft.prove(folder, loaded)
         return loaded
 
-    def _say(self) -> None:
+    def _report(self) -> None:
         held = dict.fromkeys(self.loaded, "") | self._refused
         self._pulse.report_models(ModelReport(revision=self._plan.revision, held=held))
 

@@ -45,7 +45,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Origin:
+class VerdictOrigin:
     """The fields of a verdict that say where it comes from; the same for all verdicts of a process."""
 
     station: str
@@ -54,7 +54,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Settled:
+class JudgedPart:
     """One part with everything that its verdict contains."""
 
     part: JoinedPart
@@ -70,7 +70,7 @@ class Judge:
     def __init__(self, models: Mapping[str, ModelFolder], rules: FusionSettings) -> None:
         self._models, self._rules = models, rules
 
-    def ruled_by(self, rules: FusionSettings) -> Judge:
+    def with_rules(self, rules: FusionSettings) -> Judge:
         """Return a judge with the same models and other rules."""
         return Judge(self._models, rules)
 
@@ -133,7 +133,7 @@ def in_view(prepared: PreparedPart) -> InView:
     return InView(prepared.mask, Grid(prepared.height, prepared.width, prepared.rgb.shape[0]), prepared.invalid_point_ratio)
 
 
-def verdict_of(settled: Settled, origin: Origin, now_ns: int) -> Verdict:
+def verdict_of(settled: JudgedPart, origin: VerdictOrigin, now_ns: int) -> Verdict:
     """Return the verdict as it goes to the journal, which assigns its sequence."""
     part, judgement, model = settled.part, settled.judgement, settled.model
     accepted, identity = part.accepted, part.accepted.identity

@@ -25,7 +25,7 @@ class Attempt(Generic[Made]):
     """The outcome for one model: the result, or the reason why there is none; neither if it was no longer wanted at its turn."""
 
     key: str
-    made: Made | None
+    result: Made | None
     reason: str = ""
 
 
@@ -61,7 +61,7 @@ class ModelLoader(Generic[Made]):
             self._thread.join(END_WITHIN_S)
 
     def _run(self) -> None:
-        give_way()
+        lower_priority()
         while (key := self._asked.get()) is not None:
             is_wanted = self._is_wanted(key) and not self._is_ending
             self._finished.put(self._attempt(key) if is_wanted else Attempt(key, None))
@@ -73,7 +73,7 @@ class ModelLoader(Generic[Made]):
             return Attempt(key, None, reason_of(key, error))
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Lower this thread's priority; on Linux each thread has its own niceness."""
     try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -22,7 +22,7 @@ class OpenPart:
 
     since_ns: int
     accepted: Accepted | None = None
-    heard: list[Result] = field(default_factory=list)
+    reports: list[Result] = field(default_factory=list)
     is_recovered: bool = False
     due_ns: int = 0
     deaths: tuple[str, ...] = ()  # how processes ended that had it in hand
@@ -33,8 +33,8 @@ class OpenPart:
             case Accepted():  # a recovered part: ingest holds its frame again, so it gets another attempt or its deadline is over
                 self.is_recovered = False
                 self.accepted, self.due_ns = message, message.deadline_ns
-            case PreparedPart() | BranchScore() | Fault() if kind_of(message) not in map(kind_of, self.heard):
-                self.heard.append(message)
+            case PreparedPart() | BranchScore() | Fault() if kind_of(message) not in map(kind_of, self.reports):
+                self.reports.append(message)
 
     @property
     def prepared(self) -> PreparedPart | None:
@@ -54,7 +54,7 @@ class OpenPart:
     def _valid(self) -> Iterator[Result]:
         """Yield the reports by the model that judges the part; all reports if that is not known."""
         version = self.accepted.model_version if self.accepted is not None else ""
-        return (said for said in self.heard if not version or said.model_version in ("", version))
+        return (said for said in self.reports if not version or said.model_version in ("", version))
 
     def lost_with(self, stage: str) -> tuple[Branch, ...]:
         """Return the branches that must see the part again, because what waited at an ended process of a stage is lost."""
@@ -76,6 +76,6 @@ class OpenPart:
         return silent if self.prepared is not None else ["prepare", *silent]
 
 
-def kind_of(said: Result) -> tuple[str, str, str]:
+def kind_of(report: Result) -> tuple[str, str, str]:
     """Return what identifies a report: its type, branch and model version; each counts once."""
-    return type(said).__name__, said.branch if isinstance(said, BranchScore) else "", said.model_version
+    return type(report).__name__, report.branch if isinstance(report, BranchScore) else "", report.model_version

@@ -42,7 +42,7 @@ class Queue:
             if self.outlet.send(message):
                 return
             self.since_ns = now_ns
-        self.waiting = [*(each for each in self.waiting if not is_again(message, each)), message]
+        self.waiting = [*(each for each in self.waiting if not is_repeat(message, each)), message]
 
     def flush(self, now_ns: int) -> None:
         """Send what the link takes now."""
@@ -105,6 +105,6 @@ class Outgoing:
         return True
 
 
-def is_again(task: Message, waiting: Message) -> bool:
+def is_repeat(task: Message, waiting: Message) -> bool:
     """Return whether a task repeats a queued one, because its part was sent a second time."""
     return isinstance(task, Task) and type(task) is type(waiting) and task.result_id == waiting.result_id

@@ -39,7 +39,7 @@ class PartJoin:
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._ended: deque[tuple[int, Ended]] = deque()
         self._resends: list[Resend] = []
-        self._gone: dict[str, str] = {}  # stages that will not be started again -> the reason
+        self._stages_gone: dict[str, str] = {}  # stages that will not be started again -> the reason
         self.late_results = 0
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class PartJoin:
             del self._open[name]
         joined = [self._expire(name) for name in due]
         while self._ended and now_ns >= self._ended[0][0]:
-            joined += self._bury(self._ended.popleft()[1])
+            joined += self._handle_ended_process(self._ended.popleft()[1])
         return joined + self._hopeless()
 
     def resends(self) -> list[Resend]:
@@ -89,10 +89,10 @@ class PartJoin:
         names = [name for name, part in self._open.items() if part.accepted is not None]
         return [self._close(name, "DRAINED", "the station stopped before the part was judged") for name in names]
 
-    def _bury(self, ended: Ended) -> list[JoinedPart]:
+    def _handle_ended_process(self, ended: Ended) -> list[JoinedPart]:
         """Ask again for what was lost with an ended process; return its part in hand if that is the second process to end with it."""
         if ended.is_last:
-            self._gone[stage_of(ended.process)] = f"{ended.process} {ended.reason}"
+            self._stages_gone[stage_of(ended.process)] = f"{ended.process} {ended.reason}"
         suspect = self._open.get(ended.result_id)
         joined = []
         if suspect is not None:
@@ -107,13 +107,13 @@ class PartJoin:
 
     def _hopeless(self) -> list[JoinedPart]:
         """Return parts that wait only for stages that will not be started again: waiting for the deadline would gain nothing."""
-        if not self._gone:
+        if not self._stages_gone:
             return []
-        names = [name for name, part in self._open.items() if part.accepted is not None and part.waits_only_for(self._gone)]
+        names = [name for name, part in self._open.items() if part.accepted is not None and part.waits_only_for(self._stages_gone)]
         return [self._close(name, "WORKER_LOST", self._why_hopeless(self._open[name].missing())) for name in names]
 
     def _why_hopeless(self, missing: list[str]) -> str:
-        why = "; ".join(self._gone[stage] for stage in missing if stage in self._gone)
+        why = "; ".join(self._stages_gone[stage] for stage in missing if stage in self._stages_gone)
         return f"no result from {' and '.join(missing)}: {why}"
 
     def _ask_again(self, part: OpenPart, wanted: tuple[Branch, ...]) -> None:

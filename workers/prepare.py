@@ -19,11 +19,11 @@ from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, 
 from mdss.wire.model_plan import model_key
 from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
-from workers.held_models import Craft, no_model
+from workers.held_models import ModelUse, no_model
 from workers.loop import Worker
-from workers.start import Place, ProcessContext, Role, main, work
+from workers.start import ProcessContext, Role, Wiring, main, work
 
-PLACE = Place("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
+WIRING = Wiring("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
 SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'
 DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
 
@@ -73,10 +73,10 @@ class Preparer(Worker):
         return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
 
-def craft(opened: ProcessContext) -> Craft[ModelFolder]:
+def model_use(opened: ProcessContext) -> ModelUse[ModelFolder]:
     """Return how this process uses a model: only its recipe, proven by finding the part in its golden scans."""
     cv2.setNumThreads(opened.settings.prepare.threads)
-    return Craft(lambda folder: folder, lambda _, made: reproduce(made, lambda _: {}))
+    return ModelUse(lambda folder: folder, lambda _, made: reproduce(made, lambda _: {}))
 
 
 def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Preparer:
@@ -88,7 +88,7 @@ def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Prepare
 @config_option
 def command(config: Path) -> None:
     """Run the process that finds the part in each scan."""
-    work(PLACE, config, Role(craft, worker))
+    work(WIRING, config, Role(model_use, worker))
 
 
 if __name__ == "__main__":

@@ -17,17 +17,17 @@ from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import Precision, device_of
 from mdss.verb_options import config_option
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
-from workers.held_models import Craft
+from workers.held_models import ModelUse
 from workers.score import Map, ScoreMap, Scorer, golden_task
-from workers.start import Place, ProcessContext, Role, index_option, main, work
+from workers.start import ProcessContext, Role, Wiring, index_option, main, work
 
 
-def craft(opened: ProcessContext) -> Craft[ScoreMap]:
+def model_use(opened: ProcessContext) -> ModelUse[ScoreMap]:
     """Return how this process uses a model: it loads the colour branch and scores an empty image, so that the first part need not wait."""
     settings = opened.settings.branches.rgb
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
-    return Craft(lambda folder: load(folder, device, settings.precision), prove)
+    return ModelUse(lambda folder: load(folder, device, settings.precision), prove)
 
 
 def worker(opened: ProcessContext, models: Mapping[str, ScoreMap]) -> Scorer:
@@ -63,7 +63,7 @@ def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
 @index_option
 def command(config: Path, index: int) -> None:
     """Run one process of the colour branch."""
-    work(Place(f"rgb-{index}", "rgb", {BranchScore: "fusion", Fault: "fusion"}), config, Role(craft, worker))
+    work(Wiring(f"rgb-{index}", "rgb", {BranchScore: "fusion", Fault: "fusion"}), config, Role(model_use, worker))
 
 
 if __name__ == "__main__":

@@ -17,17 +17,17 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.torch_device import Precision, device_of
 from mdss.verb_options import config_option
 from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
-from workers.held_models import Craft
+from workers.held_models import ModelUse
 from workers.score import Map, ScoreMap, Scorer, golden_task
-from workers.start import Place, ProcessContext, Role, index_option, main, work
+from workers.start import ProcessContext, Role, Wiring, index_option, main, work
 
 
-def craft(opened: ProcessContext) -> Craft[ScoreMap]:
+def model_use(opened: ProcessContext) -> ModelUse[ScoreMap]:
     """Return how this process uses a model: it loads the shape branch and scores a flat plate, so that the first part need not wait."""
     settings = opened.settings.branches.sdf
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
-    return Craft(lambda folder: load(folder, device, settings.precision), prove)
+    return ModelUse(lambda folder: load(folder, device, settings.precision), prove)
 
 
 def worker(opened: ProcessContext, models: Mapping[str, ScoreMap]) -> Scorer:
@@ -73,7 +73,7 @@ def plate(size_px: int) -> Map:
 @index_option
 def command(config: Path, index: int) -> None:
     """Run one process of the shape branch."""
-    work(Place(f"sdf-{index}", "sdf", {BranchScore: "fusion", Fault: "fusion"}), config, Role(craft, worker))
+    work(Wiring(f"sdf-{index}", "sdf", {BranchScore: "fusion", Fault: "fusion"}), config, Role(model_use, worker))
 
 
 if __name__ == "__main__":

@@ -16,23 +16,23 @@ from mdss.wire.messages import Message
 from mdss.wire.model_plan import PlanFile
 from mdss.wire.process import ProcessContext, main, open_process
 from mdss.wire.sockets import Receiver, Sender
-from workers.held_models import Craft, HeldModels
+from workers.held_models import HeldModels, ModelUse
 from workers.loop import Loop, Worker
 
-__all__ = ["Place", "ProcessContext", "Role", "index_option", "main", "work"]
+__all__ = ["ProcessContext", "Role", "Wiring", "index_option", "main", "work"]
 Loaded = TypeVar("Loaded")
 index_option = click.option("--index", default=0, help="Which of the branch's processes this is.")
 
 
 @runtime_checkable
-class Adaptable(Protocol):
+class Reconfigurable(Protocol):
     """A worker that applies some settings while it runs."""
 
     def reconfigure(self, settings: Settings) -> None:
         """Apply changed settings from the next message on."""
 
 
-class Handling:
+class InHandRecorder:
     """Records which part the worker has in hand; after an error the record stays, because the process ends with that part."""
 
     def __init__(self, worker: Worker, hand: PartInHand) -> None:
@@ -52,7 +52,7 @@ class Handling:
 
 
 @dataclass(frozen=True)
-class Place:
+class Wiring:
     """A worker's place in the line: its name, the link it reads, and the link for each type of message it sends."""
 
     name: str
@@ -64,36 +64,36 @@ class Place:
 class Role(Generic[Loaded]):
     """How a worker uses models, and how the worker is made from its loaded models by key."""
 
-    craft: Callable[[ProcessContext], Craft[Loaded]]
+    model_use: Callable[[ProcessContext], ModelUse[Loaded]]
     worker: Callable[[ProcessContext, Mapping[str, Loaded]], Worker]
 
 
-def work(place: Place, config: Path, role: Role[Loaded]) -> None:
+def work(wiring: Wiring, config: Path, role: Role[Loaded]) -> None:
     """Open everything, load the models, and run the worker until it is asked to stop."""
-    with open_process(place.name, config) as process:
+    with open_process(wiring.name, config) as process:
         runtime = Path(process.settings.station.runtime_directory)
-        models = HeldModels(role.craft(process), Path(process.settings.models.store), PlanFile(runtime), process.pulse)
+        models = HeldModels(role.model_use(process), Path(process.settings.models.store), PlanFile(runtime), process.pulse)
         process.closing.callback(models.close)
         models.begin()
         worker = role.worker(process, models.loaded)
-        senders = {link: Sender(process.context, link, process.settings) for link in sorted(set(place.outlets.values()))}
-        inbox = Receiver(process.context, place.inlet, process.settings)
+        senders = {link: Sender(process.context, link, process.settings) for link in sorted(set(wiring.outlets.values()))}
+        inbox = Receiver(process.context, wiring.inlet, process.settings)
         process.closing.callback(inbox.close)
         for sender in senders.values():
             process.closing.callback(sender.close)
-        outlets = {kind: senders[link] for kind, link in place.outlets.items()}
-        hand = PartInHand(runtime, place.name)
+        outlets = {kind: senders[link] for kind, link in wiring.outlets.items()}
+        hand = PartInHand(runtime, wiring.name)
         process.closing.callback(hand.close)
 
         def between() -> None:
-            take_over(process, worker)
+            apply_changed_settings(process, worker)
             models.look()
 
-        Loop(Handling(worker, hand), inbox, outlets, process.pulse, process.stop).run(between)
+        Loop(InHandRecorder(worker, hand), inbox, outlets, process.pulse, process.stop).run(between)
 
 
-def take_over(process: ProcessContext, worker: Worker) -> None:
+def apply_changed_settings(process: ProcessContext, worker: Worker) -> None:
     """Pass changed settings to a worker that uses them; the log applies them in every process."""
     settings = process.changed_settings()
-    if settings is not None and isinstance(worker, Adaptable):
+    if settings is not None and isinstance(worker, Reconfigurable):
         worker.reconfigure(settings)

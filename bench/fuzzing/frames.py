@@ -13,8 +13,8 @@ import numpy as np
 
 from bench.fuzzing.mutations import mutated, mutated_json, shuffled
 from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
-from daemon.intake import Intake, Outside
-from daemon.keeping import Keeping
+from daemon.intake import Intake, IntakeServices
+from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from mdss.journal import Entry
@@ -146,7 +146,10 @@ def front_door(notebook: Notebook) -> Intake:
     """Return an intake with only a journal in memory around it."""
     tally = Tally()
     intake = Intake(
-        RULES, Outside(notebook, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), Keeping(RULES.collection, tally))
+        RULES,
+        IntakeServices(
+            notebook, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), CollectionQueue(RULES.collection, tally)
+        ),
     )
     intake.follow(ModelPlan(serving={"part": Served("0001", 1)}))
     return intake

@@ -14,7 +14,7 @@ import redis
 import yaml
 from click.testing import CliRunner, Result
 
-from daemon.alert_store import AlertStore, Opinion, open_store
+from daemon.alert_store import AlertReview, AlertStore, open_store
 from daemon.alert_verbs import alerts
 from daemon.private_redis import PrivateRedis
 from daemon.reviews import Reviews
@@ -126,7 +126,7 @@ def test_a_state_of_another_release_is_refused_and_stays(desk: Desk) -> None:
 
 def test_the_stream_of_reviews_is_trimmed(desk: Desk) -> None:
     for number in range(400):
-        desk.store.review(Opinion(desk.alert, "confirmed" if number % 2 else "false_reject", "anna"))
+        desk.store.review(AlertReview(desk.alert, "confirmed" if number % 2 else "false_reject", "anna"))
     assert 100 <= len(desk.stream()) < 300, "Redis removes whole nodes of a hundred entries or so"
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from daemon.process_table import ProcessSpec
-from daemon.spawn import claim, start_process
+from daemon.spawn import lock_folder, start_process
 from mdss.errors import BadInput, MdssError
 
 pytestmark = pytest.mark.timeout(60)
@@ -82,17 +82,17 @@ def test_a_child_whose_supervisor_dies_before_it_has_begun_dies_too() -> None:
 
 def test_two_stations_never_share_a_runtime_directory(tmp_path: Path) -> None:
     own = "station.runtime_directory", tmp_path / "run", "supervisor.lock"
-    lock = claim(*own)
+    lock = lock_folder(*own)
     with pytest.raises(MdssError, match="another station runs here"):
-        claim(*own)
+        lock_folder(*own)
     os.close(lock)
-    os.close(claim(*own))
+    os.close(lock_folder(*own))
 
 
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "supervisor.lock").mkdir()
     with pytest.raises(BadInput, match=r"station\.runtime_directory: .*supervisor\.lock cannot be opened \(Is a directory\)"):
-        claim("station.runtime_directory", tmp_path, "supervisor.lock")
+        lock_folder("station.runtime_directory", tmp_path, "supervisor.lock")
 
 
 def test_a_child_that_does_not_listen_yet_is_not_ended_by_a_hang_up() -> None:

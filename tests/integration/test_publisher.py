@@ -20,7 +20,7 @@ from mdss.wire.pulse import Tally
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, VerdictSource, read_reply
 from mdss.wire.verdict import Beat, Verdict
 from tests.parts import accepted, model
-from workers.judge import Judgement, Origin, Settled, verdict_of
+from workers.judge import JudgedPart, Judgement, VerdictOrigin, verdict_of
 from workers.part_join import JoinedPart
 from workers.publisher import LARGEST_QUESTION_BYTES, MOST_NOTICES, History, Publisher
 
@@ -31,8 +31,8 @@ BEAT = Beat(station="line", boot_id="boot", sequence=1, time_ns=5)
 
 def verdict(sequence: int) -> Verdict:
     """Return a good part's verdict."""
-    settled = Settled(JoinedPart(accepted("a", 100), None, {}, None), Judgement("OK", score=1.0), model())
-    return msgspec.structs.replace(verdict_of(settled, Origin("line", "boot", "configuration"), 50), sequence=sequence)
+    settled = JudgedPart(JoinedPart(accepted("a", 100), None, {}, None), Judgement("OK", score=1.0), model())
+    return msgspec.structs.replace(verdict_of(settled, VerdictOrigin("line", "boot", "configuration"), 50), sequence=sequence)
 
 
 class Memory:

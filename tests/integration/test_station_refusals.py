@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daemon.spawn import claim
+from daemon.spawn import lock_folder
 from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.store_files import SUMS
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written_is_named(trained: Trained, tmp_path: Pa
 def test_a_directory_in_which_another_station_runs_is_named(trained: Trained, tmp_path: Path, key: str, name: str) -> None:
     with site(trained, NO_REDIS, tmp_path / "station") as place:
         directory = getattr(load_settings(place.config).station, key)
-        lock = claim(f"station.{key}", Path(directory), name)
+        lock = lock_folder(f"station.{key}", Path(directory), name)
         code, said = run(place.config)
         os.close(lock)
     assert code == 1

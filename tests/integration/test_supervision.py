@@ -21,7 +21,7 @@ from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.spawn import start_process
 from daemon.status import Board
-from daemon.supervisor import Supervisor, Surroundings
+from daemon.supervisor import Supervisor, SupervisorServices
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Ended
 from mdss.wire.sockets import Receiver, Sender
@@ -55,7 +55,7 @@ class RunningLine:
         specs = [ProcessSpec(name, ("-c", WORKER, str(folder), name), 1) for name in ("fusion", "ingest")]
         children = [Child(spec, start_process, limits, time.monotonic) for spec in specs]
         notifier = Notifier(self.said.append, None, time.monotonic)
-        around = Surroundings(self.health, self.board, notifier, self.to_fusion, lambda _: "", without_models())
+        around = SupervisorServices(self.health, self.board, notifier, self.to_fusion, lambda _: "", without_models())
         self.supervisor = Supervisor(children, limits, around)
         self.thread = threading.Thread(target=self.supervisor.run)
 

@@ -18,10 +18,10 @@ from tests.front_door import CAMERA, OTHER, Station, header
 def at_pace(clock: FakeClock, pauses_s: list[float]) -> Admission:
     """Return an admission that has seen verdicts with these pauses while parts waited."""
     admission = Admission(clock)
-    admission.judged(1)
+    admission.note_verdict(1)
     for pause_s in pauses_s:
         clock.advance(pause_s)
-        admission.judged(1)
+        admission.note_verdict(1)
     return admission
 
 
@@ -56,9 +56,9 @@ def test_pauses_in_which_nothing_waited_say_nothing_of_the_pace() -> None:
     admission = at_pace(clock, [0.5] * 10)
     for _ in range(20):
         clock.advance(0.5)
-        admission.judged(0)
+        admission.note_verdict(0)
         clock.advance(60)
-        admission.judged(1)
+        admission.note_verdict(1)
     assert admission.window(5.0, 4) == 8
 
 
@@ -91,11 +91,11 @@ class Slowing:
             self.clock.advance(0.05)
             if self.at_work in self.held and self.clock() >= self.done_s:
                 del self.held[self.at_work]
-                self.admission.judged(len(self.held))
+                self.admission.note_verdict(len(self.held))
                 scored += 1
             for number in [number for number, deadline_s in self.held.items() if self.clock() >= deadline_s]:
                 del self.held[number]
-                self.admission.judged(len(self.held), "LATE")
+                self.admission.note_verdict(len(self.held), "LATE")
                 late += 1
             if self.clock() >= self.done_s and self.held:
                 self.at_work, self.done_s = min(self.held, key=lambda number: self.held[number]), self.clock() + takes_s
@@ -103,7 +103,7 @@ class Slowing:
                 "cam", Load(self.admission.window(5.0, 14), 1), Load(len(self.held), 0)
             ):
                 self.held[next(self.numbers)] = self.clock() + 5.0
-                self.admission.taken()
+                self.admission.note_accepted()
         return scored, late
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, carry, read
+from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, deliver_until_stopped, read_reviews
 from daemon.redis_link import StoreAway
 from daemon.retention import Retention
 from mdss.wire.pulse import StopFlag
@@ -137,11 +137,11 @@ def test_while_the_journal_fails_reviews_are_read_all_the_same_and_while_redis_i
     reviews: Any = SimpleNamespace(turn=lambda: turns.append(line.clock()))
     line.journal.is_damaged = True
     line.turns(1)
-    read(reviews, line.delivery)
+    read_reviews(reviews, line.delivery)
     assert len(turns) == 1
     line.store.error = AWAY
     line.turns(LONGEST_PAUSE_S)
-    read(reviews, line.delivery)
+    read_reviews(reviews, line.delivery)
     assert len(turns) == 1
 
 
@@ -242,7 +242,7 @@ class Stopping(StopFlag):
 
 def test_what_was_judged_while_the_line_drained_leaves_before_the_end(tmp_path: Path) -> None:
     line = Line(verdict("last"))
-    carry(line.delivery, Retention(FakeRecord(), tmp_path, 1, line.clock.watch(tmp_path / "clock.json")), Stopping())
+    deliver_until_stopped(line.delivery, Retention(FakeRecord(), tmp_path, 1, line.clock.watch(tmp_path / "clock.json")), Stopping())
     assert list(line.store.alerts) == ["last"]
 
 

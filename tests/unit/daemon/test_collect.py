@@ -89,7 +89,7 @@ def test_a_smaller_budget_is_kept_to_at_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, max_mb=100)
     for number in range(4):
         bench.collector.keep(scan(f"p{number}", judged_ns=10 + number))
-    bench.collector.keep_to(CollectionSettings(max_mb=1, min_free_mb=0))
+    bench.collector.apply_settings(CollectionSettings(max_mb=1, min_free_mb=0))
     assert bench.names() == ["p3"]
 
 
@@ -109,8 +109,8 @@ def test_with_too_little_free_on_the_disk_nothing_is_written_and_that_is_said(tm
     assert state == "degraded"
     assert "MB are free at" in reason and "expected collection.min_free_mb (100000000 MB)" in reason
     assert (bench.names(), bench.count(NOT_COLLECTED)) == ([], 1)
-    bench.collector.keep_to(CollectionSettings(min_free_mb=0))
-    bench.collector.look(1e12)
+    bench.collector.apply_settings(CollectionSettings(min_free_mb=0))
+    bench.collector.check_disk(1e12)
     assert bench.collector.state == ("running", "")
     bench.collector.keep(scan("b"))
     assert bench.names() == ["b"]
@@ -123,9 +123,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_first_scan_and_costs
     bench.collector.keep(scan("a"))
     assert bench.count(NOT_COLLECTED) == 1
     (tmp_path / "collected").unlink()
-    bench.collector.look(LOOK_EVERY_S / 2)
+    bench.collector.check_disk(LOOK_EVERY_S / 2)
     assert bench.collector.state[0] == "degraded", "the disk is looked at now and then, not all the time"
-    bench.collector.look(LOOK_EVERY_S)
+    bench.collector.check_disk(LOOK_EVERY_S)
     assert bench.collector.state == ("running", "")
     bench.collector.keep(scan("b"))
     assert bench.names() == ["b"]
@@ -156,9 +156,9 @@ def test_a_disk_that_takes_files_again_is_noticed_before_the_next_scan_comes(tmp
         broken.setattr("mdss.collection.write_scan", full)
         broken.setattr("daemon.collect.write_durably", full)
         bench.collector.keep(scan("a"))
-        bench.collector.look(1e6)
+        bench.collector.check_disk(1e6)
         assert bench.collector.state[0] == "degraded"
-    bench.collector.look(2e6)
+    bench.collector.check_disk(2e6)
     assert bench.collector.state == ("running", "")
     assert list(bench.collection.root.iterdir()) == [bench.collection.root / "cap"], "the probe is gone"
 
@@ -202,9 +202,9 @@ def test_it_says_that_it_lives_while_it_looks_at_many_parts(tmp_path: Path) -> N
     for number in range(3):
         bench.collector.keep(scan(f"p{number}"))
     before = bench.lively
-    bench.collector.keep_to(bench.rules)
+    bench.collector.apply_settings(bench.rules)
     assert bench.lively - before == 3
-    bench.collector.keep_to(CollectionSettings(max_mb=1, min_free_mb=0))
+    bench.collector.apply_settings(CollectionSettings(max_mb=1, min_free_mb=0))
     assert (bench.lively - before, len(bench.names())) == (3 + 3 + 2, 1), "while it removes some of them, too"
 
 

@@ -132,7 +132,7 @@ def test_a_journal_that_is_gone_is_bad_where_the_station_has_it_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Any, level: str, said: str
 ) -> None:
     report = StationReport(station="cell", state=state, reason="", is_ready=state == "running", uptime_s=1.0)
-    monkeypatch.setattr(doctor, "asked", lambda _: (report, ""))
+    monkeypatch.setattr(doctor, "station_report", lambda _: (report, ""))
     monkeypatch.setattr(doctor, "CHECKS", ())
     (found,) = doctor.examine(settings(station={"state_directory": str(tmp_path)}))
     assert (found.subject, found.level) == ("journal", level) and said in found.found

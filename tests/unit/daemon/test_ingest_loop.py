@@ -35,10 +35,10 @@ class Door:
         peer, message = self.waiting.popleft()
         return [zmq.Frame(peer), *camera.compose(message)]
 
-    def words(self) -> list[Any]:
+    def from_fusion(self) -> list[Any]:
         return []
 
-    def say(self, replies: object) -> None:
+    def reply(self, replies: object) -> None:
         """Drop what cameras are told."""
 
 

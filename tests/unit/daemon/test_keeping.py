@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from daemon import keeping
-from daemon.keeping import DROPPED, HANDED, is_drawn
+from daemon.keeping import DROPPED, HANDED, is_sampled
 from mdss.settings import CollectionSettings, Settings
 from mdss.wire.camera import Ack
 from mdss.wire.messages import JudgedScan
@@ -91,13 +91,13 @@ def test_the_newest_scans_wait_within_a_budget_and_the_others_are_let_go_of_and_
 def test_the_sample_has_the_size_that_is_asked_for_and_is_the_same_each_time() -> None:
     names = [f"{number:032x}" for number in range(4000)]
     settings = CollectionSettings(ok_ratio=0.1, seed=3)
-    drawn = [name for name in names if is_drawn(name, settings)]
+    drawn = [name for name in names if is_sampled(name, settings)]
     assert 320 <= len(drawn) <= 480, "0.1 of 4000, give or take four deviations"
-    assert drawn == [name for name in names if is_drawn(name, CollectionSettings(ok_ratio=0.1, seed=3))]
-    assert drawn != [name for name in names if is_drawn(name, CollectionSettings(ok_ratio=0.1, seed=4))]
-    assert set(drawn) <= {name for name in names if is_drawn(name, CollectionSettings(ok_ratio=0.2, seed=3))}
+    assert drawn == [name for name in names if is_sampled(name, CollectionSettings(ok_ratio=0.1, seed=3))]
+    assert drawn != [name for name in names if is_sampled(name, CollectionSettings(ok_ratio=0.1, seed=4))]
+    assert set(drawn) <= {name for name in names if is_sampled(name, CollectionSettings(ok_ratio=0.2, seed=3))}
 
 
 def test_the_sample_is_the_one_that_it_has_always_been() -> None:
-    drawn = [number for number in range(40) if is_drawn(f"part-{number}", CollectionSettings(ok_ratio=0.1, seed=0))]
+    drawn = [number for number in range(40) if is_sampled(f"part-{number}", CollectionSettings(ok_ratio=0.1, seed=0))]
     assert drawn == [4, 18]

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.doctor_models import model_findings
 from daemon.finding import Case
-from daemon.model_desk import ModelDesk, wish_for
+from daemon.model_desk import ModelPlanStore, request_preload
 from daemon.stored_models import StoredModels
 from mdss.errors import MdssError
 from mdss.settings import BranchesSettings, BranchSettings, ModelSettings, Settings, StationSettings
@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> StationSettings:
 
 
 def test_a_plan_is_read_once_and_again_when_it_is_another(place: StationSettings) -> None:
-    desk, reader = ModelDesk(place), PlanFile(Path(place.runtime_directory))
+    desk, reader = ModelPlanStore(place), PlanFile(Path(place.runtime_directory))
     assert reader.changed() is None
     for revision in (1, 2):
         plan = ModelPlan(revision=revision, serving={"cap": Served("0001", 1)}, held=("cap/0001",))
@@ -37,12 +37,12 @@ def test_wishes_wait_while_the_machine_has_no_file_left_to_open(place: StationSe
     def refuse(*_: object) -> None:
         raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
-    desk = ModelDesk(place)
-    wish_for(place, "cap")
+    desk = ModelPlanStore(place)
+    request_preload(place, "cap")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "glob", refuse)
-        assert list(desk.wishes()) == []
-    assert list(desk.wishes()) == ["cap"]
+        assert list(desk.preload_requests()) == []
+    assert list(desk.preload_requests()) == ["cap"]
 
 
 def test_a_plan_that_nobody_can_read_is_named(place: StationSettings) -> None:
@@ -53,25 +53,25 @@ def test_a_plan_that_nobody_can_read_is_named(place: StationSettings) -> None:
 
 
 def test_a_generation_is_new_for_another_version_only_and_goes_on_in_the_next_life(place: StationSettings) -> None:
-    desk = ModelDesk(place)
+    desk = ModelPlanStore(place)
     given = [
         desk.generation_of(*asked) for asked in (("cap", "0001"), ("cap", "0001"), ("gland", "0001"), ("cap", "0002"), ("cap", "0001"))
     ]
     assert given == [1, 1, 2, 3, 4]
     desk.write(ModelPlan(revision=1))
-    again = ModelDesk(place)
+    again = ModelPlanStore(place)
     assert [again.generation_of(*asked) for asked in (("cap", "0001"), ("gland", "0002"))] == [4, 5]
 
 
 def test_generations_that_cannot_be_read_keep_no_station_from_starting(place: StationSettings) -> None:
     (Path(place.state_directory) / PLAN).write_text("[]")
-    assert ModelDesk(place).generation_of("cap", "0001") == 1
+    assert ModelPlanStore(place).generation_of("cap", "0001") == 1
 
 
 def test_a_wish_is_heard_once(place: StationSettings) -> None:
-    wish_for(place, "cap.v2")
-    desk = ModelDesk(place)
-    assert (list(desk.wishes()), list(desk.wishes())) == (["cap.v2"], [])
+    request_preload(place, "cap.v2")
+    desk = ModelPlanStore(place)
+    assert (list(desk.preload_requests()), list(desk.preload_requests())) == (["cap.v2"], [])
 
 
 def test_a_wish_without_a_station_is_a_sentence(place: StationSettings) -> None:
@@ -79,7 +79,7 @@ def test_a_wish_without_a_station_is_a_sentence(place: StationSettings) -> None:
     with pytest.raises(
         MdssError, match=r"cap\.preload: cannot be written .* a running station and its own user, .*sudo -u mdss .*preload cap"
     ):
-        wish_for(place, "cap")
+        request_preload(place, "cap")
 
 
 def test_the_store_says_which_version_is_the_champion_or_what_is_there_instead(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.model_swaps import LOOK_EVERY_S, Words
+from daemon.model_swaps import LOOK_EVERY_S, ModelReports
 from mdss.settings import ModelSettings
 from mdss.wire.model_plan import ModelReport, Served
 from tests.model_world import NAMES, ModelWorld, serves
@@ -133,7 +133,7 @@ def test_what_a_process_said_before_it_let_go_of_a_version_does_not_count_when_t
     station.slow.add(("sdf-0", "cap/0002"))
     station.champions["cap"] = "0002"
     station.turn()
-    station.swaps.tick(Words(dict.fromkeys(NAMES, before)))
+    station.swaps.tick(ModelReports(dict.fromkeys(NAMES, before)))
     assert serves(station.plan) == {"cap": "0001"}
 
 
@@ -206,5 +206,5 @@ def test_a_process_that_ends_for_good_while_it_loads_does_not_leave_the_change_h
     for _ in range(3):
         station.clock.advance(LOOK_EVERY_S)
         left = {name: station.word(name) for name in NAMES if name != "rgb-0"}  # the supervisor does not start it again
-        station.swaps.tick(Words(left, ModelReport(revision=station.plan.revision, held={"cap/0001": ""})))
+        station.swaps.tick(ModelReports(left, ModelReport(revision=station.plan.revision, held={"cap/0001": ""})))
     assert serves(station.plan) == {"cap": "0002"}

@@ -24,7 +24,7 @@ def station_of(world: ModelWorld, monkeypatch: pytest.MonkeyPatch) -> list[Recip
         world.turn()
         return StationReport(station="test", state="running", reason="", is_ready=True, uptime_s=0.0, models=(told[-1],))
 
-    monkeypatch.setattr(recipe_verbs, "ask", ask)
+    monkeypatch.setattr(recipe_verbs, "request_report", ask)
     monkeypatch.setattr(recipe_verbs, "LOOK_EVERY_S", 0.0)
     return told
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daemon.reload import TAKERS, Reloading, values_of, write_settings
+from daemon.reload import APPLIED_BY, SettingsReloader, values_of, write_settings
 from mdss.errors import BadInput, MdssError
 from mdss.settings import FusionSettings, Settings, StationSettings, load_settings
 from tests.fakes import FakeClock
@@ -26,7 +26,7 @@ class Place:
         self.config.write_text(FILE)
         (folder / "run").mkdir()
         self.clock = FakeClock()
-        self.reloading = Reloading(self.config, load_settings(self.config), self.clock.ns)
+        self.reloading = SettingsReloader(self.config, load_settings(self.config), self.clock.ns)
 
     def in_force(self) -> Settings:
         """Return what a process reads that is started now."""
@@ -39,13 +39,13 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_every_key_of_the_settings_has_a_row_that_says_what_a_change_of_it_needs() -> None:
-    assert [key for key, _ in values_of(Settings())] == list(TAKERS)
+    assert [key for key, _ in values_of(Settings())] == list(APPLIED_BY)
 
 
 def test_the_page_on_operations_names_the_keys_that_a_reload_takes_over_and_who_does() -> None:
     section = OPERATIONS.read_text("utf-8").partition("\n## Reload\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]+?) \|", section, re.MULTILINE)
-    assert rows == [(key, taker) for key, taker in TAKERS.items() if taker != "restart"]
+    assert rows == [(key, taker) for key, taker in APPLIED_BY.items() if taker != "restart"]
 
 
 @pytest.mark.parametrize("name", ["line-3", "yes", "null", "1:30", "1e3", "0x1F", "007", "."])
@@ -149,7 +149,7 @@ def test_settings_that_cannot_be_written_for_the_processes_are_not_taken_over(pl
 def test_a_start_without_room_for_the_settings_is_no_fault_of_the_settings(place: Place) -> None:
     place.reloading.file.with_suffix(".unfinished").mkdir()
     with pytest.raises(MdssError, match=r"settings\.yaml cannot be written") as refused:
-        Reloading(place.config, place.reloading.settings)
+        SettingsReloader(place.config, place.reloading.settings)
     assert not isinstance(refused.value, BadInput)  # whose exit code says: do not start it again
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.alert_store import time_said
+from daemon.alert_store import review_time
 from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
 from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import MdssError
@@ -295,4 +295,4 @@ def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pyt
 
 @pytest.mark.parametrize(("text", "said"), [("9" * 19, 10**19 - 1), ("0", 0), ("1" * 20, None), ("", None), ("\u0663", None), ("-1", None)])
 def test_a_time_is_a_number_of_at_most_19_plain_digits(text: str, said: int | None) -> None:
-    assert time_said(text) == said
+    assert review_time(text) == said

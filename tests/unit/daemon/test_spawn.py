@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.spawn import claim, make_folder
+from daemon.spawn import lock_folder, make_folder
 from mdss.errors import BadInput, MdssError
 
 
@@ -34,7 +34,7 @@ def test_a_lock_that_a_full_disk_does_not_take_is_no_fault_of_the_settings(tmp_p
     monkeypatch.setattr("daemon.spawn.make_folder", lambda *_: None)
     monkeypatch.setattr("daemon.spawn.os.open", refuses_with(errno.ENOSPC))
     with pytest.raises(MdssError, match=r"supervisor\.lock cannot be opened") as caught:
-        claim("station.runtime_directory", tmp_path, "supervisor.lock")
+        lock_folder("station.runtime_directory", tmp_path, "supervisor.lock")
     assert not isinstance(caught.value, BadInput)
 
 
@@ -42,7 +42,7 @@ def test_a_lock_that_a_full_disk_does_not_take_is_no_fault_of_the_settings(tmp_p
 def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_final: bool) -> None:
     monkeypatch.setattr("daemon.spawn.fcntl.flock", refuses_with(code))
     with pytest.raises(MdssError, match=r"station\.state_directory: .*/station\.lock cannot be locked") as caught:
-        claim("station.state_directory", tmp_path, "station.lock")
+        lock_folder("station.state_directory", tmp_path, "station.lock")
     assert isinstance(caught.value, BadInput) == is_final
 
 

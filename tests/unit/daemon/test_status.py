@@ -18,7 +18,7 @@ import pytest
 from daemon import verbs
 from daemon.recipe_models import RecipeReport
 from daemon.status import LIVE_WITHIN_S, MOST_REQUESTS, Board, ProcessReport, ReloadReport, StationReport, serve
-from daemon.verbs import ask
+from daemon.verbs import request_report
 from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord
 from mdss.settings_doors import HttpSettings
@@ -92,10 +92,10 @@ def test_status_lists_every_process(station: Station) -> None:
 def test_status_tells_how_many_cameras_there_are_and_how_many_of_them_are_silent(station: Station) -> None:
     station.show(is_ready=True)
     place = HttpSettings(port=station.port)
-    assert list(verbs.lines(ask(place))) == []
+    assert list(verbs.lines(request_report(place))) == []
     counters = {"mdss_sources": 3.0, "mdss_sources_silent": 1.0}
     station.board.hear(Heartbeat(process="ingest", pid=8, state="running", reason="", steps=0, waiting=0, counters=counters, timings={}))
-    assert list(verbs.lines(ask(place))) == ["cameras: 1 of 3 silent; the log names each"]
+    assert list(verbs.lines(request_report(place))) == ["cameras: 1 of 3 silent; the log names each"]
 
 
 def test_metrics_hold_what_the_processes_and_the_supervisor_count(station: Station) -> None:
@@ -127,7 +127,7 @@ def test_a_page_that_breaks_on_a_disk_says_so_in_the_log(capsys: pytest.CaptureF
     server = serve(Board("line 1", FakeClock(), retrainings=records), "127.0.0.1", 0)
     try:
         with pytest.raises(MdssError, match="found no answer"):
-            ask(HttpSettings(port=server.server_address[1]))
+            request_report(HttpSettings(port=server.server_address[1]))
     finally:
         server.shutdown()
         server.server_close()
@@ -183,7 +183,7 @@ def test_an_address_of_ipv6_that_the_settings_take_is_opened_and_asked(station: 
             pytest.skip("this machine has no IPv6")
         raise
     try:
-        assert ask(HttpSettings(host="::1", port=server.server_address[1])).station == "line 1"
+        assert request_report(HttpSettings(host="::1", port=server.server_address[1])).station == "line 1"
     finally:
         server.shutdown()
         server.server_close()
@@ -247,15 +247,15 @@ def test_mdss_status_sends_the_token_of_the_settings(guarded: Station, tmp_path:
     path = tmp_path / "token"
     path.touch(0o600)
     path.write_text(f"{SIXTEEN}\n")
-    assert ask(HttpSettings(port=guarded.port, token_file=str(path))).station == "line 1"
+    assert request_report(HttpSettings(port=guarded.port, token_file=str(path))).station == "line 1"
     path.write_text(f"{SIXTEEN}-of-before\n")
     with pytest.raises(MdssError, match="does not take this token"):
-        ask(HttpSettings(port=guarded.port, token_file=str(path)))
+        request_report(HttpSettings(port=guarded.port, token_file=str(path)))
 
 
 def test_a_host_that_can_be_none_is_a_sentence_of_who_asks() -> None:
     with pytest.raises(MdssError, match=r"http://10\.0\.0\.\.5:8420/status: found no answer .*, expected a running station"):
-        ask(HttpSettings(host="10.0.0..5"))
+        request_report(HttpSettings(host="10.0.0..5"))
 
 
 def is_cut_off(client: socket.socket) -> bool:

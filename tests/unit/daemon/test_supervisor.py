@@ -13,7 +13,7 @@ from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.status import Board
-from daemon.supervisor import STOP_GRACE_S, Supervisor, Surroundings
+from daemon.supervisor import STOP_GRACE_S, Supervisor, SupervisorServices
 from mdss.errors import MdssError
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Ended, Message
@@ -53,7 +53,7 @@ class Line:
         self._plan: list[tuple[float, Callable[[], None]]] = []
         children = [Child(spec(name), self.world.start, LIMITS, self.world.clock) for name in NAMES]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
-        around = Surroundings(self, self.board, notifier, self.fusion, self.in_hand, models or without_models(), self.world.clock)
+        around = SupervisorServices(self, self.board, notifier, self.fusion, self.in_hand, models or without_models(), self.world.clock)
         self.supervisor = Supervisor(children, LIMITS, around)
 
     def receive(self, timeout_ms: int) -> Message | None:
@@ -268,7 +268,7 @@ def test_fusion_is_told_which_part_every_process_had_in_hand_that_ended_with_it(
 
 def test_other_limits_hold_from_now_on_and_every_process_is_told_to_read_its_settings_again() -> None:
     line = Line(sdf_0=silent_after(4), ingest=drains_for(4))
-    line.at(3, lambda: line.supervisor.take_over(msgspec.structs.replace(LIMITS, stall_timeout_s=20, drain_timeout_s=2)))
+    line.at(3, lambda: line.supervisor.apply_limits(msgspec.structs.replace(LIMITS, stall_timeout_s=20, drain_timeout_s=2)))
     line.run(15)
     assert {process.name: process.signals for process in line.world.started} == {name: [signal.SIGHUP] for name in NAMES}
     (fusion,) = line.world.of("fusion")
@@ -278,7 +278,7 @@ def test_other_limits_hold_from_now_on_and_every_process_is_told_to_read_its_set
 
 def test_a_process_that_waits_for_its_next_start_reads_the_settings_then() -> None:
     line = Line(rgb_0=dies_once())
-    line.at(2.4, lambda: line.supervisor.take_over(LIMITS))
+    line.at(2.4, lambda: line.supervisor.apply_limits(LIMITS))
     line.run(10)
     first, second = line.world.of("rgb-0")
     assert (first.signals, second.signals) == ([], [])

@@ -7,7 +7,7 @@ from collections.abc import Container
 from daemon.child import Child
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
-from daemon.supervisor import Supervisor, Surroundings
+from daemon.supervisor import Supervisor, SupervisorServices
 from mdss.wire.messages import Ended
 from tests.fakes import FakeProcess, History, dies_often, dies_once, never_ready
 from tests.model_world import without_models
@@ -55,7 +55,7 @@ def starving(line: Line, tries: list[str], starved: Container[int]) -> None:
 
     children = [Child(spec(name), start, LIMITS, line.world.clock) for name in NAMES]
     notifier = Notifier(None, None, line.world.clock)
-    around = Surroundings(line, line.board, notifier, line.fusion, line.in_hand, without_models(), line.world.clock)
+    around = SupervisorServices(line, line.board, notifier, line.fusion, line.in_hand, without_models(), line.world.clock)
     line.supervisor = Supervisor(children, LIMITS, around)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.model_desk import ModelDesk
+from daemon.model_desk import ModelPlanStore
 from daemon.model_swaps import LOOK_EVERY_S
 from mdss.settings import StationSettings
 from mdss.wire.model_plan import PLAN, PlanFile
@@ -21,7 +21,7 @@ class Disk:
         self.state, self.run = folder / "state", folder / "run"
         for place in (self.state, self.run):
             place.mkdir()
-        self.world = ModelWorld(desk=ModelDesk(StationSettings(state_directory=str(self.state), runtime_directory=str(self.run))))
+        self.world = ModelWorld(desk=ModelPlanStore(StationSettings(state_directory=str(self.state), runtime_directory=str(self.run))))
         self.world.turns(2)
 
     def refuse(self, place: Path) -> None:

@@ -17,7 +17,7 @@ from mdss.settings import FusionSettings
 from mdss.wire.snapshot import answer, read_reply
 from mdss.wire.verdict import Verdict
 from tests.parts import accepted, verdict
-from workers.judge import Judge, Origin, Settled, verdict_of
+from workers.judge import Judge, JudgedPart, VerdictOrigin, verdict_of
 from workers.part_join import GRACE_NS, PartJoin
 
 
@@ -124,7 +124,7 @@ def test_a_part_whose_acceptance_cannot_be_read_is_asked_for_again_and_gets_its_
     join.recover([unread], now_ns=0)
     assert [asked.result_id for asked in join.resends()] == ["a"]
     (lost,) = join.tick(GRACE_NS)
-    journal.judge(verdict_of(Settled(lost, judge.judge(lost), None), Origin("station", "boot", "configuration"), 7))
+    journal.judge(verdict_of(JudgedPart(lost, judge.judge(lost), None), VerdictOrigin("station", "boot", "configuration"), 7))
     (said,) = journal.since(0, 10)
     assert (said.result_id, said.frame_id, said.evaluation, said.code) == ("a", "a", "Undefined", "LOST")
     assert [each.result_id for each in journal.pending()] == ["b"]

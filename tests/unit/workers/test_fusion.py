@@ -20,8 +20,8 @@ from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
 from tests.parts import SIZE_PX, accepted, calibration, joined_messages, model, prepared, score
 from workers.evidence import DARK, OUTLINE_RGB, SCALE
-from workers.fusion import Fusion, Onlooker, Outside, configuration_id
-from workers.judge import Judge, Judgement, Origin
+from workers.fusion import Fusion, FusionServices, PartObserver, configuration_id
+from workers.judge import Judge, Judgement, VerdictOrigin
 from workers.part_join import PartJoin
 
 
@@ -49,7 +49,7 @@ class World:
             return Judgement("Undefined", (what.reason,), what.code)
         return Judgement(self.evaluation, heat=heat, score=1.0)  # type: ignore[arg-type]
 
-    def ruled_by(self, rules: FusionSettings) -> World:
+    def with_rules(self, rules: FusionSettings) -> World:
         self.rules.append(rules)
         return self
 
@@ -71,10 +71,10 @@ class World:
         self.pictures.append(result_id)
         return Evidence(uri=f"file:///{result_id}.png", sha256="00")
 
-    def worker(self, onlooker: Onlooker = NOBODY) -> Fusion:
+    def worker(self, onlooker: PartObserver = NOBODY) -> Fusion:
         """Return a fusion worker in this world."""
-        outside = Outside(self, self, self, self.tally, onlooker, self.clock.ns, self.clock.ns)
-        return Fusion(PartJoin(), self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
+        outside = FusionServices(self, self, self, self.tally, onlooker, self.clock.ns, self.clock.ns)
+        return Fusion(PartJoin(), self, VerdictOrigin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
 
 class Drawn(list[NDArray[np.uint8]]):
@@ -123,8 +123,8 @@ def test_a_part_that_is_not_ok_has_a_picture(evaluation: str) -> None:
 def pictures_of(world: World, *messages: Message) -> list[NDArray[np.uint8]]:
     """Return what is drawn (H, W, BGR) of a part that the real judge decides on."""
     drawn = Drawn()
-    outside = Outside(world, world, drawn, world.tally, NOBODY, world.clock.ns, world.clock.ns)
-    worker = Fusion(PartJoin(), Judge({"cap/0001": model()}, FusionSettings()), Origin("line", "boot", "configuration"), outside)
+    outside = FusionServices(world, world, drawn, world.tally, NOBODY, world.clock.ns, world.clock.ns)
+    worker = Fusion(PartJoin(), Judge({"cap/0001": model()}, FusionSettings()), VerdictOrigin("line", "boot", "configuration"), outside)
     for message in messages:
         worker.step(message)
     return drawn
@@ -274,8 +274,8 @@ def test_a_clock_that_is_set_changes_no_deadline() -> None:
     worker = Fusion(
         PartJoin(),
         world,  # type: ignore[arg-type]
-        Origin("line", "boot", "configuration"),
-        Outside(world, world, world, world.tally, NOBODY, lambda: 10**18, world.clock.ns),
+        VerdictOrigin("line", "boot", "configuration"),
+        FusionServices(world, world, world, world.tally, NOBODY, lambda: 10**18, world.clock.ns),
     )
     first, *_ = joined_messages("a", deadline(world))
     worker.step(first)

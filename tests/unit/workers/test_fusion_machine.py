@@ -22,8 +22,8 @@ from mdss.wire.verdict import Beat, Verdict
 from tests import parts
 from tests.fakes import NOBODY, FakeClock
 from tests.machines import histories
-from workers.fusion import Fusion, Outside
-from workers.judge import Judgement, Origin
+from workers.fusion import Fusion, FusionServices
+from workers.judge import Judgement, VerdictOrigin
 from workers.part_join import GRACE_NS, SETTLED_NS, PartJoin
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
@@ -52,8 +52,8 @@ class Life:
         self.dies_at = ""  # "journal" before the verdict is stored, "voice" after it
         join = PartJoin()
         join.recover(journal.pending(), clock.ns())
-        outside = Outside(self, self, self, Tally(), NOBODY, clock.ns, clock.ns)  # type: ignore[arg-type]
-        self.fusion = Fusion(join, self, Origin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
+        outside = FusionServices(self, self, self, Tally(), NOBODY, clock.ns, clock.ns)  # type: ignore[arg-type]
+        self.fusion = Fusion(join, self, VerdictOrigin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
 
     def judge(self, what: Any) -> Any:
         """Decide on a part, or journal a verdict: judge and journal have one method name."""

@@ -16,7 +16,7 @@ from mdss.wire.model_plan import ModelPlan, PlanFile, Served
 from mdss.wire.pulse import HeartbeatSender
 from tests.fakes import FakeClock, FakeLink
 from tests.unit.method.test_model_store import store_one
-from workers.held_models import Craft, HeldModels
+from workers.held_models import HeldModels, ModelUse
 
 LOOKS = 2000  # of five milliseconds: what takes longer hangs
 
@@ -33,7 +33,7 @@ class Bench:
         self.breaks_with: Exception | None = None
         self.breaks_at: tuple[str, ...] = ("0001", "0002")
         self.pulse = HeartbeatSender("rgb-0", self.health, FakeClock())
-        self.models = HeldModels(Craft(self.load, self.prove), self.store, self.file, self.pulse)
+        self.models = HeldModels(ModelUse(self.load, self.prove), self.store, self.file, self.pulse)
 
     def load(self, folder: ModelFolder) -> str:
         """Stand in for a branch."""

@@ -16,7 +16,7 @@ from mdss.settings import FusionSettings
 from mdss.wire.messages import Judged
 from mdss.wire.verdict import Branch, UndefinedCode, Verdict
 from tests.parts import accepted, calibration, model, prepared, score
-from workers.judge import Judge, Judgement, Origin, Settled, verdict_of
+from workers.judge import Judge, JudgedPart, Judgement, VerdictOrigin, verdict_of
 from workers.part_join import JoinedPart
 
 
@@ -147,7 +147,7 @@ def test_a_part_whose_model_is_not_held_is_lost_and_its_verdict_names_no_model()
     joined = part()
     judgement = Judge({}, FusionSettings()).judge(joined)
     assert (judgement.evaluation, judgement.code, judgement.reasons) == ("Undefined", "LOST", ("model cap/0001 is not loaded",))
-    verdict = verdict_of(Settled(joined, judgement, None), Origin("line 1", "boot", "configuration"), now_ns=50)
+    verdict = verdict_of(JudgedPart(joined, judgement, None), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50)
     assert (verdict.model, verdict.threshold) == (None, None)
 
 
@@ -162,7 +162,9 @@ def test_no_part_is_judged_by_two_models() -> None:
 
 def test_a_verdict_on_a_part_of_which_a_branch_was_late_says_that_the_deadline_was_missed() -> None:
     joined = part(("rgb",), "LATE")
-    assert verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50).deadline_missed
+    assert verdict_of(
+        JudgedPart(joined, judge(joined), model()), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50
+    ).deadline_missed
 
 
 def test_the_regions_that_the_method_finds_leave_in_a_verdict_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ def test_the_regions_that_the_method_finds_leave_in_a_verdict_that_can_be_read(m
     assert joined.prepared is not None
     plate = np.moveaxis(np.indices((*joined.prepared.mask.shape, 1), np.float32)[..., 0], 0, -1)  # one point per mm
     joined = replace(joined, prepared=msgspec.structs.replace(joined.prepared, xyz=plate))
-    verdict = verdict_of(Settled(joined, judge(joined), model()), Origin("line 1", "boot", "configuration"), now_ns=50)
+    verdict = verdict_of(JudgedPart(joined, judge(joined), model()), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50)
     assert [region.area_mm2 is None for region in verdict.regions] == [False]
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
 
@@ -184,14 +186,16 @@ def test_a_map_that_holds_no_numbers_decides_nothing_and_leaves_a_verdict_that_c
     monkeypatch.undo()  # the method's own fusion and regions
     joined = part(branches, code, peak=value)
     judgement = judge(joined, degraded_policy="single_branch")
-    verdict = verdict_of(Settled(joined, judgement, model()), Origin("line 1", "boot", "configuration"), now_ns=50)
+    verdict = verdict_of(JudgedPart(joined, judgement, model()), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50)
     assert (verdict.evaluation, verdict.is_partial) == ("NotDecidable", len(branches) == 1)
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
 
 
 def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
     joined = part(peak=float("nan"))
-    verdict = verdict_of(Settled(joined, judge(joined), model(), is_late=True), Origin("line 1", "boot", "configuration"), now_ns=101)
+    verdict = verdict_of(
+        JudgedPart(joined, judge(joined), model(), is_late=True), VerdictOrigin("line 1", "boot", "configuration"), now_ns=101
+    )
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict).evaluation == "NotDecidable"
     assert (verdict.station, verdict.frame_sequence, verdict.model and verdict.model.version) == ("line 1", 4, "0001")
     assert (verdict.score, verdict.deadline_missed) == (None, True)
@@ -212,12 +216,12 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
 def test_ingest_hears_which_parts_one_branch_alone_saw_by_their_deadline_without_deciding(
     joined: JoinedPart, policy: str, is_late: bool
 ) -> None:
-    settled = Settled(joined, judge(joined, degraded_policy=policy), model(), is_late=joined.code != "WORKER_LOST")
-    word = Judged.of(verdict_of(settled, Origin("line 1", "boot", "configuration"), now_ns=101))
+    settled = JudgedPart(joined, judge(joined, degraded_policy=policy), model(), is_late=joined.code != "WORKER_LOST")
+    word = Judged.of(verdict_of(settled, VerdictOrigin("line 1", "boot", "configuration"), now_ns=101))
     assert (word.code, word.is_late) == (None, is_late)
 
 
 def test_other_rules_judge_by_the_same_models() -> None:
     judge = Judge({"cap/0001": model()}, FusionSettings())
     assert judge.judge(part(peak=1.4)).evaluation == "OK"
-    assert judge.ruled_by(FusionSettings(guard_band_ratio=0.1)).judge(part(peak=1.4)).evaluation == "NotDecidable"
+    assert judge.with_rules(FusionSettings(guard_band_ratio=0.1)).judge(part(peak=1.4)).evaluation == "NotDecidable"

@@ -14,7 +14,7 @@ import pytest
 from mdss.journal import JournalFailed
 from mdss.wire.hand import PartInHand, take_part_in_hand
 from mdss.wire.messages import Fault, Message
-from workers.start import Handling
+from workers.start import InHandRecorder
 
 FAULT = Fault(result_id="r1", code="LOST", reason="")
 KILLED = """
@@ -62,7 +62,7 @@ class Curious:
 
 def test_a_part_is_in_hand_while_it_is_worked_on_and_not_longer(tmp_path: Path) -> None:
     hand, curious = PartInHand(tmp_path, "rgb-0"), Curious(tmp_path)
-    assert list(Handling(curious, hand).step(FAULT)) == [FAULT]
+    assert list(InHandRecorder(curious, hand).step(FAULT)) == [FAULT]
     assert curious.seen == "r1"
     assert take_part_in_hand(tmp_path, "rgb-0") == ""
     hand.close()
@@ -72,7 +72,7 @@ def test_a_part_stays_in_the_hand_of_a_worker_that_breaks_on_it(tmp_path: Path) 
     hand, curious = PartInHand(tmp_path, "rgb-0"), Curious(tmp_path)
     curious.breaks_with = RuntimeError("CUDA error")
     with pytest.raises(RuntimeError):
-        Handling(curious, hand).step(FAULT)
+        InHandRecorder(curious, hand).step(FAULT)
     hand.close()
     assert take_part_in_hand(tmp_path, "rgb-0") == "r1"
     assert take_part_in_hand(tmp_path, "rgb-0") == "", "it is read once: the next life has not had it"
@@ -82,7 +82,7 @@ def test_a_journal_that_fails_is_blamed_on_no_part(tmp_path: Path) -> None:
     hand, curious = PartInHand(tmp_path, "fusion"), Curious(tmp_path)
     curious.breaks_with = JournalFailed("journal j.sqlite: database or disk is full")
     with pytest.raises(JournalFailed):
-        Handling(curious, hand).step(FAULT)
+        InHandRecorder(curious, hand).step(FAULT)
     hand.close()
     assert take_part_in_hand(tmp_path, "fusion") == ""
 
