@@ -19,13 +19,13 @@ from tests.lines import SIDE_PX
 from tests.station import NAME
 from trainer.gate_terms import GateCheck, GateOutcome
 from trainer.gathering import Shares
-from trainer.retrain_order import RetrainOrder, Wishes
+from trainer.retrain_order import RetrainAmounts, RetrainOrder
 from trainer.synthetic_camera import View
 from trainer.synthetic_scan import SyntheticScan, draw_scan
 
 SECOND_NS = 1_000_000_000
 NEW = 6
-FEW = Wishes(least_new=NEW, shares=Shares(validation=0.4, gate=0.2))
+FEW = RetrainAmounts(least_new=NEW, shares=Shares(validation=0.4, gate=0.2))
 VIEW = View(SIDE_PX, SIDE_PX, "m")
 
 

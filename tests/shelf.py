@@ -44,7 +44,7 @@ class Shelf:
     def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS, champion: Any = None) -> Examination:
         """Look at all of them but defects, without a champion unless one is given."""
         examiner = Examiner(known, champion, SETTINGS)
-        examiner.know_defects([part for part in self._parts if part.label == "defect"])
+        examiner.add_defects([part for part in self._parts if part.label == "defect"])
         return examiner.examine([part for part in self._parts if part.label != "defect"], limits)
 
 

@@ -31,7 +31,7 @@ from mdss.wire.camera import Nack
 from measure import results
 from tests.pages import ROOT, chapter, options_of, verb_of, words_below
 from trainer import evaluation, gate_terms, shadow_report
-from trainer.calibrate_verb import as_object
+from trainer.calibrate_verb import as_json_text
 from trainer.data_checks import Refused
 from trainer.model_verbs import Row
 from trainer.retrain_run import Result
@@ -88,7 +88,7 @@ def test_what_a_new_champion_is_told_by_is_said_field_by_field() -> None:
     limit = Threshold(value=1.0, method="conformal", asked_false_reject_rate=0.05, stated_false_reject_rate=0.05, parts=20)
     champion: Any = SimpleNamespace(name="a", version="0001", calibration=SimpleNamespace(threshold=limit, map_level=2.0))
     rows, named = said_of("mdss calibrate")
-    assert rows == sorted(json.loads(as_object(champion)))
+    assert rows == sorted(json.loads(as_json_text(champion)))
     assert set(Threshold.__struct_fields__) <= named
 
 

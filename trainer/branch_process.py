@@ -13,8 +13,8 @@ import torch
 
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import Recipe
-from trainer.branch_training import learn
-from trainer.handed_parts import Branch, handed_out
+from trainer.branch_training import train_branch
+from trainer.handed_parts import Branch, read_branch_inputs
 from trainer.progress import Meter, Report
 
 INTERRUPTED, FAILED = 130, 1
@@ -55,7 +55,7 @@ def main() -> int:
     Meter.listener = tell
     work = Path(order.work)
     try:
-        learn(order.branch, handed_out(order.branch, work), order.recipe, order.device, work)
+        train_branch(order.branch, read_branch_inputs(order.branch, work), order.recipe, order.device, work)
     except KeyboardInterrupt:
         return INTERRUPTED
     except MdssError as error:

@@ -22,7 +22,7 @@ TITLES: dict[Branch, str] = {"rgb": "colour branch", "sdf": "shape branch"}
 TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Module, Training]]] = {"rgb": train_colour, "sdf": train_shape}
 
 
-class Learned(msgspec.Struct, frozen=True):
+class BranchTraining(msgspec.Struct, frozen=True):
     """The losses and the duration of a finished training."""
 
     losses: list[float]
@@ -34,36 +34,36 @@ class Learned(msgspec.Struct, frozen=True):
         return {"steps": len(self.losses), "seconds": round(self.seconds, 1), "last_loss": recent(self.losses)}
 
 
-def learn(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
+def train_branch(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
     """Train one branch, from its checkpoint in `work` if there is one, and leave its weights there; nothing to do if they are there."""
-    if is_learned(branch, work):
+    if is_trained(branch, work):
         return
     network, training = TRAIN[branch](parts, recipe, device, work / f"{branch}.checkpoint")
-    write_weights(network, _weights(branch, work))
-    write_whole(_learned(branch, work), msgspec.json.encode(Learned(training.losses, training.seconds)))
+    write_weights(network, _weights_path(branch, work))
+    write_whole(_record_path(branch, work), msgspec.json.encode(BranchTraining(training.losses, training.seconds)))
 
 
-def is_learned(branch: Branch, work: Path) -> bool:
+def is_trained(branch: Branch, work: Path) -> bool:
     """Return whether the branch's training is finished."""
-    return _learned(branch, work).exists()
+    return _record_path(branch, work).exists()
 
 
 def networks_of(recipe: Recipe, work: Path) -> tuple[StudentTeacher, SignedDistanceNetwork]:
     """Return the networks of both finished trainings, on the CPU."""
     networks, network = StudentTeacher(recipe.rgb), SignedDistanceNetwork(recipe.sdf)
-    read_weights(networks, _weights("rgb", work))
-    read_weights(network, _weights("sdf", work))
+    read_weights(networks, _weights_path("rgb", work))
+    read_weights(network, _weights_path("sdf", work))
     return networks.eval(), network.eval()
 
 
-def learned_of(branch: Branch, work: Path) -> Learned:
+def training_of(branch: Branch, work: Path) -> BranchTraining:
     """Return the losses and the duration of a finished training."""
-    return msgspec.json.decode(_learned(branch, work).read_bytes(), type=Learned)
+    return msgspec.json.decode(_record_path(branch, work).read_bytes(), type=BranchTraining)
 
 
-def _weights(branch: Branch, work: Path) -> Path:
+def _weights_path(branch: Branch, work: Path) -> Path:
     return work / f"{branch}.safetensors"
 
 
-def _learned(branch: Branch, work: Path) -> Path:
+def _record_path(branch: Branch, work: Path) -> Path:
     return work / f"{branch}.learned.json"

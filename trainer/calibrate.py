@@ -81,13 +81,13 @@ def with_threshold(calibration: Calibration, settings: ThresholdSettings, names:
     unmoved = msgspec.structs.replace(settings, margin=1.0)
     return msgspec.structs.replace(
         calibration,
-        threshold=find_threshold(scores, settings).with_note(asked_about(calibration, names)),
+        threshold=find_threshold(scores, settings).with_note(outlier_question_on(calibration, names)),
         map_level=find_threshold(peaks, unmoved).value if peaks else calibration.map_level,
         calibrated_at=now(),
     )
 
 
-def asked_about(calibration: Calibration, names: Sequence[str] = ()) -> str:
+def outlier_question_on(calibration: Calibration, names: Sequence[str] = ()) -> str:
     """Return the question about parts that stand out by their scores, or in shape if none does; "" if none does there either.
 
     Shape counts only above its limit, which comes from the same parts. Of a few dozen parts, one that stands out far lifts the limit

@@ -20,12 +20,12 @@ from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from mdss.verb_options import FiniteRange, reason_option
 from trainer.champion import Champion
-from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, confirmed
+from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, read_confirmed_parts
 from trainer.dataset import Dataset, Unit
-from trainer.examination import measured_golden
+from trainer.examination import measure_golden
 from trainer.gathering import CALIBRATED, collection_at, gather
 from trainer.parts_found import sentences_on
-from trainer.passed_over import passed_over
+from trainer.passed_over import ignored_content_sentences
 from trainer.train import prepare_all, summary
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
@@ -60,7 +60,7 @@ def command(*, as_json: bool, **options: Any) -> None:
     since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
     collected = Source(folder, since_ns, most, with_simulated) if folder else None
     model = calibrate(Request(**options, collected=collected))
-    click.echo(as_object(model) if as_json else summary(model))
+    click.echo(as_json_text(model) if as_json else summary(model))
 
 
 @dataclass(frozen=True)
@@ -92,21 +92,21 @@ class Request:
 
 def calibrate(request: Request) -> ModelFolder:
     """Return the recalibrated champion, promoted. BadInput if the request names nothing to do."""
-    from trainer.model_maker import recalibrated  # imported here, so that `--help` does not wait for torch
+    from trainer.model_maker import store_recalibrated  # imported here, so that `--help` does not wait for torch
 
     if not request.has_parts and not request.changes:
         raise BadInput("calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate, --method or --margin")
     model = model_store.open_champion(request.store, request.recipe)
     threshold = msgspec.structs.replace(model.recipe.threshold, **request.changes)
     settings = msgspec.structs.replace(model.recipe, threshold=threshold)
-    calibration, facts = measured(request, model, settings) if request.has_parts else from_known_scores(model, settings)
+    calibration, facts = from_scored_parts(request, model, settings) if request.has_parts else from_known_scores(model, settings)
     card = msgspec.structs.replace(model.card, recipe=settings, data=model.card.data | facts)
-    finished = recalibrated(model, card, calibration, request.store)
-    change = Change("calibrate", moved(model, finished, request.reason), instead_of=model.version)
+    finished = store_recalibrated(model, card, calibration, request.store)
+    change = Change("calibrate", history_entry(model, finished, request.reason), instead_of=model.version)
     return model_store.promote(request.store, request.recipe, finished.version, change)
 
 
-def as_object(model: ModelFolder) -> str:
+def as_json_text(model: ModelFolder) -> str:
     """Return the new champion and its threshold as JSON."""
     found = model.calibration
     said = {"recipe": model.name, "version": model.version, "threshold": found.threshold, "map_level": found.map_level}
@@ -119,32 +119,32 @@ def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration
 
     counts = model.card.data.get(COUNTS, {"validation": len(model.calibration.validation_scores)})
     known = ConfirmedParts(reviewed=counts.get("marked_good", 0), accepted=counts.get("accepted", 0))
-    return annotated(with_threshold(model.calibration, settings.threshold), known), {COUNTS: counts}
+    return with_collection_note(with_threshold(model.calibration, settings.threshold), known), {COUNTS: counts}
 
 
-def measured(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
+def from_scored_parts(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
     """Return the calibration from scoring parts, and the entries for the card: how many of each kind, and which collected ones."""
     from trainer.calibrate import calibration_of, maps_of
 
     champion = Champion.of(model, request.device)
     parts, names = [], []
     if request.data is not None:
-        dataset = still_good(Dataset.open(request.data, request.unit, needs=("validation",)), request)
+        dataset = without_defects(Dataset.open(request.data, request.unit, needs=("validation",)), request)
         parts += prepare_all(dataset, dataset.validation, settings)
         names += [scan.name for scan in dataset.validation]
-        say_what_was_found(parts, dataset, model)
-    collected = confirmed(request.collected, model, settings, frozenset(names)) if request.collected else ConfirmedParts()
+        print_findings(parts, dataset, model)
+    collected = read_confirmed_parts(request.collected, model, settings, frozenset(names)) if request.collected else ConfirmedParts()
     counts = {"validation": len(parts), "marked_good": collected.reviewed, "accepted": collected.accepted}
     parts, names = parts + collected.parts, names + collected.names
     if len(parts) < MIN_PARTS:
         places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
-    said = msgspec.structs.replace(found, threshold=found.threshold.with_note(higher(found, model.calibration)))
-    return annotated(said, collected), {COUNTS: counts, CALIBRATED: collected.names}
+    said = msgspec.structs.replace(found, threshold=found.threshold.with_note(rise_sentence(found, model.calibration)))
+    return with_collection_note(said, collected), {COUNTS: counts, CALIBRATED: collected.names}
 
 
-def still_good(dataset: Dataset, request: Request) -> Dataset:
+def without_defects(dataset: Dataset, request: Request) -> Dataset:
     """Return the dataset without scans that a person has called defects since `mdss collection export` wrote them as good."""
     if request.collected is None:
         return dataset
@@ -155,21 +155,21 @@ def still_good(dataset: Dataset, request: Request) -> Dataset:
     return left
 
 
-def say_what_was_found(parts: Sequence[Prepared], dataset: Dataset, model: ModelFolder) -> None:
+def print_findings(parts: Sequence[Prepared], dataset: Dataset, model: ModelFolder) -> None:
     """Tell a person what the validation scans show, and whether it looks like the model's product."""
     sources = [(dataset, scan) for scan in dataset.validation]
-    golden = [measures for _, measures in measured_golden(model)]
+    golden = [measures for _, measures in measure_golden(model)]
     found = sentences_on(parts, [scan.xyz_path for _, scan in sources], golden)
-    for sentence in (*found, *passed_over(sources, model.recipe.point_cloud)):
+    for sentence in (*found, *ignored_content_sentences(sources, model.recipe.point_cloud)):
         click.echo(f"{model.name}: {sentence}", err=True)
 
 
-def higher(after: Calibration, before: Calibration) -> str:
+def rise_sentence(after: Calibration, before: Calibration) -> str:
     """Return a sentence about a branch's limit that rose by more than chance explains, which the threshold does not show; else ""."""
-    return scored_higher(after, before) or limited_higher(after, before)
+    return score_rise_sentence(after, before) or limit_rise_sentence(after, before)
 
 
-def limited_higher(after: Calibration, before: Calibration) -> str:
+def limit_rise_sentence(after: Calibration, before: Calibration) -> str:
     """Return the question about parts of which some lift a branch's limit far above that of the calibration before; "" if none do.
 
     Defective parts whose scores rise in small steps hide each other, so no single one stands out; but they lift the limit. From 5 to 12
@@ -177,13 +177,13 @@ def limited_higher(after: Calibration, before: Calibration) -> str:
     """
     pairs = ("colour", after.colour_limit, before.colour_limit), ("shape", after.score_floor, before.score_floor)
     times = {branch: new / old for branch, new, old in pairs if old}
-    branch = risen_most(times)
+    branch = most_risen_branch(times)
     if not branch or len(before.validation_scores) < LIMIT_KNOWN:
         return ""
     return f"the limit of {branch} is {times[branch]:.0f} times that of the calibration before: are all these parts good?"
 
 
-def scored_higher(after: Calibration, before: Calibration) -> str:
+def score_rise_sentence(after: Calibration, before: Calibration) -> str:
     """Return in which branch these parts score far above those of the calibration before, whose limit rose as much; "" if in none.
 
     The threshold does not show it, because scores are measured in that limit.
@@ -192,25 +192,25 @@ def scored_higher(after: Calibration, before: Calibration) -> str:
         return ""
     pairs = ("colour", after.reference.rgb, before.reference.rgb), ("shape", after.reference.sdf, before.reference.sdf)
     times = {branch: float(np.median(new) / max(np.median(old), SMALLEST_SCORE)) for branch, new, old in pairs}
-    branch = risen_most(times)
+    branch = most_risen_branch(times)
     if not branch:
         return ""
     found = f"in {branch} these parts score {times[branch]:.0f} times as high as the good ones of the calibration before"
     return f"{found}, and so much more has to be wrong with a defect: where they are good, train on such parts"
 
 
-def risen_most(times: Mapping[str, float]) -> str:
+def most_risen_branch(times: Mapping[str, float]) -> str:
     """Return the branch that rose most; "" if none rose by more than chance explains."""
     branch = max(times, key=lambda each: times[each], default="")
     return branch if branch and times[branch] > STANDS_OUT else ""
 
 
-def annotated(calibration: Calibration, collected: ConfirmedParts) -> Calibration:
+def with_collection_note(calibration: Calibration, collected: ConfirmedParts) -> Calibration:
     """Return the calibration with a note on what its collected parts leave unknown."""
     return msgspec.structs.replace(calibration, threshold=calibration.threshold.with_note(collected.note))
 
 
-def moved(before: ModelFolder, after: ModelFolder, why: str) -> str:
+def history_entry(before: ModelFolder, after: ModelFolder, why: str) -> str:
     """Return the entry for the history: how threshold, rate and margin changed, and why."""
     old, new = before.calibration.threshold, after.calibration.threshold
     rates = f"asked false-reject rate {old.asked_false_reject_rate:g} -> {new.asked_false_reject_rate:g}"

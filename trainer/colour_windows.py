@@ -15,11 +15,11 @@ from torch import Tensor
 from mdss.method.description_network import CENTRE_PX, CHANNELS, FIELD_PX, STRIDE_PX, positions
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, padded_image
-from trainer.distributed import share
+from trainer.distributed import own_rows
 from trainer.handed_parts import Part
 from trainer.photographs import Photographs
-from trainer.symmetries import SYMMETRIES, turned
-from trainer.teacher_answers import TeacherAnswers, fits_into_memory
+from trainer.symmetries import SYMMETRIES, apply_symmetry
+from trainer.teacher_answers import TeacherOutputs, fits_into_memory
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -109,7 +109,7 @@ class Windows:
         self._whole = whole_images(parts, recipe.rgb) if recipe.rgb.window_px is None else None
         folder = recipe.rgb.penalty_photographs
         self._photographs = Photographs(Path(folder)) if folder else None
-        self._answers: TeacherAnswers | None = None
+        self._answers: TeacherOutputs | None = None
         self._asked: int | None = None
 
     def progress(self, step: int) -> float:
@@ -138,7 +138,7 @@ class Windows:
             cells = [np.ones_like(each) for each in cells]
         images = [self._image(view)[:, down:, right:] for view, (down, right) in zip(views, shifts, strict=True)]
         is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, CHANNELS)
-        self._answers = TeacherAnswers.of(networks, images, cells) if is_kept else None
+        self._answers = TeacherOutputs.of(networks, images, cells) if is_kept else None
 
     def _grid_of(self, step: int) -> int | None:
         if self._whole is not None:
@@ -168,10 +168,10 @@ class Windows:
         return 1 + (self.settings.turned_last - 1) * self.progress(first)
 
     def _image(self, view: View) -> Float:
-        return np.ascontiguousarray(turned(self._images[view.number], view.turn))
+        return np.ascontiguousarray(apply_symmetry(self._images[view.number], view.turn))
 
     def _mask(self, view: View) -> Float:
-        return cell_mask(np.ascontiguousarray(turned(self._pixels[view.number], view.turn)), self.settings.mask_sampling)
+        return cell_mask(np.ascontiguousarray(apply_symmetry(self._pixels[view.number], view.turn)), self.settings.mask_sampling)
 
     def batch(self, step: int) -> Batch:
         """Return a step's crops, their masks and cells, and photographs for the penalty."""
@@ -180,7 +180,7 @@ class Windows:
         grid = self._grid_of(step)
         shifts = None if grid is None else self._shifts(grid)
         views = self._views(step)
-        crops = share([self._crop(views[number], None if shifts is None else shifts[number], random) for number in numbers])
+        crops = own_rows([self._crop(views[number], None if shifts is None else shifts[number], random) for number in numbers])
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
         photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
         return Batch(images, masks, [crop.cells for crop in crops], photographs)
@@ -206,7 +206,7 @@ class Windows:
             return Place.of(self._whole[view.number])
         size = self._images[view.number].shape[1]
         side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
-        pixels = turned(self._pixels[view.number], view.turn)
+        pixels = apply_symmetry(self._pixels[view.number], view.turn)
         inside = np.flatnonzero(pixels)  # a tenth of the time of np.nonzero's rows and columns
         centre = np.array(divmod(inside[random.integers(len(inside))], len(pixels)))
         at = centre + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)

@@ -17,7 +17,7 @@ from mdss.method.model_store import CHAMPION, ModelFolder
 from mdss.settings import load_settings
 from trainer.dataset import Dataset, Unit
 from trainer.gate_terms import COLUMNS, EvidencePart, GateEvidence, GateOutcome, Serving
-from trainer.gathering import Gathered, calibrated_by, collection_at, gather, unlearned
+from trainer.gathering import Gathered, calibrated_by, collection_at, gather, parts_new_to
 from trainer.model_changes import recipe_option, show_table, store_option
 
 EXAMPLE = "Example: mdss model compare --store models --recipe cable_gland --version 0007 --data data/cable_gland"
@@ -51,7 +51,7 @@ def compare(*, as_json: bool, **options: Any) -> int:
     ones. Nothing is promoted.
     """
     try:
-        outcome = compared(Comparison(**options))
+        outcome = run_gate(Comparison(**options))
     except (ModelRefused, OSError) as error:  # exit code 1 is reserved for a judgement
         raise BadInput(str(error)) from error
     if as_json:
@@ -77,16 +77,18 @@ class Comparison:
     device: str = "auto"
 
 
-def compared(asked: Comparison) -> GateOutcome:
+def run_gate(comparison: Comparison) -> GateOutcome:
     """Run the gate. BadInput if a version is not in the store, or if the parts are not named by exactly one option."""
-    if (asked.data is None) is (asked.collected is None):
+    if (comparison.data is None) is (comparison.collected is None):
         raise BadInput("--data, --collected: expected one of them, for the parts that both models judge")
-    folder = model_store.recipe_folder(asked.store, asked.recipe)
-    candidate, champion = (model_store.open_version(place_of(folder, asked, name)) for name in (asked.version, asked.against))
-    from trainer.gate import GATES, Sides, judge  # imported here, so that `--help` does not wait for torch
+    folder = model_store.recipe_folder(comparison.store, comparison.recipe)
+    candidate, champion = (
+        model_store.open_version(place_of(folder, comparison, name)) for name in (comparison.version, comparison.against)
+    )
+    from trainer.gate import GATES, ComparedModels, judge  # imported here, so that `--help` does not wait for torch
 
-    report = asked.report or folder / GATES / candidate.version / BY_HAND
-    return judge(Sides(champion, candidate, report), evidence_of(asked, champion, candidate), asked.device)
+    report = comparison.report or folder / GATES / candidate.version / BY_HAND
+    return judge(ComparedModels(champion, candidate, report), evidence_of(comparison, champion, candidate), comparison.device)
 
 
 def place_of(folder: Path, asked: Comparison, name: str) -> Path:
@@ -121,7 +123,7 @@ def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[lis
     """
     unknown: Sequence[CollectedScan] = found.good
     for model in models:
-        unknown = unlearned(model, unknown, found.kept, calibrated_by(model))
+        unknown = parts_new_to(model, unknown, found.kept, calibrated_by(model))
     newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
     return collected(newest), collected(found.defects)
 

@@ -13,7 +13,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from trainer.dataset import GOOD
-from trainer.gathering import collection_at, gather, prepared, unlearned
+from trainer.gathering import collection_at, gather, parts_new_to, read_and_prepare
 from trainer.progress import tracked
 
 NS_PER_DAY = 86_400 * 10**9
@@ -46,16 +46,16 @@ class ConfirmedParts:
         return f"{self.accepted} of {total} collected parts are good by verdict alone; {missing}" if self.accepted else ""
 
 
-def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: frozenset[str]) -> ConfirmedParts:
+def read_confirmed_parts(source: Source, model: ModelFolder, recipe: Recipe, curated: frozenset[str]) -> ConfirmedParts:
     """Read and prepare a recipe's good parts, newest first. Parts that cannot be read, or show no part, are named and left out.
 
     `curated` are the names of scans that are taken anyway, so that a part among them does not count twice.
     """
-    chosen = chosen_of(source, model, curated)
+    chosen = choose_parts(source, model, curated)
     found = ConfirmedParts()
     for each in tracked(chosen, "collected parts", len(chosen)):
         try:
-            part = prepared(each, recipe.point_cloud)
+            part = read_and_prepare(each, recipe.point_cloud)
         except (BadPart, BadInput) as bad:
             click.echo(f"calibrate: {each.folder} is left out: {bad}", err=True)
             continue
@@ -66,9 +66,9 @@ def confirmed(source: Source, model: ModelFolder, recipe: Recipe, curated: froze
     return found
 
 
-def chosen_of(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[CollectedScan]:
+def choose_parts(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[CollectedScan]:
     """Return the newest parts that are marked good, or accepted and unreviewed, and that no training of the model saw."""
     found = gather(collection_at(source.folder), model.name)
     good = [each for each in found.kept if found.standings[each.part.result_id] == GOOD and each.part.judged_ns >= source.since_ns]
     real = [each for each in good if source.with_simulated or not each.part.is_simulated]
-    return unlearned(model, real, found.kept, curated)[: source.most]
+    return parts_new_to(model, real, found.kept, curated)[: source.most]

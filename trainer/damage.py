@@ -46,7 +46,7 @@ class Spot:
         return along / np.float32(self.length_px), across / np.float32(self.width_px)
 
 
-def damaged(xyz: Float, random: np.random.Generator) -> Float:
+def damaged_copy(xyz: Float, random: np.random.Generator) -> Float:
     """Return a copy of an organised cloud (S, S, 3) mm with places pushed in, pulled out, or without points."""
     changed, left = xyz.copy(), all_three(np.isfinite(xyz))
     measured = np.argwhere(left)

@@ -36,7 +36,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Usual:
+class GoodPartRange:
     """What the parts known to be good look like."""
 
     centre: dict[str, float]
@@ -45,7 +45,7 @@ class Usual:
     same_part: float  # two signatures nearer than this belong to one part
 
     @classmethod
-    def of(cls, parts: Sequence[Measures]) -> Usual:
+    def of(cls, parts: Sequence[Measures]) -> GoodPartRange:
         """Measure good parts."""
         centre, reach = {}, {}
         for name in MEASURES:
@@ -70,17 +70,17 @@ def same_part_limit(signatures: Sequence[Float]) -> float:
     return SAME_PART_SHARE * float(np.percentile(distinct, NEAREST_PERCENTILE)) if len(distinct) else SURELY_SAME
 
 
-def unfit(part: Measures, usual: Usual | None, max_invalid_ratio: float, *, is_marked_good: bool) -> Fault | None:
+def fault_of(part: Measures, usual: GoodPartRange | None, max_invalid_ratio: float, *, is_marked_good: bool) -> Fault | None:
     """Return why a part cannot be learned from, whatever its scores; None if it can.
 
     A person who marks a part as good knows better what belongs to the product. But nobody can learn from what was not seen.
     """
-    if fault := unseen(part, usual, max_invalid_ratio):
+    if fault := visibility_fault(part, usual, max_invalid_ratio):
         return fault
-    return foreign(part, usual) if usual and not is_marked_good else None
+    return product_fault(part, usual) if usual and not is_marked_good else None
 
 
-def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fault | None:
+def visibility_fault(part: Measures, usual: GoodPartRange | None, max_invalid_ratio: float) -> Fault | None:
     """Return the fault of a part that is too dark or has too few points; None if it is neither."""
     least = DARK_SHARE * usual.brightness if usual else BLACK
     if part.brightness < least:
@@ -91,7 +91,7 @@ def unseen(part: Measures, usual: Usual | None, max_invalid_ratio: float) -> Fau
     return None
 
 
-def foreign(part: Measures, usual: Usual) -> Fault | None:
+def product_fault(part: Measures, usual: GoodPartRange) -> Fault | None:
     """Return the fault of a part whose size or colours are beyond those of good parts, with its worst measure; None if there is none."""
     beyond = {name: abs(part.values[name] - usual.centre[name]) / usual.reach[name] for name in MEASURES}
     worst = max(beyond, key=lambda name: beyond[name])
@@ -103,7 +103,7 @@ def foreign(part: Measures, usual: Usual) -> Fault | None:
     return "another_product", f"{found}, good parts have {max(0.0, centre - reach):.3g} to {centre + reach:.3g}{unit}: another product?"
 
 
-def abnormal(score: float, threshold: float) -> Fault | None:
+def score_fault(score: float, threshold: float) -> Fault | None:
     """Return the fault of a part that scores above the champion's threshold; None if it does not."""
     if score <= threshold:
         return None
@@ -113,7 +113,7 @@ def abnormal(score: float, threshold: float) -> Fault | None:
 class Signatures:
     """Signatures of the parts seen so far, so that none is learned from twice."""
 
-    def __init__(self, usual: Usual | None) -> None:
+    def __init__(self, usual: GoodPartRange | None) -> None:
         self._same_part = usual.same_part if usual else SURELY_SAME
         self._names: list[str] = []
         self._known: list[Float] = []

@@ -16,7 +16,7 @@ from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of, learning_precision
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
-from trainer.drawn_ahead import drawn
+from trainer.drawn_ahead import prefetched
 from trainer.photographs import CROP_PX, Photographs
 from trainer.training import Schedule, Training, channels_last
 
@@ -73,7 +73,7 @@ def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNe
     described = settings.described(len(photographs), device)
     rate = settings.learning_rate
     training = Training(network, Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint)
-    batches = drawn(crops_of, range(training.step, settings.steps), device)
+    batches = prefetched(crops_of, range(training.step, settings.steps), device)
     training.run(lambda _: loss_of(next(batches).to(device)))
     figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}
     return network.cpu().eval(), described | figures

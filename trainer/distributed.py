@@ -27,7 +27,7 @@ WORLD, RANK, LOCAL = "WORLD_SIZE", "RANK", "LOCAL_RANK"  # environment variables
 PATIENCE_S = 600.0  # until another process reaches the same step: one may read more slowly; gloo reports a dead one at once
 
 
-class OthersLost(CutOff):
+class PeerLost(CutOff):
     """Another process of this training has ended or cannot be reached any more."""
 
 
@@ -42,7 +42,7 @@ def is_first() -> bool:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[str]:
+def process_group(device: str) -> Iterator[str]:
     """Join the processes that torchrun started while the block runs, and yield this one's device. Alone, nothing is joined.
 
     On GPUs the processes speak NCCL, and each takes the GPU of its local rank; on a CPU they speak gloo.
@@ -53,7 +53,7 @@ def joined(device: str) -> Iterator[str]:
     own = device_of(f"cuda:{os.environ.get(LOCAL, '0')}" if device_of(device) != "cpu" else "cpu")
     if own != "cpu":
         torch.cuda.set_device(own)
-    with _reached("the others at the start"):
+    with _naming_lost_peer("the others at the start"):
         dist.init_process_group("gloo" if own == "cpu" else "nccl", timeout=timedelta(seconds=PATIENCE_S))
     try:
         yield own
@@ -61,7 +61,7 @@ def joined(device: str) -> Iterator[str]:
         dist.destroy_process_group()
 
 
-def share(batch: Sequence[T]) -> Sequence[T]:
+def own_rows(batch: Sequence[T]) -> Sequence[T]:
     """Return this process's rows of a batch."""
     return batch[dist.get_rank() :: dist.get_world_size()] if is_shared() else batch
 
@@ -79,25 +79,25 @@ def check_same(recipe: Recipe, scans: tuple[str, str]) -> None:
             raise BadInput(f"{name}: found {batch}, expected a multiple of {size}, the number of processes that share it")
     own = hashlib.sha256(repr((recipe, scans)).encode()).digest()
     first = torch.tensor(list(own), dtype=torch.uint8, device=_device())
-    with _reached("the first process"):
+    with _naming_lost_peer("the first process"):
         dist.broadcast(first, 0)
     if bytes(first.cpu().tolist()) != own:
         raise BadInput(f"process {dist.get_rank()} of the training has other settings or scans than the first; expected the same")
 
 
-def agreed(names: Sequence[T], wanted: Sequence[T]) -> list[T]:
+def wanted_by_first(names: Sequence[T], wanted: Sequence[T]) -> list[T]:
     """Return those of `names` that the first process wants; every process calls it with the same names."""
     flags = torch.tensor([float(name in wanted) for name in names], device=_device())
-    with _reached("the first process"):
+    with _naming_lost_peer("the first process"):
         dist.broadcast(flags, 0)
     return [name for name, flag in zip(names, flags.tolist(), strict=True) if flag]
 
 
-def hand_over(path: Path) -> None:
+def broadcast_file(path: Path) -> None:
     """Give every process a copy of the first one's file, if the first has it."""
     content = path.read_bytes() if is_first() and path.exists() else b""
     size = torch.tensor([len(content)], dtype=torch.int64, device=_device())
-    with _reached("the first process"):
+    with _naming_lost_peer("the first process"):
         dist.broadcast(size, 0)
         data = torch.empty(int(size), dtype=torch.uint8, device=_device())
         if content:
@@ -107,13 +107,13 @@ def hand_over(path: Path) -> None:
         path.write_bytes(data.cpu().numpy().tobytes())
 
 
-def averaged(network: nn.Module, loss: float, *, is_asked: bool) -> tuple[float, bool]:
+def average_gradients(network: nn.Module, loss: float, *, is_asked: bool) -> tuple[float, bool]:
     """Average the gradients of all processes in place; return the mean loss, and whether any process was asked to stop."""
     if not is_shared():
         return loss, is_asked
     gradients = [value.grad for value in network.parameters() if value.grad is not None]
     flat = torch.cat([*(each.reshape(-1) for each in gradients), torch.tensor([loss, float(is_asked)], device=gradients[0].device)])
-    with _reached("another process"):
+    with _naming_lost_peer("another process"):
         dist.all_reduce(flat)
     flat /= dist.get_world_size()
     start = 0
@@ -123,12 +123,12 @@ def averaged(network: nn.Module, loss: float, *, is_asked: bool) -> tuple[float,
     return float(flat[-2]), bool(flat[-1] > 0)
 
 
-def highest(values: Tensor) -> Tensor:
+def max_over_processes(values: Tensor) -> Tensor:
     """Return the element-wise maximum over all processes."""
     if not is_shared():
         return values
     found = values.to(_device(), copy=True)
-    with _reached("another process"):
+    with _naming_lost_peer("another process"):
         dist.all_reduce(found, dist.ReduceOp.MAX)
     return found.to(values.device)
 
@@ -138,11 +138,11 @@ def _device() -> torch.device:
 
 
 @contextmanager
-def _reached(whom: str) -> Iterator[None]:
+def _naming_lost_peer(whom: str) -> Iterator[None]:
     """Turn an error of the connection into a sentence that says who did not answer."""
     try:
         yield
     except RuntimeError as error:
         reason = str(error).splitlines()[0][:200]
         number = os.environ.get(RANK, "?")
-        raise OthersLost(f"process {number} of the training lost {whom} ({reason}); the checkpoint is kept, --resume goes on") from error
+        raise PeerLost(f"process {number} of the training lost {whom} ({reason}); the checkpoint is kept, --resume goes on") from error

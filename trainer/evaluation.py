@@ -147,7 +147,7 @@ def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
     )
 
 
-def scored_by(parts: Sequence[ScoredPart], branch: Branch) -> list[ScoredPart]:
+def parts_scored_by(parts: Sequence[ScoredPart], branch: Branch) -> list[ScoredPart]:
     """Return the parts that this branch has a score for."""
     return [part for part in parts if branch in part.scores]
 
@@ -164,7 +164,7 @@ def pixels_of(parts: Sequence[ScoredPart], branch: Branch) -> Pixels:
 
 def metrics_of(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> Metrics:
     """Return one branch's metrics; the pixel metrics are None if no defect is marked."""
-    known = scored_by(parts, branch)
+    known = parts_scored_by(parts, branch)
     marked = known if has_truth else []
     maps, truths = (part.original(branch) for part in marked), (part.truth for part in marked)
     return measure([part.scores[branch] for part in known], labels_of(known), maps, truths)
@@ -188,8 +188,8 @@ def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
         asked_false_reject_rate=float(limit.asked_false_reject_rate),
         false_reject_rate=_rejected(good),
         recall=_rejected(defective),
-        highest_good_score=max((part.scores["fused"] for part in scored_by(good, "fused")), default=None),
-        lowest_defective_score=min((part.scores["fused"] for part in scored_by(defective, "fused")), default=None),
+        highest_good_score=max((part.scores["fused"] for part in parts_scored_by(good, "fused")), default=None),
+        lowest_defective_score=min((part.scores["fused"] for part in parts_scored_by(defective, "fused")), default=None),
         stated_false_reject_rate=float(limit.stated_false_reject_rate),
     )
 
@@ -207,7 +207,7 @@ def _of_kind(scored: Scored, kind: str) -> dict[Branch, Metrics]:
 
 
 def _published(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> dict[str, float | None]:
-    pixels = pixels_of(scored_by(parts, branch) if has_truth else [], branch)
+    pixels = pixels_of(parts_scored_by(parts, branch) if has_truth else [], branch)
     return {f"aupro_{round(100 * limit):02d}": area for limit, area in au_pro(pixels, thresholds=PUBLISHED_THRESHOLDS).items()}
 
 

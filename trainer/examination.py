@@ -13,9 +13,9 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from trainer.champion import Champion, Stopwatch
-from trainer.data_checks import Fault, Refused, Signatures, Usual, abnormal, unfit
+from trainer.data_checks import Fault, GoodPartRange, Refused, Signatures, fault_of, score_fault
 from trainer.dataset import GOOD, Dataset
-from trainer.gathering import prepared
+from trainer.gathering import read_and_prepare
 from trainer.part_measures import Measures
 from trainer.progress import Meter, tracked
 
@@ -38,7 +38,7 @@ class Examination:
     refused: list[Refused] = field(default_factory=list)
 
 
-def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Measures]]:
+def measure_curated(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Measures]]:
     """Return names and measures of the curated scans. BadInput names a scan that holds no part."""
     scans = [*base.train, *base.validation]
     found = []
@@ -51,7 +51,7 @@ def measured(base: Dataset, settings: PointCloudSettings) -> list[tuple[str, Mea
     return found
 
 
-def measured_golden(champion: ModelFolder) -> list[tuple[str, Measures]]:
+def measure_golden(champion: ModelFolder) -> list[tuple[str, Measures]]:
     """Return names and measures of a model's golden scans: few, but they exist as long as the model does."""
     settings = champion.recipe.point_cloud
     golden = read_golden(champion.path)
@@ -70,16 +70,16 @@ class Examiner:
     ) -> None:
         self._champion, self._settings, self._curated = champion, settings, frozenset(curated)
         measures = [each for _, each in known[:: max(1, -(-len(known) // MOST_COMPARED))]]
-        self._usual = Usual.of(measures) if measures else None
+        self._usual = GoodPartRange.of(measures) if measures else None
         self._signatures, self._defects = Signatures(self._usual), Signatures(self._usual)
         for name, each in known:
             self._signatures.add(name, each.signature)
 
-    def know_defects(self, parts: Sequence[CollectedScan]) -> None:
+    def add_defects(self, parts: Sequence[CollectedScan]) -> None:
         """Remember confirmed defects: another scan of the same part must not count as good only because nobody has reviewed it."""
         for part in parts:
             with suppress(BadInput, BadPart):  # an unreadable scan, or one without a part, cannot be recognised again
-                self._defects.add(part.part.part_id or part.part.result_id, Measures.of(prepared(part, self._settings)).signature)
+                self._defects.add(part.part.part_id or part.part.result_id, Measures.of(read_and_prepare(part, self._settings)).signature)
 
     def examine(self, parts: Sequence[CollectedScan], limits: Limits) -> Examination:
         """Return the parts that passed, at most as many as the budget, and those refused on the way."""
@@ -100,29 +100,29 @@ class Examiner:
         if part.part.result_id in self._curated:  # it was exported before
             return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
-            return self._looked_at(part, limits)
+            return self._fault_in_scan(part, limits)
         except BadPart as bad:
             return "no_part", str(bad)
         except BadInput as bad:
             return "unreadable", str(bad)
 
-    def _looked_at(self, part: CollectedScan, limits: Limits) -> Fault | None:
-        seen = prepared(part, self._settings)
+    def _fault_in_scan(self, part: CollectedScan, limits: Limits) -> Fault | None:
+        seen = read_and_prepare(part, self._settings)
         measures, is_marked_good = Measures.of(seen), part.label == GOOD
         if not is_marked_good and (twin := self._defects.twin_of(measures.signature)):
             return "defect", f"it is a second scan of {twin}, which somebody has called a defect; expected it to be marked as good"
         if twin := self._signatures.twin_of(measures.signature):
             return "duplicate", f"it is a second scan of {twin}, which is learned from already"
-        fault = unfit(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)
+        fault = fault_of(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)
         if fault is None and self._champion is not None and not is_marked_good:
-            fault = abnormal(self._score_by(self._champion, part, seen), self._champion.threshold)
+            fault = score_fault(self._score_of(self._champion, part, seen), self._champion.threshold)
         if fault is None:
             self._signatures.add(part.part.part_id or part.part.result_id, measures.signature)
         return fault
 
-    def _score_by(self, champion: Champion, part: CollectedScan, seen: Prepared) -> float:
+    def _score_of(self, champion: Champion, part: CollectedScan, seen: Prepared) -> float:
         """Return the score that the station noted, if this very model gave it; otherwise the champion's own score of the part."""
         if part.part.model_version == champion.folder.version and part.part.score is not None:
             return part.part.score
         own = champion.folder.recipe.point_cloud
-        return champion.score(seen if own == self._settings else prepared(part, own), Stopwatch())[0]["fused"]
+        return champion.score(seen if own == self._settings else read_and_prepare(part, own), Stopwatch())[0]["fused"]

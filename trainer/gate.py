@@ -22,7 +22,7 @@ JSON = "gate.json"
 
 
 @dataclass(frozen=True)
-class Sides:
+class ComparedModels:
     """The two models, and the folder for the answer."""
 
     champion: ModelFolder | None
@@ -38,10 +38,10 @@ def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: Ga
     recipe = model_store.recipe_folder(store, name)
     version = model_store.linked_version(recipe, model_store.CHAMPION)
     champion = model_store.open_champion(store, name) if version not in (None, candidate.version) else None
-    return judge(Sides(champion, candidate, recipe / GATES / candidate.version), evidence, device)
+    return judge(ComparedModels(champion, candidate, recipe / GATES / candidate.version), evidence, device)
 
 
-def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
+def judge(sides: ComparedModels, evidence: GateEvidence, device: str) -> GateOutcome:
     """Score the evidence with both models, run every check, and write the answer."""
     contest = Contest(sides.champion, sides.candidate, device, evidence)
     pairs = contest.judged()
@@ -55,7 +55,7 @@ def judge(sides: Sides, evidence: GateEvidence, device: str) -> GateOutcome:
     return outcome
 
 
-def outcome_of(sides: Sides, pairs: Pairs, checks: Sequence[GateCheck]) -> GateOutcome:
+def outcome_of(sides: ComparedModels, pairs: Pairs, checks: Sequence[GateCheck]) -> GateOutcome:
     """Return the answer that follows from the checks; all have to pass."""
     kinds = [pair.kind for pair in pairs.all]
     return GateOutcome(

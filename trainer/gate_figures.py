@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from mdss.errors import BadPart
 from trainer.champion import Champion
 from trainer.gate_scoring import Contest, Kind, Pairs, aligned_maps
-from trainer.gate_terms import Recorded
-from trainer.picture_rows import Picture, heated, row, small
+from trainer.gate_terms import RecordedArrays
+from trainer.picture_rows import Picture, heat_map_picture, row, small
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
 
 LOOKS: dict[Kind, tuple[str, str]] = {
@@ -34,13 +34,13 @@ def scores(pairs: Pairs) -> str:
     return embedded(figure, "Scores of both models")
 
 
-def part(contest: Contest, scan: Recorded, text: str) -> str:
+def part(contest: Contest, scan: RecordedArrays, text: str) -> str:
     """Return a row of pictures: a scan's image, and both branches' maps by each model."""
     sides = ("champion", contest.champion), ("candidate", contest.candidate)
     return row([("image", small(scan[0])), *(picture for name, model in sides for picture in _maps(name, model, scan))], text)
 
 
-def _maps(name: str, model: Champion | None, scan: Recorded) -> list[Picture]:
+def _maps(name: str, model: Champion | None, scan: RecordedArrays) -> list[Picture]:
     """Return both maps by one model; placeholders of the same size if there is no model or no part."""
     if model is None:
         return [("", None)] * len(BRANCHES)
@@ -48,7 +48,7 @@ def _maps(name: str, model: Champion | None, scan: Recorded) -> list[Picture]:
         heats = aligned_maps(model, scan)
     except BadPart:
         return [(f"{name}: no part", None), ("", None)]
-    return [(f"{name}, {branch}", heated(heat, 0, HOTTEST)) for branch, heat in zip(BRANCHES, heats, strict=True)]
+    return [(f"{name}, {branch}", heat_map_picture(heat, 0, HOTTEST)) for branch, heat in zip(BRANCHES, heats, strict=True)]
 
 
 def _scatter(axes: Axes, pairs: Pairs) -> None:

@@ -16,10 +16,10 @@ from trainer.gate_statistics import (
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
+    margin_in_deviations,
+    margin_lost,
     median_interval,
     parts_needed,
-    room,
-    room_lost,
 )
 from trainer.gate_terms import Figures, GateCheck, GateLimits
 from trainer.standard_damage import DAMAGES, DamageKind
@@ -60,7 +60,7 @@ class Quality:
         return self.before is not None
 
     @property
-    def moved(self) -> float:
+    def good_score_rise(self) -> float:
         """Return the factor by which good parts' scores have risen since the champion's threshold was set; 1 if not beyond chance.
 
         It compares the newest good parts with those of the champion's calibration, by medians: some parts may be defects marked as good
@@ -97,7 +97,7 @@ class Quality:
 
     def defects(self) -> GateCheck:
         """Require that the candidate catches every confirmed defect that the champion catches by its own merit; all without a champion."""
-        pairs, moved = self.pairs.of("defect"), self.moved
+        pairs, moved = self.pairs.of("defect"), self.good_score_rise
         if not pairs:
             return check("confirmed defects caught", is_passed=True, says="no confirmed defect is known; standard damage stands in")
         lost = [pair for pair in pairs if pair.candidate.is_ok and catches(pair.champion, moved)]
@@ -148,12 +148,12 @@ class Quality:
             says = f"fewer than {FEWEST_SPREAD} good parts have a score from both models"
             return check("room below the threshold", is_passed=False, says=says)
         before, after = (np.log(np.maximum(side, SMALLEST_SCORE)) for side in (scores.champion, scores.candidate))
-        low, high = room_lost(before, after, limits.confidence, self.random)
+        low, high = margin_lost(before, after, limits.confidence, self.random)
         says = "how far good parts lie below the threshold, in their own deviations; the interval is what the candidate loses"
         is_passed = low <= limits.allowed_shift
         if not is_passed:
             says += f"; more than {limits.allowed_shift:g} lost beyond chance"
-        figures = Figures(float(room(before)), float(room(after)), "", (low, high))
+        figures = Figures(float(margin_in_deviations(before)), float(margin_in_deviations(after)), "", (low, high))
         return check("room below the threshold", is_passed=is_passed, found=figures, says=says)
 
     def damage(self, kind: DamageKind) -> Iterator[GateCheck]:

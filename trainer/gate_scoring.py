@@ -17,7 +17,7 @@ from mdss.method.point_cloud import Prepared
 from mdss.settings import FusionSettings
 from trainer.champion import NO_NUMBERS, Branch, Champion, Float, Stopwatch, are_numbers
 from trainer.gate_statistics import PairedCounts, PairedScores
-from trainer.gate_terms import EvidencePart, GateEvidence, Recorded
+from trainer.gate_terms import EvidencePart, GateEvidence, RecordedArrays
 from trainer.progress import Meter
 from trainer.standard_damage import DAMAGES, damaged_scan, spot_on
 
@@ -100,12 +100,12 @@ class Contest:
                     meter.step()
         return Pairs(found)
 
-    def scan_of(self, pair: Pair) -> Recorded:
+    def scan_of(self, pair: Pair) -> RecordedArrays:
         """Return the scan that a pair was scored on; its damage is drawn again."""
         scan = pair.part.read()
         return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, pair.number))[pair.kind]
 
-    def judge(self, scan: Recorded, number: int) -> tuple[Judgement | None, Judgement]:
+    def judge(self, scan: RecordedArrays, number: int) -> tuple[Judgement | None, Judgement]:
         """Score one scan with both models; for odd numbers the candidate goes first."""
         if self.champion is None:
             return None, judgement(self.candidate, scan, self._rules)
@@ -122,7 +122,7 @@ class Contest:
             for damage, damaged in self._damaged(scan, number):
                 yield Pair(damage, number, part, *self.judge(damaged, number))
 
-    def _damaged(self, scan: Recorded, number: int) -> Iterable[tuple[Kind, Recorded]]:
+    def _damaged(self, scan: RecordedArrays, number: int) -> Iterable[tuple[Kind, RecordedArrays]]:
         """Yield a good part's scan with each damage, at the same place; nothing if neither model finds the part."""
         prepared = next(filter(None, (prepared_by(model, scan) for model in (self.champion, self.candidate) if model)), None)
         if prepared is not None:
@@ -135,7 +135,7 @@ class Contest:
             self.judge(part.read(), 0)
 
 
-def judgement(model: Champion, scan: Recorded, rules: FusionSettings) -> Judgement:
+def judgement(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> Judgement:
     """Return what one model says of a scan, at a station with these rules."""
     try:
         prepared = model.prepare(*scan)
@@ -149,7 +149,7 @@ def judgement(model: Champion, scan: Recorded, rules: FusionSettings) -> Judgeme
     return Judgement(scores, scores["fused"] / model.threshold, undecided=model.undecided(prepared, rules), spent_ms=spent_ms)
 
 
-def prepared_by(model: Champion, scan: Recorded) -> Prepared | None:
+def prepared_by(model: Champion, scan: RecordedArrays) -> Prepared | None:
     """Return the part that a model finds in a scan; None if it finds none."""
     try:
         return model.prepare(*scan)
@@ -157,7 +157,7 @@ def prepared_by(model: Champion, scan: Recorded) -> Prepared | None:
         return None
 
 
-def aligned_maps(model: Champion, scan: Recorded) -> tuple[Float, Float]:
+def aligned_maps(model: Champion, scan: RecordedArrays) -> tuple[Float, Float]:
     """Return both branches' aligned maps at the scan's own resolution. BadPart if there is no part."""
     prepared = model.prepare(*scan)
     maps, calibration = model.score(prepared, Stopwatch())[1], model.folder.calibration

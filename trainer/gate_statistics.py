@@ -105,15 +105,15 @@ def median_interval(values: ArrayLike, confidence: float) -> Interval:
     return float(ordered[max(outside - 1, 0)]), float(ordered[count - 1 - max(outside - 1, 0)])
 
 
-def room(logarithms: Values) -> Values:
+def margin_in_deviations(logarithms: Values) -> Values:
     """Return how many standard deviations the mean of logarithms (..., N) of scores in thresholds lies below the threshold."""
     return np.asarray(-logarithms.mean(axis=-1) / np.maximum(logarithms.std(axis=-1, ddof=1), 1e-9))
 
 
-def room_lost(champion: Values, candidate: Values, confidence: float, random: np.random.Generator) -> Interval:
+def margin_lost(champion: Values, candidate: Values, confidence: float, random: np.random.Generator) -> Interval:
     """Return the bootstrap interval of the champion's room minus the candidate's, both on the same draws of parts."""
     drawn = random.integers(len(champion), size=(DRAWS, len(champion)))
-    return _percentiles(room(champion[drawn]) - room(candidate[drawn]), confidence)
+    return _percentiles(margin_in_deviations(champion[drawn]) - margin_in_deviations(candidate[drawn]), confidence)
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,17 @@ class PairedScores:
 
 def auroc_loss(good: PairedScores, bad: PairedScores, confidence: float, random: np.random.Generator) -> tuple[float, float, Interval]:
     """Return both models' AUROC, and the interval of the champion's minus the candidate's."""
-    before, after = wins(good.champion, bad.champion), wins(good.candidate, bad.candidate)
+    before, after = win_table(good.champion, bad.champion), win_table(good.candidate, bad.candidate)
     return float(before.mean()), float(after.mean()), _drawn_interval(before - after, confidence, random)
 
 
 def auroc_interval(good: Values, bad: Values, confidence: float, random: np.random.Generator) -> tuple[float, Interval]:
     """Return one model's AUROC, and its interval."""
-    found = wins(good, bad)
+    found = win_table(good, bad)
     return float(found.mean()), _drawn_interval(found, confidence, random)
 
 
-def wins(good: Values, bad: Values) -> Values:
+def win_table(good: Values, bad: Values) -> Values:
     """Return a table (bad parts, good parts): 1 if the bad part scores higher, 1/2 if both are equal, otherwise 0."""
     return np.asarray((bad[:, None] > good[None, :]) + 0.5 * (bad[:, None] == good[None, :]), np.float64)
 

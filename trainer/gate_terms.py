@@ -17,7 +17,7 @@ from trainer.dataset import Dataset, Scan
 FORMAT = "mdss.gate.v1"
 COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what it says")  # of the table of checks
 WITHOUT_POINT = 100  # from here on numbers have no decimals; three digits alone would print 3.12e+03
-Recorded = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
+RecordedArrays = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 Side = Literal["quality", "fitness"]
 Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
 
@@ -39,7 +39,7 @@ class EvidencePart:
     """One recorded part. Its scan is read when it is scored, so that hundreds of parts need no memory."""
 
     part_id: str
-    read: Callable[[], Recorded]
+    read: Callable[[], RecordedArrays]
 
     @classmethod
     def of(cls, part_id: str, rgb: NDArray[np.uint8], xyz_mm: NDArray[np.float32]) -> Self:
@@ -50,7 +50,7 @@ class EvidencePart:
     def in_dataset(cls, part_id: str, dataset: Dataset, scan: Scan) -> Self:
         """Return a part whose scan lies in a dataset."""
 
-        def read() -> Recorded:
+        def read() -> RecordedArrays:
             loaded = dataset.load(scan)
             return loaded.rgb, loaded.xyz_mm
 

@@ -79,7 +79,7 @@ def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Ga
     return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found), standings)
 
 
-def prepared(part: CollectedScan, settings: PointCloudSettings) -> Prepared:
+def read_and_prepare(part: CollectedScan, settings: PointCloudSettings) -> Prepared:
     """Read and prepare a collected part. BadInput if its files cannot be read, BadPart if it shows no part."""
     scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
     loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
@@ -118,7 +118,7 @@ def learned_by(models: Sequence[ModelFolder]) -> frozenset[str]:
     return frozenset(str(each) for model in models for each in (*made_from(model), *model.card.data.get(SHOWN, ())))
 
 
-def unlearned(
+def parts_new_to(
     model: ModelFolder, parts: Sequence[CollectedScan], kept: Sequence[CollectedScan], calibrated: frozenset[str] = frozenset()
 ) -> list[CollectedScan]:
     """Return the parts that the model was not made from, not judged by, and that are not among these `calibrated`.
@@ -152,7 +152,7 @@ def calibrated_by(model: ModelFolder) -> frozenset[str]:
     return frozenset(map(str, model.card.data.get(CALIBRATED, ())))
 
 
-def is_learned(base: Dataset, model: ModelFolder) -> bool:
+def is_made_from(base: Dataset, model: ModelFolder) -> bool:
     """Return whether a model was made from exactly these curated scans; older cards tell only their numbers, which are compared then."""
     data = model.card.data
     if DIGEST in data:

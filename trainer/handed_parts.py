@@ -43,7 +43,7 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True)
-class Half:
+class BranchInput:
     """The half of a part that one branch looks at; the other branch's arrays are empty."""
 
     rgb: NDArray[np.uint8]
@@ -52,7 +52,7 @@ class Half:
     grid: Grid
 
 
-def hand_out(branch: Branch, parts: Sequence[Part], work: Path) -> None:
+def write_branch_inputs(branch: Branch, parts: Sequence[Part], work: Path) -> None:
     """Write the branch's half of all parts into `work`, for its process to read."""
     arrays = {name: np.stack([getattr(part, name) for part in parts]) for name in LOOKS_AT[branch]}
     arrays[GRIDS] = np.array([(part.grid.height, part.grid.width, part.grid.size) for part in parts])
@@ -63,17 +63,17 @@ def hand_out(branch: Branch, parts: Sequence[Part], work: Path) -> None:
         raise MdssError(f"{path}: {error}; expected a folder with room for what the {branch} branch learns from") from error
 
 
-def handed_out(branch: Branch, work: Path) -> list[Half]:
-    """Return what `hand_out` wrote."""
+def read_branch_inputs(branch: Branch, work: Path) -> list[BranchInput]:
+    """Return what `write_branch_inputs` wrote."""
     with safe_open(_file(branch, work), framework="np") as file:
         arrays = {name: file.get_tensor(name) for name in LOOKS_AT[branch]}
         grids = [Grid(*map(int, sizes)) for sizes in file.get_tensor(GRIDS)]
     nothing = {"rgb": np.empty(0, np.uint8), "mask": np.empty(0, np.bool_), "xyz": np.empty(0, np.float32)}
     halves = zip(*arrays.values(), strict=True)
-    return [Half(**(nothing | dict(zip(arrays, half, strict=True))), grid=grid) for half, grid in zip(halves, grids, strict=True)]
+    return [BranchInput(**(nothing | dict(zip(arrays, half, strict=True))), grid=grid) for half, grid in zip(halves, grids, strict=True)]
 
 
-def some_of(parts: Sequence[Part]) -> Sequence[Part]:
+def sample_parts(parts: Sequence[Part]) -> Sequence[Part]:
     """Return at least 24 evenly chosen parts, or all of fewer: enough to measure what good parts are like."""
     return parts[:: max(1, len(parts) // SOME)]
 

@@ -14,7 +14,7 @@ OWN_GROUP = Path("/proc/self/autogroup")  # if the kernel groups by session, pri
 FIRST_TO_GO = 900  # of 1000: which process is ended first when memory runs out
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Put this process, with all its present threads, behind everything else: processor, disk and memory.
 
     What the kernel or a sandbox does not permit is skipped; in the service unit, systemd has set the same already.

@@ -15,7 +15,7 @@ EXPECTED = "expected a point that was not measured to be NaN, or 0 in x, y and z
 
 
 @dataclass(frozen=True)
-class Mark:
+class MissingMark:
     """A number that many points have in one coordinate."""
 
     axis: str
@@ -27,7 +27,7 @@ class Mark:
         return f"{self.axis} is {self.value:.6g} in {100 * self.share:.3g} % of the points, far from all others; {EXPECTED}"
 
 
-def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> Mark | None:
+def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> MissingMark | None:
     """Return the mark that some of the suspects (N,) among points (N, 3) bear, in any unit; None if there is none.
 
     A mark is a number that many suspects share, and that is farther from all other points than half of their extent. A surface is not, as
@@ -40,7 +40,7 @@ def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> Mark |
         for value in outermost(values[counts > MOST_REPEATED]):
             others = some[some[:, number] != value]
             if len(others) and is_apart(value, others, number):
-                return Mark(axis, float(value), float(1 - len(others) / len(some)))
+                return MissingMark(axis, float(value), float(1 - len(others) / len(some)))
     return None
 
 

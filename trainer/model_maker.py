@@ -20,13 +20,13 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
-from trainer.branch_training import learned_of, networks_of
+from trainer.branch_training import networks_of, training_of
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import LoadedScan
 from trainer.handed_parts import BRANCHES
 from trainer.model_card import Times, completed, metrics_of
-from trainer.side_by_side import learn_both
+from trainer.side_by_side import train_both
 from trainer.training_report import write_training_report
 
 REPORT = "report"
@@ -46,9 +46,9 @@ class Parts:
 def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_name: str) -> ModelFolder:
     """Train on the training parts, calibrate on the others, and store the new version, not promoted; `work` keeps the checkpoints."""
     device, recipe = device_of(device_name), card.recipe
-    learn_both(parts.training, recipe, device, work)
+    train_both(parts.training, recipe, device, work)
     networks, network = networks_of(recipe, work)
-    colour, shape = (learned_of(branch, work) for branch in BRANCHES)
+    colour, shape = (training_of(branch, work) for branch in BRANCHES)
     times = Times({"rgb": colour.seconds, "sdf": shape.seconds})
     with times.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
@@ -79,11 +79,11 @@ def golden_of(parts: Parts, branches: tuple[ColourBranch, ShapeBranch], calibrat
     return found
 
 
-def recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
+def store_recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibration, store: Path) -> ModelFolder:
     """Store a copy of a model with another card and calibration as a new version, with its report and golden scans."""
     golden = read_golden(model.path)
     if golden and scoring_of(calibration) != scoring_of(model.calibration):
-        golden = judged_anew(golden, model, calibration)
+        golden = rescored_golden(golden, model, calibration)
 
     def write_files(folder: Path) -> None:
         for name in (student_teacher.WEIGHTS, signed_distance.WEIGHTS):
@@ -101,7 +101,7 @@ def scoring_of(calibration: Calibration) -> tuple[object, ...]:
     return calibration.fusion, calibration.rgb, calibration.sdf, calibration.score_floor, calibration.colour_limit
 
 
-def judged_anew(golden: Sequence[GoldenScan], model: ModelFolder, calibration: Calibration) -> tuple[GoldenScan, ...]:
+def rescored_golden(golden: Sequence[GoldenScan], model: ModelFolder, calibration: Calibration) -> tuple[GoldenScan, ...]:
     """Return golden scans with fused scores by another calibration; the branches' scores stay."""
     champion = replace(Champion.of(model, "cpu", "float32"), fuse=partial(fuse, calibration=calibration))
     parts = [champion.prepare(scan.rgb, scan.xyz_mm) for scan in golden]

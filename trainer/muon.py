@@ -55,7 +55,7 @@ def orthogonal_all(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Return `orthogonal` of each matrix; on a GPU by iteration, all in one batch, because launching takes longer than multiplying."""
     if not matrices or not matrices[0].is_cuda:
         return [orthogonal(matrix) for matrix in matrices]
-    return iterated(matrices)
+    return orthogonal_by_iteration(matrices)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return lengthened
 
 
-def iterated(matrices: Sequence[Tensor]) -> list[Tensor]:
+def orthogonal_by_iteration(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Return U V' of matrices U S V' by multiplications alone (Newton and Schulz); directions without a length stay without.
 
     First comes the polynomial that lengthens short directions most (Jordan et al. 2024), then one that converges to 1. All matrices are
@@ -98,7 +98,7 @@ def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     If outputs no longer learn, their momentum fades to zeros and to numbers too small for float32. Then the solver may fail, or return
     NaN for some eigenvalues. In double precision it finds them, if need be after the diagonal was raised by a negligible amount.
     """
-    for given in ever_surer(symmetric):
+    for given in eigen_retries(symmetric):
         try:
             values, vectors = torch.linalg.eigh(given)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch's stub lacks it
@@ -108,7 +108,7 @@ def eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     raise MdssError(f"Muon: found no eigenvectors of {len(symmetric)} outputs, expected some; a lower learning rate may help")
 
 
-def ever_surer(symmetric: Tensor) -> Iterator[Tensor]:
+def eigen_retries(symmetric: Tensor) -> Iterator[Tensor]:
     """Yield a symmetric matrix (n, n) in forms for which eigenvectors are found ever more surely; each is made only when asked for."""
     yield symmetric
     exact = symmetric.double()

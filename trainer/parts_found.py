@@ -15,10 +15,10 @@ from mdss.method.grid import is_measured
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.settings import FusionSettings
-from trainer.data_checks import Usual, foreign, unfit
+from trainer.data_checks import GoodPartRange, fault_of, product_fault
 from trainer.dataset import LoadedScan
 from trainer.part_measures import Measures
-from trainer.passed_over import PassedOver
+from trainer.passed_over import IgnoredContent
 
 MOST_TIMES = 4.0  # as large as the smallest part; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
@@ -35,12 +35,12 @@ EACH_ONCE = "expected each part once: a threshold from scans that were trained o
 
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
     """Return all sentences about these scans for the person who trains or calibrates; `known` are measures of good parts."""
-    differing = (*said_of(parts, paths), *unlike(parts, paths, known))
-    unseen = (*hardly_seen(parts, paths), *badly_lit(parts, paths), *without_depth(parts, paths))
-    return [*differing, *unseen, *copies_among(parts, paths)]
+    differing = (*scan_sentences(parts, paths), *other_product_sentences(parts, paths, known))
+    unseen = (*missing_points_sentences(parts, paths), *lighting_sentences(parts, paths), *flat_cloud_sentences(parts, paths))
+    return [*differing, *unseen, *copy_sentences(parts, paths)]
 
 
-def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+def scan_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on what the scans show, and if they differ too much, another on the one that is farthest off.
 
     Whatever is not table counts as the part: the whole scan if the table is missed, next to nothing if a face of the part is taken for
@@ -58,7 +58,7 @@ def said_of(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     return sentences
 
 
-def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+def missing_points_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on scans that lack more of the part's points than a station tolerates by default; an empty list if none do."""
     missing = np.array([part.invalid_point_ratio for part in parts])
     count, worst = np.count_nonzero(missing > TOLERATED), int(missing.argmax())
@@ -69,7 +69,7 @@ def hardly_seen(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     return [f"{found}, at worst {percent(missing[worst])}% in {paths[worst]}: {tolerated}"]
 
 
-def badly_lit(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+def lighting_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on scans whose image is too dark to show much of the part, and another on over-exposed ones."""
     lit = [part.rgb[part.mask] for part in parts]
     dark = [bool(np.percentile(pixels, BRIGHT_PERCENTILE) <= DARK) for pixels in lit]
@@ -78,12 +78,12 @@ def badly_lit(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     return [f"in {sum(ill)} of {len(ill)} scans the part is {way}, as in {paths[ill.index(True)]}; {LIT}" for ill, way in ways if any(ill)]
 
 
-def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+def flat_cloud_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on scans without a table whose points are all the same in one coordinate; an empty list if there are none.
 
     Without a table there is no other sign of this. With one, such a cloud is all table, and no part is found.
     """
-    same = [(path, axis) for part, path in zip(parts, paths, strict=True) if not part.has_table and (axis := same_in(part.xyz))]
+    same = [(path, axis) for part, path in zip(parts, paths, strict=True) if not part.has_table and (axis := constant_coordinate(part.xyz))]
     if not same:
         return []
     path, axis = same[0]
@@ -91,27 +91,27 @@ def without_depth(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]
     return [f"{found}; expected it to be measured: was the depth image not filled?"]
 
 
-def unlike(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures]) -> list[str]:
+def other_product_sentences(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures]) -> list[str]:
     """Return a sentence if none of these parts resembles the few good ones that a model keeps: then they are of another product.
 
     If the parts of a product vary, many may lie outside so few, but never all.
     """
     if not known:
         return []
-    usual = Usual.of(known)
-    faults = [fault for part in parts if (fault := foreign(Measures.of(part), usual))]
+    usual = GoodPartRange.of(known)
+    faults = [fault for part in parts if (fault := product_fault(Measures.of(part), usual))]
     if len(faults) < len(parts):
         return []
     return [f"none of {len(parts)} scans is like the good ones that the model keeps; {paths[0]}: {faults[0][1]}"]
 
 
-def unlike_trained(training: Sequence[Prepared], validation: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+def other_training_sentences(training: Sequence[Prepared], validation: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence if no validation part, from the scans at these paths, resembles the training parts.
 
     All limits come from validation parts. So what they have in common would never count as a defect.
     """
-    usual = Usual.of([Measures.of(part) for part in training[:: len(training) // TELL_USUAL + 1]])
-    faults = [fault for part in validation if (fault := unfit(Measures.of(part), usual, 1.0, is_marked_good=False))]
+    usual = GoodPartRange.of([Measures.of(part) for part in training[:: len(training) // TELL_USUAL + 1]])
+    faults = [fault for part in validation if (fault := fault_of(Measures.of(part), usual, 1.0, is_marked_good=False))]
     if len(faults) < len(validation):
         return []
     return [f"none of {len(validation)} validation scans is like those to train on; {paths[0]}: {faults[0][1]}"]
@@ -122,9 +122,9 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
 
     It also says if the cloud has no depth, or if some points are marks for missing ones.
     """
-    if axis := same_in(loaded.xyz_mm):
+    if axis := constant_coordinate(loaded.xyz_mm):
         return f"; {axis} is the same in all points, expected it to be measured"
-    beside = PassedOver.of(loaded, settings)
+    beside = IgnoredContent.of(loaded, settings)
     if said := beside.marked() or beside.thin():
         return f"; {said}"
     try:
@@ -134,14 +134,14 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
     return f"; set {NO_TABLE}"
 
 
-def same_in(cloud: NDArray[np.float32]) -> str:
+def constant_coordinate(cloud: NDArray[np.float32]) -> str:
     """Return the coordinate in which all measured points of a cloud (H, W, 3) are the same; "" if there is none, or no point."""
     points = cloud[is_measured(cloud)]
     sides = np.ptp(points, axis=0) if len(points) else np.full(3, np.inf)
     return "xyz"[int(sides.argmin())] if sides.min() < SAME_MM else ""
 
 
-def copies_among(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
+def copy_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:
     """Return a sentence on scans that are copies of others among these; an empty list if there are none.
 
     No two scans of a part have the same noise. So equal ones were copied, usually from one split into the other.

@@ -17,7 +17,7 @@ from mdss.method.point_cloud import MIN_PART_POINTS, dilated, drop_specks, remov
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import REMOVAL_DEVIATIONS, Plane, find_table, removal_mm
 from trainer.dataset import Dataset, LoadedScan, Scan
-from trainer.missing_marks import Mark, mark_in
+from trainer.missing_marks import MissingMark, mark_in
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -30,7 +30,7 @@ PIECE_SHARE = 1 / 3  # of the smallest piece that is kept: specks of the sensor 
 
 
 @dataclass(frozen=True)
-class PassedOver:
+class IgnoredContent:
     """What one scan holds that counts neither as the part nor as missing; pixels are those of the grid."""
 
     path: Path
@@ -40,7 +40,7 @@ class PassedOver:
     part_px: int
     smallest_px: int  # the smallest piece that is kept
     pieces: int  # number of smaller ones off the table
-    mark: Mark | None
+    mark: MissingMark | None
 
     @classmethod
     def of(cls, loaded: LoadedScan, settings: PointCloudSettings) -> Self:
@@ -57,7 +57,7 @@ class PassedOver:
             limit_mm = removal_mm(plane, settings)
             reach_mm = max(REMOVAL_DEVIATIONS * plane.deviation_mm, LEAST_LIMIT_SHARE * limit_mm), limit_mm
             near = measured & ~off_table & (plane.distance(cloud) >= reach_mm[0])
-            thin = drop_specks(opened(near), settings.min_component_px)
+            thin = drop_specks(without_thin_strips(near), settings.min_component_px)
         return cls(
             path=loaded.scan.xyz_path,
             thin_px=int(np.count_nonzero(thin)),
@@ -89,13 +89,13 @@ class PassedOver:
         return str(self.mark or "")
 
 
-def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> Mark | None:
+def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> MissingMark | None:
     """Return the mark that points off the table bear in a cloud (H, W, 3); a table whose points share one number could be taken for one."""
     measured = is_measured(xyz_mm)
     return mark_in(xyz_mm[measured], remove_table(xyz_mm, measured, plane, settings)[measured])
 
 
-def opened(mask: Bool) -> Bool:
+def without_thin_strips(mask: Bool) -> Bool:
     """Return a mask (S, S) without strips narrower than OPENED_PX."""
     return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENED_PX, OPENED_PX), np.uint8)).view(bool)
 
@@ -105,16 +105,16 @@ def components(mask: Bool, least_px: int) -> int:
     return cv2.connectedComponents(drop_specks(mask, least_px).view(np.uint8), connectivity=8)[0] - 1
 
 
-def passed_over(scans: Sequence[tuple[Dataset, Scan]], settings: PointCloudSettings) -> list[str]:
+def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: PointCloudSettings) -> list[str]:
     """Return sentences on what most of a few of these scans hold besides the part; an empty list if nothing."""
     chosen = sorted({round(number) for number in np.linspace(0, len(scans) - 1, LOOKED_AT)}) if scans else []
-    return sentences_on_some([PassedOver.of(dataset.load(scan), settings) for dataset, scan in (scans[number] for number in chosen)])
+    return sentences_on_some([IgnoredContent.of(dataset.load(scan), settings) for dataset, scan in (scans[number] for number in chosen)])
 
 
-def sentences_on_some(found: Sequence[PassedOver]) -> list[str]:
+def sentences_on_some(found: Sequence[IgnoredContent]) -> list[str]:
     """Return a sentence on each thing that more than half of these scans show."""
     sentences = []
-    for say in (PassedOver.thin, PassedOver.small, PassedOver.marked):
+    for say in (IgnoredContent.thin, IgnoredContent.small, IgnoredContent.marked):
         showing = [each for each in found if say(each)]
         if 2 * len(showing) > len(found):
             where = f"{len(showing)} of {len(found)} scans that were looked at, as in {showing[0].path}"

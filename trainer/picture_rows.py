@@ -30,13 +30,13 @@ def small(seen: Image) -> Image:
     return seen if share >= 1 else np.asarray(cv2.resize(seen, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def heated(heat: Float, coldest: float, hottest: float) -> Image:
+def heat_map_picture(heat: Float, coldest: float, hottest: float) -> Image:
     """Return a map (H, W) as a picture, black at `coldest` and below, nearly white at `hottest` and above."""
     levels = np.asarray(np.nan_to_num(np.clip((heat - coldest) / (hottest - coldest), 0, 1)) * 255, np.uint8)
     return small(np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB), np.uint8))
 
 
-def outlined(picture: Image, truth: NDArray[np.bool_]) -> Image:
+def with_outline(picture: Image, truth: NDArray[np.bool_]) -> Image:
     """Return a picture with the marked pixels of its scan's truth (H, W) outlined."""
     height, width = picture.shape[:2]
     share = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)  # a scratch of one pixel does not vanish

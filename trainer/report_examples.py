@@ -19,7 +19,7 @@ def choose(scored: Scored) -> dict[str, list[ScoredPart]]:
         "Defective parts with the lowest scores": sorted(defective, key=fused_score)[:SHOWN],
         "Good parts with the highest scores": sorted(good, key=fused_score, reverse=True)[:SHOWN],
     }
-    return {title: parts for title, parts in _each_once(groups).items() if parts}
+    return {title: parts for title, parts in _without_repeats(groups).items() if parts}
 
 
 def map_quality(part: ScoredPart) -> float:
@@ -33,7 +33,7 @@ def fused_score(part: ScoredPart) -> float:
     return part.scores["fused"]
 
 
-def _each_once(groups: dict[str, list[ScoredPart]]) -> dict[str, list[ScoredPart]]:
+def _without_repeats(groups: dict[str, list[ScoredPart]]) -> dict[str, list[ScoredPart]]:
     shown: set[str] = set()
     chosen: dict[str, list[ScoredPart]] = {}
     for title, parts in groups.items():

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mdss.method.metrics import Curve, area_below, pro_curve, roc_curve
 from trainer.champion import Branch
-from trainer.evaluation import labels_of, pixels_of, scored_by
-from trainer.picture_rows import heated, outlined, row, small
+from trainer.evaluation import labels_of, parts_scored_by, pixels_of
+from trainer.picture_rows import heat_map_picture, row, small, with_outline
 from trainer.report_page import image
 from trainer.scoring import Scored, ScoredPart
 
@@ -34,7 +34,7 @@ def curves(scored: Scored) -> str:
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     roc, pro = figure.subplots(1, 2)
     for branch, colour in COLOURS.items():
-        parts = scored_by(scored.parts, branch)
+        parts = parts_scored_by(scored.parts, branch)
         labels = labels_of(parts)
         if any(labels) and not all(labels):
             _draw(roc, roc_curve([part.scores[branch] for part in parts], labels), (branch, colour), 1.0)
@@ -66,7 +66,7 @@ def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
     """Return the histogram of fused scores of good and defective parts, with the threshold."""
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     axes = figure.subplots()
-    known = scored_by(parts, "fused")
+    known = parts_scored_by(parts, "fused")
     scores = {is_good: [part.scores["fused"] for part in known if part.scan.is_good == is_good] for is_good in (True, False)}
     edges, scale = bars([*scores[True], *scores[False], threshold])
     axes.hist(scores[True], edges, color=GOOD_COLOUR, alpha=0.75, label="good")
@@ -98,7 +98,7 @@ def scales_of(parts: Sequence[ScoredPart]) -> Scales:
     """Return the darkest and the brightest value for the maps of each branch, the same for all parts."""
     scales: Scales = {}
     for branch in SHOWN:
-        values = [np.percentile(part.maps[branch], SCALE_PERCENTILES) for part in scored_by(parts, branch)]
+        values = [np.percentile(part.maps[branch], SCALE_PERCENTILES) for part in parts_scored_by(parts, branch)]
         if values:
             low, high = float(np.median([low for low, _ in values])), float(np.median([high for _, high in values]))
             scales[branch] = low, max(2 * high - low, low + 1e-9)
@@ -108,8 +108,8 @@ def scales_of(parts: Sequence[ScoredPart]) -> Scales:
 def maps(part: ScoredPart, rgb: NDArray[np.uint8], scales: Scales) -> str:
     """Return one part as a row: the image, the image with the ground truth outlined, and the map of each branch."""
     seen, caption = small(rgb), f"{part.scan.part_id}: {part.evaluation}"
-    heats = [(f"{branch} {part.scores[branch]:.4g}", heated(part.original(branch), *scales[branch])) for branch in SHOWN]
-    marked = [(title, outlined(picture, part.truth)) for title, picture in (("ground truth", seen), *heats)]
+    heats = [(f"{branch} {part.scores[branch]:.4g}", heat_map_picture(part.original(branch), *scales[branch])) for branch in SHOWN]
+    marked = [(title, with_outline(picture, part.truth)) for title, picture in (("ground truth", seen), *heats)]
     return f"<p>{html.escape(caption)}</p>" + row([("image", seen), *marked], caption)
 
 

@@ -13,8 +13,8 @@ from mdss.method.recipe import PRESETS
 from mdss.settings import load_settings
 from mdss.verb_options import FiniteRange, config_option
 from trainer.gathering import Shares
-from trainer.low_priority import POOLS, give_way, use_threads
-from trainer.retrain_order import RetrainOrder, Wishes
+from trainer.low_priority import POOLS, lower_priority, use_threads
+from trainer.retrain_order import RetrainAmounts, RetrainOrder
 from trainer.retrain_outcome import MEANINGS
 from trainer.retrain_run import retrain
 
@@ -58,14 +58,14 @@ def command(**options: Any) -> None:
     config, preset, assignments = options.pop("config"), options.pop("preset"), options.pop("assignments")
     threads, as_json, full_speed = options.pop("threads"), options.pop("as_json"), options.pop("full_speed")
     shares = Shares(options.pop("validation_share"), options.pop("gate_share"))
-    wishes = Wishes(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
+    wishes = RetrainAmounts(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
     order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, wishes=wishes, **options)
     os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
     for pool in POOLS:  # before torch is loaded, and for child processes
         os.environ[pool] = str(threads)
     use_threads(2 * threads)  # two branches are trained side by side
     if not full_speed:
-        give_way()
+        lower_priority()
     try:
         result = retrain(order)
     except KeyboardInterrupt:

@@ -15,12 +15,12 @@ from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
 from trainer.gathering import calibrated_by, gather, made_from, seen_in
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, Use, base_set, collected_set, scan_of
-from trainer.retrain_planning import champion_of, spoilt_since
+from trainer.retrain_planning import champion_of, defects_since
 
 MOST_JUDGED = 100  # recent good parts: each is scored six times
 
 
-def judged(order: RetrainOrder, plan: Plan, model: ModelFolder) -> GateOutcome:
+def run_gate(order: RetrainOrder, plan: Plan, model: ModelFolder) -> GateOutcome:
     """Return the gate's answer on a model; its report is written beside the versions."""
     from trainer.gate import judge_candidate  # imported here, so that `--help` does not wait for torch
 
@@ -36,11 +36,11 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     from trainer.gate import golden_parts
 
     kept = gather(order.collection, order.name)
-    plan = as_called(plan, kept.standings)
+    plan = with_current_labels(plan, kept.standings)
     champion, collected, base = champion_of(order), collected_set(order.work, plan), base_set(plan)
     fresh, seen, defects = (
         [part_of(order, collected, part) for part in sorted(parts, key=lambda part: -part.judged_ns)]
-        for parts in (*told_apart(plan, champion), plan.of("defect"))
+        for parts in (*split_new_and_seen(plan, champion), plan.of("defect"))
     )
     stand_in = [EvidencePart.in_dataset(f"{scan.split}/{scan.part_id}", base, scan) for scan in base.test if scan.is_good] if base else []
     good = fresh[:MOST_JUDGED]
@@ -55,7 +55,7 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     )
 
 
-def as_called(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
+def with_current_labels(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
     """Return the plan with its parts for the gate as people call them by now; parts that are neither good nor defects any more drop out."""
 
     def use(part: PlannedPart) -> Use | None:
@@ -68,16 +68,16 @@ def as_called(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
     return msgspec.structs.replace(plan, parts=tuple(parts))
 
 
-def as_known_now(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> GateOutcome:
+def recheck_labels(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> GateOutcome:
     """Return the gate's answer; a model is held back if people have since called a part that it learned from a defect."""
-    spoilt = spoilt_since(order, plan)
+    spoilt = defects_since(order, plan)
     if not spoilt:
         return outcome
     why = f"it has learned from {', '.join(spoilt)}, called a defect meanwhile; the next run begins anew"
     return msgspec.structs.replace(outcome, is_passed=False, reasons=(*outcome.reasons, why))
 
 
-def told_apart(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
+def split_new_and_seen(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
     """Return the good parts for the gate in two lists: new to the champion, and those it was made from or calibrated on, in any scan.
 
     The second list is empty as long as the shares stay the same; with other shares, a part may have changed sides.
@@ -92,7 +92,7 @@ def part_of(order: RetrainOrder, collected: Dataset, part: PlannedPart) -> Evide
     return EvidencePart.in_dataset(part.part_id or part.result_id, collected, scan_of(order.work, part))
 
 
-def held_back(order: RetrainOrder, outcome: GateOutcome) -> str:
+def record_held_back(order: RetrainOrder, outcome: GateOutcome) -> str:
     """Note in the audit that a model is held back, and return the sentence about it."""
     folder, reasons = model_store.recipe_folder(order.store, order.name), "; ".join(outcome.reasons)
     with model_store.recipe_lock(folder, f"holding {outcome.candidate} back"):

@@ -16,7 +16,7 @@ WORK, PLANS = "work", "plans"  # folders beside the records
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RetrainAmounts:
     """How much of the collection a retraining is to learn from."""
 
     budget: int = 400
@@ -35,7 +35,7 @@ class RetrainOrder:
     unit: Unit | None = None
     preset: str | None = None
     assignments: tuple[str, ...] = ()
-    wishes: Wishes = Wishes()
+    wishes: RetrainAmounts = RetrainAmounts()
     device: str = "cpu"
     promote: bool = False
     limits: GateLimits = field(default_factory=GateLimits)

@@ -30,7 +30,7 @@ MEANINGS = {
 Clock = Callable[[], int]
 
 
-class Ended(MdssError):
+class RetrainEnded(MdssError):
     """A retraining that ended without a candidate, though nothing is broken."""
 
     def __init__(self, outcome: End, sentence: str) -> None:
@@ -39,18 +39,18 @@ class Ended(MdssError):
 
 
 @contextmanager
-def alone(folder: Path, recipe: str) -> Iterator[None]:
+def only_training(folder: Path, recipe: str) -> Iterator[None]:
     """Be the only process that trains a recipe while the block runs. Ended(busy) names another one, `mdss train` included."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock(folder / TRAINING_LOCK, "mdss retrain", patience_s=0))
         except StoreBusy as busy:
-            raise Ended("busy", f"{recipe} is being trained already: {busy}") from busy
+            raise RetrainEnded("busy", f"{recipe} is being trained already: {busy}") from busy
         yield
 
 
-class Diary:
+class AttemptRecord:
     """The record of one attempt, written when the block begins, whenever more is known, and when it ends in whichever way."""
 
     def __init__(self, folder: Path, recipe: str, clock: Clock = time.time_ns) -> None:
@@ -75,14 +75,14 @@ class Diary:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         with signals_ignored():
-            self.end(*ending_by(error))
+            self.end(*outcome_of_error(error))
 
 
-def ending_by(error: BaseException | None) -> tuple[str, str]:
+def outcome_of_error(error: BaseException | None) -> tuple[str, str]:
     """Return the outcome and the reason for the error that ended an attempt; None is success."""
     if error is None:
         return "candidate", ""
-    if isinstance(error, Ended):
+    if isinstance(error, RetrainEnded):
         return error.outcome, str(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", "stopped; the next run goes on with it"

@@ -24,7 +24,7 @@ from trainer.dataset import GOOD, Dataset, Scan, Unit
 from trainer.gathering import Shares, side_of
 
 Use = Literal["train", "validation", "gate", "defect"]
-PLAN, PARTS, MADE = "plan.json", "parts", "made"
+PLAN, PARTS, MADE_MODEL = "plan.json", "parts", "made"
 
 
 class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return [part for part in self.parts if part.use == use]
 
 
-def planned(
+def assign_uses(
     good: Sequence[CollectedScan],
     defects: Sequence[CollectedScan],
     known: frozenset[str],
@@ -99,20 +99,20 @@ def planned(
     )
 
 
-def held(parts: Sequence[CollectedScan], work: Path) -> list[CollectedScan]:
+def link_parts(parts: Sequence[CollectedScan], work: Path) -> list[CollectedScan]:
     """Return the parts whose scans are now in the work folder; parts that the station removes meanwhile are left out.
 
     If the disk refuses a scan, all are removed: without a plan nobody continues with them, and the station needs the room.
     """
     try:
-        return [part for part in parts if hold(part.folder, work / PARTS / part.part.result_id)]
+        return [part for part in parts if link_part(part.folder, work / PARTS / part.part.result_id)]
     except OSError as error:
         shutil.rmtree(work, ignore_errors=True)
         why = error.strerror or error
         raise MdssError(f"{work}: scans cannot be kept for the training ({why}); expected a folder with room for them") from error
 
 
-def hold(folder: Path, own: Path) -> bool:
+def link_part(folder: Path, own: Path) -> bool:
     """Link a part's scan into a folder of one's own, or copy it if that fails; False if it is gone."""
     own.mkdir(parents=True)
     try:

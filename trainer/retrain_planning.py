@@ -17,7 +17,7 @@ from mdss.method.recipe import Recipe, changed, preset
 from trainer.champion import Champion
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset
-from trainer.examination import Examiner, Limits, measured, measured_golden
+from trainer.examination import Examiner, Limits, measure_curated, measure_golden
 from trainer.gathering import (
     LEFT_OUT,
     Gathered,
@@ -25,15 +25,15 @@ from trainer.gathering import (
     calibrated_by,
     curated_sides,
     gather,
-    is_learned,
+    is_made_from,
     learned_by,
     made_from,
     require_start,
 )
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_outcome import Ended
-from trainer.retrain_plan import PLAN, Plan, held, last_refusals, planned
-from trainer.train import MIN_TRAINING_PARTS, lasting
+from trainer.retrain_outcome import RetrainEnded
+from trainer.retrain_plan import PLAN, Plan, assign_uses, last_refusals, link_parts
+from trainer.train import MIN_TRAINING_PARTS, with_absolute_paths
 
 DEFAULT_PRESET = "edge"
 
@@ -47,7 +47,7 @@ def champion_of(order: RetrainOrder) -> ModelFolder | None:
 def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
     """Return the settings to train with: the champion's or a preset's, with the assignments that were asked for."""
     begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
-    return lasting(changed(begun, order.assignments))
+    return with_absolute_paths(changed(begun, order.assignments))
 
 
 def check_order(order: RetrainOrder) -> None:
@@ -63,13 +63,13 @@ def check_order(order: RetrainOrder) -> None:
 
 
 @dataclass(frozen=True)
-class Known:
+class RelevantModels:
     """What the relevant models have learned from: the champion, and the newest version, whether it is a candidate or held back."""
 
     models: tuple[ModelFolder, ...]
 
     @classmethod
-    def of(cls, order: RetrainOrder, champion: ModelFolder | None) -> Known:
+    def of(cls, order: RetrainOrder, champion: ModelFolder | None) -> RelevantModels:
         """Open the models; a damaged one counts as having learned nothing."""
         folder = model_store.recipe_folder(order.store, order.name)
         newest = model_store.versions(folder)[-1:] if folder.is_dir() else []
@@ -85,13 +85,13 @@ class Known:
         """Names of the curated scans that these models were made without, because they are no longer good."""
         return frozenset(str(name) for model in self.models for name in model.card.data.get(LEFT_OUT, ()))
 
-    def without(self, bad: frozenset[str]) -> Known:
+    def without(self, bad: frozenset[str]) -> RelevantModels:
         """Return the models that neither learned from any of these parts nor have their threshold from one; the others do not count."""
-        return Known(tuple(model for model in self.models if not bad & (made_from(model) | calibrated_by(model))))
+        return RelevantModels(tuple(model for model in self.models if not bad & (made_from(model) | calibrated_by(model))))
 
     def has_learned(self, base: Dataset) -> bool:
         """Return whether one of them was made from exactly these curated scans."""
-        return any(is_learned(base, model) for model in self.models)
+        return any(is_made_from(base, model) for model in self.models)
 
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
@@ -99,17 +99,17 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
     gathered = gather(order.collection, order.name, with_simulated=order.wishes.with_simulated)
-    stored = Known.of(order, champion)
+    stored = RelevantModels.of(order, champion)
     known = stored.without(gathered.bad)
-    spoilt = spoilt_in(curated, gathered, stored.left_out)
+    spoilt = curated_defects(curated, gathered, stored.left_out)
     base = curated and curated.without([each.result_id for each in spoilt])
     is_base_new = base is not None and not known.has_learned(base)
     learned = learned_by(known.models)
     if not is_base_new:
         require_news(order, gathered, learned, champion.version if champion else "")
     shutil.rmtree(order.work, ignore_errors=True)
-    accepted, refused = examined(order, recipe, champion, base, gathered)
-    good, defects = held(accepted, order.work), held(gathered.defects, order.work)
+    accepted, refused = examine_parts(order, recipe, champion, base, gathered)
+    good, defects = link_parts(accepted, order.work), link_parts(gathered.defects, order.work)
     return Plan(
         recipe=recipe,
         champion=champion.version if champion else "",
@@ -120,15 +120,15 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_left_out=tuple(each.result_id for each in spoilt),
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,
-        parts=planned(good, defects, learned, order.wishes.shares, curated_sides(base, (each.part for each in gathered.kept))),
-        refused=(*spoilt, *contested(gathered, spoilt), *refused),
+        parts=assign_uses(good, defects, learned, order.wishes.shares, curated_sides(base, (each.part for each in gathered.kept))),
+        refused=(*spoilt, *contested_refusals(gathered, spoilt), *refused),
         unreviewed=gathered.unreviewed,
         with_simulated=order.wishes.with_simulated,
         made_at=now(),
     )
 
 
-def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]) -> list[Refused]:
+def curated_defects(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]) -> list[Refused]:
     """Return the curated scans that a person has called defects since `mdss collection export` wrote them as good.
 
     Scans that a model was made without stay left out when the station has pruned them, and with them what was said of them.
@@ -139,7 +139,7 @@ def spoilt_in(base: Dataset | None, gathered: Gathered, left_out: frozenset[str]
     return [Refused(name, kept.get(name, ""), "defect", why) for name in sorted(names & (gathered.bad | (left_out - kept.keys())))]
 
 
-def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
+def contested_refusals(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
     """Return the parts whose other scan is a defect, or whose review is lost, except curated scans that are refused already."""
     named = {each.result_id for each in spoilt}
     other, lost = "somebody has called another scan of the part a defect", "its review cannot be read any more"
@@ -148,7 +148,7 @@ def contested(gathered: Gathered, spoilt: Sequence[Refused]) -> list[Refused]:
     return [Refused(each.part.result_id, each.part.part_id, "defect", why) for each, why in zip(parts, whys, strict=True)]
 
 
-def spoilt_since(order: RetrainOrder, plan: Plan) -> list[str]:
+def defects_since(order: RetrainOrder, plan: Plan) -> list[str]:
     """Return the ids of what the plan learns from, curated or collected, that a person has called a defect since the plan was made."""
     curated = {Path(name).stem for name in (*plan.base_train, *plan.base_validation)}
     return sorted(gather(order.collection, order.name).bad & {*curated, *(part.result_id for part in plan.learned)})
@@ -167,7 +167,7 @@ def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str
         waiting = f"; {gathered.unreviewed} that were not accepted wait for a person to review them" if gathered.unreviewed else ""
         played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
         expected = f"expected at least {order.wishes.least_new} (--least-new)"
-        raise Ended("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
+        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
 
 
 def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:
@@ -175,17 +175,17 @@ def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:
     return refused_as is None or (refused_as in OVERRULED and part.label == GOOD)
 
 
-def examined(
+def examine_parts(
     order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, gathered: Gathered
 ) -> tuple[list[CollectedScan], list[Refused]]:
     """Return the parts that are fit to learn from, and the refused ones."""
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None
-    usual = measured(base, settings) if base else measured_golden(champion) if champion else []
+    usual = measure_curated(base, settings) if base else measure_golden(champion) if champion else []
     limits = Limits(order.wishes.budget, order.settings.fusion.max_invalid_point_ratio)
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
     examiner = Examiner(usual, judge, settings, curated)
-    examiner.know_defects(gathered.defects)
+    examiner.add_defects(gathered.defects)
     done = examiner.examine(gathered.good, limits)
     return done.accepted, done.refused
 
@@ -199,7 +199,7 @@ def require_enough(order: RetrainOrder, plan: Plan) -> None:
         if not (order.work / PLAN).exists():  # nobody would continue with them, and the station needs the room
             shutil.rmtree(order.work, ignore_errors=True)
         why = in_words(plan.refused) or "none"
-        raise Ended("refused_data", f"{'; '.join(lacking)}. Refused: {why}; {order.last_plan} has the reason for each")
+        raise RetrainEnded("refused_data", f"{'; '.join(lacking)}. Refused: {why}; {order.last_plan} has the reason for each")
 
 
 def shortage(what: str, found: int, expected: int) -> list[str]:

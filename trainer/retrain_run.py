@@ -16,12 +16,12 @@ from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json, write_whole
 from trainer.data_checks import Refused, in_words, refusals_by_code
 from trainer.gathering import DIGEST, FOLDER, LEARNED, LEFT_OUT, SHOWN, UNIT
-from trainer.retrain_gate import as_known_now, held_back, judged
+from trainer.retrain_gate import recheck_labels, record_held_back, run_gate
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_outcome import EXIT_CODES, Diary, End, Ended, alone
-from trainer.retrain_plan import MADE, PLAN, Plan, base_set, collected_set, read_plan
-from trainer.retrain_planning import champion_of, check_order, plan_of, recipe_of, require_enough, spoilt_since
-from trainer.train import Order, learned
+from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
+from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
+from trainer.retrain_planning import champion_of, check_order, defects_since, plan_of, recipe_of, require_enough
+from trainer.train import Order, train_and_store
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,19 +47,19 @@ def retrain(order: RetrainOrder) -> Result:
     """
     check_order(order)
     folder = model_store.recipe_folder(order.store, order.name)
-    run = Run(order, Diary(order.folder, order.name))
+    run = Run(order, AttemptRecord(order.folder, order.name))
     try:
-        with alone(folder, order.name), sigterm_as_interrupt(), run.diary:
+        with only_training(folder, order.name), sigterm_as_interrupt(), run.record:
             return run.result("candidate", run.candidate())
-    except Ended as ended:
+    except RetrainEnded as ended:
         return run.result(ended.outcome, str(ended))
 
 
 class Run:
     """One retraining under way, and what is known of it so far."""
 
-    def __init__(self, order: RetrainOrder, diary: Diary) -> None:
-        self._order, self.diary = order, diary
+    def __init__(self, order: RetrainOrder, diary: AttemptRecord) -> None:
+        self._order, self.record = order, diary
         self._plan: Plan | None = None
         self._version = self._report = ""
 
@@ -67,24 +67,24 @@ class Run:
         """Make the candidate and return the sentence about it. Ended says why there is none."""
         order, champion = self._order, champion_of(self._order)
         recipe = recipe_of(order, champion)
-        plan = self._plan = unfinished(order, recipe, champion) or plan_of(order, recipe, champion)
-        self.diary.note(parts_used=len(plan.learned), parts_refused=len(plan.refused))
+        plan = self._plan = resumable_plan(order, recipe, champion) or plan_of(order, recipe, champion)
+        self.record.note(parts_used=len(plan.learned), parts_refused=len(plan.refused))
         write_json(order.last_plan, plan)
         require_enough(order, plan)
         write_json(order.work / PLAN, plan)
         click.echo(f"{order.name}: {summary(plan)}", err=True)
         model = model_of(order, plan)
         self._version = model.version
-        self.diary.note(version=model.version)
-        verdict = as_known_now(order, plan, judged(order, plan, model))
+        self.record.note(version=model.version)
+        verdict = recheck_labels(order, plan, run_gate(order, plan, model))
         self._report = str(verdict.report_path)
-        sentence = self._accepted(plan, model) if verdict.is_passed else held_back(order, verdict)
+        sentence = self._promote_if_passed(plan, model) if verdict.is_passed else record_held_back(order, verdict)
         shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
         if not verdict.is_passed:
-            raise Ended("held_back", sentence)
+            raise RetrainEnded("held_back", sentence)
         return sentence
 
-    def _accepted(self, plan: Plan, model: ModelFolder) -> str:
+    def _promote_if_passed(self, plan: Plan, model: ModelFolder) -> str:
         order, why = self._order, summary(plan)
         if order.promote:
             change = model_store.Change("retrain", why, instead_of=plan.champion or None)
@@ -110,7 +110,7 @@ class Run:
         )
 
 
-def unfinished(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan | None:
+def resumable_plan(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan | None:
     """Return the plan of an interrupted run; None if there is none that can be continued."""
     try:
         plan = read_plan(order.work)
@@ -135,7 +135,7 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
         return f"its curated scans are those of {plan.base or 'no folder'}"
     if plan.with_simulated and not order.wishes.with_simulated:
         return "it learns from simulated parts as well, which only --with-simulated asks for"
-    spoilt = spoilt_since(order, plan)
+    spoilt = defects_since(order, plan)
     return f"{', '.join(spoilt)}, which it learns from, has been called a defect since" if spoilt else ""
 
 
@@ -144,11 +144,11 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
 
     What was learned stays for the next run, unless the same error would end that, too.
     """
-    made = order.work / MADE
-    if stored := made_before(order, made):
+    made = order.work / MADE_MODEL
+    if stored := already_stored(order, made):
         return stored
     try:
-        model = trained(order, plan)
+        model = train_plan(order, plan)
     except CutOff:
         raise
     except MdssError:
@@ -158,7 +158,7 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     return model
 
 
-def made_before(order: RetrainOrder, made: Path) -> ModelFolder | None:
+def already_stored(order: RetrainOrder, made: Path) -> ModelFolder | None:
     """Return the model that an interrupted run stored; None if it stored none, or if that cannot be used any more."""
     if not made.exists():
         return None
@@ -170,7 +170,7 @@ def made_before(order: RetrainOrder, made: Path) -> ModelFolder | None:
         return None
 
 
-def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
+def train_plan(order: RetrainOrder, plan: Plan) -> ModelFolder:
     """Train, calibrate and store. The card lists the collected parts that were learned from, for the next run."""
     base, collected = base_set(plan), collected_set(order.work, plan)
     data = {
@@ -183,7 +183,7 @@ def trained(order: RetrainOrder, plan: Plan) -> ModelFolder:
         "refused_parts": refusals_by_code(plan.refused),
     }
     training = Order(Path(plan.base or order.work), order.store, order.name, plan.recipe, plan.base_unit, order.device)
-    return learned(training, [collected] if base is None else [base, collected], order.work, data)
+    return train_and_store(training, [collected] if base is None else [base, collected], order.work, data)
 
 
 def summary(plan: Plan) -> str:

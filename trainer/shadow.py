@@ -12,7 +12,7 @@ from mdss.errors import BadInput, BadPart
 from mdss.method.station_rules import InView, decide
 from mdss.settings import FusionSettings
 from trainer.champion import Champion, Stopwatch
-from trainer.gate_terms import Recorded
+from trainer.gate_terms import RecordedArrays
 from trainer.shadow_report import ShadowPart, Side
 
 MS = 1000.0
@@ -59,7 +59,7 @@ class Shadow:
             self.skipped += 1
             return False
         part, began_s = found.part, time.perf_counter()
-        candidate = judged(self.candidate, scan, self.rules)
+        candidate = side_of(self.candidate, scan, self.rules)
         champion = Side(version=part.model_version, evaluation=part.evaluation, score=part.score, threshold=part.threshold)
         self.parts.append(
             ShadowPart(
@@ -73,7 +73,7 @@ class Shadow:
         return True
 
 
-def judged(model: Champion, scan: Recorded, rules: FusionSettings) -> Side:
+def side_of(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> Side:
     """Return what the station would say of a scan with this model, by the same rules and with both branches."""
     version, threshold = model.folder.version, model.threshold
     try:

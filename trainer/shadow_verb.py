@@ -22,7 +22,7 @@ from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import FiniteRange, config_option
 from mdss.whole_files import write_json
-from trainer.low_priority import give_way, use_threads
+from trainer.low_priority import lower_priority, use_threads
 from trainer.progress import Meter
 from trainer.shadow_report import LEFT_OUT, ShadowReport, as_text, report_of
 
@@ -87,7 +87,7 @@ def shadow(order: Order) -> ShadowReport:
     check(order)
     model = model_store.open_version(model_store.version_folder(order.folder, order.recipe, order.version))
     use_threads(1)
-    give_way()
+    lower_priority()
     collection = Collection(order.state / FOLDER)
     beside = Shadow(collection, order.recipe, Champion.of(model, "cpu"), order.settings.fusion)
     began = now()

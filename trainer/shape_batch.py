@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mdss.method.patch_frame import PatchFrames, patch_lengths
 from mdss.method.recipe import Recipe, ShapeSettings
-from trainer.distributed import share
-from trainer.symmetries import SYMMETRIES, turn
-from trainer.training_cloud import Ball, TrainingCloud
+from trainer.distributed import own_rows
+from trainer.symmetries import SYMMETRIES, symmetry_matrix
+from trainer.training_cloud import PatchBall, TrainingCloud
 
 Float = NDArray[np.float32]
 
@@ -48,9 +48,9 @@ class Example:
     weights: Float
     towards: NDArray[np.float64]
 
-    def turned(self, which: int) -> Example:
+    def under_symmetry(self, which: int) -> Example:
         """Return the example as if the part had been recorded under this symmetry."""
-        by = turn(which)
+        by = symmetry_matrix(which)
         points = {name: np.asarray(getattr(self, name) @ by, np.float32) for name in ("patch", "queries", "nearest", "places")}
         return replace(self, **points, towards=self.towards @ by)
 
@@ -58,7 +58,7 @@ class Example:
 def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
     """Return the batch of a step: patches of random parts, each with its own queries and places."""
     random = np.random.default_rng((recipe.seed, step))
-    examples = share([example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)])
+    examples = own_rows([example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)])
     patches, queries, nearest, distances, places, is_point, weights, towards = (
         np.stack([getattr(example, name) for example in examples]) for name in Example.__dataclass_fields__
     )
@@ -80,10 +80,10 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
     off_mm = random.uniform(-OFF_SURFACE, OFF_SURFACE, (len(places), 1)) * length_mm
     places = np.asarray(places + cloud.towards * off_mm, np.float32)
     example = Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards)
-    return example.turned(int(random.integers(SYMMETRIES))) if settings.turned else example
+    return example.under_symmetry(int(random.integers(SYMMETRIES))) if settings.turned else example
 
 
-def _around(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> Float:
+def _around(cloud: TrainingCloud, ball: PatchBall, settings: ShapeSettings, random: np.random.Generator) -> Float:
     """Return points (Q, 3) mm: half of them from the patch, half from the good part's surface there."""
     half = settings.queries // 2
     own = ball.patch[random.integers(len(ball.patch), size=settings.queries - half)]
@@ -97,7 +97,7 @@ def _jitter(settings: ShapeSettings, random: np.random.Generator) -> Float:
     return np.asarray(directions * settings.noise * random.random((settings.queries, 1)) ** 2, np.float32)
 
 
-def _places(cloud: TrainingCloud, ball: Ball, settings: ShapeSettings, random: np.random.Generator) -> tuple[Float, Float, Float]:
+def _places(cloud: TrainingCloud, ball: PatchBall, settings: ShapeSettings, random: np.random.Generator) -> tuple[Float, Float, Float]:
     """Return as many places (V, 3) mm as queries, whether the good part has a point at each, and weights with mean 1.
 
     Half of the places are voids, if the patch has any.

@@ -22,8 +22,8 @@ from mdss.interrupts import HeldInterrupt
 from mdss.method.recipe import Recipe
 from trainer import distributed
 from trainer.branch_process import BranchOrder, Failure
-from trainer.branch_training import TITLES, is_learned, learn
-from trainer.handed_parts import BRANCHES, Branch, Part, hand_out
+from trainer.branch_training import TITLES, is_trained, train_branch
+from trainer.handed_parts import BRANCHES, Branch, Part, write_branch_inputs
 from trainer.low_priority import POOLS
 from trainer.progress import Meter, Report
 
@@ -32,27 +32,27 @@ LOOK_EVERY_S = 0.5
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 
 
-def learn_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
+def train_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
     """Train the branches that are not trained yet, and leave their weights in `work`; with one thread only, one after the other.
 
     Ctrl-C or SIGTERM leaves a checkpoint of each branch. If one branch fails, the other is stopped, keeps its checkpoint, and the error
     is raised.
     """
-    missing = [branch for branch in BRANCHES if not is_learned(branch, work)]
+    missing = [branch for branch in BRANCHES if not is_trained(branch, work)]
     if distributed.is_shared():
-        for branch in distributed.agreed(BRANCHES, missing):
-            learn(branch, parts, recipe, device, work)
+        for branch in distributed.wanted_by_first(BRANCHES, missing):
+            train_branch(branch, parts, recipe, device, work)
         return
     threads = torch.get_num_threads() // len(BRANCHES)  # the same if one branch is done already, so that a resumed training learns the same
     if threads == 0:
         for branch in missing:
-            learn(branch, parts, recipe, device, work)
+            train_branch(branch, parts, recipe, device, work)
         return
     with Children() as children:
         for branch in missing:
-            hand_out(branch, parts, work)
+            write_branch_inputs(branch, parts, work)
             children.start(BranchOrder(branch, recipe, device, threads, str(work)))
-        children.attend()
+        children.wait_for_all()
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Child:
     meter: Meter | None = None
     shown: ExitStack = field(default_factory=ExitStack)
 
-    def hear(self, message: Report | Failure) -> None:
+    def on_message(self, message: Report | Failure) -> None:
         """Show a report, or keep a failure."""
         if isinstance(message, Failure):
             self.failure = message
@@ -118,7 +118,7 @@ class Children:
         self._running.append(child)
         threading.Thread(target=self._read, args=(child,), daemon=True).start()
 
-    def attend(self) -> None:
+    def wait_for_all(self) -> None:
         """Show their reports until all are done. If one fails, or this process is asked to stop, stop the others."""
         error: MdssError | None = None
         with HeldInterrupt() as interrupt:
@@ -143,7 +143,7 @@ class Children:
             return None
         if message is None:
             return child
-        child.hear(message)
+        child.on_message(message)
         return None
 
     def _stop(self) -> None:

@@ -52,17 +52,17 @@ def damaged_scan(kind: DamageKind, scan: tuple[Image, Float], spot: DamageSpot) 
     rgb, xyz_mm = scan
     rows, columns = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
     reach = np.hypot(rows - spot.row, columns - spot.column) / spot.radius_px
-    return (stained(rgb, reach), xyz_mm) if kind == "stain" else (rgb, dented(xyz_mm, reach))
+    return (with_stain(rgb, reach), xyz_mm) if kind == "stain" else (rgb, with_dent(xyz_mm, reach))
 
 
-def stained(rgb: Image, reach: NDArray[np.float64]) -> Image:
+def with_stain(rgb: Image, reach: NDArray[np.float64]) -> Image:
     """Return the image with a stain where reach (H, W) is below 1: oil on light parts, chalk on dark ones."""
     share = OPACITY * np.clip((1 - reach) / SOFT_RIM, 0, 1)[..., None]
     ink = np.array(OIL if float(rgb[reach < 1].mean()) > LIGHT_PART else CHALK)
     return np.asarray(np.rint(rgb * (1 - share) + ink * share), np.uint8)
 
 
-def dented(xyz_mm: Float, reach: NDArray[np.float64]) -> Float:
+def with_dent(xyz_mm: Float, reach: NDArray[np.float64]) -> Float:
     """Return the cloud with a dent where reach (H, W) is below 1, away from the camera: deepest in the middle, level at the rim."""
     around = xyz_mm[reach < 1]
     around, away = around[np.isfinite(around).all(axis=1)].astype(np.float64), away_from_camera(xyz_mm)

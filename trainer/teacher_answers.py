@@ -20,14 +20,14 @@ MOST_BYTES = 1 << 30
 BYTES_PER_NUMBER = 2  # float16: three digits, as many as a training in bfloat16 has at most
 
 
-class TeacherAnswers:
+class TeacherOutputs:
     """The teacher's normalised descriptions at those cells of each part that are learned from; zeros elsewhere."""
 
     def __init__(self, values: list[Tensor], rows: list[Tensor]) -> None:
         self._values, self._rows = values, rows
 
     @classmethod
-    def of(cls, networks: StudentTeacher, images: Sequence[Float], cells: Sequence[Bool]) -> TeacherAnswers:
+    def of(cls, networks: StudentTeacher, images: Sequence[Float], cells: Sequence[Bool]) -> TeacherOutputs:
         """Return the answers for padded images (3, 4 h + 29 or more, ...) at the marked cells (h, h)."""
         device, values, rows = networks.mean.device, [], []
         for image, asked in zip(images, cells, strict=True):

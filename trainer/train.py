@@ -24,8 +24,8 @@ from mdss.method.store_lock import TRAINING_LOCK, file_lock
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
-from trainer.parts_found import advice, sentences_on, unlike_trained
-from trainer.passed_over import passed_over
+from trainer.parts_found import advice, other_training_sentences, sentences_on
+from trainer.passed_over import ignored_content_sentences
 from trainer.progress import tracked
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
@@ -61,10 +61,10 @@ def command(**options: Any) -> None:
     as `previous`. Ctrl-C ends the running steps and keeps their checkpoints; --resume goes on from there.
     """
     preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
-    recipe = lasting(changed(preset(preset_name, seed), assignments))
+    recipe = with_absolute_paths(changed(preset(preset_name, seed), assignments))
     name, resume = options.pop("recipe"), options.pop("resume")
     try:
-        model = together(Order(name=name, recipe=recipe, **options), resume=resume)
+        model = train_alone_or_together(Order(name=name, recipe=recipe, **options), resume=resume)
     except KeyboardInterrupt:
         click.echo("train: stopped; what was learned is kept, the same command with --resume goes on from there", err=True)
         raise
@@ -72,7 +72,7 @@ def command(**options: Any) -> None:
         click.echo(summary(model))
 
 
-def lasting(recipe: Recipe) -> Recipe:
+def with_absolute_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with absolute paths for a teacher file of one's own and for photographs.
 
     The model keeps the recipe, and a retraining starts in another folder.
@@ -109,50 +109,50 @@ class Plan(msgspec.Struct, frozen=True):
     digest: str = ""  # of the scans' file names and sizes (`Dataset.digest`); plans of earlier releases have none
 
 
-def together(order: Order, *, resume: bool) -> ModelFolder | None:
+def train_alone_or_together(order: Order, *, resume: bool) -> ModelFolder | None:
     """Train alone, or together with the other processes that torchrun started; the first returns the champion, the others None."""
-    from trainer.distributed import is_first, joined
+    from trainer.distributed import is_first, process_group
 
-    with joined(order.device) as device:
+    with process_group(order.device) as device:
         own = replace(order, device=device)
         if is_first():
             return train(own, resume=resume)
-        follow(own)
+        train_along(own)
     return None
 
 
-def follow(order: Order) -> None:
+def train_along(order: Order) -> None:
     """Train along with the first process, which keeps the result."""
     from trainer.distributed import check_same
-    from trainer.side_by_side import learn_both
+    from trainer.side_by_side import train_both
 
-    dataset = sufficient(order)
+    dataset = open_training_data(order)
     check_same(order.recipe, (order.unit, dataset.digest))
     training = prepare_all(dataset, dataset.train, order.recipe)
     prepare_all(dataset, dataset.validation, order.recipe)  # the first process reads them, too: both reach step 1 together
     with TemporaryDirectory(prefix="mdss-train-") as work:
-        learn_both(training, order.recipe, order.device, Path(work))
+        train_both(training, order.recipe, order.device, Path(work))
 
 
 def train(order: Order, resume: bool = False) -> ModelFolder:
     """Train, calibrate, store and promote a model. BadInput names the file or setting that is wrong."""
     from trainer.distributed import check_same
 
-    dataset = sufficient(order)
+    dataset = open_training_data(order)
     check_same(order.recipe, (order.unit, dataset.digest))
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / WORK
     plan = Plan(order.recipe, order.unit, dataset.named((*dataset.train, *dataset.validation)), dataset.digest)
     with file_lock(folder / TRAINING_LOCK, "mdss train", patience_s=0):
-        begin(work, plan, resume=resume)
-        model = learned(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
+        prepare_work_folder(work, plan, resume=resume)
+        model = train_and_store(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
         model_store.promote(order.store, order.name, model.version, model_store.Change("train"))
         shutil.rmtree(work)
     return model
 
 
-def sufficient(order: Order) -> Dataset:
+def open_training_data(order: Order) -> Dataset:
     """Return the dataset to train on. BadInput for too few scans, or for a device, teacher or photographs that cannot be used."""
     # Imported here, so that `--help` and the refusal of bad settings do not wait for torch.
     from mdss.method.teacher import load_teacher
@@ -170,7 +170,7 @@ def sufficient(order: Order) -> Dataset:
     return dataset
 
 
-def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
+def train_and_store(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
     """Train and calibrate on the scans of one or more datasets, and store the new version; continues from the checkpoints in `work`."""
     # Imported here, so that `--help` does not wait for torch.
     from trainer.model_card import Times
@@ -183,8 +183,8 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
         )
     sources = [(dataset, scan) for split in SPLITS for dataset in datasets for scan in getattr(dataset, split)]
     paths, names = [scan.xyz_path for _, scan in sources], [scan.name for _, scan in sources]
-    differing = unlike_trained(training, validation, paths[len(training) :])
-    found = [*sentences_on([*training, *validation], paths), *differing, *passed_over(sources, order.recipe.point_cloud)]
+    differing = other_training_sentences(training, validation, paths[len(training) :])
+    found = [*sentences_on([*training, *validation], paths), *differing, *ignored_content_sentences(sources, order.recipe.point_cloud)]
     for sentence in found:
         click.echo(f"{order.name}: {sentence}", err=True)
     card = model_store.ModelCard(
@@ -206,7 +206,7 @@ def learned(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[st
     return make_model(order.store, card, parts, work, order.device)
 
 
-def begin(work: Path, plan: Plan, resume: bool) -> None:
+def prepare_work_folder(work: Path, plan: Plan, resume: bool) -> None:
     """Prepare the folder of checkpoints: keep it to resume the same plan, or clear it to begin anew."""
     path = work / PLAN
     if resume and path.exists():

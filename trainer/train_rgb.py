@@ -20,8 +20,8 @@ from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
 from mdss.method.usual import Usual
 from trainer.colour_windows import Batch, Windows, cell_mask
-from trainer.drawn_ahead import drawn
-from trainer.handed_parts import Part, some_of
+from trainer.drawn_ahead import prefetched
+from trainer.handed_parts import Part, sample_parts
 from trainer.progress import tracked
 from trainer.training import Schedule, Training, channels_last
 
@@ -38,8 +38,8 @@ def train_colour(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint:
     training = Training(networks, Schedule.of("colour branch", settings), checkpoint)
     if training.step == 0:
         measure_teacher(networks, parts, settings, device)
-    windows, teacher = Windows(parts, recipe), as_it_scores(networks, parts, settings, device)
-    batches = drawn(windows.batch, range(training.step, settings.steps), device)
+    windows, teacher = Windows(parts, recipe), with_scoring_teacher(networks, parts, settings, device)
+    batches = prefetched(windows.batch, range(training.step, settings.steps), device)
     training.run(lambda step: loss_of(networks, windows, step, next(batches), teacher))
     if settings.scores_in == "int8":
         measure_peaks(networks, parts, settings, device)
@@ -85,7 +85,7 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
     networks.deviation.copy_((squares / count - mean.square()).clamp_min(1e-12).sqrt())
 
 
-def as_it_scores(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> StudentTeacher:
+def with_scoring_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> StudentTeacher:
     """Return networks whose teacher computes as it will on new parts: in eight bits, which also takes a third of the time."""
     if settings.scores_in == "float":
         return networks
@@ -95,7 +95,7 @@ def as_it_scores(networks: StudentTeacher, parts: Sequence[Part], settings: Colo
 
 def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
     """Set the highest input of each wide layer on good parts, measured in float32."""
-    chosen = some_of(parts)
+    chosen = sample_parts(parts)
 
     def show_all() -> None:
         for part in tracked(chosen, "peaks", len(chosen)):
@@ -108,7 +108,7 @@ def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: Col
     """Set what maps of good parts reach at each contrast, and then at each distance from the border, if the recipe asks for it."""
     if not (settings.by_contrast or settings.by_border):
         return
-    branch, chosen = ColourBranch(networks, settings, device), some_of(parts)
+    branch, chosen = ColourBranch(networks, settings, device), sample_parts(parts)
     contrasts, heats = [], []
     for part in tracked(chosen, "usual places", len(chosen)):
         seen = branch.levelled(part.rgb, part.mask)

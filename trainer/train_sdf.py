@@ -18,10 +18,10 @@ from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import Usual
-from trainer.captured import Captured
-from trainer.distributed import highest
-from trainer.drawn_ahead import drawn
-from trainer.handed_parts import Part, some_of
+from trainer.captured import CapturedLoss
+from trainer.distributed import max_over_processes
+from trainer.drawn_ahead import prefetched
+from trainer.handed_parts import Part, sample_parts
 from trainer.progress import tracked
 from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
@@ -42,7 +42,7 @@ def train_shape(parts: Sequence[Part], recipe: Recipe, device: str, checkpoint: 
     torch.backends.cuda.matmul.allow_tf32 = settings.loss == "pull"  # its second derivatives are what a GPU spends its time on
     training = Training(network, Schedule.of("shape branch", settings), checkpoint)
     clouds = clouds_of(parts[: settings.training_scans], recipe, device)
-    batches = drawn(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
+    batches = prefetched(lambda step: draw(clouds, recipe, step), range(training.step, settings.steps), device)
     loss_of = loss_on(network, settings, device)
     training.run(lambda _: loss_of(next(batches)), has_gradients=device.startswith("cuda"))
     if settings.scores_in == "int8":
@@ -60,7 +60,7 @@ def clouds_of(parts: Sequence[Part], recipe: Recipe, device: str) -> list[Traini
     def cloud(number: int) -> TrainingCloud:
         return TrainingCloud.of(parts[number].xyz, recipe.sdf, np.random.default_rng((recipe.seed, number)))
 
-    return list(tracked(drawn(cloud, range(len(parts)), device), "patches", len(parts)))
+    return list(tracked(prefetched(cloud, range(len(parts)), device), "patches", len(parts)))
 
 
 def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str) -> Callable[[Batch], Tensor]:
@@ -68,7 +68,7 @@ def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str
     of = pull_loss if settings.loss == "pull" else regression_loss
     if not device.startswith("cuda"):
         return lambda batch: of(network, batch, settings, device)
-    captured = Captured(network, lambda inputs: of(network, Batch(*inputs), settings, device), device)
+    captured = CapturedLoss(network, lambda inputs: of(network, Batch(*inputs), settings, device), device)
     return lambda batch: captured([getattr(batch, field.name) for field in fields(batch)])
 
 
@@ -106,7 +106,7 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
             batch = draw(clouds, recipe, step)
             network(batch.patches.to(device), torch.cat([batch.queries, batch.places], dim=1).to(device))
 
-    network.peaks.copy_(highest(highest_inputs(network.wide_layers(), ask)))
+    network.peaks.copy_(max_over_processes(highest_inputs(network.wide_layers(), ask)))
 
 
 def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
@@ -119,7 +119,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
     for name in ("usual", "border_usual", "void_usual"):
         if hasattr(network, name):
             getattr(network, name).fill_(1)
-    branch, chosen = ShapeBranch(network, settings, device), some_of(parts)
+    branch, chosen = ShapeBranch(network, settings, device), sample_parts(parts)
     readings = [branch.examine(part.xyz, part.grid) for part in tracked(chosen, "usual places", len(chosen))]
     distances, around = [each.distances for each in readings], [measured_around(part.xyz) for part in chosen]
     if settings.by_rim:
@@ -137,7 +137,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
 
 def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings: ShapeSettings, device: str) -> None:
     """Set the unit of evidence, so that on good parts its highest value is on average `void_weight` times that of the distances."""
-    chosen = some_of(parts)
+    chosen = sample_parts(parts)
     branch = ShapeBranch(network, settings, device)
     halves = [branch.maps(branch.examine(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
     distance, evidence = np.mean([[float(each.max()) for each in pair] for pair in halves], axis=0)

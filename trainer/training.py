@@ -86,7 +86,7 @@ class Training:
         self.losses: list[float] = []
         self.seconds = 0.0
         if distributed.is_shared():
-            distributed.hand_over(checkpoint)
+            distributed.broadcast_file(checkpoint)
         if checkpoint.exists():
             self._resume()
 
@@ -131,8 +131,8 @@ class Training:
     def _learn(self, loss: float, *, is_asked: bool) -> bool:
         """Take one optimiser step, together with all other processes; return whether any of them was asked to stop."""
         try:
-            value, is_asked = distributed.averaged(self._network, loss, is_asked=is_asked)
-        except distributed.OthersLost:
+            value, is_asked = distributed.average_gradients(self._network, loss, is_asked=is_asked)
+        except distributed.PeerLost:
             self._save()
             raise
         if not math.isfinite(value):

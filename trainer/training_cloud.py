@@ -15,7 +15,7 @@ from mdss.method.recipe import ShapeSettings
 from mdss.method.signed_distance import PartPoints
 from mdss.method.viewing import viewing_direction
 from mdss.method.voids import Voids
-from trainer.damage import damaged
+from trainer.damage import damaged_copy
 
 Float = NDArray[np.float32]
 Index = NDArray[np.intp]
@@ -24,7 +24,7 @@ NORMAL_NEIGHBOURS = 16
 
 
 @dataclass(frozen=True)
-class Ball:
+class PatchBall:
     """One patch, and what of the good part lies in the ball around it."""
 
     patch: Float  # (K, 3) mm
@@ -33,7 +33,7 @@ class Ball:
 
 
 @dataclass(frozen=True)
-class Copy:
+class CloudCopy:
     """A part as it is, or a damaged copy of it, cut into patches."""
 
     points: Float  # (N, 3) mm
@@ -41,9 +41,9 @@ class Copy:
     surface: list[Index]
     voids: list[Index]
 
-    def ball(self, number: int) -> Ball:
+    def ball(self, number: int) -> PatchBall:
         """Return one patch with its surroundings."""
-        return Ball(self.points[self.members[number]], self.surface[number], self.voids[number])
+        return PatchBall(self.points[self.members[number]], self.surface[number], self.voids[number])
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TrainingCloud:
     tree: cKDTree
     void_places: Float  # (V, 3) mm
     towards: NDArray[np.float64]  # (3,) the viewing direction
-    copies: list[Copy]
+    copies: list[CloudCopy]
     lengths_mm: Float  # (P,) of the part's own patches
 
     @classmethod
@@ -63,7 +63,7 @@ class TrainingCloud:
         """Return surface, voids and copies of an organised cloud (S, S, 3)."""
         points, towards = PartPoints.of(xyz).points, viewing_direction(xyz)
         tree, voids = cKDTree(points), Voids.of(xyz)
-        clouds = [xyz, *(damaged(xyz, random) for _ in range(settings.damaged_copies))]
+        clouds = [xyz, *(damaged_copy(xyz, random) for _ in range(settings.damaged_copies))]
         copies = [_copy(PartPoints.of(cloud).points, tree, voids, settings) for cloud in clouds]
         lengths_mm = patch_lengths(torch.from_numpy(points[copies[0].members]), settings).numpy()
         return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies, lengths_mm)
@@ -75,14 +75,14 @@ class TrainingCloud:
         return ((queries - nearest) * self.normals[at]).sum(axis=1), nearest
 
 
-def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> Copy:
+def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -> CloudCopy:
     members = cut_patches(points, settings.points_per_patch, settings.training_density)
     centres, radii = points[members[:, 0]], distances_from_centre(torch.from_numpy(points[members])).amax(dim=1).numpy()
     surface = [
         np.asarray(found or tree.query(points[patch])[1], np.intp)
         for found, patch in zip(tree.query_ball_point(centres, radii), members, strict=True)
     ]
-    return Copy(points, members, surface, voids.within(centres, radii))
+    return CloudCopy(points, members, surface, voids.within(centres, radii))
 
 
 def normals_of(points: Float, tree: cKDTree, towards: NDArray[np.float64]) -> Float:

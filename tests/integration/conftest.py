@@ -61,4 +61,4 @@ def own(trained: Trained, tmp_path: Path) -> Plant:
 @pytest.fixture
 def passing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that lets every model pass: what the real one asks has tests of its own."""
-    monkeypatch.setattr(retrain_run, "judged", lambda _order, _plan, model: answered(model, is_passed=True))
+    monkeypatch.setattr(retrain_run, "run_gate", lambda _order, _plan, model: answered(model, is_passed=True))

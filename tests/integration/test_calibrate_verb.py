@@ -22,7 +22,7 @@ from mdss.method.recipe import ThresholdSettings
 from mdss.wire.verdict import Evaluation
 from tests.station import NAME, Trained
 from trainer.dataset import Dataset
-from trainer.model_maker import recalibrated
+from trainer.model_maker import store_recalibrated
 
 Capture = pytest.CaptureFixture[str]
 
@@ -174,7 +174,7 @@ def test_parts_that_the_model_was_made_from_do_not_set_its_threshold(copy: Train
     ids = [kept.add("OK") for _ in range(7)]
     first = open_champion(copy.store, NAME)
     card = first.card.data | {key: ids[:2]}
-    made = recalibrated(first, msgspec.structs.replace(first.card, data=card), first.calibration, copy.store)
+    made = store_recalibrated(first, msgspec.structs.replace(first.card, data=card), first.calibration, copy.store)
     model_store.promote(copy.store, NAME, made.version)
     assert calibrate(copy.store, "--collected", kept.folder) == 0
     assert open_champion(copy.store, NAME).card.data["calibrated_on"]["accepted"] == 5

@@ -20,7 +20,7 @@ from mdss.method.model_store import open_champion, versions
 from mdss.method.recipe import Recipe
 from tests.station import NAME, SMALL, small_recipe, write_line, write_teacher
 from trainer import distributed
-from trainer.branch_training import learn
+from trainer.branch_training import train_branch
 from trainer.checkpoint import Checkpoint
 from trainer.dataset import Dataset
 from trainer.handed_parts import BRANCHES
@@ -44,17 +44,17 @@ from pathlib import Path
 import msgspec
 from mdss.method.recipe import Recipe
 from trainer import distributed
-from trainer.branch_training import learn
+from trainer.branch_training import train_branch
 from trainer.dataset import Dataset
-from trainer.distributed import joined
+from trainer.distributed import process_group
 from trainer.train import prepare_all
 data, recipe, work = Path(sys.argv[1]), msgspec.json.decode(Path(sys.argv[2]).read_bytes(), type=Recipe), Path(sys.argv[3])
 work.mkdir()
 dataset = Dataset.open(data, "m")
 parts = prepare_all(dataset, dataset.train, recipe)
-with joined("cpu") as device:
+with process_group("cpu") as device:
     for branch in ("rgb", "sdf"):
-        learn(branch, parts, recipe, device, work)
+        train_branch(branch, parts, recipe, device, work)
 """
 
 
@@ -96,7 +96,7 @@ def losses_alone(data: Path, recipe: Recipe, work: Path) -> dict[str, list[float
     dataset = Dataset.open(data, "m")
     parts = prepare_all(dataset, dataset.train, recipe)
     for branch in BRANCHES:
-        learn(branch, parts, recipe, "cpu", work)
+        train_branch(branch, parts, recipe, "cpu", work)
     return {branch: Checkpoint.read(work / f"{branch}.checkpoint").losses for branch in BRANCHES}
 
 
@@ -172,7 +172,7 @@ def test_a_process_without_a_gpu_of_its_own_is_refused_before_it_waits_for_other
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     refusal = f"device: found '{found}', expected auto or one of this machine's: cpu, cuda:0, cuda:1"
-    with pytest.raises(BadInput, match=refusal), distributed.joined(asked):
+    with pytest.raises(BadInput, match=refusal), distributed.process_group(asked):
         pass
 
 

@@ -26,7 +26,7 @@ from tests.station import NAME, Trained, small_recipe
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import Dataset
-from trainer.model_maker import recalibrated
+from trainer.model_maker import store_recalibrated
 from trainer.train import Order, prepare_all, train
 
 pytestmark = pytest.mark.timeout(120)
@@ -99,7 +99,7 @@ def test_a_calibration_by_which_scores_come_about_otherwise_judges_golden_scans_
     fusion = FusionSettings(score="larger", score_floor=4.0, score_agreement=0.5)
     recipe, champion = msgspec.structs.replace(model.recipe, fusion=fusion), Champion.of(model, "cpu")
     maps = maps_of(prepare_all(dataset, dataset.train, recipe), champion.colour_map, champion.shape_map)
-    made = recalibrated(model, msgspec.structs.replace(model.card, recipe=recipe), calibration_of(maps, recipe), store)
+    made = store_recalibrated(model, msgspec.structs.replace(model.card, recipe=recipe), calibration_of(maps, recipe), store)
     for before, after in zip(read_golden(model.path), read_golden(made.path), strict=True):
         assert (after.name, after.scores["rgb"], after.scores["sdf"]) == (before.name, before.scores["rgb"], before.scores["sdf"])
         assert after.scores["fused"] != pytest.approx(before.scores["fused"])
@@ -112,12 +112,12 @@ def test_another_rate_keeps_golden_scans_as_they_are_and_a_model_without_any_is_
     store = shutil.copytree(trained.store, tmp_path / "models", symlinks=True)
     model = open_champion(store, NAME)
     calibration = msgspec.structs.replace(model.calibration, threshold=model.calibration.threshold.with_note("another"))
-    made = recalibrated(model, model.card, calibration, store)
+    made = store_recalibrated(model, model.card, calibration, store)
     assert [path.read_bytes() for path in sorted((made.path / "golden").iterdir())] == [
         path.read_bytes() for path in sorted((model.path / "golden").iterdir())
     ]
     shutil.rmtree(model.path / "golden")
-    bare = recalibrated(model, model.card, msgspec.structs.replace(calibration, colour_limit=9.0), store)
+    bare = store_recalibrated(model, model.card, msgspec.structs.replace(calibration, colour_limit=9.0), store)
     assert not (bare.path / "golden").exists() and bare.calibration.colour_limit == 9.0
 
 

@@ -21,7 +21,7 @@ from tests.alerts import verdict
 from tests.small_models import SEEING
 from tests.station import NAME, SMALL
 from trainer.gate_terms import GateLimits, GateOutcome
-from trainer.retrain_order import RetrainOrder, Wishes
+from trainer.retrain_order import RetrainAmounts, RetrainOrder
 from trainer.retrain_run import retrain
 from trainer.synthetic import Line, LineSize
 from trainer.synthetic_camera import View
@@ -43,7 +43,7 @@ def retrained(plant: Plant) -> int:
     """
     is_third = len(model_store.versions(Path(plant.settings.models.store) / NAME)) == 3
     limits = GateLimits(allowed_misses=1.0, allowed_auroc=1.0, slowest_ratio=0.0 if is_third else 4.0, largest_ratio=2.0)
-    return retrain(RetrainOrder(plant.settings, NAME, wishes=Wishes(with_simulated=True, least_new=5), limits=limits)).exit_code
+    return retrain(RetrainOrder(plant.settings, NAME, wishes=RetrainAmounts(with_simulated=True, least_new=5), limits=limits)).exit_code
 
 
 def test_the_calendar_has_the_day_of_the_timer_four_times() -> None:

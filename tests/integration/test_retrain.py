@@ -22,10 +22,10 @@ from tests.station import NAME
 from trainer import examination, retrain_run
 from trainer.gate_terms import GateLimits
 from trainer.gathering import Shares
-from trainer.model_maker import recalibrated
+from trainer.model_maker import store_recalibrated
 from trainer.retrain_gate import evidence_of
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_outcome import alone
+from trainer.retrain_outcome import only_training
 from trainer.retrain_plan import Plan as RetrainPlan
 from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import model_of, retrain
@@ -76,7 +76,7 @@ def test_a_champion_by_retraining_knows_the_curated_scans_and_the_next_one_learn
 
 
 def test_a_model_that_the_gate_holds_back_stays_in_the_store_without_a_link(own: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrain_run, "judged", lambda _order, _plan, model: answered(model, is_passed=False))
+    monkeypatch.setattr(retrain_run, "run_gate", lambda _order, _plan, model: answered(model, is_passed=False))
     for number in range(NEW):
         own.collect(number)
     result = retrain(order_of(own, promote=True))
@@ -116,7 +116,7 @@ def test_what_was_learned_stays_unless_it_would_end_with_the_same_error(
 
     for number in range(NEW):
         own.collect(number)
-    monkeypatch.setattr(retrain_run, "trained", ended)
+    monkeypatch.setattr(retrain_run, "train_plan", ended)
     with pytest.raises(type(error), match=str(error)):
         retrain(order_of(own))
     assert (record_of(own).outcome, (work_of(own) / "sdf.checkpoint").exists()) == ("failed", is_kept)
@@ -190,7 +190,7 @@ def test_what_one_champion_would_not_accept_is_open_again_under_another(own: Pla
         own.collect(number)
     first = open_champion(own.store, NAME)
     strict = msgspec.structs.replace(first.calibration.threshold, value=1e-9)
-    made = recalibrated(first, first.card, msgspec.structs.replace(first.calibration, threshold=strict), own.store)
+    made = store_recalibrated(first, first.card, msgspec.structs.replace(first.calibration, threshold=strict), own.store)
     promote(own.store, NAME, made.version)
     assert retrain(order_of(own)).parts_refused == {"not_normal": NEW}
     assert retrain(order_of(own)).outcome == "nothing_new"
@@ -223,7 +223,7 @@ def test_a_teacher_that_a_retraining_is_told_is_found_by_the_next_one_from_anoth
 
 def test_the_second_of_two_timers_ends_at_once(own: Plant) -> None:
     before = retrain(order_of(own))
-    with alone(own.store / NAME, NAME):
+    with only_training(own.store / NAME, NAME):
         result = retrain(order_of(own))
     assert (before.outcome, result.outcome, result.exit_code) == ("nothing_new", "busy", 6)
     assert f"held by process {os.getpid()} of" in result.sentence
@@ -267,7 +267,7 @@ def test_parts_that_the_champion_or_its_threshold_came_from_judge_only_where_too
     wishes = replace(FEW, least_new=1, shares=Shares(validation=0, gate=0.999))
     order, first = order_of(own, wishes=wishes), open_champion(own.store, NAME)
     data = first.card.data | {key: [f"result-{NEW - 1}"]}
-    made = recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
+    made = store_recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
     champion = promote(own.store, NAME, made.version, Change("calibrate"))
     plan = plan_of(order, champion.recipe, champion)
     fresh = [f"part-{number}" for number in reversed(range(NEW - 1))]

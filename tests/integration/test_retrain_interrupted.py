@@ -19,9 +19,9 @@ from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
 from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to
 from tests.station import NAME
-from trainer.retrain_plan import MADE, PARTS, PLAN
+from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of
-from trainer.retrain_run import retrain, unfinished
+from trainer.retrain_run import resumable_plan, retrain
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -79,11 +79,11 @@ def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Pl
     order, champion = order_of(own), open_champion(own.store, NAME)
     plan = plan_of(order, champion.recipe, champion)
     write_json(order.work / PLAN, plan)
-    assert unfinished(order, champion.recipe, champion) == plan
-    assert unfinished(order, changed(champion.recipe, ("sdf.steps=3",)), champion) is None
-    assert unfinished(order, champion.recipe, replace(champion, version="0002")) is None
+    assert resumable_plan(order, champion.recipe, champion) == plan
+    assert resumable_plan(order, changed(champion.recipe, ("sdf.steps=3",)), champion) is None
+    assert resumable_plan(order, champion.recipe, replace(champion, version="0002")) is None
     shutil.rmtree(order.work / PARTS / "result-0")
-    assert unfinished(order, champion.recipe, champion) is None
+    assert resumable_plan(order, champion.recipe, champion) is None
 
 
 def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant, tmp_path: Path) -> None:
@@ -93,19 +93,19 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
     order, champion = order_of(own, data=data), open_champion(own.store, NAME)
     plan = plan_of(order, champion.recipe, champion)
     write_json(order.work / PLAN, plan)
-    assert unfinished(order, champion.recipe, champion) == plan
-    assert unfinished(order_of(own), champion.recipe, champion) == plan  # a timer, which names none
-    assert unfinished(order_of(own, data=own.data), champion.recipe, champion) is None
+    assert resumable_plan(order, champion.recipe, champion) == plan
+    assert resumable_plan(order_of(own), champion.recipe, champion) == plan  # a timer, which names none
+    assert resumable_plan(order_of(own, data=own.data), champion.recipe, champion) is None
     first = min((data / "train" / "good" / "rgb").iterdir())
     content = first.read_bytes()
     first.write_bytes(content + b" ")
-    assert unfinished(order, champion.recipe, champion) is None
+    assert resumable_plan(order, champion.recipe, champion) is None
     first.write_bytes(content)
-    assert unfinished(order, champion.recipe, champion) == plan
+    assert resumable_plan(order, champion.recipe, champion) == plan
     for kind in ("rgb", "xyz"):
         first = min((data / "train" / "good" / kind).iterdir())
         shutil.copy(first, first.with_stem("another"))
-    assert unfinished(order, champion.recipe, champion) is None
+    assert resumable_plan(order, champion.recipe, champion) is None
 
 
 @pytest.mark.parametrize("name", ["", "0042", "\xe9"])
@@ -114,7 +114,7 @@ def test_a_model_that_was_stored_and_cannot_be_used_any_more_is_stored_once_more
         own.collect(number)
     order, champion = order_of(own), open_champion(own.store, NAME)
     write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
-    (order.work / MADE).write_text(name, "latin-1")
+    (order.work / MADE_MODEL).write_text(name, "latin-1")
     assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
 
 
@@ -139,6 +139,6 @@ def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(o
         own.collect(number)
     order, champion = order_of(own), open_champion(own.store, NAME)
     write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
-    (order.work / MADE).write_text("0001", "ascii")
+    (order.work / MADE_MODEL).write_text("0001", "ascii")
     assert retrain(order).version == "0001"
     assert [path.name for path in versions(own.store / NAME)] == ["0001"]

@@ -19,12 +19,12 @@ from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, sho
 from tests.station import NAME
 from trainer import retrain_run
 from trainer.gathering import Shares
-from trainer.model_maker import recalibrated
+from trainer.model_maker import store_recalibrated
 from trainer.retrain_gate import evidence_of
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import PLAN, Plan
 from trainer.retrain_planning import plan_of
-from trainer.retrain_run import retrain, unfinished
+from trainer.retrain_run import resumable_plan, retrain
 
 pytestmark = pytest.mark.timeout(180)
 ALL_TRAIN, ALL_GATE = replace(FEW, shares=Shares(0.0, 0.0)), replace(FEW, shares=Shares(validation=0.0, gate=0.999))
@@ -74,13 +74,13 @@ def test_a_training_that_was_interrupted_is_given_up_where_it_would_learn_from_a
     order, champion = order_of(own, wishes=ALL_TRAIN), open_champion(own.store, NAME)
     plan = planned(order)
     write_json(order.work / PLAN, plan)
-    assert unfinished(order, champion.recipe, champion) == plan
+    assert resumable_plan(order, champion.recipe, champion) == plan
     own.mark("result-50", "defect")
-    assert unfinished(order, champion.recipe, champion) is None
+    assert resumable_plan(order, champion.recipe, champion) is None
     said = "the unfinished training is given up: result-1, which it learns from, has been called a defect since"
     assert said in capsys.readouterr().err
     own.mark("result-1", "good")
-    assert unfinished(order, champion.recipe, champion) == plan
+    assert resumable_plan(order, champion.recipe, champion) == plan
 
 
 def test_a_training_on_simulated_parts_that_was_interrupted_is_gone_on_with_only_where_they_are_asked_for(own: Plant) -> None:
@@ -89,8 +89,8 @@ def test_a_training_on_simulated_parts_that_was_interrupted_is_gone_on_with_only
     asked, champion = order_of(own, wishes=replace(FEW, with_simulated=True)), open_champion(own.store, NAME)
     plan = planned(asked)
     write_json(asked.work / PLAN, plan)
-    assert unfinished(asked, champion.recipe, champion) == plan
-    assert unfinished(order_of(own), champion.recipe, champion) is None
+    assert resumable_plan(asked, champion.recipe, champion) == plan
+    assert resumable_plan(order_of(own), champion.recipe, champion) is None
 
 
 def test_a_model_that_learned_from_what_is_called_a_defect_meanwhile_is_held_back_and_the_next_one_is_made_without(
@@ -102,7 +102,7 @@ def test_a_model_that_learned_from_what_is_called_a_defect_meanwhile_is_held_bac
 
     for number in range(NEW + 1):
         own.collect(number)
-    monkeypatch.setattr(retrain_run, "judged", marking)
+    monkeypatch.setattr(retrain_run, "run_gate", marking)
     order = order_of(own, wishes=ALL_TRAIN, promote=True)
     result = retrain(order)
     assert (result.outcome, result.version) == ("held_back", "0002")
@@ -121,7 +121,7 @@ def test_a_champion_that_came_from_what_is_a_defect_by_now_is_replaced_though_no
         own.collect(number)
     first = open_champion(own.store, NAME)
     data = first.card.data | {"collected_parts": [f"result-{number}" for number in range(2, NEW)], key: ["result-5"]}
-    made = recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
+    made = store_recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
     promote(own.store, NAME, made.version, Change("calibrate"))
     own.collect(50, "NotOK", part_id="part-5")
     assert retrain(order_of(own)).outcome == "nothing_new"

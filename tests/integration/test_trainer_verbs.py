@@ -21,7 +21,7 @@ from mdss.method.model_store import open_champion
 from mdss.method.recipe import changed, preset
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
 from trainer.checkpoint import Checkpoint
-from trainer.train import WORK, lasting
+from trainer.train import WORK, with_absolute_paths
 
 pytestmark = pytest.mark.timeout(180)
 METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
@@ -213,8 +213,8 @@ def test_a_teacher_of_ones_own_and_photographs_are_named_so_that_a_retraining_fi
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.safetensors").touch()
-    assert lasting(changed(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(tmp_path / "own.safetensors")
+    assert with_absolute_paths(changed(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(tmp_path / "own.safetensors")
     (tmp_path / "photographs").mkdir()
-    photographs = lasting(changed(preset("edge"), ("rgb.penalty_photographs=photographs",))).rgb.penalty_photographs
+    photographs = with_absolute_paths(changed(preset("edge"), ("rgb.penalty_photographs=photographs",))).rgb.penalty_photographs
     assert photographs == str(tmp_path / "photographs")
-    assert lasting(preset("edge")) == preset("edge")
+    assert with_absolute_paths(preset("edge")) == preset("edge")

@@ -15,7 +15,7 @@ from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import FusionSettings, preset
 from trainer import calibrate_verb
 from trainer.calibrate import Maps, calibration_of, with_threshold
-from trainer.calibrate_verb import higher, scored_higher
+from trainer.calibrate_verb import rise_sentence, score_rise_sentence
 
 PARTS, SIZE_PX = 6, 48
 
@@ -72,16 +72,16 @@ def test_parts_that_a_branch_scores_far_above_those_of_before_are_said_to_lift_i
     recipe, good = preset("edge"), [good_part(slice(1, -1))] * PARTS
     before, other = calibration_of(maps(), recipe, good), maps()
     other.sdf[:] = [heat * np.float32(2.9) for heat in other.sdf]
-    assert scored_higher(calibration_of(other, recipe, good), before) == ""
+    assert score_rise_sentence(calibration_of(other, recipe, good), before) == ""
     other.sdf[:] = [heat * np.float32(2) for heat in other.sdf]
     assert calibration_of(other, recipe, good).threshold.value == pytest.approx(before.threshold.value), "which does not show it"
-    said = scored_higher(calibration_of(other, recipe, good), before)
+    said = score_rise_sentence(calibration_of(other, recipe, good), before)
     assert said.startswith(
         "in shape these parts score 6 times as high as the good ones of the calibration before, and so much more has to be"
     )
     other.rgb[:] = [heat * np.float32(7) for heat in other.rgb]
-    assert scored_higher(calibration_of(other, recipe, good), before).startswith("in colour these parts score 7 times as high as ")
-    assert scored_higher(calibration_of(other, recipe), before) == scored_higher(before, calibration_of(other, recipe)) == ""
+    assert score_rise_sentence(calibration_of(other, recipe, good), before).startswith("in colour these parts score 7 times as high as ")
+    assert score_rise_sentence(calibration_of(other, recipe), before) == score_rise_sentence(before, calibration_of(other, recipe)) == ""
 
 
 def test_some_parts_that_hide_each_other_are_asked_about_where_they_lift_a_limit_that_was_well_known(
@@ -92,12 +92,15 @@ def test_some_parts_that_hide_each_other_are_asked_about_where_they_lift_a_limit
     for number, factor in enumerate((2.2, 4.8, 10.0)):
         other.rgb[number][20:24, 20:24] = factor * other.rgb[number].max()
     found = calibration_of(other, recipe, good)
-    assert "validation part" not in found.threshold.note and scored_higher(found, before) == ""
-    assert higher(found, before) == "", "few parts tell no limit"
+    assert "validation part" not in found.threshold.note and score_rise_sentence(found, before) == ""
+    assert rise_sentence(found, before) == "", "few parts tell no limit"
     monkeypatch.setattr(calibrate_verb, "LIMIT_KNOWN", PARTS)
     times = found.colour_limit / before.colour_limit
-    assert higher(found, before) == f"the limit of colour is {times:.0f} times that of the calibration before: are all these parts good?"
-    assert higher(before, before) == higher(before, found) == ""
+    assert (
+        rise_sentence(found, before)
+        == f"the limit of colour is {times:.0f} times that of the calibration before: are all these parts good?"
+    )
+    assert rise_sentence(before, before) == rise_sentence(before, found) == ""
 
 
 def test_a_margin_moves_the_threshold_and_outlines_begin_where_they_did() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mdss.errors import BadInput
 from mdss.method.recipe import Optimiser, changed, preset
 from trainer.checkpoint import CARD, Checkpoint
-from trainer.train import Plan, begin
+from trainer.train import Plan, prepare_work_folder
 from trainer.training import Schedule, Training, channels_last
 
 STEPS = 6
@@ -215,17 +215,17 @@ def test_another_network_s_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        begin(tmp_path / "work", Plan(preset("edge"), "m", (), ""), resume=True)
+        prepare_work_folder(tmp_path / "work", Plan(preset("edge"), "m", (), ""), resume=True)
     assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, starting a new one\n"
 
 
 def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_other_settings_is_not(tmp_path: Path) -> None:
     work, plan = tmp_path / "work", Plan(preset("edge"), "m", ("a.png",), "digest")
-    begin(work, plan, resume=False)
+    prepare_work_folder(work, plan, resume=False)
     written = msgspec.json.decode((work / "plan.json").read_bytes())
     del written["digest"], written["recipe"]["threshold"]["margin"], written["recipe"]["rgb"]["turned_last"]  # came later
     (work / "plan.json").write_bytes(msgspec.json.encode(written))
-    begin(work, plan, resume=True)
+    prepare_work_folder(work, plan, resume=True)
     others = {
         "seed was 0, is 1": replace(plan, recipe=preset("edge", seed=1)),
         "rgb.steps was 1500, is 3": replace(plan, recipe=changed(preset("edge"), ("rgb.steps=3",))),
@@ -234,8 +234,8 @@ def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_othe
     }
     for what, other in others.items():
         with pytest.raises(BadInput, match=rf"had other settings or scans \({what}\); expected the same"):
-            begin(work, other, resume=True)
+            prepare_work_folder(work, other, resume=True)
     for left, what in ((b"{", "it cannot be read"), (msgspec.json.encode(replace(plan, digest="of others")), "the scans are different")):
         (work / "plan.json").write_bytes(left)
         with pytest.raises(BadInput, match=rf"had other settings or scans \({what}\)"):
-            begin(work, plan, resume=True)
+            prepare_work_folder(work, plan, resume=True)

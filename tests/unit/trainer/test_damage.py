@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.plates import plate
-from trainer.damage import Spot, damaged
+from trainer.damage import Spot, damaged_copy
 
 
 def test_a_copy_differs_in_places_and_the_part_itself_is_left_alone() -> None:
     cloud = plate()
     before = cloud.copy()
-    copies = [damaged(cloud, np.random.default_rng(seed)) for seed in range(12)]
+    copies = [damaged_copy(cloud, np.random.default_rng(seed)) for seed in range(12)]
     assert np.array_equal(cloud, before, equal_nan=True)
     measured = np.isfinite(cloud).all(axis=2)
     lost = [np.count_nonzero(measured & ~np.isfinite(copy).all(axis=2)) for copy in copies]
@@ -25,12 +25,12 @@ def test_a_copy_differs_in_places_and_the_part_itself_is_left_alone() -> None:
 def test_of_the_smallest_part_something_is_left() -> None:
     cloud = plate()
     cloud[:28], cloud[37:], cloud[:, :28], cloud[:, 37:] = np.nan, np.nan, np.nan, np.nan  # 81 points
-    left = [np.isfinite(damaged(cloud, np.random.default_rng(seed))).all(axis=2).sum() for seed in range(200)]
+    left = [np.isfinite(damaged_copy(cloud, np.random.default_rng(seed))).all(axis=2).sum() for seed in range(200)]
     assert 81 * 0.3 < min(left) < 81
 
 
 def test_the_same_seed_gives_the_same_damage() -> None:
-    first, second = (damaged(plate(), np.random.default_rng(4)) for _ in range(2))
+    first, second = (damaged_copy(plate(), np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first, second, equal_nan=True)
 
 

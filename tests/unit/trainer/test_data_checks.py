@@ -14,7 +14,7 @@ from mdss.collection import XYZ
 from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
 from tests.shelf import LIMITS, SETTINGS, Shelf, measures_of, only
-from trainer.data_checks import SURELY_SAME, Refused, Signatures, Usual, abnormal, refusals_by_code, same_part_limit, unfit
+from trainer.data_checks import SURELY_SAME, GoodPartRange, Refused, Signatures, fault_of, refusals_by_code, same_part_limit, score_fault
 from trainer.examination import Examiner, Limits
 from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
@@ -88,7 +88,7 @@ def test_what_cannot_be_learned_from_is_refused_with_its_reason(
 
 
 def test_how_many_points_are_missing_is_never_said_to_be_what_is_allowed(known: list[tuple[str, Measures]]) -> None:
-    fault = unfit(replace(known[0][1], invalid_point_ratio=0.504), None, 0.5, is_marked_good=True)
+    fault = fault_of(replace(known[0][1], invalid_point_ratio=0.504), None, 0.5, is_marked_good=True)
     assert fault == ("missing_points", "50.4% of the part's points are missing, expected at most 50%")
 
 
@@ -156,8 +156,8 @@ def test_without_curated_parts_only_what_was_not_seen_and_what_comes_twice_is_re
 
 
 def test_what_the_champion_would_not_accept_is_refused() -> None:
-    assert abnormal(2.0, 2.0) is None
-    code, reason = abnormal(2.5, 2.0) or ("", "")
+    assert score_fault(2.0, 2.0) is None
+    code, reason = score_fault(2.5, 2.0) or ("", "")
     assert code == "not_normal" and "gives it 2.5, above its threshold of 2" in reason
 
 
@@ -183,17 +183,17 @@ def test_two_scans_of_one_part_are_nearer_than_a_quarter_of_the_distance_of_two_
 
 
 def test_an_ageing_lamp_is_learned_and_one_that_fails_is_not(known: list[tuple[str, Measures]]) -> None:
-    usual, part = Usual.of([each for _, each in known]), measures_of(good_part(0))
+    usual, part = GoodPartRange.of([each for _, each in known]), measures_of(good_part(0))
     aged, failing = (replace(part, brightness=usual.brightness * share) for share in (0.6, 0.3))
-    assert unfit(aged, usual, 0.5, is_marked_good=False) is None
-    assert (unfit(failing, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
+    assert fault_of(aged, usual, 0.5, is_marked_good=False) is None
+    assert (fault_of(failing, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
 
 
 def test_a_product_that_is_nearly_black_is_learned_in_its_light_and_not_without(known: list[tuple[str, Measures]]) -> None:
-    usual, part = Usual.of([replace(each, brightness=5.0) for _, each in known]), measures_of(good_part(0))
+    usual, part = GoodPartRange.of([replace(each, brightness=5.0) for _, each in known]), measures_of(good_part(0))
     lit, unlit = (replace(part, brightness=brightness) for brightness in (4.0, 1.0))
-    assert unfit(lit, usual, 0.5, is_marked_good=False) is None
-    assert (unfit(unlit, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
+    assert fault_of(lit, usual, 0.5, is_marked_good=False) is None
+    assert (fault_of(unlit, usual, 0.5, is_marked_good=False) or ("",))[0] == "dark"
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
@@ -224,7 +224,7 @@ def test_how_far_parts_of_a_product_lie_apart_is_asked_of_five_of_them_and_not_o
 def test_parts_of_a_product_that_vary_widely_may_be_as_far_off_as_they_vary(known: list[tuple[str, Measures]]) -> None:
     name = next(iter(known[0][1].values))
     parts = [replace(part, values=part.values | {name: 100.0 + 10 * number}) for number, (_, part) in enumerate(known)]
-    usual = Usual.of(parts)
+    usual = GoodPartRange.of(parts)
     assert (usual.centre[name], usual.reach[name]) == pytest.approx((135, 8 * 1.4826 * 20))
 
 
@@ -238,7 +238,7 @@ def test_parts_of_a_product_that_vary_widely_may_be_as_far_off_as_they_vary(know
 def test_it_is_said_from_where_to_where_good_parts_reach(
     known: list[tuple[str, Measures]], name: str, centre: float, reach: float, said: str
 ) -> None:
-    usual, (_, part) = Usual.of([each for _, each in known]), known[0]
+    usual, (_, part) = GoodPartRange.of([each for _, each in known]), known[0]
     usual = replace(usual, centre=usual.centre | {name: centre}, reach=usual.reach | {name: reach})
-    fault = unfit(replace(part, values=part.values | {name: 500.0}), usual, 1.0, is_marked_good=False)
+    fault = fault_of(replace(part, values=part.values | {name: 500.0}), usual, 1.0, is_marked_good=False)
     assert fault is not None and fault[1].endswith(said)

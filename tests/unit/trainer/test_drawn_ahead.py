@@ -14,22 +14,22 @@ import pytest
 import torch
 
 from trainer import drawn_ahead
-from trainer.drawn_ahead import drawers, drawn
+from trainer.drawn_ahead import prefetch_processes, prefetched
 
 GPU = "cuda:0"  # drawing itself touches no GPU
 DRAWS_FOR_EVER = """
 import os, sys, time, torch
-from trainer.drawn_ahead import drawn
+from trainer.drawn_ahead import prefetched
 torch.set_num_threads(3)
-large = drawn(lambda _: (os.getpid(), b"x" * (4 << 20)), range(1000), "cuda:0")
+large = prefetched(lambda _: (os.getpid(), b"x" * (4 << 20)), range(1000), "cuda:0")
 print(next(large)[0], next(large)[0], flush=True)
 time.sleep(600)
 """
 FAILS = """
 import torch
-from trainer.drawn_ahead import drawn
+from trainer.drawn_ahead import prefetched
 torch.set_num_threads(2)
-batches = drawn(str, range(1000), "cuda:0")
+batches = prefetched(str, range(1000), "cuda:0")
 raise ValueError(next(batches))
 """
 
@@ -44,14 +44,14 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_beside_a_gpu_other_processes_draw_what_this_one_would_have_drawn(three_threads: None) -> None:
-    here, there = (list(drawn(drawing, range(3, 20), device)) for device in ("cpu", GPU))
+    here, there = (list(prefetched(drawing, range(3, 20), device)) for device in ("cpu", GPU))
     assert all(torch.equal(one, other) for (_, one), (_, other) in zip(here, there, strict=True))
     assert {process for process, _ in here} == {os.getpid()}
     assert len({process for process, _ in there}) == 2 and os.getpid() not in {process for process, _ in there}
 
 
 def test_drawers_end_when_nobody_asks_any_more(three_threads: None) -> None:
-    batches = drawn(drawing, range(1000), GPU)
+    batches = prefetched(drawing, range(1000), GPU)
     process, _ = next(batches)
     assert psutil.pid_exists(process)
     del batches
@@ -59,7 +59,7 @@ def test_drawers_end_when_nobody_asks_any_more(three_threads: None) -> None:
 
 
 def test_what_stops_a_training_does_not_stop_those_who_draw_for_its_last_step(three_threads: None) -> None:
-    batches = drawn(drawing, range(40), GPU)
+    batches = prefetched(drawing, range(40), GPU)
     process, _ = next(batches)
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(process, number)
@@ -87,4 +87,4 @@ def test_a_process_that_fails_ends_while_others_draw_for_it() -> None:
 @pytest.mark.parametrize(("threads", "expected"), [(1, 0), (2, 1), (8, 7), (64, drawn_ahead.MOST)])
 def test_of_the_threads_one_computes_and_the_others_draw(monkeypatch: pytest.MonkeyPatch, threads: int, expected: int) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert drawers() == expected
+    assert prefetch_processes() == expected

@@ -177,7 +177,7 @@ def test_of_rejected_good_parts_those_are_named_that_the_champion_accepts() -> N
 def test_of_so_few_good_parts_no_deviation_is_taken_that_a_check_or_a_drift_could_go_by(count: int, is_enough: bool) -> None:
     pairs = pairs_of("good", np.linspace(1.9, 2, count), np.linspace(1.9, 2, count))
     assert ("fewer than 5 good parts" in checks(pairs)["room below the threshold"].says) != is_enough
-    assert (Quality(Pairs(pairs), calibration(), GateLimits(), calibration()).moved > 1) == is_enough
+    assert (Quality(Pairs(pairs), calibration(), GateLimits(), calibration()).good_score_rise > 1) == is_enough
 
 
 @pytest.mark.parametrize(("rejected", "count"), [(PARTS // 2, PARTS), (16, 49), (29, 100)])

@@ -10,7 +10,7 @@ import pytest
 
 from mdss.method.calibration import Threshold
 from mdss.method.recipe import Recipe
-from trainer.gate import Sides, outcome_of
+from trainer.gate import ComparedModels, outcome_of
 from trainer.gate_report import card_rows, differing, differing_sections
 from trainer.gate_scoring import Judgement, Pair, Pairs
 from trainer.gate_terms import EvidencePart, GateCheck, shown
@@ -45,7 +45,7 @@ def test_where_nothing_is_to_be_shown_the_page_says_so_of_as_many_models_as_ther
 
 @pytest.mark.parametrize("passed", [(True, True), (True, False), (False, True), (False, False)])
 def test_one_check_that_is_not_passed_holds_a_model_back_and_is_a_reason(passed: tuple[bool, bool]) -> None:
-    sides = Sides(None, SimpleNamespace(name="cap", version="0002"), Path("gates"))  # type: ignore[arg-type]
+    sides = ComparedModels(None, SimpleNamespace(name="cap", version="0002"), Path("gates"))  # type: ignore[arg-type]
     outcome = outcome_of(sides, Pairs([]), [GateCheck.of("quality", f"{n}", "why", is_passed=each) for n, each in enumerate(passed)])
     assert outcome.is_passed == all(passed)
     assert outcome.reasons == tuple(f"{n}: why" for n, each in enumerate(passed) if not each)

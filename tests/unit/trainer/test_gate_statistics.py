@@ -12,10 +12,10 @@ from trainer.gate_statistics import (
     auroc_interval,
     auroc_loss,
     chance_of_rejects,
+    margin_in_deviations,
+    margin_lost,
     median_interval,
     parts_needed,
-    room,
-    room_lost,
     wilson,
 )
 
@@ -96,9 +96,9 @@ def test_the_median_lies_between_two_of_the_values_with_the_stated_confidence() 
 def test_room_below_the_threshold_is_lost_by_moving_nearer_and_not_by_another_scale() -> None:
     own = seeded().normal(size=60)
     champion, narrower, nearer = 0.2 * (own - 2), 0.05 * (own - 2), 0.2 * (own - 0.5)
-    assert room(champion) == pytest.approx(2.0, abs=0.4)
-    assert room_lost(champion, narrower, 0.95, seeded(1)) == pytest.approx((0.0, 0.0), abs=1e-9)
-    low, high = room_lost(champion, nearer, 0.95, seeded(1))
+    assert margin_in_deviations(champion) == pytest.approx(2.0, abs=0.4)
+    assert margin_lost(champion, narrower, 0.95, seeded(1)) == pytest.approx((0.0, 0.0), abs=1e-9)
+    low, high = margin_lost(champion, nearer, 0.95, seeded(1))
     assert 1.2 < low < 1.5 < high < 2.2
 
 

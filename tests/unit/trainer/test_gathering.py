@@ -21,11 +21,11 @@ from trainer.gathering import (
     calibrated_by,
     collection_at,
     gather,
-    is_learned,
+    is_made_from,
     learned_by,
+    parts_new_to,
     require_start,
     side_of,
-    unlearned,
 )
 
 
@@ -139,13 +139,13 @@ def test_another_scan_of_a_part_that_was_learned_is_no_new_part() -> None:
     nameless = [part("r4", part_id=""), part("r5", part_id="")]
     kept = [learned, again, new, *nameless]
     made = model(collected_parts=["r1", "r4"], calibrated_parts=["r3"])
-    assert unlearned(made, kept, kept) == [new, nameless[1]]
-    assert unlearned(made, kept, kept, calibrated_by(made)) == [nameless[1]]
+    assert parts_new_to(made, kept, kept) == [new, nameless[1]]
+    assert parts_new_to(made, kept, kept, calibrated_by(made)) == [nameless[1]]
 
 
 def test_where_a_camera_calls_every_part_alike_each_scan_is_one() -> None:
     kept = [part(f"r{number}", part_id="pin") for number in range(3)]
-    assert unlearned(model(collected_parts=["r1"]), kept, kept) == [kept[0], kept[2]]
+    assert parts_new_to(model(collected_parts=["r1"]), kept, kept) == [kept[0], kept[2]]
 
 
 def test_a_camera_that_calls_every_part_alike_does_so_beside_another_that_does_not() -> None:
@@ -155,7 +155,7 @@ def test_a_camera_that_calls_every_part_alike_does_so_beside_another_that_does_n
         part("r3", part_id="p3", source_id="replay", is_simulated=True),
         part("r4", label="defect", part_id="p3", source_id="other"),
     ]
-    assert unlearned(model(collected_parts=["r1"]), alike, kept) == [alike[0], alike[2]]
+    assert parts_new_to(model(collected_parts=["r1"]), alike, kept) == [alike[0], alike[2]]
     given = cast("Any", Given(*kept, part("r5", 9, "defect", part_id="pin")))
     assert ids(gather(given, "cap").good) == ["r0", "r1", "r2"]
 
@@ -171,11 +171,11 @@ def test_a_model_says_which_parts_and_which_scans_it_has_learned(tmp_path: Path)
     base = Dataset.open(tmp_path / "data", "m")
     assert learned_by([model(collected_parts=["a", "b"]), model(collected_parts=["b"], gate_parts=["c"]), model()]) == {"a", "b", "c"}
     before = model(digest=base.digest)
-    assert is_learned(base, before)
-    assert is_learned(base, model(training_scans=2, validation_scans=1))
-    assert not is_learned(base, model(training_scans=3, validation_scans=1))
+    assert is_made_from(base, before)
+    assert is_made_from(base, model(training_scans=2, validation_scans=1))
+    assert not is_made_from(base, model(training_scans=3, validation_scans=1))
     (tmp_path / "data" / "train" / "good" / "rgb" / "000.png").write_bytes(b"other")
-    assert not is_learned(base, before)
+    assert not is_made_from(base, before)
 
 
 @pytest.mark.parametrize(

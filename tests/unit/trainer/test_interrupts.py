@@ -17,7 +17,7 @@ from mdss.retraining import RetrainRecord, read_record, write_record
 from tests.retraining import Plant, order_of, record_of, write_config
 from trainer import retrain_outcome, retrain_run
 from trainer.checkpoint import Checkpoint
-from trainer.retrain_outcome import Diary, Ended
+from trainer.retrain_outcome import AttemptRecord, RetrainEnded
 from trainer.retrain_run import Run, retrain
 from trainer.training import Schedule, Training
 
@@ -108,14 +108,14 @@ def pressing(write: Callable[[Path, RetrainRecord], None]) -> Callable[[Path, Re
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"), [(None, "candidate"), (Ended("held_back", "worse"), "held_back"), (KeyboardInterrupt(), "interrupted")]
+    ("error", "outcome"), [(None, "candidate"), (RetrainEnded("held_back", "worse"), "held_back"), (KeyboardInterrupt(), "interrupted")]
 )
 def test_ctrl_c_while_the_end_of_a_retraining_is_written_down_changes_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None, outcome: str
 ) -> None:
     monkeypatch.setattr(retrain_outcome, "write_record", pressing(write_record))
     before = signal.getsignal(signal.SIGINT)
-    with nullcontext() if error is None else pytest.raises(type(error)), Diary(tmp_path, "cap"):
+    with nullcontext() if error is None else pytest.raises(type(error)), AttemptRecord(tmp_path, "cap"):
         if error:
             raise error
     found = read_record(tmp_path, "cap")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.muon import SIZE, Muon, iterated, orthogonal
+from trainer.muon import SIZE, Muon, orthogonal, orthogonal_by_iteration
 
 SHAPES = [(8, 20), (20, 8), (6, 3, 4, 4), (1, 16), (16,)]
 
@@ -25,7 +25,7 @@ def test_multiplications_alone_find_the_same_matrices_however_short_some_directi
     shapes = [(8, 20), (20, 8), (5, 5), (7, 1), (128, 300)]
     parts = [torch.linalg.svd(made(*shape), full_matrices=False) for shape in shapes]
     fading = [(left * lengths * torch.logspace(0, -4, len(lengths))) @ right for left, lengths, right in parts]
-    for found, (left, _, right) in zip(iterated(fading), parts, strict=True):
+    for found, (left, _, right) in zip(orthogonal_by_iteration(fading), parts, strict=True):
         assert torch.allclose(found, left @ right, atol=1e-2)
 
 
@@ -43,11 +43,11 @@ def test_a_gpu_takes_the_steps_that_a_processor_takes_where_no_direction_has_fad
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_multiplications_find_the_same_matrix_however_small_or_large_it_is(size: float) -> None:
-    assert torch.allclose(iterated([made(8, 20) * size])[0], orthogonal(made(8, 20)), atol=1e-4)
+    assert torch.allclose(orthogonal_by_iteration([made(8, 20) * size])[0], orthogonal(made(8, 20)), atol=1e-4)
 
 
 def test_where_nothing_is_to_be_learned_multiplications_find_no_direction() -> None:
-    zeros, other = iterated([torch.zeros(4, 6), made(3, 3)])
+    zeros, other = orthogonal_by_iteration([torch.zeros(4, 6), made(3, 3)])
     assert zeros.eq(0).all()
     assert torch.allclose(other @ other.T, torch.eye(3), atol=1e-4)
 

@@ -21,8 +21,8 @@ from trainer.dataset import GOOD, Dataset, LoadedScan, Scan, to_millimetres
 from trainer.missing_marks import mark_in
 from trainer.model_maker import Parts
 from trainer.parts_found import advice
-from trainer.passed_over import LOOKED_AT, PassedOver, passed_over, sentences_on_some
-from trainer.train import Order, learned
+from trainer.passed_over import LOOKED_AT, IgnoredContent, ignored_content_sentences, sentences_on_some
+from trainer.train import Order, train_and_store
 
 Float = NDArray[np.float32]
 SCENE = Scene(300, 300)
@@ -45,9 +45,9 @@ def sheet(thick_mm: float = 0.6, rows: int = 60) -> Float:
     return cloud
 
 
-def look(cloud: Float, settings: PointCloudSettings = DEFAULT) -> PassedOver:
+def look(cloud: Float, settings: PointCloudSettings = DEFAULT) -> IgnoredContent:
     """Return what is passed over in a cloud."""
-    return PassedOver.of(loaded(cloud), settings)
+    return IgnoredContent.of(loaded(cloud), settings)
 
 
 def test_a_sheet_thinner_than_what_counts_as_table_is_said_with_what_to_set() -> None:
@@ -126,7 +126,7 @@ def test_a_scan_of_nothing_but_a_sheet_gets_advice_on_it_and_not_to_do_without_a
 
 def test_what_most_scans_show_is_said_once_with_one_of_them() -> None:
     scans = [loaded(sheet() if number > 1 else SCENE.cloud(), f"{number:03d}") for number in range(5)]
-    found = [PassedOver.of(each, DEFAULT) for each in scans]
+    found = [IgnoredContent.of(each, DEFAULT) for each in scans]
     (said,) = sentences_on_some(found)
     assert said.startswith("in 3 of 5 scans that were looked at, as in 002.tiff, 13.2 % of the image lies ")
     assert sentences_on_some(found[:4]) == sentences_on_some([]) == [], "half of them"
@@ -148,7 +148,7 @@ class Folder:
 def test_some_scans_from_first_to_last_are_looked_at_each_once(count: int, read: list[str]) -> None:
     folder = Folder()
     scans = [(cast(Dataset, folder), Scan("train", GOOD, f"{number}", Path("rgb"), Path("xyz"))) for number in range(count)]
-    assert len(passed_over(scans, DEFAULT)) == min(count, 1)
+    assert len(ignored_content_sentences(scans, DEFAULT)) == min(count, 1)
     assert folder.read == read and len(read) <= LOOKED_AT
 
 
@@ -162,6 +162,6 @@ def test_who_trains_is_told_and_the_report_as_well(
         tifffile.imwrite(path, cloud, photometric="rgb")
     monkeypatch.setattr("trainer.model_maker.make_model", lambda store, card, parts, work, device: parts)
     dataset = Dataset.open(tmp_path / "data", "m")
-    parts = cast(Parts, learned(Order(dataset.root, tmp_path, "cap", preset("edge")), [dataset], tmp_path, {}))
+    parts = cast(Parts, train_and_store(Order(dataset.root, tmp_path, "cap", preset("edge")), [dataset], tmp_path, {}))
     said = next(each for each in parts.found if "z is 0 in" in each)
     assert said.startswith("in 3 of 3 scans that were looked at") and f"cap: {said}" in capsys.readouterr().err

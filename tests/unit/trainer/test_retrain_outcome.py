@@ -15,7 +15,7 @@ from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord, read_record, write_record
 from mdss.settings import Settings
 from trainer.retrain_order import RetrainOrder
-from trainer.retrain_outcome import EXIT_CODES, MEANINGS, Diary, End, Ended, alone
+from trainer.retrain_outcome import EXIT_CODES, MEANINGS, AttemptRecord, End, RetrainEnded, only_training
 from trainer.retrain_run import Run
 
 HOUR_NS = 3600 * 10**9
@@ -39,7 +39,7 @@ def record(folder: Path) -> RetrainRecord:
 
 
 def test_an_attempt_that_made_no_plan_has_found_and_refused_nothing(tmp_path: Path) -> None:
-    result = Run(RetrainOrder(Settings(), "cap"), Diary(tmp_path, "cap")).result("nothing_new", "why")
+    result = Run(RetrainOrder(Settings(), "cap"), AttemptRecord(tmp_path, "cap")).result("nothing_new", "why")
     assert (result.exit_code, result.sentence, result.version) == (EXIT_CODES["nothing_new"], "why", "")
     assert (result.parts_used, result.parts_new, result.parts_refused, result.refused) == (0, 0, {}, ())
 
@@ -51,7 +51,7 @@ def test_every_end_has_an_exit_code_of_its_own_that_is_explained() -> None:
 
 
 def test_while_it_runs_the_record_says_so_and_what_is_known(tmp_path: Path) -> None:
-    diary = Diary(tmp_path, "cap", Clock())
+    diary = AttemptRecord(tmp_path, "cap", Clock())
     with diary:
         assert (record(tmp_path).outcome, record(tmp_path).started_ns, record(tmp_path).seconds) == ("running", HOUR_NS, 0)
         diary.note(parts_used=12, parts_refused=3)
@@ -63,9 +63,9 @@ def test_while_it_runs_the_record_says_so_and_what_is_known(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("error", "outcome", "is_success"),
     [
-        (Ended("nothing_new", "found 0"), "nothing_new", True),
-        (Ended("refused_data", "found 0"), "refused_data", False),
-        (Ended("held_back", "worse"), "held_back", False),
+        (RetrainEnded("nothing_new", "found 0"), "nothing_new", True),
+        (RetrainEnded("refused_data", "found 0"), "refused_data", False),
+        (RetrainEnded("held_back", "worse"), "held_back", False),
         (MdssError("no disk"), "failed", False),
         (OSError(28, "No space left on device"), "failed", False),
         (KeyboardInterrupt(), "interrupted", False),
@@ -75,7 +75,7 @@ def test_the_record_says_how_it_ended_and_keeps_the_last_success(
     tmp_path: Path, error: BaseException, outcome: str, is_success: bool
 ) -> None:
     write_record(tmp_path, RetrainRecord(recipe="cap", outcome="candidate", started_ns=1, ended_ns=2, last_success_ns=2))
-    with pytest.raises(type(error)), Diary(tmp_path, "cap", Clock()):
+    with pytest.raises(type(error)), AttemptRecord(tmp_path, "cap", Clock()):
         raise error
     assert record(tmp_path).outcome == outcome
     assert record(tmp_path).last_success_ns == (2 * HOUR_NS if is_success else 2)
@@ -83,8 +83,8 @@ def test_the_record_says_how_it_ended_and_keeps_the_last_success(
 
 
 def test_the_success_of_an_attempt_that_ended_while_this_one_came_to_the_lock_is_kept(tmp_path: Path) -> None:
-    waiting = Diary(tmp_path, "cap", Clock())
-    with Diary(tmp_path, "cap", Clock()):
+    waiting = AttemptRecord(tmp_path, "cap", Clock())
+    with AttemptRecord(tmp_path, "cap", Clock()):
         pass
     with pytest.raises(MdssError), waiting:
         raise MdssError("no disk")
@@ -93,17 +93,17 @@ def test_the_success_of_an_attempt_that_ended_while_this_one_came_to_the_lock_is
 
 def test_a_record_that_was_damaged_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "cap.json").write_bytes(b"{")
-    with Diary(tmp_path, "cap", Clock()):
+    with AttemptRecord(tmp_path, "cap", Clock()):
         pass
     assert record(tmp_path).outcome == "candidate"
 
 
 def test_the_second_is_told_who_is_at_it_and_since_when(tmp_path: Path) -> None:
     says = rf"cap is being trained already: .*held by process {os.getpid()} of .*, mdss retrain, since 20"
-    with alone(tmp_path / "cap", "cap"), pytest.raises(Ended, match=says) as refused, alone(tmp_path / "cap", "cap"):
+    with only_training(tmp_path / "cap", "cap"), pytest.raises(RetrainEnded, match=says) as refused, only_training(tmp_path / "cap", "cap"):
         pass
     assert refused.value.outcome == "busy"
-    with alone(tmp_path / "cap", "cap"):
+    with only_training(tmp_path / "cap", "cap"):
         pass
 
 
@@ -112,10 +112,10 @@ def test_it_gives_way_with_every_thread_that_it_has() -> None:
 import os, threading
 from pathlib import Path
 import psutil
-from trainer.low_priority import give_way
+from trainer.low_priority import lower_priority
 end = threading.Event()
 thread = threading.Thread(target=end.wait); thread.start()
-give_way()
+lower_priority()
 for task in Path("/proc/self/task").iterdir():
     print(os.sched_getscheduler(int(task.name)) == os.SCHED_IDLE, os.getpriority(os.PRIO_PROCESS, int(task.name)))
 print(psutil.Process().ionice().ioclass == psutil.IOPRIO_CLASS_IDLE, Path("/proc/self/oom_score_adj").read_text().strip())

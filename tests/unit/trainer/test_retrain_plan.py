@@ -19,9 +19,9 @@ from tests.retraining import good_part
 from trainer import retrain_plan
 from trainer.dataset import Dataset
 from trainer.gathering import Shares
-from trainer.retrain_order import RetrainOrder, Wishes
-from trainer.retrain_outcome import Ended
-from trainer.retrain_plan import PARTS, PLAN, Plan, PlannedPart, Use, base_set, collected_set, held, planned, read_plan
+from trainer.retrain_order import RetrainAmounts, RetrainOrder
+from trainer.retrain_outcome import RetrainEnded
+from trainer.retrain_plan import PARTS, PLAN, Plan, PlannedPart, Use, assign_uses, base_set, collected_set, link_parts, read_plan
 from trainer.retrain_planning import require_enough
 
 HALVES = Shares(validation=0.5, gate=0.0)
@@ -50,7 +50,7 @@ def plan_of(parts: list[CollectedScan], defects: list[CollectedScan], base: Data
         base=str(base.root) if base else None,
         base_train=base.named(base.train) if base else (),
         base_validation=base.named(base.validation) if base else (),
-        parts=planned(parts, defects, frozenset({"r0"}), HALVES),
+        parts=assign_uses(parts, defects, frozenset({"r0"}), HALVES),
         made_at="now",
     )
 
@@ -58,7 +58,7 @@ def plan_of(parts: list[CollectedScan], defects: list[CollectedScan], base: Data
 def test_what_the_station_prunes_is_still_there_for_the_training(collection: Collection, tmp_path: Path) -> None:
     parts = [collected(collection, number) for number in range(3)]
     scans = [each.read() for each in parts]
-    assert held(parts, tmp_path / "work") == parts
+    assert link_parts(parts, tmp_path / "work") == parts
     collection.prune(0)
     assert collection.parts() == []
     plan = plan_of(parts, [])
@@ -72,7 +72,7 @@ def test_what_the_station_prunes_is_still_there_for_the_training(collection: Col
 
 def test_scans_are_linked_and_take_no_room_of_their_own(collection: Collection, tmp_path: Path) -> None:
     part = collected(collection, 0)
-    held([part], tmp_path / "work")
+    link_parts([part], tmp_path / "work")
     assert (part.folder / XYZ).samefile(tmp_path / "work" / PARTS / "r0" / XYZ)
 
 
@@ -82,7 +82,7 @@ def test_where_nothing_can_be_linked_scans_are_copied(collection: Collection, tm
 
     monkeypatch.setattr(os, "link", refuse)
     part = collected(collection, 0)
-    assert held([part], tmp_path / "work") == [part]
+    assert link_parts([part], tmp_path / "work") == [part]
     assert (tmp_path / "work" / PARTS / "r0" / RGB).read_bytes() == (part.folder / RGB).read_bytes()
 
 
@@ -97,14 +97,14 @@ def test_a_disk_without_room_for_the_scans_is_named_and_given_back_what_was_take
     monkeypatch.setattr(retrain_plan, "link_or_copy", refuse)
     work = tmp_path / "work"
     with pytest.raises(MdssError, match=rf"{work}: scans cannot be kept for the training \(No space left on device\)"):
-        held([collected(collection, number) for number in range(2)], work)
+        link_parts([collected(collection, number) for number in range(2)], work)
     assert not work.exists()
 
 
 def test_a_part_that_goes_at_this_very_moment_is_left_out(collection: Collection, tmp_path: Path) -> None:
     parts = [collected(collection, number) for number in range(2)]
     shutil.rmtree(parts[0].folder)
-    assert held(parts, tmp_path / "work") == parts[1:]
+    assert link_parts(parts, tmp_path / "work") == parts[1:]
     assert not (tmp_path / "work" / PARTS / "r0").exists()
 
 
@@ -117,7 +117,7 @@ def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collectio
 
 
 def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_lacks_is_named(tmp_path: Path) -> None:
-    order = RetrainOrder(Settings(station=StationSettings(state_directory=str(tmp_path))), "cap", wishes=Wishes(least_new=3))
+    order = RetrainOrder(Settings(station=StationSettings(state_directory=str(tmp_path))), "cap", wishes=RetrainAmounts(least_new=3))
     uses: tuple[Use, ...] = ("train", "validation", "validation", "defect", "defect")
     parts = [PlannedPart(result_id=f"r{number}", part_id="", use=use) for number, use in enumerate(uses)]
     enough = msgspec.structs.replace(plan_of([], []), base_train=("a", "b"), base_validation=("c", "d", "e"), parts=tuple(parts))
@@ -125,20 +125,20 @@ def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_
     lacking = (
         "found 2 parts to train on, expected at least 3: 1 more is needed; found 4 parts to set the threshold from, expected at least 5"
     )
-    with pytest.raises(Ended, match=lacking):
+    with pytest.raises(RetrainEnded, match=lacking):
         require_enough(order, msgspec.structs.replace(enough, base_train=("a",), base_validation=("c", "d")))
 
 
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
     alike = CollectedPart(result_id="", part_id="pin", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK")
     parts = [CollectedScan(Path(), msgspec.structs.replace(alike, result_id=f"r{number}")) for number in range(30)]
-    assert {each.use for each in planned(parts, [], frozenset(), Shares())} == {"train", "validation", "gate"}
+    assert {each.use for each in assign_uses(parts, [], frozenset(), Shares())} == {"train", "validation", "gate"}
 
 
 def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collection: Collection, tmp_path: Path) -> None:
     assert read_plan(tmp_path) is None
     part = collected(collection, 0)
-    held([part], tmp_path)
+    link_parts([part], tmp_path)
     write_json(tmp_path / PLAN, plan_of([part], []))
     assert read_plan(tmp_path) == plan_of([part], [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["collected", PARTS, PLAN]
@@ -146,7 +146,7 @@ def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collectio
 
 def test_a_plan_whose_scans_are_gone_is_not_gone_on_with(collection: Collection, tmp_path: Path) -> None:
     part = collected(collection, 0)
-    held([part], tmp_path)
+    link_parts([part], tmp_path)
     write_json(tmp_path / PLAN, plan_of([part], []))
     (tmp_path / PARTS / "r0" / XYZ).unlink()
     with pytest.raises(BadInput, match=r"xyz\.tiff: no such file; expected a scan that"):

@@ -13,7 +13,7 @@ from tests.retraining import again, good_part
 from tests.shelf import SETTINGS, Shelf, measures_of, only
 from trainer import examination
 from trainer.dataset import Dataset
-from trainer.examination import measured
+from trainer.examination import measure_curated
 from trainer.part_measures import Measures
 from trainer.synthetic import LineSize
 
@@ -38,7 +38,7 @@ def test_a_second_scan_of_any_curated_part_is_known_however_many_there_are(
     for scan in (*base.train, *base.validation):
         loaded = base.load(scan)
         shelf.put(replace(good_part(0), rgb=loaded.rgb, xyz_mm=loaded.xyz_mm))
-    refused = shelf.examined(measured(base, SETTINGS)).refused
+    refused = shelf.examined(measure_curated(base, SETTINGS)).refused
     assert [each.code for each in refused] == ["duplicate"] * len(refused) and len(refused) == len(base.train) + len(base.validation)
 
 

@@ -16,7 +16,7 @@ from mdss.errors import BadPart
 from mdss.method.grid import Grid
 from mdss.settings import FusionSettings
 from tests.parts import calibration
-from trainer.shadow import Shadow, judged
+from trainer.shadow import Shadow, side_of
 from trainer.shadow_report import ShadowPart, Side, as_text, report_of
 
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 500.0, np.float32)
@@ -101,7 +101,7 @@ def test_a_part_that_is_simulated_or_that_the_champion_did_not_score_or_whose_sc
     ],
 )
 def test_a_candidate_is_held_to_the_rules_of_the_station(model: Any, rules: FusionSettings, evaluation: str) -> None:
-    assert judged(model, (RGB, XYZ), rules).evaluation == evaluation
+    assert side_of(model, (RGB, XYZ), rules).evaluation == evaluation
 
 
 def test_a_scan_in_which_the_candidate_finds_no_part_is_undefined_with_the_reason() -> None:
@@ -110,7 +110,7 @@ def test_a_scan_in_which_the_candidate_finds_no_part_is_undefined_with_the_reaso
 
     model = candidate()
     model.prepare = prepare
-    found = judged(model, (RGB, XYZ), FusionSettings())
+    found = side_of(model, (RGB, XYZ), FusionSettings())
     assert (found.evaluation, found.score, found.reason) == ("Undefined", None, "BAD_CLOUD: no part in view")
 
 

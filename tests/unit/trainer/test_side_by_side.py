@@ -19,22 +19,22 @@ from mdss.method.grid import Grid
 from mdss.method.recipe import Recipe
 from tests.plates import SIZE_PX, plate
 from tests.station import small_recipe, write_teacher
-from trainer.branch_training import is_learned, learned_of, networks_of
+from trainer.branch_training import is_trained, networks_of, training_of
 from trainer.checkpoint import Checkpoint
-from trainer.handed_parts import BRANCHES, Branch, Half, hand_out, handed_out
+from trainer.handed_parts import BRANCHES, Branch, BranchInput, read_branch_inputs, write_branch_inputs
 from trainer.progress import Meter, Report
-from trainer.side_by_side import learn_both
+from trainer.side_by_side import train_both
 
 pytestmark = pytest.mark.timeout(180)
 ENDLESS = ("rgb.steps=100000", "sdf.steps=100000")
 Listen = Callable[[Callable[[Report], None]], None]
 
 
-def parts() -> list[Half]:
+def parts() -> list[BranchInput]:
     """Return three small parts."""
     random, cloud = np.random.default_rng(0), plate()
     mask, grid = np.isfinite(cloud[..., 2]), Grid.filled(SIZE_PX)
-    return [Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, cloud, grid) for _ in range(3)]
+    return [BranchInput(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, cloud, grid) for _ in range(3)]
 
 
 @pytest.fixture
@@ -92,15 +92,15 @@ def test_side_by_side_learns_what_one_after_the_other_learns_with_as_many_thread
     beside, in_turn = tmp_path / "beside", tmp_path / "in_turn"
     for work in (beside, in_turn):
         work.mkdir()
-    learn_both(parts(), recipe(), "cpu", beside)
+    train_both(parts(), recipe(), "cpu", beside)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    learn_both(parts(), recipe(), "cpu", in_turn)
+    train_both(parts(), recipe(), "cpu", in_turn)
     torch.set_num_threads(before)
     assert (beside / "rgb.parts").exists() and not (in_turn / "rgb.parts").exists()
     for branch in BRANCHES:
-        assert learned_of(branch, beside).losses == learned_of(branch, in_turn).losses
+        assert training_of(branch, beside).losses == training_of(branch, in_turn).losses
     for one, other in zip(networks_of(recipe(), beside), networks_of(recipe(), in_turn), strict=True):
         for name, value in one.state_dict().items():
             assert torch.equal(other.state_dict()[name], value), name
@@ -111,7 +111,7 @@ def interrupted(recipe: Callable[..., Recipe], tmp_path: Path, listen: Listen) -
     """Press Ctrl-C while both learn; return how far each had come."""
     listen(when_both_learn(lambda: os.kill(os.getpid(), signal.SIGINT))[0])
     with pytest.raises(KeyboardInterrupt):
-        learn_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
+        train_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
     assert not learning()
     return {branch: steps_done(branch, tmp_path) for branch in BRANCHES}
 
@@ -126,7 +126,7 @@ def test_after_ctrl_c_both_go_on_from_their_checkpoints_and_one_that_is_killed_s
     hear, began = when_both_learn(kill_shape)
     listen(hear)
     with pytest.raises(CutOff, match="shape branch: its process was ended by signal 9; what it had learned is kept: train --resume or"):
-        learn_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
+        train_both(parts(), recipe(*ENDLESS), "cpu", tmp_path)
     assert all(interrupted.values())
     assert began == {"colour branch": interrupted["rgb"], "shape branch": interrupted["sdf"]}
     assert steps_done("rgb", tmp_path) > interrupted["rgb"]
@@ -136,15 +136,15 @@ def test_after_ctrl_c_both_go_on_from_their_checkpoints_and_one_that_is_killed_s
 def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / "rgb.checkpoint").write_bytes(b"something else")
     with pytest.raises(BadInput, match=r"rgb\.checkpoint: cannot be resumed"):
-        learn_both(parts(), recipe("sdf.steps=100000"), "cpu", tmp_path)
+        train_both(parts(), recipe("sdf.steps=100000"), "cpu", tmp_path)
     assert not learning()
-    assert not any(is_learned(branch, tmp_path) for branch in BRANCHES)
+    assert not any(is_trained(branch, tmp_path) for branch in BRANCHES)
 
 
 def test_a_disk_that_refuses_what_was_learned_is_said_as_any_other_verb_says_it(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / "rgb.safetensors").mkdir()
     with pytest.raises(MdssError, match=rf"^{tmp_path}/rgb\.safetensors: Is a directory$"):
-        learn_both(parts(), recipe(), "cpu", tmp_path)
+        train_both(parts(), recipe(), "cpu", tmp_path)
 
 
 def test_where_the_parent_is_gone_a_step_ends_before_the_branch_stops() -> None:
@@ -170,14 +170,14 @@ except KeyboardInterrupt:
 
 def test_what_cannot_be_handed_out_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MdssError, match=r"gone/rgb\.parts: .*; expected a folder with room for what the rgb branch learns from"):
-        hand_out("rgb", parts(), tmp_path / "gone")
+        write_branch_inputs("rgb", parts(), tmp_path / "gone")
 
 
 def test_each_branch_is_handed_what_it_looks_at(tmp_path: Path) -> None:
     given = parts()
     for branch in BRANCHES:
-        hand_out(branch, given, tmp_path)
-    for part, colour, shape in zip(given, handed_out("rgb", tmp_path), handed_out("sdf", tmp_path), strict=True):
+        write_branch_inputs(branch, given, tmp_path)
+    for part, colour, shape in zip(given, read_branch_inputs("rgb", tmp_path), read_branch_inputs("sdf", tmp_path), strict=True):
         assert np.array_equal(colour.rgb, part.rgb) and np.array_equal(colour.mask, part.mask) and colour.xyz.size == 0
         assert np.array_equal(shape.xyz, part.xyz, equal_nan=True) and shape.rgb.size == 0
         assert colour.grid == shape.grid == part.grid

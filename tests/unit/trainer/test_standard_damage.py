@@ -8,12 +8,12 @@ import pytest
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.small_models import synthetic
-from trainer.gate_terms import Recorded
+from trainer.gate_terms import RecordedArrays
 from trainer.standard_damage import DamageKind, damaged_scan, spot_on
 from trainer.synthetic_products import PRODUCTS
 
 
-def good(product: str) -> tuple[Recorded, Prepared]:
+def good(product: str) -> tuple[RecordedArrays, Prepared]:
     """Return a good part, as recorded and as a model finds it."""
     scan = synthetic(product, "good", "one")
     return (scan.rgb, scan.xyz_mm), prepare(scan.rgb, scan.xyz_mm, PointCloudSettings(size_px=96))

@@ -27,8 +27,8 @@ from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
 from trainer import teacher_answers
 from trainer.colour_windows import View, Windows, cell_mask
-from trainer.handed_parts import Half
-from trainer.train_rgb import as_it_scores, loss_of, measure_teacher, train_colour
+from trainer.handed_parts import BranchInput
+from trainer.train_rgb import loss_of, measure_teacher, train_colour, with_scoring_teacher
 
 SIZE_PX = 96
 CPU = torch.device("cpu")
@@ -39,13 +39,15 @@ CHANGED: dict[str, dict[str, Any]] = {
 }
 
 
-def parts() -> list[Half]:
+def parts() -> list[BranchInput]:
     """Return three parts, two of them in corners of their images."""
     random, found = np.random.default_rng(0), []
     for rows, columns in ((slice(30, 80), slice(20, 61)), (slice(0, 45), slice(0, 50)), (slice(53, SIZE_PX), slice(50, SIZE_PX))):
         mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
         mask[rows, columns] = True
-        found.append(Half(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32), Grid.filled(SIZE_PX)))
+        found.append(
+            BranchInput(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32), Grid.filled(SIZE_PX))
+        )
     return found
 
 
@@ -199,7 +201,7 @@ def test_where_a_model_scores_in_eight_bits_its_student_learns_what_the_teacher_
     torch.manual_seed(0)
     learner, windows = StudentTeacher(settings), windows_of(settings)
     measure_teacher(learner, parts(), settings, "cpu")
-    scoring, batch = as_it_scores(learner, parts(), settings, "cpu"), windows.batch(0)
+    scoring, batch = with_scoring_teacher(learner, parts(), settings, "cpu"), windows.batch(0)
     loss_of(learner, windows, 0, batch, scoring)
     described = windows.described(batch, CPU)
     assert described is not None
@@ -212,7 +214,7 @@ def test_a_teacher_that_is_asked_at_each_step_speaks_as_it_will_score() -> None:
     torch.manual_seed(0)
     learner, windows = StudentTeacher(settings), windows_of(settings)
     measure_teacher(learner, parts(), settings, "cpu")
-    scoring, batch = as_it_scores(learner, parts(), settings, "cpu"), windows.batch(0)
+    scoring, batch = with_scoring_teacher(learner, parts(), settings, "cpu"), windows.batch(0)
     found = loss_of(learner, windows, 0, batch, scoring).item()
     rounded, exact = (
         dynamic_loss(learner(batch.images, "squared", each.describe(batch.images)), 0.5).item() for each in (scoring, learner)
@@ -221,7 +223,7 @@ def test_a_teacher_that_is_asked_at_each_step_speaks_as_it_will_score() -> None:
 
 
 def test_in_float_there_is_one_teacher(networks: StudentTeacher) -> None:
-    assert as_it_scores(networks, parts(), SMALL, "cpu") is networks
+    assert with_scoring_teacher(networks, parts(), SMALL, "cpu") is networks
 
 
 def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_good_parts_give(tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_good_p
 
 
 @torch.inference_mode()
-def given_to_second(network: PatchDescriptionNetwork, part: Half) -> float:
+def given_to_second(network: PatchDescriptionNetwork, part: BranchInput) -> float:
     """Return the highest value that the first layer hands on for a part."""
     seen = window_pixels(Window.around(part.mask, SIZE_PX // STRIDE_PX), part.rgb, "reflect", "cpu")
     return float(F.avg_pool2d(F.relu(network.conv1((seen - network.mean) / network.std)), 2).max())
