@@ -119,7 +119,7 @@ def ablate(request: Request) -> dict[str, list[Figures]]:
     for number, ((name, seed), recipe) in enumerate(recipes.items(), 1):
         figures = bench.figures(recipe)
         found[name].append(figures)
-        click.echo(f"ablation: {number}/{len(recipes)}, {name}, seed {seed}: {said(figures)}", err=True)
+        click.echo(f"ablation: {number}/{len(recipes)}, {name}, seed {seed}: {progress_line(figures)}", err=True)
     return found
 
 
@@ -131,7 +131,7 @@ def open_dataset(request: Request) -> Dataset:
     return dataset
 
 
-def said(figures: Figures) -> str:
+def progress_line(figures: Figures) -> str:
     """Return a row's figures as one line of progress."""
     return ", ".join(f"{branch} {' / '.join(mean_of([getattr(getattr(figures, branch), name)]) for name in SHOWN)}" for branch in BRANCHES)
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.fusion_rules import Scores
-from bench.judged_parts import JudgedOn, MarkedPart, Parts
-from bench.kept_networks import KeptNetworks, digest_of, facts_of
+from bench.judged_parts import JudgedOn, JudgedParts, MarkedPart
+from bench.kept_networks import KeptNetworks, digest_of, map_facts
 from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
 from mdss.method.recipe import PointCloudSettings, Recipe
@@ -28,7 +28,7 @@ KEPT_MAPS = 2  # per branch: the base's, which every row of the other branch nee
 
 
 @dataclass(frozen=True)
-class Seen:
+class BranchMaps:
     """One branch's maps of all parts that are not trained on; its metrics leave out defects that this branch cannot see."""
 
     validation: list[Float]  # (S, S) each
@@ -54,14 +54,14 @@ class Bench:
     def __init__(self, dataset: Dataset, work: Path, device: str, judged_on: JudgedOn = "test") -> None:
         self._dataset, self._work, self._judged_on = dataset, work, judged_on
         self._networks = KeptNetworks(work / "networks", names_of(dataset, dataset.train), device)
-        self._parts: dict[PointCloudSettings, Parts] = {}
-        self._seen: dict[Branch, dict[str, Seen]] = {"rgb": {}, "sdf": {}}
+        self._parts: dict[PointCloudSettings, JudgedParts] = {}
+        self._seen: dict[Branch, dict[str, BranchMaps]] = {"rgb": {}, "sdf": {}}
 
     def figures(self, recipe: Recipe) -> Figures:
         """Return what the recipe reaches, read from the folder if it was measured before."""
         judged = self._dataset.test if self._judged_on == "test" else []
         scans = names_of(self._dataset, [*self._dataset.train, *self._dataset.validation, *judged])
-        teacher = facts_of(recipe, "rgb")["teacher"]
+        teacher = map_facts(recipe, "rgb")["teacher"]
         path = self._work / "figures" / f"{digest_of(scans, self._judged_on, recipe, teacher)}.json"
         if path.is_file():
             return msgspec.json.decode(path.read_bytes(), type=Figures)
@@ -84,28 +84,28 @@ class Bench:
             is_defective=tuple(part.is_defective for part in parts.judged),
         )
 
-    def _prepared(self, recipe: Recipe) -> Parts:
+    def _prepared(self, recipe: Recipe) -> JudgedParts:
         if recipe.point_cloud not in self._parts:
-            self._parts[recipe.point_cloud] = Parts.of(self._dataset, recipe, self._judged_on)
+            self._parts[recipe.point_cloud] = JudgedParts.of(self._dataset, recipe, self._judged_on)
         return self._parts[recipe.point_cloud]
 
-    def _look(self, recipe: Recipe, half: Branch) -> Seen:
+    def _look(self, recipe: Recipe, half: Branch) -> BranchMaps:
         """Return a branch's maps, and remember those of the last two recipes."""
-        kept, key = self._seen[half], digest_of(facts_of(recipe, half))
+        kept, key = self._seen[half], digest_of(map_facts(recipe, half))
         seen = kept.pop(key, None) or self._score(recipe, half)
         kept[key] = seen
         while len(kept) > KEPT_MAPS:
             del kept[next(iter(kept))]
         return seen
 
-    def _score(self, recipe: Recipe, half: Branch) -> Seen:
+    def _score(self, recipe: Recipe, half: Branch) -> BranchMaps:
         parts, networks = self._prepared(recipe), self._networks
         map_of = networks.colour(parts.training, recipe).map_of if half == "rgb" else networks.shape(parts.training, recipe).map_of
         validation = [map_of(part) for part in tracked(parts.validation, f"{half} validation", len(parts.validation))]
         judged = [map_of(part.prepared) for part in tracked(parts.judged, f"{half} {self._judged_on}", len(parts.judged))]
         shown = [number for number, part in enumerate(parts.judged) if half in part.shows_in]
         maps = [judged[number] for number in shown]
-        return Seen(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))
+        return BranchMaps(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))
 
     def _metrics(self, parts: Sequence[MarkedPart], maps: Sequence[Float], scores: Sequence[float]) -> Metrics:
         marked = parts if self._dataset.has_truth or self._judged_on != "test" else []

@@ -12,15 +12,15 @@ import click
 import msgspec
 
 from bench.chaos_audit import audit
-from bench.chaos_crew import Member
-from bench.chaos_faults import Happened, Injector, Scene
+from bench.chaos_crew import LoadProcess
+from bench.chaos_faults import FaultEvent, FaultTargets, Injector
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog
 from bench.chaos_plan import KINDS, STALL_S, plan
 from bench.chaos_records import is_settled, read_journal, read_records
-from bench.chaos_report import Course, Report, Toll, as_text, report_of
+from bench.chaos_report import FaultSummary, Report, RunTimes, as_text, report_of
 from bench.command_line import run
-from bench.stage import Given, Stage, begin, stage_options, staged, wait_until
+from bench.stage import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_until
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
@@ -52,15 +52,15 @@ class Order:
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=4.0, show_default=True, help="Parts per second of each, if it has credit.")
 @click.option("--kill-every-s", type=click.FloatRange(0.5, 60), default=2.4, show_default=True, help="From one killed process to the next.")
 @click.option("--without", multiple=True, type=click.Choice(KINDS), help="Leave out this kind of fault; may be repeated.")
-@stage_options("out/chaos")
+@station_options("out/chaos")
 def command(**options: Any) -> None:
     """Run a station of real processes under load, let faults happen that the seed draws, and compare four records with each other.
 
     Processes of the station, the whole station, cameras, the subscriber and Redis are killed, stopped and started again; the disk fills
     up, and the settings are reloaded. Exit code 0 if at the end the cameras' logs, the journal, the subscriber's log and Redis agree.
     """
-    given, order = Given.taken_from(options), Order(**options)
-    folder = begin(given.out)
+    given, order = StationOptions.taken_from(options), Order(**options)
+    folder = empty_run_folder(given.out)
     report = chaos(order, folder, given.product())
     if given.json_path is not None:
         given.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -71,32 +71,32 @@ def command(**options: Any) -> None:
 
 def chaos(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    course = Course()
-    with staged(folder, product, SECTIONS) as stage:
-        scene = Scene(stage.daemon, stage.watch, stage.redis, *crew(order, stage))
-        injector = Injector(scene, LineLog(folder / "faults.jsonl", Happened))
-        raise_curtain(scene, injector, stage)
+    course = RunTimes()
+    with run_station(folder, product, SECTIONS) as stage:
+        scene = FaultTargets(stage.daemon, stage.watch, stage.redis, *load_processes(order, stage))
+        injector = Injector(scene, LineLog(folder / "faults.jsonl", FaultEvent))
+        start_load(scene, injector, stage)
         course.memory_start_bytes, course.begun_ns = scene.daemon.memory_bytes(), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
         course.ended_ns = time.time_ns()
-        incidents = let_settle(scene, injector, stage, course)
+        incidents = settle_and_stop(scene, injector, stage, course)
         records = read_records(stage.settings, [camera.log for camera in scene.cameras], scene.subscriber.log)
     recoveries = stage.watch.recoveries
-    toll = Toll(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
+    toll = FaultSummary(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
     return report_of(records, audit(records), toll, course)
 
 
-def crew(order: Order, stage: Stage) -> tuple[tuple[Member, ...], Member]:
+def load_processes(order: Order, stage: BenchStation) -> tuple[tuple[LoadProcess, ...], LoadProcess]:
     """Return the cameras and the subscriber, not started yet."""
     product, camera, verdicts = stage.product, stage.settings.camera, stage.settings.verdicts
     sent = ["--endpoint", camera.endpoint, "--recipe", product.recipe, "--data", str(product.data), "--every-s", str(1 / order.rate)]
     names = [f"camera-{number}" for number in range(1, order.cameras + 1)]
-    cameras = tuple(Member("bench.chaos_camera", name, sent, stage.folder) for name in names)
+    cameras = tuple(LoadProcess("bench.chaos_camera", name, sent, stage.folder) for name in names)
     heard = ["--endpoint", verdicts.endpoint, "--snapshot-endpoint", verdicts.snapshot_endpoint]
-    return cameras, Member("bench.chaos_subscriber", "subscriber", heard, stage.folder)
+    return cameras, LoadProcess("bench.chaos_subscriber", "subscriber", heard, stage.folder)
 
 
-def raise_curtain(scene: Scene, injector: Injector, stage: Stage) -> None:
+def start_load(scene: FaultTargets, injector: Injector, stage: BenchStation) -> None:
     """Start the cameras and the subscriber, and wait until verdicts come."""
     for member in (scene.subscriber, *scene.cameras):
         member.start()
@@ -105,7 +105,7 @@ def raise_curtain(scene: Scene, injector: Injector, stage: Stage) -> None:
         raise MdssError("the station gave no verdict before the first fault; expected one soon after the cameras began")
 
 
-def let_settle(scene: Scene, injector: Injector, stage: Stage, course: Course) -> list[str]:
+def settle_and_stop(scene: FaultTargets, injector: Injector, stage: BenchStation, course: RunTimes) -> list[str]:
     """Let the station come to rest, end everything in order, and return what went wrong without a fault asking for it."""
     ended_s = time.monotonic()
     incidents = [] if wait_until(lambda: scene.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]

@@ -15,7 +15,7 @@ Kind = Literal["lost", "doubled", "disagrees"]
 Name = tuple[str, str]  # a frame: source_id, frame_id
 
 
-class Heard(msgspec.Struct, frozen=True):
+class CameraEvent(msgspec.Struct, frozen=True):
     """One line of a camera's log: it sends a frame, or the station has answered."""
 
     event: Event
@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     published_ns: int = 0
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class SubscriberEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the subscriber's log."""
 
     sequence: int
@@ -48,7 +48,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
-class Alerted(msgspec.Struct, frozen=True, kw_only=True):
+class AlertEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the stream or one hash in Redis; `entry` is the id of the stream entry."""
 
     where: Literal["stream", "hash"]
@@ -61,10 +61,10 @@ class Alerted(msgspec.Struct, frozen=True, kw_only=True):
 class Records:
     """The four records of the same parts: cameras, journal, subscriber, Redis."""
 
-    cameras: Sequence[Heard]
+    cameras: Sequence[CameraEvent]
     journal: Sequence[Entry]
-    subscriber: Sequence[Seen]
-    redis: Sequence[Alerted]
+    subscriber: Sequence[SubscriberEvent]
+    redis: Sequence[AlertEntry]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -84,11 +84,11 @@ def audit(records: Records) -> list[Finding]:
     ]
 
 
-def _cameras_and_journal(heard: Sequence[Heard], journal: Sequence[Entry]) -> Iterator[Finding]:
+def _cameras_and_journal(heard: Sequence[CameraEvent], journal: Sequence[Entry]) -> Iterator[Finding]:
     entries: dict[Name, list[Entry]] = defaultdict(list)
     for entry in journal:
         entries[entry.source_id, entry.frame_id].append(entry)
-    lines: dict[Name, list[Heard]] = defaultdict(list)
+    lines: dict[Name, list[CameraEvent]] = defaultdict(list)
     for line in heard:
         lines[line.source_id, line.frame_id].append(line)
     for name in entries.keys() - lines.keys():
@@ -97,7 +97,7 @@ def _cameras_and_journal(heard: Sequence[Heard], journal: Sequence[Entry]) -> It
         yield from _frame(name, said, entries.get(name, []))
 
 
-def _frame(name: Name, said: Sequence[Heard], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _frame(name: Name, said: Sequence[CameraEvent], entries: Sequence[Entry]) -> Iterator[Finding]:
     """Compare one frame's lines with its entry in the journal."""
     frame, counts = f"frame {_named(name)}", Counter(line.event for line in said)
     answers = [line for line in said if line.event in ("ack", "done")]
@@ -118,7 +118,7 @@ def _frame(name: Name, said: Sequence[Heard], entries: Sequence[Entry]) -> Itera
     yield from (finding for line in answers for entry in entries[:1] if (finding := _answer(frame, line, entry)))
 
 
-def _answer(frame: str, line: Heard, entry: Entry) -> Finding | None:
+def _answer(frame: str, line: CameraEvent, entry: Entry) -> Finding | None:
     """Compare one answer to a camera with the journal."""
     if line.result_id != entry.result_id:
         return Finding("doubled", f"{frame} got {line.event.upper()} with result {line.result_id}, the journal has {entry.result_id}")
@@ -138,7 +138,7 @@ def _sequences(journal: Sequence[Entry]) -> Iterator[Finding]:
         yield Finding("doubled", f"result {result_id} stands in the journal more than once")
 
 
-def _subscriber(seen: Sequence[Seen], journal: Sequence[Entry]) -> Iterator[Finding]:
+def _subscriber(seen: Sequence[SubscriberEvent], journal: Sequence[Entry]) -> Iterator[Finding]:
     expected = {entry.sequence: entry for entry in journal if entry.sequence is not None}
     yield from _each_once([line.sequence for line in seen], expected, "sequence {} at the subscriber")
     for before, after in pairwise(seen):
@@ -151,7 +151,7 @@ def _subscriber(seen: Sequence[Seen], journal: Sequence[Entry]) -> Iterator[Find
             yield Finding("disagrees", f"the subscriber saw {found} under sequence {line.sequence}, the journal has {stored}")
 
 
-def _alerts(alerts: Sequence[Alerted], journal: Sequence[Entry]) -> Iterator[Finding]:
+def _alerts(alerts: Sequence[AlertEntry], journal: Sequence[Entry]) -> Iterator[Finding]:
     expected = {entry.result_id: entry for entry in journal if entry.sequence is not None and entry.evaluation != "OK"}
     stream = [alert for alert in alerts if alert.where == "stream"]
     hashes = [alert for alert in alerts if alert.where == "hash"]

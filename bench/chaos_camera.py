@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.chaos_audit import Event, Heard
+from bench.chaos_audit import CameraEvent, Event
 from bench.chaos_log import LineLog
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
@@ -23,7 +23,7 @@ Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 class Camera:
     """Sends scans under numbered ids; logs each before it is sent, and every answer."""
 
-    def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[Heard]) -> None:
+    def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[CameraEvent]) -> None:
         self._sender, self._scans, self._recipe, self._log = sender, scans, recipe, log
         self._acknowledged: dict[str, str] = {}
         self._open: dict[str, None] = {}
@@ -78,11 +78,11 @@ class Camera:
 
     def _write(self, event: Event, frame_id: str, result_id: str = "", sequence: int = 0, code: str = "") -> None:
         source_id = self._sender.source_id
-        line = Heard(event, source_id, frame_id, time.time_ns(), result_id, sequence, code)
+        line = CameraEvent(event, source_id, frame_id, time.time_ns(), result_id, sequence, code)
         self._log.write(line)
         self._note(line)
 
-    def _note(self, line: Heard) -> None:
+    def _note(self, line: CameraEvent) -> None:
         match line.event:
             case "sent":
                 self._open[line.frame_id] = None
@@ -104,7 +104,7 @@ def command(endpoint: str, recipe: str, data: Path, every_s: float, log_path: Pa
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     scans = [read_pair(pair) for pair in find_pairs(data, "test")]
     with FrameSender(endpoint, log_path.stem) as sender:
-        camera = Camera(sender, scans, recipe, LineLog(log_path, Heard))
+        camera = Camera(sender, scans, recipe, LineLog(log_path, CameraEvent))
         camera.send_again()
         while not asked:
             camera.send_next()

@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.tied_process import start_tied
 
 
-class Member:
+class LoadProcess:
     """One process with its own log, from which it continues when it is started again."""
 
     def __init__(self, module: str, name: str, arguments: Sequence[str], folder: Path) -> None:

@@ -18,10 +18,10 @@ import msgspec
 import psutil
 import yaml
 
-from bench.chaos_crew import Member
+from bench.chaos_crew import LoadProcess
 from bench.chaos_log import LineLog
 from bench.chaos_plan import PROCESSES, Fault, Kind
-from bench.chaos_station import Daemon
+from bench.chaos_station import StationProcess
 from bench.chaos_watch import STATION, Watch
 from daemon.private_redis import PrivateRedis
 
@@ -33,17 +33,17 @@ Undo = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Scene:
+class FaultTargets:
     """Everything that a fault can hit."""
 
-    daemon: Daemon
+    daemon: StationProcess
     watch: Watch
     redis: PrivateRedis
-    cameras: tuple[Member, ...]
-    subscriber: Member
+    cameras: tuple[LoadProcess, ...]
+    subscriber: LoadProcess
 
 
-class Happened(msgspec.Struct, frozen=True):
+class FaultEvent(msgspec.Struct, frozen=True):
     """One line of the log of faults: what began, and whom it hit."""
 
     at_ns: int
@@ -55,11 +55,11 @@ class Happened(msgspec.Struct, frozen=True):
 class Injector:
     """Plays a plan. `done` counts the faults by kind, `killed` the killed processes by name, `missed` the faults that hit nobody."""
 
-    def __init__(self, scene: Scene, log: LineLog[Happened]) -> None:
+    def __init__(self, targets: FaultTargets, log: LineLog[FaultEvent]) -> None:
         self.done, self.killed, self.missed = Counter[str](), Counter[str](), 0
-        self._scene, self._log = scene, log
-        self._cameras, self._bands = cycle(scene.cameras), cycle(GUARD_BANDS)
-        self._settings = scene.daemon.config.read_text("utf-8")
+        self._targets, self._log = targets, log
+        self._cameras, self._bands = cycle(targets.cameras), cycle(GUARD_BANDS)
+        self._settings = targets.daemon.config.read_text("utf-8")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order, self._end_s = count(), 0.0
 
@@ -77,8 +77,8 @@ class Injector:
 
     def tick(self) -> None:
         """Start again what has ended by itself."""
-        self._scene.daemon.tick()
-        for member in (self._scene.subscriber, *self._scene.cameras):
+        self._targets.daemon.tick()
+        for member in (self._targets.subscriber, *self._targets.cameras):
             member.tick()
 
     def _at(self, at_s: float, action: Callable[[], None]) -> None:
@@ -95,12 +95,12 @@ class Injector:
                 self.missed += 1
             return
         self.done[fault.kind] += 1
-        self._log.write(Happened(time.time_ns(), fault.kind, fault.target, round(fault.lasts_s, 2)))
+        self._log.write(FaultEvent(time.time_ns(), fault.kind, fault.target, round(fault.lasts_s, 2)))
         self._at(time.monotonic() + fault.lasts_s, undo)
 
     def _inject(self, fault: Fault) -> Undo | None:
         """Do the fault and return what undoes it; None if its target does not run."""
-        scene = self._scene
+        scene = self._targets
         happen: dict[Kind, Callable[[], Undo | None]] = {
             "kill": lambda: self._kill(fault.target),
             "stop": lambda: self._stop(fault.target),
@@ -123,17 +123,17 @@ class Injector:
         if found is None:
             return None
         name, process = found
-        self._scene.watch.recoveries.killed(name, process.pid)
+        self._targets.watch.recoveries.killed(name, process.pid)
         process.kill()
         self.killed[name] += 1
         return nothing
 
     def _running(self, target: str) -> tuple[str, psutil.Process] | None:
         """Return the name and the process of a target; if it does not run, the next one of the table that does."""
-        running = {process.pid: process for process in self._scene.daemon.processes() if is_alive(process)}
+        running = {process.pid: process for process in self._targets.daemon.processes() if is_alive(process)}
         first = PROCESSES.index(target)
         for name in (*PROCESSES[first:], *PROCESSES[:first]):
-            pid = self._scene.watch.pid(name)
+            pid = self._targets.watch.pid(name)
             if pid in running:
                 return name, running[pid]
         return None
@@ -143,7 +143,7 @@ class Injector:
         return None if found is None else self._suspend(*found)
 
     def _stop_supervisor(self) -> Undo | None:
-        supervisor = self._scene.daemon.processes()[:1]
+        supervisor = self._targets.daemon.processes()[:1]
         return self._suspend(STATION, supervisor[0]) if supervisor else None
 
     def _suspend(self, name: str, process: psutil.Process) -> Undo:
@@ -153,11 +153,11 @@ class Injector:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-        return self._hindering(name, resume)
+        return self._while_hindered(name, resume)
 
-    def _hindering(self, name: str, undo: Undo) -> Undo:
+    def _while_hindered(self, name: str, undo: Undo) -> Undo:
         """Note that killed processes may be away longer until this is undone; return what undoes it."""
-        recoveries = self._scene.watch.recoveries
+        recoveries = self._targets.watch.recoveries
         recoveries.hinder(name)
 
         def relieve() -> None:
@@ -167,56 +167,56 @@ class Injector:
         return relieve
 
     def _kill_station(self) -> Undo | None:
-        daemon = self._scene.daemon
+        daemon = self._targets.daemon
         if daemon.pid is None:
             return None
-        self._scene.watch.recoveries.killed(STATION, daemon.pid)
+        self._targets.watch.recoveries.killed(STATION, daemon.pid)
         daemon.kill()
         self.killed[STATION] += 1
         return daemon.start
 
     def _fill_disk(self) -> Undo:
-        daemon = self._scene.daemon
+        daemon = self._targets.daemon
         daemon.fill_disk(is_full=True)
-        return self._hindering(STATION, lambda: daemon.fill_disk(is_full=False))
+        return self._while_hindered(STATION, lambda: daemon.fill_disk(is_full=False))
 
     def _end_redis(self, end: Callable[[], None]) -> Undo:
         end()
-        return self._hindering("alerts", self._scene.redis.start)
+        return self._while_hindered("alerts", self._targets.redis.start)
 
     def _stop_redis(self) -> Undo:
         os.kill(self._redis_pid, signal.SIGSTOP)
-        return self._hindering("alerts", lambda: os.kill(self._redis_pid, signal.SIGCONT))
+        return self._while_hindered("alerts", lambda: os.kill(self._redis_pid, signal.SIGCONT))
 
     @property
     def _redis_pid(self) -> int:
-        assert self._scene.redis.pid is not None  # its faults never overlap, and each starts it again
-        return self._scene.redis.pid
+        assert self._targets.redis.pid is not None  # its faults never overlap, and each starts it again
+        return self._targets.redis.pid
 
     def _reload(self) -> Undo | None:
-        if not self._scene.watch.has_started:  # as `systemctl reload` waits for the start to finish
+        if not self._targets.watch.has_started:  # as `systemctl reload` waits for the start to finish
             return None
         self._settings = changed(self._settings, next(self._bands))
-        return self._hang_up(self._settings)
+        return self._reload_settings(self._settings)
 
     def _break_settings(self) -> Undo | None:
-        return self._hang_up(self._settings + BROKEN) if self._scene.watch.has_started else None
+        return self._reload_settings(self._settings + BROKEN) if self._targets.watch.has_started else None
 
-    def _mend(self) -> None:
-        write(self._scene.daemon.config, self._settings)
-        self._scene.daemon.mended()
+    def _restore_settings(self) -> None:
+        write(self._targets.daemon.config, self._settings)
+        self._targets.daemon.settings_restored()
 
-    def _hang_up(self, settings: str) -> Undo | None:
+    def _reload_settings(self, settings: str) -> Undo | None:
         """Write the settings file and send SIGHUP; return what writes the good settings again."""
-        daemon = self._scene.daemon
+        daemon = self._targets.daemon
         if daemon.pid is None:
             return None
         write(daemon.config, settings)
         os.kill(daemon.pid, signal.SIGHUP)
-        return self._mend
+        return self._restore_settings
 
 
-def kill_member(member: Member) -> Undo:
+def kill_member(member: LoadProcess) -> Undo:
     """Kill a camera or the subscriber; return what starts it again."""
     member.kill()
     return member.start

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bench.chaos_audit import Alerted, Entry, Heard, Records, Seen
+from bench.chaos_audit import AlertEntry, CameraEvent, Entry, Records, SubscriberEvent
 from bench.chaos_log import read_lines
 from daemon.alert_store import ALERT, STREAM
 from daemon.redis_link import open_link
@@ -20,9 +20,9 @@ PAGE = 1000
 def read_records(settings: Settings, cameras: Sequence[Path], subscriber: Path) -> Records:
     """Return all four records."""
     return Records(
-        cameras=[line for log in cameras for line in read_lines(log, Heard)],
+        cameras=[line for log in cameras for line in read_lines(log, CameraEvent)],
         journal=list(read_journal(settings)),
-        subscriber=read_lines(subscriber, Seen),
+        subscriber=read_lines(subscriber, SubscriberEvent),
         redis=list(read_alerts(settings)),
     )
 
@@ -48,24 +48,24 @@ def read_journal(settings: Settings) -> Iterator[Entry]:
             yield Entry(source_id=identity.source_id, frame_id=identity.frame_id, result_id=accepted.result_id, sequence=None)
 
 
-def read_alerts(settings: Settings) -> Iterator[Alerted]:
+def read_alerts(settings: Settings) -> Iterator[AlertEntry]:
     """Yield every entry of the station's stream and every hash of an alert."""
     link = open_link(settings.alerts)
     try:
         with link.asking() as client:
             entries: Any = client.xrange(f"{STREAM}{settings.station.name}")
             for entry, fields in entries:
-                yield alerted("stream", entry, fields[b"result_id"], fields[b"evaluation"])
+                yield alert_entry("stream", entry, fields[b"result_id"], fields[b"evaluation"])
             for key in set(client.scan_iter(f"{ALERT}*", count=PAGE)):
                 row: Any = client.hmget(key, ["entry", "evaluation"])
-                yield alerted("hash", row[0], key.removeprefix(ALERT.encode()), row[1])
+                yield alert_entry("hash", row[0], key.removeprefix(ALERT.encode()), row[1])
     finally:
         link.close()
 
 
-def alerted(where: Any, entry: bytes | None, result_id: bytes, evaluation: bytes | None) -> Alerted:
+def alert_entry(where: Any, entry: bytes | None, result_id: bytes, evaluation: bytes | None) -> AlertEntry:
     """Return one record of Redis; a missing field is empty, and so agrees with nothing."""
-    return Alerted(where=where, entry=(entry or b"").decode(), result_id=result_id.decode(), evaluation=(evaluation or b"").decode())
+    return AlertEntry(where=where, entry=(entry or b"").decode(), result_id=result_id.decode(), evaluation=(evaluation or b"").decode())
 
 
 def open_journal(settings: Settings) -> Journal:
@@ -76,6 +76,6 @@ def open_journal(settings: Settings) -> Journal:
 def is_settled(settings: Settings, subscriber: Path) -> bool:
     """Return whether every accepted part is judged, every alert delivered, and every verdict seen."""
     with closing(open_journal(settings)) as journal:
-        seen = read_lines(subscriber, Seen)
+        seen = read_lines(subscriber, SubscriberEvent)
         is_seen = (seen[-1].sequence if seen else 0) >= journal.last_sequence()
         return is_seen and not journal.pending() and not journal.undelivered(1)

@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass
-class Course:
+class RunTimes:
     """What was measured during the run."""
 
     begun_ns: int = 0
@@ -59,7 +59,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Toll:
+class FaultSummary:
     """What was done to the station, and how it coped."""
 
     seed: int
@@ -71,16 +71,16 @@ class Toll:
     incidents: Sequence[str]
 
 
-def report_of(records: Records, findings: Sequence[Finding], toll: Toll, course: Course) -> Report:
+def report_of(records: Records, findings: Sequence[Finding], faults: FaultSummary, times: RunTimes) -> Report:
     """Return the report."""
     events = Counter(line.event for line in records.cameras)
     kinds = Counter(finding.kind for finding in findings)
     return Report(
-        seed=toll.seed,
-        seconds=round((course.ended_ns - course.begun_ns) / 1e9, 1),
-        faults=dict(sorted(toll.faults.items())),
-        killed=dict(sorted(toll.killed.items())),
-        missed=toll.missed,
+        seed=faults.seed,
+        seconds=round((times.ended_ns - times.begun_ns) / 1e9, 1),
+        faults=dict(sorted(faults.faults.items())),
+        killed=dict(sorted(faults.killed.items())),
+        missed=faults.missed,
         sent=events["sent"],
         acknowledged=len({(line.source_id, line.frame_id) for line in records.cameras if line.event == "ack"}),
         refused=events["refused"],
@@ -90,17 +90,17 @@ def report_of(records: Records, findings: Sequence[Finding], toll: Toll, course:
         doubled=kinds["doubled"],
         disagreeing=kinds["disagrees"],
         findings=tuple(findings),
-        unhindered=away([each.seconds for each in toll.recoveries if each.name != STATION and not each.is_hindered]),
-        processes=away([each.seconds for each in toll.recoveries if each.name != STATION]),
-        station=away([each.seconds for each in toll.recoveries if each.name == STATION]),
-        recoveries=tuple(toll.recoveries),
-        cut_short=toll.cut_short,
-        longest_silence_s=longest_silence_s([entry.published_ns for entry in records.journal], course),
-        ready_after_s=course.ready_after_s,
-        settled_after_s=course.settled_after_s,
-        memory_start_bytes=course.memory_start_bytes,
-        memory_end_bytes=course.memory_end_bytes,
-        incidents=tuple(toll.incidents),
+        unhindered=recovery_durations([each.seconds for each in faults.recoveries if each.name != STATION and not each.is_hindered]),
+        processes=recovery_durations([each.seconds for each in faults.recoveries if each.name != STATION]),
+        station=recovery_durations([each.seconds for each in faults.recoveries if each.name == STATION]),
+        recoveries=tuple(faults.recoveries),
+        cut_short=faults.cut_short,
+        longest_silence_s=longest_silence_s([entry.published_ns for entry in records.journal], times),
+        ready_after_s=times.ready_after_s,
+        settled_after_s=times.settled_after_s,
+        memory_start_bytes=times.memory_start_bytes,
+        memory_end_bytes=times.memory_end_bytes,
+        incidents=tuple(faults.incidents),
     )
 
 
@@ -110,16 +110,16 @@ def judged(journal: Sequence[Entry]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def away(seconds: Sequence[float]) -> Durations:
+def recovery_durations(seconds: Sequence[float]) -> Durations:
     """Return how long killed processes were away, from the kill until they were ready again."""
     return durations_of(seconds, 2)
 
 
-def longest_silence_s(published_ns: Sequence[int], course: Course) -> float:
+def longest_silence_s(published_ns: Sequence[int], times: RunTimes) -> float:
     """Return the longest time without a verdict while faults happened."""
-    within = sorted(time_ns for time_ns in published_ns if course.begun_ns < time_ns < course.ended_ns)
-    times = [course.begun_ns, *within, course.ended_ns]
-    return round(max(after - before for before, after in pairwise(times)) / 1e9, 2)
+    within = sorted(time_ns for time_ns in published_ns if times.begun_ns < time_ns < times.ended_ns)
+    moments = [times.begun_ns, *within, times.ended_ns]
+    return round(max(after - before for before, after in pairwise(moments)) / 1e9, 2)
 
 
 def as_text(report: Report) -> str:

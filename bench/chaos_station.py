@@ -19,7 +19,7 @@ FAILED, REFUSED = 1, 2  # exit codes: systemd starts it again after the first, n
 STOP_WITHIN_S = 60.0
 
 
-class Pipe:
+class LogPipe:
     """Carries the station's log to a file through this process, as journald does, so that a full disk of the station loses no line."""
 
     def __init__(self, path: Path) -> None:
@@ -38,12 +38,12 @@ class Pipe:
                 file.write(block)
 
 
-class Daemon:
+class StationProcess:
     """`mdss run`, started again after every end; `incidents` are the ends that no fault asked for."""
 
     def __init__(self, config: Path, log: Path) -> None:
         self.config, self.incidents = config, list[str]()
-        self._pipe = Pipe(log)
+        self._pipe = LogPipe(log)
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at_s = float("inf")
         self._is_disk_full = self._began_full = self._is_refused = False
@@ -72,7 +72,7 @@ class Daemon:
         if time.monotonic() >= self._start_at_s:
             self.start()
 
-    def mended(self) -> None:
+    def settings_restored(self) -> None:
         """Start the station again if it had refused its settings, as the person who mends them would."""
         if self._is_refused:
             self.start()

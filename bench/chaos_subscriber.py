@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench.chaos_audit import Seen
+from bench.chaos_audit import SubscriberEvent
 from bench.chaos_log import LineLog
 from mdss.client import VerdictStream
 
@@ -23,13 +23,15 @@ def command(endpoint: str, snapshot_endpoint: str, log_path: Path) -> None:
     """Log verdicts until SIGTERM."""
     asked = list[int]()
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    log = LineLog(log_path, Seen)
+    log = LineLog(log_path, SubscriberEvent)
     since = log.before[-1].sequence if log.before else 0
     with VerdictStream(endpoint, snapshot_endpoint, since=since) as stream:
         while not asked:
             verdict = stream.receive(WAIT_S)
             if verdict is not None:
-                seen = Seen(sequence=verdict.sequence, result_id=verdict.result_id, evaluation=verdict.evaluation, at_ns=time.time_ns())
+                seen = SubscriberEvent(
+                    sequence=verdict.sequence, result_id=verdict.result_id, evaluation=verdict.evaluation, at_ns=time.time_ns()
+                )
                 log.write(seen)
 
 

@@ -81,7 +81,7 @@ def lines_of(rows: Sequence[Row], names: tuple[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def checked_out(revision: str, side: Side) -> Iterator[Side]:
+def worktree_of(revision: str, side: Side) -> Iterator[Side]:
     """Yield the side with the files of a revision; they are removed afterwards."""
     commit = git("rev-parse", "--verify", "--short", f"{revision}^{{commit}}")
     git("worktree", "add", "--detach", str(side.tree), commit)
@@ -99,7 +99,7 @@ def git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def measured(sides: tuple[Side, Side], harness: Path, rounds: int, order: dict[str, Any]) -> list[tuple[Times, Times]]:
+def measure_in_turn(sides: tuple[Side, Side], harness: Path, rounds: int, order: dict[str, Any]) -> list[tuple[Times, Times]]:
     """Measure both commits in turn; the first of a round alternates."""
     found = []
     with Meter("rounds", 2 * rounds) as meter:
@@ -137,8 +137,8 @@ def command(first: str, second: str, rounds: int, **order: Any) -> None:
         folder = Path(name)
         shutil.copytree(ROOT / "measure", folder / "harness" / "measure", ignore=shutil.ignore_patterns("__pycache__"))
         places = [Side(revision, folder / f"tree-{n}", folder / f"work-{n}") for n, revision in enumerate((first, second), 1)]
-        with checked_out(first, places[0]) as one, checked_out(second, places[1]) as two:
-            found = measured((one, two), folder / "harness", rounds, order)
+        with worktree_of(first, places[0]) as one, worktree_of(second, places[1]) as two:
+            found = measure_in_turn((one, two), folder / "harness", rounds, order)
     for line in lines_of(compare(found), (one.name, two.name)):
         click.echo(line)
 

@@ -52,9 +52,9 @@ def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[
     """Yield copies of a part with one defect each, as frames of the grid's own size."""
     whole = replace(part, grid=Grid.filled(len(part.mask)))
     for _ in range(COPIES):
-        xyz, truth = misshapen(part.xyz, KINDS[random.integers(len(KINDS))], random)
+        xyz, truth = with_shape_defect(part.xyz, KINDS[random.integers(len(KINDS))], random)
         yield Defective(replace(whole, xyz=xyz), truth, "sdf")
-        rgb, truth = stained(part.rgb, part.mask, random)
+        rgb, truth = with_stain(part.rgb, part.mask, random)
         yield Defective(replace(whole, rgb=rgb), truth, "rgb")
 
 
@@ -62,11 +62,11 @@ def with_moved_pieces(part: Prepared, random: np.random.Generator) -> Iterator[D
     """Yield copies of a part, each with one piece of its image in another place, as frames of the grid's own size."""
     whole = replace(part, grid=Grid.filled(len(part.mask)))
     for _ in range(COPIES):
-        rgb, truth = moved_piece(part.rgb, part.mask, random)
+        rgb, truth = with_moved_piece(part.rgb, part.mask, random)
         yield Defective(replace(whole, rgb=rgb), truth, "rgb")
 
 
-def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
+def with_shape_defect(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
     """Return an organised cloud (S, S, 3) mm with one defect, and the mask of its points."""
     measured: Bool = np.asarray(np.isfinite(xyz).all(axis=2))
     place, radius_px = place_on(measured, random), random.uniform(*RADIUS_PX)
@@ -85,14 +85,14 @@ def misshapen(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple
     return np.asarray(xyz + sunk[..., None] * away_from_camera(xyz), np.float32), inside & measured
 
 
-def stained(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
+def with_stain(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
     """Return an image (S, S, 3) with one translucent stain of any colour, and the mask of it on the part."""
     reach = Spot(*place_on(mask, random), random.uniform(*STAIN_PX), random.uniform(*STAIN_PX)).reach(len(rgb))
     opacity, colour = random.uniform(*STAIN_OPACITY), random.uniform(0, 255, 3)
-    return covered(rgb, colour, opacity, reach), (reach < 1) & mask
+    return blend_over(rgb, colour, opacity, reach), (reach < 1) & mask
 
 
-def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
+def with_moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Image, Bool]:
     """Return an image (S, S, 3) in which one round piece of the part covers another place, turned, and the mask of that place on the part.
 
     Everything in it is of a good part, only not there: what is wrong is as plain as a cut or a thread, and as rich in detail (CutPaste).
@@ -103,10 +103,10 @@ def moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tuple[Im
     moved = cv2.warpAffine(rgb, turning, rgb.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     radius_px = random.uniform(*PIECE_PX)
     reach = Spot(row, column, 0.0, radius_px, radius_px).reach(len(rgb))
-    return covered(rgb, moved, 1.0, reach), (reach < 1) & mask
+    return blend_over(rgb, moved, 1.0, reach), (reach < 1) & mask
 
 
-def covered(rgb: Image, by: NDArray[np.generic], opacity: float, reach: NDArray[np.floating]) -> Image:
+def blend_over(rgb: Image, by: NDArray[np.generic], opacity: float, reach: NDArray[np.floating]) -> Image:
     """Return an image (S, S, 3) covered by another one, or by one colour (3,), where `reach` (S, S) is below 1, fading at the rim."""
     share = opacity * np.clip((1 + RIM - reach) / (2 * RIM), 0, 1)[..., None]
     return np.asarray(np.rint(rgb * (1 - share) + by * share), np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.command_line import run
-from bench.drift_line import DRAWS, Draw, Line, as_unlucky_as_may_be, normal, reference, streams
+from bench.drift_line import DRAWS, Draw, StationDrift, normal, reference, streams, unluckiest_reference
 from mdss.drift_record import QUANTITIES, Quantity
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import preset
@@ -77,13 +77,15 @@ def false_warnings(count: int, draw: Draw, extent: Extent) -> str:
     onsets = []
     for station in range(extent.stations):
         random = extent.random(station)
-        onsets.append(len(Line.of(reference(random, draw, count)).run(streams(random, draw, extent.parts)).onsets()))
+        onsets.append(len(StationDrift.of(reference(random, draw, count)).run(streams(random, draw, extent.parts)).onsets()))
     return rates(onsets, extent)
 
 
 def false_warnings_of_the_unlucky(count: int, extent: Extent) -> str:
     """Return a row's cells for stations whose reference is off by all that the limits allow for."""
-    lines = [Line.of(as_unlucky_as_may_be(count)).run(streams(extent.random(n), normal, extent.parts)) for n in range(extent.stations)]
+    lines = [
+        StationDrift.of(unluckiest_reference(count)).run(streams(extent.random(n), normal, extent.parts)) for n in range(extent.stations)
+    ]
     return rates([len(line.onsets()) for line in lines], extent)
 
 
@@ -98,12 +100,12 @@ def delays(count: int, shift: float, extent: Extent) -> list[float]:
     found = []
     for station in range(extent.stations):
         random = extent.random(station)
-        line = Line.of(reference(random, normal, count)).run(streams(random, normal, SETTLED_PARTS))
+        line = StationDrift.of(reference(random, normal, count)).run(streams(random, normal, SETTLED_PARTS))
         found.append(delay(line, "rgb", streams(random, normal, WITHIN[-1], rgb=10 * shift)))
     return found
 
 
-def delay(line: Line, name: Quantity, changed: Mapping[Quantity, Values]) -> float:
+def delay(line: StationDrift, name: Quantity, changed: Mapping[Quantity, Values]) -> float:
     """Return after how many changed parts a warning holds; 0 if it held before."""
     if line.comparison.is_warned_of(name):
         return 0.0
@@ -134,7 +136,7 @@ def say_lamp(dataset: Dataset, extent: Extent) -> None:
 
 def lamp_delay(usual: list[float], before: list[float], live: list[float], random: np.random.Generator) -> float:
     """Return after how many parts in another light the brightness was warned of; the other quantities get the same values."""
-    line = Line.of(dict.fromkeys(QUANTITIES, usual))
+    line = StationDrift.of(dict.fromkeys(QUANTITIES, usual))
     alike: Callable[[list[float], int], Values] = random.choice
     line.run(dict.fromkeys(QUANTITIES, alike(before, SETTLED_PARTS)))
     return delay(line, "brightness", dict.fromkeys(QUANTITIES, alike(live, WITHIN[-1])))

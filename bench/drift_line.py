@@ -34,7 +34,7 @@ def stepped(random: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 @dataclass
-class Line:
+class StationDrift:
     """One station's comparison, and every change that it reported, with the number of parts until then."""
 
     comparison: Comparison
@@ -42,11 +42,11 @@ class Line:
     parts: int = 0
 
     @classmethod
-    def of(cls, reference: Mapping[Quantity, Sequence[float]], rate: float = RATE) -> Line:
+    def of(cls, reference: Mapping[Quantity, Sequence[float]], rate: float = RATE) -> StationDrift:
         """Return the line of this reference."""
         return cls(Comparison("cap", "0001", reference, rate))
 
-    def run(self, streams: Mapping[Quantity, NDArray[np.float64]]) -> Line:
+    def run(self, streams: Mapping[Quantity, NDArray[np.float64]]) -> StationDrift:
         """Let parts pass through the comparison."""
         columns = [streams[name].tolist() for name in QUANTITIES]
         for row in zip(*columns, strict=True):
@@ -66,7 +66,7 @@ def quantiles(count: int, shift: float = 0.0) -> list[float]:
     return [100 + 10 * (NormalDist().inv_cdf((number + 0.5) / count) + shift) for number in range(count)]
 
 
-def as_unlucky_as_may_be(count: int) -> dict[Quantity, list[float]]:
+def unluckiest_reference(count: int) -> dict[Quantity, list[float]]:
     """Return a reference whose values are, in every quantity, as much too high as the limits allow for."""
     shift = math.sqrt(2) * NormalDist().inv_cdf(0.5 + Limits.of(count, RATE).rest)
     return {name: quantiles(count, shift) for name in QUANTITIES}

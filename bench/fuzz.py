@@ -22,7 +22,7 @@ import click
 import structlog
 
 from bench.command_line import run
-from bench.fuzzing.promises import Broken, Input
+from bench.fuzzing.promises import BrokenPromise, Input
 from bench.fuzzing.targets import TARGETS
 from mdss.errors import BadInput, MdssError
 from trainer.progress import Meter
@@ -133,7 +133,7 @@ def attempt(finding: Finding) -> tuple[float, bool | BaseException]:
 
 def what_happened(error: BaseException) -> str:
     """Return what went wrong and where, without what differs from input to input."""
-    if isinstance(error, Broken):
+    if isinstance(error, BrokenPromise):
         return f"broken promise: {error}"
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.name}"

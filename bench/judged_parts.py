@@ -38,7 +38,7 @@ class MarkedPart:
 
 
 @dataclass(frozen=True)
-class Parts:
+class JudgedParts:
     """A dataset's prepared scans, and the parts to judge: test scans, or validation scans and damaged copies of them."""
 
     training: list[Prepared]
@@ -46,7 +46,7 @@ class Parts:
     judged: list[MarkedPart]
 
     @classmethod
-    def of(cls, dataset: Dataset, recipe: Recipe, judged_on: JudgedOn) -> Parts:
+    def of(cls, dataset: Dataset, recipe: Recipe, judged_on: JudgedOn) -> JudgedParts:
         """Read and prepare all scans that are needed."""
         training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
         return cls(training, validation, test_parts(dataset, recipe) if judged_on == "test" else damaged_parts(validation, judged_on))

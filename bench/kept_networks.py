@@ -42,16 +42,16 @@ def digest_of(*facts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()[:DIGITS]
 
 
-def facts_of(recipe: Recipe, half: Branch) -> dict[str, Any]:
+def map_facts(recipe: Recipe, half: Branch) -> dict[str, Any]:
     """Return everything that a branch's maps depend on, except the scans."""
     settings = msgspec.to_builtins(recipe)
     teacher = read_card(path_of(recipe.rgb.teacher)).sha256 if half == "rgb" else ""  # another teacher may have the same name
     return {"seed": recipe.seed, "point_cloud": settings["point_cloud"], half: settings[half], "teacher": teacher}
 
 
-def lessons_of(recipe: Recipe, half: Branch) -> dict[str, Any]:
+def training_facts(recipe: Recipe, half: Branch) -> dict[str, Any]:
     """Return everything that a branch's training depends on, except the scans."""
-    facts = facts_of(recipe, half)
+    facts = map_facts(recipe, half)
     return facts | {half: {name: value for name, value in facts[half].items() if name not in SCORES_ONLY[half]}}
 
 
@@ -87,7 +87,7 @@ class KeptNetworks:
         return ShapeBranch(network, recipe.sdf, self.device)
 
     def _fill(self, network: nn.Module, half: Branch, parts: Sequence[Prepared], recipe: Recipe) -> None:
-        path = self.folder / f"{half}-{digest_of(self.scans, lessons_of(recipe, half))}.safetensors"
+        path = self.folder / f"{half}-{digest_of(self.scans, training_facts(recipe, half))}.safetensors"
         if not path.is_file():
             checkpoint, partial = path.with_suffix(".checkpoint"), path.with_suffix(".partial")
             self.folder.mkdir(parents=True, exist_ok=True)

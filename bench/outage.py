@@ -17,8 +17,20 @@ import click
 from bench.chaos_line import Product
 from bench.chaos_records import open_journal, read_alerts
 from bench.command_line import run
-from bench.outage_report import STATES, UP, Course, Report, State, Window, alert_faults, as_text, report_of, rounds_of
-from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
+from bench.outage_report import STATES, UP, OutageMeasurements, Report, State, Window, alert_faults, as_text, report_of, rounds_of
+from bench.stage import (
+    BenchStation,
+    RestarterGroup,
+    StationOptions,
+    conclude,
+    empty_run_folder,
+    run_station,
+    station_options,
+    wait_for_verdicts,
+    wait_until,
+    wait_while_restarting,
+    waits_of,
+)
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries of the station grows to 30 s
@@ -41,14 +53,14 @@ class Order:
 @click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each of the four lasts.")
 @click.option("--cameras", type=click.IntRange(1, 10), default=2, show_default=True, help="How many send at the same time.")
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=3.0, show_default=True, help="Parts per second of each; half are painted.")
-@stage_options("out/outage")
+@station_options("out/outage")
 def command(**options: Any) -> None:
     """Measure how long parts wait from when they are due until DONE, with Redis there and away, in one run and in turns.
 
     Exit code 0 if p99 is not shown to be more than 10 % slower while Redis is away, and if after each return every alert is there once.
     """
-    given, order = Given.taken_from(options), Order(**options)
-    folder = begin(given.out)
+    given, order = StationOptions.taken_from(options), Order(**options)
+    folder = empty_run_folder(given.out)
     report = outage(order, folder, given.product())
     conclude(report, as_text(report), folder, given.json_path)
 
@@ -56,26 +68,26 @@ def command(**options: Any) -> None:
 def outage(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
     windows, caught_up_s, failures = list[Window](), list[float](), list[str]()
-    with staged(folder, product, {"station": {"name": "outage"}}) as stage:
+    with run_station(folder, product, {"station": {"name": "outage"}}) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate, "--painted")
-        crew = Crew(stage.daemon, *cameras)
+        crew = RestarterGroup(stage.daemon, *cameras)
         wait_for_verdicts(stage, crew)
-        stand_by(WARM_S, crew)
+        wait_while_restarting(WARM_S, crew)
         for number, state in combinations(range(order.rounds), STATES):
             windows.append(window(stage, crew, (number, state), order.window_s))
             if state not in UP:
-                caught_up_s.append(let_return(stage, crew, failures))
+                caught_up_s.append(restore_redis(stage, crew, failures))
         waits = waits_of(cameras)
         evaluations = [verdict.evaluation for verdict in stage.verdicts()]
         failures += stage.incidents(cameras)
-        if unjudged := stage.unjudged():
+        if unjudged := stage.unjudged_count():
             failures.append(f"{unjudged} parts have no verdict")
     missing = sum(not done_ns for _, done_ns in waits)
     failures += [f"{missing} frames got no DONE"] if missing else []
-    return report_of(rounds_of(windows, waits), Course(order.window_s, evaluations, caught_up_s, failures))
+    return report_of(rounds_of(windows, waits), OutageMeasurements(order.window_s, evaluations, caught_up_s, failures))
 
 
-def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -> Window:
+def window(stage: BenchStation, crew: RestarterGroup, place: tuple[int, State], seconds: float) -> Window:
     """Put Redis into a state and let a window pass; Redis is still in that state afterwards."""
     number, state = place
     if state == "killed":
@@ -83,17 +95,17 @@ def window(stage: Stage, crew: Crew, place: tuple[int, State], seconds: float) -
     elif state == "stopped":
         signal_redis(stage, signal.SIGSTOP)
     begun_ns = time.monotonic_ns()
-    stand_by(seconds, crew)
+    wait_while_restarting(seconds, crew)
     ended_ns = time.monotonic_ns()
-    stand_by(ASIDE_S, crew)
+    wait_while_restarting(ASIDE_S, crew)
     return Window(number, state, begun_ns, ended_ns)
 
 
-def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
+def restore_redis(stage: BenchStation, crew: RestarterGroup, failures: list[str]) -> float:
     """Bring Redis back, wait until no alert waits, and compare its alerts with the journal; return the seconds it took."""
     signal_redis(stage, signal.SIGCONT)
     stage.redis.start()  # does nothing if it runs
-    before, begun_s = stage.judged(), time.monotonic()
+    before, begun_s = stage.judged_count(), time.monotonic()
     with closing(open_journal(stage.settings)) as journal:
         if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, crew):
             failures.append(f"alerts still waited {CAUGHT_UP_WITHIN_S:g} s after Redis had returned")
@@ -102,11 +114,11 @@ def let_return(stage: Stage, crew: Crew, failures: list[str]) -> float:
     alerts = list(read_alerts(stage.settings))
     for where in ("stream", "hash"):
         failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
-    stand_by(ASIDE_S, crew)
+    wait_while_restarting(ASIDE_S, crew)
     return seconds
 
 
-def signal_redis(stage: Stage, number: signal.Signals) -> None:
+def signal_redis(stage: BenchStation, number: signal.Signals) -> None:
     """Send Redis a signal if it runs."""
     if stage.redis.pid is not None:
         os.kill(stage.redis.pid, number)

@@ -64,7 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Course:
+class OutageMeasurements:
     """What was measured besides the waits."""
 
     window_s: float
@@ -87,7 +87,7 @@ def rounds_of(windows: Sequence[Window], waits: Iterable[Wait], states: Sequence
     return whole
 
 
-def report_of(rounds: Sequence[Round], course: Course) -> Report:
+def report_of(rounds: Sequence[Round], course: OutageMeasurements) -> Report:
     """Return the report."""
     pairs: dict[str, tuple[tuple[State, ...], tuple[State, ...]]] = {
         "killed": (("killed",), UP),
@@ -154,14 +154,14 @@ def as_text(report: Report) -> str:
         f"{report.rounds} rounds of {len(STATES)} windows of {report.window_s:g} s; "
         + ", ".join(f"{name} {count}" for name, count in report.verdicts.items()),
         *(f"{name:<9} p50 {each.p50_s * 1e3:.1f} ms, p99 {each.p99_s * 1e3:.1f} ms ({each.parts})" for name, each in report.states.items()),
-        *(f"{name:<9} p99 {said(each)}, p50 {said(report.p50[name])} {against(name)}" for name, each in report.p99.items()),
+        *(f"{name:<9} p99 {ratio_text(each)}, p50 {ratio_text(report.p50[name])} {against(name)}" for name, each in report.p99.items()),
         f"alerts    {report.alerts}; after a return all were there after {max(report.caught_up_s, default=0.0):.1f} s at most",
         *(f"FAILED    {failure}" for failure in report.failures),
     ]
     return "\n".join(lines)
 
 
-def said(each: Ratio) -> str:
+def ratio_text(each: Ratio) -> str:
     """Return a ratio with its spread."""
     return f"x {each.value:.3f} ({each.lower:.3f} to {each.upper:.3f})"
 

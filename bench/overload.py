@@ -11,11 +11,22 @@ from typing import Any
 
 import click
 
-from bench.chaos_crew import Member
+from bench.chaos_crew import LoadProcess
 from bench.chaos_line import Product
 from bench.command_line import run
-from bench.overload_report import Load, Look, Report, as_text, report_of
-from bench.stage import Crew, Given, Stage, answers_of, begin, conclude, read_metrics, stage_options, staged, wait_until
+from bench.overload_report import Load, MemorySample, Report, as_text, report_of
+from bench.stage import (
+    BenchStation,
+    RestarterGroup,
+    StationOptions,
+    answers_of,
+    conclude,
+    empty_run_folder,
+    read_metrics,
+    run_station,
+    station_options,
+    wait_until,
+)
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
 
@@ -42,15 +53,15 @@ class Order:
 @click.option("--frames", type=click.IntRange(50), default=10_000, show_default=True, help="Verdicts to wait for.")
 @click.option("--deadline-ms", type=click.IntRange(100), default=5000, show_default=True, help="The station's camera.deadline_ms.")
 @click.option("--credit", type=click.IntRange(1, 64), default=4, show_default=True, help="The station's camera.credit.")
-@stage_options("out/overload")
+@station_options("out/overload")
 def command(**options: Any) -> None:
     """Let many cameras send as fast as they are let, and see who is served, how long parts wait and how much memory that takes.
 
     Exit code 0 if every frame has its verdict, if no fast camera got less than half of another's share, if the slow camera's parts were
     all judged in time, and if memory at the end is where it was after 1000 frames (5 % and 20 MB are allowed).
     """
-    given, order = Given.taken_from(options), Order(**options)
-    folder = begin(given.out)
+    given, order = StationOptions.taken_from(options), Order(**options)
+    folder = empty_run_folder(given.out)
     report = overload(order, folder, given.product())
     conclude(report, as_text(report), folder, given.json_path)
 
@@ -61,7 +72,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
         "station": {"name": "overload"},
         "camera": {"deadline_ms": order.deadline_ms, "credit": order.credit},
     }
-    with staged(folder, product, sections) as stage:
+    with run_station(folder, product, sections) as stage:
         cameras = [stage.camera(f"fast-{number}", 0) for number in range(1, order.cameras)] + [stage.camera(SLOW, SLOW_EVERY_S)]
         looks = watched(stage, cameras, order.frames)
         waits = answers_of(cameras)
@@ -72,7 +83,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
                 slow=SLOW,
                 slow_every_s=SLOW_EVERY_S,
                 codes=codes_of(stage.verdicts()),
-                unjudged=stage.unjudged(),
+                unjudged=stage.unjudged_count(),
                 busy=busy,
                 looks=looks,
                 incidents=stage.incidents(cameras),
@@ -80,16 +91,16 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
         )
 
 
-def watched(stage: Stage, cameras: list[Member], frames: int) -> list[Look]:
+def watched(stage: BenchStation, cameras: list[LoadProcess], frames: int) -> list[MemorySample]:
     """Look at the station once a second until `frames` parts are judged."""
-    looks = list[Look]()
+    looks = list[MemorySample]()
 
     def is_enough() -> bool:
         held = int(read_metrics(stage.settings.http).get(HELD, 0))
-        looks.append(Look(stage.judged(), stage.memory(), held))
+        looks.append(MemorySample(stage.judged_count(), stage.memory(), held))
         return looks[-1].judged >= frames
 
-    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), Crew(stage.daemon, *cameras), LOOK_EVERY_S):
+    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), RestarterGroup(stage.daemon, *cameras), LOOK_EVERY_S):
         raise MdssError(f"the station judged {looks[-1].judged} parts and then took too long; expected {frames}")
     return looks
 

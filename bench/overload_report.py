@@ -14,7 +14,7 @@ LEAST_SHARE = 0.5  # of another camera's verdicts in the same time
 WARM_FRAMES = 1000  # or a tenth of a shorter run: by then every buffer has had its largest part
 
 
-class Look(msgspec.Struct, frozen=True):
+class MemorySample(msgspec.Struct, frozen=True):
     """What the station took at one moment."""
 
     judged: int
@@ -37,7 +37,7 @@ class Load:
     codes: Mapping[str, Mapping[str, int]]  # camera -> code of Undefined verdicts -> parts
     unjudged: int
     busy: int
-    looks: Sequence[Look]
+    looks: Sequence[MemorySample]
     incidents: Sequence[str]
 
 
@@ -87,10 +87,10 @@ def report_of(load: Load) -> Report:
         memory_most=max(look.total for look in load.looks),
         held_bytes_most=max(look.held_bytes for look in load.looks),
         failures=(
-            *unanswered(every, load.unjudged),
-            *unfair(shares),
-            *starved(load, done_slow, due, seconds),
-            *grown(warm, end),
+            *unanswered_sentences(every, load.unjudged),
+            *unfairness_sentences(shares),
+            *starvation_sentences(load, done_slow, due, seconds),
+            *memory_growth_sentences(warm, end),
             *load.incidents,
         ),
     )
@@ -102,19 +102,19 @@ def common_time(cameras: Sequence[Sequence[Wait]]) -> tuple[int, int]:
     return max(times[0] for times in done), min(times[-1] for times in done)
 
 
-def warm_look(looks: Sequence[Look]) -> Look:
+def warm_look(looks: Sequence[MemorySample]) -> MemorySample:
     """Return the first look after WARM_FRAMES frames, or a tenth of a shorter run."""
     warm = min(WARM_FRAMES, looks[-1].judged // 10)
     return next(look for look in looks if look.judged >= warm)
 
 
-def unanswered(every: Sequence[Wait], unjudged: int) -> list[str]:
+def unanswered_sentences(every: Sequence[Wait], unjudged: int) -> list[str]:
     """Return a sentence if parts have no verdict."""
     without = sum(not done_ns for _, done_ns in every)
     return [f"{without} frames got no DONE and {unjudged} accepted parts have no verdict"] if without or unjudged else []
 
 
-def unfair(shares: Mapping[str, int]) -> list[str]:
+def unfairness_sentences(shares: Mapping[str, int]) -> list[str]:
     """Return a sentence if a camera got far fewer verdicts than another."""
     least, most = min(shares, key=lambda name: shares[name]), max(shares, key=lambda name: shares[name])
     if shares[least] >= LEAST_SHARE * shares[most]:
@@ -122,7 +122,7 @@ def unfair(shares: Mapping[str, int]) -> list[str]:
     return [f"{least} got {shares[least]} verdicts while {most} got {shares[most]}; expected at least {LEAST_SHARE:.0%} of that"]
 
 
-def starved(load: Load, done: int, due: int, seconds: float) -> list[str]:
+def starvation_sentences(load: Load, done: int, due: int, seconds: float) -> list[str]:
     """Return sentences if the slow camera's parts were late, or if it could not send the few that it has."""
     late = load.codes.get(load.slow, {})
     found = [f"the slow camera's parts ended as {listed(late)}; expected all of them judged in time"] if late else []
@@ -131,7 +131,7 @@ def starved(load: Load, done: int, due: int, seconds: float) -> list[str]:
     return found
 
 
-def grown(warm: Look, end: Look) -> list[str]:
+def memory_growth_sentences(warm: MemorySample, end: MemorySample) -> list[str]:
     """Return a sentence if memory has grown by more than is allowed."""
     allowed = warm.total * MOST_GROWTH + SLACK_BYTES
     if end.total <= allowed:

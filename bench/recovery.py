@@ -14,8 +14,20 @@ import psutil
 
 from bench.chaos_line import Product
 from bench.command_line import run
-from bench.recovery_report import Course, Judged, Kill, Report, as_text, report_of
-from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
+from bench.recovery_report import Judged, Kill, RecoveryMeasurements, Report, as_text, report_of
+from bench.stage import (
+    BenchStation,
+    RestarterGroup,
+    StationOptions,
+    conclude,
+    empty_run_folder,
+    run_station,
+    station_options,
+    wait_for_verdicts,
+    wait_until,
+    wait_while_restarting,
+    waits_of,
+)
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
 
@@ -45,37 +57,39 @@ class Order:
 @click.option("--rate", type=click.FloatRange(0.05, 100), default=0.25, show_default=True, help="Parts per second of each.")
 @click.option("--settle-s", type=click.FloatRange(0), default=8.0, show_default=True, help="From ready again to the next kill.")
 @click.option("--within-s", type=click.FloatRange(0.1), default=5.0, show_default=True, help="How long a killed process may be away.")
-@stage_options("out/recovery")
+@station_options("out/recovery")
 def command(**options: Any) -> None:
     """Kill each process of a loaded station in turns; measure from the kill until it is ready again, and count what its parts became.
 
     Exit code 0 if each was ready again in time and every frame has its verdict.
     """
-    given, order = Given.taken_from(options), Order(**options)
-    folder = begin(given.out)
+    given, order = StationOptions.taken_from(options), Order(**options)
+    folder = empty_run_folder(given.out)
     report = recovery(order, folder, given.product())
     conclude(report, as_text(report), folder, given.json_path)
 
 
 def recovery(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    with staged(folder, product, SECTIONS) as stage:
+    with run_station(folder, product, SECTIONS) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate)
-        crew = Crew(stage.daemon, *cameras)
+        crew = RestarterGroup(stage.daemon, *cameras)
         wait_for_verdicts(stage, crew)
-        stand_by(order.settle_s, crew)
+        wait_while_restarting(order.settle_s, crew)
         kills = list[Kill]()
         for name in (order.whom or PROCESSES) * order.kills:
             kills.append(kill(stage, crew, name))
-            stand_by(order.settle_s, crew)
+            wait_while_restarting(order.settle_s, crew)
         without_done = sum(not done_ns for _, done_ns in waits_of(cameras))
-        unanswered = stage.unjudged() + without_done
+        unanswered = stage.unjudged_count() + without_done
         return report_of(
-            kills, [judged_of(each) for each in stage.verdicts()], Course(order.within_s, unanswered, stage.incidents(cameras))
+            kills,
+            [judged_of(each) for each in stage.verdicts()],
+            RecoveryMeasurements(order.within_s, unanswered, stage.incidents(cameras)),
         )
 
 
-def kill(stage: Stage, crew: Crew, name: str) -> Kill:
+def kill(stage: BenchStation, crew: RestarterGroup, name: str) -> Kill:
     """Kill one process, and wait until it is ready again."""
     watch, pid = stage.watch, stage.watch.pid(name)
     if pid is None:

@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Course:
+class RecoveryMeasurements:
     """What was measured besides verdicts and kills."""
 
     within_s: float
@@ -66,7 +66,7 @@ class Course:
     failures: Sequence[str]
 
 
-def report_of(kills: Sequence[Kill], judged: Sequence[Judged], course: Course) -> Report:
+def report_of(kills: Sequence[Kill], judged: Sequence[Judged], course: RecoveryMeasurements) -> Report:
     """Return the report; each part belongs to the last kill before its verdict."""
     by_kill = sorted_by_kill(kills, judged)
     usual = [seconds_of(each) for each in by_kill[-1]] or [0.0]

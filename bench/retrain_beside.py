@@ -20,7 +20,19 @@ from bench.chaos_line import Product
 from bench.command_line import run
 from bench.outage_report import Window, rounds_of
 from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
-from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
+from bench.stage import (
+    BenchStation,
+    RestarterGroup,
+    StationOptions,
+    conclude,
+    empty_run_folder,
+    run_station,
+    station_options,
+    wait_for_verdicts,
+    wait_until,
+    wait_while_restarting,
+    waits_of,
+)
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.retrain_beside --rounds 15 --window-s 10 --json retrain_beside.json"
@@ -45,14 +57,14 @@ class Order:
 @click.option("--window-s", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="How long each window lasts.")
 @click.option("--rate", type=click.FloatRange(0.1, 100), default=3.0, show_default=True, help="Parts per second.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each branch in training.")
-@stage_options("out/beside")
+@station_options("out/beside")
 def command(**options: Any) -> None:
     """Measure how long parts wait from when they are due until DONE, beside `mdss retrain` and without it, in one run and in turns.
 
     Exit code 0 if p99 is not shown to be more than 20 % slower beside the training.
     """
-    given, order = Given.taken_from(options), Order(**options)
-    folder = begin(given.out)
+    given, order = StationOptions.taken_from(options), Order(**options)
+    folder = empty_run_folder(given.out)
     report = beside(order, folder, given.product())
     conclude(report, as_text(report), folder, given.json_path)
 
@@ -60,7 +72,7 @@ def command(**options: Any) -> None:
 class Training:
     """An endless retraining of the station's recipe, which can be stopped and continued."""
 
-    def __init__(self, stage: Stage, threads: int) -> None:
+    def __init__(self, stage: BenchStation, threads: int) -> None:
         self._work = stage.folder / "retrain" / "work" / stage.product.recipe
         curated = curated_copy(stage.product, stage.folder / "curated")
         words = ["--config", str(stage.folder / "station.yaml"), "--recipe", stage.product.recipe, "--data", str(curated)]
@@ -84,7 +96,7 @@ class Training:
         """Return its share of one CPU while it was allowed to run."""
         return self._spent_s / self._ran_s if self._ran_s else 0.0
 
-    def let(self, *, run: bool) -> None:
+    def allow(self, *, run: bool) -> None:
         """Continue or stop it, with all its processes."""
         for each in self._family():
             each.send_signal(signal.SIGCONT if run else signal.SIGSTOP)
@@ -122,30 +134,30 @@ def curated_copy(product: Product, folder: Path) -> Path:
 
 def beside(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    with staged(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as stage:
+    with run_station(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as stage:
         training = Training(stage, order.threads)
         if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, stage.daemon):
             raise MdssError(f"the training had no checkpoint after {LEARNING_WITHIN_S:g} s (see {folder / 'retrain.log'})")
-        training.let(run=False)
+        training.allow(run=False)
         camera = stage.camera("camera", 1 / order.rate)
-        crew = Crew(stage.daemon, camera)
+        crew = RestarterGroup(stage.daemon, camera)
         wait_for_verdicts(stage, crew, LEARNING_WITHIN_S)
-        stand_by(WARM_S, crew)
+        wait_while_restarting(WARM_S, crew)
         windows = [window(training, crew, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
-        training.let(run=True)
+        training.allow(run=True)
         waits = waits_of([camera])
         missing = sum(not done_ns for _, done_ns in waits)
         failures = [*stage.incidents([camera]), *([f"{missing} frames got no DONE"] if missing else [])]
         return report_of(rounds_of(windows, waits, WINDOWS), order.window_s, training.share, failures)
 
 
-def window(training: Training, crew: Crew, place: tuple[int, str], seconds: float) -> Window:
+def window(training: Training, crew: RestarterGroup, place: tuple[int, str], seconds: float) -> Window:
     """Continue or stop the training for one window."""
     number, state = place
-    training.let(run=state == BESIDE)
-    stand_by(SETTLE_S, crew)
+    training.allow(run=state == BESIDE)
+    wait_while_restarting(SETTLE_S, crew)
     begun_ns, before_s = time.monotonic_ns(), training.processor_s()
-    stand_by(seconds, crew)
+    wait_while_restarting(seconds, crew)
     ended_ns = time.monotonic_ns()
     if state == BESIDE:
         training.note(before_s, (ended_ns - begun_ns) / 1e9)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.outage_report import LEAST_ROUNDS, Ratio, Round, StateReport, ratio, said, state_report
+from bench.outage_report import LEAST_ROUNDS, Ratio, Round, StateReport, ratio, ratio_text, state_report
 
 ALONE, BESIDE = "alone", "beside"
 WINDOWS = (ALONE, BESIDE)
@@ -46,7 +46,7 @@ def as_text(report: Report) -> str:
     lines = [
         f"{report.rounds} rounds of two windows of {report.window_s:g} s; the training had {report.training_share:.2f} of a processor",
         *(f"{name:<7} p50 {each.p50_s * 1e3:.1f} ms, p99 {each.p99_s * 1e3:.1f} ms ({each.parts})" for name, each in report.states.items()),
-        f"p99 {said(report.p99)}, p50 {said(report.p50)} beside the training against alone",
+        f"p99 {ratio_text(report.p99)}, p50 {ratio_text(report.p50)} beside the training against alone",
         *(f"FAILED  {failure}" for failure in report.failures),
     ]
     return "\n".join(lines)

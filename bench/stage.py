@@ -17,17 +17,17 @@ import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.chaos_crew import Member
+from bench.chaos_crew import LoadProcess
 from bench.chaos_line import Product, small_line
 from bench.chaos_log import read_lines
 from bench.chaos_plan import PROCESSES
 from bench.chaos_records import open_journal
-from bench.chaos_station import Daemon
+from bench.chaos_station import StationProcess
 from bench.chaos_watch import Watch
 from bench.figures import Wait
-from bench.stage_camera import Answered
+from bench.stage_camera import AnsweredPart
 from daemon.private_redis import PrivateRedis
-from demo.station import Place
+from demo.station import StationFolders
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.settings_doors import HttpSettings
@@ -47,7 +47,7 @@ ON_CPU: Mapping[str, dict[str, Any]] = {
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def stage_options(out: str) -> Callable[[Command], Command]:
+def station_options(out: str) -> Callable[[Command], Command]:
     """Add the options that all benches with a station share: what is judged, where logs lie, and where the figures go."""
     folder = click.Path(path_type=Path)
     options = (
@@ -67,8 +67,8 @@ def stage_options(out: str) -> Callable[[Command], Command]:
 
 
 @dataclass(frozen=True)
-class Given:
-    """The values of `stage_options`."""
+class StationOptions:
+    """The values of `station_options`."""
 
     data: Path | None
     store: Path | None
@@ -90,17 +90,17 @@ class Given:
         return small_line(self.out)
 
 
-class Keeper(Protocol):
+class Restarter(Protocol):
     """Something that starts again what has ended."""
 
     def tick(self) -> None:
         """Start it again."""
 
 
-class Crew:
+class RestarterGroup:
     """Several keepers together."""
 
-    def __init__(self, *keepers: Keeper) -> None:
+    def __init__(self, *keepers: Restarter) -> None:
         self._keepers = keepers
 
     def tick(self) -> None:
@@ -109,7 +109,7 @@ class Crew:
             keeper.tick()
 
 
-class Findings(Protocol):
+class ReportWithFailures(Protocol):
     """A report that lists what must not be."""
 
     @property
@@ -118,25 +118,25 @@ class Findings(Protocol):
 
 
 @dataclass(frozen=True)
-class Stage:
+class BenchStation:
     """A running station, with everything that a bench needs of it."""
 
     settings: Settings
-    daemon: Daemon
+    daemon: StationProcess
     watch: Watch
     redis: PrivateRedis
     product: Product
     closing: ExitStack
 
-    def camera(self, name: str, every_s: float, *options: str) -> Member:
+    def camera(self, name: str, every_s: float, *options: str) -> LoadProcess:
         """Start a camera that offers a part every `every_s` seconds; with 0, as fast as it is let."""
         sent = ["--endpoint", self.settings.camera.endpoint, "--recipe", self.product.recipe, "--data", str(self.product.data)]
-        camera = Member("bench.stage_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
+        camera = LoadProcess("bench.stage_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
         camera.start()
         self.closing.callback(camera.kill)
         return camera
 
-    def cameras(self, count: int, every_s: float, *options: str) -> list[Member]:
+    def cameras(self, count: int, every_s: float, *options: str) -> list[LoadProcess]:
         """Start `count` of them: camera-1, camera-2 and so on."""
         return [self.camera(f"camera-{number}", every_s, *options) for number in range(1, count + 1)]
 
@@ -156,11 +156,11 @@ class Stage:
                 continue  # the process has just ended
         return found
 
-    def incidents(self, members: list[Member]) -> list[str]:
+    def incidents(self, members: list[LoadProcess]) -> list[str]:
         """Return the ends that nobody asked for."""
         return [*self.daemon.incidents, *(incident for member in members for incident in member.incidents)]
 
-    def judged(self) -> int:
+    def judged_count(self) -> int:
         """Return the number of parts with a verdict."""
         with closing(open_journal(self.settings)) as journal:
             return journal.last_sequence()
@@ -173,30 +173,30 @@ class Stage:
                 found += page
         return found
 
-    def unjudged(self) -> int:
+    def unjudged_count(self) -> int:
         """Return the number of accepted parts without a verdict."""
         with closing(open_journal(self.settings)) as journal:
             return len(journal.pending())
 
 
 @contextmanager
-def staged(folder: Path, product: Product, sections: Mapping[str, dict[str, Any]]) -> Iterator[Stage]:
+def run_station(folder: Path, product: Product, sections: Mapping[str, dict[str, Any]]) -> Iterator[BenchStation]:
     """Run a station that judges this product; it is ready when the block begins."""
     with ExitStack() as closing_all:
         run_folder = Path(closing_all.enter_context(TemporaryDirectory(prefix="mdss-")))
         redis = closing_all.enter_context(PrivateRedis(run_folder / "redis", *KEEPS_ALL))
-        config = Place(folder, run_folder, product.store).write_settings(product.recipe, redis.url, **{**ON_CPU, **sections})
+        config = StationFolders(folder, run_folder, product.store).write_settings(product.recipe, redis.url, **{**ON_CPU, **sections})
         settings = load_settings(config)
         watch = closing_all.enter_context(Watch(settings.http))
-        daemon = Daemon(config, folder / "station.log")
+        daemon = StationProcess(config, folder / "station.log")
         daemon.start()
         closing_all.callback(daemon.kill)
         if not wait_until(lambda: watch.is_ready, READY_WITHIN_S, daemon):
             raise MdssError(f"the station did not become ready (see {folder / 'station.log'})")
-        yield Stage(settings, daemon, watch, redis, product, closing_all)
+        yield BenchStation(settings, daemon, watch, redis, product, closing_all)
 
 
-def conclude(report: Findings, text: str, folder: Path, json_path: Path | None) -> None:
+def conclude(report: ReportWithFailures, text: str, folder: Path, json_path: Path | None) -> None:
     """Write and show a report. MdssError if it has failures."""
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -205,33 +205,33 @@ def conclude(report: Findings, text: str, folder: Path, json_path: Path | None) 
         raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
 
 
-def answers_of(cameras: list[Member]) -> dict[str, list[Answered]]:
+def answers_of(cameras: list[LoadProcess]) -> dict[str, list[AnsweredPart]]:
     """Ask cameras to finish, wait until all their parts are answered, and return their logs by name."""
     for camera in cameras:
         camera.ask_to_finish()
     end_s = time.monotonic() + DONE_WITHIN_S
     for camera in cameras:
         camera.wait(end_s)  # the log says which parts got no answer by then
-    return {camera.name: read_lines(camera.log, Answered) for camera in cameras}
+    return {camera.name: read_lines(camera.log, AnsweredPart) for camera in cameras}
 
 
-def waits_of(cameras: list[Member]) -> list[Wait]:
+def waits_of(cameras: list[LoadProcess]) -> list[Wait]:
     """Ask cameras to finish, and return the waits of all their parts."""
     return [line.wait for lines in answers_of(cameras).values() for line in lines]
 
 
-def wait_for_verdicts(stage: Stage, crew: Crew, seconds: float = FIRST_WITHIN_S) -> None:
+def wait_for_verdicts(stage: BenchStation, crew: RestarterGroup, seconds: float = FIRST_WITHIN_S) -> None:
     """Wait for the first verdict. MdssError if none comes."""
-    if not wait_until(lambda: stage.judged() > 0, seconds, crew):
+    if not wait_until(lambda: stage.judged_count() > 0, seconds, crew):
         raise MdssError(f"the station gave no verdict within {seconds:g} s (see {stage.folder / 'station.log'})")
 
 
-def stand_by(seconds: float, keeper: Keeper) -> None:
+def wait_while_restarting(seconds: float, keeper: Restarter) -> None:
     """Let time pass, while what ends by itself is started again."""
     wait_until(lambda: False, seconds, keeper)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, keeper: Keeper, every_s: float = LOOK_EVERY_S) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, keeper: Restarter, every_s: float = LOOK_EVERY_S) -> bool:
     """Wait for a condition, while what ends by itself is started again; False if time runs out first."""
     end_s = time.monotonic() + seconds
     while not condition():
@@ -242,7 +242,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, keeper: Keeper, ev
     return True
 
 
-def begin(out: Path) -> Path:
+def empty_run_folder(out: Path) -> Path:
     """Empty the folder of the last run and return it; a line and its model that were made here stay."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier run")

@@ -25,7 +25,7 @@ PAINT = (255, 0, 255)
 Scan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
-class Answered(msgspec.Struct, frozen=True):
+class AnsweredPart(msgspec.Struct, frozen=True):
     """One line of a camera's log, in ns of the machine's monotonic clock; `done_ns` is 0 if no DONE came."""
 
     frame_id: str
@@ -38,7 +38,7 @@ class Answered(msgspec.Struct, frozen=True):
         return self.offered_ns, self.done_ns
 
 
-class Stamped(dict[str, Done]):
+class TimestampedAnswers(dict[str, Done]):
     """The sender's table of answers; it notes each at the moment it arrives, because `send` may block long after that."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
@@ -53,10 +53,10 @@ class Stamped(dict[str, Done]):
 class Camera:
     """Offers scans in turn. A part's wait begins when it is due, even if the one before is not let in yet."""
 
-    def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[Answered]) -> None:
+    def __init__(self, sender: FrameSender, scans: list[Scan], recipe: str, log: LineLog[AnsweredPart]) -> None:
         self._sender, self._scans, self._recipe, self._log = sender, scans, recipe, log
         self._offered = dict[str, int]()
-        sender.done = Stamped(self._note)
+        sender.done = TimestampedAnswers(self._note)
 
     def offer(self, number: int, due_ns: int) -> None:
         """Send one part as soon as there is credit."""
@@ -70,14 +70,14 @@ class Camera:
         """Wait until all parts are answered; those that are not, or were refused, are logged without an answer."""
         self._sender.wait_until_done(ANSWERED_WITHIN_S)
         for frame_id, offered_ns in self._offered.items():
-            self._log.write(Answered(frame_id, offered_ns))
+            self._log.write(AnsweredPart(frame_id, offered_ns))
 
     def _note(self, frame_id: str) -> None:
         if (offered_ns := self._offered.pop(frame_id, None)) is not None:
-            self._log.write(Answered(frame_id, offered_ns, time.monotonic_ns()))
+            self._log.write(AnsweredPart(frame_id, offered_ns, time.monotonic_ns()))
 
 
-def painted(scan: Scan) -> Scan:
+def with_bright_square(scan: Scan) -> Scan:
     """Return a scan with a bright square in its middle, which no good part has."""
     rgb, xyz = scan[0].copy(), scan[1]
     rows, columns = rgb.shape[:2]
@@ -99,10 +99,10 @@ def command(endpoint: str, recipe: str, data: Path, log_path: Path, **options: f
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     scans = [read_pair(pair) for pair in find_pairs(data, "test")[: int(options["most_scans"])]]
     if options["is_painted"]:
-        scans = [each for scan in scans for each in (scan, painted(scan))]
+        scans = [each for scan in scans for each in (scan, with_bright_square(scan))]
     every_ns = int(options["every_s"] * 1e9)
     with FrameSender(endpoint, log_path.stem) as sender:
-        camera, begun_ns = Camera(sender, scans, recipe, LineLog(log_path, Answered)), time.monotonic_ns()
+        camera, begun_ns = Camera(sender, scans, recipe, LineLog(log_path, AnsweredPart)), time.monotonic_ns()
         for number in count():
             due_ns = begun_ns + number * every_ns if every_ns else time.monotonic_ns()
             while not asked and (left_s := (due_ns - time.monotonic_ns()) / 1e9) > 0:

@@ -15,8 +15,20 @@ import click
 
 from bench.chaos_line import SMALL, Product
 from bench.command_line import run
-from bench.stage import Crew, Given, Stage, begin, conclude, stage_options, staged, stand_by, wait_for_verdicts, wait_until, waits_of
-from bench.swaps_report import Course, Report, Swap, as_text, report_of
+from bench.stage import (
+    BenchStation,
+    RestarterGroup,
+    StationOptions,
+    conclude,
+    empty_run_folder,
+    run_station,
+    station_options,
+    wait_for_verdicts,
+    wait_until,
+    wait_while_restarting,
+    waits_of,
+)
+from bench.swaps_report import Report, Swap, SwapMeasurements, as_text, report_of
 from daemon.recipe_models import RecipeReport
 from daemon.verbs import request_report
 from mdss.errors import MdssError
@@ -49,15 +61,15 @@ class Order:
 @click.option("--pause-s", type=click.FloatRange(0), default=1.0, show_default=True, help="The longest pause between two changes.")
 @click.option("--quiet-s", type=click.FloatRange(0), default=60.0, show_default=True, help="How long before the first change.")
 @click.option("--deadline-ms", type=click.IntRange(100), default=5000, show_default=True, help="The station's camera.deadline_ms.")
-@stage_options("out/swaps")
+@station_options("out/swaps")
 def command(**options: Any) -> None:
     """Promote two versions in turn while cameras send without a pause; compare with a while without changes.
 
     With --store the two are the newest versions of the recipe, in a copy of its folder; of a single version, the same one under two
     names. Exit code 0 if every part has one verdict in time by one model, every version was taken, and no process has grown.
     """
-    given, order = Given.taken_from(options), Order(**options)
-    folder = begin(given.out)
+    given, order = StationOptions.taken_from(options), Order(**options)
+    folder = empty_run_folder(given.out)
     product = given.product()
     if given.store is None:
         train_another(product)
@@ -93,11 +105,11 @@ def copied(product: Product, store: Path) -> Product:
 
 def swap_often(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    with staged(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
+    with run_station(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
         cameras = stage.cameras(order.cameras, 1 / order.rate)
-        crew, random = Crew(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
+        crew, random = RestarterGroup(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
         wait_for_verdicts(stage, crew)
-        stand_by(order.quiet_s, crew)
+        wait_while_restarting(order.quiet_s, crew)
         first_ns, swaps = time.monotonic_ns(), list[Swap]()
         serving = state_of(stage).version
         newest = [path.name for path in model_store.versions(product.store / product.recipe)][-2:]
@@ -105,23 +117,23 @@ def swap_often(order: Order, folder: Path, product: Product) -> Report:
             swaps.append(swapped(stage, crew, version))
             if len(swaps) == order.swaps:
                 break
-            stand_by(random.uniform(0, order.pause_s), crew)
-        stand_by(1.0, crew)
+            wait_while_restarting(random.uniform(0, order.pause_s), crew)
+        wait_while_restarting(1.0, crew)
         waits = waits_of(cameras)
         return report_of(
-            Course(
+            SwapMeasurements(
                 swaps=swaps,
                 quiet=[wait for wait in waits if wait[0] < first_ns],
                 swapping=[wait for wait in waits if wait[0] >= first_ns],
                 verdicts=stage.verdicts(),
-                unjudged=stage.unjudged(),
+                unjudged=stage.unjudged_count(),
                 refused=state_of(stage).failures,
                 incidents=stage.incidents(cameras),
             )
         )
 
 
-def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
+def swapped(stage: BenchStation, crew: RestarterGroup, version: str) -> Swap:
     """Promote a version, and wait until it judges."""
     model_store.promote(stage.product.store, stage.product.recipe, version)
     promoted_s = time.monotonic()
@@ -131,7 +143,7 @@ def swapped(stage: Stage, crew: Crew, version: str) -> Swap:
     return Swap(version, time.monotonic() - promoted_s, stage.memory())
 
 
-def state_of(stage: Stage) -> RecipeReport:
+def state_of(stage: BenchStation) -> RecipeReport:
     """Return the station's report on the recipe."""
     return next(report for report in request_report(stage.settings.http).models if report.recipe == stage.product.recipe)
 

@@ -24,7 +24,7 @@ class Swap(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Course:
+class SwapMeasurements:
     """What was measured."""
 
     swaps: Sequence[Swap]
@@ -57,7 +57,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[str, ...]
 
 
-def report_of(course: Course) -> Report:
+def report_of(course: SwapMeasurements) -> Report:
     """Return the report."""
     verdicts, waits = course.verdicts, [*course.quiet, *course.swapping]
     lost = sum(not done_ns for _, done_ns in waits) + course.unjudged
@@ -87,7 +87,7 @@ def report_of(course: Course) -> Report:
             *named(disordered, "parts judged by an earlier model than one that was accepted before them"),
             *named(late, "parts later than their deadline"),
             *named(course.refused, "versions that the station did not take"),
-            *grown(warm, end),
+            *memory_growth_sentences(warm, end),
             *course.incidents,
         ),
     )
@@ -144,7 +144,7 @@ def named(count: int, what: str) -> list[str]:
     return [f"{count} {what}; expected none"] if count else []
 
 
-def grown(warm: Mapping[str, int], end: Mapping[str, int]) -> list[str]:
+def memory_growth_sentences(warm: Mapping[str, int], end: Mapping[str, int]) -> list[str]:
     """Return sentences on the processes that have grown by more than is allowed."""
     found = []
     for name, size in end.items():

@@ -14,7 +14,7 @@ SOURCE = "camera-1"
 DONE_WITHIN_S = 120.0
 
 
-def mixed(data: Path, seed: int) -> dict[str, RecordedPair]:
+def mixed_parts(data: Path, seed: int) -> dict[str, RecordedPair]:
     """Return part id -> scan in the order in which the parts come; the id does not reveal a part's defect."""
     pairs = find_pairs(data, "test")
     order = np.random.default_rng(seed).permutation(len(pairs))
@@ -29,7 +29,7 @@ def mixed(data: Path, seed: int) -> dict[str, RecordedPair]:
 def command(data: Path, endpoint: str, recipe: str, seed: int) -> None:
     """Send every part as fast as the station gives credit, and wait until all are judged."""
     with FrameSender(endpoint, SOURCE, send_timeout_s=DONE_WITHIN_S) as sender:
-        for part_id, pair in mixed(data, seed).items():
+        for part_id, pair in mixed_parts(data, seed).items():
             rgb, xyz = read_pair(pair)
             sender.send(rgb, xyz, part_id=part_id, recipe_id=recipe, unit="m", invalid=NOT_MEASURED, is_simulated=True)
         if not sender.wait_until_done(DONE_WITHIN_S) or sender.rejected:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from rich.text import Text
 
 from daemon.reviews import LABELS
-from demo.month_audit import faults
-from demo.month_parts import Part, Shift, parts_of
-from demo.month_plant import Plant, Word, console
+from demo.month_audit import disagreements
+from demo.month_parts import Part, WeekSize, parts_of
+from demo.month_plant import MonthStation, Word, console
 from demo.month_story import WEEKS, Calendar, Week
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
@@ -21,7 +21,7 @@ CANDIDATE, HELD_BACK = EXIT_CODES["candidate"], EXIT_CODES["held_back"]
 
 
 @dataclass
-class Diary:
+class MonthRecord:
     """What happened in the month, for the page and the audit."""
 
     kinds: dict[str, str] = field(default_factory=dict)  # part id -> its defect, which only the demo knows
@@ -34,11 +34,11 @@ class Diary:
 class Month:
     """Plays the weeks on a running station."""
 
-    def __init__(self, plant: Plant, shift: Shift, calendar: Calendar, retrain: Callable[[Plant], int]) -> None:
+    def __init__(self, plant: MonthStation, shift: WeekSize, calendar: Calendar, retrain: Callable[[MonthStation], int]) -> None:
         self._plant, self._shift, self._calendar, self._retrain = plant, shift, calendar, retrain
-        self.diary = Diary(served=[plant.serving])
+        self.diary = MonthRecord(served=[plant.serving])
 
-    def play(self) -> Diary:
+    def play(self) -> MonthRecord:
         """Play all weeks and return what happened."""
         for number, week in enumerate(WEEKS, start=1):
             console.print(Text(f"\nweek {number}: {week.story}", style="bold"))
@@ -55,12 +55,12 @@ class Month:
         plant, diary = self._plant, self.diary
         rejected = [verdict for verdict in plant.journal() if verdict.evaluation != "OK"]
         plant.wait("the last alert", lambda: len(plant.alerts()) >= len(rejected))
-        yield from faults(diary.kinds, plant.journal(), diary.heard, plant.alerts())
+        yield from disagreements(diary.kinds, plant.journal(), diary.heard, plant.alerts())
 
     def _work(self, parts: list[Part], week: Week) -> None:
         """Send the parts of one day and review those that were not accepted."""
         self.diary.kinds |= {part.part_id: part.kind for part in parts}
-        verdicts = self._plant.judged(parts)
+        verdicts = self._plant.judge(parts)
         self.diary.heard += verdicts
         rejected = [verdict for verdict in verdicts if verdict.evaluation != "OK"]
         names = ", ".join(f"{verdict.part_id} ({self.diary.kinds[verdict.part_id]})" for verdict in rejected)
@@ -79,7 +79,7 @@ class Month:
     def _label(self, result_id: str, word: Word, who: str) -> None:
         """Record the review in Redis, and wait until the kept scan has its label."""
         plant = self._plant
-        plant.wait(f"alert {result_id}", lambda: plant.says(result_id, word, who))
+        plant.wait(f"alert {result_id}", lambda: plant.record_review(result_id, word, who))
         plant.wait(f"the label of {result_id}", lambda: plant.label_of(result_id) == LABELS[word])
 
     def _set_right(self) -> None:

@@ -9,7 +9,7 @@ from daemon.alert_store import Alert
 from mdss.wire.verdict import Verdict
 
 
-def faults(sent: Collection[str], journal: Iterable[Verdict], heard: Iterable[Verdict], alerts: Iterable[Alert]) -> Iterator[str]:
+def disagreements(sent: Collection[str], journal: Iterable[Verdict], heard: Iterable[Verdict], alerts: Iterable[Alert]) -> Iterator[str]:
     """Yield a sentence for each part whose records do not agree; `sent` are part ids, `heard` is what a subscriber received."""
     judged = list(journal)
     yield from _uneven("in the journal", sent, [verdict.part_id for verdict in judged])

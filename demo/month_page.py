@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from demo.month import CANDIDATE, Diary
+from demo.month import CANDIDATE, MonthRecord
 from demo.month_story import WEEKS
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
@@ -21,7 +21,7 @@ HEADING = "A month of the line"
 ABOUT = "One station over four weeks, never stopped. Every second week is shaded. A dashed line is a change of model, between two parts."
 
 
-def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
+def write_month_page(path: Path, diary: MonthRecord, found: Sequence[str]) -> Path:
     """Write the page and return its path; `found` are the audit's objections."""
     audit = "".join(f"<li>{html.escape(fault)}</li>" for fault in found) or "<li>nothing is missing, nothing is there twice</li>"
     return write_page(
@@ -37,7 +37,7 @@ def write_month_page(path: Path, diary: Diary, found: Sequence[str]) -> Path:
     )
 
 
-def rows(diary: Diary) -> list[tuple[object, ...]]:
+def rows(diary: MonthRecord) -> list[tuple[object, ...]]:
     """Return one row per week."""
     answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in diary.retrained]
     made: list[tuple[object, ...]] = []
@@ -50,7 +50,7 @@ def rows(diary: Diary) -> list[tuple[object, ...]]:
     return made
 
 
-def timeline(diary: Diary) -> str:
+def timeline(diary: MonthRecord) -> str:
     """Return a plot of every part's score, as a share of its threshold, in the order of the parts."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -69,7 +69,7 @@ def timeline(diary: Diary) -> str:
     return embedded(figure, "Scores of the month")
 
 
-def of_week(diary: Diary, number: int) -> list[Verdict]:
+def of_week(diary: MonthRecord, number: int) -> list[Verdict]:
     """Return the verdicts on the parts of one week."""
     return [verdict for verdict in diary.heard if verdict.part_id.startswith(f"week{number}-")]
 

@@ -24,7 +24,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Shift:
+class WeekSize:
     """How many parts a week has."""
 
     good: int
@@ -32,7 +32,7 @@ class Shift:
     worn: int  # defective parts in a week with a worn tool, in place of `defective`
 
 
-def parts_of(line: Line, number: int, week: Week, shift: Shift) -> Iterator[Part]:
+def parts_of(line: Line, number: int, week: Week, shift: WeekSize) -> Iterator[Part]:
     """Yield the parts of week `number`, good and defective ones mixed; no two weeks share a part."""
     defective = shift.worn if week.has_worn_tool else shift.defective
     kinds = [GOOD] * shift.good + [line.kinds[i % len(line.kinds)] for i in range(defective)]

@@ -34,7 +34,7 @@ console = plain_console(soft_wrap=True)
 
 
 @dataclass(frozen=True)
-class Plant:
+class MonthStation:
     """One line with its station."""
 
     config: Path
@@ -70,7 +70,7 @@ class Plant:
             console.print(Text(f"      {line}"))
         return done.returncode
 
-    def judged(self, parts: Sequence[Part]) -> list[Verdict]:
+    def judge(self, parts: Sequence[Part]) -> list[Verdict]:
         """Send parts and return their verdicts as a subscriber receives them."""
         for part in parts:
             self.camera.send(part.rgb, part.xyz_mm, part_id=part.part_id, recipe_id=self.recipe, unit="mm", is_simulated=True)
@@ -84,7 +84,7 @@ class Plant:
         with closing(open_store(self.settings)) as store:
             return store.newest(JOURNAL_ROWS)
 
-    def says(self, result_id: str, word: Word, who: str) -> bool:
+    def record_review(self, result_id: str, word: Word, who: str) -> bool:
         """Record a review of an alert, as `mdss alerts` does; False if the alert is not in Redis yet."""
         with closing(open_store(self.settings)) as store:
             outcome, _ = store.review(AlertReview(result_id, word, who))

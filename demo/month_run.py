@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.private_redis import PrivateRedis
-from demo.month import CANDIDATE, HELD_BACK, Diary, Month
+from demo.month import CANDIDATE, HELD_BACK, Month, MonthRecord
 from demo.month_page import write_month_page
-from demo.month_parts import Shift
-from demo.month_plant import Plant, console
+from demo.month_parts import WeekSize
+from demo.month_plant import MonthStation, console
 from demo.month_story import WEEKS, Calendar
-from demo.station import Place, camera_of, running
+from demo.station import StationFolders, camera_of, running_station
 from mdss.client import VerdictStream
 from mdss.errors import MdssError
 from mdss.method.recipe import changed, preset
@@ -33,7 +33,7 @@ AS_TOLD = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # the outcomes of the ti
 SIZE = LineSize(train=40, validation=40, good=30, defective=0)
 
 
-def by_verb(plant: Plant) -> int:
+def by_verb(plant: MonthStation) -> int:
     """Retrain as the timer's unit does, but at normal priority: there is nothing here to give way to but the demo."""
     words = ("--config", str(plant.config), "--recipe", plant.recipe, "--with-simulated", "--full-speed")
     return plant.verb("retrain", *words, allowed=(CANDIDATE, HELD_BACK))
@@ -44,20 +44,20 @@ class Order:
     """What to play: which product, how many parts, and how it is trained."""
 
     line: Line
-    shift: Shift
+    shift: WeekSize
     settings: tuple[str, ...] = SMALLER  # changes to the preset `demo`
-    retrain: Callable[[Plant], int] = by_verb  # returns the exit code
+    retrain: Callable[[MonthStation], int] = by_verb  # returns the exit code
 
     @classmethod
     def of(cls, product: str, seed: int) -> Order:
         """Return the usual month of a product."""
-        return cls(Line(product, seed, SIZE, VIEW), Shift(good=28, defective=7, worn=14))
+        return cls(Line(product, seed, SIZE, VIEW), WeekSize(good=28, defective=7, worn=14))
 
 
 def play_month(order: Order, out: Path) -> Path:
     """Play the month, write its page and return the path; MdssError if the station broke a promise."""
     started_s = time.monotonic()
-    with plant(order, out) as made:
+    with month_station(order, out) as made:
         month = Month(made, order.shift, Calendar(), order.retrain)
         diary = month.play()
         found = list(month.audit())
@@ -75,7 +75,7 @@ def play_month(order: Order, out: Path) -> Path:
 
 
 @contextmanager
-def plant(order: Order, out: Path) -> Iterator[Plant]:
+def month_station(order: Order, out: Path) -> Iterator[MonthStation]:
     """Make the line and its first model, and run the station until the block ends."""
     from trainer.train import Order as Training
     from trainer.train import summary as said
@@ -87,14 +87,14 @@ def plant(order: Order, out: Path) -> Iterator[Plant]:
     recipe = changed(preset("demo", line.seed), order.settings)
     console.print(said(train(Training(data, store, line.product, recipe))))
     with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
-        config = Place(out / "station", Path(run), store).write_settings(line.product, redis.url, **STATION)
-        with running(config) as settings:
+        config = StationFolders(out / "station", Path(run), store).write_settings(line.product, redis.url, **STATION)
+        with running_station(config) as settings:
             endpoints = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
             with camera_of(settings, SOURCE) as camera, VerdictStream(*endpoints, since=0) as plc:
-                yield Plant(config, settings, line, camera, plc)
+                yield MonthStation(config, settings, line, camera, plc)
 
 
-def summary(diary: Diary, seconds: float) -> str:
+def summary(diary: MonthRecord, seconds: float) -> str:
     """Return the month in one line."""
     made, held_back = diary.retrained.count(CANDIDATE), diary.retrained.count(HELD_BACK)
     return (

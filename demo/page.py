@@ -31,7 +31,7 @@ SEEN_IN = {"rgb": "colour", "sdf": "shape", "both": "colour and shape"}
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageContent:
     """Everything that the page is made from."""
 
     verdicts: Mapping[str, Verdict]  # part_id -> verdict
@@ -47,7 +47,7 @@ class Shown:
         return sorted(found, key=lambda verdict: verdict.score or 0.0, reverse=True)
 
 
-def write_page(path: Path, shown: Shown) -> Path:
+def write_page(path: Path, shown: PageContent) -> Path:
     """Write the page and return its path; it needs no other file and no network."""
     sections = {
         "SUMMARY": summary(shown),
@@ -61,7 +61,7 @@ def write_page(path: Path, shown: Shown) -> Path:
     return path
 
 
-def summary(shown: Shown) -> str:
+def summary(shown: PageContent) -> str:
     """Return the table of true and found kinds."""
     rows = []
     for kind in sorted(set(shown.truth.values()), key=lambda kind: (kind != GOOD, kind)):
@@ -71,7 +71,7 @@ def summary(shown: Shown) -> str:
     return f"<table><tr><th>what the part was</th><th>parts</th><th>not accepted</th></tr>{''.join(rows)}</table>"
 
 
-def histogram(shown: Shown) -> str:
+def histogram(shown: PageContent) -> str:
     """Return a histogram of the scores of good and defective parts, with the threshold."""
     scored = {part_id: verdict for part_id, verdict in shown.verdicts.items() if verdict.score}
     if not scored:
@@ -95,7 +95,7 @@ def histogram(shown: Shown) -> str:
     return embedded(figure, "Scores of good and defective parts with the threshold")
 
 
-def alert_section(verdict: Verdict, shown: Shown) -> str:
+def alert_section(verdict: Verdict, shown: PageContent) -> str:
     """Return one alert: text, picture, cloud."""
     picture, heat = shown.pictures.get(verdict.result_id), shown.heats.get(verdict.result_id)
     title = f"{verdict.part_id}: {verdict.evaluation} (what the part was: {shown.truth[verdict.part_id]})"
@@ -127,10 +127,10 @@ def cloud_canvas(scan: RecordedPair, heat_png: bytes, settings: PointCloudSettin
     xyz, grey, score = part.xyz[grid], part.rgb[grid].mean(axis=2), np.asarray(heat)[grid]
     known = np.isfinite(xyz).all(axis=2)
     points = np.rint((xyz[known] - xyz[known].mean(axis=0)) * STEPS_PER_MM).clip(-32767, 32767).astype("<i2")
-    fields = {"xyz": packed(points), "grey": packed(grey[known].astype(np.uint8)), "score": packed(score[known])}
+    fields = {"xyz": base64_of(points), "grey": base64_of(grey[known].astype(np.uint8)), "score": base64_of(score[known])}
     return f"<canvas width='480' height='400' data-cloud='{json.dumps(fields)}'></canvas>"
 
 
-def packed(values: NDArray[np.generic]) -> str:
+def base64_of(values: NDArray[np.generic]) -> str:
     """Return the bytes of an array as base64."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -23,9 +23,9 @@ from daemon.alert_store import Alert, open_store
 from daemon.private_redis import PrivateRedis
 from daemon.tied_process import start_tied
 from daemon.watch import line
-from demo.camera import mixed
-from demo.page import Shown, write_page
-from demo.station import Place, running
+from demo.camera import mixed_parts
+from demo.page import PageContent, write_page
+from demo.station import StationFolders, running_station
 from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
@@ -68,29 +68,29 @@ def command(product: str, seed: int, out: Path, *, is_opened: bool, is_month: bo
 
     The exit code is 0 if every part got its verdict.
     """
-    with begun(out):
-        page = a_month(product, seed, out) if is_month else an_hour(product, seed, out)
+    with empty_folder_locked(out):
+        page = play_month_demo(product, seed, out) if is_month else play_short_demo(product, seed, out)
     if is_opened:
         webbrowser.open(page.resolve().as_uri())
 
 
-def a_month(product: str, seed: int, out: Path) -> Path:
+def play_month_demo(product: str, seed: int, out: Path) -> Path:
     """Play four weeks of a line and return their page."""
     from demo.month_run import Order, play_month
 
     return play_month(Order.of(product, seed), out)
 
 
-def an_hour(product: str, seed: int, out: Path) -> Path:
+def play_short_demo(product: str, seed: int, out: Path) -> Path:
     """Train, inspect 60 parts, and return the page of what was found."""
     started_s = time.monotonic()
     data, store = out / "line", out / "models"
     make_line(product, seed, data)
     model = train_model(product, seed, data, store)
-    truth = {part_id: pair.rgb_path.parent.parent.name for part_id, pair in mixed(data, seed).items()}
+    truth = {part_id: pair.rgb_path.parent.parent.name for part_id, pair in mixed_parts(data, seed).items()}
     with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
-        outcome = run_line(Place(out / "station", Path(run), store), redis.url, (product, seed, data), truth)
-    shown = Shown(outcome.verdicts, truth, mixed(data, seed), outcome.heats, outcome.pictures, model.recipe.point_cloud)
+        outcome = run_line(StationFolders(out / "station", Path(run), store), redis.url, (product, seed, data), truth)
+    shown = PageContent(outcome.verdicts, truth, mixed_parts(data, seed), outcome.heats, outcome.pictures, model.recipe.point_cloud)
     page = write_page(out / "index.html", shown)
     conclude(outcome, truth, time.monotonic() - started_s)
     console.print(f"the page with pictures: {page.resolve()}")
@@ -100,7 +100,7 @@ def an_hour(product: str, seed: int, out: Path) -> Path:
 
 
 @contextmanager
-def begun(out: Path) -> Iterator[None]:
+def empty_folder_locked(out: Path) -> Iterator[None]:
     """Empty the folder, if it is new or an earlier demo made it, and lock it while the block runs."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier demo")
@@ -148,18 +148,18 @@ def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder
     return model
 
 
-def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:
+def run_line(place: StationFolders, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:
     """Start the station, inspect the parts, and read the alerts back from Redis."""
     product, seed, data = line_of
     say(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
     outcome = Outcome()
-    with running(place.write_settings(product, redis_url)) as settings:
+    with running_station(place.write_settings(product, redis_url)) as settings:
         say(4, f"sending {len(truth)} parts through the station")
         arguments = ["--data", str(data), "--endpoint", settings.camera.endpoint, "--recipe", product, "--seed", str(seed)]
         with (
             VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=0) as stream,
             MapListener(settings) as maps,
-            sending(*arguments) as camera,
+            running_camera(*arguments) as camera,
         ):
             watch(stream, maps, outcome, truth)
             camera.wait()
@@ -169,7 +169,7 @@ def run_line(place: Place, redis_url: str, line_of: tuple[str, int, Path], truth
 
 
 @contextmanager
-def sending(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_camera(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the camera until the block ends; Ctrl-C in the terminal does not reach it."""
     camera = start_tied([sys.executable, "-m", "demo.camera", *arguments])
     try:

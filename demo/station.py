@@ -31,7 +31,7 @@ TEMPLATE = files("config") / "demo.yaml"
 
 
 @dataclass(frozen=True)
-class Place:
+class StationFolders:
     """A station's folders: `state` is kept; `run` holds sockets and must have a short path; `store` holds the models."""
 
     state: Path
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(config: Path) -> Iterator[Settings]:
+def running_station(config: Path) -> Iterator[Settings]:
     """Run `mdss run` until the block ends; the station is ready when the block begins, and is drained at its end."""
     settings, log = load_settings(config), config.with_name("station.log")
     with log.open("wb") as output:

@@ -26,7 +26,7 @@ LONGEST_S = 60.0  # of one stretch; on a slow machine fewer parts are sent
 
 
 @dataclass(frozen=True)
-class Wishes:
+class BenchOptions:
     """The options of the command line."""
 
     store: Path | None
@@ -54,11 +54,11 @@ class Wishes:
 
     def subject(self, folder: Path) -> Subject:
         """Return the model and scans to measure; a synthetic line is made in the folder."""
-        from measure.subject import given, made
+        from measure.subject import subject_of_store, synthetic_subject
 
         if self.store is None or self.recipe is None or self.data is None:
-            return made(self.preset_name or "edge", folder, is_quick=self.is_quick)
-        return given(self.store, self.recipe, self.data, self.unit)
+            return synthetic_subject(self.preset_name or "edge", folder, is_quick=self.is_quick)
+        return subject_of_store(self.store, self.recipe, self.data, self.unit)
 
 
 @click.command(epilog=EXAMPLE)
@@ -85,7 +85,7 @@ def command(**options: object) -> None:
     from measure.subject import Size
     from measure.tables import show
 
-    wishes = Wishes(**options)  # type: ignore[arg-type]  # click has checked them
+    wishes = BenchOptions(**options)  # type: ignore[arg-type]  # click has checked them
     wishes.check()
     sizes = tuple(Size.parse(text) for text in dict.fromkeys(wishes.sizes or (QUICK_SIZES if wishes.is_quick else SIZES)))
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder:
@@ -95,7 +95,7 @@ def command(**options: object) -> None:
         results.write(wishes.json_path)
 
 
-def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
+def measure(wishes: BenchOptions, sizes: tuple[Size, ...], folder: Path) -> Results:
     """Return all results that were asked for."""
     from measure.both_branches import measure_both
     from measure.growth import measure_growth
@@ -103,13 +103,13 @@ def measure(wishes: Wishes, sizes: tuple[Size, ...], folder: Path) -> Results:
     from measure.machine import measure_machine
     from measure.reference import speedup
     from measure.results import Results
-    from measure.stages import Bed, Effort, measure_stages
+    from measure.stages import Effort, StageBench, measure_stages
 
     load_before = os.getloadavg()[0]  # read here, because making a synthetic line and its model is a load, too
     subject = wishes.subject(folder)
     effort = Effort(wishes.parts or (QUICK_PARTS if wishes.is_quick else PARTS), LONGEST_S)
     machine = measure_machine(folder, load_before, is_quick=wishes.is_quick)
-    bed = Bed(subject, folder)
+    bed = StageBench(subject, folder)
     stages, *others = [measure_stages(bed, size, effort, is_whole=size == sizes[0]).figures(machine) for size in sizes]
     ratio = speedup(bed, sizes[0]) if wishes.has_reference else None
     bed.close()

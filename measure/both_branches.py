@@ -19,7 +19,7 @@ from mdss.errors import MdssError
 from mdss.wire.verdict import Branch
 from measure.one_branch import SCANS, BranchOrder
 from measure.results import BothBranches, percentile
-from measure.stages import Bed, Effort
+from measure.stages import Effort, StageBench
 from measure.subject import Size
 from trainer.progress import Meter
 
@@ -47,7 +47,7 @@ class Runner:
             raise MdssError(f"{self._branch}: its process ended with code {self._process.wait()}; what it said before says why")
 
 
-def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
+def measure_both(bed: StageBench, size: Size, effort: Effort) -> BothBranches | None:
     """Return the times of each branch alone and of both at once, measured in turn part by part; None without two cores."""
     cores = own_cores()
     if len(cores) < len(BRANCHES):
@@ -55,7 +55,9 @@ def measure_both(bed: Bed, size: Size, effort: Effort) -> BothBranches | None:
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder, ExitStack() as running:
         count = write_scans(bed, size, Path(folder))
         runners = [
-            running.enter_context(started(BranchOrder(branch=branch, model=str(bed.model.path), core=core, folder=folder, scans=count)))
+            running.enter_context(
+                running_branch(BranchOrder(branch=branch, model=str(bed.model.path), core=core, folder=folder, scans=count))
+            )
             for branch, core in zip(BRANCHES, cores, strict=False)
         ]
         for runner in runners:
@@ -95,7 +97,7 @@ def spent_ms(runners: list[Runner], number: int) -> float:
     return (time.perf_counter() - started_s) * 1000
 
 
-def write_scans(bed: Bed, size: Size, folder: Path) -> int:
+def write_scans(bed: StageBench, size: Size, folder: Path) -> int:
     """Write the scans for the processes, and return their number."""
     scans = bed.subject.scans_at(size)
     for number, scan in enumerate(scans):
@@ -105,7 +107,7 @@ def write_scans(bed: Bed, size: Size, folder: Path) -> int:
 
 
 @contextmanager
-def started(order: BranchOrder) -> Iterator[Runner]:
+def running_branch(order: BranchOrder) -> Iterator[Runner]:
     """Run the process of one branch while the block runs, with memory settings as in a station."""
     command = [sys.executable, "-m", "measure.one_branch", msgspec.json.encode(order).decode()]
     environment = {**MEMORY_KEPT, **os.environ}

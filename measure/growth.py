@@ -40,7 +40,7 @@ def rates(subject: Subject, size: Size, effort: Effort, settings: Settings, numb
                 names = [f"bench-{cameras}-{number}" for number in range(cameras)]
                 senders = [open_senders.enter_context(camera_of(settings, name)) for name in names]
                 lines = [Line(subject, sender, listener) for sender in senders]
-                heard_ns = [each for line in pool.map(Line.pushed, lines, repeat(scans), repeat(share)) for each in line]
+                heard_ns = [each for line in pool.map(Line.send_at_full_load, lines, repeat(scans), repeat(share)) for each in line]
             yield cameras, rate_of(heard_ns)
     finally:
         listener.stop()

@@ -17,13 +17,13 @@ import psutil
 from daemon.private_redis import PrivateRedis
 from daemon.recording import NOT_MEASURED
 from daemon.verbs import request_report
-from demo.station import Place, camera_of, running
+from demo.station import StationFolders, camera_of, running_station
 from mdss.client import FrameSender, VerdictStream
 from mdss.errors import MdssError
 from mdss.settings import Settings
 from mdss.wire.verdict import Verdict
-from measure.overhead import Heard, Spans, busy_spans, networks_ns, stretches_ms, utc_ns
-from measure.results import EndToEnd, Stretch, percentile
+from measure.overhead import DeliveredVerdict, Spans, busy_spans, networks_ns, stage_overheads_ms, utc_ns
+from measure.results import EndToEnd, OverheadShare, percentile
 from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
@@ -70,15 +70,15 @@ class Latencies:
 
     total_ms: list[float] = field(default_factory=list)
     overhead_ms: list[float] = field(default_factory=list)
-    stretches_ms: dict[str, list[float]] = field(default_factory=dict)
+    stage_overheads_ms: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, part: Heard, busy: Spans) -> None:
+    def add(self, part: DeliveredVerdict, busy: Spans) -> None:
         """Add one part; `busy` says when a network was at work on any part."""
         total_ns, in_networks_ns = part.heard - part.sent, networks_ns(part.verdict.times, busy)
         self.total_ms.append(total_ns / 1e6)
         self.overhead_ms.append((total_ns - in_networks_ns) / 1e6)
-        for name, spent_ms in stretches_ms(part, in_networks_ns).items():
-            self.stretches_ms.setdefault(name, []).append(spent_ms)
+        for name, spent_ms in stage_overheads_ms(part, in_networks_ns).items():
+            self.stage_overheads_ms.setdefault(name, []).append(spent_ms)
 
 
 class Line:
@@ -100,7 +100,7 @@ class Line:
             p99_ms=percentile(latencies.total_ms, 0.99),
             overhead_p50_ms=percentile(latencies.overhead_ms, 0.5),
             overhead_p99_ms=percentile(latencies.overhead_ms, 0.99),
-            overhead={name: Stretch.of(spent_ms) for name, spent_ms in latencies.stretches_ms.items()},
+            overhead={name: OverheadShare.of(spent_ms) for name, spent_ms in latencies.stage_overheads_ms.items()},
             parts=len(latencies.total_ms),
             not_ok=round(1 - verdicts["OK"] / verdicts.total(), 3),
         )
@@ -108,16 +108,16 @@ class Line:
     def rate(self, scans: tuple[Scan, ...], effort: Effort, title: str) -> float:
         """Return the verdicts per second while the camera uses all its credit."""
         with Meter(title, effort.parts) as meter:
-            return rate_of(self.pushed(scans, effort, meter.step))
+            return rate_of(self.send_at_full_load(scans, effort, meter.step))
 
-    def pushed(self, scans: tuple[Scan, ...], effort: Effort, step: Callable[[], object] = lambda: None) -> list[int]:
+    def send_at_full_load(self, scans: tuple[Scan, ...], effort: Effort, step: Callable[[], object] = lambda: None) -> list[int]:
         """Send parts as fast as credit allows, with `step()` after each that counts; return when each verdict was heard (monotonic ns)."""
         names = [self._send(scans[number % len(scans)]) for number in range(FILLING)]
         for number in effort.numbers():
             names.append(self._send(scans[number % len(scans)]))
             step()
         self._wait()
-        return [self._heard(name)[0] for name in names]
+        return [self._delivery_of(name)[0] for name in names]
 
     def latencies(self, scans: tuple[Scan, ...], effort: Effort, title: str, rate: float) -> Latencies:
         """Return the latencies of parts that come at an even pace, for one scan after the other."""
@@ -126,10 +126,10 @@ class Line:
         with Meter(title, share.parts * len(scans)) as meter:
             for scan in scans:
                 sent = self._paced(scan, share, 1 / rate, meter)
-                heard = {name: self._heard(name) for name in sent}
+                heard = {name: self._delivery_of(name) for name in sent}
                 busy = busy_spans(verdict for _, verdict in heard.values())
                 for name, (heard_ns, verdict) in heard.items():
-                    found.add(Heard(verdict, utc_ns(sent[name]), utc_ns(heard_ns)), busy)
+                    found.add(DeliveredVerdict(verdict, utc_ns(sent[name]), utc_ns(heard_ns)), busy)
         return found
 
     def _paced(self, scan: Scan, effort: Effort, pause_s: float, meter: Meter) -> dict[str, int]:
@@ -164,7 +164,7 @@ class Line:
         for nack in self._sender.rejected.values():
             raise MdssError(f"the station refused a scan: {nack.code}: {nack.reason}")
 
-    def _heard(self, name: str) -> tuple[int, Verdict]:
+    def _delivery_of(self, name: str) -> tuple[int, Verdict]:
         """Return when a part's verdict was heard, and the verdict. MdssError if it is missing or Undefined, which says nothing of speed."""
         end_s = time.monotonic() + PATIENCE_S
         while name not in self._listener.heard and time.monotonic() < end_s:
@@ -202,10 +202,10 @@ def _megabytes(process: psutil.Process) -> float:
 def station(subject: Subject, **sections: dict[str, Any]) -> Iterator[tuple[Settings, float]]:
     """Run a station in its own folder with these settings added; yield all settings and the seconds until it was ready."""
     with tempfile.TemporaryDirectory(prefix="mdss-") as folder, PrivateRedis(Path(folder)) as redis:
-        place = Place(Path(folder) / "state", Path(folder), subject.store)
+        place = StationFolders(Path(folder) / "state", Path(folder), subject.store)
         config = place.write_settings(subject.recipe, redis.url, verdicts={"publish_maps": False}, **sections)
         started_s = time.monotonic()
-        with running(config) as settings:
+        with running_station(config) as settings:
             yield settings, time.monotonic() - started_s
 
 

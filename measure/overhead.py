@@ -12,7 +12,7 @@ Spans = list[tuple[int, int]]  # (begin, end) in ns, in order and without overla
 
 
 @dataclass(frozen=True)
-class Heard:
+class DeliveredVerdict:
     """A part's verdict, when its camera sent the part, and when a subscriber heard the verdict (UTC ns, as all times in verdicts)."""
 
     verdict: Verdict
@@ -44,7 +44,7 @@ def networks_ns(times: Times, busy: Spans) -> int:
     return sum(max(0, min(end, last) - max(begin, times.prepared)) for begin, end in busy)
 
 
-def stretches_ms(part: Heard, in_networks_ns: int) -> Mapping[str, float]:
+def stage_overheads_ms(part: DeliveredVerdict, in_networks_ns: int) -> Mapping[str, float]:
     """Return a part's overhead by stage, in the order of the stages; together they are all of it. Nothing if no network saw the part.
 
     `in_networks_ns` is the part's `networks_ns`.

@@ -19,7 +19,7 @@ from mdss.method.signed_distance import PartPoints, merged_distances
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.torch_device import device_of
 from mdss.method.viewing import viewing_direction
-from measure.stages import Bed
+from measure.stages import StageBench
 from measure.subject import Size
 from trainer.progress import tracked
 
@@ -58,7 +58,7 @@ class Reference:
         return np.asarray(merged_distances(torch.cat(said), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
 
 
-def speedup(bed: Bed, size: Size) -> float:
+def speedup(bed: StageBench, size: Size) -> float:
     """Return how many times longer both branches of the reference take than ours, on the same scans and in one thread."""
     reference, ours_s, theirs_s = Reference(), 0.0, 0.0
     scans = bed.subject.scans_at(size)[:SCANS]

@@ -57,14 +57,14 @@ class StageFigures(msgspec.Struct, frozen=True, kw_only=True):
     megabytes: float | None = None
 
 
-class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+class OverheadShare(msgspec.Struct, frozen=True, kw_only=True):
     """One stage's share of a part's overhead."""
 
     p50_ms: float
     p99_ms: float
 
     @classmethod
-    def of(cls, spent_ms: Sequence[float]) -> Stretch:
+    def of(cls, spent_ms: Sequence[float]) -> OverheadShare:
         """Return it from the times of single parts."""
         return cls(p50_ms=percentile(spent_ms, 0.5), p99_ms=percentile(spent_ms, 0.99))
 
@@ -77,7 +77,7 @@ class EndToEnd(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
     overhead_p50_ms: float
     overhead_p99_ms: float
-    overhead: dict[str, Stretch]  # by stage, in order
+    overhead: dict[str, OverheadShare]  # by stage, in order
     parts: int  # behind the latencies
     not_ok: float  # share of verdicts with a picture
 

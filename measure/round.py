@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from measure.stages import Bed, Effort, measure_stages
-from measure.subject import Size, given, made
+from measure.stages import Effort, StageBench, measure_stages
+from measure.subject import Size, subject_of_store, synthetic_subject
 from trainer.dataset import Unit
 
 LONGEST_S = 60.0
@@ -32,10 +32,10 @@ def times(order: Order) -> dict[str, list[float]]:
     """Return the milliseconds of each part, by stage."""
     folder = Path(order.folder)
     if order.store is None or order.recipe is None or order.data is None:
-        subject = made(order.preset, folder, is_quick=order.is_quick)
+        subject = synthetic_subject(order.preset, folder, is_quick=order.is_quick)
     else:
-        subject = given(Path(order.store), order.recipe, Path(order.data), order.unit)
-    bed = Bed(subject, folder)
+        subject = subject_of_store(Path(order.store), order.recipe, Path(order.data), order.unit)
+    bed = StageBench(subject, folder)
     notes = measure_stages(bed, Size.parse(order.size), Effort(order.parts, LONGEST_S), is_whole=True)
     bed.close()
     return {name: record.spent_ms for name, record in notes.records.items()}

@@ -41,7 +41,7 @@ Float = NDArray[np.float32]
 
 
 @dataclass
-class Record:
+class StageRecord:
     """The times of one stage, part by part, and the work that its floor comes from."""
 
     spent_ms: list[float] = field(default_factory=list)
@@ -50,15 +50,15 @@ class Record:
 
 
 @dataclass
-class Notes:
+class StageRecords:
     """The records of all stages, in the order in which a part passes them."""
 
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, StageRecord] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, stage: str, *, megabytes: float | None = None, work: Operations | None = None) -> Iterator[None]:
         """Time the block as one part in this stage."""
-        record = self.records.setdefault(stage, Record())
+        record = self.records.setdefault(stage, StageRecord())
         started = time.perf_counter()
         yield
         record.spent_ms.append((time.perf_counter() - started) * 1000)
@@ -72,7 +72,7 @@ class Notes:
         return {name: _figures(record, machine) for name, record in self.records.items()}
 
 
-def _figures(record: Record, machine: Machine) -> StageFigures:
+def _figures(record: StageRecord, machine: Machine) -> StageFigures:
     if record.work:
         floors_ms = [machine.least_ms(each) for each in record.work]
         return stage_figures(record.spent_ms, floors_ms, work=Operations(*np.median(record.work, axis=0).tolist()))
@@ -83,7 +83,7 @@ def _figures(record: Record, machine: Machine) -> StageFigures:
     return stage_figures(record.spent_ms, [written_ms] * len(record.spent_ms))
 
 
-class Bed:
+class StageBench:
     """One model and one journal, and the stages that a part passes."""
 
     def __init__(self, subject: Subject, folder: Path) -> None:
@@ -100,7 +100,7 @@ class Bed:
         """Close the journal."""
         self.journal.close()
 
-    def front(self, scan: Scan, notes: Notes) -> tuple[Frame, Prepared]:
+    def before_branches(self, scan: Scan, notes: StageRecords) -> tuple[Frame, Prepared]:
         """Take one part through the stages before the branches, which depend on the size of the scan."""
         name, payloads = uuid.uuid4().hex, [scan.rgb.tobytes(), scan.xyz.tobytes()]
         header = self.subject.header(scan, name)
@@ -114,7 +114,7 @@ class Bed:
             prepared = point_cloud.prepare(received.rgb, received.xyz, self.model.recipe.point_cloud)
         return frame, prepared
 
-    def back(self, frame: Frame, prepared: Prepared, notes: Notes, work: tuple[Operations, Operations]) -> None:
+    def after_preparing(self, frame: Frame, prepared: Prepared, notes: StageRecords, work: tuple[Operations, Operations]) -> None:
         """Take the part on to its verdict in the journal."""
         with notes.timed("rgb", work=work[0]):
             colour = self.colour.map_of(prepared)
@@ -202,18 +202,18 @@ class Effort:
             yield number
 
 
-def measure_stages(bed: Bed, size: Size, effort: Effort, *, is_whole: bool) -> Notes:
+def measure_stages(bed: StageBench, size: Size, effort: Effort, *, is_whole: bool) -> StageRecords:
     """Send parts of one size through all stages, or only those before the branches; each scan goes once before, uncounted."""
-    scans, notes, warming = bed.subject.scans_at(size), Notes(), Notes()
-    parts = [bed.front(scan, warming) for scan in scans]
+    scans, notes, warming = bed.subject.scans_at(size), StageRecords(), StageRecords()
+    parts = [bed.before_branches(scan, warming) for scan in scans]
     operations = [bed.operations(prepared) for _, prepared in parts] if is_whole else []
     for (frame, prepared), work in zip(parts, operations, strict=False):  # no operations if the stages end before the branches
-        bed.back(frame, prepared, warming, work)
+        bed.after_preparing(frame, prepared, warming, work)
     with Meter(f"stages {size}", effort.parts) as meter:
         for number in effort.numbers():
             which = number % len(scans)
-            frame, prepared = bed.front(scans[which], notes)
+            frame, prepared = bed.before_branches(scans[which], notes)
             if is_whole:
-                bed.back(frame, prepared, notes, operations[which])
+                bed.after_preparing(frame, prepared, notes, operations[which])
             meter.step()
     return notes

@@ -110,12 +110,12 @@ class Subject:
         )
 
 
-def given(store: Path, recipe: str, data: Path, unit: Unit) -> Subject:
+def subject_of_store(store: Path, recipe: str, data: Path, unit: Unit) -> Subject:
     """Return a champion of a store with scans of its product; a damaged model is refused later, by the station."""
     return Subject(store, recipe, unit, read_scans(data), is_trained=True)
 
 
-def made(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:
+def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:
     """Return a synthetic line with a model after two steps of training; made once in a folder, then reused."""
     from mdss.method.recipe import changed, preset
     from trainer.synthetic import Line, LineSize, write_line

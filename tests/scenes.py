@@ -14,7 +14,7 @@ DEFAULT = PointCloudSettings()
 
 
 @dataclass(frozen=True)
-class Scene:
+class BlockScan:
     """A square block in the middle of a tilted table of 120 mm on its shorter side."""
 
     height_px: int = 200

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from daemon.recipe_models import RecipeReport
 from daemon.status import ProcessReport, StationReport
 from daemon.verbs import request_report
-from demo.station import Place, running
+from demo.station import StationFolders, running_station
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.journal import Journal
 from mdss.method.description_network import PatchDescriptionNetwork
@@ -178,7 +178,7 @@ class Site:
     @contextmanager
     def running(self) -> Iterator[Station]:
         """Run the station until the block ends."""
-        with running(self.config) as settings:
+        with running_station(self.config) as settings:
             yield Station(self.config, settings, self.trained)
 
 
@@ -189,4 +189,4 @@ def site(trained: Trained, redis_url: str, folder: Path, **sections: dict[str, A
     own |= {"supervisor": {"stall_timeout_s": PATIENCE_S}, "alerts": {"timeout_s": PATIENCE_S}}
     merged = {name: own.get(name, {}) | sections.get(name, {}) for name in own.keys() | sections.keys()}
     with TemporaryDirectory(prefix="mdss-") as run:
-        yield Site(Place(folder, Path(run), trained.store).write_settings(NAME, redis_url, **merged), trained)
+        yield Site(StationFolders(folder, Path(run), trained.store).write_settings(NAME, redis_url, **merged), trained)

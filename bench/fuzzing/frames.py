@@ -33,7 +33,7 @@ RULES = Settings(camera=CameraSettings(credit=2))
 LIMITS = Limits()
 
 
-class Notebook:
+class MemoryJournal:
     """A journal in memory."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ def damaged_message(random: Random) -> list[bytes]:
 
 def feed_frames(messages: Input) -> bool:
     """Parse each message, make a scan of it, and let a fresh front door take all of them; return whether all were accepted."""
-    notebook = Notebook()
+    notebook = MemoryJournal()
     intake = front_door(notebook)
     is_taken = True
     for frames in messages:
@@ -142,7 +142,7 @@ def feed_frames(messages: Input) -> bool:
     return is_taken
 
 
-def front_door(notebook: Notebook) -> Intake:
+def front_door(notebook: MemoryJournal) -> Intake:
     """Return an intake with only a journal in memory around it."""
     tally = Tally()
     intake = Intake(

@@ -82,7 +82,7 @@ def feed_codec(messages: Input) -> bool:
     return True
 
 
-class Blank:
+class EmptyJournal:
     """A journal without verdicts."""
 
     def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
@@ -108,7 +108,7 @@ def question(random: Random) -> Input:
 def feed_snapshot(messages: Input) -> bool:
     """Answer the question, and read the reply; return whether the question was accepted."""
     asked, replied = messages[0]
-    answer = snapshot.answer(asked, Blank(), "boot")
+    answer = snapshot.answer(asked, EmptyJournal(), "boot")
     check(len(answer) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was asked")
     is_answered = not msgspec.json.decode(answer, type=snapshot.SnapshotReply).error
     try:

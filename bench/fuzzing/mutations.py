@@ -10,7 +10,7 @@ from typing import Any
 Change = Callable[[bytes, Random, bytes], bytes]
 MOST_CHANGES = 3  # of one input; with more of them, nothing valid is left to reach deeper code
 PLACEHOLDER = "\x00here\x00"
-LIES = (0, 1, 2, 63, 64, 65, 127, 128, 255, 2000, 2001, 65_535, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62, 2**63 - 1, 2**63, 2**64)
+WRONG_NUMBERS = (0, 1, 2, 63, 64, 65, 127, 128, 255, 2000, 2001, 65_535, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62, 2**63 - 1, 2**63, 2**64)
 WORDS = (
     b"", b"\x00", b"\xff\xfe", b"\xc3\x28", b"\xed\xa0\x80", b"\xf0\x9f\x92\xa9", b"\n", b"\r\n", b"..", b"/", b"%s%n", b'"', b"\\", b"{",
     b"}", b"[", b"]", b"MDSS1", b"FRAME", b"HELLO", b"PING", b"EOS", b"ACK", b"NACK", b"\x01", b"\x80", b"\xc0", b"\xc1",
@@ -72,7 +72,7 @@ def _repeat(data: bytes, random: Random, _other: bytes) -> bytes:
 def _number(data: bytes, random: Random, _other: bytes) -> bytes:
     """Write a wrong number where one of 1, 2, 4 or 8 bytes may be."""
     width, at = random.choice((1, 2, 4, 8)), random.randrange(len(data) + 1)
-    lie = random.choice(LIES) % (1 << 8 * width)
+    lie = random.choice(WRONG_NUMBERS) % (1 << 8 * width)
     return data[:at] + lie.to_bytes(width, random.choice(("big", "little"))) + data[at + width :]
 
 
@@ -90,7 +90,7 @@ def mutated_json(document: dict[str, Any], random: Random) -> bytes:
                 break
             place = random.choice(inner)
         _change_object(place, random)
-        words.append(str(random.choice(LIES)) if random.random() < 0.4 else random.choice(VALUES))
+        words.append(str(random.choice(WRONG_NUMBERS)) if random.random() < 0.4 else random.choice(VALUES))
     text = json.dumps(document)
     for word in words:
         text = text.replace(json.dumps(PLACEHOLDER), word, 1)

@@ -22,14 +22,14 @@ class Target:
     share: float  # of the inputs, when all targets are fed
 
 
-class Broken(Exception):
+class BrokenPromise(Exception):
     """A value was returned, but not what the code promises."""
 
 
 def check(is_kept: bool, promise: str) -> None:
     """Raise Broken if a promise is not kept."""
     if not is_kept:
-        raise Broken(promise)
+        raise BrokenPromise(promise)
 
 
 def check_sentence(error: MdssError) -> None:

@@ -69,7 +69,7 @@ def _wrong(random: Random) -> str:
         scalar,
         scalar,
         tag,
-        laughs(random.randint(2, 12), random),
+        nested_aliases(random.randint(2, 12), random),
         f"{tag}\n    {scalar}",
         f"&x {scalar}",
         f"[{scalar}, {scalar}]",
@@ -78,7 +78,7 @@ def _wrong(random: Random) -> str:
     return random.choice(ways)
 
 
-def laughs(levels: int, random: Random) -> str:
+def nested_aliases(levels: int, random: Random) -> str:
     """Return lists, or merging mappings, each of which names the one before ten times: 10 ** levels values in one line."""
     kind = random.randrange(3)
     inner = {0: "[x, x]", 1: "{a: 1}", 2: "{a: 1}"}[kind]

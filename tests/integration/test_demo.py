@@ -120,23 +120,23 @@ def test_a_demo_that_is_asked_to_stop_says_so_and_the_next_one_takes_its_folder(
     _, said = asked.communicate()
     assert asked.returncode in (130, -signal.SIGINT)  # Python ends by the signal where it came within an exec(); a shell says 130 of both
     assert (said.decode().splitlines()[-1], b"Traceback" in said) == ("mdss: interrupted", False)
-    with demo.begun(out):
+    with demo.empty_folder_locked(out):
         assert [path.name for path in out.iterdir()] == [demo.MARKER]
 
 
 def test_two_demos_never_share_a_folder(tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    with demo.begun(out):
+    with demo.empty_folder_locked(out):
         (out / "line").mkdir()
         refused = pytest.raises(BadInput, match=f"^--out {out}: another demo is at work in it, expected a folder for each$")
-        with refused, demo.begun(out):
+        with refused, demo.empty_folder_locked(out):
             pass
         assert (out / "line").is_dir()
 
 
 def test_the_camera_ends_with_the_demo_and_hears_no_ctrl_c_of_its_own(tmp_path: Path) -> None:
     nobody = ["--data", str(tmp_path), "--endpoint", f"ipc://{tmp_path}/nobody", "--recipe", "cap", "--seed", "1"]
-    with demo.sending(*nobody) as camera:
+    with demo.running_camera(*nobody) as camera:
         assert camera.poll() is None
         assert os.getpgid(camera.pid) != os.getpgid(0)
     assert camera.returncode == -signal.SIGKILL

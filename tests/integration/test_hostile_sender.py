@@ -49,7 +49,7 @@ class Honest(Thread):
             self.done, self.refused = dict(sender.done), dict(sender.rejected)
 
 
-class Scene:
+class IngestUnderAttack:
     """Ingest, an honest camera at work, and the test as everything behind the door."""
 
     def __init__(self, line: Line, ring: KeyRing | None) -> None:
@@ -97,11 +97,11 @@ class Scene:
 
 
 @pytest.fixture(params=["ipc", "curve"])
-def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestUnderAttack]:
     ring = KeyRing.make(tmp_path / "keys", "honest", "mallory") if request.param == "curve" else None
     doors: dict[str, Any] = {} if ring is None else {"endpoint": f"tcp://127.0.0.1:{free_port()}", "security": ring.section}
     with TemporaryDirectory() as folder, Line(Path(folder), **doors) as line:
-        made = Scene(line, ring)
+        made = IngestUnderAttack(line, ring)
         yield made
         made.end()
         assert line.process.poll() is None
@@ -152,7 +152,7 @@ MESSAGES = {
 }
 
 
-def test_whatever_it_sends_is_answered_by_a_nack_with_a_sentence(scene: Scene) -> None:
+def test_whatever_it_sends_is_answered_by_a_nack_with_a_sentence(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         for what, (frames, code) in MESSAGES.items():
             nack = mallory.ask(frames)
@@ -162,13 +162,13 @@ def test_whatever_it_sends_is_answered_by_a_nack_with_a_sentence(scene: Scene) -
     assert scene.of("mallory") == 0
 
 
-def test_of_more_frames_than_a_message_has_no_more_are_looked_at(scene: Scene) -> None:
+def test_of_more_frames_than_a_message_has_no_more_are_looked_at(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         nack = mallory.ask([*frame(payloads()), *[b"x"] * 100_000])
         assert isinstance(nack, Nack) and nack.reason == "FRAME: found 4 payloads, expected at most 3"
 
 
-def test_what_only_a_station_says_is_not_answered(scene: Scene) -> None:
+def test_what_only_a_station_says_is_not_answered(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         for kind in (b"ACK", b"CREDIT", b"DONE", b"NACK", b"PONG"):
             mallory.send([b"MDSS1", kind, b"{}"])
@@ -179,7 +179,7 @@ def test_what_only_a_station_says_is_not_answered(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_flood_of_what_is_no_number_is_a_part_like_any_other(scene: Scene, value: float) -> None:
+def test_a_flood_of_what_is_no_number_is_a_part_like_any_other(scene: IngestUnderAttack, value: float) -> None:
     cloud = payloads(np.full((64, 64, 3), value, np.float32))
     with scene.mallory() as mallory:
         assert isinstance(mallory.ask(frame(cloud, xyz=camera.CloudFormat(unit="m"))), Ack)
@@ -188,7 +188,7 @@ def test_a_flood_of_what_is_no_number_is_a_part_like_any_other(scene: Scene, val
         assert isinstance(mallory.answer(), Done)
 
 
-def test_a_frame_that_is_sent_again_and_again_is_judged_once(scene: Scene) -> None:
+def test_a_frame_that_is_sent_again_and_again_is_judged_once(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         first = mallory.ask(frame(payloads()))
         assert isinstance(first, Ack)
@@ -200,7 +200,7 @@ def test_a_frame_that_is_sent_again_and_again_is_judged_once(scene: Scene) -> No
     assert scene.of("mallory") == 1
 
 
-def test_more_than_credit_is_refused_and_takes_no_room_from_others(scene: Scene) -> None:
+def test_more_than_credit_is_refused_and_takes_no_room_from_others(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         for number in range(100):
             mallory.send([bytes(part) for part in camera.compose_frame(header(f"f{number}", source_id="mallory"), payloads())])
@@ -210,7 +210,7 @@ def test_more_than_credit_is_refused_and_takes_no_room_from_others(scene: Scene)
         assert sum(isinstance(answer, Ack) for answer in answers) <= scene.line.settings.camera.credit
 
 
-def test_a_payload_larger_than_any_cloud_costs_its_sender_the_connection(scene: Scene) -> None:
+def test_a_payload_larger_than_any_cloud_costs_its_sender_the_connection(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         mallory.send([*frame([]), bytes(LARGEST_PAYLOAD_BYTES + 1)])
         assert mallory.answer(500) is None
@@ -221,7 +221,7 @@ def test_a_payload_larger_than_any_cloud_costs_its_sender_the_connection(scene: 
     [bytes(MEGABYTE), b"\xff" * MEGABYTE, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 100, bytes(range(256)) * 40],
     ids=["zeros", "ones", "http", "all bytes"],
 )
-def test_bytes_that_are_no_zeromq_end_their_connection_or_are_refused_as_no_message(scene: Scene, content: bytes) -> None:
+def test_bytes_that_are_no_zeromq_end_their_connection_or_are_refused_as_no_message(scene: IngestUnderAttack, content: bytes) -> None:
     with Raw(scene.endpoint) as raw:
         raw.write(content)
         if not raw.is_cut_off(PATIENCE_S if scene.ring else 1):  # to ZeroMQ it may look like its own first version, which has no keys
@@ -230,7 +230,7 @@ def test_bytes_that_are_no_zeromq_end_their_connection_or_are_refused_as_no_mess
 
 
 @pytest.mark.parametrize("length", [LARGEST_PAYLOAD_BYTES + 1, 2**64 - 1])
-def test_a_length_that_no_memory_has_ends_the_connection_before_any_is_taken(scene: Scene, length: int) -> None:
+def test_a_length_that_no_memory_has_ends_the_connection_before_any_is_taken(scene: IngestUnderAttack, length: int) -> None:
     with Raw(scene.endpoint) as raw:
         raw.introduce()
         raw.write(bytes([LONG]) + struct.pack(">Q", length) + b"x" * 1000)
@@ -238,7 +238,7 @@ def test_a_length_that_no_memory_has_ends_the_connection_before_any_is_taken(sce
 
 
 @pytest.mark.parametrize("scene", ["curve"], indirect=True)
-def test_who_has_no_key_on_the_list_is_not_heard(scene: Scene) -> None:
+def test_who_has_no_key_on_the_list_is_not_heard(scene: IngestUnderAttack) -> None:
     assert scene.ring is not None
     scene.ring.add("stranger", is_listed=False)
     for keys in (scene.ring.of("stranger"), None):
@@ -248,7 +248,7 @@ def test_who_has_no_key_on_the_list_is_not_heard(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scene", ["curve"], indirect=True)
-def test_who_has_a_key_is_no_other_source_and_takes_over_no_other_connection(scene: Scene) -> None:
+def test_who_has_a_key_is_no_other_source_and_takes_over_no_other_connection(scene: IngestUnderAttack) -> None:
     with scene.mallory() as mallory:
         for _ in range(20):
             nack = mallory.ask(camera.compose(Hello(source_id="honest")))
@@ -271,7 +271,7 @@ class ShortOfMemory(Line):
 
 def test_a_message_without_end_is_cut_off_at_the_memory_of_ingest() -> None:
     with TemporaryDirectory() as folder, ShortOfMemory(Path(folder)) as line:
-        scene = Scene(line, None)
+        scene = IngestUnderAttack(line, None)
         for _ in range(3):
             with Raw(scene.endpoint) as raw:
                 raw.introduce()

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from daemon.alert_store import Alert
-from demo.month_audit import faults
-from demo.month_parts import Shift
-from demo.month_plant import Plant
+from demo.month_audit import disagreements
+from demo.month_parts import WeekSize
+from demo.month_plant import MonthStation
 from demo.month_run import Order, play_month
 from demo.month_story import TIMER_DAY, WEEKS, Calendar
 from mdss.audit import events
@@ -32,10 +32,10 @@ TIMER = Path(__file__).resolve().parents[2] / "deploy" / "mdss-retrain@.timer"
 def small_month() -> Order:
     """Return a month whose models are made in seconds, and whose defects nobody misses."""
     line = Line(NAME, 1, LineSize(12, 20, 20, 0), View(96, 96), kinds=("foreign_body", "hole"))
-    return Order(line, Shift(good=8, defective=3, worn=3), (*SMALL, *SEEING), retrained)
+    return Order(line, WeekSize(good=8, defective=3, worn=3), (*SMALL, *SEEING), retrained)
 
 
-def retrained(plant: Plant) -> int:
+def retrained(plant: MonthStation) -> int:
     """Retrain in this process; standard damage is too fine for models that learn for seconds, and shown to the gate in its own tests.
 
     Whether a model learned in seconds catches a defect by a hair depends on how a processor rounds, so what holds the third candidate
@@ -86,12 +86,12 @@ def alert(name: str) -> Alert:
 
 
 def test_the_audit_finds_nothing_where_all_records_agree() -> None:
-    assert list(faults("ab", map(judged, "ab"), map(judged, "ab"), map(alert, "ab"))) == []
+    assert list(disagreements("ab", map(judged, "ab"), map(judged, "ab"), map(alert, "ab"))) == []
 
 
 def test_the_audit_names_each_part_whose_records_do_not_agree() -> None:
     journal = [judged("a"), judged("c"), judged("c"), judged("d"), judged("e", seen_by="0002")]
-    assert list(faults("abcde", journal, map(judged, "abcex"), map(alert, "cde"))) == [
+    assert list(disagreements("abcde", journal, map(judged, "abcex"), map(alert, "cde"))) == [
         "b: found 0 times in the journal, expected once",
         "c: found 2 times in the journal, expected once",
         "d: found 0 times at the subscriber, expected once",

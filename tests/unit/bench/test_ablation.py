@@ -17,7 +17,7 @@ from bench.ablation_figures import Figures
 from bench.ablation_rows import ROWS, chosen_rows
 from bench.drawn_defects import COPIES
 from bench.fusion_rules import RULES, Scores
-from bench.kept_networks import SCORES_ONLY, KeptNetworks, lessons_of
+from bench.kept_networks import SCORES_ONLY, KeptNetworks, training_facts
 from mdss.method.metrics import Metrics, image_auroc
 from mdss.method.recipe import Recipe, changed, preset
 from tests.lines import write_tiny_line
@@ -100,7 +100,7 @@ def test_settings_that_only_score_leave_what_is_learned_as_it_is(place: Place, t
     networks = {path.name[:3]: load_file(path) for path in place.work.rglob("*.safetensors")}  # of the base alone until a row trains others
     kept = {f"{half}.{name}": values for half, tensors in networks.items() for name, values in tensors.items()}
     learned = weights_of(other, place.data, tmp_path)
-    assert lessons_of(base, "sdf") == lessons_of(other, "sdf")
+    assert training_facts(base, "sdf") == training_facts(other, "sdf")
     assert kept.keys() == learned.keys()
     set_anew = {name for name, values in kept.items() if not np.array_equal(values, learned[name])}
     assert set_anew == {"rgb.usual", "sdf.usual", "sdf.void_usual", "sdf.void_unit"}
@@ -215,10 +215,10 @@ def test_what_a_missing_point_counts_is_set_for_the_way_the_recipe_scores(place:
 
 def test_another_teacher_under_the_same_name_is_another_lesson(tmp_path: Path) -> None:
     recipe = changed(preset("edge"), (f"rgb.teacher={write_teacher(tmp_path / 'teacher.safetensors')}",))
-    before = lessons_of(recipe, "rgb")
+    before = training_facts(recipe, "rgb")
     card = (tmp_path / "teacher.json").read_text()
     (tmp_path / "teacher.json").write_text(card.replace('"sha256": "', '"sha256": "0'))
-    assert lessons_of(recipe, "rgb") != before
+    assert training_facts(recipe, "rgb") != before
 
 
 def test_an_unknown_row_gets_one_sentence_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.chaos_audit import Alerted, Entry, Heard, Records, Seen, audit
+from bench.chaos_audit import AlertEntry, CameraEvent, Entry, Records, SubscriberEvent, audit
 
 EVALUATIONS = ("OK", "NotOK", "Undefined", "OK")
 
 
-def camera_lines() -> list[Heard]:
+def camera_lines() -> list[CameraEvent]:
     """Four frames of two cameras that were judged, and one that was refused."""
-    lines = list[Heard]()
+    lines = list[CameraEvent]()
     for number in range(len(EVALUATIONS)):
         frame = (f"cam-{number % 2}", f"frame-{number}", number)
-        lines.append(Heard("sent", *frame))
-        lines.append(Heard("ack", *frame, result_id=f"result-{number}"))
-        lines.append(Heard("done", *frame, result_id=f"result-{number}", sequence=number + 1))
-    return [*lines, Heard("sent", "cam-0", "frame-bad", 9), Heard("refused", "cam-0", "frame-bad", 9, code="SCHEMA")]
+        lines.append(CameraEvent("sent", *frame))
+        lines.append(CameraEvent("ack", *frame, result_id=f"result-{number}"))
+        lines.append(CameraEvent("done", *frame, result_id=f"result-{number}", sequence=number + 1))
+    return [*lines, CameraEvent("sent", "cam-0", "frame-bad", 9), CameraEvent("refused", "cam-0", "frame-bad", 9, code="SCHEMA")]
 
 
 def agreeing() -> Records:
@@ -34,9 +34,9 @@ def agreeing() -> Records:
     return Records(
         cameras=camera_lines(),
         journal=entries,
-        subscriber=[Seen(sequence=e.sequence or 0, result_id=e.result_id, evaluation=e.evaluation, at_ns=0) for e in entries],
+        subscriber=[SubscriberEvent(sequence=e.sequence or 0, result_id=e.result_id, evaluation=e.evaluation, at_ns=0) for e in entries],
         redis=[
-            Alerted(where=where, entry=f"7-{entry.sequence}", result_id=entry.result_id, evaluation=entry.evaluation)
+            AlertEntry(where=where, entry=f"7-{entry.sequence}", result_id=entry.result_id, evaluation=entry.evaluation)
             for where in ("stream", "hash")
             for entry in bad
         ],
@@ -124,7 +124,7 @@ def test_a_subscriber_that_saw_verdicts_in_another_order_is_found_out() -> None:
 
 
 def test_a_frame_that_was_refused_and_judged_all_the_same_is_found_out() -> None:
-    assert audit(with_lines("cameras", [*camera_lines(), Heard("refused", "cam-0", "frame-0", 9, code="SCHEMA")]))
+    assert audit(with_lines("cameras", [*camera_lines(), CameraEvent("refused", "cam-0", "frame-0", 9, code="SCHEMA")]))
 
 
 def test_a_part_that_no_camera_sent_is_found_out() -> None:

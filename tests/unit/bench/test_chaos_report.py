@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos_audit import Entry, Finding, Records, Seen
+from bench.chaos_audit import Entry, Finding, Records, SubscriberEvent
 from bench.chaos_faults import GUARD_BANDS, changed
 from bench.chaos_log import LineLog, read_lines
-from bench.chaos_report import Course, Toll, as_text, away, judged, longest_silence_s, report_of
+from bench.chaos_report import FaultSummary, RunTimes, as_text, judged, longest_silence_s, recovery_durations, report_of
 from bench.chaos_watch import STATION, Recoveries, Recovery
 from daemon.status import ProcessReport, StationReport
 from mdss.wire.messages import ProcessState
@@ -103,16 +103,16 @@ def test_a_process_that_is_killed_while_the_station_starts_counts_as_hindered() 
 
 
 def test_the_longest_silence_counts_from_the_first_fault_to_the_last() -> None:
-    course = Course(begun_ns=10 * SECOND, ended_ns=30 * SECOND)
+    course = RunTimes(begun_ns=10 * SECOND, ended_ns=30 * SECOND)
     assert longest_silence_s([2 * SECOND, 11 * SECOND, 18 * SECOND, 40 * SECOND], course) == 12.0
     assert longest_silence_s([24 * SECOND], course) == 14.0
     assert longest_silence_s([], course) == 20.0
 
 
 def test_times_away_come_as_median_99th_percentile_and_maximum() -> None:
-    found = away([float(second) for second in range(1, 102)])
+    found = recovery_durations([float(second) for second in range(1, 102)])
     assert (found.count, found.p50_s, found.p99_s, found.longest_s) == (101, 51.0, 100.0, 101.0)
-    assert away([]).count == 0
+    assert recovery_durations([]).count == 0
 
 
 def test_verdicts_are_counted_by_evaluation_and_code() -> None:
@@ -124,9 +124,9 @@ def test_verdicts_are_counted_by_evaluation_and_code() -> None:
 
 
 def test_the_text_says_what_was_killed_how_often_and_what_the_audit_found() -> None:
-    toll = Toll(5, {"kill": 3}, {"fusion": 2, "station": 1}, 0, [Recovery("fusion", 0, 2.0, False)], 0, ["it rained"])
+    toll = FaultSummary(5, {"kill": 3}, {"fusion": 2, "station": 1}, 0, [Recovery("fusion", 0, 2.0, False)], 0, ["it rained"])
     findings = [Finding("lost", "sequence 4 is missing"), Finding("doubled", "sequence 5 is there twice")]
-    made = report_of(Records([], [], [], []), findings, toll, Course(ended_ns=SECOND))
+    made = report_of(Records([], [], [], []), findings, toll, RunTimes(ended_ns=SECOND))
     assert (made.lost, made.doubled, made.disagreeing) == (1, 1, 0)
     for words in ("seed 5", "3 kills", "lost 1, doubled 1", "p50 2.0 s", "it rained", "sequence 4 is missing"):
         assert words in as_text(made)
@@ -134,18 +134,18 @@ def test_the_text_says_what_was_killed_how_often_and_what_the_audit_found() -> N
 
 def test_a_log_goes_on_where_its_killed_writer_stopped_and_half_a_line_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "seen.jsonl"
-    first, second = (Seen(sequence=number, result_id=str(number), evaluation="OK", at_ns=0) for number in (1, 2))
-    log = LineLog(path, Seen)
+    first, second = (SubscriberEvent(sequence=number, result_id=str(number), evaluation="OK", at_ns=0) for number in (1, 2))
+    log = LineLog(path, SubscriberEvent)
     log.write(first)
     log.close()
     with path.open("ab") as file:
         file.write(b'{"sequence":2,"res')
-    assert read_lines(path, Seen) == [first]
-    log = LineLog(path, Seen)
+    assert read_lines(path, SubscriberEvent) == [first]
+    log = LineLog(path, SubscriberEvent)
     assert log.before == [first]
     log.write(second)
     log.close()
-    assert read_lines(path, Seen) == [first, second]
+    assert read_lines(path, SubscriberEvent) == [first, second]
 
 
 def test_a_changed_file_differs_from_the_one_before_and_keeps_the_rest() -> None:

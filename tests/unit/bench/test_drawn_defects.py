@@ -11,11 +11,11 @@ from bench.drawn_defects import (
     PIECE_PX,
     RIM,
     ShapeKind,
-    misshapen,
-    moved_piece,
-    stained,
     with_drawn_defects,
+    with_moved_piece,
     with_moved_pieces,
+    with_shape_defect,
+    with_stain,
 )
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
@@ -34,7 +34,7 @@ def part() -> Prepared:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_misshapen_place_is_where_the_truth_says_and_nothing_else_moves(kind: ShapeKind) -> None:
     cloud = plate(0.2)
-    found, truth = misshapen(cloud, kind, np.random.default_rng(5))
+    found, truth = with_shape_defect(cloud, kind, np.random.default_rng(5))
     assert truth.any() and not truth.all()
     assert np.array_equal(found[~truth], cloud[~truth], equal_nan=True)
     moved = ((found - cloud) @ away_from_camera(cloud))[truth]
@@ -49,7 +49,7 @@ def test_a_stain_lies_on_the_part_and_changes_colours_there() -> None:
     rgb = np.full((64, 64, 3), 120, np.uint8)
     mask = np.zeros((64, 64), bool)
     mask[20:40, 20:40] = True
-    found, truth = stained(rgb, mask, np.random.default_rng(1))
+    found, truth = with_stain(rgb, mask, np.random.default_rng(1))
     assert truth.any() and not truth[~mask].any()
     assert (found[truth] != 120).any(axis=-1).all()
     assert np.count_nonzero((found != 120).any(axis=-1)) < 400
@@ -60,7 +60,7 @@ def test_a_moved_piece_shows_the_part_where_it_is_another_and_leaves_the_rest() 
     rgb = np.broadcast_to(columns[None, :, None], (64, 64, 3)).copy()
     mask = np.zeros((64, 64), bool)
     mask[12:52, 12:52] = True
-    found, truth = moved_piece(rgb, mask, np.random.default_rng(1))
+    found, truth = with_moved_piece(rgb, mask, np.random.default_rng(1))
     changed = (found != rgb).any(axis=-1)
     assert truth.any() and not truth[~mask].any()
     assert np.mean(changed[truth]) > 0.9

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.outage_report import STATES, Course, Round, State, Window, alert_faults, as_text, ratio, report_of, rounds_of
+from bench.outage_report import STATES, OutageMeasurements, Round, State, Window, alert_faults, as_text, ratio, report_of, rounds_of
 from mdss.errors import MdssError
 
 SECOND = 10**9
-COURSE = Course(10.0, ["OK", "NotOK", "NotOK"], [1.0, 2.5], [])
+COURSE = OutageMeasurements(10.0, ["OK", "NotOK", "NotOK"], [1.0, 2.5], [])
 
 
 def rounds(count: int = 20, slower: State | None = None, factor: float = 1.0) -> list[Round]:
@@ -83,4 +83,6 @@ def test_alerts_that_are_missing_or_there_twice_are_named() -> None:
 
 
 def test_alerts_that_are_not_as_they_should_be_are_failures_of_the_run() -> None:
-    assert report_of(rounds(1), Course(10.0, ["NotOK"], [1.0], ["1 of 1 alerts are missing"])).failures == ("1 of 1 alerts are missing",)
+    assert report_of(rounds(1), OutageMeasurements(10.0, ["NotOK"], [1.0], ["1 of 1 alerts are missing"])).failures == (
+        "1 of 1 alerts are missing",
+    )

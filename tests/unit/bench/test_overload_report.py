@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.figures import Wait
-from bench.overload_report import Load, Look, as_text, report_of
+from bench.overload_report import Load, MemorySample, as_text, report_of
 
 SECOND, MB = 10**9, 10**6
 
@@ -18,9 +18,9 @@ def waits(count: int, seconds: float, begun_s: float = 0.0) -> list[Wait]:
     return [(int(at_s * SECOND), int((at_s + 0.5) * SECOND)) for at_s in offered]
 
 
-def look(judged: int, rgb: int = 300, fusion: int = 100) -> Look:
+def look(judged: int, rgb: int = 300, fusion: int = 100) -> MemorySample:
     """Return what two processes take."""
-    return Look(judged, {"rgb-0": rgb * MB, "fusion": fusion * MB}, 7 * MB)
+    return MemorySample(judged, {"rgb-0": rgb * MB, "fusion": fusion * MB}, 7 * MB)
 
 
 FAIR = Load(

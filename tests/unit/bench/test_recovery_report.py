@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.recovery_report import Course, Judged, Kill, as_text, report_of
+from bench.recovery_report import Judged, Kill, RecoveryMeasurements, as_text, report_of
 
 SECOND = 10**9
 KILLS = (Kill("sdf-0", 100 * SECOND, 3.0), Kill("fusion", 200 * SECOND, 1.5), Kill("sdf-0", 300 * SECOND, 4.5))
-FINE = Course(5.0, 0, [])
+FINE = RecoveryMeasurements(5.0, 0, [])
 
 
 def judged(received_s: float, seconds: float, attempt: int = 1, code: str = "") -> Judged:
@@ -34,12 +34,12 @@ def test_parts_belong_to_the_last_kill_before_their_verdict() -> None:
 
 def test_a_process_that_was_away_for_longer_than_it_may_be_is_a_failure() -> None:
     assert report_of(KILLS, PARTS, FINE).failures == ()
-    (sentence,) = report_of(KILLS, PARTS, Course(4.0, 0, [])).failures
+    (sentence,) = report_of(KILLS, PARTS, RecoveryMeasurements(4.0, 0, [])).failures
     assert sentence == "sdf-0 was ready again 4.5 s after its kill; expected at most 4 s"
 
 
 def test_a_frame_without_verdict_and_an_end_by_itself_are_failures() -> None:
-    report = report_of(KILLS, PARTS, Course(5.0, 1, ["the station ended by itself"]))
+    report = report_of(KILLS, PARTS, RecoveryMeasurements(5.0, 1, ["the station ended by itself"]))
     assert report.failures == ("1 frames have no verdict or no DONE", "the station ended by itself")
 
 

@@ -13,8 +13,8 @@ import pytest
 from bench import chaos, outage, overload, recovery, retrain_beside, swaps
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog, read_lines
-from bench.stage import Given, begin, conclude, labels_of, wait_until
-from bench.stage_camera import Answered, Camera, painted
+from bench.stage import StationOptions, conclude, empty_run_folder, labels_of, wait_until
+from bench.stage_camera import AnsweredPart, Camera, with_bright_square
 from daemon.recording import NOT_MEASURED
 from mdss.client import FrameSender
 from mdss.errors import BadInput, MdssError
@@ -27,17 +27,17 @@ def test_the_folder_of_another_is_left_alone_and_one_s_own_is_emptied(tmp_path: 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(BadInput, match="found files of another origin"):
-        begin(tmp_path / "other")
-    run = begin(tmp_path / "own")
+        empty_run_folder(tmp_path / "other")
+    run = empty_run_folder(tmp_path / "own")
     (run / "journal.sqlite").touch()
     (tmp_path / "own" / "models").mkdir()
-    assert list(begin(tmp_path / "own").iterdir()) == []
+    assert list(empty_run_folder(tmp_path / "own").iterdir()) == []
     assert (tmp_path / "own" / "models").is_dir()
 
 
 def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) -> None:
     options = {"data": Path("data"), "store": Path("store"), "recipe": "part", "out": tmp_path, "json_path": None, "kills": 3}
-    given = Given.taken_from(options)
+    given = StationOptions.taken_from(options)
     assert options == {"kills": 3}
     assert given.product() == Product(Path("data"), Path("store"), "part")
     with pytest.raises(BadInput, match="expected all three or none"):
@@ -47,7 +47,7 @@ def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) 
 @pytest.mark.parametrize("bench", [chaos, outage, overload, recovery, retrain_beside, swaps])
 def test_what_is_left_of_a_command_s_options_is_its_order(bench: Any) -> None:
     options = bench.command.make_context("bench", []).params
-    assert Given.taken_from(options).out.parts[0] == "out"
+    assert StationOptions.taken_from(options).out.parts[0] == "out"
     assert msgspec.to_builtins(bench.Order(**options)).keys() == options.keys()
 
 
@@ -87,11 +87,11 @@ def test_waiting_looks_after_the_others_and_ends_when_time_is_over() -> None:
 
 def test_a_camera_notes_when_each_part_was_due_and_when_its_done_came(tmp_path: Path) -> None:
     with FakeStation(f"ipc://{tmp_path}/frames") as station, FrameSender(station.endpoint, "cam") as sender:
-        camera = Camera(sender, [SCAN], "part", LineLog(tmp_path / "cam.jsonl", Answered))
+        camera = Camera(sender, [SCAN], "part", LineLog(tmp_path / "cam.jsonl", AnsweredPart))
         for number in range(3):
             camera.offer(number, due_ns=number + 1)
         camera.finish()
-    lines = read_lines(tmp_path / "cam.jsonl", Answered)
+    lines = read_lines(tmp_path / "cam.jsonl", AnsweredPart)
     assert [(line.frame_id, line.offered_ns) for line in lines] == [(f"cam-{number:06d}", number + 1) for number in range(3)]
     assert all(line.done_ns > line.offered_ns for line in lines)
     assert [frame.header.xyz.invalid for frame in station.frames] == [NOT_MEASURED] * 3
@@ -100,13 +100,13 @@ def test_a_camera_notes_when_each_part_was_due_and_when_its_done_came(tmp_path: 
 def test_a_part_that_is_refused_stands_in_the_log_without_an_answer(tmp_path: Path) -> None:
     with FakeStation(f"ipc://{tmp_path}/frames") as station, FrameSender(station.endpoint, "cam") as sender:
         station.refusals["cam-000000"] = ["UNKNOWN_RECIPE"]
-        camera = Camera(sender, [SCAN], "part", LineLog(tmp_path / "cam.jsonl", Answered))
+        camera = Camera(sender, [SCAN], "part", LineLog(tmp_path / "cam.jsonl", AnsweredPart))
         camera.offer(0, due_ns=1)
         camera.finish()
-    assert read_lines(tmp_path / "cam.jsonl", Answered) == [Answered("cam-000000", 1)]
+    assert read_lines(tmp_path / "cam.jsonl", AnsweredPart) == [AnsweredPart("cam-000000", 1)]
 
 
 def test_a_painted_scan_has_a_square_in_its_middle_and_the_first_stays_as_it_was() -> None:
-    rgb, xyz = painted(SCAN)
+    rgb, xyz = with_bright_square(SCAN)
     assert (rgb[32, 40] == (255, 0, 255)).all() and (rgb[5, 5] == 90).all()
     assert (SCAN[0] == 90).all() and xyz is SCAN[1]

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.drift_line import Draw, Line, as_unlucky_as_may_be, normal, quantiles, reference, skewed, stepped, streams
+from bench.drift_line import Draw, StationDrift, normal, quantiles, reference, skewed, stepped, streams, unluckiest_reference
 from mdss.drift import BLOCK_PARTS, REST_BLOCKS, WINDOWS, Limits, rank
 from mdss.drift_record import QUANTITIES, Quantity, Range, read_record, record_path, sentence_of, warnings_of, write_record
 from mdss.errors import MdssError
@@ -23,19 +23,19 @@ def test_good_parts_give_no_more_false_warnings_than_stated_though_each_station_
     warned = []
     for seed in range(20):
         random = np.random.default_rng(seed)
-        warned.append(len(Line.of(reference(random, draw, parts)).run(streams(random, draw, 2000)).onsets()))
+        warned.append(len(StationDrift.of(reference(random, draw, parts)).run(streams(random, draw, 2000)).onsets()))
     assert sum(warned) <= 4  # 40,000 parts
 
 
 @pytest.mark.parametrize("parts", [23, 40])
 def test_the_rate_holds_for_a_station_whose_reference_is_as_unlucky_as_it_may_be_in_every_quantity(parts: int) -> None:
-    onsets = Line.of(as_unlucky_as_may_be(parts)).run(streams(np.random.default_rng(3), normal, 40_000)).onsets()
+    onsets = StationDrift.of(unluckiest_reference(parts)).run(streams(np.random.default_rng(3), normal, 40_000)).onsets()
     assert len(onsets) <= 4  # as stated; with limits for the average station there are more than a dozen
 
 
 def test_a_reference_unluckier_than_that_gives_one_warning_that_lasts_and_no_flood() -> None:
     off = {name: quantiles(23) for name in QUANTITIES} | {"sdf": quantiles(23, 1.0)}
-    line = Line.of(off).run(streams(np.random.default_rng(4), normal, 10_000))
+    line = StationDrift.of(off).run(streams(np.random.default_rng(4), normal, 10_000))
     assert [quantity for _, quantity in line.onsets()] == ["sdf"]
     assert line.comparison.is_warned_of("sdf")
 
@@ -43,20 +43,20 @@ def test_a_reference_unluckier_than_that_gives_one_warning_that_lasts_and_no_flo
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_a_shift_of_two_deviations_is_named_within_two_blocks_and_no_other_quantity_is(name: Quantity) -> None:
     random = np.random.default_rng(5)
-    line = Line.of(reference(random, normal, 23)).run(streams(random, normal, 100))
+    line = StationDrift.of(reference(random, normal, 23)).run(streams(random, normal, 100))
     line.run(streams(random, normal, 2 * BLOCK_PARTS, **{name: 20.0}))
     assert [quantity for _, quantity in line.onsets()] == [name]
 
 
 @pytest.mark.parametrize("shift", [-10.0, 10.0])
 def test_a_shift_of_one_deviation_is_told_within_a_window_to_a_station_of_average_luck(shift: float) -> None:
-    line = Line.of({name: quantiles(40) for name in QUANTITIES})
+    line = StationDrift.of({name: quantiles(40) for name in QUANTITIES})
     line.run(streams(np.random.default_rng(6), normal, 300)).run(streams(np.random.default_rng(7), normal, WINDOW_PARTS, rgb=shift))
     assert [quantity for _, quantity in line.onsets()] == ["rgb"]
 
 
 def test_a_warning_says_about_which_part_the_drift_began_and_is_over_once_the_parts_are_as_before() -> None:
-    line = Line.of({name: quantiles(40) for name in QUANTITIES}).run(streams(np.random.default_rng(8), normal, 400))
+    line = StationDrift.of({name: quantiles(40) for name in QUANTITIES}).run(streams(np.random.default_rng(8), normal, 400))
     line.run(streams(np.random.default_rng(9), normal, 300, brightness=-30.0)).run(streams(np.random.default_rng(10), normal, 400))
     (began, onset), (over, end) = line.changes
     assert (onset.quantity, onset.is_onset, onset.since.part_id) == ("brightness", True, "part-401")
@@ -70,15 +70,15 @@ def test_one_defective_part_in_ten_is_no_drift() -> None:
     parts = streams(random, normal, 5000)
     for name in ("rgb", "sdf"):
         parts[name][::10] += 1000
-    assert Line.of({name: quantiles(40) for name in QUANTITIES}).run(parts).onsets() == []
+    assert StationDrift.of({name: quantiles(40) for name in QUANTITIES}).run(parts).onsets() == []
 
 
 def test_a_difference_without_consequence_is_no_drift_even_where_the_reference_does_not_vary_at_all() -> None:
     constant = {name: [100.0] * 23 for name in QUANTITIES} | {"valid_point_ratio": [1.0] * 23}
     near = {name: np.full(500, 100.0) for name in QUANTITIES} | {"valid_point_ratio": np.full(500, 0.9995)}
-    assert Line.of(constant).run(near).onsets() == []
+    assert StationDrift.of(constant).run(near).onsets() == []
     near["valid_point_ratio"] = np.full(500, 0.99)
-    assert Line.of(constant).run(near).onsets() == [(BLOCK_PARTS, "valid_point_ratio")]
+    assert StationDrift.of(constant).run(near).onsets() == [(BLOCK_PARTS, "valid_point_ratio")]
 
 
 def test_equal_values_rank_in_the_middle() -> None:
@@ -90,7 +90,7 @@ def test_the_record_says_where_the_middle_of_the_reference_lies_and_eight_in_ten
     parts: int, low: float, median: float, high: float
 ) -> None:
     shuffled = np.random.default_rng(0).permutation(np.arange(float(parts))).tolist()
-    record = Line.of(dict.fromkeys(QUANTITIES, shuffled)).comparison.record()
+    record = StationDrift.of(dict.fromkeys(QUANTITIES, shuffled)).comparison.record()
     assert record.reference_parts == parts
     assert set(record.reference.values()) == {Range(low=low, median=median, high=high)}
 
@@ -104,28 +104,36 @@ def test_the_limits_are_wider_for_fewer_reference_parts_and_for_fewer_false_warn
 
 def test_a_process_that_starts_again_goes_on_from_the_record(tmp_path: Path) -> None:
     base = {name: quantiles(40) for name in QUANTITIES}
-    line = Line.of(base).run(streams(np.random.default_rng(12), normal, 300, sdf=20.0))
+    line = StationDrift.of(base).run(streams(np.random.default_rng(12), normal, 300, sdf=20.0))
     assert len(line.onsets()) == 1
     (tmp_path / "drift").mkdir()
     write_record(tmp_path, line.comparison.record())
     stored = read_record(tmp_path, "cap")
     assert stored is not None
-    again = Line.of(base)
+    again = StationDrift.of(base)
     again.comparison.resume(stored)
     assert again.comparison.record() == stored
     assert again.run(streams(np.random.default_rng(13), normal, 100, sdf=20.0)).changes == []  # warned of already
-    assert [quantity for _, quantity in Line.of(base).run(streams(np.random.default_rng(13), normal, 100, sdf=20.0)).onsets()] == ["sdf"]
+    assert [quantity for _, quantity in StationDrift.of(base).run(streams(np.random.default_rng(13), normal, 100, sdf=20.0)).onsets()] == [
+        "sdf"
+    ]
 
 
 def test_a_record_of_other_reference_parts_is_left_alone() -> None:
-    stored = Line.of({name: quantiles(40) for name in QUANTITIES}).run(streams(np.random.default_rng(14), normal, 300)).comparison.record()
-    other = Line.of({name: quantiles(39, 0.1) for name in QUANTITIES})
+    stored = (
+        StationDrift.of({name: quantiles(40) for name in QUANTITIES})
+        .run(streams(np.random.default_rng(14), normal, 300))
+        .comparison.record()
+    )
+    other = StationDrift.of({name: quantiles(39, 0.1) for name in QUANTITIES})
     other.comparison.resume(stored)
     assert other.comparison.record().parts == 0
 
 
 def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_warns_of_nothing(tmp_path: Path) -> None:
-    line = Line.of({name: quantiles(40) for name in QUANTITIES}).run(streams(np.random.default_rng(15), normal, 100, distance_mm=30.0))
+    line = StationDrift.of({name: quantiles(40) for name in QUANTITIES}).run(
+        streams(np.random.default_rng(15), normal, 100, distance_mm=30.0)
+    )
     record = line.comparison.record()
     write_record(tmp_path, record)
     (warned,) = warnings_of(tmp_path, ["cap", "never-seen"])
@@ -144,6 +152,6 @@ def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_
 
 
 def test_the_figure_that_is_shown_is_beyond_its_limit_when_the_warning_begins() -> None:
-    line = Line.of({name: quantiles(40) for name in QUANTITIES})
+    line = StationDrift.of({name: quantiles(40) for name in QUANTITIES})
     line.run(streams(np.random.default_rng(8), normal, BLOCK_PARTS, sdf=60.0))
     assert line.comparison.is_warned_of("sdf") and abs(line.comparison.drift("sdf")) > 1

@@ -7,7 +7,7 @@ import pytest
 
 from mdss.wire.verdict import Times, Verdict
 from measure.line import FILLING, rate_of
-from measure.overhead import Heard, busy_spans, networks_ns, stretches_ms
+from measure.overhead import DeliveredVerdict, busy_spans, networks_ns, stage_overheads_ms
 from tests.parts import accepted, verdict
 
 STARTED = Times(captured=0, received=1, rgb=None, sdf=None, fusion=0, published=0)
@@ -51,14 +51,14 @@ def test_a_part_that_no_network_saw_took_none_of_their_time() -> None:
 
 def test_the_stages_overhead_is_all_that_a_part_takes_beside_the_networks() -> None:
     before, own = times(3, (5, 20), (5, 25)), times(10, (20, 30), (26, 40))
-    part = Heard(judged(msgspec.structs.replace(own, received=4, fusion=46, published=49)), sent=1, heard=50)
+    part = DeliveredVerdict(judged(msgspec.structs.replace(own, received=4, fusion=46, published=49)), sent=1, heard=50)
     beside = networks_ns(own, busy_spans([judged(own), judged(before)]))
-    found = {name: round(spent_ms * 1e6) for name, spent_ms in stretches_ms(part, beside).items()}
+    found = {name: round(spent_ms * 1e6) for name, spent_ms in stage_overheads_ms(part, beside).items()}
     assert found == {"sending": 3, "preparing": 6, "between": 0, "fusing": 6, "hearing": 4}
     assert sum(found.values()) == part.heard - part.sent - beside
-    alone = stretches_ms(part, networks_ns(own, busy_spans([part.verdict])))
+    alone = stage_overheads_ms(part, networks_ns(own, busy_spans([part.verdict])))
     assert round(alone["between"] * 1e6) == 20 - 10
-    assert stretches_ms(Heard(judged(STARTED), 0, 0), 0) == {}
+    assert stage_overheads_ms(DeliveredVerdict(judged(STARTED), 0, 0), 0) == {}
 
 
 def test_the_rate_is_that_of_a_station_which_is_full() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mdss.terminal import plain_console
 from measure.results import Machine, Operations, StageFigures, percentile, stage_figures
-from measure.stages import Effort, Notes, megabytes
+from measure.stages import Effort, StageRecords, megabytes
 from measure.tables import machine_lines, stage_table, work
 from tests.plates import plate
 
@@ -45,7 +45,7 @@ def test_parts_of_two_sizes_are_each_held_against_their_own_floor() -> None:
 
 
 def test_operations_count_by_the_rate_of_one_thread_in_the_precision_that_is_scored_in() -> None:
-    notes = Notes()
+    notes = StageRecords()
     with notes.timed("rgb", work=Operations(40.0)):
         pass
     figures = notes.figures(MACHINE)["rgb"]
@@ -54,7 +54,7 @@ def test_operations_count_by_the_rate_of_one_thread_in_the_precision_that_is_sco
 
 
 def test_operations_in_eight_bits_count_by_the_rate_of_eight_bits() -> None:
-    notes = Notes()
+    notes = StageRecords()
     for int8 in (10.0, 20.0, 90.0):
         with notes.timed("rgb", work=Operations(0.0, int8, 1.0)):
             pass
@@ -74,7 +74,7 @@ def test_a_table_of_stages_shows_every_figure_in_a_terminal_of_80_columns() -> N
 
 
 def test_bytes_count_by_the_copy_rate_and_the_journal_by_two_durable_writes() -> None:
-    notes = Notes()
+    notes = StageRecords()
     with notes.timed("ingest", megabytes=5.0):
         pass
     with notes.timed("journal"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from measure.results import Operations
-from measure.stages import Effort, Notes, measure_stages
+from measure.stages import Effort, StageRecords, measure_stages
 from measure.subject import Size
 
 SCANS = ("a", "b")
@@ -22,12 +22,12 @@ class Bed:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def front(self, scan: str, notes: Notes) -> tuple[str, str]:
+    def before_branches(self, scan: str, notes: StageRecords) -> tuple[str, str]:
         with notes.timed("prepare", megabytes=1.0):
             self.done.append(f"prepare {scan}")
         return scan, scan
 
-    def back(self, frame: str, _prepared: str, notes: Notes, _work: object) -> None:
+    def after_preparing(self, frame: str, _prepared: str, notes: StageRecords, _work: object) -> None:
         with notes.timed("fusion", megabytes=1.0):
             self.done.append(f"fusion {frame}")
 

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation
 from mdss.errors import BadPart
 from mdss.method.point_cloud import Float, check_scan, drop_specks, prepare, scene_extent
 from mdss.method.recipe import PointCloudSettings
-from tests.scenes import DEFAULT, Scene, foreground, grey, part_of
+from tests.scenes import DEFAULT, BlockScan, foreground, grey, part_of
 
 FILLED = PointCloudSettings(enclosed_gaps="part")
 
@@ -26,13 +26,13 @@ def refusal(rgb: NDArray[np.generic], cloud: Float, settings: PointCloudSettings
 
 
 def test_the_same_scan_gives_the_same_part() -> None:
-    cloud = Scene(tilt_deg=7, noise_mm=0.4).cloud()
+    cloud = BlockScan(tilt_deg=7, noise_mm=0.4).cloud()
     np.testing.assert_array_equal(part_of(cloud).xyz, part_of(cloud).xyz)
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
 def test_a_point_that_is_not_finite_is_not_of_the_part_and_is_counted(missing: float) -> None:
-    scene = Scene(256, 256)
+    scene = BlockScan(256, 256)
     cloud = scene.cloud()
     cloud[120:124, 120:130, 1] = missing
     part = part_of(cloud)
@@ -42,7 +42,7 @@ def test_a_point_that_is_not_finite_is_not_of_the_part_and_is_counted(missing: f
 
 
 def test_the_table_seen_through_a_hole_is_not_missing() -> None:
-    scene = Scene(256, 256)
+    scene = BlockScan(256, 256)
     cloud = scene.cloud()
     cloud[120:124, 120:124, 2] += 8
     part = part_of(cloud)
@@ -51,7 +51,7 @@ def test_the_table_seen_through_a_hole_is_not_missing() -> None:
 
 
 def test_a_region_that_the_sensor_lost_is_the_part_and_an_opening_with_the_table_in_it_is_not() -> None:
-    scene = Scene(256, 256)
+    scene = BlockScan(256, 256)
     cloud = scene.cloud()
     cloud[100:140, 100:118] = cloud[122:140, 118:155] = np.nan  # around two sides of the opening, and ten times as large
     cloud[102:114, 130:142, 2] += 8
@@ -62,7 +62,7 @@ def test_a_region_that_the_sensor_lost_is_the_part_and_an_opening_with_the_table
 
 
 def test_a_region_that_the_sensor_lost_but_for_specks_is_the_part_and_its_specks_are_measured_points() -> None:
-    scene, lost = Scene(256, 256), np.s_[100:130, 100:130]
+    scene, lost = BlockScan(256, 256), np.s_[100:130, 100:130]
     cloud = scene.cloud()
     cloud[lost][np.random.default_rng(0).random((30, 30)) >= 0.2] = np.nan
     part = part_of(cloud, FILLED)
@@ -73,7 +73,7 @@ def test_a_region_that_the_sensor_lost_but_for_specks_is_the_part_and_its_specks
 
 @pytest.mark.parametrize("has_table", [True, False])
 def test_a_region_that_the_sensor_lost_is_the_part_in_an_image_that_is_not_square_too(has_table: bool) -> None:
-    scene = Scene(64, 256) if has_table else Scene(64, 256, block_mm=0)
+    scene = BlockScan(64, 256) if has_table else BlockScan(64, 256, block_mm=0)
     cloud = scene.cloud()
     cloud[24:40, 118:138] = np.nan
     part = part_of(cloud, PointCloudSettings(enclosed_gaps="part", table="auto" if has_table else "none"))
@@ -85,7 +85,7 @@ def test_a_region_that_the_sensor_lost_is_the_part_in_an_image_that_is_not_squar
 def test_a_gap_is_the_part_where_the_table_is_seen_around_it_and_next_to_nothing_of_it_through_it(
     through: float, around: float, is_part: bool
 ) -> None:
-    scene = Scene(256, 256)
+    scene = BlockScan(256, 256)
     cloud, seen = scene.cloud(), np.where(scene.block(), 1, around)
     cloud[110:140, 110:140, 2] += 8
     seen[110:140, 110:140] = through
@@ -97,7 +97,7 @@ def test_a_gap_is_the_part_where_the_table_is_seen_around_it_and_next_to_nothing
 def test_a_gap_is_background_where_all_of_that_was_taken_away_and_in_models_made_before_there_was_a_choice(
     has_table: bool, settings: PointCloudSettings
 ) -> None:
-    cloud = Scene(256, 256, has_table=has_table).cloud()
+    cloud = BlockScan(256, 256, has_table=has_table).cloud()
     cloud[100:120, 100:130] = np.nan
     part = part_of(cloud, settings)
     assert not part.mask[108:112, 108:122].any()
@@ -105,7 +105,7 @@ def test_a_gap_is_background_where_all_of_that_was_taken_away_and_in_models_made
 
 
 def test_the_mask_is_the_foreground_dilated_with_a_square() -> None:
-    cloud = Scene(256, 256).cloud()
+    cloud = BlockScan(256, 256).cloud()
     part = part_of(cloud)
     np.testing.assert_array_equal(part.mask, binary_dilation(foreground(part), np.ones((8, 8), np.bool_), origin=-1))
     smaller = part_of(cloud, PointCloudSettings(dilation_px=1))
@@ -125,7 +125,7 @@ def test_specks_go_and_small_bodies_stay() -> None:
 
 
 def test_noise_on_the_table_is_no_part_and_a_body_beside_the_part_is() -> None:
-    cloud = Scene(256, 256).cloud()
+    cloud = BlockScan(256, 256).cloud()
     cloud[30:33, 30:33, 2] -= 5
     cloud[220:230, 220:230, 2] -= 5
     part = part_of(cloud)
@@ -134,14 +134,14 @@ def test_noise_on_the_table_is_no_part_and_a_body_beside_the_part_is() -> None:
 
 
 def test_the_background_turns_black_only_where_the_recipe_asks() -> None:
-    cloud = Scene().cloud()
+    cloud = BlockScan().cloud()
     black = part_of(cloud, PointCloudSettings(blacken_background=True))
     assert (part_of(cloud).rgb == 128).all()
     assert (black.rgb[black.mask] == 128).all() and (black.rgb[~black.mask] == 0).all()
 
 
 def test_nothing_that_came_in_is_changed() -> None:
-    cloud = Scene(has_table=False).cloud()
+    cloud = BlockScan(has_table=False).cloud()
     rgb, before = grey(cloud), cloud.copy()
     prepare(rgb, cloud, PointCloudSettings(blacken_background=True))
     assert (rgb == 128).all()
@@ -151,27 +151,33 @@ def test_nothing_that_came_in_is_changed() -> None:
 @pytest.mark.parametrize(
     ("scene", "sentence"),
     [
-        (Scene(block_mm=0), "no part in view: 0 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more"),
-        (Scene(side_mm=3), "no part in view: 36 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more"),
-        (Scene(63, 200), "scan of 63x200: expected 64 to 2000 on each side"),
-        (Scene(64, 2001), "scan of 64x2001: expected 64 to 2000 on each side"),
-        (Scene(side_mm=0, has_table=False), "the cloud is empty: no pixel has a measured point"),
+        (
+            BlockScan(block_mm=0),
+            "no part in view: 0 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more",
+        ),
+        (
+            BlockScan(side_mm=3),
+            "no part in view: 36 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more",
+        ),
+        (BlockScan(63, 200), "scan of 63x200: expected 64 to 2000 on each side"),
+        (BlockScan(64, 2001), "scan of 64x2001: expected 64 to 2000 on each side"),
+        (BlockScan(side_mm=0, has_table=False), "the cloud is empty: no pixel has a measured point"),
     ],
 )
-def test_a_scan_without_a_part_is_refused_with_a_sentence(scene: Scene, sentence: str) -> None:
+def test_a_scan_without_a_part_is_refused_with_a_sentence(scene: BlockScan, sentence: str) -> None:
     cloud = scene.cloud()
     assert sentence in refusal(grey(cloud), cloud)
 
 
 def test_a_part_thinner_than_the_removal_distance_is_refused_and_the_distance_is_named() -> None:
-    cloud = replace(Scene(), block_mm=4.0).cloud()
+    cloud = replace(BlockScan(), block_mm=4.0).cloud()
     assert "0 points at least 5 mm (point_cloud.plane_removal_mm) off the table" in refusal(
         grey(cloud), cloud, PointCloudSettings(plane_removal_mm=5.0)
     )
 
 
 def test_of_a_part_whose_points_are_too_scattered_the_sentence_says_that_they_are_there() -> None:
-    scene = Scene(256, 256)
+    scene = BlockScan(256, 256)
     cloud = scene.cloud()
     kept = np.random.default_rng(0).random((256, 256)) < 0.12
     cloud[~kept] = np.nan
@@ -181,7 +187,7 @@ def test_of_a_part_whose_points_are_too_scattered_the_sentence_says_that_they_ar
 
 
 def test_a_few_points_without_a_table_are_no_part() -> None:
-    cloud = Scene(side_mm=1.5, has_table=False).cloud()
+    cloud = BlockScan(side_mm=1.5, has_table=False).cloud()
     assert "no part in view: 0 points in clusters large enough" in refusal(grey(cloud), cloud)
 
 
@@ -217,14 +223,14 @@ def test_arrays_that_are_no_scan_are_refused(rgb_shape: tuple[int, ...], dtype: 
 @pytest.mark.parametrize("mark", [(0, 0, 0), (0, 0, -1), (-9999, -9999, -9999)])
 @pytest.mark.parametrize("size", [(200, 200), (80, 64), (700, 300)])
 def test_points_that_only_mark_what_was_not_measured_are_refused_by_name(size: tuple[int, int], mark: tuple[int, int, int]) -> None:
-    cloud = Scene(*size).cloud()
+    cloud = BlockScan(*size).cloud()
     cloud[20:50, 30:60] = mark
     sentence = refusal(grey(cloud), cloud)
     assert f"pixels hold the same point ({', '.join(map(str, mark))}); expected that of a pixel that was not measured" in sentence
 
 
 def test_a_point_that_no_more_than_64_pixels_hold_is_no_mark() -> None:
-    cloud = Scene(256, 256).cloud()
+    cloud = BlockScan(256, 256).cloud()
     cloud[100:108, 100:108] = cloud[100, 100]
     part_of(cloud)
     cloud[108, 100] = cloud[100, 100]
@@ -232,18 +238,18 @@ def test_a_point_that_no_more_than_64_pixels_hold_is_no_mark() -> None:
 
 
 def test_a_scan_may_have_2000_pixels_on_a_side() -> None:
-    cloud = Scene(64, 2000).cloud()
+    cloud = BlockScan(64, 2000).cloud()
     check_scan(grey(cloud), cloud)
 
 
 def test_a_mark_is_found_where_only_some_of_its_pixels_are_neighbours() -> None:
-    cloud = Scene(256, 256).cloud()
+    cloud = BlockScan(256, 256).cloud()
     cloud[np.random.default_rng(0).random((256, 256)) < 0.02] = 0
     assert f"{np.count_nonzero((cloud == 0).all(axis=2))} pixels hold the same point (0, 0, 0)" in refusal(grey(cloud), cloud)
 
 
 def test_a_cloud_of_fewer_pixels_than_its_image_may_be_enlarged_by_repeating_points() -> None:
-    scene = Scene(100, 100)
+    scene = BlockScan(100, 100)
     cloud = scene.cloud().repeat(4, axis=0).repeat(4, axis=1)
     part = part_of(cloud)
     assert np.mean(foreground(part)) == pytest.approx(np.mean(scene.block()), rel=0.05)
@@ -251,7 +257,7 @@ def test_a_cloud_of_fewer_pixels_than_its_image_may_be_enlarged_by_repeating_poi
 
 @pytest.mark.parametrize(("factor", "found"), [(0.001, "0.1177 mm"), (1000, "1.177e+05 mm")])
 def test_a_cloud_in_another_unit_is_refused(factor: float, found: str) -> None:
-    cloud = (Scene().cloud() * factor).astype(np.float32)
+    cloud = (BlockScan().cloud() * factor).astype(np.float32)
     assert f"the scene measures {found}, expected 1 mm to 5 m: another unit?" in refusal(grey(cloud), cloud)
 
 
@@ -264,7 +270,7 @@ def test_the_extent_is_told_from_some_of_the_points_whatever_their_columns_and_f
 
 
 def test_points_farther_away_than_any_camera_sees_were_not_measured() -> None:
-    scene = Scene(256, 256)
+    scene = BlockScan(256, 256)
     cloud = scene.cloud()
     cloud[120:124, 120:130] = 3e38
     cloud[3, ::20] = -1e30

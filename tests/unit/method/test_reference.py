@@ -14,7 +14,7 @@ from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.reference import Conditions, Reference
 from tests.plates import SIZE_PX, plate
-from tests.scenes import Scene, part_of
+from tests.scenes import BlockScan, part_of
 from tests.unit.method.test_model_store import CALIBRATION
 
 SETTINGS = PointCloudSettings(size_px=SIZE_PX)
@@ -44,7 +44,7 @@ def test_a_reference_holds_one_value_for_each_part_and_travels_with_the_calibrat
 
 @pytest.mark.parametrize("lost", [np.s_[::3], np.s_[:, ::3]])
 def test_the_distance_of_a_part_is_a_number_though_the_sensor_leaves_out_the_rows_that_are_sampled(lost: tuple[slice, ...]) -> None:
-    cloud = Scene(256, 256).cloud()
+    cloud = BlockScan(256, 256).cloud()
     cloud[lost] = np.nan
     part = part_of(cloud)
     assert Conditions.of(part).distance_mm == pytest.approx(492, abs=0.1)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mdss.method.table import find_table
-from tests.scenes import DEFAULT, Scene, foreground, part_of
+from tests.scenes import DEFAULT, BlockScan, foreground, part_of
 
 
 @pytest.mark.parametrize("size", [(400, 300), (100, 100)])
 @pytest.mark.parametrize("mark", [-2e7, 1e8, np.finfo(np.float32).max])
 def test_a_mark_farther_away_than_any_camera_sees_is_one_of_points_that_were_not_measured(mark: float, size: tuple[int, int]) -> None:
-    scene = Scene(*size)
+    scene = BlockScan(*size)
     cloud, missing = scene.cloud(), np.random.default_rng(0).random(size) < 0.3
     cloud[missing] = np.nan
     expected = part_of(cloud)
@@ -28,7 +28,7 @@ def test_a_mark_farther_away_than_any_camera_sees_is_one_of_points_that_were_not
 def test_a_sensor_that_leaves_out_rows_or_columns_shows_the_part_whatever_the_grid_samples(
     size: tuple[int, int], lost: tuple[slice, ...]
 ) -> None:
-    scene = Scene(*size)
+    scene = BlockScan(*size)
     cloud = scene.cloud()
     cloud[lost] = np.nan
     part = part_of(cloud)
@@ -43,7 +43,7 @@ def test_a_sensor_that_leaves_out_rows_or_columns_shows_the_part_whatever_the_gr
 def test_a_sensor_that_leaves_out_rows_or_columns_shows_the_table_beside_a_part_over_most_of_the_border(
     tilt_deg: float, lost: tuple[slice, ...]
 ) -> None:
-    cloud = Scene(tilt_deg=tilt_deg).cloud()
+    cloud = BlockScan(tilt_deg=tilt_deg).cloud()
     table = cloud[:40].copy()
     cloud[80:, :, 2] -= 18
     cloud[lost] = np.nan

@@ -10,7 +10,7 @@ import pytest
 
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import PointCloudSettings
-from tests.scenes import DEFAULT, Scene, grey, part_of
+from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
 from trainer.parts_found import (
@@ -26,7 +26,7 @@ from trainer.parts_found import (
     sentences_on,
 )
 
-ON_TABLE = part_of(Scene().cloud())
+ON_TABLE = part_of(BlockScan().cloud())
 PATHS = [Path(f"xyz/{number:03d}.tiff") for number in range(4)]
 
 
@@ -43,7 +43,7 @@ def test_parts_that_are_alike_are_one_sentence() -> None:
 
 
 def test_the_letterbox_is_no_part_of_the_image() -> None:
-    wide = part_of(Scene(200, 400).cloud(), PointCloudSettings(table="none"))
+    wide = part_of(BlockScan(200, 400).cloud(), PointCloudSettings(table="none"))
     assert scan_sentences([wide], PATHS) == ["a table in 0 of 1 scans; the part covers 100 to 100 % of the image (median 100 %)"]
 
 
@@ -93,9 +93,9 @@ def test_scans_of_too_little_light_and_of_too_much_are_counted_and_one_is_named(
 
 
 def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_one_that_it_is_of() -> None:
-    parts = [ON_TABLE, part_of(Scene(tilt_deg=1).cloud()), part_of(Scene(tilt_deg=2).cloud())]
+    parts = [ON_TABLE, part_of(BlockScan(tilt_deg=1).cloud()), part_of(BlockScan(tilt_deg=2).cloud())]
     assert copy_sentences(parts, PATHS[:3]) == []
-    (said,) = copy_sentences([*parts, part_of(Scene().cloud())], PATHS)
+    (said,) = copy_sentences([*parts, part_of(BlockScan().cloud())], PATHS)
     assert said == (
         "1 of 4 scans are copies of others, for example xyz/003.tiff of xyz/000.tiff; expected each part once: a threshold from scans that "
         "were trained on, or from one scan many times, keeps no promise"
@@ -107,7 +107,7 @@ def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_o
 @pytest.mark.parametrize("side_px", [200, 300])  # enlarged to the grid, and not
 def test_scans_without_a_table_whose_points_have_all_the_same_depth_are_counted_and_one_is_named(side_px: int) -> None:
     settings = PointCloudSettings(table="none")
-    cloud = Scene(side_px, side_px).cloud()
+    cloud = BlockScan(side_px, side_px).cloud()
     measured = part_of(cloud, settings)
     cloud[..., 2] = 437.3
     flat = part_of(cloud, settings)
@@ -139,7 +139,7 @@ def test_validation_parts_of_which_none_is_like_those_to_train_on_are_said_with_
 
 
 def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() -> None:
-    cloud = Scene().cloud()
+    cloud = BlockScan().cloud()
     loaded = LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("xyz")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
     assert advice(loaded, DEFAULT).startswith("; set point_cloud.table=none for parts")
     cloud[..., 2] = 0

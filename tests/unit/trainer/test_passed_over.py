@@ -16,7 +16,7 @@ from mdss.method.grid import is_measured
 from mdss.method.recipe import PointCloudSettings, preset
 from mdss.scans import read_cloud
 from tests.lines import write_tiny_line
-from tests.scenes import DEFAULT, Scene, grey
+from tests.scenes import DEFAULT, BlockScan, grey
 from trainer.dataset import GOOD, Dataset, LoadedScan, Scan, to_millimetres
 from trainer.missing_marks import mark_in
 from trainer.model_maker import Parts
@@ -25,7 +25,7 @@ from trainer.passed_over import LOOKED_AT, IgnoredContent, ignored_content_sente
 from trainer.train import Order, train_and_store
 
 Float = NDArray[np.float32]
-SCENE = Scene(300, 300)
+SCENE = BlockScan(300, 300)
 THIN = (
     "% of the image lies 0.3 to 1 mm off the table and counts as table; if that belongs to the part, set "
     "point_cloud.plane_removal_mm to less"
@@ -66,7 +66,7 @@ def test_a_sheet_thinner_than_what_counts_as_table_is_said_with_what_to_set() ->
 @pytest.mark.parametrize("tilt_deg", [0.0, 5.0])
 @pytest.mark.parametrize("step_mm", [0.0, 0.1, 0.5])
 def test_nothing_is_said_of_a_table_and_a_block(tilt_deg: float, step_mm: float) -> None:
-    cloud = Scene(300, 300, tilt_deg).cloud()
+    cloud = BlockScan(300, 300, tilt_deg).cloud()
     if step_mm:
         cloud[..., 2] = np.round(cloud[..., 2] / step_mm) * step_mm
     found = look(cloud)
@@ -119,7 +119,7 @@ def test_who_gets_another_extent_for_such_a_number_is_told_of_it_and_of_no_unit(
 
 
 def test_a_scan_of_nothing_but_a_sheet_gets_advice_on_it_and_not_to_do_without_a_table() -> None:
-    cloud = Scene(300, 300, block_mm=0.6).cloud()
+    cloud = BlockScan(300, 300, block_mm=0.6).cloud()
     assert THIN in advice(loaded(cloud), DEFAULT)
     assert "table=none" not in advice(loaded(cloud), DEFAULT)
 
