@@ -16,14 +16,14 @@ import click
 import numpy as np
 
 from bench.ablation_figures import Bench, Figures
-from bench.ablation_rows import BASE, chosen_rows, listed
+from bench.ablation_rows import BASE, chosen_rows, rows_text
 from bench.command_line import run
 from bench.fusion_rules import PAPER, RULES, Rule, reach
 from bench.judged_parts import JudgedOn
 from mdss.errors import BadInput
 from mdss.method.calibration import MIN_PARTS
 from mdss.method.metrics import image_auroc
-from mdss.method.recipe import changed, preset
+from mdss.method.recipe import preset, with_assignments
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of
 from trainer.dataset import Dataset, Unit
@@ -34,14 +34,14 @@ SHOWN = ("i_auroc", "aupro_30")
 HEADS = ("image AUROC", "AU-PRO 30 %")
 
 
-def words(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+def split_words(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     """Return the words between commas."""
     return tuple(filter(None, (word.strip() for word in text.split(","))))
 
 
-def numbers(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+def split_numbers(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
     """Return the whole numbers between commas."""
-    found = words(context, option, text)
+    found = split_words(context, option, text)
     if not found or not all(word.isdecimal() for word in found):
         raise click.BadParameter(f"found {text!r}, expected whole numbers such as 0,1,2")
     return tuple(int(word) for word in found)
@@ -50,7 +50,7 @@ def numbers(context: click.Context, option: click.Parameter, text: str) -> tuple
 def show_rows(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
     """Print the rows and exit, whatever else is given."""
     if is_asked:
-        click.echo(listed())
+        click.echo(rows_text())
         context.exit()
 
 
@@ -74,10 +74,10 @@ class Request:
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
 @click.option("--work", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where networks and figures are kept.")
 @click.option(
-    "--rows", default="", callback=words, metavar="NAME,...", help="Rows to measure; all where none is named. The base always is."
+    "--rows", default="", callback=split_words, metavar="NAME,...", help="Rows to measure; all where none is named. The base always is."
 )
 @click.option("--teacher", "teachers", multiple=True, help="One more row with this teacher, a path or a shipped name; may be repeated.")
-@click.option("--seeds", default="0,1,2", show_default=True, callback=numbers, metavar="N,...", help="Seeds to train each row with.")
+@click.option("--seeds", default="0,1,2", show_default=True, callback=split_numbers, metavar="N,...", help="Seeds to train each row with.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change the base of all rows; may be repeated.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option(
@@ -110,7 +110,9 @@ def ablate(request: Request) -> dict[str, list[Figures]]:
     """Return each row's figures, one entry per seed; the base is the first row."""
     rows = chosen_rows(request.rows, request.teachers)
     recipes = {
-        (row.name, seed): changed(preset("edge", seed), (*request.assignments, *row.assignments)) for seed in request.seeds for row in rows
+        (row.name, seed): with_assignments(preset("edge", seed), (*request.assignments, *row.assignments))
+        for seed in request.seeds
+        for row in rows
     }
     for teacher in sorted({recipe.rgb.teacher for recipe in recipes.values()}):
         load_teacher(teacher)  # refuses a bad teacher before hours of training

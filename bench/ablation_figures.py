@@ -18,9 +18,9 @@ from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
 from mdss.method.recipe import PointCloudSettings, Recipe
 from mdss.whole_files import write_whole
+from trainer.branch_inputs import Branch
 from trainer.calibrate import Maps, calibration_of
 from trainer.dataset import Dataset, Scan
-from trainer.handed_parts import Branch
 from trainer.progress import tracked
 
 Float = NDArray[np.float32]

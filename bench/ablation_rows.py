@@ -141,7 +141,7 @@ def chosen_rows(names: Collection[str], teachers: Sequence[str]) -> tuple[Row, .
     return tuple(row for row in known if not names or row is BASE or row.name in names or row not in ROWS)
 
 
-def listed() -> str:
+def rows_text() -> str:
     """Return every row with its question and settings, as text."""
     width = max(len(row.name) for row in ROWS)
     return "\n".join(f"{row.name:<{width}}  {' '.join((row.asks, *row.assignments))}" for row in ROWS)

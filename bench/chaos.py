@@ -11,8 +11,8 @@ from typing import Any
 import click
 import msgspec
 
+from bench.bench_station import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_until
 from bench.chaos_audit import audit
-from bench.chaos_crew import LoadProcess
 from bench.chaos_faults import FaultEvent, FaultTargets, Injector
 from bench.chaos_line import Product
 from bench.chaos_log import LineLog
@@ -20,7 +20,7 @@ from bench.chaos_plan import KINDS, STALL_S, plan
 from bench.chaos_records import is_settled, read_journal, read_records
 from bench.chaos_report import FaultSummary, Report, RunTimes, as_text, report_of
 from bench.command_line import run
-from bench.stage import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_until
+from bench.load_process import LoadProcess
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
@@ -71,60 +71,60 @@ def command(**options: Any) -> None:
 
 def chaos(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    course = RunTimes()
-    with run_station(folder, product, SECTIONS) as stage:
-        scene = FaultTargets(stage.daemon, stage.watch, stage.redis, *load_processes(order, stage))
-        injector = Injector(scene, LineLog(folder / "faults.jsonl", FaultEvent))
-        start_load(scene, injector, stage)
-        course.memory_start_bytes, course.begun_ns = scene.daemon.memory_bytes(), time.time_ns()
+    times = RunTimes()
+    with run_station(folder, product, SECTIONS) as station:
+        targets = FaultTargets(station.daemon, station.watch, station.redis, *load_processes(order, station))
+        injector = Injector(targets, LineLog(folder / "faults.jsonl", FaultEvent))
+        start_load(targets, injector, station)
+        times.memory_start_bytes, times.begun_ns = targets.daemon.memory_bytes(), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
-        course.ended_ns = time.time_ns()
-        incidents = settle_and_stop(scene, injector, stage, course)
-        records = read_records(stage.settings, [camera.log for camera in scene.cameras], scene.subscriber.log)
-    recoveries = stage.watch.recoveries
-    toll = FaultSummary(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
-    return report_of(records, audit(records), toll, course)
+        times.ended_ns = time.time_ns()
+        incidents = settle_and_stop(targets, injector, station, times)
+        records = read_records(station.settings, [camera.log for camera in targets.cameras], targets.subscriber.log)
+    recoveries = station.watch.recoveries
+    faults = FaultSummary(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
+    return report_of(records, audit(records), faults, times)
 
 
-def load_processes(order: Order, stage: BenchStation) -> tuple[tuple[LoadProcess, ...], LoadProcess]:
+def load_processes(order: Order, station: BenchStation) -> tuple[tuple[LoadProcess, ...], LoadProcess]:
     """Return the cameras and the subscriber, not started yet."""
-    product, camera, verdicts = stage.product, stage.settings.camera, stage.settings.verdicts
+    product, camera, verdicts = station.product, station.settings.camera, station.settings.verdicts
     sent = ["--endpoint", camera.endpoint, "--recipe", product.recipe, "--data", str(product.data), "--every-s", str(1 / order.rate)]
     names = [f"camera-{number}" for number in range(1, order.cameras + 1)]
-    cameras = tuple(LoadProcess("bench.chaos_camera", name, sent, stage.folder) for name in names)
+    cameras = tuple(LoadProcess("bench.chaos_camera", name, sent, station.folder) for name in names)
     heard = ["--endpoint", verdicts.endpoint, "--snapshot-endpoint", verdicts.snapshot_endpoint]
-    return cameras, LoadProcess("bench.chaos_subscriber", "subscriber", heard, stage.folder)
+    return cameras, LoadProcess("bench.chaos_subscriber", "subscriber", heard, station.folder)
 
 
-def start_load(scene: FaultTargets, injector: Injector, stage: BenchStation) -> None:
+def start_load(targets: FaultTargets, injector: Injector, station: BenchStation) -> None:
     """Start the cameras and the subscriber, and wait until verdicts come."""
-    for member in (scene.subscriber, *scene.cameras):
-        member.start()
-        stage.closing.callback(member.kill)
-    if not wait_until(lambda: any(entry.sequence for entry in read_journal(stage.settings)), BEGIN_WITHIN_S, injector):
+    for process in (targets.subscriber, *targets.cameras):
+        process.start()
+        station.closing.callback(process.kill)
+    if not wait_until(lambda: any(entry.sequence for entry in read_journal(station.settings)), BEGIN_WITHIN_S, injector):
         raise MdssError("the station gave no verdict before the first fault; expected one soon after the cameras began")
 
 
-def settle_and_stop(scene: FaultTargets, injector: Injector, stage: BenchStation, course: RunTimes) -> list[str]:
+def settle_and_stop(targets: FaultTargets, injector: Injector, station: BenchStation, times: RunTimes) -> list[str]:
     """Let the station come to rest, end everything in order, and return what went wrong without a fault asking for it."""
     ended_s = time.monotonic()
-    incidents = [] if wait_until(lambda: scene.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]
-    course.ready_after_s = round(time.monotonic() - ended_s, 1)
-    for camera in scene.cameras:
+    incidents = [] if wait_until(lambda: targets.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]
+    times.ready_after_s = round(time.monotonic() - ended_s, 1)
+    for camera in targets.cameras:
         camera.ask_to_finish()
     done_by_s = time.monotonic() + DONE_WITHIN_S
-    incidents += [f"{camera.name} did not get all its answers" for camera in scene.cameras if not camera.wait(done_by_s)]
-    if not wait_until(lambda: is_settled(stage.settings, scene.subscriber.log), SETTLED_WITHIN_S, scene.daemon):
+    incidents += [f"{camera.name} did not get all its answers" for camera in targets.cameras if not camera.wait(done_by_s)]
+    if not wait_until(lambda: is_settled(station.settings, targets.subscriber.log), SETTLED_WITHIN_S, targets.daemon):
         incidents.append("parts, alerts or verdicts were still on their way at the end")
-    course.settled_after_s = round(time.monotonic() - ended_s, 1)
-    course.memory_end_bytes = scene.daemon.memory_bytes()
-    scene.subscriber.ask_to_finish()
-    if not scene.subscriber.wait(time.monotonic() + DONE_WITHIN_S):
+    times.settled_after_s = round(time.monotonic() - ended_s, 1)
+    times.memory_end_bytes = targets.daemon.memory_bytes()
+    targets.subscriber.ask_to_finish()
+    if not targets.subscriber.wait(time.monotonic() + DONE_WITHIN_S):
         incidents.append("the subscriber did not end when asked")
-    code = scene.daemon.stop()
+    code = targets.daemon.stop()
     incidents += [] if code == 0 else [f"the station was asked to stop and ended with code {code}"]
-    ends = stage.incidents([scene.subscriber, *scene.cameras])
-    return [*ends, *(f"the station's state was error: {reason}" for reason in scene.watch.errors), *incidents]
+    ends = station.incidents([targets.subscriber, *targets.cameras])
+    return [*ends, *(f"the station's state was error: {reason}" for reason in targets.watch.errors), *incidents]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -84,25 +84,25 @@ def audit(records: Records) -> list[Finding]:
     ]
 
 
-def _cameras_and_journal(heard: Sequence[CameraEvent], journal: Sequence[Entry]) -> Iterator[Finding]:
+def _cameras_and_journal(events_of_all: Sequence[CameraEvent], journal: Sequence[Entry]) -> Iterator[Finding]:
     entries: dict[Name, list[Entry]] = defaultdict(list)
     for entry in journal:
         entries[entry.source_id, entry.frame_id].append(entry)
     lines: dict[Name, list[CameraEvent]] = defaultdict(list)
-    for line in heard:
+    for line in events_of_all:
         lines[line.source_id, line.frame_id].append(line)
     for name in entries.keys() - lines.keys():
         yield Finding("disagrees", f"frame {_named(name)} stands in the journal, and no camera sent it")
-    for name, said in lines.items():
-        yield from _frame(name, said, entries.get(name, []))
+    for name, events in lines.items():
+        yield from _frame(name, events, entries.get(name, []))
 
 
-def _frame(name: Name, said: Sequence[CameraEvent], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _frame(name: Name, events: Sequence[CameraEvent], entries: Sequence[Entry]) -> Iterator[Finding]:
     """Compare one frame's lines with its entry in the journal."""
-    frame, counts = f"frame {_named(name)}", Counter(line.event for line in said)
-    answers = [line for line in said if line.event in ("ack", "done")]
+    frame, counts = f"frame {_named(name)}", Counter(line.event for line in events)
+    answers = [line for line in events if line.event in ("ack", "done")]
     for event in (event for event, count in counts.items() if count > 1):
-        results = " and ".join(sorted({line.result_id or "none" for line in said if line.event == event}))
+        results = " and ".join(sorted({line.result_id or "none" for line in events if line.event == event}))
         yield Finding("doubled", f"{frame} was logged as {event} {counts[event]} times, with result {results}")
     if not counts["sent"]:
         yield Finding("disagrees", f"{frame} was answered and never sent")
@@ -138,13 +138,13 @@ def _sequences(journal: Sequence[Entry]) -> Iterator[Finding]:
         yield Finding("doubled", f"result {result_id} stands in the journal more than once")
 
 
-def _subscriber(seen: Sequence[SubscriberEvent], journal: Sequence[Entry]) -> Iterator[Finding]:
+def _subscriber(events: Sequence[SubscriberEvent], journal: Sequence[Entry]) -> Iterator[Finding]:
     expected = {entry.sequence: entry for entry in journal if entry.sequence is not None}
-    yield from _each_once([line.sequence for line in seen], expected, "sequence {} at the subscriber")
-    for before, after in pairwise(seen):
+    yield from _each_once([line.sequence for line in events], expected, "sequence {} at the subscriber")
+    for before, after in pairwise(events):
         if after.sequence < before.sequence:
             yield Finding("disagrees", f"the subscriber saw sequence {after.sequence} after {before.sequence}")
-    for line in seen:
+    for line in events:
         entry = expected.get(line.sequence)
         if entry is not None and (line.result_id, line.evaluation) != (entry.result_id, entry.evaluation):
             found, stored = f"{line.evaluation} of {line.result_id}", f"{entry.evaluation} of {entry.result_id}"

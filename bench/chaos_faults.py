@@ -18,11 +18,11 @@ import msgspec
 import psutil
 import yaml
 
-from bench.chaos_crew import LoadProcess
 from bench.chaos_log import LineLog
-from bench.chaos_plan import PROCESSES, Fault, Kind
+from bench.chaos_plan import PROCESSES, Kind, PlannedFault
 from bench.chaos_station import StationProcess
 from bench.chaos_watch import STATION, Watch
+from bench.load_process import LoadProcess
 from daemon.private_redis import PrivateRedis
 
 TURN_S = 0.02
@@ -63,7 +63,7 @@ class Injector:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order, self._end_s = count(), 0.0
 
-    def play(self, plan: Iterable[Fault], seconds: float) -> None:
+    def play(self, plan: Iterable[PlannedFault], seconds: float) -> None:
         """Let all faults happen; return when the time is over and the last fault is undone."""
         begun_s = time.monotonic()
         self._end_s = begun_s + seconds
@@ -78,13 +78,13 @@ class Injector:
     def tick(self) -> None:
         """Start again what has ended by itself."""
         self._targets.daemon.tick()
-        for member in (self._targets.subscriber, *self._targets.cameras):
-            member.tick()
+        for process in (self._targets.subscriber, *self._targets.cameras):
+            process.tick()
 
     def _at(self, at_s: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (at_s, next(self._order), action))
 
-    def _begin(self, fault: Fault) -> None:
+    def _begin(self, fault: PlannedFault) -> None:
         """Let a fault happen; if its target does not run, try again a little later."""
         undo = self._inject(fault)
         if undo is None:
@@ -98,9 +98,9 @@ class Injector:
         self._log.write(FaultEvent(time.time_ns(), fault.kind, fault.target, round(fault.lasts_s, 2)))
         self._at(time.monotonic() + fault.lasts_s, undo)
 
-    def _inject(self, fault: Fault) -> Undo | None:
+    def _inject(self, fault: PlannedFault) -> Undo | None:
         """Do the fault and return what undoes it; None if its target does not run."""
-        scene = self._targets
+        targets = self._targets
         happen: dict[Kind, Callable[[], Undo | None]] = {
             "kill": lambda: self._kill(fault.target),
             "stop": lambda: self._stop(fault.target),
@@ -110,11 +110,11 @@ class Injector:
             "disk_full": self._fill_disk,
             "reload": self._reload,
             "broken_reload": self._break_settings,
-            "redis_killed": lambda: self._end_redis(scene.redis.kill),
-            "redis_stopped": lambda: self._end_redis(scene.redis.stop),
+            "redis_killed": lambda: self._end_redis(targets.redis.kill),
+            "redis_stopped": lambda: self._end_redis(targets.redis.stop),
             "redis_hangs": self._stop_redis,
-            "kill_camera": lambda: kill_member(next(self._cameras)),
-            "kill_subscriber": lambda: kill_member(scene.subscriber),
+            "kill_camera": lambda: kill_load_process(next(self._cameras)),
+            "kill_subscriber": lambda: kill_load_process(targets.subscriber),
         }
         return happen[fault.kind]()
 
@@ -123,7 +123,7 @@ class Injector:
         if found is None:
             return None
         name, process = found
-        self._targets.watch.recoveries.killed(name, process.pid)
+        self._targets.watch.recoveries.note_kill(name, process.pid)
         process.kill()
         self.killed[name] += 1
         return nothing
@@ -158,11 +158,11 @@ class Injector:
     def _while_hindered(self, name: str, undo: Undo) -> Undo:
         """Note that killed processes may be away longer until this is undone; return what undoes it."""
         recoveries = self._targets.watch.recoveries
-        recoveries.hinder(name)
+        recoveries.begin_hindrance(name)
 
         def relieve() -> None:
             undo()
-            recoveries.relieve(name)
+            recoveries.end_hindrance(name)
 
         return relieve
 
@@ -170,7 +170,7 @@ class Injector:
         daemon = self._targets.daemon
         if daemon.pid is None:
             return None
-        self._targets.watch.recoveries.killed(STATION, daemon.pid)
+        self._targets.watch.recoveries.note_kill(STATION, daemon.pid)
         daemon.kill()
         self.killed[STATION] += 1
         return daemon.start
@@ -196,7 +196,7 @@ class Injector:
     def _reload(self) -> Undo | None:
         if not self._targets.watch.has_started:  # as `systemctl reload` waits for the start to finish
             return None
-        self._settings = changed(self._settings, next(self._bands))
+        self._settings = with_guard_band(self._settings, next(self._bands))
         return self._reload_settings(self._settings)
 
     def _break_settings(self) -> Undo | None:
@@ -216,13 +216,13 @@ class Injector:
         return self._restore_settings
 
 
-def kill_member(member: LoadProcess) -> Undo:
+def kill_load_process(process: LoadProcess) -> Undo:
     """Kill a camera or the subscriber; return what starts it again."""
-    member.kill()
-    return member.start
+    process.kill()
+    return process.start
 
 
-def changed(settings: str, guard_band_ratio: float) -> str:
+def with_guard_band(settings: str, guard_band_ratio: float) -> str:
     """Return the settings with another guard band."""
     tree = yaml.safe_load(settings)
     tree["fusion"] = (tree.get("fusion") or {}) | {"guard_band_ratio": guard_band_ratio}

@@ -25,7 +25,7 @@ class Product:
 
 def small_line(folder: Path) -> Product:
     """Return a line of small synthetic parts with a model that trains in seconds; made once, then reused."""
-    from mdss.method.recipe import changed, preset
+    from mdss.method.recipe import preset, with_assignments
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
     from trainer.train import Order, train
@@ -35,5 +35,5 @@ def small_line(folder: Path) -> Product:
         size = LineSize(train=8, validation=8, good=8, defective=4)
         write_line(Line(RECIPE, 1, size, View(SIDE_PX, SIDE_PX, "m"), kinds=("stain", "bump")), data)
     if not (store / RECIPE / "champion").exists():
-        train(Order(data, store, RECIPE, changed(preset("demo"), SMALL), device="cpu"))
+        train(Order(data, store, RECIPE, with_assignments(preset("demo"), SMALL), device="cpu"))
     return Product(data, store, RECIPE)

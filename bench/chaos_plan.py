@@ -17,7 +17,7 @@ STALL_S = 5.0  # supervisor.stall_timeout_s of the station under test: it replac
 
 
 @dataclass(frozen=True)
-class Fault:
+class PlannedFault:
     """One fault: when it begins, its kind, its target, and how long it lasts (0: no time)."""
 
     at_s: float
@@ -53,22 +53,22 @@ def streams(kill_every_s: float) -> tuple[Stream, ...]:
     )
 
 
-def plan(seconds: float, seed: int, kill_every_s: float, without: Collection[str] = ()) -> list[Fault]:
+def plan(seconds: float, seed: int, kill_every_s: float, without: Collection[str] = ()) -> list[PlannedFault]:
     """Return the faults of a run in order of time. Every stream has at least one, and leaving out a kind changes no other."""
-    drawn = list[Fault]()
+    drawn = list[PlannedFault]()
     for stream in streams(kill_every_s):
         drawn += _faults(stream, seconds, Random(f"{seed}/{stream.kinds[0]}"))  # noqa: S311 - a seed, no secret
     return sorted((fault for fault in drawn if fault.kind not in without), key=lambda fault: (fault.at_s, fault.kind))
 
 
-def _faults(stream: Stream, seconds: float, random: Random) -> Iterator[Fault]:
+def _faults(stream: Stream, seconds: float, random: Random) -> Iterator[PlannedFault]:
     """Yield one fault in each equal stretch of the time; it begins in the first 80 % of its stretch and ends within it."""
     count = max(1, round(seconds / stream.every_s))
     stretch_s = seconds / count
     kinds, targets = _shuffled(stream.kinds, count, random), _shuffled(stream.targets, count, random)
     for number, (kind, target) in enumerate(zip(kinds, targets, strict=True)):
         at_s = (number + random.uniform(0.0, 0.8)) * stretch_s
-        yield Fault(at_s, kind, target, min(random.uniform(*stream.lasts_s), (number + 1) * stretch_s - at_s))
+        yield PlannedFault(at_s, kind, target, min(random.uniform(*stream.lasts_s), (number + 1) * stretch_s - at_s))
 
 
 def _shuffled(values: tuple[Value, ...], count: int, random: Random) -> list[Value]:

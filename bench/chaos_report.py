@@ -11,7 +11,7 @@ import msgspec
 
 from bench.chaos_audit import Entry, Finding, Records
 from bench.chaos_watch import STATION, Recovery
-from bench.figures import Durations, durations_of, listed
+from bench.figures import Durations, counts_text, durations_of
 
 SHOWN = 20  # findings in the text
 
@@ -84,7 +84,7 @@ def report_of(records: Records, findings: Sequence[Finding], faults: FaultSummar
         sent=events["sent"],
         acknowledged=len({(line.source_id, line.frame_id) for line in records.cameras if line.event == "ack"}),
         refused=events["refused"],
-        judged=judged(records.journal),
+        judged=verdict_counts(records.journal),
         alerts=sum(alert.where == "stream" for alert in records.redis),
         lost=kinds["lost"],
         doubled=kinds["doubled"],
@@ -104,7 +104,7 @@ def report_of(records: Records, findings: Sequence[Finding], faults: FaultSummar
     )
 
 
-def judged(journal: Sequence[Entry]) -> dict[str, int]:
+def verdict_counts(journal: Sequence[Entry]) -> dict[str, int]:
     """Count verdicts by evaluation, and by code if there is one."""
     names = [f"{entry.evaluation}{entry.code and '/'}{entry.code}" for entry in journal if entry.sequence is not None]
     return dict(sorted(Counter(names).items()))
@@ -126,10 +126,10 @@ def as_text(report: Report) -> str:
     """Return the report as text."""
     lines = [
         f"chaos of {report.seconds:.0f} s, seed {report.seed}",
-        f"faults       {listed(report.faults)}; {report.missed} befell nobody",
-        f"killed       {listed(report.killed)}: {sum(report.killed.values())} kills",
+        f"faults       {counts_text(report.faults)}; {report.missed} befell nobody",
+        f"killed       {counts_text(report.killed)}: {sum(report.killed.values())} kills",
         f"parts        {report.sent} sent, {report.acknowledged} acknowledged, {report.refused} refused",
-        f"judged       {listed(report.judged)}; {report.alerts} alerts",
+        f"judged       {counts_text(report.judged)}; {report.alerts} alerts",
         f"audit        lost {report.lost}, doubled {report.doubled}, disagreeing {report.disagreeing}",
         f"recovery     of a killed process {report.unhindered.text(1)}",
         f"             with those that more befell meanwhile {report.processes.text(1)}; killed again before {report.cut_short}",

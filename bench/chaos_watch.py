@@ -13,7 +13,7 @@ import msgspec
 from daemon.status import StationReport
 from daemon.verbs import request_report
 from mdss.errors import MdssError
-from mdss.settings_doors import HttpSettings
+from mdss.settings_access import HttpSettings
 
 LOOK_EVERY_S = 0.05
 STATION = "station"
@@ -39,7 +39,7 @@ class Recoveries:
         self._hindered, self._hindrances = set[str](), Counter[str]()
         self._lock = threading.Lock()
 
-    def killed(self, name: str, pid: int) -> None:
+    def note_kill(self, name: str, pid: int) -> None:
         """Note a kill. If the whole station is killed, measurements of its processes are cut short."""
         with self._lock:
             gone = list(self._waiting) if name == STATION else [name] if name in self._waiting else []
@@ -51,13 +51,13 @@ class Recoveries:
             if self._hindrances[name] or self._hindrances[STATION] or (STATION in self._waiting and name != STATION):
                 self._hindered.add(name)
 
-    def hinder(self, name: str) -> None:
+    def begin_hindrance(self, name: str) -> None:
         """Note that another fault keeps this process from being ready from now on; the station's name stands for all processes."""
         with self._lock:
             self._hindrances[name] += 1
             self._hindered |= {each for each in self._waiting if name in (each, STATION) or each == STATION}
 
-    def relieve(self, name: str) -> None:
+    def end_hindrance(self, name: str) -> None:
         """Note that this fault is over."""
         with self._lock:
             self._hindrances[name] -= 1

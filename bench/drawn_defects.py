@@ -18,8 +18,8 @@ from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.viewing import away_from_camera
 from mdss.method.voids import pixel_steps
+from trainer.branch_inputs import Branch
 from trainer.damage import Spot
-from trainer.handed_parts import Branch
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]

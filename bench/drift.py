@@ -58,15 +58,15 @@ def command(stations: int, parts: int, data: Path | None, unit: Unit, seed: int)
         for name, draw in DRAWS.items():
             click.echo(f"| {count} | {name} | {false_warnings(count, draw, extent)} |")
         click.echo(f"| {count} | normal, each reference as unlucky as it may be | {false_warnings_of_the_unlucky(count, extent)} |")
-    say_within("reference parts | shift, in deviations")
+    print_delay_head("reference parts | shift, in deviations")
     for count in REFERENCES:
         for shift in SHIFTS:
-            click.echo(f"| {count} | {shift:g} | {shares(delays(count, shift, extent))} |")
+            click.echo(f"| {count} | {shift:g} | {shares_cells(delays(count, shift, extent))} |")
     if data is not None:
-        say_lamp(Dataset.open(data, unit), extent)
+        print_lamp_table(Dataset.open(data, unit), extent)
 
 
-def say_within(first: str) -> None:
+def print_delay_head(first: str) -> None:
     """Print the head of a table of delays."""
     click.echo(f"\n| {first} | {' | '.join(f'within {parts}' for parts in WITHIN)} | median |")
     click.echo("|---" * (first.count("|") + len(WITHIN) + 2) + "|")
@@ -115,23 +115,23 @@ def delay(line: StationDrift, name: Quantity, changed: Mapping[Quantity, Values]
     return float(onsets[0] - before) if onsets else float("inf")
 
 
-def shares(found: list[float]) -> str:
+def shares_cells(found: list[float]) -> str:
     """Return the cells: the share that was warned in time, and the median."""
     cells = [f"{np.mean(np.asarray(found) <= parts):.0%}" for parts in WITHIN]
     return " | ".join([*cells, f"{np.median(found):.0f}"])
 
 
-def say_lamp(dataset: Dataset, extent: Extent) -> None:
+def print_lamp_table(dataset: Dataset, extent: Extent) -> None:
     """Print after how many parts a darker lamp is warned of; live parts come from train/good, the reference from validation/good."""
     usual = np.asarray(brightness(dataset, dataset.validation, 1.0))
     click.echo(f"\nbrightness of {len(usual)} validation parts: {usual.mean():.1f}, deviation {usual.std(ddof=1):.2f}")
-    say_within("light | in deviations")
+    print_delay_head("light | in deviations")
     before = brightness(dataset, dataset.train, 1.0)
     for factor in LAMP:
         live = brightness(dataset, dataset.train, factor)
         shift = (np.mean(live) - usual.mean()) / usual.std(ddof=1)
         found = [lamp_delay(usual.tolist(), before, live, extent.random(station)) for station in range(extent.stations)]
-        click.echo(f"| {factor:.0%} | {shift:.1f} | {shares(found)} |")
+        click.echo(f"| {factor:.0%} | {shift:.1f} | {shares_cells(found)} |")
 
 
 def lamp_delay(usual: list[float], before: list[float], live: list[float], random: np.random.Generator) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.drift import Change, Comparison, Limits, LivePart
+from mdss.drift import DriftComparison, DriftLimits, LivePart, WarningChange
 from mdss.drift_record import QUANTITIES, Quantity
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -37,14 +37,14 @@ def stepped(random: np.random.Generator, count: int) -> NDArray[np.float64]:
 class StationDrift:
     """One station's comparison, and every change that it reported, with the number of parts until then."""
 
-    comparison: Comparison
-    changes: list[tuple[int, Change]] = field(default_factory=list)
+    comparison: DriftComparison
+    changes: list[tuple[int, WarningChange]] = field(default_factory=list)
     parts: int = 0
 
     @classmethod
     def of(cls, reference: Mapping[Quantity, Sequence[float]], rate: float = RATE) -> StationDrift:
         """Return the line of this reference."""
-        return cls(Comparison("cap", "0001", reference, rate))
+        return cls(DriftComparison("cap", "0001", reference, rate))
 
     def run(self, streams: Mapping[Quantity, NDArray[np.float64]]) -> StationDrift:
         """Let parts pass through the comparison."""
@@ -68,7 +68,7 @@ def quantiles(count: int, shift: float = 0.0) -> list[float]:
 
 def unluckiest_reference(count: int) -> dict[Quantity, list[float]]:
     """Return a reference whose values are, in every quantity, as much too high as the limits allow for."""
-    shift = math.sqrt(2) * NormalDist().inv_cdf(0.5 + Limits.of(count, RATE).rest)
+    shift = math.sqrt(2) * NormalDist().inv_cdf(0.5 + DriftLimits.of(count, RATE).rest)
     return {name: quantiles(count, shift) for name in QUANTITIES}
 
 

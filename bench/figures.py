@@ -33,11 +33,11 @@ def durations_of(seconds: Sequence[float], digits: int) -> Durations:
     return Durations(len(seconds), *(round(float(value), digits) for value in (p50, p99, max(seconds))))
 
 
-def waited(waits: Sequence[Wait]) -> Durations:
+def wait_durations(waits: Sequence[Wait]) -> Durations:
     """Return how long parts waited from the offer to DONE."""
     return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)
 
 
-def listed(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """Return counts in one line; "none" without any."""
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

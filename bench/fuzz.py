@@ -91,7 +91,7 @@ class Fuzzer:
             spent_s = min(spent_s, attempt(finding)[0])
         count.inputs, count.spent_s, count.slowest_s = count.inputs + 1, count.spent_s + spent_s, max(count.slowest_s, spent_s)
         if isinstance(outcome, BaseException):
-            self._found(finding, what_happened(outcome), "".join(traceback.format_exception(outcome)[-12:]))
+            self._found(finding, failure_text(outcome), "".join(traceback.format_exception(outcome)[-12:]))
         elif outcome:
             count.taken += 1
         else:
@@ -131,7 +131,7 @@ def attempt(finding: Finding) -> tuple[float, bool | BaseException]:
     return time.thread_time() - started_s, outcome
 
 
-def what_happened(error: BaseException) -> str:
+def failure_text(error: BaseException) -> str:
     """Return what went wrong and where, without what differs from input to input."""
     if isinstance(error, BrokenPromise):
         return f"broken promise: {error}"
@@ -187,7 +187,7 @@ def campaign(names: Sequence[str], inputs: int, seed: int) -> Fuzzer:
     return fuzzer
 
 
-def fed_again(path: Path) -> Fuzzer:
+def feed_finding(path: Path) -> Fuzzer:
     """Feed the input of a finding again."""
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -254,7 +254,9 @@ def command(**options: Any) -> None:
     finding, and is written to a file from which it can be fed again. Exits with 1 if there is one.
     """
     started_s = time.monotonic()
-    fuzzer = fed_again(options["path"]) if options["path"] else campaign(options["names"] or [*TARGETS], options["inputs"], options["seed"])
+    fuzzer = (
+        feed_finding(options["path"]) if options["path"] else campaign(options["names"] or [*TARGETS], options["inputs"], options["seed"])
+    )
     report = report_of(fuzzer, time.monotonic() - started_s)
     click.echo(json.dumps(report, indent=2) if options["as_json"] else "\n".join(lines_of(report)))
     for finding in list(fuzzer.findings.values())[:MOST_WRITTEN] if not options["path"] else ():

@@ -14,8 +14,8 @@ from bench.drawn_defects import Defective, with_drawn_defects, with_moved_pieces
 from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
+from trainer.branch_inputs import BRANCHES, Branch
 from trainer.dataset import Dataset
-from trainer.handed_parts import BRANCHES, Branch
 from trainer.progress import tracked
 from trainer.train import prepare_all
 

@@ -19,8 +19,8 @@ from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.teacher import path_of, read_card
 from mdss.method.weights import read_weights, write_weights
 from trainer import train_rgb, train_sdf
+from trainer.branch_inputs import Branch
 from trainer.branch_training import TRAIN
-from trainer.handed_parts import Branch
 
 DIGITS = 16
 

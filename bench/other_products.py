@@ -16,14 +16,14 @@ from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
 from trainer.synthetic_defects import KINDS
 from trainer.synthetic_products import Product
-from trainer.synthetic_surface import Bool, Float, Place, Surface, blend, mottle, ramp, waves
+from trainer.synthetic_surface import Bool, Float, PartCoordinates, Surface, blend, mottle, ramp, waves
 
 EXAMPLE = "Example: python -m bench.other_products --product rope --out data/rope --seed 5501 --height 400 --width 900"
 Colour = tuple[float, float, float]
 FULL_TURN = np.float32(2 * np.pi)
 
 
-def matt(place: Place, inside: Bool, height: Float, tint: Float, gloss: float) -> Surface:
+def matt(place: PartCoordinates, inside: Bool, height: Float, tint: Float, gloss: float) -> Surface:
     """Return a part with this height and colour (H, W, 3) inside the mask, and nothing elsewhere."""
     return Surface(
         height_mm=np.asarray(height * inside, np.float32),
@@ -38,7 +38,7 @@ def dye(colour: Colour, spread: float, random: np.random.Generator) -> Float:
     return np.array(colour, np.float32) * np.float32(random.normal(1, spread))
 
 
-def rope(place: Place, random: np.random.Generator) -> Surface:
+def rope(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a laid rope of 18 mm that runs through the picture."""
     v = place.v_mm + waves(random, place, 120)
     half = np.float32(9 + random.normal(0, 0.15))
@@ -54,7 +54,7 @@ def rope(place: Place, random: np.random.Generator) -> Surface:
     return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * hemp, 0.03)
 
 
-def foam(place: Place, random: np.random.Generator) -> Surface:
+def foam(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a strip of foam, 52 mm wide, that runs through the picture: pores of all sizes up to 2 mm."""
     inside = np.abs(place.v_mm + np.float32(0.4) * waves(random, place, 80)) < np.float32(26 + random.normal(0, 0.1))
     pores = np.clip(mottle(random, place, 2.2) - np.float32(0.9), 0, None)
@@ -65,7 +65,7 @@ def foam(place: Place, random: np.random.Generator) -> Surface:
     return matt(place, inside, height, (shade + np.float32(0.05) * waves(random, place, 60))[..., None] * yellow, 0.03)
 
 
-def tire(place: Place, random: np.random.Generator) -> Surface:
+def tire(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a small tire: black, a round body with blocks of tread on its shoulder."""
     radius, angle = place.radius_mm, np.arctan2(place.v_mm, place.u_mm)
     outer, inner = np.float32(32 + random.normal(0, 0.15)), np.float32(17 + random.normal(0, 0.15))
@@ -80,7 +80,7 @@ def tire(place: Place, random: np.random.Generator) -> Surface:
     return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * black, 0.12)
 
 
-def cookie(place: Place, random: np.random.Generator) -> Surface:
+def cookie(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a cookie with chips, rougher than most of its dents are deep."""
     angle = np.arctan2(place.v_mm, place.u_mm)
     outline = np.ones_like(angle)
@@ -103,7 +103,7 @@ def cookie(place: Place, random: np.random.Generator) -> Surface:
     return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * tint, 0.04)
 
 
-def dowel(place: Place, random: np.random.Generator) -> Surface:
+def dowel(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a fluted wooden dowel of 72 x 16 mm with broken edges."""
     half_length, half = np.float32(36 + random.normal(0, 0.15)), np.float32(8 + random.normal(0, 0.05))
     across, end = place.v_mm / half, np.clip(np.abs(place.u_mm) - (half_length - np.float32(1.5)), 0, None)

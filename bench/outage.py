@@ -14,11 +14,7 @@ from typing import Any
 
 import click
 
-from bench.chaos_line import Product
-from bench.chaos_records import open_journal, read_alerts
-from bench.command_line import run
-from bench.outage_report import STATES, UP, OutageMeasurements, Report, State, Window, alert_faults, as_text, report_of, rounds_of
-from bench.stage import (
+from bench.bench_station import (
     BenchStation,
     RestarterGroup,
     StationOptions,
@@ -31,6 +27,10 @@ from bench.stage import (
     wait_while_restarting,
     waits_of,
 )
+from bench.chaos_line import Product
+from bench.chaos_records import open_journal, read_alerts
+from bench.command_line import run
+from bench.outage_report import STATES, UP, OutageRun, Report, State, TimeWindow, alert_faults, as_text, report_of, rounds_of
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries of the station grows to 30 s
@@ -67,61 +67,61 @@ def command(**options: Any) -> None:
 
 def outage(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    windows, caught_up_s, failures = list[Window](), list[float](), list[str]()
-    with run_station(folder, product, {"station": {"name": "outage"}}) as stage:
-        cameras = stage.cameras(order.cameras, 1 / order.rate, "--painted")
-        crew = RestarterGroup(stage.daemon, *cameras)
-        wait_for_verdicts(stage, crew)
-        wait_while_restarting(WARM_S, crew)
+    windows, caught_up_s, failures = list[TimeWindow](), list[float](), list[str]()
+    with run_station(folder, product, {"station": {"name": "outage"}}) as station:
+        cameras = station.cameras(order.cameras, 1 / order.rate, "--painted")
+        restarters = RestarterGroup(station.daemon, *cameras)
+        wait_for_verdicts(station, restarters)
+        wait_while_restarting(WARM_S, restarters)
         for number, state in combinations(range(order.rounds), STATES):
-            windows.append(window(stage, crew, (number, state), order.window_s))
+            windows.append(window(station, restarters, (number, state), order.window_s))
             if state not in UP:
-                caught_up_s.append(restore_redis(stage, crew, failures))
+                caught_up_s.append(restore_redis(station, restarters, failures))
         waits = waits_of(cameras)
-        evaluations = [verdict.evaluation for verdict in stage.verdicts()]
-        failures += stage.incidents(cameras)
-        if unjudged := stage.unjudged_count():
+        evaluations = [verdict.evaluation for verdict in station.verdicts()]
+        failures += station.incidents(cameras)
+        if unjudged := station.unjudged_count():
             failures.append(f"{unjudged} parts have no verdict")
     missing = sum(not done_ns for _, done_ns in waits)
     failures += [f"{missing} frames got no DONE"] if missing else []
-    return report_of(rounds_of(windows, waits), OutageMeasurements(order.window_s, evaluations, caught_up_s, failures))
+    return report_of(rounds_of(windows, waits), OutageRun(order.window_s, evaluations, caught_up_s, failures))
 
 
-def window(stage: BenchStation, crew: RestarterGroup, place: tuple[int, State], seconds: float) -> Window:
+def window(station: BenchStation, restarters: RestarterGroup, place: tuple[int, State], seconds: float) -> TimeWindow:
     """Put Redis into a state and let a window pass; Redis is still in that state afterwards."""
     number, state = place
     if state == "killed":
-        stage.redis.kill()
+        station.redis.kill()
     elif state == "stopped":
-        signal_redis(stage, signal.SIGSTOP)
+        signal_redis(station, signal.SIGSTOP)
     begun_ns = time.monotonic_ns()
-    wait_while_restarting(seconds, crew)
+    wait_while_restarting(seconds, restarters)
     ended_ns = time.monotonic_ns()
-    wait_while_restarting(ASIDE_S, crew)
-    return Window(number, state, begun_ns, ended_ns)
+    wait_while_restarting(ASIDE_S, restarters)
+    return TimeWindow(number, state, begun_ns, ended_ns)
 
 
-def restore_redis(stage: BenchStation, crew: RestarterGroup, failures: list[str]) -> float:
+def restore_redis(station: BenchStation, restarters: RestarterGroup, failures: list[str]) -> float:
     """Bring Redis back, wait until no alert waits, and compare its alerts with the journal; return the seconds it took."""
-    signal_redis(stage, signal.SIGCONT)
-    stage.redis.start()  # does nothing if it runs
-    before, begun_s = stage.judged_count(), time.monotonic()
-    with closing(open_journal(stage.settings)) as journal:
-        if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, crew):
+    signal_redis(station, signal.SIGCONT)
+    station.redis.start()  # does nothing if it runs
+    before, begun_s = station.judged_count(), time.monotonic()
+    with closing(open_journal(station.settings)) as journal:
+        if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, restarters):
             failures.append(f"alerts still waited {CAUGHT_UP_WITHIN_S:g} s after Redis had returned")
     seconds = time.monotonic() - begun_s
-    expected = [each.result_id for each in stage.verdicts() if each.evaluation != "OK" and each.sequence <= before]
-    alerts = list(read_alerts(stage.settings))
+    expected = [each.result_id for each in station.verdicts() if each.evaluation != "OK" and each.sequence <= before]
+    alerts = list(read_alerts(station.settings))
     for where in ("stream", "hash"):
         failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
-    wait_while_restarting(ASIDE_S, crew)
+    wait_while_restarting(ASIDE_S, restarters)
     return seconds
 
 
-def signal_redis(stage: BenchStation, number: signal.Signals) -> None:
+def signal_redis(station: BenchStation, number: signal.Signals) -> None:
     """Send Redis a signal if it runs."""
-    if stage.redis.pid is not None:
-        os.kill(stage.redis.pid, number)
+    if station.redis.pid is not None:
+        os.kill(station.redis.pid, number)
 
 
 def main(arguments: list[str] | None = None) -> int:

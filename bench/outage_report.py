@@ -24,7 +24,7 @@ Seconds = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Window:
+class TimeWindow:
     """A stretch of time in one state, of Redis, say; in ns of the monotonic clock."""
 
     round: int
@@ -64,7 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class OutageMeasurements:
+class OutageRun:
     """What was measured besides the waits."""
 
     window_s: float
@@ -73,7 +73,7 @@ class OutageMeasurements:
     failures: Sequence[str]
 
 
-def rounds_of(windows: Sequence[Window], waits: Iterable[Wait], states: Sequence[str] = STATES) -> list[Round]:
+def rounds_of(windows: Sequence[TimeWindow], waits: Iterable[Wait], states: Sequence[str] = STATES) -> list[Round]:
     """Sort waits into the windows in which they began. MdssError if no round has an answered part in each of its windows."""
     found: list[dict[str, list[float]]] = [{state: [] for state in states} for _ in range(1 + max(window.round for window in windows))]
     begins = np.array([window.begun_ns for window in windows])
@@ -87,7 +87,7 @@ def rounds_of(windows: Sequence[Window], waits: Iterable[Wait], states: Sequence
     return whole
 
 
-def report_of(rounds: Sequence[Round], course: OutageMeasurements) -> Report:
+def report_of(rounds: Sequence[Round], run: OutageRun) -> Report:
     """Return the report."""
     pairs: dict[str, tuple[tuple[State, ...], tuple[State, ...]]] = {
         "killed": (("killed",), UP),
@@ -100,18 +100,18 @@ def report_of(rounds: Sequence[Round], course: OutageMeasurements) -> Report:
         for name, each in p99.items()
         if name != "floor" and each.lower > ALLOWED and len(rounds) >= LEAST_ROUNDS
     ]
-    evaluations = dict(Counter(course.evaluations))
+    evaluations = dict(Counter(run.evaluations))
     groups: dict[str, tuple[State, ...]] = {"normal": UP} | {state: (state,) for state in STATES}
     return Report(
         rounds=len(rounds),
-        window_s=course.window_s,
+        window_s=run.window_s,
         verdicts=evaluations,
         states={name: state_report(rounds, states) for name, states in groups.items()},
         p99=p99,
         p50={name: ratio(rounds, 50, *pair) for name, pair in pairs.items()},
         alerts=sum(count for name, count in evaluations.items() if name != "OK"),
-        caught_up_s=tuple(round(seconds, 1) for seconds in course.caught_up_s),
-        failures=(*slower, *course.failures),
+        caught_up_s=tuple(round(seconds, 1) for seconds in run.caught_up_s),
+        failures=(*slower, *run.failures),
     )
 
 

@@ -65,7 +65,7 @@ def picture(scans: list[LoadedScan], champion: Champion) -> Figure:
     figure = Figure(figsize=(4 * len(scans), 8), layout="constrained")
     plots = figure.subplots(2, len(scans), squeeze=False)
     for loaded, (above, below) in zip(scans, plots.T, strict=True):
-        scores, heat = judged(loaded, champion)
+        scores, heat = score_and_map(loaded, champion)
         above.imshow(loaded.rgb)
         if loaded.truth.any():
             above.contour(loaded.truth, levels=[0.5], colors=[OUTLINE], linewidths=1.2)
@@ -80,7 +80,7 @@ def picture(scans: list[LoadedScan], champion: Champion) -> Figure:
     return figure
 
 
-def judged(loaded: LoadedScan, champion: Champion) -> tuple[float, NDArray[np.float32]]:
+def score_and_map(loaded: LoadedScan, champion: Champion) -> tuple[float, NDArray[np.float32]]:
     """Return the fused score, and the fused map at the resolution of the scan (H, W)."""
     prepared = champion.prepare(loaded.rgb, loaded.xyz_mm)
     scores, maps = champion.score(prepared, Stopwatch())

@@ -11,11 +11,7 @@ from typing import Any
 
 import click
 
-from bench.chaos_crew import LoadProcess
-from bench.chaos_line import Product
-from bench.command_line import run
-from bench.overload_report import Load, MemorySample, Report, as_text, report_of
-from bench.stage import (
+from bench.bench_station import (
     BenchStation,
     RestarterGroup,
     StationOptions,
@@ -27,6 +23,10 @@ from bench.stage import (
     station_options,
     wait_until,
 )
+from bench.chaos_line import Product
+from bench.command_line import run
+from bench.load_process import LoadProcess
+from bench.overload_report import MemorySample, OverloadRun, Report, as_text, report_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
 
@@ -72,35 +72,35 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
         "station": {"name": "overload"},
         "camera": {"deadline_ms": order.deadline_ms, "credit": order.credit},
     }
-    with run_station(folder, product, sections) as stage:
-        cameras = [stage.camera(f"fast-{number}", 0) for number in range(1, order.cameras)] + [stage.camera(SLOW, SLOW_EVERY_S)]
-        looks = watched(stage, cameras, order.frames)
+    with run_station(folder, product, sections) as station:
+        cameras = [station.camera(f"fast-{number}", 0) for number in range(1, order.cameras)] + [station.camera(SLOW, SLOW_EVERY_S)]
+        looks = sample_until_judged(station, cameras, order.frames)
         waits = answers_of(cameras)
-        busy = int(read_metrics(stage.settings.http).get(BUSY, 0))
+        busy = int(read_metrics(station.settings.http).get(BUSY, 0))
         return report_of(
-            Load(
+            OverloadRun(
                 waits={name: [line.wait for line in lines] for name, lines in waits.items()},
                 slow=SLOW,
                 slow_every_s=SLOW_EVERY_S,
-                codes=codes_of(stage.verdicts()),
-                unjudged=stage.unjudged_count(),
+                codes=codes_of(station.verdicts()),
+                unjudged=station.unjudged_count(),
                 busy=busy,
                 looks=looks,
-                incidents=stage.incidents(cameras),
+                incidents=station.incidents(cameras),
             )
         )
 
 
-def watched(stage: BenchStation, cameras: list[LoadProcess], frames: int) -> list[MemorySample]:
+def sample_until_judged(station: BenchStation, cameras: list[LoadProcess], frames: int) -> list[MemorySample]:
     """Look at the station once a second until `frames` parts are judged."""
     looks = list[MemorySample]()
 
     def is_enough() -> bool:
-        held = int(read_metrics(stage.settings.http).get(HELD, 0))
-        looks.append(MemorySample(stage.judged_count(), stage.memory(), held))
+        held = int(read_metrics(station.settings.http).get(HELD, 0))
+        looks.append(MemorySample(station.judged_count(), station.memory(), held))
         return looks[-1].judged >= frames
 
-    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), RestarterGroup(stage.daemon, *cameras), LOOK_EVERY_S):
+    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), RestarterGroup(station.daemon, *cameras), LOOK_EVERY_S):
         raise MdssError(f"the station judged {looks[-1].judged} parts and then took too long; expected {frames}")
     return looks
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, listed, waited
+from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, counts_text, wait_durations
 
 LEAST_SHARE = 0.5  # of another camera's verdicts in the same time
 WARM_FRAMES = 1000  # or a tenth of a shorter run: by then every buffer has had its largest part
@@ -28,7 +28,7 @@ class MemorySample(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Load:
+class OverloadRun:
     """What was measured: each camera's waits, the journal's codes, and the looks during the run."""
 
     waits: Mapping[str, Sequence[Wait]]
@@ -61,7 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[str, ...]
 
 
-def report_of(load: Load) -> Report:
+def report_of(load: OverloadRun) -> Report:
     """Return the report."""
     fast = {name: waits for name, waits in load.waits.items() if name != load.slow}
     begun_ns, ended_ns = common_time(list(fast.values()))
@@ -79,8 +79,8 @@ def report_of(load: Load) -> Report:
         seconds=round(seconds, 1),
         verdicts_per_s=round((sum(shares.values()) + done_slow) / seconds, 2) if seconds > 0 else 0.0,
         shares=shares,
-        fast=waited([wait for waits in fast.values() for wait in waits]),
-        slow=waited(load.waits[load.slow]),
+        fast=wait_durations([wait for waits in fast.values() for wait in waits]),
+        slow=wait_durations(load.waits[load.slow]),
         busy=load.busy,
         memory_warm=warm.memory,
         memory_end=end.memory,
@@ -122,10 +122,10 @@ def unfairness_sentences(shares: Mapping[str, int]) -> list[str]:
     return [f"{least} got {shares[least]} verdicts while {most} got {shares[most]}; expected at least {LEAST_SHARE:.0%} of that"]
 
 
-def starvation_sentences(load: Load, done: int, due: int, seconds: float) -> list[str]:
+def starvation_sentences(load: OverloadRun, done: int, due: int, seconds: float) -> list[str]:
     """Return sentences if the slow camera's parts were late, or if it could not send the few that it has."""
     late = load.codes.get(load.slow, {})
-    found = [f"the slow camera's parts ended as {listed(late)}; expected all of them judged in time"] if late else []
+    found = [f"the slow camera's parts ended as {counts_text(late)}; expected all of them judged in time"] if late else []
     if done < LEAST_SHARE * due:
         found.append(f"the slow camera got {done} verdicts in {seconds:.0f} s; expected about {due}")
     return found
@@ -148,7 +148,7 @@ def as_text(report: Report) -> str:
     warm, end = (sum(memory.values()) for memory in (report.memory_warm, report.memory_end))
     lines = [
         f"frames       {report.sent} sent, {report.judged} judged, {report.unanswered} without a verdict",
-        f"Undefined    {listed(report.undefined)}",
+        f"Undefined    {counts_text(report.undefined)}",
         f"pace         {report.verdicts_per_s:.1f} verdicts per second over {report.seconds:.0f} s in which all cameras sent",
         f"shares       {shares[0]} to {shares[-1]} verdicts for each of the {len(shares)} fast cameras",
         f"waiting      {report.fast.text(2)} for their parts, from send to DONE",

@@ -91,7 +91,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Scorer:
+class ComparedScorer:
     """A scorer like a champion, with the names and costs of its branches."""
 
     champion: Champion
@@ -134,7 +134,7 @@ def compare(request: Request) -> Comparison:
     dataset, device = Dataset.open(request.data, request.unit, needs=("train", "validation", "test")), device_of(request.device)
     champion = Champion.load(request.store, request.recipe, device)
     contestants = (
-        Scorer(champion, OURS, costs_of(champion.folder)),
+        ComparedScorer(champion, OURS, costs_of(champion.folder)),
         banks_of(dataset, champion, request, device),
     )
     rows = [row for contestant in contestants for row in rows_of(contestant, dataset)]
@@ -158,7 +158,7 @@ def costs_of(folder: ModelFolder) -> dict[Branch, Cost]:
     return {"rgb": rgb, "sdf": sdf, "fused": rgb + sdf}
 
 
-def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str) -> Scorer:
+def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str) -> ComparedScorer:
     """Fit the banks on the training scans, and align them on the validation scans, as a champion's branches are."""
     recipe, watch = champion.folder.recipe, Stopwatch()
     training, validation = (prepare_all(dataset, scans, recipe) for scans in (dataset.train, dataset.validation))
@@ -175,7 +175,7 @@ def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str
         shape_map = shapes.map_of
     calibration = calibration_of(maps_of(validation, features.map_of, shape_map), recipe)
     scorer = dataclasses.replace(champion, colour_map=features.map_of, shape_map=shape_map, fuse=partial(fuse, calibration=calibration))
-    return Scorer(scorer, {branch: BANKS[branch] for branch in costs}, costs)
+    return ComparedScorer(scorer, {branch: BANKS[branch] for branch in costs}, costs)
 
 
 def no_map(part: Prepared) -> Float:
@@ -183,7 +183,7 @@ def no_map(part: Prepared) -> Float:
     return np.zeros(part.xyz.shape[:2], np.float32)
 
 
-def rows_of(contestant: Scorer, dataset: Dataset) -> list[Row]:
+def rows_of(contestant: ComparedScorer, dataset: Dataset) -> list[Row]:
     """Score the test scans, and return the contestant's lines."""
     # Without training scans there is no brightness to match, for which each image would be scored twice.
     scored = score_dataset(dataclasses.replace(dataset, train=[]), contestant.champion)

@@ -12,10 +12,7 @@ from typing import Any
 import click
 import psutil
 
-from bench.chaos_line import Product
-from bench.command_line import run
-from bench.recovery_report import Judged, Kill, RecoveryMeasurements, Report, as_text, report_of
-from bench.stage import (
+from bench.bench_station import (
     BenchStation,
     RestarterGroup,
     StationOptions,
@@ -28,6 +25,9 @@ from bench.stage import (
     wait_while_restarting,
     waits_of,
 )
+from bench.chaos_line import Product
+from bench.command_line import run
+from bench.recovery_report import JudgedTimes, Kill, RecoveryRun, Report, as_text, report_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
 
@@ -71,42 +71,42 @@ def command(**options: Any) -> None:
 
 def recovery(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    with run_station(folder, product, SECTIONS) as stage:
-        cameras = stage.cameras(order.cameras, 1 / order.rate)
-        crew = RestarterGroup(stage.daemon, *cameras)
-        wait_for_verdicts(stage, crew)
-        wait_while_restarting(order.settle_s, crew)
+    with run_station(folder, product, SECTIONS) as station:
+        cameras = station.cameras(order.cameras, 1 / order.rate)
+        restarters = RestarterGroup(station.daemon, *cameras)
+        wait_for_verdicts(station, restarters)
+        wait_while_restarting(order.settle_s, restarters)
         kills = list[Kill]()
         for name in (order.whom or PROCESSES) * order.kills:
-            kills.append(kill(stage, crew, name))
-            wait_while_restarting(order.settle_s, crew)
+            kills.append(kill(station, restarters, name))
+            wait_while_restarting(order.settle_s, restarters)
         without_done = sum(not done_ns for _, done_ns in waits_of(cameras))
-        unanswered = stage.unjudged_count() + without_done
+        unanswered = station.unjudged_count() + without_done
         return report_of(
             kills,
-            [judged_of(each) for each in stage.verdicts()],
-            RecoveryMeasurements(order.within_s, unanswered, stage.incidents(cameras)),
+            [judged_of(each) for each in station.verdicts()],
+            RecoveryRun(order.within_s, unanswered, station.incidents(cameras)),
         )
 
 
-def kill(stage: BenchStation, crew: RestarterGroup, name: str) -> Kill:
+def kill(station: BenchStation, restarters: RestarterGroup, name: str) -> Kill:
     """Kill one process, and wait until it is ready again."""
-    watch, pid = stage.watch, stage.watch.pid(name)
+    watch, pid = station.watch, station.watch.pid(name)
     if pid is None:
         raise MdssError(f"{name} did not run when it was to be killed")
     at_ns, known = time.time_ns(), len(watch.recoveries.done)
-    watch.recoveries.killed(name, pid)
+    watch.recoveries.note_kill(name, pid)
     with suppress(psutil.NoSuchProcess):
         psutil.Process(pid).kill()
-    if not wait_until(lambda: len(watch.recoveries.done) > known, READY_WITHIN_S, crew):
-        raise MdssError(f"{name} was not ready again within {READY_WITHIN_S:g} s (see {stage.folder / 'station.log'})")
+    if not wait_until(lambda: len(watch.recoveries.done) > known, READY_WITHIN_S, restarters):
+        raise MdssError(f"{name} was not ready again within {READY_WITHIN_S:g} s (see {station.folder / 'station.log'})")
     return Kill(name, at_ns, watch.recoveries.done[-1].seconds)
 
 
-def judged_of(verdict: Verdict) -> Judged:
+def judged_of(verdict: Verdict) -> JudgedTimes:
     """Return what this report needs of a verdict."""
     times = verdict.times
-    return Judged(times.received, times.published, verdict.attempt, verdict.evaluation, verdict.code or "")
+    return JudgedTimes(times.received, times.published, verdict.attempt, verdict.evaluation, verdict.code or "")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from bench.figures import listed
+from bench.figures import counts_text
 
 HEADING = "process   kills  ready p50  longest  in flight  2nd attempt  longest wait  Undefined"
 
@@ -23,7 +23,7 @@ class Kill(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Judged(msgspec.Struct, frozen=True):
+class JudgedTimes(msgspec.Struct, frozen=True):
     """What the journal says of one part: when it came and when it was judged (UTC), at which attempt, and the result."""
 
     received_ns: int
@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class RecoveryMeasurements:
+class RecoveryRun:
     """What was measured besides verdicts and kills."""
 
     within_s: float
@@ -66,37 +66,37 @@ class RecoveryMeasurements:
     failures: Sequence[str]
 
 
-def report_of(kills: Sequence[Kill], judged: Sequence[Judged], course: RecoveryMeasurements) -> Report:
+def report_of(kills: Sequence[Kill], judged: Sequence[JudgedTimes], run: RecoveryRun) -> Report:
     """Return the report; each part belongs to the last kill before its verdict."""
     by_kill = sorted_by_kill(kills, judged)
     usual = [seconds_of(each) for each in by_kill[-1]] or [0.0]
     p50, p99 = np.percentile(usual, [50, 99])
     slow = [
-        f"{kill.name} was ready again {kill.seconds:.1f} s after its kill; expected at most {course.within_s:g} s"
+        f"{kill.name} was ready again {kill.seconds:.1f} s after its kill; expected at most {run.within_s:g} s"
         for kill in kills
-        if kill.seconds > course.within_s
+        if kill.seconds > run.within_s
     ]
-    missing = [f"{course.unanswered} frames have no verdict or no DONE"] if course.unanswered else []
+    missing = [f"{run.unanswered} frames have no verdict or no DONE"] if run.unanswered else []
     return Report(
         parts=len(judged),
-        unanswered=course.unanswered,
+        unanswered=run.unanswered,
         usual_p50_s=round(float(p50), 3),
         usual_p99_s=round(float(p99), 3),
         groups={name: group_of(name, kills, by_kill) for name in dict.fromkeys(kill.name for kill in kills)},
         kills=tuple(kills),
-        failures=(*slow, *missing, *course.failures),
+        failures=(*slow, *missing, *run.failures),
     )
 
 
-def sorted_by_kill(kills: Sequence[Kill], judged: Sequence[Judged]) -> Mapping[int, list[Judged]]:
+def sorted_by_kill(kills: Sequence[Kill], judged: Sequence[JudgedTimes]) -> Mapping[int, list[JudgedTimes]]:
     """Return parts by the number of the last kill before their verdict; -1 has those before the first."""
-    times, found = [kill.at_ns for kill in kills], defaultdict[int, list[Judged]](list)
+    times, found = [kill.at_ns for kill in kills], defaultdict[int, list[JudgedTimes]](list)
     for each in judged:
         found[bisect_right(times, each.published_ns) - 1].append(each)
     return found
 
 
-def group_of(name: str, kills: Sequence[Kill], by_kill: Mapping[int, list[Judged]]) -> Group:
+def group_of(name: str, kills: Sequence[Kill], by_kill: Mapping[int, list[JudgedTimes]]) -> Group:
     """Return the figures of one process's kills."""
     numbers = [number for number, kill in enumerate(kills) if kill.name == name]
     seconds = [kills[number].seconds for number in numbers]
@@ -112,7 +112,7 @@ def group_of(name: str, kills: Sequence[Kill], by_kill: Mapping[int, list[Judged
     )
 
 
-def seconds_of(judged: Judged) -> float:
+def seconds_of(judged: JudgedTimes) -> float:
     """Return how long a part was in the station."""
     return (judged.published_ns - judged.received_ns) / 1e9
 
@@ -126,6 +126,6 @@ def as_text(report: Report) -> str:
     for name, group in report.groups.items():
         lines.append(
             f"{name:<9} {group.kills:>5} {group.p50_s:>8.2f} s {group.longest_s:>6.2f} s {group.in_flight:>10} {group.second_attempts:>12}"
-            f" {group.longest_wait_s:>11.2f} s  {listed(group.undefined)}"
+            f" {group.longest_wait_s:>11.2f} s  {counts_text(group.undefined)}"
         )
     return "\n".join([*lines, *(f"FAILED  {failure}" for failure in report.failures)])

@@ -16,11 +16,7 @@ from typing import Any
 import click
 import psutil
 
-from bench.chaos_line import Product
-from bench.command_line import run
-from bench.outage_report import Window, rounds_of
-from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
-from bench.stage import (
+from bench.bench_station import (
     BenchStation,
     RestarterGroup,
     StationOptions,
@@ -33,6 +29,10 @@ from bench.stage import (
     wait_while_restarting,
     waits_of,
 )
+from bench.chaos_line import Product
+from bench.command_line import run
+from bench.outage_report import TimeWindow, rounds_of
+from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.retrain_beside --rounds 15 --window-s 10 --json retrain_beside.json"
@@ -69,19 +69,19 @@ def command(**options: Any) -> None:
     conclude(report, as_text(report), folder, given.json_path)
 
 
-class Training:
+class BackgroundTraining:
     """An endless retraining of the station's recipe, which can be stopped and continued."""
 
-    def __init__(self, stage: BenchStation, threads: int) -> None:
-        self._work = stage.folder / "retrain" / "work" / stage.product.recipe
-        curated = curated_copy(stage.product, stage.folder / "curated")
-        words = ["--config", str(stage.folder / "station.yaml"), "--recipe", stage.product.recipe, "--data", str(curated)]
+    def __init__(self, station: BenchStation, threads: int) -> None:
+        self._work = station.folder / "retrain" / "work" / station.product.recipe
+        curated = curated_copy(station.product, station.folder / "curated")
+        words = ["--config", str(station.folder / "station.yaml"), "--recipe", station.product.recipe, "--data", str(curated)]
         sets = [word for each in ENDLESS for word in ("--set", each)]
-        self._log = stage.folder / "retrain.log"
+        self._log = station.folder / "retrain.log"
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "mdss.cli", "retrain", *words, "--threads", str(threads), *sets]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        stage.closing.callback(self.end)
+        station.closing.callback(self.end)
         self._spent_s = self._ran_s = 0.0
 
     @property
@@ -134,34 +134,34 @@ def curated_copy(product: Product, folder: Path) -> Path:
 
 def beside(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    with run_station(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as stage:
-        training = Training(stage, order.threads)
-        if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, stage.daemon):
+    with run_station(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as station:
+        training = BackgroundTraining(station, order.threads)
+        if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, station.daemon):
             raise MdssError(f"the training had no checkpoint after {LEARNING_WITHIN_S:g} s (see {folder / 'retrain.log'})")
         training.allow(run=False)
-        camera = stage.camera("camera", 1 / order.rate)
-        crew = RestarterGroup(stage.daemon, camera)
-        wait_for_verdicts(stage, crew, LEARNING_WITHIN_S)
-        wait_while_restarting(WARM_S, crew)
-        windows = [window(training, crew, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
+        camera = station.camera("camera", 1 / order.rate)
+        restarters = RestarterGroup(station.daemon, camera)
+        wait_for_verdicts(station, restarters, LEARNING_WITHIN_S)
+        wait_while_restarting(WARM_S, restarters)
+        windows = [window(training, restarters, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
         training.allow(run=True)
         waits = waits_of([camera])
         missing = sum(not done_ns for _, done_ns in waits)
-        failures = [*stage.incidents([camera]), *([f"{missing} frames got no DONE"] if missing else [])]
+        failures = [*station.incidents([camera]), *([f"{missing} frames got no DONE"] if missing else [])]
         return report_of(rounds_of(windows, waits, WINDOWS), order.window_s, training.share, failures)
 
 
-def window(training: Training, crew: RestarterGroup, place: tuple[int, str], seconds: float) -> Window:
+def window(training: BackgroundTraining, restarters: RestarterGroup, place: tuple[int, str], seconds: float) -> TimeWindow:
     """Continue or stop the training for one window."""
     number, state = place
     training.allow(run=state == BESIDE)
-    wait_while_restarting(SETTLE_S, crew)
+    wait_while_restarting(SETTLE_S, restarters)
     begun_ns, before_s = time.monotonic_ns(), training.processor_s()
-    wait_while_restarting(seconds, crew)
+    wait_while_restarting(seconds, restarters)
     ended_ns = time.monotonic_ns()
     if state == BESIDE:
         training.note(before_s, (ended_ns - begun_ns) / 1e9)
-    return Window(number, state, begun_ns, ended_ns)
+    return TimeWindow(number, state, begun_ns, ended_ns)
 
 
 def main(arguments: list[str] | None = None) -> int:

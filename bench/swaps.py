@@ -13,9 +13,7 @@ from typing import Any
 
 import click
 
-from bench.chaos_line import SMALL, Product
-from bench.command_line import run
-from bench.stage import (
+from bench.bench_station import (
     BenchStation,
     RestarterGroup,
     StationOptions,
@@ -28,12 +26,14 @@ from bench.stage import (
     wait_while_restarting,
     waits_of,
 )
-from bench.swaps_report import Report, Swap, SwapMeasurements, as_text, report_of
+from bench.chaos_line import SMALL, Product
+from bench.command_line import run
+from bench.swaps_report import Report, Swap, SwapRun, as_text, report_of
 from daemon.recipe_models import RecipeReport
 from daemon.verbs import request_report
 from mdss.errors import MdssError
 from mdss.method import model_store
-from mdss.method.recipe import changed, preset
+from mdss.method.recipe import preset, with_assignments
 
 EXAMPLE = "Example: python -m bench.swaps --swaps 500 --seed 1 --json swaps.json"
 SERVES_WITHIN_S = 120.0
@@ -73,7 +73,7 @@ def command(**options: Any) -> None:
     product = given.product()
     if given.store is None:
         train_another(product)
-    report = swap_often(order, folder, copied(product, folder / "models"))
+    report = swap_often(order, folder, copy_models(product, folder / "models"))
     conclude(report, as_text(report), folder, given.json_path)
 
 
@@ -83,10 +83,10 @@ def train_another(product: Product) -> None:
     from trainer.train import train
 
     if len(model_store.versions(product.store / product.recipe)) < 2:
-        train(Training(product.data, product.store, product.recipe, changed(preset("demo"), (*SMALL, "seed=2")), device="cpu"))
+        train(Training(product.data, product.store, product.recipe, with_assignments(preset("demo"), (*SMALL, "seed=2")), device="cpu"))
 
 
-def copied(product: Product, store: Path) -> Product:
+def copy_models(product: Product, store: Path) -> Product:
     """Copy the recipe's models, so that nobody's champion changes; a single version is stored a second time."""
     shutil.copytree(product.store / product.recipe, store / product.recipe, symlinks=True)
     model = model_store.open_champion(store, product.recipe)
@@ -105,47 +105,47 @@ def copied(product: Product, store: Path) -> Product:
 
 def swap_often(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
-    with run_station(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as stage:
-        cameras = stage.cameras(order.cameras, 1 / order.rate)
-        crew, random = RestarterGroup(stage.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
-        wait_for_verdicts(stage, crew)
-        wait_while_restarting(order.quiet_s, crew)
+    with run_station(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as station:
+        cameras = station.cameras(order.cameras, 1 / order.rate)
+        restarters, random = RestarterGroup(station.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
+        wait_for_verdicts(station, restarters)
+        wait_while_restarting(order.quiet_s, restarters)
         first_ns, swaps = time.monotonic_ns(), list[Swap]()
-        serving = state_of(stage).version
+        serving = state_of(station).version
         newest = [path.name for path in model_store.versions(product.store / product.recipe)][-2:]
         for version in cycle(sorted(newest, key=lambda name: name == serving)):
-            swaps.append(swapped(stage, crew, version))
+            swaps.append(promote_and_wait(station, restarters, version))
             if len(swaps) == order.swaps:
                 break
-            wait_while_restarting(random.uniform(0, order.pause_s), crew)
-        wait_while_restarting(1.0, crew)
+            wait_while_restarting(random.uniform(0, order.pause_s), restarters)
+        wait_while_restarting(1.0, restarters)
         waits = waits_of(cameras)
         return report_of(
-            SwapMeasurements(
+            SwapRun(
                 swaps=swaps,
                 quiet=[wait for wait in waits if wait[0] < first_ns],
                 swapping=[wait for wait in waits if wait[0] >= first_ns],
-                verdicts=stage.verdicts(),
-                unjudged=stage.unjudged_count(),
-                refused=state_of(stage).failures,
-                incidents=stage.incidents(cameras),
+                verdicts=station.verdicts(),
+                unjudged=station.unjudged_count(),
+                refused=state_of(station).failures,
+                incidents=station.incidents(cameras),
             )
         )
 
 
-def swapped(stage: BenchStation, crew: RestarterGroup, version: str) -> Swap:
+def promote_and_wait(station: BenchStation, restarters: RestarterGroup, version: str) -> Swap:
     """Promote a version, and wait until it judges."""
-    model_store.promote(stage.product.store, stage.product.recipe, version)
+    model_store.promote(station.product.store, station.product.recipe, version)
     promoted_s = time.monotonic()
-    if not wait_until(lambda: state_of(stage).version == version, SERVES_WITHIN_S, crew, LOOK_EVERY_S):
-        why = state_of(stage).reason or f"see {stage.folder / 'station.log'}"
+    if not wait_until(lambda: state_of(station).version == version, SERVES_WITHIN_S, restarters, LOOK_EVERY_S):
+        why = state_of(station).reason or f"see {station.folder / 'station.log'}"
         raise MdssError(f"{version} does not judge after {SERVES_WITHIN_S:g} s ({why})")
-    return Swap(version, time.monotonic() - promoted_s, stage.memory())
+    return Swap(version, time.monotonic() - promoted_s, station.memory())
 
 
-def state_of(stage: BenchStation) -> RecipeReport:
+def state_of(station: BenchStation) -> RecipeReport:
     """Return the station's report on the recipe."""
-    return next(report for report in request_report(stage.settings.http).models if report.recipe == stage.product.recipe)
+    return next(report for report in request_report(station.settings.http).models if report.recipe == station.product.recipe)
 
 
 def main(arguments: list[str] | None = None) -> int:

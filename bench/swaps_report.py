@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, durations_of, listed, waited
+from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, counts_text, durations_of, wait_durations
 from mdss.wire.verdict import Verdict
 
 WARM = 0.2  # of the changes: by then every buffer for two models has reached its size
@@ -24,7 +24,7 @@ class Swap(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class SwapMeasurements:
+class SwapRun:
     """What was measured."""
 
     swaps: Sequence[Swap]
@@ -57,16 +57,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[str, ...]
 
 
-def report_of(course: SwapMeasurements) -> Report:
+def report_of(run: SwapRun) -> Report:
     """Return the report."""
-    verdicts, waits = course.verdicts, [*course.quiet, *course.swapping]
-    lost = sum(not done_ns for _, done_ns in waits) + course.unjudged
+    verdicts, waits = run.verdicts, [*run.quiet, *run.swapping]
+    lost = sum(not done_ns for _, done_ns in waits) + run.unjudged
     doubled = sum(count - 1 for count in Counter((each.source_id, each.frame_id) for each in verdicts).values())
     mixed, disordered, late = sum(map(is_mixed, verdicts)), out_of_order(verdicts), sum(each.deadline_missed for each in verdicts)
-    warm, end = memory_by_halves(course.swaps)
+    warm, end = memory_by_halves(run.swaps)
     return Report(
-        swaps=len(course.swaps),
-        took=durations_of([swap.seconds for swap in course.swaps], 2),
+        swaps=len(run.swaps),
+        took=durations_of([swap.seconds for swap in run.swaps], 2),
         sent=len(waits),
         judged=len(verdicts),
         lost=lost,
@@ -75,20 +75,20 @@ def report_of(course: SwapMeasurements) -> Report:
         out_of_order=disordered,
         late=late,
         evaluations=dict(Counter(each.code or each.evaluation for each in verdicts)),
-        quiet=waited(course.quiet),
-        swapping=waited(course.swapping),
+        quiet=wait_durations(run.quiet),
+        swapping=wait_durations(run.swapping),
         memory_warm=warm,
         memory_end=end,
-        bytes_per_swap=slopes(course.swaps),
+        bytes_per_swap=slopes(run.swaps),
         failures=(
-            *named(lost, "parts without a verdict"),
-            *named(doubled, "verdicts too many"),
-            *named(mixed, "parts judged by two models, or by none"),
-            *named(disordered, "parts judged by an earlier model than one that was accepted before them"),
-            *named(late, "parts later than their deadline"),
-            *named(course.refused, "versions that the station did not take"),
+            *failure_if_any(lost, "parts without a verdict"),
+            *failure_if_any(doubled, "verdicts too many"),
+            *failure_if_any(mixed, "parts judged by two models, or by none"),
+            *failure_if_any(disordered, "parts judged by an earlier model than one that was accepted before them"),
+            *failure_if_any(late, "parts later than their deadline"),
+            *failure_if_any(run.refused, "versions that the station did not take"),
             *memory_growth_sentences(warm, end),
-            *course.incidents,
+            *run.incidents,
         ),
     )
 
@@ -110,7 +110,7 @@ def out_of_order(verdicts: Iterable[Verdict]) -> int:
     return found
 
 
-def warmed(swaps: Sequence[Swap]) -> Sequence[Swap]:
+def warm_swaps(swaps: Sequence[Swap]) -> Sequence[Swap]:
     """Return the changes from when the processes are warm."""
     return swaps[int(WARM * len(swaps)) :]
 
@@ -120,7 +120,7 @@ def memory_by_halves(swaps: Sequence[Swap]) -> tuple[dict[str, int], dict[str, i
 
     A single look would not do: between the end of the old model and the next part, a process holds less.
     """
-    warm = warmed(swaps)
+    warm = warm_swaps(swaps)
     first, second = warm[: (len(warm) + 1) // 2], warm[len(warm) // 2 :]
     return most_memory(first), most_memory(second)
 
@@ -132,14 +132,14 @@ def most_memory(swaps: Sequence[Swap]) -> dict[str, int]:
 
 def slopes(swaps: Sequence[Swap]) -> dict[str, int]:
     """Return the bytes by which each process grows per change, by least squares over all changes once it is warm."""
-    warm = warmed(swaps)
+    warm = warm_swaps(swaps)
     if len(warm) < 2:
         return {}
     numbers = np.arange(len(warm))
     return {name: round(float(np.polyfit(numbers, [swap.memory.get(name, 0) for swap in warm], 1)[0])) for name in warm[-1].memory}
 
 
-def named(count: int, what: str) -> list[str]:
+def failure_if_any(count: int, what: str) -> list[str]:
     """Return a sentence if there is any of what must not be."""
     return [f"{count} {what}; expected none"] if count else []
 
@@ -160,7 +160,7 @@ def as_text(report: Report) -> str:
         f"changes      {report.swaps}: {report.took.text(2)}, from the promotion until the new model judged",
         f"parts        {report.sent} sent, {report.judged} judged: {report.lost} lost, {report.doubled} doubled",
         f"models       {report.by_two_models} parts by two models, {report.out_of_order} out of order",
-        f"verdicts     {listed(report.evaluations)}; {report.late} late",
+        f"verdicts     {counts_text(report.evaluations)}; {report.late} late",
         f"waiting      {report.quiet.text(3)} before the changes, from send to DONE",
         f"             {report.swapping.text(3)} while there were changes",
         *(f"{name:>12} {line}" for name, line in memory_lines(report)),

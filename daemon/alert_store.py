@@ -72,7 +72,7 @@ class AlertStore:
 
     def put(self, verdict: Verdict, picture: bytes | None) -> bool:
         """Store one alert; return False, and change nothing, if it was stored before."""
-        entry, fields = words(entry_of(verdict)), words(fields_of(verdict, time.time_ns()))
+        entry, fields = flattened(entry_of(verdict)), flattened(fields_of(verdict, time.time_ns()))
         limits = (self._limits.stream_max_length, self._limits.evidence_ttl_s)
         keys = [self._stream, f"{ALERT}{verdict.result_id}", f"{EVIDENCE}{verdict.result_id}"]
         with self._link.asking():
@@ -104,7 +104,7 @@ class AlertStore:
         found: list[Alert] = []
         while len(found) < limit:
             entries = self._entries(before)
-            found += [alert for alert in readable(self._rows(entries)) if states is None or alert.state in states]
+            found += [alert for alert in readable_alerts(self._rows(entries)) if states is None or alert.state in states]
             if len(entries) < PAGE_LENGTH:
                 break
             before = entries[-1][0]
@@ -146,7 +146,7 @@ class AlertStore:
                 yield result_id, row, bool(has_picture)
 
 
-def readable(rows: Iterable[AlertRow]) -> Iterator[Alert]:
+def readable_alerts(rows: Iterable[AlertRow]) -> Iterator[Alert]:
     """Yield the alerts that can be read; one that another console has damaged is reported on stderr and skipped."""
     for row in rows:
         try:
@@ -224,7 +224,7 @@ def as_text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def words(fields: Mapping[str, str]) -> list[str]:
+def flattened(fields: Mapping[str, str]) -> list[str]:
     """Return names and values alternately, as Redis expects them."""
     return [word for pair in fields.items() for word in pair]
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from daemon.alert_store import Alert, AlertReview, AlertState, AlertStore, open_store
 from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument
-from daemon.verdict_words import COLOURS, position, score, where
+from daemon.verdict_words import COLOURS, position, score, strongest_region_text
 from mdss.errors import MdssError, legible
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
@@ -149,7 +149,7 @@ def cells(alert: Alert) -> Iterator[Text]:
     verdict = alert.verdict
     yield from map(Text, (alert.result_id, readable_time(verdict.times.published), verdict.part_id, verdict.source_id))
     yield Text(evaluation(verdict), style=COLOURS[verdict.evaluation])
-    yield from map(Text, (score(verdict), where(verdict), alert.state))
+    yield from map(Text, (score(verdict), strongest_region_text(verdict), alert.state))
 
 
 def rows(alert: Alert) -> Iterator[tuple[str, Any]]:

@@ -25,9 +25,9 @@ from mdss.collection import FOLDER, Collection
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalFailed
 from mdss.verb_options import config_option
+from mdss.wire.heartbeat import StopFlag, Tally
 from mdss.wire.messages import ProcessState
 from mdss.wire.process import ProcessContext, main, open_process
-from mdss.wire.pulse import StopFlag, Tally
 from mdss.wire.verdict import Verdict
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -242,18 +242,18 @@ def work(process: ProcessContext) -> None:
     carrying = thread.submit(deliver_until_stopped, delivery, retention, process.stop, between)
     while not carrying.done():
         condition = delivery.condition()
-        process.pulse.report_state(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
+        process.heartbeats.report_state(*(("degraded", reviews.trouble) if condition[0] == "running" and reviews.trouble else condition))
         time.sleep(LOOK_EVERY_S)
     carrying.result()
-    process.pulse.report_state("stopped")
+    process.heartbeats.report_state("stopped")
 
 
 @click.command("alerts")
 @config_option
 def command(config: Path) -> None:
     """Run the process that carries alerts to Redis."""
-    with open_process("alerts", config) as here:
-        work(here)
+    with open_process("alerts", config) as process:
+        work(process)
 
 
 if __name__ == "__main__":

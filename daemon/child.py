@@ -182,10 +182,10 @@ class Child:
         if self._is_stopping:
             self._set_state("stopped", "" if code == 0 else f"ended with code {code}")
             return ""
-        said = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
-        why = self._killed_because or f"ended with code {code}{': ' if said else ''}{said}"
+        last_words = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
+        why = self._killed_because or f"ended with code {code}{': ' if last_words else ''}{last_words}"
         if code == REFUSED and not self._killed_because:
-            self._set_state("error", said or f"refused to start, see its message above (code {code})")
+            self._set_state("error", last_words or f"refused to start, see its message above (code {code})")
         else:
             self._plan_restart(why)
         return why

@@ -9,7 +9,7 @@ from mdss import key_files
 from mdss.client import CurveKeys
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings
-from mdss.settings_doors import HttpSettings
+from mdss.settings_access import HttpSettings
 from mdss.settings_types import IPC, TCP
 
 

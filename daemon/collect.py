@@ -17,9 +17,9 @@ from mdss.errors import MdssError
 from mdss.settings import CollectionSettings
 from mdss.verb_options import config_option
 from mdss.whole_files import write_durably
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import JudgedScan, ProcessState
 from mdss.wire.process import ProcessContext, main, open_process
-from mdss.wire.pulse import Tally
 from mdss.wire.sockets import Receiver
 
 WAIT_MS = 100
@@ -144,24 +144,24 @@ def part_of(scan: JudgedScan) -> CollectedPart:
 
 def work(process: ProcessContext) -> None:
     """Keep scans until asked to stop, then those that still wait."""
-    pulse, settings = process.pulse, process.settings
+    heartbeats, settings = process.heartbeats, process.settings
     inbox = Receiver(process.context, "collect", settings)
     process.closing.callback(inbox.close)
 
     def alive() -> None:
-        pulse.steps += 1
-        pulse.send_if_due(inbox.waiting)
+        heartbeats.steps += 1
+        heartbeats.send_if_due(inbox.waiting)
 
-    collector = Collector(Collection(Path(settings.station.state_directory) / FOLDER), settings.collection, pulse.tally, alive)
-    pulse.report_state("running")
+    collector = Collector(Collection(Path(settings.station.state_directory) / FOLDER), settings.collection, heartbeats.tally, alive)
+    heartbeats.report_state("running")
     collector.begin()
     while keep_next(inbox, collector) or not process.stop.asked:
         changed = process.changed_settings()
         if changed is not None:
             collector.apply_settings(changed.collection)
         collector.check_disk(time.monotonic())
-        pulse.report_state(*collector.state, inbox.waiting)
-    pulse.report_state("stopped")
+        heartbeats.report_state(*collector.state, inbox.waiting)
+    heartbeats.report_state("stopped")
 
 
 def keep_next(inbox: Receiver, collector: Collector) -> bool:

@@ -34,7 +34,7 @@ evaluation_option = click.option(
 )
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ListedPart(msgspec.Struct, frozen=True, kw_only=True):
     """One part as `--json` prints it."""
 
     folder: str
@@ -57,9 +57,9 @@ def collection() -> None:
 @json_option
 def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest of the kept scans, one line each."""
-    found = opened(config).parts(wanted(**choices))[: choices["limit"]]
+    found = opened(config).parts(filter_of_options(**choices))[: choices["limit"]]
     if as_json:
-        rows = [Listed(folder=str(each.folder), nbytes=each.nbytes, part=each.part, review=each.review) for each in found]
+        rows = [ListedPart(folder=str(each.folder), nbytes=each.nbytes, part=each.part, review=each.review) for each in found]
         click.echo(msgspec.json.encode(rows).decode())
     elif found:
         print_table(COLUMNS, map(cells, found))
@@ -73,11 +73,11 @@ def list_parts(config: Path, as_json: bool, **choices: Any) -> None:
 @click.argument("label", type=click.Choice(get_args(Label)))
 @by_option
 @note_option
-def label(config: Path, result_id: str, **said: Any) -> None:
+def label(config: Path, result_id: str, **review: Any) -> None:
     """Label the part of RESULT_ID. This replaces an earlier label. For alerts, use `mdss alerts confirm` or `reject`."""
-    if not opened(config).label(result_id, Review(at_ns=time.time_ns(), **said)):
+    if not opened(config).label(result_id, Review(at_ns=time.time_ns(), **review)):
         raise MdssError(f"found no scan of {result_id}; expected one of those that `mdss collection list` shows")
-    click.echo(f"{result_id} is {said['label']}")
+    click.echo(f"{result_id} is {review['label']}")
 
 
 @collection.command(epilog="Example: mdss collection prune --config station.yaml --max-mb 1000")
@@ -118,7 +118,7 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     left_out += f", {contested} in doubt left out" if contested else ""
     if not good:
         raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
-    learned, apart = sides(good, choices["validation"])
+    learned, apart = split_for_export(good, choices["validation"])
     with whole_folder(out) as partial, named_as(out, partial):
         sides_of = {"train/good": learned, "validation/good": apart, "test/defect": defects}
         copied = [copy(parts, partial / folder) for folder, parts in sides_of.items()]
@@ -127,7 +127,7 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     click.echo("{}: {} good parts to train on, {} to validate, {} defects{}; unit mm".format(out, *copied, left_out))
 
 
-def sides(good: Sequence[CollectedScan], share: float) -> tuple[list[CollectedScan], list[CollectedScan]]:
+def split_for_export(good: Sequence[CollectedScan], share: float) -> tuple[list[CollectedScan], list[CollectedScan]]:
     """Split good scans into training and at most this share of validation; scans with one part id stay on one side."""
     parts: dict[str, list[CollectedScan]] = {}
     name_of = name_among(each.part for each in good)
@@ -162,7 +162,7 @@ def is_copied(each: CollectedScan, folder: Path) -> bool:
     return True
 
 
-def wanted(**choices: Any) -> PartFilter:
+def filter_of_options(**choices: Any) -> PartFilter:
     """Return the filter that the options describe, newest first."""
     labels: frozenset[Any] = frozenset(None if each == NONE else each for each in choices["labels"])
     return PartFilter(
@@ -188,7 +188,7 @@ def cells(each: CollectedScan) -> Iterator[Text]:
     part = each.part
     score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
     evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"
-    said = (each.review.label, each.review.by) if each.review else ("", "")
+    label = (each.review.label, each.review.by) if each.review else ("", "")
     yield from map(
-        Text, (part.result_id, readable_time(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *said)
+        Text, (part.result_id, readable_time(part.judged_ns), part.recipe_id, part.part_id, part.source_id, evaluation, score, *label)
     )

@@ -159,8 +159,8 @@ def show(station: str, findings: list[Finding]) -> None:
         line = Text(f"{finding.level:<5} ", style=COLOURS[finding.level])
         line.append(f"{finding.subject:<{width}}  {finding.found}", style="default")
         console.print(line)
-        for name, said in (("why", finding.why), ("do", finding.advice)):
-            if said:
-                console.print(Text(f"{'':<{width + 8}}{name}: {said}"))
+        for name, text in (("why", finding.why), ("do", finding.advice)):
+            if text:
+                console.print(Text(f"{'':<{width + 8}}{name}: {text}"))
     counts = Counter(finding.level for finding in findings)
     console.print(f"{station}: {', '.join(f'{counts[level]} {level}' for level in LEVELS)}")

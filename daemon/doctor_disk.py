@@ -51,7 +51,7 @@ def disk_findings(case: Case) -> Iterator[Finding]:
     """Examine the folder that holds what the station must not lose."""
     state = Path(case.settings.station.state_directory)
     folder = next(path for path in (state, *state.parents) if is_folder(path))  # before the first start the folder itself does not exist
-    kind, options = mounted(case, folder)
+    kind, options = mount_of(case, folder)
     yield _kind(state, kind)
     yield _writable(folder, options, [path for name in OWN for path in sorted(state.glob(name)) if not may_use(path)])
     folders = {path.stat().st_dev: path for path in (state / "evidence", folder) if is_folder(path)}
@@ -64,7 +64,7 @@ def disk_findings(case: Case) -> Iterator[Finding]:
         yield _collection(case, shutil.disk_usage(folder).free)
 
 
-def mounted(case: Case, folder: Path) -> tuple[str, set[str]]:
+def mount_of(case: Case, folder: Path) -> tuple[str, set[str]]:
     """Return the type of the file system that a folder is on, and its mount options."""
     found, path = ("", "", ""), folder.resolve()
     for line in case.system("proc/self/mounts").splitlines():

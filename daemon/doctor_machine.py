@@ -57,12 +57,12 @@ def _open_files(case: Case) -> Finding:
     found = re.search(r"^Max open files +(\S+)", case.system(f"{case.process}/limits"), re.MULTILINE)
     limit = int(found[1]) if found and found[1].isdigit() else ENOUGH_FILES
     whose = "the station's processes" if case.report else "this shell; under systemd LimitNOFILE counts instead"
-    said = f"{limit} for {whose}"
+    found_limit = f"{limit} for {whose}"
     if limit >= ENOUGH_FILES:
-        return ok("open files", said)
+        return ok("open files", found_limit)
     why = "every camera and every subscriber takes one; without any left, new ones are not let in and files are not opened"
     return (bad if limit < FEWEST_FILES else weak)(
-        "open files", said, why, f"raise it to {ENOUGH_FILES} or more: LimitNOFILE=, or ulimit -n"
+        "open files", found_limit, why, f"raise it to {ENOUGH_FILES} or more: LimitNOFILE=, or ulimit -n"
     )
 
 

@@ -26,10 +26,10 @@ def model_findings(case: Case) -> Iterator[Finding]:
             yield bad(subject, str(error), WHY, f"{first}train it, or mdss model rollback --store {store} --recipe {recipe}")
         else:
             yield ok(subject, f"{model.path}: every file has its checksum, and this release reads it")
-    yield from not_taken(case)
+    yield from champions_not_taken(case)
 
 
-def not_taken(case: Case) -> Iterator[Finding]:
+def champions_not_taken(case: Case) -> Iterator[Finding]:
     """Report recipes for which the running station does not use the champion, and why."""
     for report in case.report.models if case.report is not None else ():
         if report.reason:

@@ -12,7 +12,7 @@ from daemon.finding import Case, Finding, bad, is_folder, ok, weak
 from daemon.verdict_words import latency_ms
 from mdss.key_files import OTHERS, SUFFIX
 from mdss.settings import SupervisorSettings, public_endpoints
-from mdss.settings_doors import LOOPBACK_HOST
+from mdss.settings_access import LOOPBACK_HOST
 from mdss.settings_types import TCP
 
 LATE_SHARE: Final = 0.01
@@ -46,9 +46,9 @@ def _state(case: Case) -> Iterator[Finding]:
         yield ok("station", f"{report.state} for {report.uptime_s:.0f} s")
     restarted = {process.name: process.restarts for process in report.processes if process.restarts}
     if restarted:
-        said = ", ".join(f"{name} {count} times" for name, count in restarted.items())
+        ends = ", ".join(f"{name} {count} times" for name, count in restarted.items())
         why = "what a process had in its hands is judged again or comes late"
-        yield weak("restarts", f"since the start: {said}", why, "read why in the log: journalctl -u mdss")
+        yield weak("restarts", f"since the start: {ends}", why, "read why in the log: journalctl -u mdss")
 
 
 def _timing(case: Case) -> Iterator[Finding]:

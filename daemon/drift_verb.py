@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.table import Table
 
-from daemon.verbs import when
+from daemon.verbs import utc_text
 from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_record, sentence_of
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
@@ -45,7 +45,7 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
             continue
         console.print(f"{record.recipe}: {parts} compared with the {reference} of model {version}, in blocks of {record.block_parts}")
         console.print(table(record))
-        for line in warned(record):
+        for line in warning_lines(record):
             console.print(line, soft_wrap=True)
 
 
@@ -86,6 +86,6 @@ def bars(record: DriftRecord, name: Quantity) -> str:
     return "".join(BARS[min(int((shift + 0.5) * len(BARS)), len(BARS) - 1)] for shift in shifts)
 
 
-def warned(record: DriftRecord) -> list[str]:
+def warning_lines(record: DriftRecord) -> list[str]:
     """Return one line for each current warning."""
-    return [f"drift: {sentence_of(record, name, onset)}, warned of {when(onset.warned_ns)}" for name, onset in record.warnings.items()]
+    return [f"drift: {sentence_of(record, name, onset)}, warned of {utc_text(onset.warned_ns)}" for name, onset in record.warnings.items()]

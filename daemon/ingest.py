@@ -12,18 +12,18 @@ import click
 import structlog
 import zmq
 
+from daemon.collection_queue import CollectionQueue
 from daemon.intake import Intake, IntakeServices, Reply
-from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
-from mdss.collection_wish import CollectRequests
+from mdss.collect_request import CollectRequests
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 from mdss.settings_types import LARGEST_SIDE_PX
 from mdss.verb_options import config_option
 from mdss.wire import camera
-from mdss.wire.gate import ClientAuthentication
+from mdss.wire.authentication import ClientAuthentication
 from mdss.wire.messages import Judged, Resend
 from mdss.wire.model_plan import PlanFile
 from mdss.wire.process import ProcessContext, main, open_process
@@ -45,8 +45,8 @@ class IngestSockets:
 
     def __init__(self, process: ProcessContext) -> None:
         context, settings, closing = process.context, process.settings, process.closing
-        self.gate = ClientAuthentication(context, settings)
-        closing.callback(self.gate.close)
+        self.authentication = ClientAuthentication(context, settings)
+        closing.callback(self.authentication.close)
         has_keys = settings.security.server_key_file is not None  # with keys, nobody may take over a connection by its routing id
         options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
         self.cameras = bind_socket(context, zmq.ROUTER, "frames", settings, **options)
@@ -62,7 +62,7 @@ class IngestSockets:
 
     def wait(self, timeout_ms: int) -> bool:
         """Wait until something arrives; return whether it is a camera's message."""
-        self.gate.check()
+        self.authentication.check()
         return self.cameras in dict(self._poller.poll(timeout_ms))
 
     def receive(self) -> list[zmq.Frame]:
@@ -95,8 +95,8 @@ class Ingest:
     """Passes messages between the sockets and the intake until it is asked to stop and every part has its verdict."""
 
     def __init__(self, sockets: IngestSockets, intake: Intake, services: IntakeServices, process: ProcessContext) -> None:
-        self._sockets, self._intake, self._process, self._pulse = sockets, intake, process, process.pulse
-        self._outbox, self._keeping = services.outbox, services.keeping
+        self._sockets, self._intake, self._process, self._heartbeats = sockets, intake, process, process.heartbeats
+        self._outbox, self._collection_queue = services.outbox, services.collection_queue
         self._drain_timeout_s = process.settings.supervisor.drain_timeout_s
         self._plan = PlanFile(Path(process.settings.station.runtime_directory))
 
@@ -109,7 +109,7 @@ class Ingest:
         end_s = time.monotonic() + self._drain_timeout_s + LAST_VERDICTS_S
         while not self._intake.is_idle and time.monotonic() < end_s:
             self._turn()
-        self._pulse.report_state("stopped")
+        self._heartbeats.report_state("stopped")
 
     def _apply_changed_settings(self, settings: Settings | None) -> None:
         """Apply changed settings, if there are any."""
@@ -129,24 +129,24 @@ class Ingest:
 
     def _turn(self) -> None:
         """Handle one camera message and everything from fusion; nothing in here waits for another process."""
-        door, intake = self._sockets, self._intake
-        has_message = door.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
+        sockets, intake = self._sockets, self._intake
+        has_message = sockets.wait(WAIT_FOR_ROOM_MS if self._outbox else WAIT_MS)
         self._follow_plan()  # a plan written in the meantime already counts for this frame: /status reports it
-        for word in door.from_fusion():
-            self._pulse.steps += 1
-            if isinstance(word, Resend):
-                intake.resend(word)
+        for message in sockets.from_fusion():
+            self._heartbeats.steps += 1
+            if isinstance(message, Resend):
+                intake.resend(message)
             else:
-                door.reply(intake.judged([word]))
-        frames = door.receive() if has_message else []
+                sockets.reply(intake.note_verdicts([message]))
+        frames = sockets.receive() if has_message else []
         if frames:
-            self._pulse.steps += 1
-            door.reply(intake.take(frames[0].bytes, frames[1:]))
-        door.reply(intake.tick(is_quiet=door.is_quiet()))
-        self._outbox.flush(door.fusion, door.prepare)
-        self._keeping.flush(door.collect)  # last, after the answers that somebody waits for
-        self._pulse.report_models(intake.models)
-        self._pulse.report_state(*intake.state, len(self._outbox))
+            self._heartbeats.steps += 1
+            sockets.reply(intake.take(frames[0].bytes, frames[1:]))
+        sockets.reply(intake.tick(is_quiet=sockets.is_quiet()))
+        self._outbox.flush(sockets.fusion, sockets.prepare)
+        self._collection_queue.flush(sockets.collect)  # last, after the answers that somebody waits for
+        self._heartbeats.report_models(intake.models)
+        self._heartbeats.report_state(*intake.state, len(self._outbox))
 
 
 def open_services(process: ProcessContext) -> IntakeServices:
@@ -155,8 +155,10 @@ def open_services(process: ProcessContext) -> IntakeServices:
     journal = Journal(state / JOURNAL, JOURNAL_WAIT_S)
     journal.repair()
     process.closing.callback(journal.close)
-    keeping = CollectionQueue(process.settings.collection, process.tally, CollectRequests(state).is_requested)
-    return IntakeServices(journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), keeping)
+    collection_queue = CollectionQueue(process.settings.collection, process.tally, CollectRequests(state).is_requested)
+    return IntakeServices(
+        journal, Outbox(time.monotonic), process.tally, uuid.uuid4().hex, Quarantine(state / "quarantine"), collection_queue
+    )
 
 
 def bound_memory(limit_bytes: int) -> None:

@@ -17,7 +17,7 @@ REFUSED = "the station was restarted and refused the part when the camera sent i
 LookUp = Callable[[Iterable[Accepted]], tuple[list[Judged], list[Accepted]]]
 
 
-class Inherited:
+class InheritedParts:
     """Names the parts that were not judged in time, and repeats each after a while until its verdict is in the journal.
 
     Times are in ns of the monotonic clock that deadlines use.
@@ -49,7 +49,7 @@ class Inherited:
         for name in self._of_frame(source_id, frame_id):
             self._reasons[name] = f"{REFUSED}: {refusal}"
 
-    def lost(self, now_ns: int, look_up: LookUp) -> list[tuple[Fault, Accepted]]:
+    def overdue(self, now_ns: int, look_up: LookUp) -> list[tuple[Fault, Accepted]]:
         """Return the messages that make fusion close overdue parts as LOST: for each the reason first, then the part."""
         due = [accepted for accepted in self._parts.values() if now_ns >= self._due_ns[accepted.result_id]]
         self._due_ns |= {accepted.result_id: now_ns + GRACE_NS for accepted in due}

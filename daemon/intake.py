@@ -12,24 +12,24 @@ import msgspec
 import zmq
 
 from daemon.admission import Admission, Load
+from daemon.collection_queue import CollectionQueue
 from daemon.held_parts import HeldParts
-from daemon.inherited import Inherited
-from daemon.keeping import CollectionQueue
+from daemon.inherited import InheritedParts
+from daemon.journal_access import Journal, JournalAccess
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
-from daemon.record import Journal, JournalAccess
 from daemon.refusal_log import RefusalLog
 from daemon.served_models import ServedModels
 from daemon.sources import Source, Sources
 from mdss.journal import Entry
 from mdss.settings import Settings
 from mdss.wire import camera
-from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Limits, Nack, Ping, Pong, WireRefusal
-from mdss.wire.gate import client_of
+from mdss.wire.authentication import client_of
+from mdss.wire.camera import Ack, Credit, Done, Eos, FrameLimits, FrameMessage, Header, Hello, Nack, Ping, Pong, WireRefusal
 from mdss.wire.headers import FrameHeader
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Frame, FrameIdentity, Judged, ProcessState, Resend
 from mdss.wire.model_plan import ModelPlan, ModelReport, Served
-from mdss.wire.pulse import Tally
 
 PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # 3 bytes of colour and 12 of the point; 4 more if points come with confidences
 LOOK_EVERY_S = 1.0  # how often the journal is searched for verdicts whose Judged message was lost
@@ -55,7 +55,7 @@ class IntakeServices:
     tally: Tally
     boot_id: str
     quarantine: Quarantine
-    keeping: CollectionQueue
+    collection_queue: CollectionQueue
     clock: Callable[[], float] = time.monotonic  # the monotonic clock of deadlines: nobody sets it
     clock_ns: Callable[[], int] = time.time_ns  # UTC
 
@@ -73,7 +73,7 @@ class Intake:
         self._sources, self._held = Sources(settings.camera.silence_s, services.clock), HeldParts()
         self._refusals = RefusalLog(services.clock)
         self._journal = JournalAccess(services.journal, services.tally, services.clock)
-        self._inherited = Inherited(services.journal.pending(), services.steady_ns())
+        self._inherited = InheritedParts(services.journal.pending(), services.steady_ns())
         self._admission, self._models = Admission(services.clock), ServedModels()
         self._is_stopping = False
         self._look_at_s = float("-inf")
@@ -116,7 +116,7 @@ class Intake:
                 self._inherited.refuse(source.name, refusal.frame_id, str(refusal))
             return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
 
-    def judged(self, judgements: Iterable[Judged]) -> list[Reply]:
+    def note_verdicts(self, judgements: Iterable[Judged]) -> list[Reply]:
         """Answer DONE for parts whose verdict is in the journal."""
         replies = []
         for judged in judgements:
@@ -124,7 +124,7 @@ class Intake:
             if part is None:
                 continue  # accepted before a restart of this process: the camera will send the frame again and get its verdict
             self._services.outbox.drop(judged.result_id)
-            self._services.keeping.offer(part, judged)
+            self._services.collection_queue.offer(part, judged)
             self._admission.note_verdict(len(self._held), "LATE" if judged.is_late else judged.code)
             if judged.code == "POISON":
                 self._services.quarantine.keep(part, judged.reason)
@@ -153,17 +153,17 @@ class Intake:
             return []
         self._look_at_s = now_s + LOOK_EVERY_S
         now_ns = self._services.steady_ns()
-        lost = self._inherited.lost(now_ns, self._journal.split_by_verdict)
+        lost = self._inherited.overdue(now_ns, self._journal.split_by_verdict)
         self._services.outbox.remind([message for pair in lost for message in pair])
         found, owed = self._journal.split_by_verdict(accepted for accepted in self._held if accepted.deadline_ns <= now_ns)
         self._services.outbox.remind(owed)
-        return self.judged(found)
+        return self.note_verdicts(found)
 
     def reconfigure(self, settings: Settings) -> list[Reply]:
         """Apply other settings from the next frame on; if the credit changed, every camera is told."""
         has_other_credit = settings.camera.credit != self._settings.camera.credit
         self._settings, self._sources.silence_s = settings, settings.camera.silence_s
-        self._services.keeping.apply_settings(settings.collection)
+        self._services.collection_queue.apply_settings(settings.collection)
         return [Reply(source.peer, self._credit()) for source in self._sources] if has_other_credit else []
 
     def stop(self) -> list[Reply]:
@@ -252,7 +252,7 @@ class Intake:
     def _accept(self, message: FrameMessage, entry: Entry | None, served: Served) -> Ack:
         header, out, deadline_ms = message.header, self._services, self._deadline_ms(message.header)
         received_ns, arrived_ns = out.clock_ns(), out.steady_ns()
-        limits = Limits(self._settings.camera.max_height_px, self._settings.camera.max_width_px)
+        limits = FrameLimits(self._settings.camera.max_height_px, self._settings.camera.max_width_px)
         rgb, xyz = camera.to_scan(header, message.payloads, limits)
         accepted = Accepted(
             result_id=uuid.uuid4().hex if entry is None else entry.result_id,

@@ -64,7 +64,7 @@ class ModelSwaps:
     def trouble(self) -> str:
         """Return which recipe is not judged by its champion and why, or why the plan could not be written; empty if all is well."""
         told = self._published
-        bad = ((each.name, why) for each in self._recipes.values() if each.is_wanted and (why := each.why(told)))
+        bad = ((each.name, why) for each in self._recipes.values() if each.is_wanted and (why := each.full_reason(told)))
         return next((f"recipe {name} is judged by {told.served(name).version or 'nothing'}: {why}" for name, why in bad), told.trouble)
 
     @property
@@ -82,7 +82,7 @@ class ModelSwaps:
         """Write the first plan, which loads at once everything that is to be preloaded."""
         now_s = self._look_at_s = self._clock()
         budget = self._settings.memory_mb * MB
-        for recipe in map(self._recipes.__getitem__, preloaded(self._settings)):
+        for recipe in map(self._recipes.__getitem__, recipes_to_preload(self._settings)):
             recipe.is_wanted = True
             self._read(recipe)
             if not recipe.is_due or not self._is_possible(recipe):
@@ -92,7 +92,7 @@ class ModelSwaps:
             else:
                 log.warning("no room for this recipe beside those before it: it is loaded when a frame names it", recipe=recipe.name)
                 recipe.is_wanted = False
-        self._published.write(self._plan())
+        self._published.write(self._wanted_plan())
 
     def ended(self, process: str, why: str) -> None:
         """Take note that a process ended unasked. If it was loading a version, that version may be why: it is left out for now."""
@@ -122,7 +122,7 @@ class ModelSwaps:
                 self._give_up(recipe)
             elif settings.memory_mb != before.memory_mb:
                 recipe.refused = ("", "")
-        for name in set(preloaded(settings)) - set(preloaded(before)):
+        for name in set(recipes_to_preload(settings)) - set(recipes_to_preload(before)):
             self.request(name)
 
     def tick(self, reports: ModelReports) -> None:
@@ -178,20 +178,22 @@ class ModelSwaps:
         for version in filter(None, (recipe.coming, recipe.version)):
             if why := self._refusal(recipe, version, reports):
                 self._fail(recipe, version, why)
-        if recipe.coming and reports.holders and all(self._holds(recipe, word) for word in reports.holders.values()):
+        if recipe.coming and reports.holders and all(self._holds(recipe, report) for report in reports.holders.values()):
             served = Served(recipe.coming, self._plan_store.generation_of(recipe.name, recipe.coming))
             recipe.switch(served, self._next)
             self._has_served = True
 
-    def _holds(self, recipe: RecipeModels, word: ModelReport | None) -> bool:
+    def _holds(self, recipe: RecipeModels, report: ModelReport | None) -> bool:
         key = model_key(recipe.name, recipe.coming)
-        return word is not None and word.revision >= recipe.held[recipe.coming] and word.held.get(key) == ""
+        return report is not None and report.revision >= recipe.held[recipe.coming] and report.held.get(key) == ""
 
     def _refusal(self, recipe: RecipeModels, version: str, reports: ModelReports) -> str:
         """Return which process cannot use a version, and why; empty if none refuses it."""
         key, since = model_key(recipe.name, version), recipe.held[version]
-        said = ((name, word.held.get(key, "")) for name, word in reports.holders.items() if word is not None and word.revision >= since)
-        return next((f"{name}: {why}" for name, why in said if why), "")
+        refusals = (
+            (name, report.held.get(key, "")) for name, report in reports.holders.items() if report is not None and report.revision >= since
+        )
+        return next((f"{name}: {why}" for name, why in refusals if why), "")
 
     def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
         judge = self._published.served(recipe.name).version
@@ -277,7 +279,7 @@ class ModelSwaps:
         plan = self._published.plan
         return plan.revision if key in plan.held else self._next
 
-    def _plan(self) -> ModelPlan:
+    def _wanted_plan(self) -> ModelPlan:
         """Return the plan as it should be now."""
         recipes = tuple(self._recipes.values())
         serving = {each.name: each.serving for each in recipes if each.serving is not None}
@@ -288,12 +290,12 @@ class ModelSwaps:
     def _publish(self) -> None:
         """Write the plan if it changed; changes of the judging model are counted and logged only once it is written."""
         before = self._published.plan
-        self._published.follow(self._plan())
+        self._published.follow(self._wanted_plan())
         if self._published.plan is not before:
             for recipe in self._recipes.values():
                 recipe.plan_written(before.serving.get(recipe.name), self._clock())
 
 
-def preloaded(settings: ModelSettings) -> tuple[str, ...]:
+def recipes_to_preload(settings: ModelSettings) -> tuple[str, ...]:
     """Return the recipes that are loaded without being asked for."""
     return settings.recipes if settings.preload is None else settings.preload

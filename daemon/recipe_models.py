@@ -118,7 +118,7 @@ class RecipeModels:
         """Return whether a plan contains both what judges and what is being loaded."""
         return self.serving == plan.serving.get(self.name) and self.held.get(self.coming, 0) <= plan.revision
 
-    def why(self, published: PublishedPlan) -> str:
+    def full_reason(self, published: PublishedPlan) -> str:
         """Return why the champion does not judge, including that the plan could not be written."""
         return self.reason if self.is_in(published.plan) else published.trouble or self.reason
 
@@ -136,5 +136,5 @@ class RecipeModels:
             failures=self.failures,
             took_s=self.took_s,
             asked=self.asked,
-            reason=self.why(published),
+            reason=self.full_reason(published),
         )

@@ -10,7 +10,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from daemon.model_desk import request_preload
+from daemon.model_plan_store import request_preload
 from daemon.recipe_models import RecipeReport
 from daemon.verbs import request_report
 from mdss.errors import BadInput, MdssError

@@ -101,14 +101,14 @@ def open_link(settings: AlertSettings) -> RedisLink:
     try:
         options: dict[str, Any] = parse_url(settings.redis_url)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        raise BadInput(f"alerts.redis_url {shown(settings.redis_url)}: {error}") from error
+        raise BadInput(f"alerts.redis_url {without_credentials(settings.redis_url)}: {error}") from error
     if settings.password_file is not None:
         options.pop("password", None)
         options["credential_provider"] = PasswordFile(Path(settings.password_file), options.pop("username", None))
     limits = {"socket_timeout": settings.timeout_s, "socket_connect_timeout": settings.timeout_s}
     retry = Retry(ExponentialBackoff(LONGEST_PAUSE_S, FIRST_PAUSE_S), RETRIES)
     pool = ConnectionPool(**options | limits, retry=retry, health_check_interval=HEALTH_CHECK_EVERY_S, protocol=2)
-    return RedisLink(redis.Redis.from_pool(pool), shown(settings.redis_url))
+    return RedisLink(redis.Redis.from_pool(pool), without_credentials(settings.redis_url))
 
 
 def store_away(error: redis.RedisError, place: str) -> StoreAway:
@@ -122,6 +122,6 @@ def store_away(error: redis.RedisError, place: str) -> StoreAway:
     return StoreAway(CODES[found[1]], place, found[2])
 
 
-def shown(url: str) -> str:
+def without_credentials(url: str) -> str:
     """Return the address without user, password and options."""
     return USER.sub("//", url.partition("?")[0])  # no URL parser: an address may be shown here because it cannot be parsed

@@ -14,7 +14,7 @@ from daemon.alert_store import ReviewState, review_time
 from mdss.collection import Collection, Label, Review
 from mdss.errors import UNREADABLE, MdssError
 from mdss.whole_files import write_whole
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 
 ASK_EVERY_S, AGAIN_AFTER_S = 1.0, 10.0  # the second after Redis or the disk refused
 MOST_AT_ONCE = 100
@@ -27,7 +27,7 @@ SHOWN = 80  # most characters shown of another console's text
 log = structlog.get_logger()
 
 
-class Source(Protocol):
+class ReviewSource(Protocol):
     """What is needed from Redis."""
 
     def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:
@@ -44,16 +44,16 @@ class Reviews:
     """Labels collected parts, each review once; after a crash the last reviews are read again, which changes nothing."""
 
     def __init__(
-        self, source: Source, collection: Collection, note: Path, tally: Tally, clock: Callable[[], float] = time.monotonic
+        self, source: ReviewSource, collection: Collection, note: Path, tally: Tally, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._source = source
         self._collection, self._note, self._tally, self._clock = collection, note, tally, clock
         self._entry, self._due_s, self.trouble = read_note(note), 0.0, ""
         # stream entry -> when it was first seen; the scan of an unhandled review may still be on its way
         self._seen_s: dict[str, float] = {}
-        tally.start(*map(counted, RESULTS))
+        tally.start(*map(counter_of, RESULTS))
 
-    def read_from(self, source: Source) -> None:
+    def read_from(self, source: ReviewSource) -> None:
         """Read from another Redis from now on."""
         self._source, self._due_s = source, 0.0
 
@@ -97,7 +97,7 @@ class Reviews:
         """Handle one review; return False if it must wait. A review that cannot be used is skipped, or it would block all later ones."""
         state, result_id = fields.get("state", ""), fields.get("result_id", "")
         if state not in REVIEW_STATES or not result_id:
-            self._tally.count(counted("unusable"))
+            self._tally.count(counter_of("unusable"))
             expected = f"expected one of {', '.join(REVIEW_STATES)}, and a result id"
             reason = f"found state {state[:SHOWN]!r} of result {result_id[:SHOWN]!r}, {expected}"
             log.warning("a review cannot be used", entry=entry, reason=reason)
@@ -107,7 +107,7 @@ class Reviews:
         except (MdssError, OSError):  # Redis or the disk: this passes
             raise
         except Exception:
-            self._tally.count(counted("unusable"))
+            self._tally.count(counter_of("unusable"))
             log.exception("a review cannot be used", entry=entry)
             return True
 
@@ -124,19 +124,19 @@ class Reviews:
             if place_of(entry) <= place_of(found.review.entry):  # read a second time
                 return True
         elif found.review is not None and time_of(entry) < found.review.at_ns:
-            self._tally.count(counted("outdated"))
+            self._tally.count(counter_of("outdated"))
             log.warning("a review is older than the label that was given at the station, which stays", result_id=result_id, by=review.by)
             return True
         if not self._collection.label(result_id, review):  # the scan was removed this moment
             return self._is_given_up(entry, result_id)
-        self._tally.count(counted("labelled"))
+        self._tally.count(counter_of("labelled"))
         log.info("a collected part is labelled", result_id=result_id, label=label, by=review.by)
         return True
 
     def _is_given_up(self, entry: str, result_id: str) -> bool:
         if self._clock() - self._seen_s[entry] < PATIENCE_S:
             return False
-        self._tally.count(counted("not_collected"))
+        self._tally.count(counter_of("not_collected"))
         log.warning("a review of a part whose scan is not kept: no training learns from it", result_id=result_id)
         return True
 
@@ -158,7 +158,7 @@ def time_of(entry: str) -> int:
     return place_of(entry)[0] * 10**6
 
 
-def counted(result: str) -> str:
+def counter_of(result: str) -> str:
     """Return the counter for one outcome of a review."""
     return f'mdss_reviews_total{{result="{result}"}}'
 

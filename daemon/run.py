@@ -14,7 +14,7 @@ import zmq
 
 from daemon.child import Child
 from daemon.client_keys import token_of
-from daemon.model_desk import ModelPlanStore
+from daemon.model_plan_store import ModelPlanStore
 from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
 from daemon.process_table import process_table, processes
@@ -29,8 +29,8 @@ from mdss.logs import configure_logs
 from mdss.retraining import read_records, retrain_folder
 from mdss.settings import Settings, StationSettings, checked_settings
 from mdss.verb_options import config_option
-from mdss.wire.hand import take_part_in_hand
-from mdss.wire.pulse import ReloadFlag
+from mdss.wire.heartbeat import ReloadFlag
+from mdss.wire.part_in_hand import take_part_in_hand
 from mdss.wire.sockets import Receiver, Sender
 
 NAME = "supervisor"

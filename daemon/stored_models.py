@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from daemon.patience import QuestionWithTimeout
+from daemon.timed_questions import TimedQuestions
 from mdss.errors import MdssError
 from mdss.settings import Settings
 
@@ -18,16 +18,16 @@ VERSION = re.compile(r"\d{4,}")
 class StoredModels:
     """Reads the disk each time; only the size of a version, which never changes, is remembered once known."""
 
-    def __init__(self, settings: Settings, patience: QuestionWithTimeout | None = None) -> None:
+    def __init__(self, settings: Settings, questions: TimedQuestions | None = None) -> None:
         branches = settings.branches
         self._store, self._counts = Path(settings.models.store), {"rgb": branches.rgb.count, "sdf": branches.sdf.count}
-        self._patience, self._sizes = patience or QuestionWithTimeout(), dict[Path, int]()
+        self._questions, self._sizes = questions or TimedQuestions(), dict[Path, int]()
 
     def champion(self, recipe: str) -> str:
         """Return the version that the champion link names; MdssError says what is there instead of a link to a version."""
         link = self._store / recipe / CHAMPION
         try:
-            version, is_there = self._patience.ask(lambda: (str(link.readlink()), link.is_dir()), link)
+            version, is_there = self._questions.ask(lambda: (str(link.readlink()), link.is_dir()), link)
         except FileNotFoundError as error:
             hint = f"expected one made by `mdss train --recipe {recipe} --out {self._store}`"
             raise MdssError(f"{link}: no such model; {hint}") from error
@@ -42,7 +42,7 @@ class StoredModels:
         folder = self._store / recipe / version
         if folder not in self._sizes:
             try:
-                self._sizes[folder] = self._patience.ask(lambda: self._size(folder), folder)
+                self._sizes[folder] = self._questions.ask(lambda: self._size(folder), folder)
             except (OSError, MdssError):  # the process that loads it will report why
                 return 0
         return self._sizes[folder]

@@ -262,9 +262,9 @@ def process_report(child: Child) -> ProcessReport:
 
 def model_reports_of(children: Sequence[Child]) -> ModelReports:
     """Collect what the processes report about models; a process that was given up is left out, so nobody waits for it."""
-    said = {
+    reports = {
         child.spec.name: child.last.models if child.pid is not None and child.last is not None else None
         for child in children
         if child.state != "error"
     }
-    return ModelReports({name: word for name, word in said.items() if stage_of(name) in MODEL_HOLDERS}, said.get("ingest"))
+    return ModelReports({name: report for name, report in reports.items() if stage_of(name) in MODEL_HOLDERS}, reports.get("ingest"))

@@ -19,7 +19,7 @@ from daemon.status import ReloadReport, StationReport
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.retraining import RetrainRecord
 from mdss.settings import Settings, checked_settings, load_settings
-from mdss.settings_doors import HttpSettings
+from mdss.settings_access import HttpSettings
 from mdss.terminal import table_console
 from mdss.verb_options import config_option
 
@@ -98,12 +98,12 @@ def request_report(place: HttpSettings) -> StationReport:
 
 def read_body(answer: http.client.HTTPResponse) -> bytes:
     """Return the body of a page; give up on one that never ends, such as a camera's video stream."""
-    said, end_s = b"", time.monotonic() + ANSWER_WITHIN_S
+    body, end_s = b"", time.monotonic() + ANSWER_WITHIN_S
     while more := answer.read1():
-        said += more
+        body += more
         if time.monotonic() > end_s:
             raise TimeoutError(f"after {ANSWER_WITHIN_S:g} s there is more to come")
-    return said
+    return body
 
 
 def reload_line(reload: ReloadReport) -> str:
@@ -111,26 +111,28 @@ def reload_line(reload: ReloadReport) -> str:
     what = (
         f"took over {', '.join(reload.keys) or 'nothing, because no key had changed'}" if reload.is_applied else f"refused: {reload.reason}"
     )
-    return f"reload at {when(reload.at_ns)}: {what}"
+    return f"reload at {utc_text(reload.at_ns)}: {what}"
 
 
 def retrain_line(record: RetrainRecord) -> str:
     """Return a line on the last retraining of a recipe."""
     what = record.outcome.replace("_", " ")
     counts = f"{record.parts_used} collected parts used, {record.parts_refused} refused"
-    return f"retraining of {record.recipe} at {when(record.started_ns)}: {what}, {counts}{f': {record.reason}' if record.reason else ''}"
+    return (
+        f"retraining of {record.recipe} at {utc_text(record.started_ns)}: {what}, {counts}{f': {record.reason}' if record.reason else ''}"
+    )
 
 
-def when(time_ns: int) -> str:
+def utc_text(time_ns: int) -> str:
     """Return a time (UTC ns) in a readable form with its zone, UTC."""
     return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(" ", "seconds")
 
 
 def model_line(model: RecipeReport) -> str:
     """Return a line on the model that judges a recipe."""
-    said = f"version {model.version}, generation {model.generation}" if model.version else "not loaded"
+    text = f"version {model.version}, generation {model.generation}" if model.version else "not loaded"
     extra = "; ".join(filter(None, (model.loading and f"{model.loading} is being loaded", model.reason)))
-    return f"recipe {model.recipe}: {said}{f' ({extra})' if extra else ''}"
+    return f"recipe {model.recipe}: {text}{f' ({extra})' if extra else ''}"
 
 
 def coloured(state: str) -> Text:

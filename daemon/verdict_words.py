@@ -19,7 +19,7 @@ def latency_ms(verdict: Verdict) -> float:
     return (verdict.times.published - verdict.times.received) / 1e6
 
 
-def where(verdict: Verdict) -> str:
+def strongest_region_text(verdict: Verdict) -> str:
     """Return the branch and place of the strongest region, in mm if it was measured."""
     if not verdict.regions:
         return ""

@@ -10,7 +10,7 @@ import msgspec
 from rich.text import Text
 
 from daemon.client_keys import keys_for
-from daemon.verdict_words import COLOURS, latency_ms, score, where
+from daemon.verdict_words import COLOURS, latency_ms, score, strongest_region_text
 from mdss.client import VerdictStream
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
@@ -59,7 +59,7 @@ def line(verdict: Verdict) -> Text:
     """Return one verdict as a coloured line: evaluation, part, score and threshold, branch, place, latency."""
     text = Text(f"{verdict.evaluation:<13}", style=COLOURS[verdict.evaluation])
     text.append(f"{verdict.part_id:<24} ", style="default")
-    text.append(f"score {score(verdict):<18} {where(verdict):<42} {latency_ms(verdict):6.0f} ms", style="default")
+    text.append(f"score {score(verdict):<18} {strongest_region_text(verdict):<42} {latency_ms(verdict):6.0f} ms", style="default")
     if verdict.evaluation != "OK" and verdict.reasons:
         text.append(f"  {verdict.code + ': ' if verdict.code else ''}{'; '.join(verdict.reasons)}", style="dim")
     return text

@@ -14,14 +14,14 @@ from demo.month import CANDIDATE, MonthRecord
 from demo.month_story import WEEKS
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
-from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
+from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, figure_as_html
 from trainer.report_page import note, table, write_page
 
 HEADING = "A month of the line"
 ABOUT = "One station over four weeks, never stopped. Every second week is shaded. A dashed line is a change of model, between two parts."
 
 
-def write_month_page(path: Path, diary: MonthRecord, found: Sequence[str]) -> Path:
+def write_month_page(path: Path, record: MonthRecord, found: Sequence[str]) -> Path:
     """Write the page and return its path; `found` are the audit's objections."""
     audit = "".join(f"<li>{html.escape(fault)}</li>" for fault in found) or "<li>nothing is missing, nothing is there twice</li>"
     return write_page(
@@ -30,19 +30,19 @@ def write_month_page(path: Path, diary: MonthRecord, found: Sequence[str]) -> Pa
         [
             f"<h1>{HEADING}</h1>",
             note(ABOUT),
-            timeline(diary),
-            table(("week", "what happened", "good parts", "rejected", "defective parts", "missed", "retraining"), rows(diary)),
-            f"<h2>Audit: one verdict for each of {len(diary.kinds)} parts</h2><ul>{audit}</ul>",
+            timeline(record),
+            table(("week", "what happened", "good parts", "rejected", "defective parts", "missed", "retraining"), rows(record)),
+            f"<h2>Audit: one verdict for each of {len(record.kinds)} parts</h2><ul>{audit}</ul>",
         ],
     )
 
 
-def rows(diary: MonthRecord) -> list[tuple[object, ...]]:
+def rows(record: MonthRecord) -> list[tuple[object, ...]]:
     """Return one row per week."""
-    answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in diary.retrained]
+    answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in record.retrained]
     made: list[tuple[object, ...]] = []
     for number, week in enumerate(WEEKS, start=1):
-        counts = Counter((diary.kinds[verdict.part_id] == GOOD, verdict.evaluation == "OK") for verdict in of_week(diary, number))
+        counts = Counter((record.kinds[verdict.part_id] == GOOD, verdict.evaluation == "OK") for verdict in of_week(record, number))
         good = counts[True, True] + counts[True, False], counts[True, False]
         defective = counts[False, True] + counts[False, False], counts[False, True]
         answer = answers[number - 1] if number <= len(answers) else "-"
@@ -50,28 +50,28 @@ def rows(diary: MonthRecord) -> list[tuple[object, ...]]:
     return made
 
 
-def timeline(diary: MonthRecord) -> str:
+def timeline(record: MonthRecord) -> str:
     """Return a plot of every part's score, as a share of its threshold, in the order of the parts."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     axes = figure.subplots()
-    scored = [(place, verdict, ratio) for place, verdict in enumerate(diary.heard) if (ratio := ratio_of(verdict)) is not None]
+    scored = [(place, verdict, ratio) for place, verdict in enumerate(record.heard) if (ratio := ratio_of(verdict)) is not None]
     for is_good, colour, name in ((True, GOOD_COLOUR, "good"), (False, DEFECT_COLOUR, "defective")):
-        points = [(place, ratio) for place, verdict, ratio in scored if (diary.kinds[verdict.part_id] == GOOD) == is_good]
+        points = [(place, ratio) for place, verdict, ratio in scored if (record.kinds[verdict.part_id] == GOOD) == is_good]
         axes.scatter([place for place, _ in points], [ratio for _, ratio in points], s=14, color=colour, label=name)
     axes.axhline(1.0, color="#1d2530", linewidth=1, label="threshold")
-    for place in changes(diary.heard):
+    for place in changes(record.heard):
         axes.axvline(place - 0.5, color="#2a6fb0", linestyle="--", linewidth=1)
-    ends = accumulate(len(of_week(diary, number)) for number in range(1, len(WEEKS) + 1))
+    ends = accumulate(len(of_week(record, number)) for number in range(1, len(WEEKS) + 1))
     for begin, end in list(pairwise((0, *ends)))[1::2]:
         axes.axvspan(begin - 0.5, end - 0.5, color="#1d2530", alpha=0.05)
     axes.set(yscale="log", xlabel="parts in the order in which they came", ylabel="score / threshold")
     axes.legend(loc="upper left")
-    return embedded(figure, "Scores of the month")
+    return figure_as_html(figure, "Scores of the month")
 
 
-def of_week(diary: MonthRecord, number: int) -> list[Verdict]:
+def of_week(record: MonthRecord, number: int) -> list[Verdict]:
     """Return the verdicts on the parts of one week."""
-    return [verdict for verdict in diary.heard if verdict.part_id.startswith(f"week{number}-")]
+    return [verdict for verdict in record.heard if verdict.part_id.startswith(f"week{number}-")]
 
 
 def ratio_of(verdict: Verdict) -> float | None:

@@ -32,17 +32,19 @@ class WeekSize:
     worn: int  # defective parts in a week with a worn tool, in place of `defective`
 
 
-def parts_of(line: Line, number: int, week: Week, shift: WeekSize) -> Iterator[Part]:
+def parts_of(line: Line, number: int, week: Week, week_size: WeekSize) -> Iterator[Part]:
     """Yield the parts of week `number`, good and defective ones mixed; no two weeks share a part."""
-    defective = shift.worn if week.has_worn_tool else shift.defective
-    kinds = [GOOD] * shift.good + [line.kinds[i % len(line.kinds)] for i in range(defective)]
+    defective = week_size.worn if week.has_worn_tool else week_size.defective
+    kinds = [GOOD] * week_size.good + [line.kinds[i % len(line.kinds)] for i in range(defective)]
     order = np.random.default_rng((line.seed, number)).permutation(len(kinds))
     lamp = np.linspace(*week.lamp, len(kinds), dtype=np.float32)
     for place, index in enumerate(order):
         scan = line.scan("test", kinds[index], 1000 * number + int(index))
-        yield Part(f"week{number}-{place:03d}", kinds[index], lit(scan.rgb, lamp[place] * np.asarray(week.tint, np.float32)), scan.xyz_mm)
+        yield Part(
+            f"week{number}-{place:03d}", kinds[index], under_light(scan.rgb, lamp[place] * np.asarray(week.tint, np.float32)), scan.xyz_mm
+        )
 
 
-def lit(rgb: NDArray[np.uint8], light: NDArray[np.float32]) -> NDArray[np.uint8]:
+def under_light(rgb: NDArray[np.uint8], light: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the image under other light, given as a factor for each channel."""
     return np.asarray(np.clip(np.rint(rgb * light), 0, 255), np.uint8)

@@ -13,12 +13,12 @@ from daemon.private_redis import PrivateRedis
 from demo.month import CANDIDATE, HELD_BACK, Month, MonthRecord
 from demo.month_page import write_month_page
 from demo.month_parts import WeekSize
-from demo.month_plant import MonthStation, console
+from demo.month_station import MonthStation, console
 from demo.month_story import WEEKS, Calendar
 from demo.station import StationFolders, camera_of, running_station
 from mdss.client import VerdictStream
 from mdss.errors import MdssError
-from mdss.method.recipe import changed, preset
+from mdss.method.recipe import preset, with_assignments
 from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
 
@@ -33,10 +33,10 @@ AS_TOLD = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # the outcomes of the ti
 SIZE = LineSize(train=40, validation=40, good=30, defective=0)
 
 
-def by_verb(plant: MonthStation) -> int:
+def by_verb(station: MonthStation) -> int:
     """Retrain as the timer's unit does, but at normal priority: there is nothing here to give way to but the demo."""
-    words = ("--config", str(plant.config), "--recipe", plant.recipe, "--with-simulated", "--full-speed")
-    return plant.verb("retrain", *words, allowed=(CANDIDATE, HELD_BACK))
+    words = ("--config", str(station.config), "--recipe", station.recipe, "--with-simulated", "--full-speed")
+    return station.verb("retrain", *words, allowed=(CANDIDATE, HELD_BACK))
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Order:
     """What to play: which product, how many parts, and how it is trained."""
 
     line: Line
-    shift: WeekSize
+    week_size: WeekSize
     settings: tuple[str, ...] = SMALLER  # changes to the preset `demo`
     retrain: Callable[[MonthStation], int] = by_verb  # returns the exit code
 
@@ -58,12 +58,12 @@ def play_month(order: Order, out: Path) -> Path:
     """Play the month, write its page and return the path; MdssError if the station broke a promise."""
     started_s = time.monotonic()
     with month_station(order, out) as made:
-        month = Month(made, order.shift, Calendar(), order.retrain)
-        diary = month.play()
+        month = Month(made, order.week_size, Calendar(), order.retrain)
+        record = month.play()
         found = list(month.audit())
-    page = write_month_page(out / "index.html", diary, found)
-    console.print(summary(diary, time.monotonic() - started_s), style="bold")
-    if tuple(diary.retrained) != AS_TOLD:
+    page = write_month_page(out / "index.html", record, found)
+    console.print(summary(record, time.monotonic() - started_s), style="bold")
+    if tuple(record.retrained) != AS_TOLD:
         console.print(
             f"the gate decided differently than in most months; its pages are in {out / 'models' / order.line.product / 'gates'}",
             style="yellow",
@@ -84,7 +84,7 @@ def month_station(order: Order, out: Path) -> Iterator[MonthStation]:
     line, data, store = order.line, out / "line", out / "models"
     console.print(f"a synthetic line of {line.product}s, and its first model", style="bold")
     write_line(line, data)
-    recipe = changed(preset("demo", line.seed), order.settings)
+    recipe = with_assignments(preset("demo", line.seed), order.settings)
     console.print(said(train(Training(data, store, line.product, recipe))))
     with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
         config = StationFolders(out / "station", Path(run), store).write_settings(line.product, redis.url, **STATION)
@@ -94,10 +94,10 @@ def month_station(order: Order, out: Path) -> Iterator[MonthStation]:
                 yield MonthStation(config, settings, line, camera, plc)
 
 
-def summary(diary: MonthRecord, seconds: float) -> str:
+def summary(record: MonthRecord, seconds: float) -> str:
     """Return the month in one line."""
-    made, held_back = diary.retrained.count(CANDIDATE), diary.retrained.count(HELD_BACK)
+    made, held_back = record.retrained.count(CANDIDATE), record.retrained.count(HELD_BACK)
     return (
-        f"\n{len(WEEKS)} weeks, {len(diary.kinds)} parts, {len(diary.heard)} verdicts; {len(diary.retrained)} retrainings, "
-        f"{made} candidates, {held_back} held back; {len(diary.served) - 1} changes of the model while the station ran; {seconds:.0f} s"
+        f"\n{len(WEEKS)} weeks, {len(record.kinds)} parts, {len(record.heard)} verdicts; {len(record.retrained)} retrainings, "
+        f"{made} candidates, {held_back} held back; {len(record.served) - 1} changes of the model while the station ran; {seconds:.0f} s"
     )

@@ -20,7 +20,7 @@ from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD, to_millimetres
-from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
+from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, figure_as_html
 from trainer.report_page import image
 
 TEMPLATE = files("demo") / "page.html"
@@ -92,7 +92,7 @@ def histogram(shown: PageContent) -> str:
         ylabel="parts",
     )
     axes.legend()
-    return embedded(figure, "Scores of good and defective parts with the threshold")
+    return figure_as_html(figure, "Scores of good and defective parts with the threshold")
 
 
 def alert_section(verdict: Verdict, shown: PageContent) -> str:

@@ -32,7 +32,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import preset
 from mdss.settings import Settings
 from mdss.terminal import plain_console
-from mdss.wire.outer_end import connect
+from mdss.wire.client_socket import connect
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
 from trainer.synthetic_products import PRODUCTS
@@ -123,7 +123,7 @@ def empty(out: Path) -> None:
             left.unlink()
 
 
-def say(step: int, sentence: str) -> None:
+def announce_step(step: int, sentence: str) -> None:
     """Announce the next of the demo's five steps."""
     console.print(Text(f"\n{step}/5  {sentence}", style="bold"))
 
@@ -132,7 +132,7 @@ def make_line(product: str, seed: int, data: Path) -> None:
     """Draw good parts to train on, and the parts to inspect."""
     from trainer.synthetic import Line, LineSize, write_line
 
-    say(
+    announce_step(
         1, f"a synthetic line: {TRAIN} good {product}s to train on, {VALIDATION} to calibrate on, {GOOD_PARTS + DEFECTIVE_PARTS} to inspect"
     )
     write_line(Line(product, seed, LineSize(TRAIN, VALIDATION, GOOD_PARTS, DEFECTIVE_PARTS)), data)
@@ -142,7 +142,7 @@ def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder
     """Train as `mdss train` does."""
     from trainer.train import Order, summary, train
 
-    say(2, "training on the good parts")
+    announce_step(2, "training on the good parts")
     model = train(Order(data, store, product, preset("demo", seed)))
     console.print(summary(model))
     return model
@@ -151,10 +151,10 @@ def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder
 def run_line(place: StationFolders, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:
     """Start the station, inspect the parts, and read the alerts back from Redis."""
     product, seed, data = line_of
-    say(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
+    announce_step(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
     outcome = Outcome()
     with running_station(place.write_settings(product, redis_url)) as settings:
-        say(4, f"sending {len(truth)} parts through the station")
+        announce_step(4, f"sending {len(truth)} parts through the station")
         arguments = ["--data", str(data), "--endpoint", settings.camera.endpoint, "--recipe", product, "--seed", str(seed)]
         with (
             VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=0) as stream,
@@ -163,7 +163,7 @@ def run_line(place: StationFolders, redis_url: str, line_of: tuple[str, int, Pat
         ):
             watch(stream, maps, outcome, truth)
             camera.wait()
-        say(5, "reading the alerts back from Redis")
+        announce_step(5, "reading the alerts back from Redis")
         read_alerts(settings, outcome)
     return outcome
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
+from mdss.wire.client_socket import CurveKeys, connect, try_send
 from mdss.wire.cloud import Invalid
 from mdss.wire.labels import FrameLabels, from_scan
-from mdss.wire.outer_end import CurveKeys, connect, try_send
 from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]

@@ -32,14 +32,14 @@ LEAST_CHANGES: dict[Quantity, float] = {"brightness": 1.0, "valid_point_ratio": 
 
 
 @dataclass(frozen=True)
-class Limits:
+class DriftLimits:
     """How far the mean rank may lie from the middle."""
 
     windows: dict[int, float]  # blocks -> limit for the mean shift of that many blocks
     rest: float
 
     @classmethod
-    def of(cls, reference_parts: int, false_alarms_per_10000: float) -> Limits:
+    def of(cls, reference_parts: int, false_alarms_per_10000: float) -> DriftLimits:
         """Return the limits for a rate of false warnings per 10,000 good parts, for all quantities of a recipe together.
 
         Given the reference (m parts), the mean rank of n live parts has a standard deviation of about sqrt((1 + 1/m) / 12n) around its own
@@ -65,7 +65,7 @@ class LivePart:
 
 
 @dataclass(frozen=True)
-class Change:
+class WarningChange:
     """The beginning or the end of a warning."""
 
     quantity: Quantity
@@ -73,7 +73,7 @@ class Change:
     since: Onset
 
 
-class Comparison:
+class DriftComparison:
     """Compares the live parts of one recipe with the reference of the model that judges them."""
 
     def __init__(self, recipe: str, version: str, reference: Mapping[Quantity, Sequence[float]], false_alarms_per_10000: float) -> None:
@@ -91,7 +91,7 @@ class Comparison:
 
     def set_false_alarm_rate(self, false_alarms_per_10000: float) -> None:
         """Use another rate of false warnings from the next block on."""
-        self._limits = Limits.of(self._count, false_alarms_per_10000)
+        self._limits = DriftLimits.of(self._count, false_alarms_per_10000)
 
     def resume(self, record: DriftRecord) -> None:
         """Continue from a stored record; a record of another model or another reference is ignored."""
@@ -100,7 +100,7 @@ class Comparison:
         self._blocks, self._parts, self._warnings = list(record.blocks), record.parts, dict(record.warnings)
         self._cleared |= record.cleared
 
-    def add(self, part: LivePart) -> list[Change] | None:
+    def add(self, part: LivePart) -> list[WarningChange] | None:
         """Add one part; return the changes at the end of a block, None before."""
         self._parts += 1
         self._open.append(part)
@@ -161,7 +161,7 @@ class Comparison:
         """Return the windows that lie completely after the last change of a warning, with their limits."""
         return [(blocks, limit) for blocks, limit in self._limits.windows.items() if blocks <= self._cleared[name]]
 
-    def _onset(self, name: Quantity) -> Change | None:
+    def _onset(self, name: Quantity) -> WarningChange | None:
         """Return the start of a warning if a window's shift is beyond its limit and its median differs by at least the least change."""
         for blocks, limit in self._windows(name):
             shift = self._shift(name, blocks)
@@ -170,7 +170,7 @@ class Comparison:
                 return self._warn(name, shift, middle)
         return None
 
-    def _warn(self, name: Quantity, shift: float, middle: float) -> Change:
+    def _warn(self, name: Quantity, shift: float, middle: float) -> WarningChange:
         """Start a warning; it dates from the first of the latest consecutive blocks shifted to the same side by at least half as much."""
         recent = self._blocks[-self._cleared[name] :]
         first = recent[-1]
@@ -186,14 +186,14 @@ class Comparison:
             median=middle,
         )
         self._warnings[name], self._cleared[name] = onset, 0
-        return Change(name, True, onset)
+        return WarningChange(name, True, onset)
 
-    def _over(self, name: Quantity) -> Change | None:
+    def _over(self, name: Quantity) -> WarningChange | None:
         """Return the end of a warning if the blocks since then are back at rest."""
         if self._cleared[name] < REST_BLOCKS or abs(self._shift(name, REST_BLOCKS)) > self._limits.rest:
             return None
         self._cleared[name] = 0
-        return Change(name, False, self._warnings.pop(name))
+        return WarningChange(name, False, self._warnings.pop(name))
 
 
 def rank(value: float, ordered: Sequence[float]) -> float:

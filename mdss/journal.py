@@ -134,7 +134,10 @@ class Journal:
         """
         with self._file.naming_file():
             whole = [row for row in self._file.parts(ACCEPTED, OPEN) if not (is_lost(row) or is_damaged(row))]
-            return [self._accepted(shown(name), shown(source), shown(frame), stored) for _, _, name, source, frame, stored in whole]
+            return [
+                self._accepted(as_printable(name), as_printable(source), as_printable(frame), stored)
+                for _, _, name, source, frame, stored in whole
+            ]
 
     def repair(self) -> None:
         """Give open parts with a damaged result id a readable one and log it; parts that will get no verdict are named in the log.
@@ -144,12 +147,12 @@ class Journal:
         with self._file.naming_file():
             parts = self._file.parts(ACCEPTED, OPEN)
             lost = {row[0] for row in parts if is_lost(row)}
-            frames = [shown(frame) for rowid, frame in self._file.rows(OPEN_FRAMES) if rowid in lost] if lost else []
+            frames = [as_printable(frame) for rowid, frame in self._file.rows(OPEN_FRAMES) if rowid in lost] if lost else []
         if lost:
             log.error("parts get no verdict: the disk damaged what the journal says of them", frame_ids=frames, reason=self.damage)
         damaged = [row for row in parts if row[0] not in lost and is_damaged(row)]
         if damaged:
-            self._repair([shown(row[4]) for row in damaged])
+            self._repair([as_printable(row[4]) for row in damaged])
 
     def _repair(self, frames: list[str]) -> None:
         try:
@@ -167,7 +170,7 @@ class Journal:
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.naming_file():
             for name, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
-                result_id = shown(name)
+                result_id = as_printable(name)
                 known = None if accepted is None else self._accepted(result_id, source_id, frame_id, accepted)
                 attempt, identity = (1, None) if known is None else (known.attempt, known.identity)
                 if sequence is None:
@@ -175,7 +178,7 @@ class Journal:
                 try:
                     return Entry(result_id, sequence, attempt, Judged.of(read_verdict(verdict)), identity)
                 except UNREADABLE as error:
-                    self._left_out(sequence, result_id, error)
+                    self._log_left_out(sequence, result_id, error)
                     return Entry(result_id, sequence, attempt, identity=identity)
         return None
 
@@ -226,13 +229,13 @@ class Journal:
             rows = self._file.parts(VERDICTS, which, after, lacking)
             for _, sequence, *texts in rows:
                 if not texts:
-                    self._left_out(sequence, "", self.damage)
+                    self._log_left_out(sequence, "", self.damage)
                     continue
                 name, stored = texts
                 try:
                     found.append(read_verdict(stored))
                 except UNREADABLE as error:
-                    self._left_out(sequence, shown(name), error)
+                    self._log_left_out(sequence, as_printable(name), error)
             if len(rows) < lacking:
                 break
             after = rows[-1][1]
@@ -247,16 +250,16 @@ class Journal:
         identity = FrameIdentity(source_id=source_id, sequence=0, frame_id=frame_id, part_id="", job_id="", recipe_id="", capture_time_ns=0)
         return Accepted(result_id=result_id, identity=identity, received_ns=0, deadline_ns=NEVER_NS)
 
-    def _left_out(self, sequence: int, result_id: str, error: Exception | str) -> None:
+    def _log_left_out(self, sequence: int, result_id: str, error: Exception | str) -> None:
         if self._log_once("a verdict in the journal cannot be read", result_id, error, sequence=sequence):
             self._on_unreadable()
 
     def _log_once(self, sentence: str, result_id: str, error: Exception | str, **known: object) -> bool:
         """Log once, however often it is met, what cannot be read of a part; return whether this was the first time."""
-        said = sentence, result_id, *known.values()
-        if said in self._unreadable:
+        key = sentence, result_id, *known.values()
+        if key in self._unreadable:
             return False
-        self._unreadable.add(said)
+        self._unreadable.add(key)
         log.error(sentence, result_id=result_id, reason=str(error), **known)
         return True
 
@@ -289,7 +292,7 @@ def is_lost(row: Row) -> bool:
     return not row[2:]
 
 
-def shown(name: bytes) -> str:
+def as_printable(name: bytes) -> str:
     """Return a stored name as text; damaged bytes are replaced by a mark."""
     return name.decode(errors="replace")
 

@@ -15,7 +15,7 @@ import yaml
 from msgspec import Meta
 
 from mdss.misfit import LONGEST_SHOWN
-from mdss.settings_doors import HttpSettings, SecuritySettings, check_access, check_files
+from mdss.settings_access import HttpSettings, SecuritySettings, check_access, check_files
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
 from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 

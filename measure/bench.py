@@ -85,17 +85,17 @@ def command(**options: object) -> None:
     from measure.subject import Size
     from measure.tables import show
 
-    wishes = BenchOptions(**options)  # type: ignore[arg-type]  # click has checked them
-    wishes.check()
-    sizes = tuple(Size.parse(text) for text in dict.fromkeys(wishes.sizes or (QUICK_SIZES if wishes.is_quick else SIZES)))
+    chosen = BenchOptions(**options)  # type: ignore[arg-type]  # click has checked them
+    chosen.check()
+    sizes = tuple(Size.parse(text) for text in dict.fromkeys(chosen.sizes or (QUICK_SIZES if chosen.is_quick else SIZES)))
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder:
-        results = measure(wishes, sizes, Path(folder))
+        results = measure(chosen, sizes, Path(folder))
     show(results, table_console())  # first, so that a failed write does not lose minutes of measuring
-    if wishes.json_path is not None:
-        results.write(wishes.json_path)
+    if chosen.json_path is not None:
+        results.write(chosen.json_path)
 
 
-def measure(wishes: BenchOptions, sizes: tuple[Size, ...], folder: Path) -> Results:
+def measure(chosen: BenchOptions, sizes: tuple[Size, ...], folder: Path) -> Results:
     """Return all results that were asked for."""
     from measure.both_branches import measure_both
     from measure.growth import measure_growth
@@ -106,21 +106,21 @@ def measure(wishes: BenchOptions, sizes: tuple[Size, ...], folder: Path) -> Resu
     from measure.stages import Effort, StageBench, measure_stages
 
     load_before = os.getloadavg()[0]  # read here, because making a synthetic line and its model is a load, too
-    subject = wishes.subject(folder)
-    effort = Effort(wishes.parts or (QUICK_PARTS if wishes.is_quick else PARTS), LONGEST_S)
-    machine = measure_machine(folder, load_before, is_quick=wishes.is_quick)
-    bed = StageBench(subject, folder)
-    stages, *others = [measure_stages(bed, size, effort, is_whole=size == sizes[0]).figures(machine) for size in sizes]
-    ratio = speedup(bed, sizes[0]) if wishes.has_reference else None
-    bed.close()
-    both = measure_both(bed, sizes[0], effort)
+    subject = chosen.subject(folder)
+    effort = Effort(chosen.parts or (QUICK_PARTS if chosen.is_quick else PARTS), LONGEST_S)
+    machine = measure_machine(folder, load_before, is_quick=chosen.is_quick)
+    bench = StageBench(subject, folder)
+    stages, *others = [measure_stages(bench, size, effort, is_whole=size == sizes[0]).figures(machine) for size in sizes]
+    ratio = speedup(bench, sizes[0]) if chosen.has_reference else None
+    bench.close()
+    both = measure_both(bench, sizes[0], effort)
     line = measure_line(subject, sizes, effort)
-    has_growth = bool(wishes.cameras or wishes.processes)
-    numbers = (tuple(dict.fromkeys(each)) or (1,) for each in (wishes.cameras, wishes.processes))
+    has_growth = bool(chosen.cameras or chosen.processes)
+    numbers = (tuple(dict.fromkeys(each)) or (1,) for each in (chosen.cameras, chosen.processes))
     return Results(
         date=datetime.now(UTC).date().isoformat(),
         product=subject.recipe,
-        preset=bed.model.recipe.preset,
+        preset=bench.model.recipe.preset,
         is_trained=subject.is_trained,
         machine=machine,
         stages=stages,

@@ -47,16 +47,16 @@ class Runner:
             raise MdssError(f"{self._branch}: its process ended with code {self._process.wait()}; what it said before says why")
 
 
-def measure_both(bed: StageBench, size: Size, effort: Effort) -> BothBranches | None:
+def measure_both(bench: StageBench, size: Size, effort: Effort) -> BothBranches | None:
     """Return the times of each branch alone and of both at once, measured in turn part by part; None without two cores."""
     cores = own_cores()
     if len(cores) < len(BRANCHES):
         return None
     with tempfile.TemporaryDirectory(prefix="mdss-bench-") as folder, ExitStack() as running:
-        count = write_scans(bed, size, Path(folder))
+        count = write_scans(bench, size, Path(folder))
         runners = [
             running.enter_context(
-                running_branch(BranchOrder(branch=branch, model=str(bed.model.path), core=core, folder=folder, scans=count))
+                running_branch(BranchOrder(branch=branch, model=str(bench.model.path), core=core, folder=folder, scans=count))
             )
             for branch, core in zip(BRANCHES, cores, strict=False)
         ]
@@ -97,11 +97,11 @@ def spent_ms(runners: list[Runner], number: int) -> float:
     return (time.perf_counter() - started_s) * 1000
 
 
-def write_scans(bed: StageBench, size: Size, folder: Path) -> int:
+def write_scans(bench: StageBench, size: Size, folder: Path) -> int:
     """Write the scans for the processes, and return their number."""
-    scans = bed.subject.scans_at(size)
+    scans = bench.subject.scans_at(size)
     for number, scan in enumerate(scans):
-        rgb, cloud = bed.subject.received(scan)
+        rgb, cloud = bench.subject.received(scan)
         np.savez(folder / SCANS.format(number), rgb=rgb, xyz_mm=cloud[:])
     return len(scans)
 

@@ -9,7 +9,7 @@ from itertools import repeat
 
 from demo.station import camera_of
 from mdss.settings import Settings
-from measure.line import Line, Listener, rate_of, station
+from measure.line import Listener, MeasuredStation, rate_of, station
 from measure.results import GrowthFigures
 from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Size, Subject
@@ -39,8 +39,10 @@ def rates(subject: Subject, size: Size, effort: Effort, settings: Settings, numb
             with ExitStack() as open_senders, ThreadPoolExecutor(cameras) as pool:
                 names = [f"bench-{cameras}-{number}" for number in range(cameras)]
                 senders = [open_senders.enter_context(camera_of(settings, name)) for name in names]
-                lines = [Line(subject, sender, listener) for sender in senders]
-                heard_ns = [each for line in pool.map(Line.send_at_full_load, lines, repeat(scans), repeat(share)) for each in line]
+                lines = [MeasuredStation(subject, sender, listener) for sender in senders]
+                heard_ns = [
+                    each for line in pool.map(MeasuredStation.send_at_full_load, lines, repeat(scans), repeat(share)) for each in line
+                ]
             yield cameras, rate_of(heard_ns)
     finally:
         listener.stop()

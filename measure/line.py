@@ -81,7 +81,7 @@ class Latencies:
             self.stage_overheads_ms.setdefault(name, []).append(spent_ms)
 
 
-class Line:
+class MeasuredStation:
     """A running station with one camera and one subscriber."""
 
     def __init__(self, subject: Subject, sender: FrameSender, listener: Listener) -> None:
@@ -214,7 +214,7 @@ def measure_line(subject: Subject, sizes: tuple[Size, ...], effort: Effort) -> L
     with station(subject) as (settings, ready_s), camera_of(settings, "bench") as sender:
         listener = Listener(settings)
         try:
-            line = Line(subject, sender, listener)
+            line = MeasuredStation(subject, sender, listener)
             end_to_end = {str(size): line.figures(size, effort) for size in sizes}
         finally:
             listener.stop()

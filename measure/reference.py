@@ -29,7 +29,7 @@ SHAPE = msgspec.structs.replace(PAPER.sdf, frame="camera", octaves=0, overlap="m
 Float = NDArray[np.float32]
 
 
-class Reference:
+class ReferenceNetworks:
     """Untrained networks of the published size: training does not change their speed."""
 
     def __init__(self) -> None:
@@ -50,26 +50,26 @@ class Reference:
         """Return the distance (N,) of every point, the smallest among its patches."""
         settings, cloud, towards = SHAPE, PartPoints.of(part.xyz), viewing_direction(part.xyz)
         patches = cut_patches(cloud.points, settings.points_per_patch, PATCHES_OF_A_POINT)
-        said = []
+        distances = []
         for members in patches:
             patch = torch.from_numpy(cloud.points[members])[None]
             points = PatchFrames.of(patch, towards, settings).to_patch(patch).to(self._device)
-            said.append(self._shape(points, points).distance[0].cpu())
-        return np.asarray(merged_distances(torch.cat(said), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
+            distances.append(self._shape(points, points).distance[0].cpu())
+        return np.asarray(merged_distances(torch.cat(distances), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
 
 
-def speedup(bed: StageBench, size: Size) -> float:
+def speedup(bench: StageBench, size: Size) -> float:
     """Return how many times longer both branches of the reference take than ours, on the same scans and in one thread."""
-    reference, ours_s, theirs_s = Reference(), 0.0, 0.0
-    scans = bed.subject.scans_at(size)[:SCANS]
+    reference, ours_s, theirs_s = ReferenceNetworks(), 0.0, 0.0
+    scans = bench.subject.scans_at(size)[:SCANS]
     for number, scan in enumerate(tracked([scans[0], *scans], "reference", len(scans) + 1)):
-        part = point_cloud.prepare(*bed.subject.received(scan), bed.model.recipe.point_cloud)
+        part = point_cloud.prepare(*bench.subject.received(scan), bench.model.recipe.point_cloud)
         started = time.perf_counter()
         reference.colour_map(part)
         reference.shape_distances(part)
         between = time.perf_counter()
-        bed.colour.map_of(part)
-        bed.shape.map_of(part)
+        bench.colour.map_of(part)
+        bench.shape.map_of(part)
         if number == 0:  # the first scan also chooses kernels and compiles
             continue
         theirs_s, ours_s = theirs_s + between - started, ours_s + time.perf_counter() - between

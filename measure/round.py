@@ -35,10 +35,10 @@ def times(order: Order) -> dict[str, list[float]]:
         subject = synthetic_subject(order.preset, folder, is_quick=order.is_quick)
     else:
         subject = subject_of_store(Path(order.store), order.recipe, Path(order.data), order.unit)
-    bed = StageBench(subject, folder)
-    notes = measure_stages(bed, Size.parse(order.size), Effort(order.parts, LONGEST_S), is_whole=True)
-    bed.close()
-    return {name: record.spent_ms for name, record in notes.records.items()}
+    bench = StageBench(subject, folder)
+    stage_records = measure_stages(bench, Size.parse(order.size), Effort(order.parts, LONGEST_S), is_whole=True)
+    bench.close()
+    return {name: record.spent_ms for name, record in stage_records.records.items()}
 
 
 if __name__ == "__main__":

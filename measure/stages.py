@@ -100,34 +100,34 @@ class StageBench:
         """Close the journal."""
         self.journal.close()
 
-    def before_branches(self, scan: Scan, notes: StageRecords) -> tuple[Frame, Prepared]:
+    def before_branches(self, scan: Scan, stage_records: StageRecords) -> tuple[Frame, Prepared]:
         """Take one part through the stages before the branches, which depend on the size of the scan."""
         name, payloads = uuid.uuid4().hex, [scan.rgb.tobytes(), scan.xyz.tobytes()]
         header = self.subject.header(scan, name)
-        with notes.timed("ingest", megabytes=megabytes(scan.rgb, scan.xyz)):
-            rgb, xyz = camera.to_scan(header, payloads, camera.Limits())
+        with stage_records.timed("ingest", megabytes=megabytes(scan.rgb, scan.xyz)):
+            rgb, xyz = camera.to_scan(header, payloads, camera.FrameLimits())
         frame = Frame(result_id=name, recipe_id=self.subject.recipe, model_version=self.model.version, rgb=rgb, xyz=xyz)
-        with notes.timed("codec_frame", megabytes=megabytes(rgb, xyz)):
+        with stage_records.timed("codec_frame", megabytes=megabytes(rgb, xyz)):
             received = codec.decode(cast(list[bytes], codec.encode(frame)))
         assert isinstance(received, Frame)
-        with notes.timed("prepare", megabytes=megabytes(rgb, xyz)):
+        with stage_records.timed("prepare", megabytes=megabytes(rgb, xyz)):
             prepared = point_cloud.prepare(received.rgb, received.xyz, self.model.recipe.point_cloud)
         return frame, prepared
 
-    def after_preparing(self, frame: Frame, prepared: Prepared, notes: StageRecords, work: tuple[Operations, Operations]) -> None:
+    def after_preparing(self, frame: Frame, prepared: Prepared, stage_records: StageRecords, work: tuple[Operations, Operations]) -> None:
         """Take the part on to its verdict in the journal."""
-        with notes.timed("rgb", work=work[0]):
+        with stage_records.timed("rgb", work=work[0]):
             colour = self.colour.map_of(prepared)
-        with notes.timed("sdf", work=work[1]):
+        with stage_records.timed("sdf", work=work[1]):
             shape = self.shape.map_of(prepared)
         scores: dict[Branch, BranchScore] = {"rgb": self._score(frame, "rgb", colour), "sdf": self._score(frame, "sdf", shape)}
-        with notes.timed("codec_score", megabytes=megabytes(colour)):
+        with stage_records.timed("codec_score", megabytes=megabytes(colour)):
             codec.decode(cast(list[bytes], codec.encode(scores["rgb"])))
         part = JoinedPart(self._accepted(frame), prepared_part(frame, prepared), scores, None)
-        with notes.timed("fusion", megabytes=megabytes(colour, shape, prepared.xyz, prepared.rgb)):
+        with stage_records.timed("fusion", megabytes=megabytes(colour, shape, prepared.xyz, prepared.rgb)):
             self._draw(prepared, colour, shape)
         verdict = verdict_of(JudgedPart(part, self.judge.judge(part), self.model), ORIGIN, time.time_ns())
-        with notes.timed("journal"):
+        with stage_records.timed("journal"):
             self.journal.accept(part.accepted)
             self.journal.judge(verdict)
 
@@ -202,18 +202,18 @@ class Effort:
             yield number
 
 
-def measure_stages(bed: StageBench, size: Size, effort: Effort, *, is_whole: bool) -> StageRecords:
+def measure_stages(bench: StageBench, size: Size, effort: Effort, *, is_whole: bool) -> StageRecords:
     """Send parts of one size through all stages, or only those before the branches; each scan goes once before, uncounted."""
-    scans, notes, warming = bed.subject.scans_at(size), StageRecords(), StageRecords()
-    parts = [bed.before_branches(scan, warming) for scan in scans]
-    operations = [bed.operations(prepared) for _, prepared in parts] if is_whole else []
+    scans, stage_records, warming = bench.subject.scans_at(size), StageRecords(), StageRecords()
+    parts = [bench.before_branches(scan, warming) for scan in scans]
+    operations = [bench.operations(prepared) for _, prepared in parts] if is_whole else []
     for (frame, prepared), work in zip(parts, operations, strict=False):  # no operations if the stages end before the branches
-        bed.after_preparing(frame, prepared, warming, work)
+        bench.after_preparing(frame, prepared, warming, work)
     with Meter(f"stages {size}", effort.parts) as meter:
         for number in effort.numbers():
             which = number % len(scans)
-            frame, prepared = bed.before_branches(scans[which], notes)
+            frame, prepared = bench.before_branches(scans[which], stage_records)
             if is_whole:
-                bed.after_preparing(frame, prepared, notes, operations[which])
+                bench.after_preparing(frame, prepared, stage_records, operations[which])
             meter.step()
-    return notes
+    return stage_records

@@ -92,7 +92,7 @@ class Subject:
 
     def received(self, scan: Scan) -> tuple[NDArray[np.uint8], SensorCloud]:
         """Return image and cloud as the station has them after `ingest`."""
-        return camera.to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.Limits())
+        return camera.to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.FrameLimits())
 
     def header(self, scan: Scan, name: str) -> FrameHeader:
         """Return the header that a camera would send with this scan."""
@@ -117,7 +117,7 @@ def subject_of_store(store: Path, recipe: str, data: Path, unit: Unit) -> Subjec
 
 def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:
     """Return a synthetic line with a model after two steps of training; made once in a folder, then reused."""
-    from mdss.method.recipe import changed, preset
+    from mdss.method.recipe import preset, with_assignments
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
     from trainer.train import Order, train
@@ -128,7 +128,7 @@ def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subj
         size = LineSize(train=3, validation=5, good=2, defective=2)
         write_line(Line(PRODUCT, 1, size, View(side, side, "m"), kinds=("stain", "bump")), data)
     if not (store / PRODUCT / "champion").exists():
-        train(Order(data, store, PRODUCT, changed(preset(preset_name), (*FEW_STEPS, *(SMALL if is_quick else ())))))
+        train(Order(data, store, PRODUCT, with_assignments(preset(preset_name), (*FEW_STEPS, *(SMALL if is_quick else ())))))
     return Subject(store, PRODUCT, "m", read_scans(data), is_trained=False)
 
 

@@ -51,14 +51,14 @@ def machine_lines(machine: Machine) -> list[str]:
 
 def stage_table(title: str, stages: dict[str, StageFigures]) -> Table:
     """Return a table with one row for each stage."""
-    table = framed(title, "stage", "p50 ms", "p99 ms", "best ms", "work", "floor ms", "over floor", folds="work")
+    table = number_table(title, "stage", "p50 ms", "p99 ms", "best ms", "work", "floor ms", "over floor", folds="work")
     for name, each in stages.items():
         times = f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.best_ms:.2f}"
         table.add_row(name, *times, work(each), f"{each.floor_ms:.3g}", f"{each.over_floor:.3g}")
     return table
 
 
-def framed(title: str, first: str, *others: str, folds: str = "") -> Table:
+def number_table(title: str, first: str, *others: str, folds: str = "") -> Table:
     """Return an empty table of numbers; the column `folds` may wrap in a narrow terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, no_wrap=True)
@@ -83,7 +83,7 @@ def both_line(figures: BothBranches) -> str:
 def line_table(results: Results) -> Table:
     """Return a table with one row for each size of scan."""
     title = "the station: parts/s at full load; from the camera to a subscriber at half of it"
-    table = framed(title, "scans", "parts/s", "p50 ms", "p99 ms", "p99 / p50", "overhead p50", "p99 ms")
+    table = number_table(title, "scans", "parts/s", "p50 ms", "p99 ms", "p99 / p50", "overhead p50", "p99 ms")
     for size, each in results.end_to_end.items():
         spread = f"{each.p99_ms / each.p50_ms:.2f}"
         overhead = f"{each.overhead_p50_ms:.1f}", f"{each.overhead_p99_ms:.1f}"
@@ -94,7 +94,7 @@ def line_table(results: Results) -> Table:
 def overhead_table(results: Results) -> Table:
     """Return a table of the overhead: a row for each size of scan, a column for each stage."""
     stages = next(iter(results.end_to_end.values())).overhead
-    table = framed("where the overhead is: p50 / p99, ms", "scans", *stages)
+    table = number_table("where the overhead is: p50 / p99, ms", "scans", *stages)
     for size, each in results.end_to_end.items():
         table.add_row(size, *(f"{spent.p50_ms:.1f} / {spent.p99_ms:.1f}" for spent in each.overhead.values()))
     return table
@@ -102,7 +102,7 @@ def overhead_table(results: Results) -> Table:
 
 def growth_table(growth: Sequence[GrowthFigures], size: str) -> Table:
     """Return a table with one row for each combination of processes and cameras."""
-    table = framed(f"how the rate grows, scans of {size}", "processes for each branch", "cameras", "parts/s")
+    table = number_table(f"how the rate grows, scans of {size}", "processes for each branch", "cameras", "parts/s")
     for each in growth:
         table.add_row(str(each.processes), str(each.cameras), f"{each.parts_per_s:.2f}")
     return table

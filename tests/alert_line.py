@@ -13,7 +13,7 @@ from daemon.alerts import LONGEST_PAUSE_S, Delivery
 from daemon.private_redis import PrivateRedis
 from mdss.journal import Journal
 from mdss.settings import Settings
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from mdss.wire.verdict import Verdict
 from tests.fakes import FakeClock
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from daemon.alerts import BACKLOG, DELIVERED, UP, Delivery
 from mdss.journal import JournalFailed
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from mdss.wire.verdict import Verdict
 from tests.fakes import FakeClock
 

@@ -7,17 +7,17 @@ from typing import Any, Self
 
 import numpy as np
 
+from daemon.collection_queue import CollectionQueue
 from daemon.held_parts import HeldPart
 from daemon.intake import Intake, IntakeServices, Reply
-from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
 from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Judged
 from mdss.wire.model_plan import ModelPlan, Served, model_key
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Evaluation, UndefinedCode
 from tests.fakes import FakeClock, FakeLink
 
@@ -74,8 +74,8 @@ class Station:
         self.journal, self.outbox = journal or Notebook(), Outbox(self.clock)
         self.fusion, self.prepare = FakeLink(), FakeLink()
         self.kept: list[tuple[HeldPart, str]] = []
-        self.collect, self.keeping = FakeLink(), CollectionQueue(settings.collection, self.tally)
-        outside = IntakeServices(self.journal, self.outbox, self.tally, "boot", self, self.keeping, self.clock, self.clock.ns)  # type: ignore[arg-type]
+        self.collect, self.collection_queue = FakeLink(), CollectionQueue(settings.collection, self.tally)
+        outside = IntakeServices(self.journal, self.outbox, self.tally, "boot", self, self.collection_queue, self.clock, self.clock.ns)  # type: ignore[arg-type]
         self.intake = Intake(settings, outside)
         self.intake.follow(plan_of(*settings.models.recipes))
 
@@ -102,7 +102,7 @@ class Station:
         return [reply.message for reply in replies]
 
     def judge(self, frame_id: str, sequence: int = 1, code: UndefinedCode | None = None) -> list[Reply]:
-        return self.intake.judged([word(self.journal.judge(frame_id, sequence, code), sequence, code)])
+        return self.intake.note_verdicts([word(self.journal.judge(frame_id, sequence, code), sequence, code)])
 
     def keep(self, part: HeldPart, reason: str) -> None:
         """Stand in for the quarantine."""

@@ -11,7 +11,7 @@ import zmq
 
 from mdss.client import CurveKeys
 from mdss.wire import camera
-from mdss.wire.outer_end import connect
+from mdss.wire.client_socket import connect
 
 PATIENCE_S = 20.0
 MEGABYTE = 1024 * 1024

@@ -96,7 +96,7 @@ def write_config(folder: Path, store: Path) -> Path:
 
 def order_of(own: Plant, **changes: Any) -> RetrainOrder:
     """Return what to retrain, with as few parts as a test can make in passing."""
-    return replace(RetrainOrder(own.settings, NAME, wishes=FEW), **changes)
+    return replace(RetrainOrder(own.settings, NAME, amounts=FEW), **changes)
 
 
 def answered(model: ModelFolder, *, is_passed: bool) -> GateOutcome:

@@ -9,12 +9,12 @@ from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from trainer.data_checks import Refused
-from trainer.examination import Examination, Examiner, Limits
+from trainer.examination import ExaminationLimits, Examiner, PartExamination
 from trainer.part_measures import Measures
 from trainer.synthetic_scan import SyntheticScan
 
 SETTINGS = PointCloudSettings(size_px=96)
-LIMITS = Limits(budget=100, max_invalid_ratio=0.5)
+LIMITS = ExaminationLimits(budget=100, max_invalid_ratio=0.5)
 
 
 def measures_of(scan: SyntheticScan) -> Measures:
@@ -41,14 +41,14 @@ class Shelf:
         self._parts.append(found)
         return found
 
-    def examined(self, known: list[tuple[str, Measures]], limits: Limits = LIMITS, champion: Any = None) -> Examination:
+    def examined(self, known: list[tuple[str, Measures]], limits: ExaminationLimits = LIMITS, champion: Any = None) -> PartExamination:
         """Look at all of them but defects, without a champion unless one is given."""
         examiner = Examiner(known, champion, SETTINGS)
         examiner.add_defects([part for part in self._parts if part.label == "defect"])
         return examiner.examine([part for part in self._parts if part.label != "defect"], limits)
 
 
-def only(done: Examination) -> Refused:
+def only(done: PartExamination) -> Refused:
     """Return the one part that was refused."""
     assert len(done.refused) == 1
     return done.refused[0]

@@ -12,7 +12,7 @@ import numpy as np
 from mdss.method.calibration import now
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import prepare
-from mdss.method.recipe import Recipe, changed, preset
+from mdss.method.recipe import Recipe, preset, with_assignments
 from tests.station import SMALL
 from trainer.dataset import LoadedScan, Scan
 from trainer.gate_terms import EvidencePart
@@ -57,7 +57,7 @@ class Workshop:
     def model(self, tag: str, learned: Learned, seed: int = 0, shape_of: str = "") -> ModelFolder:
         """Return the model of this tag, trained when it is first asked for; its shape branch may be another's that saw the same shapes."""
         if tag not in self._made:
-            recipe = changed(preset("demo", seed), (*SMALL, *SEEING, *learned.settings))
+            recipe = with_assignments(preset("demo", seed), (*SMALL, *SEEING, *learned.settings))
             card = ModelCard(name=NAME, recipe=recipe, made_at=now(), code_version="test", data={"training_scans": learned.training})
             parts = parts_of(learned, recipe)
             work = self.store / f".{tag}"

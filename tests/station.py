@@ -25,7 +25,7 @@ from demo.station import StationFolders, running_station
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.journal import Journal
 from mdss.method.description_network import PatchDescriptionNetwork
-from mdss.method.recipe import Recipe, changed, preset
+from mdss.method.recipe import Recipe, preset, with_assignments
 from mdss.method.teacher import TeacherCard, save_teacher
 from mdss.settings import Settings
 from mdss.wire.camera import Invalid
@@ -55,7 +55,7 @@ def write_teacher(path: Path) -> Path:
 
 def small_recipe(teacher: Path, *assignments: str) -> Recipe:
     """Return a recipe that trains in seconds."""
-    return changed(preset("demo"), (*SMALL, f"rgb.teacher={teacher}", *assignments))
+    return with_assignments(preset("demo"), (*SMALL, f"rgb.teacher={teacher}", *assignments))
 
 
 def write_line(data: Path, unit: Unit = "m") -> Path:

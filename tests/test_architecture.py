@@ -15,13 +15,13 @@ import pytest
 from tests.source import FILES, MODULES, PACKAGES, tree_of
 
 # What runs a station, with its cameras and its subscriber; what is judged and drawn from what they noted stays with "bench".
-CHAOS_PARTS = ("camera", "crew", "faults", "line", "records", "station", "subscriber", "watch")
-STAGED = ("overload", "outage", "recovery", "retrain_beside", "stage", "stage_camera", "swaps", "swaps_report")
+CHAOS_PARTS = ("camera", "faults", "line", "records", "station", "subscriber", "watch")
+STAGED = ("overload", "outage", "recovery", "retrain_beside", "bench_station", "bench_camera", "swaps", "swaps_report", "load_process")
 CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"bench.{name}" for name in STAGED))
 CHAOS_MAY = (
     "bench",
     *("mdss.client", "mdss.wire", "mdss.journal"),
-    *("mdss.settings", "mdss.settings_doors", "mdss.method", "mdss.errors"),
+    *("mdss.settings", "mdss.settings_access", "mdss.method", "mdss.errors"),
     "daemon",
     "demo",
     "trainer",
@@ -41,8 +41,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.retraining": ("mdss.whole_files", "mdss.errors"),
     "mdss.settings_file": ("mdss.misfit", "mdss.errors"),
     "mdss.key_files": ("mdss.errors",),
-    "mdss.settings_doors": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.errors"),
-    "mdss.settings": ("mdss.settings_file", "mdss.settings_doors", "mdss.settings_types", "mdss.misfit"),
+    "mdss.settings_access": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.errors"),
+    "mdss.settings": ("mdss.settings_file", "mdss.settings_access", "mdss.settings_types", "mdss.misfit"),
     "mdss.logs": ("mdss.settings", "mdss.errors"),
     "mdss.wire": (
         *("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files"),
@@ -58,13 +58,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.journal": ("mdss.journal_file", "mdss.settings", "mdss.logs", "mdss.errors"),
     "mdss.client": ("mdss.wire", "mdss.errors"),
     "mdss.good_parts": ("mdss.collection", "mdss.part_names"),
-    "mdss.collection_wish": ("mdss.whole_files", "mdss.errors"),
+    "mdss.collect_request": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift_record": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift": ("mdss.drift_record",),
     "mdss.cli": ("mdss.interrupts", "mdss.user_name", "mdss.errors"),
     "daemon": (
-        *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_doors", "mdss.settings_types"),
-        *("mdss.collection", "mdss.collection_wish", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),
+        *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_access", "mdss.settings_types"),
+        *("mdss.collection", "mdss.collect_request", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),
         *("mdss.good_parts", "mdss.part_names", "mdss.key_files", "mdss.system_calls", "mdss.terminal", "mdss.user_name"),
         *("mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("mdss.scan_files", "mdss.whole_files", "mdss.settings", "mdss.system_calls", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "trainer": (
-        *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collection_wish", "mdss.retraining"),
+        *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collect_request", "mdss.retraining"),
         *("mdss.good_parts", "mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
         *("mdss.interrupts", "mdss.system_calls", "mdss.terminal", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
@@ -96,7 +96,7 @@ NEVER_LOADS = {
     "mdss.wire": ("torch", "cv2", "scipy"),
     "mdss.collection": ("torch", "zmq", "redis", "cv2"),
     "mdss.good_parts": ("torch", "zmq", "redis", "cv2"),
-    "mdss.collection_wish": ("torch", "zmq", "redis", "cv2"),
+    "mdss.collect_request": ("torch", "zmq", "redis", "cv2"),
     "mdss.method": ("zmq", "redis"),
     "mdss.drift": ("torch", "zmq", "redis", "scipy"),
     "mdss.drift_record": ("torch", "zmq", "redis", "scipy"),

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from daemon.alert_store import Alert
-from daemon.collection_verbs import Listed
+from daemon.collection_verbs import ListedPart
 from daemon.doctor import Examination
 from daemon.finding import Finding
 from daemon.keygen import NewKeyPair
@@ -41,14 +41,14 @@ Record = type[msgspec.Struct] | type[Metrics]
 
 RECORDS: dict[str, tuple[Record, ...]] = {  # what is given, and what is within it
     "mdss evaluate": (
-        *(evaluation.Evaluation, evaluation.Model, evaluation.Counts, evaluation.Baseline, evaluation.Threshold),
+        *(evaluation.Evaluation, evaluation.Model, evaluation.Counts, evaluation.Baseline, evaluation.ThresholdFigures),
         *(evaluation.Timing, evaluation.Stage, evaluation.ScanResult, Metrics),
     ),
     "mdss retrain": (Result, Refused),
     "mdss model compare": (gate_terms.GateOutcome, gate_terms.GateCheck),
     "mdss model shadow": (shadow_report.ShadowReport, shadow_report.ShadowPart, shadow_report.Side, shadow_report.Interval),
     "mdss alerts list": (Alert,),
-    "mdss collection list": (Listed, CollectedPart, Review),
+    "mdss collection list": (ListedPart, CollectedPart, Review),
     "mdss model history": (Event,),
     "mdss doctor": (Examination, Finding),
     "mdss keygen": (NewKeyPair,),

@@ -13,8 +13,8 @@ import torch
 
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import Recipe
+from trainer.branch_inputs import Branch, read_branch_inputs
 from trainer.branch_training import train_branch
-from trainer.handed_parts import Branch, read_branch_inputs
 from trainer.progress import Meter, Report
 
 INTERRUPTED, FAILED = 130, 1

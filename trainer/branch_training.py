@@ -13,10 +13,10 @@ from mdss.method.recipe import Recipe
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.weights import read_weights, write_weights
 from mdss.whole_files import write_whole
-from trainer.handed_parts import Branch, Part
+from trainer.branch_inputs import Branch, Part
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
-from trainer.training import Training, recent
+from trainer.training import Training, recent_mean
 
 TITLES: dict[Branch, str] = {"rgb": "colour branch", "sdf": "shape branch"}
 TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Module, Training]]] = {"rgb": train_colour, "sdf": train_shape}
@@ -31,7 +31,7 @@ class BranchTraining(msgspec.Struct, frozen=True):
     @property
     def figures(self) -> dict[str, float | None]:
         """Return what the model's card keeps of it; `last_loss` is the mean of the last steps."""
-        return {"steps": len(self.losses), "seconds": round(self.seconds, 1), "last_loss": recent(self.losses)}
+        return {"steps": len(self.losses), "seconds": round(self.seconds, 1), "last_loss": recent_mean(self.losses)}
 
 
 def train_branch(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:

@@ -20,12 +20,12 @@ from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from mdss.verb_options import FiniteRange, reason_option
 from trainer.champion import Champion
-from trainer.confirmed_parts import NS_PER_DAY, ConfirmedParts, Source, read_confirmed_parts
+from trainer.confirmed_parts import NS_PER_DAY, CollectedSource, ConfirmedParts, read_confirmed_parts
 from trainer.dataset import Dataset, Unit
 from trainer.examination import measure_golden
 from trainer.gathering import CALIBRATED, collection_at, gather
+from trainer.ignored_content import ignored_content_sentences
 from trainer.parts_found import sentences_on
-from trainer.passed_over import ignored_content_sentences
 from trainer.train import prepare_all, summary
 
 EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-reject-rate 0.02 --reason 'too many stops'"
@@ -58,7 +58,7 @@ def command(*, as_json: bool, **options: Any) -> None:
     """
     days, most, with_simulated, folder = (options.pop(name) for name in ("days", "most", "with_simulated", "collected"))
     since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
-    collected = Source(folder, since_ns, most, with_simulated) if folder else None
+    collected = CollectedSource(folder, since_ns, most, with_simulated) if folder else None
     model = calibrate(Request(**options, collected=collected))
     click.echo(as_json_text(model) if as_json else summary(model))
 
@@ -71,7 +71,7 @@ class Request:
     store: Path
     data: Path | None = None
     unit: Unit = "m"
-    collected: Source | None = None
+    collected: CollectedSource | None = None
     rate: float | None = None
     method: str | None = None
     margin: float | None = None
@@ -109,8 +109,8 @@ def calibrate(request: Request) -> ModelFolder:
 def as_json_text(model: ModelFolder) -> str:
     """Return the new champion and its threshold as JSON."""
     found = model.calibration
-    said = {"recipe": model.name, "version": model.version, "threshold": found.threshold, "map_level": found.map_level}
-    return msgspec.json.format(msgspec.json.encode(said)).decode()
+    content = {"recipe": model.name, "version": model.version, "threshold": found.threshold, "map_level": found.map_level}
+    return msgspec.json.format(msgspec.json.encode(content)).decode()
 
 
 def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
@@ -140,8 +140,8 @@ def from_scored_parts(request: Request, model: ModelFolder, settings: Recipe) ->
         places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
-    said = msgspec.structs.replace(found, threshold=found.threshold.with_note(rise_sentence(found, model.calibration)))
-    return with_collection_note(said, collected), {COUNTS: counts, CALIBRATED: collected.names}
+    noted = msgspec.structs.replace(found, threshold=found.threshold.with_note(rise_sentence(found, model.calibration)))
+    return with_collection_note(noted, collected), {COUNTS: counts, CALIBRATED: collected.names}
 
 
 def without_defects(dataset: Dataset, request: Request) -> Dataset:

@@ -15,8 +15,8 @@ from torch import Tensor
 from mdss.method.description_network import CENTRE_PX, CHANNELS, FIELD_PX, STRIDE_PX, positions
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, padded_image
+from trainer.branch_inputs import Part
 from trainer.distributed import own_rows
-from trainer.handed_parts import Part
 from trainer.photographs import Photographs
 from trainer.symmetries import SYMMETRIES, apply_symmetry
 from trainer.teacher_answers import TeacherOutputs, fits_into_memory
@@ -76,7 +76,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class View:
+class PartView:
     """One part, and the symmetry by which it is shown."""
 
     number: int
@@ -84,7 +84,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Place:
+class CropPlace:
     """Origin and size of a crop, in pixels of the padded image."""
 
     top: int
@@ -93,7 +93,7 @@ class Place:
     width: int
 
     @classmethod
-    def of(cls, window: Window) -> Place:
+    def of(cls, window: Window) -> CropPlace:
         """Return the pixels that a window's cells look at."""
         height, width = (STRIDE_PX * side + FIELD_PX - 1 for side in (window.height, window.width))
         return cls(STRIDE_PX * window.top, STRIDE_PX * window.left, height, width)
@@ -152,25 +152,25 @@ class Windows:
             return np.zeros((count, 2), np.int64)
         return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(count, 2))
 
-    def _views(self, step: int) -> list[View]:
+    def _views(self, step: int) -> list[PartView]:
         """Return the symmetry by which each part is shown. Whole images are never turned, because their windows lie where the parts do."""
         count = len(self._images)
         if self._whole is not None or not self.settings.turned:
-            return [View(number, 0) for number in range(count)]
+            return [PartView(number, 0) for number in range(count)]
         random = np.random.default_rng((self._seed, step // (self.settings.shift_every or 1), SYMMETRIES))
         turns = random.integers(SYMMETRIES, size=count)
         turns[random.random(count) >= self._share_turned(step)] = 0
-        return [View(number, turn) for number, turn in enumerate(turns.tolist())]
+        return [PartView(number, turn) for number, turn in enumerate(turns.tolist())]
 
     def _share_turned(self, step: int) -> float:
         """Return the share of parts that are shown turned: all at the beginning. All steps on one grid have the share of its first."""
         first = step - step % (self.settings.shift_every or 1)
         return 1 + (self.settings.turned_last - 1) * self.progress(first)
 
-    def _image(self, view: View) -> Float:
+    def _image(self, view: PartView) -> Float:
         return np.ascontiguousarray(apply_symmetry(self._images[view.number], view.turn))
 
-    def _mask(self, view: View) -> Float:
+    def _mask(self, view: PartView) -> Float:
         return cell_mask(np.ascontiguousarray(apply_symmetry(self._pixels[view.number], view.turn)), self.settings.mask_sampling)
 
     def batch(self, step: int) -> Batch:
@@ -191,7 +191,7 @@ class Windows:
             return None
         return torch.stack([self._answers.crop(*cells) for cells in batch.cells]).to(device).permute(0, 3, 1, 2)
 
-    def _crop(self, view: View, shift: Index | None, random: np.random.Generator) -> Crop:
+    def _crop(self, view: PartView, shift: Index | None, random: np.random.Generator) -> Crop:
         image, mask = self._image(view), self._mask(view)
         place = self._place(view, shift, random)
         crop = image[:, place.top : place.top + place.height, place.left : place.left + place.width]
@@ -201,9 +201,9 @@ class Windows:
         cells = view.number, Window(place.top // STRIDE_PX, place.left // STRIDE_PX, height, width)
         return Crop(np.clip(crop * np.float32(light), 0, 1), mask[rows, columns], cells)
 
-    def _place(self, view: View, shift: Index | None, random: np.random.Generator) -> Place:
+    def _place(self, view: PartView, shift: Index | None, random: np.random.Generator) -> CropPlace:
         if self._whole is not None:
-            return Place.of(self._whole[view.number])
+            return CropPlace.of(self._whole[view.number])
         size = self._images[view.number].shape[1]
         side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
         pixels = apply_symmetry(self._pixels[view.number], view.turn)
@@ -214,4 +214,4 @@ class Windows:
             top, left = np.clip(at, 0, size - side).tolist()
         else:
             top, left = (shift + STRIDE_PX * np.clip((at - shift) // STRIDE_PX, 0, (size - side - shift) // STRIDE_PX)).tolist()
-        return Place(top, left, side, side)
+        return CropPlace(top, left, side, side)

@@ -125,10 +125,10 @@ def from_collection(found: Gathered, models: Sequence[ModelFolder]) -> tuple[lis
     for model in models:
         unknown = parts_new_to(model, unknown, found.kept, calibrated_by(model))
     newest = sorted(unknown, key=lambda each: each.part.judged_ns, reverse=True)[:MOST_PARTS]
-    return collected(newest), collected(found.defects)
+    return as_evidence(newest), as_evidence(found.defects)
 
 
-def collected(parts: Sequence[CollectedScan]) -> list[EvidencePart]:
+def as_evidence(parts: Sequence[CollectedScan]) -> list[EvidencePart]:
     """Return collected parts as evidence."""
     return [EvidencePart(each.part.part_id or each.part.result_id, each.read) for each in parts]
 

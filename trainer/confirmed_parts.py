@@ -20,7 +20,7 @@ NS_PER_DAY = 86_400 * 10**9
 
 
 @dataclass(frozen=True)
-class Source:
+class CollectedSource:
     """Which collected parts to take."""
 
     folder: Path  # a station's collected folder
@@ -46,7 +46,7 @@ class ConfirmedParts:
         return f"{self.accepted} of {total} collected parts are good by verdict alone; {missing}" if self.accepted else ""
 
 
-def read_confirmed_parts(source: Source, model: ModelFolder, recipe: Recipe, curated: frozenset[str]) -> ConfirmedParts:
+def read_confirmed_parts(source: CollectedSource, model: ModelFolder, recipe: Recipe, curated: frozenset[str]) -> ConfirmedParts:
     """Read and prepare a recipe's good parts, newest first. Parts that cannot be read, or show no part, are named and left out.
 
     `curated` are the names of scans that are taken anyway, so that a part among them does not count twice.
@@ -66,7 +66,7 @@ def read_confirmed_parts(source: Source, model: ModelFolder, recipe: Recipe, cur
     return found
 
 
-def choose_parts(source: Source, model: ModelFolder, curated: frozenset[str]) -> list[CollectedScan]:
+def choose_parts(source: CollectedSource, model: ModelFolder, curated: frozenset[str]) -> list[CollectedScan]:
     """Return the newest parts that are marked good, or accepted and unreviewed, and that no training of the model saw."""
     found = gather(collection_at(source.folder), model.name)
     good = [each for each in found.kept if found.standings[each.part.result_id] == GOOD and each.part.judged_ns >= source.since_ns]

@@ -96,10 +96,10 @@ class Dataset:
     def digest(self) -> str:
         """Return a checksum over names and sizes of the files of train and validation; other scans give another one."""
         files = [path for scan in (*self.train, *self.validation) for path in (scan.rgb_path, scan.xyz_path)]
-        said = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+        sizes = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
+        return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
 
-    def named(self, scans: Sequence[Scan]) -> tuple[str, ...]:
+    def relative_names(self, scans: Sequence[Scan]) -> tuple[str, ...]:
         """Return the names of scans, relative to the root, as a training's plan lists them."""
         return tuple(str(scan.rgb_path.relative_to(self.root)) for scan in scans)
 
@@ -158,7 +158,7 @@ def _truth(scan: Scan, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Kind:
+class KindFolder:
     """The files of one folder of parts, by stem; only the test split has masks."""
 
     folder: Path
@@ -167,7 +167,7 @@ class Kind:
     truths: dict[str, Path]
 
     @classmethod
-    def of(cls, folder: Path, split: Split) -> Kind:
+    def of(cls, folder: Path, split: Split) -> KindFolder:
         """List the folder's files."""
         images, clouds = (by_stem(folder / name, suffixes) for name, suffixes in PARTNERS.items())
         return cls(folder, images, clouds, by_stem(folder / TRUTH, TRUTH_SUFFIXES) if split == "test" else {})
@@ -202,7 +202,7 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
             raise BadInput(f"{folder}: no such folder; expected {'KIND/{rgb,xyz,gt}' if split == 'test' else 'good/{rgb,xyz}'} in it")
         return []
     found = _folders(folder)
-    kinds = [Kind.of(each, split) for each in (found if split == "test" else [folder / GOOD])]
+    kinds = [KindFolder.of(each, split) for each in (found if split == "test" else [folder / GOOD])]
     if is_needed:
         _check(folder, kinds)
     return [scan for kind in kinds for scan in kind.scans(split)]
@@ -221,7 +221,7 @@ def _check_letters(found: Sequence[Path], name: str, why: str) -> None:
             raise BadInput(f"{path}: found {path.name!r}, expected {name!r} in small letters: {why}")
 
 
-def _check(folder: Path, kinds: Sequence[Kind]) -> None:
+def _check(folder: Path, kinds: Sequence[KindFolder]) -> None:
     if not kinds:
         raise BadInput(f"{folder}: found no folders, expected one for each kind of part")
     is_marked = any((kind.folder / TRUTH).is_dir() for kind in kinds if kind.folder.name != GOOD)

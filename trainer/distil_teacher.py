@@ -16,8 +16,8 @@ from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of, learning_precision
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
-from trainer.drawn_ahead import prefetched
 from trainer.photographs import CROP_PX, Photographs
+from trainer.prefetch import prefetched
 from trainer.training import Schedule, Training, channels_last
 
 

@@ -30,7 +30,7 @@ class Baseline(msgspec.Struct, frozen=True):
     direction: str | None  # darker or brighter, of the defective parts
 
 
-class Threshold(msgspec.Struct, frozen=True):
+class ThresholdFigures(msgspec.Struct, frozen=True):
     """How the threshold decides on the test parts; a part that cannot be judged counts as rejected.
 
     A station leaves more parts undecided, by its own settings: those with too many missing points, or within its guard band. The scores
@@ -119,7 +119,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     training_object_brightness: float | None
     per_defect: dict[str, dict[Branch, Metrics]]
     aupro_published_protocol: dict[Branch, dict[str, float | None]]  # from 100 ranks, to compare with published values
-    threshold: Threshold
+    threshold: ThresholdFigures
     timing: Timing
     scans: dict[str, ScanResult]
 
@@ -179,11 +179,11 @@ def baseline(parts: Sequence[ScoredPart]) -> Baseline:
     return Baseline(max(found, 1 - found), "brighter" if found >= 0.5 else "darker")
 
 
-def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> Threshold:
+def threshold_of(parts: Sequence[ScoredPart], champion: Champion) -> ThresholdFigures:
     """Return how the threshold decides, and how far apart good and defective parts score."""
     limit = champion.folder.calibration.threshold
     good, defective = ([part for part in parts if part.scan.is_good == is_good] for is_good in (True, False))
-    return Threshold(
+    return ThresholdFigures(
         value=champion.threshold,
         asked_false_reject_rate=float(limit.asked_false_reject_rate),
         false_reject_rate=_rejected(good),

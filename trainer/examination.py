@@ -23,7 +23,7 @@ MOST_COMPARED = 400  # known parts, evenly chosen: enough to know what is usual;
 
 
 @dataclass(frozen=True)
-class Limits:
+class ExaminationLimits:
     """How many parts are wanted, and which share of a part's points may be missing."""
 
     budget: int
@@ -31,7 +31,7 @@ class Limits:
 
 
 @dataclass
-class Examination:
+class PartExamination:
     """The parts that passed, and the refused ones with their reasons."""
 
     accepted: list[CollectedScan] = field(default_factory=list)
@@ -81,9 +81,9 @@ class Examiner:
             with suppress(BadInput, BadPart):  # an unreadable scan, or one without a part, cannot be recognised again
                 self._defects.add(part.part.part_id or part.part.result_id, Measures.of(read_and_prepare(part, self._settings)).signature)
 
-    def examine(self, parts: Sequence[CollectedScan], limits: Limits) -> Examination:
+    def examine(self, parts: Sequence[CollectedScan], limits: ExaminationLimits) -> PartExamination:
         """Return the parts that passed, at most as many as the budget, and those refused on the way."""
-        done = Examination()
+        done = PartExamination()
         with Meter("collected parts", len(parts)) as meter:
             for part in parts:
                 if len(done.accepted) == limits.budget:
@@ -96,7 +96,7 @@ class Examiner:
                 meter.step(f"{len(done.refused)} refused")
         return done
 
-    def _fault(self, part: CollectedScan, limits: Limits) -> Fault | None:
+    def _fault(self, part: CollectedScan, limits: ExaminationLimits) -> Fault | None:
         if part.part.result_id in self._curated:  # it was exported before
             return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
@@ -106,7 +106,7 @@ class Examiner:
         except BadInput as bad:
             return "unreadable", str(bad)
 
-    def _fault_in_scan(self, part: CollectedScan, limits: Limits) -> Fault | None:
+    def _fault_in_scan(self, part: CollectedScan, limits: ExaminationLimits) -> Fault | None:
         seen = read_and_prepare(part, self._settings)
         measures, is_marked_good = Measures.of(seen), part.label == GOOD
         if not is_marked_good and (twin := self._defects.twin_of(measures.signature)):

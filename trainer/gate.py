@@ -14,7 +14,7 @@ from mdss.whole_files import write_json
 from trainer.gate_fitness import Fitness
 from trainer.gate_quality import Quality
 from trainer.gate_report import write_gate_report
-from trainer.gate_scoring import Contest, Pairs
+from trainer.gate_scoring import ModelComparison, Pairs
 from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, GateOutcome
 
 GATES = "gates"  # beside the versions, which never change
@@ -43,14 +43,14 @@ def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: Ga
 
 def judge(sides: ComparedModels, evidence: GateEvidence, device: str) -> GateOutcome:
     """Score the evidence with both models, run every check, and write the answer."""
-    contest = Contest(sides.champion, sides.candidate, device, evidence)
-    pairs = contest.judged()
+    comparison = ModelComparison(sides.champion, sides.candidate, device, evidence)
+    pairs = comparison.score_all()
     champion = sides.champion.calibration if sides.champion else None
     quality = Quality(pairs, sides.candidate.calibration, evidence.limits, champion)
     fitness = Fitness(sides.champion, sides.candidate, pairs, evidence, device)
     outcome = outcome_of(sides, pairs, [*quality.checks(), *fitness.checks()])
     sides.folder.mkdir(parents=True, exist_ok=True)
-    write_gate_report(sides.folder, outcome, contest, pairs)
+    write_gate_report(sides.folder, outcome, comparison, pairs)
     write_json(sides.folder / JSON, outcome)
     return outcome
 

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from mdss.errors import BadPart
 from trainer.champion import Champion
-from trainer.gate_scoring import Contest, Kind, Pairs, aligned_maps
+from trainer.gate_scoring import Kind, ModelComparison, Pairs, aligned_maps
 from trainer.gate_terms import RecordedArrays
 from trainer.picture_rows import Picture, heat_map_picture, row, small
-from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, embedded
+from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, figure_as_html
 
 LOOKS: dict[Kind, tuple[str, str]] = {
     "good": (GOOD_COLOUR, "good"),
@@ -31,12 +31,12 @@ def scores(pairs: Pairs) -> str:
     paired, spread = figure.subplots(1, 2)
     _scatter(paired, pairs)
     _histograms(spread, pairs)
-    return embedded(figure, "Scores of both models")
+    return figure_as_html(figure, "Scores of both models")
 
 
-def part(contest: Contest, scan: RecordedArrays, text: str) -> str:
+def part(comparison: ModelComparison, scan: RecordedArrays, text: str) -> str:
     """Return a row of pictures: a scan's image, and both branches' maps by each model."""
-    sides = ("champion", contest.champion), ("candidate", contest.candidate)
+    sides = ("champion", comparison.champion), ("candidate", comparison.candidate)
     return row([("image", small(scan[0])), *(picture for name, model in sides for picture in _maps(name, model, scan))], text)
 
 

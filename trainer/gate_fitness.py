@@ -121,8 +121,8 @@ def answer_of(order: ProbeOrder, timeout_s: float) -> ProbeAnswer | str:
     except subprocess.TimeoutExpired:
         return f"no answer within {timeout_s:g} s"
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return f"exit code {done.returncode}: {said[-1] if said else 'it said nothing'}"
+        messages = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return f"exit code {done.returncode}: {messages[-1] if messages else 'it said nothing'}"
     try:
         return msgspec.json.decode(done.stdout, type=ProbeAnswer)
     except UNREADABLE as error:

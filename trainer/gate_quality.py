@@ -10,7 +10,7 @@ import numpy as np
 
 from mdss.errors import some_of
 from mdss.method.calibration import SMALLEST_SCORE, Calibration
-from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, counts_of, scores_of
+from trainer.gate_scoring import Kind, Pair, Pairs, ScanJudgement, counts_of, scores_of
 from trainer.gate_statistics import (
     Values,
     auroc_interval,
@@ -92,8 +92,8 @@ class Quality:
         lost = [pair for pair in pairs if not pair.candidate.is_ok and (pair.champion is None or pair.champion.is_ok)]
         says = f"{len(pairs)} golden parts of the champion" if pairs else "the champion has no golden parts"
         if lost:
-            says += f"; the candidate does not accept {named(lost)}"
-        return check("golden parts accepted", is_passed=not lost, found=accepted(pairs), says=says)
+            says += f"; the candidate does not accept {names_of(lost)}"
+        return check("golden parts accepted", is_passed=not lost, found=shares_accepted(pairs), says=says)
 
     def defects(self) -> GateCheck:
         """Require that the candidate catches every confirmed defect that the champion catches by its own merit; all without a champion."""
@@ -103,11 +103,11 @@ class Quality:
         lost = [pair for pair in pairs if pair.candidate.is_ok and catches(pair.champion, moved)]
         by_drift = [pair for pair in pairs if catches(pair.champion, 1.0) and not catches(pair.champion, moved)]
         says = f"{len(pairs)} confirmed defects"
-        says += f"; the candidate misses {named(lost)}" if lost else ", none missed that the champion catches"
+        says += f"; the candidate misses {names_of(lost)}" if lost else ", none missed that the champion catches"
         if by_drift:
-            says += f"; good parts score {moved:.2g} times what they did: that alone lifts {named(by_drift)} above the threshold"
+            says += f"; good parts score {moved:.2g} times what they did: that alone lifts {names_of(by_drift)} above the threshold"
         interval = counts_of(pairs, errs_when_ok=True).excess(self.limits.confidence) if self.has_champion else None
-        figures = Figures(caught(pairs, "champion"), caught(pairs, "candidate"), "share", interval)
+        figures = Figures(share_caught(pairs, "champion"), share_caught(pairs, "candidate"), "share", interval)
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
 
     def promise(self) -> GateCheck:
@@ -134,7 +134,7 @@ class Quality:
         says = f"{counts.candidate_only} good parts are newly rejected, {counts.champion_only} no longer"
         is_passed = low <= limits.allowed_rejects and high <= limits.tolerated_rejects
         if low > limits.allowed_rejects:
-            says += f": worse beyond chance by more than {limits.allowed_rejects:g}: {named(new)}"
+            says += f": worse beyond chance by more than {limits.allowed_rejects:g}: {names_of(new)}"
         elif not is_passed:
             needed = parts_needed(limits.tolerated_rejects, limits.confidence)
             says += f": too little to exclude {limits.tolerated_rejects:g} more; {max(needed, 2 * len(pairs))} parts would tell better"
@@ -209,7 +209,7 @@ class Quality:
         return check(name, is_passed=low > 0.5, found=Figures(None, found, "AUROC", (low, high)), says=says)
 
 
-def catches(champion: Judgement | None, moved: float) -> bool:
+def catches(champion: ScanJudgement | None, moved: float) -> bool:
     """Return whether the champion rejects a part by its own merit: not only because good parts have moved up that far, too.
 
     Without a champion every part counts as caught.
@@ -217,18 +217,18 @@ def catches(champion: Judgement | None, moved: float) -> bool:
     return champion is None or champion.ratio is None or champion.ratio > moved or bool(champion.undecided)
 
 
-def named(pairs: Sequence[Pair]) -> str:
+def names_of(pairs: Sequence[Pair]) -> str:
     """Return the names of the first few parts."""
     return some_of([pair.part.part_id for pair in pairs], NAMED)
 
 
-def accepted(pairs: Sequence[Pair]) -> Figures:
+def shares_accepted(pairs: Sequence[Pair]) -> Figures:
     """Return the share of parts that each model accepts."""
-    before, after = caught(pairs, "champion"), caught(pairs, "candidate")
+    before, after = share_caught(pairs, "champion"), share_caught(pairs, "candidate")
     return Figures(None if before is None else 1 - before, None if after is None else 1 - after, "share")
 
 
-def caught(pairs: Sequence[Pair], side: str) -> float | None:
+def share_caught(pairs: Sequence[Pair], side: str) -> float | None:
     """Return the share of parts that one model does not accept; None without any."""
     judged = [getattr(pair, side) for pair in pairs]
     known = [each for each in judged if each is not None]

@@ -10,7 +10,7 @@ from typing import Any
 from mdss.method.calibration import percent
 from mdss.method.model_store import ModelFolder
 from trainer import gate_figures
-from trainer.gate_scoring import Contest, Judgement, Pair, Pairs
+from trainer.gate_scoring import ModelComparison, Pair, Pairs, ScanJudgement
 from trainer.gate_terms import COLUMNS, GateCheck, GateOutcome
 from trainer.report_page import note, table, write_page
 
@@ -36,13 +36,13 @@ NOTES = {
 }
 
 
-def write_gate_report(folder: Path, outcome: GateOutcome, contest: Contest, pairs: Pairs) -> None:
+def write_gate_report(folder: Path, outcome: GateOutcome, comparison: ModelComparison, pairs: Pairs) -> None:
     """Write gate.html into the folder; its pictures are inside the file."""
     heading = f"{outcome.recipe} {outcome.candidate}: {'passed' if outcome.is_passed else 'held back'}"
-    write_page(folder / "gate.html", heading, sections(outcome, contest, pairs), STYLE)
+    write_page(folder / "gate.html", heading, sections(outcome, comparison, pairs), STYLE)
 
 
-def sections(outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Iterator[str]:
+def sections(outcome: GateOutcome, comparison: ModelComparison, pairs: Pairs) -> Iterator[str]:
     """Yield the page from top to bottom."""
     yield from answer(outcome)
     yield "<h2>Checks</h2>" + note(NOTES["checks"])
@@ -50,10 +50,10 @@ def sections(outcome: GateOutcome, contest: Contest, pairs: Pairs) -> Iterator[s
         yield f"<h3>{side.capitalize()}</h3>" + checks_table([check for check in outcome.checks if check.side == side])
     yield "<h2>Scores</h2>" + note(NOTES["scores"]) + gate_figures.scores(pairs)
     yield "<h2>The models</h2>"
-    champion = contest.champion.folder if contest.champion else None
-    yield table(["", "champion", "candidate"], card_rows(champion, contest.candidate.folder))
+    champion = comparison.champion.folder if comparison.champion else None
+    yield table(["", "champion", "candidate"], card_rows(champion, comparison.candidate.folder))
     yield "<h2>Parts on which they differ</h2>"
-    yield from differing_sections(contest, pairs)
+    yield from differing_sections(comparison, pairs)
 
 
 def answer(outcome: GateOutcome) -> Iterator[str]:
@@ -118,9 +118,9 @@ def short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
+def differing_sections(comparison: ModelComparison, pairs: Pairs) -> Iterator[str]:
     """Yield a picture of each part on which the models differ."""
-    if contest.champion is None:
+    if comparison.champion is None:
         yield note("There is no champion to compare with. These are the parts that the candidate judges wrongly:")
     else:
         yield note(NOTES["differ"])
@@ -128,9 +128,9 @@ def differing_sections(contest: Contest, pairs: Pairs) -> Iterator[str]:
     for pair in chosen:
         caption = f"{pair.part.part_id} ({KINDS[pair.kind]})"
         yield f"<figcaption><b>{html.escape(caption)}</b>: {html.escape(verdicts(pair))}</figcaption>"
-        yield gate_figures.part(contest, contest.scan_of(pair), caption)
+        yield gate_figures.part(comparison, comparison.scan_of(pair), caption)
     if not chosen:
-        yield note("None: on every part both say the same." if contest.champion else "None: it says what it should of every part.")
+        yield note("None: on every part both say the same." if comparison.champion else "None: it says what it should of every part.")
 
 
 def differing(pairs: Pairs) -> list[Pair]:
@@ -150,11 +150,11 @@ def differing(pairs: Pairs) -> list[Pair]:
 
 def verdicts(pair: Pair) -> str:
     """Return both models' verdicts on a part."""
-    said = [f"candidate {verdict(pair.candidate)}"]
-    return ", ".join([f"champion {verdict(pair.champion)}", *said] if pair.champion else said)
+    parts = [f"candidate {verdict(pair.candidate)}"]
+    return ", ".join([f"champion {verdict(pair.champion)}", *parts] if pair.champion else parts)
 
 
-def verdict(judged: Judgement) -> str:
+def verdict(judged: ScanJudgement) -> str:
     """Return one model's verdict in a few words."""
     if judged.ratio is None:
         return f"not judged: {judged.reason}"

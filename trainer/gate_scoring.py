@@ -26,7 +26,7 @@ TIMED: tuple[Branch, ...] = ("rgb", "sdf")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ScanJudgement:
     """What one model says of one scan; without scores if it finds no part, or if its map holds NaN or infinity."""
 
     scores: dict[Branch, float]
@@ -49,8 +49,8 @@ class Pair:
     kind: Kind
     number: int  # of the part within its kind
     part: EvidencePart
-    champion: Judgement | None
-    candidate: Judgement
+    champion: ScanJudgement | None
+    candidate: ScanJudgement
 
     @property
     def change(self) -> float:
@@ -75,7 +75,7 @@ class Pairs:
         return [pair for pair in self.all if pair.kind == kind]
 
 
-class Contest:
+class ModelComparison:
     """Both loaded models and the evidence. `champion` is None for a recipe's first model."""
 
     def __init__(self, champion: ModelFolder | None, candidate: ModelFolder, device: str, evidence: GateEvidence) -> None:
@@ -83,7 +83,7 @@ class Contest:
         self.candidate = Champion.of(candidate, device)
         self._evidence, self._rules = evidence, evidence.serving.rules
 
-    def judged(self) -> Pairs:
+    def score_all(self) -> Pairs:
         """Score all evidence, and each good part also with each standard damage."""
         evidence = self._evidence
         listed: list[tuple[Kind, Sequence[EvidencePart]]] = [
@@ -105,7 +105,7 @@ class Contest:
         scan = pair.part.read()
         return scan if pair.kind not in DAMAGES else dict(self._damaged(scan, pair.number))[pair.kind]
 
-    def judge(self, scan: RecordedArrays, number: int) -> tuple[Judgement | None, Judgement]:
+    def judge(self, scan: RecordedArrays, number: int) -> tuple[ScanJudgement | None, ScanJudgement]:
         """Score one scan with both models; for odd numbers the candidate goes first."""
         if self.champion is None:
             return None, judgement(self.candidate, scan, self._rules)
@@ -135,18 +135,18 @@ class Contest:
             self.judge(part.read(), 0)
 
 
-def judgement(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> Judgement:
+def judgement(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> ScanJudgement:
     """Return what one model says of a scan, at a station with these rules."""
     try:
         prepared = model.prepare(*scan)
     except BadPart as bad:
-        return Judgement({}, None, f"{bad.code}: {bad}")
+        return ScanJudgement({}, None, f"{bad.code}: {bad}")
     watch = Stopwatch()
     scores, maps = model.score(prepared, watch)
     spent_ms = {name: spent[0] for name, spent in watch.spent_ms.items()}
     if not are_numbers(maps):
-        return Judgement({}, None, NO_NUMBERS, is_finite=False, spent_ms=spent_ms)
-    return Judgement(scores, scores["fused"] / model.threshold, undecided=model.undecided(prepared, rules), spent_ms=spent_ms)
+        return ScanJudgement({}, None, NO_NUMBERS, is_finite=False, spent_ms=spent_ms)
+    return ScanJudgement(scores, scores["fused"] / model.threshold, undecided=model.undecided(prepared, rules), spent_ms=spent_ms)
 
 
 def prepared_by(model: Champion, scan: RecordedArrays) -> Prepared | None:

@@ -119,8 +119,8 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def row(self) -> tuple[str, ...]:
         """Return the check as cells of a table, with a dash for a missing figure."""
-        ends = [] if self.interval is None else [shown(each, "share" if self.unit == "share" else "") for each in self.interval]
-        figures = shown(self.champion, self.unit), shown(self.candidate, self.unit), " to ".join(ends) or "-"
+        ends = [] if self.interval is None else [figure_text(each, "share" if self.unit == "share" else "") for each in self.interval]
+        figures = figure_text(self.champion, self.unit), figure_text(self.candidate, self.unit), " to ".join(ends) or "-"
         return self.name, *figures, "yes" if self.is_passed else "NO", self.says
 
 
@@ -144,7 +144,7 @@ class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.folder) / "gate.html"
 
 
-def shown(value: float | None, unit: Unit) -> str:
+def figure_text(value: float | None, unit: Unit) -> str:
     """Return a number as text, a dash for None."""
     if value is None:
         return "-"

@@ -16,7 +16,7 @@ from mdss.method.model_store import ModelCard
 from mdss.method.teacher import load_teacher
 
 
-class Times:
+class StepTimes:
     """The seconds that each step of making a model took; `known` are those timed elsewhere."""
 
     def __init__(self, known: Mapping[str, float] | None = None) -> None:
@@ -30,8 +30,8 @@ class Times:
         self.seconds[part] = round(time.monotonic() - started_s, 1)
 
 
-def completed(
-    card: ModelCard, networks: Mapping[str, nn.Module], training: dict[str, Any], calibration: Calibration, times: Times
+def completed_card(
+    card: ModelCard, networks: Mapping[str, nn.Module], training: dict[str, Any], calibration: Calibration, times: StepTimes
 ) -> ModelCard:
     """Return the card with what is known at the end; `networks` and `training` are by branch."""
     recipe = card.recipe

@@ -30,7 +30,7 @@ EVENT_COLUMNS = ("when", "who", "what", "from", "to", "why")
 @reason_option
 def promote(store: Path, recipe: str, version: str, reason: str) -> None:
     """Make a version the champion; the champion before stays as `previous`. A version that cannot be verified is refused."""
-    click.echo(said(model_store.promote(store, recipe, version, Change(why=reason))))
+    click.echo(champion_sentence(model_store.promote(store, recipe, version, Change(why=reason))))
 
 
 @click.command(epilog="Example: mdss model rollback --store models --recipe cable_gland --reason 'rejects good parts'")
@@ -39,7 +39,7 @@ def promote(store: Path, recipe: str, version: str, reason: str) -> None:
 @reason_option
 def rollback(store: Path, recipe: str, reason: str) -> None:
     """Make the previous champion the champion again."""
-    click.echo(said(model_store.rollback(store, recipe, reason)))
+    click.echo(champion_sentence(model_store.rollback(store, recipe, reason)))
 
 
 @click.command("export", epilog="Example: mdss model export --store models --recipe cable_gland --version 0002 --to cable_gland-0002.tar")
@@ -102,6 +102,6 @@ def show_table(columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
     table_console().print(table)
 
 
-def said(found: ModelFolder) -> str:
+def champion_sentence(found: ModelFolder) -> str:
     """Return the sentence for a new champion."""
     return f"{found.name} {found.version} is the champion: {found.path}"

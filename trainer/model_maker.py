@@ -20,12 +20,12 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
 from mdss.method.weights import write_weights
+from trainer.branch_inputs import BRANCHES
 from trainer.branch_training import networks_of, training_of
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import LoadedScan
-from trainer.handed_parts import BRANCHES
-from trainer.model_card import Times, completed, metrics_of
+from trainer.model_card import StepTimes, completed_card, metrics_of
 from trainer.side_by_side import train_both
 from trainer.training_report import write_training_report
 
@@ -49,7 +49,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     train_both(parts.training, recipe, device, work)
     networks, network = networks_of(recipe, work)
     colour, shape = (training_of(branch, work) for branch in BRANCHES)
-    times = Times({"rgb": colour.seconds, "sdf": shape.seconds})
+    times = StepTimes({"rgb": colour.seconds, "sdf": shape.seconds})
     with times.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
         maps = maps_of(parts.validation, branches[0].map_of, branches[1].map_of)
@@ -57,7 +57,7 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
         precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
         golden = golden_of(parts, precise, calibration)
     training = {"rgb": colour.figures, "sdf": shape.figures, "device": device}
-    finished = completed(card, {"rgb": networks, "sdf": network}, training, calibration, times)
+    finished = completed_card(card, {"rgb": networks, "sdf": network}, training, calibration, times)
 
     def write_files(folder: Path) -> None:
         write_weights(networks, folder / student_teacher.WEIGHTS)

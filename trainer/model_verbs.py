@@ -51,7 +51,7 @@ for command in (promote, rollback, export_verb, import_verb, history, compare, s
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def list_models(store: Path, as_json: bool) -> None:
     """Show every version with its role, age and threshold; a damaged one is shown with its fault."""
-    rows = described(store)
+    rows = store_rows(store)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     elif rows:
@@ -62,16 +62,16 @@ def list_models(store: Path, as_json: bool) -> None:
         click.echo(f"{store}: no models{instead}")
 
 
-def described(store: Path) -> list[Row]:
+def store_rows(store: Path) -> list[Row]:
     """Return a row for each version of each recipe. BadInput if this is no folder, or the folder of one recipe."""
     if not store.is_dir():
         raise BadInput(f"--store {store}: no such folder; expected a model store")
     if any((path / CARD).is_file() for path in model_store.versions(store)):
         raise BadInput(f"--store {store}: found the versions of one recipe, expected the store above it, {store.absolute().parent}")
-    return [describe(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
+    return [version_row(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
 
 
-def describe(path: Path, name: str) -> Row:
+def version_row(path: Path, name: str) -> Row:
     """Return the row of one version."""
     roles = ", ".join(link for link in LINKS if model_store.linked_version(path.parent, link) == path.name)
     try:
@@ -91,7 +91,7 @@ def verify(store: Path, with_scores: bool, device: str) -> None:
 
     With --score, also exit with 1 if a version does not score its golden scans on this machine as it did when it was made.
     """
-    rows = described(store)
+    rows = store_rows(store)
     if not rows:
         raise MdssError(f"--store {store}: found no model, expected a model store")
     for row in tracked(rows, "golden scans", len(rows)) if with_scores else rows:

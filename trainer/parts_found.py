@@ -17,8 +17,8 @@ from mdss.method.recipe import PointCloudSettings
 from mdss.settings import FusionSettings
 from trainer.data_checks import GoodPartRange, fault_of, product_fault
 from trainer.dataset import LoadedScan
+from trainer.ignored_content import IgnoredContent
 from trainer.part_measures import Measures
-from trainer.passed_over import IgnoredContent
 
 MOST_TIMES = 4.0  # as large as the smallest part; those of one product differ by less in any pose
 EXPECTED = "expected a table in all scans or in none, and parts of about one size"
@@ -125,8 +125,8 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
     if axis := constant_coordinate(loaded.xyz_mm):
         return f"; {axis} is the same in all points, expected it to be measured"
     beside = IgnoredContent.of(loaded, settings)
-    if said := beside.marked() or beside.thin():
-        return f"; {said}"
+    if sentence := beside.marked() or beside.thin():
+        return f"; {sentence}"
     try:
         prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))
     except BadPart:

@@ -59,7 +59,7 @@ def loss_of(network: PatchDescriptionNetwork, settings: Procedure, random: np.ra
     first, second = describe(network, pairs(settings.pictures, settings.crops, random))  # (N, P, 384) each
     chosen = torch.from_numpy(np.stack([random.permutation(first.shape[1])[: settings.places] for _ in first]))
     own = chosen[..., None].expand(-1, -1, CHANNELS)
-    contrast = contrast_of(first.gather(1, own).flatten(0, 1), second.gather(1, own).flatten(0, 1), excluded(chosen))
+    contrast = contrast_of(first.gather(1, own).flatten(0, 1), second.gather(1, own).flatten(0, 1), pairs_too_near(chosen))
     return contrast + DECORRELATION * redundancy(first.flatten(0, 1), second.flatten(0, 1))
 
 
@@ -82,7 +82,7 @@ def contrast_of(first: Tensor, second: Tensor, ignored: Tensor) -> Tensor:
     return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / (2 * math.log(len(likeness)))
 
 
-def excluded(chosen: Tensor) -> Tensor:
+def pairs_too_near(chosen: Tensor) -> Tensor:
     """Return which pairs (M, M) of chosen positions (N, K) are two places of one crop, too near to be told apart."""
     side = positions(CROP_PX)
     crop = torch.arange(len(chosen)).repeat_interleave(chosen.shape[1])

@@ -59,7 +59,7 @@ def curves(scored: Scored) -> str:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(loc="lower right", fontsize=9)
-    return embedded(figure, "ROC and PRO curves")
+    return figure_as_html(figure, "ROC and PRO curves")
 
 
 def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
@@ -78,7 +78,7 @@ def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend()
-    return embedded(figure, "Histogram of the fused scores")
+    return figure_as_html(figure, "Histogram of the fused scores")
 
 
 def bars(scores: Sequence[float]) -> tuple[list[float], str]:
@@ -119,7 +119,7 @@ def _draw(axes: Axes, curve: Curve, look: tuple[str, str], limit: float) -> None
     axes.plot(x[kept], y[kept], color=look[1], label=f"{look[0]} {area_below(curve, limit):.3f}", linewidth=1.4)
 
 
-def embedded(figure: Figure, text: str) -> str:
+def figure_as_html(figure: Figure, text: str) -> str:
     """Return a figure as an <img> with its bytes inside."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)

@@ -58,8 +58,8 @@ def command(**options: Any) -> None:
     config, preset, assignments = options.pop("config"), options.pop("preset"), options.pop("assignments")
     threads, as_json, full_speed = options.pop("threads"), options.pop("as_json"), options.pop("full_speed")
     shares = Shares(options.pop("validation_share"), options.pop("gate_share"))
-    wishes = RetrainAmounts(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
-    order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, wishes=wishes, **options)
+    amounts = RetrainAmounts(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
+    order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, amounts=amounts, **options)
     os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
     for pool in POOLS:  # before torch is loaded, and for child processes
         os.environ[pool] = str(threads)

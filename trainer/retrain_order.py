@@ -35,7 +35,7 @@ class RetrainOrder:
     unit: Unit | None = None
     preset: str | None = None
     assignments: tuple[str, ...] = ()
-    wishes: RetrainAmounts = RetrainAmounts()
+    amounts: RetrainAmounts = RetrainAmounts()
     device: str = "cpu"
     promote: bool = False
     limits: GateLimits = field(default_factory=GateLimits)

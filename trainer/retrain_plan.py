@@ -181,7 +181,7 @@ def base_set(plan: Plan) -> Dataset | None:
     if plan.base is None:
         return None
     found = Dataset.open(Path(plan.base), plan.base_unit).without(plan.base_left_out)
-    is_same = (found.named(found.train), found.named(found.validation)) == (plan.base_train, plan.base_validation)
+    is_same = (found.relative_names(found.train), found.relative_names(found.validation)) == (plan.base_train, plan.base_validation)
     if not is_same or plan.base_digest not in ("", found.digest):
         raise BadInput(f"{plan.base}: found other scans than those of the plan; expected the same")
     return found

@@ -13,11 +13,11 @@ from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, more_needed, now
 from mdss.method.model_store import CHAMPION, ModelFolder
-from mdss.method.recipe import Recipe, changed, preset
+from mdss.method.recipe import Recipe, preset, with_assignments
 from trainer.champion import Champion
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset
-from trainer.examination import Examiner, Limits, measure_curated, measure_golden
+from trainer.examination import ExaminationLimits, Examiner, measure_curated, measure_golden
 from trainer.gathering import (
     LEFT_OUT,
     Gathered,
@@ -47,7 +47,7 @@ def champion_of(order: RetrainOrder) -> ModelFolder | None:
 def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
     """Return the settings to train with: the champion's or a preset's, with the assignments that were asked for."""
     begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
-    return with_absolute_paths(changed(begun, order.assignments))
+    return with_absolute_paths(with_assignments(begun, order.assignments))
 
 
 def check_order(order: RetrainOrder) -> None:
@@ -98,7 +98,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     """Return a new plan, with its scans in the work folder. Ended if there is nothing new."""
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
-    gathered = gather(order.collection, order.name, with_simulated=order.wishes.with_simulated)
+    gathered = gather(order.collection, order.name, with_simulated=order.amounts.with_simulated)
     stored = RelevantModels.of(order, champion)
     known = stored.without(gathered.bad)
     spoilt = curated_defects(curated, gathered, stored.left_out)
@@ -106,7 +106,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     is_base_new = base is not None and not known.has_learned(base)
     learned = learned_by(known.models)
     if not is_base_new:
-        require_news(order, gathered, learned, champion.version if champion else "")
+        require_new_parts(order, gathered, learned, champion.version if champion else "")
     shutil.rmtree(order.work, ignore_errors=True)
     accepted, refused = examine_parts(order, recipe, champion, base, gathered)
     good, defects = link_parts(accepted, order.work), link_parts(gathered.defects, order.work)
@@ -115,15 +115,15 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         champion=champion.version if champion else "",
         base=str(base.root.resolve()) if base else None,
         base_unit=base.unit if base else "m",
-        base_train=base.named(base.train) if base else (),
-        base_validation=base.named(base.validation) if base else (),
+        base_train=base.relative_names(base.train) if base else (),
+        base_validation=base.relative_names(base.validation) if base else (),
         base_left_out=tuple(each.result_id for each in spoilt),
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,
-        parts=assign_uses(good, defects, learned, order.wishes.shares, curated_sides(base, (each.part for each in gathered.kept))),
+        parts=assign_uses(good, defects, learned, order.amounts.shares, curated_sides(base, (each.part for each in gathered.kept))),
         refused=(*spoilt, *contested_refusals(gathered, spoilt), *refused),
         unreviewed=gathered.unreviewed,
-        with_simulated=order.wishes.with_simulated,
+        with_simulated=order.amounts.with_simulated,
         made_at=now(),
     )
 
@@ -154,7 +154,7 @@ def defects_since(order: RetrainOrder, plan: Plan) -> list[str]:
     return sorted(gather(order.collection, order.name).bad & {*curated, *(part.result_id for part in plan.learned)})
 
 
-def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:
+def require_new_parts(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:
     """End if fewer new good parts were collected than a training is worth.
 
     Parts that the last plan refused are not new, unless a person or another champion may have overruled the reason since. Nor are parts
@@ -162,11 +162,11 @@ def require_news(order: RetrainOrder, gathered: Gathered, learned: frozenset[str
     """
     refused = {each.result_id: each.code for each in last_refusals(order.last_plan, champion)}
     open_again = [part for part in gathered.good if may_be_learned(part, refused.get(part.part.result_id))]
-    new = sum(part.part.result_id not in learned for part in open_again[: order.wishes.budget])
-    if new < order.wishes.least_new:
+    new = sum(part.part.result_id not in learned for part in open_again[: order.amounts.budget])
+    if new < order.amounts.least_new:
         waiting = f"; {gathered.unreviewed} that were not accepted wait for a person to review them" if gathered.unreviewed else ""
         played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
-        expected = f"expected at least {order.wishes.least_new} (--least-new)"
+        expected = f"expected at least {order.amounts.least_new} (--least-new)"
         raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
 
 
@@ -182,7 +182,7 @@ def examine_parts(
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None
     usual = measure_curated(base, settings) if base else measure_golden(champion) if champion else []
-    limits = Limits(order.wishes.budget, order.settings.fusion.max_invalid_point_ratio)
+    limits = ExaminationLimits(order.amounts.budget, order.settings.fusion.max_invalid_point_ratio)
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
     examiner = Examiner(usual, judge, settings, curated)
     examiner.add_defects(gathered.defects)
@@ -192,7 +192,7 @@ def examine_parts(
 
 def require_enough(order: RetrainOrder, plan: Plan) -> None:
     """End if too little is left to learn from, and say by how much; scans linked for a new training are removed."""
-    lacking = [] if plan.is_base_new else shortage("new good parts", plan.new, order.wishes.least_new)
+    lacking = [] if plan.is_base_new else shortage("new good parts", plan.new, order.amounts.least_new)
     lacking += shortage("parts to train on", len(plan.base_train) + len(plan.of("train")), MIN_TRAINING_PARTS)
     lacking += shortage("parts to set the threshold from", len(plan.base_validation) + len(plan.of("validation")), MIN_PARTS)
     if lacking:

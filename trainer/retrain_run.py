@@ -58,8 +58,8 @@ def retrain(order: RetrainOrder) -> Result:
 class Run:
     """One retraining under way, and what is known of it so far."""
 
-    def __init__(self, order: RetrainOrder, diary: AttemptRecord) -> None:
-        self._order, self.record = order, diary
+    def __init__(self, order: RetrainOrder, record: AttemptRecord) -> None:
+        self._order, self.record = order, record
         self._plan: Plan | None = None
         self._version = self._report = ""
 
@@ -133,7 +133,7 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
         return "the champion or the settings have changed since"
     if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
         return f"its curated scans are those of {plan.base or 'no folder'}"
-    if plan.with_simulated and not order.wishes.with_simulated:
+    if plan.with_simulated and not order.amounts.with_simulated:
         return "it learns from simulated parts as well, which only --with-simulated asks for"
     spoilt = defects_since(order, plan)
     return f"{', '.join(spoilt)}, which it learns from, has been called a defect since" if spoilt else ""

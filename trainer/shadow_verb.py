@@ -13,8 +13,8 @@ import click
 import msgspec
 
 from mdss import audit
+from mdss.collect_request import request_all, withdraw_request
 from mdss.collection import FOLDER, Collection
-from mdss.collection_wish import request_all, withdraw_request
 from mdss.errors import BadInput, MdssError
 from mdss.method import model_store
 from mdss.method.calibration import now

@@ -21,9 +21,9 @@ from mdss.errors import BadInput, CutOff, MdssError
 from mdss.interrupts import HeldInterrupt
 from mdss.method.recipe import Recipe
 from trainer import distributed
+from trainer.branch_inputs import BRANCHES, Branch, Part, write_branch_inputs
 from trainer.branch_process import BranchOrder, Failure
 from trainer.branch_training import TITLES, is_trained, train_branch
-from trainer.handed_parts import BRANCHES, Branch, Part, write_branch_inputs
 from trainer.low_priority import POOLS
 from trainer.progress import Meter, Report
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.dataset import Unit
-from trainer.synthetic_surface import Bool, Float, Place, Surface
+from trainer.synthetic_surface import Bool, Float, PartCoordinates, Surface
 
 FIELD_MM = 100.0  # what the shorter side of the picture shows
 DISTANCE_MM = 480.0  # from the camera to the table
@@ -53,12 +53,12 @@ def table_mm(view: View) -> tuple[Float, Float]:
     return columns, rows
 
 
-def look(view: View, pose: Pose) -> Place:
+def look(view: View, pose: Pose) -> PartCoordinates:
     """Return where the picture's pixels lie on a part in this pose."""
     x, y = table_mm(view)
     x, y = x - np.float32(pose.shift_mm[0]), y - np.float32(pose.shift_mm[1])
     cosine, sine = np.float32(np.cos(pose.rotation_rad)), np.float32(np.sin(pose.rotation_rad))
-    return Place(cosine * x + sine * y, cosine * y - sine * x, view.pitch_mm)
+    return PartCoordinates(cosine * x + sine * y, cosine * y - sine * x, view.pitch_mm)
 
 
 def photograph(surface: Surface, view: View, pose: Pose, random: np.random.Generator) -> tuple[NDArray[np.uint8], Float]:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from trainer.synthetic_outlines import ROOM_MM, along, blob, slab, spot, walk
-from trainer.synthetic_surface import Bool, Float, Place, Surface, blend, mottle, ramp, waves
+from trainer.synthetic_surface import Bool, Float, PartCoordinates, Surface, blend, mottle, ramp, waves
 
-Draw = Callable[[Surface, Place, np.random.Generator], tuple[Surface, Bool]]
+Draw = Callable[[Surface, PartCoordinates, np.random.Generator], tuple[Surface, Bool]]
 
 VISIBLE_MM = 0.15  # smaller changes of height are lost in the camera's noise
 VISIBLE_SHARE = 0.35  # of another colour: less of it is not marked
@@ -23,7 +23,7 @@ BODIES = ((0.66, 0.47, 0.16), (0.62, 0.08, 0.07), (0.06, 0.06, 0.07), (0.12, 0.4
 
 
 @dataclass(frozen=True)
-class Kind:
+class DefectKind:
     """One kind of defect: how to draw it, and whether it changes colour and shape."""
 
     draw: Draw
@@ -31,7 +31,7 @@ class Kind:
     shape: bool
 
 
-def stain(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def stain(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Discolour a spot of 3 to 6 mm."""
     radius = _radius(place, random.uniform(1.5, 3.0))
     reach = blob(place, random, spot(surface, place, random, radius + ROOM_MM), radius)
@@ -40,7 +40,7 @@ def stain(surface: Surface, place: Place, random: np.random.Generator) -> tuple[
     return replace(surface, colour=blend(surface.colour, _pick(STAINS, random), share)), share > VISIBLE_SHARE
 
 
-def scratch_colour(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def scratch_colour(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Draw a line of ink, 6 to 12 mm long where there is room, and 0.6 to 1.1 mm wide."""
     corners = walk(surface, place, random, random.uniform(6, 12))
     reach = along(place, corners, np.full(len(corners) - 1, _radius(place, random.uniform(0.30, 0.55), 0.7)))
@@ -48,17 +48,17 @@ def scratch_colour(surface: Surface, place: Place, random: np.random.Generator) 
     return replace(surface, colour=blend(surface.colour, _pick(INKS, random), share)), share > VISIBLE_SHARE
 
 
-def bump(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def bump(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Raise a spot of 3 to 6 mm by 0.8 to 2 mm; its colour stays."""
     return _swollen(surface, place, random, random.uniform(0.8, 2.0))
 
 
-def dent(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def dent(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Press a spot of 3 to 6 mm in by 0.8 to 2 mm; its colour stays."""
     return _swollen(surface, place, random, -random.uniform(0.8, 2.0))
 
 
-def hole(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def hole(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Drill a hole of 2 to 3.6 mm, 3 to 6 mm deep, into which little light falls."""
     radius = _radius(place, random.uniform(1.0, 1.8))
     distance = place.distance_mm(*spot(surface, place, random, radius + ROOM_MM))
@@ -66,7 +66,7 @@ def hole(surface: Surface, place: Place, random: np.random.Generator) -> tuple[S
     return _sunk(surface, share, random.uniform(3, 6), 0.14), distance < radius
 
 
-def crack(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def crack(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Open a crack, 7 to 13 mm long where there is room, 0.7 to 1.2 mm wide in its middle and 1.5 to 3 mm deep."""
     corners = walk(surface, place, random, random.uniform(7, 13))
     half_width = _radius(place, random.uniform(0.35, 0.6), 0.7)
@@ -75,7 +75,7 @@ def crack(surface: Surface, place: Place, random: np.random.Generator) -> tuple[
     return _sunk(surface, share, random.uniform(1.5, 3), 0.22), share > VISIBLE_SHARE
 
 
-def foreign_body(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def foreign_body(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Lay a chip of brass or plastic on the part, 3 to 5.5 mm long, 2 to 3.4 mm wide and 1.2 to 2.5 mm high."""
     length, width = _radius(place, random.uniform(1.5, 2.75)), _radius(place, random.uniform(1.0, 1.7))
     reach = slab(place, spot(surface, place, random, length + ROOM_MM), (length, width), random.uniform(0, np.pi))
@@ -92,7 +92,7 @@ def foreign_body(surface: Surface, place: Place, random: np.random.Generator) ->
     return changed, body
 
 
-def missing_piece(surface: Surface, place: Place, random: np.random.Generator) -> tuple[Surface, Bool]:
+def missing_piece(surface: Surface, place: PartCoordinates, random: np.random.Generator) -> tuple[Surface, Bool]:
     """Bite a ragged piece of 4 to 8 mm out of the rim: the table shows."""
     rims, _ = cv2.findContours(surface.inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     column, row = random.choice(max(rims, key=len)[:, 0])
@@ -110,7 +110,7 @@ def missing_piece(surface: Surface, place: Place, random: np.random.Generator) -
     return changed, bite
 
 
-def _swollen(surface: Surface, place: Place, random: np.random.Generator, rise_mm: float) -> tuple[Surface, Bool]:
+def _swollen(surface: Surface, place: PartCoordinates, random: np.random.Generator, rise_mm: float) -> tuple[Surface, Bool]:
     radius = _radius(place, random.uniform(1.8, 3.0), 3.0)
     reach = blob(place, random, spot(surface, place, random, radius + ROOM_MM), radius)
     height = np.clip(surface.height_mm + np.float32(rise_mm) * ramp(reach, 1.15, 0.25), 0.3, None)
@@ -128,7 +128,7 @@ def _sunk(surface: Surface, share: Float, depth_mm: float, darkness: float) -> S
     )
 
 
-def _radius(place: Place, radius_mm: float, at_least_px: float = MIN_RADIUS_PX) -> float:
+def _radius(place: PartCoordinates, radius_mm: float, at_least_px: float = MIN_RADIUS_PX) -> float:
     return max(radius_mm, at_least_px * place.pitch_mm)
 
 
@@ -137,12 +137,12 @@ def _pick(colours: tuple[tuple[float, float, float], ...], random: np.random.Gen
 
 
 KINDS = {
-    "stain": Kind(stain, colour=True, shape=False),
-    "scratch_colour": Kind(scratch_colour, colour=True, shape=False),
-    "bump": Kind(bump, colour=False, shape=True),
-    "dent": Kind(dent, colour=False, shape=True),
-    "hole": Kind(hole, colour=True, shape=True),
-    "crack": Kind(crack, colour=True, shape=True),
-    "foreign_body": Kind(foreign_body, colour=True, shape=True),
-    "missing_piece": Kind(missing_piece, colour=True, shape=True),
+    "stain": DefectKind(stain, colour=True, shape=False),
+    "scratch_colour": DefectKind(scratch_colour, colour=True, shape=False),
+    "bump": DefectKind(bump, colour=False, shape=True),
+    "dent": DefectKind(dent, colour=False, shape=True),
+    "hole": DefectKind(hole, colour=True, shape=True),
+    "crack": DefectKind(crack, colour=True, shape=True),
+    "foreign_body": DefectKind(foreign_body, colour=True, shape=True),
+    "missing_piece": DefectKind(missing_piece, colour=True, shape=True),
 }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.synthetic_surface import Float, Place, Surface, mottle, ramp, waves
+from trainer.synthetic_surface import Float, PartCoordinates, Surface, mottle, ramp, waves
 
-Maker = Callable[[Place, np.random.Generator], Surface]
+Maker = Callable[[PartCoordinates, np.random.Generator], Surface]
 
 BOLT_HOLES = 6
 CHAMFER_MM = 0.9
@@ -25,7 +25,7 @@ class Product:
     shift_mm: float
 
 
-def flange(place: Place, random: np.random.Generator) -> Surface:
+def flange(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a turned steel flange: bore, hub, bolt holes, chamfers and a raised rim."""
     radius = place.radius_mm
     bore, hub, outer = (nominal + random.normal(0, 0.06) for nominal in (7.0, 13.0, 27.0))
@@ -52,14 +52,14 @@ def _ring(radius: Float, inner: float, outer: float, height: float) -> Float:
     return np.where(depth > 0, np.float32(height) - np.clip(np.float32(CHAMFER_MM) - depth, 0, None), np.float32(0))
 
 
-def _bolt_holes(place: Place, hole_mm: float) -> Float:
+def _bolt_holes(place: PartCoordinates, hole_mm: float) -> Float:
     """Distance from the edge of the nearest bolt hole, negative inside it."""
     angles = np.arange(BOLT_HOLES) * 2 * np.pi / BOLT_HOLES
     distances = [place.distance_mm(18.5 * np.cos(angle), 18.5 * np.sin(angle)) for angle in angles]
     return np.asarray(np.minimum.reduce(distances) - np.float32(hole_mm), np.float32)
 
 
-def potato(place: Place, random: np.random.Generator) -> Surface:
+def potato(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a potato: a lumpy dome with mottled skin and a few eyes."""
     half_length, half_width = random.normal(27, 1.2), random.normal(20.5, 0.9)
     angle = np.arctan2(place.v_mm, place.u_mm)
@@ -84,7 +84,7 @@ def potato(place: Place, random: np.random.Generator) -> Surface:
     )
 
 
-def mat(place: Place, random: np.random.Generator) -> Surface:
+def mat(place: PartCoordinates, random: np.random.Generator) -> Surface:
     """Draw a woven mat: two colours of yarn over and under each other, on a soft sheet that never lies flat."""
     half_u, half_v = random.normal(30, 0.5), random.normal(23, 0.4)
     u = place.u_mm + np.float32(0.35) * waves(random, place, 45)

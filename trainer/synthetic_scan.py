@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from mdss.errors import MdssError
 from trainer.dataset import GOOD
 from trainer.synthetic_camera import Pose, View, look, photograph
-from trainer.synthetic_defects import KINDS, VISIBLE_MM, Kind
+from trainer.synthetic_defects import KINDS, VISIBLE_MM, DefectKind
 from trainer.synthetic_products import PRODUCTS
-from trainer.synthetic_surface import Bool, Float, Place, Surface
+from trainer.synthetic_surface import Bool, Float, PartCoordinates, Surface
 
 TRIES = 40
 MIN_TRUTH_PX, MIN_TRUTH_MM2 = 6, 2.5
@@ -33,11 +33,11 @@ class SyntheticScan:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PosedPart:
     """A part as it lies under the camera, before it gets a defect."""
 
     surface: Surface
-    place: Place
+    place: PartCoordinates
     pose: Pose
     view: View
     camera_seed: np.random.SeedSequence  # all photographs of one subject share noise, light and exposure
@@ -64,17 +64,17 @@ def draw_scan(product: str, kind: str, view: View, seed: Sequence[int]) -> Synth
     raise MdssError(f"{kind} on a {product} of {view.height_px}x{view.width_px} px: found no place where it shows in {TRIES} tries")
 
 
-def draw_subject(product: str, view: View, part_seed: np.random.SeedSequence, camera_seed: np.random.SeedSequence) -> Subject:
+def draw_subject(product: str, view: View, part_seed: np.random.SeedSequence, camera_seed: np.random.SeedSequence) -> PosedPart:
     """Draw a good part in a random pose."""
     made = PRODUCTS[product]
     random = np.random.default_rng(part_seed)
     shift = random.uniform(-made.shift_mm, made.shift_mm, 2)
     pose = Pose(float(np.radians(random.uniform(-made.rotation_deg, made.rotation_deg))), (float(shift[0]), float(shift[1])))
     place = look(view, pose)
-    return Subject(made.make(place, random), place, pose, view, camera_seed)
+    return PosedPart(made.make(place, random), place, pose, view, camera_seed)
 
 
-def shows(kind: Kind, before: Photograph, after: Photograph, truth: Bool) -> bool:
+def shows(kind: DefectKind, before: Photograph, after: Photograph, truth: Bool) -> bool:
     """Return whether the marked pixels differ in all that this kind changes: colour in the image, shape in the cloud."""
     levels = np.abs(after[0][truth].astype(np.int16) - before[0][truth]).max(axis=1)
     if kind.colour and np.mean(levels >= VISIBLE_LEVELS) < VISIBLE_PART:

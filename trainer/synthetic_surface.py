@@ -26,7 +26,7 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class Place:
+class PartCoordinates:
     """Where a picture's pixels lie on the part: millimetres from its centre, along its own axes."""
 
     u_mm: Float  # (H, W)
@@ -49,7 +49,7 @@ def ramp(values: Float, low: float, high: float) -> Float:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def waves(random: np.random.Generator, place: Place, wavelength_mm: float) -> Float:
+def waves(random: np.random.Generator, place: PartCoordinates, wavelength_mm: float) -> Float:
     """Return a smooth random pattern (H, W) with deviation 1: plane waves of about one wavelength, in all directions."""
     total = np.zeros_like(place.u_mm)
     angles, phases = random.uniform(0, 2 * np.pi, WAVES), random.uniform(0, 2 * np.pi, WAVES)
@@ -60,7 +60,7 @@ def waves(random: np.random.Generator, place: Place, wavelength_mm: float) -> Fl
     return np.asarray(total * np.float32(np.sqrt(2 / WAVES)), np.float32)
 
 
-def mottle(random: np.random.Generator, place: Place, grain_mm: float) -> Float:
+def mottle(random: np.random.Generator, place: PartCoordinates, grain_mm: float) -> Float:
     """Return a random pattern (H, W) with deviation about 1 and spots of the size `grain_mm`, fixed to the part."""
     cells = int(2 * PATTERN_REACH_MM / grain_mm) + 1
     values = random.standard_normal((cells, cells), np.float32)

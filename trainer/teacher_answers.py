@@ -34,10 +34,10 @@ class TeacherOutputs:
             window = Window.around(np.kron(asked, np.ones((STRIDE_PX, STRIDE_PX), np.bool_)), len(asked))
             crop = window.crop(torch.from_numpy(image)[None].to(device)).contiguous(memory_format=torch.channels_last)
             with learning_precision(device.type):
-                said = networks.describe(crop)[0].permute(1, 2, 0).to("cpu", torch.float16)
+                output = networks.describe(crop)[0].permute(1, 2, 0).to("cpu", torch.float16)
             inside = asked[window.top : window.top + window.height, window.left : window.left + window.width]
-            answers = said[torch.from_numpy(inside)]
-            values.append(torch.cat([answers, torch.zeros_like(said[0, :1])]))  # the zeros at the end are found by row -1
+            answers = output[torch.from_numpy(inside)]
+            values.append(torch.cat([answers, torch.zeros_like(output[0, :1])]))  # the zeros at the end are found by row -1
             rows.append(torch.from_numpy(np.where(asked, np.cumsum(asked).reshape(asked.shape) - 1, -1)))
         return cls(values, rows)
 

@@ -19,13 +19,13 @@ from mdss.method.brightness import mean_brightness
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
-from mdss.method.recipe import PRESETS, Recipe, changed, preset
+from mdss.method.recipe import PRESETS, Recipe, preset, with_assignments
 from mdss.method.store_lock import TRAINING_LOCK, file_lock
 from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
+from trainer.ignored_content import ignored_content_sentences
 from trainer.parts_found import advice, other_training_sentences, sentences_on
-from trainer.passed_over import ignored_content_sentences
 from trainer.progress import tracked
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
@@ -61,7 +61,7 @@ def command(**options: Any) -> None:
     as `previous`. Ctrl-C ends the running steps and keeps their checkpoints; --resume goes on from there.
     """
     preset_name, assignments, seed = options.pop("preset_name"), options.pop("assignments"), options.pop("seed")
-    recipe = with_absolute_paths(changed(preset(preset_name, seed), assignments))
+    recipe = with_absolute_paths(with_assignments(preset(preset_name, seed), assignments))
     name, resume = options.pop("recipe"), options.pop("resume")
     try:
         model = train_alone_or_together(Order(name=name, recipe=recipe, **options), resume=resume)
@@ -143,7 +143,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / WORK
-    plan = Plan(order.recipe, order.unit, dataset.named((*dataset.train, *dataset.validation)), dataset.digest)
+    plan = Plan(order.recipe, order.unit, dataset.relative_names((*dataset.train, *dataset.validation)), dataset.digest)
     with file_lock(folder / TRAINING_LOCK, "mdss train", patience_s=0):
         prepare_work_folder(work, plan, resume=resume)
         model = train_and_store(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
@@ -173,10 +173,10 @@ def open_training_data(order: Order) -> Dataset:
 def train_and_store(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
     """Train and calibrate on the scans of one or more datasets, and store the new version; continues from the checkpoints in `work`."""
     # Imported here, so that `--help` does not wait for torch.
-    from trainer.model_card import Times
+    from trainer.model_card import StepTimes
     from trainer.model_maker import Parts, make_model
 
-    times = Times()
+    times = StepTimes()
     with times.of("reading"):
         training, validation = (
             [part for dataset in datasets for part in prepare_all(dataset, getattr(dataset, split), order.recipe)] for split in SPLITS

@@ -19,9 +19,9 @@ from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, wi
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
 from mdss.method.usual import Usual
+from trainer.branch_inputs import Part, sample_parts
 from trainer.colour_windows import Batch, Windows, cell_mask
-from trainer.drawn_ahead import prefetched
-from trainer.handed_parts import Part, sample_parts
+from trainer.prefetch import prefetched
 from trainer.progress import tracked
 from trainer.training import Schedule, Training, channels_last
 

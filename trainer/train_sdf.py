@@ -18,10 +18,10 @@ from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import Usual
+from trainer.branch_inputs import Part, sample_parts
 from trainer.captured import CapturedLoss
 from trainer.distributed import max_over_processes
-from trainer.drawn_ahead import prefetched
-from trainer.handed_parts import Part, sample_parts
+from trainer.prefetch import prefetched
 from trainer.progress import tracked
 from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
@@ -79,11 +79,11 @@ def regression_loss(network: SignedDistanceNetwork, batch: Batch, settings: Shap
     """
     queries = torch.cat([batch.queries, batch.places], dim=1) if settings.void_weight else batch.queries
     with learning_precision(device, settings.learns_in):
-        said: Prediction = network(batch.patches.to(device), queries.to(device))
+        predicted: Prediction = network(batch.patches.to(device), queries.to(device))
     asked = batch.queries.shape[1]
-    loss = DISTANCE_WEIGHT * (said.distance[:, :asked] - batch.distances.to(device)).abs().mean()
+    loss = DISTANCE_WEIGHT * (predicted.distance[:, :asked] - batch.distances.to(device)).abs().mean()
     if settings.void_weight:
-        presence, is_point, weights = said.presence[:, asked:], batch.is_point.to(device), batch.weights.to(device)
+        presence, is_point, weights = predicted.presence[:, asked:], batch.is_point.to(device), batch.weights.to(device)
         loss = loss + PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(presence, is_point, weights)
     return loss
 

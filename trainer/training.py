@@ -103,7 +103,7 @@ class Training:
     @property
     def error(self) -> float | None:
         """Return the mean loss of the last steps."""
-        return recent(self.losses)
+        return recent_mean(self.losses)
 
     def run(self, loss_of: Callable[[int], Tensor], *, has_gradients: bool = False) -> None:
         """Learn from the loss of each step to the end of the schedule; Ctrl-C or SIGTERM leaves a checkpoint and raises KeyboardInterrupt.
@@ -188,7 +188,7 @@ class Training:
         Checkpoint(self._network.state_dict(), moments, self.losses, self.seconds, self._schedule.settings).write(self._checkpoint)
 
 
-def recent(losses: Sequence[float]) -> float | None:
+def recent_mean(losses: Sequence[float]) -> float | None:
     """Return the mean of the last losses; None before the first."""
     last = losses[-RECENT:]
     return round(sum(last) / len(last), 4) if last else None

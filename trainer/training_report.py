@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mdss.method.calibration import Calibration
 from mdss.method.point_cloud import Prepared
 from trainer.calibrate import Maps
-from trainer.report_figures import GOOD_COLOUR, embedded
+from trainer.report_figures import GOOD_COLOUR, figure_as_html
 from trainer.report_page import write_page
 
 SHOWN = 3
@@ -30,8 +30,8 @@ def write_training_report(
     """Write training.html into the folder, with its pictures inside; `found` are sentences on what was taken for the part."""
     folder.mkdir(parents=True, exist_ok=True)
     limit = calibration.threshold
-    said = "; ".join(filter(None, (limit.promise, limit.note)))
-    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {said}"
+    promise = "; ".join(filter(None, (limit.promise, limit.note)))
+    sentences = f"Threshold {limit.value:.4g}, {limit.method}, from {limit.parts} good validation parts: {promise}"
     since = "This page shows the training. `mdss model list` and `history` show the threshold that `mdss calibrate` has set since, if any."
     body = [
         "<h1>Training</h1>",
@@ -55,7 +55,7 @@ def _losses(colour: list[float], shape: list[float]) -> str:
         axes.plot(losses, color="#c9d3de", linewidth=0.6)
         axes.plot(np.arange(len(smooth)) + window - 1, smooth, color="#2a6fb0")
         axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
-    return embedded(figure, "Losses of both branches")
+    return figure_as_html(figure, "Losses of both branches")
 
 
 def _histogram(calibration: Calibration) -> str:
@@ -65,7 +65,7 @@ def _histogram(calibration: Calibration) -> str:
     axes.axvline(calibration.threshold.value, color="#1d2530", linestyle="--", label="threshold")
     axes.set(xlabel="score", ylabel="good parts")
     axes.legend()
-    return embedded(figure, "Scores of good validation parts with the threshold")
+    return figure_as_html(figure, "Scores of good validation parts with the threshold")
 
 
 def _strangest(calibration: Calibration, parts: Sequence[Prepared], maps: Maps) -> list[str]:
@@ -81,4 +81,4 @@ def _part(rgb: NDArray[np.uint8], heats: tuple[NDArray[np.float32], NDArray[np.f
         axes.imshow(heat, cmap="inferno", vmin=0, vmax=10)
     for axes in (first, *others):
         axes.axis("off")
-    return embedded(figure, "A good part: image, colour map, shape map")
+    return figure_as_html(figure, "A good part: image, colour map, shape map")

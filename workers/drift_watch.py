@@ -7,13 +7,13 @@ from pathlib import Path
 
 import structlog
 
-from mdss.drift import LEAST_REFERENCE, Change, Comparison, LivePart
+from mdss.drift import LEAST_REFERENCE, DriftComparison, LivePart, WarningChange
 from mdss.drift_record import QUANTITIES, Quantity, read_record, sentence_of, write_record
 from mdss.errors import MdssError
 from mdss.method.model_store import ModelFolder
 from mdss.method.reference import Conditions
 from mdss.settings import DriftSettings
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from workers.open_part import BRANCHES
 from workers.part_join import JoinedPart
 
@@ -30,7 +30,7 @@ class DriftWatch:
 
     def __init__(self, state: Path, settings: DriftSettings, tally: Tally) -> None:
         self._state, self._rate, self._tally = state, settings.false_alarms_per_10000, tally
-        self._comparisons: dict[str, dict[str, Comparison | None]] = {}  # recipe -> version; None: nothing to compare with
+        self._comparisons: dict[str, dict[str, DriftComparison | None]] = {}  # recipe -> version; None: nothing to compare with
         self._is_disk_full = False
 
     def reconfigure(self, settings: DriftSettings) -> None:
@@ -52,7 +52,7 @@ class DriftWatch:
         if changes is not None:
             self._tell(model, comparison, changes)
 
-    def _comparison(self, model: ModelFolder) -> Comparison | None:
+    def _comparison(self, model: ModelFolder) -> DriftComparison | None:
         """Return the comparison with a model's reference, None if it has none; it becomes the recipe's most recent one."""
         versions = self._comparisons.setdefault(model.name, {})
         comparison = versions.pop(model.version) if model.version in versions else self._begin(model)
@@ -61,13 +61,13 @@ class DriftWatch:
             del versions[next(iter(versions))]
         return comparison
 
-    def _begin(self, model: ModelFolder) -> Comparison | None:
+    def _begin(self, model: ModelFolder) -> DriftComparison | None:
         """Start a comparison, or resume the one that an earlier process stored."""
         reference = model.calibration.reference
         if reference is None or len(reference.rgb) < LEAST_REFERENCE:
             log.info("no drift can be told: the model keeps too few reference parts", recipe=model.name, model=model.version)
             return None
-        comparison = Comparison(model.name, model.version, {name: getattr(reference, name) for name in QUANTITIES}, self._rate)
+        comparison = DriftComparison(model.name, model.version, {name: getattr(reference, name) for name in QUANTITIES}, self._rate)
         try:
             record = read_record(self._state, model.name)
             if record is not None:
@@ -77,7 +77,7 @@ class DriftWatch:
         self._keep(model, comparison)
         return comparison
 
-    def _tell(self, model: ModelFolder, comparison: Comparison, changes: list[Change]) -> None:
+    def _tell(self, model: ModelFolder, comparison: DriftComparison, changes: list[WarningChange]) -> None:
         """Log each change once; then publish and store the state."""
         for change in changes:
             sentence = sentence_of(comparison.record(), change.quantity, change.since)
@@ -87,7 +87,7 @@ class DriftWatch:
                 log.info("drift is over", recipe=model.name, model=model.version, reason=sentence)
         self._keep(model, comparison)
 
-    def _keep(self, model: ModelFolder, comparison: Comparison) -> None:
+    def _keep(self, model: ModelFolder, comparison: DriftComparison) -> None:
         """Publish the comparison's metrics and store its record; a full disk costs the record and is logged once."""
         for name in QUANTITIES:
             labels = f'{{recipe="{model.name}",quantity="{name}"}}'

@@ -21,8 +21,8 @@ from mdss.method.fusion import outline_level
 from mdss.method.model_store import ModelFolder
 from mdss.settings import DriftSettings, Settings
 from mdss.verb_options import config_option
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Judged, Message, Resend
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Branch, Evidence, UndefinedCode, Verdict
 from workers import evidence
 from workers.drift_watch import DriftWatch
@@ -95,7 +95,7 @@ class Fusion:
 
     def __init__(self, join: PartJoin, judge: Judge, origin: VerdictOrigin, services: FusionServices) -> None:
         self._join, self._judge, self._origin, self._services = join, judge, origin, services
-        services.tally.start(*(counted(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
+        services.tally.start(*(counter_of(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` if this message completes its part."""
@@ -169,14 +169,14 @@ class Fusion:
 
     def _count(self, verdict: Verdict, model: ModelFolder | None) -> None:
         tally = self._services.tally
-        tally.count(counted(verdict.evaluation, verdict.code or ""))
+        tally.count(counter_of(verdict.evaluation, verdict.code or ""))
         tally.count(MISSES, float(verdict.deadline_missed))
         tally.counters[LATE_RESULTS] = float(self._join.late_results)
         if verdict.score is not None and verdict.threshold is not None and verdict.threshold.value > 0:
             tally.observe("mdss_score_to_threshold_ratio", verdict.score / verdict.threshold.value)
         if verdict.invalid_point_ratio is not None:
             tally.observe("mdss_invalid_point_ratio", verdict.invalid_point_ratio)
-        for branch, ratio in scores_to_good(verdict, model):
+        for branch, ratio in score_ratios(verdict, model):
             tally.observe(f'mdss_branch_score_ratio{{branch="{branch}"}}', ratio)
 
     def _time(self, accepted: Accepted) -> None:
@@ -190,12 +190,12 @@ class Fusion:
         return Beat(station=self._origin.station, boot_id=self._origin.boot_id, sequence=sequence, time_ns=self._services.clock_ns())
 
 
-def counted(evaluation: str, code: str) -> str:
+def counter_of(evaluation: str, code: str) -> str:
     """Return the counter for one evaluation and code."""
     return f'mdss_verdicts_total{{evaluation="{evaluation}",code="{code}"}}'
 
 
-def scores_to_good(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[Branch, float]]:
+def score_ratios(verdict: Verdict, model: ModelFolder | None) -> Iterable[tuple[Branch, float]]:
     """Yield each branch's score as a multiple of the highest score of a good validation part; nothing if the model has no reference."""
     reference = model.calibration.reference if model else None
     if reference is None:
@@ -215,9 +215,9 @@ def model_use(_: ProcessContext) -> ModelUse[ModelFolder]:
     return ModelUse(lambda folder: folder)
 
 
-def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion:
+def worker(process: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion:
     """Return fusion with an open journal, after taking over the parts that a restart left open."""
-    settings, tally = opened.settings, opened.tally
+    settings, tally = process.settings, process.tally
     cv2.setNumThreads(1)
     state = Path(settings.station.state_directory)
     journal = Journal(state / JOURNAL, on_unreadable=partial(tally.count, UNREADABLE_VERDICTS))
@@ -225,10 +225,10 @@ def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion:
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = VerdictOrigin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
-    voice = Publisher(opened.context, settings, History(journal, origin.boot_id), tally)
-    opened.closing.callback(voice.close)
-    outside = FusionServices(journal, voice, evidence.EvidenceFolder(state), tally, DriftWatch(state, settings.drift, tally))
-    return Fusion(join, Judge(models, settings.fusion), origin, outside)
+    publisher = Publisher(process.context, settings, History(journal, origin.boot_id), tally)
+    process.closing.callback(publisher.close)
+    services = FusionServices(journal, publisher, evidence.EvidenceFolder(state), tally, DriftWatch(state, settings.drift, tally))
+    return Fusion(join, Judge(models, settings.fusion), origin, services)
 
 
 def configuration_id(settings: Settings) -> str:

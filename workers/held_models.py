@@ -12,9 +12,9 @@ import structlog
 from mdss.errors import MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
+from mdss.wire.heartbeat import HeartbeatSender
 from mdss.wire.messages import Fault, Task
 from mdss.wire.model_plan import ModelPlan, ModelReport, PlanFile, model_key
-from mdss.wire.pulse import HeartbeatSender
 from workers.model_loader import ModelLoader, give_back_memory, reason_of
 
 Loaded = TypeVar("Loaded")
@@ -32,9 +32,9 @@ class ModelUse(Generic[Loaded]):
 class HeldModels(Generic[Loaded]):
     """Follows the plan: `loaded` holds the models that can judge, by key; it changes only in `begin` and `look`, between two messages."""
 
-    def __init__(self, craft: ModelUse[Loaded], store: Path, plan: PlanFile, pulse: HeartbeatSender) -> None:
+    def __init__(self, model_use: ModelUse[Loaded], store: Path, plan: PlanFile, heartbeats: HeartbeatSender) -> None:
         self.loaded: dict[str, Loaded] = {}
-        self._craft, self._store, self._file, self._pulse = craft, store, plan, pulse
+        self._model_use, self._store, self._file, self._heartbeats = model_use, store, plan, heartbeats
         self._plan, self._refused, self._loading = ModelPlan(), dict[str, str](), set[str]()
         self._loader = ModelLoader(self._prepare, lambda key: key in self._plan.held)
 
@@ -107,14 +107,14 @@ class HeldModels(Generic[Loaded]):
     def _prepare(self, key: str, *, is_proven: bool = False) -> Loaded:
         """Return a model ready to judge; a model that already judges was proven by an earlier life of this process."""
         folder = model_store.open_version(self._store / key)
-        loaded = self._craft.load(folder)
-        if self._craft.prove is not None and not is_proven:
-            self._craft.prove(folder, loaded)
+        loaded = self._model_use.load(folder)
+        if self._model_use.prove is not None and not is_proven:
+            self._model_use.prove(folder, loaded)
         return loaded
 
     def _report(self) -> None:
         held = dict.fromkeys(self.loaded, "") | self._refused
-        self._pulse.report_models(ModelReport(revision=self._plan.revision, held=held))
+        self._heartbeats.report_models(ModelReport(revision=self._plan.revision, held=held))
 
 
 def no_model(message: Task, models: Mapping[str, object]) -> Fault:

@@ -8,8 +8,8 @@ from typing import Protocol
 import structlog
 
 from mdss.errors import MdssError
+from mdss.wire.heartbeat import HeartbeatSender, StopFlag
 from mdss.wire.messages import Message
-from mdss.wire.pulse import HeartbeatSender, StopFlag
 from workers.outgoing import Outgoing, Outlet
 
 WAIT_MS = 50
@@ -47,35 +47,35 @@ class Loop:
     """Runs one worker until it is asked to stop; a message's type decides which link it is sent on."""
 
     def __init__(
-        self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], pulse: HeartbeatSender, stop: StopFlag
+        self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], heartbeats: HeartbeatSender, stop: StopFlag
     ) -> None:
-        self._worker, self._inbox, self._pulse, self._stop = worker, inbox, pulse, stop
-        self._outgoing, self._is_stuck = Outgoing(outlets, pulse.tally), False
-        self._refused = f'mdss_messages_refused_total{{process="{pulse.process}"}}'
-        pulse.tally.start(self._refused)
+        self._worker, self._inbox, self._heartbeats, self._stop = worker, inbox, heartbeats, stop
+        self._outgoing, self._is_stuck = Outgoing(outlets, heartbeats.tally), False
+        self._refused = f'mdss_messages_refused_total{{process="{heartbeats.process}"}}'
+        heartbeats.tally.start(self._refused)
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Work until asked to stop, calling `between` before every message; then finish what waits."""
-        self._pulse.report_state("running")
+        self._heartbeats.report_state("running")
         while not self._stop.asked:
             between()
             self._turn()
             self._say_whether_stuck()
-        self._pulse.report_state("draining")
+        self._heartbeats.report_state("draining")
         while self._turn() or self._inbox.waiting:
             pass
         self._outgoing.put(self._worker.drain())
         while self._outgoing and self._outgoing.wait(WAIT_MS):
             pass
-        self._pulse.report_state("stopped")
+        self._heartbeats.report_state("stopped")
 
     def _turn(self) -> bool:
         message = self._receive()
         if message is not None:
             self._handle(message)
-            self._pulse.steps += 1
+            self._heartbeats.steps += 1
         self._outgoing.put(self._worker.tick())
-        self._pulse.send_if_due(self._inbox.waiting if self._outgoing.has_room else 0)  # waiting for a next stage is no stall
+        self._heartbeats.send_if_due(self._inbox.waiting if self._outgoing.has_room else 0)  # waiting for a next stage is no stall
         return message is not None
 
     def _receive(self) -> Message | None:
@@ -89,18 +89,18 @@ class Loop:
             return self._inbox.receive(SOON_MS if self._outgoing else WAIT_MS)
         except MdssError as error:
             log.error("message refused", reason=str(error))
-            self._pulse.tally.count(self._refused)
+            self._heartbeats.tally.count(self._refused)
             return None
 
     def _handle(self, message: Message) -> None:
         try:
             self._outgoing.put(self._worker.step(message))
         except Exception as error:  # the supervisor hears of it and tells fusion, which has the part tried once more
-            self._pulse.report_state("stopped", f"broke on a message: {type(error).__name__}: {error}")
+            self._heartbeats.report_state("stopped", f"broke on a message: {type(error).__name__}: {error}")
             raise
 
     def _say_whether_stuck(self) -> None:
         """Report when a next stage goes away or comes back; one that is merely behind is not reported: on a busy line that is usual."""
         if self._outgoing.is_stuck != self._is_stuck:
             self._is_stuck = not self._is_stuck
-            self._pulse.report_state(*(("degraded", "the next stage takes nothing") if self._is_stuck else ("running", "")))
+            self._heartbeats.report_state(*(("degraded", "the next stage takes nothing") if self._is_stuck else ("running", "")))

@@ -54,7 +54,7 @@ class OpenPart:
     def _valid(self) -> Iterator[Result]:
         """Yield the reports by the model that judges the part; all reports if that is not known."""
         version = self.accepted.model_version if self.accepted is not None else ""
-        return (said for said in self.reports if not version or said.model_version in ("", version))
+        return (report for report in self.reports if not version or report.model_version in ("", version))
 
     def lost_with(self, stage: str) -> tuple[Branch, ...]:
         """Return the branches that must see the part again, because what waited at an ended process of a stage is lost."""

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import zmq
 
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Message, ShapeTask, Task
-from mdss.wire.pulse import Tally
 
 AWAY_AFTER_NS = 1_000_000_000  # a stage that has taken nothing for this long is away, not just behind
 ROOM = 64  # messages that may wait for a stage that is away; a task has up to a megabyte

@@ -15,9 +15,9 @@ from mdss.method import point_cloud
 from mdss.method.golden import reproduce
 from mdss.method.model_store import ModelFolder
 from mdss.verb_options import config_option
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.model_plan import model_key
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from workers.held_models import ModelUse, no_model
 from workers.loop import Worker
@@ -73,15 +73,15 @@ class Preparer(Worker):
         return [prepared, *(task for branch, task in tasks.items() if branch in frame.wanted)]
 
 
-def model_use(opened: ProcessContext) -> ModelUse[ModelFolder]:
+def model_use(process: ProcessContext) -> ModelUse[ModelFolder]:
     """Return how this process uses a model: only its recipe, proven by finding the part in its golden scans."""
-    cv2.setNumThreads(opened.settings.prepare.threads)
+    cv2.setNumThreads(process.settings.prepare.threads)
     return ModelUse(lambda folder: folder, lambda _, made: reproduce(made, lambda _: {}))
 
 
-def worker(opened: ProcessContext, models: Mapping[str, ModelFolder]) -> Preparer:
+def worker(process: ProcessContext, models: Mapping[str, ModelFolder]) -> Preparer:
     """Return the worker that prepares frames."""
-    return Preparer(models, opened.tally)
+    return Preparer(models, process.tally)
 
 
 @click.command("prepare")

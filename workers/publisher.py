@@ -14,8 +14,8 @@ import zmq
 from mdss.journal import JournalFailed
 from mdss.settings import Settings
 from mdss.wire import snapshot
-from mdss.wire.gate import ClientAuthentication
-from mdss.wire.pulse import BEAT_EVERY_S, Tally
+from mdss.wire.authentication import ClientAuthentication
+from mdss.wire.heartbeat import BEAT_EVERY_S, Tally
 from mdss.wire.snapshot import VerdictSource
 from mdss.wire.sockets import BoundedReceiver, bind_socket
 from mdss.wire.verdict import Beat, Verdict
@@ -40,7 +40,7 @@ class Publisher:
 
     def __init__(self, context: zmq.Context[Any], settings: Settings, history: History, tally: Tally) -> None:
         self._with_maps, self._history, self._tally = settings.verdicts.publish_maps, history, tally
-        self._gate = ClientAuthentication(context, settings)
+        self._authentication = ClientAuthentication(context, settings)
         self._verdicts = bind_socket(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._snapshots = bind_socket(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._questions = BoundedReceiver(self._snapshots, MOST_FRAMES)
@@ -56,7 +56,7 @@ class Publisher:
 
     def serve(self, beat: Callable[[], Beat]) -> None:
         """Send the heartbeat if it is due, count subscriptions, and answer one subscriber that wants to catch up."""
-        self._gate.check()
+        self._authentication.check()
         for _ in range(MOST_NOTICES):
             if not self._verdicts.poll(0):
                 break
@@ -72,7 +72,7 @@ class Publisher:
         """Close both sockets; the last verdicts still leave."""
         self._verdicts.close()
         self._snapshots.close()
-        self._gate.close()
+        self._authentication.close()
 
     def _reply(self, question: Sequence[bytes]) -> None:
         """Answer one question, if it is one, to its sender."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import BranchScore, ColourTask, Message, ShapeTask
 from mdss.wire.model_plan import model_key
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from workers.held_models import no_model
 from workers.loop import Worker

@@ -22,17 +22,17 @@ from workers.score import Map, ScoreMap, Scorer, golden_task
 from workers.start import ProcessContext, Role, Wiring, index_option, main, work
 
 
-def model_use(opened: ProcessContext) -> ModelUse[ScoreMap]:
+def model_use(process: ProcessContext) -> ModelUse[ScoreMap]:
     """Return how this process uses a model: it loads the shape branch and scores a flat plate, so that the first part need not wait."""
-    settings = opened.settings.branches.sdf
+    settings = process.settings.branches.sdf
     torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
     return ModelUse(lambda folder: load(folder, device, settings.precision), prove)
 
 
-def worker(opened: ProcessContext, models: Mapping[str, ScoreMap]) -> Scorer:
+def worker(process: ProcessContext, models: Mapping[str, ScoreMap]) -> Scorer:
     """Return the worker that scores the tasks."""
-    return Scorer("sdf", models, opened.tally)
+    return Scorer("sdf", models, process.tally)
 
 
 def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:

@@ -11,9 +11,9 @@ import click
 
 from mdss.journal import JournalFailed
 from mdss.settings import Settings
-from mdss.wire.hand import PartInHand
 from mdss.wire.messages import Message
 from mdss.wire.model_plan import PlanFile
+from mdss.wire.part_in_hand import PartInHand
 from mdss.wire.process import ProcessContext, main, open_process
 from mdss.wire.sockets import Receiver, Sender
 from workers.held_models import HeldModels, ModelUse
@@ -72,7 +72,7 @@ def work(wiring: Wiring, config: Path, role: Role[Loaded]) -> None:
     """Open everything, load the models, and run the worker until it is asked to stop."""
     with open_process(wiring.name, config) as process:
         runtime = Path(process.settings.station.runtime_directory)
-        models = HeldModels(role.model_use(process), Path(process.settings.models.store), PlanFile(runtime), process.pulse)
+        models = HeldModels(role.model_use(process), Path(process.settings.models.store), PlanFile(runtime), process.heartbeats)
         process.closing.callback(models.close)
         models.begin()
         worker = role.worker(process, models.loaded)
@@ -89,7 +89,7 @@ def work(wiring: Wiring, config: Path, role: Role[Loaded]) -> None:
             apply_changed_settings(process, worker)
             models.look()
 
-        Loop(InHandRecorder(worker, hand), inbox, outlets, process.pulse, process.stop).run(between)
+        Loop(InHandRecorder(worker, hand), inbox, outlets, process.heartbeats, process.stop).run(between)
 
 
 def apply_changed_settings(process: ProcessContext, worker: Worker) -> None:

@@ -13,24 +13,37 @@ import numpy as np
 
 from bench.fuzzing.mutations import mutated, mutated_json, shuffled
 from bench.fuzzing.promises import LONGEST_SENTENCE, Input, Target, check, check_sentence
+from daemon.collection_queue import CollectionQueue
 from daemon.intake import Intake, IntakeServices
-from daemon.keeping import CollectionQueue
 from daemon.outbox import Outbox
 from daemon.quarantine import Quarantine
 from mdss.journal import Entry
 from mdss.settings import CameraSettings, Settings
 from mdss.wire import camera
-from mdss.wire.camera import Ack, CloudFormat, Eos, FrameHeader, FrameMessage, Hello, ImageFormat, Invalid, Limits, Nack, Ping, WireRefusal
+from mdss.wire.camera import (
+    Ack,
+    CloudFormat,
+    Eos,
+    FrameHeader,
+    FrameLimits,
+    FrameMessage,
+    Hello,
+    ImageFormat,
+    Invalid,
+    Nack,
+    Ping,
+    WireRefusal,
+)
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.crc32c import crc32c
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted
 from mdss.wire.model_plan import ModelPlan, Served
-from mdss.wire.pulse import Tally
 
 SIDE = 64
 PEER = b"peer"
 RULES = Settings(camera=CameraSettings(credit=2))
-LIMITS = Limits()
+LIMITS = FrameLimits()
 
 
 class MemoryJournal:
@@ -114,8 +127,8 @@ def damaged_message(random: Random) -> list[bytes]:
 
 def feed_frames(messages: Input) -> bool:
     """Parse each message, make a scan of it, and let a fresh front door take all of them; return whether all were accepted."""
-    notebook = MemoryJournal()
-    intake = front_door(notebook)
+    journal = MemoryJournal()
+    intake = front_door(journal)
     is_taken = True
     for frames in messages:
         is_read = False
@@ -127,28 +140,29 @@ def feed_frames(messages: Input) -> bool:
         except WireRefusal as refusal:
             is_taken = False
             check_sentence(refusal)
-        held = {entry.result_id for entry in notebook.entries.values()}
+        held = {entry.result_id for entry in journal.entries.values()}
         for reply in intake.take(PEER, frames):
             check(reply.peer == PEER, "an answer goes to whom it answers")
-            said = reply.message
-            check(sum(map(len, camera.compose(said))) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was sent")
-            is_known = isinstance(said, Ack) and said.result_id in held  # of a frame that comes again, only the name is read
-            check(isinstance(said, Nack) or is_read or is_known, "what cannot be read is refused")
-            if isinstance(said, Ack):
+            answer = reply.message
+            check(sum(map(len, camera.compose(answer))) < 2 * LONGEST_SENTENCE, "an answer is short, whatever was sent")
+            is_known = isinstance(answer, Ack) and answer.result_id in held  # of a frame that comes again, only the name is read
+            check(isinstance(answer, Nack) or is_read or is_known, "what cannot be read is refused")
+            if isinstance(answer, Ack):
                 check(
-                    any(entry.result_id == said.result_id for entry in notebook.entries.values()), "what is acknowledged is in the journal"
+                    any(each.result_id == answer.result_id for each in journal.entries.values()),
+                    "what is acknowledged is in the journal",
                 )
-    check(len(notebook.entries) <= RULES.camera.credit, "no more is held than credit allows")
+    check(len(journal.entries) <= RULES.camera.credit, "no more is held than credit allows")
     return is_taken
 
 
-def front_door(notebook: MemoryJournal) -> Intake:
+def front_door(journal: MemoryJournal) -> Intake:
     """Return an intake with only a journal in memory around it."""
     tally = Tally()
     intake = Intake(
         RULES,
         IntakeServices(
-            notebook, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), CollectionQueue(RULES.collection, tally)
+            journal, Outbox(time.monotonic), tally, "boot", Quarantine(Path("quarantine")), CollectionQueue(RULES.collection, tally)
         ),
     )
     intake.follow(ModelPlan(serving={"part": Served("0001", 1)}))

@@ -25,7 +25,7 @@ def apply_layers(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
     return values
 
 
-class Waves(nn.Module):
+class PositionalEncoding(nn.Module):
     """Coordinates with their sines and cosines at doubling frequencies: they let a small network learn sharp edges."""
 
     frequencies: Tensor
@@ -64,9 +64,9 @@ class PatchEncoder(nn.Module):
         self.points = PointLayers(inlet, settings.encoder)
         self.code = nn.Linear(settings.encoder[-1], settings.code)
 
-    def forward(self, waves: Tensor) -> Tensor:
+    def forward(self, encoded: Tensor) -> Tensor:
         """Return the codes (P, C) of patches, given the coordinates and waves of their points (P, K, F)."""
-        return in_float32(self.code, max_over_points(self.points(waves)))
+        return in_float32(self.code, max_over_points(self.points(encoded)))
 
 
 class Prediction(NamedTuple):
@@ -93,10 +93,10 @@ class SignedDistanceNetwork(nn.Module):
     def __init__(self, settings: ShapeSettings) -> None:
         super().__init__()
         self._blind_spot = settings.blind_spot
-        self.waves = Waves(settings.octaves)
-        self.encoder = PatchEncoder(self.waves.width, settings)
+        self.encoding = PositionalEncoding(settings.octaves)
+        self.encoder = PatchEncoder(self.encoding.width, settings)
         self.from_code = nn.Linear(settings.code, settings.width)
-        self.from_point = nn.Linear(self.waves.width, settings.width, bias=False)
+        self.from_point = nn.Linear(self.encoding.width, settings.width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(settings.width, settings.width) for _ in range(settings.depth - 1))
         self.distance, self.presence = nn.Linear(settings.width, 1), nn.Linear(settings.width, 1)
         for head in (self.distance, self.presence):
@@ -123,15 +123,15 @@ class SignedDistanceNetwork(nn.Module):
         The points of a patch are sorted, those nearest its centre first. The encoder is not shown those in the blind spot, so that what
         is asked about there has to follow from its surroundings (decision 31).
         """
-        return in_float32(self.from_code, self.encoder(self.waves(patches[:, self._blind_spot :])))
+        return in_float32(self.from_code, self.encoder(self.encoding(patches[:, self._blind_spot :])))
 
     def predict(self, halves: Tensor, queries: Tensor) -> Prediction:
         """Return what is at queries (..., 3) near the surfaces of patches, given their code halves (..., C) in a shape that broadcasts."""
-        return self._predict_from(in_float32(self.from_point, self.waves(queries)).add_(halves))
+        return self._predict_from(in_float32(self.from_point, self.encoding(queries)).add_(halves))
 
     def predict_each(self, halves: Tensor, queries: Tensor) -> Prediction:
         """Return the same for queries (M, 3) with one code half each (M, C). `halves` is overwritten, which saves one pass over it."""
-        return self._predict_from(halves.addmm_(self.waves(queries), self.from_point.weight.T))
+        return self._predict_from(halves.addmm_(self.encoding(queries), self.from_point.weight.T))
 
     def _predict_from(self, first: Tensor) -> Prediction:
         """Return what the network says, given the sums (..., C) that enter the first layer's rectifier."""

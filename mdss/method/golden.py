@@ -80,8 +80,8 @@ def write_golden(version_folder: Path, scans: Sequence[GoldenScan]) -> None:
             raise BadInput(f"golden scan {scan.name}: found an image {scan.rgb.shape} that is no PNG; expected (H, W, 3) of 8 bits")
         (folder / f"{number}.png").write_bytes(png.tobytes())
         tifffile.imwrite(folder / f"{number}.tiff", scan.xyz_mm, photometric="rgb", compression="zlib", metadata=None)
-    said = [(scan.name, scan.scores) for scan in scans]
-    found = ScoresFile(scans=tuple(ScanScores(name=name, rgb=of["rgb"], sdf=of["sdf"], fused=of["fused"]) for name, of in said))
+    names_and_scores = [(scan.name, scan.scores) for scan in scans]
+    found = ScoresFile(scans=tuple(ScanScores(name=name, rgb=of["rgb"], sdf=of["sdf"], fused=of["fused"]) for name, of in names_and_scores))
     (folder / SCORES).write_bytes(as_json(found))
 
 

@@ -116,11 +116,11 @@ def _import(store: Path, file: BinaryIO, why: str) -> Imported:
     return Imported(model, is_new=True)
 
 
-def _accept(partial: Path, version: str, said: Member, folder: Path) -> None:
+def _accept(partial: Path, version: str, member: Member, folder: Path) -> None:
     """Verify the unpacked files, and write the version that the model gets here into its card."""
     model = _verified(partial)
-    if (model.name, model.version) != (said.recipe, said.version):
-        raise ModelRefused(f"{CARD}: found the card of {model.name} {model.version}, expected that of {said.recipe} {said.version}")
+    if (model.name, model.version) != (member.recipe, member.version):
+        raise ModelRefused(f"{CARD}: found the card of {model.name} {model.version}, expected that of {member.recipe} {member.version}")
     for known in model_store.versions(folder):
         if (here := _undamaged(known)) is not None and _identity(here) == _identity(model):
             raise _AlreadyHere(here)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PatchPairs:
     """Places (points or voids) and patches that hold them. A place is in several pairs where patches overlap."""
 
     places: Tensor  # (M,) number of the place
@@ -18,19 +18,19 @@ class Pairs:
     count: int  # of all places
 
     @classmethod
-    def of_members(cls, members: Tensor, centre_distances: Tensor, count: int) -> Pairs:
+    def of_members(cls, members: Tensor, centre_distances: Tensor, count: int) -> PatchPairs:
         """Return the pairs of all patches with their members (P, K), out of `count` points; `centre_distances` (P, K)."""
         patches = torch.arange(len(members), device=members.device).repeat_interleave(members.shape[1])
         return cls(members.flatten(), patches, centre_distances.flatten(), count)
 
     @classmethod
-    def of_places(cls, patches: Tensor, inside: Tensor, places: Tensor, centres: Tensor) -> Pairs:
+    def of_places(cls, patches: Tensor, inside: Tensor, places: Tensor, centres: Tensor) -> PatchPairs:
         """Return the pairs of patches (M,) and the places (M,) inside them, out of all places (V, 3); centres (P, 3) are the patches'."""
         return cls(inside, patches, torch.linalg.vector_norm(places[inside] - centres[patches], dim=1), len(places))
 
-    def select(self, chosen: Tensor) -> Pairs:
+    def select(self, chosen: Tensor) -> PatchPairs:
         """Return some of the pairs, chosen by a mask (M,) or by their numbers."""
-        return Pairs(self.places[chosen], self.patches[chosen], self.centre_distances[chosen], self.count)
+        return PatchPairs(self.places[chosen], self.patches[chosen], self.centre_distances[chosen], self.count)
 
     def nearest(self, most: int | None) -> Tensor:
         """Return a mask (M,) of the pairs with the `most` nearest centres of each place; all pairs for None.

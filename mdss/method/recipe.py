@@ -260,7 +260,7 @@ def preset(name: str, seed: int = 0) -> Recipe:
     return msgspec.structs.replace(PRESETS[name], seed=seed)
 
 
-def changed(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
+def with_assignments(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
     """Return the recipe with assignments 'section.field=value' applied. BadInput names what does not fit."""
     tree = msgspec.to_builtins(recipe)
     for assignment in assignments:

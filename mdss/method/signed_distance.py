@@ -21,7 +21,7 @@ from mdss.method.grid import Grid, all_three
 from mdss.method.heat import blurred, on_grid
 from mdss.method.neighbours import neighbours_of
 from mdss.method.patch_frame import PatchFrames
-from mdss.method.patch_pairs import Pairs
+from mdss.method.patch_pairs import PatchPairs
 from mdss.method.patches import cut_patches, distances_from_centre
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings
@@ -258,13 +258,13 @@ class ShapeBranch:
         members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, is_asked, voids.places))
         patches = cloud[members]
         frames, away = PatchFrames.of(patches, towards, settings), distances_from_centre(patches)
-        measured, inside = Pairs.of_members(members, away, len(points)), frames.to_patch(patches)
+        measured, inside = PatchPairs.of_members(members, away, len(points)), frames.to_patch(patches)
         among = torch.nonzero(chosen[measured.places]).flatten()
         among = among[measured.select(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
         measured = measured.select(among)
         within = neighbours_of(voids.places, self._device).within(points[cut[:, 0]], away.amax(dim=1).cpu().numpy())
         holders, held = (torch.from_numpy(each).to(self._device) for each in within)
-        missing = Pairs.of_places(holders, held, places, patches[:, 0])
+        missing = PatchPairs.of_places(holders, held, places, patches[:, 0])
         missing = missing.select(missing.nearest(settings.asked_in))
         halves = self._code_halves(inside)
         distances, _ = self._predict(halves, measured, inside.flatten(0, 1)[among])
@@ -280,7 +280,7 @@ class ShapeBranch:
             halves[piece] = self._network.code_halves(patches[piece])
         return halves
 
-    def _predict(self, halves: Tensor, pairs: Pairs, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, halves: Tensor, pairs: PatchPairs, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distance and the log odds of a point, (M,) each, for queries (M, 3): one per pair, in its patch's frame."""
         distance, log_odds = (torch.empty(len(queries), device=self._device) for _ in range(2))
         for piece in pieces(len(queries), self._at_once, QUERIES_STEP, self._device):

@@ -28,12 +28,35 @@ from mdss.wire.headers import (
     WireRefusal,
     in_words,
 )
-from mdss.wire.scan import Limits, to_scan
+from mdss.wire.scan import FrameLimits, to_scan
 
 __all__ = [
-    "KINDS", "MAGIC", "PASSING_CODES", "Ack", "CameraMessage", "CloudFormat", "Credit", "Done", "Eos", "FrameHeader", "FrameMessage",
-    "Header", "Hello", "ImageFormat", "Invalid", "Limits", "Nack", "NackCode", "Payload", "Ping", "Pong", "WireRefusal", "compose",
-    "compose_frame", "parse", "to_scan",
+    "KINDS",
+    "MAGIC",
+    "PASSING_CODES",
+    "Ack",
+    "CameraMessage",
+    "CloudFormat",
+    "Credit",
+    "Done",
+    "Eos",
+    "FrameHeader",
+    "FrameLimits",
+    "FrameMessage",
+    "Header",
+    "Hello",
+    "ImageFormat",
+    "Invalid",
+    "Nack",
+    "NackCode",
+    "Payload",
+    "Ping",
+    "Pong",
+    "WireRefusal",
+    "compose",
+    "compose_frame",
+    "parse",
+    "to_scan",
 ]  # fmt: skip
 
 MAGIC = b"MDSS1"

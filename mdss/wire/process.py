@@ -16,7 +16,7 @@ import zmq
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
-from mdss.wire.pulse import HeartbeatSender, ReloadFlag, StopFlag, Tally
+from mdss.wire.heartbeat import HeartbeatSender, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
 FAILED, REFUSED = 1, 2  # exit codes; after REFUSED another start would end the same way: settings or models are wrong
@@ -29,7 +29,7 @@ class ProcessContext:
     """What a process has before its own work begins; what it opens itself it registers with `closing`."""
 
     settings: Settings
-    pulse: HeartbeatSender
+    heartbeats: HeartbeatSender
     stop: StopFlag
     reload: ReloadFlag
     config: Path
@@ -39,7 +39,7 @@ class ProcessContext:
     @property
     def tally(self) -> Tally:
         """The counters and timings that heartbeats report."""
-        return self.pulse.tally
+        return self.heartbeats.tally
 
     def changed_settings(self) -> Settings | None:
         """Return the settings again after a SIGHUP, None otherwise; the log applies them at once."""
@@ -50,7 +50,7 @@ class ProcessContext:
         except BadInput as error:  # the supervisor wrote only checked settings, so somebody else has changed the file
             log.error("settings not taken over", reason=str(error))
             return None
-        configure_logs(settings, self.pulse.process)
+        configure_logs(settings, self.heartbeats.process)
         return settings
 
 
@@ -68,11 +68,11 @@ def open_process(name: str, config: Path) -> Iterator[ProcessContext]:
         closing.callback(context.destroy, LINGER_MS)  # also sockets that an error left open: the context would wait for them forever
         health = Sender(context, "health", settings)
         closing.callback(health.close)
-        pulse = HeartbeatSender(name, health)
+        heartbeats = HeartbeatSender(name, health)
         try:
-            yield ProcessContext(settings, pulse, stop, reload, config, context, closing)
+            yield ProcessContext(settings, heartbeats, stop, reload, config, context, closing)
         except MdssError as error:
-            pulse.report_state("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
+            heartbeats.report_state("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
             raise
 
 

@@ -15,14 +15,14 @@ from mdss.wire.headers import FrameHeader, WireRefusal
 
 
 @dataclass(frozen=True)
-class Limits:
+class FrameLimits:
     """The largest frame this station takes, in pixels."""
 
     max_height_px: int = LARGEST_SIDE_PX
     max_width_px: int = LARGEST_SIDE_PX
 
 
-def to_scan(header: FrameHeader, payloads: Sequence[bytes | memoryview], limits: Limits) -> tuple[NDArray[np.uint8], SensorCloud]:
+def to_scan(header: FrameHeader, payloads: Sequence[bytes | memoryview], limits: FrameLimits) -> tuple[NDArray[np.uint8], SensorCloud]:
     """Return image (H, W, 3) and cloud, both views of the payloads; WireRefusal says what does not fit."""
     _check_size(header, limits)
     _check_payloads(header, payloads)
@@ -35,7 +35,7 @@ def to_scan(header: FrameHeader, payloads: Sequence[bytes | memoryview], limits:
     return rgb, SensorCloud(given=points, confidence=confidence, unit=header.xyz.unit, invalid=header.xyz.invalid)
 
 
-def _check_size(header: FrameHeader, limits: Limits) -> None:
+def _check_size(header: FrameHeader, limits: FrameLimits) -> None:
     image, cloud = header.rgb, header.xyz
     if cloud.height == 1 and image.height != 1:
         raise WireRefusal("NOT_ORGANISED", "FRAME xyz: found a list of points, expected one point per pixel of the image", header.frame_id)

@@ -18,10 +18,10 @@ from mdss.key_files import GROUP_AND_OTHERS, OTHERS
 from mdss.settings import Settings
 from mdss.settings_types import IPC, TCP
 from mdss.wire import codec
+from mdss.wire.authentication import require_curve
+from mdss.wire.client_socket import try_send
 from mdss.wire.codec import AnyMessage
-from mdss.wire.gate import require_curve
 from mdss.wire.messages import Message
-from mdss.wire.outer_end import try_send
 from mdss.wire.topology import LINKS, Link, address
 
 LINGER_MS = 500  # how long a closing process waits for its last messages to leave
@@ -95,7 +95,7 @@ class BoundedReceiver:
 def bind_socket(context: zmq.Context[Any], kind: int, link_name: str, settings: Settings, **options: int) -> zmq.Socket[bytes]:
     """Return a socket bound to a public link, with zmq options by name; BadInput names the address if binding fails.
 
-    Over tcp it uses CURVE if the settings name keys; a Gate in the same context decides on the clients.
+    Over tcp it uses CURVE if the settings name keys; a ClientAuthentication in the same context decides on the clients.
     """
     link, endpoint = LINKS[link_name], address(LINKS[link_name], settings)
     socket: zmq.Socket[bytes] = context.socket(kind)

@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.outer_end import CurveKeys, connect, try_send
+from mdss.wire.client_socket import CurveKeys, connect, try_send
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 

@@ -21,7 +21,7 @@ from daemon.reviews import Reviews
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import MdssError
 from mdss.settings import load_settings
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from tests.alerts import PATIENCE_S, verdict
 from tests.fakes import FakeClock
 

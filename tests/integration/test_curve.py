@@ -23,12 +23,12 @@ from mdss import client
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.settings import CameraSettings, Settings, VerdictSettings
-from mdss.settings_doors import SecuritySettings
+from mdss.settings_access import SecuritySettings
 from mdss.wire import verdict_stream
-from mdss.wire.gate import AllowedClients, ClientAuthentication
+from mdss.wire.authentication import AllowedClients, ClientAuthentication
+from mdss.wire.client_socket import connect
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted
-from mdss.wire.outer_end import connect
-from mdss.wire.pulse import Tally
 from mdss.wire.sockets import bind_socket
 from mdss.wire.verdict import Beat, Verdict
 from tests.camera_cpp import built

@@ -20,10 +20,10 @@ from mdss.method.model_store import open_champion, versions
 from mdss.method.recipe import Recipe
 from tests.station import NAME, SMALL, small_recipe, write_line, write_teacher
 from trainer import distributed
+from trainer.branch_inputs import BRANCHES
 from trainer.branch_training import train_branch
 from trainer.checkpoint import Checkpoint
 from trainer.dataset import Dataset
-from trainer.handed_parts import BRANCHES
 from trainer.train import WORK, prepare_all
 
 pytestmark = pytest.mark.timeout(180)

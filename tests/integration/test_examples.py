@@ -19,7 +19,7 @@ import zmq
 
 from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from mdss.wire.verdict import Beat, Times
 from tests.alerts import verdict
 from tests.fake_station import FakeStation

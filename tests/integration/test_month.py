@@ -11,8 +11,8 @@ import pytest
 from daemon.alert_store import Alert
 from demo.month_audit import disagreements
 from demo.month_parts import WeekSize
-from demo.month_plant import MonthStation
 from demo.month_run import Order, play_month
+from demo.month_station import MonthStation
 from demo.month_story import TIMER_DAY, WEEKS, Calendar
 from mdss.audit import events
 from mdss.method import model_store
@@ -35,15 +35,15 @@ def small_month() -> Order:
     return Order(line, WeekSize(good=8, defective=3, worn=3), (*SMALL, *SEEING), retrained)
 
 
-def retrained(plant: MonthStation) -> int:
+def retrained(station: MonthStation) -> int:
     """Retrain in this process; standard damage is too fine for models that learn for seconds, and shown to the gate in its own tests.
 
     Whether a model learned in seconds catches a defect by a hair depends on how a processor rounds, so what holds the third candidate
     back for certain is a limit that nothing keeps: it may take no time at all.
     """
-    is_third = len(model_store.versions(Path(plant.settings.models.store) / NAME)) == 3
+    is_third = len(model_store.versions(Path(station.settings.models.store) / NAME)) == 3
     limits = GateLimits(allowed_misses=1.0, allowed_auroc=1.0, slowest_ratio=0.0 if is_third else 4.0, largest_ratio=2.0)
-    return retrain(RetrainOrder(plant.settings, NAME, wishes=RetrainAmounts(with_simulated=True, least_new=5), limits=limits)).exit_code
+    return retrain(RetrainOrder(station.settings, NAME, amounts=RetrainAmounts(with_simulated=True, least_new=5), limits=limits)).exit_code
 
 
 def test_the_calendar_has_the_day_of_the_timer_four_times() -> None:

@@ -16,7 +16,7 @@ from mdss.client import VerdictStream
 from mdss.errors import BadInput
 from mdss.journal import Journal
 from mdss.settings import Settings, VerdictSettings
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, VerdictSource, read_reply
 from mdss.wire.verdict import Beat, Verdict
 from tests.parts import accepted, model

@@ -195,7 +195,7 @@ def test_what_one_champion_would_not_accept_is_open_again_under_another(own: Pla
     assert retrain(order_of(own)).parts_refused == {"not_normal": NEW}
     assert retrain(order_of(own)).outcome == "nothing_new"
     rollback(own.store, NAME)
-    parts = [*plan_of(order_of(own, wishes=replace(FEW, least_new=1)), first.recipe, first).parts]
+    parts = [*plan_of(order_of(own, amounts=replace(FEW, least_new=1)), first.recipe, first).parts]
     assert parts and all(part.is_new for part in parts)
 
 
@@ -255,7 +255,7 @@ def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_th
     for number in range(NEW):
         own.collect(number)
     own.mark("result-0", "good")
-    order, champion = order_of(own, wishes=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
+    order, champion = order_of(own, amounts=replace(FEW, shares=Shares(validation=0, gate=0.999))), open_champion(own.store, NAME)
     good = evidence_of(order, plan_of(order, champion.recipe, champion)).good
     assert [part.part_id for part in good[:NEW]] == [f"part-{number}" for number in reversed(range(NEW))]
 
@@ -264,8 +264,8 @@ def test_the_newest_good_parts_come_first_in_the_gate_whether_somebody_marked_th
 def test_parts_that_the_champion_or_its_threshold_came_from_judge_only_where_too_few_others_are_there(own: Plant, key: str) -> None:
     for number in range(NEW):
         own.collect(number)
-    wishes = replace(FEW, least_new=1, shares=Shares(validation=0, gate=0.999))
-    order, first = order_of(own, wishes=wishes), open_champion(own.store, NAME)
+    amounts = replace(FEW, least_new=1, shares=Shares(validation=0, gate=0.999))
+    order, first = order_of(own, amounts=amounts), open_champion(own.store, NAME)
     data = first.card.data | {key: [f"result-{NEW - 1}"]}
     made = store_recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
     champion = promote(own.store, NAME, made.version, Change("calibrate"))

@@ -14,7 +14,7 @@ import pytest
 
 from mdss.method import calibration, model_store
 from mdss.method.model_store import linked_version, open_champion, versions
-from mdss.method.recipe import changed
+from mdss.method.recipe import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
 from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to
@@ -80,7 +80,7 @@ def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Pl
     plan = plan_of(order, champion.recipe, champion)
     write_json(order.work / PLAN, plan)
     assert resumable_plan(order, champion.recipe, champion) == plan
-    assert resumable_plan(order, changed(champion.recipe, ("sdf.steps=3",)), champion) is None
+    assert resumable_plan(order, with_assignments(champion.recipe, ("sdf.steps=3",)), champion) is None
     assert resumable_plan(order, champion.recipe, replace(champion, version="0002")) is None
     shutil.rmtree(order.work / PARTS / "result-0")
     assert resumable_plan(order, champion.recipe, champion) is None

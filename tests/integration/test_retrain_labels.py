@@ -59,7 +59,7 @@ def test_a_part_that_was_in_doubt_is_new_once_somebody_calls_it_good(own: Plant,
         own.collect(number)
     own.mark(own.collect(50, "NotOK", scan=good_part(3), part_id="part-3"), "defect")
     assert retrain(order_of(own, promote=True)).parts_refused == {"defect": 1}
-    order = order_of(own, wishes=replace(FEW, least_new=1))
+    order = order_of(own, amounts=replace(FEW, least_new=1))
     assert retrain(order).outcome == "nothing_new"
     own.mark("result-3", "good")
     assert retrain(order).outcome == "candidate"
@@ -71,7 +71,7 @@ def test_a_training_that_was_interrupted_is_given_up_where_it_would_learn_from_a
     for number in range(NEW):
         own.collect(number)
     own.collect(50, "NotOK", part_id="part-1")
-    order, champion = order_of(own, wishes=ALL_TRAIN), open_champion(own.store, NAME)
+    order, champion = order_of(own, amounts=ALL_TRAIN), open_champion(own.store, NAME)
     plan = planned(order)
     write_json(order.work / PLAN, plan)
     assert resumable_plan(order, champion.recipe, champion) == plan
@@ -86,7 +86,7 @@ def test_a_training_that_was_interrupted_is_given_up_where_it_would_learn_from_a
 def test_a_training_on_simulated_parts_that_was_interrupted_is_gone_on_with_only_where_they_are_asked_for(own: Plant) -> None:
     for number in range(NEW):
         own.collect(number, is_simulated=True)
-    asked, champion = order_of(own, wishes=replace(FEW, with_simulated=True)), open_champion(own.store, NAME)
+    asked, champion = order_of(own, amounts=replace(FEW, with_simulated=True)), open_champion(own.store, NAME)
     plan = planned(asked)
     write_json(asked.work / PLAN, plan)
     assert resumable_plan(asked, champion.recipe, champion) == plan
@@ -103,7 +103,7 @@ def test_a_model_that_learned_from_what_is_called_a_defect_meanwhile_is_held_bac
     for number in range(NEW + 1):
         own.collect(number)
     monkeypatch.setattr(retrain_run, "run_gate", marking)
-    order = order_of(own, wishes=ALL_TRAIN, promote=True)
+    order = order_of(own, amounts=ALL_TRAIN, promote=True)
     result = retrain(order)
     assert (result.outcome, result.version) == ("held_back", "0002")
     assert "it has learned from result-2, called a defect meanwhile" in result.sentence
@@ -153,8 +153,8 @@ def test_another_scan_of_a_curated_part_stays_in_its_split(own: Plant, tmp_path:
     names = {split: {path.stem for path in (data / split / "good" / "rgb").iterdir()} for split in ("train", "validation")}
     for number in range(2 * NEW):  # as after somebody turned it: nothing but its id tells that it is the same
         own.collect(100 + number, scan=good_part(100 + number), part_id=f"part-{number}")
-    for wishes in (ALL_GATE, ALL_TRAIN):
-        plan = planned(order_of(own, wishes=wishes, data=data, unit="mm"))
+    for amounts in (ALL_GATE, ALL_TRAIN):
+        plan = planned(order_of(own, amounts=amounts, data=data, unit="mm"))
         for split in ("train", "validation"):
             again = {f"result-{int(part.result_id.removeprefix('result-')) - 100}" for part in plan.parts if part.use == split}
             assert again == names[split]
@@ -167,7 +167,7 @@ def test_the_gate_goes_by_what_parts_are_called_when_it_judges(own: Plant) -> No
     own.collect(51, "NotOK", part_id="part-1")
     golden = [scan.name for scan in read_golden(open_champion(own.store, NAME).path)]
     own.collect(60, "NotOK", result_id=golden[0])
-    order = replace(order_of(own, wishes=ALL_GATE), limits=msgspec.structs.replace(order_of(own).limits, fewest_good=1))
+    order = replace(order_of(own, amounts=ALL_GATE), limits=msgspec.structs.replace(order_of(own).limits, fewest_good=1))
     plan = planned(order)
 
     def judged_by() -> list[list[str]]:

@@ -15,7 +15,7 @@ import pytest
 from daemon.private_redis import PrivateRedis
 from mdss import audit
 from mdss.cli import main
-from mdss.collection_wish import FOLDER
+from mdss.collect_request import FOLDER
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from tests.station import GOOD, NAME, PAINTED, PATIENCE_S, Station, Trained, site, wait_until

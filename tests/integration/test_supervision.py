@@ -32,14 +32,14 @@ LIMITS = SupervisorSettings(ready_timeout_s=60, stall_timeout_s=60, drain_timeou
 WORKER = """
 import sys, time, types, zmq
 from mdss.wire.sockets import Sender
-from mdss.wire.pulse import HeartbeatSender, StopFlag
+from mdss.wire.heartbeat import HeartbeatSender, StopFlag
 stop = StopFlag().listen()
 settings = types.SimpleNamespace(station=types.SimpleNamespace(runtime_directory=sys.argv[1]))
-pulse = HeartbeatSender(sys.argv[2], Sender(zmq.Context(), "health", settings))
-pulse.report_state("running")
+heartbeats = HeartbeatSender(sys.argv[2], Sender(zmq.Context(), "health", settings))
+heartbeats.report_state("running")
 while not stop.asked:
     time.sleep(0.02)
-    pulse.send_if_due(0)
+    heartbeats.send_if_due(0)
 """
 
 

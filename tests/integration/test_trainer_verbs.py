@@ -18,7 +18,7 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.method.model_store import open_champion
-from mdss.method.recipe import changed, preset
+from mdss.method.recipe import preset, with_assignments
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
 from trainer.checkpoint import Checkpoint
 from trainer.train import WORK, with_absolute_paths
@@ -213,8 +213,10 @@ def test_a_teacher_of_ones_own_and_photographs_are_named_so_that_a_retraining_fi
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.safetensors").touch()
-    assert with_absolute_paths(changed(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(tmp_path / "own.safetensors")
+    assert with_absolute_paths(with_assignments(preset("edge"), ("rgb.teacher=own.safetensors",))).rgb.teacher == str(
+        tmp_path / "own.safetensors"
+    )
     (tmp_path / "photographs").mkdir()
-    photographs = with_absolute_paths(changed(preset("edge"), ("rgb.penalty_photographs=photographs",))).rgb.penalty_photographs
+    photographs = with_absolute_paths(with_assignments(preset("edge"), ("rgb.penalty_photographs=photographs",))).rgb.penalty_photographs
     assert photographs == str(tmp_path / "photographs")
     assert with_absolute_paths(preset("edge")) == preset("edge")

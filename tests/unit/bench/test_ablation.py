@@ -19,7 +19,7 @@ from bench.drawn_defects import COPIES
 from bench.fusion_rules import RULES, Scores
 from bench.kept_networks import SCORES_ONLY, KeptNetworks, training_facts
 from mdss.method.metrics import Metrics, image_auroc
-from mdss.method.recipe import Recipe, changed, preset
+from mdss.method.recipe import Recipe, preset, with_assignments
 from tests.lines import write_tiny_line
 from tests.station import SMALL, write_teacher
 from trainer.branch_training import TRAIN
@@ -85,18 +85,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_every_row_has_a_name_of_its_own_and_settings_that_differ_from_the_base() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
-    recipes = [changed(preset("edge"), row.assignments) for row in ROWS]
+    recipes = [with_assignments(preset("edge"), row.assignments) for row in ROWS]
     assert len(set(map(msgspec.json.encode, recipes))) == len(ROWS)
 
 
 def test_what_only_scores_is_changed_by_settings_that_exist() -> None:
-    usual, other = (msgspec.to_builtins(recipe) for recipe in (preset("edge"), changed(preset("edge"), OTHERWISE)))
+    usual, other = (msgspec.to_builtins(recipe) for recipe in (preset("edge"), with_assignments(preset("edge"), OTHERWISE)))
     for half, names in SCORES_ONLY.items():
         assert {name for name, value in usual[half].items() if other[half][name] != value} == names
 
 
 def test_settings_that_only_score_leave_what_is_learned_as_it_is(place: Place, tmp_path: Path) -> None:
-    base, other = (changed(preset("edge"), (*QUICK, f"rgb.teacher={place.teacher}", *more)) for more in ((), OTHERWISE))
+    base, other = (with_assignments(preset("edge"), (*QUICK, f"rgb.teacher={place.teacher}", *more)) for more in ((), OTHERWISE))
     networks = {path.name[:3]: load_file(path) for path in place.work.rglob("*.safetensors")}  # of the base alone until a row trains others
     kept = {f"{half}.{name}": values for half, tensors in networks.items() for name, values in tensors.items()}
     learned = weights_of(other, place.data, tmp_path)
@@ -116,7 +116,7 @@ def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray
 
 
 def test_the_base_reaches_what_the_trainer_s_own_champion_reaches(place: Place, tmp_path: Path) -> None:
-    recipe = changed(preset("edge"), (*QUICK, f"rgb.teacher={place.teacher}"))
+    recipe = with_assignments(preset("edge"), (*QUICK, f"rgb.teacher={place.teacher}"))
     train(Order(place.data, tmp_path / "models", "flange", recipe, device="cpu"))
     champion = Champion.load(tmp_path / "models", "flange", "cpu")
     scored = score_dataset(Dataset.open(place.data, "m", needs=("test",)), champion)
@@ -203,8 +203,8 @@ def test_a_run_that_was_cut_off_goes_on_with_the_networks_that_it_has(place: Pla
 
 
 def test_what_a_missing_point_counts_is_set_for_the_way_the_recipe_scores(place: Place, tmp_path: Path) -> None:
-    base = changed(preset("edge"), SMALL)
-    other = changed(base, ("sdf.blur_px=0",))
+    base = with_assignments(preset("edge"), SMALL)
+    other = with_assignments(base, ("sdf.blur_px=0",))
     dataset = Dataset.open(place.data, "m")
     parts = prepare_all(dataset, dataset.train, base)
     networks = KeptNetworks(tmp_path, "scans", "cpu")
@@ -214,7 +214,7 @@ def test_what_a_missing_point_counts_is_set_for_the_way_the_recipe_scores(place:
 
 
 def test_another_teacher_under_the_same_name_is_another_lesson(tmp_path: Path) -> None:
-    recipe = changed(preset("edge"), (f"rgb.teacher={write_teacher(tmp_path / 'teacher.safetensors')}",))
+    recipe = with_assignments(preset("edge"), (f"rgb.teacher={write_teacher(tmp_path / 'teacher.safetensors')}",))
     before = training_facts(recipe, "rgb")
     card = (tmp_path / "teacher.json").read_text()
     (tmp_path / "teacher.json").write_text(card.replace('"sha256": "', '"sha256": "0'))

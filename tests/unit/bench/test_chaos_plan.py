@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from bench.chaos_plan import KINDS, PROCESSES, STALL_S, Fault, plan, streams
+from bench.chaos_plan import KINDS, PROCESSES, STALL_S, PlannedFault, plan, streams
 
 TEN_MINUTES_S = 600.0
 
 
-def kills(faults: list[Fault]) -> list[Fault]:
+def kills(faults: list[PlannedFault]) -> list[PlannedFault]:
     """Return the faults that kill a process of the station."""
     return [fault for fault in faults if fault.kind == "kill"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.chaos_audit import Entry, Finding, Records, SubscriberEvent
-from bench.chaos_faults import GUARD_BANDS, changed
+from bench.chaos_faults import GUARD_BANDS, with_guard_band
 from bench.chaos_log import LineLog, read_lines
-from bench.chaos_report import FaultSummary, RunTimes, as_text, judged, longest_silence_s, recovery_durations, report_of
+from bench.chaos_report import FaultSummary, RunTimes, as_text, longest_silence_s, recovery_durations, report_of, verdict_counts
 from bench.chaos_watch import STATION, Recoveries, Recovery
 from daemon.status import ProcessReport, StationReport
 from mdss.wire.messages import ProcessState
@@ -35,7 +35,7 @@ def away_of(recoveries: Recoveries) -> list[tuple[str, float, bool]]:
 def test_a_killed_process_was_away_until_another_of_its_name_is_ready() -> None:
     clock = FakeClock()
     recoveries = Recoveries(clock)
-    recoveries.killed("fusion", 7)
+    recoveries.note_kill("fusion", 7)
     clock.advance(1.0)
     recoveries.see(report(100.0, {"fusion": 7}))  # an old report
     clock.advance(1.5)
@@ -50,9 +50,9 @@ def test_a_killed_process_was_away_until_another_of_its_name_is_ready() -> None:
 def test_a_process_that_is_killed_again_begins_anew_and_the_first_time_is_only_counted() -> None:
     clock = FakeClock()
     recoveries = Recoveries(clock)
-    recoveries.killed("rgb-0", 7)
+    recoveries.note_kill("rgb-0", 7)
     clock.advance(1.0)
-    recoveries.killed("rgb-0", 8)
+    recoveries.note_kill("rgb-0", 8)
     clock.advance(2.0)
     recoveries.see(report(100.0, {"rgb-0": 9}))
     assert away_of(recoveries) == [("rgb-0", 2.0, False)]
@@ -62,20 +62,20 @@ def test_a_process_that_is_killed_again_begins_anew_and_the_first_time_is_only_c
 @pytest.mark.parametrize("name", ["fusion", STATION])
 def test_what_else_befalls_a_process_that_is_away_is_noted(name: str) -> None:
     recoveries = Recoveries(FakeClock())
-    recoveries.killed("fusion", 7)
-    recoveries.killed("ingest", 8)
-    recoveries.hinder(name)
-    recoveries.relieve(name)
+    recoveries.note_kill("fusion", 7)
+    recoveries.note_kill("ingest", 8)
+    recoveries.begin_hindrance(name)
+    recoveries.end_hindrance(name)
     recoveries.see(report(100.0, {"fusion": 17, "ingest": 18}))
     assert {who: hindered for who, _, hindered in away_of(recoveries)} == {"fusion": True, "ingest": name == STATION}
 
 
 def test_a_process_that_is_killed_while_something_else_goes_on_counts_as_hindered_and_not_after_it_is_over() -> None:
     recoveries = Recoveries(FakeClock())
-    recoveries.hinder(STATION)
-    recoveries.killed("fusion", 7)
-    recoveries.relieve(STATION)
-    recoveries.killed("ingest", 8)
+    recoveries.begin_hindrance(STATION)
+    recoveries.note_kill("fusion", 7)
+    recoveries.end_hindrance(STATION)
+    recoveries.note_kill("ingest", 8)
     recoveries.see(report(100.0, {"fusion": 17, "ingest": 18}))
     assert {who: hindered for who, _, hindered in away_of(recoveries)} == {"fusion": True, "ingest": False}
 
@@ -83,8 +83,8 @@ def test_a_process_that_is_killed_while_something_else_goes_on_counts_as_hindere
 def test_a_killed_station_is_back_when_a_new_one_has_started_and_nobody_waits_for_its_old_processes() -> None:
     clock = FakeClock()
     recoveries = Recoveries(clock)
-    recoveries.killed("sdf-0", 7)
-    recoveries.killed(STATION, 1)
+    recoveries.note_kill("sdf-0", 7)
+    recoveries.note_kill(STATION, 1)
     clock.advance(3.0)
     recoveries.see(report(50.0, {}))  # the last word of the killed one
     recoveries.see(report(1.0, {"sdf-0": 9}, "starting"))
@@ -96,8 +96,8 @@ def test_a_killed_station_is_back_when_a_new_one_has_started_and_nobody_waits_fo
 
 def test_a_process_that_is_killed_while_the_station_starts_counts_as_hindered() -> None:
     recoveries = Recoveries(FakeClock())
-    recoveries.killed(STATION, 1)
-    recoveries.killed("prepare", 7)
+    recoveries.note_kill(STATION, 1)
+    recoveries.note_kill("prepare", 7)
     recoveries.see(report(0.0, {"prepare": 8}, "starting"))
     assert away_of(recoveries) == [("prepare", 0.0, True)]
 
@@ -120,7 +120,7 @@ def test_verdicts_are_counted_by_evaluation_and_code() -> None:
         return Entry(source_id="c", frame_id=str(sequence), result_id="", sequence=sequence, evaluation=evaluation, code=code)
 
     journal = [entry(1, "OK"), entry(2, "Undefined", "LATE"), entry(3, "OK"), entry(None, "")]
-    assert judged(journal) == {"OK": 2, "Undefined/LATE": 1}
+    assert verdict_counts(journal) == {"OK": 2, "Undefined/LATE": 1}
 
 
 def test_the_text_says_what_was_killed_how_often_and_what_the_audit_found() -> None:
@@ -150,6 +150,6 @@ def test_a_log_goes_on_where_its_killed_writer_stopped_and_half_a_line_is_gone(t
 
 def test_a_changed_file_differs_from_the_one_before_and_keeps_the_rest() -> None:
     before = "fusion: {degraded_policy: reject}\nstation: {name: a}\n"
-    first = changed(before, GUARD_BANDS[0])
+    first = with_guard_band(before, GUARD_BANDS[0])
     assert "name: a" in first and "degraded_policy: reject" in first and f"guard_band_ratio: {GUARD_BANDS[0]}" in first
-    assert changed(first, GUARD_BANDS[1]) != first
+    assert with_guard_band(first, GUARD_BANDS[1]) != first

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.outage_report import STATES, OutageMeasurements, Round, State, Window, alert_faults, as_text, ratio, report_of, rounds_of
+from bench.outage_report import STATES, OutageRun, Round, State, TimeWindow, alert_faults, as_text, ratio, report_of, rounds_of
 from mdss.errors import MdssError
 
 SECOND = 10**9
-COURSE = OutageMeasurements(10.0, ["OK", "NotOK", "NotOK"], [1.0, 2.5], [])
+COURSE = OutageRun(10.0, ["OK", "NotOK", "NotOK"], [1.0, 2.5], [])
 
 
 def rounds(count: int = 20, slower: State | None = None, factor: float = 1.0) -> list[Round]:
@@ -58,20 +58,20 @@ def test_what_comes_in_pairs_is_drawn_in_pairs() -> None:
 
 
 def test_a_part_belongs_to_the_window_in_which_it_was_due() -> None:
-    windows = [Window(0, state, number * 20 * SECOND, (number * 20 + 10) * SECOND) for number, state in enumerate(STATES)]
+    windows = [TimeWindow(0, state, number * 20 * SECOND, (number * 20 + 10) * SECOND) for number, state in enumerate(STATES)]
     inside = [(number * 20 * SECOND + SECOND, number * 20 * SECOND + 13 * SECOND) for number in range(4)]
     others = [(-5 * SECOND, SECOND), (12 * SECOND, 13 * SECOND), (2 * SECOND, 0)]  # before, between two windows, and never answered
     assert rounds_of(windows, [*inside, *others]) == [{state: [12.0] for state in STATES}]
 
 
 def test_a_round_that_lacks_a_state_is_left_out() -> None:
-    windows = [Window(number // 4, state, number * SECOND, (number + 1) * SECOND) for number, state in enumerate([*STATES, *STATES])]
+    windows = [TimeWindow(number // 4, state, number * SECOND, (number + 1) * SECOND) for number, state in enumerate([*STATES, *STATES])]
     waits = [(number * SECOND + 1, number * SECOND + 2) for number in range(7)]
     assert len(rounds_of(windows, waits)) == 1
 
 
 def test_windows_too_short_for_any_part_are_named_instead_of_figures_of_nothing() -> None:
-    windows = [Window(0, state, number * SECOND, (number + 1) * SECOND) for number, state in enumerate(STATES)]
+    windows = [TimeWindow(0, state, number * SECOND, (number + 1) * SECOND) for number, state in enumerate(STATES)]
     with pytest.raises(MdssError, match="none of 1 rounds has an answered part in each of its windows"):
         rounds_of(windows, [(1, 2)])
 
@@ -83,6 +83,4 @@ def test_alerts_that_are_missing_or_there_twice_are_named() -> None:
 
 
 def test_alerts_that_are_not_as_they_should_be_are_failures_of_the_run() -> None:
-    assert report_of(rounds(1), OutageMeasurements(10.0, ["NotOK"], [1.0], ["1 of 1 alerts are missing"])).failures == (
-        "1 of 1 alerts are missing",
-    )
+    assert report_of(rounds(1), OutageRun(10.0, ["NotOK"], [1.0], ["1 of 1 alerts are missing"])).failures == ("1 of 1 alerts are missing",)

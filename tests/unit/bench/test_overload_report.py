@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.figures import Wait
-from bench.overload_report import Load, MemorySample, as_text, report_of
+from bench.overload_report import MemorySample, OverloadRun, as_text, report_of
 
 SECOND, MB = 10**9, 10**6
 
@@ -23,7 +23,7 @@ def look(judged: int, rgb: int = 300, fusion: int = 100) -> MemorySample:
     return MemorySample(judged, {"rgb-0": rgb * MB, "fusion": fusion * MB}, 7 * MB)
 
 
-FAIR = Load(
+FAIR = OverloadRun(
     waits={"fast-1": waits(6000, 100), "fast-2": waits(4000, 100), "slow": waits(100, 100)},
     slow="slow",
     slow_every_s=1.0,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from bench.recovery_report import Judged, Kill, RecoveryMeasurements, as_text, report_of
+from bench.recovery_report import JudgedTimes, Kill, RecoveryRun, as_text, report_of
 
 SECOND = 10**9
 KILLS = (Kill("sdf-0", 100 * SECOND, 3.0), Kill("fusion", 200 * SECOND, 1.5), Kill("sdf-0", 300 * SECOND, 4.5))
-FINE = RecoveryMeasurements(5.0, 0, [])
+FINE = RecoveryRun(5.0, 0, [])
 
 
-def judged(received_s: float, seconds: float, attempt: int = 1, code: str = "") -> Judged:
+def judged(received_s: float, seconds: float, attempt: int = 1, code: str = "") -> JudgedTimes:
     """Return one part."""
-    return Judged(int(received_s * SECOND), int((received_s + seconds) * SECOND), attempt, "Undefined" if code else "OK", code)
+    return JudgedTimes(int(received_s * SECOND), int((received_s + seconds) * SECOND), attempt, "Undefined" if code else "OK", code)
 
 
 PARTS = (
@@ -34,12 +34,12 @@ def test_parts_belong_to_the_last_kill_before_their_verdict() -> None:
 
 def test_a_process_that_was_away_for_longer_than_it_may_be_is_a_failure() -> None:
     assert report_of(KILLS, PARTS, FINE).failures == ()
-    (sentence,) = report_of(KILLS, PARTS, RecoveryMeasurements(4.0, 0, [])).failures
+    (sentence,) = report_of(KILLS, PARTS, RecoveryRun(4.0, 0, [])).failures
     assert sentence == "sdf-0 was ready again 4.5 s after its kill; expected at most 4 s"
 
 
 def test_a_frame_without_verdict_and_an_end_by_itself_are_failures() -> None:
-    report = report_of(KILLS, PARTS, RecoveryMeasurements(5.0, 1, ["the station ended by itself"]))
+    report = report_of(KILLS, PARTS, RecoveryRun(5.0, 1, ["the station ended by itself"]))
     assert report.failures == ("1 frames have no verdict or no DONE", "the station ended by itself")
 
 

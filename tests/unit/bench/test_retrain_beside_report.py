@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.outage_report import Window, rounds_of
+from bench.outage_report import TimeWindow, rounds_of
 from bench.retrain_beside_report import ALONE, BESIDE, WINDOWS, as_text, report_of
 
 S = 10**9
@@ -31,6 +31,6 @@ def test_a_few_rounds_show_nothing() -> None:
 
 
 def test_a_wait_counts_for_the_window_in_which_it_began() -> None:
-    windows = [Window(0, ALONE, 0, 10 * S), Window(0, BESIDE, 11 * S, 20 * S)]
+    windows = [TimeWindow(0, ALONE, 0, 10 * S), TimeWindow(0, BESIDE, 11 * S, 20 * S)]
     waits = [(S, 2 * S), (9 * S, 12 * S), (10 * S + 1, 11 * S), (12 * S, 15 * S), (13 * S, 0)]
     assert rounds_of(windows, waits, WINDOWS) == [{ALONE: [1.0, 3.0], BESIDE: [3.0]}]

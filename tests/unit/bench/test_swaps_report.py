@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.swaps_report import Report, Swap, SwapMeasurements, as_text, report_of
+from bench.swaps_report import Report, Swap, SwapRun, as_text, report_of
 from mdss.wire.verdict import BranchResult, ModelReference, Verdict
 from tests import parts
 
@@ -28,9 +28,9 @@ def swap(seconds: float = 2.0, megabytes: float = 100.0) -> Swap:
     return Swap("0002", seconds, {"rgb-0": int(megabytes * MB)})
 
 
-def course(*verdicts: Verdict, **changes: Any) -> SwapMeasurements:
+def course(*verdicts: Verdict, **changes: Any) -> SwapRun:
     fields: dict[str, Any] = {"swaps": [swap()] * 10, "quiet": [(0, S)], "swapping": [(S, 3 * S)], "unjudged": 0, "refused": 0}
-    return SwapMeasurements(**(fields | {"verdicts": verdicts, "incidents": ()} | changes))
+    return SwapRun(**(fields | {"verdicts": verdicts, "incidents": ()} | changes))
 
 
 GOOD = (verdict(1), verdict(2, 2), verdict(3, 3))
@@ -61,7 +61,7 @@ def test_a_course_without_a_flaw_has_no_failures() -> None:
         ),
     ],
 )
-def test_every_flaw_is_named(flawed: SwapMeasurements, sentence: str) -> None:
+def test_every_flaw_is_named(flawed: SwapRun, sentence: str) -> None:
     report = report_of(flawed)
     assert report.failures == (sentence,)
     assert f"FAILED       {sentence}" in as_text(report)

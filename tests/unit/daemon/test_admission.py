@@ -174,7 +174,7 @@ def test_a_part_that_one_branch_alone_saw_by_its_deadline_is_late_and_tells_noth
     station.judge("scored", 1)
     station.clock.advance(2.1)
     result_id = station.journal.entries["cam", "half"].result_id
-    station.intake.judged([Judged(result_id=result_id, sequence=2, evaluation="NotDecidable", is_late=is_late)])
+    station.intake.note_verdicts([Judged(result_id=result_id, sequence=2, evaluation="NotDecidable", is_late=is_late)])
     answers = [station.send("a"), station.send("b"), station.send("c", OTHER, source_id="other")]
     assert [isinstance(answer, Ack) for (answer,) in answers] == [True, True, not is_late]
 

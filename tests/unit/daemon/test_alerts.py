@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, deliver_until_stopped, read_reviews
 from daemon.redis_link import StoreAway
 from daemon.retention import Retention
-from mdss.wire.pulse import StopFlag
+from mdss.wire.heartbeat import StopFlag
 from tests.alerts import PNG, undefined, verdict
 from tests.delivery import FakeStore, Line
 from tests.fakes import FakeRecord

@@ -14,8 +14,8 @@ from mdss import collection
 from mdss.collection import Collection
 from mdss.settings import CollectionSettings, Settings, StationSettings
 from mdss.wire.cloud import SensorCloud
+from mdss.wire.heartbeat import BEAT_EVERY_S, HeartbeatSender, StopFlag, Tally
 from mdss.wire.messages import FrameIdentity, Heartbeat, Judged, JudgedScan
-from mdss.wire.pulse import BEAT_EVERY_S, HeartbeatSender, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
 
 SIDE = 200  # such a scan of noise takes almost 0.6 MB
@@ -213,13 +213,13 @@ class Process:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, scans: int) -> None:
         self.inbox, self.health, self.clock = Inbox(scan(f"p{n}", judged_ns=10 + n) for n in range(scans)), FakeLink(), FakeClock()
-        self.pulse, self.stop, self.closing, self.context = (
+        self.heartbeats, self.stop, self.closing, self.context = (
             HeartbeatSender("collect", self.health, self.clock),
             StopFlag(),
             ExitStack(),
             None,
         )
-        self.tally, self.settings = self.pulse.tally, self.with_room_for(100, folder)
+        self.tally, self.settings = self.heartbeats.tally, self.with_room_for(100, folder)
         self.collection, self.reloaded = Collection(folder / "collected"), list[Settings]()
         self.inbox.on_empty = self.ask_to_stop
         monkeypatch.setattr("daemon.collect.Receiver", lambda *_: self.inbox)

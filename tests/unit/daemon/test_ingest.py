@@ -57,7 +57,7 @@ def test_done_follows_the_verdict(station: Station) -> None:
 
 
 def test_a_verdict_of_a_part_that_is_not_held_says_nothing(station: Station) -> None:
-    assert station.intake.judged([Judged(result_id="of an earlier life", sequence=3)]) == []
+    assert station.intake.note_verdicts([Judged(result_id="of an earlier life", sequence=3)]) == []
 
 
 def test_a_frame_sent_twice_is_acknowledged_twice_and_judged_once(station: Station) -> None:
@@ -69,7 +69,7 @@ def test_a_frame_sent_twice_is_acknowledged_twice_and_judged_once(station: Stati
 def test_a_frame_already_judged_is_answered_from_the_record(station: Station) -> None:
     station.send("f1")
     result_id = station.journal.judge("f1", 4)
-    station.intake.judged([Judged(result_id=result_id, sequence=4)])
+    station.intake.note_verdicts([Judged(result_id=result_id, sequence=4)])
     assert station.send("f1") == [Ack(frame_id="f1", result_id=result_id), Done(frame_id="f1", result_id=result_id, sequence=4)]
     assert len(station.prepare.sent) == 1
 

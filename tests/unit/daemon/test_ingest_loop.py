@@ -13,12 +13,12 @@ from daemon.ingest import Ingest
 from mdss.settings import Settings, StationSettings
 from mdss.wire import camera
 from mdss.wire.camera import Hello, Ping
-from mdss.wire.pulse import HeartbeatSender, StopFlag
+from mdss.wire.heartbeat import HeartbeatSender, StopFlag
 from tests.fakes import FakeLink
 from tests.front_door import CAMERA, OTHER, RULES, Station
 
 
-class Door:
+class Sockets:
     """What cameras have said and nobody has taken yet; `fusion` has nothing to say."""
 
     def __init__(self, station: Station) -> None:
@@ -43,16 +43,16 @@ class Door:
 
 
 def test_after_a_freeze_no_camera_is_silent_whose_words_wait_at_the_door(tmp_path: Path) -> None:
-    station, pulse = Station(), HeartbeatSender("ingest", FakeLink())
+    station, heartbeats = Station(), HeartbeatSender("ingest", FakeLink())
     settings = Settings(station=StationSettings(runtime_directory=str(tmp_path)))
-    door: Any = Door(station)
-    process: Any = SimpleNamespace(settings=settings, pulse=pulse, stop=StopFlag())
-    ingest = Ingest(door, station.intake, station, process)  # type: ignore[arg-type]
+    sockets: Any = Sockets(station)
+    process: Any = SimpleNamespace(settings=settings, heartbeats=heartbeats, stop=StopFlag())
+    ingest = Ingest(sockets, station.intake, station, process)  # type: ignore[arg-type]
     for peer, name in ((CAMERA, "cam"), (OTHER, "other")):
         station.say(Hello(source_id=name), peer)
     station.clock.advance(RULES.camera.silence_s + 1)
     silent = list[float]()
-    door.waiting.extend([(CAMERA, Ping(source_id="cam")), (OTHER, Ping(source_id="other"))])
+    sockets.waiting.extend([(CAMERA, Ping(source_id="cam")), (OTHER, Ping(source_id="other"))])
     for _ in range(3):
         ingest._turn()
         silent.append(station.count("mdss_sources_silent"))

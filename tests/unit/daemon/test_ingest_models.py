@@ -90,5 +90,5 @@ def test_what_an_earlier_life_accepted_needs_its_model_until_it_is_known_to_be_o
     second.send("f1")
     assert set(word(second).held) == {"gland/0002"}, "its camera sent it again, so it is judged anew"
     assert stamps(second) == [("gland/0002", 2, "gland/0002")]
-    second.intake.judged([Judged(result_id=accepted.result_id, sequence=1)])
+    second.intake.note_verdicts([Judged(result_id=accepted.result_id, sequence=1)])
     assert word(second).held == {}

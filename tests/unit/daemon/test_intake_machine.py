@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from daemon.inherited import GRACE_NS, PUT_OFF_NS
 from daemon.intake import LOOK_EVERY_S, Reply
-from daemon.record import PAUSE_S
+from daemon.journal_access import PAUSE_S
 from mdss.journal import Entry, Journal, JournalFailed
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Nack, Ping
@@ -182,7 +182,7 @@ class IntakeMachine(RuleBasedStateMachine):
             if not is_lost:
                 self.has_pace = self.has_pace or word.code is None
                 self.answered.add(word.result_id)
-                self.told(self.station.intake.judged([word]))
+                self.told(self.station.intake.note_verdicts([word]))
 
     @rule(number=MANY, attempt=st.integers(2, 5), branch=st.sampled_from(["rgb", "sdf"]))
     def fusion_asks_again(self, number: int, attempt: int, branch: str) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from daemon.alert_store import review_time
-from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counted
+from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counter_of
 from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import MdssError
-from mdss.wire.pulse import Tally
+from mdss.wire.heartbeat import Tally
 from tests.fakes import FakeClock
 
 MS, HOUR_NS = 10**6, 3600 * 10**9
@@ -57,7 +57,7 @@ class Bench:
         return found.label
 
     def count(self, result: str) -> float:
-        return self.tally.counters[counted(result)]
+        return self.tally.counters[counter_of(result)]
 
 
 def key(entry: str) -> tuple[int, int]:

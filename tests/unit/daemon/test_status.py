@@ -21,7 +21,7 @@ from daemon.status import LIVE_WITHIN_S, MOST_REQUESTS, Board, ProcessReport, Re
 from daemon.verbs import request_report
 from mdss.errors import MdssError
 from mdss.retraining import RetrainRecord
-from mdss.settings_doors import HttpSettings
+from mdss.settings_access import HttpSettings
 from mdss.wire.messages import Heartbeat, ProcessState
 from tests.fakes import FakeClock
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.model_desk import ModelPlanStore
+from daemon.model_plan_store import ModelPlanStore
 from daemon.model_swaps import LOOK_EVERY_S
 from mdss.settings import StationSettings
 from mdss.wire.model_plan import PLAN, PlanFile

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.drift_line import Draw, StationDrift, normal, quantiles, reference, skewed, stepped, streams, unluckiest_reference
-from mdss.drift import BLOCK_PARTS, REST_BLOCKS, WINDOWS, Limits, rank
+from mdss.drift import BLOCK_PARTS, REST_BLOCKS, WINDOWS, DriftLimits, rank
 from mdss.drift_record import QUANTITIES, Quantity, Range, read_record, record_path, sentence_of, warnings_of, write_record
 from mdss.errors import MdssError
 
@@ -96,7 +96,7 @@ def test_the_record_says_where_the_middle_of_the_reference_lies_and_eight_in_ten
 
 
 def test_the_limits_are_wider_for_fewer_reference_parts_and_for_fewer_false_warnings() -> None:
-    few, many, strict = Limits.of(23, 1.0), Limits.of(200, 1.0), Limits.of(23, 0.1)
+    few, many, strict = DriftLimits.of(23, 1.0), DriftLimits.of(200, 1.0), DriftLimits.of(23, 0.1)
     assert all(few.windows[blocks] > many.windows[blocks] for blocks in WINDOWS)
     assert all(strict.windows[blocks] > few.windows[blocks] for blocks in WINDOWS)
     assert (few.windows[1] > few.windows[8], strict.rest) == (True, few.rest)

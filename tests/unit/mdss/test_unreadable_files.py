@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from daemon.clock_watch import ClockWatch
-from daemon.model_desk import read_generations
+from daemon.model_plan_store import read_generations
 from daemon.reviews import FIRST_ENTRY, read_note
-from mdss import audit, collection_wish, drift_record, retraining
+from mdss import audit, collect_request, drift_record, retraining
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadInput, MdssError
 from mdss.method import model_store
@@ -68,9 +68,9 @@ def plan_of_a_retraining(folder: Path, damage: bytes) -> None:
 
 
 def request_for_every_part(folder: Path, damage: bytes) -> None:
-    (folder / collection_wish.FOLDER).mkdir()
-    (folder / collection_wish.FOLDER / "cap.json").write_bytes(damage)
-    assert not collection_wish.CollectRequests(folder).is_requested("cap")
+    (folder / collect_request.FOLDER).mkdir()
+    (folder / collect_request.FOLDER / "cap.json").write_bytes(damage)
+    assert not collect_request.CollectRequests(folder).is_requested("cap")
 
 
 def collected_part(folder: Path, damage: bytes, name: str = "part.json") -> None:

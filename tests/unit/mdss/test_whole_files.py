@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from daemon.clock_watch import ClockWatch
-from mdss.collection_wish import request_all
+from mdss.collect_request import request_all
 from mdss.drift_record import DriftRecord, write_record
 from mdss.whole_files import WITHIN, is_free, named_as, whole_folder, write_durably, write_whole
 

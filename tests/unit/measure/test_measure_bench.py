@@ -49,7 +49,7 @@ def test_the_load_is_that_before_the_bench_itself_made_a_line_and_a_model(tmp_pa
     monkeypatch.setattr("os.getloadavg", lambda: (loads[-1], 0.0, 0.0))
     monkeypatch.setattr(bench.BenchOptions, "subject", make)
     monkeypatch.setattr("measure.machine.measure_machine", note)
-    wishes = bench.BenchOptions(None, None, None, "m", None, (), None, None, has_reference=False, is_quick=True, cameras=(), processes=())
+    options = bench.BenchOptions(None, None, None, "m", None, (), None, None, has_reference=False, is_quick=True, cameras=(), processes=())
     with pytest.raises(MeasuredError):
-        bench.measure(wishes, (), tmp_path)
+        bench.measure(options, (), tmp_path)
     assert told == [0.5]

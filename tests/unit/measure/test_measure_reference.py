@@ -14,7 +14,7 @@ from mdss.method.patches import cut_patches
 from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import PartPoints
 from measure.operations import operations_of
-from measure.reference import Reference
+from measure.reference import ReferenceNetworks
 from tests.plates import plate
 
 WHOLE_IMAGE_GFLOP = 61.2  # teacher and student of the published size on 256 x 256 px
@@ -35,7 +35,7 @@ def of_a_patch() -> float:
 
 
 def test_the_whole_image_is_computed_and_ten_patches_for_each_point_all_in_float32() -> None:
-    reference, plated = Reference(), part()
+    reference, plated = ReferenceNetworks(), part()
     networks = [each for each in vars(reference).values() if isinstance(each, nn.Module)]
     assert {value.dtype for network in networks for value in network.parameters()} == {torch.float32} and len(networks) == 2
     colour = operations_of(lambda: reference.colour_map(plated), "float").wide

@@ -14,7 +14,7 @@ from measure.subject import Size
 SCANS = ("a", "b")
 
 
-class Bed:
+class Bench:
     """Stages that note which scan they were given."""
 
     subject = SimpleNamespace(scans_at=lambda _: SCANS)
@@ -22,13 +22,13 @@ class Bed:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def before_branches(self, scan: str, notes: StageRecords) -> tuple[str, str]:
-        with notes.timed("prepare", megabytes=1.0):
+    def before_branches(self, scan: str, stage_records: StageRecords) -> tuple[str, str]:
+        with stage_records.timed("prepare", megabytes=1.0):
             self.done.append(f"prepare {scan}")
         return scan, scan
 
-    def after_preparing(self, frame: str, _prepared: str, notes: StageRecords, _work: object) -> None:
-        with notes.timed("fusion", megabytes=1.0):
+    def after_preparing(self, frame: str, _prepared: str, stage_records: StageRecords, _work: object) -> None:
+        with stage_records.timed("fusion", megabytes=1.0):
             self.done.append(f"fusion {frame}")
 
     def operations(self, _prepared: str) -> tuple[Operations, Operations]:
@@ -37,9 +37,9 @@ class Bed:
 
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_each_stage_sees_every_scan_once_before_what_is_counted(is_whole: bool) -> None:
-    bed: Any = Bed()
-    notes = measure_stages(bed, Size(100, 100), Effort(3, 60.0), is_whole=is_whole)
+    bench: Any = Bench()
+    stage_records = measure_stages(bench, Size(100, 100), Effort(3, 60.0), is_whole=is_whole)
     stages = ("prepare", "fusion") if is_whole else ("prepare",)
-    assert {name: len(record.spent_ms) for name, record in notes.records.items()} == dict.fromkeys(stages, 3)
-    seen = {stage: [each[-1] for each in bed.done if each.startswith(stage)] for stage in stages}
+    assert {name: len(record.spent_ms) for name, record in stage_records.records.items()} == dict.fromkeys(stages, 3)
+    seen = {stage: [each[-1] for each in bench.done if each.startswith(stage)] for stage in stages}
     assert seen == {stage: [*SCANS, "a", "b", "a"] for stage in stages}

@@ -9,7 +9,7 @@ import pytest
 
 from mdss.errors import BadInput
 from mdss.method.calibration import Statistics, find_threshold, outlier_question, score_limit
-from mdss.method.recipe import ThresholdSettings, changed, preset
+from mdss.method.recipe import ThresholdSettings, preset, with_assignments
 
 
 def test_the_conformal_threshold_keeps_its_promise_on_fresh_good_parts() -> None:
@@ -82,7 +82,7 @@ def test_a_margin_moves_the_limit_off_the_good_parts_and_what_was_promised_stand
 @pytest.mark.parametrize("margin", [0.99, 100.1, float("nan")])
 def test_a_margin_that_is_none_is_refused(margin: float) -> None:
     with pytest.raises(BadInput, match=r"threshold\.margin"):
-        changed(preset("edge"), (f"threshold.margin={margin}",))
+        with_assignments(preset("edge"), (f"threshold.margin={margin}",))
 
 
 @pytest.mark.parametrize(

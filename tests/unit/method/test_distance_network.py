@@ -19,9 +19,9 @@ def small_network() -> SignedDistanceNetwork:
 def test_splitting_the_first_layer_is_one_layer_on_code_and_point_side_by_side() -> None:
     network, patches, queries = small_network(), torch.rand(2, 50, 3), torch.rand(2, 7, 3)
     with torch.no_grad():
-        codes = network.encoder(network.waves(patches))[:, None].expand(-1, 7, -1)
+        codes = network.encoder(network.encoding(patches))[:, None].expand(-1, 7, -1)
         joint = torch.cat([network.from_code.weight, network.from_point.weight], dim=1)
-        x = torch.relu(torch.cat([codes, network.waves(queries)], dim=2) @ joint.T + network.from_code.bias)
+        x = torch.relu(torch.cat([codes, network.encoding(queries)], dim=2) @ joint.T + network.from_code.bias)
         for layer in network.hidden:
             x = torch.relu(layer(x))
         assert torch.allclose(network.distance(x)[..., 0], network(patches, queries).distance, atol=1e-6)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mdss.errors import BadInput
-from mdss.method.recipe import PRESETS, Recipe, changed, preset
+from mdss.method.recipe import PRESETS, Recipe, preset, with_assignments
 
 PAGE = Path(__file__).parents[3] / "docs" / "method.md"
 
@@ -31,7 +31,7 @@ def test_a_preset_survives_the_way_through_a_file(name: str) -> None:
 
 
 def test_settings_are_changed_by_name() -> None:
-    recipe = changed(Recipe(), ("rgb.steps=7", "sdf.encoder=[8, 16]", "rgb.window_px=null", "rgb.teacher=my.safetensors"))
+    recipe = with_assignments(Recipe(), ("rgb.steps=7", "sdf.encoder=[8, 16]", "rgb.window_px=null", "rgb.teacher=my.safetensors"))
     assert (recipe.rgb.steps, recipe.sdf.encoder, recipe.rgb.window_px, recipe.rgb.teacher) == (7, (8, 16), None, "my.safetensors")
 
 
@@ -64,13 +64,13 @@ def test_settings_are_changed_by_name() -> None:
 )
 def test_what_does_not_fit_is_refused(assignment: str, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
-        changed(preset("paper"), (assignment,))
+        with_assignments(preset("paper"), (assignment,))
 
 
 def test_evidence_that_the_pull_does_not_teach_is_refused() -> None:
     sentence = "sdf.void_weight: found 0.6 with sdf.loss=pull, which teaches nothing of missing points, expected 0"
     with pytest.raises(BadInput, match=sentence):
-        changed(preset("edge"), ("sdf.loss=pull",))
+        with_assignments(preset("edge"), ("sdf.loss=pull",))
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.recipe import ColourSettings, Scores, ShapeSettings, changed, preset
+from mdss.method.recipe import ColourSettings, Scores, ShapeSettings, preset, with_assignments
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import Precision
@@ -30,7 +30,7 @@ def gradients(network: SignedDistanceNetwork) -> torch.Tensor:
 
 @pytest.mark.parametrize(("name", "assignments"), [("edge", ()), ("paper", ()), ("paper", ("sdf.loss=pull",))])
 def test_a_captured_step_has_the_loss_and_the_gradients_of_its_own_batch(name: str, assignments: tuple[str, ...]) -> None:
-    recipe = changed(preset(name), (*SMALL, *assignments))
+    recipe = with_assignments(preset(name), (*SMALL, *assignments))
     clouds = [TrainingCloud.of(plate(tilt), recipe.sdf, np.random.default_rng(0)) for tilt in (-0.3, 0.2)]
     torch.manual_seed(0)
     plain = SignedDistanceNetwork(recipe.sdf)
@@ -49,7 +49,7 @@ def test_a_captured_step_has_the_loss_and_the_gradients_of_its_own_batch(name: s
 
 
 def test_a_captured_step_follows_the_weights() -> None:
-    recipe = changed(preset("edge"), SMALL)
+    recipe = with_assignments(preset("edge"), SMALL)
     batch = draw([TrainingCloud.of(plate(), recipe.sdf, np.random.default_rng(0))], recipe, 0)
     network = SignedDistanceNetwork(recipe.sdf).to(GPU)
     loss_of, optimiser = loss_on(network, recipe.sdf, GPU), torch.optim.Adam(network.parameters(), 1e-2, fused=True)

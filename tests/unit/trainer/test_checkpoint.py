@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mdss.errors import BadInput
-from mdss.method.recipe import Optimiser, changed, preset
+from mdss.method.recipe import Optimiser, preset, with_assignments
 from trainer.checkpoint import CARD, Checkpoint
 from trainer.train import Plan, prepare_work_folder
 from trainer.training import Schedule, Training, channels_last
@@ -228,7 +228,7 @@ def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_othe
     prepare_work_folder(work, plan, resume=True)
     others = {
         "seed was 0, is 1": replace(plan, recipe=preset("edge", seed=1)),
-        "rgb.steps was 1500, is 3": replace(plan, recipe=changed(preset("edge"), ("rgb.steps=3",))),
+        "rgb.steps was 1500, is 3": replace(plan, recipe=with_assignments(preset("edge"), ("rgb.steps=3",))),
         "unit was m, is mm": replace(plan, unit="mm"),
         "the scans are different": replace(plan, scans=("b.png",)),
     }

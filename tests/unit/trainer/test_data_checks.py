@@ -15,7 +15,7 @@ from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
 from tests.shelf import LIMITS, SETTINGS, Shelf, measures_of, only
 from trainer.data_checks import SURELY_SAME, GoodPartRange, Refused, Signatures, fault_of, refusals_by_code, same_part_limit, score_fault
-from trainer.examination import Examiner, Limits
+from trainer.examination import ExaminationLimits, Examiner
 from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
 
@@ -142,7 +142,7 @@ def test_a_person_who_marks_a_part_as_good_overrules_the_looks_but_not_the_darkn
 
 def test_no_more_parts_are_looked_at_than_the_budget_takes(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
     parts = [shelf.put(darkened(good_part(0))), *(shelf.put(good_part(number)) for number in range(1, 5))]
-    done = shelf.examined(known, Limits(budget=2, max_invalid_ratio=0.5))
+    done = shelf.examined(known, ExaminationLimits(budget=2, max_invalid_ratio=0.5))
     assert done.accepted == parts[1:3]
     assert len(done.refused) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.evaluation import Threshold
+from trainer.evaluation import ThresholdFigures
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from trainer.evaluation import Threshold
     ],
 )
 def test_whether_a_limit_could_tell_all_parts_apart_is_said(highest_good: float | None, lowest_defective: float | None, says: str) -> None:
-    limit = Threshold(
+    limit = ThresholdFigures(
         value=0.7, asked_false_reject_rate=0.05, false_reject_rate=None, recall=None,
         highest_good_score=highest_good, lowest_defective_score=lowest_defective,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from mdss.settings import BranchesSettings, BranchSettings, FusionSettings, Sett
 from trainer import gate_fitness
 from trainer.gate_fitness import Fitness, answer_of, is_near
 from trainer.gate_probe import ProbeAnswer, ProbeOrder
-from trainer.gate_scoring import Judgement, Pair, Pairs
+from trainer.gate_scoring import Pair, Pairs, ScanJudgement
 from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, Serving
 
 MODEL: Any = object()  # nobody looks at it: what is said of it is given
@@ -24,8 +24,8 @@ def fitness(ratio: float = 1.0, champion: Any = MODEL, **candidate: Any) -> Fitn
     for number in range(60):
         busy = float(np.exp(abs(random.normal(0, 0.6))))
         spent = [{branch: 100 * busy * factor * float(random.normal(1, 0.03)) for branch in ("rgb", "sdf")} for factor in (1.0, ratio)]
-        before = Judgement({"fused": 1.0}, 0.5, spent_ms=spent[0]) if champion else None
-        after = Judgement({"fused": 1.0}, 0.5, **{"spent_ms": spent[1], **candidate})
+        before = ScanJudgement({"fused": 1.0}, 0.5, spent_ms=spent[0]) if champion else None
+        after = ScanJudgement({"fused": 1.0}, 0.5, **{"spent_ms": spent[1], **candidate})
         pairs.append(
             Pair(
                 "good",

@@ -18,7 +18,7 @@ from mdss.settings import FusionSettings as RulesOfStation
 from tests.parts import calibration as part_calibration
 from trainer.champion import Champion
 from trainer.gate_quality import Quality
-from trainer.gate_scoring import Judgement, Kind, Pair, Pairs, judgement
+from trainer.gate_scoring import Kind, Pair, Pairs, ScanJudgement, judgement
 from trainer.gate_terms import EvidencePart, GateCheck, GateLimits
 
 PARTS = 40
@@ -57,9 +57,9 @@ def calibration() -> Calibration:
 
 def pairs_of(kind: Kind, champion: Ratios | None, candidate: Ratios) -> list[Pair]:
     """Return pairs of one kind with these scores in thresholds."""
-    before: Sequence[Any] = [None] * len(candidate) if champion is None else [Judgement({}, ratio) for ratio in champion]
+    before: Sequence[Any] = [None] * len(candidate) if champion is None else [ScanJudgement({}, ratio) for ratio in champion]
     return [
-        Pair(kind, number, EvidencePart(f"{kind}-{number}", lambda: None), first, Judgement({}, ratio))  # type: ignore[arg-type, return-value]  # never read
+        Pair(kind, number, EvidencePart(f"{kind}-{number}", lambda: None), first, ScanJudgement({}, ratio))  # type: ignore[arg-type, return-value]  # never read
         for number, (first, ratio) in enumerate(zip(before, candidate, strict=True))
     ]
 
@@ -84,7 +84,7 @@ def sound(seed: int, count: int = PARTS, with_champion: bool = True) -> list[Pai
 def swapped(pairs: list[Pair], kind: str, candidate: Ratios) -> list[Pair]:
     """Return the pairs with other scores by the candidate for one kind."""
     others = iter(candidate)
-    return [replace(pair, candidate=Judgement({}, next(others))) if pair.kind == kind else pair for pair in pairs]
+    return [replace(pair, candidate=ScanJudgement({}, next(others))) if pair.kind == kind else pair for pair in pairs]
 
 
 def checks(pairs: list[Pair], limits: GateLimits | None = None, has_champion: bool = True) -> dict[str, GateCheck]:
@@ -224,7 +224,9 @@ def test_a_first_model_passes_by_what_it_promises_and_sees() -> None:
 
 def test_a_part_that_only_the_candidate_cannot_judge_counts_as_rejected() -> None:
     pairs = sound(14)
-    broken = [replace(pair, candidate=Judgement({}, None, "BAD_CLOUD: no part in view")) if pair.kind == "good" else pair for pair in pairs]
+    broken = [
+        replace(pair, candidate=ScanJudgement({}, None, "BAD_CLOUD: no part in view")) if pair.kind == "good" else pair for pair in pairs
+    ]
     assert {"good parts rejected", "promise of the threshold", "room below the threshold"} <= failed(broken)
 
 
@@ -232,8 +234,8 @@ def test_a_part_that_only_the_candidate_cannot_judge_counts_as_rejected() -> Non
 def test_a_champion_that_rejects_what_it_should_accept_has_not_caught_damage_there(rejected: str, is_passed: bool) -> None:
     pairs, half = sound(1), PARTS // 2
     if is_passed:
-        pairs = [replace(pair, champion=Judgement({}, 2.0)) if pair.kind == "good" and pair.number < half else pair for pair in pairs]
-    missed = [replace(pair, candidate=Judgement({}, 0.5)) if pair.kind == "stain" and pair.number < half else pair for pair in pairs]
+        pairs = [replace(pair, champion=ScanJudgement({}, 2.0)) if pair.kind == "good" and pair.number < half else pair for pair in pairs]
+    missed = [replace(pair, candidate=ScanJudgement({}, 0.5)) if pair.kind == "stain" and pair.number < half else pair for pair in pairs]
     found = checks(missed)["standard stain: caught"]
     assert found.is_passed == is_passed, rejected
     if is_passed:

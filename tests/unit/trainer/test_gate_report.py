@@ -12,8 +12,8 @@ from mdss.method.calibration import Threshold
 from mdss.method.recipe import Recipe
 from trainer.gate import ComparedModels, outcome_of
 from trainer.gate_report import card_rows, differing, differing_sections
-from trainer.gate_scoring import Judgement, Pair, Pairs
-from trainer.gate_terms import EvidencePart, GateCheck, shown
+from trainer.gate_scoring import Pair, Pairs, ScanJudgement
+from trainer.gate_terms import EvidencePart, GateCheck, figure_text
 
 
 def model(version: str, **data: object) -> Any:
@@ -34,13 +34,13 @@ def test_what_only_one_of_the_two_cards_says_has_its_row() -> None:
 
 @pytest.mark.parametrize(("value", "said"), [(None, "-"), (3124.6, "3125 ms"), (999.6, "1000 ms"), (583.2, "583 ms"), (0.17, "0.17 ms")])
 def test_a_time_is_said_as_people_read_it(value: float | None, said: str) -> None:
-    assert shown(value, "ms") == said
+    assert figure_text(value, "ms") == said
 
 
 @pytest.mark.parametrize(("champion", "said"), [(None, "it says what it should of every part"), (model("0001"), "both say the same")])
 def test_where_nothing_is_to_be_shown_the_page_says_so_of_as_many_models_as_there_are(champion: Any, said: str) -> None:
-    contest: Any = SimpleNamespace(champion=champion, candidate=model("0002"))
-    assert said in "".join(differing_sections(contest, Pairs([])))
+    comparison: Any = SimpleNamespace(champion=champion, candidate=model("0002"))
+    assert said in "".join(differing_sections(comparison, Pairs([])))
 
 
 @pytest.mark.parametrize("passed", [(True, True), (True, False), (False, True), (False, False)])
@@ -61,5 +61,5 @@ def test_the_parts_that_the_models_evaluate_otherwise_are_shown_first_and_one_th
         "less": (0.8, 0.4),
     }
     part: Any = EvidencePart
-    pairs = [Pair("good", 0, part(name, None), Judgement({}, old), Judgement({}, new)) for name, (old, new) in ratios.items()]
+    pairs = [Pair("good", 0, part(name, None), ScanJudgement({}, old), ScanJudgement({}, new)) for name, (old, new) in ratios.items()]
     assert [pair.part.part_id for pair in differing(Pairs(pairs))] == ["split", "one", "far", "less"]

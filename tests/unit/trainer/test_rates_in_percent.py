@@ -9,12 +9,12 @@ import pytest
 
 from trainer import report, report_figures
 from trainer.evaluate import table
-from trainer.evaluation import Threshold
+from trainer.evaluation import ThresholdFigures
 
-SMALL = Threshold(0.5, 1e-6, 0.0, 2 / 3)
+SMALL = ThresholdFigures(0.5, 1e-6, 0.0, 2 / 3)
 
 
-def evaluation(limit: Threshold) -> Any:
+def evaluation(limit: ThresholdFigures) -> Any:
     """Return as much of an evaluation as says how its threshold decides."""
     metrics, baseline = SimpleNamespace(**dict.fromkeys(report.METRICS)), SimpleNamespace(i_auroc=None, direction=None)
     counts, timing = SimpleNamespace(undefined={}), SimpleNamespace(parts_per_s=0.0)
@@ -26,7 +26,7 @@ def test_a_small_rate_that_was_asked_for_is_no_nought_in_the_terminal() -> None:
     assert said in table(evaluation(SMALL)).splitlines()
 
 
-def page_without_pictures(limit: Threshold, monkeypatch: pytest.MonkeyPatch) -> str:
+def page_without_pictures(limit: ThresholdFigures, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what the page of an evaluation says of its threshold."""
     for picture in ("curves", "histogram"):
         monkeypatch.setattr(report_figures, picture, lambda *_: "")
@@ -35,7 +35,7 @@ def page_without_pictures(limit: Threshold, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_beside_what_was_asked_stands_what_so_few_validation_parts_can_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    of_twelve = Threshold(0.83, 0.05, 0.1, 1.0, stated_false_reject_rate=1 / 13)
+    of_twelve = ThresholdFigures(0.83, 0.05, 0.1, 1.0, stated_false_reject_rate=1 / 13)
     said = "threshold 0.83: good parts rejected 10% (asked 5%, stated 7.69%), defective parts found 100%"
     assert said in table(evaluation(of_twelve)).splitlines()
     page = page_without_pictures(of_twelve, monkeypatch)
@@ -48,4 +48,4 @@ def test_nor_on_the_page_which_says_what_sets_another(monkeypatch: pytest.Monkey
 
 
 def test_of_no_parts_there_is_no_rate() -> None:
-    assert Threshold(0.5, 0.05, None, None).in_percent == ("5%", "-", "-")
+    assert ThresholdFigures(0.5, 0.05, None, None).in_percent == ("5%", "-", "-")

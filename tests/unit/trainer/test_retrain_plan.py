@@ -48,8 +48,8 @@ def plan_of(parts: list[CollectedScan], defects: list[CollectedScan], base: Data
         recipe=preset("demo"),
         champion="0001",
         base=str(base.root) if base else None,
-        base_train=base.named(base.train) if base else (),
-        base_validation=base.named(base.validation) if base else (),
+        base_train=base.relative_names(base.train) if base else (),
+        base_validation=base.relative_names(base.validation) if base else (),
         parts=assign_uses(parts, defects, frozenset({"r0"}), HALVES),
         made_at="now",
     )
@@ -117,7 +117,7 @@ def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collectio
 
 
 def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_lacks_is_named(tmp_path: Path) -> None:
-    order = RetrainOrder(Settings(station=StationSettings(state_directory=str(tmp_path))), "cap", wishes=RetrainAmounts(least_new=3))
+    order = RetrainOrder(Settings(station=StationSettings(state_directory=str(tmp_path))), "cap", amounts=RetrainAmounts(least_new=3))
     uses: tuple[Use, ...] = ("train", "validation", "validation", "defect", "defect")
     parts = [PlannedPart(result_id=f"r{number}", part_id="", use=use) for number, use in enumerate(uses)]
     enough = msgspec.structs.replace(plan_of([], []), base_train=("a", "b"), base_validation=("c", "d", "e"), parts=tuple(parts))

@@ -19,9 +19,9 @@ from mdss.method.grid import Grid
 from mdss.method.recipe import Recipe
 from tests.plates import SIZE_PX, plate
 from tests.station import small_recipe, write_teacher
+from trainer.branch_inputs import BRANCHES, Branch, BranchInput, read_branch_inputs, write_branch_inputs
 from trainer.branch_training import is_trained, networks_of, training_of
 from trainer.checkpoint import Checkpoint
-from trainer.handed_parts import BRANCHES, Branch, BranchInput, read_branch_inputs, write_branch_inputs
 from trainer.progress import Meter, Report
 from trainer.side_by_side import train_both
 

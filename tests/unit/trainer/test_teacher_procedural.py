@@ -14,7 +14,7 @@ from mdss.method.description_network import CHANNELS, PatchDescriptionNetwork
 from tests.teachers import interrupting
 from trainer import procedural_teacher
 from trainer.procedural_images import picture
-from trainer.procedural_teacher import Procedure, contrast_of, excluded, loss_of, make_procedural, redundancy, standardise
+from trainer.procedural_teacher import Procedure, contrast_of, loss_of, make_procedural, pairs_too_near, redundancy, standardise
 from trainer.procedural_textures import textures
 from trainer.procedural_views import pairs
 
@@ -74,7 +74,7 @@ def test_contrast_is_low_where_places_are_known_again_and_high_where_they_are_co
 
 
 def test_places_too_near_to_be_told_apart_are_not_compared() -> None:
-    near, same_crop = excluded(torch.tensor([[0, 1, 9, 2], [0, 63, 62, 7]])), 4
+    near, same_crop = pairs_too_near(torch.tensor([[0, 1, 9, 2], [0, 63, 62, 7]])), 4
     assert near[0].tolist() == [False, True, True, False, False, False, False, False]
     assert not near.diagonal().any()
     assert not near[:same_crop, same_crop:].any()

@@ -26,8 +26,8 @@ from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
 from trainer import teacher_answers
-from trainer.colour_windows import View, Windows, cell_mask
-from trainer.handed_parts import BranchInput
+from trainer.branch_inputs import BranchInput
+from trainer.colour_windows import PartView, Windows, cell_mask
 from trainer.train_rgb import loss_of, measure_teacher, train_colour, with_scoring_teacher
 
 SIZE_PX = 96
@@ -171,7 +171,7 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
     seen = set()
     for grid in range(20):
         for number, shift in enumerate(windows._shifts(grid)):
-            places = [windows._place(View(number, 0), shift, random) for _ in range(20)]
+            places = [windows._place(PartView(number, 0), shift, random) for _ in range(20)]
             assert {(place.top % STRIDE_PX, place.left % STRIDE_PX) for place in places} == {tuple(shift)}
             assert all(0 <= start <= SIZE_PX + 32 - 48 for place in places for start in (place.top, place.left))
             seen.add((number, *shift))

@@ -141,7 +141,7 @@ def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_its_ba
     network, _ = train_shape([plate_part()] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
     clouds = [TrainingCloud.of(plate(), recipe.sdf, np.random.default_rng((recipe.seed, number))) for number in range(3)]
     with torch.inference_mode():
-        codes = [torch.relu(network.encoder.points.layers[0](network.waves(draw(clouds, recipe, step).patches))) for step in range(24)]
+        codes = [torch.relu(network.encoder.points.layers[0](network.encoding(draw(clouds, recipe, step).patches))) for step in range(24)]
     assert network.peaks.shape == (1 + 1,) and (network.peaks > 0).all()
     assert float(network.peaks[0]) == pytest.approx(max(float(each.max()) for each in codes))
 

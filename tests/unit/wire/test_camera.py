@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from mdss.wire import camera
-from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat, Invalid, Limits, WireRefusal, to_scan
+from mdss.wire.camera import CloudFormat, FrameHeader, FrameLimits, ImageFormat, Invalid, WireRefusal, to_scan
 from mdss.wire.crc32c import crc32c
 
 SIDE = 64
 PIXELS = SIDE * SIDE
-LIMITS = Limits(max_height_px=128, max_width_px=128)
+LIMITS = FrameLimits(max_height_px=128, max_width_px=128)
 IDENTITY: dict[str, Any] = {"source_id": "c", "sequence": 1, "frame_id": "f", "part_id": "p", "recipe_id": "r", "capture_time": 5}
 
 
@@ -164,7 +164,7 @@ def test_a_cloud_of_another_width_is_refused_by_its_size_though_its_height_was_l
         to_scan(header(xyz=CloudFormat(unit="mm", width=80)), payloads(), LIMITS)
 
 
-def cloud_of(head: FrameHeader, data: list[bytes], limits: Limits) -> NDArray[np.float32]:
+def cloud_of(head: FrameHeader, data: list[bytes], limits: FrameLimits) -> NDArray[np.float32]:
     return to_scan(head, data, limits)[1][:]
 
 
@@ -215,7 +215,7 @@ def test_a_large_cloud_becomes_what_the_rule_says_point_by_point(unit: Literal["
     points[random.random(points.shape[:2]) < 0.2] = 0
     form = CloudFormat(unit=unit, invalid=Invalid(kind="value", value=0.0))
     head = FrameHeader(**IDENTITY, rgb=ImageFormat(height=200, width=190), xyz=form)
-    xyz = cloud_of(head, [bytes(200 * 190 * 3), points.tobytes()], Limits())
+    xyz = cloud_of(head, [bytes(200 * 190 * 3), points.tobytes()], FrameLimits())
     with np.errstate(over="ignore", invalid="ignore"):
         expected = points * np.float32(1000 if unit == "m" else 1)
     expected[(points == 0).all(axis=2) | ~np.isfinite(expected).all(axis=2)] = np.nan

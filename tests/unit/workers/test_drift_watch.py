@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from mdss.drift_record import read_record, record_path
 from mdss.method.reference import Reference
 from mdss.settings import DriftSettings
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import BranchScore
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Branch
 from tests.parts import accepted, prepared, score
 from workers.drift_watch import DriftWatch

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from mdss.settings import DriftSettings, FusionSettings, Settings
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Ended, Judged, Message, Resend
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
 from tests.parts import SIZE_PX, accepted, calibration, joined_messages, model, prepared, score

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mdss.journal import Journal, JournalFailed
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, BranchScore, Ended, Fault, Judged, Message, PreparedPart, Resend
-from mdss.wire.pulse import Tally
 from mdss.wire.verdict import Beat, Verdict
 from tests import parts
 from tests.fakes import NOBODY, FakeClock

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from mdss.errors import ModelRefused
 from mdss.method.model_store import ModelFolder
+from mdss.wire.heartbeat import HeartbeatSender
 from mdss.wire.messages import Heartbeat
 from mdss.wire.model_plan import ModelPlan, PlanFile, Served
-from mdss.wire.pulse import HeartbeatSender
 from tests.fakes import FakeClock, FakeLink
 from tests.unit.method.test_model_store import store_one
 from workers.held_models import HeldModels, ModelUse
@@ -32,8 +32,8 @@ class Bench:
         self.gate.set()
         self.breaks_with: Exception | None = None
         self.breaks_at: tuple[str, ...] = ("0001", "0002")
-        self.pulse = HeartbeatSender("rgb-0", self.health, FakeClock())
-        self.models = HeldModels(ModelUse(self.load, self.prove), self.store, self.file, self.pulse)
+        self.heartbeats = HeartbeatSender("rgb-0", self.health, FakeClock())
+        self.models = HeldModels(ModelUse(self.load, self.prove), self.store, self.file, self.heartbeats)
 
     def load(self, folder: ModelFolder) -> str:
         """Stand in for a branch."""
@@ -54,7 +54,7 @@ class Bench:
 
     def said(self) -> tuple[int, dict[str, str]]:
         """Return what the next heartbeat says."""
-        self.pulse.send_if_due(0)
+        self.heartbeats.send_if_due(0)
         beat = self.health.sent[-1]
         assert isinstance(beat, Heartbeat)
         return beat.models.revision, beat.models.held

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from mdss.errors import MdssError
+from mdss.wire.heartbeat import HeartbeatSender, StopFlag, Tally
 from mdss.wire.messages import Fault, Heartbeat, Judged, Message
-from mdss.wire.pulse import HeartbeatSender, StopFlag, Tally
 from tests.fakes import FakeClock, FakeLink
 from workers import outgoing
 from workers.loop import Loop
@@ -99,11 +99,11 @@ def test_a_stage_that_takes_nothing_is_waited_for_and_one_that_is_away_said_alou
 
 def test_heartbeats_come_once_a_second_with_what_was_counted() -> None:
     health, clock = FakeLink(), FakeClock()
-    pulse = HeartbeatSender("rgb-0", health, clock)
-    pulse.tally.count("mdss_frames_total")
-    pulse.tally.observe("mdss_stage_duration_seconds", 0.25)
+    heartbeats = HeartbeatSender("rgb-0", health, clock)
+    heartbeats.tally.count("mdss_frames_total")
+    heartbeats.tally.observe("mdss_stage_duration_seconds", 0.25)
     for _ in range(25):
-        pulse.send_if_due(3)
+        heartbeats.send_if_due(3)
         clock.advance(0.1)
     beats = [beat for beat in health.sent if isinstance(beat, Heartbeat)]
     assert len(beats) == 3
@@ -141,13 +141,13 @@ def test_a_message_that_is_refused_is_counted_and_keeps_none_that_waits_behind_i
                 raise MdssError("message header: found version b'\\x02'")
             return super().receive(timeout_ms)
 
-    inbox, outlet, pulse, stop = (
+    inbox, outlet, heartbeats, stop = (
         Spoilt([judged(1), judged(2), judged(3)]),
         FakeLink(),
         HeartbeatSender("echo", FakeLink(), FakeClock()),
         StopFlag(),
     )
     stop.asked = True
-    Loop(Echo(), inbox, {Fault: outlet}, pulse, stop).run()
+    Loop(Echo(), inbox, {Fault: outlet}, heartbeats, stop).run()
     assert ids(outlet) == ["r2", "r3", "goodbye"]
-    assert pulse.tally.counters == {'mdss_messages_refused_total{process="echo"}': 1.0}
+    assert heartbeats.tally.counters == {'mdss_messages_refused_total{process="echo"}': 1.0}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Message, Resend, ShapeTask
-from mdss.wire.pulse import Tally
 from tests.fakes import FakeClock, FakeLink
 from workers.outgoing import ROOM, Outgoing
 

@@ -13,8 +13,8 @@ import pytest
 
 from mdss.method.recipe import PointCloudSettings
 from mdss.wire.cloud import SensorCloud
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Fault, Frame, PreparedPart, ShapeTask
-from mdss.wire.pulse import Tally
 from workers.prepare import Preparer
 
 HEIGHT_PX, WIDTH_PX = 96, 128

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import BranchScore, ColourTask, Fault
-from mdss.wire.pulse import Tally
 from workers.score import Scorer
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from mdss.journal import JournalFailed
-from mdss.wire.hand import PartInHand, take_part_in_hand
 from mdss.wire.messages import Fault, Message
+from mdss.wire.part_in_hand import PartInHand, take_part_in_hand
 from workers.start import InHandRecorder
 
 FAULT = Fault(result_id="r1", code="LOST", reason="")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mdss.wire.hand import PartInHand
+from mdss.wire.part_in_hand import PartInHand
 hand = PartInHand(Path(sys.argv[1]), "rgb-0")
 hand.write("r7")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -28,7 +28,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 FULL = """
 import resource, sys
 from pathlib import Path
-from mdss.wire.hand import PartInHand
+from mdss.wire.part_in_hand import PartInHand
 hand = PartInHand(Path(sys.argv[1]), "rgb-0")
 hand.write("r7")
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)

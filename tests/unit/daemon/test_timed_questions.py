@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.patience import QuestionWithTimeout
 from daemon.stored_models import StoredModels
+from daemon.timed_questions import TimedQuestions
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings, Settings
 
@@ -16,14 +16,14 @@ LONG_S = 20.0  # for what does answer: busy cores may be slow
 
 
 def test_what_a_question_comes_to_or_raises_is_its_answer() -> None:
-    patience = QuestionWithTimeout(LONG_S)
+    patience = TimedQuestions(LONG_S)
     assert patience.ask(lambda: 7, "store") == 7
     with pytest.raises(FileNotFoundError, match="gone"):
         patience.ask(lambda: Path("gone").readlink(), "store")
 
 
 def test_a_question_without_an_answer_is_given_up_and_none_is_asked_behind_it_until_it_ends() -> None:
-    answers, patience, asked = threading.Event(), QuestionWithTimeout(0.5), list[int]()
+    answers, patience, asked = threading.Event(), TimedQuestions(0.5), list[int]()
     with pytest.raises(MdssError, match=r"store: the disk does not answer; expected it to within 0\.5 s"):
         patience.ask(answers.wait, "store")
     with pytest.raises(MdssError, match="other: the disk does not answer"):
@@ -37,7 +37,7 @@ def test_a_question_without_an_answer_is_given_up_and_none_is_asked_behind_it_un
 
 
 def test_a_question_that_has_its_answer_is_over_though_its_thread_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    may_end, patience = threading.Event(), QuestionWithTimeout(LONG_S)
+    may_end, patience = threading.Event(), TimedQuestions(LONG_S)
 
     class Lingering(threading.Thread):
         def run(self) -> None:
@@ -50,7 +50,7 @@ def test_a_question_that_has_its_answer_is_over_though_its_thread_has_not_ended(
 
 
 def test_a_machine_without_threads_is_a_sentence_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = QuestionWithTimeout(LONG_S)
+    patience = TimedQuestions(LONG_S)
     with monkeypatch.context() as patch:
         patch.setattr("threading._start_new_thread", refuse_thread)
         with pytest.raises(MdssError, match=r"store: cannot be asked \(can't start new thread\); expected"):
@@ -63,7 +63,7 @@ def refuse_thread(*_: object) -> int:
 
 
 def test_a_store_that_hangs_is_a_sentence_and_a_size_that_is_known_needs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = QuestionWithTimeout(LONG_S)
+    patience = TimedQuestions(LONG_S)
     store = StoredModels(Settings(models=ModelSettings(store=str(tmp_path), recipes=("cap",))), patience)
     (tmp_path / "cap" / "0001").mkdir(parents=True)
     (tmp_path / "cap" / "champion").symlink_to("0001")

@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from daemon import keeping
-from daemon.keeping import DROPPED, HANDED, is_sampled
+from daemon import collection_queue
+from daemon.collection_queue import DROPPED, HANDED, is_sampled
 from mdss.settings import CollectionSettings, Settings
 from mdss.wire.camera import Ack
 from mdss.wire.messages import JudgedScan
@@ -29,8 +29,8 @@ def judge(made: Station, evaluation: Evaluation, frame_id: str = "f1") -> None:
     (ack,) = made.send(frame_id)
     assert isinstance(ack, Ack)
     judged = word(made.journal.judge(frame_id, 1), 1, None, evaluation)
-    assert len(made.intake.judged([judged])) == 1
-    made.keeping.flush(made.collect)
+    assert len(made.intake.note_verdicts([judged])) == 1
+    made.collection_queue.flush(made.collect)
 
 
 def handed(made: Station) -> list[str]:
@@ -79,7 +79,7 @@ def test_what_collect_has_no_room_for_yet_waits_in_its_order() -> None:
 
 def test_the_newest_scans_wait_within_a_budget_and_the_others_are_let_go_of_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     made = station(ALL_OK)
-    monkeypatch.setattr(keeping, "MOST_WAITING_BYTES", 2 * 64 * 64 * (3 + 12))
+    monkeypatch.setattr(collection_queue, "MOST_WAITING_BYTES", 2 * 64 * 64 * (3 + 12))
     made.collect.room = False
     for frame_id in ("f1", "f2", "f3"):
         judge(made, "NotOK", frame_id)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mdss.wire.pulse import ReloadFlag, StopFlag
+from mdss.wire.heartbeat import ReloadFlag, StopFlag
 
 
 @pytest.fixture

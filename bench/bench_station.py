@@ -17,7 +17,7 @@ import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.chaos_crew import LoadProcess
+from bench.bench_camera import AnsweredPart
 from bench.chaos_line import Product, small_line
 from bench.chaos_log import read_lines
 from bench.chaos_plan import PROCESSES
@@ -25,12 +25,12 @@ from bench.chaos_records import open_journal
 from bench.chaos_station import StationProcess
 from bench.chaos_watch import Watch
 from bench.figures import Wait
-from bench.stage_camera import AnsweredPart
+from bench.load_process import LoadProcess
 from daemon.private_redis import PrivateRedis
 from demo.station import StationFolders
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
-from mdss.settings_doors import HttpSettings
+from mdss.settings_access import HttpSettings
 from mdss.wire.verdict import Verdict
 
 KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has accepted survives its death
@@ -98,15 +98,15 @@ class Restarter(Protocol):
 
 
 class RestarterGroup:
-    """Several keepers together."""
+    """Several restarters together."""
 
-    def __init__(self, *keepers: Restarter) -> None:
-        self._keepers = keepers
+    def __init__(self, *restarters: Restarter) -> None:
+        self._restarters = restarters
 
     def tick(self) -> None:
         """Start again what has ended."""
-        for keeper in self._keepers:
-            keeper.tick()
+        for restarter in self._restarters:
+            restarter.tick()
 
 
 class ReportWithFailures(Protocol):
@@ -131,7 +131,7 @@ class BenchStation:
     def camera(self, name: str, every_s: float, *options: str) -> LoadProcess:
         """Start a camera that offers a part every `every_s` seconds; with 0, as fast as it is let."""
         sent = ["--endpoint", self.settings.camera.endpoint, "--recipe", self.product.recipe, "--data", str(self.product.data)]
-        camera = LoadProcess("bench.stage_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
+        camera = LoadProcess("bench.bench_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
         camera.start()
         self.closing.callback(camera.kill)
         return camera
@@ -156,9 +156,9 @@ class BenchStation:
                 continue  # the process has just ended
         return found
 
-    def incidents(self, members: list[LoadProcess]) -> list[str]:
+    def incidents(self, processes: list[LoadProcess]) -> list[str]:
         """Return the ends that nobody asked for."""
-        return [*self.daemon.incidents, *(incident for member in members for incident in member.incidents)]
+        return [*self.daemon.incidents, *(incident for process in processes for incident in process.incidents)]
 
     def judged_count(self) -> int:
         """Return the number of parts with a verdict."""
@@ -220,24 +220,24 @@ def waits_of(cameras: list[LoadProcess]) -> list[Wait]:
     return [line.wait for lines in answers_of(cameras).values() for line in lines]
 
 
-def wait_for_verdicts(stage: BenchStation, crew: RestarterGroup, seconds: float = FIRST_WITHIN_S) -> None:
+def wait_for_verdicts(station: BenchStation, restarters: RestarterGroup, seconds: float = FIRST_WITHIN_S) -> None:
     """Wait for the first verdict. MdssError if none comes."""
-    if not wait_until(lambda: stage.judged_count() > 0, seconds, crew):
-        raise MdssError(f"the station gave no verdict within {seconds:g} s (see {stage.folder / 'station.log'})")
+    if not wait_until(lambda: station.judged_count() > 0, seconds, restarters):
+        raise MdssError(f"the station gave no verdict within {seconds:g} s (see {station.folder / 'station.log'})")
 
 
-def wait_while_restarting(seconds: float, keeper: Restarter) -> None:
+def wait_while_restarting(seconds: float, restarter: Restarter) -> None:
     """Let time pass, while what ends by itself is started again."""
-    wait_until(lambda: False, seconds, keeper)
+    wait_until(lambda: False, seconds, restarter)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, keeper: Restarter, every_s: float = LOOK_EVERY_S) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, restarter: Restarter, every_s: float = LOOK_EVERY_S) -> bool:
     """Wait for a condition, while what ends by itself is started again; False if time runs out first."""
     end_s = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end_s:
             return False
-        keeper.tick()
+        restarter.tick()
         time.sleep(every_s)
     return True
 

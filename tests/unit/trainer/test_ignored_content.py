@@ -18,10 +18,10 @@ from mdss.scans import read_cloud
 from tests.lines import write_tiny_line
 from tests.scenes import DEFAULT, BlockScan, grey
 from trainer.dataset import GOOD, Dataset, LoadedScan, Scan, to_millimetres
+from trainer.ignored_content import LOOKED_AT, IgnoredContent, ignored_content_sentences, sentences_on_some
 from trainer.missing_marks import mark_in
 from trainer.model_maker import Parts
 from trainer.parts_found import advice
-from trainer.passed_over import LOOKED_AT, IgnoredContent, ignored_content_sentences, sentences_on_some
 from trainer.train import Order, train_and_store
 
 Float = NDArray[np.float32]

@@ -106,12 +106,12 @@ class ClientAuthentication:
 
 
 def require_curve(socket: zmq.Socket[bytes], link_name: str, secret_file: Path) -> None:
-    """Make a socket speak only CURVE, with the station's key, and only with clients that the gate admits."""
+    """Make a socket speak only CURVE, with the station's key, and only with clients whose key is on the list."""
     pair = key_files.read_pair(secret_file)
     socket.curve_server = True
     socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
     socket.zap_domain = link_name.encode()
-    socket.zap_enforce_domain = 1  # if the gate does not answer, nobody gets in
+    socket.zap_enforce_domain = 1  # if the authenticator does not answer, nobody gets in
 
 
 def client_of(frames: Sequence[zmq.Frame | bytes]) -> str | None:

@@ -13,13 +13,13 @@ import psutil
 import pytest
 import torch
 
-from trainer import drawn_ahead
-from trainer.drawn_ahead import prefetch_processes, prefetched
+from trainer import prefetch
+from trainer.prefetch import prefetch_processes, prefetched
 
 GPU = "cuda:0"  # drawing itself touches no GPU
 DRAWS_FOR_EVER = """
 import os, sys, time, torch
-from trainer.drawn_ahead import prefetched
+from trainer.prefetch import prefetched
 torch.set_num_threads(3)
 large = prefetched(lambda _: (os.getpid(), b"x" * (4 << 20)), range(1000), "cuda:0")
 print(next(large)[0], next(large)[0], flush=True)
@@ -27,7 +27,7 @@ time.sleep(600)
 """
 FAILS = """
 import torch
-from trainer.drawn_ahead import prefetched
+from trainer.prefetch import prefetched
 torch.set_num_threads(2)
 batches = prefetched(str, range(1000), "cuda:0")
 raise ValueError(next(batches))
@@ -84,7 +84,7 @@ def test_a_process_that_fails_ends_while_others_draw_for_it() -> None:
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "ValueError: 0")
 
 
-@pytest.mark.parametrize(("threads", "expected"), [(1, 0), (2, 1), (8, 7), (64, drawn_ahead.MOST)])
+@pytest.mark.parametrize(("threads", "expected"), [(1, 0), (2, 1), (8, 7), (64, prefetch.MOST)])
 def test_of_the_threads_one_computes_and_the_others_draw(monkeypatch: pytest.MonkeyPatch, threads: int, expected: int) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert prefetch_processes() == expected

@@ -1,4 +1,4 @@
-"""The plant of the month: a running station, its camera and PLC, and `mdss` verbs as people and systemd run them."""
+"""The station of the month: a running one, its camera and PLC, and `mdss` verbs as people and systemd run them."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class MonthStation:
         shown = " ".join(words).replace(str(self.config), self.config.name)
         console.print(Text(f"    $ mdss {shown}", style="dim"))
         done = subprocess.run([sys.executable, "-m", "mdss.cli", *words], capture_output=True, text=True, check=False)
-        said = [line for line in (*done.stdout.splitlines(), *done.stderr.splitlines()) if line.strip()]
+        output = [line for line in (*done.stdout.splitlines(), *done.stderr.splitlines()) if line.strip()]
         if done.returncode not in allowed:
-            raise MdssError(f"mdss {' '.join(words)}: ended with code {done.returncode}: {said[-1] if said else 'without a word'}")
-        for line in said[-3:]:
+            raise MdssError(f"mdss {' '.join(words)}: ended with code {done.returncode}: {output[-1] if output else 'without a word'}")
+        for line in output[-3:]:
             console.print(Text(f"      {line}"))
         return done.returncode
 

@@ -13,7 +13,7 @@ PATIENCE_S: Final = 2.0
 Answer = TypeVar("Answer")
 
 
-class QuestionWithTimeout:
+class TimedQuestions:
     """Asks one question at a time; while one is unanswered, no other is asked."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:

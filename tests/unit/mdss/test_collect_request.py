@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mdss.collection_wish import FOLDER, LOOK_EVERY_S, CollectRequests, request_all, withdraw_request
+from mdss.collect_request import FOLDER, LOOK_EVERY_S, CollectRequests, request_all, withdraw_request
 from tests.fakes import FakeClock
 
 
@@ -13,11 +13,11 @@ class Ingest:
 
     def __init__(self, state: Path) -> None:
         self.clock = FakeClock()
-        self.wishes = CollectRequests(state, self.clock.ns, self.clock)
+        self.requests = CollectRequests(state, self.clock.ns, self.clock)
 
     def wants(self, recipe: str, after_s: float = LOOK_EVERY_S) -> bool:
         self.clock.advance(after_s)
-        return self.wishes.is_requested(recipe)
+        return self.requests.is_requested(recipe)
 
 
 def test_a_request_holds_for_its_recipe_until_its_end(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.doctor_models import model_findings
 from daemon.finding import Case
-from daemon.model_desk import ModelPlanStore, request_preload
+from daemon.model_plan_store import ModelPlanStore, request_preload
 from daemon.stored_models import StoredModels
 from mdss.errors import MdssError
 from mdss.settings import BranchesSettings, BranchSettings, ModelSettings, Settings, StationSettings

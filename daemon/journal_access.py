@@ -10,8 +10,8 @@ import structlog
 
 from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.wire.headers import WireRefusal
+from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Judged
-from mdss.wire.pulse import Tally
 
 PAUSE_S = 0.5
 FAILURES = "mdss_journal_failures_total"

@@ -50,15 +50,15 @@ class ModelPlanStore:
 
     def preload_requests(self) -> Iterator[str]:
         """Yield each requested recipe once, and delete the request."""
-        for wish in self._noted():
+        for request in self._request_files():
             try:
-                wish.unlink()
+                request.unlink()
             except OSError as error:
-                log.error("a request to load a recipe cannot be taken", file=str(wish), reason=error.strerror)
+                log.error("a request to load a recipe cannot be taken", file=str(request), reason=error.strerror)
                 continue
-            yield wish.name.removesuffix(PRELOAD_REQUEST)
+            yield request.name.removesuffix(PRELOAD_REQUEST)
 
-    def _noted(self) -> list[Path]:
+    def _request_files(self) -> list[Path]:
         try:
             return sorted(self._runtime.glob(f"*{PRELOAD_REQUEST}"))
         except OSError as error:  # for example, no file descriptor left: requests wait
