@@ -190,10 +190,8 @@ class ModelSwaps:
     def _refusal(self, recipe: RecipeModels, version: str, reports: ModelReports) -> str:
         """Return which process cannot use a version, and why; empty if none refuses it."""
         key, since = model_key(recipe.name, version), recipe.held[version]
-        refusals = (
-            (name, report.held.get(key, "")) for name, report in reports.holders.items() if report is not None and report.revision >= since
-        )
-        return next((f"{name}: {why}" for name, why in refusals if why), "")
+        heard = ((name, report) for name, report in reports.holders.items() if report is not None and report.revision >= since)
+        return next((f"{name}: {why}" for name, report in heard if (why := report.held.get(key, ""))), "")
 
     def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
         judge = self._published.served(recipe.name).version

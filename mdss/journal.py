@@ -133,11 +133,8 @@ class Journal:
         A part with a damaged result id is left out, because no verdict could be stored under it; `repair` mends or names it.
         """
         with self._file.naming_file():
-            whole = [row for row in self._file.parts(ACCEPTED, OPEN) if not (is_lost(row) or is_damaged(row))]
-            return [
-                self._accepted(as_printable(name), as_printable(source), as_printable(frame), stored)
-                for _, _, name, source, frame, stored in whole
-            ]
+            whole = [row[2:] for row in self._file.parts(ACCEPTED, OPEN) if not (is_lost(row) or is_damaged(row))]
+            return [self._accepted(printable(name), printable(source), printable(frame), stored) for name, source, frame, stored in whole]
 
     def repair(self) -> None:
         """Give open parts with a damaged result id a readable one and log it; parts that will get no verdict are named in the log.
@@ -147,12 +144,12 @@ class Journal:
         with self._file.naming_file():
             parts = self._file.parts(ACCEPTED, OPEN)
             lost = {row[0] for row in parts if is_lost(row)}
-            frames = [as_printable(frame) for rowid, frame in self._file.rows(OPEN_FRAMES) if rowid in lost] if lost else []
+            frames = [printable(frame) for rowid, frame in self._file.rows(OPEN_FRAMES) if rowid in lost] if lost else []
         if lost:
             log.error("parts get no verdict: the disk damaged what the journal says of them", frame_ids=frames, reason=self.damage)
         damaged = [row for row in parts if row[0] not in lost and is_damaged(row)]
         if damaged:
-            self._repair([as_printable(row[4]) for row in damaged])
+            self._repair([printable(row[4]) for row in damaged])
 
     def _repair(self, frames: list[str]) -> None:
         try:
@@ -170,7 +167,7 @@ class Journal:
         query = "SELECT result_id, sequence, accepted, verdict FROM part WHERE source_id = ? AND frame_id = ?"
         with self._file.naming_file():
             for name, sequence, accepted, verdict in self._file.rows(query, source_id, frame_id):
-                result_id = as_printable(name)
+                result_id = printable(name)
                 known = None if accepted is None else self._accepted(result_id, source_id, frame_id, accepted)
                 attempt, identity = (1, None) if known is None else (known.attempt, known.identity)
                 if sequence is None:
@@ -235,7 +232,7 @@ class Journal:
                 try:
                     found.append(read_verdict(stored))
                 except UNREADABLE as error:
-                    self._log_left_out(sequence, as_printable(name), error)
+                    self._log_left_out(sequence, printable(name), error)
             if len(rows) < lacking:
                 break
             after = rows[-1][1]
@@ -292,7 +289,7 @@ def is_lost(row: Row) -> bool:
     return not row[2:]
 
 
-def as_printable(name: bytes) -> str:
+def printable(name: bytes) -> str:
     """Return a stored name as text; damaged bytes are replaced by a mark."""
     return name.decode(errors="replace")
 
