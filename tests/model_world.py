@@ -1,4 +1,4 @@
-"""A station's models in a fake world: a store, a desk, and processes that keep to every plan at once, unless a history says otherwise."""
+"""A station's models in a fake world: a store, plans, and processes that keep to every plan at once, unless a history says otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONE = ModelSettings(recipes=("cap",))
 
 @dataclass
 class ModelWorld:
-    """A store, a desk, and processes that keep to every plan at once, unless a history says otherwise."""
+    """A store, plans, and processes that keep to every plan at once, unless a history says otherwise."""
 
     settings: ModelSettings = ONE
     champions: dict[str, str] = field(default_factory=lambda: {"cap": "0001"})
@@ -35,7 +35,7 @@ class ModelWorld:
     frames: dict[str, int] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
     generations: list[str] = field(default_factory=list)
-    desk: ModelPlanStore | None = None  # where plans and generations go to the disk as well
+    plan_store: ModelPlanStore | None = None  # where plans and generations go to the disk as well
     tries: int = 0  # to write a plan
 
     def __post_init__(self) -> None:
@@ -52,13 +52,13 @@ class ModelWorld:
 
     def write(self, plan: ModelPlan) -> None:
         self.tries += 1
-        if self.desk is not None:
-            self.desk.write(plan)
+        if self.plan_store is not None:
+            self.plan_store.write(plan)
         self.plans.append(plan)
 
     def generation_of(self, recipe: str, version: str) -> int:
-        if self.desk is not None:
-            return self.desk.generation_of(recipe, version)
+        if self.plan_store is not None:
+            return self.plan_store.generation_of(recipe, version)
         if not self.generations or self.generations[-1] != f"{recipe}/{version}":
             self.generations.append(f"{recipe}/{version}")
         return len(self.generations)

@@ -40,7 +40,7 @@ class RetrainEnded(MdssError):
 
 @contextmanager
 def only_training(folder: Path, recipe: str) -> Iterator[None]:
-    """Be the only process that trains a recipe while the block runs. Ended(busy) names another one, `mdss train` included."""
+    """Be the only process that trains a recipe while the block runs. RetrainEnded(busy) names another one, `mdss train` included."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:

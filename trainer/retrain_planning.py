@@ -95,7 +95,7 @@ class RelevantModels:
 
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
-    """Return a new plan, with its scans in the work folder. Ended if there is nothing new."""
+    """Return a new plan, with its scans in the work folder. RetrainEnded if there is nothing new."""
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
     gathered = gather(order.collection, order.name, with_simulated=order.amounts.with_simulated)

@@ -64,7 +64,7 @@ class Run:
         self._version = self._report = ""
 
     def candidate(self) -> str:
-        """Make the candidate and return the sentence about it. Ended says why there is none."""
+        """Make the candidate and return the sentence about it. RetrainEnded says why there is none."""
         order, champion = self._order, champion_of(self._order)
         recipe = recipe_of(order, champion)
         plan = self._plan = resumable_plan(order, recipe, champion) or plan_of(order, recipe, champion)

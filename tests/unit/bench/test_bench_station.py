@@ -70,7 +70,7 @@ def test_labels_are_written_as_the_station_writes_them() -> None:
 
 
 class Counted:
-    """A keeper who counts how often it is asked."""
+    """A restarter who counts how often it is asked."""
 
     ticks = 0
 
@@ -80,9 +80,9 @@ class Counted:
 
 
 def test_waiting_looks_after_the_others_and_ends_when_time_is_over() -> None:
-    keeper = Counted()
-    assert not wait_until(lambda: False, 0.0, keeper, 0.0)
-    assert wait_until(lambda: keeper.ticks > 5, 60.0, keeper, 0.0)
+    restarter = Counted()
+    assert not wait_until(lambda: False, 0.0, restarter, 0.0)
+    assert wait_until(lambda: restarter.ticks > 5, 60.0, restarter, 0.0)
 
 
 def test_a_camera_notes_when_each_part_was_due_and_when_its_done_came(tmp_path: Path) -> None:

@@ -124,9 +124,9 @@ def test_verdicts_are_counted_by_evaluation_and_code() -> None:
 
 
 def test_the_text_says_what_was_killed_how_often_and_what_the_audit_found() -> None:
-    toll = FaultSummary(5, {"kill": 3}, {"fusion": 2, "station": 1}, 0, [Recovery("fusion", 0, 2.0, False)], 0, ["it rained"])
+    faults = FaultSummary(5, {"kill": 3}, {"fusion": 2, "station": 1}, 0, [Recovery("fusion", 0, 2.0, False)], 0, ["it rained"])
     findings = [Finding("lost", "sequence 4 is missing"), Finding("doubled", "sequence 5 is there twice")]
-    made = report_of(Records([], [], [], []), findings, toll, RunTimes(ended_ns=SECOND))
+    made = report_of(Records([], [], [], []), findings, faults, RunTimes(ended_ns=SECOND))
     assert (made.lost, made.doubled, made.disagreeing) == (1, 1, 0)
     for words in ("seed 5", "3 kills", "lost 1, doubled 1", "p50 2.0 s", "it rained", "sequence 4 is missing"):
         assert words in as_text(made)

@@ -1,4 +1,4 @@
-"""Plans go to the processes, generations to the next life, wishes come in; and what the store says without being loaded."""
+"""Plans go to the processes, generations to the next life, requests come in; and what the store says without being loaded."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def place(tmp_path: Path) -> StationSettings:
 
 
 def test_a_plan_is_read_once_and_again_when_it_is_another(place: StationSettings) -> None:
-    desk, reader = ModelPlanStore(place), PlanFile(Path(place.runtime_directory))
+    plans, reader = ModelPlanStore(place), PlanFile(Path(place.runtime_directory))
     assert reader.changed() is None
     for revision in (1, 2):
         plan = ModelPlan(revision=revision, serving={"cap": Served("0001", 1)}, held=("cap/0001",))
-        desk.write(plan)
+        plans.write(plan)
         assert (reader.changed(), reader.changed()) == (plan, None)
 
 
@@ -37,12 +37,12 @@ def test_wishes_wait_while_the_machine_has_no_file_left_to_open(place: StationSe
     def refuse(*_: object) -> None:
         raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
-    desk = ModelPlanStore(place)
+    plans = ModelPlanStore(place)
     request_preload(place, "cap")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "glob", refuse)
-        assert list(desk.preload_requests()) == []
-    assert list(desk.preload_requests()) == ["cap"]
+        assert list(plans.preload_requests()) == []
+    assert list(plans.preload_requests()) == ["cap"]
 
 
 def test_a_plan_that_nobody_can_read_is_named(place: StationSettings) -> None:
@@ -53,12 +53,12 @@ def test_a_plan_that_nobody_can_read_is_named(place: StationSettings) -> None:
 
 
 def test_a_generation_is_new_for_another_version_only_and_goes_on_in_the_next_life(place: StationSettings) -> None:
-    desk = ModelPlanStore(place)
+    plans = ModelPlanStore(place)
     given = [
-        desk.generation_of(*asked) for asked in (("cap", "0001"), ("cap", "0001"), ("gland", "0001"), ("cap", "0002"), ("cap", "0001"))
+        plans.generation_of(*asked) for asked in (("cap", "0001"), ("cap", "0001"), ("gland", "0001"), ("cap", "0002"), ("cap", "0001"))
     ]
     assert given == [1, 1, 2, 3, 4]
-    desk.write(ModelPlan(revision=1))
+    plans.write(ModelPlan(revision=1))
     again = ModelPlanStore(place)
     assert [again.generation_of(*asked) for asked in (("cap", "0001"), ("gland", "0002"))] == [4, 5]
 
@@ -70,8 +70,8 @@ def test_generations_that_cannot_be_read_keep_no_station_from_starting(place: St
 
 def test_a_wish_is_heard_once(place: StationSettings) -> None:
     request_preload(place, "cap.v2")
-    desk = ModelPlanStore(place)
-    assert (list(desk.preload_requests()), list(desk.preload_requests())) == (["cap.v2"], [])
+    plans = ModelPlanStore(place)
+    assert (list(plans.preload_requests()), list(plans.preload_requests())) == (["cap.v2"], [])
 
 
 def test_a_wish_without_a_station_is_a_sentence(place: StationSettings) -> None:

@@ -21,7 +21,9 @@ class Disk:
         self.state, self.run = folder / "state", folder / "run"
         for place in (self.state, self.run):
             place.mkdir()
-        self.world = ModelWorld(desk=ModelPlanStore(StationSettings(state_directory=str(self.state), runtime_directory=str(self.run))))
+        self.world = ModelWorld(
+            plan_store=ModelPlanStore(StationSettings(state_directory=str(self.state), runtime_directory=str(self.run)))
+        )
         self.world.turns(2)
 
     def refuse(self, place: Path) -> None:

@@ -51,10 +51,10 @@ def test_every_end_has_an_exit_code_of_its_own_that_is_explained() -> None:
 
 
 def test_while_it_runs_the_record_says_so_and_what_is_known(tmp_path: Path) -> None:
-    diary = AttemptRecord(tmp_path, "cap", Clock())
-    with diary:
+    attempt = AttemptRecord(tmp_path, "cap", Clock())
+    with attempt:
         assert (record(tmp_path).outcome, record(tmp_path).started_ns, record(tmp_path).seconds) == ("running", HOUR_NS, 0)
-        diary.note(parts_used=12, parts_refused=3)
+        attempt.note(parts_used=12, parts_refused=3)
         assert (record(tmp_path).parts_used, record(tmp_path).parts_refused) == (12, 3)
     assert (record(tmp_path).outcome, record(tmp_path).seconds, record(tmp_path).parts_used) == ("candidate", 3600, 12)
     assert record(tmp_path).last_success_ns == 2 * HOUR_NS

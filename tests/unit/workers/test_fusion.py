@@ -71,10 +71,10 @@ class World:
         self.pictures.append(result_id)
         return Evidence(uri=f"file:///{result_id}.png", sha256="00")
 
-    def worker(self, onlooker: PartObserver = NOBODY) -> Fusion:
+    def worker(self, observer: PartObserver = NOBODY) -> Fusion:
         """Return a fusion worker in this world."""
-        outside = FusionServices(self, self, self, self.tally, onlooker, self.clock.ns, self.clock.ns)
-        return Fusion(PartJoin(), self, VerdictOrigin("line", "boot", "configuration"), outside)  # type: ignore[arg-type]
+        services = FusionServices(self, self, self, self.tally, observer, self.clock.ns, self.clock.ns)
+        return Fusion(PartJoin(), self, VerdictOrigin("line", "boot", "configuration"), services)  # type: ignore[arg-type]
 
 
 class Drawn(list[NDArray[np.uint8]]):
@@ -86,7 +86,7 @@ class Drawn(list[NDArray[np.uint8]]):
 
 
 class Rates(Nobody):
-    """An onlooker that notes the settings which it is told."""
+    """An observer that notes the settings which it is told."""
 
     drift: object = None
 
@@ -123,8 +123,8 @@ def test_a_part_that_is_not_ok_has_a_picture(evaluation: str) -> None:
 def pictures_of(world: World, *messages: Message) -> list[NDArray[np.uint8]]:
     """Return what is drawn (H, W, BGR) of a part that the real judge decides on."""
     drawn = Drawn()
-    outside = FusionServices(world, world, drawn, world.tally, NOBODY, world.clock.ns, world.clock.ns)
-    worker = Fusion(PartJoin(), Judge({"cap/0001": model()}, FusionSettings()), VerdictOrigin("line", "boot", "configuration"), outside)
+    services = FusionServices(world, world, drawn, world.tally, NOBODY, world.clock.ns, world.clock.ns)
+    worker = Fusion(PartJoin(), Judge({"cap/0001": model()}, FusionSettings()), VerdictOrigin("line", "boot", "configuration"), services)
     for message in messages:
         worker.step(message)
     return drawn
@@ -287,11 +287,11 @@ def test_a_clock_that_is_set_changes_no_deadline() -> None:
 
 
 def test_a_verdict_names_the_configuration_that_judged_it_though_it_changes_between_two_parts() -> None:
-    world, onlooker = World(), Rates()
-    worker = world.worker(onlooker)
+    world, observer = World(), Rates()
+    worker = world.worker(observer)
     send(worker, world, "before")
     settings = Settings(fusion=FusionSettings(guard_band_ratio=0.5), drift=DriftSettings(false_alarms_per_10000=5.0))
     worker.reconfigure(settings)
     send(worker, world, "after")
     assert [verdict.configuration_id for verdict in world.published] == ["configuration", configuration_id(settings)]
-    assert (world.rules, onlooker.drift) == ([settings.fusion], settings.drift)
+    assert (world.rules, observer.drift) == ([settings.fusion], settings.drift)

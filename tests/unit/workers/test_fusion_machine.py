@@ -49,7 +49,7 @@ class Life:
         self.judged: list[Judged] = []
         self.published: list[Verdict] = []
         self.resends: list[Resend] = []
-        self.dies_at = ""  # "journal" before the verdict is stored, "voice" after it
+        self.dies_at = ""  # "journal" before the verdict is stored, "publisher" after it
         join = PartJoin()
         join.recover(journal.pending(), clock.ns())
         outside = FusionServices(self, self, self, Tally(), NOBODY, clock.ns, clock.ns)  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ class Life:
         return self.journal.last_sequence()
 
     def publish(self, verdict: Verdict, heat_png: Callable[[], bytes] | None) -> None:
-        if self.dies_at == "voice":
+        if self.dies_at == "publisher":
             raise Died
         self.published.append(verdict)
 
@@ -223,7 +223,7 @@ class FusionMachine(RuleBasedStateMachine):
         if seconds:
             self.is_troubled.update(name for name, part in self.accepted.items() if part.deadline_ns <= self.clock.ns())
 
-    @rule(place=st.sampled_from(["", "", "journal", "voice"]), seconds=st.sampled_from([0.0, 4.0]))
+    @rule(place=st.sampled_from(["", "", "journal", "publisher"]), seconds=st.sampled_from([0.0, 4.0]))
     def die_while_judging(self, place: str, seconds: float) -> None:
         self.life.dies_at = place
         self.pass_time(seconds)
