@@ -35,7 +35,7 @@ from bench.outage_report import STATES, UP, OutageRun, Report, State, TimeWindow
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries of the station grows to 30 s
 WARM_S = 3.0
-ASIDE_S = 1.0  # between a window and the bench's own work: starting Redis and reading the journal take a CPU
+PAUSE_S = 1.0  # between a window and the bench's own work: starting Redis and reading the journal take a CPU
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def window(station: BenchStation, restarters: RestarterGroup, place: tuple[int, 
     begun_ns = time.monotonic_ns()
     wait_while_restarting(seconds, restarters)
     ended_ns = time.monotonic_ns()
-    wait_while_restarting(ASIDE_S, restarters)
+    wait_while_restarting(PAUSE_S, restarters)
     return TimeWindow(number, state, begun_ns, ended_ns)
 
 
@@ -114,7 +114,7 @@ def restore_redis(station: BenchStation, restarters: RestarterGroup, failures: l
     alerts = list(read_alerts(station.settings))
     for where in ("stream", "hash"):
         failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
-    wait_while_restarting(ASIDE_S, restarters)
+    wait_while_restarting(PAUSE_S, restarters)
     return seconds
 
 

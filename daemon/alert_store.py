@@ -21,7 +21,7 @@ SCRIPT: Final = (files("daemon") / "alert.lua").read_text()
 REVIEW_SCRIPT: Final = (files("daemon") / "review.lua").read_text()
 EXPECTED = "expected an alert of this release"
 PAGE_LENGTH = 100
-NO_HASH: Final = "WRONGTYPE"  # start of Redis's error for a key under which another program keeps something that is no hash
+WRONG_TYPE: Final = "WRONGTYPE"  # start of Redis's error for a key under which another program keeps something that is no hash
 NEEDED, REVIEWED = ("state", "entry", "stored_ns", "verdict"), ("by", "at_ns", "note")  # fields of an alert's hash
 AlertState = Literal["new", "acknowledged", "confirmed", "false_reject"]
 ReviewState = Literal["acknowledged", "confirmed", "false_reject"]  # what a person may say about an alert
@@ -139,7 +139,7 @@ class AlertStore:
                 pipeline.exists(f"{EVIDENCE}{result_id}")
             answers = pipeline.execute(raise_on_error=False)
             for answer in answers:
-                if isinstance(answer, ResponseError) and not str(answer).startswith(NO_HASH):
+                if isinstance(answer, ResponseError) and not str(answer).startswith(WRONG_TYPE):
                     raise answer
         for (_, result_id), row, has_picture in zip(entries, answers[::2], answers[1::2], strict=True):
             if isinstance(row, ResponseError) or None not in row[: len(NEEDED)]:

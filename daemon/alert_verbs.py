@@ -22,7 +22,7 @@ from mdss.wire.verdict import Region, Verdict
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
 STATES: tuple[AlertState, ...] = get_args(AlertState)
 NO_ALERT = "found no alert {}; expected one of those that `mdss alerts list --all` shows"
-WORDS: dict[str, str] = {"new": "new", "acknowledged": "acknowledged", "confirmed": "confirmed", "false_reject": "a false reject"}
+STATE_WORDS: dict[str, str] = {"new": "new", "acknowledged": "acknowledged", "confirmed": "confirmed", "false_reject": "a false reject"}
 
 
 @click.group("alerts", epilog="Example: mdss alerts list --config station.yaml")
@@ -106,14 +106,14 @@ def review(config: Path, alert_review: AlertReview) -> None:
         case "missing":
             raise MdssError(NO_ALERT.format(alert_review.result_id))
         case "refused":
-            if before not in WORDS:
+            if before not in STATE_WORDS:
                 raise MdssError(f"alert {alert_review.result_id} is in state {before!r}, expected one of {', '.join(STATES)}")
             another = "`mdss alerts confirm` and `reject` change what was said of it"
-            raise MdssError(f"alert {alert_review.result_id} is {WORDS[before]} already, expected a new one: {another}")
+            raise MdssError(f"alert {alert_review.result_id} is {STATE_WORDS[before]} already, expected a new one: {another}")
         case "same":
-            click.echo(f"{alert_review.result_id} was {WORDS[alert_review.state]} before: nothing has changed")
+            click.echo(f"{alert_review.result_id} was {STATE_WORDS[alert_review.state]} before: nothing has changed")
         case "done":
-            click.echo(f"{alert_review.result_id} is {WORDS[alert_review.state]} (was {WORDS.get(before, before)})")
+            click.echo(f"{alert_review.result_id} is {STATE_WORDS[alert_review.state]} (was {STATE_WORDS.get(before, before)})")
 
 
 @contextmanager

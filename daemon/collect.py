@@ -25,7 +25,7 @@ from mdss.wire.sockets import Receiver
 WAIT_MS = 100
 LOOK_EVERY_S = 5.0  # how often the disk is checked while no scan comes
 MB = 10**6
-BEHIND = 5  # niceness: the line goes first, because nobody waits for a scan to be written (about 30 ms)
+NICENESS = 5  # the line goes first, because nobody waits for a scan to be written (about 30 ms)
 # share of the budget left free after pruning; pruning looks at all parts, so it should be rare
 SPARE_RATIO = 0.05
 PROBE, PROBE_BYTES = ".probe", 10**6  # the probe is about as large as a scan
@@ -180,7 +180,7 @@ def keep_next(inbox: Receiver, collector: Collector) -> bool:
 @config_option
 def command(config: Path) -> None:
     """Run the process that keeps scans for retraining."""
-    os.nice(BEHIND)
+    os.nice(NICENESS)
     with open_process("collect", config) as process:
         work(process)
 

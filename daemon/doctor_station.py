@@ -18,7 +18,7 @@ from mdss.settings_types import TCP
 LATE_SHARE: Final = 0.01
 FEWEST_DEATHS: Final = 3
 USUAL_PART_RATIO: Final = 0.85  # good parts of four products cover 0.88 or more; parts that lack a third cover 0.69 to 0.88
-BESIDE: Final = ("alerts", "collect")  # processes that no verdict waits for
+OPTIONAL_PROCESSES: Final = ("alerts", "collect")  # processes that no verdict waits for
 SHARED: Final = "who can read it can write into the station's alerts"
 
 
@@ -38,7 +38,7 @@ def _state(case: Case) -> Iterator[Finding]:
         yield weak("station", f"it does not run: {case.silence}", "no part is judged", "start it: systemctl start mdss")
         return
     if report.state in ("degraded", "error"):
-        is_beside = report.state == "degraded" and report.reason.partition(":")[0] in BESIDE
+        is_beside = report.state == "degraded" and report.reason.partition(":")[0] in OPTIONAL_PROCESSES
         why = "parts are judged as always; what this process does waits" if is_beside else "parts are judged late, in part, or not at all"
         level = bad if report.state == "error" else weak
         yield level("station", f"{report.state}: {report.reason}", why, "see 'What each state means' in docs/operations.md")

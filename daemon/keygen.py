@@ -16,7 +16,7 @@ from mdss.errors import BadInput
 from mdss.key_files import CLIENT_NAME, GROUP_AND_OTHERS, SECRET_SUFFIX, SUFFIX
 
 EXAMPLE = "Example: mdss keygen --out keys station camera-1 plc"
-FOR_ALL = 0o644
+READABLE_BY_ALL = 0o644
 ADVICE = (
     f"NAME{SECRET_SUFFIX} stays on the machine of its owner, who alone may read it; the station's is security.server_key_file.",
     f"NAME{SUFFIX} is public: a client's belongs into the station's folder security.client_keys, the station's to every client.",
@@ -90,5 +90,5 @@ def _check_free(folder: Path, names: tuple[str, ...]) -> None:
 
 def _make(folder: Path, name: str) -> NewKeyPair:
     public_file, secret_file = create_certificates(folder, name)
-    Path(public_file).chmod(FOR_ALL)
+    Path(public_file).chmod(READABLE_BY_ALL)
     return NewKeyPair(name=name, secret_file=secret_file, public_file=public_file)

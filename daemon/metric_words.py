@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WORDS = {
+DESCRIPTIONS = {
     "mdss_station_ready": "1 while every process but collect can work; the same as /readyz",
     "mdss_station_state": "1 for the station's present state; the same as in /status",
     "mdss_station_start_timestamp_seconds": "when the station was started",

@@ -12,7 +12,7 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from daemon.metric_words import WORDS
+from daemon.metric_words import DESCRIPTIONS
 from mdss.wire.messages import Heartbeat
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -109,7 +109,7 @@ def families(samples: Iterable[tuple[Key, float]]) -> Iterator[Metric]:
     grouped: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for (name, labels), value in samples:
         kind = CounterMetricFamily if is_counter(name) else GaugeMetricFamily
-        family = grouped.setdefault(name, kind(name, WORDS.get(name, "")))
+        family = grouped.setdefault(name, kind(name, DESCRIPTIONS.get(name, "")))
         family.add_sample(name, dict(labels), value)
     yield from grouped.values()
 
@@ -118,16 +118,16 @@ def histogram_families(samples: Iterable[tuple[Key, Observations]]) -> Iterator[
     """Group histograms by name."""
     grouped: dict[str, HistogramMetricFamily] = {}
     for (name, labels), histogram in samples:
-        family = grouped.setdefault(name, HistogramMetricFamily(name, WORDS.get(name, ""), labels=[key for key, _ in labels]))
+        family = grouped.setdefault(name, HistogramMetricFamily(name, DESCRIPTIONS.get(name, ""), labels=[key for key, _ in labels]))
         family.add_metric([value for _, value in labels], histogram.buckets(), histogram.total)
     yield from grouped.values()
 
 
 def gauge(name: str, *labels: str) -> GaugeMetricFamily:
     """Return an empty family for a gauge."""
-    return GaugeMetricFamily(name, WORDS[name], labels=labels)
+    return GaugeMetricFamily(name, DESCRIPTIONS[name], labels=labels)
 
 
 def counter(name: str, *labels: str) -> CounterMetricFamily:
     """Return an empty family for a counter."""
-    return CounterMetricFamily(name, WORDS[name], labels=labels)
+    return CounterMetricFamily(name, DESCRIPTIONS[name], labels=labels)

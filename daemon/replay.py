@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.client_keys import keys_for
 from daemon.recording import NOT_MEASURED, RecordedPair, find_pairs, read_pair
-from mdss.client import REMEMBERED, FrameLabels, FrameSender
+from mdss.client import MOST_REMEMBERED, FrameLabels, FrameSender
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
@@ -53,8 +53,8 @@ class Report:
         """Count a frame that was sent; an endless replay keeps only the names that may still be reported."""
         self.sent += 1
         self.parts[frame_id] = part_id
-        if len(self.parts) > 3 * REMEMBERED:
-            newest = dict(itertools.islice(self.parts.items(), len(self.parts) - REMEMBERED, None))
+        if len(self.parts) > 3 * MOST_REMEMBERED:
+            newest = dict(itertools.islice(self.parts.items(), len(self.parts) - MOST_REMEMBERED, None))
             told_of = sender.rejected.keys() | sender.put_off.keys()
             self.parts = {name: part for name, part in self.parts.items() if name in told_of} | newest
 

@@ -29,7 +29,7 @@ SMALLER = (  # small enough for five trainings, and a gate after four of them, i
     *("point_cloud.size_px=128", "rgb.steps=150", "rgb.batch=4", "rgb.learning_rate=0.001", "rgb.blur_px=2"),
     *("sdf.steps=500", "sdf.blur_px=2", "threshold.method=conformal", "threshold.false_reject_rate=0.03"),
 )
-AS_TOLD = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # the outcomes of the timer's retrainings in most months
+USUAL_OUTCOMES = (CANDIDATE, CANDIDATE, HELD_BACK, CANDIDATE)  # the outcomes of the timer's retrainings in most months
 SIZE = LineSize(train=40, validation=40, good=30, defective=0)
 
 
@@ -63,7 +63,7 @@ def play_month(order: Order, out: Path) -> Path:
         found = list(month.audit())
     page = write_month_page(out / "index.html", record, found)
     console.print(summary(record, time.monotonic() - started_s), style="bold")
-    if tuple(record.retrained) != AS_TOLD:
+    if tuple(record.retrained) != USUAL_OUTCOMES:
         console.print(
             f"the gate decided differently than in most months; its pages are in {out / 'models' / order.line.product / 'gates'}",
             style="yellow",

@@ -24,9 +24,9 @@ __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy
 POLL_MS = 100
 RETRY_S = 0.2  # seconds before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 SLOWEST_LINK = 1e6  # bytes per second; on a slower link, sending a large frame would look like the silence of a dead connection
-REMEMBERED = 10_000  # finished frames and their outcome; the oldest are forgotten
+MOST_REMEMBERED = 10_000  # finished frames and their outcome; the oldest are forgotten
 # frames that may wait for their first credit if the sender does not wait itself, and frames of a recipe that is not ready
-ROOM = 4
+MOST_WAITING = 4
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
 
@@ -123,7 +123,7 @@ class FrameSender:
         """Make room for a new frame if too many wait for the same reason; return False if the new frame itself is dropped."""
         is_ready = self._is_ready(header.recipe_id)
         alike = [name for name in self._never_sent if self._is_ready(self._frames[name][0].recipe_id) == is_ready]
-        if len(alike) < ROOM:
+        if len(alike) < MOST_WAITING:
             return True
         is_oldest = self.overflow_policy == "drop_oldest"
         name = alike[0] if is_oldest else header.frame_id
@@ -243,7 +243,7 @@ class FrameSender:
         Frames that were acknowledged before do not count: after a restart, NOT_READY may be about the station's record of that frame.
         """
         not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
-        return [self._frames[name][0].recipe_id for name in not_ready].count(recipe_id) < ROOM
+        return [self._frames[name][0].recipe_id for name in not_ready].count(recipe_id) < MOST_WAITING
 
     def _beat(self) -> None:
         now_s = time.monotonic()
@@ -260,5 +260,5 @@ class FrameSender:
 
 def _remember(book: dict[str, Value], key: str, value: Value) -> None:
     book[key] = value
-    if len(book) > REMEMBERED:
+    if len(book) > MOST_REMEMBERED:
         del book[next(iter(book))]

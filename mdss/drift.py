@@ -24,7 +24,7 @@ WINDOWS = (1, 2, 4, 8)  # blocks: short windows detect large shifts quickly, lon
 REST_BLOCKS = 4  # blocks whose mean shift must be at rest before a warning ends
 KEPT_BLOCKS = 200
 LEAST_REFERENCE = 5
-UNLUCKY = 0.05  # share of references for which the stated rate does not hold
+RATE_MISSED_SHARE = 0.05  # share of references for which the stated rate does not hold
 FLOOR = 0.1  # smallest shift of the mean rank that matters, about a third of a standard deviation
 UNIFORM_DEVIATION = 12**-0.5
 LEAST_SCORE_CHANGE = 0.02  # share of the reference's median: two engines may differ by as much
@@ -47,7 +47,7 @@ class DriftLimits:
         12m). The false-warning budget of a block is divided among the quantities and the windows.
         """
         normal, count = NormalDist(), len(QUANTITIES)
-        luck = -normal.inv_cdf(UNLUCKY / count / 2) * UNIFORM_DEVIATION / math.sqrt(reference_parts)
+        luck = -normal.inv_cdf(RATE_MISSED_SHARE / count / 2) * UNIFORM_DEVIATION / math.sqrt(reference_parts)
         rate = false_alarms_per_10000 / 10_000 * BLOCK_PARTS / count / len(WINDOWS)
         spread = -normal.inv_cdf(rate) * UNIFORM_DEVIATION * math.sqrt(1 + 1 / reference_parts)
         rest = max(luck, FLOOR)

@@ -30,7 +30,7 @@ ACCEPTED = "SELECT rowid, sequence, result_id, source_id, frame_id, ifnull(accep
 AFTER = "WHERE sequence > ? ORDER BY sequence LIMIT ?"
 UNDELIVERED_AFTER = "WHERE evaluation <> 'OK' AND delivered = 0 AND sequence > ? ORDER BY sequence LIMIT ?"
 OPEN = "WHERE sequence IS NULL ORDER BY rowid"
-MOVE = (
+MOVE_PART = (
     "REPLACE INTO part (result_id, source_id, frame_id, accepted) SELECT result_id, source_id, frame_id, accepted"
     " FROM part WHERE result_id = ? AND sequence IS NULL"
 )
@@ -114,7 +114,7 @@ class Journal:
             return store()
         except JournalDamaged:
             with self._file.transaction():
-                self._file.rows(MOVE, result_id)
+                self._file.rows(MOVE_PART, result_id)
             return store()
 
     def last_sequence(self) -> int:

@@ -34,7 +34,7 @@ TABLES = (
     f"PRAGMA user_version = {VERSION}",
 )
 KEYS = "SELECT rowid, sequence FROM part "  # columns that an index alone can answer
-ALONE = "WHERE rowid = ?"
+BY_ROWID = "WHERE rowid = ?"
 Row = tuple[Any, ...]
 
 
@@ -96,7 +96,7 @@ class JournalFile:
 
     def _texts(self, select: str, rowid: int) -> Row:
         try:
-            return tuple(text for row in self.rows(select + ALONE, rowid) for text in row[2:])
+            return tuple(text for row in self.rows(select + BY_ROWID, rowid) for text in row[2:])
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise

@@ -23,7 +23,7 @@ GROUP_READS = 0o027  # used as a umask
 KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 CLIENT_NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TOKEN = re.compile(r"[!-~]{16,256}")
-MAKES = "`mdss keygen` makes one"
+KEYGEN_HINT = "`mdss keygen` makes one"
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def read_pair(path: Path) -> KeyPair:
     check_private(path, GROUP_AND_OTHERS)
     public, secret = _read(path)
     if secret is None:
-        raise BadInput(f"{path}: found a certificate without its secret half, expected NAME{SECRET_SUFFIX}; {MAKES}")
+        raise BadInput(f"{path}: found a certificate without its secret half, expected NAME{SECRET_SUFFIX}; {KEYGEN_HINT}")
     if zmq.curve_public(secret) != public:
-        raise BadInput(f"{path}: found two keys that do not belong together, expected a certificate; {MAKES}")
+        raise BadInput(f"{path}: found two keys that do not belong together, expected a certificate; {KEYGEN_HINT}")
     return KeyPair(public, secret)
 
 
@@ -115,11 +115,13 @@ def _read(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = load_certificate(path)
     except OSError as error:
-        raise BadInput(f"{path}: found no readable file ({error.strerror or 'no such file'}), expected a certificate; {MAKES}") from error
+        raise BadInput(
+            f"{path}: found no readable file ({error.strerror or 'no such file'}), expected a certificate; {KEYGEN_HINT}"
+        ) from error
     except (ValueError, IndexError) as error:
-        raise BadInput(f"{path}: found no key, expected a certificate; {MAKES}") from error
+        raise BadInput(f"{path}: found no key, expected a certificate; {KEYGEN_HINT}") from error
     if not all(_is_key(key) for key in (public, secret or public)):
-        raise BadInput(f"{path}: found a damaged key, expected 40 characters of Z85; {MAKES}")
+        raise BadInput(f"{path}: found a damaged key, expected 40 characters of Z85; {KEYGEN_HINT}")
     return public, secret
 
 

@@ -13,7 +13,7 @@ from mdss.whole_files import write_json
 
 RetrainOutcome = Literal["running", "candidate", "nothing_new", "refused_data", "held_back", "failed", "interrupted"]
 OUTCOMES: tuple[RetrainOutcome, ...] = get_args(RetrainOutcome)
-AS_IT_SHOULD: tuple[RetrainOutcome, ...] = ("candidate", "nothing_new")  # outcomes that need nobody's attention
+OUTCOMES_WITHOUT_ALARM: tuple[RetrainOutcome, ...] = ("candidate", "nothing_new")  # outcomes that need nobody's attention
 
 
 class RetrainRecord(msgspec.Struct, frozen=True, kw_only=True):

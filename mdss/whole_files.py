@@ -15,7 +15,7 @@ import msgspec
 
 ROOT = 0  # the user who can write anywhere without needing a link
 # where the content of an existing folder is prepared, inside that folder; nobody else uses this name
-WITHIN = ".mdss.partial"
+PARTIAL_NAME = ".mdss.partial"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -60,7 +60,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Leftovers of a writer that was killed are removed by the next one; OSError if another writer is at work.
     """
     is_there = path.is_dir()  # it may be a mount, or somebody's current folder: it is filled, not replaced
-    partial = path / WITHIN if is_there else path.with_name(f".{path.name}.partial")
+    partial = path / PARTIAL_NAME if is_there else path.with_name(f".{path.name}.partial")
     with named_as(path, partial):
         claim = _claimed(partial)
     try:
@@ -76,7 +76,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def is_free(path: Path) -> bool:
     """Return whether a path is free for a new folder: nothing is there, or a folder with nothing but a killed writer's leftovers."""
-    return not path.exists() or (path.is_dir() and all(each.name == WITHIN for each in path.iterdir()))
+    return not path.exists() or (path.is_dir() and all(each.name == PARTIAL_NAME for each in path.iterdir()))
 
 
 def _claimed(folder: Path) -> int:

@@ -28,7 +28,7 @@ from measure.stages import LEAST_PARTS, Effort
 from measure.subject import Scan, Size, Subject
 from trainer.progress import Meter
 
-FILLING = 6  # parts until the station is full; they do not count
+PARTS_TO_FILL = 6  # parts until the station is full; they do not count
 PATIENCE_S = 180.0
 LISTEN_S = 0.1
 
@@ -112,7 +112,7 @@ class MeasuredStation:
 
     def send_at_full_load(self, scans: tuple[Scan, ...], effort: Effort, step: Callable[[], object] = lambda: None) -> list[int]:
         """Send parts as fast as credit allows, with `step()` after each that counts; return when each verdict was heard (monotonic ns)."""
-        names = [self._send(scans[number % len(scans)]) for number in range(FILLING)]
+        names = [self._send(scans[number % len(scans)]) for number in range(PARTS_TO_FILL)]
         for number in effort.numbers():
             names.append(self._send(scans[number % len(scans)]))
             step()
@@ -179,7 +179,7 @@ class MeasuredStation:
 
 def rate_of(heard_ns: Iterable[int]) -> float:
     """Return the verdicts per second once the station was full."""
-    full_ns = sorted(heard_ns)[FILLING:]
+    full_ns = sorted(heard_ns)[PARTS_TO_FILL:]
     return (len(full_ns) - 1) / (full_ns[-1] - full_ns[0]) * 1e9
 
 

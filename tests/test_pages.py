@@ -80,7 +80,7 @@ def test_the_page_on_operations_has_one_row_for_each_metric_with_its_kind_and_th
     assert sorted(name for name, _, _ in rows) == sorted(metrics_in_the_code())
     assert {name for name, kind, _ in rows if kind == "counter"} == {name for name, _, _ in rows if name.endswith("_total")}
     said = [(name, re.sub(r" \(\[[^]]*\]\([^)]*\)\)|`", "", words)) for name, _, words in rows]  # without the links to more
-    assert said == list(metric_words.WORDS.items())
+    assert said == list(metric_words.DESCRIPTIONS.items())
 
 
 def cells_of(text: str) -> list[list[str]]:

@@ -16,7 +16,7 @@ from mdss.errors import MdssError
 from mdss.method.grid import Grid
 
 Branch = Literal["rgb", "sdf"]
-SOME = 24
+SAMPLED_PARTS = 24
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
 LOOKS_AT: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb", "mask"), "sdf": ("xyz",)}
 GRIDS = "grids"  # key in a file of parts: height, width and size of each part's grid
@@ -75,7 +75,7 @@ def read_branch_inputs(branch: Branch, work: Path) -> list[BranchInput]:
 
 def sample_parts(parts: Sequence[Part]) -> Sequence[Part]:
     """Return at least 24 evenly chosen parts, or all of fewer: enough to measure what good parts are like."""
-    return parts[:: max(1, len(parts) // SOME)]
+    return parts[:: max(1, len(parts) // SAMPLED_PARTS)]
 
 
 def _file(branch: Branch, work: Path) -> Path:

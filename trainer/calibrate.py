@@ -18,7 +18,7 @@ from trainer.progress import tracked
 
 Float = NDArray[np.float32]
 
-NOT_YET = Threshold(value=0.0, method="none", asked_false_reject_rate=0.0, stated_false_reject_rate=0.0, parts=0)
+NO_THRESHOLD = Threshold(value=0.0, method="none", asked_false_reject_rate=0.0, stated_false_reject_rate=0.0, parts=0)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def calibration_of(maps: Maps, recipe: Recipe, parts: Sequence[Prepared] = (), n
     unlimited = Calibration(
         rgb=Statistics.of(maps.rgb, masks),
         sdf=Statistics.of(maps.sdf, masks),
-        threshold=NOT_YET,
+        threshold=NO_THRESHOLD,
         map_level=0.0,
         fusion=recipe.fusion,
         calibrated_at=now(),

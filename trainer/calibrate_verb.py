@@ -14,7 +14,7 @@ import numpy as np
 
 from mdss.errors import BadInput
 from mdss.method import model_store
-from mdss.method.calibration import MIN_PARTS, SMALLEST_SCORE, STANDS_OUT, Calibration
+from mdss.method.calibration import MIN_PARTS, OUTLIER_RATIO, SMALLEST_SCORE, Calibration
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
@@ -202,7 +202,7 @@ def score_rise_sentence(after: Calibration, before: Calibration) -> str:
 def most_risen_branch(times: Mapping[str, float]) -> str:
     """Return the branch that rose most; "" if none rose by more than chance explains."""
     branch = max(times, key=lambda each: times[each], default="")
-    return branch if branch and times[branch] > STANDS_OUT else ""
+    return branch if branch and times[branch] > OUTLIER_RATIO else ""
 
 
 def with_collection_note(calibration: Calibration, collected: ConfirmedParts) -> Calibration:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-WARMING = 3  # runs before the graph is captured, in which libraries choose their kernels
+WARM_UP_RUNS = 3  # runs before the graph is captured, in which libraries choose their kernels
 
 
 class CapturedLoss:
@@ -34,7 +34,7 @@ class CapturedLoss:
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
-                for _ in range(WARMING):
+                for _ in range(WARM_UP_RUNS):
                     self._network.zero_grad(set_to_none=True)
                     self._loss_of(self._inputs).backward()  # type: ignore[no-untyped-call]
             torch.cuda.current_stream().wait_stream(aside)

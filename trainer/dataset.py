@@ -29,7 +29,7 @@ PARTNERS = {"rgb": IMAGE_SUFFIXES, "xyz": CLOUD_SUFFIXES}  # the folders that ho
 TRUTH = "gt"
 TRUTH_SUFFIXES = (".png", ".tif", ".tiff")
 LAYOUT = "train/good, validation/good and test/KIND"
-SOME = 5  # names repeated in a sentence
+MOST_NAMED = 5  # names repeated in a sentence
 MM_PER_UNIT = {"m": 1000.0, "mm": 1.0}
 
 
@@ -120,7 +120,7 @@ class Dataset:
 def _some_in(folder: Path) -> str:
     """Return a few names from a folder, so that a person sees that it is the one above or below the right one."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return some_of(names, SOME) or "nothing in it"
+    return some_of(names, MOST_NAMED) or "nothing in it"
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from trainer.missing_marks import MissingMark, mark_in
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-LOOKED_AT = 5  # scans: what a product has, it has in all of them
+MOST_SCANS = 5  # scans: what a product has, it has in all of them
 THIN_SHARE = 0.1  # of the part's pixels: less is only the foot of a round part
 LEAST_LIMIT_SHARE = 0.1  # of the limit up to which points count as table: nearer ones are table
 OPENED_PX = 3  # narrower strips are slopes that reach down to the table
@@ -107,7 +107,7 @@ def components(mask: Bool, least_px: int) -> int:
 
 def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: PointCloudSettings) -> list[str]:
     """Return sentences on what most of a few of these scans hold besides the part; an empty list if nothing."""
-    chosen = sorted({round(number) for number in np.linspace(0, len(scans) - 1, LOOKED_AT)}) if scans else []
+    chosen = sorted({round(number) for number in np.linspace(0, len(scans) - 1, MOST_SCANS)}) if scans else []
     return sentences_on_some([IgnoredContent.of(dataset.load(scan), settings) for dataset, scan in (scans[number] for number in chosen)])
 
 

@@ -16,7 +16,7 @@ from trainer.model_changes import export_verb, history, import_verb, promote, ro
 from trainer.progress import tracked
 from trainer.shadow_verb import command as shadow
 
-SOME = 5  # names repeated in a sentence
+MOST_NAMED = 5  # names repeated in a sentence
 
 
 class Row(msgspec.Struct):
@@ -57,7 +57,7 @@ def list_models(store: Path, as_json: bool) -> None:
     elif rows:
         show_table(Row.__struct_fields__, [row.shown() for row in rows])
     else:
-        found = ", ".join(sorted(path.name for path in store.iterdir() if not path.name.startswith("."))[:SOME])
+        found = ", ".join(sorted(path.name for path in store.iterdir() if not path.name.startswith("."))[:MOST_NAMED])
         instead = f"; found {found}, expected RECIPE/VERSION, as `mdss train --out STORE` makes it" if found else ""
         click.echo(f"{store}: no models{instead}")
 

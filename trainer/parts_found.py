@@ -28,7 +28,7 @@ SAME_MM = 1e-3  # an extent smaller than any sensor's noise, and larger than rou
 DARK, BRIGHT_PERCENTILE = 16, 99.0  # of a part's pixels, without highlights; at this percentile a black tire has 70
 MOST_BURNT = 0.1  # of the part's pixels
 LIT = "expected light and exposure that show all of it, or colour finds little there"
-TELL_USUAL = 100  # parts at most, which are compared with one another
+MOST_COMPARED = 100  # parts at most, which are compared with one another
 TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold from scans that were trained on, or from one scan many times, keeps no promise"
 
@@ -110,7 +110,7 @@ def other_training_sentences(training: Sequence[Prepared], validation: Sequence[
 
     All limits come from validation parts. So what they have in common would never count as a defect.
     """
-    usual = GoodPartRange.of([Measures.of(part) for part in training[:: len(training) // TELL_USUAL + 1]])
+    usual = GoodPartRange.of([Measures.of(part) for part in training[:: len(training) // MOST_COMPARED + 1]])
     faults = [fault for part in validation if (fault := fault_of(Measures.of(part), usual, 1.0, is_marked_good=False))]
     if len(faults) < len(validation):
         return []

@@ -20,7 +20,7 @@ from trainer.retrain_run import retrain
 
 EXAMPLE = "Example: mdss retrain --config station.yaml --recipe cable_gland"
 CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<4}{meaning}" for code, meaning in MEANINGS.items())
-NOT_FOR_OTHERS = 0o027  # kept parts are for the station, and for its group to read, as those of `mdss run`
+UMASK = 0o027  # kept parts are for the station, and for its group to read, as those of `mdss run`
 SOME, MANY, SHARE = click.IntRange(1), click.IntRange(1, 100_000), FiniteRange(0, 0.9)
 
 
@@ -60,7 +60,7 @@ def command(**options: Any) -> None:
     shares = Shares(options.pop("validation_share"), options.pop("gate_share"))
     amounts = RetrainAmounts(shares=shares, **{name: options.pop(name) for name in ("budget", "least_new", "with_simulated")})
     order = RetrainOrder(settings=load_settings(config), preset=preset, assignments=assignments, amounts=amounts, **options)
-    os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
+    os.umask(os.umask(UMASK) | UMASK)
     for pool in POOLS:  # before torch is loaded, and for child processes
         os.environ[pool] = str(threads)
     use_threads(2 * threads)  # two branches are trained side by side

@@ -13,7 +13,7 @@ import msgspec
 from mdss.errors import BadInput, MdssError
 from mdss.interrupts import signals_ignored
 from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, file_lock
-from mdss.retraining import AS_IT_SHOULD, RetrainRecord, read_record, write_record
+from mdss.retraining import OUTCOMES_WITHOUT_ALARM, RetrainRecord, read_record, write_record
 
 End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
 EXIT_CODES: dict[End, int] = {"candidate": 0, "nothing_new": 3, "refused_data": 4, "held_back": 5, "busy": 6}
@@ -65,7 +65,7 @@ class AttemptRecord:
     def end(self, outcome: str, reason: str = "") -> None:
         """Write how the attempt ended."""
         now = self._clock()
-        success = {"last_success_ns": now} if outcome in AS_IT_SHOULD else {}
+        success = {"last_success_ns": now} if outcome in OUTCOMES_WITHOUT_ALARM else {}
         self.note(outcome=outcome, reason=reason, ended_ns=now, **success)
 
     def __enter__(self) -> Self:

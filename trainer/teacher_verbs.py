@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 OUT = click.Path(path_type=Path, dir_okay=False)
 DISTIL_EXAMPLE = "Example: mdss teacher distil --photographs photographs --backbone mobilenet_v2.npz --out my_teacher.safetensors"
-UNSAID = "as its source says"
+LICENCE_UNKNOWN = "as its source says"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def teacher() -> None:
 @click.option("--photographs", required=True, type=click.Path(path_type=Path), help="A folder of photographs of anything.")
 @click.option("--backbone", required=True, type=click.Path(path_type=Path), help="MobileNetV2 weights (.npz), as docs/teachers.md says.")
 @click.option("--start", help="Begin with this teacher's weights, a name or a file, instead of random ones.")
-@click.option("--licence", default=UNSAID, show_default=True, help="What the card says of backbone and photographs.")
+@click.option("--licence", default=LICENCE_UNKNOWN, show_default=True, help="What the card says of backbone and photographs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @training_options
 def distil(photographs: Path, backbone: Path, start: str | None, licence: str, **options: Any) -> None:
@@ -122,7 +122,7 @@ def procedural(**options: Any) -> None:
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=OUT, help="The teacher to write; its card lies beside it as .json.")
-@click.option("--licence", default=UNSAID, show_default=True, help="What the card says of the weights.")
+@click.option("--licence", default=LICENCE_UNKNOWN, show_default=True, help="What the card says of the weights.")
 @click.option("--force", is_flag=True, help="Overwrite --out, and give up the training whose checkpoint lies beside it.")
 def import_file(file: Path, out: Path, licence: str, force: bool) -> None:
     """Import a published PDN-S teacher: EfficientAD's teacher_small.pth or anomalib's file (.pth, .pt, .safetensors)."""

@@ -19,7 +19,7 @@ OUTLINE_RGB = (255, 60, 60)
 HEAT_SHARE = 0.45
 CAPTION_HEIGHT_PX = 28
 DARK = 24  # of 255: the caption's background, and everything outside the camera's frame
-HALF = ".part"  # suffix of a picture while it is being written
+PARTIAL_SUFFIX = ".part"  # suffix of a picture while it is being written
 
 Image = NDArray[np.uint8]
 
@@ -78,13 +78,13 @@ class EvidenceFolder:
     def __init__(self, state_directory: Path) -> None:
         self._folder = state_directory.resolve() / "evidence"
         with suppress(OSError):  # the next picture will report what is wrong with the folder
-            for half in self._folder.glob(f"*{HALF}"):  # left by an earlier run that was cut short
+            for half in self._folder.glob(f"*{PARTIAL_SUFFIX}"):  # left by an earlier run that was cut short
                 half.unlink(missing_ok=True)
 
     def write(self, result_id: str, png: bytes) -> Evidence:
         """Store one picture and return where it is; OSError if the disk refuses it."""
         path = self._folder / f"{result_id}.png"
-        half = path.with_suffix(HALF)
+        half = path.with_suffix(PARTIAL_SUFFIX)
         self._folder.mkdir(parents=True, exist_ok=True)  # somebody who frees space may have removed the folder
         try:
             with named_as(path, half):

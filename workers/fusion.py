@@ -36,7 +36,7 @@ WIRING = Wiring("fusion", "fusion", {Judged: "judged", Resend: "judged"})
 LATENCY = "mdss_verdict_latency_seconds"
 EVIDENCE_FAILED, UNREADABLE_VERDICTS = "mdss_evidence_failed_total", "mdss_unreadable_verdicts_total"
 MISSES, LATE_RESULTS = "mdss_deadline_misses_total", "mdss_late_results_total"
-ENDS = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
+EVALUATIONS_AND_CODES = [("OK", ""), ("NotOK", ""), ("NotDecidable", ""), *(("Undefined", code) for code in get_args(UndefinedCode))]
 log = structlog.get_logger()
 
 
@@ -95,7 +95,9 @@ class Fusion:
 
     def __init__(self, join: PartJoin, judge: Judge, origin: VerdictOrigin, services: FusionServices) -> None:
         self._join, self._judge, self._origin, self._services = join, judge, origin, services
-        services.tally.start(*(counter_of(*end) for end in ENDS), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS)
+        services.tally.start(
+            *(counter_of(*end) for end in EVALUATIONS_AND_CODES), EVIDENCE_FAILED, UNREADABLE_VERDICTS, MISSES, LATE_RESULTS
+        )
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return `Judged` if this message completes its part."""

@@ -13,7 +13,7 @@ from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Message, ShapeTask, Task
 
 AWAY_AFTER_NS = 1_000_000_000  # a stage that has taken nothing for this long is away, not just behind
-ROOM = 64  # messages that may wait for a stage that is away; a task has up to a megabyte
+MOST_WAITING = 64  # messages that may wait for a stage that is away; a task has up to a megabyte
 STAGES: dict[type[Message], str] = {ColourTask: "rgb", ShapeTask: "sdf"}  # the stage that a task is for
 
 
@@ -56,7 +56,7 @@ class Queue:
 
     def has_room(self, now_ns: int) -> bool:
         """Return whether more may be queued: a stage that is behind is waited for; one that is away is not, up to a limit."""
-        return not self.waiting or (self.is_away(now_ns) and len(self.waiting) < ROOM)
+        return not self.waiting or (self.is_away(now_ns) and len(self.waiting) < MOST_WAITING)
 
 
 class Outgoing:

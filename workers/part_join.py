@@ -12,7 +12,7 @@ from mdss.wire.messages import MS_NS, Accepted, BranchScore, Ended, Message, Pre
 from mdss.wire.verdict import Branch, UndefinedCode
 from workers.open_part import BRANCHES, OpenPart
 
-REMEMBERED = 10_000  # closed parts whose late results are still recognised
+MOST_REMEMBERED = 10_000  # closed parts whose late results are still recognised
 ORPHAN_NS = 300 * 10**9  # how long a report waits for an Accepted that never comes
 # after a restart, or after the deadline if that is later; ingest, which may start minutes later, reports its missing parts sooner
 GRACE_NS = 300 * 10**9
@@ -137,7 +137,7 @@ class PartJoin:
 
     def _close(self, name: str, code: UndefinedCode | None, reason: str = "") -> JoinedPart:
         self._closed[name] = None
-        if len(self._closed) > REMEMBERED:
+        if len(self._closed) > MOST_REMEMBERED:
             self._closed.popitem(last=False)
         part = self._open.pop(name)
         assert part.accepted is not None

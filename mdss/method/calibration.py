@@ -23,7 +23,7 @@ SMALLEST_SCORE = 1e-30  # so that a score of 0 has a logarithm
 MOST_OUTSIDE = 0.25  # of all parts: if more of them stand out, they are not a few that somebody mistook for good
 MOST_NAMED = 10  # parts named in a question
 MORE_AT_EDGE, SOME_AT_EDGE_PX = 1.25, 8  # good parts of two products that run through the image: up to 1.03 times the validation's
-STANDS_OUT = 3.0  # times the next score: the highest good part had up to 1.9 on lines of all kinds, a defective one 19 and more
+OUTLIER_RATIO = 3.0  # times the next score: the highest good part had up to 1.9 on lines of all kinds, a defective one 19 and more
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ def outlier_question(scores: Sequence[float], names: Sequence[str] = (), branch:
     falling = np.argsort(scores, kind="stable")[::-1]
     for count in range(1, 1 + max(1, int(MOST_OUTSIDE * len(scores)))):
         lowest, following = (scores[number] for number in falling[count - 1 : count + 1])
-        if lowest > STANDS_OUT * following:
+        if lowest > OUTLIER_RATIO * following:
             called = [names[number] if names else f"{number + 1} of {len(scores)}" for number in sorted(falling[:count])]
             parts = some_of(called, MOST_NAMED)
             times = f"{lowest / max(following, SMALLEST_SCORE):.0f} times the next{branch and f' in {branch}'}"

@@ -15,7 +15,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-BESIDE = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+NEIGHBOUR_KERNEL = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
 def askable_pixels(first: int, shape: tuple[int, int], how: AskedAt) -> Bool:
@@ -53,4 +53,4 @@ class AskedPixels:
     def _sum_of_neighbours(self, values: Float) -> Float:
         """Return for each pixel (N,) the sum of `values` (of the chosen pixels) over its four neighbours."""
         grid = on_grid(values, self.pixels[self.chosen], self.shape)
-        return np.asarray(cv2.filter2D(grid, -1, BESIDE, borderType=cv2.BORDER_CONSTANT).ravel()[self.pixels], np.float32)
+        return np.asarray(cv2.filter2D(grid, -1, NEIGHBOUR_KERNEL, borderType=cv2.BORDER_CONSTANT).ravel()[self.pixels], np.float32)

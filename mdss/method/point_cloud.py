@@ -23,9 +23,10 @@ MIN_PART_POINTS = 64
 MOST_REPEATED = 64  # pixels with the same point, some of them neighbours: more of them, and it is a sensor's mark for a missing point
 ONE_NUMBER = np.sqrt((1.0, 2.0, 3.0))  # times a point: a number that no other point has, in a tenth of the time of sorting rows
 PLAUSIBLE_MM = (1.0, 5000.0)  # extent of the scene in front of an inspection camera
-SEEN_THROUGH, SEEN_AROUND = 0.1, 0.25  # least share of pixels with a measured table: in an opening of the part, and around the part
+TABLE_SHARE_INSIDE = 0.1  # least share of pixels with a measured table in an opening of the part
+TABLE_SHARE_AROUND = 0.25  # likewise around the part
 EXTENT_PERCENTILES = (1.0, 99.0)  # of each coordinate: stray points far away say nothing about the unit
-POINTS_TELL_EXTENT = 4096  # this many points give the extent to within a hundredth
+POINTS_FOR_EXTENT = 4096  # this many points give the extent to within a hundredth
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def check_points(cloud: Float, measured: Bool) -> None:
 
 def scene_extent(points: NDArray[np.floating]) -> float:
     """Return the longest side of the box around points (N, 3) without a few strays; around all points if that is 0."""
-    some = points[:: (len(points) // POINTS_TELL_EXTENT) | 1]  # an odd step, because an even one may always hit the same columns
+    some = points[:: (len(points) // POINTS_FOR_EXTENT) | 1]  # an odd step, because an even one may always hit the same columns
     low, high = np.percentile(some, EXTENT_PERCENTILES, axis=0)
     return float((high - low).max()) or float(np.ptp(points, axis=0).max())
 
@@ -192,9 +193,9 @@ def enclosed_gaps(part: Bool, table: Bool, in_frame: Bool) -> Bool:
         box = np.s_[top : top + height, left : left + width]
         within = cv2.drawContours(np.zeros((height, width), np.uint8), [hole], 0, 1, cv2.FILLED, offset=(-left, -top)).astype(bool)
         opening = within & ~part[box]
-        gaps[box] |= opening & (np.count_nonzero(table[box] & opening) < SEEN_THROUGH * np.count_nonzero(opening))
+        gaps[box] |= opening & (np.count_nonzero(table[box] & opening) < TABLE_SHARE_INSIDE * np.count_nonzero(opening))
     around = in_frame & ~(part | gaps)
-    is_seen_around = np.count_nonzero(table & around) >= SEEN_AROUND * np.count_nonzero(around)
+    is_seen_around = np.count_nonzero(table & around) >= TABLE_SHARE_AROUND * np.count_nonzero(around)
     return gaps & is_seen_around
 
 

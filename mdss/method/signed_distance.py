@@ -41,7 +41,7 @@ BYTES_AT_ONCE = 6144 * 256  # the same for eight-bit layers, where a query becom
 QUERIES_STEP, PATCHES_STEP = 512, 4  # sizes of pieces are multiples of these; see `pieces`
 RIM_PX = 3.0  # deviation of the Gaussian that says how much around a point was measured
 MIN_WEIGHT = 0.1  # of the blur's weight: a pixel with less of it on measured points has the value 0
-SUREST = 1e-3  # the probability of a point counts as at most 1 - SUREST
+LEAST_DOUBT = 1e-3  # the probability of a point counts as at most 1 - LEAST_DOUBT
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,10 @@ def evidence_of(readings: Readings, count: int, overlap: str) -> Tensor:
     their log odds.
     """
     if overlap == "log_odds":
-        odds = _mean(readings.log_odds.clamp(math.log(SUREST), -math.log(SUREST)), readings.voids, count)
-        return torch.nn.functional.softplus(odds).clamp(math.log(2), -math.log(SUREST)) - math.log(2)
+        odds = _mean(readings.log_odds.clamp(math.log(LEAST_DOUBT), -math.log(LEAST_DOUBT)), readings.voids, count)
+        return torch.nn.functional.softplus(odds).clamp(math.log(2), -math.log(LEAST_DOUBT)) - math.log(2)
     mean = _mean(readings.log_odds.sigmoid(), readings.voids, count)
-    return (math.log(0.5) - (1 - mean).clamp_min(SUREST).log()).clamp_min(0)
+    return (math.log(0.5) - (1 - mean).clamp_min(LEAST_DOUBT).log()).clamp_min(0)
 
 
 def to_map(values: Float, pixels: Index, size: int, settings: ShapeSettings) -> Float:

@@ -27,7 +27,7 @@ MOST_BEHIND_IN_DOUBT = 0.05  # the same, where no plane has a clear majority clo
 FLAT_SHARE = 0.6  # where no plane has a clear majority: of the points near it, this share has to lie four times as near
 EVERY_PX = 8  # every 8th row and column is enough to tell the viewing direction and what most of the cloud lies on
 STARTS = (0, 0), (0, 1), (1, 0), (1, 1)  # (row, column) where they begin: some sensors leave out every second, fourth or eighth
-TELLS_MORE = 1.1  # another start is taken if it has this many times the points of the first
+START_GAIN = 1.1  # another start is taken if it has this many times the points of the first
 DEVIATIONS_PER_MEDIAN = 1.4826  # of absolute residuals, if they are normal
 MIN_INLIER_MM = 0.5  # keeps the points of a table without noise
 REMOVAL_DEVIATIONS = 6.0
@@ -99,7 +99,7 @@ def subsampled(xyz_mm: Cloud) -> Float:
     found = [xyz_mm[row::EVERY_PX, column::EVERY_PX] for row, column in STARTS]
     counts = [np.count_nonzero(is_measured(each)) for each in found]
     most = int(np.argmax(counts))
-    return found[most if counts[most] > TELLS_MORE * counts[0] else 0]
+    return found[most if counts[most] > START_GAIN * counts[0] else 0]
 
 
 def hypotheses(points: Points, count: int, random: np.random.Generator) -> tuple[Points, NDArray[np.float64]]:

@@ -27,8 +27,8 @@ from mdss.wire.topology import LINKS, Link, address
 LINGER_MS = 500  # how long a closing process waits for its last messages to leave
 KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 10, "tcp_keepalive_intvl": 5, "tcp_keepalive_cnt": 3}  # finds a dead peer in 25 s
 HANDSHAKE_MS = 5000  # a connection that has not identified itself by then is closed
-PASSED_OVER_AT_ONCE = 10_000  # frames: takes some hundredths of a second
-LAST_WORDS_MS = 1000  # likewise, to clients outside the station
+SKIPPED_AT_ONCE = 10_000  # frames: takes some hundredths of a second
+PUBLIC_LINGER_MS = 1000  # likewise, to clients outside the station
 
 
 class Sender:
@@ -75,20 +75,20 @@ class BoundedReceiver:
     """
 
     def __init__(self, socket: zmq.Socket[bytes], most_frames: int) -> None:
-        self._socket, self._most, self._is_passing_over = socket, most_frames, False
+        self._socket, self._most, self._is_skipping = socket, most_frames, False
 
     def receive(self) -> list[zmq.Frame]:
         """Return the next message; empty if that was part of a message being skipped."""
-        if self._is_passing_over:
-            for _ in range(PASSED_OVER_AT_ONCE):
+        if self._is_skipping:
+            for _ in range(SKIPPED_AT_ONCE):
                 if not self._socket.recv(copy=False).more:
-                    self._is_passing_over = False
+                    self._is_skipping = False
                     break
             return []
         frames = [self._socket.recv(copy=False)]
         while frames[-1].more and len(frames) < self._most:
             frames.append(self._socket.recv(copy=False))
-        self._is_passing_over = bool(frames[-1].more)
+        self._is_skipping = bool(frames[-1].more)
         return frames
 
 
@@ -100,7 +100,7 @@ def bind_socket(context: zmq.Context[Any], kind: int, link_name: str, settings: 
     link, endpoint = LINKS[link_name], address(LINKS[link_name], settings)
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.set_hwm(link.high_water)
-    socket.linger, socket.handshake_ivl = LAST_WORDS_MS, HANDSHAKE_MS
+    socket.linger, socket.handshake_ivl = PUBLIC_LINGER_MS, HANDSHAKE_MS
     for name, value in options.items():
         setattr(socket, name, value)
     if endpoint.startswith(TCP):

@@ -134,7 +134,7 @@ def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Tr
 def test_collected_and_curated_parts_can_be_taken_together_and_what_is_wrong_with_them_is_said(
     copy: Trained, kept: Kept, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "STANDS_OUT", 1.5)  # six steps of training do not make a square stand out as it should
+    monkeypatch.setattr(calibration, "OUTLIER_RATIO", 1.5)  # six steps of training do not make a square stand out as it should
     kept.add("OK")
     kept.add_defective("good")
     options = ("--collected", kept.folder, "--data", copy.data, "--method", "conformal", "--false-reject-rate", "0.05")

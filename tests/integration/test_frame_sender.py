@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mdss.client import ROOM, FrameLabels, FrameSender, Invalid, OverflowPolicy, VerdictStream
+from mdss.client import MOST_WAITING, FrameLabels, FrameSender, Invalid, OverflowPolicy, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.wire.labels import EXPECTED
 from tests.fake_station import FakeStation
@@ -126,14 +126,14 @@ def put_off(camera: FrameSender, count: int) -> list[str]:
 def test_of_a_recipe_that_never_comes_no_more_frames_are_kept_than_of_one_without_credit(endpoint: str, policy: OverflowPolicy) -> None:
     with FakeStation(endpoint, credit=8) as station, FrameSender(endpoint, "camera", overflow_policy=policy) as camera:
         station.refusals["a"] = ["NOT_READY"] * 10_000
-        sent = put_off(camera, ROOM)
-        for _ in range(ROOM + 2):
+        sent = put_off(camera, MOST_WAITING)
+        for _ in range(MOST_WAITING + 2):
             sent += send(camera, "a")
             left = len(station.refusals["a"])
-            while len(station.refusals["a"]) > left - 2 * ROOM:  # by then all that wait have had their turn
+            while len(station.refusals["a"]) > left - 2 * MOST_WAITING:  # by then all that wait have had their turn
                 camera.attend(0.02)
-        gone = sent[ROOM:][:2] if policy == "drop_oldest" else sent[-2:]
-        assert (list(camera.dropped), camera.outstanding) == (gone, 2 * ROOM)
+        gone = sent[MOST_WAITING:][:2] if policy == "drop_oldest" else sent[-2:]
+        assert (list(camera.dropped), camera.outstanding) == (gone, 2 * MOST_WAITING)
         ready = camera.send(RGB, XYZ, part_id="b", recipe_id="ready")
         while ready not in camera.done:
             camera.attend(0.02)
@@ -147,7 +147,7 @@ def test_of_a_recipe_that_never_comes_no_more_frames_are_kept_than_of_one_withou
 def test_beyond_a_few_frames_of_a_recipe_that_is_not_ready_send_waits_and_says_why_and_other_recipes_go_on(endpoint: str) -> None:
     with FakeStation(endpoint, credit=8) as station, FrameSender(endpoint, "camera") as camera:
         station.refusals["a"] = ["NOT_READY"] * 10_000
-        put_off(camera, ROOM)
+        put_off(camera, MOST_WAITING)
         camera.send_timeout_s = 0.5
         with pytest.raises(MdssError, match=r"no credit for frame \w+ within 0.5 s; the station said NOT_READY: as the test asked"):
             send(camera, "a")
@@ -155,16 +155,16 @@ def test_beyond_a_few_frames_of_a_recipe_that_is_not_ready_send_waits_and_says_w
         ready = [camera.send(RGB, XYZ, part_id="b", recipe_id="ready") for _ in range(3)]
         while list(camera.done) != ready:
             camera.attend(0.02)
-        assert camera.outstanding == ROOM
+        assert camera.outstanding == MOST_WAITING
 
 
 def test_frames_that_were_acknowledged_and_are_not_taken_after_a_restart_keep_no_new_ones_waiting(endpoint: str) -> None:
     with FrameSender(endpoint, "camera") as camera:
-        with FakeStation(endpoint, credit=2 * ROOM, finishes=False):
-            sent = send(camera, *["a"] * ROOM)
-            while len(camera.acknowledged) < ROOM:
+        with FakeStation(endpoint, credit=2 * MOST_WAITING, finishes=False):
+            sent = send(camera, *["a"] * MOST_WAITING)
+            while len(camera.acknowledged) < MOST_WAITING:
                 camera.attend(0.05)
-        with FakeStation(endpoint, boot_id="boot-2", credit=2 * ROOM) as second:
+        with FakeStation(endpoint, boot_id="boot-2", credit=2 * MOST_WAITING) as second:
             second.refusals["a"] = ["NOT_READY"] * 10_000
             while list(camera.put_off) != sent:
                 camera.attend(0.02)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from mdss.client import ROOM, FrameSender, OverflowPolicy
+from mdss.client import MOST_WAITING, FrameSender, OverflowPolicy
 from mdss.errors import BadInput
 from tests.ingest_process import Line
 
@@ -50,8 +50,8 @@ def judge_all(line: Line, camera: FrameSender) -> None:
 @pytest.mark.parametrize(
     ("policy", "dropped"),
     [
-        ("drop_oldest", range(CREDIT, 10 - ROOM)),
-        ("drop_latest", range(CREDIT + ROOM, 10)),
+        ("drop_oldest", range(CREDIT, 10 - MOST_WAITING)),
+        ("drop_latest", range(CREDIT + MOST_WAITING, 10)),
     ],
 )
 def test_send_never_waits_and_what_was_dropped_is_named_and_nothing_else_is_lost(
@@ -62,7 +62,7 @@ def test_send_never_waits_and_what_was_dropped_is_named_and_nothing_else_is_lost
         sent = send(camera, *range(CREDIT, 10))  # nobody judges: a send that waited would wait for ever
         assert sent == [f"f{number}" for number in range(CREDIT, 10)]
         assert camera.dropped == {f"f{number}": f"part-{number}" for number in dropped}
-        assert camera.outstanding == CREDIT + ROOM
+        assert camera.outstanding == CREDIT + MOST_WAITING
         judge_all(line, camera)
         assert camera.dropped_count == len(dropped)
         kept = [f"f{number}" for number in range(10) if number not in dropped]
@@ -91,8 +91,8 @@ def test_a_frame_that_was_sent_is_not_dropped_though_it_must_be_sent_again(line:
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
 def test_with_room_nothing_is_dropped(line: Line, policy: OverflowPolicy) -> None:
     with camera_of(line, policy) as camera:
-        for first in range(0, 12, ROOM):
-            send(camera, *range(first, first + ROOM))
+        for first in range(0, 12, MOST_WAITING):
+            send(camera, *range(first, first + MOST_WAITING))
             judge_all(line, camera)
         assert (len(camera.done), camera.dropped_count, camera.dropped) == (12, 0, {})
 
@@ -100,25 +100,25 @@ def test_with_room_nothing_is_dropped(line: Line, policy: OverflowPolicy) -> Non
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
 def test_a_frame_that_waits_already_takes_no_more_room_when_it_is_sent_again(tmp_path: Path, policy: OverflowPolicy) -> None:
     with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy=policy) as camera:
-        send(camera, *range(ROOM), ROOM - 1, 0)
-        assert (camera.outstanding, camera.dropped_count, camera.dropped) == (ROOM, 0, {})
+        send(camera, *range(MOST_WAITING), MOST_WAITING - 1, 0)
+        assert (camera.outstanding, camera.dropped_count, camera.dropped) == (MOST_WAITING, 0, {})
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
 def test_labels_that_cannot_be_sent_take_no_room(tmp_path: Path, policy: OverflowPolicy) -> None:
     with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy=policy) as camera:
-        for part_id in [*map(np.int64, range(ROOM)), "a misread barcode \udcff"]:
+        for part_id in [*map(np.int64, range(MOST_WAITING)), "a misread barcode \udcff"]:
             with pytest.raises(BadInput):
                 camera.send(RGB, XYZ, part_id=part_id, recipe_id="gland")  # type: ignore[arg-type]
-        send(camera, *range(ROOM))
-        assert (camera.outstanding, camera.dropped_count) == (ROOM, 0)
+        send(camera, *range(MOST_WAITING))
+        assert (camera.outstanding, camera.dropped_count) == (MOST_WAITING, 0)
 
 
 def test_a_station_that_is_away_costs_the_camera_no_time_and_no_more_than_its_room(tmp_path: Path) -> None:
     with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy="drop_oldest") as camera:
         send(camera, *range(100))
-        assert (camera.outstanding, camera.dropped_count) == (ROOM, 100 - ROOM)
-        assert list(camera.dropped) == [f"f{number}" for number in range(100 - ROOM)]
+        assert (camera.outstanding, camera.dropped_count) == (MOST_WAITING, 100 - MOST_WAITING)
+        assert list(camera.dropped) == [f"f{number}" for number in range(100 - MOST_WAITING)]
 
 
 def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Verb:
 def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_plan(
     own: Plant, passing: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "STANDS_OUT", 0.0)  # so that there is a part to ask about
+    monkeypatch.setattr(calibration, "OUTLIER_RATIO", 0.0)  # so that there is a part to ask about
     for number in range(NEW):
         own.collect(number)
     verb = Verb(own)

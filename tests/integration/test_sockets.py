@@ -14,7 +14,7 @@ import zmq
 
 from mdss.errors import BadInput
 from mdss.wire.messages import Heartbeat, Judged
-from mdss.wire.sockets import PASSED_OVER_AT_ONCE, BoundedReceiver, Receiver, Sender, bind_socket
+from mdss.wire.sockets import SKIPPED_AT_ONCE, BoundedReceiver, Receiver, Sender, bind_socket
 from mdss.wire.topology import LINKS, address
 
 pytestmark = pytest.mark.timeout(30)
@@ -59,7 +59,7 @@ def test_of_a_message_with_more_frames_than_any_has_the_first_are_taken_and_the_
         router.linger = dealer.linger = 0
         router.bind(f"ipc://{tmp_path}/door")
         dealer.connect(f"ipc://{tmp_path}/door")
-        dealer.send_multipart([b"%d" % number for number in range(3 + 2 * PASSED_OVER_AT_ONCE)])
+        dealer.send_multipart([b"%d" % number for number in range(3 + 2 * SKIPPED_AT_ONCE)])
         dealer.send_multipart([b"short"])
         inlet, taken = BoundedReceiver(router, 4), list[list[bytes]]()
         while not taken or taken[-1] != [b"short"]:

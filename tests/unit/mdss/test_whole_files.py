@@ -14,7 +14,7 @@ import pytest
 from daemon.clock_watch import ClockWatch
 from mdss.collect_request import request_all
 from mdss.drift_record import DriftRecord, write_record
-from mdss.whole_files import WITHIN, is_free, named_as, whole_folder, write_durably, write_whole
+from mdss.whole_files import PARTIAL_NAME, is_free, named_as, whole_folder, write_durably, write_whole
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -213,7 +213,7 @@ def test_a_folder_is_free_that_is_new_or_empty_or_holds_what_a_killed_writer_lef
     assert is_free(place)
     place.mkdir()
     assert is_free(place)
-    (place / WITHIN).mkdir()
+    (place / PARTIAL_NAME).mkdir()
     assert is_free(place)
     (place / ".partial").touch()
     assert not is_free(place) and not is_free(place / ".partial")

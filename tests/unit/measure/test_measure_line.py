@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mdss.wire.verdict import Times, Verdict
-from measure.line import FILLING, rate_of
+from measure.line import PARTS_TO_FILL, rate_of
 from measure.overhead import DeliveredVerdict, busy_spans, networks_ns, stage_overheads_ms
 from tests.parts import accepted, verdict
 
@@ -62,5 +62,5 @@ def test_the_stages_overhead_is_all_that_a_part_takes_beside_the_networks() -> N
 
 
 def test_the_rate_is_that_of_a_station_which_is_full() -> None:
-    filling, full = [10 * number for number in range(FILLING)], [10**9, 3 * 10**9, 2 * 10**9]
+    filling, full = [10 * number for number in range(PARTS_TO_FILL)], [10**9, 3 * 10**9, 2 * 10**9]
     assert rate_of([*full, *filling]) == 1.0

@@ -18,7 +18,7 @@ from mdss.scans import read_cloud
 from tests.lines import write_tiny_line
 from tests.scenes import DEFAULT, BlockScan, grey
 from trainer.dataset import GOOD, Dataset, LoadedScan, Scan, to_millimetres
-from trainer.ignored_content import LOOKED_AT, IgnoredContent, ignored_content_sentences, sentences_on_some
+from trainer.ignored_content import MOST_SCANS, IgnoredContent, ignored_content_sentences, sentences_on_some
 from trainer.missing_marks import mark_in
 from trainer.model_maker import Parts
 from trainer.parts_found import advice
@@ -149,7 +149,7 @@ def test_some_scans_from_first_to_last_are_looked_at_each_once(count: int, read:
     folder = Folder()
     scans = [(cast(Dataset, folder), Scan("train", GOOD, f"{number}", Path("rgb"), Path("xyz"))) for number in range(count)]
     assert len(ignored_content_sentences(scans, DEFAULT)) == min(count, 1)
-    assert folder.read == read and len(read) <= LOOKED_AT
+    assert folder.read == read and len(read) <= MOST_SCANS
 
 
 def test_who_trains_is_told_and_the_report_as_well(

@@ -7,7 +7,7 @@ import numpy as np
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Message, Resend, ShapeTask
 from tests.fakes import FakeClock, FakeLink
-from workers.outgoing import ROOM, Outgoing
+from workers.outgoing import MOST_WAITING, Outgoing
 
 
 class Line:
@@ -53,7 +53,7 @@ def test_a_stage_that_is_behind_is_waited_for_and_one_that_is_away_is_not_until_
     had_room = [line.outgoing.has_room]
     line.clock.advance(1.1)
     had_room.append(line.outgoing.has_room)
-    for number in range(2, ROOM + 1):
+    for number in range(2, MOST_WAITING + 1):
         line.put(number)
     had_room.append(line.outgoing.has_room)
     assert had_room == [False, True, False]

@@ -126,7 +126,7 @@ def test_results_of_unknown_parts_are_forgotten() -> None:
 
 
 def test_of_parts_that_are_over_only_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part_join, "REMEMBERED", 2)
+    monkeypatch.setattr(part_join, "MOST_REMEMBERED", 2)
     join = PartJoin()
     for name in ("a", "b", "c"):
         play(join, *(parts.accepted(name, DEADLINE_NS, 1), parts.prepared(name), score("rgb", name), score("sdf", name)))
