@@ -30,7 +30,7 @@ class Endings:
     def note(self, process: str, reason: str, *, is_last: bool = False) -> None:
         """Record that a process ended."""
         result_id = self._had_in_hand(process)
-        deaths = self._counted(result_id, process, reason)
+        deaths = self._count_death(result_id, process, reason)
         self._waiting.append(Ended(process=process, reason=reason, result_id=result_id, deaths=deaths, is_last=is_last))
 
     def _had_in_hand(self, process: str) -> str:
@@ -41,7 +41,7 @@ class Endings:
             log.error("it is not known which part a process ended with", process=process, reason=str(error))
             return ""
 
-    def _counted(self, result_id: str, process: str, reason: str) -> tuple[str, ...]:
+    def _count_death(self, result_id: str, process: str, reason: str) -> tuple[str, ...]:
         if not result_id:
             return ()
         self._deaths[result_id] = (*self._deaths.pop(result_id, ()), f"{process} {reason}")

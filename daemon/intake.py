@@ -235,10 +235,10 @@ class Intake:
         credit, outstanding = self._settings.camera.credit, self._held.count(header.source_id)
         if outstanding >= credit:
             raise WireRefusal("BUSY", f"FRAME: {outstanding} frames are outstanding, expected at most {credit} by credit", header.frame_id)
-        if waits := self._admission.refusal(header.source_id, self._asked(header), Load(len(self._held), self._held.nbytes)):
+        if waits := self._admission.refusal(header.source_id, self._requested_load(header), Load(len(self._held), self._held.nbytes)):
             raise WireRefusal("BUSY", f"FRAME: {waits}; expected to be sent again later", header.frame_id)
 
-    def _asked(self, header: FrameHeader) -> Load:
+    def _requested_load(self, header: FrameHeader) -> Load:
         """Return how many parts may be under way for this frame to be in time, and how many bytes it has."""
         own = self._settings.camera
         rows, columns = min(header.rgb.height, own.max_height_px), min(header.rgb.width, own.max_width_px)

@@ -91,11 +91,11 @@ class Supervisor:
 
     def turn(self) -> None:
         """One pass of the loop: take all waiting heartbeats, check every process, publish the state."""
-        message = self._heard(TURN_MS)
+        message = self._next_message(TURN_MS)
         while message is not None:
             if isinstance(message, Heartbeat):
                 self._hear(message)
-            message = self._heard(0)
+            message = self._next_message(0)
         self._notice_standstill()
         for child in self._children:
             pid, was_given_up, why = child.pid, child.is_given_up, child.tick(self._turned_s)
@@ -111,7 +111,7 @@ class Supervisor:
             self._models.tick(model_reports_of(self._children))
         self._show()
 
-    def _heard(self, timeout_ms: int) -> Message | None:
+    def _next_message(self, timeout_ms: int) -> Message | None:
         """Return the next message; an unreadable one is logged and dropped, because it must not end the station."""
         try:
             return self._health.receive(timeout_ms)

@@ -96,7 +96,7 @@ class FrameSender:
             self._attend_until(lambda: True, 0)  # answers that have arrived may make room
             if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
-        self._take_in(header, message)
+        self._add_frame(header, message)
         is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)
         if self.overflow_policy == "wait" and not is_sent:
             self._forget(frame_id)
@@ -115,7 +115,7 @@ class FrameSender:
     def close(self) -> None:
         """Tell the station that no more frames will come, and close."""
         if not self._socket.closed:
-            self._say(camera.Eos(source_id=self.source_id))
+            self._send_message(camera.Eos(source_id=self.source_id))
             self._socket.close(200)
             self._context.term()
 
@@ -140,7 +140,7 @@ class FrameSender:
             found = f"found {header.frame_id}, which part {first.part_id} of recipe {first.recipe_id} has until it is done"
             raise BadInput(f"frame_id: {found}; expected another id for part {header.part_id} of recipe {header.recipe_id}")
 
-    def _take_in(self, header: camera.FrameHeader, message: list[camera.Payload]) -> None:
+    def _add_frame(self, header: camera.FrameHeader, message: list[camera.Payload]) -> None:
         if header.frame_id not in self._frames:
             self._never_sent[header.frame_id] = header.part_id
         self._frames[header.frame_id] = header, message
@@ -154,11 +154,11 @@ class FrameSender:
     def _hello(self) -> None:
         """Introduce this camera; every frame without DONE is sent again once there is credit."""
         self._window, self._unsent, self._on_its_way = 0, deque(self._frames), {}
-        self._say(camera.Hello(source_id=self.source_id))
+        self._send_message(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
         self._asked_s = self._asked_s or time.monotonic()
 
-    def _say(self, message: camera.Header) -> None:
+    def _send_message(self, message: camera.Header) -> None:
         try_send(self._socket, camera.compose(message))  # what cannot be sent now is sent again on the next connection
 
     def _attend_until(self, is_reached: Callable[[], bool], timeout_s: float | None) -> bool:
@@ -167,7 +167,7 @@ class FrameSender:
         while True:
             self._receive_all()
             self._transmit()
-            self._beat()
+            self._send_ping_if_due()
             if is_reached():
                 return True
             left_s = end_s - time.monotonic()
@@ -178,9 +178,9 @@ class FrameSender:
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
             self._asked_s = None
-            self._take(camera.parse(self._socket.recv_multipart()))
+            self._handle(camera.parse(self._socket.recv_multipart()))
 
-    def _take(self, message: camera.CameraMessage) -> None:
+    def _handle(self, message: camera.CameraMessage) -> None:
         if isinstance(message, Ack | Done | Nack):
             self._on_its_way.pop(message.frame_id, None)
         match message:
@@ -197,9 +197,9 @@ class FrameSender:
                 _remember(self.done, message.frame_id, message)
                 self._forget(message.frame_id)
             case Nack():
-                self._refused(message)
+                self._handle_nack(message)
 
-    def _refused(self, nack: Nack) -> None:
+    def _handle_nack(self, nack: Nack) -> None:
         if not nack.frame_id and nack.code not in camera.PASSING_CODES:
             raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
         if nack.code not in camera.PASSING_CODES:
@@ -245,7 +245,7 @@ class FrameSender:
         not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
         return [self._frames[name][0].recipe_id for name in not_ready].count(recipe_id) < MOST_WAITING
 
-    def _beat(self) -> None:
+    def _send_ping_if_due(self) -> None:
         now_s = time.monotonic()
         patience_s = self._heartbeat_s * self._liveness + sum(self._on_its_way.values()) / SLOWEST_LINK
         if self._asked_s is not None and now_s - self._asked_s > patience_s:
@@ -253,12 +253,12 @@ class FrameSender:
             self._socket.close(0)
             self._connect()
         elif now_s >= self._ping_due_s:
-            self._say(camera.Ping(source_id=self.source_id))
+            self._send_message(camera.Ping(source_id=self.source_id))
             self._ping_due_s = now_s + self._heartbeat_s
             self._asked_s = self._asked_s or now_s
 
 
-def _remember(book: dict[str, Value], key: str, value: Value) -> None:
-    book[key] = value
-    if len(book) > MOST_REMEMBERED:
-        del book[next(iter(book))]
+def _remember(table: dict[str, Value], key: str, value: Value) -> None:
+    table[key] = value
+    if len(table) > MOST_REMEMBERED:
+        del table[next(iter(table))]

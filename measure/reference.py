@@ -48,12 +48,12 @@ class ReferenceNetworks:
     @torch.inference_mode()
     def shape_distances(self, part: Prepared) -> Float:
         """Return the distance (N,) of every point, the smallest among its patches."""
-        settings, cloud, towards = SHAPE, PartPoints.of(part.xyz), viewing_direction(part.xyz)
+        settings, cloud, view_direction = SHAPE, PartPoints.of(part.xyz), viewing_direction(part.xyz)
         patches = cut_patches(cloud.points, settings.points_per_patch, PATCHES_OF_A_POINT)
         distances = []
         for members in patches:
             patch = torch.from_numpy(cloud.points[members])[None]
-            points = PatchFrames.of(patch, towards, settings).to_patch(patch).to(self._device)
+            points = PatchFrames.of(patch, view_direction, settings).to_patch(patch).to(self._device)
             distances.append(self._shape(points, points).distance[0].cpu())
         return np.asarray(merged_distances(torch.cat(distances), torch.from_numpy(patches).flatten(), len(cloud.points), settings).numpy())
 

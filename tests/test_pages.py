@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon import metric_words
+from daemon import metric_descriptions
 from daemon.alert_store import entry_of, fields_of
 from daemon.recipe_models import RecipeReport
 from mdss.drift_record import DriftRecord
@@ -66,7 +66,7 @@ def test_what_writes_into_an_installed_station_is_run_as_its_own_user_with_its_p
 def metrics_in_the_code() -> set[str]:
     """Return the name of every metric that a process of the station counts, as Prometheus reads it."""
     found = set()
-    for module in (name for name in MODULES if name.startswith(("daemon.", "workers.", "mdss.")) and name != metric_words.__name__):
+    for module in (name for name in MODULES if name.startswith(("daemon.", "workers.", "mdss.")) and name != metric_descriptions.__name__):
         constants = [node.value for node in ast.walk(tree_of(MODULES[module])) if isinstance(node, ast.Constant)]
         texts = [value for value in constants if isinstance(value, str)]
         found |= {match[0] for match in map(METRIC.match, texts) if match is not None}
@@ -80,7 +80,7 @@ def test_the_page_on_operations_has_one_row_for_each_metric_with_its_kind_and_th
     assert sorted(name for name, _, _ in rows) == sorted(metrics_in_the_code())
     assert {name for name, kind, _ in rows if kind == "counter"} == {name for name, _, _ in rows if name.endswith("_total")}
     said = [(name, re.sub(r" \(\[[^]]*\]\([^)]*\)\)|`", "", words)) for name, _, words in rows]  # without the links to more
-    assert said == list(metric_words.DESCRIPTIONS.items())
+    assert said == list(metric_descriptions.DESCRIPTIONS.items())
 
 
 def cells_of(text: str) -> list[list[str]]:

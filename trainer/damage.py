@@ -51,7 +51,7 @@ def damaged_copy(xyz: Float, random: np.random.Generator) -> Float:
     changed, left = xyz.copy(), all_three(np.isfinite(xyz))
     measured = np.argwhere(left)
     pitch_mm = float(np.mean([np.linalg.norm(step) for step in pixel_steps(xyz)]))
-    towards = viewing_direction(xyz).astype(np.float32)
+    view_direction = viewing_direction(xyz).astype(np.float32)
     for _ in range(max(FEWEST_PLACES, round(len(measured) / POINTS_PER_PLACE))):
         reach = _spot(measured, random).reach(len(xyz))
         if random.random() < CUT_SHARE:
@@ -61,7 +61,7 @@ def damaged_copy(xyz: Float, random: np.random.Generator) -> Float:
         else:
             height_mm = pitch_mm * _between(random, DEPTH_STEPS) * random.choice([-1, 1])
             profile = np.clip((1 - reach) / np.float32(random.uniform(STEEPEST, 1)), 0, 1)
-            changed += np.float32(height_mm) * profile[..., None] * towards
+            changed += np.float32(height_mm) * profile[..., None] * view_direction
     return changed
 
 

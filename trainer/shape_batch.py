@@ -46,23 +46,23 @@ class Example:
     places: Float
     is_point: Float
     weights: Float
-    towards: NDArray[np.float64]
+    view_direction: NDArray[np.float64]
 
     def under_symmetry(self, which: int) -> Example:
         """Return the example as if the part had been recorded under this symmetry."""
         by = symmetry_matrix(which)
         points = {name: np.asarray(getattr(self, name) @ by, np.float32) for name in ("patch", "queries", "nearest", "places")}
-        return replace(self, **points, towards=self.towards @ by)
+        return replace(self, **points, view_direction=self.view_direction @ by)
 
 
 def draw(clouds: Sequence[TrainingCloud], recipe: Recipe, step: int) -> Batch:
     """Return the batch of a step: patches of random parts, each with its own queries and places."""
     random = np.random.default_rng((recipe.seed, step))
     examples = own_rows([example_of(clouds[number], recipe.sdf, random) for number in random.integers(len(clouds), size=recipe.sdf.batch)])
-    patches, queries, nearest, distances, places, is_point, weights, towards = (
+    patches, queries, nearest, distances, places, is_point, weights, view_directions = (
         np.stack([getattr(example, name) for example in examples]) for name in Example.__dataclass_fields__
     )
-    frames = PatchFrames.of(torch.from_numpy(patches), towards, recipe.sdf)
+    frames = PatchFrames.of(torch.from_numpy(patches), view_directions, recipe.sdf)
     inside = [frames.to_patch(torch.from_numpy(points)) for points in (patches, queries, nearest, places)]
     off, *facts = (torch.from_numpy(each.astype(np.float32)) for each in (distances, is_point, weights))
     return Batch(inside[0], inside[1], inside[2], off / frames.lengths[:, None], inside[3], facts[0], facts[1])
@@ -78,8 +78,8 @@ def example_of(cloud: TrainingCloud, settings: ShapeSettings, random: np.random.
     distances, nearest = cloud.distances(queries)
     places, is_point, weights = _places(cloud, ball, settings, random)
     off_mm = random.uniform(-OFF_SURFACE, OFF_SURFACE, (len(places), 1)) * length_mm
-    places = np.asarray(places + cloud.towards * off_mm, np.float32)
-    example = Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.towards)
+    places = np.asarray(places + cloud.view_direction * off_mm, np.float32)
+    example = Example(ball.patch, queries, nearest, distances, places, is_point, weights, cloud.view_direction)
     return example.under_symmetry(int(random.integers(SYMMETRIES))) if settings.turned else example
 
 

@@ -19,7 +19,7 @@ from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import Usual
 from trainer.branch_inputs import Part, sample_parts
-from trainer.captured import CapturedLoss
+from trainer.cuda_graph import CudaGraphLoss
 from trainer.distributed import max_over_processes
 from trainer.prefetch import prefetched
 from trainer.progress import tracked
@@ -68,7 +68,7 @@ def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str
     of = pull_loss if settings.loss == "pull" else regression_loss
     if not device.startswith("cuda"):
         return lambda batch: of(network, batch, settings, device)
-    captured = CapturedLoss(network, lambda inputs: of(network, Batch(*inputs), settings, device), device)
+    captured = CudaGraphLoss(network, lambda inputs: of(network, Batch(*inputs), settings, device), device)
     return lambda batch: captured([getattr(batch, field.name) for field in fields(batch)])
 
 

@@ -54,19 +54,19 @@ class TrainingCloud:
     normals: Float  # (N, 3), unit length, all on the same side of the surface
     tree: cKDTree
     void_places: Float  # (V, 3) mm
-    towards: NDArray[np.float64]  # (3,) the viewing direction
+    view_direction: NDArray[np.float64]  # (3,) the viewing direction
     copies: list[CloudCopy]
     lengths_mm: Float  # (P,) of the part's own patches
 
     @classmethod
     def of(cls, xyz: Float, settings: ShapeSettings, random: np.random.Generator) -> TrainingCloud:
         """Return surface, voids and copies of an organised cloud (S, S, 3)."""
-        points, towards = PartPoints.of(xyz).points, viewing_direction(xyz)
+        points, view_direction = PartPoints.of(xyz).points, viewing_direction(xyz)
         tree, voids = cKDTree(points), Voids.of(xyz)
         clouds = [xyz, *(damaged_copy(xyz, random) for _ in range(settings.damaged_copies))]
         copies = [_copy(PartPoints.of(cloud).points, tree, voids, settings) for cloud in clouds]
         lengths_mm = patch_lengths(torch.from_numpy(points[copies[0].members]), settings).numpy()
-        return cls(points, normals_of(points, tree, towards), tree, voids.places, towards, copies, lengths_mm)
+        return cls(points, normals_of(points, tree, view_direction), tree, voids.places, view_direction, copies, lengths_mm)
 
     def distances(self, queries: Float) -> tuple[Float, Float]:
         """Return each query's signed distance (Q,) in mm to the plane at the good part's nearest point, and that point (Q, 3)."""
@@ -85,9 +85,9 @@ def _copy(points: Float, tree: cKDTree, voids: Voids, settings: ShapeSettings) -
     return CloudCopy(points, members, surface, voids.within(centres, radii))
 
 
-def normals_of(points: Float, tree: cKDTree, towards: NDArray[np.float64]) -> Float:
-    """Return the unit normals (N, 3) of the planes through each point's nearest neighbours, all on the side of `towards`."""
+def normals_of(points: Float, tree: cKDTree, view_direction: NDArray[np.float64]) -> Float:
+    """Return the unit normals (N, 3) of the planes through each point's nearest neighbours, all on the side of `view_direction`."""
     neighbours = points[tree.query(points, k=min(NORMAL_NEIGHBOURS, len(points)))[1]]
     spread = (neighbours - neighbours.mean(axis=1, keepdims=True)).astype(np.float64)
     normals = np.linalg.eigh(np.einsum("nki,nkj->nij", spread, spread))[1][:, :, 0]
-    return np.where((normals @ towards < 0)[:, None], -normals, normals).astype(np.float32)
+    return np.where((normals @ view_direction < 0)[:, None], -normals, normals).astype(np.float32)

@@ -23,8 +23,8 @@ class PatchFrames:
     rotations: Tensor  # (P, 3, 3) rotation from the camera's axes to the patch's
 
     @classmethod
-    def of(cls, patches: Tensor, towards: NDArray[np.float64], settings: ShapeSettings) -> PatchFrames:
-        """Return the frames of patches (P, K, 3) mm; `towards` is the viewing direction, (3,) or one for each patch.
+    def of(cls, patches: Tensor, view_direction: NDArray[np.float64], settings: ShapeSettings) -> PatchFrames:
+        """Return the frames of patches (P, K, 3) mm; `view_direction` is (3,), or one for each patch.
 
         A frame is centred on the patch's mean and divided by its length. It keeps the camera's axes, or with 'upright' its z is the
         normal of the patch's own plane.
@@ -32,7 +32,7 @@ class PatchFrames:
         centres = along_points(patches).mean(dim=2)
         turns = torch.eye(3, device=patches.device).expand(len(patches), 3, 3)
         if settings.frame == "upright":
-            turns = plane_rotations(patches - centres[:, None], torch.from_numpy(towards).to(patches.device)).float()
+            turns = plane_rotations(patches - centres[:, None], torch.from_numpy(view_direction).to(patches.device)).float()
         return cls(centres, patch_lengths(patches, settings), turns)
 
     def select(self, chosen: Tensor) -> PatchFrames:
@@ -57,7 +57,7 @@ def along_points(patches: Tensor) -> Tensor:
     return patches.transpose(1, 2).contiguous()
 
 
-def plane_rotations(centred: Tensor, towards: Tensor) -> Tensor:
+def plane_rotations(centred: Tensor, view_direction: Tensor) -> Tensor:
     """Return rotations (P, 3, 3) in float64 whose z axis is the normal of each patch's plane, on the side of the viewing direction.
 
     centred (P, K, 3): patches with mean 0. The x axis is the camera's x projected into the plane; the camera's y where its x is nearly
@@ -65,7 +65,7 @@ def plane_rotations(centred: Tensor, towards: Tensor) -> Tensor:
     """
     points = centred.double()
     z = torch.linalg.eigh(points.transpose(1, 2) @ points)[1][:, :, 0]
-    z = torch.where((z * towards).sum(dim=1, keepdim=True) < 0, -z, z)
+    z = torch.where((z * view_direction).sum(dim=1, keepdim=True) < 0, -z, z)
     first, second, _ = torch.eye(3, dtype=z.dtype, device=z.device)
     axis = torch.where(z[:, :1].abs() < 0.9, first, second)
     x = torch.nn.functional.normalize(axis - z * (axis * z).sum(dim=1, keepdim=True))

@@ -251,13 +251,13 @@ class ShapeBranch:
             surprise = surprise / self._void_usual.at(box.measured_share[voids.pixels])
         return PartReading(off, box.to_grid(part.pixels), surprise, box.to_grid(voids.pixels))
 
-    def _ask_network(self, points: Float, towards: NDArray[np.float64], is_asked: Bool, voids: Voids) -> Readings:
+    def _ask_network(self, points: Float, view_direction: NDArray[np.float64], is_asked: Bool, voids: Voids) -> Readings:
         """Return the readings of the chosen points (`is_asked`, (N,)) of a part (N, 3) mm, and of the voids inside its patches."""
         settings = self._settings
         cut = cut_patches(points, settings.points_per_patch, settings.density, self._device)
         members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, is_asked, voids.places))
         patches = cloud[members]
-        frames, away = PatchFrames.of(patches, towards, settings), distances_from_centre(patches)
+        frames, away = PatchFrames.of(patches, view_direction, settings), distances_from_centre(patches)
         measured, inside = PatchPairs.of_members(members, away, len(points)), frames.to_patch(patches)
         among = torch.nonzero(chosen[measured.places]).flatten()
         among = among[measured.select(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]

@@ -114,15 +114,15 @@ def hypotheses(points: Points, count: int, random: np.random.Generator) -> tuple
     return normals, -np.einsum("ij,ij->i", normals, corners[usable, 0])
 
 
-def has_points_behind(plane: Plane, points: Points, reach_mm: float, most: float, away: Callable[[], Points]) -> bool:
+def has_points_behind(plane: Plane, points: Points, reach_mm: float, most: float, view_direction: Callable[[], Points]) -> bool:
     """Return whether more than a share `most` of the points lie farther than `reach_mm` behind the plane.
 
-    Behind means farther along the viewing direction, which `away()` returns; if that is unknown (0, 0, 0), nothing is behind.
+    Behind means farther along the viewing direction, which `view_direction()` returns; if that is unknown (0, 0, 0), nothing is behind.
     """
     off_plane = points @ plane.normal + plane.offset
     if np.count_nonzero(np.abs(off_plane) > reach_mm) <= most * len(points):
         return False
-    return bool(np.count_nonzero(off_plane * np.sign(plane.normal @ away()) > reach_mm) > most * len(points))
+    return bool(np.count_nonzero(off_plane * np.sign(plane.normal @ view_direction()) > reach_mm) > most * len(points))
 
 
 def away_from_viewer(cloud: Float) -> NDArray[np.float64]:

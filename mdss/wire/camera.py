@@ -31,32 +31,9 @@ from mdss.wire.headers import (
 from mdss.wire.scan import FrameLimits, to_scan
 
 __all__ = [
-    "KINDS",
-    "MAGIC",
-    "PASSING_CODES",
-    "Ack",
-    "CameraMessage",
-    "CloudFormat",
-    "Credit",
-    "Done",
-    "Eos",
-    "FrameHeader",
-    "FrameLimits",
-    "FrameMessage",
-    "Header",
-    "Hello",
-    "ImageFormat",
-    "Invalid",
-    "Nack",
-    "NackCode",
-    "Payload",
-    "Ping",
-    "Pong",
-    "WireRefusal",
-    "compose",
-    "compose_frame",
-    "parse",
-    "to_scan",
+    "KINDS", "MAGIC", "PASSING_CODES", "Ack", "CameraMessage", "CloudFormat", "Credit", "Done", "Eos", "FrameHeader", "FrameLimits",
+    "FrameMessage", "Header", "Hello", "ImageFormat", "Invalid", "Nack", "NackCode", "Payload", "Ping", "Pong", "WireRefusal", "compose",
+    "compose_frame", "parse", "to_scan",
 ]  # fmt: skip
 
 MAGIC = b"MDSS1"

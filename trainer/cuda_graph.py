@@ -10,7 +10,7 @@ from torch import Tensor, nn
 WARM_UP_RUNS = 3  # runs before the graph is captured, in which libraries choose their kernels
 
 
-class CapturedLoss:
+class CudaGraphLoss:
     """Computes a loss and leaves its gradients in the parameters; all inputs must have the shapes of the first ones."""
 
     def __init__(self, network: nn.Module, loss_of: Callable[[Sequence[Tensor]], Tensor], device: str) -> None:
