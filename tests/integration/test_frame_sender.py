@@ -63,7 +63,7 @@ def test_a_refused_frame_is_reported_and_the_next_goes_on(endpoint: str) -> None
 
 
 def test_all_refusals_are_counted_and_the_newest_remembered(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mdss.client.REMEMBERED", 2)
+    monkeypatch.setattr("mdss.client.MOST_REMEMBERED", 2)
     with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
         station.refusals = {part: ["CRC"] for part in "abcd"}
         sent = send(camera, *"abcde")

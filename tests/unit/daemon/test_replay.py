@@ -12,7 +12,7 @@ from mdss.wire.camera import Nack
 
 
 def test_a_replay_without_end_counts_all_and_remembers_the_newest_and_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.replay.REMEMBERED", 5)
+    monkeypatch.setattr("daemon.replay.MOST_REMEMBERED", 5)
     refused, waits = (Nack(frame_id=name, code=code, reason="why") for name, code in (("3", "CRC"), ("4", "BUSY")))  # type: ignore[arg-type]
     sender: Any = SimpleNamespace(rejected={"3": refused}, rejected_count=1, put_off={"4": waits}, outstanding=1)
     report = Report()
