@@ -66,7 +66,7 @@ def without_work(monkeypatch: pytest.MonkeyPatch, judged: dict[str, Verdict]) ->
     steps: dict[str, Callable[..., object]] = {
         "make_line": lambda *_: None,
         "train_model": lambda *_: SimpleNamespace(recipe=PRESETS["demo"]),
-        "mixed": lambda *_: dict.fromkeys(names, scan),
+        "mixed_parts": lambda *_: dict.fromkeys(names, scan),
         "run_line": lambda *_: Outcome(verdicts=judged),
     }
     for name, step in steps.items():
