@@ -136,6 +136,7 @@ OTHERS = {
 @click.option(
     "--width", type=click.IntRange(SMALLEST_SIDE_PX, LARGEST_SIDE_PX), default=400, show_default=True, help="Of a scan, in pixels."
 )
+@click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="A kind of defects to draw; all if none is given.")
 def command(**options: Any) -> None:
     """Make a line of a product that `mdss synthetic` does not know.
 
@@ -144,7 +145,7 @@ def command(**options: Any) -> None:
     """
     synthetic_products.PRODUCTS.update(OTHERS)  # in this process only
     size, view = LineSize(train=60, validation=30, good=40, defective=40), View(options["height"], options["width"])
-    kinds = tuple(kind for kind in KINDS if (options["product"], kind) != ("tire", "missing_piece"))
+    kinds = options["kinds"] or tuple(kind for kind in KINDS if (options["product"], kind) != ("tire", "missing_piece"))
     write_line(Line(options["product"], options["seed"], size, view, kinds), options["out"])
 
 

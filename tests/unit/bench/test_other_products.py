@@ -45,3 +45,10 @@ def test_a_line_has_every_kind_that_shows_and_the_same_seed_gives_it_again(tmp_p
     assert json.loads((tmp_path / "a" / "line.json").read_text())["product"] == "tire"
     for file in (tmp_path / "a").rglob("005.*"):
         assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_only_the_kinds_that_are_asked_for_are_drawn(tmp_path: Path) -> None:
+    asked = ["--kind", "dent", "--kind", "stain"]
+    assert main(["--product", "tire", "--out", str(tmp_path / "a"), "--height", "96", "--width", "96", *asked]) == 0
+    kinds = [scan.kind for scan in Dataset.open(tmp_path / "a", "m", needs=("test",)).test if not scan.is_good]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"dent": 20, "stain": 20}
