@@ -32,6 +32,12 @@ ROWS = (
     Row("steps-1000", "What do two thirds of the steps of colour lose?", ("rgb.steps=1000",)),
     Row("steps-2200", "What do half as many steps of colour again bring?", ("rgb.steps=2200",)),
     Row("decay-0", "What does it bring that the student's weights decay?", ("rgb.weight_decay=0",)),
+    Row(
+        "rgb-averaged-20",
+        "Does a student find more that ends with the mean of its weights over the last fifth of the steps?",
+        ("rgb.averaged=0.2",),
+    ),
+    Row("rgb-averaged-40", "Or over the last two fifths, as shape does?", ("rgb.averaged=0.4",)),
     Row("rate-halved", "Is half the learning rate as good?", ("rgb.learning_rate=0.005",)),
     Row("windows-anywhere", "What do windows at any pixel bring, at half as much work again?", ("rgb.shift_every=null",)),
     Row("turned", "Does it help to show parts turned and mirrored, too, ever less often?", ("rgb.turned=true",)),
