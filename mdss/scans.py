@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Collection
-from io import BytesIO
 from pathlib import Path
 from typing import cast
 
@@ -15,17 +13,16 @@ import tifffile
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
+from mdss.image_header import JPEG_BEGINS, TIFF_ERRORS, UPRIGHT, read_header
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CLOUD_SUFFIXES = (".tif", ".tiff")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
-MOST_CLOUD_BYTES = 1 << 30  # ten times the largest accepted cloud, in the largest float type
-JPEG_BEGINS, JPEG_PIXELS, JPEG_ENDS = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-TIFF_BEGINS = (b"II", b"MM")
-UPRIGHT, TURNED = 1, range(2, 9)  # TIFF orientations: stored as seen, and turned or mirrored; other values mean nothing
-# RuntimeError comes from the codecs; a damaged header leads tifffile to the others.
-TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
+JPEG_PIXELS, JPEG_ENDS = b"\xff\xda", b"\xff\xd9"
+TURNED = range(2, 9)  # TIFF orientations that are turned or mirrored; values beyond them mean nothing
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file gets one sentence, from this module
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
@@ -71,19 +68,20 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
     """Return an organised cloud (H, W, 3) as stored."""
     try:
         with tifffile.TiffFile(path) as file:
-            _check_fits(file.series[0].nbytes)
-            cloud = np.asarray(file.asarray())
+            stored = file.series[0]
+            shape, dtype = tuple(stored.shape), np.dtype(stored.dtype)
+            if dtype.kind != "f" or len(shape) != 3 or shape[2] != 3:
+                raise BadInput(f"{path}: found {dtype} of shape {shape}, expected float32 of shape (H, W, 3)")
+            _check_fits(path, *shape[:2])
+            return np.asarray(file.asarray())
     except TIFF_ERRORS as error:
         raise BadInput(f"{path}: cannot be read as a TIFF ({error}); expected float32 of shape (H, W, 3)") from error
-    if cloud.dtype.kind != "f" or cloud.ndim != 3 or cloud.shape[2] != 3:
-        raise BadInput(f"{path}: found {cloud.dtype} of shape {cloud.shape}, expected float32 of shape (H, W, 3)")
-    return cloud
 
 
-def _check_fits(nbytes: int) -> None:
-    """Refuse a cloud that claims an absurd size: a few megabytes of compressed zeros can expand beyond any memory."""
-    if nbytes > MOST_CLOUD_BYTES:
-        raise ValueError(f"it says that it has {nbytes >> 20} MiB, far too large")
+def _check_fits(path: Path, height: int, width: int) -> None:
+    """Refuse what is larger than any scan before it is decoded: a few megabytes of compressed zeros can expand beyond any memory."""
+    if max(height, width) > LARGEST_SIDE_PX:
+        raise BadInput(f"{path}: found {height} x {width} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
 
 
 def size(image: NDArray[np.generic]) -> str:
@@ -92,7 +90,7 @@ def size(image: NDArray[np.generic]) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that is not in UTF-8: no model card or plan could hold it, and OpenCV ends the process over it."""
+    """Refuse a name that is not in UTF-8: no model card or plan could hold it."""
     shown = str(path).encode("utf-8", "backslashreplace").decode()
     if shown != str(path):
         raise BadInput(f"{shown}: found a name that is not in UTF-8, expected one that is")
@@ -104,33 +102,28 @@ def _decoded(path: Path) -> NDArray[np.generic]:
         encoded = path.read_bytes()  # cv2 does not say why a file cannot be read
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); expected PNG, JPEG or TIFF") from error
-    orientation = _orientation(encoded)
-    if orientation in TURNED:  # cv2 would turn the image, but its cloud would stay as it is
-        raise BadInput(f"{path}: found a TIFF of orientation {orientation}, expected {UPRIGHT}: pixels stored as they are seen")
+    header = read_header(encoded)
+    if header is None or _is_jpeg_cut_short(encoded):
+        raise _damaged(path)
+    _check_fits(path, header.height, header.width)
+    if header.orientation in TURNED:  # cv2 would turn the image, but its cloud would stay as it is
+        raise BadInput(f"{path}: found a TIFF of orientation {header.orientation}, expected {UPRIGHT}: pixels stored as they are seen")
     try:
-        image = None if _is_jpeg_cut_short(encoded) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # a header that claims more pixels than cv2 decodes
-        image = None
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise _damaged(path) from error
     if image is None:
-        raise BadInput(f"{path}: cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF")
+        raise _damaged(path)
     return np.asarray(image)
+
+
+def _damaged(path: Path) -> BadInput:
+    return BadInput(f"{path}: cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF")
 
 
 def _is_jpeg_cut_short(encoded: bytes) -> bool:
     """Return whether a JPEG's pixel data has no end marker (decoders fill the rest with grey); an embedded thumbnail has its own marker."""
     return encoded.startswith(JPEG_BEGINS) and encoded.rfind(JPEG_ENDS) < encoded.rfind(JPEG_PIXELS)
-
-
-def _orientation(encoded: bytes) -> int:
-    """Return a TIFF's orientation tag; UPRIGHT for a TIFF without one, and for any other file."""
-    if not encoded.startswith(TIFF_BEGINS):
-        return UPRIGHT
-    try:
-        with tifffile.TiffFile(BytesIO(encoded)) as file:
-            tag = file.pages.first.tags.get("Orientation")
-            return UPRIGHT if tag is None else int(tag.value)
-    except TIFF_ERRORS:
-        return UPRIGHT  # cv2 decides whether the file is sound
 
 
 def _described(image: NDArray[np.generic]) -> str:

@@ -28,12 +28,12 @@ CHAOS_MAY = (
 )
 # Who may import whom; of several keys that fit a module the longest counts. Modules of one group may import each other.
 ALONE = (
-    *("errors", "folder_names", "interrupts", "misfit", "part_names", "settings_types"),
+    *("errors", "folder_names", "image_header", "interrupts", "misfit", "part_names", "settings_types"),
     *("system_calls", "user_name", "whole_files"),
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{f"mdss.{name}": () for name in ALONE},
-    "mdss.scans": ("mdss.errors",),
+    "mdss.scans": ("mdss.image_header", "mdss.settings_types", "mdss.errors"),
     "mdss.terminal": ("mdss.errors",),
     "mdss.verb_options": ("mdss.errors",),
     "mdss.scan_files": ("mdss.whole_files",),
@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "trainer": (
         *("mdss.audit", "mdss.method", "mdss.scans", "mdss.collection", "mdss.collect_request", "mdss.retraining"),
-        *("mdss.good_parts", "mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
+        *("mdss.good_parts", "mdss.image_header", "mdss.part_names", "mdss.whole_files", "mdss.settings", "mdss.settings_types"),
         *("mdss.interrupts", "mdss.system_calls", "mdss.terminal", "mdss.verb_options", "mdss.logs", "mdss.errors"),
     ),
     "demo": ("mdss", "daemon", "trainer"),

@@ -111,7 +111,7 @@ class Dataset:
     def load(self, scan: Scan) -> LoadedScan:
         """Read one scan into millimetres. BadInput names the file, what was found and what was expected."""
         rgb, stored = read_scan(scan.rgb_path, scan.xyz_path)
-        if min(rgb.shape[:2]) < SMALLEST_SIDE_PX or max(rgb.shape[:2]) > LARGEST_SIDE_PX:
+        if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:  # larger ones are refused before they are decoded
             raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
         xyz_mm = to_millimetres(stored, self.unit, scan.xyz_path)
         return LoadedScan(scan, rgb, xyz_mm, _truth(scan, rgb.shape[:2]))

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdss.errors import BadInput
+from mdss.image_header import read_header
 from trainer.progress import tracked
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 CROP_PX = 128  # side of what the description network sees; the backbone sees the same crop at twice the size
 STORED_SIDE_PX = 3 * CROP_PX  # the shorter side in memory, at most
 MAX_PHOTOGRAPHS = 3000  # about 1.5 GB
+MOST_PIXELS = 200_000_000  # of one photograph as it is read: 0.6 GB
 
 Image = NDArray[np.uint8]
 
@@ -49,10 +51,11 @@ def photographs_in(folder: Path) -> list[Path]:
 
 
 def read_photograph(path: Path) -> Image:
-    """Return an image file as RGB (H, W, 3), reduced if it is large. BadInput names a file that is no image."""
+    """Return an image file as RGB (H, W, 3), reduced if it is large. BadInput names a file that is no image, or far too large a one."""
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)  # cv2 itself ends the process over a name that is not UTF-8
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+        encoded = path.read_bytes()  # cv2 itself ends the process over a name that is not UTF-8
+        _check_fits(path, encoded)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     except (OSError, cv2.error):
         image = None
     if image is None:
@@ -64,6 +67,14 @@ def read_photograph(path: Path) -> Image:
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(image, np.uint8)
+
+
+def _check_fits(path: Path, encoded: bytes) -> None:
+    """Refuse a photograph that claims to be far too large, before it is decoded: its pixels could fill the memory."""
+    header = read_header(encoded)
+    if header is not None and header.height * header.width > MOST_PIXELS:
+        found = f"found {header.height} x {header.width} px"
+        raise BadInput(f"{path}: {found}, expected at most {MOST_PIXELS // 10**6} million pixels")
 
 
 def _crop(image: Image, greyscale_share: float, random: np.random.Generator) -> NDArray[np.float32]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import tifffile
 
 from mdss.errors import BadInput
+from mdss.image_header import PNG_BEGINS, read_header
 from mdss.scan_files import png
 from mdss.scans import read_cloud, read_image, read_truth
 
@@ -52,14 +55,78 @@ def test_the_end_of_a_thumbnail_is_not_that_of_its_jpeg_and_what_a_camera_adds_b
     assert np.array_equal(read_image(path), np.asarray(cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR))[..., ::-1])
 
 
-def test_a_header_that_asks_for_more_pixels_than_any_image_has_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def png_claiming(side: int, pixels: bytes) -> bytes:
+    """Return an RGB PNG that says it has side x side pixels, with these compressed rows."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", pixels), (b"IEND", b""))
+    return PNG_BEGINS + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def jpeg_claiming(whole: bytes, height: int, width: int) -> bytes:
+    """Return a JPEG that says it has so many pixels."""
+    at = whole.index(b"\xff\xc0") + 5
+    return whole[:at] + struct.pack(">HH", height, width) + whole[at + 4 :]
+
+
+def test_a_small_file_that_would_fill_the_memory_with_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    side, rows = 12_000, 100
+    packer = zlib.compressobj(1)
+    blank = bytes(rows * (1 + 3 * side))
+    packed = b"".join(packer.compress(blank) for _ in range(side // rows)) + packer.flush()
     path = tmp_path / "000.png"
-    whole = png(RGB)
-    head = b"IHDR" + struct.pack(">II", 100_000, 100_000) + whole[24:29]
-    path.write_bytes(whole[:12] + head + struct.pack(">I", zlib.crc32(head)) + whole[33:])
-    assert said_of(path) == DAMAGED
-    with pytest.raises(BadInput, match="far too large"):
+    path.write_bytes(png_claiming(side, packed))
+    program = """
+import resource, sys
+from pathlib import Path
+from mdss.errors import BadInput
+from mdss.scans import read_image
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+try:
+    read_image(Path(sys.argv[1]))
+except BadInput as error:
+    print(error)
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    sentence, grown_kib = done.stdout.splitlines()
+    assert sentence == f"{path}: found 12000 x 12000 px, expected 64 to 2000 on each side"
+    assert int(grown_kib) < 100 * 1024  # the file itself has 2 MB, its pixels 432
+
+
+@pytest.mark.parametrize("name", ["000.png", "000.jpg", "000.tiff"])
+def test_an_image_larger_than_any_scan_is_refused_by_what_its_header_says(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("png"):
+        path.write_bytes(png_claiming(100_000, b"no pixels"))
+    elif name.endswith("jpg"):
+        whole = written_jpeg(path)
+        with_thumbnail = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(whole) + 2) + whole + b"\xff" + whole[2:]
+        path.write_bytes(with_thumbnail[: len(whole) + 4] + jpeg_claiming(with_thumbnail[len(whole) + 4 :], 50_000, 2000))
+    else:
+        tifffile.imwrite(path, (b"no pixels" for _ in range(30)), shape=(30_000, 400, 3), dtype="u1", compression="zlib", rowsperstrip=1000)
+    sizes = {"000.png": "100000 x 100000", "000.jpg": "50000 x 2000", "000.tiff": "30000 x 400"}
+    assert said_of(path) == f"found {sizes[name]} px, expected 64 to 2000 on each side"
+    with pytest.raises(BadInput, match=f"found {sizes[name]} px"):
         read_truth(path)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\xff", b"\x89PNG\r\n\x1a\n\0", b"II*\0", b"GIF89a" + bytes(50)]
+)
+def test_a_file_without_a_header_that_can_be_read_is_no_image(tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "000.png"
+    path.write_bytes(damaged)
+    assert said_of(path) == DAMAGED
+
+
+def test_the_header_of_a_file_says_the_size_that_it_has(tmp_path: Path) -> None:
+    for name in ("000.png", "000.jpg", "000.tiff"):
+        path = tmp_path / name
+        assert cv2.imwrite(str(path), RGB)
+        assert read_header(path.read_bytes()) == (70, 90, 1)
 
 
 def test_a_cloud_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -68,7 +135,7 @@ def test_a_cloud_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp
         path, (b"no pixels." for _ in range(shape[0] // rows)), shape=shape, dtype="<f4", photometric="rgb", compression="zlib",
         rowsperstrip=rows,
     )  # fmt: skip
-    with pytest.raises(BadInput, match="it says that it has 18310 MiB, far too large"):
+    with pytest.raises(BadInput, match=r"000\.tiff: found 40000 x 40000 px, expected 64 to 2000 on each side"):
         read_cloud(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from mdss.errors import BadInput
 from mdss.method.description_network import PatchDescriptionNetwork
 from mdss.method.teacher import load_teacher
+from mdss.scan_files import png
 from tests.teachers import interrupting, write_backbone, write_photographs
 from trainer import photographs as photographs_module
 from trainer.backbone import MobileNetV2Features
@@ -138,4 +140,8 @@ def test_photographs_that_cannot_be_used_are_named(settings: Distillation, tmp_p
         Photographs(settings.photographs)
     assert cv2.imwrite(str(bad), np.zeros((127, 300, 3), np.uint8))
     with pytest.raises(BadInput, match=r"bad\.jpg: found 127 x 300 px, expected at least 128 on each side"):
+        Photographs(settings.photographs)
+    whole = png(np.zeros((128, 128, 3), np.uint8))
+    bad.write_bytes(whole[:16] + struct.pack(">II", 20_000, 20_000) + whole[24:])
+    with pytest.raises(BadInput, match=r"bad\.jpg: found 20000 x 20000 px, expected at most 200 million pixels"):
         Photographs(settings.photographs)

@@ -1,0 +1,61 @@
+"""Reads what a PNG, JPEG or TIFF says of itself, without decoding a pixel: a few kilobytes can claim gigabytes of them."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import NamedTuple
+
+import tifffile
+
+PNG_BEGINS, JPEG_BEGINS, TIFF_BEGINS = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
+PNG_SIZE_AT = 16  # width and height in IHDR, which is always a PNG's first chunk
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers whose segment has the size: SOF0 to SOF15
+ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
+UPRIGHT = 1  # TIFF orientation of pixels that are stored as seen
+# RuntimeError comes from the codecs; a damaged header leads tifffile to the others.
+TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
+
+
+class ImageHeader(NamedTuple):
+    """What an image file says of itself."""
+
+    height: int
+    width: int
+    orientation: int = UPRIGHT  # the tag of a TIFF
+
+
+def read_header(encoded: bytes) -> ImageHeader | None:
+    """Return the header of an encoded image; None if it is no PNG, JPEG or TIFF, or its header is damaged."""
+    if encoded.startswith(TIFF_BEGINS):
+        return _of_tiff(encoded)
+    try:
+        if encoded.startswith(PNG_BEGINS):
+            width, height = struct.unpack_from(">II", encoded, PNG_SIZE_AT)
+            return ImageHeader(height, width)
+        return _of_jpeg(encoded) if encoded.startswith(JPEG_BEGINS) else None
+    except (struct.error, IndexError):  # it ends in the middle of its header
+        return None
+
+
+def _of_jpeg(encoded: bytes) -> ImageHeader | None:
+    """Go from marker to marker, over segments such as a thumbnail's, and over bytes between them, as decoders do."""
+    at = encoded.find(b"\xff", len(JPEG_BEGINS))
+    while at >= 0:
+        marker = encoded[at + 1]
+        if marker in FRAMES:
+            return ImageHeader(*struct.unpack_from(">HH", encoded, at + 5))
+        is_fill = marker == 0xFF
+        length = 0 if is_fill or marker in ALONE else struct.unpack_from(">H", encoded, at + 2)[0]
+        at = encoded.find(b"\xff", at + 1 if is_fill else at + 2 + length)
+    return None
+
+
+def _of_tiff(encoded: bytes) -> ImageHeader | None:
+    try:
+        with tifffile.TiffFile(BytesIO(encoded)) as file:
+            page = file.pages.first
+            tag = page.tags.get("Orientation")
+            return ImageHeader(page.imagelength, page.imagewidth, UPRIGHT if tag is None else int(tag.value))
+    except TIFF_ERRORS:
+        return None
