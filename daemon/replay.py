@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 import msgspec
@@ -16,12 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.client_keys import keys_for
 from daemon.recording import NOT_MEASURED, RecordedPair, find_pairs, read_pair
-from mdss.client import MOST_REMEMBERED, FrameLabels, FrameSender
+from daemon.replay_verdicts import ASK_EVERY, Heard
+from mdss.client import MOST_REMEMBERED, FrameLabels, FrameSender, VerdictStream
 from mdss.errors import BadInput
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
 from mdss.verb_options import FiniteRange, config_option
 from mdss.wire.camera import Nack
+from mdss.wire.verdict import Evaluation
 
 EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
 
@@ -43,6 +45,7 @@ class Plan:
 class Report:
     """Counts what became of the scans."""
 
+    heard: Heard
     sent: int = 0
     # frame_id -> part_id, of the newest frames and of those that were refused
     parts: dict[str, str] = field(default_factory=dict)
@@ -70,6 +73,9 @@ class Report:
             "unanswered": sender.outstanding,
             "put_off": self._of(sender.put_off),
             "unreadable": self.unreadable,
+            "evaluations": {name: self.heard.evaluations[name] for name in get_args(Evaluation) if self.heard.evaluations[name]},
+            "undefined": list(self.heard.undefined),
+            "unknown": self.heard.unknown,
             "seconds": round(seconds, 3),
             "parts_per_s": round(judged / seconds, 3) if seconds else 0.0,
         }
@@ -96,21 +102,24 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
     """Send the scans recorded under DIRECTORY to a running station, as a camera would.
 
     The scans count as simulated, so that no training learns from them, unless --as-live is given. `mdss watch` shows the verdicts. The exit
-    code is 1 if a scan got no verdict.
+    code is 1 if a scan got no verdict or one that is Undefined, or if no verdict is OK or NotOK.
     """
     settings = load_settings(config)
     plan = _plan(directory, settings.models.recipes, choices)
-    report = Report()
-    keys = keys_for(settings, settings.camera.endpoint)
+    live, missed = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
+    keys = keys_for(settings, settings.camera.endpoint, live, missed)
+    report = Report(Heard(lambda since: VerdictStream(live, missed, since=since, keys=keys)))
     with FrameSender(settings.camera.endpoint, source, send_timeout_s=plan.timeout_s, keys=keys) as sender:
         try:
             _send_all(plan, sender, report)
         except KeyboardInterrupt:
             click.echo("replay: stopped, waiting for the last verdicts", err=True)
         sender.wait_until_done(plan.timeout_s)
+        report.heard.ask(sender.done)
         summary = report.summary(sender)
     click.echo(msgspec.json.encode(summary).decode() if as_json else _line(summary))
-    sys.exit(1 if summary["unreadable"] or summary["rejected"] or summary["unanswered"] else 0)
+    is_good = report.heard.is_good and not (summary["unreadable"] or summary["rejected"] or summary["unanswered"])
+    sys.exit(0 if is_good else 1)
 
 
 def _plan(directory: Path, recipes: tuple[str, ...], choices: dict[str, Any]) -> Plan:
@@ -160,12 +169,18 @@ def _send_one(plan: Plan, pair: RecordedPair, sender: FrameSender, report: Repor
             report.unreadable.append(sentence)
         return
     report.note(frame_id, pair.part_id, sender)
+    if report.sent % ASK_EVERY == 0:
+        report.heard.ask(sender.done)
 
 
 def _line(summary: dict[str, Any]) -> str:
-    refused, put_off, unreadable = (summary[name] for name in ("rejected", "put_off", "unreadable"))
+    refused, put_off, unreadable, undefined = (summary[name] for name in ("rejected", "put_off", "unreadable", "undefined"))
     lines = [f"replay: {refusal['part_id']} refused: {refusal['code']}: {refusal['reason']}" for refusal in refused]
     lines += [f"replay: {nack['part_id']} not taken yet: {nack['code']}: {nack['reason']}" for nack in put_off]
+    lines += [f"replay: {verdict['part_id']} Undefined: {verdict['code']}: {verdict['reason']}" for verdict in undefined]
     counts = f"{summary['sent']} sent, {summary['done']} judged, {len(refused)} refused, {len(unreadable)} unreadable"
     lines.append(f"replay: {counts}, {summary['unanswered']} unanswered, in {summary['seconds']} s ({summary['parts_per_s']} parts/s)")
+    said = [f"{count} {evaluation}" for evaluation, count in summary["evaluations"].items()]
+    said += [f"{summary['unknown']} that the station does not tell"] if summary["unknown"] else []
+    lines += [f"replay: verdicts: {', '.join(said)}"] if said else []
     return "\n".join(lines)

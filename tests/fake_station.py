@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import zmq
@@ -21,6 +22,7 @@ class FakeStation:
         self.refusals: dict[str, list[NackCode]] = {}
         self.liveness, self.frame_takes_s = 40, 0.0  # the second as over a slow link: nothing else comes meanwhile
         self.has_ended = threading.Event()
+        self.record: Callable[[camera.FrameMessage, int], None] = lambda frame, sequence: None  # what is judged, before its DONE
         self._known: set[bytes] = set()
         self._stop, self._bound = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve)
@@ -74,5 +76,6 @@ class FakeStation:
         self.frames.append(message)
         answers: list[camera.Header] = [Ack(frame_id=frame_id, result_id=f"r-{frame_id}")]
         if self.finishes:
+            self.record(message, len(self.frames))
             answers.append(Done(frame_id=frame_id, result_id=f"r-{frame_id}", sequence=len(self.frames)))
         return answers

@@ -69,8 +69,19 @@ def test_whose_key_is_not_on_the_list_hears_and_says_nothing(station: Station, r
 def test_replay_and_watch_connect_by_the_key_of_the_settings(station: Station) -> None:
     summary = json.loads(run("replay", station.trained.data, "--config", station.config, "--recipe", NAME, "--json"))
     assert (summary["done"], summary["rejected"]) == (len(GOOD) + len(PAINTED), [])
+    assert (summary["evaluations"], summary["unknown"]) == ({"OK": len(GOOD), "NotOK": len(PAINTED)}, 0)
     lines = run("watch", "--config", station.config, "--since", 0, "--count", summary["done"], "--json").splitlines()
     assert len(lines) == summary["done"]
+
+
+def test_a_replay_of_scans_that_cannot_be_judged_fails_and_says_why(station: Station) -> None:
+    words = ("replay", str(station.trained.data), "--config", str(station.config), "--recipe", NAME, "--unit", "mm", "--json")
+    result = CliRunner().invoke(mdss, words)  # the clouds are in metres: in millimetres, the scene would be far too small
+    assert result.exit_code == 1
+    summary = json.loads(result.stdout)
+    assert (summary["done"], summary["evaluations"]) == (len(GOOD + PAINTED), {"Undefined": len(GOOD + PAINTED)})
+    assert {each["code"] for each in summary["undefined"]} == {"BAD_CLOUD"} and all(each["reason"] for each in summary["undefined"])
+    assert sorted(each["part_id"] for each in summary["undefined"]) == sorted(GOOD + PAINTED)
 
 
 def test_the_pages_want_the_token_and_status_sends_it(station: Station, capsys: pytest.CaptureFixture[str]) -> None:

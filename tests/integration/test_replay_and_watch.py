@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,15 @@ import tifffile
 import zmq
 from click.testing import CliRunner, Result
 
-from daemon import replay, watch
+from daemon import replay, replay_verdicts, watch
+from mdss import client
 from mdss.client import VerdictStream
+from mdss.wire.camera import FrameMessage
 from mdss.wire.snapshot import SnapshotReply
-from mdss.wire.verdict import BranchResult, Region, ThresholdReference, Times, Verdict
+from mdss.wire.verdict import BranchResult, Evaluation, Region, ThresholdReference, Times, Verdict
 from tests.fake_station import FakeStation
+from tests.verdict_station import Station as VerdictPort
+from tests.verdict_station import verdict as of
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -49,12 +54,32 @@ def recording(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@contextmanager
+def judging(settings: Any, evaluations: Mapping[str, Evaluation] | None = None) -> Iterator[FakeStation]:
+    """Run a station that judges parts as told, all others OK, and tells its verdicts to who asks."""
+    outer = VerdictPort(Path(settings.verdicts.endpoint.removeprefix("ipc://")).parent)
+
+    def record(frame: FrameMessage, sequence: int) -> None:
+        said = (evaluations or {}).get(frame.header.part_id, "OK")
+        judged = of(sequence, said)
+        outer.journal.append(
+            msgspec.structs.replace(
+                judged, result_id=f"r-{frame.header.frame_id}", part_id=frame.header.part_id,
+                code="LATE" if said == "Undefined" else None, reasons=("sdf did not answer",),
+            )
+        )  # fmt: skip
+
+    with closing(outer), FakeStation(settings.camera.endpoint) as station:
+        station.record = record
+        yield station
+
+
 def run_replay(recording: Path, *options: str) -> Result:
     return CliRunner().invoke(replay.command, [str(recording), "--config", "station.yaml", *options])
 
 
 def test_a_dataset_is_replayed_and_summed_up(settings: Any, recording: Path) -> None:
-    with FakeStation(settings.camera.endpoint) as station:
+    with judging(settings) as station:
         result = run_replay(recording, "--json", "--rate", "100")
     assert result.exit_code == 0, result.output
     assert {key: json.loads(result.stdout)[key] for key in ("sent", "done", "rejected", "unanswered")} == {
@@ -70,7 +95,7 @@ def test_a_dataset_is_replayed_and_summed_up(settings: Any, recording: Path) -> 
 
 
 def test_recorded_parts_are_sent_as_those_of_the_line_where_that_is_asked_for(settings: Any, recording: Path) -> None:
-    with FakeStation(settings.camera.endpoint) as station:
+    with judging(settings) as station:
         assert run_replay(recording, "--as-live").exit_code == 0
     assert not any(frame.header.is_simulated for frame in station.frames)
 
@@ -79,7 +104,7 @@ def test_it_takes_the_files_that_a_training_takes(settings: Any, recording: Path
     good = recording / "test" / "good"
     (good / "xyz" / "000.tiff").rename(good / "xyz" / "000.TIFF")
     (good / "rgb" / "._000.png").write_bytes(b"of another program")
-    with FakeStation(settings.camera.endpoint) as station:
+    with judging(settings) as station:
         assert run_replay(recording).exit_code == 0
     assert station.part_ids == ["bent/000", "good/000"]
 
@@ -94,7 +119,7 @@ def test_a_round_without_a_scan_that_can_be_sent_is_not_gone_for_ever(settings: 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any, recording: Path) -> None:
     (recording / "test" / "bent" / "rgb" / "000.png").write_bytes(b"nothing")
-    with FakeStation(settings.camera.endpoint) as station:
+    with judging(settings) as station:
         result = run_replay(recording)
     assert result.exit_code == 1
     assert "bent/rgb/000.png: cannot be read" in result.stderr
@@ -103,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any,
 
 
 def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(settings: Any, recording: Path) -> None:
-    with FakeStation(settings.camera.endpoint) as station:
+    with judging(settings) as station:
         station.refusals["bent/000"] = ["NOT_READY"] * 1000
         result = run_replay(recording, "--timeout-s", "1")
     assert result.exit_code == 1
@@ -112,11 +137,62 @@ def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(
 
 
 def test_a_refused_part_is_named_with_its_reason(settings: Any, recording: Path) -> None:
-    with FakeStation(settings.camera.endpoint) as station:
+    with judging(settings) as station:
         station.refusals["good/000"] = ["UNKNOWN_RECIPE"]
         result = run_replay(recording)
     assert result.exit_code == 1
     assert "good/000 refused: UNKNOWN_RECIPE: as the test asked" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "code", "line"),
+    [
+        ({"bent/000": "NotOK"}, 0, "1 OK, 1 NotOK"),
+        ({"bent/000": "NotDecidable"}, 0, "1 OK, 1 NotDecidable"),
+        ({"bent/000": "NotDecidable", "good/000": "NotDecidable"}, 1, "2 NotDecidable"),
+        ({"bent/000": "Undefined"}, 1, "1 OK, 1 Undefined"),
+    ],
+)
+def test_the_exit_code_says_whether_the_station_judged(
+    settings: Any, recording: Path, evaluations: Mapping[str, Evaluation], code: int, line: str
+) -> None:
+    with judging(settings, evaluations):
+        result = run_replay(recording)
+    assert result.exit_code == code
+    assert f"\nreplay: verdicts: {line}\n" in f"\n{result.stdout}"
+    assert ("replay: bent/000 Undefined: LATE: sdf did not answer\n" in result.stdout) is ("Undefined" in line)
+
+
+def test_verdicts_that_the_station_does_not_tell_are_not_taken_for_good(
+    settings: Any, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_verdicts, "ANSWER_WITHIN_S", 0.1)
+    with FakeStation(settings.camera.endpoint):
+        result = run_replay(recording)
+    assert result.exit_code == 1
+    assert "replay: verdicts: 2 that the station does not tell\n" in result.stdout
+
+
+def test_a_verdict_that_cannot_be_read_any_more_is_not_waited_for(settings: Any, recording: Path) -> None:
+    with judging(settings) as station:
+        record = station.record
+        station.record = lambda frame, sequence: None if sequence == 1 else record(frame, sequence)
+        result = run_replay(recording)
+    assert result.exit_code == 1
+    assert "replay: verdicts: 1 OK, 1 that the station does not tell\n" in result.stdout
+
+
+def test_a_long_replay_asks_before_its_oldest_frames_are_forgotten(settings: Any, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((client, "REMEMBERED"), (replay, "ASK_EVERY")):
+        monkeypatch.setattr(module, name, 4 if name == "REMEMBERED" else 2)
+    for number in range(1, 10):
+        for folder, suffix in (("rgb", "png"), ("xyz", "tiff")):
+            first = recording / "test" / "good" / folder / f"000.{suffix}"
+            first.with_stem(f"{number:03d}").write_bytes(first.read_bytes())
+    with judging(settings, {"good/002": "Undefined"}):
+        result = run_replay(recording)
+    assert result.exit_code == 1
+    assert "replay: verdicts: 10 OK, 1 Undefined\n" in result.stdout
 
 
 def verdict() -> Verdict:
