@@ -66,8 +66,9 @@ class Order:
 def command(config: Path, recipe: str, version: str | None, as_json: bool, **enough: Any) -> None:
     """Score live parts with another version and report where it agrees with the champion; Ctrl-C ends it with what there is."""
     settings = load_settings(config)
-    found = shadow(Order(settings, recipe, version or candidate_of(settings, recipe), **enough))
-    click.echo(msgspec.json.format(msgspec.json.encode(found)) if as_json else as_text(found))
+    order = Order(settings, recipe, version or candidate_of(settings, recipe), **enough)
+    found = shadow(order)
+    click.echo(msgspec.json.format(msgspec.json.encode(found)) if as_json else f"{as_text(found)}\nreport: {report_path(order)}")
 
 
 def candidate_of(settings: Settings, recipe: str) -> str:
@@ -148,12 +149,16 @@ def every_part(order: Order) -> Iterator[Callable[[], None]]:
         withdraw_request(order.state, order.recipe)
 
 
-def store(order: Order, found: ShadowReport) -> None:
-    """Write the report beside the version's gate, whole or not at all, and a line into the audit."""
+def report_path(order: Order) -> Path:
+    """Return where the report goes: beside the version's gate."""
     from trainer.gate import GATES  # imported here, so that `--help` does not wait for what draws its page
 
-    place = order.folder / GATES / order.version / SHADOW
-    write_json(place, found)
+    return order.folder / GATES / order.version / SHADOW
+
+
+def store(order: Order, found: ShadowReport) -> None:
+    """Write the report, whole or not at all, and a line into the audit."""
+    write_json(report_path(order), found)
     with model_store.recipe_lock(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
         audit.record(order.folder, "shadow", (found.champions[-1], order.version), why)

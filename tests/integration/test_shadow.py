@@ -88,6 +88,18 @@ def test_the_candidate_scores_live_parts_has_no_say_and_the_report_names_where_i
     assert not wish.exists()
 
 
+def test_where_the_report_lies_is_said_to_a_person(station: Station) -> None:
+    wish = Path(station.settings.station.state_directory) / FOLDER / f"{NAME}.json"
+    running = begin(station, "--parts", "1", "--minutes", "3")
+    with station.camera("cam-2") as camera:
+        wait_until(lambda: wish.exists() or running.poll() is not None)
+        station.send(camera, GOOD[0])
+        assert camera.wait_until_done(timeout_s=PATIENCE_S)
+    out, err = running.communicate(timeout=2 * PATIENCE_S)
+    assert running.returncode == 0, err.decode()
+    assert out.decode().splitlines()[-1] == f"report: {station.trained.store / NAME / GATES / '0002' / 'shadow.json'}"
+
+
 def test_a_shadow_that_sees_no_part_says_so_and_leaves_no_report(station: Station) -> None:
     running = begin(station, "--version", "0001", "--minutes", "0.01")
     _, err = running.communicate(timeout=2 * PATIENCE_S)
