@@ -52,8 +52,11 @@ class Distillation:
         }
 
 
-def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
-    """Return a teacher that imitates the backbone, and the details for its card; continues from `checkpoint` if it exists."""
+def distil(settings: Distillation, checkpoint: Path, *, anew: bool = False) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
+    """Return a teacher that imitates the backbone, and the details for its card.
+
+    It continues from `checkpoint` if that exists; with `anew` it begins anew, and overwrites it once there is something to keep.
+    """
     torch.manual_seed(settings.seed)
     device = device_of(settings.device)
     backbone = MobileNetV2Features.load(settings.backbone)
@@ -72,7 +75,8 @@ def distil(settings: Distillation, checkpoint: Path) -> tuple[PatchDescriptionNe
 
     described = settings.described(len(photographs), device)
     rate = settings.learning_rate
-    training = Training(network, Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint)
+    schedule = Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described)
+    training = Training(network, schedule, checkpoint, anew=anew)
     batches = prefetched(crops_of, range(training.step, settings.steps), device)
     training.run(lambda _: loss_of(next(batches).to(device)))
     figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}

@@ -39,14 +39,16 @@ class Procedure:
     seed: int = 0
 
 
-def make_procedural(settings: Procedure, checkpoint: Path) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
-    """Return a teacher that has seen no photograph, and details for its card; continues from `checkpoint` if it exists."""
+def make_procedural(settings: Procedure, checkpoint: Path, *, anew: bool = False) -> tuple[PatchDescriptionNetwork, dict[str, Any]]:
+    """Return a teacher that has seen no photograph, and details for its card.
+
+    It continues from `checkpoint` if that exists; with `anew` it begins anew, and overwrites it once there is something to keep.
+    """
     torch.manual_seed(settings.seed)
     network = channels_last(PatchDescriptionNetwork())
     rate, described = settings.learning_rate, asdict(settings)
-    training = Training(
-        network, Schedule("procedural teacher", settings.steps, rate, settings.warmup_steps, settings=described), checkpoint
-    )
+    schedule = Schedule("procedural teacher", settings.steps, rate, settings.warmup_steps, settings=described)
+    training = Training(network, schedule, checkpoint, anew=anew)
     training.run(lambda step: loss_of(network, settings, np.random.default_rng((settings.seed, step))))
     network.eval()
     standardise(network, tracked(_statistics(settings), "channel statistics", settings.statistics_batches))

@@ -47,8 +47,6 @@ class Order:
             raise BadInput(f"{self.checkpoint}: found an unfinished training; expected {ways}")
         if self.resume and not self.checkpoint.exists():
             raise BadInput(f"{self.checkpoint}: no such file; expected the checkpoint of a training that was stopped")
-        if not self.resume:
-            self.checkpoint.unlink(missing_ok=True)
         self.out.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -98,7 +96,7 @@ def distil(photographs: Path, backbone: Path, start: str | None, licence: str, *
 
     settings = Distillation(photographs, backbone, start, device=options["device"], **asked)
     source = f"{backbone.name} on the photographs of {photographs.absolute().name}"
-    _deliver(order, Origin("distilled", source, licence), lambda: make(settings, order.checkpoint))
+    _deliver(order, Origin("distilled", source, licence), lambda: make(settings, order.checkpoint, anew=not order.resume))
 
 
 @teacher.command(
@@ -114,7 +112,8 @@ def procedural(**options: Any) -> None:
     from trainer.procedural_teacher import Procedure, make_procedural
 
     settings = Procedure(**asked)
-    _deliver(order, Origin("procedural", "generated pictures", "Apache-2.0"), lambda: make_procedural(settings, order.checkpoint))
+    origin = Origin("procedural", "generated pictures", "Apache-2.0")
+    _deliver(order, origin, lambda: make_procedural(settings, order.checkpoint, anew=not order.resume))
 
 
 @teacher.command(

@@ -74,20 +74,20 @@ class Schedule:
 
 
 class Training:
-    """A network that is trained by a schedule. It starts where the checkpoint ends, if there is one.
+    """A network that is trained by a schedule. It starts where the checkpoint ends, if there is one, unless it is to begin anew.
 
     Each step draws its random numbers from its own seed, so that a resumed run sees the same batches as an unbroken one. If the schedule
     says so, the network ends with the mean of its weights over the last steps (stochastic weight averaging: Izmailov et al. 2018).
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path) -> None:
+    def __init__(self, network: nn.Module, schedule: Schedule, checkpoint: Path, *, anew: bool = False) -> None:
         self._network, self._schedule, self._checkpoint = network, schedule, checkpoint
         self._optimiser = optimiser_of([value for value in network.parameters() if value.requires_grad], schedule)
         self.losses: list[float] = []
         self.seconds = 0.0
         if distributed.is_shared():
             distributed.broadcast_file(checkpoint)
-        if checkpoint.exists():
+        if checkpoint.exists() and not anew:
             self._resume()
 
     @property

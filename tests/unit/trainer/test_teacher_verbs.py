@@ -102,6 +102,24 @@ def test_a_teacher_is_distilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(path.name for path in tmp_path.glob("t.*")) == ["t.json", "t.safetensors"]
 
 
+def test_a_checkpoint_outlives_inputs_that_are_wrong(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, checkpoint, backbone = tmp_path / "t.safetensors", tmp_path / "t.checkpoint", write_backbone(tmp_path / "b.npz")
+    folder = write_photographs(tmp_path / "photographs")
+    checkpoint.write_bytes(b"learned")
+    (folder / "bad.png").write_bytes(b"no image")
+    file.write_bytes(b"no teacher")
+    distil = ["distil", "--photographs", str(folder), "--backbone", str(backbone)]
+    for words, wrong in (
+        ([*distil, "--photographs", str(tmp_path / "photos")], "photos: no such folder"),
+        ([*distil, "--backbone", str(file)], "teacher_small.pth: cannot be read as a backbone"),
+        (distil, "bad.png: cannot be read as an image"),
+        (["import", str(file)], "teacher_small.pth: cannot be read"),
+    ):
+        assert main(["teacher", *words, "--out", str(out), "--force"]) == 2
+        assert wrong in capsys.readouterr().err
+        assert checkpoint.read_bytes() == b"learned" and not out.exists()
+
+
 @pytest.mark.usefixtures("small")
 def test_a_training_that_was_stopped_goes_on_only_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -130,6 +148,7 @@ def test_a_training_begins_anew_when_forced(tmp_path: Path, capsys: pytest.Captu
     assert main([*command, "--resume"]) == 2
     assert f"{out.with_suffix('.checkpoint')}: cannot be resumed" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
+    assert load_teacher(str(out))[1].details["steps"] == 1 and not out.with_suffix(".checkpoint").exists()
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
