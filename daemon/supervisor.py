@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from daemon.child import Child
+from daemon.dropped_scans import DroppedScans
 from daemon.endings import Endings
 from daemon.model_swaps import ModelReports, ModelSwaps
 from daemon.notify import Notifier
@@ -55,6 +56,7 @@ class Supervisor:
         self._children, self._limits, self._clock = tuple(children), limits, services.clock
         self._health, self._board, self._notifier = services.health, services.board, services.notifier
         self._endings, self._models = Endings(services.fusion, services.in_hand), services.models
+        self._dropped = DroppedScans(self._clock)
         self._signals = 0
         self._began_s = self._turned_s = self._clock()
         self._phase: ProcessState = "starting"
@@ -140,6 +142,7 @@ class Supervisor:
             return
         if child.spec.name == "fusion" and child.last is None:
             self._tell_who_is_gone()
+        self._dropped.hear(heartbeat, child.last)
         child.hear(heartbeat)
         self._board.hear(heartbeat)
 
@@ -190,7 +193,7 @@ class Supervisor:
             reason=reason,
             is_ready=self._phase == "running" and all(child.is_ready or not child.spec.is_vital for child in self._children),
             uptime_s=round(self._clock() - self._board.started_s, 1),
-            processes=tuple(process_report(child) for child in self._children),
+            processes=tuple(process_report(child, self._dropped) for child in self._children),
             models=self._models.reports(),
             reload=self._board.last_reload,
         )
@@ -244,13 +247,14 @@ def badness(child: Child) -> tuple[int, int]:
     return how, 0 if stage_of(child.spec.name) in LINE_STAGES else 2
 
 
-def process_report(child: Child) -> ProcessReport:
+def process_report(child: Child, dropped: DroppedScans) -> ProcessReport:
     """Return the entry for one process in /status."""
     last = child.last
+    said = child.reason or (dropped.reason if child.spec.name == "collect" else "")
     return ProcessReport(
         name=child.spec.name,
         state=child.state,
-        reason=child.reason,
+        reason=said,
         is_ready=child.is_ready,
         pid=child.pid,
         steps=last.steps if last else 0,

@@ -18,7 +18,7 @@ from daemon.alert_store import open_store
 from daemon.private_redis import PrivateRedis
 from mdss.cli import mdss
 from mdss.collection import FOLDER, CollectedScan, Collection
-from tests.station import GOOD, PAINTED, PATIENCE_S, Scan, Station, Trained, scan_of, site, wait_until
+from tests.station import GOOD, NAME, PAINTED, PATIENCE_S, Scan, Station, Trained, scan_of, site, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -94,7 +94,7 @@ def rejected(station: Station, source: str) -> str:
 
 def run(*arguments: object) -> str:
     """Run one verb and return what it prints."""
-    result = CliRunner().invoke(mdss, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(mdss, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -129,6 +129,23 @@ def test_a_killed_collect_costs_scans_and_no_verdict(station: Station) -> None:
     judge(station, "again", *GOOD)
     wait_until(lambda: len(collected(station, "again")) == len(GOOD))
     assert not list(root_of(station).glob("*/.*"))
+
+
+def test_scans_that_were_dropped_are_said_in_the_row_of_collect_also_once_it_is_well_again(station: Station) -> None:
+    pid = station.pid("collect")
+    os.kill(pid, signal.SIGSTOP)
+    blank = np.zeros((2000, 2000, 3), np.uint8), np.full((2000, 2000, 3), np.nan, np.float32)  # 60 MB; one may wait for it in ingest
+    with station.camera("in-a-hurry") as camera:
+        for number in range(8):
+            camera.send(*blank, part_id=f"blank-{number}", recipe_id=NAME, unit="mm")
+        assert camera.wait_until_done(PATIENCE_S)
+    wait_until(lambda: station.process("collect").reason.startswith("scans dropped in the last hour: "))
+    os.kill(pid, signal.SIGCONT)
+    judge(station, "at-leisure", *GOOD)
+    wait_until(lambda: len(collected(station, "at-leisure")) == len(GOOD))
+    (row,) = (line for line in run("status", "--config", station.config).splitlines() if line.startswith("collect "))
+    assert "running" in row and "scans dropped in the last hour: " in row
+    assert station.report.state == "running" and station.pid("collect") == pid
 
 
 def test_a_folder_that_is_gone_is_said_and_costs_scans_and_no_verdict(station: Station) -> None:
