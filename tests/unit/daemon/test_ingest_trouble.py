@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from structlog.testing import capture_logs
 
 from daemon import admission
 from daemon.intake import Reply
+from daemon.record import FAILURES
 from mdss.settings import CameraSettings, Settings
 from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
 from mdss.wire.messages import Accepted, Frame, Resend
 from tests.front_door import CAMERA, RULES, SIDE, Station, code_of
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -123,6 +128,15 @@ def test_a_frame_of_which_the_disk_damaged_what_is_known_holds_up_no_other_and_i
         ("the disk damaged what the journal says of a frame", "f1")
     ]
     assert station.tally.counters["mdss_journal_failures_total"] == 3
+
+
+def test_the_alert_on_both_says_that_either_all_frames_are_refused_or_some_alone() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "alert-rules.yaml").read_text())["groups"][0]["rules"]
+    (notes,) = (rule["annotations"] for rule in rules if FAILURES in rule["expr"])
+    assert (
+        "refuses frames for now: all of them, or, where the disk damaged what the journal says of single frames" in notes["summary"]
+    )
+    assert "A damaged journal" in notes["action"] and "#### A damaged journal\n" in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_a_journal_that_works_again_ends_the_trouble(station: Station) -> None:
