@@ -34,7 +34,6 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
     part_id: str
     source_id: str = ""  # its camera; empty in plans of earlier releases
     use: Use
-    is_marked_good: bool = False
     is_new: bool = True  # no model in the store was made from it or judged by it
     judged_ns: int = 0  # by the station; 0 in plans of earlier releases
 
@@ -91,7 +90,6 @@ def assign_uses(
             part_id=part.part.part_id,
             source_id=part.part.source_id,
             use=use,
-            is_marked_good=part.label == GOOD,
             is_new=part.part.result_id not in known,
             judged_ns=part.part.judged_ns,
         )

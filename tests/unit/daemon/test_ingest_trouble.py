@@ -133,9 +133,7 @@ def test_a_frame_of_which_the_disk_damaged_what_is_known_holds_up_no_other_and_i
 def test_the_alert_on_both_says_that_either_all_frames_are_refused_or_some_alone() -> None:
     rules = yaml.safe_load((ROOT / "deploy" / "alert-rules.yaml").read_text())["groups"][0]["rules"]
     (notes,) = (rule["annotations"] for rule in rules if FAILURES in rule["expr"])
-    assert (
-        "refuses frames for now: all of them, or, where the disk damaged what the journal says of single frames" in notes["summary"]
-    )
+    assert "refuses frames for now: all of them, or, where the disk damaged what the journal says of single frames" in notes["summary"]
     assert "A damaged journal" in notes["action"] and "#### A damaged journal\n" in (ROOT / "docs" / "operations.md").read_text()
 
 
