@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdss.errors import BadInput
+from mdss.method.many_values import ManyValues, Values
 
-Values = NDArray[np.floating]
 Bool = NDArray[np.bool_]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # x rising from 0 to 1, y
 
@@ -47,17 +47,16 @@ class Pixels:
     @classmethod
     def of(cls, maps: Iterable[Values], truths: Iterable[Bool]) -> Pixels:
         """Collect maps (H, W) and their ground truths (H, W); sizes may differ from part to part."""
-        unmarked, marked, weights = [np.empty(0, np.float32)], [np.empty(0, np.float32)], [np.empty(0)]
+        unmarked, marked, weights = ManyValues(), [np.empty(0, np.float32)], [np.empty(0)]
         for number, (heat, truth) in enumerate(zip(maps, truths, strict=True)):
             if heat.shape != truth.shape:
                 raise BadInput(f"map {number}: found {heat.shape}, expected {truth.shape} as its ground truth")
-            unmarked.append(heat[~truth])
+            unmarked.add(heat[~truth])
             marked.append(heat[truth])
             weights.append(_region_weights(truth))
         values, shares = np.concatenate(marked), np.concatenate(weights)
-        order, together = np.argsort(values), np.concatenate(unmarked)
-        unmarked.clear()  # before sorting: of large scans they are gigabytes
-        return cls(_sorted(together), _finite(values[order]), shares[order] / max(1.0, shares.sum()))
+        order = np.argsort(values)
+        return cls(_sorted(unmarked.together()), _finite(values[order]), shares[order] / max(1.0, shares.sum()))
 
     @property
     def is_measurable(self) -> bool:
