@@ -52,6 +52,7 @@ class Child:
         self._process: Process | None = None
         self._ends_s: deque[float] = deque()
         self._late_starts = 0  # starts that were too slow, since it was last ready
+        self._was_ready = False  # in this life or an earlier one
         self._restart_at_s: float | None = None
         self._is_stopping, self._killed_because, self._has_said_last = False, "", False
         self._starts_because = ""  # why it was restarted; empty in its first life
@@ -112,7 +113,7 @@ class Child:
         if not self._killed_because:  # a heartbeat sent before the kill says nothing any more
             self._set_state(heartbeat.state, heartbeat.reason or (self._starts_because if heartbeat.state == "starting" else ""))
         if self.is_ready:
-            self._late_starts = 0
+            self._late_starts, self._was_ready = 0, True
 
     def tick(self, heard_until_s: float) -> str:
         """Notice an end or a stall, and restart the process when its pause is over; return why it ended if nobody asked it to.
@@ -182,9 +183,11 @@ class Child:
         if self._is_stopping:
             self._set_state("stopped", "" if code == 0 else f"ended with code {code}")
             return ""
-        last_words = self.last.reason if self.last and self.last.state in ("error", "stopped") else ""
+        last_state = self.last.state if self.last else "starting"
+        last_words = self.last.reason if self.last and last_state in ("error", "stopped") else ""
         why = self._killed_because or f"ended with code {code}{': ' if last_words else ''}{last_words}"
-        if code == REFUSED and not self._killed_because:
+        may_pass = self._was_ready and last_state == "stopped"  # such as an address that somebody took since its last life
+        if code == REFUSED and not self._killed_because and not may_pass:
             self._set_state("error", last_words or f"refused to start, see its message above (code {code})")
         else:
             self._plan_restart(why)

@@ -32,6 +32,10 @@ class BadInput(MdssError):
     """A file, field or argument is wrong: the text names it, what was found and what was expected."""
 
 
+class AddressTaken(BadInput):
+    """An address cannot be opened because somebody else has it, or its network is down: later it may be free."""
+
+
 class BadPart(MdssError):
     """A scan that cannot be judged; `code` is the code of its verdict."""
 

@@ -13,13 +13,15 @@ import setproctitle
 import structlog
 import zmq
 
-from mdss.errors import BadInput, MdssError, ModelRefused
+from mdss.errors import AddressTaken, BadInput, MdssError, ModelRefused
 from mdss.logs import configure_logs
 from mdss.settings import Settings, load_settings
 from mdss.wire.heartbeat import HeartbeatSender, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
-FAILED, REFUSED = 1, 2  # exit codes; after REFUSED another start would end the same way: settings or models are wrong
+# Exit codes; after REFUSED another start would end the same way: settings or models are wrong. Only a process whose last word is "stopped"
+# met something that may pass, such as a port that another program has.
+FAILED, REFUSED = 1, 2
 REFUSALS = (BadInput, ModelRefused)
 log = structlog.get_logger()
 
@@ -72,7 +74,8 @@ def open_process(name: str, config: Path) -> Iterator[ProcessContext]:
         try:
             yield ProcessContext(settings, heartbeats, stop, reload, config, context, closing)
         except MdssError as error:
-            heartbeats.report_state("error" if isinstance(error, REFUSALS) else "stopped", str(error))  # so that the supervisor can say why
+            is_final = isinstance(error, REFUSALS) and not isinstance(error, AddressTaken)
+            heartbeats.report_state("error" if is_final else "stopped", str(error))  # so that the supervisor can say why
             raise
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import zmq
 
-from mdss.errors import BadInput
+from mdss.errors import AddressTaken, BadInput
 from mdss.key_files import GROUP_AND_OTHERS, OTHERS
 from mdss.settings import Settings
 from mdss.settings_types import IPC, TCP
@@ -28,6 +28,7 @@ LINGER_MS = 500  # how long a closing process waits for its last messages to lea
 KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 10, "tcp_keepalive_intvl": 5, "tcp_keepalive_cnt": 3}  # finds a dead peer in 25 s
 HANDSHAKE_MS = 5000  # a connection that has not identified itself by then is closed
 SKIPPED_AT_ONCE = 10_000  # frames: takes some hundredths of a second
+MAY_PASS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENODEV)
 PUBLIC_LINGER_MS = 1000  # likewise, to clients outside the station
 
 
@@ -131,7 +132,8 @@ def _bind(socket: zmq.Socket[bytes], link: Link, endpoint: str) -> None:
     except (OSError, zmq.ZMQError) as error:
         socket.close(0)
         why = zmq.strerror(error.errno or 0)
-        raise BadInput(f"{link.name} endpoint {endpoint}: cannot be opened ({why}); expected a free address of this machine") from error
+        kind = AddressTaken if error.errno in MAY_PASS else BadInput
+        raise kind(f"{link.name} endpoint {endpoint}: cannot be opened ({why}); expected a free address of this machine") from error
 
 
 @contextmanager

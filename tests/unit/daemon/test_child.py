@@ -11,7 +11,7 @@ from daemon.child import ENDS_WITHIN_S, Child
 from daemon.process_table import ProcessSpec
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, ProcessState
-from mdss.wire.process import FAILED
+from mdss.wire.process import FAILED, REFUSED
 from tests.fakes import FakeProcess, FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
 
 LIMITS = SupervisorSettings(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -212,6 +212,34 @@ def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again() -> None
     words = process.heartbeat()
     process.code = 1
     assert last_words(child, words) == ("degraded", "ended with code 1: journal: disk full; starts again in 0.5 s")
+
+
+def test_an_address_that_somebody_took_since_it_was_ready_is_tried_again_until_the_limit() -> None:
+    world = FakeWorld({"rgb-0": lives})
+    child = play(world, 1)
+    taken = "frames endpoint tcp://127.0.0.1:1: cannot be opened"
+    for ends in range(1, LIMITS.restart_limit + 1):
+        process = world.started[-1]
+        child.hear(msgspec.structs.replace(said("stopped", taken), pid=process.pid))
+        process.code = REFUSED
+        child.tick(world.clock())
+        child.tick(world.clock())
+        assert child.state == ("degraded" if ends < LIMITS.restart_limit else "error")
+        assert child.reason.startswith(f"ended with code 2: {taken}; ")
+        while child.state == "degraded":
+            world.clock.advance(0.1)
+            child.tick(world.clock())
+    assert child.reason.endswith("; ended 5 times in 60 s, not started again") and len(world.started) == LIMITS.restart_limit
+
+
+def test_an_address_that_was_taken_from_the_first_is_an_error_at_once() -> None:
+    world = FakeWorld({"rgb-0": never_ready})
+    child = play(world, 1)
+    world.started[0].code = REFUSED
+    child.hear(said("stopped", "frames endpoint tcp://127.0.0.1:1: cannot be opened"))
+    child.tick(world.clock())
+    child.tick(world.clock())
+    assert (child.state, child.reason) == ("error", "frames endpoint tcp://127.0.0.1:1: cannot be opened")
 
 
 def last_words(child: Child, words: Heartbeat | None) -> tuple[str, str]:
