@@ -23,6 +23,7 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     orientation: int = UPRIGHT  # the tag of a TIFF
+    tile_px: int = 0  # pixels of one tile of a TIFF, which is decoded whole, however small the image is
 
 
 def read_header(encoded: bytes) -> ImageHeader | None:
@@ -56,6 +57,12 @@ def _of_tiff(encoded: bytes) -> ImageHeader | None:
         with tifffile.TiffFile(BytesIO(encoded)) as file:
             page = file.pages.first
             tag = page.tags.get("Orientation")
-            return ImageHeader(page.imagelength, page.imagewidth, UPRIGHT if tag is None else int(tag.value))
+            orientation = UPRIGHT if tag is None else int(tag.value)
+            return ImageHeader(page.imagelength, page.imagewidth, orientation, tile_px(page))
     except TIFF_ERRORS:
         return None
+
+
+def tile_px(page: tifffile.TiffPage) -> int:
+    """Return how many pixels one tile of a page has; 0 if it has none."""
+    return page.tilelength * page.tilewidth * max(1, page.tiledepth)

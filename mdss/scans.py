@@ -13,13 +13,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.image_header import JPEG_BEGINS, TIFF_ERRORS, UPRIGHT, read_header
+from mdss.image_header import JPEG_BEGINS, TIFF_ERRORS, UPRIGHT, ImageHeader, read_header, tile_px
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 CLOUD_SUFFIXES = (".tif", ".tiff")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 JPEG_PIXELS, JPEG_ENDS = b"\xff\xda", b"\xff\xd9"
+MOST_TILE_PX = 1 << 24  # of a TIFF; tiles may reach beyond a scan's border
 TURNED = range(2, 9)  # TIFF orientations that are turned or mirrored; values beyond them mean nothing
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a damaged file gets one sentence, from this module
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -72,16 +73,19 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
             shape, dtype = tuple(stored.shape), np.dtype(stored.dtype)
             if dtype.kind != "f" or len(shape) != 3 or shape[2] != 3:
                 raise BadInput(f"{path}: found {dtype} of shape {shape}, expected float32 of shape (H, W, 3)")
-            _check_fits(path, *shape[:2])
+            _check_fits(path, ImageHeader(*shape[:2], tile_px=tile_px(stored.keyframe)))
             return np.asarray(file.asarray())
     except TIFF_ERRORS as error:
         raise BadInput(f"{path}: cannot be read as a TIFF ({error}); expected float32 of shape (H, W, 3)") from error
 
 
-def _check_fits(path: Path, height: int, width: int) -> None:
+def _check_fits(path: Path, header: ImageHeader) -> None:
     """Refuse what is larger than any scan before it is decoded: a few megabytes of compressed zeros can expand beyond any memory."""
-    if max(height, width) > LARGEST_SIDE_PX:
-        raise BadInput(f"{path}: found {height} x {width} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
+    if max(header.height, header.width) > LARGEST_SIDE_PX:
+        found = f"found {header.height} x {header.width} px"
+        raise BadInput(f"{path}: {found}, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
+    if header.tile_px > MOST_TILE_PX:
+        raise BadInput(f"{path}: found tiles of {header.tile_px} pixels, expected at most {MOST_TILE_PX}")
 
 
 def size(image: NDArray[np.generic]) -> str:
@@ -105,7 +109,7 @@ def _decoded(path: Path) -> NDArray[np.generic]:
     header = read_header(encoded)
     if header is None or _is_jpeg_cut_short(encoded):
         raise _damaged(path)
-    _check_fits(path, header.height, header.width)
+    _check_fits(path, header)
     if header.orientation in TURNED:  # cv2 would turn the image, but its cloud would stay as it is
         raise BadInput(f"{path}: found a TIFF of orientation {header.orientation}, expected {UPRIGHT}: pixels stored as they are seen")
     try:

@@ -7,12 +7,14 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.image_header import PNG_BEGINS, read_header
@@ -126,7 +128,8 @@ def test_the_header_of_a_file_says_the_size_that_it_has(tmp_path: Path) -> None:
     for name in ("000.png", "000.jpg", "000.tiff"):
         path = tmp_path / name
         assert cv2.imwrite(str(path), RGB)
-        assert read_header(path.read_bytes()) == (70, 90, 1)
+        header = read_header(path.read_bytes())
+        assert header is not None and (header.height, header.width) == (70, 90)
 
 
 def test_a_cloud_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -137,6 +140,19 @@ def test_a_cloud_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp
     )  # fmt: skip
     with pytest.raises(BadInput, match=r"000\.tiff: found 40000 x 40000 px, expected 64 to 2000 on each side"):
         read_cloud(path)
+
+
+@pytest.mark.parametrize(("kind", "read"), [("u1", read_image), ("<f4", read_cloud)])
+def test_a_small_tiff_of_enormous_tiles_is_refused_before_one_is_unpacked(
+    tmp_path: Path, kind: str, read: Callable[[Path], NDArray[np.generic]]
+) -> None:
+    path, tiles = tmp_path / "000.tiff", (16_000, 16_000)
+    tifffile.imwrite(path, iter([b"no pixels"]), shape=(70, 90, 3), dtype=kind, photometric="rgb", compression="zlib", tile=tiles)
+    with pytest.raises(BadInput, match=r"000\.tiff: found tiles of 256000000 pixels, expected at most 16777216"):
+        read(path)
+    stored = np.ones((70, 90, 3), kind)
+    tifffile.imwrite(path, stored, photometric="rgb", compression="zlib", tile=(256, 256))
+    assert np.array_equal(read(path), stored)
 
 
 @pytest.mark.parametrize("orientation", range(10))
