@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.dropped_scans import WITHIN_S, DroppedScans
 from daemon.collection_queue import DROPPED
+from daemon.dropped_scans import WITHIN_S, DroppedScans
 from mdss.wire.messages import Heartbeat
 from tests.fakes import FakeClock
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from daemon import admission
 from daemon.intake import Reply
-from daemon.record import FAILURES
+from daemon.journal_access import FAILURES
 from mdss.settings import CameraSettings, Settings
 from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
 from mdss.wire.messages import Accepted, Frame, Resend

@@ -146,7 +146,7 @@ def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collectio
 
 def test_a_plan_of_an_earlier_release_is_gone_on_with_whatever_more_it_says_of_a_part(collection: Collection, tmp_path: Path) -> None:
     part = collected(collection, 0)
-    held([part], tmp_path)
+    link_parts([part], tmp_path)
     plan = msgspec.to_builtins(plan_of([part], []))
     assert "is_marked_good" not in plan["parts"][0]  # as they had it
     plan["parts"][0]["is_marked_good"] = True
