@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from mdss.errors import some_of
 from mdss.whole_files import write_json
 from trainer.champion import Champion
-from trainer.dataset import Dataset, Unit
+from trainer.dataset import GOOD, SOME, TRUTH, Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
 from trainer.report_page import cell
 from trainer.scoring import ScoredPart, score_dataset
@@ -55,6 +56,8 @@ class Request:
 def evaluate(request: Request) -> Evaluation:
     """Score the test scans, print the table, and write the JSON and the report that are asked for."""
     dataset = Dataset.open(request.data, request.unit, needs=("test",))
+    for sentence in unmeasured(dataset):
+        click.echo(f"evaluate: {sentence}", err=True)
     for folder in filter(None, (request.report, request.json_path and request.json_path.parent)):
         folder.mkdir(parents=True, exist_ok=True)
     champion = Champion.load(request.store, request.recipe, request.device)
@@ -70,6 +73,22 @@ def evaluate(request: Request) -> Evaluation:
 
         click.echo(f"report: {write_report(request.report, evaluation, scored, dataset)}")
     return evaluation
+
+
+def unmeasured(dataset: Dataset) -> list[str]:
+    """Return a sentence on each thing that the test scans lack, and on the figures that it costs; an empty list if they have all."""
+    test, kinds = dataset.root / "test", sorted({scan.kind for scan in dataset.test})
+    defects = [kind for kind in kinds if kind != GOOD]
+    sentences = []
+    if GOOD not in kinds:
+        sentences.append(
+            f"{test}: found {some_of(kinds, SOME)}, expected {GOOD} as well: without good parts there is no AUROC and no false-reject rate"
+        )
+    if not defects:
+        sentences.append(f"{test}: found {GOOD} alone, expected each kind of defect as well: without one only false rejects are measured")
+    if defects and not dataset.has_truth:
+        sentences.append(f"{test / defects[0] / TRUTH}: found no masks there or for another kind; without them pixel metrics are empty")
+    return sentences
 
 
 def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
