@@ -88,6 +88,9 @@ def open_champion(store: Path, name: str) -> ModelFolder:
     link = folder / CHAMPION
     with store_files.readable(link):
         version = linked_version(folder, CHAMPION)
+        if version is None and link.is_dir():
+            found = f"{link}: found a folder, expected a link to a version beside it, which some ways of copying a store lose"
+            raise ModelRefused(f"{found}; remove the folder, and promote a version with `mdss model promote`")
         if version is None or not link.is_dir():
             raise ModelRefused(f"{link}: no such model; expected one made by `mdss train --recipe {name} --out {store}`")
         if not VERSION.fullmatch(version):

@@ -168,6 +168,17 @@ def test_a_champion_that_leads_out_of_the_recipes_folder_is_refused(tmp_path: Pa
         model_store.open_champion(tmp_path, "gland")
 
 
+def test_a_champion_that_is_a_copy_and_no_link_is_refused_with_what_helps(tmp_path: Path) -> None:
+    version = store_one(tmp_path).path
+    copy = shutil.copytree(version, version.with_name("champion"))
+    with pytest.raises(
+        ModelRefused, match=r"gland/champion: found a folder, expected a link to .*; remove the folder, and promote a version"
+    ):
+        model_store.open_champion(tmp_path, "gland")
+    shutil.rmtree(copy)
+    assert model_store.promote(tmp_path, "gland", version.name) == model_store.open_champion(tmp_path, "gland")
+
+
 def test_a_list_of_checksums_that_leads_outside_is_refused(tmp_path: Path) -> None:
     path = store_one(tmp_path).path
     with (path / "SHA256SUMS").open("a") as file:
