@@ -18,6 +18,7 @@ from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import REMOVAL_DEVIATIONS, Plane, find_table, removal_mm
 from trainer.dataset import Dataset, LoadedScan, Scan
 from trainer.missing_marks import MissingMark, mark_in
+from trainer.table_doubts import doubt_on
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -41,6 +42,7 @@ class IgnoredContent:
     smallest_px: int  # the smallest piece that is kept
     pieces: int  # number of smaller ones off the table
     mark: MissingMark | None
+    doubt: str  # on the table that was found, or on there being none
 
     @classmethod
     def of(cls, loaded: LoadedScan, settings: PointCloudSettings) -> Self:
@@ -67,6 +69,7 @@ class IgnoredContent:
             smallest_px=settings.min_component_px,
             pieces=components(off_table & ~dilated(part, settings.dilation_px), ceil(PIECE_SHARE * settings.min_component_px)),
             mark=mark_off(plane, loaded.xyz_mm, settings),
+            doubt=doubt_on(plane, loaded.xyz_mm, settings),
         )
 
     def thin(self) -> str:
@@ -87,6 +90,10 @@ class IgnoredContent:
     def marked(self) -> str:
         """Say which points look like marks for missing ones; "" if all look measured."""
         return str(self.mark or "")
+
+    def doubted(self) -> str:
+        """Say what speaks against the table that was found, or against there being none; "" if nothing does."""
+        return self.doubt
 
 
 def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> MissingMark | None:
@@ -114,7 +121,7 @@ def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: P
 def sentences_on_some(found: Sequence[IgnoredContent]) -> list[str]:
     """Return a sentence on each thing that more than half of these scans show."""
     sentences = []
-    for say in (IgnoredContent.thin, IgnoredContent.small, IgnoredContent.marked):
+    for say in (IgnoredContent.doubted, IgnoredContent.thin, IgnoredContent.small, IgnoredContent.marked):
         showing = [each for each in found if say(each)]
         if 2 * len(showing) > len(found):
             where = f"{len(showing)} of {len(found)} scans that were looked at, as in {showing[0].path}"

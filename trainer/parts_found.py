@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadPart
 from mdss.method.grid import is_measured
-from mdss.method.point_cloud import Prepared, prepare
+from mdss.method.point_cloud import MIN_PART_POINTS, Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.settings import FusionSettings
 from trainer.data_checks import GoodPartRange, fault_of, product_fault
@@ -120,7 +120,7 @@ def other_training_sentences(training: Sequence[Prepared], validation: Sequence[
 def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
     """Return what to set for a scan in which no part was found, if one would be found without a table, or is too thin; otherwise "".
 
-    It also says if the cloud has no depth, or if some points are marks for missing ones.
+    It also says if the cloud has no depth, if some points are marks for missing ones, or if the part is too small.
     """
     if axis := constant_coordinate(loaded.xyz_mm):
         return f"; {axis} is the same in all points, expected it to be measured"
@@ -131,7 +131,8 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
         prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))
     except BadPart:
         return ""
-    return f"; set {NO_TABLE}"
+    small = "crop the scans to the part if it is so small, or " if 0 < beside.part_px < MIN_PART_POINTS else ""
+    return f"; {small}set {NO_TABLE}"
 
 
 def constant_coordinate(cloud: NDArray[np.float32]) -> str:

@@ -1,0 +1,100 @@
+"""What speaks against the table that was found, or against there being none, is said; of a part on a table, and of one on nothing, nothing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mdss.method.recipe import PointCloudSettings
+from mdss.method.table import find_table
+from tests.scenes import DEFAULT, Scene, grey, part_of
+from trainer.dataset import GOOD, LoadedScan, Scan
+from trainer.parts_found import advice
+from trainer.passed_over import PassedOver, sentences_on_some
+from trainer.table_doubts import AXIS, FILLED, doubt_on
+
+Float = NDArray[np.float32]
+MARGIN_PX = 14  # wider than the strip that the table is looked for in
+
+
+def said(cloud: Float, settings: PointCloudSettings = DEFAULT) -> str:
+    """Return the doubt on the table of a cloud."""
+    return doubt_on(find_table(cloud, settings), cloud, settings)
+
+
+def loaded(cloud: Float) -> LoadedScan:
+    """Return a scan in memory whose image does not matter."""
+    return LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("000.tiff")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
+
+
+def framed(cloud: Float) -> Float:
+    """Return a cloud of a sensor that measures nothing along the image's border."""
+    cloud = cloud.copy()
+    cloud[:MARGIN_PX] = cloud[-MARGIN_PX:] = cloud[:, :MARGIN_PX] = cloud[:, -MARGIN_PX:] = np.nan
+    return cloud
+
+
+def heights(reaches_the_border: bool) -> Float:
+    """Return a cloud whose z is the height above the table, with a part that may run through the image."""
+    cloud = Scene(200, 200, block_mm=0.0).cloud()
+    part = np.zeros((200, 200), np.bool_)
+    part[60:140, slice(None) if reaches_the_border else slice(40, 160)] = True
+    cloud[..., 2] = cloud[..., 2] - 500 + np.where(part, 15, 0)
+    return cloud
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 20.0])
+@pytest.mark.parametrize("has_table", [True, False])
+@pytest.mark.parametrize("noise_mm", [0.05, 0.5])
+def test_nothing_is_said_of_a_part_on_a_table_or_on_nothing(tilt_deg: float, has_table: bool, noise_mm: float) -> None:
+    assert said(Scene(200, 200, tilt_deg, noise_mm=noise_mm, has_table=has_table).cloud()) == ""
+    assert said(framed(Scene().cloud()), PointCloudSettings(table="none")) == ""
+
+
+def test_a_rough_surface_that_fills_the_image_and_counts_as_table_is_said() -> None:
+    cloud = Scene(noise_mm=1.2).cloud()
+    assert part_of(cloud).has_table
+    assert said(cloud).startswith("what counts as table is rough: its points deviate from a plane by 1.3 mm; if the part fills the image")
+    assert said(cloud, PointCloudSettings(plane_removal_mm=7.2)) == "", "a person has said how much is dropped"
+
+
+def test_a_face_of_the_part_that_is_nearer_than_all_else_is_said() -> None:
+    cloud = Scene(block_mm=-30.0).cloud()
+    assert part_of(cloud).has_table
+    assert said(cloud) == f"most of what counts as the part lies behind what counts as table; {FILLED}"
+
+
+def test_a_table_of_which_the_border_was_not_measured_is_said_and_found_with_what_is_advised() -> None:
+    cloud = framed(Scene().cloud())
+    assert not part_of(cloud).has_table
+    assert said(cloud) == (
+        "no table was found within 10 px of the image's border, but one within 20 px; if the part lies on a table, "
+        "set point_cloud.border_px=20, or crop the scans"
+    )
+    advised = PointCloudSettings(border_px=20)
+    assert (part_of(cloud, advised).has_table, said(cloud, advised)) == (True, "")
+
+
+def test_heights_above_a_table_are_told_from_distances_to_a_camera() -> None:
+    assert said(heights(reaches_the_border=False)) == "", "the table is found, and nobody knows from where it was seen"
+    cloud = heights(reaches_the_border=True)
+    assert not part_of(cloud).has_table
+    assert said(cloud) == f"no table was found, but one where z is negated; {AXIS}"
+    cloud[..., 2] *= -1
+    assert (part_of(cloud).has_table, said(cloud)) == (True, "")
+
+
+def test_who_trains_is_told() -> None:
+    found = [PassedOver.of(loaded(framed(Scene().cloud())), DEFAULT)] * 2
+    (sentence,) = sentences_on_some(found)
+    assert sentence.startswith("in 2 of 2 scans that were looked at, as in 000.tiff, no table was found within 10 px")
+
+
+def test_a_part_of_too_few_points_is_to_be_cropped_to() -> None:
+    cloud = Scene(400, 400, side_mm=3.0).cloud()
+    assert advice(loaded(cloud), DEFAULT).startswith("; crop the scans to the part if it is so small, or set point_cloud.table=none")
+    cloud = Scene(block_mm=0.0).cloud()
+    assert advice(loaded(cloud), DEFAULT).startswith("; set point_cloud.table=none")

@@ -1,0 +1,72 @@
+"""What speaks against the table that was found in a scan, or against there being none; a model learns from either, and nothing else tells."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mdss.method.grid import is_measured
+from mdss.method.point_cloud import MIN_PART_POINTS, scene_extent
+from mdss.method.recipe import PointCloudSettings
+from mdss.method.table import REMOVAL_DEVIATIONS, REMOVAL_LIMITS_MM, Plane, away_from_viewer, find_table, removal_mm, sparse_of
+
+Float = NDArray[np.float32]
+
+BEHIND_SHARE = 0.5  # of the points off the table: a few echoes lie behind every table
+NEAREST = 0.25  # of the scene's extent: a camera that is nearer to it would have to see more than 120 degrees
+WIDER = (2, 4)  # times the strip's width: margins that a sensor loses are narrow
+FILLED = "if the part fills the image, set point_cloud.table=none"
+AXIS = "if z grows towards the camera, negate it: expected z to grow away from the camera"
+
+
+def doubt_on(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> str:
+    """Return what speaks against the table found in a cloud (H, W, 3), or against none being there; "" if nothing does."""
+    if plane is None:
+        return "" if settings.table == "none" else overlooked(xyz_mm, settings) or turned_round(xyz_mm, settings)
+    return rough(plane, settings) or behind(plane, xyz_mm, settings)
+
+
+def rough(plane: Plane, settings: PointCloudSettings) -> str:
+    """Say that a table deviates from a plane by more than what is dropped of it allows for; "" if it does not, or a setting says how much."""
+    if settings.plane_removal_mm is not None or REMOVAL_DEVIATIONS * plane.deviation_mm <= REMOVAL_LIMITS_MM[1]:
+        return ""
+    found = f"what counts as table is rough: its points deviate from a plane by {plane.deviation_mm:.2g} mm"
+    return f"{found}; {FILLED}, and if the sensor is so noisy, point_cloud.plane_removal_mm to six times as much"
+
+
+def behind(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
+    """Say that most of what is off the table lies behind it; "" if it lies before it, or nobody knows from where it was seen."""
+    some = sparse_of(xyz_mm)
+    points, away = some[is_measured(some)].astype(np.float64), away_from_viewer(some)
+    off = (points @ plane.normal + plane.offset) * np.sign(plane.normal @ away)
+    is_off = np.abs(off) >= removal_mm(plane, settings)
+    if not is_before_camera(xyz_mm) or np.count_nonzero(off[is_off] > 0) <= BEHIND_SHARE * np.count_nonzero(is_off):
+        return ""
+    return f"most of what counts as the part lies behind what counts as table; {FILLED}"
+
+
+def overlooked(xyz_mm: Float, settings: PointCloudSettings) -> str:
+    """Say that a wider strip along the border shows a table, and a part on it; "" if none does."""
+    points = xyz_mm[is_measured(xyz_mm)]
+    for times in WIDER:
+        wider = msgspec.structs.replace(settings, border_px=times * settings.border_px)
+        plane = find_table(xyz_mm, wider)
+        if plane is not None and np.count_nonzero(plane.distance(points) >= removal_mm(plane, wider)) >= MIN_PART_POINTS:
+            found = f"no table was found within {settings.border_px} px of the image's border, but one within {wider.border_px} px"
+            return f"{found}; if the part lies on a table, set point_cloud.border_px={wider.border_px}, or crop the scans"
+    return ""
+
+
+def turned_round(xyz_mm: Float, settings: PointCloudSettings) -> str:
+    """Say that a table would be found if z grew the other way, where no camera at (0, 0, 0) can have seen the scene; otherwise ""."""
+    if is_before_camera(xyz_mm) or find_table(xyz_mm * np.array([1, 1, -1], np.float32), settings) is None:
+        return ""
+    return f"no table was found, but one where z is negated; {AXIS}"
+
+
+def is_before_camera(xyz_mm: Float) -> bool:
+    """Return whether a camera at (0, 0, 0) can have seen a cloud (H, W, 3): a height above a table is too small to be a distance."""
+    some = sparse_of(xyz_mm)
+    points = some[is_measured(some)].astype(np.float64)
+    return len(points) > 0 and bool(np.mean(points @ away_from_viewer(some)) >= NEAREST * scene_extent(points))
