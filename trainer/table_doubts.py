@@ -1,4 +1,4 @@
-"""What speaks against the table that was found in a scan, or against there being none; a model learns from either, and nothing else tells."""
+"""What speaks against the table that was found in a scan, or against there being none: a model would learn from either."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def doubt_on(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -
 
 
 def rough(plane: Plane, settings: PointCloudSettings) -> str:
-    """Say that a table deviates from a plane by more than what is dropped of it allows for; "" if it does not, or a setting says how much."""
+    """Say that a table is rougher than what is dropped of it allows for; "" if it is not, or if a setting says how much is dropped."""
     if settings.plane_removal_mm is not None or REMOVAL_DEVIATIONS * plane.deviation_mm <= REMOVAL_LIMITS_MM[1]:
         return ""
     found = f"what counts as table is rough: its points deviate from a plane by {plane.deviation_mm:.2g} mm"

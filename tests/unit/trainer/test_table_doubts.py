@@ -1,4 +1,4 @@
-"""What speaks against the table that was found, or against there being none, is said; of a part on a table, and of one on nothing, nothing is."""
+"""What speaks against the table that was found, or against there being none, is said; of a part on a table or on nothing, nothing is."""
 
 from __future__ import annotations
 
