@@ -10,6 +10,7 @@ import numpy as np
 from mdss.method.calibration import percent
 from mdss.method.metrics import PUBLISHED_THRESHOLDS, Metrics, Pixels, au_pro, image_auroc, measure
 from trainer.champion import Branch, Champion
+from trainer.progress import tracked
 from trainer.scoring import Scored, ScoredPart
 
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf", "fused", "fused_brightness_matched")
@@ -136,10 +137,10 @@ def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
     return Evaluation(
         model=Model(folder.name, folder.version, folder.digest),
         counts=_counts(scored),
-        **{branch: metrics_of(parts, branch, scored.has_truth) for branch in BRANCHES},
+        **{branch: metrics_of(parts, branch, scored.has_truth) for branch in tracked(BRANCHES, "metrics", len(BRANCHES))},
         baseline_object_brightness=baseline(parts),
         training_object_brightness=scored.training_brightness,
-        per_defect={kind: _of_kind(scored, kind) for kind in kinds},
+        per_defect={kind: _of_kind(scored, kind) for kind in (tracked(kinds, "metrics by kind", len(kinds)) if kinds else ())},
         aupro_published_protocol={branch: _published(parts, branch, scored.has_truth) for branch in BRANCHES},
         threshold=threshold_of(parts, champion),
         timing=timing_of(scored.spent_ms),
