@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ SAME_MM = 1e-3  # an extent smaller than any sensor's noise, and larger than rou
 DARK, BRIGHT_PERCENTILE = 16, 99.0  # of a part's pixels, without highlights; at this percentile a black tire has 70
 MOST_BURNT = 0.1  # of the part's pixels
 LIT = "expected light and exposure that show all of it, or colour finds little there"
+LEAST_OF_GRID = 0.02  # a square with a seventh of the grid's side, about the networks' field of view
 MOST_COMPARED = 100  # parts at most, which are compared with one another
 TOLERATED = FusionSettings().max_invalid_point_ratio
 EACH_ONCE = "expected each part once: a threshold from scans that were trained on, or from one scan many times, keeps no promise"
@@ -35,7 +37,7 @@ EACH_ONCE = "expected each part once: a threshold from scans that were trained o
 
 def sentences_on(parts: Sequence[Prepared], paths: Sequence[Path], known: Sequence[Measures] = ()) -> list[str]:
     """Return all sentences about these scans for the person who trains or calibrates; `known` are measures of good parts."""
-    differing = (*scan_sentences(parts, paths), *other_product_sentences(parts, paths, known))
+    differing = (*scan_sentences(parts, paths), *small_part_sentences(parts), *other_product_sentences(parts, paths, known))
     unseen = (*missing_points_sentences(parts, paths), *lighting_sentences(parts, paths), *flat_cloud_sentences(parts, paths))
     return [*differing, *unseen, *copy_sentences(parts, paths)]
 
@@ -56,6 +58,15 @@ def scan_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str
         seen = f"{'a' if parts[odd].has_table else 'no'} table and a part of {percent(shares[odd])} %"
         sentences.append(f"{paths[odd]} is farthest off, with {seen}; {EXPECTED}: set {NO_TABLE}, {NOISE}, or crop the scans")
     return sentences
+
+
+def small_part_sentences(parts: Sequence[Prepared]) -> list[str]:
+    """Return a sentence if most parts have so few pixels of the grid that small defects fall between them; an empty list if not."""
+    few, whole = float(np.median([np.count_nonzero(part.mask) for part in parts])), parts[0].mask.size
+    if few >= LEAST_OF_GRID * whole:
+        return []
+    found = f"the part has {few:.0f} of the grid's {whole} pixels, expected {ceil(LEAST_OF_GRID * whole)} or more"
+    return [f"{found}: crop the scans to the part, or small defects are lost"]
 
 
 def missing_points_sentences(parts: Sequence[Prepared], paths: Sequence[Path]) -> list[str]:

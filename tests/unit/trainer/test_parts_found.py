@@ -24,6 +24,7 @@ from trainer.parts_found import (
     other_training_sentences,
     scan_sentences,
     sentences_on,
+    small_part_sentences,
 )
 
 ON_TABLE = part_of(BlockScan().cloud())
@@ -63,6 +64,17 @@ def test_parts_of_very_different_sizes_are_said_as_well() -> None:
     assert len(scan_sentences([of_share(small), of_share(MOST_TIMES * small)], PATHS)) == 1
     _, warning = scan_sentences([of_share(share) for share in (0.5, small, 0.5, 0.5)], PATHS)
     assert warning.startswith("xyz/001.tiff is farthest off, with a table and a part of 6.25 %; ")
+
+
+def test_parts_of_few_pixels_of_the_grid_are_to_be_cropped_to() -> None:
+    assert small_part_sentences([of_share(0.024)] * 3) == []
+    assert small_part_sentences([of_share(0.01), of_share(0.03), of_share(0.03)]) == [], "most are large enough"
+    (said,) = small_part_sentences([of_share(0.01)] * 2 + [of_share(0.03)])
+    assert (
+        said == "the part has 768 of the grid's 65536 pixels, expected 1311 or more: crop the scans to the part, or small defects are lost"
+    )
+    far = part_of(BlockScan(400, 400, side_mm=8.0).cloud())
+    assert any("crop the scans to the part" in sentence for sentence in sentences_on([far], PATHS[:1]))
 
 
 def test_scans_that_lack_more_points_than_a_station_tolerates_are_counted_and_the_worst_is_named() -> None:
