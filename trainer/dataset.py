@@ -99,6 +99,12 @@ class Dataset:
         sizes = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
         return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
 
+    def unread(self) -> list[str]:
+        """Return a sentence on each split that has folders beside that of good parts, which nothing is learned from."""
+        found = {split: [path.name for path in _folders(self.root / split) if path.name != GOOD] for split in ("train", "validation")}
+        expected = f"expected {GOOD} alone: nothing else is learned from"
+        return [f"{self.root / split}: found {some_of(names, SOME)} as well, {expected}" for split, names in found.items() if names]
+
     def relative_names(self, scans: Sequence[Scan]) -> tuple[str, ...]:
         """Return the names of scans, relative to the root, as a training's plan lists them."""
         return tuple(str(scan.rgb_path.relative_to(self.root)) for scan in scans)
