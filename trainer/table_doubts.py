@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import MIN_PART_POINTS, scene_extent
 from mdss.method.recipe import PointCloudSettings
-from mdss.method.table import REMOVAL_DEVIATIONS, REMOVAL_LIMITS_MM, Plane, away_from_viewer, find_table, removal_mm, sparse_of
+from mdss.method.table import REMOVAL_DEVIATIONS, REMOVAL_LIMITS_MM, Plane, away_from_viewer, find_table, removal_mm, sparse_of, strip_of
 
 Float = NDArray[np.float32]
 
@@ -31,8 +31,8 @@ def rough(plane: Plane, settings: PointCloudSettings) -> str:
     """Say that a table is rougher than what is dropped of it allows for; "" if it is not, or if a setting says how much is dropped."""
     if settings.plane_removal_mm is not None or REMOVAL_DEVIATIONS * plane.deviation_mm <= REMOVAL_LIMITS_MM[1]:
         return ""
-    found = f"what counts as table is rough: its points deviate from a plane by {plane.deviation_mm:.2g} mm"
-    return f"{found}; {FILLED}, and if the sensor is so noisy, point_cloud.plane_removal_mm to six times as much"
+    found = f"what counts as table is rough, or the sensor noisy: points deviate from a plane by {plane.deviation_mm:.2g} mm"
+    return f"{found}; {FILLED}"
 
 
 def behind(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
@@ -47,13 +47,20 @@ def behind(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
 
 
 def overlooked(xyz_mm: Float, settings: PointCloudSettings) -> str:
-    """Say that a wider strip along the border shows a table, and a part on it; "" if none does."""
+    """Say that a wider strip along the border shows a table, and a part on it; "" if none does, or if the strip itself was measured.
+
+    Where it was measured and holds no table, a wider one only finds a face of the part.
+    """
+    if len(strip_of(xyz_mm, settings.border_px, np.random.default_rng(settings.seed))):
+        return ""
     points = xyz_mm[is_measured(xyz_mm)]
     for times in WIDER:
         wider = msgspec.structs.replace(settings, border_px=times * settings.border_px)
         plane = find_table(xyz_mm, wider)
         if plane is not None and np.count_nonzero(plane.distance(points) >= removal_mm(plane, wider)) >= MIN_PART_POINTS:
-            found = f"no table was found within {settings.border_px} px of the image's border, but one within {wider.border_px} px"
+            found = (
+                f"next to nothing was measured within {settings.border_px} px of the image's border, a table within {wider.border_px} px"
+            )
             return f"{found}; if the part lies on a table, set point_cloud.border_px={wider.border_px}, or crop the scans"
     return ""
 
