@@ -103,7 +103,7 @@ class Dataset:
         """Return a sentence on each split that has folders beside that of good parts, which nothing is learned from."""
         found = {split: [path.name for path in _folders(self.root / split) if path.name != GOOD] for split in ("train", "validation")}
         expected = f"expected {GOOD} alone: nothing else is learned from"
-        return [f"{self.root / split}: found {some_of(names, SOME)} as well, {expected}" for split, names in found.items() if names]
+        return [f"{self.root / split}: found {some_of(names, MOST_NAMED)} as well, {expected}" for split, names in found.items() if names]
 
     def relative_names(self, scans: Sequence[Scan]) -> tuple[str, ...]:
         """Return the names of scans, relative to the root, as a training's plan lists them."""

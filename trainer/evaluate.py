@@ -12,7 +12,7 @@ import click
 from mdss.errors import some_of
 from mdss.whole_files import write_json
 from trainer.champion import Champion
-from trainer.dataset import GOOD, SOME, TRUTH, Dataset, Unit
+from trainer.dataset import GOOD, MOST_NAMED, TRUTH, Dataset, Unit
 from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
 from trainer.report_page import cell
 from trainer.scoring import ScoredPart, score_dataset
@@ -82,7 +82,7 @@ def unmeasured(dataset: Dataset) -> list[str]:
     sentences = []
     if GOOD not in kinds:
         sentences.append(
-            f"{test}: found {some_of(kinds, SOME)}, expected {GOOD} as well: without good parts there is no AUROC and no false-reject rate"
+            f"{test}: found {some_of(kinds, MOST_NAMED)}, expected {GOOD} as well: without good parts there is no AUROC and no false-reject rate"
         )
     if not defects:
         sentences.append(f"{test}: found {GOOD} alone, expected each kind of defect as well: without one only false rejects are measured")

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import MIN_PART_POINTS, scene_extent
 from mdss.method.recipe import PointCloudSettings
-from mdss.method.table import REMOVAL_DEVIATIONS, REMOVAL_LIMITS_MM, Plane, away_from_viewer, find_table, removal_mm, sparse_of, strip_of
+from mdss.method.table import (
+    REMOVAL_DEVIATIONS,
+    REMOVAL_LIMITS_MM,
+    Plane,
+    away_from_viewer,
+    border_points,
+    find_table,
+    removal_mm,
+    subsampled,
+)
 
 Float = NDArray[np.float32]
 
@@ -37,7 +46,7 @@ def rough(plane: Plane, settings: PointCloudSettings) -> str:
 
 def behind(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
     """Say that most of what is off the table lies behind it; "" if it lies before it, or nobody knows from where it was seen."""
-    some = sparse_of(xyz_mm)
+    some = subsampled(xyz_mm)
     points, away = some[is_measured(some)].astype(np.float64), away_from_viewer(some)
     off = (points @ plane.normal + plane.offset) * np.sign(plane.normal @ away)
     is_off = np.abs(off) >= removal_mm(plane, settings)
@@ -51,7 +60,7 @@ def overlooked(xyz_mm: Float, settings: PointCloudSettings) -> str:
 
     Where it was measured and holds no table, a wider one only finds a face of the part.
     """
-    if len(strip_of(xyz_mm, settings.border_px, np.random.default_rng(settings.seed))):
+    if len(border_points(xyz_mm, settings.border_px, np.random.default_rng(settings.seed))):
         return ""
     points = xyz_mm[is_measured(xyz_mm)]
     for times in WIDER:
@@ -74,6 +83,6 @@ def turned_round(xyz_mm: Float, settings: PointCloudSettings) -> str:
 
 def is_before_camera(xyz_mm: Float) -> bool:
     """Return whether a camera at (0, 0, 0) can have seen a cloud (H, W, 3): a height above a table is too small to be a distance."""
-    some = sparse_of(xyz_mm)
+    some = subsampled(xyz_mm)
     points = some[is_measured(some)].astype(np.float64)
     return len(points) > 0 and bool(np.mean(points @ away_from_viewer(some)) >= NEAREST * scene_extent(points))

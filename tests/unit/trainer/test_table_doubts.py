@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import find_table
-from tests.scenes import DEFAULT, Scene, grey, part_of
+from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
+from trainer.ignored_content import IgnoredContent, sentences_on_some
 from trainer.parts_found import advice
-from trainer.passed_over import PassedOver, sentences_on_some
 from trainer.table_doubts import AXIS, FILLED, doubt_on
 
 Float = NDArray[np.float32]
@@ -39,7 +39,7 @@ def framed(cloud: Float) -> Float:
 
 def heights(reaches_the_border: bool) -> Float:
     """Return a cloud whose z is the height above the table, with a part that may run through the image."""
-    cloud = Scene(200, 200, block_mm=0.0).cloud()
+    cloud = BlockScan(200, 200, block_mm=0.0).cloud()
     part = np.zeros((200, 200), np.bool_)
     part[60:140, slice(None) if reaches_the_border else slice(40, 160)] = True
     cloud[..., 2] = cloud[..., 2] - 500 + np.where(part, 15, 0)
@@ -50,25 +50,25 @@ def heights(reaches_the_border: bool) -> Float:
 @pytest.mark.parametrize("has_table", [True, False])
 @pytest.mark.parametrize("noise_mm", [0.05, 0.5])
 def test_nothing_is_said_of_a_part_on_a_table_or_on_nothing(tilt_deg: float, has_table: bool, noise_mm: float) -> None:
-    assert said(Scene(200, 200, tilt_deg, noise_mm=noise_mm, has_table=has_table).cloud()) == ""
-    assert said(framed(Scene().cloud()), PointCloudSettings(table="none")) == ""
+    assert said(BlockScan(200, 200, tilt_deg, noise_mm=noise_mm, has_table=has_table).cloud()) == ""
+    assert said(framed(BlockScan().cloud()), PointCloudSettings(table="none")) == ""
 
 
 def test_a_rough_surface_that_fills_the_image_and_counts_as_table_is_said() -> None:
-    cloud = Scene(noise_mm=1.2).cloud()
+    cloud = BlockScan(noise_mm=1.2).cloud()
     assert part_of(cloud).has_table
     assert said(cloud) == f"what counts as table is rough, or the sensor noisy: points deviate from a plane by 1.3 mm; {FILLED}"
     assert said(cloud, PointCloudSettings(plane_removal_mm=7.2)) == "", "a person has said how much is dropped"
 
 
 def test_a_face_of_the_part_that_is_nearer_than_all_else_is_said() -> None:
-    cloud = Scene(block_mm=-30.0).cloud()
+    cloud = BlockScan(block_mm=-30.0).cloud()
     assert part_of(cloud).has_table
     assert said(cloud) == f"most of what counts as the part lies behind what counts as table; {FILLED}"
 
 
 def test_a_table_of_which_the_border_was_not_measured_is_said_and_found_with_what_is_advised() -> None:
-    cloud = framed(Scene().cloud())
+    cloud = framed(BlockScan().cloud())
     assert not part_of(cloud).has_table
     assert said(cloud) == (
         "next to nothing was measured within 10 px of the image's border, a table within 20 px; if the part lies on a table, "
@@ -79,7 +79,7 @@ def test_a_table_of_which_the_border_was_not_measured_is_said_and_found_with_wha
 
 
 def test_a_part_that_fills_the_image_is_no_reason_to_look_for_a_table_farther_from_the_border() -> None:
-    cloud = Scene(block_mm=0.0).cloud()
+    cloud = BlockScan(block_mm=0.0).cloud()
     rim = np.ones(cloud.shape[:2], np.bool_)
     rim[9:-9, 9:-9] = False
     cloud[rim, 2] -= np.random.default_rng(0).uniform(5, 60, np.count_nonzero(rim))  # all of it before the face
@@ -98,13 +98,13 @@ def test_heights_above_a_table_are_told_from_distances_to_a_camera() -> None:
 
 
 def test_who_trains_is_told() -> None:
-    found = [PassedOver.of(loaded(framed(Scene().cloud())), DEFAULT)] * 2
+    found = [IgnoredContent.of(loaded(framed(BlockScan().cloud())), DEFAULT)] * 2
     (sentence,) = sentences_on_some(found)
     assert sentence.startswith("in 2 of 2 scans that were looked at, as in 000.tiff, next to nothing was measured within 10 px")
 
 
 def test_a_part_of_too_few_points_is_to_be_cropped_to() -> None:
-    cloud = Scene(400, 400, side_mm=3.0).cloud()
+    cloud = BlockScan(400, 400, side_mm=3.0).cloud()
     assert advice(loaded(cloud), DEFAULT).startswith("; crop the scans to the part if it is so small, or set point_cloud.table=none")
-    cloud = Scene(block_mm=0.0).cloud()
+    cloud = BlockScan(block_mm=0.0).cloud()
     assert advice(loaded(cloud), DEFAULT).startswith("; set point_cloud.table=none")
