@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon.client_keys import keys_for
 from daemon.recording import NOT_MEASURED, RecordedPair, find_pairs, read_pair
-from daemon.replay_verdicts import ASK_EVERY, Heard
+from daemon.replay_verdicts import ASK_EVERY, VerdictTally
 from mdss.client import MOST_REMEMBERED, FrameLabels, FrameSender, VerdictStream
 from mdss.errors import BadInput
 from mdss.settings import load_settings
@@ -45,7 +45,7 @@ class Plan:
 class Report:
     """Counts what became of the scans."""
 
-    heard: Heard
+    tally: VerdictTally
     sent: int = 0
     # frame_id -> part_id, of the newest frames and of those that were refused
     parts: dict[str, str] = field(default_factory=dict)
@@ -73,9 +73,9 @@ class Report:
             "unanswered": sender.outstanding,
             "put_off": self._of(sender.put_off),
             "unreadable": self.unreadable,
-            "evaluations": {name: self.heard.evaluations[name] for name in get_args(Evaluation) if self.heard.evaluations[name]},
-            "undefined": list(self.heard.undefined),
-            "unknown": self.heard.unknown,
+            "evaluations": {name: self.tally.evaluations[name] for name in get_args(Evaluation) if self.tally.evaluations[name]},
+            "undefined": list(self.tally.undefined),
+            "unknown": self.tally.unknown,
             "seconds": round(seconds, 3),
             "parts_per_s": round(judged / seconds, 3) if seconds else 0.0,
         }
@@ -108,17 +108,17 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
     plan = _plan(directory, settings.models.recipes, choices)
     live, missed = settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint
     keys = keys_for(settings, settings.camera.endpoint, live, missed)
-    report = Report(Heard(lambda since: VerdictStream(live, missed, since=since, keys=keys)))
+    report = Report(VerdictTally(lambda since: VerdictStream(live, missed, since=since, keys=keys)))
     with FrameSender(settings.camera.endpoint, source, send_timeout_s=plan.timeout_s, keys=keys) as sender:
         try:
             _send_all(plan, sender, report)
         except KeyboardInterrupt:
             click.echo("replay: stopped, waiting for the last verdicts", err=True)
         sender.wait_until_done(plan.timeout_s)
-        report.heard.ask(sender.done)
+        report.tally.ask(sender.done)
         summary = report.summary(sender)
     click.echo(msgspec.json.encode(summary).decode() if as_json else _line(summary))
-    is_good = report.heard.is_good and not (summary["unreadable"] or summary["rejected"] or summary["unanswered"])
+    is_good = report.tally.is_good and not (summary["unreadable"] or summary["rejected"] or summary["unanswered"])
     sys.exit(0 if is_good else 1)
 
 
@@ -170,7 +170,7 @@ def _send_one(plan: Plan, pair: RecordedPair, sender: FrameSender, report: Repor
         return
     report.note(frame_id, pair.part_id, sender)
     if report.sent % ASK_EVERY == 0:
-        report.heard.ask(sender.done)
+        report.tally.ask(sender.done)
 
 
 def _line(summary: dict[str, Any]) -> str:

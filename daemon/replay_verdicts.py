@@ -16,7 +16,7 @@ DECIDED = ("OK", "NotOK")
 
 
 @dataclass
-class Heard:
+class VerdictTally:
     """Counts verdicts by evaluation, and keeps the newest that are Undefined."""
 
     stream_since: Callable[[int], VerdictStream]

@@ -81,9 +81,8 @@ def unmeasured(dataset: Dataset) -> list[str]:
     defects = [kind for kind in kinds if kind != GOOD]
     sentences = []
     if GOOD not in kinds:
-        sentences.append(
-            f"{test}: found {some_of(kinds, MOST_NAMED)}, expected {GOOD} as well: without good parts there is no AUROC and no false-reject rate"
-        )
+        lost = "without good parts there is no AUROC and no false-reject rate"
+        sentences.append(f"{test}: found {some_of(kinds, MOST_NAMED)}, expected {GOOD} as well: {lost}")
     if not defects:
         sentences.append(f"{test}: found {GOOD} alone, expected each kind of defect as well: without one only false rejects are measured")
     if defects and not dataset.has_truth:

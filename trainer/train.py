@@ -144,6 +144,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
         click.echo(f"{order.name}: {sentence}", err=True)
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)
+    model_store.refuse_champion_folder(folder)
     work = folder / WORK
     plan = Plan(order.recipe, order.unit, dataset.relative_names((*dataset.train, *dataset.validation)), dataset.digest)
     with file_lock(folder / TRAINING_LOCK, "mdss train", patience_s=0):

@@ -87,15 +87,21 @@ def open_champion(store: Path, name: str) -> ModelFolder:
     folder = recipe_folder(store, name)
     link = folder / CHAMPION
     with store_files.readable(link):
+        refuse_champion_folder(folder)
         version = linked_version(folder, CHAMPION)
-        if version is None and link.is_dir():
-            found = f"{link}: found a folder, expected a link to a version beside it, which some ways of copying a store lose"
-            raise ModelRefused(f"{found}; remove the folder, and promote a version with `mdss model promote`")
         if version is None or not link.is_dir():
             raise ModelRefused(f"{link}: no such model; expected one made by `mdss train --recipe {name} --out {store}`")
         if not VERSION.fullmatch(version):
             raise ModelRefused(f"{link}: found a link to {version}, expected one to a version beside it")
         return open_version(folder / version)
+
+
+def refuse_champion_folder(folder: Path) -> None:
+    """Raise ModelRefused where a recipe's `champion` is a folder instead of a link: no promotion can put a link in its place."""
+    link = folder / CHAMPION
+    if link.is_dir() and not link.is_symlink():
+        found = f"{link}: found a folder, expected a link to a version beside it, which some ways of copying a store lose"
+        raise ModelRefused(f"{found}; remove the folder, and promote a version with `mdss model promote`")
 
 
 def open_version(path: Path) -> ModelFolder:

@@ -170,3 +170,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read_or_discarded(
     assert main(["train", "--data", str(trained.data), "--recipe", NAME, "--out", str(tmp_path), *wrong]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert unfinished.exists()
+
+
+def test_a_store_in_which_no_champion_can_be_named_is_refused_before_the_training(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models" / NAME / "champion").mkdir(parents=True)
+    code, said = train(trained.data, tmp_path / "models", capsys)
+    assert code != 0
+    assert said.startswith(f"mdss: {tmp_path / 'models' / NAME / 'champion'}: found a folder, expected a link to a version beside it")

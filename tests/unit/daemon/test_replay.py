@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daemon.replay import Report
-from daemon.replay_verdicts import Heard
+from daemon.replay_verdicts import VerdictTally
 from mdss.wire.camera import Nack
 
 
@@ -16,7 +16,7 @@ def test_a_replay_without_end_counts_all_and_remembers_the_newest_and_what_is_re
     monkeypatch.setattr("daemon.replay.MOST_REMEMBERED", 5)
     refused, waits = (Nack(frame_id=name, code=code, reason="why") for name, code in (("3", "CRC"), ("4", "BUSY")))  # type: ignore[arg-type]
     sender: Any = SimpleNamespace(rejected={"3": refused}, rejected_count=1, put_off={"4": waits}, outstanding=1)
-    report = Report(Heard(lambda since: pytest.fail(f"asks for verdicts since {since}")))
+    report = Report(VerdictTally(lambda since: pytest.fail(f"asks for verdicts since {since}")))
     for number in range(100):
         report.note(str(number), f"good/{number}", sender)
         assert len(report.parts) <= 15
