@@ -61,9 +61,13 @@ class Report:
             told_of = sender.rejected.keys() | sender.put_off.keys()
             self.parts = {name: part for name, part in self.parts.items() if name in told_of} | newest
 
-    def summary(self, sender: FrameSender) -> dict[str, Any]:
-        """Return the figures that --json prints."""
-        seconds = time.monotonic() - self.started_s
+    @property
+    def seconds(self) -> float:
+        """How long it has taken up to now."""
+        return time.monotonic() - self.started_s
+
+    def summary(self, sender: FrameSender, seconds: float) -> dict[str, Any]:
+        """Return the figures that --json prints, of a replay that took so long."""
         refused = self._of(sender.rejected)
         judged = self.sent - sender.rejected_count - sender.outstanding
         return {
@@ -115,8 +119,9 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
         except KeyboardInterrupt:
             click.echo("replay: stopped, waiting for the last verdicts", err=True)
         sender.wait_until_done(plan.timeout_s)
+        seconds = report.seconds  # without the asking
         report.tally.ask(sender.done)
-        summary = report.summary(sender)
+        summary = report.summary(sender, seconds)
     click.echo(msgspec.json.encode(summary).decode() if as_json else _line(summary))
     is_good = report.tally.is_good and not (summary["unreadable"] or summary["rejected"] or summary["unanswered"])
     sys.exit(0 if is_good else 1)

@@ -23,7 +23,7 @@ class VerdictTally:
     evaluations: Counter[str] = field(default_factory=Counter)
     undefined: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
     unknown: int = 0  # scans whose verdict the snapshot port did not give
-    _asked: set[str] = field(default_factory=set)  # frames
+    _told: set[str] = field(default_factory=set)  # frames among those that are DONE
 
     @property
     def is_good(self) -> bool:
@@ -33,20 +33,30 @@ class VerdictTally:
 
     def ask(self, done: Mapping[str, Done]) -> None:
         """Ask the station for the verdicts on frames that are DONE, unless that was done before."""
-        wanted = {each.result_id: each.sequence for frame_id, each in done.items() if frame_id not in self._asked}
-        self._asked = set(done)
-        if not wanted:
+        self._told &= done.keys()
+        frames = {each.result_id: frame_id for frame_id, each in done.items() if frame_id not in self._told}
+        if not frames:
             return
-        last = max(wanted.values())
-        with self.stream_since(min(wanted.values()) - 1) as stream:
-            while wanted and (verdict := stream.receive(ANSWER_WITHIN_S)) is not None:
-                if wanted.pop(verdict.result_id, None) is not None:
+        sequences = [done[frame_id].sequence for frame_id in frames.values()]
+        with self.stream_since(min(sequences) - 1) as stream:
+            while frames and (verdict := stream.receive(ANSWER_WITHIN_S)) is not None:
+                if frame_id := frames.pop(verdict.result_id, ""):
+                    self._told.add(frame_id)  # at once: Ctrl-C may end the asking, and what is missing is asked for again
                     self._note(verdict)
-                if verdict.sequence >= last:  # what is still missing cannot be read in the station's journal
+                if verdict.sequence >= _last_to_come(stream, max(sequences)):
                     break
-        self.unknown += len(wanted)
+        self._told |= set(frames.values())
+        self.unknown += len(frames)
 
     def _note(self, verdict: Verdict) -> None:
         self.evaluations[verdict.evaluation] += 1
         if verdict.evaluation == "Undefined":
             self.undefined.append({"part_id": verdict.part_id, "code": verdict.code or "", "reason": "; ".join(verdict.reasons)})
+
+
+def _last_to_come(stream: VerdictStream, last: int) -> int:
+    """Return the sequence after which no further verdict is worth waiting for: the rest cannot be read in the station's journal.
+
+    A new journal counts from 1 again. So the station's heartbeat, once it is heard, may end the asking earlier.
+    """
+    return last if stream.beats is None else min(last, stream.beats.sequence)

@@ -183,8 +183,8 @@ def test_a_verdict_that_cannot_be_read_any_more_is_not_waited_for(settings: Any,
 
 
 def test_a_long_replay_asks_before_its_oldest_frames_are_forgotten(settings: Any, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((client, "REMEMBERED"), (replay, "ASK_EVERY")):
-        monkeypatch.setattr(module, name, 4 if name == "REMEMBERED" else 2)
+    monkeypatch.setattr(client, "MOST_REMEMBERED", 4)
+    monkeypatch.setattr(replay, "ASK_EVERY", 2)
     for number in range(1, 10):
         for folder, suffix in (("rgb", "png"), ("xyz", "tiff")):
             first = recording / "test" / "good" / folder / f"000.{suffix}"

@@ -20,8 +20,8 @@ def test_a_replay_without_end_counts_all_and_remembers_the_newest_and_what_is_re
     for number in range(100):
         report.note(str(number), f"good/{number}", sender)
         assert len(report.parts) <= 15
-    said = report.summary(sender)
-    assert (said["sent"], said["done"]) == (100, 98)
+    said = report.summary(sender, 2.0)
+    assert (said["sent"], said["done"], said["parts_per_s"]) == (100, 98, 49.0)
     assert said["rejected"] == [{"part_id": "good/3", "code": "CRC", "reason": "why"}]
     assert said["put_off"] == [{"part_id": "good/4", "code": "BUSY", "reason": "why"}]
     assert {"95", "96", "97", "98", "99"} <= report.parts.keys()
