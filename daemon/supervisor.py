@@ -250,11 +250,11 @@ def badness(child: Child) -> tuple[int, int]:
 def process_report(child: Child, dropped: DroppedScans) -> ProcessReport:
     """Return the entry for one process in /status."""
     last = child.last
-    said = child.reason or (dropped.reason if child.spec.name == "collect" else "")
+    reason = child.reason or (dropped.reason if child.spec.name == "collect" else "")
     return ProcessReport(
         name=child.spec.name,
         state=child.state,
-        reason=said,
+        reason=reason,
         is_ready=child.is_ready,
         pid=child.pid,
         steps=last.steps if last else 0,

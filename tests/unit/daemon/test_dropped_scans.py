@@ -27,3 +27,12 @@ def test_drops_are_added_up_over_an_hour_and_over_lives_of_ingest() -> None:
     assert scans.reason.startswith("scans dropped in the last hour: 2, ")
     clock.advance(WITHIN_S)
     assert scans.reason == ""
+
+
+def test_of_drops_that_nobody_asks_about_only_the_last_hour_is_kept() -> None:
+    clock = FakeClock()
+    scans = DroppedScans(clock)
+    for number in range(1, 10_000):
+        clock.advance(1)
+        scans.hear(beat(number), beat(number - 1))
+    assert len(scans._drops) <= WITHIN_S + 1
