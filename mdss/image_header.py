@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tifffile
 
 PNG_BEGINS, JPEG_BEGINS, TIFF_BEGINS = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
-PNG_SIZE_AT = 16  # width and height in IHDR, which is always a PNG's first chunk
+PNG_HEADER = ">4x4sII"  # what follows: length and name of the first chunk, which is always IHDR, then width and height
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers whose segment has the size: SOF0 to SOF15
 ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
 UPRIGHT = 1  # TIFF orientation of pixels that are stored as seen
@@ -32,8 +32,8 @@ def read_header(encoded: bytes) -> ImageHeader | None:
         return _of_tiff(encoded)
     try:
         if encoded.startswith(PNG_BEGINS):
-            width, height = struct.unpack_from(">II", encoded, PNG_SIZE_AT)
-            return ImageHeader(height, width)
+            name, width, height = struct.unpack_from(PNG_HEADER, encoded, len(PNG_BEGINS))
+            return ImageHeader(height, width) if name == b"IHDR" else None
         return _of_jpeg(encoded) if encoded.startswith(JPEG_BEGINS) else None
     except (struct.error, IndexError):  # it ends in the middle of its header
         return None

@@ -122,7 +122,9 @@ def _decoded(path: Path) -> NDArray[np.generic]:
 
 
 def _damaged(path: Path) -> BadInput:
-    return BadInput(f"{path}: cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF")
+    return BadInput(
+        f"{path}: cannot be read as an image, it is damaged, cut short, far too large or of another format; expected PNG, JPEG or TIFF"
+    )
 
 
 def _is_jpeg_cut_short(encoded: bytes) -> bool:

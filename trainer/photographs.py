@@ -70,7 +70,7 @@ def read_photograph(path: Path) -> Image:
 
 
 def _check_fits(path: Path, encoded: bytes) -> None:
-    """Refuse a photograph that claims to be far too large, before it is decoded: its pixels could fill the memory."""
+    """Refuse a PNG, JPEG or TIFF that claims to be far too large, before it is decoded: its pixels could fill the memory."""
     header = read_header(encoded)
     if header is not None and header.height * header.width > MOST_PIXELS:
         found = f"found {header.height} x {header.width} px"

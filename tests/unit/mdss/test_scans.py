@@ -22,7 +22,7 @@ from mdss.scan_files import png
 from mdss.scans import read_cloud, read_image, read_truth
 
 RGB = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
-DAMAGED = "cannot be read as an image, it is damaged, cut short or far too large; expected PNG, JPEG or TIFF"
+DAMAGED = "cannot be read as an image, it is damaged, cut short, far too large or of another format; expected PNG, JPEG or TIFF"
 
 
 def said_of(path: Path) -> str:
@@ -116,7 +116,17 @@ def test_an_image_larger_than_any_scan_is_refused_by_what_its_header_says(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\xff", b"\x89PNG\r\n\x1a\n\0", b"II*\0", b"GIF89a" + bytes(50)]
+    "damaged",
+    [
+        b"",
+        b"\xff\xd8",
+        b"\xff\xd8\xff",
+        b"\xff\xd8\xff\xe0\xff",
+        b"\x89PNG\r\n\x1a\n\0",
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 1000, b"tEXt") + b"no size" * 200,
+        b"II*\0",
+        b"GIF89a" + bytes(50),
+    ],
 )
 def test_a_file_without_a_header_that_can_be_read_is_no_image(tmp_path: Path, damaged: bytes) -> None:
     path = tmp_path / "000.png"
