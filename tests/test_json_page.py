@@ -19,7 +19,7 @@ from daemon.doctor import Examination
 from daemon.finding import Finding
 from daemon.keygen import NewKeyPair
 from daemon.replay import Report
-from daemon.replay_verdicts import Heard
+from daemon.replay_verdicts import VerdictTally
 from daemon.status import ProcessReport, ReloadReport, StationReport
 from mdss import cli
 from mdss.audit import Event
@@ -101,10 +101,10 @@ def test_the_page_on_speed_names_each_figure_of_a_bench() -> None:
 
 def test_the_summary_of_a_replay_is_said_field_by_field() -> None:
     sender: Any = SimpleNamespace(rejected={"1": Nack(frame_id="1", code="CRC", reason="why")}, put_off={}, rejected_count=1, outstanding=0)
-    report = Report(Heard(lambda _: pytest.fail("nothing was sent")))
+    report = Report(VerdictTally(lambda _: pytest.fail("nothing was sent")))
     report.note("1", "good/1", sender)
-    report.heard.undefined.append({"part_id": "good/1", "code": "LATE", "reason": "why"})
-    summary = report.summary(sender)
+    report.tally.undefined.append({"part_id": "good/1", "code": "LATE", "reason": "why"})
+    summary = report.summary(sender, 1.0)
     rows, named = said_of("mdss replay")
     assert rows == sorted(summary)
     assert summary["undefined"][0].keys() <= named
