@@ -99,7 +99,7 @@ class Dataset:
         sizes = [(str(path.relative_to(self.root)), path.stat().st_size) for path in files]
         return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
 
-    def unread(self) -> list[str]:
+    def unread_folder_sentences(self) -> list[str]:
         """Return a sentence on each split that has folders beside that of good parts, which nothing is learned from."""
         found = {split: [path.name for path in _folders(self.root / split) if path.name != GOOD] for split in ("train", "validation")}
         expected = f"expected {GOOD} alone: nothing else is learned from"

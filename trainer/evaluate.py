@@ -56,13 +56,13 @@ class Request:
 def evaluate(request: Request) -> Evaluation:
     """Score the test scans, print the table, and write the JSON and the report that are asked for."""
     dataset = Dataset.open(request.data, request.unit, needs=("test",))
-    for sentence in unmeasured(dataset):
+    for sentence in unmeasured_sentences(dataset):
         click.echo(f"evaluate: {sentence}", err=True)
     for folder in filter(None, (request.report, request.json_path and request.json_path.parent)):
         folder.mkdir(parents=True, exist_ok=True)
     champion = Champion.load(request.store, request.recipe, request.device)
     scored = score_dataset(dataset, champion)
-    for sentence in empty_masks(scored.parts):
+    for sentence in empty_mask_sentences(scored.parts):
         click.echo(f"evaluate: {sentence}", err=True)
     evaluation = evaluation_of(scored, champion)
     click.echo(table(evaluation))  # first, so that a failed write does not lose minutes of scoring
@@ -75,13 +75,13 @@ def evaluate(request: Request) -> Evaluation:
     return evaluation
 
 
-def unmeasured(dataset: Dataset) -> list[str]:
+def unmeasured_sentences(dataset: Dataset) -> list[str]:
     """Return a sentence on each thing that the test scans lack, and on the figures that it costs; an empty list if they have all."""
     test, kinds = dataset.root / "test", sorted({scan.kind for scan in dataset.test})
     defects = [kind for kind in kinds if kind != GOOD]
     sentences = []
     if GOOD not in kinds:
-        lost = "without good parts there is no AUROC and no false-reject rate"
+        lost = "without good parts there is no image AUROC and no false-reject rate"
         sentences.append(f"{test}: found {some_of(kinds, MOST_NAMED)}, expected {GOOD} as well: {lost}")
     if not defects:
         sentences.append(f"{test}: found {GOOD} alone, expected each kind of defect as well: without one only false rejects are measured")
@@ -90,7 +90,7 @@ def unmeasured(dataset: Dataset) -> list[str]:
     return sentences
 
 
-def empty_masks(parts: Sequence[ScoredPart]) -> list[str]:
+def empty_mask_sentences(parts: Sequence[ScoredPart]) -> list[str]:
     """Return a sentence on the masks of defective parts in which nothing is marked; an empty list if there are none."""
     masks = {part.scan.truth_path: part.truth for part in parts if part.scan.truth_path and not part.scan.is_good}
     empty = [path for path, truth in masks.items() if not truth.any()]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import REMOVAL_DEVIATIONS, Plane, find_table, removal_mm
 from trainer.dataset import Dataset, LoadedScan, Scan
 from trainer.missing_marks import MissingMark, mark_in
-from trainer.table_doubts import doubt_on
+from trainer.table_doubts import Kind, TableDoubt, table_doubt
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -42,7 +43,7 @@ class IgnoredContent:
     smallest_px: int  # the smallest piece that is kept
     pieces: int  # number of smaller ones off the table
     mark: MissingMark | None
-    doubt: str  # on the table that was found, or on there being none
+    doubt: TableDoubt | None
 
     @classmethod
     def of(cls, loaded: LoadedScan, settings: PointCloudSettings) -> Self:
@@ -69,10 +70,10 @@ class IgnoredContent:
             smallest_px=settings.min_component_px,
             pieces=components(off_table & ~dilated(part, settings.dilation_px), ceil(PIECE_SHARE * settings.min_component_px)),
             mark=mark_off(plane, loaded.xyz_mm, settings),
-            doubt=doubt_on(plane, loaded.xyz_mm, settings),
+            doubt=table_doubt(plane, loaded.xyz_mm, settings),
         )
 
-    def thin(self) -> str:
+    def thin_sentence(self) -> str:
         """Say what of a thin part, or a thin piece of one, counts as table; "" if nothing does."""
         if self.thin_px < max(MIN_PART_POINTS, THIN_SHARE * self.part_px):
             return ""
@@ -80,20 +81,20 @@ class IgnoredContent:
         found = f"{100 * self.thin_share:.3g} % of the image lies {low:.2g} to {high:.2g} mm off the table and counts as table"
         return f"{found}; if that belongs to the part, set point_cloud.plane_removal_mm to less than its thickness"
 
-    def small(self) -> str:
+    def specks_sentence(self) -> str:
         """Say how many small pieces count as specks; "" if none do."""
         if not self.pieces:
             return ""
         found = f"pieces off the table of fewer than {self.smallest_px} pixels of the grid are left out as specks: {self.pieces}"
         return f"{found}; if they belong to the part, set point_cloud.min_component_px to less"
 
-    def marked(self) -> str:
+    def mark_sentence(self) -> str:
         """Say which points look like marks for missing ones; "" if all look measured."""
         return str(self.mark or "")
 
-    def doubted(self) -> str:
-        """Say what speaks against the table that was found, or against there being none; "" if nothing does."""
-        return self.doubt
+    def table_sentence(self, kind: Kind) -> str:
+        """Say what of this kind speaks against the table that was found, or against there being none; "" if nothing does."""
+        return self.doubt.sentence if self.doubt is not None and self.doubt.kind == kind else ""
 
 
 def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> MissingMark | None:
@@ -121,7 +122,9 @@ def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: P
 def sentences_on_some(found: Sequence[IgnoredContent]) -> list[str]:
     """Return a sentence on each thing that more than half of these scans show."""
     sentences = []
-    for say in (IgnoredContent.doubted, IgnoredContent.thin, IgnoredContent.small, IgnoredContent.marked):
+    on_table: list[Callable[[IgnoredContent], str]]
+    on_table = [partial(IgnoredContent.table_sentence, kind=kind) for kind in get_args(Kind)]
+    for say in (*on_table, IgnoredContent.thin_sentence, IgnoredContent.specks_sentence, IgnoredContent.mark_sentence):
         showing = [each for each in found if say(each)]
         if 2 * len(showing) > len(found):
             where = f"{len(showing)} of {len(found)} scans that were looked at, as in {showing[0].path}"

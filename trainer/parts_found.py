@@ -136,7 +136,7 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
     if axis := constant_coordinate(loaded.xyz_mm):
         return f"; {axis} is the same in all points, expected it to be measured"
     beside = IgnoredContent.of(loaded, settings)
-    if sentence := beside.marked() or beside.thin():
+    if sentence := beside.mark_sentence() or beside.thin_sentence():
         return f"; {sentence}"
     try:
         prepare(loaded.rgb, loaded.xyz_mm, msgspec.structs.replace(settings, table="none"))

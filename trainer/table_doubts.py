@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from mdss.method.table import (
 )
 
 Float = NDArray[np.float32]
+Kind = Literal["rough", "behind", "border", "axis"]
 
 BEHIND_SHARE = 0.5  # of the points off the table: a few echoes lie behind every table
 NEAREST = 0.25  # of the scene's extent: a camera that is nearer to it would have to see more than 120 degrees
@@ -29,14 +33,28 @@ FILLED = "if the part fills the image, set point_cloud.table=none"
 AXIS = "if z grows towards the camera, negate it: expected z to grow away from the camera"
 
 
-def doubt_on(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> str:
-    """Return what speaks against the table found in a cloud (H, W, 3), or against none being there; "" if nothing does."""
-    if plane is None:
-        return "" if settings.table == "none" else overlooked(xyz_mm, settings) or turned_round(xyz_mm, settings)
-    return rough(plane, settings) or behind(plane, xyz_mm, settings)
+class TableDoubt(NamedTuple):
+    """Why the table that was found, or that there is none, may be wrong."""
+
+    kind: Kind
+    sentence: str
 
 
-def rough(plane: Plane, settings: PointCloudSettings) -> str:
+def table_doubt(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> TableDoubt | None:
+    """Return the first doubt on the table found in a cloud (H, W, 3), or on none being there; None if nothing speaks against it."""
+    return next((doubt for doubt in _doubts(plane, xyz_mm, settings) if doubt.sentence), None)
+
+
+def _doubts(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> Iterator[TableDoubt]:
+    if plane is not None:
+        yield TableDoubt("rough", rough_table_sentence(plane, settings))
+        yield TableDoubt("behind", part_behind_sentence(plane, xyz_mm, settings))
+    elif settings.table != "none":
+        yield TableDoubt("border", unmeasured_border_sentence(xyz_mm, settings))
+        yield TableDoubt("axis", negated_z_sentence(xyz_mm, settings))
+
+
+def rough_table_sentence(plane: Plane, settings: PointCloudSettings) -> str:
     """Say that a table is rougher than what is dropped of it allows for; "" if it is not, or if a setting says how much is dropped."""
     if settings.plane_removal_mm is not None or REMOVAL_DEVIATIONS * plane.deviation_mm <= REMOVAL_LIMITS_MM[1]:
         return ""
@@ -44,7 +62,7 @@ def rough(plane: Plane, settings: PointCloudSettings) -> str:
     return f"{found}; {FILLED}"
 
 
-def behind(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
+def part_behind_sentence(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
     """Say that most of what is off the table lies behind it; "" if it lies before it, or nobody knows from where it was seen."""
     some = subsampled(xyz_mm)
     points, away = some[is_measured(some)].astype(np.float64), away_from_viewer(some)
@@ -55,7 +73,7 @@ def behind(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
     return f"most of what counts as the part lies behind what counts as table; {FILLED}"
 
 
-def overlooked(xyz_mm: Float, settings: PointCloudSettings) -> str:
+def unmeasured_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:
     """Say that a wider strip along the border shows a table, and a part on it; "" if none does, or if the strip itself was measured.
 
     Where it was measured and holds no table, a wider one only finds a face of the part.
@@ -74,7 +92,7 @@ def overlooked(xyz_mm: Float, settings: PointCloudSettings) -> str:
     return ""
 
 
-def turned_round(xyz_mm: Float, settings: PointCloudSettings) -> str:
+def negated_z_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:
     """Say that a table would be found if z grew the other way, where no camera at (0, 0, 0) can have seen the scene; otherwise ""."""
     if is_before_camera(xyz_mm) or find_table(xyz_mm * np.array([1, 1, -1], np.float32), settings) is None:
         return ""

@@ -140,7 +140,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
 
     dataset = open_training_data(order)
     check_same(order.recipe, (order.unit, dataset.digest))
-    for sentence in dataset.unread():
+    for sentence in dataset.unread_folder_sentences():
         click.echo(f"{order.name}: {sentence}", err=True)
     folder = model_store.recipe_folder(order.store, order.name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -61,11 +61,11 @@ def test_of_a_folder_of_other_things_some_are_named(tmp_path: Path) -> None:
 
 
 def test_folders_beside_that_of_good_parts_are_said_to_be_unread(root: Path) -> None:
-    assert Dataset.open(root, "m").unread() == []
+    assert Dataset.open(root, "m").unread_folder_sentences() == []
     for name in ("good2", "bent", ".cache"):
         (root / "train" / name).mkdir()
     said = f"{root}/train: found bent, good2 as well, expected good alone: nothing else is learned from"
-    assert Dataset.open(root, "m").unread() == [said]
+    assert Dataset.open(root, "m").unread_folder_sentences() == [said]
 
 
 def test_an_empty_test_folder_is_no_reason_not_to_train(root: Path) -> None:

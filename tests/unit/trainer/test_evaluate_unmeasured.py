@@ -10,7 +10,7 @@ import pytest
 from mdss.errors import ModelRefused
 from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
-from trainer.evaluate import Request, evaluate, unmeasured
+from trainer.evaluate import Request, evaluate, unmeasured_sentences
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
 
 def said(root: Path) -> list[str]:
     """Return the sentences on a dataset's test scans."""
-    return unmeasured(Dataset.open(root, "m", needs=("test",)))
+    return unmeasured_sentences(Dataset.open(root, "m", needs=("test",)))
 
 
 def test_nothing_is_said_of_a_whole_test_set_even_without_masks_of_good_parts(root: Path) -> None:
@@ -48,7 +48,7 @@ def test_good_parts_under_another_name_are_missed(root: Path) -> None:
     (sentence,) = said(root)
     assert (
         sentence
-        == f"{root}/test: found bump, ok, stain, expected good as well: without good parts there is no AUROC and no false-reject rate"
+        == f"{root}/test: found bump, ok, stain, expected good as well: without good parts there is no image AUROC and no false-reject rate"
     )
 
 

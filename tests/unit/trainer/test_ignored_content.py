@@ -52,15 +52,15 @@ def look(cloud: Float, settings: PointCloudSettings = DEFAULT) -> IgnoredContent
 
 def test_a_sheet_thinner_than_what_counts_as_table_is_said_with_what_to_set() -> None:
     found = look(sheet())
-    assert f"13.2 {THIN}" in found.thin()
-    assert look(sheet(), PointCloudSettings(plane_removal_mm=0.3)).thin() == "", "it is of the part"
-    assert look(sheet(1.2)).thin() == "", "likewise"
-    assert look(sheet(0.1)).thin() == "", "the table's own noise"
+    assert f"13.2 {THIN}" in found.thin_sentence()
+    assert look(sheet(), PointCloudSettings(plane_removal_mm=0.3)).thin_sentence() == "", "it is of the part"
+    assert look(sheet(1.2)).thin_sentence() == "", "likewise"
+    assert look(sheet(0.1)).thin_sentence() == "", "the table's own noise"
     stripes = SCENE.cloud()
     stripes[4::8, :, 2] -= 0.6
     stripes[5::8, :, 2] -= 0.6
-    assert look(stripes).thin() == "", "no wider than slopes"
-    assert look(sheet(), PointCloudSettings(table="none")).thin() == ""
+    assert look(stripes).thin_sentence() == "", "no wider than slopes"
+    assert look(sheet(), PointCloudSettings(table="none")).thin_sentence() == ""
 
 
 @pytest.mark.parametrize("tilt_deg", [0.0, 5.0])
@@ -70,7 +70,7 @@ def test_nothing_is_said_of_a_table_and_a_block(tilt_deg: float, step_mm: float)
     if step_mm:
         cloud[..., 2] = np.round(cloud[..., 2] / step_mm) * step_mm
     found = look(cloud)
-    assert [found.thin(), found.small(), found.marked()] == ["", "", ""]
+    assert [found.thin_sentence(), found.specks_sentence(), found.mark_sentence()] == ["", "", ""]
 
 
 def test_small_pieces_away_from_the_part_are_counted() -> None:
@@ -79,11 +79,11 @@ def test_small_pieces_away_from_the_part_are_counted() -> None:
         cloud[20:24, column : column + 4, 2] -= 4
     cloud[60:62, 60, 2] -= 4  # a speck
     cloud[140:150, 96:98, 2] -= 4  # beside the part, where the image is looked at
-    assert look(cloud).small() == (
+    assert look(cloud).specks_sentence() == (
         "pieces off the table of fewer than 24 pixels of the grid are left out as specks: 3; if they belong to the part, set "
         "point_cloud.min_component_px to less"
     )
-    assert look(cloud, PointCloudSettings(min_component_px=8)).small() == ""
+    assert look(cloud, PointCloudSettings(min_component_px=8)).specks_sentence() == ""
 
 
 @pytest.mark.parametrize("value", [0.0, -300.0, 1500.0])
@@ -95,16 +95,16 @@ def test_a_number_that_stands_for_missing_points_in_one_coordinate_is_said(axis:
     lost = SCENE.block() & (np.random.default_rng(1).random(cloud.shape[:2]) < 0.3)
     cloud[lost, "xyz".index(axis)] = value
     share = r"3\.\d+ % of the points, far from all others; expected a point that was not measured to be NaN, or 0 in x, y and z"
-    assert re.fullmatch(f"{axis} is {value:g} in {share}", look(cloud).marked())
+    assert re.fullmatch(f"{axis} is {value:g} in {share}", look(cloud).mark_sentence())
 
 
 def test_a_plate_of_one_height_is_no_mark() -> None:
     cloud = SCENE.cloud()
     cloud[SCENE.block(), 2] = 470
-    assert look(cloud).marked() == ""
+    assert look(cloud).mark_sentence() == ""
     far = SCENE.cloud() - np.float32(400) * SCENE.block()[..., None] * np.array([0, 0, 1], np.float32)
     far[~SCENE.block(), 2] = 500
-    assert look(far).marked() == "", "a table of one height"
+    assert look(far).mark_sentence() == "", "a table of one height"
     points = cloud.reshape(-1, 3)
     assert mark_in(points, is_measured(points)) is None
     assert mark_in(points[:0], is_measured(points[:0])) is None

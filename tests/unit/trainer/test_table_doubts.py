@@ -14,15 +14,16 @@ from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.ignored_content import IgnoredContent, sentences_on_some
 from trainer.parts_found import advice
-from trainer.table_doubts import AXIS, FILLED, doubt_on
+from trainer.table_doubts import AXIS, FILLED, table_doubt
 
 Float = NDArray[np.float32]
 MARGIN_PX = 14  # wider than the strip that the table is looked for in
 
 
 def said(cloud: Float, settings: PointCloudSettings = DEFAULT) -> str:
-    """Return the doubt on the table of a cloud."""
-    return doubt_on(find_table(cloud, settings), cloud, settings)
+    """Return the doubt on the table of a cloud, as a sentence."""
+    doubt = table_doubt(find_table(cloud, settings), cloud, settings)
+    return doubt.sentence if doubt else ""
 
 
 def loaded(cloud: Float) -> LoadedScan:
@@ -101,6 +102,15 @@ def test_who_trains_is_told() -> None:
     found = [IgnoredContent.of(loaded(framed(BlockScan().cloud())), DEFAULT)] * 2
     (sentence,) = sentences_on_some(found)
     assert sentence.startswith("in 2 of 2 scans that were looked at, as in 000.tiff, next to nothing was measured within 10 px")
+
+
+def test_of_what_some_scans_show_and_others_show_something_else_nothing_is_said() -> None:
+    unmeasured, rough = (
+        IgnoredContent.of(loaded(cloud), DEFAULT) for cloud in (framed(BlockScan().cloud()), BlockScan(noise_mm=1.2).cloud())
+    )
+    assert sentences_on_some([unmeasured, rough]) == []
+    (sentence,) = sentences_on_some([unmeasured, rough, rough])
+    assert sentence.startswith("in 2 of 3 scans that were looked at, as in 000.tiff, what counts as table is rough")
 
 
 def test_a_part_of_too_few_points_is_to_be_cropped_to() -> None:
