@@ -65,7 +65,9 @@ class MatchedFilters:
 
     @classmethod
     def of(cls, good: Sequence[Relief], radii_mm: Sequence[float]) -> MatchedFilters:
-        """Make them from the mean spectrum of good parts' heights."""
+        """Make them from the mean spectrum of good parts' heights. BadInput if no part has heights beyond its rims."""
+        if not any(each.inside.any() for each in good):
+            raise BadInput(f"train: found good parts without heights more than {RIM_PX} px of the grid from a rim, expected some")
         power = np.mean([_power(each) for each in good], axis=0)
         power += LEAST_POWER * power.mean()
         pitch = float(np.median([each.pitch_mm for each in good]))

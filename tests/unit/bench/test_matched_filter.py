@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.matched_filter import MatchedFilters, Relief, main, spot
+from mdss.errors import BadInput
 from mdss.method.heat import blurred
 from mdss.method.metrics import image_auroc
 from tests.station import Trained
@@ -55,3 +56,10 @@ def test_the_command_says_both_ways_for_each_kind_and_names_one_that_is_not_ther
     assert re.match(rf"{kind}: {both_ways} \(\d+ parts, \d+ good ones\)\n", capsys.readouterr().out)
     assert main(["--data", str(trained.data), "--kind", "rust"]) == 2
     assert "test: found no scans in rust, which was asked for" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error")
+def test_parts_narrower_than_their_rims_are_refused() -> None:
+    narrow = [Relief(each.heights, np.zeros_like(INSIDE), PITCH_MM) for each in reliefs(1, 2)]
+    with pytest.raises(BadInput, match="found good parts without heights more than 7 px of the grid from a rim, expected some"):
+        MatchedFilters.of(narrow, (RADIUS_MM,))
