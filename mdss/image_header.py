@@ -10,8 +10,8 @@ import tifffile
 
 PNG_BEGINS, JPEG_BEGINS, TIFF_BEGINS = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
 PNG_HEADER = ">4x4sII"  # what follows: length and name of the first chunk, which is always IHDR, then width and height
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers whose segment has the size: SOF0 to SOF15
-ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
+SIZE_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers whose segment has the size: SOF0 to SOF15
+BARE_MARKERS = {0x00, 0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
 UPRIGHT = 1  # TIFF orientation of pixels that are stored as seen
 # RuntimeError comes from the codecs; a damaged header leads tifffile to the others.
 TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
@@ -44,10 +44,10 @@ def _of_jpeg(encoded: bytes) -> ImageHeader | None:
     at = encoded.find(b"\xff", len(JPEG_BEGINS))
     while at >= 0:
         marker = encoded[at + 1]
-        if marker in FRAMES:
+        if marker in SIZE_MARKERS:
             return ImageHeader(*struct.unpack_from(">HH", encoded, at + 5))
         is_fill = marker == 0xFF
-        length = 0 if is_fill or marker in ALONE else struct.unpack_from(">H", encoded, at + 2)[0]
+        length = 0 if is_fill or marker in BARE_MARKERS else struct.unpack_from(">H", encoded, at + 2)[0]
         at = encoded.find(b"\xff", at + 1 if is_fill else at + 2 + length)
     return None
 

@@ -35,7 +35,7 @@ def command(**options: Any) -> None:
     The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in view is named,
     is in no metric, and counts as rejected in the threshold's rates. These rates are the threshold's alone: what a station leaves
     undecided by its own settings (missing points, guard band) is not in them. Where the pixels of all scans have more than a GiB, they lie
-    in a temporary file, in the folder that TMPDIR names: 4 bytes each.
+    in a temporary file, 4 bytes each, in the folder that TMPDIR names: let that be on a disk, as a tmpfs lies in memory.
     """
     evaluate(Request(**options))
 
