@@ -24,22 +24,24 @@ class ManyValues:
         self._file: IO[bytes] | None = None  # without a buffer, which would be written once more after a failure
 
     def add(self, piece: Values) -> None:
-        """Take a piece (N,). MdssError if the folder for temporary files has no room."""
+        """Take a piece (N,). MdssError if the folder for temporary files has no room, or there is none."""
         self._pieces.append(piece)
         self._nbytes += piece.nbytes
         if self._nbytes <= MOST_BYTES:
             return
-        if self._file is None:
-            self._kind = np.result_type(*self._pieces)
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it is closed once the array lies on its pages
         try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it is closed once the array lies on its pages
+                self._kind = np.result_type(*self._pieces)
             for each in self._pieces:
                 left = each.astype(self._kind, casting="safe", copy=False).view(np.uint8)
                 while len(left):  # a disk with little room takes less than it is given, and then refuses
                     left = left[self._file.write(left.data) :]
         except OSError as error:
             found = f"{self._nbytes >> 20} MiB of pixels cannot be kept there ({error.strerror})"
-            raise MdssError(f"{tempfile.gettempdir()}: {found}; expected a folder with room, such as one that TMPDIR names") from error
+            raise MdssError(
+                f"{tempfile.tempdir or 'TMPDIR'}: {found}; expected a folder with room, such as one that TMPDIR names"
+            ) from error
         self._pieces.clear()
 
     def together(self) -> Values:

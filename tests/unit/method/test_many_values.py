@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mdss.errors import MdssError
 from mdss.method import many_values, metrics
 
 MEASURE = """
@@ -78,3 +80,10 @@ def test_a_folder_without_room_is_named_and_no_file_stays_there(tmp_path: Path) 
     sentence = "4 MiB of pixels cannot be kept there (File too large); expected a folder with room, such as one that TMPDIR names\n"
     assert (done.stdout, done.stderr) == (f"{tmp_path}: {sentence}", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_for_temporary_files_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_values, "MOST_BYTES", 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(MdssError, match=f"^{tmp_path}/gone: 0 MiB of pixels cannot be kept there .No such file or directory.; expected"):
+        many_values.ManyValues().add(np.zeros(1, np.float32))
