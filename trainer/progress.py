@@ -142,7 +142,9 @@ class Reports:
 
 
 def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield the items and show how many are done."""
+    """Yield the items and show how many are done; of none, nothing is shown."""
+    if not total:
+        return
     with Meter(title, total) as meter:
         for item in items:
             yield item

@@ -65,7 +65,7 @@ def score_dataset(dataset: Dataset, champion: Champion) -> Scored:
 def training_brightness(dataset: Dataset, champion: Champion) -> float | None:
     """Return the mean object brightness of train/good; None without training scans."""
     found: list[float] = []
-    for scan in tracked(dataset.train, "training brightness", len(dataset.train)) if dataset.train else ():
+    for scan in tracked(dataset.train, "training brightness", len(dataset.train)):
         loaded = dataset.load(scan)
         try:
             prepared = champion.prepare(loaded.rgb, loaded.xyz_mm)

@@ -101,6 +101,11 @@ def test_a_loop_is_passed_through_and_counted(clock: Clock, capsys: pytest.Captu
     assert capsys.readouterr().err.startswith("letters: 3/3")
 
 
+def test_of_a_loop_over_nothing_nothing_is_shown(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(tracked([], "letters", 0)) == []
+    assert capsys.readouterr().err == ""
+
+
 def test_a_loop_left_early_says_how_far_it_came(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     items = tracked("abc", "letters", 3)
     assert (next(items), next(items)) == ("a", "b")
