@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from mdss.method.calibration import percent
-from mdss.method.metrics import PUBLISHED_THRESHOLDS, Metrics, Pixels, au_pro, image_auroc, measure
+from mdss.method.metrics import PUBLISHED_THRESHOLDS, Metrics, Pixels, au_pro, image_auroc, metrics_from
 from trainer.champion import Branch, Champion
 from trainer.progress import tracked
 from trainer.scoring import Scored, ScoredPart
@@ -134,14 +134,15 @@ def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
     """Return all figures of a scored dataset."""
     parts, folder = scored.parts, champion.folder
     kinds = sorted({part.scan.kind for part in parts if not part.scan.is_good})
+    overall = {branch: _overall(scored, branch) for branch in tracked(BRANCHES, "metrics", len(BRANCHES))}
     return Evaluation(
         model=Model(folder.name, folder.version, folder.digest),
         counts=_counts(scored),
-        **{branch: metrics_of(parts, branch, scored.has_truth) for branch in tracked(BRANCHES, "metrics", len(BRANCHES))},
+        **{branch: metrics for branch, (metrics, _) in overall.items()},
         baseline_object_brightness=baseline(parts),
         training_object_brightness=scored.training_brightness,
-        per_defect={kind: _of_kind(scored, kind) for kind in (tracked(kinds, "metrics by kind", len(kinds)) if kinds else ())},
-        aupro_published_protocol={branch: _published(parts, branch, scored.has_truth) for branch in BRANCHES},
+        per_defect={kind: _of_kind(scored, kind) for kind in tracked(kinds, "metrics by kind", len(kinds))},
+        aupro_published_protocol={branch: published for branch, (_, published) in overall.items()},
         threshold=threshold_of(parts, champion),
         timing=timing_of(scored.spent_ms),
         scans={part.scan.part_id: _result(part) for part in parts},
@@ -166,9 +167,7 @@ def pixels_of(parts: Sequence[ScoredPart], branch: Branch) -> Pixels:
 def metrics_of(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> Metrics:
     """Return one branch's metrics; the pixel metrics are None if no defect is marked."""
     known = parts_scored_by(parts, branch)
-    marked = known if has_truth else []
-    maps, truths = (part.original(branch) for part in marked), (part.truth for part in marked)
-    return measure([part.scores[branch] for part in known], labels_of(known), maps, truths)
+    return _metrics(known, branch, pixels_of(known if has_truth else [], branch))
 
 
 def baseline(parts: Sequence[ScoredPart]) -> Baseline:
@@ -202,13 +201,23 @@ def timing_of(spent_ms: dict[str, list[float]]) -> Timing:
     return Timing(stages, len(spent_ms.get("fusion", [])) / busy_s if busy_s else None)
 
 
+def _overall(scored: Scored, branch: Branch) -> tuple[Metrics, dict[str, float | None]]:
+    """Return one branch's metrics on all parts, and AU-PRO by the published protocol: both need all pixels sorted."""
+    known = parts_scored_by(scored.parts, branch)
+    pixels = pixels_of(known if scored.has_truth else [], branch)
+    return _metrics(known, branch, pixels), _published(pixels)
+
+
+def _metrics(known: Sequence[ScoredPart], branch: Branch, pixels: Pixels) -> Metrics:
+    return metrics_from([part.scores[branch] for part in known], labels_of(known), pixels)
+
+
 def _of_kind(scored: Scored, kind: str) -> dict[Branch, Metrics]:
     parts = [part for part in scored.parts if part.scan.is_good or part.scan.kind == kind]
     return {branch: metrics_of(parts, branch, scored.has_truth) for branch in BRANCHES}
 
 
-def _published(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> dict[str, float | None]:
-    pixels = pixels_of(parts_scored_by(parts, branch) if has_truth else [], branch)
+def _published(pixels: Pixels) -> dict[str, float | None]:
     return {f"aupro_{round(100 * limit):02d}": area for limit, area in au_pro(pixels, thresholds=PUBLISHED_THRESHOLDS).items()}
 
 

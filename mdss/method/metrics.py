@@ -75,7 +75,11 @@ class Pixels:
 
 def measure(scores: ArrayLike, labels: ArrayLike, maps: Iterable[Values], truths: Iterable[Bool]) -> Metrics:
     """Return all metrics of one branch; labels are true for defective parts."""
-    pixels = Pixels.of(maps, truths)
+    return metrics_from(scores, labels, Pixels.of(maps, truths))
+
+
+def metrics_from(scores: ArrayLike, labels: ArrayLike, pixels: Pixels) -> Metrics:
+    """Return the same from pixels that are collected already."""
     return Metrics(image_auroc(scores, labels), _auroc(pixels.unmarked, pixels.marked), *au_pro(pixels).values())
 
 
