@@ -24,7 +24,7 @@ from trainer.table_doubts import Kind, TableDoubt, table_doubt
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-MOST_SCANS = 5  # scans: what a product has, it has in all of them
+MOST_SCANS = 5  # what a product has, it has in all of them
 THIN_SHARE = 0.1  # of the part's pixels: less is only the foot of a round part
 LEAST_LIMIT_SHARE = 0.1  # of the limit up to which points count as table: nearer ones are table
 OPENED_PX = 3  # narrower strips are slopes that reach down to the table
@@ -122,8 +122,7 @@ def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: P
 def sentences_on_some(found: Sequence[IgnoredContent]) -> list[str]:
     """Return a sentence on each thing that more than half of these scans show."""
     sentences = []
-    on_table: list[Callable[[IgnoredContent], str]]
-    on_table = [partial(IgnoredContent.table_sentence, kind=kind) for kind in get_args(Kind)]
+    on_table: list[Callable[[IgnoredContent], str]] = [partial(IgnoredContent.table_sentence, kind=kind) for kind in get_args(Kind)]
     for say in (*on_table, IgnoredContent.thin_sentence, IgnoredContent.specks_sentence, IgnoredContent.mark_sentence):
         showing = [each for each in found if say(each)]
         if 2 * len(showing) > len(found):

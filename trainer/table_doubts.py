@@ -24,6 +24,7 @@ from mdss.method.table import (
 )
 
 Float = NDArray[np.float32]
+Points = NDArray[np.float64]
 Kind = Literal["rough", "behind", "border", "axis"]
 
 BEHIND_SHARE = 0.5  # of the points off the table: a few echoes lie behind every table
@@ -64,11 +65,10 @@ def rough_table_sentence(plane: Plane, settings: PointCloudSettings) -> str:
 
 def part_behind_sentence(plane: Plane, xyz_mm: Float, settings: PointCloudSettings) -> str:
     """Say that most of what is off the table lies behind it; "" if it lies before it, or nobody knows from where it was seen."""
-    some = subsampled(xyz_mm)
-    points, away = some[is_measured(some)].astype(np.float64), away_from_viewer(some)
+    points, away = _seen(xyz_mm)
     off = (points @ plane.normal + plane.offset) * np.sign(plane.normal @ away)
     is_off = np.abs(off) >= removal_mm(plane, settings)
-    if not is_before_camera(xyz_mm) or np.count_nonzero(off[is_off] > 0) <= BEHIND_SHARE * np.count_nonzero(is_off):
+    if not is_before_camera(points, away) or np.count_nonzero(off[is_off] > 0) <= BEHIND_SHARE * np.count_nonzero(is_off):
         return ""
     return f"most of what counts as the part lies behind what counts as table; {FILLED}"
 
@@ -94,13 +94,17 @@ def unmeasured_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> s
 
 def negated_z_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:
     """Say that a table would be found if z grew the other way, where no camera at (0, 0, 0) can have seen the scene; otherwise ""."""
-    if is_before_camera(xyz_mm) or find_table(xyz_mm * np.array([1, 1, -1], np.float32), settings) is None:
+    if is_before_camera(*_seen(xyz_mm)) or find_table(xyz_mm * np.array([1, 1, -1], np.float32), settings) is None:
         return ""
     return f"no table was found, but one where z is negated; {AXIS}"
 
 
-def is_before_camera(xyz_mm: Float) -> bool:
-    """Return whether a camera at (0, 0, 0) can have seen a cloud (H, W, 3): a height above a table is too small to be a distance."""
+def is_before_camera(points: Points, away: Points) -> bool:
+    """Return whether a camera at (0, 0, 0) can have seen these points (N, 3), away from it (3,): heights are too small for distances."""
+    return len(points) > 0 and bool(np.mean(points @ away) >= NEAREST * scene_extent(points))
+
+
+def _seen(xyz_mm: Float) -> tuple[Points, Points]:
+    """Return some of a cloud's measured points (N, 3), and the direction (3,) away from whoever saw them."""
     some = subsampled(xyz_mm)
-    points = some[is_measured(some)].astype(np.float64)
-    return len(points) > 0 and bool(np.mean(points @ away_from_viewer(some)) >= NEAREST * scene_extent(points))
+    return some[is_measured(some)].astype(np.float64), away_from_viewer(some)
