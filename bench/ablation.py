@@ -86,14 +86,15 @@ class Request:
     type=click.Choice(get_args(JudgedOn)),
     default="test",
     show_default=True,
-    help="What is judged: test scans, or validation scans and copies of them, with drawn defects or with a piece of the image moved.",
+    help="What is judged: test scans, or validation scans and copies of them, with drawn defects, or with a piece moved in the image "
+    "or in image and cloud.",
 )
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables to this file.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=show_rows, help="Show the rows and what they answer.")
 def command(**options: Any) -> None:
     """Change one setting of the preset `edge` at a time, and measure what that does to each branch and to both together.
 
-    With --on drawn or moved, the test scans have no say in what is chosen, and need not exist. Only the branch that a row changes is
+    Unless --on is test, the test scans have no say in what is chosen, and need not exist. Only the branch that a row changes is
     trained again, and none if the row changes only how parts are scored. The same command continues an interrupted run. Networks and
     figures are kept by settings and scans: after a change of the code take another --work.
     """

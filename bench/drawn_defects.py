@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.method.grid import Grid
+from mdss.method.grid import Grid, all_three
 from mdss.method.point_cloud import Prepared
 from mdss.method.viewing import away_from_camera
 from mdss.method.voids import pixel_steps
-from trainer.branch_inputs import Branch
+from trainer.branch_inputs import BRANCHES, Branch
 from trainer.damage import Spot
 
 Float = NDArray[np.float32]
@@ -45,7 +45,7 @@ class Defective:
 
     part: Prepared
     truth: Bool  # (S, S)
-    shows_in: Branch
+    shows_in: tuple[Branch, ...]
 
 
 def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
@@ -53,9 +53,9 @@ def with_drawn_defects(part: Prepared, random: np.random.Generator) -> Iterator[
     whole = replace(part, grid=Grid.filled(len(part.mask)))
     for _ in range(COPIES):
         xyz, truth = with_shape_defect(part.xyz, KINDS[random.integers(len(KINDS))], random)
-        yield Defective(replace(whole, xyz=xyz), truth, "sdf")
+        yield Defective(replace(whole, xyz=xyz), truth, ("sdf",))
         rgb, truth = with_stain(part.rgb, part.mask, random)
-        yield Defective(replace(whole, rgb=rgb), truth, "rgb")
+        yield Defective(replace(whole, rgb=rgb), truth, ("rgb",))
 
 
 def with_moved_pieces(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
@@ -63,12 +63,21 @@ def with_moved_pieces(part: Prepared, random: np.random.Generator) -> Iterator[D
     whole = replace(part, grid=Grid.filled(len(part.mask)))
     for _ in range(COPIES):
         rgb, truth = with_moved_piece(part.rgb, part.mask, random)
-        yield Defective(replace(whole, rgb=rgb), truth, "rgb")
+        yield Defective(replace(whole, rgb=rgb), truth, ("rgb",))
+
+
+def with_pieces_moved_in_both(part: Prepared, random: np.random.Generator) -> Iterator[Defective]:
+    """Yield copies of a part, each with one piece of image and cloud in another place, as frames of the grid's own size."""
+    whole = replace(part, grid=Grid.filled(len(part.mask)))
+    for _ in range(COPIES):
+        move = PieceMove.on(all_three(np.isfinite(part.xyz)), random)
+        moved = replace(whole, rgb=move.in_image(part.rgb), xyz=move.in_cloud(part.xyz))
+        yield Defective(moved, (move.reach(len(part.mask)) < 1) & part.mask, BRANCHES)
 
 
 def with_shape_defect(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
     """Return an organised cloud (S, S, 3) mm with one defect, and the mask of its points."""
-    measured: Bool = np.asarray(np.isfinite(xyz).all(axis=2))
+    measured = all_three(np.isfinite(xyz))
     place, radius_px = place_on(measured, random), random.uniform(*RADIUS_PX)
     sizes_px = [random.uniform(*limits) for limits in RIDGE_PX] if kind == "ridge" else [radius_px, radius_px]
     along, across = Spot(*place, *sizes_px).axes(len(xyz))
@@ -97,13 +106,62 @@ def with_moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tup
 
     Everything in it is of a good part, only not there: what is wrong is as plain as a cut or a thread, and as rich in detail (CutPaste).
     """
-    (row, column, _), (from_row, from_column, _) = place_on(mask, random), place_on(mask, random)
-    turning = np.asarray(cv2.getRotationMatrix2D((from_column, from_row), random.uniform(*PIECE_TURN_DEG), 1), np.float64)
-    turning[:, 2] += np.array((column - from_column, row - from_row))
-    moved = cv2.warpAffine(rgb, turning, rgb.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    radius_px = random.uniform(*PIECE_PX)
-    reach = Spot(row, column, 0.0, radius_px, radius_px).reach(len(rgb))
-    return blend_over(rgb, moved, 1.0, reach), (reach < 1) & mask
+    move = PieceMove.on(mask, random)
+    return move.in_image(rgb), (move.reach(len(rgb)) < 1) & mask
+
+
+@dataclass(frozen=True)
+class PieceMove:
+    """Which round piece of a part is put where, and how far it is turned."""
+
+    row: float
+    column: float
+    from_row: float
+    from_column: float
+    turn_deg: float
+    radius_px: float
+
+    @classmethod
+    def on(cls, inside: Bool, random: np.random.Generator) -> PieceMove:
+        """Return a random move from one place on the mask to another."""
+        (row, column, _), (from_row, from_column, _) = place_on(inside, random), place_on(inside, random)
+        turn_deg = random.uniform(*PIECE_TURN_DEG)
+        return cls(row, column, from_row, from_column, turn_deg, random.uniform(*PIECE_PX))
+
+    def reach(self, size: int) -> Float:
+        """Return how far out of the covered place each pixel (size, size) is: 0 in the middle, 1 on the rim."""
+        return Spot(self.row, self.column, 0.0, self.radius_px, self.radius_px).reach(size)
+
+    def in_image(self, rgb: Image) -> Image:
+        """Return the image (S, S, 3) with the piece moved; its rim fades into what was there."""
+        moved = cv2.warpAffine(rgb, self._turning, rgb.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return blend_over(rgb, moved, 1.0, self.reach(len(rgb)))
+
+    def in_cloud(self, xyz: Float) -> Float:
+        """Return the cloud (S, S, 3) mm with the piece moved: its heights above its own plane, on the plane of the place that it covers.
+
+        Points that are missing in the piece are missing there, too.
+        """
+        away = away_from_camera(xyz)
+        reach_from = Spot(self.from_row, self.from_column, 0.0, self.radius_px, self.radius_px).reach(len(xyz))
+        heights = np.asarray((xyz - level_of(xyz, reach_from < 1)) @ away, np.float32)
+        moved = cv2.warpAffine(heights, self._turning, heights.shape[::-1], flags=cv2.INTER_NEAREST, borderValue=(np.nan,))
+        covered = self.reach(len(xyz)) < 1
+        there = level_of(xyz, covered) + np.asarray(moved)[..., None] * away
+        return np.where(covered[..., None], there.astype(np.float32), xyz)
+
+    @property
+    def _turning(self) -> NDArray[np.float64]:
+        turning = np.asarray(cv2.getRotationMatrix2D((self.from_column, self.from_row), self.turn_deg, 1), np.float64)
+        turning[:, 2] += np.array((self.column - self.from_column, self.row - self.from_row))
+        return turning
+
+
+def level_of(xyz: Float, inside: Bool) -> NDArray[np.float64]:
+    """Return where the points (S, S, 3) mm would be if the part were flat: the plane of its points inside, at every pixel of the grid."""
+    measured = inside & all_three(np.isfinite(xyz))
+    places = np.dstack([*np.mgrid[: len(xyz), : len(xyz)], np.ones(inside.shape)])
+    return np.asarray(places @ np.linalg.lstsq(places[measured], xyz[measured].astype(np.float64))[0])
 
 
 def blend_over(rgb: Image, by: NDArray[np.generic], opacity: float, reach: NDArray[np.floating]) -> Image:

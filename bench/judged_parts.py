@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.drawn_defects import Defective, with_drawn_defects, with_moved_pieces
+from bench.drawn_defects import Defective, with_drawn_defects, with_moved_pieces, with_pieces_moved_in_both
 from mdss.errors import BadPart
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import Recipe
@@ -19,10 +19,11 @@ from trainer.dataset import Dataset
 from trainer.progress import tracked
 from trainer.train import prepare_all
 
-JudgedOn = Literal["test", "drawn", "moved"]
+JudgedOn = Literal["test", "drawn", "moved", "moved-in-both"]
 DAMAGE: Mapping[JudgedOn, Callable[[Prepared, np.random.Generator], Iterator[Defective]]] = {
     "drawn": with_drawn_defects,
     "moved": with_moved_pieces,
+    "moved-in-both": with_pieces_moved_in_both,
 }
 SEED = 0  # of the damage, which is the same for every recipe
 
@@ -70,5 +71,5 @@ def damaged_parts(good: Sequence[Prepared], judged_on: JudgedOn) -> list[MarkedP
     for number, part in enumerate(good):
         found.append(MarkedPart(part, np.zeros((part.grid.height, part.grid.width), bool), is_defective=False))
         damaged = DAMAGE[judged_on](part, np.random.default_rng((SEED, number)))
-        found.extend(MarkedPart(copy.part, copy.truth, is_defective=True, shows_in=(copy.shows_in,)) for copy in damaged)
+        found.extend(MarkedPart(copy.part, copy.truth, is_defective=True, shows_in=copy.shows_in) for copy in damaged)
     return found

@@ -18,6 +18,7 @@ from mdss.method.table import (
     Plane,
     away_from_viewer,
     border_points,
+    border_strip,
     find_table,
     removal_mm,
     subsampled,
@@ -29,6 +30,7 @@ Kind = Literal["rough", "behind", "border", "axis"]
 
 BEHIND_SHARE = 0.5  # of the points off the table: a few echoes lie behind every table
 NEAREST = 0.25  # of the scene's extent: a camera that is nearer to it would have to see more than 120 degrees
+FIELD_OF_VIEW = 0.5  # of the strip along what was measured: a disc in its square has a quarter
 WIDER = (2, 4)  # times the strip's width: margins that a sensor loses are narrow
 FILLED = "if the part fills the image, set point_cloud.table=none"
 AXIS = "if z grows towards the camera, negate it: expected z to grow away from the camera"
@@ -74,22 +76,36 @@ def part_behind_sentence(plane: Plane, xyz_mm: Float, settings: PointCloudSettin
 
 
 def unmeasured_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:
-    """Say that a wider strip along the border shows a table, and a part on it; "" if none does, or if the strip itself was measured.
+    """Say that a table shows where a sensor measured nothing along the border; "" if none does, or if the strip itself was measured.
 
-    Where it was measured and holds no table, a wider one only finds a face of the part.
+    Where it was measured and holds no table, a wider one only finds a face of the part. A wide margin is told from a part without a table
+    by what was measured: a sensor's field of view fills a rectangle, a part as a rule does not.
     """
     if len(border_points(xyz_mm, settings.border_px, np.random.default_rng(settings.seed))):
         return ""
-    points = xyz_mm[is_measured(xyz_mm)]
+    unmeasured = f"next to nothing was measured within {settings.border_px} px of the image's border, a table"
     for times in WIDER:
         wider = msgspec.structs.replace(settings, border_px=times * settings.border_px)
-        plane = find_table(xyz_mm, wider)
-        if plane is not None and np.count_nonzero(plane.distance(points) >= removal_mm(plane, wider)) >= MIN_PART_POINTS:
-            found = (
-                f"next to nothing was measured within {settings.border_px} px of the image's border, a table within {wider.border_px} px"
-            )
-            return f"{found}; if the part lies on a table, set point_cloud.border_px={wider.border_px}, or crop the scans"
-    return ""
+        if holds_part_on_table(xyz_mm, wider):
+            advice = f"set point_cloud.border_px={wider.border_px}, or crop the scans"
+            return f"{unmeasured} within {wider.border_px} px; if the part lies on a table, {advice}"
+    window = measured_window(xyz_mm)
+    if np.mean(is_measured(border_strip(window, settings.border_px))) < FIELD_OF_VIEW or not holds_part_on_table(window, settings):
+        return ""
+    height, width = window.shape[:2]
+    return f"{unmeasured} farther inside; if the part lies on a table, crop the scans to the {width} x {height} px that were measured"
+
+
+def holds_part_on_table(xyz_mm: Float, settings: PointCloudSettings) -> bool:
+    """Return whether a table is found in a cloud (H, W, 3), and enough points off it for a part."""
+    plane, points = find_table(xyz_mm, settings), xyz_mm[is_measured(xyz_mm)]
+    return plane is not None and bool(np.count_nonzero(plane.distance(points) >= removal_mm(plane, settings)) >= MIN_PART_POINTS)
+
+
+def measured_window(xyz_mm: Float) -> Float:
+    """Return the smallest window (h, w, 3) of a cloud that holds every measured point; all of it where nothing was measured."""
+    rows, columns = np.nonzero(is_measured(xyz_mm))
+    return xyz_mm[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] if len(rows) else xyz_mm
 
 
 def negated_z_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:

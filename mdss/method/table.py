@@ -86,12 +86,17 @@ def find_table(xyz_mm: Cloud, settings: PointCloudSettings) -> Plane | None:
 
 def border_points(xyz_mm: Cloud, width: int, random: np.random.Generator) -> Points:
     """Return points (N, 3) of the image's border strip, a random choice if there are many; none if too few were measured."""
-    sides = (xyz_mm[:width], xyz_mm[-width:], xyz_mm[width:-width, :width], xyz_mm[width:-width, -width:])
-    strip = np.concatenate([side.reshape(-1, 3) for side in sides])
+    strip = border_strip(xyz_mm, width)
     points = strip[is_measured(strip)].astype(np.float64)
     if len(points) < max(MIN_STRIP_POINTS, MIN_STRIP_SHARE * len(strip)):
         return points[:0]
     return points[random.choice(len(points), min(len(points), MOST_STRIP_POINTS), replace=False)]
+
+
+def border_strip(xyz_mm: Cloud, width: int) -> Real:
+    """Return all pixels (N, 3) of the image's border strip, measured or not."""
+    sides = (xyz_mm[:width], xyz_mm[-width:], xyz_mm[width:-width, :width], xyz_mm[width:-width, -width:])
+    return np.concatenate([side.reshape(-1, 3) for side in sides])
 
 
 def subsampled(xyz_mm: Cloud) -> Float:

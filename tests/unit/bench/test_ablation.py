@@ -191,6 +191,17 @@ def test_moved_pieces_are_judged_by_colour_and_apart_from_drawn_defects(place: P
     assert "| - |" in capsys.readouterr().out
 
 
+def test_pieces_moved_in_image_and_cloud_are_judged_by_both_branches(place: Place) -> None:
+    before = place.made("*.json")
+    assert place.ablate("--rows", "base", "--on", "moved-in-both") == 0
+    (name,) = place.made("*.json").keys() - before.keys()
+    (kept,) = (decoded(path) for path in place.work.rglob(name))
+    assert kept.is_defective == SIZE.validation * (False, *COPIES * (True,))
+    for metrics, scores in ((kept.rgb, kept.test.rgb), (kept.sdf, kept.test.sdf)):
+        assert metrics.i_auroc == image_auroc(scores, kept.is_defective)
+        assert metrics.aupro_30 is not None
+
+
 def test_a_run_that_was_cut_off_goes_on_with_the_networks_that_it_has(place: Place, tmp_path: Path) -> None:
     other = dataclasses.replace(place, work=tmp_path / "work")
     (other.work / "networks").mkdir(parents=True)

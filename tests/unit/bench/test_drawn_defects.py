@@ -1,4 +1,4 @@
-"""Drawn defects: where the truth says so the part is another, elsewhere it is as it was, and each shows in one branch alone."""
+"""Drawn defects: where the truth says so the part is another, elsewhere it is as it was, and each shows where it says."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from bench.drawn_defects import (
     KINDS,
     PIECE_PX,
     RIM,
+    PieceMove,
     ShapeKind,
     with_drawn_defects,
     with_moved_piece,
     with_moved_pieces,
+    with_pieces_moved_in_both,
     with_shape_defect,
     with_stain,
 )
@@ -70,17 +72,44 @@ def test_a_moved_piece_shows_the_part_where_it_is_another_and_leaves_the_rest() 
 
 def test_copies_with_a_moved_piece_keep_the_cloud(part: Prepared) -> None:
     copies = list(with_moved_pieces(part, np.random.default_rng(2)))
-    assert [copy.shows_in for copy in copies] == ["rgb"] * COPIES
+    assert [copy.shows_in for copy in copies] == [("rgb",)] * COPIES
     for copy in copies:
         assert not np.array_equal(copy.part.rgb, part.rgb) and np.array_equal(copy.part.xyz, part.xyz, equal_nan=True)
         assert copy.part.grid.to_original(copy.truth.astype(np.float32)).shape == copy.truth.shape
 
 
+def test_a_piece_moved_in_both_shows_at_the_same_place_in_image_and_cloud(part: Prepared) -> None:
+    copies = list(with_pieces_moved_in_both(part, np.random.default_rng(2)))
+    assert [copy.shows_in for copy in copies] == [("rgb", "sdf")] * COPIES
+    for copy in copies:
+        assert not np.array_equal(copy.part.rgb, part.rgb)
+        moved = ~(np.isclose(copy.part.xyz, part.xyz, atol=1e-3, equal_nan=True).all(axis=2))
+        assert moved.any() and not moved[~copy.truth].any()
+        assert copy.part.grid.to_original(copy.truth.astype(np.float32)).shape == copy.truth.shape
+
+
+def test_a_moved_piece_takes_its_heights_and_its_gaps_along_and_lies_on_the_plane_that_it_covers() -> None:
+    slope, step, size = np.array([0.3, 0.1]), 2.0, 96
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    flat = 400 + slope[0] * columns + slope[1] * rows
+    cloud = np.dstack([columns, rows, flat - step * ((columns // 4) % 2)]).astype(np.float32)  # grooves along the columns
+    cloud[20:23, 20:23] = np.nan
+    cloud[50:, 50:, 2] = flat[50:, 50:]
+    found = PieceMove(row=70, column=70, from_row=21, from_column=21, turn_deg=90, radius_px=8).in_cloud(cloud)
+    covered = np.hypot(rows - 70, columns - 70) < 8
+    assert np.array_equal(found[~covered], cloud[~covered], equal_nan=True)
+    assert np.count_nonzero(np.isnan(found[covered]).any(axis=1)) == 9
+    heights = np.where(covered, (found - cloud)[..., 2], np.nan)[64:77, 64:77]
+    from_row_to_row, from_column_to_column = (np.std(np.nanmean(heights, axis=axis)) for axis in (1, 0))
+    assert from_row_to_row > 0.5 and from_column_to_column < 0.2, "turned by a right angle, the grooves lie along the rows"
+    assert abs(np.nanmean(heights)) < 0.2
+
+
 def test_copies_show_a_defect_in_one_branch_and_leave_the_other_what_it_was(part: Prepared) -> None:
     copies = list(with_drawn_defects(part, np.random.default_rng(2)))
-    assert [copy.shows_in for copy in copies] == ["sdf", "rgb"] * COPIES
+    assert [copy.shows_in for copy in copies] == [("sdf",), ("rgb",)] * COPIES
     for copy in copies:
-        is_shape = copy.shows_in == "sdf"
+        is_shape = copy.shows_in == ("sdf",)
         assert np.array_equal(copy.part.rgb, part.rgb) == is_shape
         assert np.array_equal(copy.part.xyz, part.xyz, equal_nan=True) != is_shape
         assert copy.part.grid.to_original(copy.truth.astype(np.float32)).shape == copy.truth.shape

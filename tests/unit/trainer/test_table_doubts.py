@@ -79,6 +79,29 @@ def test_a_table_of_which_the_border_was_not_measured_is_said_and_found_with_wha
     assert (part_of(cloud, advised).has_table, said(cloud, advised)) == (True, "")
 
 
+def padded(cloud: Float) -> Float:
+    """Return a cloud of a camera that sees far more than the sensor beside it measures."""
+    return np.pad(cloud, ((150, 100), (170, 130), (0, 0)), constant_values=np.nan)
+
+
+def test_a_table_that_is_measured_far_inside_the_image_is_said_and_found_in_what_is_advised() -> None:
+    cloud = padded(BlockScan(200, 240).cloud())
+    assert not part_of(cloud).has_table
+    assert said(cloud) == (
+        "next to nothing was measured within 10 px of the image's border, a table farther inside; if the part lies on a table, "
+        "crop the scans to the 240 x 200 px that were measured"
+    )
+
+
+def test_a_part_without_a_table_is_not_told_to_lie_on_one() -> None:
+    cloud = BlockScan(block_mm=0.0).cloud()
+    rows, columns = np.indices(cloud.shape[:2]) - 100
+    cloud[np.hypot(rows, columns) > 95] = np.nan  # a disc that nothing was measured around
+    cloud[80:120, 80:120, 2] -= 8
+    assert find_table(cloud, DEFAULT) is not None, "its face, where it touches the border"
+    assert said(padded(cloud)) == said(np.full((200, 200, 3), np.nan, np.float32)) == ""
+
+
 def test_a_part_that_fills_the_image_is_no_reason_to_look_for_a_table_farther_from_the_border() -> None:
     cloud = BlockScan(block_mm=0.0).cloud()
     rim = np.ones(cloud.shape[:2], np.bool_)
