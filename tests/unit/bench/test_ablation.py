@@ -8,13 +8,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from safetensors.numpy import load_file
 
 from bench import judged_parts, kept_networks
-from bench.ablation import command, main, mean_of, table
+from bench.ablation import main, mean_of, table
 from bench.ablation_figures import Figures
-from bench.ablation_rows import ROWS, chosen_rows
 from bench.drawn_defects import COPIES
 from bench.fusion_rules import RULES, Scores
 from bench.kept_networks import SCORES_ONLY, KeptNetworks, training_facts
@@ -72,6 +70,11 @@ class Place:
         """Return what is kept, and when it was written."""
         return {path.name: path.stat().st_mtime_ns for path in self.work.rglob(pattern)}
 
+    def figures_since(self, before: dict[str, int]) -> Figures:
+        """Return the figures of the one row that has been measured since."""
+        (path,) = (path for path in self.work.rglob("*.json") if path.name not in before)
+        return decoded(path)
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
@@ -81,12 +84,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     found = Place(folder / "data", write_teacher(folder / "teacher.safetensors"), folder / "work")
     assert found.ablate("--rows", "base") == 0
     return found
-
-
-def test_every_row_has_a_name_of_its_own_and_settings_that_differ_from_the_base() -> None:
-    assert len({row.name for row in ROWS}) == len(ROWS)
-    recipes = [with_assignments(preset("edge"), row.assignments) for row in ROWS]
-    assert len(set(map(msgspec.json.encode, recipes))) == len(ROWS)
 
 
 def test_what_only_scores_is_changed_by_settings_that_exist() -> None:
@@ -172,34 +169,25 @@ def test_drawn_defects_are_judged_without_a_test_scan_by_the_networks_that_are_k
     finally:
         (place.data / "away").rename(place.data / "test")
     assert place.made("*.safetensors") == networks
-    (name,) = place.made("*.json").keys() - before.keys()
-    (kept,) = (decoded(path) for path in place.work.rglob(name))
+    kept = place.figures_since(before)
     assert kept.is_defective == SIZE.validation * (False, *(2 * COPIES) * (True,))
     measured = [(metrics.i_auroc, metrics.aupro_30) for metrics in (kept.rgb, kept.sdf, kept.fused)]
     assert all(value is not None for pair in measured for value in pair)
     assert kept.rgb.i_auroc != image_auroc(kept.test.rgb, kept.is_defective)  # stains alone count in colour
 
 
-def test_moved_pieces_are_judged_by_colour_and_apart_from_drawn_defects(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("judged_on", "sees_shape"), [("moved", False), ("moved-in-both", True)])
+def test_moved_pieces_are_judged_by_the_branches_that_can_see_them(
+    place: Place, judged_on: str, *, sees_shape: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     networks, before = place.made("*.safetensors"), place.made("*.json")
-    assert place.ablate("--rows", "base", "--on", "moved") == 0
+    assert place.ablate("--rows", "base", "--on", judged_on) == 0
     assert place.made("*.safetensors") == networks
-    (name,) = place.made("*.json").keys() - before.keys()
-    (kept,) = (decoded(path) for path in place.work.rglob(name))
+    kept = place.figures_since(before)
     assert kept.is_defective == SIZE.validation * (False, *COPIES * (True,))
-    assert kept.sdf.i_auroc is None and kept.rgb.i_auroc is not None and kept.fused.aupro_30 is not None
-    assert "| - |" in capsys.readouterr().out
-
-
-def test_pieces_moved_in_image_and_cloud_are_judged_by_both_branches(place: Place) -> None:
-    before = place.made("*.json")
-    assert place.ablate("--rows", "base", "--on", "moved-in-both") == 0
-    (name,) = place.made("*.json").keys() - before.keys()
-    (kept,) = (decoded(path) for path in place.work.rglob(name))
-    assert kept.is_defective == SIZE.validation * (False, *COPIES * (True,))
-    for metrics, scores in ((kept.rgb, kept.test.rgb), (kept.sdf, kept.test.sdf)):
-        assert metrics.i_auroc == image_auroc(scores, kept.is_defective)
-        assert metrics.aupro_30 is not None
+    assert kept.rgb.i_auroc == image_auroc(kept.test.rgb, kept.is_defective) and kept.fused.aupro_30 is not None
+    assert kept.sdf.i_auroc == (image_auroc(kept.test.sdf, kept.is_defective) if sees_shape else None)
+    assert ("| - |" in capsys.readouterr().out) == (not sees_shape)
 
 
 def test_a_run_that_was_cut_off_goes_on_with_the_networks_that_it_has(place: Place, tmp_path: Path) -> None:
@@ -232,13 +220,6 @@ def test_another_teacher_under_the_same_name_is_another_lesson(tmp_path: Path) -
     assert training_facts(recipe, "rgb") != before
 
 
-def test_an_unknown_row_gets_one_sentence_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", str(tmp_path), "--work", str(tmp_path / "work"), "--rows", "base,mask-on"]) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("ablation: row 'mask-on': unknown, expected some of base, d-falling, ")
-    assert not (tmp_path / "work").exists()
-
-
 def test_a_teacher_that_is_not_there_is_refused_before_anything_is_trained(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     before = place.made("*")
     assert place.ablate("--rows", "d-falling", "--teacher", "nowhere.safetensors") == 2
@@ -249,32 +230,6 @@ def test_a_teacher_that_is_not_there_is_refused_before_anything_is_trained(place
 def test_seeds_that_are_no_numbers_are_a_misuse(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", "x", "--work", "x", "--seeds", "0,one"]) == 2
     assert "expected whole numbers such as 0,1,2" in capsys.readouterr().err
-
-
-def test_the_base_and_the_rows_of_teachers_are_always_there() -> None:
-    assert [row.name for row in chosen_rows(["sdf-blur-0"], ["a/mine.safetensors"])] == ["base", "sdf-blur-0", "teacher-mine"]
-    assert chosen_rows([], []) == ROWS
-
-
-def test_two_teachers_whose_rows_would_have_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--teacher", "a/mine.safetensors", "--teacher", "b/mine.safetensors", "--teacher", "other"]
-    assert main(["--data", str(tmp_path), "--work", str(tmp_path / "work"), *options]) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("ablation: --teacher a/mine.safetensors and b/mine.safetensors: found teacher-mine for each, expected")
-
-
-def test_the_list_names_every_row_with_its_settings() -> None:
-    lines = CliRunner().invoke(command, ["--list"]).output.splitlines()
-    assert [line.split()[0] for line in lines] == [row.name for row in ROWS]
-    assert all(setting in line for row, line in zip(ROWS, lines, strict=True) for setting in row.assignments)
-
-
-def test_the_example_of_the_help_is_one_that_the_command_would_take() -> None:
-    example = CliRunner().invoke(command, ["--help"], terminal_width=300).output.rstrip().rpartition("\n")[2].split()
-    assert example[:4] == ["Example:", "python", "-m", "bench.ablation"]
-    rows = example[example.index("--rows") + 1].split(",")
-    assert {word for word in example if word.startswith("--")} <= {name for option in command.params for name in option.opts}
-    assert len(chosen_rows(rows, [])) == len(rows) + 1
 
 
 def test_a_mean_is_given_with_half_the_range_of_its_seeds() -> None:

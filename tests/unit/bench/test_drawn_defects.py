@@ -19,6 +19,7 @@ from bench.drawn_defects import (
     with_shape_defect,
     with_stain,
 )
+from mdss.method.grid import all_three
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.viewing import away_from_camera
@@ -83,7 +84,7 @@ def test_a_piece_moved_in_both_shows_at_the_same_place_in_image_and_cloud(part: 
     assert [copy.shows_in for copy in copies] == [("rgb", "sdf")] * COPIES
     for copy in copies:
         assert not np.array_equal(copy.part.rgb, part.rgb)
-        moved = ~(np.isclose(copy.part.xyz, part.xyz, atol=1e-3, equal_nan=True).all(axis=2))
+        moved = ~all_three(np.isclose(copy.part.xyz, part.xyz, atol=1e-3, equal_nan=True))
         assert moved.any() and not moved[~copy.truth].any()
         assert copy.part.grid.to_original(copy.truth.astype(np.float32)).shape == copy.truth.shape
 
