@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mdss.errors import BadInput
+from mdss.errors import UNREADABLE, BadInput
 from mdss.misfit import describe_misfit
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -286,14 +286,12 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
         raise BadInput(f"recipe setting {name!r}: unknown, see docs/method.md for the names")
     if not equals:
         raise BadInput(f"recipe setting {name}: found no value, expected {name}=VALUE")
-    found = _literal(value)
+    try:
+        found = msgspec.json.decode(value)
+    except UnicodeEncodeError as error:  # bytes of a command line that no model.json could hold
+        raise BadInput(f"recipe setting {name}: found {value!r}, expected text in UTF-8") from error
+    except UNREADABLE:
+        found = value
     if isinstance(found, dict) and isinstance(branch[field], dict):  # what it leaves out would get the defaults of old models
         raise BadInput(f"recipe setting {name}: found a section, expected its settings one by one: {name}.NAME=VALUE")
     branch[field] = found
-
-
-def _literal(text: str) -> object:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text

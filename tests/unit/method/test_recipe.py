@@ -58,6 +58,8 @@ def test_settings_are_changed_by_name() -> None:
         ("sdf.points_per_patch=1", "found 1, expected a whole number of at least 16"),
         ("sdf.blind_spot=500", "recipe setting sdf.blind_spot: found 500 points, expected fewer than the 500 of a patch$"),
         ("sdf.overlap=median", "sdf.overlap: found 'median', expected one of "),
+        ("rgb.teacher=teacher\udcff", r"recipe setting rgb\.teacher: found 'teacher\\udcff', expected text in UTF-8$"),
+        (f"rgb.steps={'[' * 100_000}", r"rgb\.steps: found '\[+[.]{3}' .*, expected a whole number of at least 1$"),
         ("fusion.score=larger", "fusion.score: found 'larger' and no fusion.score_floor, expected a floor"),
         ("fusion.score_agreement=0.5", "fusion.score_agreement: found 0.5 with a product, expected 0 or fusion.score=larger"),
     ],
