@@ -49,7 +49,10 @@ def _look_up(info: inspect.Type, value: Any, place: str) -> tuple[inspect.Type, 
                 break
             info, value = known[step], value.get(step)
         elif isinstance(info, inspect.VarTupleType):
-            info, value = info.item_type, value[int(step)]
+            items = {str(number): item for number, item in enumerate(value)} if isinstance(value, list | tuple) else {}
+            if step not in items:
+                break
+            info, value = info.item_type, items[step]
     return info, value
 
 
