@@ -12,7 +12,7 @@ from mdss.settings import Settings
 
 # The rules of `mdss.method.model_store`, repeated here because no process of the daemon may import it: it would load OpenCV.
 CHAMPION: Final = "champion"
-VERSION = re.compile(r"\d{4,}")
+VERSION = re.compile(r"[0-9]{4,}")
 
 
 class StoredModels:

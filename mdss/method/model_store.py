@@ -30,7 +30,7 @@ from mdss.whole_files import as_json, named_as
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
 INCOMING = ".incoming-"  # prefix of folders that are still being written
-VERSION = re.compile(r"\d{4,}")
+VERSION = re.compile(r"[0-9]{4,}")
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -117,6 +117,7 @@ def renamed(before: str, after: str) -> Callable[[dict[str, bytes]], dict[str, b
         (renamed("gland/0002/", "../gland/0002/"), "'../gland/0002/SHA256SUMS': found no name of a model's file"),
         (renamed("report/", "../../report/"), "training.html': found no name of a model's file"),
         (renamed("gland/0002/", "/gland/0002/"), "found no name of a model's file"),
+        (renamed("0002/", "\uff10\uff10\uff10\uff12/"), "found no name of a model's file"),  # digits of another script
         (renamed("report/", ".hidden/"), "found no name of a model's file"),
         (renamed("report/", "a/b/c/d/"), "found no name of a model's file"),
         (lambda files: {}, "found no files"),
