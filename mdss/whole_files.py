@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,7 +70,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if not is_there:
             partial.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if _is_named(claim, partial):  # otherwise it is in its place, and its name may be another writer's already
+            shutil.rmtree(partial, ignore_errors=True)
         os.close(claim)
 
 
@@ -87,13 +88,27 @@ def _claimed(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     claim = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(claim, folder)
         for left in list(os.scandir(claim)):
             shutil.rmtree(left.name, dir_fd=claim) if left.is_dir(follow_symlinks=False) else os.unlink(left.name, dir_fd=claim)
-    except BlockingIOError as taken:
+    except OSError:
         os.close(claim)
-        raise OSError(errno.EBUSY, "another process is writing it", str(folder)) from taken
+        raise
     return claim
+
+
+def _lock(claim: int, folder: Path) -> None:
+    """Lock an open folder; OSError if another writer holds it, or has put it in its place since it was opened."""
+    with suppress(BlockingIOError):
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_named(claim, folder):
+            return
+    raise OSError(errno.EBUSY, "another process is writing it", str(folder))
+
+
+def _is_named(claim: int, folder: Path) -> bool:
+    """Return whether this path still leads to the folder that was opened by it."""
+    return folder.exists() and os.path.samestat(os.fstat(claim), folder.stat())
 
 
 @contextmanager

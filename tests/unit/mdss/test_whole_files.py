@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -206,6 +208,51 @@ def test_a_folder_that_another_writer_is_at_is_refused_and_left_to_it(tmp_path: 
         with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), whole_folder(place):
             pass
     assert [path.name for path in place.iterdir()] == ["card"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_that_another_writer_finishes_at_that_moment_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    place, flock = tmp_path / "line", fcntl.flock
+    if is_there:
+        place.mkdir()
+    with ExitStack() as first:
+        (first.enter_context(whole_folder(place)) / "card").touch()
+
+        def flock_late(claim: int, how: int) -> None:
+            first.close()
+            flock(claim, how)
+
+        monkeypatch.setattr(fcntl, "flock", flock_late)
+        with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), whole_folder(place):
+            pass
+    assert [path.name for path in place.iterdir()] == ["card"]
+
+
+def test_a_writer_that_is_done_removes_nothing_that_another_one_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def rename_and_begin(partial: Path, place: Path) -> None:
+        rename(partial, place)
+        partial.mkdir()
+
+    with whole_folder(tmp_path / "line"):
+        monkeypatch.setattr(Path, "rename", rename_and_begin)
+    assert (tmp_path / ".line.partial").is_dir()
+
+
+def test_leftovers_that_cannot_be_removed_cost_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_refused(name: str, *, dir_fd: int) -> None:
+        raise PermissionError(1, "Operation not permitted", name)
+
+    (tmp_path / ".line.partial").mkdir()
+    (tmp_path / ".line.partial" / "card").touch()
+    monkeypatch.setattr(os, "unlink", is_refused)
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(PermissionError), whole_folder(tmp_path / "line"):
+        pass
+    assert list(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_a_folder_is_free_that_is_new_or_empty_or_holds_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
