@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -19,6 +19,7 @@ from mdss.settings_access import HttpSettings, SecuritySettings, check_access, c
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
 from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
+Kind = TypeVar("Kind", bound=Section)
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
 
 
@@ -197,41 +198,18 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
     return placed, file
 
 
-def _placed(settings: Settings, folder: Path) -> Settings:
-    """Return the settings with all paths absolute."""
-    replace, station, alerts, verdicts = msgspec.structs.replace, settings.station, settings.alerts, settings.verdicts
-    security, http = settings.security, settings.http
-    return replace(
-        settings,
-        station=replace(
-            station,
-            state_directory=str(folder / station.state_directory),
-            runtime_directory=str(folder / station.runtime_directory),
-        ),
-        camera=replace(settings.camera, endpoint=_placed_endpoint(settings.camera.endpoint, folder)),
-        verdicts=replace(
-            verdicts,
-            endpoint=_placed_endpoint(verdicts.endpoint, folder),
-            snapshot_endpoint=_placed_endpoint(verdicts.snapshot_endpoint, folder),
-        ),
-        models=replace(settings.models, store=str(folder / settings.models.store)),
-        alerts=replace(alerts, password_file=_placed_file(alerts.password_file, folder)),
-        security=replace(
-            security,
-            server_key_file=_placed_file(security.server_key_file, folder),
-            client_keys=_placed_file(security.client_keys, folder),
-            client_key_file=_placed_file(security.client_key_file, folder),
-        ),
-        http=replace(http, token_file=_placed_file(http.token_file, folder)),
-    )
-
-
-def _placed_file(path: str | None, folder: Path) -> str | None:
-    return path and str(folder / path)
-
-
-def _placed_endpoint(endpoint: str, folder: Path) -> str:
-    return f"{IPC}{folder / endpoint.removeprefix(IPC)}" if endpoint.startswith(IPC) else endpoint
+def _placed(section: Kind, folder: Path) -> Kind:
+    """Return a section with all paths absolute, also those after `ipc://`."""
+    changed: dict[str, Any] = {}
+    for field in msgspec.structs.fields(section):
+        value = getattr(section, field.name)
+        if isinstance(value, Section):
+            changed[field.name] = _placed(value, folder)
+        elif field.type == Endpoint and value.startswith(IPC):
+            changed[field.name] = f"{IPC}{folder / value.removeprefix(IPC)}"
+        elif field.type in (Location, Location | None) and value is not None:
+            changed[field.name] = str(folder / value)
+    return msgspec.structs.replace(section, **changed)
 
 
 def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
