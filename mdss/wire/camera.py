@@ -49,7 +49,8 @@ class FrameMessage:
 
 Header = Hello | Credit | Ack | Nack | Done | Ping | Pong | Eos
 CameraMessage = Header | FrameMessage
-KINDS: dict[bytes, type[Header]] = {
+KINDS: dict[bytes, type[Header | FrameHeader]] = {
+    b"FRAME": FrameHeader,
     b"HELLO": Hello,
     b"CREDIT": Credit,
     b"ACK": Ack,
@@ -77,7 +78,7 @@ def compose(message: Header) -> list[bytes]:
 
 def compose_frame(header: FrameHeader, payloads: Sequence[Payload]) -> list[Payload]:
     """Return the frames of FRAME; payloads are not copied."""
-    return [MAGIC, b"FRAME", msgspec.json.encode(header), *payloads]
+    return [MAGIC, _KIND_OF[FrameHeader], msgspec.json.encode(header), *payloads]
 
 
 def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
@@ -90,25 +91,24 @@ def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
     kind = bytes(parts[1][:LONGEST_KIND])
     if parts[2].nbytes > LARGEST_HEADER_BYTES:
         raise WireRefusal("SCHEMA", f"message header: found {parts[2].nbytes} bytes, expected at most {LARGEST_HEADER_BYTES}")
-    if kind == b"FRAME":
-        header = _frame_header(parts[2])
-        if len(parts) > 3 + MOST_PAYLOADS:
-            sentence = f"FRAME: found {len(parts) - 3} payloads, expected at most {MOST_PAYLOADS}"
-            raise WireRefusal("SHAPE_MISMATCH", sentence, header.frame_id)
-        return FrameMessage(header, tuple(parts[3:]))
     if kind not in KINDS:
-        raise WireRefusal("SCHEMA", f"message kind: found {kind!r}, expected one of FRAME {' '.join(map(bytes.decode, KINDS))}")
-    try:
-        return msgspec.json.decode(parts[2], type=KINDS[kind])
-    except UNREADABLE as error:
-        raise WireRefusal("SCHEMA", f"{kind.decode()} header: {in_words(error, KINDS[kind], parts[2])}") from error
+        raise WireRefusal("SCHEMA", f"message kind: found {kind!r}, expected one of {' '.join(map(bytes.decode, KINDS))}")
+    header = _header(kind, parts[2])
+    if not isinstance(header, FrameHeader):
+        return header
+    if len(parts) > 3 + MOST_PAYLOADS:
+        sentence = f"FRAME: found {len(parts) - 3} payloads, expected at most {MOST_PAYLOADS}"
+        raise WireRefusal("SHAPE_MISMATCH", sentence, header.frame_id)
+    return FrameMessage(header, tuple(parts[3:]))
 
 
-def _frame_header(header: memoryview) -> FrameHeader:
+def _header(kind: bytes, header: memoryview) -> Header | FrameHeader:
+    expected = KINDS[kind]
     try:
-        return msgspec.json.decode(header, type=FrameHeader)
+        return msgspec.json.decode(header, type=expected)
     except UNREADABLE as error:
-        raise WireRefusal("SCHEMA", f"FRAME header: {in_words(error, FrameHeader, header)}", _frame_id(header)) from error
+        frame_id = _frame_id(header) if expected is FrameHeader else ""
+        raise WireRefusal("SCHEMA", f"{kind.decode()} header: {in_words(error, expected, header)}", frame_id) from error
 
 
 def _frame_id(header: memoryview) -> str:
