@@ -70,11 +70,9 @@ class PartBox:
 
     @classmethod
     def around(cls, xyz: Float) -> PartBox:
-        """Cut a cloud (S, S, 3), NaN without a point; a cloud without any point stays whole."""
+        """Cut a cloud (S, S, 3) with at least one point, NaN where there is none."""
         measured, size = all_three(np.isfinite(xyz)), len(xyz)
         rows, columns = (np.flatnonzero(measured.any(axis=axis)) for axis in (1, 0))
-        if len(rows) == 0:
-            return cls(0, 0, xyz, size)
         top, left = (max(0, int(side[0]) - REACH_PX) for side in (rows, columns))
         bottom, right = (int(side[-1]) + REACH_PX + 1 for side in (rows, columns))
         return cls(top, left, np.ascontiguousarray(xyz[top:bottom, left:right]), size)

@@ -234,8 +234,6 @@ def test_a_cutting_holds_every_point_and_what_voids_reach_and_knows_their_pixels
     box = PartBox.around(cloud)
     assert box.xyz.shape == (56, 56, 3)
     assert np.array_equal(box.to_grid(PartPoints.of(box.xyz).pixels), PartPoints.of(cloud).pixels)
-    empty = np.full_like(cloud, np.nan)
-    assert PartBox.around(empty).xyz.shape == empty.shape
 
 
 def test_a_saved_branch_scores_as_before(network: SignedDistanceNetwork, tmp_path: Path) -> None:
