@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mdss.errors import MdssError
+from mdss.method.brightness import object_brightness
 from mdss.method.grid import Grid
 
 Branch = Literal["rgb", "sdf"]
@@ -76,6 +77,11 @@ def read_branch_inputs(branch: Branch, work: Path) -> list[BranchInput]:
 def sample_parts(parts: Sequence[Part]) -> Sequence[Part]:
     """Return at least 24 evenly chosen parts, or all of fewer: enough to measure what good parts are like."""
     return parts[:: max(1, len(parts) // SAMPLED_PARTS)]
+
+
+def mean_brightness(parts: Sequence[Part]) -> float:
+    """Return the mean object brightness of the parts, 0 to 255."""
+    return float(np.mean([object_brightness(part.rgb, part.mask) for part in parts]))
 
 
 def _file(branch: Branch, work: Path) -> Path:

@@ -15,13 +15,13 @@ import msgspec
 
 from mdss.errors import UNREADABLE, BadInput, BadPart
 from mdss.method import model_store
-from mdss.method.brightness import mean_brightness
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, preset, with_assignments
 from mdss.method.store_lock import TRAINING_LOCK, file_lock
 from mdss.whole_files import write_whole
+from trainer.branch_inputs import mean_brightness
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
 from trainer.ignored_content import ignored_content_sentences

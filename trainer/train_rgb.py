@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mdss.method.border import near_border
-from mdss.method.brightness import mean_brightness
 from mdss.method.contrast import contrast
 from mdss.method.description_network import STRIDE_PX
 from mdss.method.dynamic_loss import dynamic_factor, dynamic_loss
@@ -19,7 +18,7 @@ from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, wi
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
 from mdss.method.usual import Usual
-from trainer.branch_inputs import Part, sample_parts
+from trainer.branch_inputs import Part, mean_brightness, sample_parts
 from trainer.colour_windows import Batch, Windows, cell_mask
 from trainer.prefetch import prefetched
 from trainer.progress import tracked

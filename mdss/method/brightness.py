@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +19,6 @@ def object_brightness(rgb: Image, mask: Bool) -> float:
     if not mask.any():
         return float("nan")
     return float(np.mean(cv2.mean(np.ascontiguousarray(rgb), mask.astype(np.uint8))[:3]))
-
-
-class MaskedImage(Protocol):
-    """A part in its image."""
-
-    @property
-    def rgb(self) -> Image:
-        """The image (S, S, 3)."""
-
-    @property
-    def mask(self) -> Bool:
-        """Where the part is (S, S)."""
-
-
-def mean_brightness(parts: Iterable[MaskedImage]) -> float:
-    """Return the mean object brightness of the parts, 0 to 255."""
-    return float(np.mean([object_brightness(part.rgb, part.mask) for part in parts]))
 
 
 def match_brightness(rgb: Image, mask: Bool, brightness: float, most: float = np.inf) -> Image:
