@@ -18,7 +18,10 @@ log = structlog.get_logger()
 
 
 class Worker(Protocol):
-    """What a worker module provides: no sockets, messages in and messages out. As a base class: a worker that keeps nothing."""
+    """What a worker module provides: no sockets, messages in and messages out.
+
+    A worker that derives from it has nothing due by time alone, and nothing left at the end.
+    """
 
     def step(self, message: Message) -> Iterable[Message]:
         """Return the messages that follow from one message."""

@@ -148,7 +148,7 @@ def add_version(folder: Path, write: Callable[[Path, str], None], wanted: str = 
         try:
             with named_as(folder, partial):
                 write(partial, version)
-                store_files.flush(partial)
+                store_files.flush_tree(partial)
                 partial.rename(folder / version)
                 store_files.flush_one(folder)
         finally:

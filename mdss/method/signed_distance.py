@@ -236,11 +236,11 @@ class ShapeBranch:
         part = PartPoints.of(box.xyz)
         voids = Voids.of(box.xyz) if settings.void_weight else Voids.empty()
         wanted = askable_pixels(int(part.pixels[0]), (box.xyz.shape[0], box.xyz.shape[1]), settings.asked_at)
-        points, missing = (AskedPixels.of(pixels, wanted) for pixels in (part.pixels, voids.pixels))
-        readings = self._ask_network(part.points, viewing_direction(box.xyz), points.chosen, voids.select(missing.chosen))
-        distances = merged_distances(readings.distances, readings.points, int(points.chosen.sum()), settings)
-        evidence = evidence_of(readings, int(missing.chosen.sum()), settings.void_overlap)
-        off, surprise = points.interpolated(distances.cpu().numpy()), missing.interpolated(evidence.cpu().numpy())
+        asked_points, asked_voids = (AskedPixels.of(pixels, wanted) for pixels in (part.pixels, voids.pixels))
+        readings = self._ask_network(part.points, viewing_direction(box.xyz), asked_points.chosen, voids.select(asked_voids.chosen))
+        distances = merged_distances(readings.distances, readings.points, int(asked_points.chosen.sum()), settings)
+        evidence = evidence_of(readings, int(asked_voids.chosen.sum()), settings.void_overlap)
+        off, surprise = asked_points.interpolated(distances.cpu().numpy()), asked_voids.interpolated(evidence.cpu().numpy())
         if self._usual is not None:
             off = off / self._usual.at(box.measured_share[part.pixels])
         if self._border_usual is not None:
@@ -255,20 +255,22 @@ class ShapeBranch:
         cut = cut_patches(points, settings.points_per_patch, settings.density, self._device)
         members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, is_asked, voids.places))
         patches = cloud[members]
-        frames, away = PatchFrames.of(patches, view_direction, settings), distances_from_centre(patches)
-        measured, inside = PatchPairs.of_members(members, away, len(points)), frames.to_patch(patches)
-        among = torch.nonzero(chosen[measured.places]).flatten()
-        among = among[measured.select(among).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
-        measured = measured.select(among)
-        within = neighbours_of(voids.places, self._device).within(points[cut[:, 0]], away.amax(dim=1).cpu().numpy())
+        frames, from_centre = PatchFrames.of(patches, view_direction, settings), distances_from_centre(patches)
+        point_pairs, patch_points = PatchPairs.of_members(members, from_centre, len(points)), frames.to_patch(patches)
+        asked = torch.nonzero(chosen[point_pairs.places]).flatten()
+        asked = asked[point_pairs.select(asked).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
+        point_pairs = point_pairs.select(asked)
+        within = neighbours_of(voids.places, self._device).within(points[cut[:, 0]], from_centre.amax(dim=1).cpu().numpy())
         holders, held = (torch.from_numpy(each).to(self._device) for each in within)
-        missing = PatchPairs.of_places(holders, held, places, patches[:, 0])
-        missing = missing.select(missing.nearest(settings.asked_in))
-        halves = self._code_halves(inside)
-        distances, _ = self._predict(halves, measured, inside.flatten(0, 1)[among])
-        _, log_odds = self._predict(halves, missing, frames.select(missing.patches).to_patch(places[missing.places][:, None])[:, 0])
+        void_pairs = PatchPairs.of_places(holders, held, places, patches[:, 0])
+        void_pairs = void_pairs.select(void_pairs.nearest(settings.asked_in))
+        halves = self._code_halves(patch_points)
+        void_points = frames.select(void_pairs.patches).to_patch(places[void_pairs.places][:, None])[:, 0]
+        distances, _ = self._predict(halves, point_pairs, patch_points.flatten(0, 1)[asked])
+        _, log_odds = self._predict(halves, void_pairs, void_points)
         numbers = chosen.cumsum(0) - 1  # of the points, counted among those asked about
-        return Readings(distances * self._unit(frames.lengths)[measured.patches], numbers[measured.places], log_odds, missing.places)
+        units = self._unit(frames.lengths)[point_pairs.patches]
+        return Readings(distances * units, numbers[point_pairs.places], log_odds, void_pairs.places)
 
     def _code_halves(self, patches: Tensor) -> Tensor:
         """Return what the codes of patches (P, K, 3), in their frames, contribute to the first layer: (P, C)."""

@@ -97,7 +97,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def flush(path: Path) -> None:
+def flush_tree(path: Path) -> None:
     """Flush a file, or a folder and all that is in it, to disk: what is named afterwards is whole even after a power cut."""
     for each in (*path.rglob("*"), path):
         if not each.is_symlink():

@@ -76,8 +76,8 @@ class StudentTeacher(nn.Module):
 
         `described` is the teacher's description of the images, where the caller has it already.
         """
-        teacher_output: Tensor = self.student(images)
-        difference = (self.describe(images) if described is None else described) - teacher_output.float()
+        student_output: Tensor = self.student(images)
+        difference = (self.describe(images) if described is None else described) - student_output.float()
         return difference.square() if distance == "squared" else difference.abs()
 
 
