@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -13,7 +13,6 @@ from mdss.errors import MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.wire.heartbeat import HeartbeatSender
-from mdss.wire.messages import Fault, Task
 from mdss.wire.model_plan import ModelPlan, ModelReport, PlanFile, model_key
 from workers.model_loader import ModelLoader, give_back_memory, reason_of
 
@@ -115,9 +114,3 @@ class HeldModels(Generic[Loaded]):
     def _report(self) -> None:
         held = dict.fromkeys(self.loaded, "") | self._refused
         self._heartbeats.report_models(ModelReport(revision=self._plan.revision, held=held))
-
-
-def no_model(message: Task, models: Mapping[str, object]) -> Fault:
-    """Return why a part cannot be examined: this process does not hold its model (any longer)."""
-    reason = f"model {model_key(message.recipe_id, message.model_version)} is not loaded; expected one of {', '.join(models) or 'none'}"
-    return Fault(result_id=message.result_id, code="LOST", reason=reason, model_version=message.model_version)

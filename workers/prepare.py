@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +17,26 @@ from mdss.method.model_store import ModelFolder
 from mdss.verb_options import config_option
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
-from mdss.wire.model_plan import model_key
 from mdss.wire.verdict import Branch
-from workers.held_models import ModelUse, no_model
-from workers.loop import Worker
+from workers.held_models import ModelUse
+from workers.stage import StageWorker
 from workers.start import ProcessContext, Role, Wiring, main, work
 
 WIRING = Wiring("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
-SKIPPED = 'mdss_tasks_skipped_total{stage="prepare"}'
-DURATION = 'mdss_stage_duration_seconds{stage="prepare"}'
 
 
-class Preparer(Worker):
+class Preparer(StageWorker[Frame, ModelFolder]):
     """Turns a frame into the two branches' tasks and the data that fusion draws from."""
 
     def __init__(self, models: Mapping[str, ModelFolder], tally: Tally, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._models, self._tally, self._steady_ns = models, tally, steady_ns
-        tally.start(SKIPPED)
+        super().__init__("prepare", Frame, models, tally, steady_ns)
 
-    def step(self, message: Message) -> Iterable[Message]:
-        """Return the messages for one frame, or the fault that prevents them; nothing if its deadline is over."""
-        if not isinstance(message, Frame):
-            raise TypeError(f"{type(message).__name__} came to prepare: expected a Frame")
-        model = self._models.get(model_key(message.recipe_id, message.model_version))
-        if model is None:
-            return [no_model(message, self._models)]
-        begun_ns = self._steady_ns()
-        if begun_ns >= message.deadline_ns:
-            self._tally.count(SKIPPED)
-            return []
+    def work(self, task: Frame, model: ModelFolder) -> list[Message]:
+        """Return the messages for one frame, or the fault that prevents them."""
         try:
-            return self._prepare(message, model)
+            return self._prepare(task, model)
         except BadPart as bad:
-            return [Fault(result_id=message.result_id, code=bad.code, reason=str(bad), model_version=message.model_version)]
-        finally:
-            self._tally.observe(DURATION, (self._steady_ns() - begun_ns) / 1e9)
+            return [Fault(result_id=task.result_id, code=bad.code, reason=str(bad), model_version=task.model_version)]
 
     def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)

@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
-import torch
 
-from mdss.method.golden import Scored, reproduce
 from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
-from mdss.method.point_cloud import Prepared
 from mdss.method.signed_distance import ShapeBranch
-from mdss.method.torch_device import Precision, device_of
+from mdss.method.torch_device import Precision
 from mdss.verb_options import config_option
-from mdss.wire.messages import BranchScore, ColourTask, Fault, ShapeTask
-from workers.held_models import ModelUse
-from workers.score import Map, ScoreMap, Scorer, golden_task
-from workers.start import ProcessContext, Role, Wiring, index_option, main, work
+from mdss.wire.messages import ShapeTask
+from workers.score import BranchWork, Map
+from workers.start import index_option, main
 
 
-def model_use(process: ProcessContext) -> ModelUse[ScoreMap]:
-    """Return how this process uses a model: it loads the shape branch and scores a flat plate, so that the first part need not wait."""
-    settings = process.settings.branches.sdf
-    torch.set_num_threads(settings.threads)
-    device = device_of(settings.device)
-    return ModelUse(lambda folder: load(folder, device, settings.precision), prove)
-
-
-def worker(process: ProcessContext, models: Mapping[str, ScoreMap]) -> Scorer:
-    """Return the worker that scores the tasks."""
-    return Scorer("sdf", models, process.tally)
-
-
-def load(folder: ModelFolder, device: str, precision: Precision) -> ScoreMap:
-    """Return a model's shape branch, warmed up."""
+def load(folder: ModelFolder, device: str, precision: Precision) -> ShapeBranch:
+    """Return a model's shape branch, warmed up with a flat plate."""
     branch = ShapeBranch.load(folder.path, folder.recipe, device, precision)
-    size = folder.recipe.point_cloud.size_px
-
-    def score_map(task: ColourTask | ShapeTask) -> Map:
-        if not isinstance(task, ShapeTask):
-            raise TypeError(f"{type(task).__name__} came to sdf: expected a ShapeTask")
-        return branch.score_map(task.xyz, Grid(task.height, task.width, size))
-
-    branch.score_map(plate(size))
-    return score_map
+    branch.score_map(plate(folder.recipe.point_cloud.size_px))
+    return branch
 
 
-def prove(folder: ModelFolder, score_map: ScoreMap) -> None:
-    """Score the model's golden scans; ModelRefused if the scores differ from those the model was made with."""
-
-    def scores(part: Prepared) -> dict[Scored, float]:
-        return {"sdf": float(score_map(ShapeTask(**golden_task(folder, part), xyz=part.xyz)).max())}
-
-    reproduce(folder, scores)
+def score(branch: ShapeBranch, task: ShapeTask) -> Map:
+    """Return the shape map (S, S) of a task."""
+    return branch.score_map(task.xyz, Grid(task.height, task.width, len(task.xyz)))
 
 
 def plate(size_px: int) -> Map:
@@ -68,12 +39,15 @@ def plate(size_px: int) -> Map:
     return np.where(inside, cloud, np.float32(np.nan)).astype(np.float32)
 
 
+SHAPE = BranchWork("sdf", ShapeTask, load, score)
+
+
 @click.command("sdf")
 @config_option
 @index_option
 def command(config: Path, index: int) -> None:
     """Run one process of the shape branch."""
-    work(Wiring(f"sdf-{index}", "sdf", {BranchScore: "fusion", Fault: "fusion"}), config, Role(model_use, worker))
+    SHAPE.run(config, index)
 
 
 if __name__ == "__main__":

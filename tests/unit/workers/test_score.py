@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import msgspec
 import numpy as np
 import pytest
 
+from mdss.method.student_teacher import ColourBranch
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import BranchScore, ColourTask, Fault
+from workers.rgb import COLOUR
 from workers.score import Scorer
 
 
@@ -23,10 +28,11 @@ def task(recipe: str) -> ColourTask:
     )
 
 
-def scorer(tally: Tally, *utc_ns: int) -> Scorer:
+def scorer(tally: Tally, *utc_ns: int) -> Scorer[ColourTask, ColourBranch]:
     """Return a branch that is at a part for two seconds, whatever UTC says then."""
-    found = np.arange(64, dtype=np.float32).reshape(8, 8)
-    return Scorer("rgb", {"cap/0007": lambda _: found}, tally, iter(utc_ns).__next__, iter((10**9, 3 * 10**9)).__next__)
+    found, model = np.arange(64, dtype=np.float32).reshape(8, 8), cast("ColourBranch", "never asked")
+    branch = replace(COLOUR, score=lambda _, __: found)
+    return Scorer(branch, {"cap/0007": model}, tally, iter(utc_ns).__next__, iter((10**9, 3 * 10**9)).__next__)
 
 
 def test_the_score_is_the_raw_maximum_of_the_map_and_names_its_model() -> None:
