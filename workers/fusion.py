@@ -29,7 +29,7 @@ from workers.drift_watch import DriftWatch
 from workers.held_models import ModelUse
 from workers.judge import Judge, JudgedPart, Judgement, VerdictOrigin, in_view, verdict_of
 from workers.part_join import JoinedPart, PartJoin
-from workers.publisher import History, Publisher
+from workers.publisher import Publisher
 from workers.start import ProcessContext, Role, Wiring, main, work
 
 WIRING = Wiring("fusion", "fusion", {Judged: "judged", Resend: "judged"})
@@ -227,7 +227,7 @@ def worker(process: ProcessContext, models: Mapping[str, ModelFolder]) -> Fusion
     join = PartJoin()
     join.recover(journal.pending(), time.monotonic_ns())
     origin = VerdictOrigin(settings.station.name, uuid.uuid4().hex, configuration_id(settings))
-    publisher = Publisher(process.context, settings, History(journal, origin.boot_id), tally)
+    publisher = Publisher(process.context, settings, journal, origin.boot_id, tally)
     process.closing.callback(publisher.close)
     services = FusionServices(journal, publisher, evidence.EvidenceFolder(state), tally, DriftWatch(state, settings.drift, tally))
     return Fusion(join, Judge(models, settings.fusion), origin, services)

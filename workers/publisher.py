@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,19 +26,11 @@ SUBSCRIPTIONS = "mdss_subscriptions"  # XPUB reports only the first subscription
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class History:
-    """The journal that subscribers catch up from, and the boot id of the process that answers."""
-
-    journal: VerdictSource
-    boot_id: str
-
-
 class Publisher:
-    """Owns the two outward sockets of fusion."""
+    """Owns the two outward sockets of fusion; subscribers catch up from the journal."""
 
-    def __init__(self, context: zmq.Context[Any], settings: Settings, history: History, tally: Tally) -> None:
-        self._with_maps, self._history, self._tally = settings.verdicts.publish_maps, history, tally
+    def __init__(self, context: zmq.Context[Any], settings: Settings, journal: VerdictSource, boot_id: str, tally: Tally) -> None:
+        self._with_maps, self._journal, self._boot_id, self._tally = settings.verdicts.publish_maps, journal, boot_id, tally
         self._authentication = ClientAuthentication(context, settings)
         self._verdicts = bind_socket(context, zmq.XPUB, "verdicts", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
         self._snapshots = bind_socket(context, zmq.ROUTER, "snapshot", settings, maxmsgsize=LARGEST_QUESTION_BYTES)
@@ -83,7 +74,7 @@ class Publisher:
     def _answer(self, request: bytes) -> bytes | None:
         """Return the answer to a question, None if the journal fails: a subscriber's question must cost no part its verdict."""
         try:
-            reply = snapshot.answer(request, self._history.journal, self._history.boot_id)
+            reply = snapshot.answer(request, self._journal, self._boot_id)
         except JournalFailed as error:
             if str(error) != self._trouble:  # logged once: subscribers ask again
                 log.error("a subscriber's question cannot be answered", reason=str(error))

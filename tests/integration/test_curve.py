@@ -35,7 +35,7 @@ from tests.camera_cpp import built
 from tests.ingest_process import Line
 from tests.keys import KeyRing
 from tests.parts import accepted, verdict
-from workers.publisher import History, Publisher
+from workers.publisher import Publisher
 
 pytestmark = pytest.mark.timeout(120)
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
@@ -242,7 +242,7 @@ class Stage:
         self.verdicts, self.snapshots = (f"tcp://127.0.0.1:{port}" for port in ports)
         settings = Settings(verdicts=VerdictSettings(endpoint=self.verdicts, snapshot_endpoint=self.snapshots), security=own)
         self.context: zmq.Context[Any] = zmq.Context()
-        self.publisher = Publisher(self.context, settings, History(Book(), "boot"), Tally())
+        self.publisher = Publisher(self.context, settings, Book(), "boot", Tally())
 
         self._is_closing, self._thread = Event(), Thread(target=self._serve)
         self._thread.start()

@@ -24,7 +24,7 @@ from mdss.wire.verdict import Beat, Times
 from tests.alerts import verdict
 from tests.fake_station import FakeStation
 from tests.station import wait_until
-from workers.publisher import History, Publisher
+from workers.publisher import Publisher
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.timeout(60)
@@ -86,7 +86,7 @@ class Publishing:
 
     def _serve(self) -> None:
         journal, context = Journal(self._folder / "journal.sqlite"), zmq.Context[zmq.Socket[bytes]]()
-        publisher = Publisher(context, Settings(verdicts=self.addresses), History(journal, "boot"), Tally())
+        publisher = Publisher(context, Settings(verdicts=self.addresses), journal, "boot", Tally())
         while not self._stop.wait(0.02):
             publisher.serve(lambda: Beat(station="line-1", boot_id="boot", sequence=journal.last_sequence(), time_ns=0))
         publisher.close()

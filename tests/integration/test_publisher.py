@@ -22,7 +22,7 @@ from mdss.wire.verdict import Beat, Verdict
 from tests.parts import accepted, model
 from workers.judge import JudgedPart, Judgement, VerdictOrigin, verdict_of
 from workers.part_join import JoinedPart
-from workers.publisher import LARGEST_QUESTION_BYTES, MOST_NOTICES, History, Publisher
+from workers.publisher import LARGEST_QUESTION_BYTES, MOST_NOTICES, Publisher
 
 pytestmark = pytest.mark.timeout(30)
 MANY = 5000  # verdicts; a link keeps 1000 at each end, and what the kernel takes between
@@ -58,7 +58,7 @@ class Stage:
         self.tally = Tally()
         self.opened = ExitStack()
         self.memory = Memory()
-        self.publisher = Publisher(self.context, self.settings, History(journal or self.memory, "boot"), self.tally)
+        self.publisher = Publisher(self.context, self.settings, journal or self.memory, "boot", self.tally)
 
     def subscriber(self, topic: bytes) -> zmq.Socket[bytes]:
         """Return a subscriber that the publisher has noticed."""
@@ -221,7 +221,7 @@ def serving(stage: Stage) -> Iterator[None]:
 def test_an_address_that_cannot_be_opened_is_named(stage: Stage) -> None:
     settings = Settings(verdicts=VerdictSettings(endpoint="ipc:///proc/nowhere/at/all"))
     with pytest.raises(BadInput, match="verdicts endpoint ipc:///proc/nowhere/at/all: cannot be opened"):
-        Publisher(stage.context, settings, History(Memory(), "boot"), stage.tally)
+        Publisher(stage.context, settings, Memory(), "boot", stage.tally)
 
 
 def test_a_subscriber_that_talks_nonsense_changes_no_count_and_costs_no_verdict(stage: Stage) -> None:
