@@ -119,18 +119,17 @@ def reproduce(model: ModelFolder, scores_of: Callable[[Prepared], Mapping[Scored
         except BadPart as bad:
             raise ModelRefused(f"{place}: {bad}; expected the good part that it was when the model was made") from bad
         for branch, score in found.items():
-            if difference := mismatch(scan.scores[branch], score, tolerance(branch)):
+            if difference := mismatch(branch, scan.scores[branch], score):
                 raise ModelRefused(f"{place}: golden scan {scan.name}, {branch}: {difference}; the model does not judge here as it did")
     return len(golden)
 
 
-def mismatch(stored: float, found: float, within: float = TOLERANCE) -> str:
-    """Return what is wrong if a score differs from the stored one by more than the share `within`, or ""; NaN is always wrong."""
+def mismatch(branch: Scored, stored: float, found: float) -> str:
+    """Return what is wrong if a score differs by more than the tolerance from the stored one, or ""; NaN is always wrong.
+
+    The fused score may differ twice as much, because it comes from two scores that each may.
+    """
+    within = 2 * TOLERANCE if branch == "fused" else TOLERANCE
     if abs(found - stored) <= within * abs(stored):
         return ""
     return f"found the score {found:.6g}, expected {stored:.6g} within {100 * within:g}%"
-
-
-def tolerance(branch: Scored) -> float:
-    """Return the share by which a score may differ: twice as much for the fused one, because it comes from two scores that each may."""
-    return 2 * TOLERANCE if branch == "fused" else TOLERANCE

@@ -102,5 +102,5 @@ def test_a_file_that_is_missing_or_damaged_is_refused_by_name(tmp_path: Path, fi
 
 
 def test_a_score_of_zero_is_only_reproduced_by_zero() -> None:
-    assert mismatch(0.0, 0.0) == ""
-    assert mismatch(0.0, 1e-6) == "found the score 1e-06, expected 0 within 2%"
+    assert mismatch("rgb", 0.0, 0.0) == ""
+    assert mismatch("rgb", 0.0, 1e-6) == "found the score 1e-06, expected 0 within 2%"
