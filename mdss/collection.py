@@ -76,7 +76,7 @@ class CollectedScan:
     @property
     def nbytes(self) -> int:
         """How many bytes it takes now."""
-        return sum(_size(path) for path in self.folder.glob("*"))
+        return _nbytes(self.folder)
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return image and cloud (H, W, 3), bit for bit as the station judged them; BadInput names a file that is damaged or gone."""
@@ -254,7 +254,7 @@ def remove(folder: Path) -> None:
 
 def _removal_rank(folder: Path) -> RemovalRank:
     """Return a part's place in the order of removal; one that cannot be read goes first."""
-    nbytes = sum(_size(path) for path in folder.glob("*"))
+    nbytes = _nbytes(folder)
     try:
         part = _decoded(folder / PART, CollectedPart)
     except (OSError, *UNREADABLE):
@@ -278,6 +278,10 @@ def _decoded(path: Path, kind: type[Decoded]) -> Decoded | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
+
+
+def _nbytes(folder: Path) -> int:
+    return sum(_size(path) for path in folder.glob("*"))
 
 
 def _size(path: Path) -> int:

@@ -62,8 +62,6 @@ def read_records(folder: Path) -> tuple[RetrainRecord, ...]:
     with suppress(OSError):  # raised if not even the folder can be read
         paths = sorted(folder.glob("*.json"))
     for path in paths:
-        try:
+        with suppress(OSError, *UNREADABLE):
             found.append(msgspec.json.decode(path.read_bytes(), type=RetrainRecord))
-        except (OSError, *UNREADABLE):
-            continue
     return tuple(found)
