@@ -34,8 +34,8 @@ class HeldModels(Generic[Loaded]):
     def __init__(self, model_use: ModelUse[Loaded], store: Path, plan: PlanFile, heartbeats: HeartbeatSender) -> None:
         self.loaded: dict[str, Loaded] = {}
         self._model_use, self._store, self._file, self._heartbeats = model_use, store, plan, heartbeats
-        self._plan, self._refused, self._loading = ModelPlan(), dict[str, str](), set[str]()
-        self._loader = ModelLoader(self._prepare, lambda key: key in self._plan.held)
+        self._plan, self._refused = ModelPlan(), dict[str, str]()
+        self._loader, self._loading = ModelLoader(self._prepare), ""  # the model that is being loaded, if any
 
     def begin(self) -> None:
         """Load all planned models before the first message.
@@ -55,15 +55,16 @@ class HeldModels(Generic[Loaded]):
         self._report()
 
     def look(self) -> None:
-        """Take over models that finished loading, and follow the plan if it has changed."""
+        """Take over a model that finished loading, follow the plan if it has changed, and load the next model that is missing."""
         self._take_in()
         try:
             plan = self._file.changed()
         except MdssError as error:
             log.error("the plan cannot be read: models stay as they are", reason=str(error))
-            return
+            plan = None
         if plan is not None:
             self._follow(plan)
+        self._load_next()
 
     def close(self) -> None:
         """Stop loading."""
@@ -77,27 +78,27 @@ class HeldModels(Generic[Loaded]):
         if dropped:
             give_back_memory()
         self._refused = {key: reason for key, reason in self._refused.items() if key in plan.held}
-        for key in plan.held:
-            if key not in self.loaded and key not in self._refused and key not in self._loading:
-                self._ask(key)
         self._report()
 
-    def _ask(self, key: str) -> None:
-        self._loading.add(key)
-        self._loader.ask(key)
+    def _load_next(self) -> None:
+        """Load one model at a time, so that none is loaded that the plan has dropped meanwhile."""
+        missing = [key for key in self._plan.held if key not in self.loaded and key not in self._refused]
+        if missing and not self._loading:
+            self._loading = missing[0]
+            self._loader.ask(self._loading)
 
     def _take_in(self) -> None:
-        for attempt in self._loader.finished():
-            self._loading.discard(attempt.key)
-            if attempt.key not in self._plan.held:
-                continue
-            if attempt.result is not None:
-                self.loaded[attempt.key] = attempt.result
-            elif attempt.reason:
-                self._refuse(attempt.key, attempt.reason)
-            else:  # it was not wanted when its turn came, but now is again
-                self._ask(attempt.key)
-            self._report()
+        attempt = self._loader.finished()
+        if attempt is None:
+            return
+        self._loading = ""
+        if attempt.key not in self._plan.held:  # it was dropped meanwhile
+            return
+        if attempt.result is not None:
+            self.loaded[attempt.key] = attempt.result
+        else:
+            self._refuse(attempt.key, attempt.reason)
+        self._report()
 
     def _refuse(self, key: str, reason: str) -> None:
         log.error("model refused", model=key, reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Attempt(Generic[Made]):
-    """The outcome for one model: the result, or the reason why there is none; neither if it was no longer wanted at its turn."""
+    """The outcome for one model: the result, or the reason why there is none."""
 
     key: str
     result: Made | None
@@ -32,39 +32,35 @@ class Attempt(Generic[Made]):
 class ModelLoader(Generic[Made]):
     """Loads one model after the other, all in one thread that starts with the first, so that freed memory is reused."""
 
-    def __init__(self, make: Callable[[str], Made], is_wanted: Callable[[str], bool]) -> None:
-        self._make, self._is_wanted = make, is_wanted
+    def __init__(self, make: Callable[[str], Made]) -> None:
+        self._make = make
         self._asked, self._finished = SimpleQueue[str | None](), SimpleQueue[Attempt[Made]]()
         self._thread: threading.Thread | None = None
-        self._is_ending = False
 
     def ask(self, key: str) -> None:
-        """Queue a model for loading."""
+        """Have a model loaded; the next may be asked for when this one is finished."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="model loader", daemon=True)
             self._thread.start()
         self._asked.put(key)
 
-    def finished(self) -> Iterator[Attempt[Made]]:
-        """Yield the outcomes since the last call."""
-        while True:
-            try:
-                yield self._finished.get_nowait()
-            except Empty:
-                return
+    def finished(self) -> Attempt[Made] | None:
+        """Return the outcome for the model that was asked for, once; None while it is loaded."""
+        try:
+            return self._finished.get_nowait()
+        except Empty:
+            return None
 
     def close(self) -> None:
         """Load no more, and wait a few seconds for the current model."""
         if self._thread is not None:
-            self._is_ending = True
             self._asked.put(None)
             self._thread.join(END_WITHIN_S)
 
     def _run(self) -> None:
         lower_priority()
         while (key := self._asked.get()) is not None:
-            is_wanted = self._is_wanted(key) and not self._is_ending
-            self._finished.put(self._attempt(key) if is_wanted else Attempt(key, None))
+            self._finished.put(self._attempt(key))
 
     def _attempt(self, key: str) -> Attempt[Made]:
         try:
