@@ -25,16 +25,17 @@ from mdss.journal import Entry
 from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.authentication import client_of
-from mdss.wire.camera import Ack, Credit, Done, Eos, FrameLimits, FrameMessage, Header, Hello, Nack, Ping, Pong, WireRefusal
-from mdss.wire.headers import FrameHeader
+from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Nack, Ping, Pong, WireRefusal
+from mdss.wire.headers import PASSING_CODES, FrameHeader, NackCode
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Frame, FrameIdentity, Judged, ProcessState, Resend
 from mdss.wire.model_plan import ModelPlan, ModelReport, Served
+from mdss.wire.scan import FrameLimits, to_scan
 
 PIXEL_BYTES, CONFIDENCE_BYTES = 15, 4  # 3 bytes of colour and 12 of the point; 4 more if points come with confidences
 LOOK_EVERY_S = 1.0  # how often the journal is searched for verdicts whose Judged message was lost
 RESENT = "mdss_parts_resent_total"
-REJECTED = {code: f'mdss_frames_rejected_total{{code="{code}"}}' for code in get_args(camera.NackCode)}
+REJECTED = {code: f'mdss_frames_rejected_total{{code="{code}"}}' for code in get_args(NackCode)}
 COUNTERS = (RESENT, "mdss_frames_received_total", "mdss_frames_accepted_total", "mdss_frames_repeated_total", *REJECTED.values())
 DURATION = 'mdss_stage_duration_seconds{stage="ingest"}'
 
@@ -110,7 +111,7 @@ class Intake:
             self._services.tally.count(REJECTED[refusal.code])
             source = self._sources.of(peer)
             self._refusals.tell(None if source is None else source.name, refusal)
-            if source is not None and refusal.code in camera.PASSING_CODES:
+            if source is not None and refusal.code in PASSING_CODES:
                 self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._services.steady_ns())
             elif source is not None:
                 self._inherited.refuse(source.name, refusal.frame_id, str(refusal))
@@ -253,7 +254,7 @@ class Intake:
         header, out, deadline_ms = message.header, self._services, self._deadline_ms(message.header)
         received_ns, arrived_ns = out.clock_ns(), out.steady_ns()
         limits = FrameLimits(self._settings.camera.max_height_px, self._settings.camera.max_width_px)
-        rgb, xyz = camera.to_scan(header, message.payloads, limits)
+        rgb, xyz = to_scan(header, message.payloads, limits)
         accepted = Accepted(
             result_id=uuid.uuid4().hex if entry is None else entry.result_id,
             identity=header.identity(),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, read_scan
-from mdss.wire.camera import Invalid
+from mdss.wire.cloud import Invalid
 
 NOT_MEASURED = Invalid(kind="value", value=0.0)  # recorded files mark a missing point as (0, 0, 0)
 

@@ -17,6 +17,7 @@ from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
 from mdss.wire.client_socket import CurveKeys, connect, try_send
 from mdss.wire.cloud import Invalid
+from mdss.wire.headers import PASSING_CODES
 from mdss.wire.labels import FrameLabels, from_scan
 from mdss.wire.verdict_stream import VerdictStream
 
@@ -200,9 +201,9 @@ class FrameSender:
                 self._handle_nack(message)
 
     def _handle_nack(self, nack: Nack) -> None:
-        if not nack.frame_id and nack.code not in camera.PASSING_CODES:
+        if not nack.frame_id and nack.code not in PASSING_CODES:
             raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
-        if nack.code not in camera.PASSING_CODES:
+        if nack.code not in PASSING_CODES:
             self.rejected_count += nack.frame_id in self._frames  # a second refusal of the same frame counts once
             _remember(self.rejected, nack.frame_id, nack)
             self._forget(nack.frame_id)

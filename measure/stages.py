@@ -22,10 +22,11 @@ from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch
 from mdss.method.torch_device import device_of
 from mdss.settings import FusionSettings
-from mdss.wire import camera, codec
+from mdss.wire import codec
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.messages import Accepted, BranchScore, Frame, PreparedPart
 from mdss.wire.model_plan import model_key
+from mdss.wire.scan import FrameLimits, to_scan
 from mdss.wire.verdict import Branch
 from measure.operations import operations_of
 from measure.results import Machine, Operations, StageFigures, stage_figures
@@ -105,7 +106,7 @@ class StageBench:
         name, payloads = uuid.uuid4().hex, [scan.rgb.tobytes(), scan.xyz.tobytes()]
         header = self.subject.header(scan, name)
         with stage_records.timed("ingest", megabytes=megabytes(scan.rgb, scan.xyz)):
-            rgb, xyz = camera.to_scan(header, payloads, camera.FrameLimits())
+            rgb, xyz = to_scan(header, payloads, FrameLimits())
         frame = Frame(result_id=name, recipe_id=self.subject.recipe, model_version=self.model.version, rgb=rgb, xyz=xyz)
         with stage_records.timed("codec_frame", megabytes=megabytes(rgb, xyz)):
             received = codec.decode(cast(list[bytes], codec.encode(frame)))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.errors import BadInput
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
-from mdss.wire import camera
-from mdss.wire.camera import CloudFormat, FrameHeader, ImageFormat
 from mdss.wire.cloud import SensorCloud
+from mdss.wire.headers import CloudFormat, FrameHeader, ImageFormat
+from mdss.wire.scan import FrameLimits, to_scan
 from trainer.dataset import Unit
 
 MOST_SCANS = 4
@@ -92,7 +92,7 @@ class Subject:
 
     def received(self, scan: Scan) -> tuple[NDArray[np.uint8], SensorCloud]:
         """Return image and cloud as the station has them after `ingest`."""
-        return camera.to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], camera.FrameLimits())
+        return to_scan(self.header(scan, "part"), [scan.rgb.tobytes(), scan.xyz.tobytes()], FrameLimits())
 
     def header(self, scan: Scan, name: str) -> FrameHeader:
         """Return the header that a camera would send with this scan."""

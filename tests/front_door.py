@@ -14,7 +14,8 @@ from daemon.outbox import Outbox
 from mdss.journal import Entry, JournalDamaged, JournalFailed
 from mdss.settings import CameraSettings, ModelSettings, Settings
 from mdss.wire import camera
-from mdss.wire.camera import CloudFormat, FrameHeader, Hello, ImageFormat, Nack
+from mdss.wire.camera import FrameHeader, Hello, Nack
+from mdss.wire.headers import CloudFormat, ImageFormat
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Judged
 from mdss.wire.model_plan import ModelPlan, Served, model_key

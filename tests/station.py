@@ -28,7 +28,7 @@ from mdss.method.description_network import PatchDescriptionNetwork
 from mdss.method.recipe import Recipe, preset, with_assignments
 from mdss.method.teacher import TeacherCard, save_teacher
 from mdss.settings import Settings
-from mdss.wire.camera import Invalid
+from mdss.wire.cloud import Invalid
 from mdss.wire.verdict import Verdict
 from tests.lines import write_tiny_line
 from trainer.dataset import Unit

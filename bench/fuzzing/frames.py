@@ -20,25 +20,14 @@ from daemon.quarantine import Quarantine
 from mdss.journal import Entry
 from mdss.settings import CameraSettings, Settings
 from mdss.wire import camera
-from mdss.wire.camera import (
-    Ack,
-    CloudFormat,
-    Eos,
-    FrameHeader,
-    FrameLimits,
-    FrameMessage,
-    Hello,
-    ImageFormat,
-    Invalid,
-    Nack,
-    Ping,
-    WireRefusal,
-)
-from mdss.wire.cloud import SensorCloud
+from mdss.wire.camera import Ack, Eos, FrameHeader, FrameMessage, Hello, Nack, Ping, WireRefusal
+from mdss.wire.cloud import Invalid, SensorCloud
 from mdss.wire.crc32c import crc32c
+from mdss.wire.headers import CloudFormat, ImageFormat
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted
 from mdss.wire.model_plan import ModelPlan, Served
+from mdss.wire.scan import FrameLimits, to_scan
 
 SIDE = 64
 PEER = b"peer"
@@ -135,7 +124,7 @@ def feed_frames(messages: Input) -> bool:
         try:
             parsed = camera.parse(frames)
             if isinstance(parsed, FrameMessage):
-                check_scan(parsed.header, *camera.to_scan(parsed.header, parsed.payloads, LIMITS))
+                check_scan(parsed.header, *to_scan(parsed.header, parsed.payloads, LIMITS))
             is_read = True
         except WireRefusal as refusal:
             is_taken = False

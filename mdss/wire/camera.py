@@ -9,31 +9,24 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE
-from mdss.wire.cloud import Invalid
 from mdss.wire.headers import (
-    PASSING_CODES,
     Ack,
-    CloudFormat,
     Credit,
     Done,
     Eos,
     FrameHeader,
     Hello,
-    ImageFormat,
     Label,
     Nack,
-    NackCode,
     Ping,
     Pong,
     WireRefusal,
     in_words,
 )
-from mdss.wire.scan import FrameLimits, to_scan
 
 __all__ = [
-    "KINDS", "MAGIC", "PASSING_CODES", "Ack", "CameraMessage", "CloudFormat", "Credit", "Done", "Eos", "FrameHeader", "FrameLimits",
-    "FrameMessage", "Header", "Hello", "ImageFormat", "Invalid", "Nack", "NackCode", "Payload", "Ping", "Pong", "WireRefusal", "compose",
-    "compose_frame", "parse", "to_scan",
+    "KINDS", "MAGIC", "Ack", "CameraMessage", "Credit", "Done", "Eos", "FrameHeader", "FrameMessage", "Header", "Hello", "Nack",
+    "Payload", "Ping", "Pong", "WireRefusal", "compose", "compose_frame", "parse",
 ]  # fmt: skip
 
 MAGIC = b"MDSS1"

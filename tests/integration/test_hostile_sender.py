@@ -19,6 +19,7 @@ from demo.station import free_port
 from mdss.client import CurveKeys, FrameSender
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
+from mdss.wire.headers import CloudFormat
 from mdss.wire.messages import Accepted
 from tests.front_door import header, payloads
 from tests.hostile import LONG, MEGABYTE, PATIENCE_S, Hostile, Raw
@@ -182,7 +183,7 @@ def test_what_only_a_station_says_is_not_answered(scene: IngestUnderAttack) -> N
 def test_a_flood_of_what_is_no_number_is_a_part_like_any_other(scene: IngestUnderAttack, value: float) -> None:
     cloud = payloads(np.full((64, 64, 3), value, np.float32))
     with scene.mallory() as mallory:
-        assert isinstance(mallory.ask(frame(cloud, xyz=camera.CloudFormat(unit="m"))), Ack)
+        assert isinstance(mallory.ask(frame(cloud, xyz=CloudFormat(unit="m"))), Ack)
         while scene.of("mallory") < 1:
             scene.serve()
         assert isinstance(mallory.answer(), Done)

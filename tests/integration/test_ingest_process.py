@@ -19,6 +19,7 @@ from daemon.ingest import LARGEST_PAYLOAD_BYTES
 from mdss.client import FrameSender
 from mdss.wire import camera
 from mdss.wire.camera import Credit, Hello, Nack, Ping, Pong
+from mdss.wire.headers import CloudFormat
 from mdss.wire.messages import Frame
 from tests.front_door import header, payloads
 from tests.ingest_process import Line, Stranger
@@ -139,7 +140,7 @@ def test_bad_input_is_refused_with_a_sentence_and_the_stream_goes_on(line: Line)
         ([b"MDSS1", b"FRAME", wrong_schema, *payloads()], "SCHEMA"),
         (frame("f1", [payloads()[0], np.ones((64, 64, 3)).tobytes()]), "SHAPE_MISMATCH"),
         (frame("f2", [payloads()[0], payloads()[1][:-1]]), "SHAPE_MISMATCH"),
-        (frame("f3", payloads(), xyz=camera.CloudFormat(unit="mm", height=1, width=4096)), "NOT_ORGANISED"),
+        (frame("f3", payloads(), xyz=CloudFormat(unit="mm", height=1, width=4096)), "NOT_ORGANISED"),
         (frame("f4", payloads(), recipe_id="foam"), "UNKNOWN_RECIPE"),
         (frame("f5", payloads(), crc32c=1), "CRC"),
     ]

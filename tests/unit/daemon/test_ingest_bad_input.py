@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from daemon.sources import MOST_SOURCES
 from mdss.journal import Journal
 from mdss.wire import camera
-from mdss.wire.camera import Ack, CloudFormat, Credit, Done, Eos, Hello, ImageFormat, Nack, Pong
+from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Nack, Pong
+from mdss.wire.headers import CloudFormat, ImageFormat
 from mdss.wire.messages import Frame
 from tests.front_door import CAMERA, OTHER, SIDE, Station, code_of, header, payloads
 from tests.parts import verdict

@@ -10,8 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from mdss.wire import camera
-from mdss.wire.camera import CloudFormat, FrameHeader, FrameLimits, ImageFormat, Invalid, WireRefusal, to_scan
+from mdss.wire.camera import FrameHeader, WireRefusal
+from mdss.wire.cloud import Invalid
 from mdss.wire.crc32c import crc32c
+from mdss.wire.headers import CloudFormat, ImageFormat
+from mdss.wire.scan import FrameLimits, to_scan
 
 SIDE = 64
 PIXELS = SIDE * SIDE
