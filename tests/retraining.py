@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from mdss.collection import CollectedPart, Collection, Review
-from mdss.method.model_store import ModelFolder, open_version
+from mdss.method.model_store import Change, ModelFolder, open_champion, open_version, promote
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
 from mdss.wire.verdict import Evaluation
@@ -19,6 +20,7 @@ from tests.lines import SIDE_PX
 from tests.station import NAME
 from trainer.gate_terms import GateCheck, GateOutcome
 from trainer.gathering import Shares
+from trainer.model_maker import store_recalibrated
 from trainer.retrain_order import RetrainAmounts, RetrainOrder
 from trainer.synthetic_camera import View
 from trainer.synthetic_scan import SyntheticScan, draw_scan
@@ -97,6 +99,14 @@ def write_config(folder: Path, store: Path) -> Path:
 def order_of(own: Plant, **changes: Any) -> RetrainOrder:
     """Return what to retrain, with as few parts as a test can make in passing."""
     return replace(RetrainOrder(own.settings, NAME, amounts=FEW), **changes)
+
+
+def noted_as(own: Plant, **data: Any) -> ModelFolder:
+    """Make a copy of the champion, with other entries in its card, the champion."""
+    first = open_champion(own.store, NAME)
+    card = msgspec.structs.replace(first.card, data=first.card.data | data)
+    made = store_recalibrated(first, card, first.calibration, own.store)
+    return promote(own.store, NAME, made.version, Change("calibrate"))
 
 
 def answered(model: ModelFolder, *, is_passed: bool) -> GateOutcome:

@@ -123,7 +123,7 @@ def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration
 
 
 def from_scored_parts(request: Request, model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
-    """Return the calibration from scoring parts, and the entries for the card: how many of each kind, and which collected ones."""
+    """Return the calibration from scoring parts, and the entries for the card: how many of each kind, and which ones."""
     from trainer.calibrate import calibration_of, maps_of
 
     champion = Champion.of(model, request.device)
@@ -141,7 +141,7 @@ def from_scored_parts(request: Request, model: ModelFolder, settings: Recipe) ->
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
     noted = msgspec.structs.replace(found, threshold=found.threshold.with_note(rise_sentence(found, model.calibration)))
-    return with_collection_note(noted, collected), {COUNTS: counts, CALIBRATED: collected.names}
+    return with_collection_note(noted, collected), {COUNTS: counts, CALIBRATED: names}
 
 
 def without_defects(dataset: Dataset, request: Request) -> Dataset:

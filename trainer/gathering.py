@@ -148,7 +148,7 @@ def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Cal
 
 
 def calibrated_by(model: ModelFolder) -> frozenset[str]:
-    """Return the result ids of the collected parts that a model was recalibrated on."""
+    """Return the result ids of the collected parts that a model was recalibrated on, exported ones included."""
     return frozenset(map(str, model.card.data.get(CALIBRATED, ())))
 
 

@@ -10,9 +10,10 @@ from mdss import audit
 from mdss.good_parts import Standing
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
+from mdss.part_names import Named
 from trainer.dataset import Dataset
 from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
-from trainer.gathering import calibrated_by, gather, made_from, seen_in
+from trainer.gathering import Gathered, calibrated_by, gather, made_from, seen_in
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, Use, base_set, collected_set, scan_of
 from trainer.retrain_planning import champion_of, defects_since
@@ -40,7 +41,7 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
     champion, collected, base = champion_of(order), collected_set(order.work, plan), base_set(plan)
     fresh, seen, defects = (
         [part_of(order, collected, part) for part in sorted(parts, key=lambda part: -part.judged_ns)]
-        for parts in (*split_new_and_seen(plan, champion), plan.of("defect"))
+        for parts in (*split_new_and_seen(plan, champion, kept), plan.of("defect"))
     )
     stand_in = [EvidencePart.in_dataset(f"{scan.split}/{scan.part_id}", base, scan) for scan in base.test if scan.is_good] if base else []
     good = fresh[:MOST_JUDGED]
@@ -77,13 +78,15 @@ def recheck_labels(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> Gat
     return msgspec.structs.replace(outcome, is_passed=False, reasons=(*outcome.reasons, why))
 
 
-def split_new_and_seen(plan: Plan, champion: ModelFolder | None) -> tuple[list[PlannedPart], list[PlannedPart]]:
+def split_new_and_seen(plan: Plan, champion: ModelFolder | None, gathered: Gathered) -> tuple[list[PlannedPart], list[PlannedPart]]:
     """Return the good parts for the gate in two lists: new to the champion, and those it was made from or calibrated on, in any scan.
 
-    The second list is empty as long as the shares stay the same; with other shares, a part may have changed sides.
+    The plan names one scan of a part alone, so other scans of it are looked for in the whole collection. The second list is empty as long
+    as the shares stay the same and nobody has calibrated the champion; with other shares, a part may have changed sides.
     """
     seen = made_from(champion) | calibrated_by(champion) if champion else frozenset()
-    is_seen, parts = seen_in(seen, plan.parts), plan.of("gate")
+    scans: dict[str, Named] = {each.part.result_id: each.part for each in gathered.kept} | {each.result_id: each for each in plan.parts}
+    is_seen, parts = seen_in(seen, scans.values()), plan.of("gate")
     return [part for part in parts if not is_seen(part)], [part for part in parts if is_seen(part)]
 
 

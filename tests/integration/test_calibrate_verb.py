@@ -191,7 +191,9 @@ def test_exported_scans_set_no_threshold_once_they_are_called_defects_and_count_
     kept.label(ids[0], "defect")
     assert calibrate(copy.store, "--data", data, "--collected", kept.folder) == 0
     assert f"calibrate: 1 scans of {data / 'validation'} are left out: somebody has called them" in capsys.readouterr().err
-    assert open_champion(copy.store, NAME).card.data["calibrated_on"] == {"validation": 5, "marked_good": 0, "accepted": 2}
+    card = open_champion(copy.store, NAME).card.data
+    assert card["calibrated_on"] == {"validation": 5, "marked_good": 0, "accepted": 2}
+    assert sorted(card["calibrated_parts"]) == ids[1:]  # so that the gate takes none of them for new
 
 
 def test_what_one_branch_alone_accepted_or_what_is_a_defect_by_another_scan_sets_no_threshold(copy: Trained, kept: Kept) -> None:

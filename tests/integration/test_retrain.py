@@ -14,10 +14,10 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.errors import BadInput, CutOff, MdssError, ModelRefused
-from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, promote, rollback, versions
+from mdss.method.model_store import ModelFolder, linked_version, open_champion, promote, rollback, versions
 from mdss.method.store_lock import StoreBusy
 from mdss.retraining import RetrainRecord, read_records, write_record
-from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, record_of, shown_to, work_of
+from tests.retraining import FEW, NEW, Plant, answered, good_part, noted_as, order_of, record_of, shown_to, work_of
 from tests.station import NAME
 from trainer import examination, retrain_run
 from trainer.gate_terms import GateLimits
@@ -265,13 +265,20 @@ def test_parts_that_the_champion_or_its_threshold_came_from_judge_only_where_too
     for number in range(NEW):
         own.collect(number)
     amounts = replace(FEW, least_new=1, shares=Shares(validation=0, gate=0.999))
-    order, first = order_of(own, amounts=amounts), open_champion(own.store, NAME)
-    data = first.card.data | {key: [f"result-{NEW - 1}"]}
-    made = store_recalibrated(first, msgspec.structs.replace(first.card, data=data), first.calibration, own.store)
-    champion = promote(own.store, NAME, made.version, Change("calibrate"))
+    order, champion = order_of(own, amounts=amounts), noted_as(own, **{key: [f"result-{NEW - 1}"]})
     plan = plan_of(order, champion.recipe, champion)
     fresh = [f"part-{number}" for number in reversed(range(NEW - 1))]
     for fewest, expected in ((1, fresh), (1000, [*fresh, f"part-{NEW - 1}"])):
         asked = replace(order, limits=msgspec.structs.replace(order.limits, fewest_good=fewest))
         collected = [part.part_id for part in evidence_of(asked, plan).good if not part.part_id.startswith("test/")]
         assert collected == expected
+
+
+def test_a_part_behind_the_champions_threshold_is_no_new_one_when_it_comes_again(own: Plant) -> None:
+    numbers = range(NEW)
+    order = order_of(own, amounts=replace(FEW, least_new=1, shares=Shares(validation=0, gate=0.999)))
+    champion = noted_as(own, calibrated_parts=[own.collect(number) for number in numbers][:1])
+    own.collect(53, scan=good_part(0), part_id="part-0")  # the older scan is refused as a duplicate, so no plan names it
+    plan = plan_of(order, champion.recipe, champion)
+    asked = replace(order, limits=msgspec.structs.replace(order.limits, fewest_good=1))
+    assert [part.part_id for part in evidence_of(asked, plan).good] == [f"part-{number}" for number in reversed(numbers) if number]
