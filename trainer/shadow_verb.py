@@ -101,7 +101,7 @@ def shadow(order: Order) -> ShadowReport:
     if not beside.parts:
         raise MdssError(nothing_found(order, beside, "within the time"))
     found = report_of(beside.parts, beside.skipped, recipe=order.recipe, candidate=order.version, began=began, ended=now())
-    store(order, found)
+    note(order, beside, found)
     return found
 
 
@@ -156,9 +156,9 @@ def report_path(order: Order) -> Path:
     return order.folder / GATES / order.version / SHADOW
 
 
-def store(order: Order, found: ShadowReport) -> None:
+def note(order: Order, beside: Shadow, found: ShadowReport) -> None:
     """Write the report, whole or not at all, and a line into the audit."""
     write_json(report_path(order), found)
     with model_store.recipe_lock(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
-        audit.record(order.folder, "shadow", (found.champions[-1], order.version), why)
+        audit.record(order.folder, "shadow", (beside.parts[-1].champion.version, order.version), why)

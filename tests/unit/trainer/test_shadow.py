@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from mdss import audit
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadPart
 from mdss.method.grid import Grid
-from mdss.settings import FusionSettings
+from mdss.settings import FusionSettings, load_settings
 from tests.parts import calibration
+from tests.retraining import write_config
 from trainer.shadow import Shadow, side_of
 from trainer.shadow_report import ShadowPart, Side, as_text, report_of
+from trainer.shadow_verb import Order, note
 
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 500.0, np.float32)
 
@@ -130,6 +133,20 @@ def test_the_report_counts_both_kinds_of_difference_and_names_their_parts() -> N
     assert found.agreement is not None and found.agreement.low < 0.8 < found.agreement.high < 1
     said = as_text(found)
     assert "8 of 10 parts evaluated alike" in said and "part part-9 (r-9): 0001 OK 1/2, 0002 NotOK 5/4" in said
+
+
+def test_the_audit_names_the_champion_that_was_in_office_at_the_end(line: Line, tmp_path: Path) -> None:
+    store = tmp_path / "models"
+    (store / "cap").mkdir(parents=True)
+    order = Order(load_settings(write_config(tmp_path / "station", store)), "cap", "0002", parts=3, minutes=1)
+    shadow = line.shadow(candidate())
+    for number, champion in enumerate(("0001", "0003", "0001")):  # 0003 was promoted, and rolled back
+        one = part(number, 1.0, 1.0)
+        shadow.parts.append(msgspec.structs.replace(one, champion=msgspec.structs.replace(one.champion, version=champion)))
+    found = report_of(shadow.parts, 0, recipe="cap", candidate="0002", began="", ended="")
+    note(order, shadow, found)
+    assert found.champions == ("0001", "0003")
+    assert [(each.what, each.before, each.after) for each in audit.events(store / "cap")] == [("shadow", "0001", "0002")]
 
 
 def test_scores_are_compared_in_thresholds_pair_by_pair() -> None:
