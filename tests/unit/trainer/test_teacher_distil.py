@@ -102,6 +102,12 @@ def test_of_very_many_photographs_evenly_spaced_ones_are_read(settings: Distilla
     assert len(Photographs(settings.photographs)) == 2
 
 
+def test_a_folder_that_is_named_like_an_image_is_a_folder_of_photographs(settings: Distillation) -> None:
+    folder = settings.photographs
+    write_photographs(folder / "scans.tif", count=2)
+    assert len(Photographs(folder)) == 6
+
+
 def test_hidden_files_and_folders_among_photographs_are_other_programs(settings: Distillation) -> None:
     folder = settings.photographs
     (folder / "more" / ".thumbnails").mkdir(parents=True)
