@@ -158,8 +158,7 @@ def without_defects(dataset: Dataset, request: Request) -> Dataset:
 def print_findings(parts: Sequence[Prepared], dataset: Dataset, model: ModelFolder) -> None:
     """Tell a person what the validation scans show, and whether it looks like the model's product."""
     sources = [(dataset, scan) for scan in dataset.validation]
-    golden = [measures for _, measures in measure_golden(model)]
-    found = sentences_on(parts, [scan.xyz_path for _, scan in sources], golden)
+    found = sentences_on(parts, [scan.xyz_path for _, scan in sources], measure_golden(model))
     for sentence in (*found, *ignored_content_sentences(sources, model.recipe.point_cloud)):
         click.echo(f"{model.name}: {sentence}", err=True)
 

@@ -51,15 +51,18 @@ def measure_curated(base: Dataset, settings: PointCloudSettings) -> list[tuple[s
     return found
 
 
-def measure_golden(champion: ModelFolder) -> list[tuple[str, Measures]]:
-    """Return names and measures of a model's golden scans: few, but they exist as long as the model does."""
+def measure_golden(champion: ModelFolder) -> list[Measures]:
+    """Return the measures of a model's golden scans: few, but they exist as long as the model does."""
     settings = champion.recipe.point_cloud
-    golden = read_golden(champion.path)
-    return [(f"golden/{scan.name}", Measures.of(prepare(scan.rgb, scan.xyz_mm, settings))) for scan in golden]
+    return [Measures.of(prepare(scan.rgb, scan.xyz_mm, settings)) for scan in read_golden(champion.path)]
 
 
 class Examiner:
-    """Checks each part against known parts and the champion; `curated` are the names of curated scans."""
+    """Checks each part against known parts, which are learned from already, and the champion.
+
+    `curated` are the names of curated scans. Where no part is known, `golden` ones alone tell what a good part looks like; they may be
+    learned from, as any other that the champion's threshold came from.
+    """
 
     def __init__(
         self,
@@ -67,10 +70,11 @@ class Examiner:
         champion: Champion | None,
         settings: PointCloudSettings,
         curated: Collection[str] = (),
+        golden: Sequence[Measures] = (),
     ) -> None:
         self._champion, self._settings, self._curated = champion, settings, frozenset(curated)
-        measures = [each for _, each in known[:: max(1, -(-len(known) // MOST_COMPARED))]]
-        self._usual = GoodPartRange.of(measures) if measures else None
+        good = [each for _, each in known[:: max(1, -(-len(known) // MOST_COMPARED))]] or golden
+        self._usual = GoodPartRange.of(good) if good else None
         self._signatures, self._defects = Signatures(self._usual), Signatures(self._usual)
         for name, each in known:
             self._signatures.add(name, each.signature)

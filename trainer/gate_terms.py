@@ -90,7 +90,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """The parts on which champion and candidate are judged; the candidate must not have learned from any of them."""
+    """The parts on which champion and candidate are judged; the candidate must not have learned from any but golden ones."""
 
     good: Sequence[EvidencePart]  # recent and known to be good; newest first
     defects: Sequence[EvidencePart] = ()  # confirmed by a person

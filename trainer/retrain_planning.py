@@ -181,10 +181,11 @@ def examine_parts(
     """Return the parts that are fit to learn from, and the refused ones."""
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None
-    usual = measure_curated(base, settings) if base else measure_golden(champion) if champion else []
+    known = measure_curated(base, settings) if base else []
+    golden = measure_golden(champion) if champion and not base else []
     limits = ExaminationLimits(order.amounts.budget, order.settings.fusion.max_invalid_point_ratio)
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
-    examiner = Examiner(usual, judge, settings, curated)
+    examiner = Examiner(known, judge, settings, curated, golden)
     examiner.add_defects(gathered.defects)
     done = examiner.examine(gathered.good, limits)
     return done.accepted, done.refused

@@ -14,6 +14,7 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.errors import BadInput, CutOff, MdssError, ModelRefused
+from mdss.method.golden import read_golden
 from mdss.method.model_store import ModelFolder, linked_version, open_champion, promote, rollback, versions
 from mdss.method.store_lock import StoreBusy
 from mdss.retraining import RetrainRecord, read_records, write_record
@@ -282,3 +283,12 @@ def test_a_part_behind_the_champions_threshold_is_no_new_one_when_it_comes_again
     plan = plan_of(order, champion.recipe, champion)
     asked = replace(order, limits=msgspec.structs.replace(order.limits, fewest_good=1))
     assert [part.part_id for part in evidence_of(asked, plan).good] == [f"part-{number}" for number in reversed(numbers) if number]
+
+
+def test_where_the_curated_scans_are_gone_collected_parts_that_became_golden_are_learned_from_as_others_are(own: Plant) -> None:
+    champion = noted_as(own, folder="")
+    golden = read_golden(champion.path)
+    for number, scan in enumerate(golden):
+        own.collect(number, scan=replace(good_part(number), rgb=scan.rgb, xyz_mm=scan.xyz_mm))
+    plan = plan_of(order_of(own, amounts=replace(FEW, least_new=1)), champion.recipe, champion)
+    assert (len(plan.parts), plan.refused) == (len(golden), ())
