@@ -9,12 +9,12 @@ from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.method.point_cloud import prepare
 from mdss.method.recipe import PointCloudSettings
 from trainer.data_checks import Refused
-from trainer.examination import ExaminationLimits, Examiner, PartExamination
+from trainer.examination import Examiner, PartExamination
 from trainer.part_measures import Measures
 from trainer.synthetic_scan import SyntheticScan
 
 SETTINGS = PointCloudSettings(size_px=96)
-LIMITS = ExaminationLimits(budget=100, max_invalid_ratio=0.5)
+BUDGET, MAX_INVALID_RATIO = 100, 0.5
 
 
 def measures_of(scan: SyntheticScan) -> Measures:
@@ -41,11 +41,11 @@ class Shelf:
         self._parts.append(found)
         return found
 
-    def examined(self, known: list[tuple[str, Measures]], limits: ExaminationLimits = LIMITS, champion: Any = None) -> PartExamination:
+    def examined(self, known: list[tuple[str, Measures]], budget: int = BUDGET, champion: Any = None) -> PartExamination:
         """Look at all of them but defects, without a champion unless one is given."""
         examiner = Examiner(known, champion, SETTINGS)
         examiner.add_defects([part for part in self._parts if part.label == "defect"])
-        return examiner.examine([part for part in self._parts if part.label != "defect"], limits)
+        return examiner.examine([part for part in self._parts if part.label != "defect"], budget, MAX_INVALID_RATIO)
 
 
 def only(done: PartExamination) -> Refused:

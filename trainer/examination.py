@@ -22,14 +22,6 @@ from trainer.progress import Meter, tracked
 MOST_COMPARED = 400  # known parts, evenly chosen: enough to know what is usual; each is compared with each
 
 
-@dataclass(frozen=True)
-class ExaminationLimits:
-    """How many parts are wanted, and which share of a part's points may be missing."""
-
-    budget: int
-    max_invalid_ratio: float
-
-
 @dataclass
 class PartExamination:
     """The parts that passed, and the refused ones with their reasons."""
@@ -85,14 +77,17 @@ class Examiner:
             with suppress(BadInput, BadPart):  # an unreadable scan, or one without a part, cannot be recognised again
                 self._defects.add(part.part.part_id or part.part.result_id, Measures.of(read_and_prepare(part, self._settings)).signature)
 
-    def examine(self, parts: Sequence[CollectedScan], limits: ExaminationLimits) -> PartExamination:
-        """Return the parts that passed, at most as many as the budget, and those refused on the way."""
+    def examine(self, parts: Sequence[CollectedScan], budget: int, max_invalid_ratio: float) -> PartExamination:
+        """Return the parts that passed, at most as many as the budget, and those refused on the way.
+
+        A part may lack this share of its points.
+        """
         done = PartExamination()
         with Meter("collected parts", len(parts)) as meter:
             for part in parts:
-                if len(done.accepted) == limits.budget:
+                if len(done.accepted) == budget:
                     break
-                fault = self._fault(part, limits)
+                fault = self._fault(part, max_invalid_ratio)
                 if fault is None:
                     done.accepted.append(part)
                 else:
@@ -100,24 +95,24 @@ class Examiner:
                 meter.step(f"{len(done.refused)} refused")
         return done
 
-    def _fault(self, part: CollectedScan, limits: ExaminationLimits) -> Fault | None:
+    def _fault(self, part: CollectedScan, max_invalid_ratio: float) -> Fault | None:
         if part.part.result_id in self._curated:  # it was exported before
             return "duplicate", "it is one of the curated scans, which are learned from already"
         try:
-            return self._fault_in_scan(part, limits)
+            return self._fault_in_scan(part, max_invalid_ratio)
         except BadPart as bad:
             return "no_part", str(bad)
         except BadInput as bad:
             return "unreadable", str(bad)
 
-    def _fault_in_scan(self, part: CollectedScan, limits: ExaminationLimits) -> Fault | None:
+    def _fault_in_scan(self, part: CollectedScan, max_invalid_ratio: float) -> Fault | None:
         seen = read_and_prepare(part, self._settings)
         measures, is_marked_good = Measures.of(seen), part.label == GOOD
         if not is_marked_good and (twin := self._defects.twin_of(measures.signature)):
             return "defect", f"it is a second scan of {twin}, which somebody has called a defect; expected it to be marked as good"
         if twin := self._signatures.twin_of(measures.signature):
             return "duplicate", f"it is a second scan of {twin}, which is learned from already"
-        fault = fault_of(measures, self._usual, limits.max_invalid_ratio, is_marked_good=is_marked_good)
+        fault = fault_of(measures, self._usual, max_invalid_ratio, is_marked_good=is_marked_good)
         if fault is None and self._champion is not None and not is_marked_good:
             fault = score_fault(self._score_of(self._champion, part, seen), self._champion.threshold)
         if fault is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from mdss.collection import CollectedScan
@@ -17,7 +16,7 @@ from mdss.method.recipe import Recipe, preset, with_assignments
 from trainer.champion import Champion
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset
-from trainer.examination import ExaminationLimits, Examiner, measure_curated, measure_golden
+from trainer.examination import Examiner, PartExamination, measure_curated, measure_golden
 from trainer.gathering import (
     LEFT_OUT,
     Gathered,
@@ -62,36 +61,15 @@ def check_order(order: RetrainOrder) -> None:
             require_start(champion, base_of(champion, order.data, order.unit), order.name, order.store)
 
 
-@dataclass(frozen=True)
-class RelevantModels:
-    """What the relevant models have learned from: the champion, and the newest version, whether it is a candidate or held back."""
-
-    models: tuple[ModelFolder, ...]
-
-    @classmethod
-    def of(cls, order: RetrainOrder, champion: ModelFolder | None) -> RelevantModels:
-        """Open the models; a damaged one counts as having learned nothing."""
-        folder = model_store.recipe_folder(order.store, order.name)
-        newest = model_store.versions(folder)[-1:] if folder.is_dir() else []
-        models = [champion] if champion else []
-        for path in newest:
-            if champion is None or path.name != champion.version:
-                with suppress(ModelRefused):
-                    models.append(model_store.open_version(path))
-        return cls(tuple(models))
-
-    @property
-    def left_out(self) -> frozenset[str]:
-        """Names of the curated scans that these models were made without, because they are no longer good."""
-        return frozenset(str(name) for model in self.models for name in model.card.data.get(LEFT_OUT, ()))
-
-    def without(self, bad: frozenset[str]) -> RelevantModels:
-        """Return the models that neither learned from any of these parts nor have their threshold from one; the others do not count."""
-        return RelevantModels(tuple(model for model in self.models if not bad & (made_from(model) | calibrated_by(model))))
-
-    def has_learned(self, base: Dataset) -> bool:
-        """Return whether one of them was made from exactly these curated scans."""
-        return any(is_made_from(base, model) for model in self.models)
+def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[ModelFolder]:
+    """Return the champion and the newest version, whether it is a candidate or held back; a damaged one has learned nothing."""
+    folder = model_store.recipe_folder(order.store, order.name)
+    models = [champion] if champion else []
+    for path in model_store.versions(folder)[-1:] if folder.is_dir() else []:
+        if champion is None or path.name != champion.version:
+            with suppress(ModelRefused):
+                models.append(model_store.open_version(path))
+    return models
 
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
@@ -99,17 +77,18 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
     gathered = gather(order.collection, order.name, with_simulated=order.amounts.with_simulated)
-    stored = RelevantModels.of(order, champion)
-    known = stored.without(gathered.bad)
-    spoilt = curated_defects(curated, gathered, stored.left_out)
+    stored = relevant_models(order, champion)
+    left_out = frozenset(str(name) for model in stored for name in model.card.data.get(LEFT_OUT, ()))
+    spoilt = curated_defects(curated, gathered, left_out)
     base = curated and curated.without([each.result_id for each in spoilt])
-    is_base_new = base is not None and not known.has_learned(base)
-    learned = learned_by(known.models)
+    untainted = [model for model in stored if not gathered.bad & (made_from(model) | calibrated_by(model))]
+    is_base_new = base is not None and not any(is_made_from(base, model) for model in untainted)
+    learned = learned_by(untainted)
     if not is_base_new:
         require_new_parts(order, gathered, learned, champion.version if champion else "")
     shutil.rmtree(order.work, ignore_errors=True)
-    accepted, refused = examine_parts(order, recipe, champion, base, gathered)
-    good, defects = link_parts(accepted, order.work), link_parts(gathered.defects, order.work)
+    examined = examine_parts(order, recipe, champion, base, gathered)
+    good, defects = link_parts(examined.accepted, order.work), link_parts(gathered.defects, order.work)
     return Plan(
         recipe=recipe,
         champion=champion.version if champion else "",
@@ -121,7 +100,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,
         parts=assign_uses(good, defects, learned, order.amounts.shares, curated_sides(base, (each.part for each in gathered.kept))),
-        refused=(*spoilt, *contested_refusals(gathered, spoilt), *refused),
+        refused=(*spoilt, *contested_refusals(gathered, spoilt), *examined.refused),
         unreviewed=gathered.unreviewed,
         with_simulated=order.amounts.with_simulated,
         made_at=now(),
@@ -177,18 +156,16 @@ def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:
 
 def examine_parts(
     order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None, base: Dataset | None, gathered: Gathered
-) -> tuple[list[CollectedScan], list[Refused]]:
+) -> PartExamination:
     """Return the parts that are fit to learn from, and the refused ones."""
     settings = recipe.point_cloud
     judge = Champion.load(order.store, order.name, order.device) if champion else None
     known = measure_curated(base, settings) if base else []
     golden = measure_golden(champion) if champion and not base else []
-    limits = ExaminationLimits(order.amounts.budget, order.settings.fusion.max_invalid_point_ratio)
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
     examiner = Examiner(known, judge, settings, curated, golden)
     examiner.add_defects(gathered.defects)
-    done = examiner.examine(gathered.good, limits)
-    return done.accepted, done.refused
+    return examiner.examine(gathered.good, order.amounts.budget, order.settings.fusion.max_invalid_point_ratio)
 
 
 def require_enough(order: RetrainOrder, plan: Plan) -> None:

@@ -13,9 +13,9 @@ import pytest
 from mdss.collection import XYZ
 from mdss.method.recipe import PointCloudSettings
 from tests.retraining import again, good_part
-from tests.shelf import LIMITS, SETTINGS, Shelf, measures_of, only
+from tests.shelf import BUDGET, MAX_INVALID_RATIO, SETTINGS, Shelf, measures_of, only
 from trainer.data_checks import SURELY_SAME, GoodPartRange, Refused, Signatures, fault_of, refusals_by_code, same_part_limit, score_fault
-from trainer.examination import ExaminationLimits, Examiner
+from trainer.examination import Examiner
 from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
 from trainer.synthetic_scan import SyntheticScan
 
@@ -125,7 +125,7 @@ def test_a_curated_part_that_was_collected_too_is_not_learned_twice(shelf: Shelf
 
 def test_a_curated_scan_that_is_still_in_the_collection_is_known_by_its_name_too(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
     parts = [shelf.put(good_part(number), label="good") for number in range(2)]
-    done = Examiner(known, None, SETTINGS, curated=["r0", "000"]).examine(parts, LIMITS)
+    done = Examiner(known, None, SETTINGS, curated=["r0", "000"]).examine(parts, BUDGET, MAX_INVALID_RATIO)
     assert (only(done).code, only(done).result_id, done.accepted) == ("duplicate", "r0", parts[1:])
     assert only(done).reason == "it is one of the curated scans, which are learned from already"
 
@@ -142,7 +142,7 @@ def test_a_person_who_marks_a_part_as_good_overrules_the_looks_but_not_the_darkn
 
 def test_no_more_parts_are_looked_at_than_the_budget_takes(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
     parts = [shelf.put(darkened(good_part(0))), *(shelf.put(good_part(number)) for number in range(1, 5))]
-    done = shelf.examined(known, ExaminationLimits(budget=2, max_invalid_ratio=0.5))
+    done = shelf.examined(known, budget=2)
     assert done.accepted == parts[1:3]
     assert len(done.refused) == 1
 
