@@ -101,8 +101,8 @@ class Bench:
     def _score(self, recipe: Recipe, half: Branch) -> BranchMaps:
         parts, networks = self._prepared(recipe), self._networks
         map_of = networks.colour(parts.training, recipe).map_of if half == "rgb" else networks.shape(parts.training, recipe).map_of
-        validation = [map_of(part) for part in tracked(parts.validation, f"{half} validation", len(parts.validation))]
-        judged = [map_of(part.prepared) for part in tracked(parts.judged, f"{half} {self._judged_on}", len(parts.judged))]
+        validation = [map_of(part) for part in tracked(parts.validation, f"{half} validation")]
+        judged = [map_of(part.prepared) for part in tracked(parts.judged, f"{half} {self._judged_on}")]
         shown = [number for number, part in enumerate(parts.judged) if half in part.shows_in]
         maps = [judged[number] for number in shown]
         return BranchMaps(validation, judged, self._metrics([parts.judged[number] for number in shown], maps, peaks(maps)))

@@ -63,7 +63,7 @@ def command(**options: Any) -> None:
 
 def scores_of(champion: Champion, parts: Sequence[Prepared], title: str) -> NDArray[np.float64]:
     """Return the shape branch's score of each part."""
-    return np.array([float(champion.shape_map(part).max()) for part in tracked(parts, title, len(parts))])
+    return np.array([float(champion.shape_map(part).max()) for part in tracked(parts, title)])
 
 
 def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Generator) -> Float:

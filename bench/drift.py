@@ -145,7 +145,7 @@ def lamp_delay(usual: list[float], before: list[float], live: list[float], rando
 def brightness(dataset: Dataset, scans: list[Scan], factor: float) -> list[float]:
     """Return the brightness of each part in this share of the light."""
     settings, found = preset("edge").point_cloud, []
-    for scan in tracked(scans, f"light {factor:.0%}", len(scans)):
+    for scan in tracked(scans, f"light {factor:.0%}"):
         loaded = dataset.load(scan)
         darker = np.rint(loaded.rgb * factor).astype(np.uint8)
         found.append(Conditions.of(prepare(darker, loaded.xyz_mm, settings)).brightness)

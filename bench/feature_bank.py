@@ -68,7 +68,7 @@ class FeatureBank:
     @classmethod
     def fit(cls, describer: Describer, parts: Sequence[Prepared], share: float) -> FeatureBank:
         """Build the bank from good parts."""
-        described = (describer.describe(part.rgb, part.mask)[0] for part in tracked(parts, "feature bank", len(parts)))
+        described = (describer.describe(part.rgb, part.mask)[0] for part in tracked(parts, "feature bank"))
         return cls(describer, MemoryBank.of(described, len(parts), share, describer.device))
 
     @property

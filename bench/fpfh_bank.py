@@ -71,7 +71,7 @@ class FpfhBank:
     def fit(cls, parts: Sequence[Prepared], share: float) -> FpfhBank:
         """Build the bank from good parts."""
         pitch_mm = pitch_of(parts)
-        described = (describe(part.xyz, pitch_mm) for part in tracked(parts, "FPFH bank", len(parts)))
+        described = (describe(part.xyz, pitch_mm) for part in tracked(parts, "FPFH bank"))
         return cls(cKDTree(MemoryBank.of(described, len(parts), share).entries.numpy()), pitch_mm)
 
     @property

@@ -56,7 +56,7 @@ class JudgedParts:
 def test_parts(dataset: Dataset, recipe: Recipe) -> list[MarkedPart]:
     """Return the test scans; a scan without a part is named and left out, as in an evaluation."""
     found = []
-    for scan in tracked(dataset.test, "reading test", len(dataset.test)):
+    for scan in tracked(dataset.test, "reading test"):
         loaded = dataset.load(scan)
         try:
             found.append(MarkedPart(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud), loaded.truth, not scan.is_good))

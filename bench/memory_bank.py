@@ -79,7 +79,7 @@ def coreset(candidates: Tensor, share: float) -> Tensor:
     squares = points.square().sum(dim=1)
     nearest = torch.full_like(squares, torch.inf)
     chosen = [int((points - points.mean(dim=0)).square().sum(dim=1).argmax())]
-    for _ in tracked(range(count - 1), "coreset", count - 1):
+    for _ in tracked(range(count - 1), "coreset"):
         last = chosen[-1]
         torch.minimum(nearest, torch.addmv(squares + squares[last], points, points[last], alpha=-2), out=nearest)
         chosen.append(int(nearest.argmax()))

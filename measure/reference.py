@@ -62,7 +62,7 @@ def speedup(bench: StageBench, size: Size) -> float:
     """Return how many times longer both branches of the reference take than ours, on the same scans and in one thread."""
     reference, ours_s, theirs_s = ReferenceNetworks(), 0.0, 0.0
     scans = bench.subject.scans_at(size)[:SCANS]
-    for number, scan in enumerate(tracked([scans[0], *scans], "reference", len(scans) + 1)):
+    for number, scan in enumerate(tracked([scans[0], *scans], "reference")):
         part = point_cloud.prepare(*bench.subject.received(scan), bench.model.recipe.point_cloud)
         started = time.perf_counter()
         reference.colour_map(part)

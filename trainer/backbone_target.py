@@ -49,7 +49,7 @@ class BackboneTarget:
 
     def _samples(self, photographs: Photographs, seed: int, batches: int) -> Iterator[Tensor]:
         random = np.random.default_rng(seed)
-        for _ in tracked(range(batches), "backbone statistics", batches):
+        for _ in tracked(range(batches), "backbone statistics"):
             features = self._features(photographs.crops(STATISTICS_CROPS, STATISTICS_GREYSCALE_SHARE, random))
             yield features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])[::EVERY_POSITION].cpu()
 

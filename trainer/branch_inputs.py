@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,32 +15,13 @@ from safetensors.numpy import save_file
 from mdss.errors import MdssError
 from mdss.method.brightness import object_brightness
 from mdss.method.grid import Grid
+from mdss.method.point_cloud import Prepared
 
 Branch = Literal["rgb", "sdf"]
 SAMPLED_PARTS = 24
 BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
 LOOKS_AT: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb", "mask"), "sdf": ("xyz",)}
 GRIDS = "grids"  # key in a file of parts: height, width and size of each part's grid
-
-
-class Part(Protocol):
-    """A prepared part, as both branches learn from it."""
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]:
-        """The image (S, S, 3)."""
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """Where the part is (S, S)."""
-
-    @property
-    def xyz(self) -> NDArray[np.float32]:
-        """The cloud (S, S, 3) mm."""
-
-    @property
-    def grid(self) -> Grid:
-        """How they were sampled."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +32,9 @@ class BranchInput:
     mask: NDArray[np.bool_]
     xyz: NDArray[np.float32]
     grid: Grid
+
+
+Part = Prepared | BranchInput  # a part as a branch learns from it
 
 
 def write_branch_inputs(branch: Branch, parts: Sequence[Part], work: Path) -> None:

@@ -33,7 +33,7 @@ class Maps:
 def maps_of(parts: Sequence[Prepared], colour_map: Callable[[Prepared], Float], shape_map: Callable[[Prepared], Float]) -> Maps:
     """Compute both branches' maps of every part."""
     found = Maps([], [], [])
-    for part in tracked(parts, "calibration", len(parts)):
+    for part in tracked(parts, "calibration"):
         found.rgb.append(colour_map(part))
         found.sdf.append(shape_map(part))
         found.masks.append(part.mask)

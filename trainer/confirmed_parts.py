@@ -53,7 +53,7 @@ def read_confirmed_parts(source: CollectedSource, model: ModelFolder, recipe: Re
     """
     chosen = choose_parts(source, model, curated)
     found = ConfirmedParts()
-    for each in tracked(chosen, "collected parts", len(chosen)):
+    for each in tracked(chosen, "collected parts"):
         try:
             part = read_and_prepare(each, recipe.point_cloud)
         except (BadPart, BadInput) as bad:

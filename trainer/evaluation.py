@@ -134,14 +134,14 @@ def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
     """Return all figures of a scored dataset."""
     parts, folder = scored.parts, champion.folder
     kinds = sorted({part.scan.kind for part in parts if not part.scan.is_good})
-    overall = {branch: _overall(scored, branch) for branch in tracked(BRANCHES, "metrics", len(BRANCHES))}
+    overall = {branch: _overall(scored, branch) for branch in tracked(BRANCHES, "metrics")}
     return Evaluation(
         model=Model(folder.name, folder.version, folder.digest),
         counts=_counts(scored),
         **{branch: metrics for branch, (metrics, _) in overall.items()},
         baseline_object_brightness=baseline(parts),
         training_object_brightness=scored.training_brightness,
-        per_defect={kind: _of_kind(scored, kind) for kind in tracked(kinds, "metrics by kind", len(kinds))},
+        per_defect={kind: _of_kind(scored, kind) for kind in tracked(kinds, "metrics by kind")},
         aupro_published_protocol={branch: published for branch, (_, published) in overall.items()},
         threshold=threshold_of(parts, champion),
         timing=timing_of(scored.spent_ms),

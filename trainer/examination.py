@@ -34,7 +34,7 @@ def measure_curated(base: Dataset, settings: PointCloudSettings) -> list[tuple[s
     """Return names and measures of the curated scans. BadInput names a scan that holds no part."""
     scans = [*base.train, *base.validation]
     found = []
-    for scan in tracked(scans, "curated parts", len(scans)):
+    for scan in tracked(scans, "curated parts"):
         loaded = base.load(scan)
         try:
             found.append((f"{scan.split}/{scan.name}", Measures.of(prepare(loaded.rgb, loaded.xyz_mm, settings))))

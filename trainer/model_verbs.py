@@ -94,7 +94,7 @@ def verify(store: Path, with_scores: bool, device: str) -> None:
     rows = store_rows(store)
     if not rows:
         raise MdssError(f"--store {store}: found no model, expected a model store")
-    for row in tracked(rows, "golden scans", len(rows)) if with_scores else rows:
+    for row in tracked(rows, "golden scans") if with_scores else rows:
         more = golden_verdict(store, row, device) if with_scores and not row.fault else ""
         click.echo(f"{row.recipe} {row.version}: {row.fault or 'whole'}{more}")
     if damaged := [row for row in rows if row.fault]:

@@ -28,7 +28,7 @@ class Photographs:
 
     def __init__(self, folder: Path) -> None:
         paths = photographs_in(folder)
-        self._images = [read_photograph(path) for path in tracked(paths, "reading photographs", len(paths))]
+        self._images = [read_photograph(path) for path in tracked(paths, "reading photographs")]
 
     def __len__(self) -> int:
         return len(self._images)

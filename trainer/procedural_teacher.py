@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mdss.method.description_network import CHANNELS, PatchDescriptionNetwork, positions
 from mdss.method.torch_device import learning_precision
 from trainer.procedural_views import CROP_PX, pairs
-from trainer.progress import tracked
+from trainer.progress import tracked_stream
 from trainer.training import Schedule, Training, channels_last
 
 TEMPERATURE = 0.1
@@ -51,7 +51,7 @@ def make_procedural(settings: Procedure, checkpoint: Path, *, anew: bool = False
     training = Training(network, schedule, checkpoint, anew=anew)
     training.run(lambda step: loss_of(network, settings, np.random.default_rng((settings.seed, step))))
     network.eval()
-    standardise(network, tracked(_statistics(settings), "channel statistics", settings.statistics_batches))
+    standardise(network, tracked_stream(_statistics(settings), "channel statistics", settings.statistics_batches))
     figures = {"crop_px": CROP_PX, "minutes": training.minutes, "loss": training.error}
     return network, described | figures
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Protocol, Self, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import ClassVar, Self, TypeVar
 
 import click
 import msgspec
@@ -37,7 +37,8 @@ class Meter:
         self.first, self.started = done, time.monotonic()
 
     def __enter__(self) -> Self:
-        self._display: Display = Reports(self, Meter.listener) if Meter.listener else Bar(self) if sys.stderr.isatty() else Lines(self)
+        self._display: Bar | Lines | Reports
+        self._display = Reports(self, Meter.listener) if Meter.listener else Bar(self) if sys.stderr.isatty() else Lines(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,16 +52,6 @@ class Meter:
         """Set the number of finished steps."""
         self.done, self.note = done, note or self.note
         self._display.show()
-
-
-class Display(Protocol):
-    """The way in which a meter is shown."""
-
-    def show(self) -> None:
-        """Show the meter's present state."""
-
-    def close(self) -> None:
-        """Show the meter's last state."""
 
 
 class Bar:
@@ -141,8 +132,13 @@ class Reports:
         self._listener(Report(meter.title, meter.total, meter.done, meter.note))
 
 
-def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+def tracked(items: Collection[T], title: str) -> Iterator[T]:
     """Yield the items and show how many are done; of none, nothing is shown."""
+    return tracked_stream(items, title, len(items))
+
+
+def tracked_stream(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Yield items that come one by one, `total` of them, and show how many are done; of none, nothing is shown."""
     if not total:
         return
     with Meter(title, total) as meter:

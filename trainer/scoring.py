@@ -57,7 +57,7 @@ def score_dataset(dataset: Dataset, champion: Champion) -> Scored:
     brightness = training_brightness(dataset, champion)
     watch = Stopwatch()
     _warm_up(dataset, champion)
-    scans = tracked(dataset.test, "score", len(dataset.test))
+    scans = tracked(dataset.test, "score")
     parts = [_score(_load(dataset, scan, watch), champion, brightness, watch) for scan in scans]
     return Scored(parts, watch.spent_ms, brightness, dataset.has_truth)
 
@@ -65,7 +65,7 @@ def score_dataset(dataset: Dataset, champion: Champion) -> Scored:
 def training_brightness(dataset: Dataset, champion: Champion) -> float | None:
     """Return the mean object brightness of train/good; None without training scans."""
     found: list[float] = []
-    for scan in tracked(dataset.train, "training brightness", len(dataset.train)):
+    for scan in tracked(dataset.train, "training brightness"):
         loaded = dataset.load(scan)
         try:
             prepared = champion.prepare(loaded.rgb, loaded.xyz_mm)

@@ -76,7 +76,7 @@ def write_line(line: Line, out: Path) -> None:
         "counts": {f"{split}/{kind}": count for (split, kind), count in line.counts().items()},
     }
     with whole_folder(out) as partial, named_as(out, partial):
-        for split, kind, index in tracked(scans, f"synthetic {line.product}", len(scans)):
+        for split, kind, index in tracked(scans, f"synthetic {line.product}"):
             write_scan(partial / split / kind, f"{index:03d}", line.scan(split, kind, index), line.view.unit, has_truth=split == "test")
         (partial / CARD).write_bytes(as_json(card))
 

@@ -253,7 +253,7 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:
     """Read and prepare every scan. BadInput names a scan that holds no part."""
     parts: list[Prepared] = []
-    for scan in tracked(scans, f"reading {scans[0].split}" if scans else "reading", len(scans)):
+    for scan in tracked(scans, f"reading {scans[0].split}" if scans else "reading"):
         loaded = dataset.load(scan)
         try:
             parts.append(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud))

@@ -69,7 +69,7 @@ def measure_teacher(networks: StudentTeacher, parts: Sequence[Part], settings: C
     """Set the channel statistics: mean and deviation of each teacher channel over the training parts."""
     count = 0.0
     total, squares = (torch.zeros_like(networks.mean, dtype=torch.float64) for _ in range(2))
-    for part in tracked(parts, "teacher statistics", len(parts)):
+    for part in tracked(parts, "teacher statistics"):
         cells = part.rgb.shape[0] // STRIDE_PX
         window = Window.around(part.mask, cells) if settings.teacher_statistics == "foreground" else Window.whole(cells)
         features = networks.teacher(window_pixels(window, part.rgb, settings.border, device)).double()
@@ -97,7 +97,7 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
     chosen = sample_parts(parts)
 
     def show_all() -> None:
-        for part in tracked(chosen, "peaks", len(chosen)):
+        for part in tracked(chosen, "peaks"):
             networks(window_pixels(Window.to_score(part.mask, settings), part.rgb, settings.border, device), settings.distance)
 
     networks.peaks.copy_(highest_inputs(networks.wide_layers(), show_all))
@@ -109,7 +109,7 @@ def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: Col
         return
     branch, chosen = ColourBranch(networks, settings, device), sample_parts(parts)
     contrasts, heats = [], []
-    for part in tracked(chosen, "usual places", len(chosen)):
+    for part in tracked(chosen, "usual places"):
         seen = branch.levelled(part.rgb, part.mask)
         contrasts.append(contrast(seen, part.mask)[part.mask])
         heats.append(branch.map_before_division(seen, part.mask)[part.mask])

@@ -22,7 +22,7 @@ from trainer.branch_inputs import Part, sample_parts
 from trainer.cuda_graph import CudaGraphLoss
 from trainer.distributed import max_over_processes
 from trainer.prefetch import prefetched
-from trainer.progress import tracked
+from trainer.progress import tracked, tracked_stream
 from trainer.shape_batch import Batch, draw
 from trainer.training import Schedule, Training
 from trainer.training_cloud import TrainingCloud
@@ -60,7 +60,7 @@ def clouds_of(parts: Sequence[Part], recipe: Recipe, device: str) -> list[Traini
     def cloud(number: int) -> TrainingCloud:
         return TrainingCloud.of(parts[number].xyz, recipe.sdf, np.random.default_rng((recipe.seed, number)))
 
-    return list(tracked(prefetched(cloud, range(len(parts)), device), "patches", len(parts)))
+    return list(tracked_stream(prefetched(cloud, range(len(parts)), device), "patches", len(parts)))
 
 
 def loss_on(network: SignedDistanceNetwork, settings: ShapeSettings, device: str) -> Callable[[Batch], Tensor]:
@@ -102,7 +102,7 @@ def measure_peaks(network: SignedDistanceNetwork, clouds: Sequence[TrainingCloud
     """Set the highest input of each wide layer on batches like those of the training, measured in float32."""
 
     def ask() -> None:
-        for step in tracked(range(BATCHES_TO_MEASURE), "peaks", BATCHES_TO_MEASURE):
+        for step in tracked(range(BATCHES_TO_MEASURE), "peaks"):
             batch = draw(clouds, recipe, step)
             network(batch.patches.to(device), torch.cat([batch.queries, batch.places], dim=1).to(device))
 
@@ -120,7 +120,7 @@ def measure_usual(network: SignedDistanceNetwork, parts: Sequence[Part], setting
         if hasattr(network, name):
             getattr(network, name).fill_(1)
     branch, chosen = ShapeBranch(network, settings, device), sample_parts(parts)
-    readings = [branch.examine(part.xyz, part.grid) for part in tracked(chosen, "usual places", len(chosen))]
+    readings = [branch.examine(part.xyz, part.grid) for part in tracked(chosen, "usual places")]
     distances, around = [each.distances for each in readings], [measured_around(part.xyz) for part in chosen]
     if settings.by_rim:
         cues = [measured[each.pixels] for measured, each in zip(around, readings, strict=True)]
@@ -139,6 +139,6 @@ def weigh_voids(network: SignedDistanceNetwork, parts: Sequence[Part], settings:
     """Set the unit of evidence, so that on good parts its highest value is on average `void_weight` times that of the distances."""
     chosen = sample_parts(parts)
     branch = ShapeBranch(network, settings, device)
-    halves = [branch.maps(branch.examine(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points", len(chosen))]
+    halves = [branch.maps(branch.examine(part.xyz, part.grid), len(part.xyz)) for part in tracked(chosen, "missing points")]
     distance, evidence = np.mean([[float(each.max()) for each in pair] for pair in halves], axis=0)
     network.void_unit.fill_(settings.void_weight * distance / max(float(evidence), LEAST_EVIDENCE))

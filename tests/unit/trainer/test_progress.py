@@ -97,17 +97,17 @@ def test_a_bar_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loop_is_passed_through_and_counted(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(tracked("abc", "letters", 3)) == ["a", "b", "c"]
+    assert list(tracked("abc", "letters")) == ["a", "b", "c"]
     assert capsys.readouterr().err.startswith("letters: 3/3")
 
 
 def test_of_a_loop_over_nothing_nothing_is_shown(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(tracked([], "letters", 0)) == []
+    assert list(tracked([], "letters")) == []
     assert capsys.readouterr().err == ""
 
 
 def test_a_loop_left_early_says_how_far_it_came(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    items = tracked("abc", "letters", 3)
+    items = tracked("abc", "letters")
     assert (next(items), next(items)) == ("a", "b")
     del items
     assert capsys.readouterr().err.startswith("letters: 1/3")
