@@ -53,11 +53,7 @@ def _maps(name: str, model: Champion | None, scan: RecordedArrays) -> list[Pictu
 
 def _scatter(axes: Axes, pairs: Pairs) -> None:
     for kind, (colour, label) in LOOKS.items():
-        known = [
-            (pair.champion.ratio, pair.candidate.ratio)
-            for pair in pairs.of(kind)
-            if pair.champion is not None and pair.champion.ratio and pair.candidate.ratio
-        ]
+        known = [pair.ratios for pair in pairs.of(kind) if pair.ratios and all(pair.ratios)]  # a logarithmic axis has no 0
         if known:
             before, after = np.array(known).T
             axes.scatter(before, after, s=14, color=colour, alpha=0.75, label=f"{label} ({len(known)})")

@@ -107,7 +107,7 @@ class Quality:
         if by_drift:
             says += f"; good parts score {moved:.2g} times what they did: that alone lifts {names_of(by_drift)} above the threshold"
         interval = counts_of(pairs, errs_when_ok=True).excess(self.limits.confidence) if self.has_champion else None
-        figures = Figures(share_caught(pairs, "champion"), share_caught(pairs, "candidate"), "share", interval)
+        figures = Figures(*shares_caught(pairs), "share", interval)
         return check("confirmed defects caught", is_passed=not lost, found=figures, says=says)
 
     def promise(self) -> GateCheck:
@@ -130,7 +130,7 @@ class Quality:
         limits, pairs = self.limits, self.pairs.of("good")
         counts = counts_of(pairs, errs_when_ok=False)
         low, high = counts.excess(limits.confidence)
-        new = [pair for pair in pairs if pair.champion is not None and pair.champion.is_ok and not pair.candidate.is_ok]
+        new = [pair for pair in pairs if pair.champion_accepts and not pair.candidate.is_ok]
         says = f"{counts.candidate_only} good parts are newly rejected, {counts.champion_only} no longer"
         is_passed = low <= limits.allowed_rejects and high <= limits.tolerated_rejects
         if low > limits.allowed_rejects:
@@ -168,7 +168,7 @@ class Quality:
 
     def damage_caught(self, kind: DamageKind) -> GateCheck:
         """Require at most `allowed_misses` more misses, beyond chance; parts that the champion rejects even undamaged do not count."""
-        accepted = {pair.number for pair in self.pairs.of("good") if pair.champion is not None and pair.champion.is_ok}
+        accepted = {pair.number for pair in self.pairs.of("good") if pair.champion_accepts}
         pairs = [pair for pair in self.pairs.of(kind) if pair.number in accepted]
         if not pairs:
             says = "the champion accepts none of the good parts that it was drawn onto"
@@ -180,7 +180,7 @@ class Quality:
         says += f"{counts.candidate_only} newly missed, {counts.champion_only} no longer"
         if not is_passed:
             says += f": worse beyond chance by more than {self.limits.allowed_misses:g}"
-        elif all(pair.candidate.is_ok and pair.champion is not None and pair.champion.is_ok for pair in pairs):
+        elif all(pair.candidate.is_ok and pair.champion_accepts for pair in pairs):
             says += "; neither model catches any, so passing says nothing about either"
         figures = Figures(1 - counts.champion, 1 - counts.candidate, "share", (low, high))
         return check(f"standard {kind}: caught", is_passed=is_passed, found=figures, says=says)
@@ -224,15 +224,19 @@ def names_of(pairs: Sequence[Pair]) -> str:
 
 def shares_accepted(pairs: Sequence[Pair]) -> Figures:
     """Return the share of parts that each model accepts."""
-    before, after = share_caught(pairs, "champion"), share_caught(pairs, "candidate")
+    before, after = shares_caught(pairs)
     return Figures(None if before is None else 1 - before, None if after is None else 1 - after, "share")
 
 
-def share_caught(pairs: Sequence[Pair], side: str) -> float | None:
-    """Return the share of parts that one model does not accept; None without any."""
-    judged = [getattr(pair, side) for pair in pairs]
-    known = [each for each in judged if each is not None]
-    return sum(not each.is_ok for each in known) / len(known) if known else None
+def shares_caught(pairs: Sequence[Pair]) -> tuple[float | None, float | None]:
+    """Return the share of parts that each model does not accept; None without any part, or without a champion."""
+    return share_caught([pair.champion for pair in pairs]), share_caught([pair.candidate for pair in pairs])
+
+
+def share_caught(judged: Sequence[ScanJudgement | None]) -> float | None:
+    """Return the share of judgements by which a part is not accepted; None without any."""
+    known = [each.is_ok for each in judged if each is not None]
+    return known.count(False) / len(known) if known else None
 
 
 def candidate_scores(pairs: Sequence[Pair]) -> Values:

@@ -53,15 +53,24 @@ class Pair:
     candidate: ScanJudgement
 
     @property
+    def ratios(self) -> tuple[float, float] | None:
+        """Return champion's and candidate's score in thresholds; None unless both have one."""
+        before, after = self.champion.ratio if self.champion else None, self.candidate.ratio
+        return None if before is None or after is None else (before, after)
+
+    @property
     def change(self) -> float:
         """Return the logarithm of candidate's over champion's score in thresholds; infinite if only one of them has a score."""
-        ratios = [judged.ratio for judged in (self.champion, self.candidate) if judged is not None]
-        if len(ratios) < 2 or ratios == [None, None]:
-            return 0.0
-        if None in ratios:
-            return math.inf
-        before, after = (max(ratio or 0.0, SMALLEST_SCORE) for ratio in ratios)
+        if self.ratios is None:
+            has_one_score = self.champion is not None and self.champion.ratio is not self.candidate.ratio
+            return math.inf if has_one_score else 0.0
+        before, after = (max(ratio, SMALLEST_SCORE) for ratio in self.ratios)
         return math.log(after / before)
+
+    @property
+    def champion_accepts(self) -> bool:
+        """Return whether there is a champion, and it accepts the part."""
+        return self.champion is not None and self.champion.is_ok
 
 
 @dataclass(frozen=True)
@@ -174,10 +183,6 @@ def counts_of(pairs: Sequence[Pair], *, errs_when_ok: bool) -> PairedCounts:
 
 def scores_of(pairs: Sequence[Pair]) -> PairedScores:
     """Return the scores in thresholds of the parts that both models have a score for."""
-    known = [
-        (pair.champion.ratio, pair.candidate.ratio)
-        for pair in pairs
-        if pair.champion is not None and pair.champion.ratio is not None and pair.candidate.ratio is not None
-    ]
+    known = [pair.ratios for pair in pairs if pair.ratios]
     table: NDArray[np.float64] = np.array(known, np.float64).reshape(-1, 2)
     return PairedScores(table[:, 0], table[:, 1])
