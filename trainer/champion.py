@@ -88,8 +88,9 @@ class Champion:
         view = InView.of(prepared)
         return missing_points_reason(view, rules) or incomplete_reason(view, self.folder.calibration, rules)
 
-    def score(self, prepared: Prepared, watch: Stopwatch) -> tuple[dict[Branch, float], dict[Branch, Float]]:
-        """Return the scores and the maps (S, S) of both branches and of the fusion."""
+    def score(self, prepared: Prepared, watch: Stopwatch | None = None) -> tuple[dict[Branch, float], dict[Branch, Float]]:
+        """Return the scores and the maps (S, S) of both branches and of the fusion; the watch times each of the three."""
+        watch = watch or Stopwatch()
         with watch.stage("rgb"):
             rgb_map = self.colour_map(prepared)
         with watch.stage("sdf"):
@@ -101,7 +102,7 @@ class Champion:
 
     def golden_scores(self, prepared: Prepared) -> dict[Scored, float]:
         """Return the scores that are stored with golden scans."""
-        found = self.score(prepared, Stopwatch())[0]
+        found = self.score(prepared)[0]
         return {"rgb": found["rgb"], "sdf": found["sdf"], "fused": found["fused"]}
 
     def score_matched(self, prepared: Prepared, sdf_map: Float, brightness: float) -> Fused:

@@ -12,7 +12,7 @@ from mdss.method.golden import read_golden
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
-from trainer.champion import Champion, Stopwatch
+from trainer.champion import Champion
 from trainer.data_checks import Fault, GoodPartRange, Refused, Signatures, fault_of, score_fault
 from trainer.dataset import GOOD, Dataset
 from trainer.gathering import read_and_prepare
@@ -124,4 +124,4 @@ class Examiner:
         if part.part.model_version == champion.folder.version and part.part.score is not None:
             return part.part.score
         own = champion.folder.recipe.point_cloud
-        return champion.score(seen if own == self._settings else read_and_prepare(part, own), Stopwatch())[0]["fused"]
+        return champion.score(seen if own == self._settings else read_and_prepare(part, own))[0]["fused"]

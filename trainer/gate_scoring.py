@@ -169,7 +169,7 @@ def prepared_by(model: Champion, scan: RecordedArrays) -> Prepared | None:
 def aligned_maps(model: Champion, scan: RecordedArrays) -> tuple[Float, Float]:
     """Return both branches' aligned maps at the scan's own resolution. BadPart if there is no part."""
     prepared = model.prepare(*scan)
-    maps, calibration = model.score(prepared, Stopwatch())[1], model.folder.calibration
+    maps, calibration = model.score(prepared)[1], model.folder.calibration
     heats = calibration.rgb.aligned(maps["rgb"]), calibration.sdf.aligned(maps["sdf"])
     return prepared.grid.to_original(heats[0]), prepared.grid.to_original(heats[1])
 

@@ -11,7 +11,7 @@ from mdss.collection import Collection
 from mdss.errors import BadInput, BadPart
 from mdss.method.station_rules import InView, decide
 from mdss.settings import FusionSettings
-from trainer.champion import Champion, Stopwatch
+from trainer.champion import Champion
 from trainer.gate_terms import RecordedArrays
 from trainer.shadow_report import ShadowPart, Side
 
@@ -80,7 +80,7 @@ def side_of(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> Sid
         prepared = model.prepare(*scan)
     except BadPart as bad:
         return Side(version=version, evaluation="Undefined", score=None, threshold=threshold, reason=f"{bad.code}: {bad}")
-    score = float(model.score(prepared, Stopwatch())[0]["fused"])
+    score = float(model.score(prepared)[0]["fused"])
     if not np.isfinite(score):
         return Side(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
     evaluation, _ = decide(score, InView.of(prepared), model.folder.calibration, rules)

@@ -166,7 +166,7 @@ def test_the_champion_is_asked_about_a_part_as_it_finds_it_itself_whatever_the_n
     champion = SimpleNamespace(
         folder=SimpleNamespace(version="0001", recipe=SimpleNamespace(point_cloud=own)),
         threshold=float(own.size_px),
-        score=lambda seen, _watch: ({"fused": float(len(seen.mask))}, {}),  # larger than its threshold on any larger grid
+        score=lambda seen: ({"fused": float(len(seen.mask))}, {}),  # larger than its threshold on any larger grid
     )
     part = shelf.put(good_part(0))
     assert shelf.examined([], champion=champion).accepted == [part]

@@ -34,7 +34,7 @@ def candidate(score: float = 1.0, threshold: float = 2.0, invalid: float = 0.1, 
         folder=SimpleNamespace(version="0002", calibration=found),
         threshold=threshold,
         prepare=lambda rgb, xyz: SimpleNamespace(invalid_point_ratio=invalid, mask=mask, grid=Grid.filled(32)),
-        score=lambda prepared, watch: ({"fused": score}, {}),
+        score=lambda prepared: ({"fused": score}, {}),
     )
 
 
