@@ -81,20 +81,18 @@ def run_gate(comparison: Comparison) -> GateOutcome:
     """Run the gate. BadInput if a version is not in the store, or if the parts are not named by exactly one option."""
     if (comparison.data is None) is (comparison.collected is None):
         raise BadInput("--data, --collected: expected one of them, for the parts that both models judge")
-    folder = model_store.recipe_folder(comparison.store, comparison.recipe)
-    candidate, champion = (
-        model_store.open_version(place_of(folder, comparison, name)) for name in (comparison.version, comparison.against)
-    )
+    candidate, champion = (open_named(comparison, name) for name in (comparison.version, comparison.against))
     from trainer.gate import GATES, ComparedModels, judge  # imported here, so that `--help` does not wait for torch
 
-    report = comparison.report or folder / GATES / candidate.version / BY_HAND
+    report = comparison.report or candidate.path.parent / GATES / candidate.version / BY_HAND
     return judge(ComparedModels(champion, candidate, report), evidence_of(comparison, champion, candidate), comparison.device)
 
 
-def place_of(folder: Path, asked: Comparison, name: str) -> Path:
-    """Return the folder of a version that is named by its number or by a link."""
+def open_named(asked: Comparison, name: str) -> ModelFolder:
+    """Return the model that is named by its version or by a link."""
+    folder = model_store.recipe_folder(asked.store, asked.recipe)
     linked = model_store.linked_version(folder, name) if name in model_store.LINKS else None
-    return model_store.version_folder(folder, asked.recipe, linked or name)
+    return model_store.open_stored(asked.store, asked.recipe, linked or name)
 
 
 def evidence_of(asked: Comparison, champion: ModelFolder, candidate: ModelFolder) -> GateEvidence:

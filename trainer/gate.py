@@ -35,10 +35,10 @@ def judge_candidate(store: Path, name: str, candidate: ModelFolder, evidence: Ga
 
     Nothing is promoted. `device` is auto, cpu or cuda:N. Without a champion, or if the candidate is the champion, it is judged alone.
     """
-    recipe = model_store.recipe_folder(store, name)
-    version = model_store.linked_version(recipe, model_store.CHAMPION)
-    champion = model_store.open_champion(store, name) if version not in (None, candidate.version) else None
-    return judge(ComparedModels(champion, candidate, recipe / GATES / candidate.version), evidence, device)
+    champion = model_store.champion_of(store, name)
+    if champion and champion.version == candidate.version:
+        champion = None
+    return judge(ComparedModels(champion, candidate, candidate.path.parent / GATES / candidate.version), evidence, device)
 
 
 def judge(sides: ComparedModels, evidence: GateEvidence, device: str) -> GateOutcome:

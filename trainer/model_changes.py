@@ -53,7 +53,7 @@ def export_verb(store: Path, recipe: str, version: str, to: Path) -> None:
     """Write a verified version into one file, for the store of another station."""
     if not to.parent.is_dir():
         raise BadInput(f"--to {to}: found no folder {to.parent}, expected one that exists")
-    model = model_store.open_version(model_store.version_folder(model_store.recipe_folder(store, recipe), recipe, version))
+    model = model_store.open_stored(store, recipe, version)
     export_model(model, to)
     click.echo(f"{model.name} {model.version} is in {to}: {to.stat().st_size / 1e6:.1f} MB, digest {model.digest}")
 

@@ -16,7 +16,7 @@ from trainer.gate_terms import EvidencePart, GateEvidence, GateOutcome, Serving
 from trainer.gathering import Gathered, calibrated_by, gather, made_from, seen_in
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import Plan, PlannedPart, Use, base_set, collected_set, scan_of
-from trainer.retrain_planning import champion_of, defects_since
+from trainer.retrain_planning import defects_since
 
 MOST_JUDGED = 100  # recent good parts: each is scored six times
 
@@ -38,7 +38,8 @@ def evidence_of(order: RetrainOrder, plan: Plan) -> GateEvidence:
 
     kept = gather(order.collection, order.name)
     plan = with_current_labels(plan, kept.standings)
-    champion, collected, base = champion_of(order), collected_set(order.work, plan), base_set(plan)
+    champion = model_store.champion_of(order.store, order.name)
+    collected, base = collected_set(order.work, plan), base_set(plan)
     fresh, seen, defects = (
         [part_of(order, collected, part) for part in sorted(parts, key=lambda part: -part.judged_ns)]
         for parts in (*split_new_and_seen(plan, champion, kept), plan.of("defect"))

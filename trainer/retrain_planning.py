@@ -11,7 +11,7 @@ from mdss.collection import CollectedScan
 from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, more_needed, now
-from mdss.method.model_store import CHAMPION, ModelFolder
+from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe, preset, with_assignments
 from trainer.champion import Champion
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
@@ -37,12 +37,6 @@ from trainer.train import MIN_TRAINING_PARTS, with_absolute_paths
 DEFAULT_PRESET = "edge"
 
 
-def champion_of(order: RetrainOrder) -> ModelFolder | None:
-    """Return the champion; None if the recipe has none yet."""
-    is_there = model_store.linked_version(model_store.recipe_folder(order.store, order.name), CHAMPION) is not None
-    return model_store.open_champion(order.store, order.name) if is_there else None
-
-
 def recipe_of(order: RetrainOrder, champion: ModelFolder | None) -> Recipe:
     """Return the settings to train with: the champion's or a preset's, with the assignments that were asked for."""
     begun = champion.recipe if champion and order.preset is None else preset(order.preset or DEFAULT_PRESET)
@@ -55,7 +49,7 @@ def check_order(order: RetrainOrder) -> None:
     Other faults, such as a damaged champion, are left to the attempt: they are no slip of the person who asks.
     """
     with suppress(ModelRefused):
-        champion = champion_of(order)
+        champion = model_store.champion_of(order.store, order.name)
         recipe_of(order, champion)
         if champion is None and not (order.work / PLAN).exists():  # an interrupted run has its plan
             require_start(champion, base_of(champion, order.data, order.unit), order.name, order.store)

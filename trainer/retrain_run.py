@@ -20,7 +20,7 @@ from trainer.retrain_gate import recheck_labels, record_held_back, run_gate
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
 from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
-from trainer.retrain_planning import champion_of, check_order, defects_since, plan_of, recipe_of, require_enough
+from trainer.retrain_planning import check_order, defects_since, plan_of, recipe_of, require_enough
 from trainer.train import Order, train_and_store
 
 
@@ -65,7 +65,8 @@ class Run:
 
     def candidate(self) -> str:
         """Make the candidate and return the sentence about it. RetrainEnded says why there is none."""
-        order, champion = self._order, champion_of(self._order)
+        order = self._order
+        champion = model_store.champion_of(order.store, order.name)
         recipe = recipe_of(order, champion)
         plan = self._plan = resumable_plan(order, recipe, champion) or plan_of(order, recipe, champion)
         self.record.note(parts_used=len(plan.learned), parts_refused=len(plan.refused))
@@ -162,9 +163,8 @@ def already_stored(order: RetrainOrder, made: Path) -> ModelFolder | None:
     """Return the model that an interrupted run stored; None if it stored none, or if that cannot be used any more."""
     if not made.exists():
         return None
-    folder = model_store.recipe_folder(order.store, order.name)
     try:
-        return model_store.open_version(model_store.version_folder(folder, order.name, made.read_text("ascii", errors="replace")))
+        return model_store.open_stored(order.store, order.name, made.read_text("ascii", errors="replace"))
     except MdssError as error:
         click.echo(f"retrain: the model that was made is stored once more: {error}", err=True)
         return None

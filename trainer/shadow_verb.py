@@ -51,9 +51,14 @@ class Order:
         return Path(self.settings.station.state_directory)
 
     @property
+    def store(self) -> Path:
+        """The model store."""
+        return Path(self.settings.models.store)
+
+    @property
     def folder(self) -> Path:
         """The recipe's folder in the store."""
-        return model_store.recipe_folder(Path(self.settings.models.store), self.recipe)
+        return model_store.recipe_folder(self.store, self.recipe)
 
 
 @click.command("shadow", epilog=EXAMPLE)
@@ -86,7 +91,7 @@ def shadow(order: Order) -> ShadowReport:
     from trainer.shadow import Shadow
 
     check(order)
-    model = model_store.open_version(model_store.version_folder(order.folder, order.recipe, order.version))
+    model = model_store.open_stored(order.store, order.recipe, order.version)
     use_threads(1)
     lower_priority()
     collection = Collection(order.state / FOLDER)

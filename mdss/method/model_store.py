@@ -96,12 +96,29 @@ def open_champion(store: Path, name: str) -> ModelFolder:
         return open_version(folder / version)
 
 
+def champion_of(store: Path, name: str) -> ModelFolder | None:
+    """Return the recipe's champion, verified; None if it has none yet."""
+    has_one = linked_version(recipe_folder(store, name), CHAMPION) is not None
+    return open_champion(store, name) if has_one else None
+
+
 def refuse_champion_folder(folder: Path) -> None:
     """Raise ModelRefused where a recipe's `champion` is a folder instead of a link: no promotion can put a link in its place."""
     link = folder / CHAMPION
     if link.is_dir() and not link.is_symlink():
         found = f"{link}: found a folder, expected a link to a version beside it, which some ways of copying a store lose"
         raise ModelRefused(f"{found}; remove the folder, and promote a version with `mdss model promote`")
+
+
+def open_stored(store: Path, name: str, version: str) -> ModelFolder:
+    """Return a version of a recipe, verified. BadInput names the versions that exist, or the recipes that have some."""
+    folder = recipe_folder(store, name)
+    if not VERSION.fullmatch(version) or not (folder / version).is_dir():
+        known = ", ".join(each.name for each in versions(folder)) if folder.is_dir() else ""
+        others = ", ".join(recipes(store)) or "there is none"
+        expected = f"one of {known}" if known else f"a recipe with models: {others}"
+        raise BadInput(f"model {name} {version}: no such version in {folder}; expected {expected}")
+    return open_version(folder / version)
 
 
 def open_version(path: Path) -> ModelFolder:
@@ -178,8 +195,7 @@ def recipes(store: Path) -> list[str]:
 
 def promote(store: Path, name: str, version: str, change: Change = PROMOTION) -> ModelFolder:
     """Verify a version and make it the champion; the champion before becomes `previous`, and a promoted candidate is one no longer."""
-    folder = recipe_folder(store, name)
-    model = open_version(version_folder(folder, name, version))
+    folder, model = recipe_folder(store, name), open_stored(store, name, version)
     with recipe_lock(folder, f"making {version} the champion"):
         before = linked_version(folder, CHAMPION)
         if change.instead_of not in (None, before):
@@ -206,24 +222,12 @@ def rollback(store: Path, name: str, why: str = "") -> ModelFolder:
 
 def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder:
     """Verify a version and make it the candidate; it judges nothing until somebody promotes it."""
-    folder = recipe_folder(store, name)
-    model = open_version(version_folder(folder, name, version))
+    folder, model = recipe_folder(store, name), open_stored(store, name, version)
     with recipe_lock(folder, f"making {version} the candidate"):
         before = linked_version(folder, CANDIDATE)
         _link(folder, CANDIDATE, version)
         audit.record(folder, CANDIDATE, (before, version), why)
     return model
-
-
-def version_folder(folder: Path, name: str, version: str) -> Path:
-    """Return the folder of a version. BadInput names the versions that exist, or the recipes that have some."""
-    path = folder / version
-    if not VERSION.fullmatch(version) or not path.is_dir():
-        known = ", ".join(each.name for each in versions(folder)) if folder.is_dir() else ""
-        others = ", ".join(recipes(folder.parent)) or "there is none"
-        expected = f"one of {known}" if known else f"a recipe with models: {others}"
-        raise BadInput(f"model {name} {version}: no such version in {folder}; expected {expected}")
-    return path
 
 
 def linked_version(folder: Path, link: str) -> str | None:
