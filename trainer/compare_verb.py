@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
+from mdss import whole_files
 from mdss.collection import CollectedScan
 from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
@@ -55,7 +55,7 @@ def compare(*, as_json: bool, **options: Any) -> int:
     except (ModelRefused, OSError) as error:  # exit code 1 is reserved for a judgement
         raise BadInput(str(error)) from error
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
+        click.echo(whole_files.as_json(outcome), nl=False)
     else:
         show(outcome)
     return 0 if outcome.is_passed else HELD_BACK

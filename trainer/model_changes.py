@@ -9,7 +9,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from mdss import audit
+from mdss import audit, whole_files
 from mdss.errors import BadInput, legible
 from mdss.method import model_store
 from mdss.method.model_archive import export_model, import_model
@@ -85,7 +85,7 @@ def history(store: Path, recipe: str, as_json: bool) -> None:
         raise BadInput(f"{folder}: no such folder; expected the models of {recipe}")
     rows = [msgspec.to_builtins(event) for event in audit.events(folder)]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        click.echo(whole_files.as_json(rows), nl=False)
     elif rows:
         show_table(EVENT_COLUMNS, rows)
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from mdss import whole_files
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store
 from mdss.method.model_store import LINKS
@@ -53,7 +54,7 @@ def list_models(store: Path, as_json: bool) -> None:
     """Show every version with its role, age and threshold; a damaged one is shown with its fault."""
     rows = store_rows(store)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        click.echo(whole_files.as_json(rows), nl=False)
     elif rows:
         show_table(Row.__struct_fields__, [row.shown() for row in rows])
     else:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
+from mdss import whole_files
 from mdss.method.recipe import PRESETS
 from mdss.settings import load_settings
 from mdss.verb_options import FiniteRange, config_option
@@ -72,7 +72,7 @@ def command(**options: Any) -> None:
         click.echo("retrain: stopped; what was learned is kept, the next run goes on from there", err=True)
         raise
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
+        click.echo(whole_files.as_json(result), nl=False)
     else:
         click.echo(f"{result.recipe}: {result.sentence}", err=result.exit_code != 0)
     if result.exit_code:

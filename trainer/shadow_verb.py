@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from mdss import audit
+from mdss import audit, whole_files
 from mdss.collect_request import request_all, withdraw_request
 from mdss.collection import FOLDER, Collection
 from mdss.errors import BadInput, MdssError
@@ -21,7 +20,6 @@ from mdss.method.calibration import now
 from mdss.method.model_store import CANDIDATE
 from mdss.settings import Settings, load_settings
 from mdss.verb_options import FiniteRange, config_option
-from mdss.whole_files import write_json
 from trainer.low_priority import lower_priority, use_threads
 from trainer.progress import Meter
 from trainer.shadow_report import LEFT_OUT, ShadowReport, as_text, report_of
@@ -73,7 +71,10 @@ def command(config: Path, recipe: str, version: str | None, as_json: bool, **eno
     settings = load_settings(config)
     order = Order(settings, recipe, version or candidate_of(settings, recipe), **enough)
     found = shadow(order)
-    click.echo(msgspec.json.format(msgspec.json.encode(found)) if as_json else f"{as_text(found)}\nreport: {report_path(order)}")
+    if as_json:
+        click.echo(whole_files.as_json(found), nl=False)
+    else:
+        click.echo(f"{as_text(found)}\nreport: {report_path(order)}")
 
 
 def candidate_of(settings: Settings, recipe: str) -> str:
@@ -163,7 +164,7 @@ def report_path(order: Order) -> Path:
 
 def note(order: Order, beside: Shadow, found: ShadowReport) -> None:
     """Write the report, whole or not at all, and a line into the audit."""
-    write_json(report_path(order), found)
+    whole_files.write_json(report_path(order), found)
     with model_store.recipe_lock(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
         audit.record(order.folder, "shadow", (beside.parts[-1].champion.version, order.version), why)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from mdss.errors import BadInput
+from mdss.whole_files import as_json
 
 if TYPE_CHECKING:
     from mdss.method.description_network import PatchDescriptionNetwork
@@ -139,7 +139,7 @@ def show(name_or_file: str) -> None:
     from mdss.method.teacher import load_teacher
 
     _, card = load_teacher(name_or_file)
-    click.echo(msgspec.json.format(msgspec.json.encode(card)).decode())
+    click.echo(as_json(card), nl=False)
 
 
 def _order(options: dict[str, Any]) -> tuple[Order, dict[str, Any]]:
