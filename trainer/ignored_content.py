@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Self, get_args
@@ -28,6 +27,7 @@ MOST_SCANS = 5  # what a product has, it has in all of them
 THIN_SHARE = 0.1  # of the part's pixels: less is only the foot of a round part
 LEAST_LIMIT_SHARE = 0.1  # of the limit up to which points count as table: nearer ones are table
 OPENED_PX = 3  # narrower strips are slopes that reach down to the table
+KINDS = (*get_args(Kind), "thin", "specks", "mark")  # of what there is to say, in the order in which it is said
 PIECE_SHARE = 1 / 3  # of the smallest piece that is kept: specks of the sensor itself are smaller
 
 
@@ -92,9 +92,12 @@ class IgnoredContent:
         """Say which points look like marks for missing ones; "" if all look measured."""
         return str(self.mark or "")
 
-    def table_sentence(self, kind: Kind) -> str:
-        """Say what of this kind speaks against the table that was found, or against there being none; "" if nothing does."""
-        return self.doubt.sentence if self.doubt is not None and self.doubt.kind == kind else ""
+    @property
+    def sentences(self) -> dict[str, str]:
+        """Return what there is to say, by its kind (KINDS)."""
+        found: dict[str, str] = {self.doubt.kind: self.doubt.sentence} if self.doubt else {}
+        found |= {"thin": self.thin_sentence(), "specks": self.specks_sentence(), "mark": self.mark_sentence()}
+        return {kind: sentence for kind, sentence in found.items() if sentence}
 
 
 def mark_off(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) -> MissingMark | None:
@@ -122,10 +125,9 @@ def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: P
 def sentences_on_some(found: Sequence[IgnoredContent]) -> list[str]:
     """Return a sentence on each thing that more than half of these scans show."""
     sentences = []
-    on_table: list[Callable[[IgnoredContent], str]] = [partial(IgnoredContent.table_sentence, kind=kind) for kind in get_args(Kind)]
-    for say in (*on_table, IgnoredContent.thin_sentence, IgnoredContent.specks_sentence, IgnoredContent.mark_sentence):
-        showing = [each for each in found if say(each)]
+    for kind in KINDS:
+        showing = [each for each in found if kind in each.sentences]
         if 2 * len(showing) > len(found):
             where = f"{len(showing)} of {len(found)} scans that were looked at, as in {showing[0].path}"
-            sentences.append(f"in {where}, {say(showing[0])}")
+            sentences.append(f"in {where}, {showing[0].sentences[kind]}")
     return sentences
