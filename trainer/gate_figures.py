@@ -10,7 +10,7 @@ from mdss.errors import BadPart
 from trainer.champion import Champion
 from trainer.gate_scoring import Kind, ModelComparison, Pairs, aligned_maps
 from trainer.gate_terms import RecordedArrays
-from trainer.picture_rows import Picture, heat_map_picture, row, small
+from trainer.picture_rows import HOTTEST, Picture, heat_map_picture, row, small
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, figure_as_html
 
 LOOKS: dict[Kind, tuple[str, str]] = {
@@ -20,7 +20,6 @@ LOOKS: dict[Kind, tuple[str, str]] = {
     "stain": ("#2a6fb0", "standard stain"),
     "dent": ("#c27b1a", "standard dent"),
 }
-HOTTEST = 10.0  # deviations
 BRANCHES = ("colour", "shape")
 BINS = 30
 

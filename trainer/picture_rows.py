@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainer.report_page import image
 
 PICTURE_PX = 300  # of the longer side; a row of five is shown a little smaller
+HOTTEST = 10.0  # of an aligned map, in deviations of good parts
 OUTLINE_RGB = (0, 229, 255)
 
 Image = NDArray[np.uint8]

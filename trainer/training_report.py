@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mdss.method.calibration import Calibration
 from mdss.method.point_cloud import Prepared
 from trainer.calibrate import Maps
+from trainer.picture_rows import HOTTEST, heat_map_picture, row, small
 from trainer.report_figures import GOOD_COLOUR, figure_as_html
 from trainer.report_page import write_page
 
@@ -41,7 +42,7 @@ def write_training_report(
         f"<p>{html.escape(sentences)}</p>",
         f"<p>{html.escape(since)}</p>",
         _histogram(calibration),
-        "<p>The parts with the highest scores: image, colour map, shape map.</p>",
+        "<p>The parts with the highest scores:</p>",
         *_strangest(calibration, *validation),
     ]
     write_page(folder / "training.html", "Training", body)
@@ -74,11 +75,5 @@ def _strangest(calibration: Calibration, parts: Sequence[Prepared], maps: Maps) 
 
 
 def _part(rgb: NDArray[np.uint8], heats: tuple[NDArray[np.float32], NDArray[np.float32]]) -> str:
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    first, *others = figure.subplots(1, 3)
-    first.imshow(rgb)
-    for axes, heat in zip(others, heats, strict=True):
-        axes.imshow(heat, cmap="inferno", vmin=0, vmax=10)
-    for axes in (first, *others):
-        axes.axis("off")
-    return figure_as_html(figure, "A good part: image, colour map, shape map")
+    maps = [(title, heat_map_picture(heat, 0, HOTTEST)) for title, heat in zip(("colour map", "shape map"), heats, strict=True)]
+    return row([("image", small(rgb)), *maps], "A good part")
