@@ -28,12 +28,12 @@ def small_line(folder: Path) -> Product:
     from mdss.method.recipe import preset, with_assignments
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
-    from trainer.train import Order, train
+    from trainer.train import TrainingOrder, train
 
     data, store = folder / "line", folder / "models"
     if not (data / "line.json").exists():
         size = LineSize(train=8, validation=8, good=8, defective=4)
         write_line(Line(RECIPE, 1, size, View(SIDE_PX, SIDE_PX, "m"), kinds=("stain", "bump")), data)
     if not (store / RECIPE / "champion").exists():
-        train(Order(data, store, RECIPE, with_assignments(preset("demo"), SMALL), device="cpu"))
+        train(TrainingOrder(data, store, RECIPE, with_assignments(preset("demo"), SMALL), device="cpu"))
     return Product(data, store, RECIPE)

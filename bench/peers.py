@@ -28,16 +28,16 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.torch_device import device_of
 from trainer.calibrate import calibration_of, maps_of
-from trainer.champion import Branch, Champion, Float, Stopwatch
+from trainer.champion import Champion, Float, ScoreKind, Stopwatch
 from trainer.dataset import Dataset, Unit
 from trainer.evaluation import Model, metrics_of
 from trainer.scoring import score_dataset
 from trainer.train import prepare_all
 
 EXAMPLE = "Example: python -m bench.peers --data data/cable_gland --unit m --recipe cable_gland --store models --markdown peers.md"
-OURS: dict[Branch, str] = {"rgb": "MDSS, rgb", "sdf": "MDSS, sdf", "fused": "MDSS, fused"}
-BANKS: dict[Branch, str] = {"rgb": "feature bank (PatchCore)", "sdf": "FPFH bank (BTF)", "fused": "both banks, fused"}
-STAGES: dict[Branch, tuple[str, ...]] = {"rgb": ("rgb",), "sdf": ("sdf",), "fused": ("rgb", "sdf", "fusion")}
+OURS: dict[ScoreKind, str] = {"rgb": "MDSS, rgb", "sdf": "MDSS, sdf", "fused": "MDSS, fused"}
+BANKS: dict[ScoreKind, str] = {"rgb": "feature bank (PatchCore)", "sdf": "FPFH bank (BTF)", "fused": "both banks, fused"}
+STAGES: dict[ScoreKind, tuple[str, ...]] = {"rgb": ("rgb",), "sdf": ("sdf",), "fused": ("rgb", "sdf", "fusion")}
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class ComparedScorer:
     """A scorer like a champion, with the names and costs of its branches."""
 
     champion: Champion
-    names: Mapping[Branch, str]
-    costs: Mapping[Branch, Cost]
+    names: Mapping[ScoreKind, str]
+    costs: Mapping[ScoreKind, Cost]
 
 
 @click.command(epilog=EXAMPLE)
@@ -149,7 +149,7 @@ def compare(request: Request) -> Comparison:
     )
 
 
-def costs_of(folder: ModelFolder) -> dict[Branch, Cost]:
+def costs_of(folder: ModelFolder) -> dict[ScoreKind, Cost]:
     """Return a model's training time, by its card, and its size on disk."""
     rgb, sdf = (
         Cost(folder.card.training.get(branch, {}).get("seconds"), (folder.path / name).stat().st_size / BYTES_PER_MB)
@@ -165,7 +165,7 @@ def banks_of(dataset: Dataset, champion: Champion, request: Request, device: str
     describer = Describer.load(champion.folder.path, recipe, device)
     with watch.stage("rgb"):
         features = FeatureBank.fit(describer, training, request.bank_share)
-    costs: dict[Branch, Cost] = {"rgb": Cost(watch.spent_ms["rgb"][0] / 1000, features.size_mb)}
+    costs: dict[ScoreKind, Cost] = {"rgb": Cost(watch.spent_ms["rgb"][0] / 1000, features.size_mb)}
     shape_map = no_map
     if not request.without_fpfh:
         with watch.stage("sdf"):

@@ -79,11 +79,12 @@ def command(**options: Any) -> None:
 
 def train_another(product: Product) -> None:
     """Give the small line a second version, trained with another seed, unless it has one."""
-    from trainer.train import Order as Training
-    from trainer.train import train
+    from trainer.train import TrainingOrder, train
 
     if len(model_store.versions(product.store / product.recipe)) < 2:
-        train(Training(product.data, product.store, product.recipe, with_assignments(preset("demo"), (*SMALL, "seed=2")), device="cpu"))
+        train(
+            TrainingOrder(product.data, product.store, product.recipe, with_assignments(preset("demo"), (*SMALL, "seed=2")), device="cpu")
+        )
 
 
 def copy_models(product: Product, store: Path) -> Product:

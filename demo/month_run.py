@@ -77,15 +77,14 @@ def play_month(order: Order, out: Path) -> Path:
 @contextmanager
 def month_station(order: Order, out: Path) -> Iterator[MonthStation]:
     """Make the line and its first model, and run the station until the block ends."""
-    from trainer.train import Order as Training
+    from trainer.train import TrainingOrder, train
     from trainer.train import summary as said
-    from trainer.train import train
 
     line, data, store = order.line, out / "line", out / "models"
     console.print(f"a synthetic line of {line.product}s, and its first model", style="bold")
     write_line(line, data)
     recipe = with_assignments(preset("demo", line.seed), order.settings)
-    console.print(said(train(Training(data, store, line.product, recipe))))
+    console.print(said(train(TrainingOrder(data, store, line.product, recipe))))
     with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
         config = StationFolders(out / "station", Path(run), store).write_settings(line.product, redis.url, **STATION)
         with running_station(config) as settings:

@@ -140,10 +140,10 @@ def make_line(product: str, seed: int, data: Path) -> None:
 
 def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder:
     """Train as `mdss train` does."""
-    from trainer.train import Order, summary, train
+    from trainer.train import TrainingOrder, summary, train
 
     announce_step(2, "training on the good parts")
-    model = train(Order(data, store, product, preset("demo", seed)))
+    model = train(TrainingOrder(data, store, product, preset("demo", seed)))
     console.print(summary(model))
     return model
 

@@ -17,7 +17,7 @@ import numpy as np
 from daemon.spawn import MEMORY_KEPT
 from mdss.errors import MdssError
 from mdss.wire.verdict import Branch
-from measure.one_branch import SCANS, BranchOrder
+from measure.one_branch import SCANS, RunnerOrder
 from measure.results import BothBranches, percentile
 from measure.stages import Effort, StageBench
 from measure.subject import Size
@@ -56,7 +56,7 @@ def measure_both(bench: StageBench, size: Size, effort: Effort) -> BothBranches 
         count = write_scans(bench, size, Path(folder))
         runners = [
             running.enter_context(
-                running_branch(BranchOrder(branch=branch, model=str(bench.model.path), core=core, folder=folder, scans=count))
+                running_branch(RunnerOrder(branch=branch, model=str(bench.model.path), core=core, folder=folder, scans=count))
             )
             for branch, core in zip(BRANCHES, cores, strict=False)
         ]
@@ -107,7 +107,7 @@ def write_scans(bench: StageBench, size: Size, folder: Path) -> int:
 
 
 @contextmanager
-def running_branch(order: BranchOrder) -> Iterator[Runner]:
+def running_branch(order: RunnerOrder) -> Iterator[Runner]:
     """Run the process of one branch while the block runs, with memory settings as in a station."""
     command = [sys.executable, "-m", "measure.one_branch", msgspec.json.encode(order).decode()]
     environment = {**MEMORY_KEPT, **os.environ}

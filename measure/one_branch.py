@@ -21,7 +21,7 @@ from mdss.wire.verdict import Branch
 SCANS = "{}.npz"
 
 
-class BranchOrder(msgspec.Struct, frozen=True, kw_only=True):
+class RunnerOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Which branch of which model, on which core, and the folder of the scans 0.npz, 1.npz and so on."""
 
     branch: Branch
@@ -31,7 +31,7 @@ class BranchOrder(msgspec.Struct, frozen=True, kw_only=True):
     scans: int
 
 
-def main(order: BranchOrder) -> None:
+def main(order: RunnerOrder) -> None:
     """Print a line when all scans were computed once, and another after each part that is asked for."""
     os.sched_setaffinity(0, {order.core})
     torch.set_num_threads(1)
@@ -50,4 +50,4 @@ def main(order: BranchOrder) -> None:
 
 
 if __name__ == "__main__":
-    main(msgspec.json.decode(sys.argv[1], type=BranchOrder))
+    main(msgspec.json.decode(sys.argv[1], type=RunnerOrder))

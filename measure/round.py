@@ -14,7 +14,7 @@ from trainer.dataset import Unit
 LONGEST_S = 60.0
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class RoundOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What to measure; without a store, a synthetic line that is made once in the folder."""
 
     folder: str
@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     is_quick: bool = False
 
 
-def times(order: Order) -> dict[str, list[float]]:
+def times(order: RoundOrder) -> dict[str, list[float]]:
     """Return the milliseconds of each part, by stage."""
     folder = Path(order.folder)
     if order.store is None or order.recipe is None or order.data is None:
@@ -42,4 +42,4 @@ def times(order: Order) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(times(msgspec.json.decode(sys.argv[1], type=Order))))
+    sys.stdout.buffer.write(msgspec.json.encode(times(msgspec.json.decode(sys.argv[1], type=RoundOrder))))

@@ -120,7 +120,7 @@ def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subj
     from mdss.method.recipe import preset, with_assignments
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
-    from trainer.train import Order, train
+    from trainer.train import TrainingOrder, train
 
     data, store, side = folder / "line", folder / "models", 128 if is_quick else 800
     if not (data / "line.json").exists():
@@ -128,7 +128,7 @@ def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subj
         size = LineSize(train=3, validation=5, good=2, defective=2)
         write_line(Line(PRODUCT, 1, size, View(side, side, "m"), kinds=("stain", "bump")), data)
     if not (store / PRODUCT / "champion").exists():
-        train(Order(data, store, PRODUCT, with_assignments(preset(preset_name), (*FEW_STEPS, *(SMALL if is_quick else ())))))
+        train(TrainingOrder(data, store, PRODUCT, with_assignments(preset(preset_name), (*FEW_STEPS, *(SMALL if is_quick else ())))))
     return Subject(store, PRODUCT, "m", read_scans(data), is_trained=False)
 
 

@@ -47,7 +47,7 @@ RECORDS: dict[str, tuple[Record, ...]] = {  # what is given, and what is within 
     ),
     "mdss retrain": (Result, Refused),
     "mdss model compare": (gate_terms.GateOutcome, gate_terms.GateCheck),
-    "mdss model shadow": (shadow_report.ShadowReport, shadow_report.ShadowPart, shadow_report.Side, shadow_report.Interval),
+    "mdss model shadow": (shadow_report.ShadowReport, shadow_report.ShadowPart, shadow_report.ShadowJudgement, shadow_report.Interval),
     "mdss alerts list": (Alert,),
     "mdss collection list": (ListedPart, CollectedPart, Review),
     "mdss model history": (Event,),

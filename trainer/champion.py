@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
-Branch = Literal["rgb", "sdf", "fused", "fused_brightness_matched"]
+ScoreKind = Literal["rgb", "sdf", "fused", "fused_brightness_matched"]  # by one branch or by both; pages list each as a branch
 NO_NUMBERS = "a map holds values that are no numbers; expected finite ones"
 
 
@@ -88,7 +88,7 @@ class Champion:
         view = InView.of(prepared)
         return missing_points_reason(view, rules) or incomplete_reason(view, self.folder.calibration, rules)
 
-    def score(self, prepared: Prepared, watch: Stopwatch | None = None) -> tuple[dict[Branch, float], dict[Branch, Float]]:
+    def score(self, prepared: Prepared, watch: Stopwatch | None = None) -> tuple[dict[ScoreKind, float], dict[ScoreKind, Float]]:
         """Return the scores and the maps (S, S) of both branches and of the fusion; the watch times each of the three."""
         watch = watch or Stopwatch()
         with watch.stage("rgb"):
@@ -97,7 +97,7 @@ class Champion:
             sdf_map = self.shape_map(prepared)
         with watch.stage("fusion"):
             fused = self.fuse(rgb_map, sdf_map)
-        scores: dict[Branch, float] = {"rgb": float(rgb_map.max()), "sdf": float(sdf_map.max()), "fused": float(fused.score)}
+        scores: dict[ScoreKind, float] = {"rgb": float(rgb_map.max()), "sdf": float(sdf_map.max()), "fused": float(fused.score)}
         return scores, {"rgb": rgb_map, "sdf": sdf_map, "fused": fused.map}
 
     def golden_scores(self, prepared: Prepared) -> dict[Scored, float]:
@@ -111,6 +111,6 @@ class Champion:
         return self.fuse(self.colour_map(matched), sdf_map)
 
 
-def are_numbers(maps: Mapping[Branch, Float]) -> bool:
+def are_numbers(maps: Mapping[ScoreKind, Float]) -> bool:
     """Return whether all values of all maps are finite; if one is not, no score can be trusted."""
     return all(np.isfinite(heat).all() for heat in maps.values())

@@ -13,7 +13,7 @@ from mdss.errors import some_of
 from mdss.whole_files import write_json
 from trainer.champion import Champion
 from trainer.dataset import GOOD, MOST_NAMED, TRUTH, Dataset, Unit
-from trainer.evaluation import BRANCHES, Evaluation, evaluation_of
+from trainer.evaluation import SCORE_KINDS, Evaluation, evaluation_of
 from trainer.report_page import cell
 from trainer.scoring import ScoredPart, score_dataset
 
@@ -103,7 +103,7 @@ def empty_mask_sentences(parts: Sequence[ScoredPart]) -> list[str]:
 def table(evaluation: Evaluation) -> str:
     """Return the lines that a terminal shows."""
     lines = [f"{'':<26}" + "".join(f"{name:>10}" for name in COLUMNS)]
-    lines += [f"{branch:<26}" + "".join(f"{cell(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS) for branch in BRANCHES]
+    lines += [f"{branch:<26}" + "".join(f"{cell(getattr(evaluation.of(branch), name)):>10}" for name in COLUMNS) for branch in SCORE_KINDS]
     found = evaluation.baseline_object_brightness
     lines.append(
         f"{'object brightness alone':<26}{cell(found.i_auroc):>10}"

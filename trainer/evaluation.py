@@ -9,11 +9,11 @@ import numpy as np
 
 from mdss.method.calibration import percent
 from mdss.method.metrics import PUBLISHED_THRESHOLDS, Metrics, Pixels, au_pro, image_auroc, metrics_from
-from trainer.champion import Branch, Champion
+from trainer.champion import Champion, ScoreKind
 from trainer.progress import tracked
 from trainer.scoring import Scored, ScoredPart
 
-BRANCHES: tuple[Branch, ...] = ("rgb", "sdf", "fused", "fused_brightness_matched")
+SCORE_KINDS: tuple[ScoreKind, ...] = ("rgb", "sdf", "fused", "fused_brightness_matched")
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -118,13 +118,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     fused_brightness_matched: Metrics
     baseline_object_brightness: Baseline
     training_object_brightness: float | None
-    per_defect: dict[str, dict[Branch, Metrics]]
-    aupro_published_protocol: dict[Branch, dict[str, float | None]]  # from 100 ranks, to compare with published values
+    per_defect: dict[str, dict[ScoreKind, Metrics]]
+    aupro_published_protocol: dict[ScoreKind, dict[str, float | None]]  # from 100 ranks, to compare with published values
     threshold: ThresholdFigures
     timing: Timing
     scans: dict[str, ScanResult]
 
-    def of(self, branch: Branch) -> Metrics:
+    def of(self, branch: ScoreKind) -> Metrics:
         """Return the metrics of one branch."""
         metrics: Metrics = getattr(self, branch)
         return metrics
@@ -134,7 +134,7 @@ def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
     """Return all figures of a scored dataset."""
     parts, folder = scored.parts, champion.folder
     kinds = sorted({part.scan.kind for part in parts if not part.scan.is_good})
-    overall = {branch: _overall(scored, branch) for branch in tracked(BRANCHES, "metrics")}
+    overall = {branch: _overall(scored, branch) for branch in tracked(SCORE_KINDS, "metrics")}
     return Evaluation(
         model=Model(folder.name, folder.version, folder.digest),
         counts=_counts(scored),
@@ -149,7 +149,7 @@ def evaluation_of(scored: Scored, champion: Champion) -> Evaluation:
     )
 
 
-def parts_scored_by(parts: Sequence[ScoredPart], branch: Branch) -> list[ScoredPart]:
+def parts_scored_by(parts: Sequence[ScoredPart], branch: ScoreKind) -> list[ScoredPart]:
     """Return the parts that this branch has a score for."""
     return [part for part in parts if branch in part.scores]
 
@@ -159,12 +159,12 @@ def labels_of(parts: Sequence[ScoredPart]) -> list[bool]:
     return [not part.scan.is_good for part in parts]
 
 
-def pixels_of(parts: Sequence[ScoredPart], branch: Branch) -> Pixels:
+def pixels_of(parts: Sequence[ScoredPart], branch: ScoreKind) -> Pixels:
     """Return one branch's pixels at the resolution of the scans."""
     return Pixels.of((part.original(branch) for part in parts), (part.truth for part in parts))
 
 
-def metrics_of(parts: Sequence[ScoredPart], branch: Branch, has_truth: bool) -> Metrics:
+def metrics_of(parts: Sequence[ScoredPart], branch: ScoreKind, has_truth: bool) -> Metrics:
     """Return one branch's metrics; the pixel metrics are None if no defect is marked."""
     known = parts_scored_by(parts, branch)
     return _metrics(known, branch, pixels_of(known if has_truth else [], branch))
@@ -201,20 +201,20 @@ def timing_of(spent_ms: dict[str, list[float]]) -> Timing:
     return Timing(stages, len(spent_ms.get("fusion", [])) / busy_s if busy_s else None)
 
 
-def _overall(scored: Scored, branch: Branch) -> tuple[Metrics, dict[str, float | None]]:
+def _overall(scored: Scored, branch: ScoreKind) -> tuple[Metrics, dict[str, float | None]]:
     """Return one branch's metrics on all parts, and AU-PRO by the published protocol: both need all pixels sorted."""
     known = parts_scored_by(scored.parts, branch)
     pixels = pixels_of(known if scored.has_truth else [], branch)
     return _metrics(known, branch, pixels), _published(pixels)
 
 
-def _metrics(known: Sequence[ScoredPart], branch: Branch, pixels: Pixels) -> Metrics:
+def _metrics(known: Sequence[ScoredPart], branch: ScoreKind, pixels: Pixels) -> Metrics:
     return metrics_from([part.scores[branch] for part in known], labels_of(known), pixels)
 
 
-def _of_kind(scored: Scored, kind: str) -> dict[Branch, Metrics]:
+def _of_kind(scored: Scored, kind: str) -> dict[ScoreKind, Metrics]:
     parts = [part for part in scored.parts if part.scan.is_good or part.scan.kind == kind]
-    return {branch: metrics_of(parts, branch, scored.has_truth) for branch in BRANCHES}
+    return {branch: metrics_of(parts, branch, scored.has_truth) for branch in SCORE_KINDS}
 
 
 def _published(pixels: Pixels) -> dict[str, float | None]:
@@ -232,5 +232,5 @@ def _counts(scored: Scored) -> Counts:
 
 
 def _result(part: ScoredPart) -> ScanResult:
-    scores = {branch: part.scores.get(branch) for branch in BRANCHES}
+    scores = {branch: part.scores.get(branch) for branch in SCORE_KINDS}
     return ScanResult(**scores, brightness=part.brightness, evaluation=part.evaluation)

@@ -15,10 +15,10 @@ import numpy as np
 
 from mdss.errors import UNREADABLE, MdssError
 from mdss.method.model_store import ModelFolder
-from trainer.champion import Branch
+from trainer.branch_inputs import BRANCHES, Branch
 from trainer.gate_probe import RGB, XYZ, ProbeAnswer, ProbeOrder
 from trainer.gate_quality import NAMED
-from trainer.gate_scoring import TIMED, Pair, Pairs
+from trainer.gate_scoring import Pair, Pairs
 from trainer.gate_statistics import median_interval
 from trainer.gate_terms import Figures, GateCheck, GateEvidence
 
@@ -50,7 +50,7 @@ class Fitness:
             yield self.golden(found)
             yield self.memory(found)
         yield self.finite()
-        for branch in TIMED:
+        for branch in BRANCHES:
             yield self.latency(branch)
 
     def probed(self, model: ModelFolder, pairs: Sequence[Pair]) -> ProbeAnswer | str:

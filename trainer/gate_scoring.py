@@ -15,21 +15,20 @@ from mdss.method.calibration import SMALLEST_SCORE
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.settings import FusionSettings
-from trainer.champion import NO_NUMBERS, Branch, Champion, Float, Stopwatch, are_numbers
+from trainer.champion import NO_NUMBERS, Champion, Float, ScoreKind, Stopwatch, are_numbers
 from trainer.gate_statistics import PairedCounts, PairedScores
 from trainer.gate_terms import EvidencePart, GateEvidence, RecordedArrays
 from trainer.progress import Meter
 from trainer.standard_damage import DAMAGES, damaged_scan, spot_on
 
 Kind = Literal["good", "golden", "defect", "stain", "dent"]
-TIMED: tuple[Branch, ...] = ("rgb", "sdf")
 
 
 @dataclass(frozen=True)
 class ScanJudgement:
     """What one model says of one scan; without scores if it finds no part, or if its map holds NaN or infinity."""
 
-    scores: dict[Branch, float]
+    scores: dict[ScoreKind, float]
     ratio: float | None  # score / threshold
     reason: str = ""
     is_finite: bool = True

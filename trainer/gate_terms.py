@@ -18,7 +18,7 @@ FORMAT = "mdss.gate.v1"
 COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what it says")  # of the table of checks
 WITHOUT_POINT = 100  # from here on numbers have no decimals; three digits alone would print 3.12e+03
 RecordedArrays = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
-Side = Literal["quality", "fitness"]
+CheckSide = Literal["quality", "fitness"]
 Unit = Literal["", "share", "AUROC", "ms", "MiB", "parts"]
 
 
@@ -103,7 +103,7 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One question, both models' answers, and whether the check passes."""
 
     name: str
-    side: Side
+    side: CheckSide
     is_passed: bool
     champion: float | None = None
     candidate: float | None = None
@@ -112,7 +112,7 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
     says: str
 
     @classmethod
-    def of(cls, side: Side, name: str, says: str, *, is_passed: bool, found: Figures = NOTHING) -> Self:
+    def of(cls, side: CheckSide, name: str, says: str, *, is_passed: bool, found: Figures = NOTHING) -> Self:
         """Return a check with what was found."""
         return cls(name=name, side=side, is_passed=is_passed, says=says, **found._asdict())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer import report_figures
 from trainer.dataset import Dataset
-from trainer.evaluation import BRANCHES, Evaluation
+from trainer.evaluation import SCORE_KINDS, Evaluation
 from trainer.report_examples import choose
 from trainer.report_page import cell, note, table, write_page
 from trainer.scoring import Scored
@@ -64,17 +64,17 @@ def write_report(folder: Path, evaluation: Evaluation, scored: Scored, dataset: 
 
 def _metric_sections(evaluation: Evaluation) -> Iterable[str]:
     yield "<h2>Metrics</h2>" + note(NOTES["metrics"])
-    rows = [[TITLES[branch], *(getattr(evaluation.of(branch), name) for name in METRICS)] for branch in BRANCHES]
+    rows = [[TITLES[branch], *(getattr(evaluation.of(branch), name) for name in METRICS)] for branch in SCORE_KINDS]
     brightness = evaluation.baseline_object_brightness
     rows.append([f"brightness alone (defective parts: {brightness.direction or 'unknown'})", brightness.i_auroc, *[None] * 5])
     yield table(["branch", *METRICS.values()], rows)
     published = evaluation.aupro_published_protocol
     names = [name for name in METRICS if name.startswith("aupro")]
-    rows = [[TITLES[branch], *(published[branch][name] for name in names)] for branch in BRANCHES]
+    rows = [[TITLES[branch], *(published[branch][name] for name in names)] for branch in SCORE_KINDS]
     yield note(NOTES["protocol"]) + table(["branch", *(METRICS[name] for name in names)], rows)
     yield "<h2>By kind of defect</h2>" + note("Each kind of defect against all good parts: image AUROC / AU-PRO 30 %.")
     rows = [
-        [kind, *(f"{cell(found[branch].i_auroc)} / {cell(found[branch].aupro_30)}" for branch in BRANCHES)]
+        [kind, *(f"{cell(found[branch].i_auroc)} / {cell(found[branch].aupro_30)}" for branch in SCORE_KINDS)]
         for kind, found in evaluation.per_defect.items()
     ]
     yield table(["kind", *TITLES.values()], rows)

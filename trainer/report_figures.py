@@ -13,20 +13,20 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from mdss.method.metrics import Curve, area_below, pro_curve, roc_curve
-from trainer.champion import Branch
+from trainer.champion import ScoreKind
 from trainer.evaluation import labels_of, parts_scored_by, pixels_of
 from trainer.picture_rows import heat_map_picture, row, small, with_outline
 from trainer.report_page import image
 from trainer.scoring import Scored, ScoredPart
 
-SHOWN: tuple[Branch, ...] = ("rgb", "sdf", "fused")
-COLOURS: dict[Branch, str] = {"rgb": "#2a6fb0", "sdf": "#c27b1a", "fused": "#1d2530", "fused_brightness_matched": "#8a4fa3"}
+SHOWN: tuple[ScoreKind, ...] = ("rgb", "sdf", "fused")
+COLOURS: dict[ScoreKind, str] = {"rgb": "#2a6fb0", "sdf": "#c27b1a", "fused": "#1d2530", "fused_brightness_matched": "#8a4fa3"}
 GOOD_COLOUR, DEFECT_COLOUR = "#5a8f5a", "#b8403a"
 SCALE_PERCENTILES = (50.0, 99.9)
 CURVE_POINTS = 20_000
 BARS = 50
 PRO_LIMIT = 0.3
-Scales = dict[Branch, tuple[float, float]]
+Scales = dict[ScoreKind, tuple[float, float]]
 
 
 def curves(scored: Scored) -> str:

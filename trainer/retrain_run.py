@@ -21,7 +21,7 @@ from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
 from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
 from trainer.retrain_planning import check_order, defects_since, plan_of, recipe_of, require_enough
-from trainer.train import Order, train_and_store
+from trainer.train import TrainingOrder, train_and_store
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +182,7 @@ def train_plan(order: RetrainOrder, plan: Plan) -> ModelFolder:
         SHOWN: [part.result_id for part in plan.of("gate")],
         "refused_parts": refusals_by_code(plan.refused),
     }
-    training = Order(Path(plan.base or order.work), order.store, order.name, plan.recipe, plan.base_unit, order.device)
+    training = TrainingOrder(Path(plan.base or order.work), order.store, order.name, plan.recipe, plan.base_unit, order.device)
     return train_and_store(training, [collected] if base is None else [base, collected], order.work, data)
 
 

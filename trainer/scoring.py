@@ -9,7 +9,7 @@ import numpy as np
 from mdss.errors import BadPart
 from mdss.method.brightness import object_brightness
 from mdss.method.grid import Grid
-from trainer.champion import NO_NUMBERS, Bool, Branch, Champion, Float, Stopwatch, are_numbers
+from trainer.champion import NO_NUMBERS, Bool, Champion, Float, ScoreKind, Stopwatch, are_numbers
 from trainer.dataset import Dataset, LoadedScan, Scan
 from trainer.progress import tracked
 
@@ -21,8 +21,8 @@ class ScoredPart:
     scan: Scan
     evaluation: str  # as in a verdict, by the threshold alone: OK, NotOK, NotDecidable or Undefined
     reason: str
-    scores: dict[Branch, float]
-    maps: dict[Branch, Float]  # (S, S)
+    scores: dict[ScoreKind, float]
+    maps: dict[ScoreKind, Float]  # (S, S)
     truth: Bool  # (H, W)
     grid: Grid
     brightness: float | None
@@ -37,7 +37,7 @@ class ScoredPart:
         """Return whether its score is within the threshold."""
         return self.evaluation == "OK"
 
-    def original(self, branch: Branch) -> Float:
+    def original(self, branch: ScoreKind) -> Float:
         """Return the branch's map at the resolution of the scan (H, W)."""
         return self.grid.to_original(self.maps[branch])
 

@@ -13,7 +13,7 @@ from mdss.method.station_rules import InView, decide
 from mdss.settings import FusionSettings
 from trainer.champion import Champion
 from trainer.gate_terms import RecordedArrays
-from trainer.shadow_report import ShadowPart, Side
+from trainer.shadow_report import ShadowJudgement, ShadowPart
 
 MS = 1000.0
 
@@ -59,8 +59,8 @@ class Shadow:
             self.skipped += 1
             return False
         part, began_s = found.part, time.perf_counter()
-        candidate = side_of(self.candidate, scan, self.rules)
-        champion = Side(version=part.model_version, evaluation=part.evaluation, score=part.score, threshold=part.threshold)
+        candidate = judgement_of(self.candidate, scan, self.rules)
+        champion = ShadowJudgement(version=part.model_version, evaluation=part.evaluation, score=part.score, threshold=part.threshold)
         self.parts.append(
             ShadowPart(
                 result_id=part.result_id,
@@ -73,15 +73,15 @@ class Shadow:
         return True
 
 
-def side_of(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> Side:
+def judgement_of(model: Champion, scan: RecordedArrays, rules: FusionSettings) -> ShadowJudgement:
     """Return what the station would say of a scan with this model, by the same rules and with both branches."""
     version, threshold = model.folder.version, model.threshold
     try:
         prepared = model.prepare(*scan)
     except BadPart as bad:
-        return Side(version=version, evaluation="Undefined", score=None, threshold=threshold, reason=f"{bad.code}: {bad}")
+        return ShadowJudgement(version=version, evaluation="Undefined", score=None, threshold=threshold, reason=f"{bad.code}: {bad}")
     score = float(model.score(prepared)[0]["fused"])
     if not np.isfinite(score):
-        return Side(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
+        return ShadowJudgement(version=version, evaluation="NotDecidable", score=None, threshold=threshold, reason=f"the score is {score}")
     evaluation, _ = decide(score, InView.of(prepared), model.folder.calibration, rules)
-    return Side(version=version, evaluation=evaluation, score=score, threshold=threshold)
+    return ShadowJudgement(version=version, evaluation=evaluation, score=score, threshold=threshold)

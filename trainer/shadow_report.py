@@ -16,7 +16,7 @@ LEFT_OUT = "they were simulated, the champion gave them no score, or their scans
 LEAST_RATIO = 1e-6  # gives a score of 0 a logarithm
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class ShadowJudgement(msgspec.Struct, frozen=True, kw_only=True):
     """What one model says of a part."""
 
     version: str
@@ -36,8 +36,8 @@ class ShadowPart(msgspec.Struct, frozen=True, kw_only=True):
 
     result_id: str
     part_id: str
-    champion: Side
-    candidate: Side
+    champion: ShadowJudgement
+    candidate: ShadowJudgement
     spent_ms: float | None = None  # of the candidate, from scan to score
 
     @property
@@ -146,7 +146,7 @@ def _line(part: ShadowPart) -> str:
     return f"differs: part {part.part_id} ({part.result_id}): {sides}"
 
 
-def _said(side: Side) -> str:
+def _said(side: ShadowJudgement) -> str:
     reason = f" ({side.reason})" if side.reason else ""
     return f"{side.version} {side.evaluation} {_number(side.score)}/{_number(side.threshold)}{reason}"
 

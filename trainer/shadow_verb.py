@@ -34,7 +34,7 @@ EXAMPLE = "Example: mdss model shadow --config station.yaml --recipe cable_gland
 
 
 @dataclass(frozen=True)
-class Order:
+class ShadowOrder:
     """Which version to compare, and when to stop."""
 
     settings: Settings
@@ -69,7 +69,7 @@ class Order:
 def command(config: Path, recipe: str, version: str | None, as_json: bool, **enough: Any) -> None:
     """Score live parts with another version and report where it agrees with the champion; Ctrl-C ends it with what there is."""
     settings = load_settings(config)
-    order = Order(settings, recipe, version or candidate_of(settings, recipe), **enough)
+    order = ShadowOrder(settings, recipe, version or candidate_of(settings, recipe), **enough)
     found = shadow(order)
     if as_json:
         click.echo(whole_files.as_json(found), nl=False)
@@ -86,7 +86,7 @@ def candidate_of(settings: Settings, recipe: str) -> str:
     return version
 
 
-def shadow(order: Order) -> ShadowReport:
+def shadow(order: ShadowOrder) -> ShadowReport:
     """Compare until the order is filled, note it in the store, and return the report. MdssError if no part came."""
     from trainer.champion import Champion  # imported here, so that `--help` does not wait for what reads and scores scans
     from trainer.shadow import Shadow
@@ -111,13 +111,13 @@ def shadow(order: Order) -> ShadowReport:
     return found
 
 
-def nothing_found(order: Order, beside: Shadow, until: str) -> str:
+def nothing_found(order: ShadowOrder, beside: Shadow, until: str) -> str:
     """Return the sentence for a shadow that found no part to compare."""
     skipped = f" ({beside.skipped} were left out: {LEFT_OUT})" if beside.skipped else ""
     return f"model {order.recipe} {order.version}: found no live part {until}{skipped}, expected the station to judge some"
 
 
-def check(order: Order) -> None:
+def check(order: ShadowOrder) -> None:
     """Refuse a recipe that the station does not judge, and a station that collects nothing."""
     known = order.settings.models.recipes
     if order.recipe not in known:
@@ -126,7 +126,7 @@ def check(order: Order) -> None:
         raise BadInput("collection.enabled: found false, expected true: live parts come from what the station collects")
 
 
-def watch(order: Order, beside: Shadow) -> None:
+def watch(order: ShadowOrder, beside: Shadow) -> None:
     """Take parts as they come, until there are enough or the time is over."""
     end_s = time.monotonic() + 60 * order.minutes
     with every_part(order) as ask, Meter("live parts", order.parts) as meter:
@@ -139,7 +139,7 @@ def watch(order: Order, beside: Shadow) -> None:
 
 
 @contextmanager
-def every_part(order: Order) -> Iterator[Callable[[], None]]:
+def every_part(order: ShadowOrder) -> Iterator[Callable[[], None]]:
     """Make the station keep every part, not only its sample, while the block runs; the block has to call what is yielded regularly."""
     due_s = 0.0
 
@@ -155,14 +155,14 @@ def every_part(order: Order) -> Iterator[Callable[[], None]]:
         withdraw_request(order.state, order.recipe)
 
 
-def report_path(order: Order) -> Path:
+def report_path(order: ShadowOrder) -> Path:
     """Return where the report goes: beside the version's gate."""
     from trainer.gate import GATES  # imported here, so that `--help` does not wait for what draws its page
 
     return order.folder / GATES / order.version / SHADOW
 
 
-def note(order: Order, beside: Shadow, found: ShadowReport) -> None:
+def note(order: ShadowOrder, beside: Shadow, found: ShadowReport) -> None:
     """Write the report, whole or not at all, and a line into the audit."""
     whole_files.write_json(report_path(order), found)
     with model_store.recipe_lock(order.folder, "noting what a shadow found"):

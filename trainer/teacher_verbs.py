@@ -24,7 +24,7 @@ LICENCE_UNKNOWN = "as its source says"
 
 
 @dataclass(frozen=True)
-class Order:
+class TeacherOrder:
     """Where to write a teacher, and what may be overwritten."""
 
     out: Path
@@ -125,7 +125,7 @@ def procedural(**options: Any) -> None:
 @click.option("--force", is_flag=True, help="Overwrite --out, and give up the training whose checkpoint lies beside it.")
 def import_file(file: Path, out: Path, licence: str, force: bool) -> None:
     """Import a published PDN-S teacher: EfficientAD's teacher_small.pth or anomalib's file (.pth, .pt, .safetensors)."""
-    order = Order(out, force, resume=None)
+    order = TeacherOrder(out, force, resume=None)
     order.check()
     from trainer.import_teacher import import_teacher
 
@@ -142,14 +142,14 @@ def show(name_or_file: str) -> None:
     click.echo(as_json(card), nl=False)
 
 
-def _order(options: dict[str, Any]) -> tuple[Order, dict[str, Any]]:
+def _order(options: dict[str, Any]) -> tuple[TeacherOrder, dict[str, Any]]:
     """Return the order, checked so that nothing is lost, and the settings that were given."""
-    order = Order(options["out"], options["force"], options["resume"])
+    order = TeacherOrder(options["out"], options["force"], options["resume"])
     order.check()
     return order, {name: options[name] for name in ("steps", "seed") if options[name] is not None}
 
 
-def _deliver(order: Order, origin: Origin, make: Callable[[], Made]) -> None:
+def _deliver(order: TeacherOrder, origin: Origin, make: Callable[[], Made]) -> None:
     """Make the teacher, write it with its card, and remove the checkpoint."""
     from mdss.method.calibration import now
     from mdss.method.teacher import TeacherCard, save_teacher

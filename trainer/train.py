@@ -64,7 +64,7 @@ def command(**options: Any) -> None:
     recipe = with_absolute_paths(with_assignments(preset(preset_name, seed), assignments))
     name, resume = options.pop("recipe"), options.pop("resume")
     try:
-        model = train_alone_or_together(Order(name=name, recipe=recipe, **options), resume=resume)
+        model = train_alone_or_together(TrainingOrder(name=name, recipe=recipe, **options), resume=resume)
     except KeyboardInterrupt:
         click.echo("train: stopped; what was learned is kept, the same command with --resume goes on from there", err=True)
         raise
@@ -89,7 +89,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingOrder:
     """What to train, and on which data."""
 
     data: Path
@@ -100,7 +100,7 @@ class Order:
     device: str = "auto"
 
 
-class Plan(msgspec.Struct, frozen=True):
+class TrainingPlan(msgspec.Struct, frozen=True):
     """What an unfinished training is made from; resuming it with anything else would mix two models."""
 
     recipe: Recipe
@@ -109,7 +109,7 @@ class Plan(msgspec.Struct, frozen=True):
     digest: str = ""  # of the scans' file names and sizes (`Dataset.digest`); plans of earlier releases have none
 
 
-def train_alone_or_together(order: Order, *, resume: bool) -> ModelFolder | None:
+def train_alone_or_together(order: TrainingOrder, *, resume: bool) -> ModelFolder | None:
     """Train alone, or together with the other processes that torchrun started; the first returns the champion, the others None."""
     from trainer.distributed import is_first, process_group
 
@@ -121,7 +121,7 @@ def train_alone_or_together(order: Order, *, resume: bool) -> ModelFolder | None
     return None
 
 
-def train_along(order: Order) -> None:
+def train_along(order: TrainingOrder) -> None:
     """Train along with the first process, which keeps the result."""
     from trainer.distributed import check_same
     from trainer.side_by_side import train_both
@@ -134,7 +134,7 @@ def train_along(order: Order) -> None:
         train_both(training, order.recipe, order.device, Path(work))
 
 
-def train(order: Order, resume: bool = False) -> ModelFolder:
+def train(order: TrainingOrder, resume: bool = False) -> ModelFolder:
     """Train, calibrate, store and promote a model. BadInput names the file or setting that is wrong."""
     from trainer.distributed import check_same
 
@@ -146,7 +146,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     folder.mkdir(parents=True, exist_ok=True)
     model_store.refuse_champion_folder(folder)
     work = folder / WORK
-    plan = Plan(order.recipe, order.unit, dataset.relative_names((*dataset.train, *dataset.validation)), dataset.digest)
+    plan = TrainingPlan(order.recipe, order.unit, dataset.relative_names((*dataset.train, *dataset.validation)), dataset.digest)
     with file_lock(folder / TRAINING_LOCK, "mdss train", patience_s=0):
         prepare_work_folder(work, plan, resume=resume)
         model = train_and_store(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
@@ -155,7 +155,7 @@ def train(order: Order, resume: bool = False) -> ModelFolder:
     return model
 
 
-def open_training_data(order: Order) -> Dataset:
+def open_training_data(order: TrainingOrder) -> Dataset:
     """Return the dataset to train on. BadInput for too few scans, or for a device, teacher or photographs that cannot be used."""
     # Imported here, so that `--help` and the refusal of bad settings do not wait for torch.
     from mdss.method.teacher import load_teacher
@@ -173,7 +173,7 @@ def open_training_data(order: Order) -> Dataset:
     return dataset
 
 
-def train_and_store(order: Order, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
+def train_and_store(order: TrainingOrder, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
     """Train and calibrate on the scans of one or more datasets, and store the new version; continues from the checkpoints in `work`."""
     # Imported here, so that `--help` does not wait for torch.
     from trainer.model_card import StepTimes
@@ -209,7 +209,7 @@ def train_and_store(order: Order, datasets: Sequence[Dataset], work: Path, data:
     return make_model(order.store, card, parts, work, order.device)
 
 
-def prepare_work_folder(work: Path, plan: Plan, resume: bool) -> None:
+def prepare_work_folder(work: Path, plan: TrainingPlan, resume: bool) -> None:
     """Prepare the folder of checkpoints: keep it to resume the same plan, or clear it to begin anew."""
     path = work / PLAN
     if resume and path.exists():
@@ -226,13 +226,13 @@ def prepare_work_folder(work: Path, plan: Plan, resume: bool) -> None:
     write_whole(path, msgspec.json.encode(plan))
 
 
-def difference(path: Path, plan: Plan) -> str:
+def difference(path: Path, plan: TrainingPlan) -> str:
     """Return how the plan in a file differs from this one; "" if it is the same.
 
     A setting that an earlier release did not write has its default, which is how that release trained.
     """
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Plan)
+        found = msgspec.json.decode(path.read_bytes(), type=TrainingPlan)
     except UNREADABLE:
         return "it cannot be read"
     then, now = ({**settings_of(each.recipe), "unit": each.unit} for each in (found, plan))

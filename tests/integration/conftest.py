@@ -15,7 +15,7 @@ from tests.alerts import settings
 from tests.retraining import Plant, answered, write_config
 from tests.station import NAME, PATIENCE_S, Trained, small_recipe, write_line, write_teacher
 from trainer import retrain_run
-from trainer.train import Order, train
+from trainer.train import TrainingOrder, train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A line and its champion, trained as `mdss train` does; whoever changes the store works on a copy."""
     folder = tmp_path_factory.mktemp("line")
     data = write_line(folder / "data")
-    train(Order(data, folder / "models", NAME, small_recipe(write_teacher(folder / "teacher.safetensors")), device="cpu"))
+    train(TrainingOrder(data, folder / "models", NAME, small_recipe(write_teacher(folder / "teacher.safetensors")), device="cpu"))
     return Trained(data, folder / "models")
 
 

@@ -27,7 +27,7 @@ from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import Dataset
 from trainer.model_maker import store_recalibrated
-from trainer.train import Order, prepare_all, train
+from trainer.train import TrainingOrder, prepare_all, train
 
 pytestmark = pytest.mark.timeout(120)
 Scores = Callable[[Prepared], Mapping[Scored, float]]
@@ -66,7 +66,7 @@ def test_either_precision_reproduces_them(trained: Trained, precision: Precision
 def other(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     """The same recipe and data with another seed."""
     recipe = small_recipe(Path(open_champion(trained.store, NAME).recipe.rgb.teacher), "seed=1")
-    return train(Order(trained.data, tmp_path_factory.mktemp("other"), NAME, recipe, device="cpu"))
+    return train(TrainingOrder(trained.data, tmp_path_factory.mktemp("other"), NAME, recipe, device="cpu"))
 
 
 def test_weights_of_another_seed_do_not(trained: Trained, other: ModelFolder) -> None:

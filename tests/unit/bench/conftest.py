@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.station import NAME, Trained, small_recipe, write_line, write_teacher
-from trainer.train import Order, train
+from trainer.train import TrainingOrder, train
 
 
 @pytest.fixture(scope="session")
@@ -14,5 +14,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("line")
     data = write_line(folder / "data")
     recipe = small_recipe(write_teacher(folder / "teacher.safetensors"), "rgb.steps=2", "sdf.steps=2")
-    train(Order(data, folder / "models", NAME, recipe, device="cpu"))
+    train(TrainingOrder(data, folder / "models", NAME, recipe, device="cpu"))
     return Trained(data, folder / "models")

@@ -21,12 +21,12 @@ from mdss.method.recipe import Recipe, preset, with_assignments
 from tests.lines import write_tiny_line
 from tests.station import SMALL, write_teacher
 from trainer.branch_training import TRAIN
-from trainer.champion import Branch, Champion
+from trainer.champion import Champion, ScoreKind
 from trainer.dataset import Dataset
 from trainer.evaluation import metrics_of
 from trainer.scoring import score_dataset
 from trainer.synthetic import LineSize
-from trainer.train import Order, prepare_all, train
+from trainer.train import TrainingOrder, prepare_all, train
 
 QUICK = (*SMALL, "rgb.steps=1", "sdf.steps=1", "sdf.damaged_copies=1")
 SIZE = LineSize(train=3, validation=5, good=1, defective=2)
@@ -114,11 +114,11 @@ def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray
 
 def test_the_base_reaches_what_the_trainer_s_own_champion_reaches(place: Place, tmp_path: Path) -> None:
     recipe = with_assignments(preset("edge"), (*QUICK, f"rgb.teacher={place.teacher}"))
-    train(Order(place.data, tmp_path / "models", "flange", recipe, device="cpu"))
+    train(TrainingOrder(place.data, tmp_path / "models", "flange", recipe, device="cpu"))
     champion = Champion.load(tmp_path / "models", "flange", "cpu")
     scored = score_dataset(Dataset.open(place.data, "m", needs=("test",)), champion)
     (kept,) = (found for path in place.work.rglob("*.json") if (found := decoded(path)).recipe == recipe)
-    branches: tuple[Branch, ...] = ("rgb", "sdf", "fused")
+    branches: tuple[ScoreKind, ...] = ("rgb", "sdf", "fused")
     assert [getattr(kept, branch) for branch in branches] == [metrics_of(scored.parts, branch, has_truth=True) for branch in branches]
     reference = champion.folder.calibration.reference
     assert reference is not None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mdss.errors import BadInput
 from mdss.method.recipe import Optimiser, preset, with_assignments
 from trainer.checkpoint import CARD, Checkpoint
-from trainer.train import Plan, prepare_work_folder
+from trainer.train import TrainingPlan, prepare_work_folder
 from trainer.training import Schedule, Training, channels_last
 
 STEPS = 6
@@ -215,12 +215,12 @@ def test_another_network_s_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        prepare_work_folder(tmp_path / "work", Plan(preset("edge"), "m", (), ""), resume=True)
+        prepare_work_folder(tmp_path / "work", TrainingPlan(preset("edge"), "m", (), ""), resume=True)
     assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, starting a new one\n"
 
 
 def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_other_settings_is_not(tmp_path: Path) -> None:
-    work, plan = tmp_path / "work", Plan(preset("edge"), "m", ("a.png",), "digest")
+    work, plan = tmp_path / "work", TrainingPlan(preset("edge"), "m", ("a.png",), "digest")
     prepare_work_folder(work, plan, resume=False)
     written = msgspec.json.decode((work / "plan.json").read_bytes())
     del written["digest"], written["recipe"]["threshold"]["margin"], written["recipe"]["rgb"]["turned_last"]  # came later

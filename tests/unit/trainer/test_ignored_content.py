@@ -22,7 +22,7 @@ from trainer.ignored_content import MOST_SCANS, IgnoredContent, ignored_content_
 from trainer.missing_marks import mark_in
 from trainer.model_maker import Parts
 from trainer.parts_found import advice
-from trainer.train import Order, train_and_store
+from trainer.train import TrainingOrder, train_and_store
 
 Float = NDArray[np.float32]
 SCENE = BlockScan(300, 300)
@@ -162,6 +162,6 @@ def test_who_trains_is_told_and_the_report_as_well(
         tifffile.imwrite(path, cloud, photometric="rgb")
     monkeypatch.setattr("trainer.model_maker.make_model", lambda store, card, parts, work, device: parts)
     dataset = Dataset.open(tmp_path / "data", "m")
-    parts = cast(Parts, train_and_store(Order(dataset.root, tmp_path, "cap", preset("edge")), [dataset], tmp_path, {}))
+    parts = cast(Parts, train_and_store(TrainingOrder(dataset.root, tmp_path, "cap", preset("edge")), [dataset], tmp_path, {}))
     said = next(each for each in parts.found if "z is 0 in" in each)
     assert said.startswith("in 3 of 3 scans that were looked at") and f"cap: {said}" in capsys.readouterr().err

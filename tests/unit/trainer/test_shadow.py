@@ -18,9 +18,9 @@ from mdss.method.grid import Grid
 from mdss.settings import FusionSettings, load_settings
 from tests.parts import calibration
 from tests.retraining import write_config
-from trainer.shadow import Shadow, side_of
-from trainer.shadow_report import ShadowPart, Side, as_text, report_of
-from trainer.shadow_verb import Order, note
+from trainer.shadow import Shadow, judgement_of
+from trainer.shadow_report import ShadowJudgement, ShadowPart, as_text, report_of
+from trainer.shadow_verb import ShadowOrder, note
 
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 500.0, np.float32)
 
@@ -104,7 +104,7 @@ def test_a_part_that_is_simulated_or_that_the_champion_did_not_score_or_whose_sc
     ],
 )
 def test_a_candidate_is_held_to_the_rules_of_the_station(model: Any, rules: FusionSettings, evaluation: str) -> None:
-    assert side_of(model, (RGB, XYZ), rules).evaluation == evaluation
+    assert judgement_of(model, (RGB, XYZ), rules).evaluation == evaluation
 
 
 def test_a_scan_in_which_the_candidate_finds_no_part_is_undefined_with_the_reason() -> None:
@@ -113,13 +113,13 @@ def test_a_scan_in_which_the_candidate_finds_no_part_is_undefined_with_the_reaso
 
     model = candidate()
     model.prepare = prepare
-    found = side_of(model, (RGB, XYZ), FusionSettings())
+    found = judgement_of(model, (RGB, XYZ), FusionSettings())
     assert (found.evaluation, found.score, found.reason) == ("Undefined", None, "BAD_CLOUD: no part in view")
 
 
 def part(number: int, champion: float, candidate: float, thresholds: tuple[float, float] = (2.0, 4.0)) -> ShadowPart:
     sides = [
-        Side(version=version, evaluation="OK" if score <= limit else "NotOK", score=score, threshold=limit)
+        ShadowJudgement(version=version, evaluation="OK" if score <= limit else "NotOK", score=score, threshold=limit)
         for version, score, limit in zip(("0001", "0002"), (champion, candidate), thresholds, strict=True)
     ]
     return ShadowPart(result_id=f"r-{number}", part_id=f"part-{number}", champion=sides[0], candidate=sides[1], spent_ms=float(number))
@@ -138,7 +138,7 @@ def test_the_report_counts_both_kinds_of_difference_and_names_their_parts() -> N
 def test_the_audit_names_the_champion_that_was_in_office_at_the_end(line: Line, tmp_path: Path) -> None:
     store = tmp_path / "models"
     (store / "cap").mkdir(parents=True)
-    order = Order(load_settings(write_config(tmp_path / "station", store)), "cap", "0002", parts=3, minutes=1)
+    order = ShadowOrder(load_settings(write_config(tmp_path / "station", store)), "cap", "0002", parts=3, minutes=1)
     shadow = line.shadow(candidate())
     for number, champion in enumerate(("0001", "0003", "0001")):  # 0003 was promoted, and rolled back
         one = part(number, 1.0, 1.0)
