@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -73,8 +73,7 @@ class Dataset:
     unit: Unit
     train: list[Scan]
     validation: list[Scan]
-    test: list[Scan]
-    has_truth: bool  # whether a defect in any test scan is marked
+    test: list[Scan] = field(default_factory=list)
 
     @classmethod
     def open(cls, root: Path, unit: Unit, needs: Collection[str] = ("train", "validation")) -> Dataset:
@@ -89,8 +88,12 @@ class Dataset:
             raise BadInput(f"{root}: found {_some_in(root)}, expected {LAYOUT}")
         if unit not in get_args(Unit):
             raise BadInput(f"unit: found {unit!r}, expected m or mm")
-        train, validation, test = (_scans(root, split, split in needs) for split in get_args(Split))
-        return cls(root, unit, train, validation, test, any(scan.truth_path is not None for scan in test if not scan.is_good))
+        return cls(root, unit, *(_scans(root, split, split in needs) for split in get_args(Split)))
+
+    @property
+    def has_truth(self) -> bool:
+        """Return whether a defect in any test scan is marked."""
+        return any(scan.truth_path is not None for scan in self.test if not scan.is_good)
 
     @property
     def digest(self) -> str:
@@ -116,11 +119,15 @@ class Dataset:
 
     def load(self, scan: Scan) -> LoadedScan:
         """Read one scan into millimetres. BadInput names the file, what was found and what was expected."""
-        rgb, stored = read_scan(scan.rgb_path, scan.xyz_path)
-        if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:  # larger ones are refused before they are decoded
-            raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
-        xyz_mm = to_millimetres(stored, self.unit, scan.xyz_path)
-        return LoadedScan(scan, rgb, xyz_mm, _truth(scan, rgb.shape[:2]))
+        return load_scan(scan, self.unit)
+
+
+def load_scan(scan: Scan, unit: Unit) -> LoadedScan:
+    """Read a scan whose cloud has this unit into millimetres. BadInput names the file, what was found and what was expected."""
+    rgb, stored = read_scan(scan.rgb_path, scan.xyz_path)
+    if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:  # larger ones are refused before they are decoded
+        raise BadInput(f"{scan.rgb_path}: found {size(rgb)} px, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
+    return LoadedScan(scan, rgb, to_millimetres(stored, unit, scan.xyz_path), _truth(scan, rgb.shape[:2]))
 
 
 def _some_in(folder: Path) -> str:

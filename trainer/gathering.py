@@ -17,7 +17,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from mdss.part_names import Named, name_among
-from trainer.dataset import GOOD, Dataset, Scan, Unit
+from trainer.dataset import GOOD, Dataset, Scan, Unit, load_scan
 
 Side = Literal["train", "validation", "gate"]
 # Keys in the `data` of a model's card.
@@ -82,7 +82,7 @@ def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Ga
 def read_and_prepare(part: CollectedScan, settings: PointCloudSettings) -> Prepared:
     """Read and prepare a collected part. BadInput if its files cannot be read, BadPart if it shows no part."""
     scan = Scan("train", GOOD, part.part.result_id, part.folder / RGB, part.folder / XYZ)
-    loaded = Dataset(part.folder, "mm", [scan], [], [], has_truth=False).load(scan)
+    loaded = load_scan(scan, "mm")
     return prepare(loaded.rgb, loaded.xyz_mm, settings)
 
 

@@ -165,7 +165,7 @@ def last_refusals(path: Path, champion: str) -> tuple[Refused, ...]:
 def collected_set(work: Path, plan: Plan) -> Dataset:
     """Return the collected parts of a plan as scans to train on and to calibrate with."""
     train, validation = ([scan_of(work, part) for part in parts] for parts in (plan.of("train"), plan.of("validation")))
-    return Dataset(work / PARTS, "mm", train, validation, [], has_truth=False)
+    return Dataset(work / PARTS, "mm", train, validation)
 
 
 def scan_of(work: Path, part: PlannedPart) -> Scan:
