@@ -136,16 +136,16 @@ def differing_sections(comparison: ModelComparison, pairs: Pairs) -> Iterator[st
 def differing(pairs: Pairs) -> list[Pair]:
     """Return the parts to show: different verdicts first, then different scores, the largest difference first."""
 
-    def weight(pair: Pair) -> tuple[bool, float]:
+    def difference(pair: Pair) -> tuple[bool, float]:
         is_split = pair.champion is not None and pair.champion.is_ok is not pair.candidate.is_ok
         return is_split, abs(pair.change)
 
-    def is_told(pair: Pair) -> bool:
+    def is_shown(pair: Pair) -> bool:
         if pair.champion is None:
             return pair.candidate.is_ok is not (pair.kind in ("good", "golden"))
-        return weight(pair) > (False, DIFFERS)
+        return difference(pair) > (False, DIFFERS)
 
-    return sorted(filter(is_told, pairs.all), key=weight, reverse=True)[:SHOWN]
+    return sorted(filter(is_shown, pairs.all), key=difference, reverse=True)[:SHOWN]
 
 
 def verdicts(pair: Pair) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, gammaln, ndtri
+from scipy.special import bdtr, betaln, ndtri
 
 DRAWS = 2000
 Interval = tuple[float, float]
@@ -91,9 +91,8 @@ def chance_of_rejects(rejected: int, total: int, rank: int, calibrated: int) -> 
     """
     a, b = calibrated + 1 - rank, rank
     counts = np.arange(rejected, total + 1)
-    choose = gammaln(total + 1) - gammaln(counts + 1) - gammaln(total - counts + 1)
-    beta = gammaln(counts + a) + gammaln(total - counts + b) - gammaln(total + a + b)
-    return float(min(1.0, np.exp(choose + beta + gammaln(a + b) - gammaln(a) - gammaln(b)).sum()))
+    ways = -betaln(total - counts + 1, counts + 1) - np.log(total + 1)  # logarithm of the binomial coefficient
+    return float(min(1.0, np.exp(ways + betaln(counts + a, total - counts + b) - betaln(a, b)).sum()))
 
 
 def median_interval(values: ArrayLike, confidence: float) -> Interval:

@@ -71,7 +71,7 @@ def with_current_labels(plan: Plan, standings: Mapping[str, Standing]) -> Plan:
 
 
 def recheck_labels(order: RetrainOrder, plan: Plan, outcome: GateOutcome) -> GateOutcome:
-    """Return the gate's answer; a model is held back if people have since called a part that it learned from a defect."""
+    """Return the gate's answer; a model is held back if a part that it learned from has been called a defect since."""
     spoilt = defects_since(order, plan)
     if not spoilt:
         return outcome
