@@ -88,7 +88,7 @@ def with_threshold(calibration: Calibration, settings: ThresholdSettings, names:
 
 
 def outlier_question_on(calibration: Calibration, names: Sequence[str] = ()) -> str:
-    """Return the question about parts that stand out by their scores, or in shape if none does; "" if none does there either.
+    """Return the question about parts that stand out by their scores; without any, about those that stand out in shape; otherwise "".
 
     Shape counts only above its limit, which comes from the same parts. Of a few dozen parts, one that stands out far lifts the limit
     above itself. Then its score looks like any other, and shape no longer finds that part's fault. Colour always counts.

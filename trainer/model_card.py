@@ -41,12 +41,12 @@ def completed_card(
         training=training,
         sizes={branch: sum(value.numel() for value in network.state_dict().values()) for branch, network in networks.items()},
         seeds={"training": recipe.seed, "point_cloud": recipe.point_cloud.seed},
-        metrics=metrics_of(calibration),
+        metrics=card_metrics(calibration),
         seconds=card.seconds | times.seconds,
     )
 
 
-def metrics_of(calibration: Calibration) -> dict[str, Any]:
+def card_metrics(calibration: Calibration) -> dict[str, Any]:
     """Return the scores of good validation parts, fused and of each branch, and the threshold that follows from them."""
     limit, reference = calibration.threshold, calibration.reference
     branches = {"rgb": reference.rgb, "sdf": reference.sdf} if reference else {}

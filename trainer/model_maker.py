@@ -25,7 +25,7 @@ from trainer.branch_training import networks_of, training_of
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import LoadedScan
-from trainer.model_card import StepTimes, completed_card, metrics_of
+from trainer.model_card import StepTimes, card_metrics, completed_card
 from trainer.side_by_side import train_both
 from trainer.training_report import write_training_report
 
@@ -92,7 +92,7 @@ def store_recalibrated(model: ModelFolder, card: ModelCard, calibration: Calibra
             shutil.copytree(model.path / REPORT, folder / REPORT)
         write_golden(folder, golden)
 
-    derived = msgspec.structs.replace(card, derived_from=model.version, imported_from="", metrics=metrics_of(calibration))
+    derived = msgspec.structs.replace(card, derived_from=model.version, imported_from="", metrics=card_metrics(calibration))
     return model_store.save(store, derived, calibration, write_files)
 
 

@@ -91,7 +91,8 @@ def bars(scores: Sequence[float]) -> tuple[list[float], str]:
     if low <= 0:
         return np.histogram_bin_edges(scores, BARS).tolist(), "linear"
     edges = np.exp(np.histogram_bin_edges(np.log(scores), BARS))
-    return np.append(np.append(min(low, edges[0]), edges[1:-1]), max(high, edges[-1])).tolist(), "log"  # no score is lost to rounding
+    edges[[0, -1]] = min(low, edges[0]), max(high, edges[-1])  # no score is lost to rounding
+    return edges.tolist(), "log"
 
 
 def scales_of(parts: Sequence[ScoredPart]) -> Scales:

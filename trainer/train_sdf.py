@@ -30,7 +30,7 @@ from trainer.training_cloud import TrainingCloud
 TINY = 1e-8
 BATCHES_TO_MEASURE = 24
 DISTANCE_WEIGHT, PRESENCE_WEIGHT = 10.0, 0.3  # so that both losses have about the same influence
-MOST_USUAL = 3.0  # a crack is as thin as a speck that the sensor lost; what is usual of specks must not excuse it
+MOST_USUAL = 3.0  # a crack is as thin as a speck that the sensor lost: it must not pass for one wherever lost specks are usual
 LEAST_EVIDENCE = 0.02  # of good parts' voids: if they have none at all, the unit of evidence stays finite
 
 

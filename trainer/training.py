@@ -47,14 +47,14 @@ class Schedule:
         """Return the schedule of a recipe's branch."""
         return cls(
             title,
-            branch.steps,
-            branch.learning_rate,
-            branch.warmup_steps,
-            branch.schedule,
-            branch.weight_decay,
-            branch.optimiser,
-            branch.averaged,
-            {"optimiser": branch.optimiser},
+            steps=branch.steps,
+            learning_rate=branch.learning_rate,
+            warmup_steps=branch.warmup_steps,
+            decay=branch.schedule,
+            weight_decay=branch.weight_decay,
+            optimiser=branch.optimiser,
+            averaged=branch.averaged,
+            settings={"optimiser": branch.optimiser},
         )
 
     @property
