@@ -108,7 +108,10 @@ def _lock(claim: int, folder: Path) -> None:
 
 def _is_named(claim: int, folder: Path) -> bool:
     """Return whether this path still leads to the folder that was opened by it."""
-    return folder.exists() and os.path.samestat(os.fstat(claim), folder.stat())
+    try:
+        return os.path.samestat(os.fstat(claim), folder.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
