@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -33,6 +32,7 @@ from bench.chaos_line import Product
 from bench.command_line import run
 from bench.outage_report import TimeWindow, rounds_of
 from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
+from daemon.tied_process import start_tied
 from mdss.errors import MdssError
 
 EXAMPLE = "Example: python -m bench.retrain_beside --rounds 15 --window-s 10 --json retrain_beside.json"
@@ -80,15 +80,14 @@ class BackgroundTraining:
         self._log = station.folder / "retrain.log"
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "mdss.cli", "retrain", *words, "--threads", str(threads), *sets]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = start_tied(command, log)
         station.closing.callback(self.end)
         self._spent_s = self._ran_s = 0.0
 
     @property
     def is_learning(self) -> bool:
         """Return whether it has reached its steps. MdssError if it has ended."""
-        if self._process.poll() is not None:
-            raise MdssError(f"the training ended with code {self._process.returncode} (see {self._log})")
+        self._require_running()
         return any(self._work.glob("*.checkpoint"))
 
     @property
@@ -102,7 +101,8 @@ class BackgroundTraining:
             each.send_signal(signal.SIGCONT if run else signal.SIGSTOP)
 
     def note(self, before_s: float, seconds: float) -> None:
-        """Note the CPU time that it had in a window."""
+        """Note the CPU time that it had in a window. MdssError if it has ended: the window was not beside a training."""
+        self._require_running()
         self._spent_s, self._ran_s = self._spent_s + self.processor_s() - before_s, self._ran_s + seconds
 
     def processor_s(self) -> float:
@@ -117,10 +117,17 @@ class BackgroundTraining:
                 each.kill()
         self._process.wait()
 
+    def _require_running(self) -> None:
+        if self._process.poll() is not None:
+            raise MdssError(f"the training ended with code {self._process.returncode} (see {self._log})")
+
     def _family(self) -> list[psutil.Process]:
-        """Return it and the processes that train its branches, which have process groups of their own."""
-        first = psutil.Process(self._process.pid)
-        return [first, *first.children(recursive=True)]
+        """Return it and the processes that train its branches, which have process groups of their own; none if it has ended."""
+        try:
+            first = psutil.Process(self._process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
 
 def curated_copy(product: Product, folder: Path) -> Path:
