@@ -214,7 +214,7 @@ class ModelSwaps:
         if any(each.coming for each in recipes) or None in reports.holders.values():
             return
         for recipe in recipes:
-            if recipe.is_due and (recipe.serving is not None or self._has_room(recipe)):
+            if recipe.is_due and (self._has_room(recipe) if recipe.serving is None else self._is_possible(recipe)):
                 log.info("model is being loaded", recipe=recipe.name, version=recipe.champion)
                 recipe.load(self._since(model_key(recipe.name, recipe.champion)), self._clock())
                 return

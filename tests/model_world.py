@@ -23,7 +23,7 @@ class ModelWorld:
 
     settings: ModelSettings = ONE
     champions: dict[str, str] = field(default_factory=lambda: {"cap": "0001"})
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # of a recipe's versions, or of one: cap, cap/0002
     clock: FakeClock = field(default_factory=FakeClock)
     plans: list[ModelPlan] = field(default_factory=list)
     asked_for: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class ModelWorld:
         return self.champions[recipe]
 
     def nbytes(self, recipe: str, version: str) -> int:
-        return self.sizes.get(recipe, MB)
+        return self.sizes.get(f"{recipe}/{version}", self.sizes.get(recipe, MB))
 
     def write(self, plan: ModelPlan) -> None:
         self.tries += 1

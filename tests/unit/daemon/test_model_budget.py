@@ -100,6 +100,16 @@ def test_a_station_whose_only_recipe_is_larger_than_the_budget_is_hopeless_and_s
     assert station.swaps.trouble == "recipe cap is judged by nothing: it takes 3 MB, models.memory_mb allows 2"
 
 
+def test_a_version_that_is_larger_than_the_budget_is_refused_while_the_last_one_judges_on() -> None:
+    station = ModelWorld(ModelSettings(recipes=("cap",), memory_mb=2), sizes={"cap/0002": 3 * MB})
+    station.turns(2)
+    station.champions = {"cap": "0002"}
+    assert serves(station.turns(3)) == {"cap": "0001"}, "the next start could not load 0002"
+    assert station.swaps.trouble == "recipe cap is judged by 0001: it takes 3 MB, models.memory_mb allows 2"
+    station.swaps.reconfigure(ModelSettings(recipes=("cap",), memory_mb=3))
+    assert serves(station.turns(3)) == {"cap": "0002"}
+
+
 def test_the_recipes_that_there_is_room_for_are_loaded_from_the_start_in_the_order_of_the_file() -> None:
     settings = ModelSettings(recipes=("cap", "gland", "ring"), memory_mb=2)
     station = ModelWorld(settings, BOTH | {"ring": "0001"}, sizes={"gland": 2 * MB})
