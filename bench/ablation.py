@@ -26,6 +26,7 @@ from mdss.method.metrics import image_auroc
 from mdss.method.recipe import preset, with_assignments
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of
+from mdss.whole_files import write_whole
 from trainer.dataset import Dataset, Unit
 
 EXAMPLE = "Example: python -m bench.ablation --data data/cable_gland --unit m --work out/ablation --rows d-fixed,rgb-blur-0 --seeds 0,1,2"
@@ -102,9 +103,8 @@ def command(**options: Any) -> None:
     request = Request(**options)
     text = table(ablate(request))
     click.echo(text)  # first, so that a failed write does not lose it
-    if markdown:
-        markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(f"{text}\n", "utf-8")
+    if markdown is not None:
+        write_whole(markdown, f"{text}\n".encode())
 
 
 def ablate(request: Request) -> dict[str, list[Figures]]:

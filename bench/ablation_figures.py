@@ -17,7 +17,7 @@ from bench.kept_networks import KeptNetworks, digest_of, map_facts
 from mdss.method.fusion import fuse
 from mdss.method.metrics import Metrics, measure
 from mdss.method.recipe import PointCloudSettings, Recipe
-from mdss.whole_files import write_whole
+from mdss.whole_files import write_json
 from trainer.branch_inputs import Branch
 from trainer.calibrate import Maps, calibration_of
 from trainer.dataset import Dataset, Scan
@@ -66,7 +66,7 @@ class Bench:
         if path.is_file():
             return msgspec.json.decode(path.read_bytes(), type=Figures)
         found = self._measure(recipe)
-        write_whole(path, msgspec.json.format(msgspec.json.encode(found)))
+        write_json(path, found)
         return found
 
     def _measure(self, recipe: Recipe) -> Figures:

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, Self, TypeVar
 
 import click
-import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -31,6 +30,7 @@ from demo.station import StationFolders
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.settings_access import HttpSettings
+from mdss.whole_files import write_json
 from mdss.wire.verdict import Verdict
 
 KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has accepted survives its death
@@ -197,10 +197,10 @@ def run_station(folder: Path, product: Product, sections: Mapping[str, dict[str,
 
 
 def conclude(report: ReportWithFailures, text: str, folder: Path, json_path: Path | None) -> None:
-    """Write and show a report. MdssError if it has failures."""
+    """Show and write a report. MdssError if it has failures."""
+    click.echo(text)  # first, so that a failed write does not lose an hour
     if json_path is not None:
-        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    click.echo(text)
+        write_json(json_path, report)
     if report.failures:
         raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
 

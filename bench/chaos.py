@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from bench.bench_station import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_until
 from bench.chaos_audit import audit
@@ -22,6 +21,7 @@ from bench.chaos_report import FaultSummary, Report, RunTimes, as_text, report_o
 from bench.command_line import run
 from bench.load_process import LoadProcess
 from mdss.errors import MdssError
+from mdss.whole_files import write_json
 
 EXAMPLE = "Example: python -m bench.chaos --minutes 10 --seed 1 --json chaos.json"
 BEGIN_WITHIN_S, READY_WITHIN_S, DONE_WITHIN_S, SETTLED_WITHIN_S = 120.0, 60.0, 120.0, 60.0
@@ -62,9 +62,9 @@ def command(**options: Any) -> None:
     given, order = StationOptions.taken_from(options), Order(**options)
     folder = empty_run_folder(given.out)
     report = chaos(order, folder, given.product())
+    click.echo(as_text(report))  # first, so that a failed write does not lose it
     if given.json_path is not None:
-        given.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    click.echo(as_text(report))
+        write_json(given.json_path, report)
     if report.findings:
         raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {folder})")
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, cycle
-from pathlib import Path
 
 import msgspec
 import psutil
@@ -24,6 +23,7 @@ from bench.chaos_station import StationProcess
 from bench.chaos_watch import STATION, Watch
 from bench.load_process import LoadProcess
 from daemon.private_redis import PrivateRedis
+from mdss.whole_files import write_whole
 
 TURN_S = 0.02
 AGAIN_S = 0.3
@@ -203,7 +203,7 @@ class Injector:
         return self._reload_settings(self._settings + BROKEN) if self._targets.watch.has_started else None
 
     def _restore_settings(self) -> None:
-        write(self._targets.daemon.config, self._settings)
+        write_whole(self._targets.daemon.config, self._settings.encode())
         self._targets.daemon.settings_restored()
 
     def _reload_settings(self, settings: str) -> Undo | None:
@@ -211,7 +211,7 @@ class Injector:
         daemon = self._targets.daemon
         if daemon.pid is None:
             return None
-        write(daemon.config, settings)
+        write_whole(daemon.config, settings.encode())
         os.kill(daemon.pid, signal.SIGHUP)
         return self._restore_settings
 
@@ -227,13 +227,6 @@ def with_guard_band(settings: str, guard_band_ratio: float) -> str:
     tree = yaml.safe_load(settings)
     tree["fusion"] = (tree.get("fusion") or {}) | {"guard_band_ratio": guard_band_ratio}
     return yaml.safe_dump(tree, sort_keys=False)
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step, so that no reader finds half of it."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text, "utf-8")
-    fresh.replace(path)
 
 
 def is_alive(process: psutil.Process) -> bool:

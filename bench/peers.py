@@ -27,6 +27,7 @@ from mdss.method.fusion import fuse
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.torch_device import device_of
+from mdss.whole_files import write_json, write_whole
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion, Float, ScoreKind, Stopwatch
 from trainer.dataset import Dataset, Unit
@@ -116,15 +117,10 @@ def command(**options: Any) -> None:
     request = Request(**options)
     comparison = compare(request)
     click.echo(table(comparison))  # first, so that a failed write does not lose an hour
-    write(request.json_path, msgspec.json.format(msgspec.json.encode(comparison)).decode())
-    write(request.markdown, table(comparison))
-
-
-def write(path: Path | None, text: str) -> None:
-    """Write the text if a path is given."""
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", "utf-8")
+    if request.json_path is not None:
+        write_json(request.json_path, comparison)
+    if request.markdown is not None:
+        write_whole(request.markdown, f"{table(comparison)}\n".encode())
 
 
 def compare(request: Request) -> Comparison:

@@ -21,7 +21,7 @@ CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"be
 CHAOS_MAY = (
     "bench",
     *("mdss.client", "mdss.wire", "mdss.journal"),
-    *("mdss.settings", "mdss.settings_access", "mdss.method", "mdss.errors"),
+    *("mdss.settings", "mdss.settings_access", "mdss.method", "mdss.whole_files", "mdss.errors"),
     "daemon",
     "demo",
     "trainer",

@@ -64,6 +64,17 @@ def test_a_report_is_written_whatever_it_says_and_failures_end_the_command(tmp_p
     assert msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Found).failures == ("memory grew",)
 
 
+def test_a_report_is_shown_though_its_file_cannot_be_written_and_a_missing_folder_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(OSError, match="taken"):
+        conclude(Found(), "after an hour: all is well", tmp_path, tmp_path / "taken" / "report.json")
+    assert capsys.readouterr().out == "after an hour: all is well\n"
+    conclude(Found(), "all is well", tmp_path, tmp_path / "new" / "report.json")
+    assert msgspec.json.decode((tmp_path / "new" / "report.json").read_bytes(), type=Found) == Found()
+
+
 def test_labels_are_written_as_the_station_writes_them() -> None:
     assert labels_of({"code": "BUSY", "a": "b"}) == '{code="BUSY",a="b"}'
     assert labels_of({}) == ""
