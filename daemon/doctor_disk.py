@@ -41,6 +41,7 @@ LEAST_BYTES, LITTLE_BYTES = 200_000_000, 1_000_000_000
 LEAST_INODES, LITTLE_INODES = 1000, 20_000
 RATED_FROM = 100  # verdicts; fewer say nothing about the rate
 RATED_OVER_NS = 60 * 10**9
+MOST_DAYS = 999  # that the space may last; more are not counted
 DAY_NS = 86_400 * 10**9
 ENTRY_BYTES = 1000  # bytes in the journal per part besides its verdict: the accepted record and the indexes
 SUBJECT: Final = "state directory"
@@ -119,7 +120,8 @@ def _room(case: Case, folder: Path, free: int) -> Finding:
     if daily is None:
         level = bad if free < LEAST_BYTES else weak
         return level(subject, found, why, advice) if free < LITTLE_BYTES else ok(subject, f"{found}; too few verdicts to tell for how long")
-    found = f"{found}: {free / daily:.3g} days at the rate of the last {len(case.recent)} parts ({size(daily)} a day)"
+    days = f"{free / daily:.3g}" if free <= MOST_DAYS * daily else f"more than {MOST_DAYS}"
+    found = f"{found}: {days} days at the rate of the last {len(case.recent)} parts ({size(daily)} a day)"
     if free < max(LEAST_BYTES, daily):
         return bad(subject, found, why, advice)
     if free + kept_bytes(case) < daily * keep_days:

@@ -82,7 +82,7 @@ def is_folder(path: Path) -> bool:
 def size(count: float) -> str:
     """Return a number of bytes in a readable unit."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:  # what is more reads 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

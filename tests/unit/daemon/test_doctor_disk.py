@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from daemon import doctor_disk
-from daemon.finding import Case, Level
+from daemon.finding import Case, Level, size
+from mdss.settings import Settings
 from mdss.user_name import user
 from tests.cases import DAY_S, judged, laid_out, of, settings
 
@@ -65,6 +66,15 @@ def test_how_long_the_disk_lasts_is_told_from_the_rate_of_the_newest_verdicts(tm
         found = doctor_disk._room(case, tmp_path, int(free))
         assert found.level == level, found
         assert f"{free / daily:.3g} days at the rate of the last 200 parts" in found.found
+
+
+def test_a_large_disk_of_a_small_station_is_told_in_words_and_not_in_powers_of_ten() -> None:
+    recent = judged(200, every_s=10.0)
+    daily = doctor_disk.daily_bytes(recent)
+    assert daily is not None
+    lasts = [doctor_disk._room(Case(Settings(), recent), Path("/"), int(daily * days)).found for days in (998.6, 1000, 5000)]
+    assert ["999 days" in lasts[0], *("more than 999 days" in each for each in lasts[1:])] == [True] * 3, lasts
+    assert [size(count) for count in (999, 999.6, 999_400_000_000, 999_700_000_000)] == ["999 B", "1 kB", "999 GB", "1 TB"]
 
 
 def test_few_verdicts_tell_of_no_rate_and_little_space_is_named_all_the_same(tmp_path: Path) -> None:
