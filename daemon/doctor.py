@@ -31,6 +31,7 @@ from mdss.wire.verdict import Verdict
 
 FAILED = 1
 RECENT = 1000  # number of newest verdicts that rate, lateness and latency are computed from
+UNRECORDED = "no part can be recorded, so none is accepted"
 COLOURS: dict[Level, str] = {"ok": "green", "weak": "yellow", "bad": "bold red"}
 CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     station_findings,
@@ -110,8 +111,8 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
         path.stat()
     except FileNotFoundError:
         return ok("journal", f"{path} is not there yet: the first start makes it"), ()
-    except PermissionError as error:
-        return unopened_journal(path, f"journal {path}: {error.strerror}"), ()
+    except OSError as error:
+        return unreachable_journal(path, error), ()
     try:
         with closing(Journal(path)) as journal:
             last = journal.last_sequence()
@@ -126,10 +127,18 @@ def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
     return ok("journal", f"{path}: {last} verdicts so far, {pending} parts under way, {waiting} alerts that wait for Redis"), recent
 
 
+def unreachable_journal(path: Path, error: OSError) -> Finding:
+    """Return the finding on a journal that cannot even be looked for."""
+    found = f"journal {path}: {error.strerror}"
+    if isinstance(error, PermissionError):
+        return unopened_journal(path, found)
+    return bad("journal", found, UNRECORDED, "look at station.state_directory and at its disk")
+
+
 def unopened_journal(path: Path, found: str) -> Finding:
     """Return the finding on a journal that cannot be opened, perhaps because another user owns it."""
     if os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK):
-        return bad("journal", found, "no part can be recorded, so none is accepted", "see docs/operations.md")
+        return bad("journal", found, UNRECORDED, "see docs/operations.md")
     return bad("journal", found, "this user may not open it", "run mdss doctor as the station's own user")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daemon import doctor, doctor_machine, doctor_station
+from daemon import doctor, doctor_disk, doctor_machine, doctor_station
 from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
@@ -163,6 +163,16 @@ def test_a_folder_that_may_not_be_looked_into_ends_no_examination(tmp_path: Path
         found, _ = doctor.read_journal(tmp_path / "journal.sqlite")
         doors = list(doctor_station._doors(case))
     assert (found.level, found.advice, doors) == ("bad", "run mdss doctor as the station's own user", [])
+
+
+def test_a_state_directory_below_a_file_is_named_and_ends_no_examination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(doctor, "CHECKS", (doctor_disk.disk_findings,))
+    journal, *others = doctor.examine(settings(station={"state_directory": str(tmp_path / "file" / "state")}))
+    path = tmp_path / "file" / "state" / "journal.sqlite"
+    assert (journal.subject, journal.level, journal.found) == ("journal", "bad", f"journal {path}: Not a directory")
+    assert journal.advice == "look at station.state_directory and at its disk"
+    assert "free space" in [finding.subject for finding in others]
 
 
 @pytest.mark.parametrize(
