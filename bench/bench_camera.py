@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.chaos_log import LineLog
+from bench.bench_log import LineLog
 from bench.figures import Wait
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender

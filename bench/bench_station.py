@@ -17,14 +17,14 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.bench_camera import AnsweredPart
-from bench.chaos_line import Product, small_line
-from bench.chaos_log import read_lines
+from bench.bench_line import Product, small_line
+from bench.bench_log import read_lines
 from bench.chaos_plan import PROCESSES
 from bench.chaos_records import open_journal
-from bench.chaos_station import StationProcess
-from bench.chaos_watch import Watch
 from bench.figures import Wait
 from bench.load_process import LoadProcess
+from bench.station_process import StationProcess
+from bench.station_watch import Watch
 from daemon.private_redis import PrivateRedis
 from demo.station import StationFolders
 from mdss.errors import BadInput, MdssError

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from bench.bench_line import Product
+from bench.bench_log import LineLog
 from bench.bench_station import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_until
 from bench.chaos_audit import audit
 from bench.chaos_faults import FaultEvent, FaultTargets, Injector
-from bench.chaos_line import Product
-from bench.chaos_log import LineLog
 from bench.chaos_plan import KINDS, STALL_S, plan
 from bench.chaos_records import is_settled, read_journal, read_records
 from bench.chaos_report import FaultSummary, Report, RunTimes, as_text, report_of

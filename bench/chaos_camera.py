@@ -10,8 +10,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.bench_log import LineLog
 from bench.chaos_audit import CameraEvent, Event
-from bench.chaos_log import LineLog
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.client import FrameLabels, FrameSender
 

@@ -17,11 +17,11 @@ import msgspec
 import psutil
 import yaml
 
-from bench.chaos_log import LineLog
+from bench.bench_log import LineLog
 from bench.chaos_plan import PROCESSES, Kind, PlannedFault
-from bench.chaos_station import StationProcess
-from bench.chaos_watch import STATION, Watch
 from bench.load_process import LoadProcess
+from bench.station_process import StationProcess
+from bench.station_watch import STATION, Watch
 from daemon.private_redis import PrivateRedis
 from mdss.whole_files import write_whole
 

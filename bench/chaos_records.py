@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from bench.bench_log import read_lines
 from bench.chaos_audit import AlertEntry, CameraEvent, Entry, Records, SubscriberEvent
-from bench.chaos_log import read_lines
 from daemon.alert_store import ALERT, STREAM
 from daemon.redis_link import open_link
 from mdss.journal import JOURNAL, Journal

@@ -10,8 +10,8 @@ from itertools import pairwise
 import msgspec
 
 from bench.chaos_audit import Entry, Finding, Records
-from bench.chaos_watch import STATION, Recovery
 from bench.figures import Durations, counts_text, durations_of
+from bench.station_watch import STATION, Recovery
 
 SHOWN = 20  # findings in the text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from bench.bench_log import LineLog
 from bench.chaos_audit import SubscriberEvent
-from bench.chaos_log import LineLog
 from mdss.client import VerdictStream
 
 WAIT_S = 0.2

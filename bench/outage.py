@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
     RestarterGroup,
@@ -27,7 +28,6 @@ from bench.bench_station import (
     wait_while_restarting,
     waits_of,
 )
-from bench.chaos_line import Product
 from bench.chaos_records import open_journal, read_alerts
 from bench.command_line import run
 from bench.outage_report import STATES, UP, OutageRun, Report, State, TimeWindow, alert_faults, as_text, report_of, rounds_of

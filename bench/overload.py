@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
     RestarterGroup,
@@ -23,7 +24,6 @@ from bench.bench_station import (
     station_options,
     wait_until,
 )
-from bench.chaos_line import Product
 from bench.command_line import run
 from bench.load_process import LoadProcess
 from bench.overload_report import MemorySample, OverloadRun, Report, as_text, report_of

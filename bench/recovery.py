@@ -12,6 +12,7 @@ from typing import Any
 import click
 import psutil
 
+from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
     RestarterGroup,
@@ -25,7 +26,6 @@ from bench.bench_station import (
     wait_while_restarting,
     waits_of,
 )
-from bench.chaos_line import Product
 from bench.command_line import run
 from bench.recovery_report import JudgedTimes, Kill, RecoveryRun, Report, as_text, report_of
 from mdss.errors import MdssError

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import psutil
 
+from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
     RestarterGroup,
@@ -28,7 +29,6 @@ from bench.bench_station import (
     wait_while_restarting,
     waits_of,
 )
-from bench.chaos_line import Product
 from bench.command_line import run
 from bench.outage_report import TimeWindow, rounds_of
 from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from bench.bench_line import SMALL, Product
 from bench.bench_station import (
     BenchStation,
     RestarterGroup,
@@ -26,7 +27,6 @@ from bench.bench_station import (
     wait_while_restarting,
     waits_of,
 )
-from bench.chaos_line import SMALL, Product
 from bench.command_line import run
 from bench.swaps_report import Report, Swap, SwapRun, as_text, report_of
 from daemon.recipe_models import RecipeReport

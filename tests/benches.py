@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import msgspec
 
+from bench.bench_line import Product
 from bench.bench_station import BenchStation
-from bench.chaos_line import Product
-from bench.chaos_station import StationProcess
-from bench.chaos_watch import Watch
+from bench.station_process import StationProcess
+from bench.station_watch import Watch
 from daemon.private_redis import PrivateRedis
 from demo.station import StationFolders
 from mdss.settings import load_settings

@@ -12,9 +12,9 @@ import pytest
 
 from bench import chaos, outage, overload, recovery, retrain_beside, swaps
 from bench.bench_camera import AnsweredPart, Camera, with_bright_square
+from bench.bench_line import Product
+from bench.bench_log import LineLog, read_lines
 from bench.bench_station import StationOptions, conclude, empty_run_folder, labels_of, wait_until
-from bench.chaos_line import Product
-from bench.chaos_log import LineLog, read_lines
 from daemon.recording import NOT_MEASURED
 from mdss.client import FrameSender
 from mdss.errors import BadInput, MdssError

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.bench_log import LineLog, read_lines
 from bench.chaos_audit import Entry, Finding, Records, SubscriberEvent
 from bench.chaos_faults import GUARD_BANDS, with_guard_band
-from bench.chaos_log import LineLog, read_lines
 from bench.chaos_report import FaultSummary, RunTimes, as_text, longest_silence_s, recovery_durations, report_of, verdict_counts
-from bench.chaos_watch import STATION, Recoveries, Recovery
+from bench.station_watch import STATION, Recoveries, Recovery
 from daemon.status import ProcessReport, StationReport
 from mdss.wire.messages import ProcessState
 from tests.fakes import FakeClock

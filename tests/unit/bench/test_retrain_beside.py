@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.bench_line import Product
 from bench.chaos_faults import is_alive
-from bench.chaos_line import Product
 from bench.retrain_beside import BackgroundTraining
 from mdss.errors import MdssError
 from tests.benches import idle_station

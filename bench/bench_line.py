@@ -1,4 +1,4 @@
-"""The small line and model of a bench with a station: parts have to be judged, but not well."""
+"""What a bench with a station judges, and a small line and model of its own: parts have to be judged, but not well."""
 
 from __future__ import annotations
 

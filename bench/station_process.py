@@ -1,4 +1,4 @@
-"""The station of a chaos run, kept running as systemd would, with its log and its disk under the bench's control."""
+"""The station of a bench, kept running as systemd would, with its log and its disk under the bench's control."""
 
 from __future__ import annotations
 

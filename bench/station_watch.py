@@ -1,4 +1,4 @@
-"""Watches the station of a chaos run from outside: what it reports, and how long each killed process was away."""
+"""Watches the station of a bench from outside: what it reports, and how long each killed process was away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log that outlives its writer: one JSON line per event, whole or not at all, read by the writer's next life and by the audit."""
+"""A log that outlives its writer: one JSON line per event, whole or not at all, read by the writer's next life and by the bench."""
 
 from __future__ import annotations
 
