@@ -36,8 +36,8 @@ Float = NDArray[np.float32]
 def command(**options: Any) -> None:
     """Measure from which depth on a dent stands above the noise of good parts, and up to which depth.
 
-    Each good test scan gets one dent, at a random place whose surroundings are measured. It is deepest in the middle and level with the
-    surface at its rim. It is seen if the shape branch scores higher than on every good scan without one.
+    Each good test scan gets one dent, at a random place that no edge of the part runs through. It is deepest in the middle and level
+    with the surface at its rim. It is seen if the shape branch scores higher than on every good scan without one.
     """
     champion = Champion.load(options["store"], options["recipe"], "cpu")
     dataset = Dataset.open(options["data"], options["unit"], needs=("test",))
@@ -67,7 +67,10 @@ def scores_of(champion: Champion, parts: Sequence[Prepared], title: str) -> NDAr
 
 
 def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Generator) -> Float:
-    """Return the cloud (S, S, 3) mm with one dent, away from the camera, around a random point of the part."""
+    """Return the cloud (S, S, 3) mm with one dent, away from the camera, around a random point of the part.
+
+    No edge of the part runs through the dent. BadInput if there is no such place.
+    """
     measured = np.isfinite(xyz).all(axis=2)
     deeper = away_from_camera(xyz).astype(np.float32)
     points = xyz[measured]
@@ -76,8 +79,10 @@ def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Genera
         away = np.linalg.norm(sideways - sideways[middle], axis=1)
         near = away < radius_mm
         height = points[near] @ deeper
-        if np.ptp(height) < radius_mm:  # no edge of the part runs through the dent
+        if np.ptp(height) < radius_mm:  # an edge would make it more
             break
+    else:
+        raise BadInput(f"--radius-mm {radius_mm:g}: found no place of that size without an edge of the part, expected less")
     profile = np.clip(1 - (away / radius_mm) ** 2, 0, None)
     changed = xyz.copy()
     changed[measured] = points + np.float32(depth_mm) * profile[:, None].astype(np.float32) * deeper

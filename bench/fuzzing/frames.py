@@ -159,7 +159,7 @@ def front_door(journal: MemoryJournal) -> Intake:
 
 
 def check_scan(header: FrameHeader, rgb: Any, xyz: SensorCloud) -> None:
-    """Raise Broken unless the scan is one grid of colours, and of points that are measured or wholly missing."""
+    """Raise BrokenPromise unless the scan is one grid of colours, and of points that are measured or wholly missing."""
     points = xyz[:]
     check(rgb.dtype == np.uint8 and points.dtype == np.float32, "a scan has the types it promises")
     check(rgb.shape == xyz.shape == points.shape == (header.rgb.height, header.rgb.width, 3), "a scan has the size that its header says")

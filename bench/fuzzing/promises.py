@@ -27,12 +27,12 @@ class BrokenPromise(Exception):
 
 
 def check(is_kept: bool, promise: str) -> None:
-    """Raise Broken if a promise is not kept."""
+    """Raise BrokenPromise if a promise is not kept."""
     if not is_kept:
         raise BrokenPromise(promise)
 
 
 def check_sentence(error: MdssError) -> None:
-    """Raise Broken if a refusal is empty, or repeats its input at length."""
+    """Raise BrokenPromise if a refusal is empty, or repeats its input at length."""
     check(0 < len(str(error)) <= LONGEST_SENTENCE, "a refusal is one sentence, and short")
     str(error).encode()
