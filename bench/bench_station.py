@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, Self, TypeVar
@@ -79,7 +79,7 @@ class StationOptions:
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> Self:
         """Take these options out of a command's, and leave the others."""
-        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls)})
 
     def product(self) -> Product:
         """Return what is to be judged; without these options, a small line with its own model."""
@@ -97,18 +97,6 @@ class Restarter(Protocol):
         """Start it again."""
 
 
-class RestarterGroup:
-    """Several restarters together."""
-
-    def __init__(self, *restarters: Restarter) -> None:
-        self._restarters = restarters
-
-    def tick(self) -> None:
-        """Start again what has ended."""
-        for restarter in self._restarters:
-            restarter.tick()
-
-
 class ReportWithFailures(Protocol):
     """A report that lists what must not be."""
 
@@ -119,7 +107,7 @@ class ReportWithFailures(Protocol):
 
 @dataclass(frozen=True)
 class BenchStation:
-    """A running station, with everything that a bench needs of it."""
+    """A running station with its cameras, and everything else that a bench needs of it."""
 
     settings: Settings
     daemon: StationProcess
@@ -127,18 +115,29 @@ class BenchStation:
     redis: PrivateRedis
     product: Product
     closing: ExitStack
+    load: list[LoadProcess] = field(default_factory=list)
 
-    def camera(self, name: str, every_s: float, *options: str) -> LoadProcess:
+    def tick(self) -> None:
+        """Start again what has ended of the station and its load."""
+        self.daemon.tick()
+        for process in self.load:
+            process.tick()
+
+    def camera(self, name: str, every_s: float, *options: str) -> None:
         """Start a camera that offers a part every `every_s` seconds; with 0, as fast as it is let."""
         sent = ["--endpoint", self.settings.camera.endpoint, "--recipe", self.product.recipe, "--data", str(self.product.data)]
-        camera = LoadProcess("bench.bench_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder)
-        camera.start()
-        self.closing.callback(camera.kill)
-        return camera
+        self.begin(LoadProcess("bench.bench_camera", name, [*sent, "--every-s", str(every_s), *options], self.folder))
 
-    def cameras(self, count: int, every_s: float, *options: str) -> list[LoadProcess]:
+    def cameras(self, count: int, every_s: float, *options: str) -> None:
         """Start `count` of them: camera-1, camera-2 and so on."""
-        return [self.camera(f"camera-{number}", every_s, *options) for number in range(1, count + 1)]
+        for number in range(1, count + 1):
+            self.camera(f"camera-{number}", every_s, *options)
+
+    def begin(self, process: LoadProcess) -> None:
+        """Start a process of the load, and keep it running until the bench ends."""
+        process.start()
+        self.closing.callback(process.kill)
+        self.load.append(process)
 
     @property
     def folder(self) -> Path:
@@ -156,9 +155,22 @@ class BenchStation:
                 continue  # the process has just ended
         return found
 
-    def incidents(self, processes: list[LoadProcess]) -> list[str]:
+    def incidents(self) -> list[str]:
         """Return the ends that nobody asked for."""
-        return [*self.daemon.incidents, *(incident for process in processes for incident in process.incidents)]
+        return [*self.daemon.incidents, *(incident for process in self.load for incident in process.incidents)]
+
+    def answers(self) -> dict[str, list[AnsweredPart]]:
+        """Ask the cameras to finish, wait until all their parts are answered, and return their logs by name."""
+        for camera in self.load:
+            camera.ask_to_finish()
+        end_s = time.monotonic() + DONE_WITHIN_S
+        for camera in self.load:
+            camera.wait(end_s)  # the log says which parts got no answer by then
+        return {camera.name: read_lines(camera.log, AnsweredPart) for camera in self.load}
+
+    def waits(self) -> list[Wait]:
+        """Ask the cameras to finish, and return the waits of all their parts."""
+        return [line.wait for lines in self.answers().values() for line in lines]
 
     def judged_count(self) -> int:
         """Return the number of parts with a verdict."""
@@ -205,24 +217,9 @@ def conclude(report: ReportWithFailures, text: str, folder: Path, json_path: Pat
         raise MdssError(f"{len(report.failures)} things that must not be (logs and journal in {folder})")
 
 
-def answers_of(cameras: list[LoadProcess]) -> dict[str, list[AnsweredPart]]:
-    """Ask cameras to finish, wait until all their parts are answered, and return their logs by name."""
-    for camera in cameras:
-        camera.ask_to_finish()
-    end_s = time.monotonic() + DONE_WITHIN_S
-    for camera in cameras:
-        camera.wait(end_s)  # the log says which parts got no answer by then
-    return {camera.name: read_lines(camera.log, AnsweredPart) for camera in cameras}
-
-
-def waits_of(cameras: list[LoadProcess]) -> list[Wait]:
-    """Ask cameras to finish, and return the waits of all their parts."""
-    return [line.wait for lines in answers_of(cameras).values() for line in lines]
-
-
-def wait_for_verdicts(station: BenchStation, restarters: RestarterGroup, seconds: float = FIRST_WITHIN_S) -> None:
+def wait_for_verdicts(station: BenchStation, seconds: float = FIRST_WITHIN_S) -> None:
     """Wait for the first verdict. MdssError if none comes."""
-    if not wait_until(lambda: station.judged_count() > 0, seconds, restarters):
+    if not wait_until(lambda: station.judged_count() > 0, seconds, station):
         raise MdssError(f"the station gave no verdict within {seconds:g} s (see {station.folder / 'station.log'})")
 
 

@@ -12,11 +12,11 @@ import click
 
 from bench.bench_line import Product
 from bench.bench_log import LineLog
-from bench.bench_station import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_until
+from bench.bench_station import BenchStation, StationOptions, empty_run_folder, run_station, station_options, wait_for_verdicts, wait_until
 from bench.chaos_audit import audit
 from bench.chaos_faults import FaultEvent, FaultTargets, Injector
 from bench.chaos_plan import KINDS, STALL_S, plan
-from bench.chaos_records import is_settled, read_journal, read_records
+from bench.chaos_records import is_settled, read_records
 from bench.chaos_report import FaultSummary, Report, RunTimes, as_text, report_of
 from bench.command_line import run
 from bench.load_process import LoadProcess
@@ -75,11 +75,11 @@ def chaos(order: Order, folder: Path, product: Product) -> Report:
     with run_station(folder, product, SECTIONS) as station:
         targets = FaultTargets(station.daemon, station.watch, station.redis, *load_processes(order, station))
         injector = Injector(targets, LineLog(folder / "faults.jsonl", FaultEvent))
-        start_load(targets, injector, station)
+        start_load(targets, station)
         times.memory_start_bytes, times.begun_ns = targets.daemon.memory_bytes(), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
         times.ended_ns = time.time_ns()
-        incidents = settle_and_stop(targets, injector, station, times)
+        incidents = settle_and_stop(targets, station, times)
         records = read_records(station.settings, [camera.log for camera in targets.cameras], targets.subscriber.log)
     recoveries = station.watch.recoveries
     faults = FaultSummary(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
@@ -96,19 +96,17 @@ def load_processes(order: Order, station: BenchStation) -> tuple[tuple[LoadProce
     return cameras, LoadProcess("bench.chaos_subscriber", "subscriber", heard, station.folder)
 
 
-def start_load(targets: FaultTargets, injector: Injector, station: BenchStation) -> None:
+def start_load(targets: FaultTargets, station: BenchStation) -> None:
     """Start the cameras and the subscriber, and wait until verdicts come."""
     for process in (targets.subscriber, *targets.cameras):
-        process.start()
-        station.closing.callback(process.kill)
-    if not wait_until(lambda: any(entry.sequence for entry in read_journal(station.settings)), BEGIN_WITHIN_S, injector):
-        raise MdssError("the station gave no verdict before the first fault; expected one soon after the cameras began")
+        station.begin(process)
+    wait_for_verdicts(station, BEGIN_WITHIN_S)
 
 
-def settle_and_stop(targets: FaultTargets, injector: Injector, station: BenchStation, times: RunTimes) -> list[str]:
+def settle_and_stop(targets: FaultTargets, station: BenchStation, times: RunTimes) -> list[str]:
     """Let the station come to rest, end everything in order, and return what went wrong without a fault asking for it."""
     ended_s = time.monotonic()
-    incidents = [] if wait_until(lambda: targets.watch.is_ready, READY_WITHIN_S, injector) else ["the station did not become ready again"]
+    incidents = [] if wait_until(lambda: targets.watch.is_ready, READY_WITHIN_S, station) else ["the station did not become ready again"]
     times.ready_after_s = round(time.monotonic() - ended_s, 1)
     for camera in targets.cameras:
         camera.ask_to_finish()
@@ -123,8 +121,7 @@ def settle_and_stop(targets: FaultTargets, injector: Injector, station: BenchSta
         incidents.append("the subscriber did not end when asked")
     code = targets.daemon.stop()
     incidents += [] if code == 0 else [f"the station was asked to stop and ended with code {code}"]
-    ends = station.incidents([targets.subscriber, *targets.cameras])
-    return [*ends, *(f"the station's state was error: {reason}" for reason in targets.watch.errors), *incidents]
+    return [*station.incidents(), *(f"the station's state was error: {reason}" for reason in targets.watch.errors), *incidents]
 
 
 def main(arguments: list[str] | None = None) -> int:

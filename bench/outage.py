@@ -17,7 +17,6 @@ import click
 from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
-    RestarterGroup,
     StationOptions,
     conclude,
     empty_run_folder,
@@ -26,7 +25,6 @@ from bench.bench_station import (
     wait_for_verdicts,
     wait_until,
     wait_while_restarting,
-    waits_of,
 )
 from bench.chaos_records import open_journal, read_alerts
 from bench.command_line import run
@@ -69,17 +67,16 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
     windows, caught_up_s, failures = list[TimeWindow](), list[float](), list[str]()
     with run_station(folder, product, {"station": {"name": "outage"}}) as station:
-        cameras = station.cameras(order.cameras, 1 / order.rate, "--painted")
-        restarters = RestarterGroup(station.daemon, *cameras)
-        wait_for_verdicts(station, restarters)
-        wait_while_restarting(WARM_S, restarters)
+        station.cameras(order.cameras, 1 / order.rate, "--painted")
+        wait_for_verdicts(station)
+        wait_while_restarting(WARM_S, station)
         for number, state in combinations(range(order.rounds), STATES):
-            windows.append(window(station, restarters, (number, state), order.window_s))
+            windows.append(window(station, (number, state), order.window_s))
             if state not in UP:
-                caught_up_s.append(restore_redis(station, restarters, failures))
-        waits = waits_of(cameras)
+                caught_up_s.append(restore_redis(station, failures))
+        waits = station.waits()
         evaluations = [verdict.evaluation for verdict in station.verdicts()]
-        failures += station.incidents(cameras)
+        failures += station.incidents()
         if unjudged := station.unjudged_count():
             failures.append(f"{unjudged} parts have no verdict")
     missing = sum(not done_ns for _, done_ns in waits)
@@ -87,7 +84,7 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
     return report_of(rounds_of(windows, waits), OutageRun(order.window_s, evaluations, caught_up_s, failures))
 
 
-def window(station: BenchStation, restarters: RestarterGroup, place: tuple[int, State], seconds: float) -> TimeWindow:
+def window(station: BenchStation, place: tuple[int, State], seconds: float) -> TimeWindow:
     """Put Redis into a state and let a window pass; Redis is still in that state afterwards."""
     number, state = place
     if state == "killed":
@@ -95,26 +92,26 @@ def window(station: BenchStation, restarters: RestarterGroup, place: tuple[int, 
     elif state == "stopped":
         signal_redis(station, signal.SIGSTOP)
     begun_ns = time.monotonic_ns()
-    wait_while_restarting(seconds, restarters)
+    wait_while_restarting(seconds, station)
     ended_ns = time.monotonic_ns()
-    wait_while_restarting(PAUSE_S, restarters)
+    wait_while_restarting(PAUSE_S, station)
     return TimeWindow(number, state, begun_ns, ended_ns)
 
 
-def restore_redis(station: BenchStation, restarters: RestarterGroup, failures: list[str]) -> float:
+def restore_redis(station: BenchStation, failures: list[str]) -> float:
     """Bring Redis back, wait until no alert waits, and compare its alerts with the journal; return the seconds it took."""
     signal_redis(station, signal.SIGCONT)
     station.redis.start()  # does nothing if it runs
     before, begun_s = station.judged_count(), time.monotonic()
     with closing(open_journal(station.settings)) as journal:
-        if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, restarters):
+        if not wait_until(lambda: all(each.sequence > before for each in journal.undelivered(1)), CAUGHT_UP_WITHIN_S, station):
             failures.append(f"alerts still waited {CAUGHT_UP_WITHIN_S:g} s after Redis had returned")
     seconds = time.monotonic() - begun_s
     expected = [each.result_id for each in station.verdicts() if each.evaluation != "OK" and each.sequence <= before]
     alerts = list(read_alerts(station.settings))
     for where in ("stream", "hash"):
         failures += alert_faults(expected, [alert.result_id for alert in alerts if alert.where == where], where)
-    wait_while_restarting(PAUSE_S, restarters)
+    wait_while_restarting(PAUSE_S, station)
     return seconds
 
 

@@ -14,9 +14,7 @@ import click
 from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
-    RestarterGroup,
     StationOptions,
-    answers_of,
     conclude,
     empty_run_folder,
     read_metrics,
@@ -25,7 +23,6 @@ from bench.bench_station import (
     wait_until,
 )
 from bench.command_line import run
-from bench.load_process import LoadProcess
 from bench.overload_report import MemorySample, OverloadRun, Report, as_text, report_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
@@ -73,9 +70,11 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
         "camera": {"deadline_ms": order.deadline_ms, "credit": order.credit},
     }
     with run_station(folder, product, sections) as station:
-        cameras = [station.camera(f"fast-{number}", 0) for number in range(1, order.cameras)] + [station.camera(SLOW, SLOW_EVERY_S)]
-        looks = sample_until_judged(station, cameras, order.frames)
-        waits = answers_of(cameras)
+        for number in range(1, order.cameras):
+            station.camera(f"fast-{number}", 0)
+        station.camera(SLOW, SLOW_EVERY_S)
+        looks = sample_until_judged(station, order.frames)
+        waits = station.answers()
         busy = int(read_metrics(station.settings.http).get(BUSY, 0))
         return report_of(
             OverloadRun(
@@ -86,12 +85,12 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
                 unjudged=station.unjudged_count(),
                 busy=busy,
                 looks=looks,
-                incidents=station.incidents(cameras),
+                incidents=station.incidents(),
             )
         )
 
 
-def sample_until_judged(station: BenchStation, cameras: list[LoadProcess], frames: int) -> list[MemorySample]:
+def sample_until_judged(station: BenchStation, frames: int) -> list[MemorySample]:
     """Look at the station once a second until `frames` parts are judged."""
     looks = list[MemorySample]()
 
@@ -100,7 +99,7 @@ def sample_until_judged(station: BenchStation, cameras: list[LoadProcess], frame
         looks.append(MemorySample(station.judged_count(), station.memory(), held))
         return looks[-1].judged >= frames
 
-    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), RestarterGroup(station.daemon, *cameras), LOOK_EVERY_S):
+    if not wait_until(is_enough, max(LEAST_S, MOST_S_PER_FRAME * frames), station, LOOK_EVERY_S):
         raise MdssError(f"the station judged {looks[-1].judged} parts and then took too long; expected {frames}")
     return looks
 

@@ -15,7 +15,6 @@ import psutil
 from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
-    RestarterGroup,
     StationOptions,
     conclude,
     empty_run_folder,
@@ -24,7 +23,6 @@ from bench.bench_station import (
     wait_for_verdicts,
     wait_until,
     wait_while_restarting,
-    waits_of,
 )
 from bench.command_line import run
 from bench.recovery_report import JudgedTimes, Kill, RecoveryRun, Report, as_text, report_of
@@ -72,24 +70,23 @@ def command(**options: Any) -> None:
 def recovery(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
     with run_station(folder, product, SECTIONS) as station:
-        cameras = station.cameras(order.cameras, 1 / order.rate)
-        restarters = RestarterGroup(station.daemon, *cameras)
-        wait_for_verdicts(station, restarters)
-        wait_while_restarting(order.settle_s, restarters)
+        station.cameras(order.cameras, 1 / order.rate)
+        wait_for_verdicts(station)
+        wait_while_restarting(order.settle_s, station)
         kills = list[Kill]()
         for name in (order.whom or PROCESSES) * order.kills:
-            kills.append(kill(station, restarters, name))
-            wait_while_restarting(order.settle_s, restarters)
-        without_done = sum(not done_ns for _, done_ns in waits_of(cameras))
+            kills.append(kill(station, name))
+            wait_while_restarting(order.settle_s, station)
+        without_done = sum(not done_ns for _, done_ns in station.waits())
         unanswered = station.unjudged_count() + without_done
         return report_of(
             kills,
             [judged_of(each) for each in station.verdicts()],
-            RecoveryRun(order.within_s, unanswered, station.incidents(cameras)),
+            RecoveryRun(order.within_s, unanswered, station.incidents()),
         )
 
 
-def kill(station: BenchStation, restarters: RestarterGroup, name: str) -> Kill:
+def kill(station: BenchStation, name: str) -> Kill:
     """Kill one process, and wait until it is ready again."""
     watch, pid = station.watch, station.watch.pid(name)
     if pid is None:
@@ -98,7 +95,7 @@ def kill(station: BenchStation, restarters: RestarterGroup, name: str) -> Kill:
     watch.recoveries.note_kill(name, pid)
     with suppress(psutil.NoSuchProcess):
         psutil.Process(pid).kill()
-    if not wait_until(lambda: len(watch.recoveries.done) > known, READY_WITHIN_S, restarters):
+    if not wait_until(lambda: len(watch.recoveries.done) > known, READY_WITHIN_S, station):
         raise MdssError(f"{name} was not ready again within {READY_WITHIN_S:g} s (see {station.folder / 'station.log'})")
     return Kill(name, at_ns, watch.recoveries.done[-1].seconds)
 

@@ -18,7 +18,6 @@ import psutil
 from bench.bench_line import Product
 from bench.bench_station import (
     BenchStation,
-    RestarterGroup,
     StationOptions,
     conclude,
     empty_run_folder,
@@ -27,7 +26,6 @@ from bench.bench_station import (
     wait_for_verdicts,
     wait_until,
     wait_while_restarting,
-    waits_of,
 )
 from bench.command_line import run
 from bench.outage_report import TimeWindow, rounds_of
@@ -143,28 +141,27 @@ def beside(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
     with run_station(folder, product, {"station": {"name": "beside"}, "camera": {"deadline_ms": 60_000}}) as station:
         training = BackgroundTraining(station, order.threads)
-        if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, station.daemon):
+        if not wait_until(lambda: training.is_learning, LEARNING_WITHIN_S, station):
             raise MdssError(f"the training had no checkpoint after {LEARNING_WITHIN_S:g} s (see {folder / 'retrain.log'})")
         training.allow(run=False)
-        camera = station.camera("camera", 1 / order.rate)
-        restarters = RestarterGroup(station.daemon, camera)
-        wait_for_verdicts(station, restarters, LEARNING_WITHIN_S)
-        wait_while_restarting(WARM_S, restarters)
-        windows = [window(training, restarters, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
+        station.camera("camera", 1 / order.rate)
+        wait_for_verdicts(station, LEARNING_WITHIN_S)
+        wait_while_restarting(WARM_S, station)
+        windows = [window(station, training, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
         training.allow(run=True)
-        waits = waits_of([camera])
+        waits = station.waits()
         missing = sum(not done_ns for _, done_ns in waits)
-        failures = [*station.incidents([camera]), *([f"{missing} frames got no DONE"] if missing else [])]
+        failures = [*station.incidents(), *([f"{missing} frames got no DONE"] if missing else [])]
         return report_of(rounds_of(windows, waits, WINDOWS), order.window_s, training.share, failures)
 
 
-def window(training: BackgroundTraining, restarters: RestarterGroup, place: tuple[int, str], seconds: float) -> TimeWindow:
+def window(station: BenchStation, training: BackgroundTraining, place: tuple[int, str], seconds: float) -> TimeWindow:
     """Continue or stop the training for one window."""
     number, state = place
     training.allow(run=state == BESIDE)
-    wait_while_restarting(SETTLE_S, restarters)
+    wait_while_restarting(SETTLE_S, station)
     begun_ns, before_s = time.monotonic_ns(), training.processor_s()
-    wait_while_restarting(seconds, restarters)
+    wait_while_restarting(seconds, station)
     ended_ns = time.monotonic_ns()
     if state == BESIDE:
         training.note(before_s, (ended_ns - begun_ns) / 1e9)

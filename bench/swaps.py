@@ -16,7 +16,6 @@ import click
 from bench.bench_line import SMALL, Product
 from bench.bench_station import (
     BenchStation,
-    RestarterGroup,
     StationOptions,
     conclude,
     empty_run_folder,
@@ -25,7 +24,6 @@ from bench.bench_station import (
     wait_for_verdicts,
     wait_until,
     wait_while_restarting,
-    waits_of,
 )
 from bench.command_line import run
 from bench.swaps_report import Report, Swap, SwapRun, as_text, report_of
@@ -107,20 +105,20 @@ def copy_models(product: Product, store: Path) -> Product:
 def swap_often(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
     with run_station(folder, product, {"station": {"name": "swaps"}, "camera": {"deadline_ms": order.deadline_ms}}) as station:
-        cameras = station.cameras(order.cameras, 1 / order.rate)
-        restarters, random = RestarterGroup(station.daemon, *cameras), Random(order.seed)  # noqa: S311 - a seed, no secret
-        wait_for_verdicts(station, restarters)
-        wait_while_restarting(order.quiet_s, restarters)
+        station.cameras(order.cameras, 1 / order.rate)
+        random = Random(order.seed)  # noqa: S311 - a seed, no secret
+        wait_for_verdicts(station)
+        wait_while_restarting(order.quiet_s, station)
         first_ns, swaps = time.monotonic_ns(), list[Swap]()
         serving = state_of(station).version
         newest = [path.name for path in model_store.versions(product.store / product.recipe)][-2:]
         for version in cycle(sorted(newest, key=lambda name: name == serving)):
-            swaps.append(promote_and_wait(station, restarters, version))
+            swaps.append(promote_and_wait(station, version))
             if len(swaps) == order.swaps:
                 break
-            wait_while_restarting(random.uniform(0, order.pause_s), restarters)
-        wait_while_restarting(1.0, restarters)
-        waits = waits_of(cameras)
+            wait_while_restarting(random.uniform(0, order.pause_s), station)
+        wait_while_restarting(1.0, station)
+        waits = station.waits()
         return report_of(
             SwapRun(
                 swaps=swaps,
@@ -129,16 +127,16 @@ def swap_often(order: Order, folder: Path, product: Product) -> Report:
                 verdicts=station.verdicts(),
                 unjudged=station.unjudged_count(),
                 refused=state_of(station).failures,
-                incidents=station.incidents(cameras),
+                incidents=station.incidents(),
             )
         )
 
 
-def promote_and_wait(station: BenchStation, restarters: RestarterGroup, version: str) -> Swap:
+def promote_and_wait(station: BenchStation, version: str) -> Swap:
     """Promote a version, and wait until it judges."""
     model_store.promote(station.product.store, station.product.recipe, version)
     promoted_s = time.monotonic()
-    if not wait_until(lambda: state_of(station).version == version, SERVES_WITHIN_S, restarters, LOOK_EVERY_S):
+    if not wait_until(lambda: state_of(station).version == version, SERVES_WITHIN_S, station, LOOK_EVERY_S):
         why = state_of(station).reason or f"see {station.folder / 'station.log'}"
         raise MdssError(f"{version} does not judge after {SERVES_WITHIN_S:g} s ({why})")
     return Swap(version, time.monotonic() - promoted_s, station.memory())
