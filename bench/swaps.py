@@ -28,7 +28,7 @@ from bench.bench_station import (
 from bench.command_line import run
 from bench.swaps_report import Report, Swap, SwapRun, as_text, report_of
 from daemon.recipe_models import RecipeReport
-from daemon.verbs import request_report
+from daemon.recipe_verbs import recipe_report
 from mdss.errors import MdssError
 from mdss.method import model_store
 from mdss.method.recipe import preset, with_assignments
@@ -144,7 +144,7 @@ def promote_and_wait(station: BenchStation, version: str) -> Swap:
 
 def state_of(station: BenchStation) -> RecipeReport:
     """Return the station's report on the recipe."""
-    return next(report for report in request_report(station.settings.http).models if report.recipe == station.product.recipe)
+    return recipe_report(station.settings, station.product.recipe)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -56,7 +56,7 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     settings = load_settings(config)
     if name not in settings.models.recipes:
         raise BadInput(f"RECIPE: found {name}, expected one of models.recipes: {', '.join(settings.models.recipes)}")
-    before = report_of(settings, name)
+    before = recipe_report(settings, name)
     request_preload(settings.station, name)
     if not waits:
         click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
@@ -69,7 +69,7 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
 def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeReport:
     """Wait until a recipe's champion judges and return its report; MdssError if it was refused, there is none, or time ran out."""
     while True:
-        report = report_of(settings, before.recipe)
+        report = recipe_report(settings, before.recipe)
         has_looked = report.asked != before.asked  # since our request: only then is the champion up to date
         if has_looked and report.version and report.version == report.champion:
             return report
@@ -80,7 +80,7 @@ def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeRe
         time.sleep(LOOK_EVERY_S)
 
 
-def report_of(settings: Settings, name: str) -> RecipeReport:
+def recipe_report(settings: Settings, name: str) -> RecipeReport:
     """Return the running station's report on a recipe."""
     for report in request_report(settings.http).models:
         if report.recipe == name:

@@ -14,7 +14,7 @@ from typing import Literal
 from rich.text import Text
 
 from daemon.alert_store import Alert, AlertReview, open_store
-from daemon.verbs import request_report
+from daemon.recipe_verbs import recipe_report
 from demo.month_parts import Part
 from mdss.client import FrameSender, VerdictStream
 from mdss.collection import FOLDER, Collection, Label
@@ -51,7 +51,7 @@ class MonthStation:
     @property
     def serving(self) -> str:
         """The version that judges the next part."""
-        return next(report.version for report in request_report(self.settings.http).models if report.recipe == self.recipe)
+        return recipe_report(self.settings, self.recipe).version
 
     @property
     def candidate(self) -> str:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from daemon.client_keys import token_of
 from daemon.tied_process import start_tied
+from daemon.verbs import request_report
 from mdss.client import FrameSender
 from mdss.errors import MdssError
 from mdss.settings import Settings, load_settings
@@ -98,24 +97,19 @@ def camera_of(settings: Settings, name: str) -> FrameSender:
 
 
 def wait_until_ready(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until /readyz says ready; MdssError with the station's last log line if it ends or takes too long."""
+    """Wait until the station says that it is ready; MdssError with the station's last log line if it ends or takes too long."""
     end_s = time.monotonic() + READY_WITHIN_S
-    token = token_of(settings.http)
-    page = urllib.request.Request(
-        f"http://{settings.http.host}:{settings.http.port}/readyz", headers={} if token is None else {"Authorization": f"Bearer {token}"}
-    )
-    while not answers(page):
+    while not is_ready(settings):
         if process.poll() is not None or time.monotonic() > end_s:
             raise MdssError(f"the station did not become ready; the last line of its log: {last_words(log)} (see {log})")
         time.sleep(LOOK_EVERY_S)
 
 
-def answers(page: urllib.request.Request) -> bool:
-    """Return whether a page answers with status 200."""
+def is_ready(settings: Settings) -> bool:
+    """Return whether a station answers and says that all its processes can work."""
     try:
-        with urllib.request.urlopen(page, timeout=2) as answer:  # noqa: S310 - the address is made above and says http
-            return bool(answer.status == 200)
-    except OSError:
+        return request_report(settings.http).is_ready
+    except MdssError:
         return False
 
 
