@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.ablation_figures import Bench, Figures
 from bench.ablation_rows import BASE, chosen_rows, rows_text
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.fusion_rules import PAPER, RULES, Rule, reach
 from bench.judged_parts import JudgedOn
 from mdss.errors import BadInput
@@ -194,10 +194,7 @@ def mean_of(values: Sequence[float | None], form: str = ".3f") -> str:
     return f"{np.mean(known).round(3) + 0:{form}}{spread}"  # + 0: no "-0.000"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.ablation", arguments)
-
+main = main_of(command, "bench.ablation")
 
 if __name__ == "__main__":
     sys.exit(main())

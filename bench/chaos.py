@@ -18,7 +18,7 @@ from bench.chaos_faults import FaultEvent, FaultTargets, Injector
 from bench.chaos_plan import KINDS, STALL_S, plan
 from bench.chaos_records import is_settled, read_records
 from bench.chaos_report import FaultSummary, Report, RunTimes, as_text, report_of
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.load_process import LoadProcess
 from mdss.errors import MdssError
 from mdss.whole_files import write_json
@@ -124,10 +124,7 @@ def settle_and_stop(targets: FaultTargets, station: BenchStation, times: RunTime
     return [*station.incidents(), *(f"the station's state was error: {reason}" for reason in targets.watch.errors), *incidents]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.chaos", arguments)
-
+main = main_of(command, "bench.chaos")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from mdss.errors import BadInput, MdssError
@@ -9,8 +11,13 @@ from mdss.errors import BadInput, MdssError
 INTERRUPTED = 130  # as a shell reports an end by SIGINT
 
 
-def run(command: click.Command, module: str, arguments: list[str] | None) -> int:
-    """Run the command of `python -m MODULE` and return its exit code: 0 done, 1 failed, 2 usage or settings."""
+def main_of(command: click.Command, module: str) -> partial[int]:
+    """Return the function that runs `python -m MODULE` with some words, or those of the command line, and returns its exit code."""
+    return partial(_run, command, module)
+
+
+def _run(command: click.Command, module: str, arguments: list[str] | None = None) -> int:
+    """Return the exit code: 0 done, 1 failed, 2 usage or settings."""
     try:
         command.main(args=arguments, prog_name=f"python -m {module}", standalone_mode=False)
     except click.ClickException as error:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench.command_line import run
+from bench.command_line import main_of
 from mdss.errors import BadInput, MdssError
 from trainer.progress import Meter
 
@@ -143,10 +143,7 @@ def command(first: str, second: str, rounds: int, **order: Any) -> None:
         click.echo(line)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.compare", arguments)
-
+main = main_of(command, "bench.compare")
 
 if __name__ == "__main__":
     sys.exit(main())

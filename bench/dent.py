@@ -12,7 +12,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.command_line import run
+from bench.command_line import main_of
 from mdss.errors import BadInput
 from mdss.method.point_cloud import Prepared
 from mdss.method.viewing import away_from_camera
@@ -89,10 +89,7 @@ def dent(xyz: Float, depth_mm: float, radius_mm: float, random: np.random.Genera
     return changed
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.dent", arguments)
-
+main = main_of(command, "bench.dent")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.drift_line import DRAWS, Draw, StationDrift, normal, reference, streams, unluckiest_reference
 from mdss.drift_record import QUANTITIES, Quantity
 from mdss.method.point_cloud import prepare
@@ -152,10 +152,7 @@ def brightness(dataset: Dataset, scans: list[Scan], factor: float) -> list[float
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.drift", arguments)
-
+main = main_of(command, "bench.drift")
 
 if __name__ == "__main__":
     sys.exit(main())

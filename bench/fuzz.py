@@ -21,7 +21,7 @@ from typing import Any
 import click
 import structlog
 
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.fuzzing.promises import BrokenPromise, Input
 from bench.fuzzing.targets import TARGETS
 from mdss.errors import BadInput, MdssError
@@ -265,10 +265,7 @@ def command(**options: Any) -> None:
         raise MdssError(f"{len(fuzzer.findings)} inputs came to no declared end, expected none")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.fuzz", arguments)
-
+main = main_of(command, "bench.fuzz")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.command_line import run
+from bench.command_line import main_of
 from mdss.errors import BadInput
 from mdss.method.heat import blurred
 from mdss.method.metrics import image_auroc
@@ -129,10 +129,7 @@ def _reliefs(dataset: Dataset, scans: list[Scan]) -> list[Relief]:
     return [Relief.of(part) for part in prepare_all(dataset, scans, preset("edge"))]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.matched_filter", arguments)
-
+main = main_of(command, "bench.matched_filter")
 
 if __name__ == "__main__":
     sys.exit(main())

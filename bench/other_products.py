@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from bench.command_line import run
+from bench.command_line import main_of
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from trainer import synthetic_products
 from trainer.synthetic import Line, LineSize, write_line
@@ -149,10 +149,7 @@ def command(**options: Any) -> None:
     write_line(Line(options["product"], options["seed"], size, view, kinds), options["out"])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.other_products", arguments)
-
+main = main_of(command, "bench.other_products")
 
 if __name__ == "__main__":
     sys.exit(main())

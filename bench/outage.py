@@ -27,7 +27,7 @@ from bench.bench_station import (
     wait_while_restarting,
 )
 from bench.chaos_records import open_journal, read_alerts
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.outage_report import STATES, UP, OutageRun, Report, State, TimeWindow, alert_faults, as_text, report_of, rounds_of
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
@@ -121,10 +121,7 @@ def signal_redis(station: BenchStation, number: signal.Signals) -> None:
         os.kill(station.redis.pid, number)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.outage", arguments)
-
+main = main_of(command, "bench.outage")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.command_line import run
+from bench.command_line import main_of
 from mdss.errors import BadInput
 from trainer.champion import Champion, Stopwatch
 from trainer.dataset import Dataset, LoadedScan, Scan
@@ -87,10 +87,7 @@ def score_and_map(loaded: LoadedScan, champion: Champion) -> tuple[float, NDArra
     return scores["fused"], prepared.grid.to_original(maps["fused"])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.overlays", arguments)
-
+main = main_of(command, "bench.overlays")
 
 if __name__ == "__main__":
     sys.exit(main())

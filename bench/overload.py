@@ -22,7 +22,7 @@ from bench.bench_station import (
     station_options,
     wait_until,
 )
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.overload_report import MemorySample, OverloadRun, Report, as_text, report_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
@@ -113,10 +113,7 @@ def codes_of(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
     return {name: dict(codes) for name, codes in found.items()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.overload", arguments)
-
+main = main_of(command, "bench.overload")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,7 @@ import click
 import msgspec
 import numpy as np
 
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.feature_bank import Describer, FeatureBank
 from bench.fpfh_bank import FpfhBank, require_open3d
 from bench.memory_bank import BYTES_PER_MB, MOST_CANDIDATES
@@ -210,10 +210,7 @@ def _number(value: float | None, places: int) -> str:
     return "-" if value is None else f"{value:.{places}f}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.peers", arguments)
-
+main = main_of(command, "bench.peers")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,7 +24,7 @@ from bench.bench_station import (
     wait_until,
     wait_while_restarting,
 )
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.recovery_report import JudgedTimes, Kill, RecoveryRun, Report, as_text, report_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
@@ -106,10 +106,7 @@ def judged_of(verdict: Verdict) -> JudgedTimes:
     return JudgedTimes(times.received, times.published, verdict.attempt, verdict.evaluation, verdict.code or "")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.recovery", arguments)
-
+main = main_of(command, "bench.recovery")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,7 +27,7 @@ from bench.bench_station import (
     wait_until,
     wait_while_restarting,
 )
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.outage_report import TimeWindow, rounds_of
 from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
 from daemon.tied_process import start_tied
@@ -168,10 +168,7 @@ def window(station: BenchStation, training: BackgroundTraining, place: tuple[int
     return TimeWindow(number, state, begun_ns, ended_ns)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.retrain_beside", arguments)
-
+main = main_of(command, "bench.retrain_beside")
 
 if __name__ == "__main__":
     sys.exit(main())

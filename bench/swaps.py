@@ -25,7 +25,7 @@ from bench.bench_station import (
     wait_until,
     wait_while_restarting,
 )
-from bench.command_line import run
+from bench.command_line import main_of
 from bench.swaps_report import Report, Swap, SwapRun, as_text, report_of
 from daemon.recipe_models import RecipeReport
 from daemon.recipe_verbs import recipe_report
@@ -147,10 +147,7 @@ def state_of(station: BenchStation) -> RecipeReport:
     return recipe_report(station.settings, station.product.recipe)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run(command, "bench.swaps", arguments)
-
+main = main_of(command, "bench.swaps")
 
 if __name__ == "__main__":
     sys.exit(main())
