@@ -20,7 +20,7 @@ from bench.bench_camera import AnsweredPart
 from bench.bench_line import Product, small_line
 from bench.bench_log import read_lines
 from bench.chaos_plan import PROCESSES
-from bench.chaos_records import open_journal
+from bench.chaos_records import open_journal, verdicts_of
 from bench.figures import Wait
 from bench.load_process import LoadProcess
 from bench.station_process import StationProcess
@@ -37,7 +37,6 @@ KEEPS_ALL = ("--appendonly", "yes", "--appendfsync", "always")  # what Redis has
 MARKER = ".mdss-bench"
 LOOK_EVERY_S = 0.1
 READY_WITHIN_S, FIRST_WITHIN_S, DONE_WITHIN_S, METRICS_WITHIN_S = 120.0, 60.0, 120.0, 5.0
-PAGE = 1000
 ON_CPU: Mapping[str, dict[str, Any]] = {
     "branches": {"rgb": {"device": "cpu"}, "sdf": {"device": "cpu"}},
     "alerts": {"timeout_s": 1.0, "stream_max_length": 1_000_000},
@@ -179,11 +178,8 @@ class BenchStation:
 
     def verdicts(self) -> list[Verdict]:
         """Return all verdicts in order."""
-        found = list[Verdict]()
         with closing(open_journal(self.settings)) as journal:
-            while page := journal.since(found[-1].sequence if found else 0, PAGE):
-                found += page
-        return found
+            return list(verdicts_of(journal))
 
     def unjudged_count(self) -> int:
         """Return the number of accepted parts without a verdict."""

@@ -76,7 +76,7 @@ def chaos(order: Order, folder: Path, product: Product) -> Report:
         targets = FaultTargets(station.daemon, station.watch, station.redis, *load_processes(order, station))
         injector = Injector(targets, LineLog(folder / "faults.jsonl", FaultEvent))
         start_load(targets, station)
-        times.memory_start_bytes, times.begun_ns = targets.daemon.memory_bytes(), time.time_ns()
+        times.memory_start_bytes, times.begun_ns = sum(station.memory().values()), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
         times.ended_ns = time.time_ns()
         incidents = settle_and_stop(targets, station, times)
@@ -115,7 +115,7 @@ def settle_and_stop(targets: FaultTargets, station: BenchStation, times: RunTime
     if not wait_until(lambda: is_settled(station.settings, targets.subscriber.log), SETTLED_WITHIN_S, targets.daemon):
         incidents.append("parts, alerts or verdicts were still on their way at the end")
     times.settled_after_s = round(time.monotonic() - ended_s, 1)
-    times.memory_end_bytes = targets.daemon.memory_bytes()
+    times.memory_end_bytes = sum(station.memory().values())
     targets.subscriber.ask_to_finish()
     if not targets.subscriber.wait(time.monotonic() + DONE_WITHIN_S):
         incidents.append("the subscriber did not end when asked")

@@ -13,6 +13,7 @@ from daemon.alert_store import ALERT, STREAM
 from daemon.redis_link import open_link
 from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
+from mdss.wire.verdict import Verdict
 
 PAGE = 1000
 
@@ -30,22 +31,27 @@ def read_records(settings: Settings, cameras: Sequence[Path], subscriber: Path) 
 def read_journal(settings: Settings) -> Iterator[Entry]:
     """Yield every accepted part: first those with a verdict, in order, then the others."""
     with closing(open_journal(settings)) as journal:
-        last = 0
-        while verdicts := journal.since(last, PAGE):
-            for verdict in verdicts:
-                yield Entry(
-                    source_id=verdict.source_id,
-                    frame_id=verdict.frame_id,
-                    result_id=verdict.result_id,
-                    sequence=verdict.sequence,
-                    evaluation=verdict.evaluation,
-                    code=verdict.code or "",
-                    published_ns=verdict.times.published,
-                )
-            last = verdicts[-1].sequence
+        for verdict in verdicts_of(journal):
+            yield Entry(
+                source_id=verdict.source_id,
+                frame_id=verdict.frame_id,
+                result_id=verdict.result_id,
+                sequence=verdict.sequence,
+                evaluation=verdict.evaluation,
+                code=verdict.code or "",
+                published_ns=verdict.times.published,
+            )
         for accepted in journal.pending():
             identity = accepted.identity
             yield Entry(source_id=identity.source_id, frame_id=identity.frame_id, result_id=accepted.result_id, sequence=None)
+
+
+def verdicts_of(journal: Journal) -> Iterator[Verdict]:
+    """Yield all verdicts of a journal in order."""
+    last = 0
+    while verdicts := journal.since(last, PAGE):
+        yield from verdicts
+        last = verdicts[-1].sequence
 
 
 def read_alerts(settings: Settings) -> Iterator[AlertEntry]:

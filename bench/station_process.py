@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from daemon.tied_process import start_tied
+from daemon.tied_process import end_tied, start_tied
 
 RESTART_S = 1.0  # after an end that the bench did not ask for; systemd waits 5 s
 FAILED, REFUSED = 1, 2  # exit codes: systemd starts it again after the first, not after the second
@@ -89,14 +89,7 @@ class StationProcess:
     def stop(self) -> int | None:
         """Ask the station to stop and return its exit code; None if it did not run or had to be killed."""
         process, self._process = self._process, None
-        code = None
-        if process is not None:
-            process.terminate()
-            try:
-                code = process.wait(STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        code = None if process is None else end_tied(process, STOP_WITHIN_S)
         self._pipe.close()
         return code
 
@@ -117,16 +110,6 @@ class StationProcess:
             limit_files(process, is_full)
         for process in self.processes()[1:]:
             limit_files(process, is_full)
-
-    def memory_bytes(self) -> int:
-        """Return the memory of all its processes (PSS, so that shared memory counts once)."""
-        total = 0
-        for process in self.processes():
-            try:
-                total += process.memory_full_info().pss
-            except psutil.Error:
-                continue  # the process has just ended
-        return total
 
 
 def limit_files(process: psutil.Process, is_full: bool) -> None:

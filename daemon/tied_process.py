@@ -1,4 +1,4 @@
-"""Starts a process that cannot outlive the one that started it: a private Redis, a demo's station and camera, a bench's victims."""
+"""Starts and ends a process that cannot outlive this one: a private Redis, a demo's station and camera, a bench's victims."""
 
 from __future__ import annotations
 
@@ -28,3 +28,20 @@ def start_tied(
         process_group=0,
         preexec_fn=partial(end_with_parent, by, os.getpid()),  # noqa: PLW1509 - two system calls, on a library that is loaded already
     )
+
+
+def end_tied(process: subprocess.Popen[bytes], within_s: float) -> int | None:
+    """Ask a process to end and return its exit code; None if it did not end in time and was killed."""
+    process.terminate()
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log that is not empty, or "nothing"."""
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")

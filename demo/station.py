@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from daemon.tied_process import start_tied
+from daemon.tied_process import end_tied, last_words, start_tied
 from daemon.verbs import request_report
 from mdss.client import FrameSender
 from mdss.errors import MdssError
@@ -81,14 +81,9 @@ def running_station(config: Path) -> Iterator[Settings]:
         wait_until_ready(settings, process, log)
         yield settings
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-    if code != 0:
-        raise MdssError(f"the station ended with code {code}; the last line of its log: {last_words(log)} (see {log})")
+        end_tied(process, STOP_WITHIN_S)
+    if process.returncode != 0:
+        raise MdssError(f"the station ended with code {process.returncode}; the last line of its log: {last_words(log)} (see {log})")
 
 
 def camera_of(settings: Settings, name: str) -> FrameSender:
@@ -111,9 +106,3 @@ def is_ready(settings: Settings) -> bool:
         return request_report(settings.http).is_ready
     except MdssError:
         return False
-
-
-def last_words(log: Path) -> str:
-    """Return the last line of a log that is not empty."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "nothing"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -68,6 +70,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     uri: str
     sha256: str
+
+    @property
+    def path(self) -> Path:
+        """The picture's file on the station's machine."""
+        return Path(unquote(urlsplit(self.uri).path))
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
