@@ -1,8 +1,7 @@
-"""The parts that ingest has accepted and not yet answered with DONE, each with its frame, indexed by result, frame and camera."""
+"""The parts that ingest has accepted and not yet answered with DONE, each with its frame, indexed by result and frame."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,8 +22,6 @@ class HeldParts:
     def __init__(self) -> None:
         self._parts: dict[str, HeldPart] = {}
         self._by_frame: dict[tuple[str, str], str] = {}
-        self._of_source: Counter[str] = Counter()
-        self._by_model: Counter[str] = Counter()
         self.nbytes = 0  # of all held frames
 
     def __len__(self) -> int:
@@ -38,8 +35,6 @@ class HeldParts:
         identity = accepted.identity
         self._parts[accepted.result_id] = HeldPart(accepted, frame)
         self._by_frame[identity.source_id, identity.frame_id] = accepted.result_id
-        self._of_source[identity.source_id] += 1
-        self._by_model[model_key(identity.recipe_id, accepted.model_version)] += 1
         self.nbytes += size(frame)
 
     def find(self, result_id: str) -> HeldPart | None:
@@ -53,12 +48,12 @@ class HeldParts:
 
     def count(self, source_id: str) -> int:
         """Return how many parts of a camera are held."""
-        return self._of_source[source_id]
+        return sum(accepted.identity.source_id == source_id for accepted in self)
 
     @property
     def models(self) -> frozenset[str]:
         """The keys of the models that judge the held parts."""
-        return frozenset(self._by_model)
+        return frozenset(model_key(accepted.identity.recipe_id, accepted.model_version) for accepted in self)
 
     def remove(self, result_id: str) -> HeldPart | None:
         """Let go of one part and return it; None if it is not held."""
@@ -66,10 +61,6 @@ class HeldParts:
         if part is not None:
             identity = part.accepted.identity
             del self._by_frame[identity.source_id, identity.frame_id]
-            self._of_source[identity.source_id] -= 1
-            self._by_model[model_key(identity.recipe_id, part.accepted.model_version)] -= 1
-            for counter in (self._of_source, self._by_model):
-                counter += Counter()  # removes entries that have fallen to zero
             self.nbytes -= size(part.frame)
         return part
 
