@@ -259,8 +259,9 @@ def command(**options: Any) -> None:
     )
     report = report_of(fuzzer, time.monotonic() - started_s)
     click.echo(json.dumps(report, indent=2) if options["as_json"] else "\n".join(lines_of(report)))
-    for finding in list(fuzzer.findings.values())[:MOST_WRITTEN] if not options["path"] else ():
-        click.echo(f"written: {finding.write(options['findings'], options['seed'])}", err=True)
+    if not options["path"]:
+        for finding in list(fuzzer.findings.values())[:MOST_WRITTEN]:
+            click.echo(f"written: {finding.write(options['findings'], options['seed'])}", err=True)
     if fuzzer.findings:
         raise MdssError(f"{len(fuzzer.findings)} inputs came to no declared end, expected none")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.finding import Case, Finding, bad, is_folder, ok, weak
+from daemon.status import StationReport
 from mdss.errors import MdssError
 from mdss.method import model_store
 
@@ -26,12 +27,13 @@ def model_findings(case: Case) -> Iterator[Finding]:
             yield bad(subject, str(error), WHY, f"{first}train it, or mdss model rollback --store {store} --recipe {recipe}")
         else:
             yield ok(subject, f"{model.path}: every file has its checksum, and this release reads it")
-    yield from champions_not_taken(case)
+    if case.report is not None:
+        yield from champions_not_taken(case.report)
 
 
-def champions_not_taken(case: Case) -> Iterator[Finding]:
+def champions_not_taken(station: StationReport) -> Iterator[Finding]:
     """Report recipes for which the running station does not use the champion, and why."""
-    for report in case.report.models if case.report is not None else ():
+    for report in station.models:
         if report.reason:
             found = f"the station judges by {report.version or 'nothing'}: {report.reason}"
             why = "the promoted version does not judge, or the next start cannot load it"

@@ -81,13 +81,12 @@ class ModelSwaps:
     def begin(self) -> None:
         """Write the first plan, which loads at once everything that is to be preloaded."""
         now_s = self._look_at_s = self._clock()
-        budget = self._settings.memory_mb * MB
         for recipe in map(self._recipes.__getitem__, recipes_to_preload(self._settings)):
             recipe.is_wanted = True
             self._read(recipe)
             if not recipe.is_due or not self._is_possible(recipe):
                 continue
-            if self._needed(recipe) + sum(map(self._memory, self._recipes.values())) <= budget:
+            if self._needed(recipe) + sum(map(self._memory, self._recipes.values())) <= self._settings.memory_mb * MB:
                 recipe.load(1, now_s)
             else:
                 log.warning("no room for this recipe beside those before it: it is loaded when a frame names it", recipe=recipe.name)
@@ -96,8 +95,9 @@ class ModelSwaps:
 
     def ended(self, process: str, why: str) -> None:
         """Take note that a process ended unasked. If it was loading a version, that version may be why: it is left out for now."""
-        for recipe in self._recipes.values() if self._has_served and process in self._reports.holders else ():
-            if recipe.coming and not self._holds(recipe, self._reports.holders[process]):
+        is_known = self._has_served and process in self._reports.holders
+        for recipe in self._recipes.values():
+            if is_known and recipe.coming and not self._holds(recipe, self._reports.holders[process]):
                 recipe.deaths += 1
                 version, deaths = recipe.coming, recipe.deaths
                 recipe.forget_coming()
@@ -132,10 +132,10 @@ class ModelSwaps:
         if reports.ingest is not None:
             self._hear(reports.ingest)
         for recipe in self._recipes.values():
-            self._complete_swap(recipe, reports)
-            self._free_unused(recipe, reports.ingest)
+            self._complete_swap(recipe)
+            self._free_unused(recipe)
         self._recipes = {name: each for name, each in self._recipes.items() if each.held or name in self._settings.recipes}
-        self._begin_next(reports)
+        self._begin_next()
         self._publish()
 
     def _look(self) -> None:
@@ -173,12 +173,12 @@ class ModelSwaps:
             if name in self._settings.recipes and not self._recipes[name].is_wanted:
                 self.request(name)
 
-    def _complete_swap(self, recipe: RecipeModels, reports: ModelReports) -> None:
+    def _complete_swap(self, recipe: RecipeModels) -> None:
         """Switch to the coming version if every process is ready; give it up if one of them refuses it."""
         for version in filter(None, (recipe.coming, recipe.version)):
-            if why := self._refusal(recipe, version, reports):
+            if why := self._refusal(recipe, version):
                 self._fail(recipe, version, why)
-        if recipe.coming and reports.holders and all(self._holds(recipe, report) for report in reports.holders.values()):
+        if recipe.coming and (holders := self._reports.holders) and all(self._holds(recipe, report) for report in holders.values()):
             served = Served(recipe.coming, self._plan_store.generation_of(recipe.name, recipe.coming))
             recipe.switch(served, self._next)
             self._has_served = True
@@ -187,10 +187,10 @@ class ModelSwaps:
         key = model_key(recipe.name, recipe.coming)
         return report is not None and report.revision >= recipe.held[recipe.coming] and report.held.get(key) == ""
 
-    def _refusal(self, recipe: RecipeModels, version: str, reports: ModelReports) -> str:
+    def _refusal(self, recipe: RecipeModels, version: str) -> str:
         """Return which process cannot use a version, and why; empty if none refuses it."""
         key, since = model_key(recipe.name, version), recipe.held[version]
-        heard = ((name, report) for name, report in reports.holders.items() if report is not None and report.revision >= since)
+        heard = ((name, report) for name, report in self._reports.holders.items() if report is not None and report.revision >= since)
         return next((f"{name}: {why}" for name, report in heard if (why := report.held.get(key, ""))), "")
 
     def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
@@ -202,16 +202,17 @@ class ModelSwaps:
         if version == recipe.version:
             recipe.retire(self._next)
 
-    def _free_unused(self, recipe: RecipeModels, ingest: ModelReport | None) -> None:
+    def _free_unused(self, recipe: RecipeModels) -> None:
         """Free versions that judge no part under way, once ingest has read that they judge no more."""
+        ingest = self._reports.ingest
         for version, revision in list(recipe.leaving.items()):
             if ingest is not None and ingest.revision >= revision and model_key(recipe.name, version) not in ingest.held:
                 recipe.free(version)
 
-    def _begin_next(self, reports: ModelReports) -> None:
+    def _begin_next(self) -> None:
         """Start one load, if none is running and every process has reported; recipes that nothing judges yet come first."""
         recipes = sorted(self._recipes.values(), key=lambda each: (each.serving is not None, -each.used_s))
-        if any(each.coming for each in recipes) or None in reports.holders.values():
+        if any(each.coming for each in recipes) or None in self._reports.holders.values():
             return
         for recipe in recipes:
             if recipe.is_due and (self._has_room(recipe) if recipe.serving is None else self._is_possible(recipe)):
