@@ -14,7 +14,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 import click
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from bench.bench_camera import AnsweredPart
 from bench.bench_line import Product, small_line
@@ -247,17 +246,11 @@ def empty_run_folder(out: Path) -> Path:
 
 
 def read_metrics(http: HttpSettings) -> dict[str, float]:
-    """Return the station's metrics by name and labels; empty while it does not answer."""
+    """Return the station's metrics by name and labels, as its page writes them; empty while it does not answer."""
     try:
         with urllib.request.urlopen(f"http://{http.host}:{http.port}/metrics", timeout=METRICS_WITHIN_S) as page:
             text = page.read().decode()
     except OSError:
         return {}
-    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-    return {f"{name}{labels_of(labels)}": value for name, labels, value, *_ in samples}
-
-
-def labels_of(labels: Mapping[str, str]) -> str:
-    """Return labels in the format of the metrics page."""
-    written = ",".join(f'{name}="{value}"' for name, value in labels.items())
-    return written and f"{{{written}}}"
+    samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {series: float(value) for series, value in samples}

@@ -14,7 +14,7 @@ from bench import chaos, outage, overload, recovery, retrain_beside, swaps
 from bench.bench_camera import AnsweredPart, Camera, with_bright_square
 from bench.bench_line import Product
 from bench.bench_log import LineLog, read_lines
-from bench.bench_station import StationOptions, conclude, empty_run_folder, labels_of, wait_until
+from bench.bench_station import StationOptions, conclude, empty_run_folder, wait_until
 from daemon.recording import NOT_MEASURED
 from mdss.client import FrameSender
 from mdss.errors import BadInput, MdssError
@@ -73,11 +73,6 @@ def test_a_report_is_shown_though_its_file_cannot_be_written_and_a_missing_folde
     assert capsys.readouterr().out == "after an hour: all is well\n"
     conclude(Found(), "all is well", tmp_path, tmp_path / "new" / "report.json")
     assert msgspec.json.decode((tmp_path / "new" / "report.json").read_bytes(), type=Found) == Found()
-
-
-def test_labels_are_written_as_the_station_writes_them() -> None:
-    assert labels_of({"code": "BUSY", "a": "b"}) == '{code="BUSY",a="b"}'
-    assert labels_of({}) == ""
 
 
 class Counted:
