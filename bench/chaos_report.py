@@ -90,9 +90,9 @@ def report_of(records: Records, findings: Sequence[Finding], faults: FaultSummar
         doubled=kinds["doubled"],
         disagreeing=kinds["disagrees"],
         findings=tuple(findings),
-        unhindered=recovery_durations([each.seconds for each in faults.recoveries if each.name != STATION and not each.is_hindered]),
-        processes=recovery_durations([each.seconds for each in faults.recoveries if each.name != STATION]),
-        station=recovery_durations([each.seconds for each in faults.recoveries if each.name == STATION]),
+        unhindered=durations_of([each.seconds for each in faults.recoveries if each.name != STATION and not each.is_hindered], 2),
+        processes=durations_of([each.seconds for each in faults.recoveries if each.name != STATION], 2),
+        station=durations_of([each.seconds for each in faults.recoveries if each.name == STATION], 2),
         recoveries=tuple(faults.recoveries),
         cut_short=faults.cut_short,
         longest_silence_s=longest_silence_s([entry.published_ns for entry in records.journal], times),
@@ -108,11 +108,6 @@ def verdict_counts(journal: Sequence[Entry]) -> dict[str, int]:
     """Count verdicts by evaluation, and by code if there is one."""
     names = [f"{entry.evaluation}{entry.code and '/'}{entry.code}" for entry in journal if entry.sequence is not None]
     return dict(sorted(Counter(names).items()))
-
-
-def recovery_durations(seconds: Sequence[float]) -> Durations:
-    """Return how long killed processes were away, from the kill until they were ready again."""
-    return durations_of(seconds, 2)
 
 
 def longest_silence_s(published_ns: Sequence[int], times: RunTimes) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -31,6 +31,11 @@ def durations_of(seconds: Sequence[float], digits: int) -> Durations:
         return Durations(0, 0.0, 0.0, 0.0)
     p50, p99 = np.percentile(seconds, [50, 99])
     return Durations(len(seconds), *(round(float(value), digits) for value in (p50, p99, max(seconds))))
+
+
+def unanswered(waits: Iterable[Wait]) -> int:
+    """Return how many parts got no DONE."""
+    return sum(not done_ns for _, done_ns in waits)
 
 
 def wait_durations(waits: Sequence[Wait]) -> Durations:

@@ -28,6 +28,7 @@ from bench.bench_station import (
 )
 from bench.chaos_records import open_journal, read_alerts
 from bench.command_line import main_of
+from bench.figures import unanswered
 from bench.outage_report import STATES, UP, OutageRun, Report, State, TimeWindow, alert_faults, as_text, report_of, rounds_of
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
@@ -79,8 +80,8 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
         failures += station.incidents()
         if unjudged := station.unjudged_count():
             failures.append(f"{unjudged} parts have no verdict")
-    missing = sum(not done_ns for _, done_ns in waits)
-    failures += [f"{missing} frames got no DONE"] if missing else []
+    if missing := unanswered(waits):
+        failures.append(f"{missing} frames got no DONE")
     return report_of(rounds_of(windows, waits), OutageRun(order.window_s, evaluations, caught_up_s, failures))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, counts_text, wait_durations
+from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, counts_text, unanswered, wait_durations
 
 LEAST_SHARE = 0.5  # of another camera's verdicts in the same time
 WARM_FRAMES = 1000  # or a tenth of a shorter run: by then every buffer has had its largest part
@@ -74,7 +74,7 @@ def report_of(load: OverloadRun) -> Report:
     return Report(
         sent=len(every),
         judged=end.judged,
-        unanswered=sum(not done_ns for _, done_ns in every) + load.unjudged,
+        unanswered=unanswered(every) + load.unjudged,
         undefined=dict(sum((Counter(codes) for codes in load.codes.values()), Counter())),
         seconds=round(seconds, 1),
         verdicts_per_s=round((sum(shares.values()) + done_slow) / seconds, 2) if seconds > 0 else 0.0,
@@ -110,7 +110,7 @@ def warm_look(looks: Sequence[MemorySample]) -> MemorySample:
 
 def unanswered_sentences(every: Sequence[Wait], unjudged: int) -> list[str]:
     """Return a sentence if parts have no verdict."""
-    without = sum(not done_ns for _, done_ns in every)
+    without = unanswered(every)
     return [f"{without} frames got no DONE and {unjudged} accepted parts have no verdict"] if without or unjudged else []
 
 

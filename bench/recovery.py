@@ -25,6 +25,7 @@ from bench.bench_station import (
     wait_while_restarting,
 )
 from bench.command_line import main_of
+from bench.figures import unanswered
 from bench.recovery_report import JudgedTimes, Kill, RecoveryRun, Report, as_text, report_of
 from mdss.errors import MdssError
 from mdss.wire.verdict import Verdict
@@ -77,12 +78,11 @@ def recovery(order: Order, folder: Path, product: Product) -> Report:
         for name in (order.whom or PROCESSES) * order.kills:
             kills.append(kill(station, name))
             wait_while_restarting(order.settle_s, station)
-        without_done = sum(not done_ns for _, done_ns in station.waits())
-        unanswered = station.unjudged_count() + without_done
+        without_verdict = unanswered(station.waits()) + station.unjudged_count()
         return report_of(
             kills,
             [judged_of(each) for each in station.verdicts()],
-            RecoveryRun(order.within_s, unanswered, station.incidents()),
+            RecoveryRun(order.within_s, without_verdict, station.incidents()),
         )
 
 

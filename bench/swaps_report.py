@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, counts_text, durations_of, wait_durations
+from bench.figures import MOST_GROWTH, SLACK_BYTES, Durations, Wait, counts_text, durations_of, unanswered, wait_durations
 from mdss.wire.verdict import Verdict
 
 WARM = 0.2  # of the changes: by then every buffer for two models has reached its size
@@ -60,7 +60,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def report_of(run: SwapRun) -> Report:
     """Return the report."""
     verdicts, waits = run.verdicts, [*run.quiet, *run.swapping]
-    lost = sum(not done_ns for _, done_ns in waits) + run.unjudged
+    lost = unanswered(waits) + run.unjudged
     doubled = sum(count - 1 for count in Counter((each.source_id, each.frame_id) for each in verdicts).values())
     mixed, disordered, late = sum(map(is_mixed, verdicts)), out_of_order(verdicts), sum(each.deadline_missed for each in verdicts)
     warm, end = memory_by_halves(run.swaps)

@@ -82,15 +82,8 @@ class AlertStore:
         """Set an alert's state and add the change to the stream of reviews; return the outcome and the state before."""
         keys = [f"{ALERT}{review.result_id}", self._reviews]
         with self._link.asking():
-            values: list[str | int] = [
-                self._limits.stream_max_length,
-                review.result_id,
-                review.state,
-                review.by,
-                time.time_ns(),
-                review.note,
-            ]
-            outcome, before = self._review_script(keys, values)
+            said = (review.result_id, review.state, review.by, time.time_ns(), review.note)
+            outcome, before = self._review_script(keys, [self._limits.stream_max_length, *said])
         return outcome.decode(), before.decode()
 
     def reviews_from(self, entry: str, limit: int) -> list[tuple[str, dict[str, str]]]:

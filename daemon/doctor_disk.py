@@ -19,21 +19,8 @@ from mdss.user_name import user
 from mdss.wire.verdict import Verdict
 
 NETWORKED: Final = {
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "glusterfs",
-    "gpfs",
-    "lustre",
-    "nfs",
-    "nfs4",
-    "ocfs2",
-    "smb3",
-    "smbfs",
-    "sshfs",
-    "s3fs",
+    *("9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre"),
+    *("nfs", "nfs4", "ocfs2", "smb3", "smbfs", "sshfs", "s3fs"),
 }
 IN_MEMORY: Final = {"ramfs", "tmpfs"}
 LEAST_BYTES, LITTLE_BYTES = 200_000_000, 1_000_000_000

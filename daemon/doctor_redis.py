@@ -43,19 +43,19 @@ def _inner(link: RedisLink) -> Iterator[Finding]:
         )
         return
     yield _version(str(info["redis_version"]))
-    yield _persistence(info, _config_value(link, "save"))
+    yield _persistence(info, _save_setting(link))
     yield _eviction(info)
     yield _room(info)
 
 
-def _config_value(link: RedisLink, name: str) -> str | None:
-    """Return one setting of Redis; None if this user may not read it."""
+def _save_setting(link: RedisLink) -> str | None:
+    """Return when Redis takes snapshots, as its setting `save` says; None if this user may not read it."""
     try:
         with link.asking() as client:
-            found: Any = client.config_get(name)
+            found: Any = client.config_get("save")
     except StoreAway:
         return None
-    return str(found.get(name, ""))
+    return str(found.get("save", ""))
 
 
 def _version(version: str) -> Finding:

@@ -37,7 +37,7 @@ class Observations:
     """One histogram: how many values fell into each bucket, and their sum."""
 
     limits: tuple[float, ...]
-    counts: list[int] = field(default_factory=list)
+    counts: list[int] = field(init=False)
     total: float = 0.0
 
     def __post_init__(self) -> None:

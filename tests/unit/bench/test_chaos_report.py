@@ -9,7 +9,8 @@ import pytest
 from bench.bench_log import LineLog, read_lines
 from bench.chaos_audit import Entry, Finding, Records, SubscriberEvent
 from bench.chaos_faults import GUARD_BANDS, with_guard_band
-from bench.chaos_report import FaultSummary, RunTimes, as_text, longest_silence_s, recovery_durations, report_of, verdict_counts
+from bench.chaos_report import FaultSummary, RunTimes, as_text, longest_silence_s, report_of, verdict_counts
+from bench.figures import durations_of
 from bench.station_watch import STATION, Recoveries, Recovery
 from daemon.status import ProcessReport, StationReport
 from mdss.wire.messages import ProcessState
@@ -110,9 +111,9 @@ def test_the_longest_silence_counts_from_the_first_fault_to_the_last() -> None:
 
 
 def test_times_away_come_as_median_99th_percentile_and_maximum() -> None:
-    found = recovery_durations([float(second) for second in range(1, 102)])
+    found = durations_of([float(second) for second in range(1, 102)], 2)
     assert (found.count, found.p50_s, found.p99_s, found.longest_s) == (101, 51.0, 100.0, 101.0)
-    assert recovery_durations([]).count == 0
+    assert durations_of([], 2).count == 0
 
 
 def test_verdicts_are_counted_by_evaluation_and_code() -> None:
