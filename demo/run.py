@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,10 +87,12 @@ def play_short_demo(product: str, seed: int, out: Path) -> Path:
     data, store = out / "line", out / "models"
     make_line(product, seed, data)
     model = train_model(product, seed, data, store)
-    truth = {part_id: pair.rgb_path.parent.parent.name for part_id, pair in mixed_parts(data, seed).items()}
+    scans = mixed_parts(data, seed)
+    truth = {part_id: pair.rgb_path.parent.parent.name for part_id, pair in scans.items()}
     with tempfile.TemporaryDirectory(prefix="mdss-") as run, PrivateRedis(Path(run)) as redis:
-        outcome = run_line(StationFolders(out / "station", Path(run), store), redis.url, (product, seed, data), truth)
-    shown = PageContent(outcome.verdicts, truth, mixed_parts(data, seed), outcome.heats, outcome.pictures, model.recipe.point_cloud)
+        config = StationFolders(out / "station", Path(run), store).write_settings(product, redis.url)
+        outcome = run_line(config, ["--data", str(data), "--recipe", product, "--seed", str(seed)], truth)
+    shown = PageContent(outcome.verdicts, truth, scans, outcome.heats, outcome.pictures, model.recipe.point_cloud)
     page = write_page(out / "index.html", shown)
     conclude(outcome, truth, time.monotonic() - started_s)
     console.print(f"the page with pictures: {page.resolve()}")
@@ -148,18 +150,16 @@ def train_model(product: str, seed: int, data: Path, store: Path) -> ModelFolder
     return model
 
 
-def run_line(place: StationFolders, redis_url: str, line_of: tuple[str, int, Path], truth: dict[str, str]) -> Outcome:
-    """Start the station, inspect the parts, and read the alerts back from Redis."""
-    product, seed, data = line_of
+def run_line(config: Path, sent: Sequence[str], truth: dict[str, str]) -> Outcome:
+    """Start the station, let the camera send what these options say, and read the alerts back from Redis."""
     announce_step(3, "starting the station: supervisor, ingest, prepare, rgb, sdf, fusion, alerts, and a private Redis")
     outcome = Outcome()
-    with running_station(place.write_settings(product, redis_url)) as settings:
+    with running_station(config) as settings:
         announce_step(4, f"sending {len(truth)} parts through the station")
-        arguments = ["--data", str(data), "--endpoint", settings.camera.endpoint, "--recipe", product, "--seed", str(seed)]
         with (
             VerdictStream(settings.verdicts.endpoint, settings.verdicts.snapshot_endpoint, since=0) as stream,
             MapListener(settings) as maps,
-            running_camera(*arguments) as camera,
+            running_camera("--endpoint", settings.camera.endpoint, *sent) as camera,
         ):
             watch(stream, maps, outcome, truth)
             camera.wait()
