@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.command_line import main_of
 from mdss.errors import BadInput
-from trainer.champion import Champion, Stopwatch
+from trainer.champion import Champion
 from trainer.dataset import Dataset, LoadedScan, Scan
 
 EXAMPLE = "Example: python -m bench.overlays --data data/flange --unit m --recipe flange --store models --out docs/overlays_flange.png"
@@ -83,7 +83,7 @@ def picture(scans: list[LoadedScan], champion: Champion) -> Figure:
 def score_and_map(loaded: LoadedScan, champion: Champion) -> tuple[float, NDArray[np.float32]]:
     """Return the fused score, and the fused map at the resolution of the scan (H, W)."""
     prepared = champion.prepare(loaded.rgb, loaded.xyz_mm)
-    scores, maps = champion.score(prepared, Stopwatch())
+    scores, maps = champion.score(prepared)
     return scores["fused"], prepared.grid.to_original(maps["fused"])
 
 

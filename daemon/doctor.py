@@ -22,6 +22,7 @@ from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
 from daemon.status import StationReport
 from daemon.verbs import request_report
+from mdss import whole_files
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
@@ -61,7 +62,7 @@ def command(config: Path, as_json: bool) -> None:
     findings = examine(settings)
     if as_json:
         made = Examination(station=settings.station.name, level=worst(findings), findings=findings)
-        click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())
+        click.echo(whole_files.as_json(made), nl=False)
     else:
         show(settings.station.name, findings)
     if worst(findings) == "bad":

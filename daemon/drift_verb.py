@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import msgspec
 from rich.table import Table
 
 from daemon.verbs import utc_text
+from mdss import whole_files
 from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity, read_record, sentence_of
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
@@ -32,7 +32,7 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
     if plot is not None:
         draw(records, plot)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(records)))
+        click.echo(whole_files.as_json(records), nl=False)
         return
     if not records:
         click.echo("no part was compared yet: a recipe needs parts, and a model whose calibration kept its reference")

@@ -12,6 +12,7 @@ import click
 import msgspec
 import numpy as np
 
+from mdss import whole_files
 from mdss.errors import BadInput
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, OUTLIER_RATIO, SMALLEST_SCORE, Calibration
@@ -60,7 +61,10 @@ def command(*, as_json: bool, **options: Any) -> None:
     since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
     collected = CollectedSource(folder, since_ns, most, with_simulated) if folder else None
     model = calibrate(Request(**options, collected=collected))
-    click.echo(as_json_text(model) if as_json else summary(model))
+    if as_json:
+        click.echo(as_json_text(model), nl=False)
+    else:
+        click.echo(summary(model))
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def as_json_text(model: ModelFolder) -> str:
     """Return the new champion and its threshold as JSON."""
     found = model.calibration
     content = {"recipe": model.name, "version": model.version, "threshold": found.threshold, "map_level": found.map_level}
-    return msgspec.json.format(msgspec.json.encode(content)).decode()
+    return whole_files.as_json(content).decode()
 
 
 def from_known_scores(model: ModelFolder, settings: Recipe) -> tuple[Calibration, dict[str, Any]]:
