@@ -43,7 +43,7 @@ def photographs_in(folder: Path) -> list[Path]:
     """Return the files to read, evenly chosen if there are very many. BadInput if there is none."""
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected photographs in it")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir())
     paths = sorted(path for path in found if not any(name.startswith(".") for name in path.relative_to(folder).parts))
     if not paths:
         raise BadInput(f"{folder}: no photographs found, expected files ending in {', '.join(IMAGE_SUFFIXES)}")

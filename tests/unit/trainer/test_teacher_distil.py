@@ -108,6 +108,12 @@ def test_a_folder_that_is_named_like_an_image_is_a_folder_of_photographs(setting
     assert len(Photographs(folder)) == 6
 
 
+def test_a_photograph_whose_link_leads_nowhere_is_named_and_not_passed_over(settings: Distillation) -> None:
+    (settings.photographs / "lost.png").symlink_to("nowhere.png")
+    with pytest.raises(BadInput, match=r"lost\.png: cannot be read as an image"):
+        Photographs(settings.photographs)
+
+
 def test_hidden_files_and_folders_among_photographs_are_other_programs(settings: Distillation) -> None:
     folder = settings.photographs
     (folder / "more" / ".thumbnails").mkdir(parents=True)
