@@ -122,11 +122,10 @@ class BackgroundTraining:
 
     def _family(self) -> list[psutil.Process]:
         """Return it and the processes that train its branches, which have process groups of their own; none if it has ended."""
-        try:
-            first = psutil.Process(self._process.pid)
-            return [first, *first.children(recursive=True)]
-        except psutil.NoSuchProcess:
+        if self._process.poll() is not None:  # its id may be another process's by now
             return []
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children(recursive=True)]
 
 
 def curated_copy(product: Product, folder: Path) -> Path:

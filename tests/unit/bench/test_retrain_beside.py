@@ -49,6 +49,18 @@ def test_a_training_that_ends_while_it_is_measured_is_said(tmp_path: Path) -> No
         wait_until(window)
 
 
+def test_a_process_that_got_the_id_of_a_training_that_has_ended_is_left_alone(tmp_path: Path) -> None:
+    training = training_in(tmp_path)
+    (tmp_path / "station.yaml").write_text("no: settings\n")
+    with pytest.raises(MdssError, match="the training ended with code 2"):
+        wait_until(lambda: training.is_learning)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        training._process.pid = other.pid
+        training.end()
+        other.communicate(b"\n")
+    assert other.returncode == 0
+
+
 def test_a_training_does_not_outlive_its_bench(tmp_path: Path) -> None:
     program = (
         "import sys, signal; from pathlib import Path; from tests.unit.bench.test_retrain_beside import training_in;"
