@@ -73,13 +73,13 @@ def chaos(order: Order, folder: Path, product: Product) -> Report:
     """Run everything, and return the report."""
     times = RunTimes()
     with run_station(folder, product, SECTIONS) as station:
-        targets = FaultTargets(station.daemon, station.watch, station.redis, *load_processes(order, station))
+        targets = FaultTargets(station, *load_processes(order, station))
         injector = Injector(targets, LineLog(folder / "faults.jsonl", FaultEvent))
-        start_load(targets, station)
+        start_load(targets)
         times.memory_start_bytes, times.begun_ns = sum(station.memory().values()), time.time_ns()
         injector.play(plan(order.minutes * 60, order.seed, order.kill_every_s, order.without), order.minutes * 60)
         times.ended_ns = time.time_ns()
-        incidents = settle_and_stop(targets, station, times)
+        incidents = settle_and_stop(targets, times)
         records = read_records(station.settings, [camera.log for camera in targets.cameras], targets.subscriber.log)
     recoveries = station.watch.recoveries
     faults = FaultSummary(order.seed, injector.done, injector.killed, injector.missed, recoveries.done, recoveries.cut_short, incidents)
@@ -96,32 +96,32 @@ def load_processes(order: Order, station: BenchStation) -> tuple[tuple[LoadProce
     return cameras, LoadProcess("bench.chaos_subscriber", "subscriber", heard, station.folder)
 
 
-def start_load(targets: FaultTargets, station: BenchStation) -> None:
+def start_load(targets: FaultTargets) -> None:
     """Start the cameras and the subscriber, and wait until verdicts come."""
     for process in (targets.subscriber, *targets.cameras):
-        station.begin(process)
-    wait_for_verdicts(station, BEGIN_WITHIN_S)
+        targets.station.begin(process)
+    wait_for_verdicts(targets.station, BEGIN_WITHIN_S)
 
 
-def settle_and_stop(targets: FaultTargets, station: BenchStation, times: RunTimes) -> list[str]:
+def settle_and_stop(targets: FaultTargets, times: RunTimes) -> list[str]:
     """Let the station come to rest, end everything in order, and return what went wrong without a fault asking for it."""
-    ended_s = time.monotonic()
-    incidents = [] if wait_until(lambda: targets.watch.is_ready, READY_WITHIN_S, station) else ["the station did not become ready again"]
+    station, ended_s = targets.station, time.monotonic()
+    incidents = [] if wait_until(lambda: station.watch.is_ready, READY_WITHIN_S, station) else ["the station did not become ready again"]
     times.ready_after_s = round(time.monotonic() - ended_s, 1)
     for camera in targets.cameras:
         camera.ask_to_finish()
     done_by_s = time.monotonic() + DONE_WITHIN_S
     incidents += [f"{camera.name} did not get all its answers" for camera in targets.cameras if not camera.wait(done_by_s)]
-    if not wait_until(lambda: is_settled(station.settings, targets.subscriber.log), SETTLED_WITHIN_S, targets.daemon):
+    if not wait_until(lambda: is_settled(station.settings, targets.subscriber.log), SETTLED_WITHIN_S, station.daemon):
         incidents.append("parts, alerts or verdicts were still on their way at the end")
     times.settled_after_s = round(time.monotonic() - ended_s, 1)
     times.memory_end_bytes = sum(station.memory().values())
     targets.subscriber.ask_to_finish()
     if not targets.subscriber.wait(time.monotonic() + DONE_WITHIN_S):
         incidents.append("the subscriber did not end when asked")
-    code = targets.daemon.stop()
+    code = station.daemon.stop()
     incidents += [] if code == 0 else [f"the station was asked to stop and ended with code {code}"]
-    return [*station.incidents(), *(f"the station's state was error: {reason}" for reason in targets.watch.errors), *incidents]
+    return [*station.incidents(), *(f"the station's state was error: {reason}" for reason in station.watch.errors), *incidents]
 
 
 main = main_of(command, "bench.chaos")

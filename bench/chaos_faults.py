@@ -18,11 +18,10 @@ import psutil
 import yaml
 
 from bench.bench_log import LineLog
+from bench.bench_station import BenchStation
 from bench.chaos_plan import PROCESSES, Kind, PlannedFault
 from bench.load_process import LoadProcess
-from bench.station_process import StationProcess
-from bench.station_watch import STATION, Watch
-from daemon.private_redis import PrivateRedis
+from bench.station_watch import STATION
 from mdss.whole_files import write_whole
 
 TURN_S = 0.02
@@ -36,9 +35,7 @@ Undo = Callable[[], None]
 class FaultTargets:
     """Everything that a fault can hit."""
 
-    daemon: StationProcess
-    watch: Watch
-    redis: PrivateRedis
+    station: BenchStation
     cameras: tuple[LoadProcess, ...]
     subscriber: LoadProcess
 
@@ -57,9 +54,9 @@ class Injector:
 
     def __init__(self, targets: FaultTargets, log: LineLog[FaultEvent]) -> None:
         self.done, self.killed, self.missed = Counter[str](), Counter[str](), 0
-        self._targets, self._log = targets, log
+        self._station, self._subscriber, self._log = targets.station, targets.subscriber, log
         self._cameras, self._bands = cycle(targets.cameras), cycle(GUARD_BANDS)
-        self._settings = targets.daemon.config.read_text("utf-8")
+        self._settings = self._station.daemon.config.read_text("utf-8")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order, self._end_s = count(), 0.0
 
@@ -72,14 +69,8 @@ class Injector:
         while self._due or time.monotonic() < self._end_s:
             while self._due and self._due[0][0] <= time.monotonic():
                 heapq.heappop(self._due)[2]()
-            self.tick()
+            self._station.tick()
             time.sleep(TURN_S)
-
-    def tick(self) -> None:
-        """Start again what has ended by itself."""
-        self._targets.daemon.tick()
-        for process in (self._targets.subscriber, *self._targets.cameras):
-            process.tick()
 
     def _at(self, at_s: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (at_s, next(self._order), action))
@@ -100,7 +91,6 @@ class Injector:
 
     def _inject(self, fault: PlannedFault) -> Undo | None:
         """Do the fault and return what undoes it; None if its target does not run."""
-        targets = self._targets
         happen: dict[Kind, Callable[[], Undo | None]] = {
             "kill": lambda: self._kill(fault.target),
             "stop": lambda: self._stop(fault.target),
@@ -110,11 +100,11 @@ class Injector:
             "disk_full": self._fill_disk,
             "reload": self._reload,
             "broken_reload": self._break_settings,
-            "redis_killed": lambda: self._end_redis(targets.redis.kill),
-            "redis_stopped": lambda: self._end_redis(targets.redis.stop),
+            "redis_killed": lambda: self._end_redis(self._station.redis.kill),
+            "redis_stopped": lambda: self._end_redis(self._station.redis.stop),
             "redis_hangs": self._stop_redis,
             "kill_camera": lambda: kill_load_process(next(self._cameras)),
-            "kill_subscriber": lambda: kill_load_process(targets.subscriber),
+            "kill_subscriber": lambda: kill_load_process(self._subscriber),
         }
         return happen[fault.kind]()
 
@@ -123,17 +113,17 @@ class Injector:
         if found is None:
             return None
         name, process = found
-        self._targets.watch.recoveries.note_kill(name, process.pid)
+        self._station.watch.recoveries.note_kill(name, process.pid)
         process.kill()
         self.killed[name] += 1
         return nothing
 
     def _running(self, target: str) -> tuple[str, psutil.Process] | None:
         """Return the name and the process of a target; if it does not run, the next one of the table that does."""
-        running = {process.pid: process for process in self._targets.daemon.processes() if is_alive(process)}
+        running = {process.pid: process for process in self._station.daemon.processes() if is_alive(process)}
         first = PROCESSES.index(target)
         for name in (*PROCESSES[first:], *PROCESSES[:first]):
-            pid = self._targets.watch.pid(name)
+            pid = self._station.watch.pid(name)
             if pid in running:
                 return name, running[pid]
         return None
@@ -143,7 +133,7 @@ class Injector:
         return None if found is None else self._suspend(*found)
 
     def _stop_supervisor(self) -> Undo | None:
-        supervisor = self._targets.daemon.processes()[:1]
+        supervisor = self._station.daemon.processes()[:1]
         return self._suspend(STATION, supervisor[0]) if supervisor else None
 
     def _suspend(self, name: str, process: psutil.Process) -> Undo:
@@ -157,7 +147,7 @@ class Injector:
 
     def _while_hindered(self, name: str, undo: Undo) -> Undo:
         """Note that killed processes may be away longer until this is undone; return what undoes it."""
-        recoveries = self._targets.watch.recoveries
+        recoveries = self._station.watch.recoveries
         recoveries.begin_hindrance(name)
 
         def relieve() -> None:
@@ -167,22 +157,22 @@ class Injector:
         return relieve
 
     def _kill_station(self) -> Undo | None:
-        daemon = self._targets.daemon
+        daemon = self._station.daemon
         if daemon.pid is None:
             return None
-        self._targets.watch.recoveries.note_kill(STATION, daemon.pid)
+        self._station.watch.recoveries.note_kill(STATION, daemon.pid)
         daemon.kill()
         self.killed[STATION] += 1
         return daemon.start
 
     def _fill_disk(self) -> Undo:
-        daemon = self._targets.daemon
+        daemon = self._station.daemon
         daemon.fill_disk(is_full=True)
         return self._while_hindered(STATION, lambda: daemon.fill_disk(is_full=False))
 
     def _end_redis(self, end: Callable[[], None]) -> Undo:
         end()
-        return self._while_hindered("alerts", self._targets.redis.start)
+        return self._while_hindered("alerts", self._station.redis.start)
 
     def _stop_redis(self) -> Undo:
         os.kill(self._redis_pid, signal.SIGSTOP)
@@ -190,25 +180,25 @@ class Injector:
 
     @property
     def _redis_pid(self) -> int:
-        assert self._targets.redis.pid is not None  # its faults never overlap, and each starts it again
-        return self._targets.redis.pid
+        assert self._station.redis.pid is not None  # its faults never overlap, and each starts it again
+        return self._station.redis.pid
 
     def _reload(self) -> Undo | None:
-        if not self._targets.watch.has_started:  # as `systemctl reload` waits for the start to finish
+        if not self._station.watch.has_started:  # as `systemctl reload` waits for the start to finish
             return None
         self._settings = with_guard_band(self._settings, next(self._bands))
         return self._reload_settings(self._settings)
 
     def _break_settings(self) -> Undo | None:
-        return self._reload_settings(self._settings + BROKEN) if self._targets.watch.has_started else None
+        return self._reload_settings(self._settings + BROKEN) if self._station.watch.has_started else None
 
     def _restore_settings(self) -> None:
-        write_whole(self._targets.daemon.config, self._settings.encode())
-        self._targets.daemon.settings_restored()
+        write_whole(self._station.daemon.config, self._settings.encode())
+        self._station.daemon.settings_restored()
 
     def _reload_settings(self, settings: str) -> Undo | None:
         """Write the settings file and send SIGHUP; return what writes the good settings again."""
-        daemon = self._targets.daemon
+        daemon = self._station.daemon
         if daemon.pid is None:
             return None
         write_whole(daemon.config, settings.encode())
