@@ -23,6 +23,7 @@ from mdss.method.table import (
     removal_mm,
     subsampled,
 )
+from mdss.settings_types import SMALLEST_SIDE_PX
 
 Float = NDArray[np.float32]
 Points = NDArray[np.float64]
@@ -90,9 +91,10 @@ def unmeasured_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> s
             advice = f"set point_cloud.border_px={wider.border_px}, or crop the scans"
             return f"{unmeasured} within {wider.border_px} px; if the part lies on a table, {advice}"
     window = measured_window(xyz_mm)
-    if np.mean(is_measured(border_strip(window, settings.border_px))) < FIELD_OF_VIEW or not holds_part_on_table(window, settings):
-        return ""
     height, width = window.shape[:2]
+    filled = np.mean(is_measured(border_strip(window, settings.border_px)))
+    if min(height, width) < SMALLEST_SIDE_PX or filled < FIELD_OF_VIEW or not holds_part_on_table(window, settings):
+        return ""
     return f"{unmeasured} farther inside; if the part lies on a table, crop the scans to the {width} x {height} px that were measured"
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import find_table
+from mdss.settings_types import SMALLEST_SIDE_PX
 from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.ignored_content import IgnoredContent, sentences_on_some
@@ -91,6 +92,11 @@ def test_a_table_that_is_measured_far_inside_the_image_is_said_and_found_in_what
         "next to nothing was measured within 10 px of the image's border, a table farther inside; if the part lies on a table, "
         "crop the scans to the 240 x 200 px that were measured"
     )
+
+
+def test_no_crop_is_advised_that_would_be_refused_as_too_small_a_scan() -> None:
+    asked = [said(padded(BlockScan(side, side).cloud())) for side in (SMALLEST_SIDE_PX - 1, SMALLEST_SIDE_PX)]
+    assert ["crop the scans" in each for each in asked] == [False, True]
 
 
 def test_a_part_without_a_table_is_not_told_to_lie_on_one() -> None:
