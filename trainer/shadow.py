@@ -28,6 +28,7 @@ class Shadow:
     rules: FusionSettings
     parts: list[ShadowPart] = field(default_factory=list)
     skipped: int = 0
+    newest: tuple[int, str] = (0, "")  # of the parts: when it was judged, and by which version; they are taken in another order
     _seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -59,6 +60,7 @@ class Shadow:
             self.skipped += 1
             return False
         part, began_s = found.part, time.perf_counter()
+        self.newest = max(self.newest, (part.judged_ns, part.model_version))
         candidate = judgement_of(self.candidate, scan, self.rules)
         champion = ShadowJudgement(version=part.model_version, evaluation=part.evaluation, score=part.score, threshold=part.threshold)
         self.parts.append(

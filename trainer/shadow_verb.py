@@ -167,4 +167,5 @@ def note(order: ShadowOrder, beside: Shadow, found: ShadowReport) -> None:
     whole_files.write_json(report_path(order), found)
     with model_store.recipe_lock(order.folder, "noting what a shadow found"):
         why = f"{found.same} of {found.parts} live parts evaluated alike"
-        audit.record(order.folder, "shadow", (beside.parts[-1].champion.version, order.version), why)
+        _, champion = beside.newest
+        audit.record(order.folder, "shadow", (champion, order.version), why)

@@ -44,16 +44,15 @@ class Line:
     def __init__(self, root: Path) -> None:
         self.collection, self.count = Collection(root), 0
 
-    def judge(self, count: int = 1, score: float | None = 1.0, recipe: str = "cap", is_simulated: bool = False) -> None:
+    def judge(self, count: int = 1, score: float | None = 1.0, recipe: str = "cap", is_simulated: bool = False, **changes: Any) -> None:
         for _ in range(count):
             self.count += 1
-            name = f"r-{self.count:03d}"
             part = CollectedPart(
-                result_id=name, part_id=f"part-{self.count}", source_id="cam", recipe_id=recipe, captured_ns=0, judged_ns=self.count,
-                evaluation="OK" if score is not None and score <= 2 else "NotOK", score=score, threshold=None if score is None else 2.0,
-                model_version="0001", is_simulated=is_simulated,
+                result_id=f"r-{self.count:03d}", part_id=f"part-{self.count}", source_id="cam", recipe_id=recipe, captured_ns=0,
+                judged_ns=self.count, evaluation="OK" if score is not None and score <= 2 else "NotOK", score=score,
+                threshold=None if score is None else 2.0, model_version="0001", is_simulated=is_simulated,
             )  # fmt: skip
-            assert self.collection.add(part, RGB, XYZ)
+            assert self.collection.add(msgspec.structs.replace(part, **changes), RGB, XYZ)
 
     def shadow(self, model: Any) -> Shadow:
         return Shadow(self.collection, "cap", model, FusionSettings())
@@ -140,9 +139,9 @@ def test_the_audit_names_the_champion_that_was_in_office_at_the_end(line: Line, 
     (store / "cap").mkdir(parents=True)
     order = ShadowOrder(load_settings(write_config(tmp_path / "station", store)), "cap", "0002", parts=3, minutes=1)
     shadow = line.shadow(candidate())
-    for number, champion in enumerate(("0001", "0003", "0001")):  # 0003 was promoted, and rolled back
-        one = part(number, 1.0, 1.0)
-        shadow.parts.append(msgspec.structs.replace(one, champion=msgspec.structs.replace(one.champion, version=champion)))
+    for result_id, champion in (("b", "0001"), ("c", "0003"), ("a", "0001")):  # 0003 was promoted, and rolled back
+        line.judge(result_id=result_id, model_version=champion)
+    assert shadow.take(10) == 3
     found = report_of(shadow.parts, 0, recipe="cap", candidate="0002", began="", ended="")
     note(order, shadow, found)
     assert found.champions == ("0001", "0003")
