@@ -14,11 +14,15 @@ from bench import chaos, outage, overload, recovery, retrain_beside, swaps
 from bench.bench_camera import AnsweredPart, Camera, with_bright_square
 from bench.bench_line import Product
 from bench.bench_log import LineLog, read_lines
-from bench.bench_station import StationOptions, conclude, empty_run_folder, wait_until
+from bench.bench_station import StationOptions, conclude, empty_run_folder, read_metrics, wait_until
 from daemon.recording import NOT_MEASURED
+from daemon.status import Board, serve
 from mdss.client import FrameSender
 from mdss.errors import BadInput, MdssError
+from mdss.settings_access import HttpSettings
+from mdss.wire.messages import Heartbeat
 from tests.fake_station import FakeStation
+from tests.fakes import FakeClock
 
 SCAN = (np.full((64, 80, 3), 90, np.uint8), np.ones((64, 80, 3), np.float32))
 
@@ -73,6 +77,16 @@ def test_a_report_is_shown_though_its_file_cannot_be_written_and_a_missing_folde
     assert capsys.readouterr().out == "after an hour: all is well\n"
     conclude(Found(), "all is well", tmp_path, tmp_path / "new" / "report.json")
     assert msgspec.json.decode((tmp_path / "new" / "report.json").read_bytes(), type=Found) == Found()
+
+
+def test_what_overload_looks_up_is_found_on_a_station_s_page_of_metrics() -> None:
+    board, counters = Board("line 1", FakeClock()), {overload.BUSY: 3.0, overload.HELD: 7.0}
+    board.hear(Heartbeat(process="ingest", pid=1, state="running", reason="", steps=0, waiting=0, counters=counters, timings={}))
+    server = serve(board, "127.0.0.1", 0)
+    found = read_metrics(HttpSettings(port=server.server_address[1]))
+    server.shutdown()
+    server.server_close()
+    assert counters.items() <= found.items()
 
 
 class Counted:
