@@ -38,9 +38,10 @@ def disk_findings(case: Case) -> Iterator[Finding]:
     """Examine the folder that holds what the station must not lose."""
     state = Path(case.settings.station.state_directory)
     folder = next(path for path in (state, *state.parents) if is_folder(path))  # before the first start the folder itself does not exist
+    own = [path for name in OWN for path in sorted(state.glob(name))] if folder == state else []
     kind, options = mount_of(case, folder)
     yield _kind(state, kind)
-    yield _writable(folder, options, [path for name in OWN for path in sorted(state.glob(name)) if not may_use(path)])
+    yield _writable(folder, options, [path for path in own if not may_use(path)])
     folders = {path.stat().st_dev: path for path in (state / "evidence", folder) if is_folder(path)}
     for place in folders.values():
         disk = os.statvfs(place)

@@ -165,12 +165,15 @@ def test_a_folder_that_may_not_be_looked_into_ends_no_examination(tmp_path: Path
     assert (found.level, found.advice, doors) == ("bad", "run mdss doctor as the station's own user", [])
 
 
-def test_a_state_directory_below_a_file_is_named_and_ends_no_examination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("place", "why"), [("file/state", "Not a directory"), ("x" * 300, "File name too long")])
+def test_a_state_directory_that_cannot_be_looked_at_is_named_and_ends_no_examination(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, why: str
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(doctor, "CHECKS", (doctor_disk.disk_findings,))
-    journal, *others = doctor.examine(settings(station={"state_directory": str(tmp_path / "file" / "state")}))
-    path = tmp_path / "file" / "state" / "journal.sqlite"
-    assert (journal.subject, journal.level, journal.found) == ("journal", "bad", f"journal {path}: Not a directory")
+    journal, *others = doctor.examine(settings(station={"state_directory": str(tmp_path / place)}))
+    path = tmp_path / place / "journal.sqlite"
+    assert (journal.subject, journal.level, journal.found) == ("journal", "bad", f"journal {path}: {why}")
     assert journal.advice == "look at station.state_directory and at its disk"
     assert "free space" in [finding.subject for finding in others]
 
