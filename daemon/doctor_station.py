@@ -106,9 +106,10 @@ def _doors(case: Case) -> Iterator[Finding]:
         if endpoint.startswith(TCP) and security.server_key_file is None:
             why = "every program of this machine may send frames, or read verdicts, whoever runs it"
             yield weak(name, f"{endpoint}, without keys", why, "use ipc://, where the folder's rights say who may connect, or mdss keygen")
-    if security.client_keys is not None and not any(Path(security.client_keys).glob(f"*{SUFFIX}")):
+    keys = None if security.client_keys is None else Path(security.client_keys)
+    if keys is not None and not (is_folder(keys) and any(keys.glob(f"*{SUFFIX}"))):
         why = "over tcp nobody is let in, no camera and no subscriber"
-        yield weak("security.client_keys", f"no key in {security.client_keys}", why, "put the NAME.key of each client there (mdss keygen)")
+        yield weak("security.client_keys", f"no key in {keys}", why, "put the NAME.key of each client there (mdss keygen)")
     if LOOPBACK_HOST.fullmatch(settings.http.host) is None:
         why = "the pages are not encrypted: who listens on that network learns the token"
         yield weak("http.host", f"{settings.http.host}, for other machines", why, "keep it on 127.0.0.1, or behind a proxy with TLS")

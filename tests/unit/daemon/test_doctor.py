@@ -107,8 +107,9 @@ def test_doors_without_keys_and_pages_for_other_machines_are_named(tmp_path: Pat
     assert doors(tmp_path, **plain) == ["verdicts.endpoint"]
     for host in ("192.168.1.5", "localhost.plant.example", "::1234"):
         assert doors(tmp_path, http={"host": host, "token_file": "token"}) == ["http.host"]
-    keys = {"server_key_file": "station.key_secret", "client_keys": str(tmp_path)}
-    assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == ["security.client_keys"]
+    for folder in (tmp_path / ("x" * 300), tmp_path):  # the first cannot be looked at
+        keys = {"server_key_file": "station.key_secret", "client_keys": str(folder)}
+        assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == ["security.client_keys"]
     (tmp_path / "plc.key").touch()
     assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == []
 
