@@ -27,11 +27,11 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self._collection, self._parts = Collection(folder), list[CollectedScan]()
 
-    def put(self, scan: SyntheticScan, *, label: str | None = None) -> CollectedScan:
-        """Collect one more part."""
-        name = str(len(self._parts))
+    def put(self, scan: SyntheticScan, *, label: str | None = None, **said: Any) -> CollectedScan:
+        """Collect one more part, with what else the station said of it."""
+        name, times = str(len(self._parts)), {"captured_ns": 1, "judged_ns": 1}
         part = CollectedPart(
-            result_id=f"r{name}", part_id=f"p{name}", source_id="cam", recipe_id="flange", captured_ns=1, judged_ns=1, evaluation="OK"
+            result_id=f"r{name}", part_id=f"p{name}", source_id="cam", recipe_id="flange", evaluation="OK", **times, **said
         )
         self._collection.add(part, scan.rgb, scan.xyz_mm)
         if label:

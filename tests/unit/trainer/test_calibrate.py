@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mdss.method.calibration import Calibration, score_limit
+from mdss.method.calibration import Calibration, find_threshold, score_limit
 from mdss.method.fusion import colour_score, fuse
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
@@ -109,6 +109,22 @@ def test_a_margin_moves_the_threshold_and_outlines_begin_where_they_did() -> Non
     far = with_threshold(found, msgspec.structs.replace(recipe.threshold, margin=3.0))
     assert far.threshold.value == pytest.approx(3 * found.threshold.value)
     assert far.map_level == found.map_level > 0
+
+
+def test_outlines_begin_where_the_maps_of_good_parts_end_whatever_their_scores_are() -> None:
+    recipe = preset("edge")
+    found = calibration_of(maps(), recipe)
+    assert found.map_level == find_threshold(found.validation_peaks, recipe.threshold).value
+    assert found.threshold.value == find_threshold(found.validation_scores, recipe.threshold).value != found.map_level
+
+
+def test_maps_are_aligned_by_what_they_hold_on_the_parts_unless_the_recipe_takes_all_of_them() -> None:
+    on_part, parts = np.arange(SIZE_PX * SIZE_PX).reshape(SIZE_PX, SIZE_PX) % 2 == 0, maps()
+    parts = Maps([heat + 100 * ~on_part for heat in parts.rgb], parts.sdf, [on_part] * PARTS)
+    for statistics, pixels in (("foreground", on_part), ("all", np.ones_like(on_part))):
+        recipe = msgspec.structs.replace(preset("edge"), fusion=FusionSettings(statistics=statistics))
+        found, seen = calibration_of(parts, recipe).rgb, np.stack(parts.rgb)[:, pixels]
+        assert (found.mean, found.std) == (pytest.approx(seen.mean(), rel=1e-4), pytest.approx(seen.std(), rel=1e-4))
 
 
 def test_what_the_smallest_part_covers_is_known_and_nothing_is_too_small_for_a_calibration_of_before_it_was() -> None:

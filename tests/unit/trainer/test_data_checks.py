@@ -16,7 +16,7 @@ from tests.retraining import again, good_part
 from tests.shelf import BUDGET, MAX_INVALID_RATIO, SETTINGS, Shelf, measures_of, only
 from trainer.data_checks import SURELY_SAME, GoodPartRange, Refused, Signatures, fault_of, refusals_by_code, same_part_limit, score_fault
 from trainer.examination import Examiner
-from trainer.part_measures import COLOURS, MEASURES, Measures, nearest
+from trainer.part_measures import COLOURS, MEASURES, Measures, box_of, nearest
 from trainer.synthetic_scan import SyntheticScan
 
 KNOWN = 8
@@ -90,6 +90,7 @@ def test_what_cannot_be_learned_from_is_refused_with_its_reason(
 def test_how_many_points_are_missing_is_never_said_to_be_what_is_allowed(known: list[tuple[str, Measures]]) -> None:
     fault = fault_of(replace(known[0][1], invalid_point_ratio=0.504), None, 0.5, is_marked_good=True)
     assert fault == ("missing_points", "50.4% of the part's points are missing, expected at most 50%")
+    assert fault_of(replace(known[0][1], invalid_point_ratio=0.5), None, 0.5, is_marked_good=True) is None
 
 
 def test_another_product_of_this_synthetic_line_is_told_apart(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:
@@ -170,6 +171,25 @@ def test_the_champion_is_asked_about_a_part_as_it_finds_it_itself_whatever_the_n
     )
     part = shelf.put(good_part(0))
     assert shelf.examined([], champion=champion).accepted == [part]
+
+
+@pytest.mark.parametrize(("version", "is_believed"), [("0001", True), ("0002", False), ("", False)])
+def test_the_score_that_the_station_noted_is_believed_if_the_champion_itself_gave_it(shelf: Shelf, version: str, is_believed: bool) -> None:
+    champion = SimpleNamespace(
+        folder=SimpleNamespace(version="0001", recipe=SimpleNamespace(point_cloud=SETTINGS)),
+        threshold=1.0,
+        score=lambda _: ({"fused": 5.0}, {}),
+    )
+    shelf.put(good_part(0), model_version=version, score=0.5)
+    assert [each.code for each in shelf.examined([], champion=champion).refused] == ([] if is_believed else ["not_normal"])
+
+
+def test_a_few_stray_points_do_not_change_how_large_a_part_is() -> None:
+    rows, columns = np.mgrid[:40, :40].astype(np.float32)
+    plate = np.stack([columns, 2 * rows, np.full_like(rows, 300)], axis=-1)
+    strayed = plate.copy()
+    strayed[20, 18:22, 2] += 200
+    assert box_of(strayed) == pytest.approx(box_of(plate), abs=0.5)
 
 
 def test_two_scans_of_one_part_are_nearer_than_a_quarter_of_the_distance_of_two_parts() -> None:

@@ -13,7 +13,7 @@ from trainer import gate_fitness
 from trainer.gate_fitness import Fitness, answer_of, is_near
 from trainer.gate_probe import ProbeAnswer, ProbeOrder
 from trainer.gate_scoring import Pair, Pairs, ScanJudgement
-from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, Serving
+from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, GateLimits, Serving
 
 MODEL: Any = object()  # nobody looks at it: what is said of it is given
 
@@ -65,6 +65,12 @@ def test_a_slower_candidate_is_held_back_and_a_little_slower_one_is_not(monkeypa
     assert failed(checks(fitness(1.15), monkeypatch, [answer(), answer()])) == set()
 
 
+def test_a_candidate_that_may_be_as_fast_as_is_allowed_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, limit = checks(fitness(1.25), monkeypatch, [answer(), answer()]), GateLimits().slowest_ratio
+    low, high = found["time for a part: colour"].interval or (0, 0)
+    assert low < limit < high and failed(found) == set()
+
+
 def test_a_larger_candidate_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     found = checks(fitness(), monkeypatch, [answer(peak=400), answer(peak=300)])
     assert failed(found) == {"memory"} and "1.33 of the champion's" in found["memory"].says
@@ -87,6 +93,11 @@ def test_a_model_that_does_not_load_is_held_back_with_its_sentence(monkeypatch: 
 
 def test_a_first_model_has_nothing_to_be_slower_than(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed(checks(fitness(champion=None), monkeypatch, [answer()])) == set()
+
+
+def test_a_model_of_which_no_part_could_be_timed_is_held_back_though_it_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    untimed = checks(fitness(champion=None, spent_ms={}), monkeypatch, [answer()])
+    assert failed(untimed) == {"time for a part: colour", "time for a part: shape"}
 
 
 @pytest.mark.parametrize(

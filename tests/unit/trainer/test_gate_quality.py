@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from tests.parts import calibration as part_calibration
 from trainer.champion import Champion
 from trainer.gate_quality import Quality
 from trainer.gate_scoring import Kind, Pair, Pairs, ScanJudgement, judgement
+from trainer.gate_statistics import chance_of_rejects
 from trainer.gate_terms import EvidencePart, GateCheck, GateLimits
 
 PARTS = 40
@@ -124,6 +126,19 @@ def test_a_defect_that_the_champion_catches_only_because_good_parts_have_moved_i
     assert ("1.4 times what they did: that alone lifts defect-1" in check.says) == (moved > 1)
 
 
+def test_whether_good_parts_have_moved_is_asked_of_the_newest_alone() -> None:
+    newest = GateLimits().fewest_good
+    ratios = [0.9] * newest + [0.6] * 2 * newest
+    check = checks(pairs_of("good", ratios, ratios) + pairs_of("defect", [1.3], [0.8]))["confirmed defects caught"]
+    assert check.is_passed and "that alone lifts defect-0" in check.says
+
+
+def test_where_good_parts_score_less_than_they_did_a_champion_catches_no_more_than_it_rejects() -> None:
+    pairs = pairs_of("good", [0.3] * PARTS, [0.3] * PARTS) + pairs_of("defect", [0.9, 1.1], [0.8, 0.8])
+    check = checks(pairs)["confirmed defects caught"]
+    assert not check.is_passed and "misses defect-1" in check.says and "defect-0" not in check.says
+
+
 def test_a_candidate_by_which_the_station_decides_less_is_held_back_however_low_its_scores_are() -> None:
     pairs, lost = sound(1) + pairs_of("golden", [0.5], [0.5]), "the part covers 60.0% of what the smallest good one of the validation does"
     unsure = [replace(each, candidate=replace(each.candidate, undecided=lost)) if each.number % 2 == 0 else each for each in pairs]
@@ -178,6 +193,20 @@ def test_of_so_few_good_parts_no_deviation_is_taken_that_a_check_or_a_drift_coul
     pairs = pairs_of("good", np.linspace(1.9, 2, count), np.linspace(1.9, 2, count))
     assert ("fewer than 5 good parts" in checks(pairs)["room below the threshold"].says) != is_enough
     assert (Quality(Pairs(pairs), calibration(), GateLimits(), calibration()).good_score_rise > 1) == is_enough
+
+
+def test_a_promise_counts_the_part_whose_score_became_the_threshold_as_accepted() -> None:
+    found = calibration()
+    conformal = msgspec.structs.replace(
+        found, threshold=msgspec.structs.replace(found.threshold, value=found.validation_scores[CALIBRATED - 2])
+    )
+    promise = Quality(Pairs(pairs_of("good", None, [0.9] * 17 + [1.1] * 3)), conformal, GateLimits(), None).promise()
+    assert f"with this threshold: {chance_of_rejects(3, 20, CALIBRATED - 1, CALIBRATED):.2g}" in promise.says
+
+
+def test_a_part_that_scores_just_the_threshold_is_accepted_where_the_station_would_decide() -> None:
+    assert ScanJudgement({}, 1.0).is_ok and not ScanJudgement({}, 1.0001).is_ok and not ScanJudgement({}, None).is_ok
+    assert not ScanJudgement({}, 0.5, undecided="too many points are missing").is_ok
 
 
 @pytest.mark.parametrize(("rejected", "count"), [(PARTS // 2, PARTS), (16, 49), (29, 100)])

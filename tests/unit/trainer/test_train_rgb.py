@@ -178,6 +178,16 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
     assert len(seen) > 20
 
 
+def test_crops_of_varied_light_are_as_often_darker_as_lighter_by_no_more_than_their_share() -> None:
+    varied, plain = (windows_of(msgspec.structs.replace(SMALL, light_variation=share)) for share in (0.2, 0.0))
+    lights = []
+    for step in range(30):
+        as_recorded, shown = plain.batch(step).images, varied.batch(step).images
+        lights += [float(bright[dim < 0.8].mean() / dim[dim < 0.8].mean()) for bright, dim in zip(shown, as_recorded, strict=True)]
+    assert 0.8 <= min(lights) < 0.85 and 1.15 < max(lights) <= 1.2
+    assert np.mean(lights) == pytest.approx(1.0, abs=0.03)
+
+
 @pytest.mark.parametrize("change", CHANGED)
 def test_a_teacher_that_is_shown_something_new_is_asked_at_each_step(networks: StudentTeacher, change: str) -> None:
     windows = windows_of(msgspec.convert({**msgspec.to_builtins(SMALL), **CHANGED[change]}, ColourSettings))
