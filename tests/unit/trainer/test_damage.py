@@ -22,6 +22,11 @@ def test_a_copy_differs_in_places_and_the_part_itself_is_left_alone() -> None:
     assert not any(np.isfinite(copy[~measured]).any() for copy in copies)
 
 
+def test_places_are_pushed_in_as_well_as_pulled_out() -> None:
+    heights = [np.nan_to_num(damaged_copy(plate(0.0), np.random.default_rng(seed)) - plate(0.0))[..., 2] for seed in range(12)]
+    assert min(each.min() for each in heights) < -1 and max(each.max() for each in heights) > 1
+
+
 def test_of_the_smallest_part_something_is_left() -> None:
     cloud = plate()
     cloud[:28], cloud[37:], cloud[:, :28], cloud[:, 37:] = np.nan, np.nan, np.nan, np.nan  # 81 points

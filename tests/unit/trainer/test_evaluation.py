@@ -70,10 +70,22 @@ def test_between_the_highest_good_and_the_lowest_defective_score_lies_the_room_f
     assert (found.false_reject_rate, found.recall) == (0.0, 2 / 3)
 
 
-def test_a_part_is_scored_once_before_any_time_counts() -> None:
-    found = scored(7.0, ("good", 3), ("good", 5))
-    assert [part.scores["fused"] for part in found.parts] == [3.0, 5.0]
-    assert {stage: len(spent) for stage, spent in found.spent_ms.items()} == dict.fromkeys(("load", "prepare", "rgb", "sdf", "fusion"), 2)
+def test_a_part_is_noted_with_its_own_brightness() -> None:
+    assert [part.brightness for part in scored(7.0, ("good", 3), ("good", 5)).parts] == [3.0, 5.0]
+
+
+def test_a_part_is_scored_once_before_any_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    score, asked = Champion.score, list[float]()
+
+    def counted(self: Champion, *given: Any) -> Any:
+        found = score(self, *given)
+        asked.append(found[0]["fused"])
+        return found
+
+    monkeypatch.setattr(Reads, "score", counted, raising=False)
+    spent_ms = scored(7.0, ("good", 3), ("good", 5)).spent_ms
+    assert asked == [3.0, 3.0, 5.0]
+    assert {stage: len(spent) for stage, spent in spent_ms.items()} == dict.fromkeys(("load", "prepare", "rgb", "sdf", "fusion"), 2)
 
 
 def test_parts_per_second_are_of_all_stages_but_reading_which_is_told_by_itself() -> None:

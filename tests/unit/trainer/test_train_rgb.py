@@ -178,6 +178,12 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
     assert len(seen) > 20
 
 
+def test_the_progress_of_a_training_goes_from_nothing_to_all_in_steps_or_in_whole_epochs() -> None:
+    assert [windows_of(SMALL).progress(step) for step in (0, 3, 9)] == [0.0, 3 / 9, 1.0]
+    by_epoch = windows_of(msgspec.structs.replace(SMALL, factor_every="epoch", batch=1))  # three parts: three steps
+    assert [by_epoch.progress(step) for step in range(7)] == [0.0] * 3 + [3 / 9] * 3 + [6 / 9]
+
+
 def test_crops_of_varied_light_are_as_often_darker_as_lighter_by_no_more_than_their_share() -> None:
     varied, plain = (windows_of(msgspec.structs.replace(SMALL, light_variation=share)) for share in (0.2, 0.0))
     lights = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mdss.method.border import BORDER_PX, near_border
-from mdss.method.distance_network import SignedDistanceNetwork
+from mdss.method.distance_network import Prediction, SignedDistanceNetwork
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings, preset
@@ -19,8 +21,18 @@ from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate, plate_that_runs_out_of_the_image
 from trainer import train_sdf
-from trainer.shape_batch import draw
-from trainer.train_sdf import MOST_USUAL, measure_usual, pull_loss, regression_loss, train_shape, weigh_voids
+from trainer.shape_batch import GOOD_SHARE, OFF_SURFACE, _jitter, draw, example_of
+from trainer.train_sdf import (
+    DISTANCE_WEIGHT,
+    LEAST_EVIDENCE,
+    MOST_USUAL,
+    PRESENCE_WEIGHT,
+    measure_usual,
+    pull_loss,
+    regression_loss,
+    train_shape,
+    weigh_voids,
+)
 from trainer.training_cloud import TrainingCloud
 
 SMALL = ShapeSettings(encoder=(8, 16), code=8, width=16, depth=2, points_per_patch=50, blur_px=0, queries=20, batch=4)
@@ -72,6 +84,28 @@ def test_a_damaged_patch_is_asked_for_the_surface_of_the_good_part() -> None:
         assert torch.allclose(batch.queries[..., 2] - batch.distances, level.expand_as(batch.distances), atol=2e-3)
 
 
+def test_two_patches_in_five_come_from_the_part_itself_and_the_others_from_damaged_copies() -> None:
+    cloud = cloud_of(msgspec.structs.replace(SMALL, damaged_copies=0))
+    own, random = cloud.copies[0], np.random.default_rng(0)
+    cloud = replace(cloud, copies=[own, *[replace(own, points=own.points + np.float32(far)) for far in (1000, 2000)]])
+    came_from = np.array([round(example_of(cloud, SMALL, random).patch[0, 2] / 1000 - 0.5) for _ in range(1500)])
+    assert np.bincount(came_from) / len(came_from) == pytest.approx([GOOD_SHARE, *[(1 - GOOD_SHARE) / 2] * 2], abs=0.05)
+
+
+def test_half_of_all_questions_are_asked_within_a_quarter_of_the_farthest_distance() -> None:
+    settings = msgspec.structs.replace(SMALL, queries=4000)
+    lengths = np.linalg.norm(_jitter(settings, np.random.default_rng(0)), axis=1) / settings.noise
+    assert 0.95 < lengths.max() <= 1 and np.median(lengths) == pytest.approx(0.25, abs=0.02)
+
+
+def test_presence_is_asked_for_a_little_above_and_below_the_surface_too() -> None:
+    batch = draw(
+        [cloud_of(msgspec.structs.replace(SMALL, damaged_copies=0), 0.0)], Recipe(sdf=msgspec.structs.replace(SMALL, queries=200)), 3
+    )
+    heights = batch.places[..., 2][batch.is_point > 0]
+    assert -OFF_SURFACE - 2e-3 < heights.min() < -0.8 * OFF_SURFACE and 0.8 * OFF_SURFACE < heights.max() < OFF_SURFACE + 2e-3
+
+
 def test_places_are_points_and_voids_weighted_as_they_are_frequent() -> None:
     batch = draw([cloud_of(SMALL)], Recipe(sdf=SMALL), 0)
     assert set(batch.is_point.flatten().tolist()) <= {0.0, 1.0}
@@ -91,6 +125,26 @@ def test_patches_of_parts_that_come_at_any_angle_are_turned_and_as_far_from_the_
         )
         moved += not torch.allclose(one.patches, other.patches, atol=1e-3)
     assert moved >= 4
+
+
+def test_the_loss_is_of_distances_at_queries_and_of_presence_at_places_each_as_it_weighs() -> None:
+    batch = draw([cloud_of(SMALL)], Recipe(sdf=SMALL), 0)
+
+    def network(_: Tensor, asked: Tensor) -> Prediction:
+        return Prediction(asked.sum(dim=2), 3 * asked[..., 0])
+
+    distances = (batch.queries.sum(dim=2) - batch.distances).abs().mean()
+    presence = torch.sigmoid(3 * batch.places[..., 0])
+    surprise = -torch.where(batch.is_point > 0, presence, 1 - presence).log()
+    expected = DISTANCE_WEIGHT * distances + PRESENCE_WEIGHT * (batch.weights * surprise).mean()
+    assert regression_loss(network, batch, SMALL, "cpu").item() == pytest.approx(expected.item(), rel=1e-4)  # type: ignore[arg-type]  # a network is called
+
+
+def test_no_more_parts_are_learned_from_than_the_recipe_says(tmp_path: Path) -> None:
+    recipe = Recipe(sdf=msgspec.structs.replace(SMALL, steps=2, training_scans=1))
+    parts = [plate_part(), plate_part(3 * plate())]
+    network, _ = train_shape(parts, recipe, "cpu", tmp_path / "two.checkpoint")
+    assert torch.equal(network.patch_mm, train_shape(parts[:1], recipe, "cpu", tmp_path / "one.checkpoint")[0].patch_mm)
 
 
 def test_a_short_training_learns_distances_to_a_plate_and_where_it_ends() -> None:
@@ -134,6 +188,10 @@ def test_training_says_what_a_missing_point_counts_and_how_long_patches_are(tmp_
     network, _ = train_shape([plate_part()] * 3, recipe, "cpu", tmp_path / "sdf.checkpoint")
     assert float(network.void_unit) > 0
     assert 6 < float(network.patch_mm) < 12  # 50 points, one per mm
+    branch, part = ShapeBranch(network, recipe.sdf, "cpu"), plate_part()
+    distance, evidence = (float(each.max()) for each in branch.maps(branch.examine(part.xyz, part.grid), SIZE_PX))
+    expected = recipe.sdf.void_weight * distance / max(evidence, LEAST_EVIDENCE)
+    assert float(network.void_unit) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_branch_that_scores_in_eight_bits_keeps_the_highest_values_that_its_batches_give(tmp_path: Path) -> None:
