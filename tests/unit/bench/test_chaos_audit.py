@@ -118,6 +118,16 @@ def test_a_second_result_for_a_frame_is_doubled_wherever_it_shows() -> None:
     assert "doubled" in kinds(with_lines("journal", [*agreeing().journal, entry]))
 
 
+def test_a_part_without_a_verdict_is_lost_once_and_no_alert_is_expected_of_it() -> None:
+    waiting = CameraEvent("sent", "cam-0", "frame-9", 9), CameraEvent("ack", "cam-0", "frame-9", 9, result_id="result-9")
+    unjudged = Entry(source_id="cam-0", frame_id="frame-9", result_id="result-9", sequence=None)
+    found = audit(replace(agreeing(), cameras=[*camera_lines(), *waiting], journal=[*agreeing().journal, unjudged]))
+    assert [finding.sentence for finding in found] == [
+        "frame cam-0/frame-9 was sent and has no DONE",
+        "frame cam-0/frame-9 was accepted and has no verdict",
+    ]
+
+
 def test_a_subscriber_that_saw_verdicts_in_another_order_is_found_out() -> None:
     first, second, *rest = agreeing().subscriber
     assert kinds(with_lines("subscriber", [second, first, *rest])) == {"disagrees"}

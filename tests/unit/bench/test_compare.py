@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bench.compare import Row, compare, lines_of, main
+from bench.compare import Row, Side, Times, compare, lines_of, main, measure_in_turn
 
 
 def test_the_ratio_is_the_middle_one_of_the_rounds_with_its_ends() -> None:
@@ -14,6 +16,18 @@ def test_the_ratio_is_the_middle_one_of_the_rounds_with_its_ends() -> None:
         ({"rgb": [10.0]}, {"rgb": [15.0]}),
     ]
     assert compare(rounds) == [Row("rgb", 20.0, 15.0, 0.5, 0.5, 1.5, 1.0)]
+
+
+def test_both_commits_are_measured_in_turn_and_every_other_round_begins_with_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides, asked = (Side("one", Path("tree-1"), Path("work-1")), Side("two", Path("tree-2"), Path("work-2"))), list[str]()
+
+    def times(side: Side, *_: object) -> Times:
+        asked.append(side.name)
+        return {side.name: [1.0]}
+
+    monkeypatch.setattr(Side, "times", times)
+    assert measure_in_turn(sides, Path("harness"), 3, {}) == [({"one": [1.0]}, {"two": [1.0]})] * 3
+    assert asked == ["one", "two", "two", "one", "one", "two"]
 
 
 def test_a_stage_that_only_one_commit_has_is_left_out() -> None:

@@ -38,6 +38,13 @@ def test_a_few_rounds_are_no_proof_of_being_slower() -> None:
     assert report_of(rounds(4, slower="killed", factor=1.5), COURSE).failures == ()
 
 
+def test_one_bad_minute_of_many_is_no_proof_of_being_slower() -> None:
+    found = rounds(6)
+    found[2] = {state: [2 * seconds for seconds in each] if state == "killed" else each for state, each in found[2].items()}
+    report = report_of(found, COURSE)
+    assert report.p99["killed"].lower < 1.1 < report.p99["killed"].value and report.failures == ()
+
+
 def test_the_floor_compares_normal_windows_with_each_other_alone() -> None:
     report = report_of(rounds(slower="up again", factor=2.0), COURSE)
     assert report.p99["floor"].value > 1.7

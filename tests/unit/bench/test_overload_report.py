@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.figures import Wait
+from bench.figures import Wait, wait_durations
 from bench.overload_report import MemorySample, OverloadRun, as_text, report_of
 
 SECOND, MB = 10**9, 10**6
@@ -100,3 +100,8 @@ def test_the_text_names_every_failure_and_every_process() -> None:
     text = as_text(report_of(replace(FAIR, unjudged=2)))
     assert "FAILED       0 frames got no DONE and 2 accepted parts" in text
     assert "rgb-0 300 MB -> 300 MB" in text
+
+
+def test_a_part_that_got_no_answer_has_not_waited_for_any_time() -> None:
+    found = wait_durations([(5 * SECOND, 6 * SECOND), (7 * SECOND, 0), (8 * SECOND, 11 * SECOND)])
+    assert (found.count, found.p50_s, found.longest_s) == (2, 2.0, 3.0)

@@ -90,6 +90,8 @@ def test_a_threshold_that_keeps_its_promise_is_called_broken_no_more_often_than_
 def test_the_median_lies_between_two_of_the_values_with_the_stated_confidence() -> None:
     assert median_interval(np.arange(1, 21), 0.95) == (6.0, 15.0)
     assert 1 - 2 * binom.cdf(5, 20, 0.5) >= 0.95 > 1 - 2 * binom.cdf(6, 20, 0.5)
+    assert median_interval(np.arange(1, 31), 0.95) == (10.0, 21.0)
+    assert 1 - 2 * binom.cdf(9, 30, 0.5) >= 0.95 > 1 - 2 * binom.cdf(10, 30, 0.5)
     assert median_interval([3.0, 1.0, 2.0], 0.95) == (1.0, 3.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.muon import SIZE, Muon, orthogonal, orthogonal_by_iteration
+from trainer.muon import MOMENTUM, SIZE, Muon, orthogonal, orthogonal_by_iteration
 
 SHAPES = [(8, 20), (20, 8), (6, 3, 4, 4), (1, 16), (16,)]
 
@@ -125,6 +125,17 @@ def test_how_a_layer_lies_in_memory_changes_nothing() -> None:
             parameter.grad = 2 * parameter.detach()
             optimiser.step()
     assert torch.allclose(plain, laid_out, atol=1e-5)
+
+
+def test_a_step_looks_ahead_along_the_newest_gradient() -> None:
+    parameter = nn.Parameter(torch.zeros(1, 2))
+    optimiser = Muon([parameter], 0.1)
+    for gradient in ([1.0, 0.0], [0.0, 1.0]):
+        before, parameter.grad = parameter.detach().clone(), torch.tensor([gradient])
+        optimiser.step()
+    across, along = (parameter.detach() - before)[0].tolist()
+    share = 1 - MOMENTUM
+    assert along / across == pytest.approx((share + MOMENTUM * share) / (MOMENTUM * MOMENTUM * share), rel=1e-3)
 
 
 def test_weights_that_nothing_pulls_at_decay() -> None:

@@ -148,6 +148,7 @@ def test_validation_parts_of_which_none_is_like_those_to_train_on_are_said_with_
     (said,) = other_training_sentences(training, [dark, larger], PATHS[:2])
     assert said.endswith("xyz/000.tiff: the part has a brightness of 32 of 255, expected at least 51.2: is the lamp on?")
     assert other_training_sentences(training, [replace(ON_TABLE, invalid_point_ratio=0.9)], PATHS[:1]) == [], "which is said of each scan"
+    assert other_training_sentences([larger, *training], [ON_TABLE], PATHS[:1]) == [], "it is like the others"
 
 
 def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PointCloudSettings
 from tests.small_models import synthetic
@@ -51,6 +54,14 @@ def test_a_stain_is_dark_on_light_parts_and_light_on_dark_ones() -> None:
         plain = np.full_like(rgb, brightness)
         stained = damaged_scan("stain", (plain, xyz_mm), spot)[0]
         assert abs(float(stained[spot.row, spot.column].mean()) - brightness) > 90
+
+
+def test_damage_is_as_large_on_the_part_however_finely_it_was_recorded() -> None:
+    _, part = good("flange")
+    finer = replace(part, grid=Grid(3 * part.grid.height, 3 * part.grid.width, part.grid.size))
+    one, other = (spot_on(each, np.random.default_rng(1)) for each in (part, finer))
+    assert other.radius_px == pytest.approx(3 * one.radius_px)
+    assert (other.row, other.column) == (pytest.approx(3 * one.row, abs=3), pytest.approx(3 * one.column, abs=3))
 
 
 def test_the_same_seed_gives_the_same_place() -> None:

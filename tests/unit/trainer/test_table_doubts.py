@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.ignored_content import IgnoredContent, sentences_on_some
 from trainer.parts_found import advice
-from trainer.table_doubts import AXIS, FILLED, table_doubt
+from trainer.table_doubts import AXIS, FILLED, part_behind_sentence, table_doubt
 
 Float = NDArray[np.float32]
 MARGIN_PX = 14  # wider than the strip that the table is looked for in
@@ -67,6 +68,10 @@ def test_a_face_of_the_part_that_is_nearer_than_all_else_is_said() -> None:
     cloud = BlockScan(block_mm=-30.0).cloud()
     assert part_of(cloud).has_table
     assert said(cloud) == f"most of what counts as the part lies behind what counts as table; {FILLED}"
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    for side in (plane, replace(plane, normal=-plane.normal, offset=-plane.offset)):  # which way a normal points is chance
+        assert part_behind_sentence(side, cloud, DEFAULT) and not part_behind_sentence(side, BlockScan().cloud(), DEFAULT)
 
 
 def test_a_table_of_which_the_border_was_not_measured_is_said_and_found_with_what_is_advised() -> None:
