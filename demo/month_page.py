@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from demo.month import CANDIDATE, MonthRecord
-from demo.month_story import WEEKS
+from demo.month_story import WEEKS, Week
 from mdss.wire.verdict import Verdict
 from trainer.dataset import GOOD
 from trainer.report_figures import DEFECT_COLOUR, GOOD_COLOUR, figure_as_html
@@ -39,15 +39,23 @@ def write_month_page(path: Path, record: MonthRecord, found: Sequence[str]) -> P
 
 def rows(record: MonthRecord) -> list[tuple[object, ...]]:
     """Return one row per week."""
-    answers = ["a candidate, promoted" if code == CANDIDATE else "held back by the gate" for code in record.retrained]
+    codes = dict(enumerate(record.retrained, start=1))
     made: list[tuple[object, ...]] = []
     for number, week in enumerate(WEEKS, start=1):
         counts = Counter((record.kinds[verdict.part_id] == GOOD, verdict.evaluation == "OK") for verdict in of_week(record, number))
         good = counts[True, True] + counts[True, False], counts[True, False]
         defective = counts[False, True] + counts[False, False], counts[False, True]
-        answer = answers[number - 1] if number <= len(answers) else "-"
-        made.append((number, week.story, *good, *defective, f"{answer}{', then rolled back' * week.is_rolled_back}"))
+        made.append((number, week.story, *good, *defective, outcome_of(week, codes.get(number))))
     return made
+
+
+def outcome_of(week: Week, code: int | None) -> str:
+    """Return what came of a week's retraining, by its exit code; a dash if there was none."""
+    if code is None:
+        return "-"
+    if code != CANDIDATE:
+        return "held back by the gate"
+    return f"a candidate, promoted{', then rolled back' if week.is_rolled_back else ''}"
 
 
 def timeline(record: MonthRecord) -> str:

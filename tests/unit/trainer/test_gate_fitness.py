@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mdss.errors import BadPart
 from mdss.settings import BranchesSettings, BranchSettings, FusionSettings, Settings
 from trainer import gate_fitness
+from trainer.champion import Champion
 from trainer.gate_fitness import Fitness, answer_of, is_near
 from trainer.gate_probe import ProbeAnswer, ProbeOrder
-from trainer.gate_scoring import Pair, Pairs, ScanJudgement
+from trainer.gate_scoring import ModelComparison, Pair, Pairs, ScanJudgement
 from trainer.gate_terms import EvidencePart, GateCheck, GateEvidence, GateLimits, Serving
 
 MODEL: Any = object()  # nobody looks at it: what is said of it is given
@@ -122,3 +124,29 @@ def test_a_candidate_is_timed_and_judged_as_the_station_would_serve_it() -> None
     rules = FusionSettings(min_part_ratio=0.7)
     served = Serving.at(Settings(branches=BranchesSettings(rgb=BranchSettings(threads=3)), fusion=rules))
     assert (served.threads, served.rules) == (3, rules)
+
+
+class SeesNothing:
+    """A model that finds no part, and says so under its name."""
+
+    def __init__(self, name: str, asked: list[str]) -> None:
+        self._name, self._asked = name, asked
+
+    def prepare(self, *_: object) -> Any:
+        self._asked.append(self._name)
+        raise BadPart(self._name)
+
+
+def test_every_other_part_is_shown_to_the_candidate_first_so_that_neither_is_timed_warmer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(Champion, "of", lambda name, _: SeesNothing(name, asked))
+    sides: Any = ("champion", "candidate")
+    comparison, scan = (
+        ModelComparison(*sides, "cpu", GateEvidence(good=())),
+        (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.float32)),
+    )
+    said = [tuple(each.reason if each else "" for each in comparison.judge(scan, number)) for number in range(4)]
+    assert said == [("BAD_CLOUD: champion", "BAD_CLOUD: candidate")] * 4
+    assert asked == ["champion", "candidate", "candidate", "champion"] * 2
