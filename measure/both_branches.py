@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -67,6 +67,11 @@ def measure_both(bench: StageBench, size: Size, effort: Effort) -> BothBranches 
             for number in effort.numbers():
                 spent.append([spent_ms(chosen, number % count) for chosen in (runners[:1], runners[1:], runners)])
                 meter.step()
+    return figures_of(spent)
+
+
+def figures_of(spent: Sequence[Sequence[float]]) -> BothBranches:
+    """Return the figures of parts, each with its times (ms) in colour alone, in shape alone, and in both at once."""
     rgb, sdf, both = zip(*spent, strict=True)
     ratios = [together / max(alone) for *alone, together in spent]
     return BothBranches(

@@ -11,7 +11,7 @@ import pytest
 
 from mdss.errors import MdssError
 from measure import both_branches
-from measure.both_branches import Runner, own_cores
+from measure.both_branches import Runner, figures_of, own_cores
 
 
 def test_a_branch_that_ended_between_two_parts_is_told_in_a_sentence() -> None:
@@ -34,3 +34,9 @@ def test_of_processors_that_share_a_core_one_is_taken(monkeypatch: pytest.Monkey
     monkeypatch.setattr(both_branches, "TOPOLOGY", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     assert own_cores() == [0, 1, 3]
+
+
+def test_each_part_in_both_branches_is_held_against_its_own_slower_one() -> None:
+    found = figures_of([(10.0, 20.0, 24.0), (40.0, 5.0, 44.0), (8.0, 10.0, 20.0)])
+    assert (found.rgb_ms, found.sdf_ms, found.both_ms, found.parts) == (10.0, 10.0, 24.0, 3)
+    assert found.over_slower == 1.2

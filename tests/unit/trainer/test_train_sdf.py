@@ -128,7 +128,8 @@ def test_patches_of_parts_that_come_at_any_angle_are_turned_and_as_far_from_the_
 
 
 def test_the_loss_is_of_distances_at_queries_and_of_presence_at_places_each_as_it_weighs() -> None:
-    batch = draw([cloud_of(SMALL)], Recipe(sdf=SMALL), 0)
+    batch = draw([cloud_of(SMALL)], Recipe(sdf=msgspec.structs.replace(SMALL, batch=16)), 0)
+    assert batch.weights.std() > 0.1
 
     def network(_: Tensor, asked: Tensor) -> Prediction:
         return Prediction(asked.sum(dim=2), 3 * asked[..., 0])
