@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -53,6 +54,8 @@ def look(cloud: Float, settings: PointCloudSettings = DEFAULT) -> IgnoredContent
 def test_a_sheet_thinner_than_what_counts_as_table_is_said_with_what_to_set() -> None:
     found = look(sheet())
     assert f"13.2 {THIN}" in found.thin_sentence()
+    assert replace(found, part_px=9 * found.thin_px).thin_sentence()
+    assert replace(found, part_px=11 * found.thin_px).thin_sentence() == "", "no more than the foot of a round part"
     assert look(sheet(), PointCloudSettings(plane_removal_mm=0.3)).thin_sentence() == "", "it is of the part"
     assert look(sheet(1.2)).thin_sentence() == "", "likewise"
     assert look(sheet(0.1)).thin_sentence() == "", "the table's own noise"
