@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from mdss.collection import RGB, XYZ, CollectedPart, CollectedScan, Collection
+from mdss.collection import RGB, XYZ, CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import preset
 from mdss.settings import Settings, StationSettings
@@ -17,12 +18,25 @@ from mdss.whole_files import write_json
 from tests.lines import write_tiny_line
 from tests.retraining import good_part
 from trainer import retrain_plan
+from trainer.data_checks import Code, Refused
 from trainer.dataset import Dataset
-from trainer.gathering import Shares
+from trainer.gathering import Shares, gather
 from trainer.retrain_order import RetrainAmounts, RetrainOrder
 from trainer.retrain_outcome import RetrainEnded
-from trainer.retrain_plan import PARTS, PLAN, Plan, PlannedPart, Use, assign_uses, base_set, collected_set, link_parts, read_plan
-from trainer.retrain_planning import require_enough
+from trainer.retrain_plan import (
+    PARTS,
+    PLAN,
+    Plan,
+    PlannedPart,
+    Use,
+    assign_uses,
+    base_set,
+    collected_set,
+    last_refusals,
+    link_parts,
+    read_plan,
+)
+from trainer.retrain_planning import may_be_learned, require_enough, require_new_parts
 
 HALVES = Shares(validation=0.5, gate=0.0)
 
@@ -127,6 +141,42 @@ def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_
     )
     with pytest.raises(RetrainEnded, match=lacking):
         require_enough(order, msgspec.structs.replace(enough, base_train=("a",), base_validation=("c", "d")))
+
+
+def test_parts_beyond_the_budget_are_no_new_ones_because_nothing_would_be_learned_from_them(collection: Collection, tmp_path: Path) -> None:
+    settings = Settings(station=StationSettings(state_directory=str(tmp_path)))
+    for number in range(4):
+        collected(collection, number)
+        collection.label(f"r{number}", Review(label="good", by="x", at_ns=1))
+    gathered = gather(collection, "cap")
+    learned = frozenset(each.part.result_id for each in gathered.good[:2])
+    for budget, found in ((2, 0), (3, 1), (4, 2)):
+        order = RetrainOrder(settings, "cap", amounts=RetrainAmounts(budget=budget, least_new=3))
+        with pytest.raises(RetrainEnded, match=f"^found {found} new good parts, expected at least 3"):
+            require_new_parts(order, gathered, learned, "0001")
+
+
+@pytest.mark.parametrize(
+    ("refused_as", "label", "is_open"),
+    [(None, None, True), ("not_normal", None, False), ("not_normal", "good", True), ("dark", None, False), ("dark", "good", False)],
+)
+def test_a_refused_part_is_worth_another_look_if_a_person_can_and_does_overrule_the_reason(
+    collection: Collection, refused_as: Any, label: Any, is_open: bool
+) -> None:
+    collected(collection, 0)
+    if label:
+        collection.label("r0", Review(label=label, by="x", at_ns=1))
+    part = collection.find("r0")
+    assert part is not None and may_be_learned(part, refused_as) == is_open
+
+
+def test_what_one_champion_would_not_accept_is_asked_of_another_again_and_so_is_what_people_said(tmp_path: Path) -> None:
+    codes: tuple[Code, ...] = ("dark", "not_normal", "defect")
+    plan = msgspec.structs.replace(plan_of([], []), refused=tuple(Refused(code, "", code, "why") for code in codes))
+    write_json(tmp_path / "cap.json", plan)
+    for champion, kept in (("0001", ["dark", "not_normal"]), ("0002", ["dark"])):
+        assert [each.code for each in last_refusals(tmp_path / "cap.json", champion)] == kept
+    assert last_refusals(tmp_path / "none.json", "0001") == ()
 
 
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
