@@ -29,9 +29,16 @@ class Shelf:
 
     def put(self, scan: SyntheticScan, *, label: str | None = None, **said: Any) -> CollectedScan:
         """Collect one more part, with what else the station said of it."""
-        name, times = str(len(self._parts)), {"captured_ns": 1, "judged_ns": 1}
+        name = str(len(self._parts))
         part = CollectedPart(
-            result_id=f"r{name}", part_id=f"p{name}", source_id="cam", recipe_id="flange", evaluation="OK", **times, **said
+            result_id=f"r{name}",
+            part_id=f"p{name}",
+            source_id="cam",
+            recipe_id="flange",
+            captured_ns=1,
+            judged_ns=1,
+            evaluation="OK",
+            **said,
         )
         self._collection.add(part, scan.rgb, scan.xyz_mm)
         if label:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from mdss.method import point_cloud
 from mdss.method.grid import Grid
 from mdss.method.patches import cut_patches
 from mdss.method.point_cloud import Prepared
@@ -67,6 +68,6 @@ def test_how_much_longer_the_cited_code_takes_counts_from_the_second_scan_on(mon
     ours = {"colour": SimpleNamespace(map_of=spends(50, 1, 1)), "shape": SimpleNamespace(map_of=spends(50, 0.5, 0.5))}
     bench: Any = SimpleNamespace(subject=subject, model=SimpleNamespace(recipe=SimpleNamespace(point_cloud=None)), **ours)
     monkeypatch.setattr(reference, "ReferenceNetworks", lambda: theirs)
-    monkeypatch.setattr(reference.point_cloud, "prepare", lambda *_: None)
+    monkeypatch.setattr(point_cloud, "prepare", lambda *_: None)
     monkeypatch.setattr(reference, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
     assert reference.speedup(bench, Size(64, 64)) == 4.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -121,10 +122,11 @@ def test_outlines_begin_where_the_maps_of_good_parts_end_whatever_their_scores_a
 def test_maps_are_aligned_by_what_they_hold_on_the_parts_unless_the_recipe_takes_all_of_them() -> None:
     on_part, parts = np.arange(SIZE_PX * SIZE_PX).reshape(SIZE_PX, SIZE_PX) % 2 == 0, maps()
     parts = Maps([heat + 100 * ~on_part for heat in parts.rgb], parts.sdf, [on_part] * PARTS)
-    for statistics, pixels in (("foreground", on_part), ("all", np.ones_like(on_part))):
+    ways: tuple[tuple[Literal["foreground", "all"], Any], ...] = (("foreground", on_part), ("all", np.ones_like(on_part)))
+    for statistics, pixels in ways:
         recipe = msgspec.structs.replace(preset("edge"), fusion=FusionSettings(statistics=statistics))
         found, seen = calibration_of(parts, recipe).rgb, np.stack(parts.rgb)[:, pixels]
-        assert (found.mean, found.std) == (pytest.approx(seen.mean(), rel=1e-4), pytest.approx(seen.std(), rel=1e-4))
+        assert [found.mean, found.std] == pytest.approx([seen.mean(), seen.std()], rel=1e-4)
 
 
 def test_what_the_smallest_part_covers_is_known_and_nothing_is_too_small_for_a_calibration_of_before_it_was() -> None:

@@ -40,7 +40,7 @@ def parts() -> list[BranchInput]:
 def said_of(networks: StudentTeacher, part: BranchInput, settings: ColourSettings) -> Tensor:
     """Return what the teacher says (N, C) of the cells that its statistics are to be taken over."""
     cells = SIZE_PX // STRIDE_PX
-    said = networks.teacher(window_pixels(Window.whole(cells), part.rgb, settings.border, "cpu"))[0].permute(1, 2, 0)
+    said: Tensor = networks.teacher(window_pixels(Window.whole(cells), part.rgb, settings.border, "cpu"))[0].permute(1, 2, 0)
     mask = cell_mask(part.mask, settings.mask_sampling)[::STRIDE_PX, ::STRIDE_PX] > 0
     return said[torch.from_numpy(mask)] if settings.teacher_statistics == "foreground" else said.flatten(0, 1)
 

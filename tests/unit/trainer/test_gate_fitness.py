@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from mdss.errors import BadPart
+from mdss.method.model_store import ModelFolder
 from mdss.settings import BranchesSettings, BranchSettings, FusionSettings, Settings
 from trainer import gate_fitness
 from trainer.champion import Champion
@@ -137,16 +138,12 @@ class SeesNothing:
         raise BadPart(self._name)
 
 
-def test_every_other_part_is_shown_to_the_candidate_first_so_that_neither_is_timed_warmer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_every_other_part_is_shown_to_the_candidate_first_so_that_neither_is_timed_warmer(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[str]()
     monkeypatch.setattr(Champion, "of", lambda name, _: SeesNothing(name, asked))
-    sides: Any = ("champion", "candidate")
-    comparison, scan = (
-        ModelComparison(*sides, "cpu", GateEvidence(good=())),
-        (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.float32)),
-    )
+    champion, candidate = cast(ModelFolder, "champion"), cast(ModelFolder, "candidate")
+    comparison = ModelComparison(champion, candidate, "cpu", GateEvidence(good=()))
+    scan = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.float32)
     said = [tuple(each.reason if each else "" for each in comparison.judge(scan, number)) for number in range(4)]
     assert said == [("BAD_CLOUD: champion", "BAD_CLOUD: candidate")] * 4
     assert asked == ["champion", "candidate", "candidate", "champion"] * 2
