@@ -128,6 +128,14 @@ def test_a_part_without_a_verdict_is_lost_once_and_no_alert_is_expected_of_it() 
     ]
 
 
+def test_a_part_that_was_acknowledged_and_is_in_no_record_is_lost() -> None:
+    answered = [CameraEvent(event, "cam-0", "frame-9", 9, result_id="result-9", sequence=5) for event in ("sent", "ack", "done")]
+    found = audit(with_lines("cameras", [*camera_lines(), *answered]))
+    assert [(finding.kind, finding.sentence) for finding in found] == [
+        ("lost", "frame cam-0/frame-9 has an ACK and does not stand in the journal")
+    ]
+
+
 def test_a_subscriber_that_saw_verdicts_in_another_order_is_found_out() -> None:
     first, second, *rest = agreeing().subscriber
     assert kinds(with_lines("subscriber", [second, first, *rest])) == {"disagrees"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from measure.results import Operations
-from measure.stages import Effort, StageRecords, measure_stages
+from measure.stages import LEAST_PARTS, Effort, StageRecords, measure_stages
 from measure.subject import Size
 
 SCANS = ("a", "b")
@@ -43,3 +43,8 @@ def test_each_stage_sees_every_scan_once_before_what_is_counted(is_whole: bool) 
     assert {name: len(record.spent_ms) for name, record in stage_records.records.items()} == dict.fromkeys(stages, 3)
     seen = {stage: [each[-1] for each in bench.done if each.startswith(stage)] for stage in stages}
     assert seen == {stage: [*SCANS, "a", "b", "a"] for stage in stages}
+
+
+def test_however_slow_a_machine_is_a_few_parts_are_measured() -> None:
+    assert list(Effort(10, -1.0).numbers()) == list(range(LEAST_PARTS))
+    assert list(Effort(5, 600.0).numbers()) == list(range(5))

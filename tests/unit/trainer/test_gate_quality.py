@@ -279,3 +279,10 @@ def test_it_is_said_where_neither_model_catches_any_damage_so_that_passing_tells
     some_caught = swapped(quiet, kind, [1.2] * 10 + [0.6] * (PARTS - 10))
     for pairs in (sound(3), some_caught):
         assert "neither" not in checks(pairs)[f"standard {kind}: caught"].says
+
+
+def test_room_that_may_be_lost_by_chance_alone_is_no_reason() -> None:
+    own = np.random.default_rng(3).normal(size=PARTS)
+    limit = GateLimits().allowed_shift
+    check = checks(pairs_of("good", np.exp(SPREAD * (own - 2)), np.exp(SPREAD * (own[::-1] - 2 + limit))))["room below the threshold"]
+    assert check.interval is not None and check.interval[0] < limit < check.interval[1] and check.is_passed
