@@ -16,6 +16,9 @@ from mdss.part_names import name_among
 from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
 from trainer.gathering import (
+    LEARNED,
+    SCANS,
+    SHOWN,
     Shares,
     base_of,
     calibrated_by,
@@ -23,6 +26,7 @@ from trainer.gathering import (
     gather,
     is_made_from,
     learned_by,
+    made_from,
     parts_new_to,
     require_start,
     side_of,
@@ -85,6 +89,14 @@ def test_simulated_parts_are_left_out_unless_they_are_asked_for() -> None:
     given = cast("Any", Given(part("real", 1), part("played", 2, is_simulated=True)))
     assert (ids(gather(given, "cap").good), gather(given, "cap").simulated) == (["real"], 1)
     assert ids(gather(given, "cap", with_simulated=True).good) == ["played", "real"]
+    others = cast("Any", Given(*(part(f"played-{number}", number, is_simulated=True) for number in range(3)), part("real", 9)))
+    assert (gather(others, "cap").simulated, gather(others, "cap", with_simulated=True).simulated) == (3, 0)
+
+
+def test_a_model_is_made_from_collected_parts_and_from_those_that_were_exported_before() -> None:
+    model: Any = SimpleNamespace(card=SimpleNamespace(data={LEARNED: ["collected"], SCANS: ["exported"], SHOWN: ["judging"]}))
+    assert made_from(model) == {"collected", "exported"}
+    assert learned_by([model]) == {"collected", "exported", "judging"}
 
 
 def test_a_part_stays_on_its_side_whatever_else_is_collected_and_however_often_it_is_scanned() -> None:
