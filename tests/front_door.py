@@ -76,7 +76,7 @@ class Station:
         self.fusion, self.prepare = FakeLink(), FakeLink()
         self.kept: list[tuple[HeldPart, str]] = []
         self.collect, self.collection_queue = FakeLink(), CollectionQueue(settings.collection, self.tally)
-        services = IntakeServices(self.journal, self.outbox, self.tally, "boot", self, self.collection_queue, self.clock, self.clock.ns)  # type: ignore[arg-type]
+        services = IntakeServices(self.journal, self.outbox, self.tally, "boot", self, self.collection_queue, self.clock, self.clock.utc_ns)  # type: ignore[arg-type]
         self.intake = Intake(settings, services)
         self.intake.follow(plan_of(*settings.models.recipes))
 

@@ -28,6 +28,25 @@ def test_a_child_keeps_to_its_threads_and_is_in_a_group_of_its_own(tmp_path: Pat
     assert said.read_text() == "3 True"
 
 
+def test_a_child_has_its_row_s_threads_whatever_the_shell_says_and_no_way_to_speak_to_systemd_or_hear_of_a_reload_too_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.setenv(name, "1")
+    said = tmp_path / "said"
+    script = (
+        "import os, signal\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "found = sorted(os.environ.keys() & {'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'})\n"
+        f"open({str(said)!r}, 'w').write(f\"{{os.environ['OMP_NUM_THREADS']}} {{found}}\")"
+    )
+    child = start_process(ProcessSpec("test", ("-c", script), threads=3))
+    assert isinstance(child, subprocess.Popen)
+    assert child.wait(30) == 0
+    assert said.read_text() == "3 []"
+
+
 def test_a_child_may_keep_the_memory_that_it_needs_again_and_again(tmp_path: Path) -> None:
     said = tmp_path / "said"
     script = (

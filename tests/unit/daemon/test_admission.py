@@ -131,6 +131,14 @@ def test_a_line_that_rests_after_a_part_that_was_not_scored_is_not_slow(code: Un
     assert all(isinstance(answer, Ack) for (answer,) in answers), answers
 
 
+def test_a_rest_after_a_late_part_makes_the_window_no_smaller() -> None:
+    clock = FakeClock()
+    admission = at_pace(clock, [0.5] * 10)
+    admission.note_verdict(0, "LATE")
+    clock.advance(60)
+    assert admission.window(5.0, 4) == 8
+
+
 def rest_after_a_late_part(station: Station, number: int) -> None:
     """Let a station score one part and be late with the next, and then let nothing come for a minute."""
     sent = [f"part {number}", f"late {number}"]

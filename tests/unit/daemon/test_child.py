@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import msgspec
+import pytest
 from structlog.testing import capture_logs
 
 from daemon.child import ENDS_WITHIN_S, Child
@@ -92,6 +94,25 @@ def test_dies_often_is_started_with_growing_pauses_and_given_up() -> None:
     assert pauses[-1] >= 3
     assert child.state == "error"
     assert "5 times in 60 s" in child.reason
+
+
+def test_however_often_it_ends_the_pauses_grow_no_longer_than_half_a_minute() -> None:
+    world, limits = FakeWorld({"rgb-0": dies_often}), msgspec.structs.replace(LIMITS, restart_limit=100, restart_window_s=10_000)
+    child = Child(SPEC, world.start, limits, world.clock)
+    child.start()
+    go_on(child, world, 600)
+    starts = [process.started_s for process in world.started]
+    assert max(later - earlier - 2 for earlier, later in pairwise(starts)) == pytest.approx(30, abs=0.5)
+
+
+@pytest.mark.parametrize("end", [Child.ask_to_stop, Child.stop_now])
+def test_one_that_waits_for_its_next_start_when_the_station_stops_is_not_started_again(end: Callable[[Child], None]) -> None:
+    world = FakeWorld({"rgb-0": dies_often})
+    child = play(world, 2.3)
+    assert child.pid is None
+    end(child)
+    go_on(child, world, 60)
+    assert len(world.started) == 1
 
 
 def test_a_silent_process_is_killed_and_replaced() -> None:
@@ -204,14 +225,16 @@ def test_a_refusal_whose_words_arrive_after_the_end_is_told_in_them() -> None:
     assert last_words(child, words) == ("error", "model.json: no such file")
 
 
-def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again() -> None:
+def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again_in_every_life() -> None:
     world = FakeWorld({"rgb-0": lives})
     child = play(world, 1)
-    (process,) = world.started
-    process.state, process.reason = "stopped", "journal: disk full"
-    words = process.heartbeat()
-    process.code = 1
-    assert last_words(child, words) == ("degraded", "ended with code 1: journal: disk full; starts again in 0.5 s")
+    for pause in ("0.5", "1"):
+        process = world.started[-1]
+        process.state, process.reason = "stopped", "journal: disk full"
+        words = process.heartbeat()
+        process.code = 1
+        assert last_words(child, words) == ("degraded", f"ended with code 1: journal: disk full; starts again in {pause} s")
+        go_on(child, world, 1)
 
 
 def test_an_address_that_somebody_took_since_it_was_ready_is_tried_again_until_the_limit() -> None:

@@ -36,7 +36,7 @@ def test_a_frame_is_recorded_announced_sent_on_and_acknowledged(station: Station
     assert isinstance(accepted, Accepted) and isinstance(frame, Frame)
     assert ack == Ack(frame_id="f1", result_id=accepted.result_id)
     assert accepted.identity.part_id == "part-7"
-    assert (accepted.received_ns, accepted.deadline_ns) == (station.clock.ns(), station.clock.ns() + 300_000_000)
+    assert (accepted.received_ns, accepted.deadline_ns) == (station.clock.utc_ns(), station.clock.ns() + 300_000_000)
     assert (frame.result_id, frame.recipe_id, accepted.attempt) == (accepted.result_id, "gland", 1)
     assert frame.rgb.shape == frame.xyz.shape == (SIDE, SIDE, 3)
     assert station.journal.entries["cam", "f1"].result_id == accepted.result_id
@@ -46,7 +46,7 @@ def test_a_frame_without_a_deadline_gets_the_station_s(station: Station) -> None
     station.send()
     (accepted,) = station.fusion.sent
     assert isinstance(accepted, Accepted)
-    assert accepted.deadline_ns - accepted.received_ns == 2_000_000_000
+    assert accepted.deadline_ns - station.clock.ns() == 2_000_000_000
 
 
 def test_done_follows_the_verdict(station: Station) -> None:
@@ -148,6 +148,14 @@ def test_a_camera_that_said_goodbye_is_not_silent_but_gets_what_it_waits_for(sta
     station.intake.tick()
     assert (station.count("mdss_sources"), station.count("mdss_sources_silent")) == (0, 0)
     assert [reply.peer for reply in station.judge("f1")] == [CAMERA]
+
+
+def test_a_camera_that_speaks_again_after_its_goodbye_can_fall_silent_again(station: Station) -> None:
+    station.say(Eos(source_id="cam"))
+    station.say(Ping(source_id="cam"))
+    station.clock.advance(60)
+    station.intake.tick()
+    assert (station.count("mdss_sources"), station.count("mdss_sources_silent")) == (1, 1)
 
 
 def test_with_the_real_journal_a_frame_has_one_result_through_three_lives(tmp_path: Path) -> None:

@@ -136,6 +136,18 @@ def test_what_the_camera_sends_while_the_journal_is_locked_is_not_lost(first_lif
     assert isinstance(ack, Ack) and lost_with(station) == []
 
 
+def test_a_part_that_is_refused_for_now_has_no_less_time_than_its_deadline_gave_it(journal: Journal) -> None:
+    first_life = Station.introduced(journal)
+    first_life.send("f1", deadline_ms=60_000)
+    station = reborn(first_life)
+    station.intake.follow(NO_MODEL)
+    be_refused(station, 1)
+    pass_time(station, 67)
+    assert lost_with(station) == []
+    pass_time(station, 5)
+    assert len(lost_with(station)) == 1
+
+
 def test_what_the_camera_no_longer_sends_is_lost_and_the_reason_says_what_it_was_told(first_life: Station) -> None:
     station = reborn(first_life)
     station.intake.follow(NO_MODEL)

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+import pytest
 import zmq
 
-from daemon.ingest import Ingest
-from mdss.settings import Settings, StationSettings
+from daemon.ingest import LAST_VERDICTS_S, Ingest
+from mdss.settings import Settings, StationSettings, SupervisorSettings
 from mdss.wire import camera
 from mdss.wire.camera import Hello, Ping
 from mdss.wire.heartbeat import HeartbeatSender, StopFlag
@@ -60,3 +62,31 @@ def test_after_a_freeze_no_camera_is_silent_whose_words_wait_at_the_door(tmp_pat
     station.clock.advance(RULES.camera.silence_s + 1)
     ingest._turn()
     assert station.count("mdss_sources_silent") == 2
+
+
+@pytest.mark.parametrize(("changed", "waited_s"), [(None, 10), (3.0, 3)])
+def test_a_part_without_a_verdict_is_waited_for_as_long_as_the_settings_of_the_moment_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: float | None, waited_s: int
+) -> None:
+    station, stop = Station.introduced(), StopFlag()
+    monkeypatch.setattr("daemon.ingest.time", SimpleNamespace(monotonic=station.clock))
+    own = Settings(station=StationSettings(runtime_directory=str(tmp_path)), supervisor=SupervisorSettings(drain_timeout_s=10))
+    sockets: Any = Sockets(station)
+    heartbeats = HeartbeatSender("ingest", FakeLink())
+    process: Any = SimpleNamespace(settings=own, heartbeats=heartbeats, stop=stop)
+    ended_s = list[float]()
+
+    def wait(timeout_ms: int) -> bool:
+        if not stop.asked:
+            stop.asked = True
+            ended_s.append(station.clock())
+        station.clock.advance(timeout_ms / 1000)
+        return False
+
+    def changed_settings() -> Settings | None:
+        return None if changed is None else msgspec.structs.replace(RULES, supervisor=SupervisorSettings(drain_timeout_s=changed))
+
+    sockets.wait, process.changed_settings = wait, changed_settings
+    station.send("f1")
+    Ingest(sockets, station.intake, station, process).run()  # type: ignore[arg-type]
+    assert station.clock() - ended_s[0] == pytest.approx(waited_s + LAST_VERDICTS_S, abs=0.2)

@@ -13,9 +13,11 @@ from daemon import admission
 from daemon.intake import Reply
 from daemon.journal_access import FAILURES
 from mdss.settings import CameraSettings, Settings
-from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong
+from mdss.wire.camera import Ack, Credit, Done, Hello, Nack, Ping, Pong, compose_frame
+from mdss.wire.cloud import Invalid
+from mdss.wire.headers import CloudFormat
 from mdss.wire.messages import Accepted, Frame, Resend
-from tests.front_door import CAMERA, RULES, SIDE, Station, code_of
+from tests.front_door import CAMERA, RULES, SIDE, Station, code_of, header, payloads
 
 ROOT = Path(__file__).parents[3]
 
@@ -101,6 +103,16 @@ def test_the_journal_is_not_searched_for_parts_whose_deadline_is_ahead(station: 
         station.clock.advance(1)
         station.intake.tick()
     assert station.journal.asked == asked
+
+
+def test_parts_whose_deadline_is_over_are_looked_up_once_a_second_and_not_at_every_turn(station: Station) -> None:
+    station.send("f1", deadline_ms=500)
+    station.clock.advance(1.1)
+    asked = station.journal.asked
+    for _ in range(20):
+        station.intake.tick()
+        station.clock.advance(0.04)
+    assert station.journal.asked == asked + 1
 
 
 def test_while_the_journal_fails_nothing_is_promised_and_it_is_said_aloud(station: Station) -> None:
@@ -195,6 +207,14 @@ def test_the_frames_that_are_held_have_a_bound(monkeypatch: pytest.MonkeyPatch) 
     station.intake.tick()
     assert station.count("mdss_held_bytes") == 2 * SIDE * SIDE * 15
     station.judge("f0")
+    assert isinstance(station.send("f2")[0], Ack)
+
+
+def test_a_frame_with_confidences_needs_room_for_them_too(monkeypatch: pytest.MonkeyPatch, station: Station) -> None:
+    monkeypatch.setattr(admission, "MOST_BYTES", SIDE * SIDE * (15 + 4) - 1)
+    scored = CloudFormat(unit="mm", invalid=Invalid(kind="confidence", value=0.5))
+    frame = compose_frame(header("f1", xyz=scored), [*payloads(), bytes(SIDE * SIDE * 4)])
+    assert code_of(station.answers(CAMERA, [bytes(part) for part in frame])) == "BUSY"
     assert isinstance(station.send("f2")[0], Ack)
 
 

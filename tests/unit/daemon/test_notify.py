@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,21 @@ def test_the_datagram_arrives_at_the_named_socket(tmp_path: Path) -> None:
         notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")}, FakeClock())
         notifier.say("READY=1")
         assert systemd.recv(100) == b"READY=1"
+
+
+def test_as_systemd_says_it_in_the_environment_the_watchdog_is_fed_at_an_abstract_address_three_times_per_limit() -> None:
+    name, clock = f"mdss-{uuid.uuid4().hex}", FakeClock()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}")
+        systemd.setblocking(False)
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "30000000"}, clock)
+        for second in range(30):
+            notifier.ping()
+            if second % 10 == 0:
+                assert systemd.recv(100) == b"WATCHDOG=1"
+            clock.advance(1)
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
 
 
 @pytest.mark.timeout(20)

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.refusal_log import MOST_LINES, MOST_NAMES, WITHIN_S
-from mdss.wire.camera import Hello, Ping
+from mdss.wire.camera import Hello, Nack, Ping
 from tests.front_door import CAMERA, OTHER, Station
 
 
@@ -51,3 +51,10 @@ def test_two_cameras_of_one_name_are_told_of_now_and_then_and_counted_each_time(
     told = [line["source"] for line in logs if line["event"].startswith("another connection took over")]
     station.intake.tick()
     assert (told, station.tally.counters["mdss_source_takeovers_total"]) == (["cam", "cam"], 200)
+
+
+def test_what_a_busy_line_is_refused_for_now_is_no_warning(station: Station) -> None:
+    with capture_logs() as logs:
+        answers = [station.send(f"f{number}")[0] for number in range(5)]
+    assert [answer.code for answer in answers if isinstance(answer, Nack)] == ["BUSY"] * 3
+    assert [line["log_level"] for line in logs if line["event"] == "frame refused"] == ["debug"] * 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.sources import Sources
+from daemon.sources import MOST_SOURCES, Sources
 from mdss.wire.camera import CameraMessage, Eos, FrameMessage, Hello, Ping, WireRefusal
 from tests.fakes import FakeClock
 from tests.front_door import header
@@ -34,3 +34,16 @@ def test_another_key_says_nothing_for_it_even_over_its_connection(message: Camer
     with pytest.raises(WireRefusal, match=f"found cam, expected {speaker} as the name") as caught:
         introduced().checked(PEER, message, speaker)
     assert (caught.value.code, caught.value.frame_id) == ("SCHEMA", frame_id)
+
+
+def test_of_many_silent_cameras_the_one_unheard_for_longest_makes_room_for_another() -> None:
+    clock = FakeClock()
+    sources, names = Sources(10, clock), [f"cam {number}" for number in range(MOST_SOURCES)]
+    for name in names:
+        sources.introduce(name, name.encode())
+        clock.advance(0.1)
+    sources.hear(b"cam 0")
+    clock.advance(11)
+    sources.tick()
+    sources.introduce("new", b"new")
+    assert [name for name in names if sources.peer_of(name) is None] == ["cam 1"]

@@ -140,8 +140,9 @@ def test_the_others_work_on_while_ingest_drains() -> None:
     assert line.ended()
 
 
-def test_when_draining_takes_too_long_fusion_ends_before_ingest() -> None:
-    line = Line(ingest=drains_for(LIMITS.drain_timeout_s + 2))
+@pytest.mark.parametrize("longer_s", [2, STOP_GRACE_S + 2])
+def test_when_draining_takes_too_long_fusion_ends_before_ingest_which_has_time_for_its_last_verdicts(longer_s: float) -> None:
+    line = Line(ingest=drains_for(LIMITS.drain_timeout_s + longer_s))
     line.run(5)
     (ingest,), (fusion,) = line.world.of("ingest"), line.world.of("fusion")
     assert (fusion.terms, fusion.kills) == (1, 0)

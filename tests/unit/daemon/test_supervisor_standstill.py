@@ -43,6 +43,12 @@ def test_nobody_is_killed_for_it_and_it_is_said_once() -> None:
     assert said["still_for_s"] == pytest.approx(STILL_S, abs=0.2)
 
 
+def test_nobody_is_killed_though_it_was_shorter_than_the_time_that_a_process_may_be_silent() -> None:
+    line = StillLine(5, LIMITS.stall_timeout_s - 0.5)
+    line.run(20)
+    assert [process.kills for process in line.world.started] == [0] * len(line.world.started)
+
+
 @pytest.mark.parametrize("name", ["alerts", "prepare"])
 def test_nobody_is_killed_where_it_takes_long_to_start_another(name: str) -> None:
     once, born = dies_once(), list[int]()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Container
 
 from daemon.child import Child
+from daemon.model_swaps import ModelReports
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.supervisor import Supervisor, SupervisorServices
 from mdss.wire.messages import Ended
 from tests.fakes import FakeProcess, History, dies_often, dies_once, never_ready
 from tests.model_world import without_models
-from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, spec
+from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, drains_for, spec
 
 
 def ready_after(seconds: float) -> History:
@@ -42,6 +43,28 @@ def test_a_part_that_a_killed_station_left_in_a_hand_is_not_blamed_for_what_ends
     line.hands["rgb-0"] = "left"
     line.run(10)
     assert [(ended.process, ended.result_id) for ended in line.fusion.sent if isinstance(ended, Ended)] == [("rgb-0", "")]
+
+
+def test_an_end_is_told_to_the_models_and_a_stage_that_is_gone_for_good_holds_no_change_of_model_up() -> None:
+    models, ends, seen = without_models(), list[tuple[str, str]](), list[ModelReports]()
+    models.ended = lambda process, why: ends.append((process, why))  # type: ignore[method-assign]
+    models.tick = seen.append  # type: ignore[method-assign]
+    line, awaited = Line(models, rgb_0=dies_often), list[ModelReports]()
+    line.at(69, lambda: awaited.append(seen[-1]))
+    line.run(70)
+    assert ends == [("rgb-0", "ended with code 1")] * LIMITS.restart_limit
+    assert any("rgb-0" in reports.holders for reports in seen)
+    assert awaited[0].holders.keys() == {"prepare", "sdf-0", "fusion"}
+
+
+def test_no_model_is_changed_any_more_while_the_line_drains() -> None:
+    models, ticks, drained = without_models(), list[ModelReports](), list[int]()
+    models.tick = ticks.append  # type: ignore[method-assign]
+    line = Line(models, ingest=drains_for(4))
+    for seconds in (5.5, 8):
+        line.at(seconds, lambda: drained.append(len(ticks)))
+    line.run(5)
+    assert drained[0] == drained[1] == len(ticks)
 
 
 def starving(line: Line, tries: list[str], starved: Container[int]) -> None:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from mdss.settings import DriftSettings, FusionSettings, Settings
 from mdss.wire.heartbeat import Tally
-from mdss.wire.messages import Ended, Judged, Message, Resend
+from mdss.wire.messages import Ended, Fault, Judged, Message, Resend
 from mdss.wire.verdict import Beat, Evidence, Verdict
 from tests.fakes import NOBODY, FakeClock, Nobody
 from tests.parts import SIZE_PX, accepted, calibration, joined_messages, model, prepared, score
@@ -225,9 +225,11 @@ def test_every_end_that_a_part_may_have_is_counted_from_zero_on() -> None:
     worker.step(accepted("late", deadline(world)))
     world.clock.advance(5)
     assert len(list(worker.tick())) == 1
+    worker.step(accepted("lost", deadline(world)))
+    worker.step(Fault(result_id="lost", code="LOST", reason="nobody sent it again"))
     after = {name: value for name, value in world.tally.counters.items() if name.startswith("mdss_verdicts_total")}
     assert after.keys() == counted.keys()
-    assert sum(after.values()) == 4
+    assert (sum(after.values()), world.tally.counters["mdss_deadline_misses_total"]) == (5, 2)
 
 
 def test_what_was_lost_with_a_process_is_asked_for_again_and_judged() -> None:

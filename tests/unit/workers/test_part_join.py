@@ -84,11 +84,12 @@ def test_restart_between_and_the_camera_sends_again() -> None:
     assert [(part.code, part.accepted.attempt) for part in joined] == [(None, 2)]
 
 
-def test_restart_between_and_nobody_sends_again() -> None:
-    join, now_ns = PartJoin(), 100 * SECOND_NS
-    join.recover([accepted()], now_ns)
-    assert join.tick(now_ns + GRACE_NS - 1) == []
-    assert [part.code for part in join.tick(now_ns + GRACE_NS)] == ["LOST"]
+@pytest.mark.parametrize("left_ns", [0, 3 * SECOND_NS])
+def test_restart_between_and_nobody_sends_again(left_ns: int) -> None:
+    join, due_ns = PartJoin(), DEADLINE_NS + GRACE_NS
+    join.recover([accepted()], DEADLINE_NS - left_ns)
+    assert join.tick(due_ns - 1) == []
+    assert [part.code for part in join.tick(due_ns)] == ["LOST"]
 
 
 def test_restart_between_and_ingest_reminds_that_the_part_is_due() -> None:
