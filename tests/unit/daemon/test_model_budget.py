@@ -34,6 +34,26 @@ def test_the_recipe_that_was_used_least_recently_makes_room_when_it_is_idle() ->
     assert serves(station.plan) == {"gland": "0001"}
 
 
+def test_of_two_recipes_that_wait_the_one_that_was_asked_for_last_is_loaded_first() -> None:
+    three = ModelSettings(recipes=("cap", "gland", "foam"), preload=("cap",), memory_mb=9)
+    station = ModelWorld(three, dict.fromkeys(three.recipes, "0001"))
+    station.turns(2)
+    station.away = {"rgb-0"}
+    for station.wanted in (("gland",), ("gland", "foam")):
+        station.turn()
+    station.away = set()
+    assert station.turn().held == ("cap/0001", "foam/0001")
+    assert set(serves(station.turns(4))) == set(three.recipes)
+
+
+def test_a_reload_that_preloads_no_other_recipe_has_no_refused_model_tried_again() -> None:
+    station = ModelWorld(refusals={("sdf-0", "cap/0001"): "its map is not finite"})
+    for _ in range(2):
+        station.turns(3)
+        assert (station.report.failures, station.report.asked, station.plan.held) == (1, 0, ())
+        station.swaps.reconfigure(ModelSettings(recipes=("cap",)))
+
+
 def in_use(station: ModelWorld, recipe: str, turns: int) -> None:
     """Let as many turns go by, in each of which a frame names a recipe."""
     for _ in range(turns):

@@ -101,6 +101,7 @@ def test_a_scan_that_is_removed_while_it_is_labelled_is_not_counted_as_labelled(
 
 def test_a_corrected_review_is_the_one_that_counts(bench: Bench) -> None:
     bench.keep("a")
+    bench.stream.extend((f"{number}-0", {}) for number in range(1, 9))  # as texts, the tenth entry comes before the ninth
     bench.say("a", "confirmed", 50)
     bench.say("a", "false_reject", 60)
     bench.turn()

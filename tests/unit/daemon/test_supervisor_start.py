@@ -48,7 +48,7 @@ def test_a_part_that_a_killed_station_left_in_a_hand_is_not_blamed_for_what_ends
 def test_an_end_is_told_to_the_models_and_a_stage_that_is_gone_for_good_holds_no_change_of_model_up() -> None:
     models, ends, seen = without_models(), list[tuple[str, str]](), list[ModelReports]()
     models.ended = lambda process, why: ends.append((process, why))  # type: ignore[method-assign]
-    models.tick = seen.append  # type: ignore[method-assign]
+    models.tick = seen.append  # type: ignore[assignment, method-assign]
     line, awaited = Line(models, rgb_0=dies_often), list[ModelReports]()
     line.at(69, lambda: awaited.append(seen[-1]))
     line.run(70)
@@ -59,7 +59,7 @@ def test_an_end_is_told_to_the_models_and_a_stage_that_is_gone_for_good_holds_no
 
 def test_no_model_is_changed_any_more_while_the_line_drains() -> None:
     models, ticks, drained = without_models(), list[ModelReports](), list[int]()
-    models.tick = ticks.append  # type: ignore[method-assign]
+    models.tick = ticks.append  # type: ignore[assignment, method-assign]
     line = Line(models, ingest=drains_for(4))
     for seconds in (5.5, 8):
         line.at(seconds, lambda: drained.append(len(ticks)))
