@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -13,10 +14,12 @@ from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
 from daemon.status import ProcessReport, StationReport
+from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings, SupervisorSettings
 from tests.alerts import undefined
 from tests.cases import judged, laid_out, of, settings
 from tests.fakes import FakeProcess, FakeWorld
+from tests.parts import accepted, verdict
 from tests.unit.daemon.test_child import SPEC
 
 
@@ -54,6 +57,18 @@ def test_late_parts_are_counted_where_they_are_more_than_one_in_a_hundred() -> N
     late = tuple(undefined(f"late {number}") for number in range(2))
     assert station(Case(Settings(), (*judged(98), *late)), "late parts").found == "2 of the last 100 were late"
     assert [finding for finding in doctor_station._timing(Case(Settings(), (*judged(198), *late))) if finding.subject == "late parts"] == []
+
+
+def test_the_newest_verdicts_are_those_that_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "RECENT", 3)
+    path = tmp_path / JOURNAL
+    with closing(Journal(path)) as journal:
+        for number in range(5):
+            part = accepted(f"r{number}", 10)
+            journal.accept(part)
+            journal.judge(verdict(part))
+    _, recent = doctor.read_journal(path)
+    assert [each.result_id for each in recent] == ["r2", "r3", "r4"]
 
 
 def dies_at_once(process: FakeProcess, age_s: float) -> None:
@@ -180,10 +195,16 @@ def test_a_state_directory_that_cannot_be_looked_at_is_named_and_ends_no_examina
 
 
 @pytest.mark.parametrize(
-    ("reason", "expected"),
-    [("collect: no scan is kept", "parts are judged as always"), ("rgb-0: ended with code -9", "parts are judged late, in part, or not")],
+    ("state", "reason", "expected"),
+    [
+        ("degraded", "collect: no scan is kept", "parts are judged as always"),
+        ("degraded", "rgb-0: ended with code -9", "parts are judged late, in part, or not"),
+        ("error", "alerts: refused to start", "parts are judged late, in part, or not"),
+    ],
 )
-def test_what_is_missing_says_whether_parts_are_judged_all_the_same(reason: str, expected: str) -> None:
-    report = StationReport(station="cell", state="degraded", reason=reason, is_ready=True, uptime_s=1.0)
+def test_what_is_missing_says_whether_parts_are_judged_all_the_same(
+    state: Literal["degraded", "error"], reason: str, expected: str
+) -> None:
+    report = StationReport(station="cell", state=state, reason=reason, is_ready=True, uptime_s=1.0)
     found = station(Case(Settings(), (), report=report), "station")
-    assert found.level == "weak" and found.why.startswith(expected)
+    assert found.level == ("weak" if state == "degraded" else "bad") and found.why.startswith(expected)
