@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.model_swaps import LOOK_EVERY_S, ModelReports
+from daemon.recipe_models import RecipeModels
 from mdss.settings import ModelSettings
 from mdss.wire.model_plan import ModelReport, Served
 from tests.model_world import NAMES, ModelWorld, serves
@@ -208,3 +209,15 @@ def test_a_process_that_ends_for_good_while_it_loads_does_not_leave_the_change_h
         left = {name: station.word(name) for name in NAMES if name != "rgb-0"}  # the supervisor does not start it again
         station.swaps.tick(ModelReports(left, ModelReport(revision=station.plan.revision, held={"cap/0001": ""})))
     assert serves(station.plan) == {"cap": "0002"}
+
+
+def test_a_version_that_is_loaded_again_while_its_last_parts_are_judged_stays_loaded() -> None:
+    recipe = RecipeModels("cap")
+    for generation, version in enumerate(("0001", "0002"), start=1):
+        recipe.champion = version
+        recipe.load(generation, 0.0)
+        recipe.switch(Served(version, generation), generation + 1)
+    recipe.champion = "0001"
+    recipe.load(4, 0.0)
+    recipe.free("0001")
+    assert (recipe.held.keys(), recipe.leaving) == ({"0001", "0002"}, {})
