@@ -220,4 +220,4 @@ def test_a_version_that_is_loaded_again_while_its_last_parts_are_judged_stays_lo
     recipe.champion = "0001"
     recipe.load(4, 0.0)
     recipe.free("0001")
-    assert (recipe.held.keys(), recipe.leaving) == ({"0001", "0002"}, {})
+    assert set(recipe.held) == {"0001", "0002"} and not recipe.leaving
