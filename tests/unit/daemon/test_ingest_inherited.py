@@ -83,6 +83,7 @@ def test_what_fusion_judges_meanwhile_is_not_lost(first_life: Station, journal: 
     journal.judge(verdict(journal.pending()[0]))
     pass_time(station, 60)
     assert station.fusion.sent == []
+    assert station.intake.models.held == {}, "its model may go"
 
 
 def test_fusion_is_not_told_of_a_part_whose_verdict_cannot_be_read_it_would_end_with_that(first_life: Station, journal: Journal) -> None:
