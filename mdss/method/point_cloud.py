@@ -147,7 +147,7 @@ def remove_table(cloud: Float, measured: Bool, plane: Plane | None, settings: Po
     """Return which grid pixels (S, S) hold a point off the table; cloud (S, S, 3), `measured` (S, S)."""
     if plane is None:
         return measured
-    with np.errstate(over="ignore"):  # a mark for missing points may be the largest float
+    with np.errstate(over="ignore", invalid="ignore"):  # a mark for missing points may be the largest float, or infinite
         return measured & (plane.distance(cloud) >= removal_mm(plane, settings))
 
 

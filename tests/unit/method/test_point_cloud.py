@@ -205,6 +205,14 @@ def test_a_constant_cloud_is_refused() -> None:
     assert refusal(grey(cloud), cloud) == "the cloud is constant: all 6400 points are the same"
 
 
+def test_two_points_that_differ_make_a_cloud_however_far_apart_they_lie() -> None:
+    cloud = np.full((80, 80, 3), np.nan, np.float32)
+    cloud[3, 5] = 7
+    assert refusal(grey(cloud), cloud) == "the cloud is constant: all 1 points are the same"
+    cloud[70, 9] = 8
+    check_scan(grey(cloud), cloud)
+
+
 @pytest.mark.parametrize(
     ("rgb_shape", "dtype", "cloud_shape"),
     [
@@ -255,6 +263,16 @@ def test_a_cloud_of_fewer_pixels_than_its_image_may_be_enlarged_by_repeating_poi
     assert np.mean(foreground(part)) == pytest.approx(np.mean(scene.block()), rel=0.05)
 
 
+@pytest.mark.parametrize("mark", [np.inf, 3e38, -1e9])
+def test_a_mark_that_no_point_can_have_is_a_missing_point_however_many_pixels_hold_it(mark: float) -> None:
+    scene = BlockScan(256, 256)
+    cloud = scene.cloud()
+    cloud[120:124, 110:130] = mark
+    part = part_of(cloud)
+    assert not foreground(part)[120:124, 110:130].any()
+    assert part.invalid_point_ratio == pytest.approx(80 / scene.block().sum())
+
+
 @pytest.mark.parametrize(("factor", "found"), [(0.001, "0.1177 mm"), (1000, "1.177e+05 mm")])
 def test_a_cloud_in_another_unit_is_refused(factor: float, found: str) -> None:
     cloud = (BlockScan().cloud() * factor).astype(np.float32)
@@ -263,7 +281,8 @@ def test_a_cloud_in_another_unit_is_refused(factor: float, found: str) -> None:
 
 def test_the_extent_is_told_from_some_of_the_points_whatever_their_columns_and_from_all_where_most_are_the_same() -> None:
     rows, columns = np.indices((512, 512), np.float32)
-    assert scene_extent(np.stack([columns, rows, 0 * rows], axis=2).reshape(-1, 3)) == pytest.approx(0.98 * 511, rel=0.01)
+    wide = np.stack([2 * columns, rows, 0 * rows], axis=2).reshape(-1, 3)
+    assert scene_extent(wide) == pytest.approx(0.98 * 2 * 511, rel=0.01)
     same = np.full((1000, 3), 7.0)
     same[500, 1] += 5
     assert scene_extent(same) == 5
