@@ -93,7 +93,7 @@ def _read_array(buffer: memoryview, place: ArrayPlace, expected: np.dtype[Any]) 
     if place.dtype != expected.str:
         raise ValueError(f"array {place.index} is {place.dtype}, expected {expected.str}")
     needed = math.prod(place.shape) * expected.itemsize
-    if min(place.shape, default=0) < 0 or buffer.nbytes != needed:
+    if buffer.nbytes != needed:
         raise ValueError(f"array {place.index} of shape {place.shape} has {buffer.nbytes} bytes, expected {needed}")
     array: NDArray[Any] = np.frombuffer(buffer, expected).reshape(place.shape)
     array.flags.writeable = False

@@ -69,6 +69,12 @@ def test_the_lognormal_threshold_is_its_quantile_and_says_what_it_assumes() -> N
     assert limit.promise == "as assumed, 2.27% of good parts above it, asked 2.27%"
 
 
+def test_the_lognormal_threshold_of_few_parts_is_the_prediction_limit_of_student_s_t() -> None:
+    limit = find_threshold(np.exp([1.0, 2.0, 3.0, 4.0, 5.0]).tolist(), ThresholdSettings(false_reject_rate=0.1, method="lognormal"))
+    assert np.log(limit.value) == pytest.approx(3 + 1.5332 * np.sqrt(1 + 1 / 5) * np.sqrt(2.5), abs=1e-3)  # t's 0.9 quantile, 4 degrees
+    assert limit.note.endswith("5 parts alone can promise 16.7%")
+
+
 @pytest.mark.parametrize("method", ["conformal", "lognormal"])
 def test_a_margin_moves_the_limit_off_the_good_parts_and_what_was_promised_stands(method: Literal["conformal", "lognormal"]) -> None:
     scores = [1 + n / 100 for n in range(23)]

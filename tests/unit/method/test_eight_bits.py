@@ -35,14 +35,36 @@ def test_with_a_rectifier_it_is_what_the_rectifier_makes_of_it(layer: nn.Conv2d)
     assert torch.equal(rectified, nn.functional.relu(plain))
 
 
+@pytest.mark.parametrize("is_native", [pytest.param(True, marks=needs_eight_bits), False])
 @torch.inference_mode()
-def test_whole_numbers_are_multiplied_exactly() -> None:
+def test_whole_numbers_are_multiplied_exactly(is_native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: is_native)
     layer = nn.Conv2d(1, 2, 1)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([127.0, -50.8])[:, None, None, None])  # steps of 1 and 0.4
         layer.bias.copy_(torch.tensor([0.25, 0.0]))  # type: ignore[union-attr]  # the layer has a bias
     found = EightBitConvolution(layer, 255.0, is_rectified=False)(torch.tensor([0.0, 3.0, 255.0, 400.0]).view(1, 1, 1, 4))
     assert found.flatten().tolist() == pytest.approx([0.25, 381.25, 32385.25, 32385.25, 0, -152.4, -12954.0, -12954.0])
+
+
+@torch.inference_mode()
+def test_a_weight_becomes_the_whole_number_nearest_to_it() -> None:
+    layer = nn.Conv2d(3, 1, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([127.0, 0.6, -1.6])[None, :, None, None])  # in steps of 1
+        layer.bias.zero_()  # type: ignore[union-attr]  # the layer has a bias
+    found = EightBitConvolution(layer, 255.0, is_rectified=False)(100 * torch.eye(3)[None, :, None, :])
+    assert found.flatten().tolist() == pytest.approx([12700, 100, -200])
+
+
+@pytest.mark.parametrize("is_native", [pytest.param(True, marks=needs_eight_bits), False])
+@torch.inference_mode()
+def test_an_output_without_weights_says_its_bias(is_native: bool, monkeypatch: pytest.MonkeyPatch, layer: nn.Conv2d) -> None:
+    monkeypatch.setattr(eight_bits, "multiplies_eight_bits", lambda: is_native)
+    layer.weight[5] = 0
+    assert layer.bias is not None
+    found = EightBitConvolution(layer, 1.0, is_rectified=False)(values())
+    assert torch.allclose(found[:, 5], layer.bias[5].expand_as(found[:, 5]))
 
 
 @needs_eight_bits

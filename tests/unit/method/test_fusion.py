@@ -176,8 +176,10 @@ def test_the_strongest_region_comes_first_one_across_a_corner_is_one_and_its_cen
 
 
 def test_a_part_without_a_pixel_above_the_level_still_has_a_place_to_look_at() -> None:
-    (region,) = regions(fuse(*hot("sdf", 2.0), calibration()), cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
-    assert region.bbox_px == (30, 20, 6, 6)
+    fused = fuse(*hot("sdf", 2.0), calibration())
+    for level in (4.0, float(fused.map.max())):
+        (region,) = regions(fused, cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration(map_level=level))
+        assert region.bbox_px == (30, 20, 6, 6)
 
 
 def test_that_place_is_what_has_more_than_half_of_the_highest_value() -> None:
@@ -248,6 +250,15 @@ def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None
     (region,) = regions_of(beyond, wide)
     assert region.bbox_px[1] == 0 and region.area_px == pytest.approx(20 * 10 * (800 / 256) ** 2, abs=1)
     assert region.centroid_px == pytest.approx((104.5 * 800 / 256 + (800 / 256 - 1) / 2, 0))
+
+
+@pytest.mark.parametrize(("first", "shown_at"), [(40, 0), (200, 399)])
+def test_a_region_beyond_the_frame_is_shown_at_its_nearest_side(first: int, shown_at: int) -> None:
+    beyond = np.zeros((256, 256), np.bool_)
+    beyond[first : first + 20, 100:110] = True
+    (region,), (turned,) = regions_of(beyond, Grid(400, 800, 256)), regions_of(beyond.T, Grid(800, 400, 256))
+    assert (region.bbox_px[1::2], region.centroid_px[1]) == ((shown_at, 1), shown_at)
+    assert (turned.bbox_px[::2], turned.centroid_px[0]) == ((shown_at, 1), shown_at)
 
 
 def regions_of(inside: NDArray[np.bool_], grid: Grid) -> tuple[fusion.Region, ...]:

@@ -70,7 +70,9 @@ def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("size_px", [256, 100])
-@pytest.mark.parametrize("size", [(1200, 1600), (800, 600), (480, 640), (600, 801), (1080, 1920), (1024, 1280), (400, 400), (301, 299)])
+@pytest.mark.parametrize(
+    "size", [(1200, 1600), (800, 600), (480, 640), (600, 801), (1080, 1920), (1024, 1280), (400, 400), (301, 299), (511, 512)]
+)
 def test_the_image_is_averaged_as_one_whose_letterbox_repeats_its_rim(size: tuple[int, int], size_px: int) -> None:
     grid = Grid(*size, size_px)
     rgb = np.random.default_rng(4).integers(0, 256, (*size, 3)).astype(np.uint8)

@@ -170,6 +170,9 @@ def test_a_score_that_is_no_number_is_refused() -> None:
     heat[0, 1] = -np.inf
     with pytest.raises(BadInput, match="found -inf, expected finite"):
         metrics.pixel_auroc([heat], [truth])
+    heat[0, 1], heat[1, 1] = 0, np.inf
+    with pytest.raises(BadInput, match="found inf, expected finite"):
+        metrics.pixel_auroc([heat], [truth])
 
 
 def test_a_map_of_another_size_than_its_truth_is_refused() -> None:

@@ -72,6 +72,15 @@ def test_a_model_whose_version_is_taken_gets_the_next_and_its_card_says_which_it
     assert {name for name in here if here[name] != there[name]} == {"model.json"} and here.keys() == there.keys()
 
 
+def test_a_model_that_travels_on_keeps_the_version_and_digest_that_it_was_made_with(tmp_path: Path, archive: Path) -> None:
+    for store, taken in (("second", 2), ("third", 3)):
+        occupy(tmp_path / store, taken)
+        found = import_model(tmp_path / store, archive)
+        export_model(found.model, archive)
+    assert found.model.version == "0004"
+    assert found.model.card.imported_from == f"0002 {open_version(tmp_path / 'first' / 'gland' / '0002').digest}"
+
+
 @pytest.mark.parametrize("taken", [0, 2])
 def test_a_model_that_is_here_already_is_not_stored_again_wherever_it_comes_from(tmp_path: Path, archive: Path, taken: int) -> None:
     occupy(tmp_path / "second", taken)
@@ -174,6 +183,13 @@ def test_a_size_that_is_said_and_not_there_takes_no_room(tmp_path: Path, archive
     info.size = model_archive.MOST_FILE_BYTES
     archive.write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + b"few bytes")
     refused(tmp_path, archive, "rgb.safetensors: found an archive that ends 2147483639 bytes early")
+
+
+def test_a_size_of_less_than_nothing_is_refused(tmp_path: Path, archive: Path) -> None:
+    info = tarfile.TarInfo("gland/0002/rgb.safetensors")
+    info.size = -513
+    archive.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + archive.read_bytes())
+    refused(tmp_path, archive, "rgb.safetensors: found file 1 with -513 bytes, -513 in all; expected at most ")
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100])

@@ -55,6 +55,13 @@ def test_versions_count_up_and_only_promotion_makes_a_champion(tmp_path: Path) -
     assert model_store.open_champion(tmp_path, "gland").version == "0002"
 
 
+def test_versions_count_on_beyond_four_digits(tmp_path: Path) -> None:
+    for name in ("0002", "9999", "10000"):
+        (tmp_path / "gland" / name).mkdir(parents=True)
+    assert [path.name for path in model_store.versions(tmp_path / "gland")] == ["0002", "9999", "10000"]
+    assert store_one(tmp_path).version == "10001"
+
+
 def test_a_rollback_takes_the_champion_before(tmp_path: Path) -> None:
     for _ in range(2):
         model_store.promote(tmp_path, "gland", store_one(tmp_path).version)

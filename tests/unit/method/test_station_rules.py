@@ -54,6 +54,11 @@ def test_a_share_of_missing_points_that_is_no_number_is_not_taken_for_few() -> N
     assert decided(view(np.s_[10:40], np.s_[10:40], invalid=np.nan))[0] == "NotDecidable"
 
 
+def test_a_part_that_lacks_just_as_much_as_the_rules_allow_is_judged() -> None:
+    assert decided(view(np.s_[10:40], np.s_[10:40], invalid=0.25), max_invalid_point_ratio=0.25) == ("OK", "")
+    assert decided(WHOLE, min_part_ratio=1.0) == ("OK", "")
+
+
 def test_a_part_in_the_middle_of_the_image_is_whole() -> None:
     assert decided(WHOLE) == ("OK", "")
 

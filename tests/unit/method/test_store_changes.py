@@ -10,13 +10,14 @@ import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mdss.audit import events
 from mdss.errors import BadInput, MdssError, ModelRefused
 from mdss.method import model_store, store_lock
-from mdss.method.model_store import CANDIDATE, CHAMPION, PREVIOUS, Change, linked_version
+from mdss.method.model_store import CANDIDATE, CHAMPION, PREVIOUS, Change, ModelFolder, linked_version
 from mdss.method.store_lock import StoreBusy, file_lock
 from tests.unit.method.test_model_store import store_one
 
@@ -86,6 +87,30 @@ def test_a_change_that_began_under_another_champion_is_refused_and_changes_nothi
     ):
         model_store.promote(store, "gland", "0003", Change("calibrate", instead_of="0001"))
     assert links(store) == ("0002", "0001", None)
+
+
+def test_a_rollback_that_another_change_overtakes_is_refused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("0001", "0002"):
+        model_store.promote(store, "gland", version)
+    verify = model_store.open_stored
+
+    def overtaken(*which: Any) -> ModelFolder:
+        monkeypatch.undo()
+        model_store.promote(store, "gland", "0003")
+        return verify(*which)
+
+    monkeypatch.setattr(model_store, "open_stored", overtaken)
+    with pytest.raises(MdssError, match="found 0003 as the champion, expected 0002 as when the rollback of 0001 began"):
+        model_store.rollback(store, "gland")
+    assert links(store) == ("0003", "0002", None)
+
+
+def test_where_a_promotion_ended_between_its_two_links_there_is_no_champion_before_to_roll_back_to(store: Path) -> None:
+    model_store.promote(store, "gland", "0001")
+    (store / "gland" / PREVIOUS).symlink_to("0001")  # as a power cut leaves it
+    with pytest.raises(BadInput, match="found no previous champion"):
+        model_store.rollback(store, "gland")
+    assert [event.what for event in events(store / "gland")] == ["promote"]
 
 
 def test_promoting_the_champion_again_leaves_previous_as_it_was(store: Path) -> None:

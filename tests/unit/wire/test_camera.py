@@ -111,8 +111,11 @@ BRACKETS = b'{"a":' + b"[" * 100_000
     [
         [],
         [b"MDSS1"],
-        [b"MDSS2", b"PING", b"{}"],
-        [b"MDSS1", b"SING", b"{}"],
+        [b"MDSS1", b"PING"],
+        [b"MDSS2", b"PING", b'{"source_id":"c"}'],
+        [b"MDSS10", b"PING", b'{"source_id":"c"}'],
+        [b"MDSS1", b"SING", b'{"source_id":"c"}'],
+        [b"MDSS1", b"PING", b'{"source_id":"c"}' + b" " * 65536],
         [b"MDSS1", b"PING", b"\xff"],
         [b"MDSS1", b"HELLO", BRACKETS],
         [b"MDSS1", b"FRAME", BRACKETS],
@@ -122,6 +125,13 @@ def test_foreign_messages_are_refused(parts: list[bytes]) -> None:
     with pytest.raises(WireRefusal) as refusal:
         camera.parse(parts)
     assert refusal.value.code == "SCHEMA"
+
+
+def test_a_frame_may_have_three_payloads_and_one_with_more_is_refused_by_its_name() -> None:
+    assert camera.parse([bytes(part) for part in camera.compose_frame(header(), [b"x"] * 3)])
+    with pytest.raises(WireRefusal, match="FRAME: found 4 payloads, expected at most 3") as refusal:
+        camera.parse([bytes(part) for part in camera.compose_frame(header(), [b"x"] * 4)])
+    assert (refusal.value.code, refusal.value.frame_id) == ("SHAPE_MISMATCH", "f")
 
 
 def test_a_message_with_an_empty_frame_in_front_is_told_what_it_begins_with() -> None:
@@ -152,6 +162,8 @@ def test_a_refusal_does_not_repeat_without_end_what_was_sent() -> None:
         (header(xyz=CloudFormat(unit="mm", height=0, width=0)), payloads(), "SHAPE_MISMATCH"),
         (header(), payloads()[:1], "SHAPE_MISMATCH"),
         (header(), [payloads()[0], b"short"], "SHAPE_MISMATCH"),
+        (header(), [payloads()[0], payloads()[1] + b"more"], "SHAPE_MISMATCH"),
+        (header(), [*payloads(), b"more"], "SHAPE_MISMATCH"),
         (header(xyz=CloudFormat(unit="mm", invalid=Invalid(kind="confidence"))), payloads(), "SHAPE_MISMATCH"),
         (header(crc32c=1), payloads(), "CRC"),
     ],
@@ -160,6 +172,14 @@ def test_a_frame_that_does_not_fit_its_header_is_refused(wrong: FrameHeader, dat
     with pytest.raises(WireRefusal) as refusal:
         to_scan(wrong, data, LIMITS)
     assert (refusal.value.code, refusal.value.frame_id) == (code, "f")
+
+
+def test_a_frame_may_be_as_large_as_the_station_s_limits_and_each_side_has_its_own() -> None:
+    head = FrameHeader(**IDENTITY, rgb=ImageFormat(height=SIDE, width=96), xyz=CloudFormat(unit="mm"))
+    data = [bytes(SIDE * 96 * 3), bytes(SIDE * 96 * 12)]
+    assert to_scan(head, data, FrameLimits(max_height_px=SIDE, max_width_px=96))[0].shape == (SIDE, 96, 3)
+    with pytest.raises(WireRefusal, match=r"FRAME rgb\.width: found 96 px, expected at most 64"):
+        to_scan(head, data, FrameLimits(max_height_px=96, max_width_px=SIDE))
 
 
 def test_a_cloud_of_another_width_is_refused_by_its_size_though_its_height_was_left_out() -> None:
@@ -203,10 +223,10 @@ def test_only_a_point_whose_three_coordinates_are_the_value_is_missing(value: fl
 
 def test_a_point_without_confidence_is_missing() -> None:
     confidence = np.ones((SIDE, SIDE), np.float32)
-    confidence[5, 6] = 0
+    confidence[5, 6], confidence[7, 8] = 0, np.nan
     form = CloudFormat(unit="mm", invalid=Invalid(kind="confidence", value=0.0))
     xyz = cloud_of(header(xyz=form), [*payloads(), confidence.tobytes()], LIMITS)
-    assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[5, 6]]
+    assert np.argwhere(np.isnan(xyz).any(axis=2)).tolist() == [[5, 6], [7, 8]]
 
 
 @pytest.mark.parametrize("unit", ["m", "mm"])

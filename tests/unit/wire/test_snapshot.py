@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import pytest
 
 from mdss.errors import MdssError
-from mdss.wire.snapshot import SnapshotReply, answer, read_reply
+from mdss.wire.snapshot import MOST_VERDICTS, SnapshotReply, answer, read_reply
 from mdss.wire.verdict import Verdict
 from tests.parts import accepted, verdict
 
@@ -23,19 +24,33 @@ class Blank:
         return 7
 
 
+@dataclass(frozen=True)
 class Book:
-    """A journal with verdicts 1 to 5."""
+    """A journal with verdicts 1 to `last`."""
+
+    last: int = 5
 
     def since(self, sequence: int, limit: int) -> Sequence[Verdict]:
-        judged = [verdict(accepted(f"r{number}", 100)) for number in range(1, 6)]
+        judged = [verdict(accepted(f"r{number}", 100)) for number in range(1, self.last + 1)]
         numbered = [msgspec.structs.replace(each, sequence=number) for number, each in enumerate(judged, start=1)]
         return numbered[sequence : sequence + limit]
 
     def last_sequence(self) -> int:
-        return 5
+        return self.last
 
 
-@pytest.mark.parametrize("question", [b"", b"\xff", b"{}", b'{"since":-1}', b"[" * 100_000, b'{"since":0,"' + b"x" * 100_000 + b'":1}'])
+QUESTIONS_NOBODY_CAN_READ = (
+    b"",
+    b"\xff",
+    b"{}",
+    b'{"since":-1}',
+    b"[" * 100_000,
+    b'{"since":0,"' + b"x" * 100_000 + b'":1}',
+    b'{"since":0,"' + b"\\u001b" * 1000 + b'":1}',  # in letters a character becomes four
+)
+
+
+@pytest.mark.parametrize("question", QUESTIONS_NOBODY_CAN_READ)
 def test_a_question_that_cannot_be_read_is_answered_in_one_short_sentence(question: bytes) -> None:
     reply = msgspec.json.decode(answer(question, Blank(), "boot"), type=SnapshotReply)
     assert reply.error.startswith("snapshot request: ") and len(reply.error) <= 500
@@ -74,5 +89,11 @@ def test_a_limit_of_0_asks_for_the_last_sequence() -> None:
 def test_an_answer_names_the_verdict_that_the_subscriber_knows_already_and_does_not_repeat_it() -> None:
     reply = read_reply(answer(b'{"since":2,"limit":2}', Book(), "boot"))
     assert (reply.since_result_id, [each.sequence for each in reply.verdicts]) == ("r2", [3, 4])
-    for since in (0, 9):
-        assert read_reply(answer(b'{"since":%d,"limit":1}' % since, Book(), "boot")).since_result_id == ""
+    for since, following in ((0, [1]), (9, [])):
+        reply = read_reply(answer(b'{"since":%d,"limit":1}' % since, Book(), "boot"))
+        assert (reply.since_result_id, [each.sequence for each in reply.verdicts]) == ("", following)
+
+
+def test_an_answer_has_a_length_that_a_station_can_afford_whatever_was_asked_for() -> None:
+    reply = read_reply(answer(b'{"since":2,"limit":1000000}', Book(last=MOST_VERDICTS + 9), "boot"))
+    assert [each.sequence for each in reply.verdicts] == list(range(3, MOST_VERDICTS + 3))
