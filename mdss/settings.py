@@ -21,6 +21,8 @@ from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location
 
 Kind = TypeVar("Kind", bound=Section)
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
+# Sockets between the station's processes, in the runtime directory; the longest first.
+PRIVATE_SOCKETS = "prepare", "collect", "fusion", "judged", "health", "rgb", "sdf"
 
 
 class StationSettings(Section, frozen=True):
@@ -214,19 +216,21 @@ def _placed(section: Kind, folder: Path) -> Kind:
 
 def _check_endpoints(settings: Settings, file: SettingsFile) -> None:
     """Refuse socket addresses that no process could open, or that two would have to share."""
-    taken: dict[str, str] = {}
-    for place, endpoint in (
-        ("station.runtime_directory", f"{IPC}{settings.station.runtime_directory}/prepare.sock"),  # the longest of the private sockets
-        *public_endpoints(settings).items(),
-    ):
-        length = len(endpoint.removeprefix(IPC).encode())
-        if endpoint.startswith(IPC) and length > LONGEST_SOCKET_PATH:
-            raise file.refusal(
-                place, f"found a socket path of {length} bytes ({endpoint[:LONGEST_SHOWN]}), expected at most {LONGEST_SOCKET_PATH}"
-            )
+    private = [f"{IPC}{settings.station.runtime_directory}/{name}.sock" for name in PRIVATE_SOCKETS]
+    _check_length("station.runtime_directory", private[0], file)
+    taken = dict.fromkeys(private, "a socket between the station's processes")
+    for place, endpoint in public_endpoints(settings).items():
+        _check_length(place, endpoint, file)
         if endpoint in taken:
             raise file.refusal(place, f"found {endpoint[:LONGEST_SHOWN]}, which is {taken[endpoint]} already, expected another")
         taken[endpoint] = place
+
+
+def _check_length(place: str, endpoint: str, file: SettingsFile) -> None:
+    length = len(endpoint.removeprefix(IPC).encode())
+    if endpoint.startswith(IPC) and length > LONGEST_SOCKET_PATH:
+        found = f"found a socket path of {length} bytes ({endpoint[:LONGEST_SHOWN]})"
+        raise file.refusal(place, f"{found}, expected at most {LONGEST_SOCKET_PATH}")
 
 
 def public_endpoints(settings: Settings) -> dict[str, str]:

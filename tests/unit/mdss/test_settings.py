@@ -11,9 +11,11 @@ import yaml
 from daemon.redis_link import open_link
 from mdss.errors import BadInput
 from mdss.settings import Settings, load_settings
+from mdss.wire.topology import LINKS
 
 CONFIG = Path(__file__).parents[3] / "config"
 LONG = "x" * 120
+PRIVATE = [link.name for link in LINKS.values() if link.pattern == "push_pull"]
 NO_NAME = "expected 1 to 64 of the characters A-Z a-z 0-9 . _ : -; in quotes it would be text"
 
 
@@ -156,6 +158,7 @@ def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
         ("udp://127.0.0.1:5555", "expected ipc://PATH or tcp://ADDRESS:PORT"),
         (f"ipc://{LONG}", "expected at most 107"),
         ("ipc://station/run/verdicts.sock", "which is camera.endpoint already"),
+        *((f"ipc://station/run/{name}.sock", "which is a socket between the station's processes already") for name in PRIVATE),
     ],
 )
 def test_an_endpoint_that_would_not_work_is_refused(tmp_path: Path, endpoint: str, words: str) -> None:
