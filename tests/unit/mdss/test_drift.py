@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.drift_line import Draw, StationDrift, normal, quantiles, reference, skewed, stepped, streams, unluckiest_reference
-from mdss.drift import BLOCK_PARTS, REST_BLOCKS, WINDOWS, DriftLimits, rank
+from mdss.drift import BLOCK_PARTS, KEPT_BLOCKS, REST_BLOCKS, WINDOWS, DriftLimits, rank
 from mdss.drift_record import QUANTITIES, Quantity, Range, read_record, record_path, sentence_of, warnings_of, write_record
 from mdss.errors import MdssError
 
@@ -75,7 +75,8 @@ def test_one_defective_part_in_ten_is_no_drift() -> None:
 
 def test_a_difference_without_consequence_is_no_drift_even_where_the_reference_does_not_vary_at_all() -> None:
     constant = {name: [100.0] * 23 for name in QUANTITIES} | {"valid_point_ratio": [1.0] * 23}
-    near = {name: np.full(500, 100.0) for name in QUANTITIES} | {"valid_point_ratio": np.full(500, 0.9995)}
+    differing = {"rgb": 101.0, "sdf": 99.0, "brightness": 100.5, "valid_point_ratio": 0.9995, "distance_mm": 100.05}
+    near = {name: np.full(500, differing[name]) for name in QUANTITIES}
     assert StationDrift.of(constant).run(near).onsets() == []
     near["valid_point_ratio"] = np.full(500, 0.99)
     assert StationDrift.of(constant).run(near).onsets() == [(BLOCK_PARTS, "valid_point_ratio")]
@@ -119,15 +120,25 @@ def test_a_process_that_starts_again_goes_on_from_the_record(tmp_path: Path) -> 
     ]
 
 
-def test_a_record_of_other_reference_parts_is_left_alone() -> None:
-    stored = (
-        StationDrift.of({name: quantiles(40) for name in QUANTITIES})
-        .run(streams(np.random.default_rng(14), normal, 300))
-        .comparison.record()
-    )
-    other = StationDrift.of({name: quantiles(39, 0.1) for name in QUANTITIES})
-    other.comparison.resume(stored)
-    assert other.comparison.record().parts == 0
+def test_a_record_of_other_reference_parts_another_recipe_or_another_model_is_left_alone() -> None:
+    same = {name: quantiles(40) for name in QUANTITIES}
+    stored = StationDrift.of(same).run(streams(np.random.default_rng(14), normal, 300)).comparison.record()
+    for reference_parts, record, parts in (
+        ({name: quantiles(39, 0.1) for name in QUANTITIES}, stored, 0),
+        (same, msgspec.structs.replace(stored, model_version="0099"), 0),
+        (same, msgspec.structs.replace(stored, recipe="lid"), 0),
+        (same, stored, 300),
+    ):
+        other = StationDrift.of(reference_parts)
+        other.comparison.resume(record)
+        assert other.comparison.record().parts == parts
+
+
+def test_no_more_blocks_are_kept_than_a_record_shows_and_they_are_the_latest() -> None:
+    line = StationDrift.of({name: quantiles(40) for name in QUANTITIES})
+    line.run(streams(np.random.default_rng(16), normal, BLOCK_PARTS * (KEPT_BLOCKS + 2)))
+    blocks = line.comparison.record().blocks
+    assert (len(blocks), blocks[0].first_part_id) == (KEPT_BLOCKS, f"part-{2 * BLOCK_PARTS + 1}")
 
 
 def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_warns_of_nothing(tmp_path: Path) -> None:
@@ -153,5 +164,6 @@ def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_
 
 def test_the_figure_that_is_shown_is_beyond_its_limit_when_the_warning_begins() -> None:
     line = StationDrift.of({name: quantiles(40) for name in QUANTITIES})
-    line.run(streams(np.random.default_rng(8), normal, BLOCK_PARTS, sdf=60.0))
-    assert line.comparison.is_warned_of("sdf") and abs(line.comparison.drift("sdf")) > 1
+    line.run(streams(np.random.default_rng(8), normal, BLOCK_PARTS, sdf=60.0, brightness=-60.0))
+    assert line.comparison.is_warned_of("sdf") and line.comparison.drift("sdf") > 1
+    assert line.comparison.is_warned_of("brightness") and line.comparison.drift("brightness") < -1

@@ -96,3 +96,12 @@ def test_what_can_be_forgotten_is_forgotten_round_a_damaged_page_however_many_pa
         assert len(left) <= 3 * len(lost)  # what stands on the pages beside it may have to stay
         journal.accept(accepted("new", 100))
         assert journal.judge(verdict(accepted("new", 100))).sequence == len(JUDGED) + 1
+
+
+def test_an_alert_that_nobody_has_got_is_not_forgotten_round_a_damaged_page_either(path: Path) -> None:
+    damage(path, "part-30")
+    with closing(Journal(path)) as journal:
+        journal.mark_delivered([each.result_id for each in journal.since(0, 1000) if each.result_id != "part-03"])
+        while journal.prune(2**62):
+            pass
+        assert [each.result_id for each in journal.undelivered(1000)] == ["part-03"]

@@ -104,3 +104,10 @@ def test_a_file_that_is_missing_or_damaged_is_refused_by_name(tmp_path: Path, fi
 def test_a_score_of_zero_is_only_reproduced_by_zero() -> None:
     assert mismatch("rgb", 0.0, 0.0) == ""
     assert mismatch("rgb", 0.0, 1e-6) == "found the score 1e-06, expected 0 within 2%"
+
+
+def test_golden_scans_in_another_format_are_refused(tmp_path: Path) -> None:
+    scores = store_with(tmp_path, scan()).path / "golden" / "scores.json"
+    scores.write_text(scores.read_text().replace("mdss.golden.v1", "mdss.golden.v2"))
+    with pytest.raises(ModelRefused, match=r"scores\.json: found format 'mdss\.golden\.v2', expected 'mdss\.golden\.v1'"):
+        read_golden(scores.parents[1])
