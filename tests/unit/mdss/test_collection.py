@@ -194,6 +194,15 @@ def test_within_the_budget_nothing_goes(kept: Collection) -> None:
     assert looked == [1]
 
 
+def test_nothing_goes_until_the_budget_is_exceeded_and_then_so_much_that_a_share_of_it_is_free(kept: Collection) -> None:
+    for number in range(4):
+        kept.add(part(f"p{number}", judged_ns=10 + number), *scan(number))
+    sizes = [each.nbytes for each in kept.parts()]
+    assert kept.prune(sum(sizes), spare_ratio=0.6) == (0, 4, sum(sizes))
+    assert kept.prune(sum(sizes) - 1, spare_ratio=0.6) == (3, 1, sizes[3])
+    assert names(kept.parts()) == ["p3"]
+
+
 def _write_until_killed(root: Path, at: str) -> None:
     """Write a part, and end as by SIGKILL just before one step of it."""
 

@@ -93,7 +93,7 @@ def test_what_can_be_forgotten_is_forgotten_round_a_damaged_page_however_many_pa
         left = [sequence for (sequence,) in journal._file.rows("SELECT sequence FROM part WHERE sequence IS NOT NULL ORDER BY sequence")]
         assert forgotten == len(JUDGED) - len(left)
         assert {JUDGED.index(name) + 1 for name in lost} <= set(left)
-        assert len(left) <= 3 * len(lost)  # what stands on the pages beside it may have to stay
+        assert left[0] > len(JUDGED) // 4 and len(left) <= 3 * len(lost)  # what stands on the pages beside it may have to stay
         journal.accept(accepted("new", 100))
         assert journal.judge(verdict(accepted("new", 100))).sequence == len(JUDGED) + 1
 
@@ -105,3 +105,12 @@ def test_an_alert_that_nobody_has_got_is_not_forgotten_round_a_damaged_page_eith
         while journal.prune(2**62):
             pass
         assert [each.result_id for each in journal.undelivered(1000)] == ["part-03"]
+
+
+def test_room_is_made_for_open_parts_alone_so_that_no_verdict_is_lost_to_it(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        before = journal.since(0, 1000)
+        for name in (JUDGED[0], OPEN[0]):
+            journal._file.rows(journal_module.MOVE_PART, name)
+        assert journal.since(0, 1000) == before
+        assert [each.result_id for each in journal.pending()] == [*OPEN[1:], OPEN[0]]
