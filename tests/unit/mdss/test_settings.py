@@ -167,6 +167,13 @@ def test_an_endpoint_that_would_not_work_is_refused(tmp_path: Path, endpoint: st
     assert sentence.startswith(("s.yaml:2: camera.endpoint: ", "s.yaml:1: verdicts.endpoint: "))
 
 
+def test_a_socket_path_may_be_as_long_as_the_system_takes_it(tmp_path: Path) -> None:
+    longest, path = f"ipc:///{'x' * 106}", tmp_path / "s.yaml"
+    path.write_text(f"camera:\n  endpoint: {longest}")
+    assert load_settings(path).camera.endpoint == longest
+    assert "found a socket path of 108 bytes" in refusal(tmp_path, f"camera:\n  endpoint: {longest}x")
+
+
 def test_a_runtime_directory_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, f"station:\n  runtime_directory: {LONG}").startswith(
         "s.yaml:2: station.runtime_directory: found a socket path"

@@ -134,6 +134,12 @@ def test_a_frame_may_have_three_payloads_and_one_with_more_is_refused_by_its_nam
     assert (refusal.value.code, refusal.value.frame_id) == ("SHAPE_MISMATCH", "f")
 
 
+def test_only_the_refusal_of_a_frame_names_one() -> None:
+    with pytest.raises(WireRefusal, match="HELLO header: source_id: found 'a/b'") as refusal:
+        camera.parse([camera.MAGIC, b"HELLO", b'{"source_id":"a/b","frame_id":"f"}'])
+    assert refusal.value.frame_id == ""
+
+
 def test_a_message_with_an_empty_frame_in_front_is_told_what_it_begins_with() -> None:
     with pytest.raises(WireRefusal, match="found 4 frames that begin with b'', expected MDSS1, a kind and a header"):
         camera.parse([b"", *camera.compose(camera.Hello(source_id="camera"))])

@@ -82,3 +82,8 @@ def test_bits_that_make_a_processor_complain_are_a_point_that_was_not_measured(k
     assert np.isnan(whole[40, 60]).all() and np.isnan(whole[41, 61]).all()
     for where in (*PLACES, np.s_[40, 60], np.s_[41, 61]):
         np.testing.assert_array_equal(cloud[where], whole[where])
+
+
+@pytest.mark.parametrize(("kind", "bytes_a_point"), [("nan", 12), ("value", 12), ("confidence", 16)])
+def test_its_size_is_that_of_all_its_arrays(kind: Kind, bytes_a_point: int) -> None:
+    assert scene(kind).nbytes == 90 * 120 * bytes_a_point
