@@ -53,6 +53,8 @@ def refusal(tmp_path: Path, content: str) -> str:
         ("station:\n  name: no", f"s.yaml:2: station.name: found false, {NO_NAME}"),
         ("models:\n  recipes: []", "s.yaml:2: models.recipes: found an empty list, expected a list of at least 1"),
         ("models:\n  recipes: [a, a]", "s.yaml:2: models.recipes: found a, a, expected each name once"),
+        ("models:\n  recipes: [a]\n  preload: [a, a]", "s.yaml:3: models.preload: found a, a, expected each name once"),
+        ("models:\n  recipes: [a]\n  preload: [b]", "s.yaml:3: models.preload: found b, expected names that are in models.recipes"),
         ("alerts:\n  password_file: 3", "s.yaml:2: alerts.password_file: found 3, expected a path, or null"),
         ("alerts:\n  redis_url: redis://h:99999/0", "s.yaml:2: alerts.redis_url: found 'redis://h:99999/0', expected redis://HOST:PORT/DB"),
         ("alerts:\n  redis_url: redis://h/alerts", "s.yaml:2: alerts.redis_url: found 'redis://h/alerts', expected redis://HOST:PORT/DB"),

@@ -1,4 +1,4 @@
-"""How a process hears of signals."""
+"""How a process hears of signals, and when its supervisor hears of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mdss.wire.heartbeat import ReloadFlag, StopFlag
+from mdss.wire.heartbeat import BEAT_EVERY_S, HeartbeatSender, ReloadFlag, StopFlag
+from mdss.wire.messages import Heartbeat, Message, ProcessState
+from tests.fakes import FakeClock
 
 
 @pytest.fixture
@@ -44,3 +46,27 @@ def test_a_process_stops_when_its_supervisor_asks_and_not_at_the_ctrl_c_that_the
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+class Outlet:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[str, str]] = []
+
+    def send(self, message: Message) -> None:
+        assert isinstance(message, Heartbeat)
+        self.states.append((message.state, message.reason))
+
+
+def test_a_state_or_a_reason_that_changes_is_told_at_once_and_the_same_ones_once_a_second() -> None:
+    clock, outlet = FakeClock(), Outlet()
+    heartbeats = HeartbeatSender("rgb-0", outlet, clock)
+    told: list[tuple[ProcessState, str]] = [("running", ""), ("degraded", "no model"), ("degraded", "no memory")]
+    for state, reason in told:
+        for _ in range(2):
+            heartbeats.report_state(state, reason)
+    assert outlet.states == told
+    clock.advance(BEAT_EVERY_S)
+    heartbeats.send_if_due(0)
+    assert outlet.states == [*told, told[-1]]

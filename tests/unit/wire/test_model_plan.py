@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ def test_a_plan_is_read_once_and_again_when_another_is_written_be_it_as_long(tmp
     assert [reader.changed(), reader.changed(), PlanFile(tmp_path).changed()] == [second, None, second]
     reader.path.unlink()
     assert reader.changed() is None
+
+
+def test_a_plan_written_in_the_same_moment_as_the_one_before_is_read_as_well(tmp_path: Path) -> None:
+    reader = PlanFile(tmp_path)
+    for revision in (1, 2, 3):
+        reader.write(ModelPlan(revision=revision))
+        os.utime(reader.path, ns=(5, 5))
+        assert [reader.changed(), reader.changed()] == [ModelPlan(revision=revision), None]
 
 
 def test_a_plan_that_cannot_be_read_is_named_once_for_each_reason_and_read_once_it_can(tmp_path: Path) -> None:
