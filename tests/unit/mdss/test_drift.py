@@ -167,3 +167,33 @@ def test_the_figure_that_is_shown_is_beyond_its_limit_when_the_warning_begins() 
     line.run(streams(np.random.default_rng(8), normal, BLOCK_PARTS, sdf=60.0, brightness=-60.0))
     assert line.comparison.is_warned_of("sdf") and line.comparison.drift("sdf") > 1
     assert line.comparison.is_warned_of("brightness") and line.comparison.drift("brightness") < -1
+
+
+def in_blocks(parts: int, *shifts: float) -> StationDrift:
+    """Return a line whose parts' brightness ranks so far from the middle of the reference, block by block; all else is as calibrated."""
+    base = sorted(quantiles(parts))
+    above = [min(parts - 1, round(parts * (0.5 + shift))) for shift in shifts]  # the reference part just above
+    values = [(base[number - 1] + base[number]) / 2 if shift else 100.0 for number, shift in zip(above, shifts, strict=True)]
+    seen = {name: np.full(BLOCK_PARTS * len(shifts), 100.0) for name in QUANTITIES} | {"brightness": np.repeat(values, BLOCK_PARTS)}
+    return StationDrift.of(dict.fromkeys(QUANTITIES, base)).run(seen)
+
+
+def test_a_line_that_has_just_begun_is_not_held_to_the_limit_of_more_blocks_than_it_has() -> None:
+    assert in_blocks(40, 0.25, 0.25, 0.25).onsets() == []
+    assert in_blocks(40, 0.25, 0.25, 0.25, 0.25).onsets() == [(4 * BLOCK_PARTS, "brightness")]
+
+
+def test_a_drift_began_with_the_first_block_that_was_off_by_half_as_much() -> None:
+    ((warned, onset),) = in_blocks(40, 0, 0.2, 0.3, 0.3).changes
+    assert (warned, onset.since.part_id) == (4 * BLOCK_PARTS, f"part-{BLOCK_PARTS + 1}")
+
+
+def test_a_warning_of_one_block_ends_after_as_many_at_rest_as_any() -> None:
+    changes = in_blocks(23, 0, 0, 0, 0.45, 0, 0, 0, 0, 0).changes
+    assert [(number // BLOCK_PARTS, change.is_onset) for number, change in changes] == [(4, True), (4 + REST_BLOCKS, False)]
+
+
+def test_the_figure_that_is_shown_is_that_of_the_window_that_is_nearest_to_a_warning_to_either_side() -> None:
+    for shift in (0.2, -0.2):
+        once, twice = (in_blocks(40, *[shift] * blocks).comparison.drift("brightness") / shift for blocks in (1, 2))
+        assert twice > once > 0

@@ -20,7 +20,7 @@ def test_the_payloads_are_the_arrays_row_by_row_in_the_numbers_of_the_wire() -> 
     random = np.random.default_rng(0)
     rgb, xyz = random.integers(0, 256, SHAPE, np.uint8), random.normal(size=SHAPE).astype(np.float32)
     confidence = random.integers(0, 200, SHAPE[:2], np.uint8)  # as some sensors count it
-    labels: FrameLabels = {**LABELS, "invalid": Invalid(kind="confidence"), "confidence": confidence}  # type: ignore[typeddict-item]
+    labels: FrameLabels = {**LABELS, "invalid": Invalid(kind="confidence"), "confidence": confidence}
     _, (_, _, _, *payloads) = from_scan(rgb[:, ::-1], xyz[:, ::-1], labels, "camera", 1)
     for payload, kind, sent in zip(payloads, ("u1", "<f4", "<f4"), (rgb[:, ::-1], xyz[:, ::-1], confidence), strict=True):
         np.testing.assert_array_equal(np.frombuffer(payload, kind), sent.ravel())
