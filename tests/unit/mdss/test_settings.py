@@ -169,6 +169,12 @@ def test_an_endpoint_that_would_not_work_is_refused(tmp_path: Path, endpoint: st
     assert sentence.startswith(("s.yaml:2: camera.endpoint: ", "s.yaml:1: verdicts.endpoint: "))
 
 
+@pytest.mark.parametrize(("found", "in_words"), [("[a]", "a list"), ("{a: 1}", "a section"), ("null", "nothing")])
+def test_what_quotes_would_not_make_text_is_not_said_to_need_them(tmp_path: Path, found: str, in_words: str) -> None:
+    expected = NO_NAME.removesuffix("; in quotes it would be text")
+    assert refusal(tmp_path, f"station:\n  name: {found}") == f"s.yaml:2: station.name: found {in_words}, {expected}"
+
+
 def test_a_socket_path_may_be_as_long_as_the_system_takes_it(tmp_path: Path) -> None:
     longest, path = f"ipc:///{'x' * 106}", tmp_path / "s.yaml"
     path.write_text(f"camera:\n  endpoint: {longest}")

@@ -61,6 +61,8 @@ def test_a_question_that_cannot_be_read_is_answered_in_one_short_sentence(questi
 def test_a_question_with_a_wrong_number_is_told_which_and_what_was_expected() -> None:
     reply = msgspec.json.decode(answer(b'{"since":-1}', Blank(), "boot"), type=SnapshotReply)
     assert reply.error == f"snapshot request: since: found -1, expected a whole number from 0 to {2**63 - 1}"
+    reply = msgspec.json.decode(answer(b'{"since":1,"limit":-1}', Blank(), "boot"), type=SnapshotReply)
+    assert reply.error == "snapshot request: limit: found -1, expected a whole number of at least 0"
 
 
 @pytest.mark.parametrize("reply", [b"", b"\xff", b"{}", b'{"more":' + b"[" * 100_000])
