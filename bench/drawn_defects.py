@@ -72,7 +72,7 @@ def with_pieces_moved_in_both(part: Prepared, random: np.random.Generator) -> It
     for _ in range(COPIES):
         move = PieceMove.on(all_three(np.isfinite(part.xyz)), random)
         moved = replace(whole, rgb=move.in_image(part.rgb), xyz=move.in_cloud(part.xyz))
-        yield Defective(moved, (move.reach(len(part.mask)) < 1) & part.mask, BRANCHES)
+        yield Defective(moved, move.covered(len(part.mask)) & part.mask, BRANCHES)
 
 
 def with_shape_defect(xyz: Float, kind: ShapeKind, random: np.random.Generator) -> tuple[Float, Bool]:
@@ -107,7 +107,7 @@ def with_moved_piece(rgb: Image, mask: Bool, random: np.random.Generator) -> tup
     Everything in it is of a good part, only not there: what is wrong is as plain as a cut or a thread, and as rich in detail (CutPaste).
     """
     move = PieceMove.on(mask, random)
-    return move.in_image(rgb), (move.reach(len(rgb)) < 1) & mask
+    return move.in_image(rgb), move.covered(len(rgb)) & mask
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,14 @@ class PieceMove:
         turn_deg = random.uniform(*PIECE_TURN_DEG)
         return cls(row, column, from_row, from_column, turn_deg, random.uniform(*PIECE_PX))
 
-    def reach(self, size: int) -> Float:
-        """Return how far out of the covered place each pixel (size, size) is: 0 in the middle, 1 on the rim."""
-        return Spot(self.row, self.column, 0.0, self.radius_px, self.radius_px).reach(size)
+    def covered(self, size: int) -> Bool:
+        """Return which pixels (size, size) the piece covers, without its faded rim."""
+        return np.asarray(self._reach(self.row, self.column, size) < 1)
 
     def in_image(self, rgb: Image) -> Image:
         """Return the image (S, S, 3) with the piece moved; its rim fades into what was there."""
         moved = cv2.warpAffine(rgb, self._turning, rgb.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        return blend_over(rgb, moved, 1.0, self.reach(len(rgb)))
+        return blend_over(rgb, moved, 1.0, self._reach(self.row, self.column, len(rgb)))
 
     def in_cloud(self, xyz: Float) -> Float:
         """Return the cloud (S, S, 3) mm with the piece moved: its heights above its own plane, on the plane of the place that it covers.
@@ -143,12 +143,15 @@ class PieceMove:
         Points that are missing in the piece are missing there, too.
         """
         away = away_from_camera(xyz)
-        reach_from = Spot(self.from_row, self.from_column, 0.0, self.radius_px, self.radius_px).reach(len(xyz))
-        heights = np.asarray((xyz - level_of(xyz, reach_from < 1)) @ away, np.float32)
+        piece: Bool = np.asarray(self._reach(self.from_row, self.from_column, len(xyz)) < 1)
+        heights = np.asarray((xyz - level_of(xyz, piece)) @ away, np.float32)
         moved = cv2.warpAffine(heights, self._turning, heights.shape[::-1], flags=cv2.INTER_NEAREST, borderValue=(np.nan,))
-        covered = self.reach(len(xyz)) < 1
+        covered = self.covered(len(xyz))
         there = level_of(xyz, covered) + np.asarray(moved)[..., None] * away
         return np.where(covered[..., None], there.astype(np.float32), xyz)
+
+    def _reach(self, row: float, column: float, size: int) -> Float:
+        return Spot(row, column, 0.0, self.radius_px, self.radius_px).reach(size)
 
     @property
     def _turning(self) -> NDArray[np.float64]:

@@ -61,7 +61,7 @@ class Pair:
     def change(self) -> float:
         """Return the logarithm of candidate's over champion's score in thresholds; infinite if only one of them has a score."""
         if self.ratios is None:
-            has_one_score = self.champion is not None and self.champion.ratio is not self.candidate.ratio
+            has_one_score = self.champion is not None and self.champion.ratio != self.candidate.ratio
             return math.inf if has_one_score else 0.0
         before, after = (max(ratio, SMALLEST_SCORE) for ratio in self.ratios)
         return math.log(after / before)

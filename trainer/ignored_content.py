@@ -124,10 +124,10 @@ def ignored_content_sentences(scans: Sequence[tuple[Dataset, Scan]], settings: P
 
 def sentences_on_some(found: Sequence[IgnoredContent]) -> list[str]:
     """Return a sentence on each thing that more than half of these scans show."""
-    sentences = []
+    sentences, by_scan = [], [(each.path, each.sentences) for each in found]
     for kind in KINDS:
-        showing = [each for each in found if kind in each.sentences]
+        showing = [(path, said[kind]) for path, said in by_scan if kind in said]
         if 2 * len(showing) > len(found):
-            where = f"{len(showing)} of {len(found)} scans that were looked at, as in {showing[0].path}"
-            sentences.append(f"in {where}, {showing[0].sentences[kind]}")
+            path, sentence = showing[0]
+            sentences.append(f"in {len(showing)} of {len(found)} scans that were looked at, as in {path}, {sentence}")
     return sentences
