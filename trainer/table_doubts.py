@@ -27,7 +27,7 @@ from mdss.settings_types import SMALLEST_SIDE_PX
 
 Float = NDArray[np.float32]
 Points = NDArray[np.float64]
-Kind = Literal["rough", "behind", "border", "axis"]
+Kind = Literal["rough", "behind", "sparse", "border", "axis"]
 
 BEHIND_SHARE = 0.5  # of the points off the table: a few echoes lie behind every table
 NEAREST = 0.25  # of the scene's extent: a camera that is nearer to it would have to see more than 120 degrees
@@ -53,6 +53,7 @@ def _doubts(plane: Plane | None, xyz_mm: Float, settings: PointCloudSettings) ->
     if plane is not None:
         yield TableDoubt("rough", rough_table_sentence(plane, settings))
         yield TableDoubt("behind", part_behind_sentence(plane, xyz_mm, settings))
+        yield TableDoubt("sparse", sparse_border_sentence(xyz_mm, settings))
     elif settings.table != "none":
         yield TableDoubt("border", unmeasured_border_sentence(xyz_mm, settings))
         yield TableDoubt("axis", negated_z_sentence(xyz_mm, settings))
@@ -80,7 +81,7 @@ def unmeasured_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> s
     """Say that a table shows where a sensor measured nothing along the border; "" if none does, or if the strip itself was measured.
 
     Where it was measured and holds no table, a wider one only finds a face of the part. A wide margin is told from a part without a table
-    by what was measured: a sensor's field of view fills a rectangle, a part as a rule does not.
+    by whether what was measured is a sensor's field of view.
     """
     if len(border_points(xyz_mm, settings.border_px, np.random.default_rng(settings.seed))):
         return ""
@@ -92,10 +93,22 @@ def unmeasured_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> s
             return f"{unmeasured} within {wider.border_px} px; if the part lies on a table, {advice}"
     window = measured_window(xyz_mm)
     height, width = window.shape[:2]
-    filled = np.mean(is_measured(border_strip(window, settings.border_px)))
-    if min(height, width) < SMALLEST_SIDE_PX or filled < FIELD_OF_VIEW or not holds_part_on_table(window, settings):
+    if min(height, width) < SMALLEST_SIDE_PX or not is_field_of_view(window, settings) or not holds_part_on_table(window, settings):
         return ""
     return f"{unmeasured} farther inside; if the part lies on a table, crop the scans to the {width} x {height} px that were measured"
+
+
+def sparse_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:
+    """Say that a table was found where most of the border is empty: a part that touches the border may be taken for it; "" otherwise."""
+    if is_field_of_view(measured_window(xyz_mm), settings):
+        return ""
+    found = "most of the border of what was measured is empty, and what is there counts as table"
+    return f"{found}; if that is the part, set point_cloud.table=none"
+
+
+def is_field_of_view(window: Float, settings: PointCloudSettings) -> bool:
+    """Return whether what was measured fills its window (h, w, 3), as a sensor's field of view does and a part as a rule does not."""
+    return bool(np.mean(is_measured(border_strip(window, settings.border_px))) >= FIELD_OF_VIEW)
 
 
 def holds_part_on_table(xyz_mm: Float, settings: PointCloudSettings) -> bool:

@@ -104,13 +104,33 @@ def test_no_crop_is_advised_that_would_be_refused_as_too_small_a_scan() -> None:
     assert ["crop the scans" in each for each in asked] == [False, True]
 
 
-def test_a_part_without_a_table_is_not_told_to_lie_on_one() -> None:
+def disc() -> Float:
+    """Return a cloud of a disc without a table that touches the image's four borders, with a block on its face."""
     cloud = BlockScan(block_mm=0.0).cloud()
     rows, columns = np.indices(cloud.shape[:2]) - 100
-    cloud[np.hypot(rows, columns) > 95] = np.nan  # a disc that nothing was measured around
+    cloud[np.hypot(rows, columns) > 95] = np.nan
     cloud[80:120, 80:120, 2] -= 8
-    assert find_table(cloud, DEFAULT) is not None, "its face, where it touches the border"
-    assert said(padded(cloud)) == said(np.full((200, 200, 3), np.nan, np.float32)) == ""
+    return cloud
+
+
+def test_a_part_without_a_table_is_not_told_to_lie_on_one() -> None:
+    assert said(padded(disc())) == said(np.full((200, 200, 3), np.nan, np.float32)) == ""
+
+
+def test_a_face_that_counts_as_table_where_the_part_touches_the_border_is_said() -> None:
+    assert part_of(disc()).has_table
+    found = "most of the border of what was measured is empty, and what is there counts as table"
+    assert said(disc()) == f"{found}; if that is the part, set point_cloud.table=none"
+    assert not part_of(disc(), PointCloudSettings(table="none")).has_table
+
+
+@pytest.mark.parametrize("margin_px", [3, 8])
+def test_a_table_whose_border_a_sensor_loses_in_part_is_no_doubt(margin_px: int) -> None:
+    cloud = BlockScan().cloud()
+    inside = cloud[margin_px:-margin_px, margin_px:-margin_px].copy()
+    cloud[:] = np.nan
+    cloud[margin_px:-margin_px, margin_px:-margin_px] = inside
+    assert (part_of(cloud).has_table, said(cloud)) == (True, "")
 
 
 def test_a_part_that_fills_the_image_is_no_reason_to_look_for_a_table_farther_from_the_border() -> None:
