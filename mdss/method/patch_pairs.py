@@ -1,4 +1,4 @@
-"""Pairs of a place and a patch: which points and voids are asked about in which patches."""
+"""Pairs of a place and a patch that holds it, and which of them have the nearest patches of their place."""
 
 from __future__ import annotations
 

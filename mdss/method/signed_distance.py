@@ -19,10 +19,7 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.eight_bits import multiplies_eight_bits
 from mdss.method.grid import Grid, all_three
 from mdss.method.heat import blurred, on_grid
-from mdss.method.neighbours import neighbours_of
-from mdss.method.patch_frame import PatchFrames
-from mdss.method.patch_pairs import PatchPairs
-from mdss.method.patches import cut_patches, distances_from_centre
+from mdss.method.part_patches import PartPatches, Queries
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.torch_device import Precision, for_scoring
@@ -252,25 +249,16 @@ class ShapeBranch:
     def _ask_network(self, points: Float, view_direction: NDArray[np.float64], is_asked: Bool, voids: Voids) -> Readings:
         """Return the readings of the chosen points (`is_asked`, (N,)) of a part (N, 3) mm, and of the voids inside its patches."""
         settings = self._settings
-        cut = cut_patches(points, settings.points_per_patch, settings.density, self._device)
-        members, cloud, chosen, places = (torch.from_numpy(each).to(self._device) for each in (cut, points, is_asked, voids.places))
-        patches = cloud[members]
-        frames, from_centre = PatchFrames.of(patches, view_direction, settings), distances_from_centre(patches)
-        point_pairs, patch_points = PatchPairs.of_members(members, from_centre, len(points)), frames.to_patch(patches)
-        asked = torch.nonzero(chosen[point_pairs.places]).flatten()
-        asked = asked[point_pairs.select(asked).nearest(1 if settings.overlap == "nearest_centre" else settings.asked_in)]
-        point_pairs = point_pairs.select(asked)
-        within = neighbours_of(voids.places, self._device).within(points[cut[:, 0]], from_centre.amax(dim=1).cpu().numpy())
-        holders, held = (torch.from_numpy(each).to(self._device) for each in within)
-        void_pairs = PatchPairs.of_places(holders, held, places, patches[:, 0])
-        void_pairs = void_pairs.select(void_pairs.nearest(settings.asked_in))
-        halves = self._code_halves(patch_points)
-        void_points = frames.select(void_pairs.patches).to_patch(places[void_pairs.places][:, None])[:, 0]
-        distances, _ = self._predict(halves, point_pairs, patch_points.flatten(0, 1)[asked])
-        _, log_odds = self._predict(halves, void_pairs, void_points)
+        patches = PartPatches.cut(points, view_direction, settings, self._device)
+        chosen = torch.from_numpy(is_asked).to(self._device)
+        about_points = patches.ask_points(chosen, 1 if settings.overlap == "nearest_centre" else settings.asked_in)
+        about_voids = patches.ask_voids(voids.places, settings.asked_in)
+        halves = self._code_halves(patches.in_frames)
+        distances, _ = self._predict(halves, about_points)
+        _, log_odds = self._predict(halves, about_voids)
         numbers = chosen.cumsum(0) - 1  # of the points, counted among those asked about
-        units = self._unit(frames.lengths)[point_pairs.patches]
-        return Readings(distances * units, numbers[point_pairs.places], log_odds, void_pairs.places)
+        units = self._unit(patches.frames.lengths)[about_points.pairs.patches]
+        return Readings(distances * units, numbers[about_points.pairs.places], log_odds, about_voids.pairs.places)
 
     def _code_halves(self, patches: Tensor) -> Tensor:
         """Return what the codes of patches (P, K, 3), in their frames, contribute to the first layer: (P, C)."""
@@ -280,11 +268,11 @@ class ShapeBranch:
             halves[piece] = self._network.code_halves(patches[piece])
         return halves
 
-    def _predict(self, halves: Tensor, pairs: PatchPairs, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the distance and the log odds of a point, (M,) each, for queries (M, 3): one per pair, in its patch's frame."""
-        distance, log_odds = (torch.empty(len(queries), device=self._device) for _ in range(2))
-        for piece in pieces(len(queries), self._at_once, QUERIES_STEP, self._device):
-            predicted = self._network.predict_each(halves.index_select(0, pairs.patches[piece]), queries[piece])
+    def _predict(self, halves: Tensor, queries: Queries) -> tuple[Tensor, Tensor]:
+        """Return the distance and the log odds of a point for each query, (M,) both; `halves` (P, C) are those of the patches."""
+        distance, log_odds = (torch.empty(len(queries.points), device=self._device) for _ in range(2))
+        for piece in pieces(len(queries.points), self._at_once, QUERIES_STEP, self._device):
+            predicted = self._network.predict_each(halves.index_select(0, queries.pairs.patches[piece]), queries.points[piece])
             distance[piece], log_odds[piece] = predicted.distance, predicted.presence
         return distance, log_odds
 
