@@ -34,7 +34,13 @@ MOVE_PART = (
     "REPLACE INTO part (result_id, source_id, frame_id, accepted) SELECT result_id, source_id, frame_id, accepted"
     " FROM part WHERE result_id = ? AND sequence IS NULL"
 )
-# Answered from indices alone, even if the disk damaged the parts themselves; the third index is that of camera and frame.
+# Answered from indices alone, however many alerts wait that are older.
+FORGETTABLE = (
+    "SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ?"
+    " AND rowid NOT IN (SELECT rowid FROM part WHERE evaluation <> 'OK' AND delivered = 0) LIMIT ? OFFSET ?"
+)
+FORGET = "DELETE FROM part WHERE rowid = ? AND (evaluation = 'OK' OR delivered = 1) RETURNING rowid"
+# Likewise, even if the disk damaged the parts themselves; the third index is that of camera and frame.
 OPEN_FRAMES = (
     "SELECT rowid, frame_id FROM part INDEXED BY sqlite_autoindex_part_3 WHERE +rowid IN (SELECT rowid FROM part WHERE sequence IS NULL)"
 )
@@ -196,27 +202,15 @@ class Journal:
     def prune(self, older_than_ns: int) -> int:
         """Delete up to a thousand parts judged before this time (UTC ns) and return how many; undelivered alerts are kept.
 
-        Damaged parts are kept as well, and parts that cannot be deleted without touching the damage.
+        Damaged parts are kept as well, and parts that cannot be deleted without touching the damage. Other processes may write while parts
+        are looked for, and wait only while they are deleted.
         """
-        try:
-            with self._file.transaction():
-                self._file.rows(
-                    "DELETE FROM part WHERE rowid IN (SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ?"
-                    " AND (evaluation = 'OK' OR delivered = 1) LIMIT ?)",
-                    *(older_than_ns, PRUNED_AT_ONCE),
-                )
-                return int(self._file.rows("SELECT changes()")[0][0])
-        except JournalDamaged:
-            return self._prune_round_damage(older_than_ns)
-
-    def _prune_round_damage(self, older_than_ns: int) -> int:
-        query, passed = "SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ? LIMIT ? OFFSET ?", 0
-        forget = "DELETE FROM part WHERE rowid = ? AND (evaluation = 'OK' OR delivered = 1) RETURNING rowid"
+        passed = 0
         with self._file.naming_file():
-            while old := self._file.rows(query, older_than_ns, PRUNED_AT_ONCE, passed):
-                if forgotten := self._file.change_each(forget, old):
+            while old := self._file.rows(FORGETTABLE, older_than_ns, PRUNED_AT_ONCE, passed):
+                if forgotten := self._file.change_each(FORGET, old):
                     return forgotten
-                passed += len(old)
+                passed += len(old)  # all of them damaged
         return 0
 
     def _readable(self, which: str, after: int, limit: int) -> list[Verdict]:
