@@ -26,6 +26,10 @@ class CollectionQueue:
         self._waiting = deque[JudgedScan]()
         tally.start(HANDED, DROPPED)
 
+    def __len__(self) -> int:
+        """Return how many scans are waiting."""
+        return len(self._waiting)
+
     def apply_settings(self, settings: CollectionSettings) -> None:
         """Apply other sampling settings from the next part on; only a restart turns the collection itself on or off."""
         self._settings = settings
@@ -44,7 +48,11 @@ class CollectionQueue:
         while self._waiting and collect.send(self._waiting[0]):
             self._waiting.popleft()
             self._tally.count(HANDED)
-        while sum(map(size, self._waiting)) > MOST_WAITING_BYTES:
+        self.drop_down_to(MOST_WAITING_BYTES)
+
+    def drop_down_to(self, nbytes: int) -> None:
+        """Drop the oldest scans, and count them, until no more than so many bytes wait."""
+        while sum(map(size, self._waiting)) > nbytes:
             self._waiting.popleft()
             self._tally.count(DROPPED)
 

@@ -37,6 +37,7 @@ MOST_FRAMES = 1 + 3 + camera.MOST_PAYLOADS + 1  # sender, message, and one more 
 # held frames plus forty of the largest frames in transit; ZeroMQ itself does not limit a message of many frames
 MEMORY_BYTES = 3 * 1024**3
 LAST_VERDICTS_S = 4.0  # after the drain time-out, for the verdicts that fusion gives when it is stopped
+LAST_SCANS_S = 5.0  # within the same time, for the scans that wait for collect then
 log = structlog.get_logger()
 
 
@@ -105,11 +106,21 @@ class Ingest:
         while not self._process.stop.asked:
             self._apply_changed_settings(self._process.changed_settings())
             self._turn()
+        self._drain()
+        self._heartbeats.report_state("stopped")
+
+    def _drain(self) -> None:
+        """Wait for the verdicts of all parts, and then, though not as long, for `collect` to take their scans."""
         self._sockets.reply(self._intake.stop())
         end_s = time.monotonic() + self._drain_timeout_s + LAST_VERDICTS_S
         while not self._intake.is_idle and time.monotonic() < end_s:
             self._turn()
-        self._heartbeats.report_state("stopped")
+        end_s = min(end_s, time.monotonic() + LAST_SCANS_S)
+        while self._collection_queue and time.monotonic() < end_s:
+            self._turn()
+        if self._collection_queue:
+            log.warning("scans dropped: collect did not take them before the stop", scans=len(self._collection_queue))
+            self._collection_queue.drop_down_to(0)
 
     def _apply_changed_settings(self, settings: Settings | None) -> None:
         """Apply changed settings, if there are any."""

@@ -11,13 +11,15 @@ import msgspec
 import pytest
 import zmq
 
-from daemon.ingest import LAST_VERDICTS_S, Ingest
+from daemon.collection_queue import DROPPED
+from daemon.ingest import LAST_SCANS_S, LAST_VERDICTS_S, Ingest
 from mdss.settings import Settings, StationSettings, SupervisorSettings
 from mdss.wire import camera
 from mdss.wire.camera import Hello, Ping
 from mdss.wire.heartbeat import HeartbeatSender, StopFlag
+from mdss.wire.messages import Heartbeat
 from tests.fakes import FakeLink
-from tests.front_door import CAMERA, OTHER, RULES, Station
+from tests.front_door import CAMERA, OTHER, RULES, Station, word
 
 
 class Sockets:
@@ -90,3 +92,32 @@ def test_a_part_without_a_verdict_is_waited_for_as_long_as_the_settings_of_the_m
     station.send("f1")
     Ingest(sockets, station.intake, station, process).run()  # type: ignore[arg-type]
     assert station.clock() - ended_s[0] == pytest.approx(waited_s + LAST_VERDICTS_S, abs=0.2)
+
+
+@pytest.mark.parametrize(("busy_s", "dropped", "waited_s"), [(1.0, 0, 1.0), (60.0, 2, LAST_SCANS_S)])
+def test_at_a_stop_scans_wait_a_moment_for_collect_and_those_that_it_does_not_take_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy_s: float, dropped: int, waited_s: float
+) -> None:
+    station, stop, supervisor = Station.introduced(), StopFlag(), FakeLink()
+    heartbeats = HeartbeatSender("ingest", supervisor)
+    heartbeats.tally = station.tally
+    monkeypatch.setattr("daemon.ingest.time", SimpleNamespace(monotonic=station.clock))
+    own = Settings(station=StationSettings(runtime_directory=str(tmp_path)), supervisor=SupervisorSettings(drain_timeout_s=600))
+    sockets: Any = Sockets(station)
+    process: Any = SimpleNamespace(settings=own, heartbeats=heartbeats, stop=stop)
+    for frame_id in ("f1", "f2"):
+        station.send(frame_id)
+        station.intake.note_verdicts([word(station.journal.judge(frame_id, 1), 1, None, "NotOK")])
+    began_s, stop.asked, station.collect.room = station.clock(), True, False
+
+    def wait(timeout_ms: int) -> bool:
+        station.clock.advance(timeout_ms / 1000)
+        station.collect.room = station.clock() - began_s >= busy_s
+        return False
+
+    sockets.wait = wait
+    Ingest(sockets, station.intake, station, process).run()  # type: ignore[arg-type]
+    assert (len(station.collect.sent), station.count(DROPPED)) == (2 - dropped, dropped)
+    assert station.clock() - began_s == pytest.approx(waited_s, abs=0.1)
+    said = supervisor.sent[-1]
+    assert isinstance(said, Heartbeat) and (said.state, said.counters[DROPPED]) == ("stopped", dropped)
