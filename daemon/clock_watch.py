@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mdss.errors import UNREADABLE
 from mdss.whole_files import write_whole
@@ -28,15 +29,34 @@ class Clocks:
     boot_id: Callable[[], str] = lambda: BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
 
 
+class Misdated(msgspec.Struct, frozen=True, kw_only=True):
+    """What is dated from `first_ns` to `last_ns` (UTC) by a clock that was wrong then; in truth it is later by `by_ns`."""
+
+    first_ns: int
+    last_ns: int
+    by_ns: int
+
+    def true_ns(self, dated_ns: int) -> int:
+        """Return the true time of something that bears this time."""
+        return dated_ns + self.by_ns if self.first_ns <= dated_ns <= self.last_ns else dated_ns
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Both clocks at the last look, and what was still to be taken into account of an earlier jump (all in ns)."""
+    """Both clocks at the last look, and what is still to be taken into account because the clock was set (all in ns)."""
 
     boot_id: str
     wall_ns: int
     since_boot_ns: int
-    doubt_ns: int = 0
-    lag_ns: int = 0
-    age_ns: int = 0
+    doubt_ns: int = 0  # for so much longer of running nothing is old
+    lag_ns: int = 0  # the time given is behind the clock by so much
+    age_ns: int = 0  # of running since the last jump
+    misdated: tuple[Misdated, ...] = ()  # oldest first
+
+    def later(self, wall_ns: int, since_boot_ns: int) -> Note:
+        """Return the note of a later look at both clocks, before the machine is started again."""
+        passed_ns = since_boot_ns - self.since_boot_ns
+        doubt_ns, age_ns = max(0, self.doubt_ns - passed_ns), self.age_ns + passed_ns
+        return replace(self, wall_ns=wall_ns, since_boot_ns=since_boot_ns, doubt_ns=doubt_ns, age_ns=age_ns)
 
 
 def is_rest(passed_ns: int) -> bool:
@@ -50,17 +70,26 @@ class ClockWatch:
     After a jump of more than a minute there is no such time for one day of running: time enough to notice the jump and correct the clock.
     After a jump ahead, the time given lags behind the clock by the size of the jump, until everything older than the jump has reached its
     age in time that really passed. A machine without a battery clock starts with a wrong time that a time service soon corrects: that is no
-    jump.
+    jump, but what was dated before is `misdated`.
     """
 
     def __init__(self, path: Path, clocks: Clocks | None = None) -> None:
         self._path, self._clocks = path, clocks or Clocks()
-        self._boot_id = self._clocks.boot_id()
-        self._wall_ns, self._since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
-        self._doubt_until_ns = self._noted_ns = self._lag_ns = self._jumped_ns = 0
-        self._began_ns, self._before = self._since_boot_ns, self._read()
-        if self._before is not None:
-            self._go_on_from(self._before)
+        self._noted_ns = 0  # when the note is due to be written, by the clock since the machine's start
+        self._before: Note | None = None  # of before the machine's start, as if it had ended at this moment
+        self._note = Note(boot_id=self._clocks.boot_id(), wall_ns=self._clocks.wall_ns(), since_boot_ns=self.since_boot_ns())
+        last = self._read()
+        if last is not None:
+            self._go_on_from(last)
+
+    @property
+    def misdated(self) -> tuple[Misdated, ...]:
+        """What was dated by a clock that was wrong after the machine's start, oldest first, until `forget_misdated`."""
+        return self._note.misdated
+
+    def forget_misdated(self) -> None:
+        """Call this when everything that was misdated bears its true time."""
+        self._note, self._noted_ns = replace(self._note, misdated=()), 0
 
     def since_boot_ns(self) -> int:
         """Return the time in ns since the machine was started, which nobody can set."""
@@ -68,46 +97,45 @@ class ClockWatch:
 
     def now_ns(self, keep_ns: int) -> int | None:
         """Return the time (UTC ns) by which things kept for `keep_ns` are old, None while the clock is in doubt; call it often."""
-        wall_ns, since_boot_ns = self._clocks.wall_ns(), self.since_boot_ns()
-        jump_ns = (wall_ns - self._wall_ns) - (since_boot_ns - self._since_boot_ns)
-        self._wall_ns, self._since_boot_ns = wall_ns, since_boot_ns
-        if abs(jump_ns) > MINUTE_NS and not self._is_set_right():
+        last, self._note = self._note, self._note.later(self._clocks.wall_ns(), self.since_boot_ns())
+        jump_ns = (self._note.wall_ns - last.wall_ns) - (self._note.since_boot_ns - last.since_boot_ns)
+        if abs(jump_ns) > MINUTE_NS and not self._is_set_right(jump_ns):
             self._doubt(jump_ns)
-        if since_boot_ns >= self._noted_ns:
+        if self._note.since_boot_ns >= self._noted_ns:
             self._write()
-        if since_boot_ns - self._jumped_ns > keep_ns:
-            self._lag_ns = 0
-        return None if since_boot_ns < self._doubt_until_ns else wall_ns - self._lag_ns
+        if self._note.age_ns > keep_ns:
+            self._note = replace(self._note, lag_ns=0)
+        return None if self._note.doubt_ns else self._note.wall_ns - self._note.lag_ns
 
-    def _go_on_from(self, note: Note) -> None:
+    def _go_on_from(self, last: Note) -> None:
         """Compare with the last note; after a restart of the machine only a clock that went back or far ahead is noticed."""
-        self._take_over(note)
-        if note.boot_id == self._boot_id:
-            self._wall_ns, self._since_boot_ns = note.wall_ns, note.since_boot_ns
-        elif not is_rest(self._wall_ns - note.wall_ns):
-            self._doubt(self._wall_ns - note.wall_ns)
+        now, going_on = self._note, replace(last, boot_id=self._note.boot_id, since_boot_ns=self._note.since_boot_ns)
+        if last.boot_id == now.boot_id:  # the next look compares with where the clock would stand if nobody had set it meanwhile
+            self._note = replace(going_on, wall_ns=last.wall_ns + now.since_boot_ns - last.since_boot_ns)
+            return
+        self._before, self._note = going_on, replace(going_on, wall_ns=now.wall_ns)
+        if not is_rest(now.wall_ns - last.wall_ns):
+            self._doubt(now.wall_ns - last.wall_ns)
 
-    def _take_over(self, note: Note) -> None:
-        self._doubt_until_ns = self._began_ns + note.doubt_ns
-        self._lag_ns, self._jumped_ns = note.lag_ns, self._began_ns - note.age_ns
-
-    def _is_set_right(self) -> bool:
+    def _is_set_right(self, jump_ns: int) -> bool:
         """Return whether the clock was corrected, after a restart of the machine, to where it would be had it never been wrong.
 
-        Only within an hour of the first start of this watch; later corrections count as jumps.
+        Only within an hour of the first start of this watch; later corrections count as jumps. For a minute nothing is old, because what
+        was dated before may still be on its way.
         """
-        before, running_ns = self._before, self._since_boot_ns - self._began_ns
-        if before is None or before.boot_id == self._boot_id or running_ns > HOUR_NS:
+        if self._before is None:
             return False
-        is_right = is_rest(self._wall_ns - running_ns - before.wall_ns)
-        if is_right:
-            self._take_over(before)
-            self._noted_ns = 0
-        return is_right
+        note, running_ns = self._note, self._note.since_boot_ns - self._before.since_boot_ns
+        if running_ns > HOUR_NS or not is_rest(note.wall_ns - running_ns - self._before.wall_ns):
+            return False
+        was_ns = note.wall_ns - jump_ns
+        misdated = (*note.misdated, Misdated(first_ns=was_ns - running_ns, last_ns=was_ns, by_ns=jump_ns))
+        right = self._before.later(note.wall_ns, note.since_boot_ns)
+        self._note, self._noted_ns = replace(right, doubt_ns=max(MINUTE_NS, right.doubt_ns), misdated=misdated), 0
+        return True
 
     def _doubt(self, jump_ns: int) -> None:
-        self._doubt_until_ns, self._noted_ns = self._since_boot_ns + DAY_NS, 0
-        self._lag_ns, self._jumped_ns = max(0, self._lag_ns + jump_ns), self._since_boot_ns
+        self._note, self._noted_ns = replace(self._note, doubt_ns=DAY_NS, lag_ns=max(0, self._note.lag_ns + jump_ns), age_ns=0), 0
         log.warning("the clock was set: nothing is deleted as old for a day", by_s=round(jump_ns / 1e9))
 
     def _read(self) -> Note | None:
@@ -117,16 +145,8 @@ class ClockWatch:
             return None
 
     def _write(self) -> None:
-        self._noted_ns = self._since_boot_ns + HOUR_NS
-        note = Note(
-            boot_id=self._boot_id,
-            wall_ns=self._wall_ns,
-            since_boot_ns=self._since_boot_ns,
-            doubt_ns=max(0, self._doubt_until_ns - self._since_boot_ns),
-            lag_ns=self._lag_ns,
-            age_ns=self._since_boot_ns - self._jumped_ns,
-        )
+        self._noted_ns = self._note.since_boot_ns + HOUR_NS
         try:
-            write_whole(self._path, msgspec.json.encode(note))
+            write_whole(self._path, msgspec.json.encode(self._note))
         except OSError as error:  # a full disk must not stop the removal of old things
             log.warning("the record of the clock cannot be written", reason=str(error))

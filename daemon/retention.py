@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from daemon.clock_watch import ClockWatch
+from daemon.clock_watch import ClockWatch, Misdated
 from mdss.errors import MdssError
 
 EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
@@ -20,6 +23,9 @@ class Prunable(Protocol):
 
     def prune(self, older_than_ns: int) -> int:
         """Delete some of the parts judged before this time (UTC ns) and return how many; 0 if none are left."""
+
+    def redate(self, first_ns: int, last_ns: int, by_ns: int) -> int:
+        """Move the times by which parts age, where they are from `first_ns` to `last_ns` (UTC), and return of how many parts."""
 
 
 class Retention:
@@ -38,6 +44,7 @@ class Retention:
         """Delete a little if it is due; called often. Failures are logged and tried again an hour later."""
         now_ns = self._clock.now_ns(self._keep_ns)
         if now_ns is None:
+            self._files_due_ns = self._journal_due_ns = 0  # both after the doubt, so that both give what is misdated its true time
             return
         oldest_ns, since_boot_ns = now_ns - self._keep_ns, self._clock.since_boot_ns()
         # files first: on a full disk the journal needs room even to delete
@@ -50,6 +57,7 @@ class Retention:
 
     def _prune(self, oldest_ns: int) -> None:
         try:
+            self._redate()
             forgotten = self._journal.prune(oldest_ns)
         except MdssError as error:
             log.error("the journal cannot be pruned", reason=str(error))
@@ -58,12 +66,20 @@ class Retention:
             self._journal_due_ns = 0  # there may be more: continue at the next turn
             log.info("journal pruned", parts=forgotten)
 
+    def _redate(self) -> None:
+        """Give parts their true times that a wrong clock has dated; until that is done, none is deleted."""
+        misdated = self._clock.misdated
+        parts = sum(self._journal.redate(each.first_ns, each.last_ns, each.by_ns) for each in misdated)
+        if misdated:
+            self._clock.forget_misdated()
+            log.info("what was judged before the clock was set right is kept by its true time", parts=parts)
+
     def _remove_files(self, oldest_ns: int) -> None:
         """Remove all old files; one that cannot be removed, or a folder that cannot be listed, does not stop the others."""
         removed, refused = 0, list[str]()
         for path in [path for pattern in KEPT for path in self._found(pattern, refused)]:
             try:
-                removed += is_removed(path, oldest_ns)
+                removed += is_removed(path, oldest_ns, self._clock.misdated)
             except OSError as error:
                 refused.append(str(error))
         if refused:
@@ -79,12 +95,15 @@ class Retention:
             return []
 
 
-def is_removed(path: Path, oldest_ns: int) -> bool:
-    """Remove a file if it is older than this time (UTC ns); return False if it is newer or already gone."""
+def is_removed(path: Path, oldest_ns: int, misdated: Sequence[Misdated]) -> bool:
+    """Remove a file if it is older than this time (UTC ns); return False if it is newer or already gone. What is misdated is dated anew."""
     try:
-        is_old = path.stat().st_mtime_ns < oldest_ns
-        if is_old:
+        dated_ns = path.stat().st_mtime_ns
+        true_ns = reduce(lambda time_ns, each: each.true_ns(time_ns), misdated, dated_ns)
+        if true_ns < oldest_ns:
             path.unlink()
+        elif true_ns != dated_ns:
+            os.utime(path, ns=(true_ns, true_ns))
     except FileNotFoundError:
         return False
-    return is_old
+    return true_ns < oldest_ns

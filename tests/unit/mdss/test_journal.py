@@ -139,31 +139,6 @@ def test_only_old_parts_that_nobody_waits_for_are_forgotten(journal: Journal) ->
     assert journal.prune(50) == 0
 
 
-def test_while_old_alerts_wait_that_nobody_takes_pruning_keeps_no_other_process_from_writing(journal: Journal, path: Path) -> None:
-    """As after weeks without Redis: whatever else may go is looked for before anybody has to wait."""
-    alerts, refused = 3000, list[bool]()
-    insert = "INSERT INTO part (result_id, source_id, frame_id, sequence, evaluation, judged_ns) VALUES (?1, 'cam', ?1, ?2, 'NotOK', 10)"
-    with journal._file.transaction():
-        for number in range(1, alerts + 1):
-            journal._file.rows(insert, f"alert-{number}", number)
-        journal._file.rows("UPDATE counter SET last_sequence = ?", alerts)
-    journal.judge(verdict(accepted("old", 100), "OK", 20))
-    other = sqlite3.connect(path, isolation_level=None, timeout=0)
-
-    def write() -> None:
-        try:
-            other.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            refused.append(True)
-        else:
-            refused.append(False)
-
-    journal._file._db.set_progress_handler(write, 1000)  # each so many steps of SQLite, which passes over some hundred alerts in them
-    assert [journal.prune(50), journal.prune(50)] == [1, 0]
-    other.close()
-    assert len(refused) > 10 and sum(refused) <= 1
-
-
 def test_no_sequence_is_given_twice_even_when_all_is_forgotten(journal: Journal, path: Path) -> None:
     record(journal, "a", "b")
     assert journal.prune(2**62) == 2
@@ -231,10 +206,6 @@ def test_while_another_process_writes_the_wait_has_an_end(journal: Journal, path
 def test_what_is_accepted_is_on_the_disk_and_not_only_on_its_way(journal: Journal, path: Path) -> None:
     assert journal._file.rows("PRAGMA synchronous") == [(2,)]
     assert journal._file.rows("PRAGMA journal_mode") == [(b"wal",)]
-
-
-def test_what_may_be_forgotten_is_found_without_a_file_for_which_a_full_disk_has_no_room(journal: Journal) -> None:
-    assert journal._file.rows("PRAGMA temp_store") == [(2,)]  # MEMORY
 
 
 def test_a_full_disk_is_a_sentence_and_the_next_part_is_stored_when_there_is_room(journal: Journal) -> None:
