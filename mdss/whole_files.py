@@ -55,20 +55,40 @@ def as_json(value: object) -> bytes:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a hidden folder that becomes `path` when the block ends; if the block fails, nothing stays. `path` must be free.
+    """Yield a hidden folder that becomes `path` when the block ends; if the block fails, nothing stays. Nothing may be there yet.
 
     Leftovers of a writer that was killed are removed by the next one; OSError if another writer is at work.
     """
-    is_there = path.is_dir()  # it may be a mount, or somebody's current folder: it is filled, not replaced
-    partial = path / PARTIAL_NAME if is_there else path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.partial")
+    with _claiming(path, partial):
+        yield partial
+        partial.rename(path)
+
+
+@contextmanager
+def filled_folder(path: Path) -> Iterator[Path]:
+    """Do the same for a folder that may be there already, if it is free: a mount, or somebody's current folder, cannot be replaced.
+
+    Then what was written is moved into it piece by piece when the block ends; only a crash within that moment leaves a part of it.
+    """
+    if not path.is_dir():
+        with whole_folder(path) as partial:
+            yield partial
+        return
+    partial = path / PARTIAL_NAME
+    with _claiming(path, partial):
+        yield partial
+        for each in sorted(partial.iterdir()):
+            each.rename(path / each.name)
+
+
+@contextmanager
+def _claiming(path: Path, partial: Path) -> Iterator[None]:
+    """Claim the hidden folder for what becomes `path`; what is still in it when the block ends is removed."""
     with named_as(path, partial):
         claim = _claimed(partial)
     try:
-        yield partial
-        for each in sorted(partial.iterdir()) if is_there else ():
-            each.rename(path / each.name)
-        if not is_there:
-            partial.rename(path)
+        yield
     finally:
         if _is_named(claim, partial):  # otherwise it is in its place, and its name may be another writer's already
             shutil.rmtree(partial, ignore_errors=True)

@@ -15,7 +15,7 @@ import tifffile
 from mdss.errors import BadInput, MdssError
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.verb_options import FiniteRange
-from mdss.whole_files import as_json, is_free, named_as, whole_folder
+from mdss.whole_files import as_json, filled_folder, is_free, named_as
 from trainer.dataset import GOOD, MM_PER_UNIT, Split, Unit
 from trainer.progress import tracked
 from trainer.synthetic_camera import View
@@ -75,7 +75,7 @@ def write_line(line: Line, out: Path) -> None:
         "view": line.view,
         "counts": {f"{split}/{kind}": count for (split, kind), count in line.counts().items()},
     }
-    with whole_folder(out) as partial, named_as(out, partial):
+    with filled_folder(out) as partial, named_as(out, partial):
         for split, kind, index in tracked(scans, f"synthetic {line.product}"):
             write_scan(partial / split / kind, f"{index:03d}", line.scan(split, kind, index), line.view.unit, has_truth=split == "test")
         (partial / CARD).write_bytes(as_json(card))

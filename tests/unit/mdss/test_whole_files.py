@@ -16,7 +16,7 @@ import pytest
 from daemon.clock_watch import ClockWatch
 from mdss.collect_request import request_all
 from mdss.drift_record import DriftRecord, write_record
-from mdss.whole_files import PARTIAL_NAME, is_free, named_as, whole_folder, write_durably, write_whole
+from mdss.whole_files import PARTIAL_NAME, filled_folder, is_free, named_as, whole_folder, write_durably, write_whole
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -90,10 +90,10 @@ def test_a_folder_is_there_when_it_is_whole_and_nothing_stays_of_one_that_failed
     place = tmp_path / "somewhere" / "line"
     if is_there:
         place.mkdir(parents=True)
-    with pytest.raises(IsADirectoryError), whole_folder(place) as partial:
+    with pytest.raises(IsADirectoryError), filled_folder(place) as partial:
         partial.joinpath("half").write_bytes(partial.read_bytes())
     assert (place.exists(), list((place if is_there else place.parent).iterdir())) == (is_there, [])
-    with whole_folder(place) as partial:
+    with filled_folder(place) as partial:
         (partial / "train").mkdir()
         (partial / "train" / "000.png").touch()
         assert not (place / "train").exists()
@@ -203,9 +203,9 @@ def test_a_folder_that_another_writer_is_at_is_refused_and_left_to_it(tmp_path: 
     place = tmp_path / "line"
     if is_there:
         place.mkdir()
-    with whole_folder(place) as partial:
+    with filled_folder(place) as partial:
         (partial / "card").touch()
-        with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), whole_folder(place):
+        with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), filled_folder(place):
             pass
     assert [path.name for path in place.iterdir()] == ["card"]
 
@@ -218,14 +218,14 @@ def test_a_folder_that_another_writer_finishes_at_that_moment_stays_whole(
     if is_there:
         place.mkdir()
     with ExitStack() as first:
-        (first.enter_context(whole_folder(place)) / "card").touch()
+        (first.enter_context(filled_folder(place)) / "card").touch()
 
         def flock_late(claim: int, how: int) -> None:
             first.close()
             flock(claim, how)
 
         monkeypatch.setattr(fcntl, "flock", flock_late)
-        with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), whole_folder(place):
+        with pytest.raises(OSError, match=f"another process is writing it: '{place}'$"), filled_folder(place):
             pass
     assert [path.name for path in place.iterdir()] == ["card"]
 

@@ -253,8 +253,8 @@ def test_a_folder_with_files_in_it_is_refused_and_left_alone(tmp_path: Path) -> 
 
 
 def test_a_folder_that_was_empty_takes_the_line_again_after_its_writer_was_killed(tmp_path: Path) -> None:
-    begin = "with whole_folder(Path.cwd()) as partial: (partial / 'train').mkdir(); os.kill(os.getpid(), 9)"
-    script = f"import os; from pathlib import Path; from mdss.whole_files import whole_folder\n{begin}"
+    begin = "with filled_folder(Path.cwd()) as partial: (partial / 'train').mkdir(); os.kill(os.getpid(), 9)"
+    script = f"import os; from pathlib import Path; from mdss.whole_files import filled_folder\n{begin}"
     assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False).returncode == -9
     assert list(tmp_path.rglob("train")) != []
     write_tiny_line(tmp_path)
