@@ -1,4 +1,4 @@
-"""Deletes, once an hour, what is older than journal.keep_days: judged parts in the journal, their pictures, and scans in quarantine."""
+"""Deletes, once an hour, what is older than journal.keep_days: judged parts and their pictures, quarantined scans, half-written files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from daemon.clock_watch import ClockWatch, Misdated
 from mdss.errors import MdssError
 
 EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
-KEPT = ("evidence/*.png", "quarantine/*.json", "quarantine/rgb/*.png", "quarantine/xyz/*.tiff")  # in the state directory
+# in the state directory; the last four are left half written by processes that were killed
+KEPT = (
+    *("evidence/*.png", "quarantine/*.json", "quarantine/rgb/*.png", "quarantine/xyz/*.tiff"),
+    *(".*-*.partial", "collect_all/.*-*.partial", "drift/.*-*.partial", "retrain/.*-*.partial"),
+)
 log = structlog.get_logger()
 
 

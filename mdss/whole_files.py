@@ -67,9 +67,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def filled_folder(path: Path) -> Iterator[Path]:
-    """Do the same for a folder that may be there already, if it is free: a mount, or somebody's current folder, cannot be replaced.
+    """Yield a hidden folder that becomes `path`, or whose content goes into `path` where that is a folder already, and `is_free`.
 
-    Then what was written is moved into it piece by piece when the block ends; only a crash within that moment leaves a part of it.
+    Such a folder may be a mount, or somebody's current one, so it is not replaced. Only a crash while it is filled leaves a part in it.
     """
     if not path.is_dir():
         with whole_folder(path) as partial:

@@ -47,10 +47,11 @@ def test_fewer_days_are_kept_to_from_the_next_turn_on(tmp_path: Path) -> None:
     assert record.limits_ns == [int((clock() - days * DAY_S) * 1e9) for days in (2, 1)]
 
 
-def test_pictures_and_quarantined_scans_go_when_their_parts_are_forgotten(tmp_path: Path) -> None:
+def test_pictures_quarantined_scans_and_half_written_files_go_with_the_parts_of_their_age(tmp_path: Path) -> None:
     clock = FakeClock()
-    old = ("evidence/old.png", "quarantine/old.json", "quarantine/rgb/old.png", "quarantine/xyz/old.tiff")
-    stays = ("evidence/other.txt", "journal.sqlite", "quarantine/new.json")
+    half = [f"{folder}.cap.json-7.partial" for folder in ("", "drift/", "collect_all/", "retrain/")]
+    old = ("evidence/old.png", "quarantine/old.json", "quarantine/rgb/old.png", "quarantine/xyz/old.tiff", *half)
+    stays = ("drift/cap.json", "evidence/other.txt", "journal.sqlite", "quarantine/new.json")
     for name in old + stays:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
