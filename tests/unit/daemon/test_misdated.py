@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from daemon.retention import DAY_NS, Retention
-from mdss.journal import Journal
+from mdss.journal import Journal, JournalFailed
+from mdss.journal_file import Row
 from tests.fakes import FakeClock
 from tests.parts import accepted, verdict
 
@@ -104,6 +105,29 @@ def test_parts_of_two_starts_with_the_same_wrong_clock_are_each_kept_for_their_o
     assert machine.known() == {"part 1": True}
     machine.turns(5 * DAY_S)
     assert machine.known() == {}
+
+
+def test_as_long_as_the_journal_takes_no_true_time_nothing_in_it_is_forgotten_and_no_restart_forgets_that(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, journal)
+    machine.boot(-19 * YEAR_S)
+    machine.turns(300)
+    machine.judge("early")
+    machine.clock.set_s = 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(journal._file, "change_each", full)
+        for _ in range(2):
+            machine.turns(7200)
+            machine.start()
+    machine.turns(7200)
+    assert machine.known() == {"early": True}
+    assert journal._file.rows("SELECT judged_ns / 1000000000 FROM part") == [(int(machine.clock() - 3 * 7200),)]
+
+
+def full(query: str, keys: list[Row]) -> int:
+    """Change nothing, as on a full disk."""
+    raise JournalFailed("journal j.sqlite: database or disk is full")
 
 
 def test_a_note_of_a_jump_counts_also_where_it_says_nothing_of_wrong_dates(tmp_path: Path) -> None:
