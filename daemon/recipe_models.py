@@ -42,7 +42,7 @@ class RecipeModels:
     serving: Served | None = None
     coming: str = ""
     coming_since_s: float = 0.0
-    held: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan that holds it first
+    held: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan that asked for it last
     leaving: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan in which it judges no more
     refused: tuple[str, str] = ("", "")  # version, reason
     no_room: str = ""  # which recipes in use leave no room for it
@@ -69,7 +69,7 @@ class RecipeModels:
     def load(self, revision: int, now_s: float) -> None:
         """Have the champion loaded."""
         self.coming, self.coming_since_s, self.no_room = self.champion, now_s, ""
-        self.held.setdefault(self.champion, revision)
+        self.held[self.champion] = revision
 
     def note_no_room(self, why: str) -> None:
         """Note which recipes leave no room; empty while room is being made."""
