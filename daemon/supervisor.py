@@ -14,11 +14,11 @@ from daemon.dropped_scans import DroppedScans
 from daemon.endings import Endings
 from daemon.model_swaps import ModelReports, ModelSwaps
 from daemon.notify import Notifier
-from daemon.outbox import Outlet
 from daemon.status import Board, ProcessReport, StationReport
 from mdss.errors import MdssError
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
+from mdss.wire.sockets import Outlet
 
 TURN_MS = 100
 STANDSTILL = 0.5  # share of supervisor.stall_timeout_s; a shorter standstill between two turns cannot make a healthy process look stalled
