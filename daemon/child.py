@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -39,6 +40,14 @@ class Process(Protocol):
 
 
 Start = Callable[[ProcessSpec], Process]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a process, or a start of it that failed."""
+
+    pid: int | None  # None if it could not even be started
+    reason: str  # empty if it was asked to end
 
 
 class Child:
@@ -115,8 +124,8 @@ class Child:
         if self.is_ready:
             self._late_starts, self._was_ready = 0, True
 
-    def tick(self, heard_until_s: float) -> str:
-        """Notice an end or a stall, and restart the process when its pause is over; return why it ended if nobody asked it to.
+    def tick(self, heard_until_s: float) -> Ending | None:
+        """Notice an end or a stall, and restart the process when its pause is over; return its end, None if it did not end.
 
         Time limits count up to `heard_until_s`: later heartbeats may be waiting unread, for instance while another process was being
         started.
@@ -125,13 +134,14 @@ class Child:
             if self._restart_at_s is not None and self._clock() >= self._restart_at_s:
                 self.restarts += 1
                 self.start()
-            return ""
+                return Ending(None, self.reason) if self._process is None else None
+            return None
         code = self._process.poll()
         if code in (FAILED, REFUSED) and not self._has_said_last:
             self._has_said_last = True  # its last message may still be on its way; it is read before the next tick
         elif code is not None:
-            self._process = None
-            return self._note_end(code)
+            pid, self._process = self._process.pid, None
+            return Ending(pid, self._note_end(code))
         elif self._killed_because:
             self._check_killed(heard_until_s)
         elif not self._is_stopping:
@@ -141,7 +151,7 @@ class Child:
                 self._process.kill()
                 self._killed_s = self._clock()
                 self._set_state("degraded", f"{self._killed_because}; killed")
-        return ""
+        return None
 
     def apply_limits(self, limits: SupervisorSettings) -> None:
         """Apply changed limits from now on and tell the process to read its settings again."""
@@ -180,6 +190,7 @@ class Child:
         return ""
 
     def _note_end(self, code: int) -> str:
+        """Take note of an end and return why it ended; empty if it was asked to."""
         if self._is_stopping:
             self._set_state("stopped", "" if code == 0 else f"ended with code {code}")
             return ""

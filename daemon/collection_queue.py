@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable
 
 from daemon.held_parts import HeldPart, size
-from daemon.outbox import Outlet
 from mdss.settings import CollectionSettings
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Judged, JudgedScan
+from mdss.wire.sockets import Outlet
 
 HANDED = "mdss_scans_handed_to_collect_total"
 DROPPED = "mdss_scans_dropped_total"  # scans dropped because collect was away or behind for too long

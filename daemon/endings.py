@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
-from daemon.outbox import Outlet
 from mdss.wire.messages import Ended
+from mdss.wire.sockets import Outlet
 
 MOST_SUSPECTS = 1000  # parts; the oldest are forgotten
 MOST_WAITING = 64  # messages, beyond what zmq queues while fusion is away; the oldest are dropped, because their parts are late by then

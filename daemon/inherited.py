@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from mdss.wire.camera import WireRefusal
+from mdss.wire.headers import PASSING_CODES
 from mdss.wire.messages import Accepted, Fault, Judged
 from mdss.wire.model_plan import model_key
 
@@ -25,6 +27,7 @@ class InheritedParts:
 
     def __init__(self, pending: Iterable[Accepted], now_ns: int) -> None:
         self._parts = {accepted.result_id: accepted for accepted in pending}
+        self._by_frame = {(each.identity.source_id, each.identity.frame_id): name for name, each in self._parts.items()}
         self._due_ns = {name: now_ns + accepted.left_ns(now_ns) + GRACE_NS for name, accepted in self._parts.items()}
         self._put_off_until_ns, self._reasons = now_ns + PUT_OFF_NS, dict[str, str]()
 
@@ -37,17 +40,19 @@ class InheritedParts:
         """Forget a part that the camera has sent again, or that is judged."""
         self._parts.pop(result_id, None)
 
-    def put_off(self, source_id: str, frame_id: str, refusal: str, now_ns: int) -> None:
-        """Extend the time of a part whose camera sent it again and was refused for now, up to a limit after the start."""
-        for name in self._of_frame(source_id, frame_id):
-            self._reasons[name] = f"{PUT_OFF}: {refusal}"
-            if now_ns < self._put_off_until_ns:
-                self._due_ns[name] = max(self._due_ns[name], now_ns + GRACE_NS)
+    def note_refusal(self, source_id: str, refusal: WireRefusal, now_ns: int) -> None:
+        """Remember why a part was refused when its camera sent it again.
 
-    def refuse(self, source_id: str, frame_id: str, refusal: str) -> None:
-        """Remember why a part was refused for good; its time is not extended, but it stays, because fusion may still have all of it."""
-        for name in self._of_frame(source_id, frame_id):
-            self._reasons[name] = f"{REFUSED}: {refusal}"
+        A refusal for now extends the part's time, up to a limit after the start. A refusal for good does not, but the part stays, because
+        fusion may still have all of it.
+        """
+        name = self._by_frame.get((source_id, refusal.frame_id), "")
+        if name not in self._parts:
+            return
+        is_for_now = refusal.code in PASSING_CODES
+        self._reasons[name] = f"{PUT_OFF if is_for_now else REFUSED}: {refusal}"
+        if is_for_now and now_ns < self._put_off_until_ns:
+            self._due_ns[name] = max(self._due_ns[name], now_ns + GRACE_NS)
 
     def overdue(self, now_ns: int, look_up: LookUp) -> list[tuple[Fault, Accepted]]:
         """Return the messages that make fusion close overdue parts as LOST: for each the reason first, then the part."""
@@ -57,11 +62,6 @@ class InheritedParts:
         for verdict in verdicts:
             self.remove(verdict.result_id)
         return [(self._fault(accepted.result_id), accepted) for accepted in owed]
-
-    def _of_frame(self, source_id: str, frame_id: str) -> list[str]:
-        """Return the result ids of a frame: one or none."""
-        of_parts = self._parts.items()
-        return [name for name, each in of_parts if (each.identity.source_id, each.identity.frame_id) == (source_id, frame_id)]
 
     def _fault(self, result_id: str) -> Fault:
         """Return the message that gives a part the verdict LOST, with the reason."""

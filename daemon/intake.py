@@ -26,7 +26,7 @@ from mdss.settings import Settings
 from mdss.wire import camera
 from mdss.wire.authentication import client_of
 from mdss.wire.camera import Ack, Credit, Done, Eos, FrameMessage, Header, Hello, Nack, Ping, Pong, WireRefusal
-from mdss.wire.headers import PASSING_CODES, FrameHeader, NackCode
+from mdss.wire.headers import FrameHeader, NackCode
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Accepted, Frame, FrameIdentity, Judged, ProcessState, Resend
 from mdss.wire.model_plan import ModelPlan, ModelReport, Served
@@ -111,10 +111,8 @@ class Intake:
             self._services.tally.count(REJECTED[refusal.code])
             source = self._sources.of(peer)
             self._refusals.tell(None if source is None else source.name, refusal)
-            if source is not None and refusal.code in PASSING_CODES:
-                self._inherited.put_off(source.name, refusal.frame_id, str(refusal), self._services.steady_ns())
-            elif source is not None:
-                self._inherited.refuse(source.name, refusal.frame_id, str(refusal))
+            if source is not None:
+                self._inherited.note_refusal(source.name, refusal, self._services.steady_ns())
             return [Reply(peer, Nack(frame_id=refusal.frame_id, code=refusal.code, reason=str(refusal)))]
 
     def note_verdicts(self, judgements: Iterable[Judged]) -> list[Reply]:
@@ -273,6 +271,7 @@ class Intake:
             rgb=rgb,
             xyz=xyz,
             deadline_ns=accepted.deadline_ns,
+            received_ns=received_ns,
         )
         self._held.add(accepted, frame)
         self._admission.note_accepted()

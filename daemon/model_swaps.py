@@ -217,7 +217,7 @@ class ModelSwaps:
         for recipe in recipes:
             if recipe.is_due and (self._has_room(recipe) if recipe.serving is None else self._is_possible(recipe)):
                 log.info("model is being loaded", recipe=recipe.name, version=recipe.champion)
-                recipe.load(self._since(model_key(recipe.name, recipe.champion)), self._clock())
+                recipe.load(self._next, self._clock())
                 return
 
     def _is_possible(self, recipe: RecipeModels) -> bool:
@@ -273,18 +273,13 @@ class ModelSwaps:
         """The revision of the next plan."""
         return self._published.plan.revision + 1
 
-    def _since(self, key: str) -> int:
-        """Return the plan from which a version to be loaded counts as held: the last one if that holds it, since no new one may follow."""
-        plan = self._published.plan
-        return plan.revision if key in plan.held else self._next
-
     def _wanted_plan(self) -> ModelPlan:
         """Return the plan as it should be now."""
         recipes = tuple(self._recipes.values())
         serving = {each.name: each.serving for each in recipes if each.serving is not None}
-        held = tuple(model_key(each.name, version) for each in recipes for version in each.held)
+        since = {model_key(each.name, version): revision for each in recipes for version, revision in each.held.items()}
         reasons = {each.name: each.reason for each in recipes if each.reason and each.serving is None}
-        return ModelPlan(revision=self._next, serving=serving, held=held, reasons=reasons)
+        return ModelPlan(revision=self._next, serving=serving, held=tuple(since), since=since, reasons=reasons)
 
     def _publish(self) -> None:
         """Write the plan if it changed; changes of the judging model are counted and logged only once it is written."""

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from mdss.wire.messages import Accepted, Frame, Message
+from mdss.wire.sockets import Outlet
 
 STUCK_AFTER_S = 3.0
-
-
-class Outlet(Protocol):
-    """The sending end of a link."""
-
-    def send(self, message: Message) -> bool:
-        """Send one message; False if there is no room for it now."""
 
 
 class Outbox:

@@ -42,7 +42,7 @@ class RecipeModels:
     serving: Served | None = None
     coming: str = ""
     coming_since_s: float = 0.0
-    held: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan that holds it first
+    held: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan that asked for it last
     leaving: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan in which it judges no more
     refused: tuple[str, str] = ("", "")  # version, reason
     no_room: str = ""  # which recipes in use leave no room for it
@@ -69,7 +69,7 @@ class RecipeModels:
     def load(self, revision: int, now_s: float) -> None:
         """Have the champion loaded."""
         self.coming, self.coming_since_s, self.no_room = self.champion, now_s, ""
-        self.held.setdefault(self.champion, revision)
+        self.held[self.champion] = revision
 
     def note_no_room(self, why: str) -> None:
         """Note which recipes leave no room; empty while room is being made."""
@@ -100,18 +100,21 @@ class RecipeModels:
 
     def forget_coming(self) -> None:
         """Drop the version that was being loaded, unless parts under way still need it."""
-        if self.coming not in self.leaving:
-            self.held.pop(self.coming, None)
-        self.coming = ""
+        coming, self.coming = self.coming, ""
+        self._let_go(coming)
 
     def refuse(self, version: str, why: str) -> None:
         """Note that a version was refused; it is not tried again while it stays the champion without interruption."""
         self.refused, self.failures, self.deaths = (version, why), self.failures + 1, 0
 
     def free(self, version: str) -> None:
-        """Free a version that judges no part any more."""
+        """Free a version that judges no part any more, unless it is being loaded again."""
         del self.leaving[version]
-        if version != self.coming:
+        self._let_go(version)
+
+    def _let_go(self, version: str) -> None:
+        """Hold a version no longer, if it neither judges nor is being loaded nor has parts under way."""
+        if version not in (self.version, self.coming, *self.leaving):
             self.held.pop(version, None)
 
     def is_in(self, plan: ModelPlan) -> bool:

@@ -9,16 +9,16 @@ from typing import Protocol
 
 import structlog
 
-from daemon.child import Child
+from daemon.child import Child, Ending
 from daemon.dropped_scans import DroppedScans
 from daemon.endings import Endings
 from daemon.model_swaps import ModelReports, ModelSwaps
 from daemon.notify import Notifier
-from daemon.outbox import Outlet
 from daemon.status import Board, ProcessReport, StationReport
 from mdss.errors import MdssError
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, Message, ProcessState, stage_of
+from mdss.wire.sockets import Outlet
 
 TURN_MS = 100
 STANDSTILL = 0.5  # share of supervisor.stall_timeout_s; a shorter standstill between two turns cannot make a healthy process look stalled
@@ -100,14 +100,8 @@ class Supervisor:
             message = self._next_message(0)
         self._notice_standstill()
         for child in self._children:
-            pid, was_given_up, why = child.pid, child.is_given_up, child.tick(self._turned_s)
-            if pid is not None and child.pid != pid:
-                self._board.close(pid)
-            if why:
-                self._endings.note(child.spec.name, why, is_last=self._is_last(child))
-                self._models.ended(child.spec.name, why)
-            elif child.is_given_up and not was_given_up and self._is_last(child):  # it could not even be started, so no model is to blame
-                self._endings.note(child.spec.name, child.reason, is_last=True)
+            if ending := child.tick(self._turned_s):
+                self._note_end(child, ending)
         self._endings.flush()
         if self._phase != "draining":
             self._models.tick(model_reports_of(self._children))
@@ -130,6 +124,18 @@ class Supervisor:
             self._began_s = now_s
             for child in self._children:
                 child.restart_time_limits()
+
+    def _note_end(self, child: Child, ending: Ending) -> None:
+        """Tell fusion and the models of an end that nobody asked for."""
+        name, is_last = child.spec.name, self._is_last(child)
+        if ending.pid is None:  # it could not even be started, so no model is to blame
+            if is_last:
+                self._endings.note(name, ending.reason, is_last=True)
+            return
+        self._board.close(ending.pid)
+        if ending.reason:
+            self._endings.note(name, ending.reason, is_last=is_last)
+            self._models.ended(name, ending.reason)
 
     def _is_last(self, child: Child) -> bool:
         """Return whether no process of this child's stage is left: neither it nor its twins are started again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, get_args
 
@@ -30,6 +31,16 @@ MOST_REMEMBERED = 10_000  # finished frames and their outcome; the oldest are fo
 MOST_WAITING = 4
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
+
+
+@dataclass(eq=False)
+class OutstandingFrame:
+    """A frame without DONE or a final NACK, as it leaves and leaves again."""
+
+    header: camera.FrameHeader
+    message: list[camera.Payload]
+    was_sent: bool = False  # so it may have been accepted, and is never dropped
+    bytes_under_way: int = 0  # sent on this connection without an answer yet
 
 
 class FrameSender:
@@ -65,11 +76,8 @@ class FrameSender:
         self.done: dict[str, Done] = {}
         self.dropped: dict[str, str] = {}  # frame_id -> part_id of frames that were never sent
         self.dropped_count = 0  # in all; `dropped` holds only the last ten thousand
-        self._frames: dict[str, tuple[camera.FrameHeader, list[camera.Payload]]] = {}  # frames without DONE or a final NACK, oldest first
-        self._unsent: deque[str] = deque()
-        # frame_id -> part_id, oldest first; other unsent frames were sent before and must be sent again
-        self._never_sent: dict[str, str] = {}
-        self._on_its_way: dict[str, int] = {}  # frame_id -> bytes sent on this connection without an answer yet
+        self._frames: dict[str, OutstandingFrame] = {}  # oldest first
+        self._unsent: deque[OutstandingFrame] = deque()  # those to be sent, or sent again, in this order
         self._sequence, self._window, self._boot_id = 0, 0, ""
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
@@ -97,8 +105,9 @@ class FrameSender:
             self._attend_until(lambda: True, 0)  # answers that have arrived may make room
             if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
-        self._add_frame(header, message)
-        is_sent = self._attend_until(lambda: frame_id not in self._never_sent, self.send_timeout_s if self.overflow_policy == "wait" else 0)
+        frame = self._add_frame(header, message)
+        timeout_s = self.send_timeout_s if self.overflow_policy == "wait" else 0
+        is_sent = self._attend_until(lambda: frame.was_sent or frame_id not in self._frames, timeout_s)
         if self.overflow_policy == "wait" and not is_sent:
             self._forget(frame_id)
             why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
@@ -123,30 +132,32 @@ class FrameSender:
     def _make_room(self, header: camera.FrameHeader) -> bool:
         """Make room for a new frame if too many wait for the same reason; return False if the new frame itself is dropped."""
         is_ready = self._is_ready(header.recipe_id)
-        alike = [name for name in self._never_sent if self._is_ready(self._frames[name][0].recipe_id) == is_ready]
+        new = [frame.header for frame in self._frames.values() if not frame.was_sent]
+        alike = [each for each in new if self._is_ready(each.recipe_id) == is_ready]
         if len(alike) < MOST_WAITING:
             return True
         is_oldest = self.overflow_policy == "drop_oldest"
-        name = alike[0] if is_oldest else header.frame_id
-        _remember(self.dropped, name, self._never_sent[name] if is_oldest else header.part_id)
+        dropped = alike[0] if is_oldest else header
+        _remember(self.dropped, dropped.frame_id, dropped.part_id)
         self.dropped_count += 1
         if is_oldest:
-            self._forget(name)
+            self._forget(dropped.frame_id)
         return is_oldest
 
     def _check_id(self, header: camera.FrameHeader) -> None:
         """Refuse another part under the id of an outstanding frame: the first part would be replaced and never be sent."""
-        first, _ = self._frames.get(header.frame_id, (header, None))
+        known = self._frames.get(header.frame_id)
+        first = header if known is None else known.header
         if (first.part_id, first.recipe_id) != (header.part_id, header.recipe_id):
             found = f"found {header.frame_id}, which part {first.part_id} of recipe {first.recipe_id} has until it is done"
             raise BadInput(f"frame_id: {found}; expected another id for part {header.part_id} of recipe {header.recipe_id}")
 
-    def _add_frame(self, header: camera.FrameHeader, message: list[camera.Payload]) -> None:
-        if header.frame_id not in self._frames:
-            self._never_sent[header.frame_id] = header.part_id
-        self._frames[header.frame_id] = header, message
-        if header.frame_id not in self._unsent:
-            self._unsent.append(header.frame_id)
+    def _add_frame(self, header: camera.FrameHeader, message: list[camera.Payload]) -> OutstandingFrame:
+        frame = self._frames.setdefault(header.frame_id, OutstandingFrame(header, message))
+        frame.header, frame.message = header, message  # a known frame is sent as it was given last
+        if frame not in self._unsent:
+            self._unsent.append(frame)
+        return frame
 
     def _connect(self) -> None:
         self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
@@ -154,7 +165,9 @@ class FrameSender:
 
     def _hello(self) -> None:
         """Introduce this camera; every frame without DONE is sent again once there is credit."""
-        self._window, self._unsent, self._on_its_way = 0, deque(self._frames), {}
+        self._window, self._unsent = 0, deque(self._frames.values())
+        for frame in self._unsent:
+            frame.bytes_under_way = 0
         self._send_message(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
         self._asked_s = self._asked_s or time.monotonic()
@@ -182,8 +195,8 @@ class FrameSender:
             self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:
-        if isinstance(message, Ack | Done | Nack):
-            self._on_its_way.pop(message.frame_id, None)
+        if isinstance(message, Ack | Done | Nack) and message.frame_id in self._frames:
+            self._frames[message.frame_id].bytes_under_way = 0
         match message:
             case Credit():
                 self._boot_id, self._window = message.boot_id, message.credit
@@ -203,40 +216,39 @@ class FrameSender:
     def _handle_nack(self, nack: Nack) -> None:
         if not nack.frame_id and nack.code not in PASSING_CODES:
             raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
+        frame = self._frames.get(nack.frame_id)
         if nack.code not in PASSING_CODES:
-            self.rejected_count += nack.frame_id in self._frames  # a second refusal of the same frame counts once
+            self.rejected_count += frame is not None  # a second refusal of the same frame counts once
             _remember(self.rejected, nack.frame_id, nack)
             self._forget(nack.frame_id)
             return
         self._pause_until_s = time.monotonic() + RETRY_S
-        if not nack.frame_id or nack.frame_id in self._frames:
+        if not nack.frame_id or frame is not None:
             self.put_off[nack.frame_id] = nack
         if nack.code == "NOT_READY":  # its recipe is being loaded; frames of other recipes need not wait for that
-            if nack.frame_id in self._frames and nack.frame_id not in self._unsent:
-                self._unsent.append(nack.frame_id)
+            if frame is not None and frame not in self._unsent:
+                self._unsent.append(frame)
             return
-        waiting = {*self._unsent, nack.frame_id}
-        self._unsent = deque(name for name in self._frames if name in waiting)  # oldest first, in whatever order they were refused
+        waiting = {*self._unsent, frame}
+        self._unsent = deque(each for each in self._frames.values() if each in waiting)  # oldest first, in whatever order they were refused
 
     def _forget(self, frame_id: str) -> None:
-        self._frames.pop(frame_id, None)
         self.put_off.pop(frame_id, None)
-        self._never_sent.pop(frame_id, None)
-        if frame_id in self._unsent:
-            self._unsent.remove(frame_id)
+        frame = self._frames.pop(frame_id, None)
+        if frame is not None and frame in self._unsent:
+            self._unsent.remove(frame)
 
     def _transmit(self) -> None:
         while len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
-            frame_id = next(filter(self._may_leave, self._unsent), None)
-            if frame_id is None or not try_send(self._socket, message := self._frames[frame_id][1]):
+            frame = next(filter(self._may_leave, self._unsent), None)
+            if frame is None or not try_send(self._socket, frame.message):
                 return
-            self._on_its_way[frame_id] = sum(map(len, message))
-            self._unsent.remove(frame_id)
-            self._never_sent.pop(frame_id, None)
+            self._unsent.remove(frame)
+            frame.was_sent, frame.bytes_under_way = True, sum(map(len, frame.message))
 
-    def _may_leave(self, frame_id: str) -> bool:
+    def _may_leave(self, frame: OutstandingFrame) -> bool:
         """Return whether a frame may be sent; a new frame of a recipe that is not ready waits, because sent frames cannot be dropped."""
-        return frame_id not in self._never_sent or self._is_ready(self._frames[frame_id][0].recipe_id)
+        return frame.was_sent or self._is_ready(frame.header.recipe_id)
 
     def _is_ready(self, recipe_id: str) -> bool:
         """Return whether fewer than four frames of a recipe were answered NOT_READY.
@@ -244,11 +256,11 @@ class FrameSender:
         Frames that were acknowledged before do not count: after a restart, NOT_READY may be about the station's record of that frame.
         """
         not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
-        return [self._frames[name][0].recipe_id for name in not_ready].count(recipe_id) < MOST_WAITING
+        return [self._frames[name].header.recipe_id for name in not_ready].count(recipe_id) < MOST_WAITING
 
     def _send_ping_if_due(self) -> None:
         now_s = time.monotonic()
-        patience_s = self._heartbeat_s * self._liveness + sum(self._on_its_way.values()) / SLOWEST_LINK
+        patience_s = self._heartbeat_s * self._liveness + sum(frame.bytes_under_way for frame in self._frames.values()) / SLOWEST_LINK
         if self._asked_s is not None and now_s - self._asked_s > patience_s:
             self._asked_s = None
             self._socket.close(0)

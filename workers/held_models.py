@@ -36,6 +36,7 @@ class HeldModels(Generic[Loaded]):
         self._model_use, self._store, self._file, self._heartbeats = model_use, store, plan, heartbeats
         self._plan, self._refused = ModelPlan(), dict[str, str]()
         self._loader, self._loading = ModelLoader(self._prepare), ""  # the model that is being loaded, if any
+        self._loading_since = 0  # the plan that had asked for it when the loading began
 
     def begin(self) -> None:
         """Load all planned models before the first message.
@@ -71,20 +72,21 @@ class HeldModels(Generic[Loaded]):
         self._loader.close()
 
     def _follow(self, plan: ModelPlan) -> None:
-        self._plan = plan
+        before, self._plan = self._plan, plan
         dropped = [key for key in self.loaded if key not in plan.held]
         for key in dropped:
             del self.loaded[key]
         if dropped:
             give_back_memory()
-        self._refused = {key: reason for key, reason in self._refused.items() if key in plan.held}
+        is_answered = {key: plan.asked_in(key) == before.asked_in(key) for key in plan.held}
+        self._refused = {key: reason for key, reason in self._refused.items() if is_answered.get(key)}
         self._report()
 
     def _load_next(self) -> None:
         """Load one model at a time, so that none is loaded that the plan has dropped meanwhile."""
         missing = [key for key in self._plan.held if key not in self.loaded and key not in self._refused]
         if missing and not self._loading:
-            self._loading = missing[0]
+            self._loading, self._loading_since = missing[0], self._plan.asked_in(missing[0])
             self._loader.ask(self._loading)
 
     def _take_in(self) -> None:
@@ -96,7 +98,7 @@ class HeldModels(Generic[Loaded]):
             return
         if attempt.result is not None:
             self.loaded[attempt.key] = attempt.result
-        else:
+        elif self._plan.asked_in(attempt.key) == self._loading_since:  # otherwise it is to be tried again
             self._refuse(attempt.key, attempt.reason)
         self._report()
 

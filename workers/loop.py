@@ -10,7 +10,7 @@ import structlog
 from mdss.errors import MdssError
 from mdss.wire.heartbeat import HeartbeatSender, StopFlag
 from mdss.wire.messages import Message
-from workers.outgoing import Outgoing, Outlet
+from workers.outgoing import Outgoing, PolledOutlet
 
 WAIT_MS = 50
 SOON_MS = 5  # while messages wait for a next stage
@@ -50,7 +50,7 @@ class Loop:
     """Runs one worker until it is asked to stop; a message's type decides which link it is sent on."""
 
     def __init__(
-        self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], Outlet], heartbeats: HeartbeatSender, stop: StopFlag
+        self, worker: Worker, inbox: Inbox, outlets: Mapping[type[Message], PolledOutlet], heartbeats: HeartbeatSender, stop: StopFlag
     ) -> None:
         self._worker, self._inbox, self._heartbeats, self._stop = worker, inbox, heartbeats, stop
         self._outgoing, self._is_stuck = Outgoing(outlets, heartbeats.tally), False

@@ -16,8 +16,9 @@ BRANCHES: tuple[Branch, ...] = ("rgb", "sdf")
 class OpenPart:
     """Everything known about one part; `due_ns` is valid once the part is accepted.
 
-    Only reports by the model that judges the part now count. If its frame was sent again after a change of model, older reports are
-    useless, and reports by the new model may arrive before the part's new acceptance.
+    Only reports by the model that judges the part now count, and only those on the scan that was accepted last. If its frame was sent
+    again after a change of model, or after a restart of ingest, older reports are useless, because the camera may have taken another scan
+    since. Newer ones may arrive before the part's new acceptance.
     """
 
     since_ns: int
@@ -28,7 +29,7 @@ class OpenPart:
     deaths: tuple[str, ...] = ()  # how processes ended that had it in hand
 
     def add(self, message: Message) -> None:
-        """Add a stage's report; a repeated report by the same model is ignored."""
+        """Add a stage's report; a repeated report on the same scan by the same model is ignored."""
         match message:
             case Accepted():  # a recovered part: ingest holds its frame again, so it gets another attempt or its deadline is over
                 self.is_recovered = False
@@ -52,9 +53,8 @@ class OpenPart:
         return next((said for said in self._valid() if isinstance(said, Fault)), None)
 
     def _valid(self) -> Iterator[Result]:
-        """Yield the reports by the model that judges the part; all reports if that is not known."""
-        version = self.accepted.model_version if self.accepted is not None else ""
-        return (report for report in self.reports if not version or report.model_version in ("", version))
+        """Yield the reports on the accepted scan by the model that judges it; all reports while the part is not accepted."""
+        return (report for report in self.reports if self.accepted is None or counts_for(report, self.accepted))
 
     def lost_with(self, stage: str) -> tuple[Branch, ...]:
         """Return the branches that must see the part again, because what waited at an ended process of a stage is lost."""
@@ -76,6 +76,13 @@ class OpenPart:
         return silent if self.prepared is not None else ["prepare", *silent]
 
 
-def kind_of(report: Result) -> tuple[str, str, str]:
-    """Return what identifies a report: its type, branch and model version; each counts once."""
-    return type(report).__name__, report.branch if isinstance(report, BranchScore) else "", report.model_version
+def counts_for(report: Result, accepted: Accepted) -> bool:
+    """Return whether a report is on the scan that was accepted, by the model that judges it; what names no scan or model fits any."""
+    is_by_model = not accepted.model_version or report.model_version in ("", accepted.model_version)
+    return is_by_model and report.received_ns in (0, accepted.received_ns)
+
+
+def kind_of(report: Result) -> tuple[str, str, str, int]:
+    """Return what identifies a report: its type, branch, model version and scan; each counts once."""
+    branch = report.branch if isinstance(report, BranchScore) else ""
+    return type(report).__name__, branch, report.model_version, report.received_ns

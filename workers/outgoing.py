@@ -11,28 +11,26 @@ import zmq
 
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Message, ShapeTask, Task
+from mdss.wire.sockets import Outlet
 
 AWAY_AFTER_NS = 1_000_000_000  # a stage that has taken nothing for this long is away, not just behind
 MOST_WAITING = 64  # messages that may wait for a stage that is away; a task has up to a megabyte
 STAGES: dict[type[Message], str] = {ColourTask: "rgb", ShapeTask: "sdf"}  # the stage that a task is for
 
 
-class Outlet(Protocol):
-    """The sending end of a link."""
+class PolledOutlet(Outlet, Protocol):
+    """The sending end of a link that can be waited for."""
 
     @property
     def socket(self) -> Any:
         """The zmq socket, to poll whether it would take a message."""
-
-    def send(self, message: Message) -> bool:
-        """Send one message; False if there is no room for it now."""
 
 
 @dataclass
 class Queue:
     """The messages that wait for one link, usually none, and since when it has taken none."""
 
-    outlet: Outlet
+    outlet: PolledOutlet
     waiting: list[Message] = field(default_factory=list)
     since_ns: int = 0
 
@@ -62,7 +60,9 @@ class Queue:
 class Outgoing:
     """One queue per link; a message's type decides which link it is sent on."""
 
-    def __init__(self, outlets: Mapping[type[Message], Outlet], tally: Tally, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, outlets: Mapping[type[Message], PolledOutlet], tally: Tally, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._queues = {outlet: Queue(outlet) for outlet in outlets.values()}
         self._by_type = {kind: self._queues[outlet] for kind, outlet in outlets.items()}
         self._tally, self._clock_ns = tally, clock_ns

@@ -19,7 +19,7 @@ from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import ColourTask, Fault, Frame, Message, PreparedPart, ShapeTask
 from mdss.wire.verdict import Branch
 from workers.held_models import ModelUse
-from workers.stage import StageWorker
+from workers.stage import StageWorker, fault_of
 from workers.start import ProcessContext, Role, Wiring, main, work
 
 WIRING = Wiring("prepare", "prepare", {PreparedPart: "fusion", Fault: "fusion", ColourTask: "rgb", ShapeTask: "sdf"})
@@ -36,11 +36,11 @@ class Preparer(StageWorker[Frame, ModelFolder]):
         try:
             return self._prepare(task, model)
         except BadPart as bad:
-            return [Fault(result_id=task.result_id, code=bad.code, reason=str(bad), model_version=task.model_version)]
+            return [fault_of(task, bad.code, str(bad))]
 
     def _prepare(self, frame: Frame, model: ModelFolder) -> list[Message]:
         part = point_cloud.prepare(frame.rgb, frame.xyz, model.recipe.point_cloud)
-        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "deadline_ns")}
+        same: Any = {name: getattr(frame, name) for name in ("result_id", "recipe_id", "model_version", "deadline_ns", "received_ns")}
         same |= {"height": part.grid.height, "width": part.grid.width}
         prepared = PreparedPart(
             result_id=frame.result_id,
@@ -52,6 +52,7 @@ class Preparer(StageWorker[Frame, ModelFolder]):
             width=part.grid.width,
             invalid_point_ratio=part.invalid_point_ratio,
             finished_ns=time.time_ns(),
+            received_ns=frame.received_ns,
         )
         # Shape first: it usually takes longer, and the part waits for it.
         tasks: dict[Branch, Message] = {"sdf": ShapeTask(**same, xyz=part.xyz), "rgb": ColourTask(**same, rgb=part.rgb, mask=part.mask)}

@@ -90,5 +90,6 @@ class Scorer(StageWorker[Taken, Scores]):
                 map=found,
                 started_ns=started_ns,
                 finished_ns=finished_ns,
+                received_ns=task.received_ns,
             )
         ]

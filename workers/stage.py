@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import Fault, Message, Task
 from mdss.wire.model_plan import model_key
+from mdss.wire.verdict import UndefinedCode
 from workers.loop import Worker
 
 Taken = TypeVar("Taken", bound=Task)
@@ -55,4 +56,9 @@ class StageWorker(Worker, Generic[Taken, Loaded]):
 def no_model(message: Task, models: Mapping[str, object]) -> Fault:
     """Return why a part cannot be examined: this process does not hold its model (any longer)."""
     reason = f"model {model_key(message.recipe_id, message.model_version)} is not loaded; expected one of {', '.join(models) or 'none'}"
-    return Fault(result_id=message.result_id, code="LOST", reason=reason, model_version=message.model_version)
+    return fault_of(message, "LOST", reason)
+
+
+def fault_of(task: Task, code: UndefinedCode, reason: str) -> Fault:
+    """Return that a task's part cannot be judged, and why; it counts for the scan and the model of this task alone."""
+    return Fault(result_id=task.result_id, code=code, reason=reason, model_version=task.model_version, received_ns=task.received_ns)

@@ -7,19 +7,12 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from mdss.wire.messages import Heartbeat, Message, ProcessState
+from mdss.wire.messages import Heartbeat, ProcessState
 from mdss.wire.model_plan import ModelReport
+from mdss.wire.sockets import Outlet
 
 BEAT_EVERY_S = 1.0
-
-
-class Outlet(Protocol):
-    """Where heartbeats are sent."""
-
-    def send(self, message: Message) -> object:
-        """Send one message."""
 
 
 @dataclass

@@ -64,6 +64,7 @@ class Task(Message, frozen=True, kw_only=True):
     recipe_id: str
     model_version: str
     deadline_ns: int = NEVER_NS  # monotonic; results after this are of no use
+    received_ns: int = 0  # as in Accepted: names the scan; 0 if it is not known which
 
 
 class Frame(Task, frozen=True, kw_only=True):
@@ -103,6 +104,7 @@ class PreparedPart(Message, frozen=True):
     width: int
     invalid_point_ratio: float
     finished_ns: int
+    received_ns: int = 0  # of the scan
 
 
 class BranchScore(Message, frozen=True):
@@ -115,6 +117,7 @@ class BranchScore(Message, frozen=True):
     map: NDArray[np.float32]  # (S, S)
     started_ns: int
     finished_ns: int
+    received_ns: int = 0  # of the scan
 
 
 class Ended(Message, frozen=True):
@@ -142,6 +145,7 @@ class Fault(Message, frozen=True):
     code: UndefinedCode
     reason: str
     model_version: str = ""  # the model the stage used; empty if that does not matter
+    received_ns: int = 0  # of the scan; 0 if that does not matter
 
 
 class Judged(Message, frozen=True):

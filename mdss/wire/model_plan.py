@@ -30,7 +30,12 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0  # grows with each plan
     serving: dict[str, Served] = {}  # by recipe; a recipe that is missing here is not judged now
     held: tuple[str, ...] = ()  # keys of the models that prepare, rgb, sdf and fusion hold
+    since: dict[str, int] = {}  # by key: the plan that asked for the model last; a refusal from before that is no answer
     reasons: dict[str, str] = {}  # by recipe: why it is not judged now
+
+    def asked_in(self, key: str) -> int:
+        """Return the revision of the plan that asked for a model last; 0 if that is not known."""
+        return self.since.get(key, 0)
 
 
 class ModelReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as plain_socket
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import zmq
 
@@ -32,14 +32,21 @@ MAY_PASS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENODEV)
 PUBLIC_LINGER_MS = 1000  # likewise, to clients outside the station
 
 
+class Outlet(Protocol):
+    """The sending end of a link, as those see it who only send."""
+
+    def send(self, message: Message) -> bool:
+        """Send one message without ever waiting; False if there was no room for it: the caller then drops or keeps it."""
+
+
 class Sender:
-    """The sending end of a link."""
+    """The sending end of a link: an `Outlet`, and the socket behind it."""
 
     def __init__(self, context: zmq.Context[Any], link_name: str, settings: Settings) -> None:
         self.socket = _open(context, LINKS[link_name], "sender", settings)
 
     def send(self, message: Message) -> bool:
-        """Send one message without ever waiting; False if there was no room for it: the caller then drops or keeps it."""
+        """Send one message, as `Outlet` says."""
         return try_send(self.socket, codec.encode(message))
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from daemon.inherited import GRACE_NS, PUT_OFF_NS
 from mdss.journal import Journal, JournalFailed
 from mdss.settings import ModelSettings
 from mdss.wire.camera import Ack
-from mdss.wire.messages import Accepted, Fault
+from mdss.wire.messages import Accepted, Fault, Frame
 from mdss.wire.model_plan import ModelPlan
 from tests.front_door import RULES, Station, code_of, plan_of
 from tests.parts import verdict
@@ -101,6 +101,21 @@ def test_what_the_camera_sends_again_is_not_lost(first_life: Station) -> None:
     station.send("f1")
     pass_time(station, 60)
     assert not any(isinstance(message, Fault) for message in station.fusion.sent)
+
+
+def test_the_scan_that_the_camera_sends_again_is_told_from_the_one_of_before(first_life: Station) -> None:
+    station = reborn(first_life)
+    station.clock.advance(1)
+    station.send("f1")
+    told = {(frame.received_ns, accepted.received_ns) for life in (first_life, station) for frame, accepted in scans(life)}
+    assert len(told) == 2 and all(of_frame == of_part for of_frame, of_part in told)
+
+
+def scans(station: Station) -> Iterator[tuple[Frame, Accepted]]:
+    """Yield what the stages were told of each scan that was taken."""
+    for frame, accepted in zip(station.prepare.sent, station.fusion.sent, strict=True):
+        assert isinstance(frame, Frame) and isinstance(accepted, Accepted)
+        yield frame, accepted
 
 
 def be_refused(station: Station, seconds: int, code: str = "NOT_READY") -> None:

@@ -75,6 +75,30 @@ def test_a_version_that_was_refused_is_tried_again_when_somebody_asks_for_the_re
     assert serves(station.turns(2)) == {"cap": "0002"}
 
 
+def test_a_plan_that_asks_for_a_refused_version_again_says_so_to_a_process_that_missed_one_between(
+    station: ModelWorld,
+) -> None:
+    station.refusals["rgb-0", "cap/0002"] = DAMAGED
+    station.champions["cap"] = "0002"
+    first = station.turn()
+    assert station.turn().held == ("cap/0001",)
+    station.asked_for = ["cap"]
+    again = station.turn()
+    assert (again.held, again.since["cap/0001"]) == (first.held, first.since["cap/0001"])
+    assert (first.since["cap/0002"], again.since["cap/0002"]) == (first.revision, again.revision)
+
+
+def test_a_refused_version_that_still_judges_parts_under_way_is_asked_for_again_as_well(station: ModelWorld) -> None:
+    station.under_way = {"cap/0001"}
+    station.refusals["rgb-0", "cap/0001"] = DAMAGED
+    assert station.turns(2).serving == {}
+    station.refusals.clear()
+    station.asked_for = ["cap"]
+    again = station.turn()
+    assert again.since["cap/0001"] == again.revision
+    assert serves(station.turn()) == {"cap": "0001"}
+
+
 def test_dies_while_loading(station: ModelWorld) -> None:
     station.slow.add(("rgb-0", "cap/0002"))
     station.champions["cap"] = "0002"

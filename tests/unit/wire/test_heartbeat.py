@@ -54,9 +54,10 @@ class Outlet:
     def __init__(self) -> None:
         self.states: list[tuple[str, str]] = []
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> bool:
         assert isinstance(message, Heartbeat)
         self.states.append((message.state, message.reason))
+        return True
 
 
 def test_a_state_or_a_reason_that_changes_is_told_at_once_and_the_same_ones_once_a_second() -> None:

@@ -47,10 +47,11 @@ class Bench:
         """Stand in for golden scans."""
         self.proven.append(folder.version)
 
-    def plan(self, *versions: str, serving: str = "", revision: int = 1) -> None:
-        """Write a plan."""
+    def plan(self, *versions: str, serving: str = "", revision: int = 1, since: int = 0) -> None:
+        """Write a plan; `since` is the plan that asked for the last of the versions."""
         served = {"cap": Served(serving, 1)} if serving else {}
-        self.file.write(ModelPlan(revision=revision, serving=served, held=tuple(f"cap/{version}" for version in versions)))
+        held = tuple(f"cap/{version}" for version in versions)
+        self.file.write(ModelPlan(revision=revision, serving=served, held=held, since={held[-1]: since}))
 
     def said(self) -> tuple[int, dict[str, str]]:
         """Return what the next heartbeat says."""
@@ -131,6 +132,43 @@ def test_a_version_that_cannot_be_used_is_named_with_the_reason_and_the_others_s
     assert bench.models.loaded == {"cap/0001": "0001"}
     bench.plan("0001", revision=3)
     bench.look_until({"cap/0001": ""}, revision=3)
+
+
+def test_a_version_that_was_refused_is_tried_again_when_it_is_asked_for_again_though_no_plan_without_it_was_read(bench: Bench) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    bench.breaks_with = ModelRefused("no memory")
+    bench.plan("0001", "0002", revision=2, since=2)
+    bench.look_until({"cap/0001": "", "cap/0002": "no memory"}, revision=2)
+    bench.breaks_with = None
+    bench.plan("0001", "0002", revision=4, since=4)
+    bench.look_until({"cap/0001": "", "cap/0002": ""}, revision=4)
+
+
+def test_a_refusal_stands_through_plans_that_ask_for_other_versions(bench: Bench) -> None:
+    store_one(bench.store, "cap")
+    bench.plan("0001")
+    bench.models.begin()
+    bench.breaks_with = ModelRefused("no memory")
+    bench.plan("0001", "0002", revision=2, since=2)
+    bench.look_until({"cap/0001": "", "cap/0002": "no memory"}, revision=2)
+    bench.plan("0001", "0003", "0002", revision=3, since=2)
+    bench.look_until({"cap/0001": "", "cap/0003": "", "cap/0002": "no memory"}, revision=3)
+    assert bench.made == ["0001", "0002", "0003"]
+
+
+def test_a_try_that_was_begun_before_a_version_was_asked_for_again_is_no_answer_to_that(bench: Bench) -> None:
+    bench.plan("0001")
+    bench.models.begin()
+    bench.breaks_with = ModelRefused("no memory")
+    bench.gate.clear()
+    bench.plan("0001", "0002", revision=2, since=2)
+    bench.look_until({"cap/0001": ""}, revision=2)
+    bench.plan("0001", "0002", revision=4, since=4)
+    bench.look_until({"cap/0001": ""}, revision=4)
+    bench.gate.set()
+    bench.look_until({"cap/0001": "", "cap/0002": "no memory"}, revision=4)
+    assert bench.made == ["0001", "0002", "0002"]
 
 
 def test_a_version_that_is_dropped_while_it_is_loaded_does_not_come(bench: Bench) -> None:

@@ -47,6 +47,13 @@ def test_fusion_gets_the_whole_then_each_branch_its_half_and_shape_which_takes_l
     assert len(tally.timings['mdss_stage_duration_seconds{stage="prepare"}']) == 1
 
 
+@pytest.mark.parametrize("bump_mm", [20, 0])
+def test_everything_that_follows_from_a_frame_names_its_scan(bump_mm: float) -> None:
+    scan = msgspec.structs.replace(frame(bump_mm), received_ns=17)
+    answers = [*Preparer({"cap/0007": MODEL}, Tally()).step(scan), *Preparer({}, Tally()).step(scan)]
+    assert {getattr(answer, "received_ns") for answer in answers} == {17}  # noqa: B009 - the messages have no type in common
+
+
 def test_a_clock_that_is_set_back_meanwhile_does_not_change_how_long_a_part_took(monkeypatch: pytest.MonkeyPatch) -> None:
     tally, utc_ns = Tally(), count(10**18, -(10**12))
     monkeypatch.setattr(time, "time_ns", lambda: next(utc_ns))

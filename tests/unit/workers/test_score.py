@@ -43,6 +43,12 @@ def test_the_score_is_the_raw_maximum_of_the_map_and_names_its_model() -> None:
     assert tally.timings == {'mdss_stage_duration_seconds{stage="rgb"}': [2.0]}
 
 
+def test_the_score_names_the_scan_that_it_is_of() -> None:
+    (answer,) = scorer(Tally(), 10**9, 3 * 10**9).step(msgspec.structs.replace(task("cap"), received_ns=17))
+    assert isinstance(answer, BranchScore)
+    assert answer.received_ns == 17
+
+
 def test_a_clock_that_is_set_back_meanwhile_changes_what_the_score_says_and_not_how_long_it_took() -> None:
     tally = Tally()
     (answer,) = scorer(tally, 10**18, 1).step(task("cap"))
