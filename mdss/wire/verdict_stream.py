@@ -13,7 +13,7 @@ import zmq
 
 from mdss.errors import UNREADABLE, MdssError
 from mdss.wire.client_socket import CurveKeys, connect, try_send
-from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, read_reply
+from mdss.wire.snapshot import MOST_VERDICTS, SnapshotReply, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
 # seconds to wait for an answer of the snapshot port; without one, the next wait is doubled and half as many verdicts are asked for
@@ -132,21 +132,24 @@ class VerdictStream:
         if time.monotonic() - self._asked_s < ASK_AGAIN_S:
             self._patience_s = ASK_AGAIN_S
         with self._question as socket:
-            reply = read_reply(socket.recv_multipart()[-1])
+            self._take_reply(read_reply(socket.recv_multipart()[-1]))
+        return True
+
+    def _take_reply(self, reply: SnapshotReply) -> None:
+        """Deliver what an answer holds, or find out where to begin."""
         self._boot_id = reply.boot_id
         if self.last_sequence is None:
             self.last_sequence = reply.last_sequence
-            return True  # the next question is about this sequence, to learn which verdict has it
+            return  # the next question is about this sequence, to learn which verdict has it
         is_other = bool(self._result_id) and reply.since_result_id not in ("", self._result_id)
         if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: start again at 0
             self.last_sequence, self._result_id = 0, ""
-            return True
+            return
         self._result_id = self._result_id or reply.since_result_id
         for verdict in reply.verdicts:
             if verdict.sequence > self.last_sequence:
                 self._deliver(verdict)
         self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
-        return True
 
     def _subscribed(self) -> zmq.Socket[bytes]:
         """Subscribe to all verdicts, whatever topics are wanted: otherwise gaps would go unnoticed."""
