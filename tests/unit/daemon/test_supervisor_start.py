@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+import pytest
+
 from daemon.child import Child
 from daemon.model_swaps import ModelReports
 from daemon.notify import Notifier
 from daemon.process_table import ProcessSpec
 from daemon.supervisor import Supervisor, SupervisorServices
+from mdss.errors import MdssError
+from mdss.settings import ModelSettings
 from mdss.wire.messages import Ended
 from tests.fakes import FakeProcess, History, dies_often, dies_once, never_ready
-from tests.model_world import without_models
+from tests.model_world import NAMES as HOLDERS
+from tests.model_world import ModelWorld, without_models
 from tests.unit.daemon.test_supervisor import LIMITS, NAMES, Line, drains_for, spec
 
 
@@ -22,6 +27,22 @@ def ready_after(seconds: float) -> History:
         process.state = "running" if age_s >= seconds else None
 
     return history
+
+
+def test_a_station_that_could_judge_no_recipe_starts_nothing() -> None:
+    line = Line(ModelWorld(ModelSettings(recipes=("gland",))).swaps)
+    with pytest.raises(MdssError, match="cannot start: recipe gland is judged by nothing: gland/champion: no such model"):
+        line.supervisor.run()
+    assert line.world.started == []
+
+
+def test_a_station_whose_only_model_is_refused_by_its_processes_lets_no_camera_in() -> None:
+    models = ModelWorld(refusals={("rgb-0", "cap/0001"): "golden scan 3: found 2, expected 1"})
+    line, tick = Line(models.swaps), models.swaps.tick
+    models.swaps.tick = lambda _: tick(ModelReports({name: models.word(name) for name in HOLDERS}))  # type: ignore[assignment, method-assign]
+    with pytest.raises(MdssError, match="cannot start: recipe cap is judged by nothing: .*golden scan 3"):
+        line.supervisor.run()
+    assert line.world.of("rgb-0") and not line.world.of("ingest") and line.ended()
 
 
 def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_up() -> None:
@@ -76,7 +97,7 @@ def starving(line: Line, tries: list[str], starved: Container[int]) -> None:
             raise OSError(12, "Cannot allocate memory")
         return line.world.start(row)
 
-    children = [Child(spec(name), start, LIMITS, line.world.clock) for name in NAMES]
+    children = [Child(spec(name), start, LIMITS, line.world.clock) for name in line.names]
     notifier = Notifier(None, None, line.world.clock)
     around = SupervisorServices(line, line.board, notifier, line.fusion, line.in_hand, without_models(), line.world.clock)
     line.supervisor = Supervisor(children, LIMITS, around)
@@ -106,6 +127,39 @@ def test_a_fusion_that_begins_is_told_which_stages_are_gone_for_good() -> None:
     line.run(70)
     last = [message.process for message in line.fusion.sent if isinstance(message, Ended) and message.is_last]
     assert last == ["rgb-0", "rgb-0"]
+
+
+class TwinLine(Line):
+    """A line on which two processes look at colours."""
+
+    names = (*NAMES[:3], "rgb-1", *NAMES[3:])
+
+    def told(self) -> list[tuple[str, bool]]:
+        """Return what fusion was told of both: who ended, and whether nobody of the stage is left."""
+        return [(ended.process, ended.is_last) for ended in self.fusion.sent if isinstance(ended, Ended) and ended.process[:3] == "rgb"]
+
+
+def test_a_stage_is_gone_for_good_with_its_last_twin_and_not_before_and_a_fusion_that_begins_hears_no_less() -> None:
+    line = TwinLine(rgb_0=dies_often)
+
+    def break_the_other() -> None:
+        line.world.histories["rgb-1"] = dies_often
+        line.world.of("rgb-1")[0].code = 1
+
+    for seconds in (40, 100):
+        line.at(seconds, lambda: setattr(line.world.of("fusion")[-1], "code", -9))
+    line.at(50, break_the_other)
+    line.run(110)
+    alone, last = [("rgb-0", False)] * LIMITS.restart_limit, [*[("rgb-1", False)] * (LIMITS.restart_limit - 1), ("rgb-1", True)]
+    assert line.told() == [*alone, *last, ("rgb-1", True), ("rgb-0", True)]
+
+
+def test_a_twin_that_the_machine_can_no_longer_start_leaves_its_stage_to_the_other() -> None:
+    line = TwinLine()
+    starving(line, [], range(2, 100))
+    line.at(5, lambda: setattr(line.world.of("rgb-0")[0], "code", -9))
+    line.run(30)
+    assert line.told() == [("rgb-0", False)]
 
 
 def test_a_stage_that_was_ready_and_cannot_become_so_again_is_gone_for_good_in_the_end_and_fusion_hears_it_once() -> None:
